@@ -1,0 +1,2 @@
+//! The tillhouse binary.
+fn main() {}

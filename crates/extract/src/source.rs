@@ -1,0 +1,108 @@
+//! The law of a source.
+//!
+//! Invariant: a [`Source`] is asked for slices and answers with pages; it keeps no progress of its own. What was read, and what
+//! is still missing, only the warehouse's ledger knows.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_model::{Resource, Result, Slice};
+
+/// One response, as it came, and what its envelope says of the rest.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The body, decompressed, not yet parsed.
+    pub bytes: Bytes,
+    /// How many records the whole window has, where the provider says so; the last page's figure counts.
+    pub declared_total: Option<u64>,
+    /// When the request was sent: every record in it is at least as fresh as that.
+    pub requested_at: Timestamp,
+}
+
+/// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
+pub type PageStream = BoxStream<'static, Result<Page>>;
+
+/// How hard a source may be asked.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Records a page; a source lowers it to the provider's largest.
+    pub page_size: u32,
+    /// Requests under way at once, over all slices.
+    pub concurrency: usize,
+    /// Requests a second, over all slices; `None` for no limit.
+    pub rate_per_second: Option<u32>,
+    /// How long one request may take, from the first byte sent to the last one read.
+    pub request_timeout: Duration,
+    /// The largest body that is read, decompressed, in bytes.
+    pub max_body_bytes: usize,
+    /// How often a request is tried in all.
+    pub attempts: usize,
+    /// The longest pause a Retry-After is obeyed for; a longer one is an error that says how long.
+    pub max_retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            page_size: 500,
+            concurrency: 4,
+            rate_per_second: Some(20),
+            request_timeout: Duration::from_secs(60),
+            max_body_bytes: 64 << 20,
+            attempts: 6,
+            max_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+/// An API that can be read slice by slice.
+///
+/// # The law
+///
+/// - **Complete**: the pages of a slice hold every record whose time, as the provider sees it, lies in the slice's window. They
+///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows.
+/// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
+/// - **Order**: pages come in the provider's paging order. No order is promised between slices.
+/// - **Freshness**: `Page::requested_at` is taken before the request is sent, anew for every attempt.
+/// - **Errors**: an `Err` ends the stream; pages before it are good. A retryable error was already retried by the kit as
+///   often as [`Limits::attempts`] allows. No error, log or page holds a credential.
+/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; an endless chain of
+///   pages, or a link that repeats, is an error.
+/// - **Cancellation**: dropping a stream stops its requests. Nothing is left behind.
+#[async_trait]
+pub trait Source: Send + Sync + Debug {
+    /// The source's name, as configuration and tables spell it.
+    fn name(&self) -> &'static str;
+
+    /// What can be asked for.
+    fn resources(&self) -> &'static [Resource];
+
+    /// Logs in and asks for as little as possible, to find out whether everything is set up.
+    async fn check(&self) -> Result<()>;
+
+    /// The tenants a resource has to be asked for one by one; `[None]` where one question answers for all.
+    async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>>;
+
+    /// The pages of a slice.
+    fn pages(&self, slice: &Slice) -> PageStream;
+
+    /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out.
+    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream;
+}
+
+/// The `connection` section of a pipeline: what one source needs to be reached, parsed once and validated.
+pub trait Connection: DeserializeOwned + Send + 'static {
+    /// The source's name.
+    const SOURCE: &'static str;
+
+    /// What the source can be asked for.
+    const RESOURCES: &'static [Resource];
+
+    /// Builds the source. No I/O happens here. Errors with [`tillhouse_model::ErrorKind::Config`].
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>>;
+}

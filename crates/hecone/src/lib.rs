@@ -1,0 +1,1 @@
+//! HecOne 360: its login, endpoints, paging and quirks.

@@ -1,0 +1,221 @@
+//! The one error shape of the house: what failed, where, whether trying again can help, and what to do now.
+//!
+//! Invariant: `Display` is one line and never holds a secret or a value of a record; `Debug` is the whole story.
+
+use std::fmt;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of thing went wrong. The command line derives its exit code from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The user's configuration, arguments or contract are wrong: exit code 2.
+    Config,
+    /// A server or store could not be reached, or did not answer in time.
+    Unreachable,
+    /// Credentials were refused.
+    Unauthorized,
+    /// A server answered something its documentation does not allow.
+    Protocol,
+    /// A server asked us to slow down, or is failing for now.
+    Busy,
+    /// Data contradicts itself or its contract.
+    Data,
+    /// Another writer was faster; nothing of ours was written.
+    Conflict,
+    /// The warehouse's storage failed.
+    Storage,
+    /// A query could not be planned or run.
+    Query,
+    /// The user, or a signal, asked to stop.
+    Interrupted,
+    /// A bug of ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The stable lower-case name, as it appears in logs and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Unreachable => "unreachable",
+            Self::Unauthorized => "unauthorized",
+            Self::Protocol => "protocol",
+            Self::Busy => "busy",
+            Self::Data => "data",
+            Self::Conflict => "conflict",
+            Self::Storage => "storage",
+            Self::Query => "query",
+            Self::Interrupted => "interrupted",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// What failed, where, why, whether it may be retried, and what the user can do.
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    hint: Option<String>,
+    retryable: bool,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A new error. `message` says what failed, without a trailing full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let retryable = matches!(kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Conflict);
+        Self { kind, message: message.into(), context: Vec::new(), hint: None, retryable, source: None }
+    }
+
+    /// Shorthand for [`ErrorKind::Config`].
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Data`].
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Protocol`].
+    pub fn protocol(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Protocol, message)
+    }
+
+    /// Shorthand for [`ErrorKind::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Says where: `("resource", "transactions")`, `("slice", "...")`, `("file", "...")`. Never a secret.
+    #[must_use]
+    pub fn at(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.context.push((key, value.into()));
+        self
+    }
+
+    /// Says what the user can do now, as a full sentence.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Overrides whether trying the same thing again can help.
+    #[must_use]
+    pub fn retryable(mut self, yes: bool) -> Self {
+        self.retryable = yes;
+        self
+    }
+
+    /// Keeps the error underneath. Its text is shown, so it must not hold secrets.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What failed, without the places.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The places, in the order they were added.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.context
+    }
+
+    /// What to do now, if somebody knows.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Whether trying the same thing again can help.
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.context.is_empty() {
+            f.write_str(" (")?;
+            for (i, (key, value)) in self.context.iter().enumerate() {
+                if i > 0 {
+                    f.write_str(", ")?;
+                }
+                write!(f, "{key} {value}")?;
+            }
+            f.write_str(")")?;
+        }
+        let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        while let Some(error) = cause {
+            write!(f, ": {}", error.to_string().replace('\n', " "))?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} error: {}", self.kind.as_str(), self.message)?;
+        for (key, value) in &self.context {
+            writeln!(f, "  {key}: {value}")?;
+        }
+        let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        while let Some(error) = cause {
+            writeln!(f, "  because: {error}")?;
+            cause = error.source();
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Adds places and kinds to foreign errors.
+pub trait ResultExt<T> {
+    /// Turns a foreign error into ours.
+    fn or_error(self, kind: ErrorKind, message: impl Into<String>) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+    fn or_error(self, kind: ErrorKind, message: impl Into<String>) -> Result<T> {
+        self.map_err(|e| Error::new(kind, message).because(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_one_line_and_debug_tells_all() {
+        let error = Error::new(ErrorKind::Unreachable, "cannot read a page")
+            .at("resource", "transactions")
+            .hint("Check base_url.")
+            .because(std::io::Error::other("connection\nreset"));
+        assert_eq!(error.to_string(), "cannot read a page (resource transactions): connection reset");
+        assert!(error.is_retryable());
+        let debug = format!("{error:?}");
+        assert!(debug.contains("unreachable error") && debug.contains("hint: Check base_url."), "{debug}");
+    }
+}

@@ -1,0 +1,28 @@
+//! The nouns of the house: what a table is, what a slice is, what money is, what a secret is, what an error says.
+//!
+//! Invariant: this crate knows no network, no clock, no async runtime and no storage. Everything here is a value.
+//!
+//! ```text
+//!   contract (YAML) --parse--> TableSpec --+--> decode (JSON -> Arrow)
+//!                                          +--> lake   (Delta schema, keys, partitions)
+//!                                          +--> unify  (what a result must look like)
+//! ```
+
+pub mod contract;
+pub mod error;
+pub mod filter;
+pub mod money;
+pub mod pseudonym;
+pub mod report;
+pub mod secret;
+pub mod slice;
+pub mod table;
+pub mod time;
+
+pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use money::Exact;
+pub use pseudonym::PseudonymKey;
+pub use secret::Secret;
+pub use slice::{Resource, Slice};
+pub use table::{Class, Column, Kind, TableSpec, TimeFormat};
+pub use time::Window;

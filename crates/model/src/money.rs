@@ -1,0 +1,132 @@
+//! Exact decimal numbers, as they are printed and as they are read. Money is one of them.
+//!
+//! Invariant: no value here ever passes through a binary float; what is printed has every digit and no exponent.
+
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// `units` times ten to the minus `scale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Exact {
+    /// The digits, as a whole number.
+    pub units: i128,
+    /// How many of them stand after the point.
+    pub scale: u8,
+}
+
+impl Exact {
+    /// A value from its digits.
+    pub fn new(units: i128, scale: u8) -> Self {
+        Self { units, scale }
+    }
+
+    /// The same number without trailing zeros after the point.
+    #[must_use]
+    pub fn trimmed(self) -> Self {
+        let Self { mut units, mut scale } = self;
+        while scale > 0 && units % 10 == 0 {
+            units /= 10;
+            scale -= 1;
+        }
+        Self { units, scale }
+    }
+
+    /// The same number with exactly `scale` digits after the point, rounded half-even; `None` when it does not fit.
+    pub fn rescaled(self, scale: u8) -> Option<Self> {
+        if scale >= self.scale {
+            let factor = 10_i128.checked_pow(u32::from(scale - self.scale))?;
+            return Some(Self { units: self.units.checked_mul(factor)?, scale });
+        }
+        let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
+        let (quotient, remainder) = (self.units.div_euclid(divisor), self.units.rem_euclid(divisor));
+        let round_up = match (remainder * 2).cmp(&divisor) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+        };
+        Some(Self { units: quotient + i128::from(round_up), scale })
+    }
+
+    /// Growth of `self` against `before` in per cent with two decimals, half-even; `None` where `before` is zero.
+    /// Both must have the same scale. The divisor is the size of `before`, so a fall is negative.
+    pub fn growth_against(self, before: Self) -> Option<Self> {
+        debug_assert_eq!(self.scale, before.scale, "growth compares like with like");
+        if before.units == 0 {
+            return None;
+        }
+        let numerator = (self.units - before.units).checked_mul(10_000)?;
+        let divisor = before.units.abs();
+        let (quotient, remainder) = (numerator.div_euclid(divisor), numerator.rem_euclid(divisor));
+        let round_up = match (remainder * 2).cmp(&divisor) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+        };
+        Some(Self { units: quotient + i128::from(round_up), scale: 2 })
+    }
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.units < 0 { "-" } else { "" };
+        let digits = self.units.unsigned_abs().to_string();
+        let scale = usize::from(self.scale);
+        if scale == 0 {
+            return write!(f, "{sign}{digits}");
+        }
+        let padded = format!("{digits:0>width$}", width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        write!(f, "{sign}{whole}.{fraction}")
+    }
+}
+
+/// A JSON number with every digit, trailing zeros trimmed. Only serde_json writes it as a number.
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = RawValue::from_string(self.trimmed().to_string()).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// How many digits after the point an ISO 4217 currency has; `None` where the code is not one.
+pub fn minor_digits(currency: &str) -> Option<u8> {
+    iso_currency::Currency::from_code(currency).map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_is_exact() {
+        assert_eq!(Exact::new(-1, 4).to_string(), "-0.0001");
+        assert_eq!(Exact::new(123_400, 4).to_string(), "12.3400");
+        assert_eq!(serde_json::to_string(&Exact::new(123_400, 4)).unwrap(), "12.34");
+        assert_eq!(serde_json::to_string(&Exact::new(10_i128.pow(30), 0)).unwrap(), format!("1{}", "0".repeat(30)));
+    }
+
+    #[test]
+    fn rounding_is_half_even() {
+        for (units, expected) in [(125, 12), (135, 14), (-125, -12), (-135, -14), (126, 13), (-126, -13)] {
+            assert_eq!(Exact::new(units, 1).rescaled(0).unwrap().units, expected, "{units}");
+        }
+    }
+
+    #[test]
+    fn growth_has_two_decimals_and_no_answer_against_nothing() {
+        let growth = |a, b| Exact::new(a, 0).growth_against(Exact::new(b, 0)).map(|g| g.to_string());
+        assert_eq!(growth(3, 2), Some("50.00".into()));
+        assert_eq!(growth(1, 3), Some("-66.67".into()));
+        assert_eq!(growth(0, 7), Some("-100.00".into()));
+        assert_eq!(growth(7, 0), None);
+    }
+
+    #[test]
+    fn currencies_know_their_minor_unit() {
+        assert_eq!(minor_digits("EUR"), Some(2));
+        assert_eq!(minor_digits("JPY"), Some(0));
+        assert_eq!(minor_digits("KWD"), Some(3));
+        assert_eq!(minor_digits("XYZ"), None);
+    }
+}

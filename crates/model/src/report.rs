@@ -1,0 +1,153 @@
+//! The shape of the statistics: HecOne's field names, plus `currency`.
+//!
+//! Invariant: every amount is an [`Exact`]; serialised with serde_json it is a JSON number with every digit.
+
+use crate::money::Exact;
+use crate::time::Window;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The whole answer: one entry a currency, and what may be thought of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statistics {
+    /// One entry a currency, ordered by currency.
+    pub data: Vec<CurrencyStatistics>,
+    /// What was asked, and whether the answer may be trusted.
+    pub meta: Meta,
+}
+
+/// HecOne's statistics of one currency.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the names are HecOne's; DESIGN and docs/statistics.md define them")]
+pub struct CurrencyStatistics {
+    /// ISO 4217, or `unknown` where the provider named none.
+    pub currency: String,
+    pub hourly_transactions: Vec<HourlyTransactions>,
+    pub payment_type_ranking: Vec<PaymentTypeAmount>,
+    pub payment_medium_ranking: Vec<PaymentMediumAmount>,
+    pub payment_scheme_ranking: Vec<PaymentSchemeAmount>,
+    pub payment_entry_mode_ranking: Vec<PaymentEntryModeAmount>,
+    pub payment_function_ranking: Vec<PaymentFunctionAmount>,
+    pub article_quantities_ranking: Vec<ArticleQuantities>,
+    pub sites_amount_ranking: Vec<SiteAmount>,
+    pub sites_transactions_ranking: Vec<SiteTransactions>,
+    pub transactions_count: Growth<i64>,
+    pub transactions_total_amount: Growth<Exact>,
+}
+
+/// Transactions that started in one hour.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HourlyTransactions {
+    /// The hour's start, ISO 8601 with offset; or `00` to `23` for hours of the day.
+    pub hour: String,
+    /// How many.
+    pub transactions: i64,
+}
+
+macro_rules! ranked {
+    ($name:ident, $label:ident, $what:literal) => {
+        #[doc = concat!("One row of the ranking of amounts by ", $what, ".")]
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        pub struct $name {
+            /// In major units of the entry's currency.
+            pub amount: Exact,
+            /// The label, or `unknown`.
+            pub $label: String,
+        }
+    };
+}
+ranked!(PaymentTypeAmount, payment_type, "payment type");
+ranked!(PaymentMediumAmount, payment_medium, "payment medium");
+ranked!(PaymentSchemeAmount, payment_scheme, "payment scheme");
+ranked!(PaymentEntryModeAmount, payment_entry_mode, "entry mode");
+ranked!(PaymentFunctionAmount, payment_function, "payment function");
+ranked!(SiteAmount, site_name, "site");
+
+/// Transactions of one site.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SiteTransactions {
+    /// The site's current name, or `unknown`.
+    pub site_name: String,
+    /// How many.
+    pub transactions: i64,
+}
+
+/// Quantities sold in one unit of measure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ArticleQuantities {
+    /// The canonical unit, or `unknown`.
+    pub unit_measure: String,
+    /// Largest quantity first.
+    pub articles_quantities: Vec<ArticleQuantity>,
+}
+
+/// The quantity of one article.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ArticleQuantity {
+    /// The article's current product name, or `unknown`.
+    pub article_name: String,
+    /// In the group's unit.
+    pub quantity: Exact,
+}
+
+/// A figure and its growth against the window of equal length just before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Growth<T> {
+    /// Per cent with two decimals; null where the earlier figure was zero.
+    pub growth: Option<Exact>,
+    /// The figure itself.
+    pub value: T,
+}
+
+/// What was asked, and whether the answer may be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Meta {
+    /// The first instant counted.
+    pub from: Timestamp,
+    /// The first instant no longer counted.
+    pub to: Timestamp,
+    /// The tenant asked for; null for all.
+    pub tenant: Option<String>,
+    /// The source asked for; null for all.
+    pub source: Option<String>,
+    /// `sale` or `purchase`.
+    pub perspective: String,
+    /// The transaction states that count.
+    pub states: Vec<String>,
+    /// The zone in which hours are cut.
+    pub timezone: String,
+    /// `timeline` or `of_day`.
+    pub hours: String,
+    /// Which edition of the definitions was used.
+    pub definitions_version: u32,
+    /// The published run the figures come from.
+    pub run: String,
+    /// `facts` or `rollups`.
+    pub answered_from: String,
+    /// Up to when every pipeline has been read without a gap; null where nothing was read.
+    pub data_through: Option<Timestamp>,
+    /// Parts of the window that were never read, by pipeline and resource.
+    pub gaps: Vec<Gap>,
+    /// Records of the window that did not fit their contract.
+    pub rejects: i64,
+    /// Sales of the window that are not yet closed: created, pending or consumed.
+    pub open_transactions: i64,
+    /// Free sales of the window, not counted above.
+    pub free_transactions: i64,
+    /// Test sales of the window, not counted above.
+    pub test_transactions: i64,
+    /// Transactions without any time, which no window can count.
+    pub transactions_without_time: i64,
+}
+
+/// A stretch of time that was never read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gap {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The resource.
+    pub resource: String,
+    /// The stretch.
+    #[serde(flatten)]
+    pub window: Window,
+}

@@ -1,0 +1,256 @@
+//! What a table is: the validated meaning of one data contract.
+//!
+//! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
+//! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
+
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use jiff::SignedDuration;
+use std::sync::Arc;
+
+/// The column that holds each record's lineage: the run that landed it.
+pub const RUN_ID: &str = "_run_id";
+/// When the request that brought a record was sent, UTC: the record is at least as fresh as that.
+pub const EXTRACTED_AT: &str = "_extracted_at";
+/// The hash of a record's decoded values, see the decode crate: one byte of hash version, then 16 bytes.
+pub const CONTENT_HASH: &str = "_content_hash";
+/// JSON of the fields a contract does not know, where it says `unknown: keep`.
+pub const EXTRA: &str = "_extra";
+/// The package number that landed a record; strictly increasing within a table.
+pub const LAND: &str = "_land";
+/// The record's key as one string; key columns joined by ':'.
+pub const RECORD_KEY: &str = "_record_key";
+/// The record time, see [`TableSpec::record_time`].
+pub const RECORD_TIME: &str = "_record_time";
+/// The record time of the version this one supersedes; null if it is the first.
+pub const PREV_RECORD_TIME: &str = "_prev_record_time";
+/// The UTC month of the record time, `YYYY-MM`, or `none`.
+pub const MONTH: &str = "month";
+
+/// One table: its columns and the rules its records obey.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableSpec {
+    /// The source it comes from (`hecone`), or `unified`.
+    pub source: String,
+    /// Its own name (`transactions`).
+    pub name: String,
+    /// What one row is.
+    pub description: String,
+    /// The columns, in the contract's order. Secret and dropped ones are listed too: decode must know what to skip.
+    pub columns: Vec<Column>,
+    /// Names of the top-level columns that identify a record, in key order. Never empty.
+    pub key: Vec<String>,
+    /// Where to look for the record time, in order; the first that is present counts. Empty: records have no time.
+    /// A path through a list means the earliest value in that list that is present.
+    pub record_time: Vec<Vec<String>>,
+    /// The column by which the source itself orders versions (`updated_at`), where it has one.
+    pub updated_at: Option<Vec<String>>,
+    /// How far a record's time may move between versions; dedup looks that far around.
+    pub moves_within: SignedDuration,
+    /// Names of the columns the table is partitioned by.
+    pub partition_by: Vec<String>,
+    /// What happens to fields the contract does not know.
+    pub unknown: UnknownFields,
+    /// Quality rules checked on every landed record; a breach is a warning, never a loss.
+    pub rules: Vec<Rule>,
+}
+
+/// What happens to fields the contract does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownFields {
+    /// They are counted by path, for ops.drift.
+    #[default]
+    Count,
+    /// They are counted, and kept as JSON in `_extra`.
+    Keep,
+}
+
+/// A quality rule over one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// A stable name, shown in ops.warnings.
+    pub name: String,
+    /// The top-level or nested column it is about.
+    pub path: Vec<String>,
+    /// What must hold.
+    pub check: Check,
+}
+
+/// What a quality rule demands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// One of these strings (the source's documented vocabulary).
+    OneOf(Vec<String>),
+    /// A number not below this one.
+    AtLeast(i64),
+    /// A text that matches an ISO 4217 alphabetic code.
+    Currency,
+    /// An IANA time zone name.
+    TimeZone,
+    /// The key is unique in the table.
+    Unique,
+}
+
+/// One column, top level or nested.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The name in the table.
+    pub name: String,
+    /// The name in the source's JSON; `physicalName` in the contract, by default [`Column::name`].
+    pub json_name: String,
+    /// The type.
+    pub kind: Kind,
+    /// Whether a record without it is rejected.
+    pub required: bool,
+    /// What may be done with the value.
+    pub class: Class,
+    /// Meaning and unit.
+    pub description: String,
+}
+
+/// The type of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// True or false.
+    Bool,
+    /// A whole number.
+    Int,
+    /// An exact decimal number.
+    Decimal {
+        /// Digits in all, at most 38.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// An instant, microseconds UTC.
+    Timestamp(TimeFormat),
+    /// A civil date.
+    Date,
+    /// 16-byte or longer binary; never decoded from JSON, for lineage columns of unified tables.
+    Binary,
+    /// An object.
+    Struct(Vec<Column>),
+    /// An array; the element's column is named `element`.
+    List(Box<Column>),
+}
+
+/// How a source writes an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// RFC 3339 with an offset; a time without one is refused.
+    Offset,
+    /// A wall clock time in a named IANA zone.
+    Zone(String),
+    /// A number of seconds since 1970-01-01T00:00:00Z.
+    EpochSeconds,
+    /// A number of milliseconds since then.
+    EpochMillis,
+}
+
+/// What may be done with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Class {
+    /// Stored as it is.
+    #[default]
+    Open,
+    /// Never decoded, stored, logged or hashed.
+    Secret,
+    /// Personal and not needed: dropped like a secret.
+    Dropped,
+    /// Personal: stored as a keyed pseudonym of its normalised value, `hmac1:<hex>`.
+    Pseudonym(Normalise),
+    /// Personal: only the last four characters are stored.
+    LastFour,
+}
+
+impl Class {
+    /// Whether the table has a column for it at all.
+    pub fn is_stored(self) -> bool {
+        !matches!(self, Self::Secret | Self::Dropped)
+    }
+}
+
+/// How a personal value is brought into one form before it is hashed, so that spellings of one thing meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Normalise {
+    /// Surrounding white space goes.
+    Text,
+    /// Upper case; only letters and digits stay ("KA-XY 1" and "kaxy1" are one plate).
+    Plate,
+    /// Lower case, trimmed.
+    Email,
+    /// Upper case; only letters, digits and mask characters stay.
+    Card,
+}
+
+impl Kind {
+    /// The Arrow type of a stored column of this kind.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
+            Self::Int => DataType::Int64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
+            Self::Timestamp(_) => timestamp(),
+            Self::Date => DataType::Date32,
+            Self::Binary => DataType::Binary,
+            Self::Struct(columns) => DataType::Struct(fields(columns)),
+            Self::List(element) => {
+                DataType::List(Arc::new(Field::new("element", element.kind.data_type(), true)))
+            }
+        }
+    }
+}
+
+/// Microseconds UTC, the only timestamp type of the house.
+pub fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The Arrow fields of the stored columns, all nullable below the top level's required ones.
+pub fn fields(columns: &[Column]) -> Fields {
+    columns
+        .iter()
+        .filter(|c| c.class.is_stored())
+        .map(|c| Field::new(&c.name, c.kind.data_type(), !c.required))
+        .collect()
+}
+
+impl TableSpec {
+    /// The Arrow schema of the contract's stored columns, without lineage.
+    pub fn content_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(fields(&self.columns)))
+    }
+
+    /// The schema of a source table: the contract's columns, then `_extra` where kept, then the lineage columns and `month`.
+    pub fn source_schema(&self) -> SchemaRef {
+        let mut all: Vec<Arc<Field>> = fields(&self.columns).iter().cloned().collect();
+        if self.unknown == UnknownFields::Keep {
+            all.push(Arc::new(Field::new(EXTRA, DataType::Utf8, true)));
+        }
+        for (name, data_type, nullable) in [
+            (RECORD_KEY, DataType::Utf8, false),
+            (RECORD_TIME, timestamp(), true),
+            (PREV_RECORD_TIME, timestamp(), true),
+            (LAND, DataType::Int64, false),
+            (CONTENT_HASH, DataType::Binary, false),
+            (EXTRACTED_AT, timestamp(), false),
+            (RUN_ID, DataType::Utf8, false),
+            (MONTH, DataType::Utf8, false),
+        ] {
+            all.push(Arc::new(Field::new(name, data_type, nullable)));
+        }
+        Arc::new(Schema::new(all))
+    }
+
+    /// The top-level column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// `source.name`.
+    pub fn qualified_name(&self) -> String {
+        format!("{}.{}", self.source, self.name)
+    }
+}

@@ -1,0 +1,205 @@
+//! Instants, windows of them, and how a window is cut into slices.
+//!
+//! Invariant: a [`Window`] is half-open, never empty, and its instants are UTC.
+
+use crate::error::{Error, Result};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A half-open range of instants, [from, to), never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Window {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Window {
+    /// A window. Errors with [`crate::ErrorKind::Config`] when `from` is not before `to`.
+    pub fn new(from: Timestamp, to: Timestamp) -> Result<Self> {
+        if from >= to {
+            return Err(Error::config(format!("the window is empty: from {from} is not before to {to}"))
+                .hint("Give a --from that is earlier than --to; the end itself is not included."));
+        }
+        Ok(Self { from, to })
+    }
+
+    /// The first instant inside.
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// The first instant after.
+    pub fn to(&self) -> Timestamp {
+        self.to
+    }
+
+    /// How long it is.
+    pub fn duration(&self) -> SignedDuration {
+        self.to.duration_since(self.from)
+    }
+
+    /// Whether an instant lies inside.
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.from <= instant && instant < self.to
+    }
+
+    /// The window of equal length (in instants) that ends where this one starts; `None` before the beginning of time.
+    pub fn before(&self) -> Option<Self> {
+        let from = self.from.checked_sub(self.duration()).ok()?;
+        Some(Self { from, to: self.from })
+    }
+
+    /// The same window, a little longer on both sides.
+    #[must_use]
+    pub fn widened(&self, by: SignedDuration) -> Self {
+        Self {
+            from: self.from.checked_sub(by).unwrap_or(Timestamp::MIN),
+            to: self.to.checked_add(by).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// The part both windows share.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        Self::new(self.from.max(other.from), self.to.min(other.to)).ok()
+    }
+
+    /// Cuts the window at every multiple of `step` counted from `origin`; the first and last piece may be shorter.
+    pub fn split(&self, origin: Timestamp, step: SignedDuration) -> Vec<Self> {
+        let step_us = (step.as_micros()).max(1);
+        let origin_us = i128::from(origin.as_microsecond());
+        let mut pieces = Vec::new();
+        let mut from = self.from;
+        while from < self.to {
+            let index = (i128::from(from.as_microsecond()) - origin_us).div_euclid(step_us);
+            let next = origin_us + (index + 1) * step_us;
+            let to = i64::try_from(next)
+                .ok()
+                .and_then(|us| Timestamp::from_microsecond(us).ok())
+                .unwrap_or(self.to)
+                .min(self.to);
+            pieces.push(Self { from, to });
+            from = to;
+        }
+        pieces
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {})", self.from, self.to)
+    }
+}
+
+/// What of `wanted` is not covered by any of `covered`, in order.
+pub fn uncovered(wanted: Window, covered: &[Window]) -> Vec<Window> {
+    let mut covered: Vec<Window> = covered.iter().filter_map(|w| w.intersection(&wanted)).collect();
+    covered.sort();
+    let mut gaps = Vec::new();
+    let mut at = wanted.from;
+    for window in covered {
+        if window.from > at {
+            gaps.push(Window { from: at, to: window.from });
+        }
+        at = at.max(window.to);
+    }
+    if at < wanted.to {
+        gaps.push(Window { from: at, to: wanted.to });
+    }
+    gaps
+}
+
+/// Reads what a user writes for an instant: an RFC 3339 time with offset, or a date (midnight in `zone`).
+///
+/// Errors with [`crate::ErrorKind::Config`], naming what was expected.
+pub fn parse_instant(text: &str, zone: &jiff::tz::TimeZone) -> Result<Timestamp> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant);
+    }
+    let midnight = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(zone.clone()).ok();
+    let wall = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(zone.clone()).ok();
+    let date_only = text.len() <= 10;
+    if let Some(zoned) = if date_only { midnight() } else { wall() } {
+        return Ok(zoned.timestamp());
+    }
+    Err(Error::config(format!("{text:?} is neither a date nor a time"))
+        .hint("Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z."))
+}
+
+/// Reads a length of time as users write it: `90s`, `10m`, `12h`, `3d`, `2w`. Days have 24 hours.
+///
+/// Errors with [`crate::ErrorKind::Config`].
+pub fn parse_duration(text: &str) -> Result<SignedDuration> {
+    let bad = || {
+        Error::config(format!("{text:?} is not a length of time"))
+            .hint("Write a whole number and a unit: 90s, 10m, 12h, 3d or 2w.")
+    };
+    let text_trimmed = text.trim();
+    let split = text_trimmed.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (digits, unit) = text_trimmed.split_at(split);
+    let number: i64 = digits.parse().map_err(|_| bad())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn w(from: &str, to: &str) -> Window {
+        Window::new(t(from), t(to)).unwrap()
+    }
+
+    #[test]
+    fn an_empty_window_is_refused() {
+        assert!(Window::new(t("2026-01-02T00:00:00Z"), t("2026-01-02T00:00:00Z")).is_err());
+    }
+
+    #[test]
+    fn splitting_covers_exactly_and_follows_the_grid() {
+        let window = w("2026-01-01T12:00:00Z", "2026-01-03T06:00:00Z");
+        let pieces = window.split(t("2026-01-01T00:00:00Z"), SignedDuration::from_hours(24));
+        assert_eq!(
+            pieces,
+            vec![
+                w("2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z"),
+                w("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
+                w("2026-01-03T00:00:00Z", "2026-01-03T06:00:00Z"),
+            ]
+        );
+    }
+
+    #[test]
+    fn gaps_are_what_nothing_covers() {
+        let gaps = uncovered(
+            w("2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"),
+            &[w("2026-01-03T00:00:00Z", "2026-01-04T00:00:00Z"), w("2025-01-01T00:00:00Z", "2026-01-02T00:00:00Z")],
+        );
+        assert_eq!(
+            gaps,
+            vec![w("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"), w("2026-01-04T00:00:00Z", "2026-01-05T00:00:00Z")]
+        );
+    }
+
+    #[test]
+    fn people_write_dates_times_and_durations() {
+        let utc = jiff::tz::TimeZone::UTC;
+        assert_eq!(parse_instant("2026-01-31", &utc).unwrap(), t("2026-01-31T00:00:00Z"));
+        assert_eq!(parse_instant("2026-01-31T01:00:00+01:00", &utc).unwrap(), t("2026-01-31T00:00:00Z"));
+        let error = parse_instant("31.01.2026", &utc).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("2026-01-31"));
+        assert_eq!(parse_duration("3d").unwrap(), SignedDuration::from_hours(72));
+        assert!(parse_duration("3 fortnights").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! The DataFusion session over a published snapshot.
