@@ -2,17 +2,66 @@
 //!
 //! Invariant: every record of a page ends up exactly once, in the batch or in the rejects; no value of a secret column is ever
 //! decoded, and no reject or warning about a personal one holds it.
+//!
+//! ```text
+//!   page bytes --scan--> values --plan--> columns --finish--> RecordBatch
+//!                          |                |  one row complete: key, record time, hash, rules
+//!                          +-- unknown: counted, passed over
+//!                          +-- misfit: columns cut back, record redacted, next record
+//! ```
+//!
+//! # How values are read
+//!
+//! - `null` is a missing field. A missing required field rejects the record. A field given twice rejects it as well: which of the two
+//!   counts, nobody can say.
+//! - **Text** is a JSON string; **Bool** `true` or `false`; **Int** a whole number of 64 bits, also written `1.0` or `1e2`.
+//! - **Decimal** is a number, or a string that holds a plain one; digits beyond the scale are rounded half-even with a warning.
+//! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are rounded half-even with a warning. Where a zone
+//!   is named, an offset in the text wins; of a local time that occurs twice the earlier instant is meant, and one that never
+//!   occurs is read with the offset from before the clock leapt.
+//! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
+//!
+//! Memory: a page and its columns, nothing that grows over pages. A page whose columns would take more than 64 MiB and sixteen
+//! times its size is refused.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod column;
+#[cfg(test)]
+mod fixture;
+mod hash;
+mod identity;
+mod instant;
+mod number;
+mod page;
+mod plan;
+mod pseudonyms;
+mod record;
+mod redact;
+mod rules;
+mod scan;
+mod stop;
+mod warnings;
+
+use crate::page::{Hint, Page};
+use crate::plan::Plan;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tillhouse_model::table::{EXTRA, UnknownFields};
 use tillhouse_model::{PseudonymKey, Result, TableSpec};
 
-/// Decodes pages of one resource. Cheap to share between threads.
+/// Decodes pages of one resource. Cheap to clone and to share between threads.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     spec: Arc<TableSpec>,
     key: Option<PseudonymKey>,
+    plan: Arc<Plan>,
+    schema: SchemaRef,
+    content: Fields,
+    /// How large the columns of the last page became.
+    hint: Arc<Mutex<Arc<Hint>>>,
 }
 
 /// What a page held.
@@ -20,7 +69,8 @@ pub struct Decoder {
 pub struct Decoded {
     /// The records that fit, one row each: exactly the columns of [`TableSpec::content_schema`] (then `_extra` where kept).
     pub batch: RecordBatch,
-    /// The record key of each row: the key columns' values as text, joined by ':'.
+    /// The record key of each row: the key columns' values as text, joined by ':'. Where there are several, a ':' or '\\' within a
+    /// text is preceded by '\\', so that no two keys meet.
     pub keys: arrow::array::StringArray,
     /// The record time of each row, microseconds UTC.
     pub record_times: arrow::array::TimestampMicrosecondArray,
@@ -30,23 +80,25 @@ pub struct Decoded {
     pub content_hashes: arrow::array::FixedSizeBinaryArray,
     /// Records that did not fit, with field and reason.
     pub rejects: Vec<Reject>,
-    /// Values that were changed on the way, and quality rules that did not hold.
+    /// Values that were changed on the way, and quality rules that did not hold. At most 20,000; then one more of rule
+    /// `more_warnings` says how many were left out.
     pub warnings: Vec<Warning>,
-    /// How often each unknown field was seen, by path.
+    /// How often each unknown field was seen, by path (`payments[].foo`); in rejects as far as they were read. Beyond 1,000 paths a
+    /// page the rest is counted as `(other)`.
     pub unknown: BTreeMap<String, u64>,
 }
 
 /// A record that did not fit its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// The record's key, as far as it could be read and is not itself personal.
+    /// The record's key, spelled as that of a row, where all its parts could be read. A personal part is its pseudonym.
     pub key: Option<String>,
     /// The field's path, `payments[0].amount`.
     pub field: String,
     /// Why, without the value.
     pub reason: String,
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
-    /// left out. Empty where the record could not be parsed at all.
+    /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object.
     pub redacted: String,
 }
 
@@ -65,16 +117,35 @@ pub struct Warning {
 
 impl Decoder {
     /// A decoder for a contract. Errors with [`tillhouse_model::ErrorKind::Config`] when the contract has pseudonymised columns and
-    /// there is no key.
+    /// there is no key, or when it asks for something that JSON cannot give.
     pub fn new(spec: Arc<TableSpec>, key: Option<PseudonymKey>) -> Result<Self> {
-        Ok(Self { spec, key })
+        let plan = Plan::new(&spec, key.is_some()).map_err(|e| e.at("contract", spec.qualified_name()))?;
+        let content = spec.content_schema().fields().clone();
+        let mut all: Vec<Arc<Field>> = content.iter().cloned().collect();
+        if spec.unknown == UnknownFields::Keep {
+            all.push(Arc::new(Field::new(EXTRA, DataType::Utf8, true)));
+        }
+        let schema = Arc::new(Schema::new(all));
+        Ok(Self { spec, key, plan: Arc::new(plan), schema, content, hint: Arc::default() })
+    }
+
+    /// The schema of every batch: [`TableSpec::content_schema`], then `_extra` where unknown fields are kept.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
 
     /// Decodes one page; `records_at` are the keys that lead from the top to the array of records.
     ///
-    /// Errors with [`tillhouse_model::ErrorKind::Data`] when the page is not JSON or has no such array. Never panics.
+    /// Errors with [`tillhouse_model::ErrorKind::Data`] when the page is not JSON to its end, has no such array, has more than
+    /// 100,000 rejects, or would take far more memory than a page of its size should. Never panics.
     pub fn decode(&self, page: &[u8], records_at: &[&str]) -> Result<Decoded> {
-        let _ = (page, records_at, &self.key, &self.spec);
-        Err(tillhouse_model::Error::internal("not written yet"))
+        let at = |e: tillhouse_model::Error| e.at("contract", self.spec.qualified_name());
+        let hint = Arc::clone(&self.hint.lock().unwrap_or_else(PoisonError::into_inner));
+        let keep = self.spec.unknown == UnknownFields::Keep;
+        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page);
+        reading.read(records_at).map_err(|stop| at(stop.into_error()))?;
+        let (decoded, hint) = reading.finish(&self.schema, &self.content).map_err(at)?;
+        *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hint);
+        Ok(decoded)
     }
 }

@@ -1,7 +1,37 @@
 //! How records are brought in: the [`Source`] trait that every API implements, and the HTTP kit they build on.
 //!
 //! Invariant: nothing here knows an API, a contract or a table; a page is bytes and what its envelope declares.
+//!
+//! ```text
+//!   Request -> AuthorizedClient -> Client -> Throttle -> the network
+//!              token, one 401      retry,    concurrency,
+//!              renews it           limits    rate, pauses
+//!
+//!   paging::by_offset / by_link  turn "ask for one page" into a PageStream that reads one page ahead
+//!   envelope::read               finds totals and links in a page without parsing its records
+//! ```
+//!
+//! Deliberately absent: cookies, redirects to other hosts, HTTP caching, and any knowledge of what a record is.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod auth;
+mod body;
+pub mod credential;
+pub mod envelope;
+pub mod http;
+pub mod origin;
+pub mod paging;
+pub mod redact;
+pub mod request;
+pub mod retry;
 pub mod source;
+mod throttle;
 
+pub use auth::{AuthorizedClient, Login, Token, TokenCache};
+pub use credential::Credential;
+pub use http::{Client, Stats};
+pub use origin::BaseUrl;
+pub use redact::Redactor;
+pub use request::{Answer, Method, Refusal, Request, Response, StatusCode};
 pub use source::{Connection, Limits, Page, PageStream, Source};

@@ -3,6 +3,7 @@
 //! Invariant: a [`Source`] is asked for slices and answers with pages; it keeps no progress of its own. What was read, and what
 //! is still missing, only the warehouse's ledger knows.
 
+use crate::http::Stats;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -93,6 +94,11 @@ pub trait Source: Send + Sync + Debug {
 
     /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out.
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream;
+
+    /// Requests, bytes and retries so far, for the progress display.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
 }
 
 /// The `connection` section of a pipeline: what one source needs to be reached, parsed once and validated.

@@ -1,1 +1,31 @@
-//! Delta tables on object storage.
+//! Delta tables on object storage: append-only history, current state, bookkeeping, and the snapshots readers open.
+//!
+//! Invariant: every write is one commit by compare-and-swap on the version it was computed from; whoever loses the race computes
+//! again. Nothing outside this crate names the Delta library: it hands out `Arc<dyn TableProvider>`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod commit;
+mod datafile;
+mod dedup;
+mod delta;
+mod dimension;
+#[cfg(test)]
+mod disturbed;
+mod evolve;
+mod ledger;
+mod month;
+pub mod ops;
+mod package;
+mod scan;
+pub mod source_table;
+mod split;
+mod stats;
+pub mod unified_table;
+pub mod warehouse;
+
+pub use deltalake::datafusion::catalog::TableProvider;
+pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
+pub use source_table::{Incoming, LandOptions, Landed, PackageInfo, SourceTable};
+pub use unified_table::{Replaced, Rows, Step, Superseded, UnifiedTable};
+pub use warehouse::{FORMAT_VERSION, Location, OpenTable, Warehouse};

@@ -8,6 +8,8 @@
 //!                                          +--> unify  (what a result must look like)
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod contract;
 pub mod error;
 pub mod filter;
@@ -24,5 +26,5 @@ pub use money::Exact;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
 pub use slice::{Resource, Slice};
-pub use table::{Class, Column, Kind, TableSpec, TimeFormat};
+pub use table::{Class, Column, Kind, Role, TableSpec, TimeFormat};
 pub use time::Window;

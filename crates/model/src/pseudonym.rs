@@ -63,11 +63,7 @@ impl PseudonymKey {
 /// Brings a value into the form that is hashed.
 pub fn normalise(how: Normalise, value: &str) -> String {
     let kept = |extra: &[char]| -> String {
-        value
-            .chars()
-            .filter(|c| c.is_alphanumeric() || extra.contains(c))
-            .flat_map(char::to_uppercase)
-            .collect()
+        value.chars().filter(|c| c.is_alphanumeric() || extra.contains(c)).flat_map(char::to_uppercase).collect()
     };
     match how {
         Normalise::Text => value.trim().to_owned(),

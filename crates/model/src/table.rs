@@ -25,6 +25,8 @@ pub const RECORD_TIME: &str = "_record_time";
 pub const PREV_RECORD_TIME: &str = "_prev_record_time";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
 pub const MONTH: &str = "month";
+/// The instant the values of a dimension's row are from, UTC: a row that is older than the one there never overwrites it.
+pub const AS_OF: &str = "_as_of";
 
 /// One table: its columns and the rules its records obey.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,8 @@ pub struct TableSpec {
     pub name: String,
     /// What one row is.
     pub description: String,
+    /// What kind of table it is; decides its lineage columns.
+    pub role: Role,
     /// The columns, in the contract's order. Secret and dropped ones are listed too: decode must know what to skip.
     pub columns: Vec<Column>,
     /// Names of the top-level columns that identify a record, in key order. Never empty.
@@ -52,6 +56,18 @@ pub struct TableSpec {
     pub unknown: UnknownFields,
     /// Quality rules checked on every landed record; a breach is a warning, never a loss.
     pub rules: Vec<Rule>,
+}
+
+/// What kind of table a contract describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// What a source said: append-only history of every version.
+    #[default]
+    Source,
+    /// Unified, current state, in time: transactions, articles, payments, events.
+    Fact,
+    /// Unified, current state, one row a key: tenants, sites, devices, points, products.
+    Dimension,
 }
 
 /// What happens to fields the contract does not know.
@@ -196,9 +212,7 @@ impl Kind {
             Self::Date => DataType::Date32,
             Self::Binary => DataType::Binary,
             Self::Struct(columns) => DataType::Struct(fields(columns)),
-            Self::List(element) => {
-                DataType::List(Arc::new(Field::new("element", element.kind.data_type(), true)))
-            }
+            Self::List(element) => DataType::List(Arc::new(Field::new("element", element.kind.data_type(), true))),
         }
     }
 }
@@ -241,6 +255,32 @@ impl TableSpec {
         ] {
             all.push(Arc::new(Field::new(name, data_type, nullable)));
         }
+        Arc::new(Schema::new(all))
+    }
+
+    /// The schema of a unified table: the contract's columns, then the lineage columns of its role. A fact says which record it
+    /// came from and which version of it; a dimension which instant its values are from. For a source's contract, whose
+    /// table is never unified, the contract's columns alone.
+    pub fn unified_schema(&self) -> SchemaRef {
+        let mut all: Vec<Arc<Field>> = fields(&self.columns).iter().cloned().collect();
+        let lineage: &[(&str, DataType, bool)] = match self.role {
+            Role::Source => &[],
+            Role::Fact => &[
+                (RECORD_KEY, DataType::Utf8, false),
+                (RECORD_TIME, timestamp(), true),
+                (LAND, DataType::Int64, false),
+                (EXTRACTED_AT, timestamp(), false),
+                (CONTENT_HASH, DataType::Binary, false),
+                (RUN_ID, DataType::Utf8, false),
+            ],
+            Role::Dimension => &[
+                (AS_OF, timestamp(), false),
+                (EXTRACTED_AT, timestamp(), false),
+                (CONTENT_HASH, DataType::Binary, false),
+                (RUN_ID, DataType::Utf8, false),
+            ],
+        };
+        all.extend(lineage.iter().map(|(name, kind, nullable)| Arc::new(Field::new(*name, kind.clone(), *nullable))));
         Arc::new(Schema::new(all))
     }
 

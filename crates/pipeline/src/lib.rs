@@ -1,1 +1,29 @@
-//! One sync.
+//! One sync, from configuration to published tables; and what belongs around it: rebuild, status, scaffolding.
+//!
+//! ```text
+//!   config --> plan --> read (extract + decode) --> land --> unify --> publish
+//! ```
+//!
+//! Invariant: no API is named here; sources come in through [`SourceEntry`]. All progress lives in the warehouse.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod assets;
+pub mod config;
+mod land;
+pub mod observer;
+pub mod plan;
+mod publish;
+mod read;
+mod rebuild;
+pub mod scaffold;
+mod status;
+pub mod sync;
+pub mod unify;
+pub mod yaml;
+
+pub use config::{Pipeline, Project, SourceEntry};
+pub use observer::{Event, Nobody, Observer};
+pub use rebuild::rebuild;
+pub use status::{ResourceStatus, status};
+pub use sync::{Context, Options, Report, sync};

@@ -1,1 +1,34 @@
-//! The DataFusion session over a published snapshot.
+//! The DataFusion session over a published snapshot: catalog, functions, memory limits. It runs SQL and changes nothing.
+//!
+//! Invariant: a session reads the table versions one published run names, for as long as it lives; SQL that is not a query is
+//! refused before it is planned. This is the only crate that builds a DataFusion session.
+//!
+//! ```text
+//!   Engine ── memory pool, spill folder, threads; one a process
+//!     └─ Session ── one published run (or none: `bare`), one catalog
+//!          └─ schemas unified (default), one a pipeline, ops, statistics; a table is opened when a query first names it
+//! ```
+//!
+//! Rejected: opening every table when the session starts. Opening a Delta table reads its log, and a warehouse with four
+//! sources has some sixty tables, of which a query names two.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod catalog;
+mod engine;
+mod failure;
+mod functions;
+mod read_only;
+mod sales;
+mod session;
+mod staging;
+pub mod zone;
+
+pub use catalog::{DEFAULT_SCHEMA, SALES};
+pub use datafusion::catalog::TableProvider;
+pub use datafusion::common::ScalarValue;
+pub use datafusion::dataframe::DataFrame;
+pub use datafusion::execution::SendableRecordBatchStream;
+pub use engine::{Engine, EngineOptions};
+pub use failure::{collect, into_error};
+pub use session::Session;

@@ -1,1 +1,259 @@
-//! The APIs emulated on loopback.
+//! The APIs emulated on loopback: same wire format, deterministic data, faults on demand.
+//!
+//! Invariant: with the same options, and moved and changed the same way, two sandboxes serve the same bytes (ports and tokens
+//! aside). The wire types are this crate's own, so that it checks the extractors instead of sharing their mistakes.
+//!
+//! ```text
+//!   http://127.0.0.1:PORT/hecone/...     HecOne 360: /auth/login, /transactions, /transactions/{id}, /transactions/statistics
+//!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, statistics, requests; see the module `control`
+//! ```
+//!
+//! Where the provider's document is silent, this provider does the following; a source must cope with other choices too:
+//! - A window is [start_date, end_date) over invoice.created_at, else the first article's start, else the first payment;
+//!   [`SandboxOptions::end_included`] makes the end inclusive.
+//! - `page[limit]` is 100 by default and silently cut to [`SandboxOptions::largest_page`]. There is no next link on the last page.
+//! - A refresh token is sent to the login path or to `/auth/refresh`, as `{"refresh_token": "..."}`.
+//! - Records are rendered once and kept as the bytes that are served: about 2 kB each, in memory.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod answer;
+mod connection;
+pub mod control;
+mod decimal;
+mod fault;
+mod hecone;
+mod query;
+mod random;
+mod requests;
+mod server;
+
+pub use decimal::Decimal;
+pub use fault::{Fault, FaultKind};
+pub use hecone::oracle;
+pub use requests::{Request, RequestLog};
+
+use bytes::Bytes;
+use hecone::HecOne;
+use jiff::{SignedDuration, Timestamp};
+use server::Shared;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_model::{Error, ErrorKind, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What kind of world to make.
+#[derive(Clone)]
+pub struct SandboxOptions {
+    /// Everything is drawn from this.
+    pub seed: u64,
+    /// How many sales start in [from, to). All of them are known once the clock stands at `to`; half a per cent more arrive
+    /// up to 30 hours after it.
+    pub transactions: u64,
+    /// The first instant of sales.
+    pub from: Timestamp,
+    /// The first instant without.
+    pub to: Timestamp,
+    /// The sandbox's now. What happens at this instant or later has not happened yet. The default, [`Timestamp::MAX`], is
+    /// read as `to`, so that whoever moves `to` need not move this too.
+    pub clock: Timestamp,
+    /// The login's name.
+    pub client_id: String,
+    /// The login's secret. Not one: it is the sandbox's.
+    pub client_secret: String,
+    /// How long an access token is good, on the machine's clock.
+    pub token_ttl: Duration,
+    /// The largest page served.
+    pub largest_page: u32,
+    /// Whether a window's end belongs to it.
+    pub end_included: bool,
+    /// Whether bodies are compressed for who accepts it.
+    pub gzip: bool,
+    /// Where to listen; only loopback is taken.
+    pub bind: SocketAddr,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            transactions: 20_000,
+            from: Timestamp::constant(1_767_225_600, 0), // 2026-01-01T00:00:00Z
+            to: Timestamp::constant(1_767_657_600, 0),   // 2026-01-06T00:00:00Z
+            clock: Timestamp::MAX,
+            client_id: "sandbox".into(),
+            client_secret: "sandbox-secret".into(),
+            token_ttl: Duration::from_secs(3600),
+            largest_page: 1000,
+            end_included: false,
+            gzip: false,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+}
+
+impl fmt::Debug for SandboxOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxOptions")
+            .field("seed", &self.seed)
+            .field("transactions", &self.transactions)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("clock", &self.clock)
+            .field("bind", &self.bind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running sandbox. Dropping it stops the server.
+#[derive(Debug)]
+pub struct Sandbox {
+    url: String,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Sandbox {
+    /// Makes the world and starts serving it. The address answers when this returns.
+    ///
+    /// Errors with [`ErrorKind::Config`] for a stretch that is empty or an address that is not loopback, and with
+    /// [`ErrorKind::Unreachable`] when the address cannot be bound.
+    pub async fn start(options: SandboxOptions) -> Result<Self> {
+        if !options.bind.ip().is_loopback() {
+            return Err(Error::config("the sandbox listens on loopback only").hint("Bind it to 127.0.0.1."));
+        }
+        let unreachable = |error: std::io::Error| {
+            Error::new(ErrorKind::Unreachable, "the sandbox cannot listen")
+                .at("address", options.bind.to_string())
+                .hint("Another program may hold the port; port 0 picks a free one.")
+                .because(error)
+        };
+        let listener = TcpListener::bind(options.bind).await.map_err(unreachable)?;
+        let url = format!("http://{}", listener.local_addr().map_err(unreachable)?);
+        let base_url = format!("{url}{}", server::HECONE);
+        let gzip = options.gzip;
+        let hecone = tokio::task::spawn_blocking(move || HecOne::new(&options, base_url))
+            .await
+            .map_err(|error| Error::internal("the sandbox's generator failed").because(error))??;
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared::new(hecone, gzip, stop.clone()));
+        let service = server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Line>();
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move {
+            let served = axum::serve(connection::Loopback(listener), service)
+                .with_graceful_shutdown(async move { stopped.cancelled().await })
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the sandbox's server ended");
+            }
+        });
+        Ok(Self { url, shared, stop, server: Some(server) })
+    }
+
+    /// `http://127.0.0.1:PORT`; the source's prefix follows.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The base URL of the emulated HecOne.
+    pub fn hecone_url(&self) -> String {
+        format!("{}{}", self.url, server::HECONE)
+    }
+
+    /// The ids of the login's mandators.
+    pub fn mandators(&self) -> Vec<String> {
+        self.shared.hecone.records().mandators.clone()
+    }
+
+    /// The sandbox's now.
+    pub fn clock(&self) -> Timestamp {
+        self.shared.hecone.records().clock()
+    }
+
+    /// Moves the clock forward. Errors with [`ErrorKind::Config`] for a time before its now.
+    pub fn set_clock(&self, now: Timestamp) -> Result<()> {
+        self.shared.hecone.records_mut().set_clock(now)
+    }
+
+    /// Moves the clock forward by a length of time. Errors with [`ErrorKind::Config`] beyond the end of time.
+    pub fn advance(&self, by: Duration) -> Result<()> {
+        let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
+        let by = SignedDuration::try_from(by).map_err(far)?;
+        let mut records = self.shared.hecone.records_mut();
+        let now = records.clock().checked_add(by).map_err(far)?;
+        records.set_clock(now)
+    }
+
+    /// Queues faults.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.faults().add(faults);
+    }
+
+    /// The faults that have not hit yet.
+    pub fn pending_faults(&self) -> Vec<Fault> {
+        self.shared.faults().pending().to_vec()
+    }
+
+    /// Forgets all faults.
+    pub fn clear_faults(&self) {
+        self.shared.faults().clear();
+    }
+
+    /// Inserts a record exactly as written, or replaces the one with its id; gives the id. The record time is read from it.
+    /// Errors with [`ErrorKind::Data`] when it is no JSON object with a string `id`.
+    pub fn put(&self, json: &str) -> Result<String> {
+        self.shared.hecone.records_mut().put(json, None)
+    }
+
+    /// As [`Sandbox::put`], under a record time of the caller's choice, for records whose own cannot be read.
+    pub fn put_at(&self, json: &str, time: Timestamp) -> Result<String> {
+        self.shared.hecone.records_mut().put(json, Some(time))
+    }
+
+    /// Removes a record; false when there is none.
+    pub fn remove(&self, id: &str) -> bool {
+        self.shared.hecone.records_mut().remove(id)
+    }
+
+    /// Every record known at the clock, as served: by time, then those without one.
+    pub fn truth(&self) -> Vec<Bytes> {
+        self.shared.hecone.records().living().map(|row| row.body.clone()).collect()
+    }
+
+    /// What was asked so far, control requests aside.
+    pub fn requests(&self) -> RequestLog {
+        self.shared.requests().clone()
+    }
+
+    /// Forgets what was asked.
+    pub fn clear_requests(&self) {
+        *self.shared.requests() = RequestLog::default();
+    }
+
+    /// The statistics by plain loops over the records. Errors with [`ErrorKind::Config`] for a bad filter.
+    pub fn statistics(&self, question: &oracle::Question) -> Result<oracle::Answer> {
+        oracle::answer(&self.shared.hecone.records(), question).map_err(Error::config)
+    }
+
+    /// Stops the server and waits until it has.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            // Graceful for what is under way; a client that holds a connection open must not hold us.
+            let abort = server.abort_handle();
+            if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

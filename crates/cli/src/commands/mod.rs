@@ -1,0 +1,92 @@
+//! The commands: each turns arguments into calls of the crates below and prints what comes back.
+//!
+//! Invariant: no rule about data lives here.
+
+mod check;
+mod demo;
+mod project;
+pub(crate) mod query;
+mod sandbox;
+mod stats;
+mod sync;
+
+use crate::args::{Cli, Command, Format};
+use clap::CommandFactory;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::Result;
+use tillhouse_pipeline::{Context, Observer, Project};
+use tillhouse_query::{Engine, EngineOptions};
+
+pub(crate) use query::execute;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
+    let format = cli.format.unwrap_or(Format::Table);
+    match &cli.command {
+        Command::Init(arguments) => project::init(cli, arguments),
+        Command::Eject(arguments) => project::eject(cli, arguments),
+        Command::Check(arguments) => check::run(cli, arguments, format).await,
+        Command::Sync(arguments) => sync::run(cli, arguments, format).await,
+        Command::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
+        Command::Status(arguments) => check::status(cli, arguments, format).await,
+        Command::Stats(arguments) => stats::run(cli, arguments, format).await,
+        Command::Sql(arguments) => query::run(cli, arguments).await,
+        Command::Sandbox(arguments) => sandbox::run(arguments, format).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "tillhouse", &mut script);
+            crate::output::print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The folder to look for a project in.
+fn start_dir(cli: &Cli) -> PathBuf {
+    cli.project.clone().unwrap_or_else(|| PathBuf::from("."))
+}
+
+fn find_project(cli: &Cli) -> Result<Arc<Project>> {
+    Ok(Arc::new(Project::find(&start_dir(cli))?))
+}
+
+/// Everything a run needs, from a project.
+async fn context(project: Arc<Project>, observer: Arc<dyn Observer>) -> Result<Context> {
+    let warehouse = Warehouse::open(&project.warehouse).await?;
+    let engine = engine(&project)?;
+    Ok(Context { project, warehouse, engine, observer, cancel: CancellationToken::new() })
+}
+
+fn engine(project: &Project) -> Result<Engine> {
+    Engine::new(EngineOptions { memory_limit_bytes: project.memory_limit, ..EngineOptions::default() })
+}
+
+/// Stops a run when the user presses Ctrl-C; the second time, at once.
+fn stop_on_ctrl_c(cancel: &CancellationToken) {
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            crate::output::say("stopping; press Ctrl-C again to stop at once");
+            cancel.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// What `--as-of` means: a time, a date, or a run.
+fn as_of(text: Option<&str>) -> Result<AsOf> {
+    Ok(match text {
+        None => AsOf::Latest,
+        Some(text) => match tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC) {
+            Ok(time) => AsOf::Time(time),
+            Err(_) => AsOf::Run(text.to_owned()),
+        },
+    })
+}

@@ -1,0 +1,47 @@
+//! `init` and `eject`: files in a project.
+//!
+//! Invariant: what exists stays as it is.
+
+use crate::args::{Cli, Init, OnePipeline};
+use crate::commands::{find_project, start_dir};
+use crate::output::say;
+use crate::registry::SOURCES;
+use std::process::ExitCode;
+use tillhouse_model::{Result, Secret};
+use tillhouse_pipeline::scaffold;
+
+pub(crate) fn init(cli: &Cli, arguments: &Init) -> Result<ExitCode> {
+    let dir = arguments.dir.clone().unwrap_or_else(|| start_dir(cli));
+    let key: [u8; 32] = rand::random();
+    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let written = scaffold::init(&dir, &arguments.sources, SOURCES, &Secret::new(key))?;
+    for path in &written {
+        say(&format!("wrote {}", dir.join(path).display()));
+    }
+    say("");
+    if arguments.sources.is_empty() {
+        say("Next: add a source with `tillhouse init --source hecone`.");
+    } else {
+        say("Next: put the connection's values into .env (see .env.example), then run `tillhouse check` and `tillhouse sync`.");
+    }
+    if written.iter().any(|p| p.as_os_str() == ".env") {
+        say("The privacy key in .env makes pseudonyms of personal data. Keep a copy in a safe place.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn eject(cli: &Cli, arguments: &OnePipeline) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(std::slice::from_ref(&arguments.pipeline), SOURCES)?;
+    for pipeline in pipelines {
+        let (written, kept) = scaffold::eject(&project.dir, &pipeline.name, pipeline.source_name)?;
+        for path in written {
+            say(&format!("wrote {}", path.display()));
+        }
+        for path in kept {
+            say(&format!("kept  {} (it was there already)", path.display()));
+        }
+    }
+    say("\nThese files now replace the built-in ones. After changing SQL or contracts: `tillhouse check`, then `tillhouse rebuild`.");
+    Ok(ExitCode::SUCCESS)
+}

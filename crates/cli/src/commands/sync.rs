@@ -1,0 +1,88 @@
+//! `sync` and `rebuild`: runs that change the warehouse.
+//!
+//! Invariant: a run that was only partly done exits with 3, so that a scheduler sees it.
+
+use crate::args::{Cli, Format, Pipelines, Sync};
+use crate::commands::{context, find_project, stop_on_ctrl_c};
+use crate::failure::PARTIAL;
+use crate::output::{plain_table, print, print_json, say};
+use crate::progress::Progress;
+use crate::registry::SOURCES;
+use indicatif::HumanCount;
+use jiff::tz::TimeZone;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_model::{Result, Window, time::parse_instant};
+use tillhouse_pipeline::{Options, Report, plan::Range};
+
+pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<ExitCode> {
+    let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
+    let range = Range { from: instant(&arguments.from)?, to: instant(&arguments.to)? };
+    if let (Some(from), Some(to)) = (range.from, range.to) {
+        Window::new(from, to)?;
+    }
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let progress = Arc::new(Progress::new());
+    let context = context(project, progress.clone()).await?;
+    stop_on_ctrl_c(&context.cancel);
+    let outcome = tillhouse_pipeline::sync(&context, &pipelines, Options { range, full: arguments.full }).await;
+    progress.finish();
+    show(&outcome?, format)
+}
+
+pub(crate) async fn rebuild(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let progress = Arc::new(Progress::new());
+    let context = context(project, progress.clone()).await?;
+    stop_on_ctrl_c(&context.cancel);
+    let outcome = tillhouse_pipeline::rebuild(&context, &pipelines).await;
+    progress.finish();
+    show(&outcome?, format)
+}
+
+/// Prints what a run did.
+pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
+    match format {
+        Format::Json => print_json(report)?,
+        Format::Csv => {
+            let mut text = String::from("pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed\n");
+            for p in &report.pipelines {
+                text.push_str(&format!(
+                    "{},{},{},{},{},{},{},{},{}\n",
+                    p.pipeline, p.new, p.changed, p.unchanged, p.rejects, p.warnings, p.slices, p.failed.len(), p.followed
+                ));
+            }
+            print(&text)?;
+        }
+        Format::Table => {
+            let mut table = plain_table();
+            table.set_header(["pipeline", "new", "changed", "unchanged", "rejects", "warnings", "unified rows"]);
+            for p in &report.pipelines {
+                let unified: u64 = p.unified.values().map(|u| u.added).sum();
+                table.add_row([
+                    p.pipeline.clone(),
+                    HumanCount(p.new).to_string(),
+                    HumanCount(p.changed).to_string(),
+                    HumanCount(p.unchanged).to_string(),
+                    HumanCount(p.rejects).to_string(),
+                    HumanCount(p.warnings).to_string(),
+                    HumanCount(unified).to_string(),
+                ]);
+            }
+            print(&format!("{table}\n"))?;
+            say(&format!("published as run {} after {:.1} s", report.run, report.seconds));
+        }
+    }
+    for pipeline in &report.pipelines {
+        for failed in &pipeline.failed {
+            say(&format!("failed: {} {}: {}", pipeline.pipeline, failed.slice, failed.error));
+        }
+    }
+    if report.is_partial() {
+        say("Some slices could not be read; the next sync takes them up.");
+        return Ok(ExitCode::from(PARTIAL));
+    }
+    Ok(ExitCode::SUCCESS)
+}

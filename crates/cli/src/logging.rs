@@ -1,0 +1,21 @@
+//! Logs: to standard error, as text or JSON, around the progress bars.
+//!
+//! Invariant: no secret gets here; the crates that hold secrets cannot print them.
+
+use crate::args::{Cli, LogFormat};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging as the flags say; RUST_LOG has the last word.
+pub(crate) fn start(cli: &Cli) {
+    let default = match cli.verbose {
+        0 => "warn",
+        1 => "warn,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info",
+        _ => "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_lake=debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(crate::progress::LogWriter::default);
+    match cli.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

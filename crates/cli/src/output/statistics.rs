@@ -1,0 +1,207 @@
+//! The statistics as tables with small bars, for the terminal.
+//!
+//! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
+
+use crate::output::plain_table;
+use comfy_table::{Cell, CellAlignment};
+use std::fmt::Write;
+use tillhouse_model::Exact;
+use tillhouse_model::report::{CurrencyStatistics, Growth, Statistics};
+
+/// How many rows of a ranking are shown; the JSON has them all.
+const ROWS: usize = 10;
+const BAR: usize = 24;
+
+/// The whole report as text.
+pub(crate) fn text(report: &Statistics) -> String {
+    let mut out = String::new();
+    let meta = &report.meta;
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{} to {} ({})", meta.from, meta.to, meta.timezone);
+    if report.data.is_empty() {
+        let _ = writeln!(out, "\nNothing was sold in this window.");
+    }
+    for entry in &report.data {
+        currency(&mut out, entry);
+    }
+    let _ = writeln!(out);
+    let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
+    let _ = writeln!(
+        out,
+        "{through}; {} open, {} free, {} test transactions, {} rejects, {} gaps in this window; run {}",
+        meta.open_transactions,
+        meta.free_transactions,
+        meta.test_transactions,
+        meta.rejects,
+        meta.gaps.len(),
+        meta.run
+    );
+    out
+}
+
+/// Every figure on a line of its own: currency, statistic, label, value.
+pub(crate) fn csv(report: &Statistics) -> String {
+    let mut out = String::from("currency,statistic,unit,label,value\n");
+    for e in &report.data {
+        let mut line = |statistic: &str, unit: &str, label: &str, value: String| {
+            let quoted = |t: &str| {
+                if t.contains([',', '"', '\n']) { format!("\"{}\"", t.replace('"', "\"\"")) } else { t.to_owned() }
+            };
+            let _ = writeln!(out, "{},{statistic},{},{},{value}", quoted(&e.currency), quoted(unit), quoted(label));
+        };
+        let growth = |g: Option<Exact>| g.map_or_else(String::new, |g| g.to_string());
+        line("transactions_count", "", "value", e.transactions_count.value.to_string());
+        line("transactions_count", "", "growth", growth(e.transactions_count.growth));
+        line("transactions_total_amount", "", "value", e.transactions_total_amount.value.trimmed().to_string());
+        line("transactions_total_amount", "", "growth", growth(e.transactions_total_amount.growth));
+        for h in &e.hourly_transactions {
+            line("hourly_transactions", "", &h.hour, h.transactions.to_string());
+        }
+        macro_rules! amounts {
+            ($name:ident, $label:ident) => {
+                for r in &e.$name {
+                    line(stringify!($name), "", &r.$label, r.amount.trimmed().to_string());
+                }
+            };
+        }
+        amounts!(payment_type_ranking, payment_type);
+        amounts!(payment_medium_ranking, payment_medium);
+        amounts!(payment_scheme_ranking, payment_scheme);
+        amounts!(payment_entry_mode_ranking, payment_entry_mode);
+        amounts!(payment_function_ranking, payment_function);
+        for g in &e.article_quantities_ranking {
+            for a in &g.articles_quantities {
+                line("article_quantities_ranking", &g.unit_measure, &a.article_name, a.quantity.trimmed().to_string());
+            }
+        }
+        amounts!(sites_amount_ranking, site_name);
+        for s in &e.sites_transactions_ranking {
+            line("sites_transactions_ranking", "", &s.site_name, s.transactions.to_string());
+        }
+    }
+    out
+}
+
+fn currency(out: &mut String, entry: &CurrencyStatistics) {
+    let _ = writeln!(
+        out,
+        "\n{}  {} in {} transactions{}",
+        entry.currency,
+        with_growth(entry.transactions_total_amount.value.to_string(), &entry.transactions_total_amount),
+        with_growth(entry.transactions_count.value.to_string(), &entry.transactions_count),
+        if entry.transactions_count.growth.is_some() { ", against the window of equal length before" } else { "" }
+    );
+    let hours: Vec<i64> = entry.hourly_transactions.iter().map(|h| h.transactions).collect();
+    if !hours.is_empty() {
+        let _ = writeln!(out, "by hour  {}", sparkline(&hours));
+    }
+    let amounts = |rows: &[(&str, Exact)]| -> Vec<(String, String, i128)> {
+        rows.iter().map(|(label, amount)| ((*label).to_owned(), money(*amount), amount.units)).collect()
+    };
+    macro_rules! ranking {
+        ($title:literal, $rows:expr, $label:ident) => {
+            let rows: Vec<(&str, Exact)> = $rows.iter().map(|r| (r.$label.as_str(), r.amount)).collect();
+            ranked(out, $title, "amount", &amounts(&rows));
+        };
+    }
+    ranking!("site", entry.sites_amount_ranking, site_name);
+    let sites: Vec<(String, String, i128)> = entry
+        .sites_transactions_ranking
+        .iter()
+        .map(|s| (s.site_name.clone(), s.transactions.to_string(), i128::from(s.transactions)))
+        .collect();
+    ranked(out, "site", "transactions", &sites);
+    ranking!("payment type", entry.payment_type_ranking, payment_type);
+    ranking!("payment medium", entry.payment_medium_ranking, payment_medium);
+    ranking!("payment scheme", entry.payment_scheme_ranking, payment_scheme);
+    ranking!("entry mode", entry.payment_entry_mode_ranking, payment_entry_mode);
+    ranking!("payment function", entry.payment_function_ranking, payment_function);
+    for group in &entry.article_quantities_ranking {
+        let rows: Vec<(String, String, i128)> = group
+            .articles_quantities
+            .iter()
+            .map(|a| (a.article_name.clone(), a.quantity.trimmed().to_string(), scaled(a.quantity)))
+            .collect();
+        ranked(out, "article", &group.unit_measure, &rows);
+    }
+}
+
+/// A number for comparing quantities of one list, which may have different scales.
+fn scaled(value: Exact) -> i128 {
+    value.rescaled(6).map_or(value.units, |v| v.units)
+}
+
+fn money(amount: Exact) -> String {
+    amount.rescaled(2).filter(|two| two.rescaled(amount.scale).is_some_and(|back| back.units == amount.units)).map_or_else(
+        || amount.trimmed().to_string(),
+        |two| two.to_string(),
+    )
+}
+
+fn with_growth<T>(value: String, figure: &Growth<T>) -> String {
+    match figure.growth {
+        Some(growth) if growth.units >= 0 => format!("{value} (+{growth} %)"),
+        Some(growth) => format!("{value} ({growth} %)"),
+        None => value,
+    }
+}
+
+fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i128)]) {
+    if rows.is_empty() {
+        return;
+    }
+    let most = rows.iter().map(|r| r.2).max().unwrap_or(0);
+    let mut table = plain_table();
+    table.set_header([title, unit, ""]);
+    for (label, shown, value) in rows.iter().take(ROWS) {
+        table.add_row([
+            Cell::new(label),
+            Cell::new(shown).set_alignment(CellAlignment::Right),
+            Cell::new(bar(*value, most)),
+        ]);
+    }
+    let _ = writeln!(out, "{table}");
+    if rows.len() > ROWS {
+        let _ = writeln!(out, "  and {} more; --format json shows all", rows.len() - ROWS);
+    }
+}
+
+/// A bar as long as its share of the largest, in eighths of a character.
+fn bar(value: i128, most: i128) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if value <= 0 || most <= 0 {
+        return String::new();
+    }
+    let width = i128::try_from(BAR * 8).unwrap_or(1);
+    let eighths = usize::try_from(value.saturating_mul(width) / most).unwrap_or(0).clamp(1, BAR * 8);
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+/// One character an hour; more than a terminal holds are added up in groups.
+fn sparkline(values: &[i64]) -> String {
+    const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let group = values.len().div_ceil(72);
+    let sums: Vec<i64> = values.chunks(group.max(1)).map(|c| c.iter().sum()).collect();
+    let most = sums.iter().copied().max().unwrap_or(0).max(1);
+    sums.iter().map(|v| LEVELS[usize::try_from(v * 7 / most).unwrap_or(0).min(7)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_show_shares_and_never_hide_something() {
+        assert_eq!(bar(8, 8).chars().count(), BAR);
+        assert_eq!(bar(1, 1_000_000), "▏");
+        assert_eq!(bar(0, 8), "");
+        assert_eq!(sparkline(&[0, 7]), "▁█");
+    }
+
+    #[test]
+    fn money_shows_two_decimals_unless_it_has_more() {
+        assert_eq!(money(Exact::new(123_400, 4)), "12.34");
+        assert_eq!(money(Exact::new(123_456, 4)), "12.3456");
+        assert_eq!(money(Exact::new(120_000, 4)), "12.00");
+    }
+}

@@ -1,0 +1,108 @@
+//! Progress on standard error: a bar while slices are read, a line while tables are unified.
+//!
+//! Invariant: bars are drawn only on a terminal; log lines are printed above them, never through them.
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use tillhouse_pipeline::{Event, Observer};
+
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Draws what a run tells.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    since: Mutex<Instant>,
+}
+
+impl Progress {
+    /// A bar on standard error; hidden where that is no terminal.
+    pub(crate) fn new() -> Self {
+        let target =
+            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        bar.set_style(bar_style());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        // The log writer prints above the bar of the process; a second run in one process keeps the first.
+        let _ = BAR.set(bar.clone());
+        Self { bar, records: AtomicU64::new(0), bytes: AtomicU64::new(0), since: Mutex::new(Instant::now()) }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Progress {
+    fn on(&self, event: &Event) {
+        match event {
+            Event::Planned { pipeline, slices } => {
+                self.bar.set_prefix(pipeline.clone());
+                self.bar.inc_length(*slices as u64);
+                if let Ok(mut since) = self.since.lock() {
+                    *since = Instant::now();
+                }
+            }
+            Event::Page { records, bytes } => {
+                let records = self.records.fetch_add(*records, Ordering::Relaxed) + records;
+                let bytes = self.bytes.fetch_add(*bytes, Ordering::Relaxed) + bytes;
+                let seconds = self.since.lock().map_or(1.0, |s| s.elapsed().as_secs_f64()).max(0.001);
+                self.bar.set_message(format!(
+                    "{} records, {} at {}/s",
+                    HumanCount(records),
+                    HumanBytes(bytes),
+                    HumanBytes((bytes as f64 / seconds) as u64)
+                ));
+            }
+            Event::SliceDone { .. } => self.bar.inc(1),
+            Event::Landed { .. } => {}
+            Event::Unifying { table } => self.bar.set_message(format!(
+                "{} records, unifying {table}",
+                HumanCount(self.records.load(Ordering::Relaxed))
+            )),
+            Event::Stage { name, took } => {
+                tracing::info!(stage = name, seconds = took.as_secs_f64(), "stage done");
+            }
+        }
+    }
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix:.bold} {bar:24.cyan/dim} {pos}/{len} slices  {wide_msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
+
+/// Writes a log line above the bar.
+#[derive(Default)]
+pub(crate) struct LogWriter(Vec<u8>);
+
+impl Write for LogWriter {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        let line = std::mem::take(&mut self.0);
+        let write = || {
+            // Nothing can be done where standard error itself is gone.
+            let _ = std::io::stderr().write_all(&line);
+        };
+        match BAR.get() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The SQL prompt: history, several lines, `\d`.
+//!
+//! Invariant: a mistake in a query never ends the prompt.
+
+use crate::args::Format;
+use crate::commands::execute;
+use crate::output::{plain_table, print, say};
+use reedline::{
+    DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator,
+};
+use std::path::PathBuf;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_query::Session;
+
+const HELP: &str = "\
+A query ends with a semicolon and may take several lines.
+  \\d            tables        \\d TABLE   its columns
+  \\json \\csv \\table           how results are printed
+  \\q            leave         Ctrl-C      stop a query";
+
+/// A query is complete with its semicolon; a command is complete as it is.
+struct Complete;
+
+impl Validator for Complete {
+    fn validate(&self, line: &str) -> ValidationResult {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('\\') || line.ends_with(';') {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
+    }
+}
+
+/// Reads and runs queries until the user leaves.
+pub(crate) async fn run(session: &Session, format: Format) -> Result<()> {
+    let mut format = format;
+    let mut editor = Reedline::create().with_validator(Box::new(Complete));
+    if let Some(path) = history_file() {
+        match FileBackedHistory::with_file(5_000, path) {
+            Ok(history) => editor = editor.with_history(Box::new(history)),
+            Err(error) => tracing::warn!("no history: {error}"),
+        }
+    }
+    if let Some(run) = session.run() {
+        say(&format!("run {}; \\? for help", run.run_id));
+    }
+    let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic("tillhouse".to_owned()), DefaultPromptSegment::Empty);
+    loop {
+        // Reading a line blocks; the runtime must go on for the queries' own tasks.
+        let (line, back) = {
+            let (mut moved, prompt) = (editor, prompt.clone());
+            tokio::task::spawn_blocking(move || (moved.read_line(&prompt), moved))
+                .await
+                .or_error(ErrorKind::Internal, "the prompt failed")?
+        };
+        editor = back;
+        match line.or_error(ErrorKind::Internal, "cannot read from the terminal")? {
+            Signal::Success(line) => {
+                let line = line.trim();
+                let outcome = match line {
+                    "" => Ok(()),
+                    "\\q" | "quit" | "exit" | "quit;" | "exit;" => return Ok(()),
+                    "\\?" | "\\h" | "help" | "help;" => {
+                        say(HELP);
+                        Ok(())
+                    }
+                    "\\json" => set(&mut format, Format::Json),
+                    "\\csv" => set(&mut format, Format::Csv),
+                    "\\table" => set(&mut format, Format::Table),
+                    command if command.starts_with("\\d") => describe(session, command[2..].trim()).await,
+                    command if command.starts_with('\\') => {
+                        Err(Error::config(format!("there is no command {command}")).hint("\\? lists them."))
+                    }
+                    text => run_all(session, text, format).await,
+                };
+                if let Err(error) = outcome {
+                    let _ = crate::failure::report(&error);
+                }
+            }
+            Signal::CtrlD => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+async fn run_all(session: &Session, text: &str, format: Format) -> Result<()> {
+    for query in statements(text) {
+        execute(session, &query, format).await?;
+    }
+    Ok(())
+}
+
+fn set(format: &mut Format, to: Format) -> Result<()> {
+    *format = to;
+    Ok(())
+}
+
+async fn describe(session: &Session, what: &str) -> Result<()> {
+    let mut table = plain_table();
+    if what.is_empty() {
+        table.set_header(["schema", "table"]);
+        for (schema, name) in session.tables().await? {
+            table.add_row([schema, name]);
+        }
+    } else {
+        let (schema, name) = what.trim_end_matches(';').split_once('.').unwrap_or(("unified", what.trim_end_matches(';')));
+        table.set_header(["column", "type", "null"]);
+        for field in session.columns(schema, name).await?.fields() {
+            let null = if field.is_nullable() { "yes" } else { "no" };
+            table.add_row([field.name().as_str(), &field.data_type().to_string(), null]);
+        }
+    }
+    print(&format!("{table}\n"))
+}
+
+/// Splits a text at semicolons outside quotes and comments.
+pub(crate) fn statements(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut current = String::new();
+    let mut quote: Option<char> = None;
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match quote {
+            Some(q) => {
+                current.push(c);
+                if c == q {
+                    quote = None;
+                }
+            }
+            None if c == '\'' || c == '"' => {
+                current.push(c);
+                quote = Some(c);
+            }
+            None if c == '-' && characters.peek() == Some(&'-') => {
+                for skipped in characters.by_ref() {
+                    if skipped == '\n' {
+                        break;
+                    }
+                }
+                current.push('\n');
+            }
+            None if c == ';' => all.push(std::mem::take(&mut current)),
+            None => current.push(c),
+        }
+    }
+    all.push(current);
+    all.retain(|s| !s.trim().is_empty());
+    all.into_iter().map(|s| s.trim().to_owned()).collect()
+}
+
+/// `$XDG_STATE_HOME/tillhouse/sql_history`, by default below `~/.local/state`.
+fn history_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state")))?;
+    Some(state.join("tillhouse").join("sql_history"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statements;
+
+    #[test]
+    fn semicolons_in_quotes_and_comments_do_not_split() {
+        assert_eq!(statements("SELECT ';' ; -- no; \n SELECT 2;;"), ["SELECT ';'", "SELECT 2"]);
+    }
+}

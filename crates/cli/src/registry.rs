@@ -1,0 +1,13 @@
+//! Every source there is. A new one is one more line here.
+//!
+//! Invariant: the only place in the program where an API is named.
+
+use tillhouse_extract::Connection;
+use tillhouse_hecone::HecOneConnection;
+use tillhouse_pipeline::SourceEntry;
+
+/// The sources, in alphabetical order.
+pub(crate) const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>()];
+
+/// Their names, for help texts and completion.
+pub(crate) const NAMES: [&str; 1] = [HecOneConnection::SOURCE];

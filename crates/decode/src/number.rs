@@ -1,0 +1,194 @@
+//! Numbers from their text, exactly: a scaled whole number, and whether digits had to go.
+//!
+//! Invariant: no number is ever a binary float here. A result is the true value rounded half-even at the asked scale, or nothing.
+
+use crate::scan::{Number, Scan};
+
+/// A number brought to a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scaled {
+    pub(crate) units: i128,
+    /// Digits that were not zero fell away.
+    pub(crate) rounded: bool,
+}
+
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut i = 1;
+    while i < 20 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
+/// The number with `scale` digits after the point; `None` if it does not fit an i128.
+#[inline]
+pub(crate) fn to_scale(number: &Number<'_>, scale: i32) -> Option<Scaled> {
+    if number.long {
+        return long_to_scale(number.text, scale);
+    }
+    let shift = number.exponent.saturating_add(scale);
+    let (size, rounded) = match usize::try_from(shift) {
+        Ok(up) if up < POWERS.len() => (u128::from(number.mantissa) * u128::from(POWERS[up]), false),
+        Ok(_) if number.mantissa == 0 => (0, false),
+        Ok(up) => (u128::from(number.mantissa).checked_mul(10_u128.checked_pow(u32::try_from(up).ok()?)?)?, false),
+        Err(_) => divide_half_even(u128::from(number.mantissa), shift.unsigned_abs()),
+    };
+    signed(size, number.negative, rounded)
+}
+
+fn signed(size: u128, negative: bool, rounded: bool) -> Option<Scaled> {
+    let units = i128::try_from(size).ok()?;
+    Some(Scaled { units: if negative { -units } else { units }, rounded })
+}
+
+/// `size` divided by ten to the `drop`, half-even, and whether anything fell away.
+fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
+    // A divisor beyond u128 is more than twice any u128: the quotient rounds to zero.
+    let Some(divisor) = 10_u128.checked_pow(drop) else { return (0, size != 0) };
+    let (quotient, remainder) = if let (Ok(size), Ok(divisor)) = (u64::try_from(size), u64::try_from(divisor)) {
+        (u128::from(size / divisor), u128::from(size % divisor))
+    } else {
+        (size / divisor, size % divisor)
+    };
+    let up = match remainder.cmp(&(divisor - remainder)) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => quotient % 2 == 1,
+    };
+    (quotient + u128::from(up), remainder != 0)
+}
+
+/// The same for any length of digits and any exponent, from the text.
+#[cold]
+fn long_to_scale(text: &[u8], scale: i32) -> Option<Scaled> {
+    let negative = text.first() == Some(&b'-');
+    let text = if negative { &text[1..] } else { text };
+    let (significand, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
+        Some(e) => (&text[..e], explicit_exponent(&text[e + 1..])),
+        None => (text, 0),
+    };
+    let fraction = significand.iter().position(|b| *b == b'.').map_or(0, |point| significand.len() - point - 1);
+    let mut digits = significand.iter().filter(|b| **b != b'.').map(|b| b - b'0').skip_while(|d| *d == 0).peekable();
+    let count = i64::try_from(digits.clone().count()).ok()?;
+    if digits.peek().is_none() {
+        return Some(Scaled { units: 0, rounded: false });
+    }
+    let shift = exponent - i64::try_from(fraction).ok()? + i64::from(scale);
+    // How many of the digits stand before the rounding point.
+    let kept = count + shift.min(0);
+    if kept < 0 {
+        return Some(Scaled { units: 0, rounded: true });
+    }
+    let mut size: u128 = 0;
+    for digit in digits.by_ref().take(usize::try_from(kept).ok()?) {
+        size = size.checked_mul(10)?.checked_add(u128::from(digit))?;
+    }
+    if shift > 0 {
+        size = size.checked_mul(10_u128.checked_pow(u32::try_from(shift).ok()?)?)?;
+    }
+    let first = digits.next().unwrap_or(0);
+    let more = digits.any(|d| d != 0);
+    if first > 5 || (first == 5 && (more || size % 2 == 1)) {
+        size = size.checked_add(1)?;
+    }
+    signed(size, negative, first != 0 || more)
+}
+
+/// An exponent, or one so large or small that the difference does not matter.
+fn explicit_exponent(text: &[u8]) -> i64 {
+    const FAR: i64 = 1 << 40;
+    let negative = text.first() == Some(&b'-');
+    let size = text.iter().filter(|b| b.is_ascii_digit()).fold(0_i64, |n, b| (n * 10 + i64::from(b - b'0')).min(FAR));
+    if negative { -size } else { size }
+}
+
+/// The number in a JSON string that holds a plain decimal number and nothing else: no exponent, no sign but a minus.
+pub(crate) fn in_text(text: &[u8]) -> Option<Number<'_>> {
+    let mut scan = Scan::new(text);
+    let number = scan.number().ok()?;
+    (scan.pos == text.len() && !text.iter().any(|b| matches!(b, b'e' | b'E'))).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str, scale: i32) -> Option<(i128, bool)> {
+        let mut scan = Scan::new(text.as_bytes());
+        let number = scan.number().unwrap();
+        assert_eq!(scan.pos, text.len());
+        to_scale(&number, scale).map(|s| (s.units, s.rounded))
+    }
+
+    #[test]
+    fn text_becomes_units() {
+        for (text, scale, expected) in [
+            ("12.34", 4, (123_400, false)),
+            ("-12.34", 2, (-1234, false)),
+            ("-0", 2, (0, false)),
+            ("-0.0", 0, (0, false)),
+            ("12.290000000000001", 4, (122_900, true)),
+            ("12.3000000000000000000000000", 1, (123, false)),
+            ("1e2", 0, (100, false)),
+            ("12.5E-1", 2, (125, false)),
+            ("125e-2", 1, (12, true)),
+            ("0.00000000000000000000000000000000000001", 38, (1, false)),
+            ("0e999999999999999999999", 2, (0, false)),
+            ("1e-999999999999999999999", 2, (0, true)),
+            ("1234567", -3, (1235, true)),
+            ("1500", -3, (2, true)),
+            ("2500", -3, (2, true)),
+            ("170141183460469231731687303715884105727", 0, (i128::MAX, false)),
+            ("0.5", -38, (0, true)),
+        ] {
+            assert_eq!(at(text, scale), Some(expected), "{text} at {scale}");
+        }
+        for (text, scale) in
+            [("1e999999999999999999999", 2), ("170141183460469231731687303715884105728", 0), ("1e38", 2), ("1", 39)]
+        {
+            assert_eq!(at(text, scale), None, "{text} at {scale}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_half_even() {
+        for (text, expected) in [
+            ("0.5", 0),
+            ("1.5", 2),
+            ("2.5", 2),
+            ("-2.5", -2),
+            ("-3.5", -4),
+            ("2.51", 3),
+            ("2.49", 2),
+            ("2.5000000000000000000000", 2),
+            ("2.5000000000000000000001", 3),
+            ("25e-1", 2),
+            ("35e-1", 4),
+            ("0.500000000000000000000000", 0),
+        ] {
+            assert_eq!(at(text, 0).unwrap().0, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_text_is_plain() {
+        assert_eq!(in_text(b"-12.50").map(|n| to_scale(&n, 2).unwrap().units), Some(-1250));
+        for bad in ["", " 1", "1 ", "+1", "1e2", "0x1", "1,5", "NaN", "1.", "--1"] {
+            assert!(in_text(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// The short way and the long way are two programs for one rule.
+        #[test]
+        fn short_and_long_agree(whole in 0_u64..1_000_000_000, fraction in "[0-9]{0,9}", negative: bool, scale in -9_i32..20) {
+            let sign = if negative { "-" } else { "" };
+            let text = if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") };
+            prop_assert_eq!(at(&text, scale), at(&format!("{text}e0"), scale));
+            prop_assert_eq!(at(&text, scale), at(&format!("{text}e5"), scale - 5));
+        }
+    }
+}

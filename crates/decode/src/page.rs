@@ -1,0 +1,318 @@
+//! A page: its envelope, its records one after the other, and what becomes of each.
+//!
+//! Invariant: a record is either a row of every column here, or a reject, never both and never neither; a page whose bytes are not
+//! JSON to the end gives nothing at all.
+
+use crate::column::{Bits, Column, Sizes, Texts};
+use crate::hash;
+use crate::identity;
+use crate::plan::Plan;
+use crate::pseudonyms::Pseudonyms;
+use crate::record::Walker;
+use crate::redact::redact;
+use crate::rules::Rules;
+use crate::scan::name_of;
+use crate::stop::{Stop, Walk};
+use crate::{Decoded, Reject};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, TimestampMicrosecondArray};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Fields, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use std::sync::Arc;
+use tillhouse_model::table::timestamp;
+use tillhouse_model::{Error, ErrorKind, PseudonymKey, Result, ResultExt as _};
+
+/// A page with more rejects than this is refused as a whole: it is not what the contract describes.
+const MAX_REJECTS: usize = 100_000;
+
+/// The longest key a reject is reported with.
+const MAX_KEY: usize = 1_024;
+
+/// What is known of the columns' sizes before a page is read.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Hint {
+    page_bytes: usize,
+    sizes: Sizes,
+}
+
+impl Hint {
+    /// The sizes for a page of so many bytes, with a little to spare.
+    fn scaled(&self, page_bytes: usize) -> Sizes {
+        let scale = |n: u32| {
+            let whole = u64::from(n) * page_bytes as u64 / self.page_bytes.max(1) as u64;
+            u32::try_from(whole + whole / 16).unwrap_or(u32::MAX)
+        };
+        self.sizes.iter().map(|(rows, bytes)| (scale(*rows), scale(*bytes))).collect()
+    }
+}
+
+/// Instants that may be missing.
+#[derive(Debug, Default)]
+struct Times {
+    values: Vec<i64>,
+    valid: Bits,
+}
+
+impl Times {
+    fn push(&mut self, time: Option<i64>) {
+        self.values.push(time.unwrap_or(0));
+        self.valid.push(time.is_some());
+    }
+
+    fn finish(self) -> Result<TimestampMicrosecondArray, ArrowError> {
+        let array = TimestampMicrosecondArray::try_new(self.values.into(), self.valid.into_nulls())?;
+        Ok(array.with_data_type(timestamp()))
+    }
+}
+
+pub(crate) struct Page<'p, 'd> {
+    plan: &'p Plan,
+    walker: Walker<'p, 'd>,
+    rules: Rules<'p>,
+    columns: Vec<Column>,
+    rows: usize,
+    keys: Texts,
+    record_times: Times,
+    updated_at: Times,
+    hashes: Vec<u8>,
+    extra: Option<(Texts, Bits)>,
+    rejects: Vec<Reject>,
+    /// The key of the record at hand.
+    key: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl<'p, 'd> Page<'p, 'd> {
+    pub(crate) fn new(
+        plan: &'p Plan,
+        key: Option<&'p PseudonymKey>,
+        keep_unknown: bool,
+        hint: &Hint,
+        bytes: &'d [u8],
+    ) -> Self {
+        Self {
+            plan,
+            walker: Walker::new(bytes, Pseudonyms::new(key), keep_unknown),
+            rules: Rules::new(plan),
+            columns: Column::all(&plan.record, &mut hint.scaled(bytes.len()).iter()),
+            rows: 0,
+            keys: Texts::default(),
+            record_times: Times::default(),
+            updated_at: Times::default(),
+            hashes: Vec::new(),
+            extra: keep_unknown.then(Default::default),
+            rejects: Vec::new(),
+            key: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Reads the whole page; `records_at` are the keys that lead to the array of records.
+    pub(crate) fn read(&mut self, records_at: &[&str]) -> Walk {
+        // A byte order mark is no JSON, but some servers send one, and a reader may ignore it.
+        if self.walker.scan.data.starts_with(b"\xef\xbb\xbf") {
+            self.walker.scan.pos = 3;
+        }
+        self.envelope(records_at)?;
+        self.walker.scan.end()
+    }
+
+    fn envelope(&mut self, records_at: &[&str]) -> Walk {
+        let Some((wanted, deeper)) = records_at.split_first() else { return self.records() };
+        let first = self.walker.scan.peek()?;
+        if first != b'{' {
+            return self.elsewhere(wanted, first);
+        }
+        self.walker.scan.pos += 1;
+        let mut found = false;
+        let mut more = !self.walker.scan.empty(b'}')?;
+        let mut name = Vec::new();
+        while more {
+            let key = self.walker.scan.key()?;
+            name.clear();
+            let meaning =
+                if key.escaped && crate::scan::unescape(key.bytes, &mut name).is_ok() { &name[..] } else { key.bytes };
+            if meaning == wanted.as_bytes() {
+                if found {
+                    let error = Error::data("the page has its records twice").at("key", *wanted);
+                    return Err(Box::new(Stop::Page(error)));
+                }
+                found = true;
+                self.envelope(deeper)?;
+            } else {
+                self.walker.scan.skip()?;
+            }
+            more = self.walker.scan.another(b'}')?;
+        }
+        if found {
+            return Ok(());
+        }
+        Err(Box::new(Stop::Page(Error::data("the page has no records").at("missing key", *wanted))))
+    }
+
+    #[cold]
+    fn elsewhere(&mut self, key: &str, first: u8) -> Walk {
+        self.walker.scan.skip()?;
+        let error = Error::data(format!("the page's records are not where they belong: found {}", name_of(first)));
+        Err(Box::new(Stop::Page(error.at("key", key))))
+    }
+
+    fn records(&mut self) -> Walk {
+        let first = self.walker.scan.peek()?;
+        if first != b'[' {
+            return self.elsewhere("(records)", first);
+        }
+        self.walker.scan.pos += 1;
+        let mut more = !self.walker.scan.empty(b']')?;
+        while more {
+            let first = self.walker.scan.peek()?;
+            let start = self.walker.scan.pos;
+            let warned = self.walker.warnings.mark();
+            match self.record(first, warned) {
+                Ok(()) => self.rows += 1,
+                Err(stop) => match *stop {
+                    Stop::Reject { field, reason } => self.reject(start, warned, field, reason)?,
+                    other => return Err(Box::new(other)),
+                },
+            }
+            more = self.walker.scan.another(b']')?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, first: u8, warned: (usize, u64)) -> Walk {
+        self.walker.path.clear();
+        self.walker.extra.clear();
+        self.walker.spend(self.plan.record.row_bytes)?;
+        if first != b'{' {
+            return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
+        }
+        self.walker.object(&self.plan.record, &mut self.columns)?;
+        let (plan, columns, row) = (self.plan, &self.columns, self.rows);
+        if let Some(empty) = plan.key.iter().find(|at| !columns[**at].valid.get(row)) {
+            return self.walker.reject(&plan.record.fields[*empty].json_name, "missing required field");
+        }
+        self.key.clear();
+        identity::key(plan, columns, row, &mut self.key);
+        self.keys.bytes.extend_from_slice(&self.key);
+        self.keys.close()?;
+        self.record_times.push(identity::earliest(&plan.record_time, columns, row));
+        let updated_at = plan.updated_at.as_slice();
+        self.updated_at.push(identity::earliest(updated_at, columns, row));
+        self.hashes.extend_from_slice(&hash::content_hash(&plan.record, columns, row, &mut self.scratch));
+        if let Some((texts, valid)) = &mut self.extra {
+            let extra = &self.walker.extra;
+            for (at, (path, value)) in extra.iter().enumerate() {
+                texts.bytes.push(if at == 0 { b'{' } else { b',' });
+                texts.bytes.extend_from_slice(serde_json::Value::from(path.as_str()).to_string().as_bytes());
+                texts.bytes.push(b':');
+                texts.bytes.extend_from_slice(value);
+            }
+            if !extra.is_empty() {
+                texts.bytes.push(b'}');
+            }
+            valid.push(!extra.is_empty());
+            texts.close()?;
+        }
+        self.rules.check(columns, row, &mut self.walker.warnings);
+        self.walker.warnings.sign(warned, &self.key);
+        Ok(())
+    }
+
+    #[cold]
+    fn reject(&mut self, start: usize, warned: (usize, u64), field: String, reason: String) -> Walk {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
+        self.walker.warnings.back_to(warned);
+        self.walker.scan.pos = start;
+        self.walker.scan.skip()?;
+        let end = self.walker.scan.pos;
+        let key = self.key_of(start);
+        self.walker.warnings.back_to(warned);
+        self.walker.scan.pos = end;
+        let redacted = redact(&self.plan.record, &self.walker.scan.data[start..end]);
+        self.rejects.push(Reject { key, field, reason, redacted });
+        if self.rejects.len() > MAX_REJECTS {
+            let error = Error::data(format!("more than {MAX_REJECTS} records of one page do not fit the contract"))
+                .hint("Compare the contract with what the server sends; `tillhouse eject` copies the contract into the project.");
+            return Err(Box::new(Stop::Page(error)));
+        }
+        Ok(())
+    }
+
+    /// The key of a record that did not fit, if its parts can be read: spelled as the key of one that fits.
+    fn key_of(&mut self, start: usize) -> Option<String> {
+        let (plan, walker) = (self.plan, &mut self.walker);
+        walker.path.clear();
+        walker.scan.pos = start;
+        if walker.scan.peek().ok()? != b'{' {
+            return None;
+        }
+        walker.scan.pos += 1;
+        let mut parts: Vec<Column> =
+            plan.key.iter().map(|at| Column::new(&plan.record.fields[*at], &mut [].iter())).collect();
+        let mut more = !walker.scan.empty(b'}').ok()?;
+        while more {
+            let key = walker.scan.key().ok()?;
+            self.scratch.clear();
+            let name = if key.escaped {
+                crate::scan::unescape(key.bytes, &mut self.scratch).ok().map(|()| &self.scratch[..])
+            } else {
+                Some(key.bytes)
+            };
+            let field = name.and_then(|name| plan.record.find(name, 0));
+            let first = walker.scan.peek().ok()?;
+            match plan.key.iter().position(|at| Some(*at) == field) {
+                // A key that is given twice is none.
+                Some(nth) if parts[nth].valid.len() > 0 => return None,
+                Some(nth) => walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first).ok()?,
+                None => {
+                    walker.scan.skip().ok()?;
+                }
+            }
+            more = walker.scan.another(b'}').ok()?;
+        }
+        let mut out = Vec::new();
+        for (nth, (at, part)) in plan.key.iter().zip(&parts).enumerate() {
+            if !part.valid.get(0) {
+                return None;
+            }
+            if nth > 0 {
+                out.push(b':');
+            }
+            identity::key_part(&plan.record.fields[*at], part, 0, parts.len() > 1, &mut out);
+        }
+        String::from_utf8(out).ok().filter(|key| key.len() <= MAX_KEY)
+    }
+
+    /// What the page held, and a hint for the next one.
+    pub(crate) fn finish(self, schema: &SchemaRef, content: &Fields) -> Result<(Decoded, Hint)> {
+        let mut sizes = Sizes::new();
+        self.columns.iter().for_each(|c| c.sizes(&mut sizes));
+        let hint = Hint { page_bytes: self.walker.scan.data.len(), sizes };
+        let rejects = self.rejects;
+        let unknown = self.walker.unknown;
+        let warnings = self.walker.warnings.finish();
+        let arrays = || -> Result<Decoded, ArrowError> {
+            let mut columns = Column::finish_all(self.columns, content)?;
+            if let Some((texts, valid)) = self.extra {
+                columns.push(Arc::new(texts.into_array(valid.into_nulls())?) as ArrayRef);
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+            let hash_size = i32::try_from(hash::SIZE).unwrap_or(0);
+            Ok(Decoded {
+                batch: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?,
+                keys: self.keys.into_array(None)?,
+                record_times: self.record_times.finish()?,
+                updated_at: self.updated_at.finish()?,
+                content_hashes: FixedSizeBinaryArray::try_new(hash_size, Buffer::from_vec(self.hashes), None)?,
+                rejects,
+                warnings,
+                unknown,
+            })
+        };
+        Ok((arrays().or_error(ErrorKind::Internal, "the decoded columns do not fit the contract")?, hint))
+    }
+}

@@ -1,0 +1,380 @@
+//! A contract compiled for the walk: fields with their keys as the page spells them, and paths as steps.
+//!
+//! Invariant: a [`Plan`] that exists can be walked: every type can be decoded, every path ends in a stored column of a type that fits,
+//! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read.
+
+use crate::instant::Spelling;
+use jiff::tz::TimeZone;
+use std::collections::{HashMap, HashSet};
+use tillhouse_model::table::{Check, Normalise};
+use tillhouse_model::{Class, Column, Error, Kind, Result, TableSpec, TimeFormat};
+
+/// Objects of a contract may be nested this deep; pages may nest twice as deep in what the contract does not know.
+const MAX_CONTRACT_DEPTH: usize = 64;
+
+/// From this many fields on, a key out of turn is looked up in a hash table.
+const MANY_FIELDS: usize = 48;
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) record: Object,
+    /// Which fields of the record make its key, in key order.
+    pub(crate) key: Vec<usize>,
+    pub(crate) record_time: Vec<Vec<Hop>>,
+    pub(crate) updated_at: Option<Vec<Hop>>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// The fields of an object.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) fields: Vec<Field>,
+    /// One word a field that differs whenever short names differ: the first seven bytes and the length.
+    tags: Vec<u64>,
+    by_name: Option<HashMap<Box<[u8]>, usize>>,
+    /// What one more of these costs in memory at least, in bytes, lists' elements aside.
+    pub(crate) row_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Field {
+    /// The column's name; part of paths in reports is [`Field::json_name`], as the source spells it.
+    pub(crate) name: String,
+    /// Empty for the elements of a list.
+    pub(crate) json_name: String,
+    /// `"name":`, as a page without white space spells it.
+    pub(crate) spelled: Box<[u8]>,
+    pub(crate) required: bool,
+    /// Stands for the column's path in the content hash; never zero.
+    pub(crate) id: u64,
+    pub(crate) what: What,
+}
+
+/// How a field's value is read.
+#[derive(Debug)]
+pub(crate) enum What {
+    Text(Keep),
+    Bool,
+    Int,
+    Decimal {
+        scale: i8,
+        limit: i128,
+    },
+    Time(Spelling),
+    Date,
+    Object(Object),
+    List(Box<Field>),
+    /// Secret or dropped: never decoded.
+    Nothing,
+}
+
+/// What is kept of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    All,
+    Pseudonym(Normalise),
+    LastFour,
+}
+
+/// A step from a row towards a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// To the field of that index.
+    Field(usize),
+    /// To every element of the list.
+    Elements,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) hops: Vec<Hop>,
+    pub(crate) check: Check,
+}
+
+/// Names of at most seven bytes have the same tag only if they are equal.
+#[inline]
+fn tag(name: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let size = name.len().min(7);
+    word[..size].copy_from_slice(&name[..size]);
+    word[7] = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    u64::from_le_bytes(word)
+}
+
+impl Object {
+    /// The field of that name, tried from `guess` on, around.
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8], guess: usize) -> Option<usize> {
+        if let Some(map) = &self.by_name {
+            return map.get(name).copied();
+        }
+        let tag = tag(name);
+        let hit = |i: &usize| self.tags[*i] == tag && (name.len() <= 7 || self.fields[*i].json_name.as_bytes() == name);
+        let guess = guess.min(self.tags.len());
+        (guess..self.tags.len()).find(hit).or_else(|| (0..guess).find(hit))
+    }
+
+    fn new(columns: &[Column], path: &str, has_key: bool, depth: usize) -> Result<Self> {
+        if depth > MAX_CONTRACT_DEPTH {
+            return Err(Error::config(format!("the contract nests objects deeper than {MAX_CONTRACT_DEPTH}"))
+                .at("column", path));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = columns.iter().find(|c| !seen.insert(c.json_name.as_str())) {
+            return Err(Error::config(format!("two columns read the field {:?}", twice.json_name))
+                .at("column", join(path, &twice.name)));
+        }
+        let fields: Vec<Field> =
+            columns.iter().map(|c| Field::new(c, join(path, &c.name), has_key, depth)).collect::<Result<_>>()?;
+        if fields.iter().all(|f| matches!(f.what, What::Nothing)) {
+            return Err(Error::config("an object without any stored column cannot be a table's column")
+                .at("column", path)
+                .hint("Mark the object itself as secret or dropped."));
+        }
+        let tags = fields.iter().map(|f| tag(f.json_name.as_bytes())).collect();
+        let by_name = (fields.len() > MANY_FIELDS)
+            .then(|| fields.iter().enumerate().map(|(i, f)| (f.json_name.as_bytes().into(), i)).collect());
+        let row_bytes = fields.iter().map(Field::row_bytes).sum();
+        Ok(Self { fields, tags, by_name, row_bytes })
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+impl Field {
+    fn new(column: &Column, path: String, has_key: bool, depth: usize) -> Result<Self> {
+        let wrong = |message: &str| Err(Error::config(message).at("column", &path));
+        let keep = match column.class {
+            Class::Open => Some(Keep::All),
+            Class::Pseudonym(how) => Some(Keep::Pseudonym(how)),
+            Class::LastFour => Some(Keep::LastFour),
+            Class::Secret | Class::Dropped => None,
+        };
+        if matches!(keep, Some(Keep::Pseudonym(_))) && !has_key {
+            return Err(Error::config("the contract has pseudonyms, but the project has no key for them")
+                .at("column", &path)
+                .hint("Set privacy_key in tillhouse.yaml; `tillhouse init` writes a fresh one into .env."));
+        }
+        let what = match (&column.kind, keep) {
+            (_, None) => What::Nothing,
+            (Kind::Text, Some(keep)) => What::Text(keep),
+            (_, Some(Keep::Pseudonym(_) | Keep::LastFour)) => {
+                return wrong("only text can be pseudonymised or cut to its last four characters");
+            }
+            (Kind::Bool, _) => What::Bool,
+            (Kind::Int, _) => What::Int,
+            (Kind::Decimal { precision, scale }, _) => {
+                let Some(limit) = 10_i128.checked_pow(u32::from(*precision)).filter(|_| (1..=38).contains(precision))
+                else {
+                    return wrong("a decimal has 1 to 38 digits");
+                };
+                What::Decimal { scale: *scale, limit }
+            }
+            (Kind::Timestamp(format), _) => What::Time(match format {
+                TimeFormat::Offset => Spelling::Offset,
+                TimeFormat::Zone(name) => Spelling::Zone(TimeZone::get(name).map_err(|e| {
+                    Error::config(format!("no time zone is named {name:?}")).at("column", &path).because(e).hint(
+                        "Write an IANA name like Europe/Berlin; the machine needs its time zone database (tzdata).",
+                    )
+                })?),
+                TimeFormat::EpochSeconds => Spelling::Epoch { scale: 6 },
+                TimeFormat::EpochMillis => Spelling::Epoch { scale: 3 },
+            }),
+            (Kind::Date, _) => What::Date,
+            (Kind::Binary, _) => return wrong("JSON has no binary values; a source's column cannot be binary"),
+            (Kind::Struct(columns), _) => What::Object(Object::new(columns, &path, has_key, depth + 1)?),
+            (Kind::List(element), _) => {
+                let mut element = Self::new(element, format!("{path}[]"), has_key, depth + 1)?;
+                if matches!(element.what, What::Nothing) {
+                    return wrong("a list whose elements are secret or dropped must itself be marked so");
+                }
+                element.json_name.clear();
+                What::List(Box::new(element))
+            }
+        };
+        let mut spelled =
+            serde_json::to_vec(&column.json_name).map_err(|e| Error::internal("a name is not JSON").because(e))?;
+        spelled.push(b':');
+        Ok(Self {
+            name: column.name.clone(),
+            json_name: column.json_name.clone(),
+            spelled: spelled.into(),
+            required: column.required,
+            id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),
+            what,
+        })
+    }
+
+    /// Bytes a row of it takes at least.
+    pub(crate) fn row_bytes(&self) -> usize {
+        match &self.what {
+            What::Nothing | What::Bool => 1,
+            What::Text(Keep::Pseudonym(_)) => 75,
+            What::Text(_) | What::Date | What::List(_) => 5,
+            What::Int | What::Time(_) => 9,
+            What::Decimal { .. } => 17,
+            What::Object(object) => object.row_bytes + 1,
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(spec: &TableSpec, has_key: bool) -> Result<Self> {
+        let record = Object::new(&spec.columns, "", has_key, 0)?;
+        let mut key = Vec::new();
+        for name in &spec.key {
+            let index = spec
+                .columns
+                .iter()
+                .position(|c| c.name == *name)
+                .filter(|i| !matches!(record.fields[*i].what, What::Nothing | What::Object(_) | What::List(_)));
+            key.push(
+                index.ok_or_else(|| Error::config("the key is no stored column of one value").at("column", name))?,
+            );
+        }
+        if key.is_empty() {
+            return Err(Error::config("the contract names no key"));
+        }
+        let time = |path: &Vec<String>| {
+            let (hops, field) = resolve(&record, path)?;
+            if matches!(field.what, What::Time(_) | What::Date) {
+                return Ok(hops);
+            }
+            Err(Error::config("a record time must be an instant or a date").at("column", path.join(".")))
+        };
+        let record_time = spec.record_time.iter().map(time).collect::<Result<_>>()?;
+        let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
+        let mut rules = Vec::new();
+        for rule in &spec.rules {
+            // Uniqueness is a matter of the table, not of a record.
+            if rule.check == Check::Unique {
+                continue;
+            }
+            let (hops, field) = resolve(&record, &rule.path)?;
+            let fits = match rule.check {
+                Check::AtLeast(_) => matches!(field.what, What::Int | What::Decimal { .. }),
+                _ => matches!(field.what, What::Text(Keep::All)),
+            };
+            if !fits {
+                return Err(Error::config(
+                    "the quality rule does not fit its column's type, or the column is not open",
+                )
+                .at("rule", &rule.name)
+                .at("column", rule.path.join(".")));
+            }
+            rules.push(Rule { name: rule.name.clone(), hops, check: rule.check.clone() });
+        }
+        Ok(Self { record, key, record_time, updated_at, rules })
+    }
+}
+
+/// The steps to a column by its names. Lists are passed through by themselves; `element` may be said, or left out.
+fn resolve<'p>(record: &'p Object, path: &[String]) -> Result<(Vec<Hop>, &'p Field)> {
+    let missing = || Error::config("no stored column has this path").at("column", path.join("."));
+    let mut hops = Vec::new();
+    let mut object = Some(record);
+    let mut at: Option<&Field> = None;
+    for name in path {
+        let found = object.and_then(|o| Some((o, o.fields.iter().position(|f| f.name == *name)?)));
+        let Some((parent, index)) = found else {
+            if name == "element" && hops.last() == Some(&Hop::Elements) {
+                continue;
+            }
+            return Err(missing());
+        };
+        hops.push(Hop::Field(index));
+        let mut field = &parent.fields[index];
+        while let What::List(element) = &field.what {
+            hops.push(Hop::Elements);
+            field = element;
+        }
+        object = if let What::Object(o) = &field.what { Some(o) } else { None };
+        at = Some(field);
+    }
+    let field = at.filter(|f| !matches!(f.what, What::Nothing)).ok_or_else(missing)?;
+    Ok((hops, field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use tillhouse_model::ErrorKind;
+
+    fn refused(change: impl FnOnce(&mut TableSpec)) -> String {
+        let mut spec = fixture::sales();
+        change(&mut spec);
+        let error = Plan::new(&spec, true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    }
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        let plan = Plan::new(&fixture::sales(), true).unwrap();
+        for (i, field) in plan.record.fields.iter().enumerate() {
+            for guess in 0..=plan.record.fields.len() + 1 {
+                assert_eq!(plan.record.find(field.json_name.as_bytes(), guess), Some(i));
+            }
+        }
+        assert_eq!(plan.record.find(b"", 0), None);
+        assert_eq!(plan.record.find(b"license_plates", 0), None);
+        let wide: Vec<Column> = (0..200).map(|i| fixture::column(&format!("column_{i}"), Kind::Int)).collect();
+        let object = Object::new(&wide, "", true, 0).unwrap();
+        assert_eq!(object.find(b"column_150", 3), Some(150));
+        assert_eq!(object.find(b"column_200", 3), None);
+    }
+
+    #[test]
+    fn a_contract_that_cannot_be_walked_is_refused() {
+        assert!(refused(|s| s.key = vec!["nothing".into()]).contains("column nothing"));
+        assert!(refused(|s| s.key = vec!["pin".into()]).contains("column pin"));
+        assert!(refused(|s| s.key.clear()).contains("names no key"));
+        assert!(refused(|s| s.record_time = vec![vec!["invoice".into(), "amount".into()]]).contains("invoice.amount"));
+        assert!(
+            refused(|s| s.record_time = vec![vec!["invoice".into(), "nothing".into()]]).contains("invoice.nothing")
+        );
+        assert!(refused(|s| s.columns[1].json_name = "id".into()).contains("two columns"));
+        assert!(refused(|s| s.columns[0].kind = Kind::Binary).contains("binary"));
+        assert!(
+            refused(|s| s.columns[0].kind = Kind::Timestamp(TimeFormat::Zone("Mars/Base".into())))
+                .contains("Mars/Base")
+        );
+        assert!(
+            refused(|s| {
+                s.columns[0].kind = Kind::Int;
+                s.columns[0].class = Class::Pseudonym(Normalise::Plate);
+            })
+            .contains("only text")
+        );
+        assert!(
+            refused(|s| {
+                let pin = Column { class: Class::Secret, ..fixture::column("pin", Kind::Text) };
+                s.columns[1].kind = Kind::Struct(vec![pin]);
+            })
+            .contains("without any stored column")
+        );
+    }
+
+    #[test]
+    fn pseudonyms_need_a_key() {
+        let error = Plan::new(&fixture::sales(), false).unwrap_err();
+        assert!(error.to_string().contains("no key"), "{error}");
+    }
+
+    #[test]
+    fn paths_pass_through_lists() {
+        let plan = Plan::new(&fixture::sales(), true).unwrap();
+        let path = |names: &[&str]| {
+            resolve(&plan.record, &names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).map(|(hops, _)| hops)
+        };
+        let short = path(&["articles", "start_time"]).unwrap();
+        assert_eq!(short, path(&["articles", "element", "start_time"]).unwrap());
+        assert_eq!(short.len(), 3);
+        assert!(path(&["articles", "pin"]).is_err());
+        assert!(path(&["element"]).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! Quality rules over one record that fits: what does not hold becomes a warning.
+//!
+//! Invariant: a rule never changes or drops a record, and null never breaks one.
+//!
+//! Vocabularies, currencies and zones repeat from record to record, so each rule remembers what it saw last before it looks anything up.
+
+use crate::column::{Column, Values};
+use crate::identity::{spell, visit};
+use crate::plan::{Field, Hop, Plan, Rule, What};
+use crate::warnings::Warnings;
+use std::collections::HashMap;
+use tillhouse_model::table::Check;
+use tillhouse_model::{Exact, money};
+
+/// So many different texts are remembered for a rule.
+const MAX_KNOWN: usize = 1_024;
+
+#[derive(Debug)]
+pub(crate) struct Rules<'p> {
+    plan: &'p Plan,
+    memories: Vec<Memory>,
+    positions: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Where in its vocabulary the last value was.
+    last: usize,
+    /// The last text that held.
+    good: Vec<u8>,
+    known: HashMap<Box<[u8]>, bool>,
+}
+
+impl<'p> Rules<'p> {
+    pub(crate) fn new(plan: &'p Plan) -> Self {
+        let memories = plan.rules.iter().map(|_| Memory::default()).collect();
+        Self { plan, memories, positions: Vec::new() }
+    }
+
+    /// Checks a row and adds a warning for every value that breaks a rule.
+    pub(crate) fn check(&mut self, columns: &[Column], row: usize, warnings: &mut Warnings) {
+        let Self { plan, memories, positions } = self;
+        for (rule, memory) in plan.rules.iter().zip(memories) {
+            let scale = scale_of(plan, &rule.hops);
+            visit(columns, &rule.hops, row, positions, &mut |column, row, positions| match &column.values {
+                Values::Text(texts) => {
+                    let text = texts.get(row);
+                    if !memory.holds(rule, text) {
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text);
+                    }
+                }
+                Values::Int(values) => {
+                    at_least(rule, i128::from(values[row]), 0, &mut |text| {
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
+                    });
+                }
+                Values::Decimal(values) => {
+                    at_least(rule, values[row], scale, &mut |text| {
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
+                    });
+                }
+                _ => {}
+            });
+        }
+    }
+}
+
+impl Memory {
+    fn holds(&mut self, rule: &Rule, text: &[u8]) -> bool {
+        if !text.is_empty() && self.good == text {
+            return true;
+        }
+        let look_up: fn(&str) -> bool = match &rule.check {
+            Check::OneOf(words) => {
+                if words.get(self.last).is_some_and(|w| w.as_bytes() == text) {
+                    return true;
+                }
+                let found = words.iter().position(|w| w.as_bytes() == text);
+                self.last = found.unwrap_or(self.last);
+                return found.is_some();
+            }
+            Check::Currency => |text| money::minor_digits(text).is_some(),
+            Check::TimeZone => |text| jiff::tz::db().get(text).is_ok(),
+            Check::AtLeast(_) | Check::Unique => return true,
+        };
+        let known = self.known.get(text).copied();
+        let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));
+        if known.is_none() && self.known.len() < MAX_KNOWN {
+            self.known.insert(text.into(), holds);
+        }
+        if holds {
+            self.good.clear();
+            self.good.extend_from_slice(text);
+        }
+        holds
+    }
+}
+
+/// The scale of the decimal column a path ends in; 0 for others.
+fn scale_of(plan: &Plan, hops: &[Hop]) -> i8 {
+    let mut object = Some(&plan.record);
+    let mut field: Option<&Field> = None;
+    for hop in hops {
+        field = match hop {
+            Hop::Field(at) => object.and_then(|o| o.fields.get(*at)),
+            Hop::Elements => field.and_then(|f| if let What::List(e) = &f.what { Some(&**e) } else { None }),
+        };
+        object = field.and_then(|f| if let What::Object(o) = &f.what { Some(o) } else { None });
+    }
+    field.map_or(0, |f| if let What::Decimal { scale, .. } = f.what { scale } else { 0 })
+}
+
+fn at_least(rule: &Rule, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
+    let Check::AtLeast(least) = rule.check else { return };
+    // Compared as units times ten to the minus scale; a side that overflows is larger than any i64 could make it.
+    let power = 10_i128.checked_pow(u32::from(scale.unsigned_abs()));
+    let below = if scale >= 0 {
+        power.and_then(|p| i128::from(least).checked_mul(p)).map_or(least > 0, |least| units < least)
+    } else {
+        power.and_then(|p| units.checked_mul(p)).map_or(units < 0, |units| units < i128::from(least))
+    };
+    if below {
+        let shown = if scale >= 0 {
+            Exact::new(units, scale.unsigned_abs()).trimmed().to_string()
+        } else {
+            format!("{units}e{}", scale.unsigned_abs())
+        };
+        breach(shown);
+    }
+}

@@ -1,0 +1,77 @@
+//! The warnings of a page, bounded.
+//!
+//! Invariant: what is changed or odd is either told or counted; a warning made while a record is read is signed with its key once it fits, and
+//! forgotten if it does not.
+
+use crate::Warning;
+
+/// So many warnings of one page are kept; the rest are counted in one last warning.
+const MAX_WARNINGS: usize = 20_000;
+
+/// So much of a value is shown in a warning, in bytes.
+pub(crate) const MAX_ORIGINAL: usize = 128;
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    all: Vec<Warning>,
+    unkept: u64,
+}
+
+impl Warnings {
+    pub(crate) fn push(&mut self, field: String, rule: &str, original: &[u8]) {
+        if self.all.len() >= MAX_WARNINGS {
+            self.unkept += 1;
+            return;
+        }
+        let original = excerpt(original, MAX_ORIGINAL);
+        self.all.push(Warning { key: String::new(), field, rule: rule.to_owned(), original });
+    }
+
+    /// Where the warnings stand, to come back to.
+    pub(crate) fn mark(&self) -> (usize, u64) {
+        (self.all.len(), self.unkept)
+    }
+
+    /// Forgets the warnings since `mark`.
+    pub(crate) fn back_to(&mut self, mark: (usize, u64)) {
+        self.all.truncate(mark.0);
+        self.unkept = mark.1;
+    }
+
+    /// Says whose warnings the ones since `mark` are.
+    pub(crate) fn sign(&mut self, mark: (usize, u64), key: &[u8]) {
+        for warning in self.all.iter_mut().skip(mark.0) {
+            warning.key = String::from_utf8_lossy(key).into_owned();
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<Warning> {
+        if self.unkept > 0 {
+            let (key, field, rule) = (String::new(), String::new(), "more_warnings".to_owned());
+            self.all.push(Warning { key, field, rule, original: self.unkept.to_string() });
+        }
+        self.all
+    }
+}
+
+/// The start of a value, for people.
+pub(crate) fn excerpt(bytes: &[u8], max: usize) -> String {
+    let cut = &bytes[..bytes.len().min(max)];
+    let mut text = String::from_utf8_lossy(cut).trim_end_matches('\u{fffd}').to_owned();
+    if cut.len() < bytes.len() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_never_cut_a_character() {
+        assert_eq!(excerpt("ab\u{20ac}".as_bytes(), 4), "ab…");
+        assert_eq!(excerpt("ab\u{20ac}".as_bytes(), 5), "ab\u{20ac}");
+    }
+}

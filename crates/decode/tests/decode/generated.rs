@@ -1,0 +1,259 @@
+//! Contracts and records by chance, for the properties.
+//!
+//! Invariant: every record generated for a contract fits it; [`record`] spells it in a different way for each seed (order of fields, white space,
+//! escapes, null or left out, offsets), [`canonical`] in exactly one, that of `written`.
+
+use crate::fixture;
+use crate::written;
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use proptest::prelude::*;
+use tillhouse_model::{Column, Exact, Kind, TableSpec, TimeFormat};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Contract {
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Contract {
+    /// The columns, and before them a key.
+    pub(crate) fn spec(&self) -> TableSpec {
+        let mut columns = vec![Column { required: true, ..fixture::column("key", Kind::Text) }];
+        columns.extend(self.columns.iter().cloned());
+        fixture::spec(columns, &["key"])
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Text(String),
+    Bool(bool),
+    Int(i64),
+    Decimal(i128, u8),
+    Time(i64),
+    Date(i32),
+    Object(Vec<Value>),
+    List(Vec<Value>),
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let leaf = prop_oneof![
+        Just(Kind::Text),
+        Just(Kind::Bool),
+        Just(Kind::Int),
+        (1_u8..=38).prop_flat_map(|p| (Just(p), 0..=i8::try_from(p).unwrap())
+            .prop_map(|(precision, scale)| Kind::Decimal { precision, scale })),
+        Just(Kind::Timestamp(TimeFormat::Offset)),
+        Just(Kind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))),
+        Just(Kind::Timestamp(TimeFormat::EpochSeconds)),
+        Just(Kind::Timestamp(TimeFormat::EpochMillis)),
+        Just(Kind::Date),
+    ];
+    leaf.prop_recursive(3, 20, 5, |inner| {
+        prop_oneof![
+            columns_of(inner.clone(), 1..5).prop_map(Kind::Struct),
+            inner.prop_map(|kind| Kind::List(Box::new(fixture::column("element", kind)))),
+        ]
+    })
+}
+
+fn columns_of(kind: impl Strategy<Value = Kind>, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Column>> {
+    // Some names are longer than a word, some need an escape, some are each other's beginning.
+    let names = ["k", "a name with spaces", "ä", "quo\"te", "occurred_at", "occurred_at_local"];
+    prop::collection::vec((kind, any::<bool>()), count).prop_map(move |kinds| {
+        kinds
+            .into_iter()
+            .enumerate()
+            .map(|(i, (kind, required))| Column {
+                required,
+                ..fixture::column(&format!("{}{i}", names[i % names.len()]), kind)
+            })
+            .collect()
+    })
+}
+
+pub(crate) fn contract() -> impl Strategy<Value = Contract> {
+    columns_of(kind(), 1..7).prop_map(|columns| Contract { columns })
+}
+
+/// A record's values for the columns.
+pub(crate) fn values(columns: &[Column]) -> BoxedStrategy<Vec<Value>> {
+    columns.iter().map(value).collect::<Vec<_>>().boxed()
+}
+
+fn value(column: &Column) -> BoxedStrategy<Value> {
+    let some = match &column.kind {
+        Kind::Text => prop_oneof!["[a-z ]{0,40}", any::<String>()].prop_map(Value::Text).boxed(),
+        Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Kind::Int => prop_oneof![any::<i64>(), -100_i64..100].prop_map(Value::Int).boxed(),
+        Kind::Decimal { precision, scale } => {
+            let (limit, scale) = (10_i128.pow(u32::from(*precision)), u8::try_from(*scale).unwrap());
+            prop_oneof![-limit + 1..limit, (-99).max(1 - limit)..100.min(limit)]
+                .prop_map(move |n| Value::Decimal(n, scale))
+                .boxed()
+        }
+        // Years 0 to 9999, less a day on either side for the offsets.
+        Kind::Timestamp(_) => (-62_167_000_000_000_000_i64..253_402_000_000_000_000).prop_map(Value::Time).boxed(),
+        Kind::Date => (-719_528..2_932_896).prop_map(Value::Date).boxed(),
+        Kind::Struct(columns) => values(columns).prop_map(Value::Object).boxed(),
+        Kind::List(element) => prop::collection::vec(value(element), 0..4).prop_map(Value::List).boxed(),
+        Kind::Binary => unreachable!("no JSON is binary"),
+    };
+    if column.required { some } else { prop_oneof![1 => Just(Value::Null), 3 => some].boxed() }
+}
+
+/// The one spelling that `written` gives a row.
+pub(crate) fn canonical(columns: &[Column], key: usize, values: &[Value]) -> String {
+    let mut out = format!(r#"{{"key":"{key}""#);
+    fields(columns, values, true, &mut out);
+    out.push('}');
+    out
+}
+
+fn fields(columns: &[Column], values: &[Value], mut comma: bool, out: &mut String) {
+    for (column, value) in columns.iter().zip(values) {
+        if *value != Value::Null {
+            if std::mem::replace(&mut comma, true) {
+                out.push(',');
+            }
+            out.push_str(&serde_json::to_string(&column.name).unwrap());
+            out.push(':');
+            canonical_value(&column.kind, value, out);
+        }
+    }
+}
+
+fn canonical_value(kind: &Kind, value: &Value, out: &mut String) {
+    match (kind, value) {
+        (Kind::Struct(columns), Value::Object(values)) => {
+            out.push('{');
+            fields(columns, values, false, out);
+            out.push('}');
+        }
+        (Kind::List(element), Value::List(values)) => {
+            out.push('[');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                canonical_value(&element.kind, value, out);
+            }
+            out.push(']');
+        }
+        (_, Value::Time(micros)) => out.push_str(&format!("{:?}", written::instant(*micros))),
+        (_, other) => plain(other, out),
+    }
+}
+
+fn plain(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Text(text) => out.push_str(&serde_json::to_string(text).unwrap()),
+        Value::Bool(bit) => out.push_str(&bit.to_string()),
+        Value::Int(n) => out.push_str(&n.to_string()),
+        Value::Decimal(units, scale) => out.push_str(&Exact::new(*units, *scale).to_string()),
+        Value::Date(days) => out.push_str(&format!("{:?}", written::date(*days))),
+        other => panic!("{other:?} does not fit its kind"),
+    }
+}
+
+/// A small stream of chances from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    fn space(&mut self) -> &'static str {
+        ["", "", "", " ", "\n\t", "\r\n  "][usize::try_from(self.below(6)).unwrap()]
+    }
+}
+
+/// One of the many spellings of a record.
+pub(crate) fn record(columns: &[Column], key: usize, values: &[Value], seed: u64) -> String {
+    let mut dice = Dice(seed);
+    let mut parts = parts(columns, values, &mut dice);
+    parts.push(format!(r#""key":"{key}""#));
+    join(parts, &mut dice)
+}
+
+fn join(mut parts: Vec<String>, dice: &mut Dice) -> String {
+    for at in (1..parts.len()).rev() {
+        parts.swap(at, usize::try_from(dice.below(at as u64 + 1)).unwrap());
+    }
+    let space = dice.space();
+    format!("{{{space}{}{space}}}", parts.join(&format!("{space},{}", dice.space())))
+}
+
+fn parts(columns: &[Column], values: &[Value], dice: &mut Dice) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (column, value) in columns.iter().zip(values) {
+        if *value == Value::Null && dice.below(2) == 0 {
+            continue;
+        }
+        let name = text(&column.name, dice);
+        let (before, after) = (dice.space(), dice.space());
+        parts.push(format!("{name}{before}:{after}{}", spelled(&column.kind, value, dice)));
+    }
+    if dice.below(4) == 0 {
+        parts.push(r#""not in any contract":{"x":[1,{}]}"#.to_owned());
+    }
+    parts
+}
+
+fn spelled(kind: &Kind, value: &Value, dice: &mut Dice) -> String {
+    match (kind, value) {
+        (Kind::Struct(columns), Value::Object(values)) => {
+            let parts = parts(columns, values, dice);
+            join(parts, dice)
+        }
+        (Kind::List(element), Value::List(values)) => {
+            let space = dice.space();
+            let parts: Vec<String> = values.iter().map(|v| spelled(&element.kind, v, dice)).collect();
+            format!("[{space}{}{space}]", parts.join(&format!("{space},{space}")))
+        }
+        (Kind::Timestamp(TimeFormat::EpochSeconds), Value::Time(micros)) => {
+            Exact::new(i128::from(*micros), 6).trimmed().to_string()
+        }
+        (Kind::Timestamp(TimeFormat::EpochMillis), Value::Time(micros)) => {
+            Exact::new(i128::from(*micros), 3).trimmed().to_string()
+        }
+        (_, Value::Time(micros)) => {
+            let offset = Offset::from_seconds(i32::try_from(dice.below(48)).unwrap() * 1800 - 43_200).unwrap();
+            let instant = Timestamp::from_microsecond(*micros).unwrap();
+            if dice.below(2) == 0 {
+                format!("\"{instant}\"")
+            } else {
+                format!("\"{}\"", instant.display_with_offset(offset))
+            }
+        }
+        (_, Value::Text(value)) => text(value, dice),
+        (_, Value::Decimal(units, scale)) => match dice.below(3) {
+            0 => format!("\"{}\"", Exact::new(*units, *scale)),
+            1 => format!("{units}e-{scale}"),
+            _ => Exact::new(*units, *scale).trimmed().to_string(),
+        },
+        (_, other) => {
+            let mut out = String::new();
+            plain(other, &mut out);
+            out
+        }
+    }
+}
+
+/// A text in quotes, with some characters escaped that need not be.
+fn text(value: &str, dice: &mut Dice) -> String {
+    if dice.below(3) > 0 {
+        return serde_json::to_string(value).unwrap();
+    }
+    let units: String = value.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    format!("\"{units}\"")
+}
+
+/// A page of records.
+pub(crate) fn page_of(records: &[String]) -> String {
+    format!(r#"{{"data":[{}]}}"#, records.join(","))
+}

@@ -1,0 +1,276 @@
+//! How each kind of value is read, changed or refused.
+//!
+//! Invariant: a table of texts and what becomes of them, kind by kind.
+
+use crate::fixture::{column, spec};
+use crate::written::rows;
+use crate::{decode, decoder, sales};
+use tillhouse_decode::Decoded;
+use tillhouse_model::table::UnknownFields;
+use tillhouse_model::{Column, Kind};
+
+/// What becomes of a field: the row's JSON without the id, or the reject's field and reason.
+fn field(json: &str) -> Result<String, (String, String)> {
+    outcome(decode(&[&format!(r#"{{"id":"1",{json}}}"#)]))
+}
+
+fn outcome(decoded: Decoded) -> Result<String, (String, String)> {
+    match decoded.rejects.first() {
+        Some(reject) => {
+            assert_eq!(decoded.batch.num_rows(), 0);
+            Err((reject.field.clone(), reject.reason.clone()))
+        }
+        None => Ok(rows(&decoded.batch)[0].replace(r#"{"id":"1","#, "{").replace(r#"{"id":"1"}"#, "{}")),
+    }
+}
+
+fn good(json: &str, expected: &str) {
+    assert_eq!(field(json), Ok(expected.to_owned()), "{json}");
+}
+
+fn bad(json: &str, at: &str, reason: &str) {
+    assert_eq!(field(json), Err((at.to_owned(), reason.to_owned())), "{json}");
+}
+
+#[test]
+fn text_is_text() {
+    good(r#""state":"""#, r#"{"state":""}"#);
+    good(r#""state":"a\u00e9\n\"\ud83d\ude00""#, "{\"state\":\"aé\\n\\\"😀\"}");
+    bad(r#""state":12"#, "state", "expected text, found a number");
+    bad(r#""state":true"#, "state", "expected text, found a truth value");
+    bad(r#""state":["a"]"#, "state", "expected text, found an array");
+    bad(r#""state":"\ud83d""#, "state", "the text holds half a character (a lone surrogate)");
+    good(r#""tags":["a",null,"b"]"#, r#"{"tags":["a",null,"b"]}"#);
+    bad(r#""tags":["a",1]"#, "tags[1]", "expected text, found a number");
+}
+
+#[test]
+fn whole_numbers_may_be_written_in_any_way() {
+    for (text, value) in [
+        ("7", "7"),
+        ("-7", "-7"),
+        ("1.0", "1"),
+        ("1e2", "100"),
+        ("120E-1", "12"),
+        ("-0", "0"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("-9223372036854775808", "-9223372036854775808"),
+    ] {
+        good(&format!(r#""zähler":{text}"#), &format!(r#"{{"counter":{value}}}"#));
+    }
+    bad(r#""zähler":1.5"#, "zähler", "expected a whole number, found a fraction");
+    bad(r#""zähler":9223372036854775808"#, "zähler", "the number does not fit 64 bits");
+    bad(r#""zähler":1e400"#, "zähler", "the number does not fit 64 bits");
+    bad(r#""zähler":"7""#, "zähler", "expected a whole number, found text");
+}
+
+#[test]
+fn decimals_are_exact_or_say_so() {
+    good(r#""invoice":{"amount":12.3}"#, r#"{"invoice":{"amount":12.3000}}"#);
+    good(r#""invoice":{"amount":"-0.0001"}"#, r#"{"invoice":{"amount":-0.0001}}"#);
+    good(r#""invoice":{"amount":12.5E-1}"#, r#"{"invoice":{"amount":1.2500}}"#);
+    good(r#""invoice":{"amount":12.30000000000000000000000000}"#, r#"{"invoice":{"amount":12.3000}}"#);
+    good(r#""invoice":{"amount":99999999999999.9999}"#, r#"{"invoice":{"amount":99999999999999.9999}}"#);
+    for unfit in ["100000000000000", "99999999999999.99995", "1e20", "-1e400"] {
+        bad(
+            &format!(r#""invoice":{{"amount":{unfit}}}"#),
+            "invoice.amount",
+            "the number does not fit the column's precision",
+        );
+    }
+    bad(r#""invoice":{"amount":"12,3"}"#, "invoice.amount", "expected a number, found text");
+    bad(r#""invoice":{"amount":""}"#, "invoice.amount", "expected a number, found text");
+    bad(r#""invoice":{"amount":{}}"#, "invoice.amount", "expected a number, found an object");
+}
+
+#[test]
+fn rounding_is_reported_with_the_original() {
+    let decoded = decode(&[
+        r#"{"id":"7","invoice":{"amount":12.290000000000001},"articles":[{"name":"a"},{"name":"b","amount":0.00005}]}"#,
+    ]);
+    assert_eq!(
+        rows(&decoded.batch)[0],
+        r#"{"id":"7","invoice":{"amount":12.2900},"articles":[{"name":"a"},{"name":"b","amount":0.0000}]}"#
+    );
+    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    assert_eq!(
+        said,
+        [("7", "invoice.amount", "rounded", "12.290000000000001"), ("7", "articles[1].amount", "rounded", "0.00005")]
+    );
+    let decoded = decode(&[r#"{"id":"7","updated_at":"2024-01-01T00:00:00.1234567+01:00","seconds":1.0000005}"#]);
+    assert_eq!(
+        rows(&decoded.batch)[0],
+        r#"{"id":"7","seconds":"1970-01-01T00:00:01.000000Z","updated_at":"2023-12-31T23:00:00.123457Z"}"#
+    );
+    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.field, &*w.original)).collect();
+    assert_eq!(said, [("updated_at", "2024-01-01T00:00:00.1234567+01:00"), ("seconds", "1.0000005")]);
+}
+
+#[test]
+fn truth_is_true_or_false() {
+    good(r#""paid":true"#, r#"{"paid":true}"#);
+    good(r#""paid":false"#, r#"{"paid":false}"#);
+    bad(r#""paid":"true""#, "paid", "expected true or false, found text");
+    bad(r#""paid":1"#, "paid", "expected true or false, found a number");
+}
+
+#[test]
+fn times_need_what_the_contract_names() {
+    good(r#""updated_at":"2020-08-10T13:15:00+02:00""#, r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#);
+    good(r#""updated_at":"2020-08-10T13:15:00\u002b02:00""#, r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#);
+    bad(r#""updated_at":"2020-08-10T13:15:00""#, "updated_at", "time without offset");
+    bad(r#""updated_at":1597058100"#, "updated_at", "expected a time as text, found a number");
+    bad(r#""updated_at":"soon""#, "updated_at", "not a time");
+    good(r#""local":"2020-08-10T13:15:00""#, r#"{"local":"2020-08-10T11:15:00.000000Z"}"#);
+    good(r#""local":"2020-08-10T13:15:00Z""#, r#"{"local":"2020-08-10T13:15:00.000000Z"}"#);
+    good(r#""seconds":1597058100.5"#, r#"{"seconds":"2020-08-10T11:15:00.500000Z"}"#);
+    good(r#""millis":1597058100500"#, r#"{"millis":"2020-08-10T11:15:00.500000Z"}"#);
+    bad(r#""seconds":"1597058100""#, "seconds", "expected a number (the contract names a unit since 1970), found text");
+    bad(r#""seconds":1e30"#, "seconds", "time out of range");
+    good(r#""day":"2024-02-29""#, r#"{"day":"2024-02-29"}"#);
+    bad(r#""day":"2023-02-29""#, "day", "not a date");
+    bad(r#""day":20240229"#, "day", "expected a date, found a number");
+}
+
+#[test]
+fn null_is_missing() {
+    good(r#""state":null,"invoice":null,"articles":null,"tags":[null],"pin":null"#, r#"{"tags":[null]}"#);
+    good(
+        r#""invoice":{},"articles":[null,{"name":"a"}],"tags":[]"#,
+        r#"{"invoice":{},"articles":[null,{"name":"a"}],"tags":[]}"#,
+    );
+    assert_eq!(outcome(decode(&["{}"])), Err(("id".into(), "missing required field".into())));
+    assert_eq!(outcome(decode(&[r#"{"id":null}"#])), Err(("id".into(), "missing required field".into())));
+    bad(r#""articles":[{"name":"a"},{"amount":1}]"#, "articles[1].name", "missing required field");
+}
+
+#[test]
+fn the_wrong_shape_is_named_with_its_path() {
+    bad(r#""invoice":[]"#, "invoice", "expected an object, found an array");
+    bad(r#""articles":{}"#, "articles", "expected an array, found an object");
+    bad(r#""articles":[1]"#, "articles[0]", "expected an object, found a number");
+    bad(
+        r#""articles":[{"name":"a","log":[{"code":1},{"code":"x"}]}]"#,
+        "articles[0].log[1].code",
+        "expected a whole number, found text",
+    );
+    assert_eq!(outcome(decode(&["[1]"])), Err((String::new(), "expected an object, found an array".into())));
+}
+
+#[test]
+fn a_field_given_twice_is_refused() {
+    bad(r#""state":"a","state":"a""#, "state", "duplicate field");
+    bad(r#""state":null,"state":"a""#, "state", "duplicate field");
+    bad(r#""state":"a","st\u0061te":"b""#, "state", "duplicate field");
+    bad(r#""invoice":{"amount":1,"created_at":null,"amount":1}"#, "invoice.amount", "duplicate field");
+    bad(r#""pin":"1","pin":"2""#, "pin", "duplicate field");
+}
+
+#[test]
+fn fields_come_in_any_order_and_spelling() {
+    let expected = r#"{"counter":3,"paid":true,"state":"open"}"#;
+    good(r#""zähler":3,"paid":true,"state":"open""#, expected);
+    good(r#" "state" : "open" , "paid" : true , "z\u00e4hler" : 3 "#, expected);
+    good("\"paid\"\n:\ttrue,\r\n\"state\":\"open\",\"zähler\":3", expected);
+}
+
+#[test]
+fn personal_values_become_tokens_and_secrets_nothing() {
+    let token = crate::fixture::key().pseudonym(tillhouse_model::table::Normalise::Plate, "KAXY1");
+    for plate in ["KA-XY 1", "kaxy1", "KA\\u002dXY 1"] {
+        good(&format!(r#""license_plate":"{plate}""#), &format!(r#"{{"license_plate":"{token}"}}"#));
+    }
+    good(r#""card":"5168 xxxx xxxx 8932""#, r#"{"card":"8932"}"#);
+    good(r#""card":"1234""#, r#"{"card":"34"}"#);
+    good(r#""pin":"1234","driver":{"name":["x"]}"#, "{}");
+    let schema = sales().schema();
+    assert!(schema.column_with_name("pin").is_none() && schema.column_with_name("driver").is_none());
+}
+
+#[test]
+fn unknown_fields_are_counted_by_path() {
+    let decoded = decode(&[
+        r#"{"id":"1","new":1,"articles":[{"name":"a","foo":{"bar":1}},{"name":"b","foo":null}],"invoice":{"x\ty":[]}}"#,
+        r#"{"new":{"id":2},"id":"2"}"#,
+    ]);
+    let unknown: Vec<_> = decoded.unknown.iter().map(|(path, n)| (path.as_str(), *n)).collect();
+    assert_eq!(unknown, [("articles[].foo", 2), ("invoice.x\ty", 1), ("new", 2)]);
+    assert_eq!(decoded.batch.num_rows(), 2);
+}
+
+#[test]
+fn a_flood_of_unknown_names_is_counted_together() {
+    let fields: Vec<String> = (0..1500).map(|i| format!(r#""unknown{i}":0"#)).collect();
+    let decoded = decode(&[&format!(r#"{{"id":"1",{}}}"#, fields.join(","))]);
+    assert_eq!(decoded.unknown.len(), 1001);
+    assert_eq!(decoded.unknown["(other)"], 500);
+}
+
+#[test]
+fn unknown_fields_are_kept_where_the_contract_says_so() {
+    let mut contract = crate::fixture::sales();
+    contract.unknown = UnknownFields::Keep;
+    let decoder = decoder(contract);
+    let page = crate::page(&[
+        r#"{"id":"1","new": {"a" : [1, 2.50]},"articles":[{"name":"a"},{"name":"b","f\"o":"\u00e9"}]}"#,
+        r#"{"id":"2"}"#,
+        r#"{"id":"3","new":1,"new":2}"#,
+    ]);
+    let decoded = decoder.decode(page.as_bytes(), &["data"]).unwrap();
+    assert_eq!(decoded.batch.schema(), decoder.schema());
+    let rows = rows(&decoded.batch);
+    assert!(
+        rows[0].ends_with(r#""_extra":"{\"articles[1].f\\\"o\":\"\\u00e9\",\"new\":{\"a\" : [1, 2.50]}}"}"#),
+        "{}",
+        rows[0]
+    );
+    assert_eq!(rows[1], r#"{"id":"2"}"#);
+    assert_eq!(decoded.rejects[0].reason, "duplicate field");
+}
+
+#[test]
+fn rules_warn_and_change_nothing() {
+    let decoded = decode(&[
+        r#"{"id":"1","state":"open","timezone":"Europe/Berlin","zähler":1,"invoice":{"amount":0},"articles":[{"name":"a","currency":"EUR"},{"name":"b"}]}"#,
+        r#"{"id":"2","state":"gone","timezone":"Mars/Base","zähler":0,"invoice":{"amount":-0.5},"articles":[{"name":"a","currency":"EUR"},{"name":"b","currency":"EURO"}]}"#,
+        r#"{"id":"3","state":"done","timezone":"Mars/Base"}"#,
+    ]);
+    assert_eq!(decoded.batch.num_rows(), 3);
+    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    assert_eq!(
+        said,
+        [
+            ("2", "state", "known_state", "gone"),
+            ("2", "articles[1].currency", "real_currency", "EURO"),
+            ("2", "timezone", "real_zone", "Mars/Base"),
+            ("2", "invoice.amount", "not_negative", "-0.5"),
+            ("2", "zähler", "counted", "0"),
+            ("3", "timezone", "real_zone", "Mars/Base"),
+        ]
+    );
+}
+
+#[test]
+fn warnings_are_bounded_and_the_rest_is_counted() {
+    let amounts = vec![r#"{"name":"a","amount":0.00001}"#; 20_100].join(",");
+    let decoded = decode(&[&format!(r#"{{"id":"1","articles":[{amounts}]}}"#)]);
+    assert_eq!(decoded.warnings.len(), 20_001);
+    let last = decoded.warnings.last().unwrap();
+    assert_eq!((&*last.rule, &*last.original), ("more_warnings", "100"));
+}
+
+#[test]
+fn decimals_of_every_scale_fit_their_columns() {
+    let kinds = [
+        (38, 38, "0.00000000000000000000000000000000000001"),
+        (38, 0, "99999999999999999999999999999999999999"),
+        (1, 0, "-9"),
+        (1, 1, "0.9"),
+    ];
+    for (precision, scale, text) in kinds {
+        let id = Column { required: true, ..column("id", Kind::Int) };
+        let decoder = decoder(spec(vec![id, column("n", Kind::Decimal { precision, scale })], &["id"]));
+        let decoded = decoder.decode(format!(r#"[{{"id":1,"n":{text}}}]"#).as_bytes(), &[]).unwrap();
+        assert_eq!(rows(&decoded.batch), [format!(r#"{{"id":1,"n":{text}}}"#)]);
+    }
+}

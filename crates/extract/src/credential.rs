@@ -1,0 +1,248 @@
+//! A credential as a configuration gives it: the value, a file that holds it, or a command that prints it.
+//!
+//! Invariant: the value itself is only in a [`Secret`]; files are read and commands run anew at every login, so that a rotated
+//! secret is taken up without a restart. A command is run as given, without a shell.
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tillhouse_model::{Error, Result, ResultExt, Secret};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// The longest secret that is read, in bytes.
+const LONGEST: u64 = 64 << 10;
+/// How long a command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a secret comes from.
+#[derive(Clone)]
+pub enum Credential {
+    /// The value itself.
+    Value(Secret),
+    /// A file that holds it, `{ file: PATH }`; a line break at its end does not count.
+    File(PathBuf),
+    /// A program and its arguments that print it, `{ command: [PROGRAM, ARGUMENT...] }`; a line break at the end does not count.
+    Command(Vec<String>),
+}
+
+impl Credential {
+    /// Checks what can be checked without reading it. `key` names it in the error, which is of kind
+    /// [`tillhouse_model::ErrorKind::Config`].
+    pub fn check(&self, key: &str) -> Result<()> {
+        let empty = match self {
+            Self::Value(secret) => secret.expose().is_empty(),
+            Self::File(path) => path.as_os_str().is_empty(),
+            Self::Command(words) => words.first().is_none_or(String::is_empty),
+        };
+        if empty {
+            return Err(Error::config(format!("{key} is empty"))
+                .hint("Write the value, { file: PATH } or { command: [PROGRAM, ARGUMENT...] }."));
+        }
+        Ok(())
+    }
+
+    /// The secret as it is now. `key` names it in errors, which are of kind [`tillhouse_model::ErrorKind::Config`] and never show
+    /// what was read.
+    pub async fn read(&self, key: &str) -> Result<Secret> {
+        self.check(key)?;
+        let secret = match self {
+            Self::Value(secret) => return Ok(secret.clone()),
+            Self::File(path) => {
+                let wrong = || format!("cannot read the file of {key}");
+                let file = tokio::fs::File::open(path)
+                    .await
+                    .or_error(tillhouse_model::ErrorKind::Config, wrong())
+                    .map_err(|e| e.at("file", path.display().to_string()))?;
+                text(file, key).await.map_err(|e| e.at("file", path.display().to_string()))?
+            }
+            Self::Command(words) => {
+                let (program, arguments) = words.split_first().ok_or_else(|| Error::internal("an empty command"))?;
+                match tokio::time::timeout(COMMAND_TIMEOUT, run(program, arguments, key)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Error::config(format!(
+                        "the command of {key} took more than {} s",
+                        COMMAND_TIMEOUT.as_secs()
+                    ))
+                    .hint("It gets no input: it must not ask for a password.")),
+                }
+                .map_err(|e| e.at("program", program))?
+            }
+        };
+        if secret.expose().is_empty() {
+            return Err(Error::config(format!("what {key} points to is empty")));
+        }
+        Ok(secret)
+    }
+}
+
+async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // What a password manager complains about may hold what it keeps.
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .or_error(tillhouse_model::ErrorKind::Config, format!("cannot run the command of {key}"))?;
+    let output = child.stdout.take().ok_or_else(|| Error::internal("a child without its output"))?;
+    let secret = text(output, key).await?;
+    let status = child.wait().await.or_error(tillhouse_model::ErrorKind::Config, "cannot wait for a command")?;
+    if !status.success() {
+        return Err(
+            Error::config(format!("the command of {key} failed: {status}")).hint("Run it by hand to see what it says.")
+        );
+    }
+    Ok(secret)
+}
+
+async fn text(from: impl AsyncRead + Unpin, key: &str) -> Result<Secret> {
+    let mut text = String::new();
+    from.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .await
+        .or_error(tillhouse_model::ErrorKind::Config, format!("cannot read what {key} points to"))?;
+    if text.len() as u64 > LONGEST {
+        return Err(Error::config(format!("what {key} points to is longer than {LONGEST} bytes")));
+    }
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(_) => f.write_str("Credential(***)"),
+            Self::File(path) => write!(f, "Credential(file {})", path.display()),
+            // Arguments may hold what opens the vault.
+            Self::Command(words) => write!(f, "Credential(command {})", words.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Credential {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// What may be written; untagged enums would answer every mistake with "did not match any variant".
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Credential;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret, { file: PATH } or { command: [PROGRAM, ARGUMENT...] }")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Credential, E> {
+        Ok(Credential::Value(Secret::new(value)))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Credential, E> {
+        Ok(Credential::Value(Secret::new(value)))
+    }
+
+    // Scalars that YAML reads as something else than text: named without their value, which serde's own error would show.
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Credential, E> {
+        Err(E::custom("the secret reads as true or false: put it in quotes"))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Credential, E> {
+        Err(E::custom("the secret reads as a number: put it in quotes"))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Credential, E> {
+        Err(E::custom("the secret reads as a number: put it in quotes"))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Credential, E> {
+        Err(E::custom("the secret reads as a number: put it in quotes"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Credential, A::Error> {
+        let Some(key) = map.next_key::<String>()? else {
+            return Err(de::Error::custom("expected one of the keys file, command"));
+        };
+        let credential = match key.as_str() {
+            "file" => Credential::File(map.next_value()?),
+            "command" => Credential::Command(map.next_value()?),
+            other => return Err(de::Error::unknown_field(other, &["file", "command"])),
+        };
+        match map.next_key::<String>()? {
+            None => Ok(credential),
+            Some(_) => Err(de::Error::custom("a secret comes from one place: either file or command")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    fn parse(json: &str) -> Result<Credential, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    async fn read(json: &str) -> Result<String> {
+        parse(json).unwrap().read("client_secret").await.map(|s| s.expose().to_owned())
+    }
+
+    #[tokio::test]
+    async fn values_files_and_commands_are_read() {
+        assert_eq!(read(r#""hunter2""#).await.unwrap(), "hunter2");
+        assert_eq!(read(r#"{"command":["printf","%s\n","hunter2"]}"#).await.unwrap(), "hunter2");
+        let path = std::env::temp_dir().join(format!("tillhouse-credential-{}", std::process::id()));
+        for (written, wanted) in [("one\n", "one"), ("two \r\n", "two ")] {
+            std::fs::write(&path, written).unwrap();
+            let credential = Credential::File(path.clone());
+            assert_eq!(credential.read("client_secret").await.unwrap().expose(), wanted);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_names_the_key_and_no_value() {
+        for json in [
+            r#""""#,
+            r#"{"file":""}"#,
+            r#"{"file":"/nowhere/at/all"}"#,
+            r#"{"command":[]}"#,
+            r#"{"command":["/nowhere/at/all"]}"#,
+            r#"{"command":["true"]}"#,
+            r#"{"command":["sh","-c","echo hunter2; exit 3"]}"#,
+            r#"{"command":["head","-c","70000","/dev/zero"]}"#,
+        ] {
+            let error = read(json).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{json}");
+            assert!(error.to_string().contains("client_secret"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_the_configuration_are_named_and_never_quoted() {
+        for json in
+            ["42424242", "-42424242", "42424242.5", "true", r#"{"flie":"x"}"#, "{}", r#"{"file":"a","command":["b"]}"#]
+        {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(!error.contains("42424242"), "{error}");
+        }
+        assert!(parse(r#"{"flie":"x"}"#).unwrap_err().to_string().contains("`file` or `command`"));
+    }
+
+    #[test]
+    fn debug_shows_where_and_never_what() {
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            parse(r#""hunter2""#).unwrap(),
+            parse(r#"{"file":"/run/secrets/x"}"#).unwrap(),
+            parse(r#"{"command":["vault","--pin","hunter2"]}"#).unwrap()
+        );
+        assert_eq!(shown, "Credential(***) Credential(file /run/secrets/x) Credential(command vault)");
+    }
+}

@@ -1,0 +1,154 @@
+//! What of a request or an answer may be shown.
+//!
+//! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], and
+//! nothing that looks like a token or an address.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+use tillhouse_model::Secret;
+use url::Url;
+
+/// Tokens change over a long run; the newest this many secrets are remembered.
+const REMEMBERED: usize = 64;
+/// The longest message of a provider that is shown, in characters.
+const LONGEST_MESSAGE: usize = 200;
+/// A run of letters and digits at least this long is taken for a token.
+const TOKEN_LENGTH: usize = 20;
+
+/// A URL without what may be secret: scheme, host, port, path, and the names of the query's keys.
+pub fn url(url: &Url) -> String {
+    let mut text = format!("{}{}", crate::origin::name(url), url.path());
+    for (i, (key, _)) in url.query_pairs().enumerate().take(16) {
+        text.push(if i == 0 { '?' } else { '&' });
+        text.extend(key.chars().filter(|c| !c.is_control()).take(40));
+    }
+    text
+}
+
+/// Knows the secrets that were sent or received, to take them out of what servers write back.
+#[derive(Default)]
+pub struct Redactor {
+    known: RwLock<VecDeque<Secret>>,
+}
+
+impl Redactor {
+    /// Remembers a secret. Empty ones are ignored.
+    pub fn add(&self, secret: &Secret) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if secret.expose().is_empty() || known.iter().any(|s| s.expose() == secret.expose()) {
+            return;
+        }
+        if known.len() == REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back(secret.clone());
+    }
+
+    /// One line of at most 200 characters, without known secrets, things that look like tokens, and e-mail addresses.
+    pub fn scrub(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in self.known.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            text = text.replace(secret.expose(), "***");
+        }
+        let mut line = String::new();
+        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(if looks_secret(word) { "***" } else { word });
+        }
+        if line.chars().count() > LONGEST_MESSAGE {
+            line = line.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect();
+        }
+        line
+    }
+
+    /// The short explanation in a provider's error body, scrubbed: the first of the fields providers use for one.
+    pub fn provider_message(&self, body: &[u8]) -> Option<String> {
+        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let message = explanation(&value, 0)?;
+        let message = self.scrub(message);
+        (!message.is_empty()).then_some(message)
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(***)")
+    }
+}
+
+fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
+    if depth > 3 {
+        return None;
+    }
+    match value {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Array(items) => explanation(items.first()?, depth + 1),
+        serde_json::Value::Object(fields) => ["message", "error_description", "error", "detail", "title", "errors"]
+            .iter()
+            .find_map(|key| explanation(fields.get(*key)?, depth + 1)),
+        _ => None,
+    }
+}
+
+fn looks_secret(word: &str) -> bool {
+    if word.contains('@') {
+        return true;
+    }
+    let part_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '~');
+    word.split(|c| !part_of_token(c)).any(|run| {
+        run.len() >= TOKEN_LENGTH
+            && run.contains(|c: char| c.is_ascii_digit())
+            && run.contains(|c: char| c.is_ascii_alphabetic())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_show_keys_and_no_values() {
+        let secret = Url::parse("https://u:pw@api.example.com:8443/v1/list?token=hunter2&page[offset]=10").unwrap();
+        assert_eq!(url(&secret), "https://api.example.com:8443/v1/list?token&page[offset]");
+    }
+
+    #[test]
+    fn messages_lose_secrets_tokens_and_addresses() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("hunter2"));
+        assert_eq!(redactor.scrub("client hunter2 is\nunknown"), "client *** is unknown");
+        assert_eq!(redactor.scrub("bad token eyJhbGciOiJIUzI1NiJ9.e30.abc1"), "bad token ***");
+        assert_eq!(redactor.scrub("no user someone@example.com"), "no user ***");
+        assert_eq!(
+            redactor.scrub("start_date must not lie after 2026-01-01T00:00:00Z"),
+            "start_date must not lie after 2026-01-01T00:00:00Z"
+        );
+        assert_eq!(redactor.scrub(&"word ".repeat(100)).chars().count(), 200);
+        assert!(!format!("{redactor:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn old_tokens_make_room() {
+        let redactor = Redactor::default();
+        for i in 0..100 {
+            redactor.add(&Secret::new(format!("token-{i}")));
+        }
+        assert_eq!(redactor.known.read().unwrap().len(), REMEMBERED);
+        assert_eq!(redactor.scrub("token-99"), "***");
+    }
+
+    #[test]
+    fn explanations_are_found_where_providers_put_them() {
+        let redactor = Redactor::default();
+        let message = |body: &str| redactor.provider_message(body.as_bytes());
+        assert_eq!(message(r#"{"message":"no"}"#).as_deref(), Some("no"));
+        assert_eq!(message(r#"{"error":{"code":1,"message":"no"}}"#).as_deref(), Some("no"));
+        assert_eq!(message(r#"{"error":"invalid_client","error_description":"no"}"#).as_deref(), Some("no"));
+        assert_eq!(message(r#"{"errors":[{"status":"404","title":"no"}]}"#).as_deref(), Some("no"));
+        assert_eq!(message("<html>"), None);
+        assert_eq!(message(r#"{"data":"private"}"#), None);
+    }
+}

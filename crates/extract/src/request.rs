@@ -1,0 +1,238 @@
+//! What is asked, and what came back.
+//!
+//! Invariant: `Debug` of a [`Request`] and of an answer shows no header's value, no query's value and no body.
+
+use crate::redact;
+use bytes::Bytes;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::{Method, StatusCode};
+use std::fmt;
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, Secret};
+use url::Url;
+
+/// One question to a provider. It is sent as often as the retry policy says, so it must be safe to repeat.
+#[derive(Clone)]
+pub struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) resource: Arc<str>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+}
+
+impl Request {
+    /// A GET. `resource` names in errors and logs what is asked for.
+    pub fn get(resource: &str, url: Url) -> Self {
+        Self { method: Method::GET, url, resource: resource.into(), headers: HeaderMap::new(), body: None }
+    }
+
+    /// A POST of a JSON document, for logins.
+    pub fn post_json(resource: &str, url: Url, body: &serde_json::Value) -> Self {
+        let mut request = Self::get(resource, url);
+        request.method = Method::POST;
+        request.body = Some(Bytes::from(body.to_string()));
+        request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+    }
+
+    /// A POST of a form, for OAuth2 token endpoints.
+    pub fn post_form(resource: &str, url: Url, fields: &[(&str, &str)]) -> Self {
+        let mut request = Self::get(resource, url);
+        request.method = Method::POST;
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        request.body = Some(Bytes::from(form));
+        request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
+    }
+
+    /// Adds a query parameter, percent-encoded.
+    #[must_use]
+    pub fn query(mut self, key: &str, value: &str) -> Self {
+        self.url.query_pairs_mut().append_pair(key, value);
+        self
+    }
+
+    /// Sets a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets a header whose value nobody may see. Errors with [`ErrorKind::Config`] where it holds what no header can.
+    pub fn secret_header(self, name: HeaderName, value: &Secret) -> Result<Self> {
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
+            Error::config(format!("the secret for the header {name} holds characters no header can carry"))
+                .hint("Look for a line break or a letter that is not ASCII at its ends.")
+        })?;
+        value.set_sensitive(true);
+        Ok(self.header(name, value))
+    }
+
+    /// The address asked.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {} for {})", self.method, redact::url(&self.url), self.resource)
+    }
+}
+
+/// An answer with a status of success.
+#[derive(Clone)]
+pub struct Response {
+    /// The status, 2xx.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, decompressed.
+    pub bytes: Bytes,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// When the request was sent that this answers.
+    pub requested_at: jiff::Timestamp,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({} from {}, {} bytes)", self.status, redact::url(&self.url), self.bytes.len())
+    }
+}
+
+/// An answer that waiting does not change: a status that is neither a success nor a passing trouble.
+#[derive(Clone)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// The provider's own short explanation, scrubbed of secrets.
+    pub message: Option<String>,
+    /// The first 16 KiB of the body, as it came. Not for printing.
+    pub body: Bytes,
+    /// Where a redirect wanted to lead, as an origin, when it was not followed.
+    pub redirect: Option<String>,
+    /// Which source.
+    pub source: &'static str,
+    /// Which resource.
+    pub resource: Arc<str>,
+    /// The address asked, redacted.
+    pub url: String,
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refusal({} from {}: {:?})", self.status, self.url, self.message)
+    }
+}
+
+impl Refusal {
+    /// What to report, where a source knows no better.
+    pub fn into_error(self) -> Error {
+        let status = self.status;
+        let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
+        let error = match (status.as_u16(), self.redirect) {
+            (300..=399, Some(elsewhere)) => Error::protocol(format!(
+                "the server redirects to {elsewhere}, which is not followed with our credentials"
+            ))
+            .hint(format!("Set base_url to {elsewhere} if that is the right server.")),
+            (401, _) => Error::new(ErrorKind::Unauthorized, format!("the server refused our credentials{said}"))
+                .hint("Check the credentials in the pipeline's connection."),
+            (403, _) => {
+                Error::new(ErrorKind::Unauthorized, format!("the server knows us but does not allow this{said}"))
+                    .hint("Ask the provider to grant these credentials access.")
+            }
+            (404, _) => Error::protocol(format!("the server has nothing at this address{said}"))
+                .hint("Check base_url and the paths in the pipeline's connection."),
+            _ => Error::protocol(format!("the server answered {status}{said}")),
+        };
+        error
+            .retryable(false)
+            .at("source", self.source)
+            .at("resource", &*self.resource)
+            .at("url", self.url)
+            .at("status", status.as_str())
+    }
+}
+
+/// What came back, when something final came back.
+#[derive(Debug, Clone)]
+#[must_use]
+pub enum Answer {
+    /// A success.
+    Success(Response),
+    /// Anything else that is final.
+    Refused(Refusal),
+}
+
+impl Answer {
+    /// The success, or the refusal's error.
+    pub fn success(self) -> Result<Response> {
+        match self {
+            Self::Success(response) => Ok(response),
+            Self::Refused(refusal) => Err(refusal.into_error()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_value() {
+        let url = Url::parse("http://127.0.0.1/list").unwrap();
+        let request = Request::get("transactions", url.clone())
+            .query("token", "hunter2")
+            .secret_header(reqwest::header::AUTHORIZATION, &Secret::new("Bearer hunter3"))
+            .unwrap();
+        assert_eq!(format!("{request:?}"), "Request(GET http://127.0.0.1/list?token for transactions)");
+        let login = Request::post_json("login", url, &serde_json::json!({"client_secret": "hunter4"}));
+        assert!(!format!("{login:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn queries_are_encoded() {
+        let url = Url::parse("http://127.0.0.1/list").unwrap();
+        let request = Request::get("x", url).query("page[offset]", "10").query("filter", r#"{"a":"b&c"}"#);
+        assert_eq!(request.url().query(), Some("page%5Boffset%5D=10&filter=%7B%22a%22%3A%22b%26c%22%7D"));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_not_quoted() {
+        let url = Url::parse("http://127.0.0.1/").unwrap();
+        let error = Request::get("x", url)
+            .secret_header(reqwest::header::AUTHORIZATION, &Secret::new("hunter2\n"))
+            .unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let refusal = |status: u16| Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            message: Some("no".into()),
+            body: Bytes::new(),
+            redirect: (status == 301).then(|| "https://other.example.com".into()),
+            source: "hecone",
+            resource: "transactions".into(),
+            url: "http://127.0.0.1/t".into(),
+        };
+        assert_eq!(
+            refusal(401).into_error().to_string(),
+            "the server refused our credentials: no (source hecone, resource transactions, url http://127.0.0.1/t, status 401)"
+        );
+        for (status, kind) in [
+            (301, ErrorKind::Protocol),
+            (400, ErrorKind::Protocol),
+            (401, ErrorKind::Unauthorized),
+            (403, ErrorKind::Unauthorized),
+            (404, ErrorKind::Protocol),
+        ] {
+            let error = refusal(status).into_error();
+            assert_eq!(error.kind(), kind, "{status}");
+            assert!(!error.is_retryable());
+        }
+        assert!(refusal(301).into_error().hint_text().unwrap().contains("https://other.example.com"));
+    }
+}

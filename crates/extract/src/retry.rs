@@ -1,0 +1,235 @@
+//! When a request is tried again, and how long to wait before.
+//!
+//! Invariant: what is retried is the whole request, body included; what cannot get better by waiting is never retried; and the
+//! error after the last attempt says how many there were.
+
+use backon::{ExponentialBuilder, Retryable};
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, SystemTime};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Why an attempt failed, and whether another one may follow.
+#[derive(Debug)]
+pub struct Failure {
+    /// What is reported if no attempt follows.
+    pub error: Error,
+    /// Whether another attempt can help.
+    pub again: bool,
+    /// How long the server asked to wait.
+    pub after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure that no waiting mends.
+    pub fn last(error: Error) -> Self {
+        Self { error: error.retryable(false), again: false, after: None }
+    }
+
+    /// A failure that may be over soon.
+    pub fn passing(error: Error) -> Self {
+        Self { error, again: true, after: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { again: error.is_retryable(), error, after: None }
+    }
+}
+
+/// How often, and with which pauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Attempts in all, at least one.
+    pub attempts: usize,
+    /// The longest pause a server may ask for.
+    pub max_retry_after: Duration,
+}
+
+/// The pause before the second attempt; each further one is [`FACTOR`] times as long, up to [`LONGEST`], and up to twice that by jitter.
+const FIRST: Duration = Duration::from_millis(250);
+const FACTOR: f32 = 2.5;
+const LONGEST: Duration = Duration::from_secs(30);
+
+impl Policy {
+    /// Calls until it works, fails for good, or the attempts are used up. `call` gets the attempt's number, from 1; `before_retry`
+    /// hears of every failure that another attempt follows, with the pause.
+    pub async fn run<T, Call, Fut>(&self, mut call: Call, mut before_retry: impl FnMut(&Failure, Duration)) -> Result<T>
+    where
+        Call: FnMut(usize) -> Fut,
+        Fut: Future<Output = Result<T, Failure>>,
+    {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(FIRST)
+            .with_factor(FACTOR)
+            .with_max_delay(LONGEST)
+            .with_max_times(self.attempts.saturating_sub(1))
+            // Without a seed of its own, every process would draw the same jitter.
+            .with_jitter()
+            .with_jitter_seed(RandomState::new().hash_one(self.attempts));
+        let mut attempt = 0;
+        let outcome = (|| {
+            attempt += 1;
+            call(attempt)
+        })
+        .retry(backoff)
+        .when(|failure: &Failure| failure.again)
+        .adjust(|failure, planned| self.pause(failure, planned))
+        .notify(|failure, pause| before_retry(failure, pause))
+        .await;
+        outcome.map_err(|failure| {
+            let error = match failure.after {
+                Some(asked) if failure.again && asked > self.max_retry_after => too_long(asked, self.max_retry_after),
+                _ => failure.error,
+            };
+            if attempt > 1 { error.at("attempts", attempt.to_string()) } else { error }
+        })
+    }
+
+    /// The pause before the next attempt; `None` for no further one.
+    fn pause(&self, failure: &Failure, planned: Option<Duration>) -> Option<Duration> {
+        let planned = planned?;
+        match failure.after {
+            None => Some(planned),
+            Some(asked) if asked > self.max_retry_after => None,
+            // The server's word counts; a little of the planned jitter keeps everybody from coming back at the same moment.
+            Some(asked) => Some(asked + planned.min(FIRST) / 8),
+        }
+    }
+}
+
+fn too_long(asked: Duration, allowed: Duration) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!("the server asks to wait {} s, longer than the {} s allowed", asked.as_secs(), allowed.as_secs()),
+    )
+    .hint("Run again later; a lower rate_limit or concurrency may avoid it.")
+}
+
+/// Whether a server with this status may answer better soon.
+pub fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// What a Retry-After header asks for, in seconds or as a date. A date counts from the server's own Date header where it sends
+/// one, so that wrong clocks do not matter. A date in the past is no pause; what cannot be read is none asked for.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
+    }
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let until = date(text)?;
+    let from = headers.get(DATE).and_then(|d| date(d.to_str().ok()?)).unwrap_or(now);
+    Some(until.duration_since(from).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+    use std::cell::RefCell;
+    use tokio::time::Instant;
+
+    const POLICY: Policy = Policy { attempts: 4, max_retry_after: Duration::from_secs(60) };
+
+    fn busy() -> Failure {
+        Failure::passing(Error::new(ErrorKind::Busy, "busy"))
+    }
+
+    fn headers(pairs: &[(reqwest::header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_str(v).unwrap())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_the_last_error_counts_the_attempts() {
+        let pauses = RefCell::new(Vec::new());
+        let outcome: Result<()> = POLICY.run(async |_| Err(busy()), |_, pause| pauses.borrow_mut().push(pause)).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        assert_eq!(error.to_string(), "busy (attempts 4)");
+        let pauses = pauses.into_inner();
+        assert_eq!(pauses.len(), 3);
+        for (pause, planned) in pauses.iter().zip([250_u64, 625, 1562]) {
+            let planned = Duration::from_millis(planned);
+            assert!(*pause >= planned && *pause <= planned * 2 + Duration::from_millis(2), "{pause:?} {planned:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_servers_word_counts() {
+        let start = Instant::now();
+        let answer = POLICY
+            .run(
+                async |attempt| {
+                    if attempt < 3 {
+                        Err(Failure { after: Some(Duration::from_secs(7)), ..busy() })
+                    } else {
+                        Ok(attempt)
+                    }
+                },
+                |_, _| {},
+            )
+            .await;
+        assert_eq!(answer.unwrap(), 3);
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_secs(14) && elapsed < Duration::from_secs(15), "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_is_too_long_is_an_error_that_says_so() {
+        let start = Instant::now();
+        let outcome: Result<()> =
+            POLICY.run(async |_| Err(Failure { after: Some(Duration::from_secs(3_600)), ..busy() }), |_, _| {}).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.message(), "the server asks to wait 3600 s, longer than the 60 s allowed");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_final_is_not_tried_again() {
+        let calls = RefCell::new(0);
+        let outcome: Result<()> = POLICY
+            .run(
+                async |attempt| {
+                    *calls.borrow_mut() = attempt;
+                    Err(Failure::last(Error::protocol("not JSON")))
+                },
+                |_, _| {},
+            )
+            .await;
+        assert_eq!(outcome.unwrap_err().to_string(), "not JSON");
+        assert_eq!(calls.into_inner(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_attempt_is_one_attempt() {
+        let once = Policy { attempts: 1, ..POLICY };
+        let outcome: Result<()> = once.run(async |_| Err(busy()), |_, _| panic!("no retry")).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "busy");
+    }
+
+    #[test]
+    fn retry_after_comes_in_seconds_and_as_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let ask = |pairs: &[(reqwest::header::HeaderName, &str)]| retry_after(&headers(pairs), now);
+        assert_eq!(ask(&[]), None);
+        assert_eq!(ask(&[(RETRY_AFTER, "120")]), Some(Duration::from_secs(120)));
+        assert_eq!(ask(&[(RETRY_AFTER, "0")]), Some(Duration::ZERO));
+        assert_eq!(ask(&[(RETRY_AFTER, "99999999999999999999999")]), Some(Duration::MAX));
+        assert_eq!(ask(&[(RETRY_AFTER, "-1")]), None);
+        assert_eq!(ask(&[(RETRY_AFTER, "soon")]), None);
+        assert_eq!(ask(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:07 GMT")]), Some(Duration::from_secs(30)));
+        assert_eq!(ask(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(Duration::ZERO));
+        let skewed = [(RETRY_AFTER, "Mon, 07 Nov 1994 00:00:10 GMT"), (DATE, "Mon, 07 Nov 1994 00:00:00 GMT")];
+        assert_eq!(ask(&skewed), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn only_passing_troubles_are_retried() {
+        let passing: Vec<u16> = (100..600).filter(|s| is_passing(StatusCode::from_u16(*s).unwrap())).collect();
+        assert_eq!(passing, [408, 425, 429, 500, 502, 503, 504]);
+    }
+}

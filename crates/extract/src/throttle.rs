@@ -1,0 +1,128 @@
+//! How hard a provider is asked: requests under way at once, requests a second, and pauses it asked for.
+//!
+//! Invariant: a request is sent only while it holds a permit, after its place in the rate, and not before a pause that the
+//! provider asked for is over. Requests are spaced evenly, so no second sees more than the rate and one.
+//!
+//! Rejected: a burst of a whole second's requests at the start, which is governor's default; a provider that counts strictly
+//! would see twice the rate in the first second.
+
+use crate::source::Limits;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tillhouse_model::{Error, Result};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+/// tokio's clock for governor, so that a paused clock pauses the rate too.
+#[derive(Debug, Clone)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    permits: Semaphore,
+    rate: Option<RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>>,
+    resume_at: Mutex<Option<Instant>>,
+}
+
+impl Throttle {
+    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+        if limits.concurrency == 0 || limits.concurrency > Semaphore::MAX_PERMITS {
+            return Err(Error::config("concurrency is zero").hint("Allow at least one request at a time."));
+        }
+        let rate = match limits.rate_per_second {
+            None => None,
+            Some(rate) => {
+                let rate = NonZeroU32::new(rate).ok_or_else(|| {
+                    Error::config("rate_limit is zero").hint("Allow at least one request a second, or leave it out.")
+                })?;
+                let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
+                Some(RateLimiter::direct_with_clock(quota, TokioClock(Instant::now())))
+            }
+        };
+        Ok(Self { permits: Semaphore::new(limits.concurrency), rate, resume_at: Mutex::new(None) })
+    }
+
+    /// Waits until a request may be sent. The permit is held until its body is read.
+    pub(crate) async fn enter(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = self.permits.acquire().await.map_err(|_| Error::internal("the throttle was closed"))?;
+        loop {
+            let resume_at = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+            match resume_at {
+                Some(instant) if instant > Instant::now() => tokio::time::sleep_until(instant).await,
+                _ => break,
+            }
+        }
+        if let Some(rate) = &self.rate {
+            while let Err(denied) = rate.check() {
+                tokio::time::sleep(denied.wait_time_from(rate.clock().now())).await;
+            }
+        }
+        Ok(permit)
+    }
+
+    /// The provider asked everybody to wait: no request is sent before that time is over.
+    pub(crate) fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut resume_at = self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *resume_at = Some(resume_at.map_or(until, |old| old.max(until)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle(concurrency: usize, rate_per_second: Option<u32>) -> Throttle {
+        Throttle::new(&Limits { concurrency, rate_per_second, ..Limits::default() }).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_spaced_by_the_rate() {
+        let throttle = throttle(8, Some(10));
+        let start = Instant::now();
+        for _ in 0..11 {
+            drop(throttle.enter().await.unwrap());
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_millis(1_000) && elapsed < Duration::from_millis(1_100), "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_everybody_and_the_longest_counts() {
+        let throttle = throttle(2, None);
+        throttle.pause(Duration::from_secs(5));
+        throttle.pause(Duration::from_secs(1));
+        let start = Instant::now();
+        let (a, b) = tokio::join!(throttle.enter(), throttle.enter());
+        drop((a.unwrap(), b.unwrap()));
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test]
+    async fn permits_are_bounded_and_come_back() {
+        let throttle = throttle(1, None);
+        let permit = throttle.enter().await.unwrap();
+        assert!(futures::FutureExt::now_or_never(throttle.enter()).is_none());
+        drop(permit);
+        drop(throttle.enter().await.unwrap());
+    }
+
+    #[test]
+    fn nothing_at_all_is_no_limit_but_a_mistake() {
+        assert!(Throttle::new(&Limits { concurrency: 0, ..Limits::default() }).is_err());
+        assert!(Throttle::new(&Limits { rate_per_second: Some(0), ..Limits::default() }).is_err());
+    }
+}

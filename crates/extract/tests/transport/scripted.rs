@@ -1,0 +1,106 @@
+//! A server that writes exactly the bytes it was told to, one reply a request.
+//!
+//! Invariant: it lives as long as the test that holds it; a request beyond the script finds the connection closed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tillhouse_extract::{BaseUrl, Client, Limits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+/// What happens to one request.
+pub(crate) enum Reply {
+    /// These bytes; the connection stays open.
+    Write(Vec<u8>),
+    /// These bytes, then the connection is closed.
+    Close(Vec<u8>),
+    /// Nothing ever.
+    Silence,
+}
+
+pub(crate) struct Scripted {
+    pub(crate) url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// A whole JSON response.
+pub(crate) fn json(status: &str, headers: &str, body: &str) -> Reply {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    Reply::Write([head.as_bytes(), body.as_bytes()].concat())
+}
+
+/// Limits without a rate, so that tests wait for nothing.
+pub(crate) fn limits() -> Limits {
+    Limits { rate_per_second: None, ..Limits::default() }
+}
+
+impl Scripted {
+    pub(crate) async fn start(script: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = requests.clone();
+        let script = Arc::new(Mutex::new(VecDeque::from(script)));
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                connections.spawn(connection(socket, script.clone(), seen.clone()));
+            }
+        });
+        Self { url, requests, _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(crate) fn client(&self, limits: Limits) -> Client {
+        Client::new("testing", BaseUrl::parse(&self.url).unwrap(), limits).unwrap()
+    }
+
+    /// The requests so far, head and body.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn connection(
+    mut socket: TcpStream,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+    seen: Arc<Mutex<Vec<String>>>,
+) -> Option<()> {
+    loop {
+        let request = request(&mut socket).await?;
+        seen.lock().unwrap().push(request);
+        let reply = script.lock().unwrap().pop_front()?;
+        match reply {
+            Reply::Write(bytes) => socket.write_all(&bytes).await.ok()?,
+            Reply::Close(bytes) => {
+                socket.write_all(&bytes).await.ok()?;
+                return None;
+            }
+            Reply::Silence => std::future::pending().await,
+        }
+    }
+}
+
+async fn request(socket: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    loop {
+        if socket.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .map_or(0, |(_, length)| length.parse().unwrap());
+            if body.len() >= length {
+                return Some(text);
+            }
+        }
+    }
+}

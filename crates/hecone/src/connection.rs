@@ -1,0 +1,153 @@
+//! The `connection` section of a HecOne pipeline, as written and then checked.
+//!
+//! Invariant: a connection that opens has a usable address, paths that stay below it, and credentials that are not empty.
+
+use crate::login::CredentialLogin;
+use crate::transactions::HecOne;
+use serde::Deserialize;
+use std::sync::Arc;
+use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Source, origin};
+use tillhouse_model::{Error, Resource, Result};
+
+/// The source's name.
+pub const SOURCE: &str = "hecone";
+
+/// What HecOne can be asked for.
+pub const RESOURCES: &[Resource] =
+    &[Resource { name: "transactions", records_at: &["data"], by_id: true, declares_total: true, largest_page: None }];
+
+/// How HecOne is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HecOneConnection {
+    /// The address that all paths lie below.
+    pub base_url: BaseUrl,
+    /// The login's name, from the provider.
+    pub client_id: String,
+    /// The login's secret, from the provider.
+    pub client_secret: Credential,
+    /// Where the endpoints are; HecOne's document does not say.
+    #[serde(default)]
+    pub paths: Paths,
+    /// The query parameter that carries a filter, for the statistics to reconcile with.
+    #[serde(default = "filter_parameter")]
+    pub filter_parameter: String,
+}
+
+/// Paths below the base URL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// Where tokens are had for credentials.
+    pub login: String,
+    /// Where tokens are had for a refresh token; without it, they are had for credentials again.
+    pub refresh: Option<String>,
+    /// The list of transactions.
+    pub transactions: String,
+    /// One transaction, with `{id}` in it; by default the list's path and `/{id}`.
+    pub transaction: Option<String>,
+    /// The provider's own statistics, to reconcile with.
+    pub statistics: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            login: "/auth/login".into(),
+            refresh: None,
+            transactions: "/transactions".into(),
+            transaction: None,
+            statistics: "/transactions/statistics".into(),
+        }
+    }
+}
+
+fn filter_parameter() -> String {
+    "filter".into()
+}
+
+impl Paths {
+    /// The path of one transaction, with `{id}` in it.
+    pub(crate) fn of_one(&self) -> String {
+        self.transaction.clone().unwrap_or_else(|| format!("{}/{{id}}", self.transactions.trim_end_matches('/')))
+    }
+
+    fn check(&self) -> Result<()> {
+        origin::check_path("connection.paths.login", &self.login)?;
+        origin::check_path("connection.paths.transactions", &self.transactions)?;
+        origin::check_path("connection.paths.statistics", &self.statistics)?;
+        if let Some(refresh) = &self.refresh {
+            origin::check_path("connection.paths.refresh", refresh)?;
+        }
+        let one = self.of_one();
+        if one.matches("{id}").count() != 1 {
+            return Err(Error::config(format!("connection.paths.transaction {one:?} does not hold {{id}} once"))
+                .hint("Write it like /transactions/{id}."));
+        }
+        origin::check_path("connection.paths.transaction", &one.replace("{id}", "id"))
+    }
+}
+
+impl Connection for HecOneConnection {
+    const SOURCE: &'static str = SOURCE;
+    const RESOURCES: &'static [Resource] = RESOURCES;
+
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+        self.paths.check()?;
+        self.client_secret.check("connection.client_secret")?;
+        for (key, value) in [("client_id", &self.client_id), ("filter_parameter", &self.filter_parameter)] {
+            if value.trim().is_empty() {
+                return Err(Error::config(format!("connection.{key} is empty")));
+            }
+        }
+        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let login = CredentialLogin::new(client.clone(), self.client_id, self.client_secret, &self.paths)?;
+        let api = AuthorizedClient::new(client, Arc::new(login));
+        Ok(Arc::new(HecOne::new(api, &self.paths)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    fn parse(more: &str) -> Result<HecOneConnection, serde_json::Error> {
+        serde_json::from_str(&format!(
+            r#"{{"base_url":"http://127.0.0.1:1/hecone","client_id":"me","client_secret":"hunter2"{more}}}"#
+        ))
+    }
+
+    #[test]
+    fn little_has_to_be_written() {
+        let connection = parse("").unwrap();
+        assert_eq!(connection.paths, Paths::default());
+        assert_eq!(connection.paths.of_one(), "/transactions/{id}");
+        assert_eq!(connection.filter_parameter, "filter");
+        assert!(!format!("{connection:?}").contains("hunter2"));
+        let source = connection.open(Limits::default()).unwrap();
+        assert_eq!((source.name(), source.resources()), ("hecone", RESOURCES));
+        assert!(!format!("{source:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(parse(r#","client_secert":"x""#).unwrap_err().to_string().contains("unknown field `client_secert`"));
+        assert!(parse(r#","paths":{"log_in":"/x"}"#).unwrap_err().to_string().contains("unknown field `log_in`"));
+        for (more, named) in [
+            (r#","paths":{"login":"auth"}"#, "connection.paths.login"),
+            (r#","paths":{"refresh":"/a?b"}"#, "connection.paths.refresh"),
+            (r#","paths":{"transactions":"/../x"}"#, "connection.paths.transactions"),
+            (r#","paths":{"statistics":"//x"}"#, "connection.paths.statistics"),
+            (r#","paths":{"transaction":"/transactions"}"#, "connection.paths.transaction"),
+            (r#","filter_parameter":" ""#, "connection.filter_parameter"),
+        ] {
+            let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains(named), "{error}");
+        }
+        let empty = r#"{"base_url":"http://127.0.0.1","client_id":"me","client_secret":""}"#;
+        let error = serde_json::from_str::<HecOneConnection>(empty).unwrap().open(Limits::default()).unwrap_err();
+        assert!(error.message().contains("connection.client_secret"), "{error}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Transactions by window and by id.
+//!
+//! Invariant: the pages of a window start at offset 0 and each begins where the one before ended, whatever size the server
+//! gives them; every request says the whole window and the sort anew.
+
+use crate::connection::{Paths, RESOURCES, SOURCE};
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tillhouse_extract::http::Stats;
+use tillhouse_extract::paging::{self, MOST_PAGES, Offset, OffsetPage};
+use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
+use tillhouse_extract::{envelope, origin};
+use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tokio_util::task::AbortOnDropHandle;
+use url::Url;
+
+const TRANSACTIONS: &str = RESOURCES[0].name;
+/// Neighbouring slices overlap by this much, since the document does not say whether a window's ends belong to it.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+/// From so many ids on, not finding a single one is worth a word: the path may be wrong.
+const SUSPICIOUS: u64 = 10;
+
+/// One HecOne login.
+#[derive(Debug)]
+pub(crate) struct HecOne {
+    api: AuthorizedClient,
+    list: Url,
+    /// The path of one transaction, with `{id}`.
+    one: String,
+}
+
+impl HecOne {
+    pub(crate) fn new(api: AuthorizedClient, paths: &Paths) -> Result<Self> {
+        Ok(Self { list: api.client().url(&paths.transactions)?, one: paths.of_one(), api })
+    }
+
+    /// The request for a page of a window.
+    fn page_of(&self, window: &Window) -> impl Fn(Offset) -> Request + Send + 'static {
+        let (start, end) = (written(window.from(), RoundMode::Floor), written(window.to(), RoundMode::Ceil));
+        let end = end.checked_add(OVERLAP).unwrap_or(Timestamp::MAX);
+        let base = Request::get(TRANSACTIONS, self.list.clone())
+            .query("start_date", &start.to_string())
+            .query("end_date", &end.to_string())
+            .query("sort", "id");
+        move |at| base.clone().query("page[offset]", &at.offset.to_string()).query("page[limit]", &at.limit.to_string())
+    }
+
+    /// The request for one transaction. Errors with [`tillhouse_model::ErrorKind::Data`] for an id that is no name.
+    fn one_of(&self, id: &str) -> Result<Request> {
+        let url = self.api.client().url(&self.one.replace("{id}", &origin::path_segment(id)?))?;
+        Ok(Request::get(TRANSACTIONS, url).query("additional_info", "true"))
+    }
+}
+
+/// An instant in whole seconds, as the document's examples have them.
+fn written(instant: Timestamp, mode: RoundMode) -> Timestamp {
+    instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
+}
+
+#[async_trait]
+impl Source for HecOne {
+    fn name(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        RESOURCES
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.api.log_in().await?;
+        let now = Timestamp::now();
+        let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
+        let at = Offset { offset: 0, limit: 1 };
+        let request = self.page_of(&Window::new(minute, now)?)(at);
+        let page = listed(self.api.send(&request).await?, at, &AtomicBool::new(false))?;
+        if page.page.declared_total.is_none() {
+            return Err(Error::protocol("the list of transactions declares no meta.total")
+                .hint("Check connection.paths.transactions: something else may be answering there."));
+        }
+        Ok(())
+    }
+
+    async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
+        known(resource)?;
+        Ok(vec![None])
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        if let Err(error) = known(&slice.resource) {
+            return stream::iter([Err(error)]).boxed();
+        }
+        let request = self.page_of(&slice.window);
+        let api = self.api.clone();
+        let limit = api.client().limits().page_size;
+        let credible = Arc::new(AtomicBool::new(false));
+        paging::by_offset(limit, MOST_PAGES, move |at| {
+            let (api, request, credible) = (api.clone(), request(at), credible.clone());
+            async move { listed(api.send(&request).await?, at, &credible) }
+        })
+    }
+
+    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
+        if let Err(error) = known(resource) {
+            return stream::iter([Err(error)]).boxed();
+        }
+        let requests: Vec<Result<Request>> = ids.iter().map(|id| self.one_of(id)).collect();
+        let asked = requests.len() as u64;
+        let found = Arc::new(AtomicU64::new(0));
+        let seen = found.clone();
+        let api = self.api.clone();
+        let concurrency = api.client().limits().concurrency;
+        let pages = stream::iter(requests).map(move |request| {
+            let (api, found) = (api.clone(), found.clone());
+            // A task each, so that requests go on while the consumer is busy; dropping the stream aborts them.
+            let task = AbortOnDropHandle::new(tokio::spawn(async move { one(&api, request?, &found).await }));
+            async move { task.await.unwrap_or_else(|_| Err(Error::internal("the task that reads a record died"))) }
+        });
+        let pages = pages.buffered(concurrency).filter_map(async |page| page.transpose());
+        // An error ends the stream, as the law wants.
+        let pages = pages.scan(false, |ended, page| {
+            let go_on = !*ended;
+            *ended = page.is_err();
+            std::future::ready(go_on.then_some(page))
+        });
+        let epilogue = stream::once(async move {
+            if asked >= SUSPICIOUS && seen.load(Ordering::Relaxed) == 0 {
+                tracing::warn!(
+                    source = SOURCE,
+                    asked,
+                    "not one transaction was found by its id: check connection.paths.transaction"
+                );
+            }
+            None
+        });
+        pages.map(Some).chain(epilogue).filter_map(std::future::ready).boxed()
+    }
+
+    fn stats(&self) -> Stats {
+        self.api.stats()
+    }
+}
+
+/// One transaction by id; `None` when it no longer exists.
+async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Result<Option<Page>> {
+    match api.send(&request).await? {
+        Answer::Success(Response { bytes, requested_at, .. }) => {
+            found.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(Page { bytes, declared_total: None, requested_at }))
+        }
+        Answer::Refused(refusal) if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::GONE) => Ok(None),
+        Answer::Refused(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// A page of the list, with what its envelope says. `credible` is whether `meta.size` was right on the window's first page.
+///
+/// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records are counted on the first page
+/// of a window, and later only where `meta.size` proved wrong, or is not what must be left.
+fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPage> {
+    let Response { bytes, requested_at, .. } = match answer {
+        Answer::Success(response) => response,
+        Answer::Refused(refusal) => return Err(refused(refusal)),
+    };
+    let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
+    let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
+    let asked = u64::from(at.limit);
+    let limit = limit.filter(|limit| (1..asked).contains(limit));
+    let expected = total.map(|total| total.saturating_sub(at.offset).min(limit.unwrap_or(asked)));
+    let records = match size {
+        Some(size) if at.offset > 0 && Some(size) == expected && credible.load(Ordering::Relaxed) => size,
+        _ => {
+            let counted = envelope::count(&bytes, RESOURCES[0].records_at)?.ok_or_else(|| {
+                Error::protocol("the page holds no list called data")
+                    .hint("Check connection.paths.transactions: something else may be answering there.")
+            })?;
+            if at.offset == 0 {
+                credible.store(size == Some(counted), Ordering::Relaxed);
+            }
+            counted
+        }
+    };
+    Ok(OffsetPage { page: Page { bytes, declared_total: total, requested_at }, records, limit })
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let status = refusal.status;
+    let error = refusal.into_error();
+    match status.as_u16() {
+        401 => error.hint("HecOne refuses a token it has just given out: ask the provider what this login may do."),
+        404 | 405 => error.hint(
+            "Set connection.paths.transactions (and base_url): HecOne does not document them, so ask the provider.",
+        ),
+        _ => error,
+    }
+}
+
+fn known(resource: &str) -> Result<()> {
+    if resource == TRANSACTIONS {
+        return Ok(());
+    }
+    Err(Error::config(format!("HecOne has no resource {resource:?}")).hint("It offers: transactions."))
+}

@@ -1,0 +1,164 @@
+//! The list: what is asked, and servers that cut pages as they like.
+//!
+//! Invariant: the ids that came are compared as a list: none missing, none twice, in the order of the server.
+
+use super::{limits, open, query, slice, with_login};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tillhouse_extract::{Limits, Page};
+use tillhouse_model::{Error, ErrorKind};
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+/// How a server cuts and describes its pages.
+#[derive(Clone, Copy)]
+struct Manner {
+    records: u64,
+    smallest: u64,
+    largest: u64,
+    meta: fn(asked: u64, used: u64, start: u64, size: u64, total: u64) -> Value,
+}
+
+const BY_THE_DOCUMENT: Manner = Manner {
+    records: 7,
+    smallest: 1,
+    largest: 1_000,
+    meta: |_, used, start, size, total| json!({"limit": used, "start": start, "size": size, "total": total}),
+};
+
+async fn serve(server: &MockServer, manner: Manner) {
+    let answer = move |request: &Request| {
+        let number = |key| query(request, key).unwrap().parse::<u64>().unwrap();
+        let (start, asked) = (number("page[offset]"), number("page[limit]"));
+        let used = asked.clamp(manner.smallest, manner.largest);
+        let ids: Vec<Value> = (start..manner.records.min(start + used)).map(|id| json!({"id": id})).collect();
+        let meta = (manner.meta)(asked, used, start, ids.len() as u64, manner.records);
+        // Written by hand: the envelope stands after the records, the hard case.
+        let body = format!(r#"{{"data":{},"meta":{meta}}}"#, Value::Array(ids));
+        ResponseTemplate::new(200).set_body_raw(body, "application/json")
+    };
+    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(server).await;
+}
+
+async fn read(server: &MockServer, page_size: u32) -> Vec<Result<Page, Error>> {
+    let source = open(server, Limits { page_size, attempts: 1, ..limits() });
+    source.pages(&slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")).collect().await
+}
+
+fn ids(pages: Vec<Result<Page, Error>>) -> Vec<u64> {
+    let records = |page: Page| {
+        let page: Value = serde_json::from_slice(&page.bytes).unwrap();
+        page["data"].as_array().unwrap().iter().map(|r| r["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    pages.into_iter().flat_map(|page| records(page.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_window_is_asked_for_as_the_document_says() {
+    let server = MockServer::start().await;
+    with_login(&server).await;
+    serve(&server, BY_THE_DOCUMENT).await;
+    let source = open(&server, Limits { page_size: 5, ..limits() });
+    let window = slice("2026-01-01T00:00:00.4Z", "2026-01-02T01:00:00.2+01:00");
+    let pages: Vec<Page> = source.pages(&window).map(Result::unwrap).collect().await;
+    assert_eq!(pages.len(), 2);
+    assert!(pages.iter().all(|p| p.declared_total == Some(7)));
+    let requests: Vec<Request> = server.received_requests().await.unwrap();
+    let lists: Vec<&Request> = requests.iter().filter(|r| r.method == "GET").collect();
+    for (request, offset) in lists.iter().zip(["0", "5"]) {
+        let asked: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
+        let wanted = [
+            ("start_date", "2026-01-01T00:00:00Z"),
+            ("end_date", "2026-01-02T00:00:02Z"),
+            ("sort", "id"),
+            ("page[offset]", offset),
+            ("page[limit]", "5"),
+        ];
+        assert_eq!(asked, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        assert_eq!(request.headers["authorization"], "Bearer token-1");
+    }
+    assert_eq!((lists.len(), requests.len()), (2, 3));
+    let login: Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(login, json!({"client_id": "me", "client_secret": "hunter2"}));
+    assert_eq!(source.stats().requests, 3);
+    assert!(pages[0].requested_at < pages[1].requested_at);
+}
+
+#[tokio::test]
+async fn every_record_comes_once_however_pages_are_cut() {
+    let silent = |_, _, _, _, total| json!({"total": total});
+    let manners = [
+        BY_THE_DOCUMENT,
+        Manner { largest: 3, ..BY_THE_DOCUMENT },
+        Manner { smallest: 4, ..BY_THE_DOCUMENT },
+        Manner { records: 0, ..BY_THE_DOCUMENT },
+        Manner { records: 10, largest: 5, ..BY_THE_DOCUMENT },
+        // Servers whose meta says less, or something else, than it should.
+        Manner { largest: 3, meta: silent, ..BY_THE_DOCUMENT },
+        Manner {
+            largest: 3,
+            meta: |asked, _, start, _, total| json!({"limit": asked, "start": start, "size": asked, "total": total}),
+            ..BY_THE_DOCUMENT
+        },
+        Manner {
+            largest: 3,
+            meta: |_, _, _, _, total| json!({"limit": 0, "size": total, "total": total.to_string()}),
+            ..BY_THE_DOCUMENT
+        },
+        Manner {
+            records: 20,
+            largest: 3,
+            meta: |asked, _, start, _, total| json!({"limit": asked, "start": start, "size": asked, "total": total}),
+            ..BY_THE_DOCUMENT
+        },
+        Manner { meta: |_, _, _, _, _| json!({}), ..BY_THE_DOCUMENT },
+    ];
+    for (i, manner) in manners.into_iter().enumerate() {
+        let server = MockServer::start().await;
+        with_login(&server).await;
+        serve(&server, manner).await;
+        for page_size in [1, 2, 7, 100] {
+            let wanted: Vec<u64> = (0..manner.records).collect();
+            assert_eq!(ids(read(&server, page_size).await), wanted, "manner {i}, page size {page_size}");
+        }
+    }
+}
+
+async fn answer_with(response: ResponseTemplate) -> Error {
+    let server = MockServer::start().await;
+    with_login(&server).await;
+    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(response).mount(&server).await;
+    read(&server, 10).await.remove(0).unwrap_err()
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    let error = answer_with(ResponseTemplate::new(404).set_body_json(json!({"message": "no route"}))).await;
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("no route") && error.to_string().contains("status 404"), "{error}");
+    assert!(error.hint_text().unwrap().contains("connection.paths.transactions"));
+
+    let error = answer_with(ResponseTemplate::new(400).set_body_json(json!({"error": {"title": "bad hunter2"}}))).await;
+    assert!(error.to_string().contains("400 Bad Request: bad ***"), "{error}");
+
+    let error = answer_with(ResponseTemplate::new(401)).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+
+    let error = answer_with(ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 3}, "items": []}))).await;
+    assert!(error.message().contains("no list called data"), "{error}");
+
+    let html = ResponseTemplate::new(200).set_body_raw("<html>", "text/html");
+    assert!(answer_with(html).await.message().contains("text/html instead of JSON"));
+}
+
+#[tokio::test]
+async fn an_unknown_resource_is_a_mistake() {
+    let server = MockServer::start().await;
+    let source = open(&server, limits());
+    let mut unknown = slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    unknown.resource = "invoices".into();
+    assert_eq!(source.pages(&unknown).next().await.unwrap().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(source.pages_by_id("invoices", vec![]).next().await.unwrap().unwrap_err().kind(), ErrorKind::Config);
+    assert!(source.tenants("invoices").await.is_err());
+    assert_eq!(source.tenants("transactions").await.unwrap(), vec![None]);
+}

@@ -1,0 +1,86 @@
+//! Single transactions by id.
+//!
+//! Invariant: requests are counted, so that what is gone is asked for once.
+
+use super::{connection, limits, open, with_login};
+use futures::StreamExt;
+use serde_json::json;
+use tillhouse_extract::{Connection, Limits, PageStream};
+use tillhouse_model::ErrorKind;
+use wiremock::matchers::{method, path, query_param};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+async fn bodies(stream: PageStream) -> Vec<String> {
+    stream.map(|page| String::from_utf8(page.unwrap().bytes.to_vec()).unwrap()).collect().await
+}
+
+/// Answers with the path asked for, except for what is gone.
+async fn serve(server: &MockServer) {
+    with_login(server).await;
+    let answer = |request: &Request| {
+        let path = request.url.path();
+        if path.ends_with("gone") {
+            return ResponseTemplate::new(404).set_body_json(json!({"message": "not found"}));
+        }
+        ResponseTemplate::new(200).set_body_json(path)
+    };
+    Mock::given(method("GET")).and(query_param("additional_info", "true")).respond_with(answer).mount(server).await;
+}
+
+#[tokio::test]
+async fn each_id_is_a_page_and_what_is_gone_is_left_out() {
+    let server = MockServer::start().await;
+    serve(&server).await;
+    let source = open(&server, Limits { concurrency: 3, ..limits() });
+    let ids = ["a", "gone", "b", "c/../d?e", "f", "also-gone"].map(String::from).to_vec();
+    assert_eq!(
+        bodies(source.pages_by_id("transactions", ids)).await,
+        [
+            r#""/hecone/transactions/a""#,
+            r#""/hecone/transactions/b""#,
+            r#""/hecone/transactions/c%2F..%2Fd%3Fe""#,
+            r#""/hecone/transactions/f""#
+        ]
+    );
+    // One login, one request each: what is gone is not asked for again.
+    assert_eq!(server.received_requests().await.unwrap().len(), 1 + 6);
+    assert!(bodies(source.pages_by_id("transactions", vec![])).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_id_that_could_lead_elsewhere_is_refused_before_it_is_asked() {
+    let server = MockServer::start().await;
+    serve(&server).await;
+    let source = open(&server, limits());
+    for id in ["..", ".", "", "a\r\nb"] {
+        let mut pages = source.pages_by_id("transactions", vec![id.into(), "a".into()]);
+        assert_eq!(pages.next().await.unwrap().unwrap_err().kind(), ErrorKind::Data, "{id:?}");
+        assert!(pages.next().await.is_none(), "an error ends the stream");
+    }
+    let asked = server.received_requests().await.unwrap();
+    assert!(asked.iter().all(|r| r.method == "POST" || r.url.path() == "/hecone/transactions/a"));
+}
+
+#[tokio::test]
+async fn the_path_of_one_is_configurable() {
+    let server = MockServer::start().await;
+    serve(&server).await;
+    let more = r#","paths":{"transactions":"/v2/sales","transaction":"/v2/sale/{id}/full"}"#;
+    let source = connection(&server, more).open(limits()).unwrap();
+    assert_eq!(bodies(source.pages_by_id("transactions", vec!["x".into()])).await, [r#""/hecone/v2/sale/x/full""#]);
+}
+
+#[tokio::test]
+async fn other_refusals_end_the_stream() {
+    let server = MockServer::start().await;
+    with_login(&server).await;
+    Mock::given(method("GET"))
+        .and(path("/hecone/transactions/a"))
+        .respond_with(ResponseTemplate::new(403))
+        .mount(&server)
+        .await;
+    let source = open(&server, limits());
+    let pages: Vec<_> = source.pages_by_id("transactions", vec!["a".into(), "a".into()]).collect().await;
+    assert_eq!(pages.len(), 1);
+    assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Unauthorized);
+}

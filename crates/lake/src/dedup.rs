@@ -1,0 +1,231 @@
+//! What is known already of a package's keys.
+//!
+//! Invariant: memory is bounded by the package, never by the table. Only files that can hold one of the package's keys are read,
+//! and of those only the columns that decide.
+
+use crate::delta::{DataFile, Snapshot, Table};
+use crate::scan;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, RECORD_KEY, RECORD_TIME};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// How many key hashes of recently written files a table handle keeps: 16 MiB.
+const RECENT_KEYS: usize = 2 << 20;
+
+/// A content hash, one byte of hash version and 16 of hash.
+pub(crate) type ContentHash = [u8; 17];
+
+/// The newest known version of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    pub land: i64,
+    pub hash: ContentHash,
+    pub record_time: Option<i64>,
+    pub updated_at: Option<i64>,
+    pub extracted_at: i64,
+}
+
+/// The keys a package asks about; each has a number.
+pub(crate) type KeyIndex<'a> = HashMap<&'a str, u32, BuildHasherDefault<DefaultHasher>>;
+
+/// A hash of a key that is the same throughout this process.
+pub(crate) fn key_hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Sorted key hashes of the files this process wrote itself, the newest of them. They prove that a file holds none of a package's
+/// keys without reading it, which makes a first load, package after package, free of lookups.
+#[derive(Debug, Default)]
+pub(crate) struct RecentKeys {
+    files: VecDeque<(String, Arc<Vec<u64>>)>,
+    held: usize,
+}
+
+impl RecentKeys {
+    /// Remembers a file's keys.
+    pub(crate) fn remember(&mut self, path: String, mut hashes: Vec<u64>) {
+        hashes.sort_unstable();
+        self.held += hashes.len();
+        self.files.push_back((path, Arc::new(hashes)));
+        while self.held > RECENT_KEYS {
+            match self.files.pop_front() {
+                Some((_, gone)) => self.held -= gone.len(),
+                None => break,
+            }
+        }
+    }
+
+    /// Whether a file certainly holds none of these keys (sorted hashes).
+    fn rules_out(&self, path: &str, sorted: &[u64]) -> bool {
+        let Some((_, held)) = self.files.iter().find(|(p, _)| p == path) else { return false };
+        let (mut a, mut b) = (sorted.iter().peekable(), held.iter().peekable());
+        while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+            match x.cmp(y) {
+                std::cmp::Ordering::Less => a.next(),
+                std::cmp::Ordering::Greater => b.next(),
+                std::cmp::Ordering::Equal => return false,
+            };
+        }
+        true
+    }
+}
+
+/// Where to look.
+pub(crate) struct Question<'a> {
+    pub keys: &'a KeyIndex<'a>,
+    /// The package's record times, sorted, microseconds.
+    pub times: &'a [i64],
+    /// How far a record time may have moved, microseconds.
+    pub moves_within: i64,
+    /// Look into every file.
+    pub everywhere: bool,
+    /// The path of the column by which the source orders versions.
+    pub updated_at: Option<&'a [String]>,
+}
+
+/// The newest known version of each key, by its number, and how many files were read to find them.
+pub(crate) async fn look_up(
+    table: &Table,
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+) -> Result<(Vec<Option<Known>>, u64)> {
+    let mut known: Vec<Option<Known>> = vec![None; question.keys.len()];
+    if question.keys.is_empty() {
+        return Ok((known, 0));
+    }
+    let mut hashes: Vec<u64> = question.keys.keys().map(|key| key_hash(key)).collect();
+    hashes.sort_unstable();
+    let candidates: Vec<&DataFile> = {
+        let recent = table.recent_keys();
+        let near = |file: &DataFile| {
+            question.everywhere || file.may_hold_untimed() || file.may_hold_times(question.times, question.moves_within)
+        };
+        snapshot.files.iter().filter(|file| near(file) && !recent.rules_out(&file.path, &hashes)).collect()
+    };
+    let mut paths: Vec<String> =
+        [RECORD_KEY, CONTENT_HASH, LAND, RECORD_TIME, EXTRACTED_AT].map(ToOwned::to_owned).to_vec();
+    paths.extend(question.updated_at.map(|path| path.join(".")));
+    let files_read = candidates.len() as u64;
+    // Collected first: a lazy closure over borrowed files would keep this future from being sent between threads.
+    let opened: Vec<_> = candidates.into_iter().map(|file| scan::columns(table, file, paths.clone())).collect();
+    let mut batches = stream::iter(opened).buffer_unordered(2).try_flatten_unordered(2);
+    while let Some(batch) = batches.next().await {
+        probe(&batch?, question, &mut known)?;
+    }
+    Ok((known, files_read))
+}
+
+fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known>]) -> Result<()> {
+    let columns = Columns::of(batch, question.updated_at).ok_or_else(|| {
+        Error::new(ErrorKind::Storage, "a source table's data file lacks its lineage columns")
+            .hint("Was the file written by something else? `tillhouse check` names what is there.")
+    })?;
+    for row in 0..batch.num_rows() {
+        let Some(number) = question.keys.get(columns.keys.value(row)) else { continue };
+        let Some(slot) = known.get_mut(*number as usize) else { continue };
+        let land = columns.lands.value(row);
+        if slot.as_ref().is_some_and(|k| k.land >= land) {
+            continue;
+        }
+        let hash = ContentHash::try_from(columns.hash(row))
+            .map_err(|_| Error::new(ErrorKind::Storage, "a source table holds a content hash of another length"))?;
+        let updated_at = columns.updated_at.as_ref();
+        *slot = Some(Known {
+            land,
+            hash,
+            record_time: time(&columns.times, row),
+            updated_at: updated_at.and_then(|array| time(array, row)),
+            extracted_at: time(&columns.extracted_at, row).unwrap_or(i64::MIN),
+        });
+    }
+    Ok(())
+}
+
+fn time(array: &ArrayRef, row: usize) -> Option<i64> {
+    array.is_valid(row).then(|| array.as_primitive_opt::<TimestampMicrosecondType>().map(|a| a.value(row))).flatten()
+}
+
+struct Columns<'a> {
+    keys: &'a StringArray,
+    hashes: &'a ArrayRef,
+    lands: &'a arrow::array::Int64Array,
+    times: ArrayRef,
+    extracted_at: ArrayRef,
+    updated_at: Option<ArrayRef>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch, updated_at: Option<&[String]>) -> Option<Self> {
+        let is_time = |array: &ArrayRef| matches!(array.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _));
+        let times = batch.column_by_name(RECORD_TIME).filter(|a| is_time(a))?.clone();
+        let extracted_at = batch.column_by_name(EXTRACTED_AT).filter(|a| is_time(a))?.clone();
+        let hashes = batch
+            .column_by_name(CONTENT_HASH)
+            .filter(|a| matches!(a.data_type(), DataType::Binary | DataType::FixedSizeBinary(_)))?;
+        Some(Self {
+            keys: batch.column_by_name(RECORD_KEY)?.as_string_opt::<i32>()?,
+            hashes,
+            lands: batch.column_by_name(LAND)?.as_primitive_opt::<Int64Type>()?,
+            times,
+            extracted_at,
+            updated_at: updated_at.and_then(|path| descend(batch, path)).filter(is_time),
+        })
+    }
+
+    fn hash(&self, row: usize) -> &[u8] {
+        match self.hashes.data_type() {
+            DataType::Binary => self.hashes.as_binary::<i32>().value(row),
+            _ => self.hashes.as_fixed_size_binary().value(row),
+        }
+    }
+}
+
+/// The column at a path through structs. A path through a list has no single value: then only request times order versions.
+fn descend(batch: &RecordBatch, path: &[String]) -> Option<ArrayRef> {
+    let (first, rest) = path.split_first()?;
+    let mut array = batch.column_by_name(first)?.clone();
+    for name in rest {
+        let parent = array.as_struct_opt()?;
+        let child = parent.column_by_name(name)?.clone();
+        // A child under a null parent counts as null.
+        array = match parent.nulls() {
+            Some(nulls) => {
+                let is_null = arrow::array::BooleanArray::new(!nulls.inner(), None);
+                arrow::compute::nullif(&child, &is_null).ok()?
+            }
+            None => child,
+        };
+    }
+    Some(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_keys_rule_out_only_what_they_prove() {
+        let mut recent = RecentKeys::default();
+        recent.remember("a".to_owned(), ["x", "y"].map(key_hash).to_vec());
+        let sorted = |keys: &[&str]| {
+            let mut hashes: Vec<u64> = keys.iter().map(|k| key_hash(k)).collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        assert!(recent.rules_out("a", &sorted(&["p", "q", "r"])));
+        assert!(!recent.rules_out("a", &sorted(&["p", "y", "r"])));
+        assert!(!recent.rules_out("b", &sorted(&["p"])), "an unknown file must be read");
+        recent.remember("big".to_owned(), (0..RECENT_KEYS as u64).collect());
+        assert!(!recent.rules_out("a", &sorted(&["p"])), "forgotten, so it must be read again");
+        assert_eq!(recent.held, RECENT_KEYS);
+    }
+}

@@ -1,0 +1,187 @@
+//! Dimensions: the newest known values of each key.
+//!
+//! Invariant: the result depends only on the set of rows that ever came, not on their order: the row with the greatest `_as_of`
+//! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave.
+
+use crate::commit::{self, Change, Outcome, ROUNDS};
+use crate::delta::DataFile;
+use crate::scan;
+use crate::split::{Splitter, fitted};
+use crate::unified_table::{Due, Replaced, Rows, Step, UnifiedTable, check_pipeline};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
+use deltalake::kernel::Action;
+use futures::StreamExt;
+use std::collections::HashMap;
+use tillhouse_model::table::{AS_OF, CONTENT_HASH};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// How fresh a row is: its `_as_of` in microseconds, then its content hash.
+type Rank = (Option<i64>, Vec<u8>);
+
+/// The newest incoming row of each key.
+struct Newest {
+    converter: RowConverter,
+    key: Vec<String>,
+    rows: Option<RecordBatch>,
+    /// By key: rank and row.
+    best: HashMap<Box<[u8]>, (Rank, u32)>,
+}
+
+impl Newest {
+    fn new(schema: &SchemaRef, key: &[String]) -> Result<Self> {
+        let fields = key
+            .iter()
+            .map(|name| {
+                let field = schema.field_with_name(name);
+                field.map(|f| SortField::new(f.data_type().clone())).or_error(ErrorKind::Config, "a key column is missing")
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let converter = RowConverter::new(fields).or_error(ErrorKind::Config, "a key column has an impossible type")?;
+        Ok(Self { converter, key: key.to_vec(), rows: None, best: HashMap::new() })
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Result<arrow::row::Rows> {
+        let columns: Vec<ArrayRef> = self
+            .key
+            .iter()
+            .map(|name| batch.column_by_name(name).cloned().ok_or_else(|| Error::internal("a key column is missing")))
+            .collect::<Result<_>>()?;
+        if columns.iter().any(|column| column.null_count() > 0) {
+            return Err(Error::data("a dimension row has no key"));
+        }
+        self.converter.convert_columns(&columns).or_error(ErrorKind::Internal, "keys cannot be compared")
+    }
+
+    /// Takes rows; keeps the newest of each key, so that memory is bounded by the keys.
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let held = self.rows.as_ref().map_or(0, RecordBatch::num_rows);
+        let keys = self.keys(batch)?;
+        for row in 0..batch.num_rows() {
+            let rank = rank(batch, row)?;
+            let number = u32::try_from(held + row).or_error(ErrorKind::Internal, "a dimension step is too large")?;
+            match self.best.get_mut(keys.row(row).as_ref()) {
+                Some(best) if best.0 >= rank => {}
+                Some(best) => *best = (rank, number),
+                None => {
+                    self.best.insert(keys.row(row).as_ref().into(), (rank, number));
+                }
+            }
+        }
+        let all = match self.rows.take() {
+            Some(rows) => concat_batches(&rows.schema(), [&rows, batch]).or_error(ErrorKind::Internal, "rows cannot be joined")?,
+            None => batch.clone(),
+        };
+        let mut numbers: Vec<u32> = self.best.values().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        let places: HashMap<u32, u32> = (0_u32..).zip(&numbers).map(|(place, number)| (*number, place)).collect();
+        for (_, number) in self.best.values_mut() {
+            if let Some(place) = places.get(number) {
+                *number = *place;
+            }
+        }
+        self.rows = Some(picked(&all, numbers)?);
+        Ok(())
+    }
+}
+
+fn picked(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
+    take_record_batch(batch, &UInt32Array::from(rows)).or_error(ErrorKind::Internal, "rows cannot be picked")
+}
+
+fn rank(batch: &RecordBatch, row: usize) -> Result<Rank> {
+    let as_of = batch.column_by_name(AS_OF).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+    let hash = batch.column_by_name(CONTENT_HASH).and_then(|c| c.as_binary_opt::<i32>());
+    let (Some(as_of), Some(hash)) = (as_of, hash) else {
+        return Err(Error::data("dimension rows lack _as_of or _content_hash"));
+    };
+    let bytes = if hash.is_valid(row) { hash.value(row).to_vec() } else { Vec::new() };
+    Ok((as_of.is_valid(row).then(|| as_of.value(row)), bytes))
+}
+
+impl UnifiedTable {
+    /// Merges rows of a dimension: of each key the newest `_as_of` wins, over what came and what is there. The pipeline's rows are
+    /// written anew only when one of them changed; the step is marked as done in any case.
+    ///
+    /// A step that is done already is left alone. Errors with [`ErrorKind::Conflict`] when the table is not where the step begins.
+    pub async fn merge(&self, step: &Step, mut rows: Rows) -> Result<Replaced> {
+        let table = self.table()?;
+        let layout = self.layout()?;
+        let mut due = self.due(&table, &layout, step).await?;
+        let mut newest = Newest::new(&layout.schema, &self.spec.key)?;
+        if matches!(due, Due::Next(_)) {
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                check_pipeline(&batch, step)?;
+                newest.add(&fitted(&batch, &layout)?)?;
+            }
+        }
+        let mut done = Replaced::default();
+        for _ in 0..ROUNDS {
+            let snapshot = match due {
+                Due::Done(version) => return Ok(Replaced { version, ..done }),
+                Due::Next(snapshot) => snapshot,
+            };
+            let own: Vec<&DataFile> =
+                snapshot.files.iter().filter(|f| f.partition_value("pipeline") == Some(step.pipeline.as_str())).collect();
+            done.files_read += own.len() as u64;
+            // Which of the incoming rows lose against what is there?
+            let mut wins = newest.best.clone();
+            let mut replaced = 0;
+            for file in &own {
+                let mut present = scan::rows(&table, file, layout.schema.clone()).await?;
+                while let Some(batch) = present.next().await {
+                    let batch = batch?;
+                    let keys = newest.keys(&batch)?;
+                    for row in 0..batch.num_rows() {
+                        let key = keys.row(row);
+                        match wins.get(key.as_ref()) {
+                            Some((incoming, _)) if *incoming <= rank(&batch, row)? => {
+                                wins.remove(key.as_ref());
+                            }
+                            Some(_) => replaced += 1,
+                            None => {}
+                        }
+                    }
+                }
+            }
+            let mut actions = Vec::new();
+            let mut written = Vec::new();
+            if let Some(incoming) = newest.rows.as_ref().filter(|_| !wins.is_empty()) {
+                let mut splitter = Splitter::new(table.clone(), layout.clone())?;
+                for file in &own {
+                    let mut present = scan::rows(&table, file, layout.schema.clone()).await?;
+                    while let Some(batch) = present.next().await {
+                        let batch = batch?;
+                        let keys = newest.keys(&batch)?;
+                        let stays: BooleanArray =
+                            (0..batch.num_rows()).map(|row| Some(!wins.contains_key(keys.row(row).as_ref()))).collect();
+                        let rest = filter_record_batch(&batch, &stays)
+                            .or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+                        splitter.write(rest).await?;
+                    }
+                }
+                let mut numbers: Vec<u32> = wins.values().map(|(_, number)| *number).collect();
+                numbers.sort_unstable();
+                splitter.write(picked(incoming, numbers)?).await?;
+                let adds = splitter.finish().await?;
+                written = adds.iter().map(|add| add.path.clone()).collect();
+                actions.extend(own.iter().map(|file| commit::remove(file)));
+                actions.extend(adds.into_iter().map(Action::Add));
+            }
+            let change: Change<'_> = self.change(&table, &snapshot, step, actions).await?;
+            if let Outcome::Committed(version) = commit::commit(&table, &snapshot, &change).await? {
+                table.checkpoint_if_due(version).await;
+                done.rows_added = wins.len() as u64;
+                done.rows_removed = replaced;
+                return Ok(Replaced { version, ..done });
+            }
+            commit::discard(&table, written).await;
+            due = self.due(&table, &layout, step).await?;
+        }
+        Err(commit::outrun(&table))
+    }
+}

@@ -1,0 +1,493 @@
+//! The bookkeeping tables: runs, slices, rejects, warnings, drift.
+//!
+//! Invariant: whatever is noted twice stands there once. A change writes the month's file anew instead of adding one, so the tables
+//! do not grow by a file a run; whoever loses a race reads again and does it over.
+
+use crate::commit::{self, Change, Outcome, ROUNDS};
+use crate::datafile::{Layout, PartitionWriter};
+use crate::delta::{DataFile, Shape, Snapshot, Table};
+use crate::ledger::{Row, SeenField};
+use crate::scan;
+use crate::warehouse::Warehouse;
+use deltalake::kernel::Action;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::StreamExt;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use tillhouse_model::table::MONTH;
+use tillhouse_model::{Result, Window};
+
+/// One slice that was read to its end: a row of the coverage ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceRow {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The resource.
+    pub resource: String,
+    /// The tenant, where the source is asked tenant by tenant.
+    pub tenant: Option<String>,
+    /// The instants that are covered.
+    pub window: Window,
+    /// The run that read it.
+    pub run_id: String,
+    /// When its first page was asked for.
+    pub read_at: Timestamp,
+    /// Records landed or known.
+    pub records: u64,
+    /// Records that did not fit the contract.
+    pub rejects: u64,
+    /// The provider's own count.
+    pub declared_total: Option<u64>,
+    /// How often the slice was read until it was whole.
+    pub attempts: u32,
+    /// The package its records landed in.
+    pub land: i64,
+}
+
+/// A record that did not fit its contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectRow {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The resource.
+    pub resource: String,
+    /// The record's key, as far as it is known.
+    pub record_key: Option<String>,
+    /// The field's path.
+    pub field: String,
+    /// Why, without the value.
+    pub reason: String,
+    /// The record with every closed value replaced.
+    pub redacted: String,
+    /// The slice's window.
+    pub slice: Window,
+    /// The run that saw it last.
+    pub run_id: String,
+    /// When it was seen first.
+    pub first_seen: Timestamp,
+    /// When it was seen last.
+    pub last_seen: Timestamp,
+    /// When the record landed after all.
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// Something about a landed record that somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarningRow {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The resource.
+    pub resource: String,
+    /// The record's key.
+    pub record_key: String,
+    /// The field's path.
+    pub field: String,
+    /// The rule that did not hold.
+    pub rule: String,
+    /// The original text, for open columns only.
+    pub original: String,
+    /// The run that saw it first.
+    pub run_id: String,
+    /// When it was seen first.
+    pub first_seen: Timestamp,
+}
+
+/// A field the contract does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftRow {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The resource.
+    pub resource: String,
+    /// The field's path.
+    pub field: String,
+    /// How often the run saw it.
+    pub count: u64,
+    /// The run.
+    pub run_id: String,
+    /// When.
+    pub seen_at: Timestamp,
+}
+
+/// What a run did, and the versions of all tables that belong together after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Its id; ids sort by time.
+    pub run_id: String,
+    /// The command, `sync` or `rebuild`.
+    pub command: String,
+    /// The pipelines it was about.
+    pub pipelines: Vec<String>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// `done` or `partial`.
+    pub outcome: String,
+    /// Whether readers may use it.
+    pub published: bool,
+    /// The version of every table then existing, by path.
+    pub tables: BTreeMap<String, u64>,
+    /// What it counted.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Which published run readers want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AsOf {
+    /// The newest.
+    Latest,
+    /// That one.
+    Run(String),
+    /// The newest that had finished by then.
+    Time(Timestamp),
+}
+
+/// The bookkeeping tables. A cheap handle.
+#[derive(Clone)]
+pub struct Ops {
+    pub(crate) warehouse: Warehouse,
+}
+
+/// A change of a bookkeeping table. `note` sees every present row; then `changed` says what becomes of each, and `added` what comes.
+trait Edit<R>: Sync + Send {
+    /// Forgets what it noted: the work begins anew on another version.
+    fn begin(&mut self) {}
+    /// Whether present rows matter at all.
+    fn looks_back(&self) -> bool {
+        true
+    }
+    fn note(&mut self, row: &R);
+    fn changed(&self, row: &R) -> Option<R>;
+    fn added(&self) -> Vec<R>;
+}
+
+impl Ops {
+    /// Adds slices to the coverage ledger.
+    pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
+        struct Append<'a>(&'a [SliceRow]);
+        impl Edit<SliceRow> for Append<'_> {
+            fn looks_back(&self) -> bool {
+                false
+            }
+            fn note(&mut self, _: &SliceRow) {}
+            fn changed(&self, _: &SliceRow) -> Option<SliceRow> {
+                None
+            }
+            fn added(&self) -> Vec<SliceRow> {
+                self.0.to_vec()
+            }
+        }
+        let run_id = rows.first().map_or("", |row| row.run_id.as_str());
+        self.edit(run_id, &mut Append(rows)).await
+    }
+
+    /// The coverage ledger of a pipeline, in the order in which its slices were read.
+    pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
+        let mut rows = self.read(|row: &SliceRow| row.pipeline == pipeline).await?;
+        rows.sort_by(|a, b| (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window)));
+        Ok(rows)
+    }
+
+    /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and
+    /// whose key landed (`landed_keys(resource, key)`) are resolved at `at`.
+    pub async fn record_rejects(
+        &self,
+        seen: &[RejectRow],
+        landed_keys: &(dyn Fn(&str, &str) -> bool + Sync),
+        at: Timestamp,
+    ) -> Result<()> {
+        struct Upsert<'a> {
+            seen: HashMap<u64, &'a RejectRow>,
+            known: HashSet<u64>,
+            landed: &'a (dyn Fn(&str, &str) -> bool + Sync),
+            at: Timestamp,
+        }
+        impl Edit<RejectRow> for Upsert<'_> {
+            fn begin(&mut self) {
+                self.known.clear();
+            }
+            fn note(&mut self, row: &RejectRow) {
+                self.known.insert(reject_identity(row));
+            }
+            fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
+                if let Some(seen) = self.seen.get(&reject_identity(row)) {
+                    let again = RejectRow { first_seen: row.first_seen.min(seen.first_seen), ..(*seen).clone() };
+                    return (again != *row).then_some(again);
+                }
+                let key = row.record_key.as_deref()?;
+                let resolved = row.resolved_at.is_none() && (self.landed)(&row.resource, key);
+                resolved.then(|| RejectRow { resolved_at: Some(self.at), ..row.clone() })
+            }
+            fn added(&self) -> Vec<RejectRow> {
+                let mut new: Vec<RejectRow> = Vec::new();
+                for (identity, row) in &self.seen {
+                    if !self.known.contains(identity) {
+                        new.push((*row).clone());
+                    }
+                }
+                new.sort_by(|a, b| (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field)));
+                new
+            }
+        }
+        let run_id = seen.first().map_or("", |row| row.run_id.as_str());
+        let seen = seen.iter().map(|row| (reject_identity(row), row)).collect();
+        self.edit(run_id, &mut Upsert { seen, known: HashSet::new(), landed: landed_keys, at }).await
+    }
+
+    /// The rejects, of one pipeline or all, oldest first.
+    pub async fn rejects(&self, pipeline: Option<&str>, open_only: bool) -> Result<Vec<RejectRow>> {
+        let wanted = |row: &RejectRow| {
+            pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none())
+        };
+        let mut rows = self.read(wanted).await?;
+        rows.sort_by(|a, b| (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field)));
+        Ok(rows)
+    }
+
+    /// Notes warnings; one that is known already is not noted again.
+    pub async fn record_warnings(&self, rows: &[WarningRow]) -> Result<()> {
+        struct Insert<'a> {
+            rows: HashMap<u64, &'a WarningRow>,
+            known: HashSet<u64>,
+        }
+        impl Edit<WarningRow> for Insert<'_> {
+            fn begin(&mut self) {
+                self.known.clear();
+            }
+            fn note(&mut self, row: &WarningRow) {
+                let identity = warning_identity(row);
+                if self.rows.contains_key(&identity) {
+                    self.known.insert(identity);
+                }
+            }
+            fn changed(&self, _: &WarningRow) -> Option<WarningRow> {
+                None
+            }
+            fn added(&self) -> Vec<WarningRow> {
+                let new = self.rows.iter().filter(|(identity, _)| !self.known.contains(identity));
+                let mut new: Vec<WarningRow> = new.map(|(_, row)| (*row).clone()).collect();
+                new.sort_by(|a, b| (&a.record_key, &a.field, &a.rule).cmp(&(&b.record_key, &b.field, &b.rule)));
+                new
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let run_id = rows.first().map_or("", |row| row.run_id.as_str());
+        let rows = rows.iter().rev().map(|row| (warning_identity(row), row)).collect();
+        self.edit(run_id, &mut Insert { rows, known: HashSet::new() }).await
+    }
+
+    /// Notes unknown fields: each stands once, with the count of the run that saw it last. Counts given in one call add up.
+    pub async fn record_drift(&self, rows: &[DriftRow]) -> Result<()> {
+        type Identity = (String, String, String);
+        struct Upsert {
+            rows: BTreeMap<Identity, DriftRow>,
+            known: HashSet<Identity>,
+        }
+        fn identity(row: &DriftRow) -> Identity {
+            (row.pipeline.clone(), row.resource.clone(), row.field.clone())
+        }
+        impl Edit<SeenField> for Upsert {
+            fn begin(&mut self) {
+                self.known.clear();
+            }
+            fn note(&mut self, row: &SeenField) {
+                self.known.insert(identity(&row.last));
+            }
+            fn changed(&self, row: &SeenField) -> Option<SeenField> {
+                let last = self.rows.get(&identity(&row.last))?;
+                (*last != row.last).then(|| SeenField { last: last.clone(), first_seen: row.first_seen })
+            }
+            fn added(&self) -> Vec<SeenField> {
+                let new = self.rows.iter().filter(|(identity, _)| !self.known.contains(*identity));
+                new.map(|(_, row)| SeenField { last: row.clone(), first_seen: row.seen_at }).collect()
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut summed: BTreeMap<Identity, DriftRow> = BTreeMap::new();
+        for row in rows {
+            match summed.get_mut(&identity(row)) {
+                Some(sum) => sum.count += row.count,
+                None => {
+                    summed.insert(identity(row), row.clone());
+                }
+            }
+        }
+        let run_id = rows.first().map_or("", |row| row.run_id.as_str());
+        self.edit(run_id, &mut Upsert { rows: summed, known: HashSet::new() }).await
+    }
+
+    /// Writes a run record; from then on readers use it, if it says so. Written again, it replaces the earlier one.
+    pub async fn publish(&self, run: &RunRecord) -> Result<()> {
+        struct Replace<'a> {
+            run: &'a RunRecord,
+            known: bool,
+        }
+        impl Edit<RunRecord> for Replace<'_> {
+            fn begin(&mut self) {
+                self.known = false;
+            }
+            fn note(&mut self, row: &RunRecord) {
+                self.known |= row.run_id == self.run.run_id;
+            }
+            fn changed(&self, row: &RunRecord) -> Option<RunRecord> {
+                (row.run_id == self.run.run_id && row != self.run).then(|| self.run.clone())
+            }
+            fn added(&self) -> Vec<RunRecord> {
+                if self.known { Vec::new() } else { vec![self.run.clone()] }
+            }
+        }
+        self.edit(&run.run_id, &mut Replace { run, known: false }).await
+    }
+
+    /// All runs, the one that finished last first.
+    pub async fn runs(&self) -> Result<Vec<RunRecord>> {
+        let mut runs = self.read(|_: &RunRecord| true).await?;
+        runs.sort_by(|a, b| (b.finished_at, &b.run_id).cmp(&(a.finished_at, &a.run_id)));
+        Ok(runs)
+    }
+
+    /// The run readers must use; `None` where no published one fits.
+    pub async fn published(&self, at: &AsOf) -> Result<Option<RunRecord>> {
+        let fits = |run: &RunRecord| {
+            run.published
+                && match at {
+                    AsOf::Latest => true,
+                    AsOf::Run(id) => run.run_id == *id,
+                    AsOf::Time(time) => run.finished_at <= *time,
+                }
+        };
+        Ok(self.runs().await?.into_iter().find(fits))
+    }
+
+    async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
+        let table = self.warehouse.table(R::TABLE)?;
+        let Some(snapshot) = table.latest().await? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for file in snapshot.files.iter() {
+            let mut batches = scan::rows(&table, file, R::schema()).await?;
+            while let Some(batch) = batches.next().await {
+                found.extend(R::decode(&batch?)?.into_iter().filter(&wanted));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn edit<R: Row>(&self, run_id: &str, edit: &mut dyn Edit<R>) -> Result<()> {
+        let table = self.warehouse.table(R::TABLE)?;
+        let layout = Arc::new(Layout::new(R::schema(), &["run_id".to_owned()], vec![MONTH.to_owned()])?);
+        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+        for _ in 0..ROUNDS {
+            edit.begin();
+            let present = table.latest().await?;
+            let snapshot = match present {
+                Some(snapshot) => snapshot,
+                // Nothing is there to be changed, and nothing comes: no table for nothing.
+                None if edit.added().is_empty() => return Ok(()),
+                None => table.latest_or_create(&shape, &layout.stat_columns, run_id).await?,
+            };
+            let touched = touched(&table, &snapshot, edit).await?;
+            let mut added: BTreeMap<String, Vec<R>> = BTreeMap::new();
+            for row in edit.added() {
+                added.entry(row.month()).or_default().push(row);
+            }
+            let rewritten: Vec<&DataFile> = snapshot
+                .files
+                .iter()
+                .filter(|file| touched.contains(&file.path) || file.partition_value(MONTH).is_some_and(|m| added.contains_key(m)))
+                .collect();
+            if rewritten.is_empty() && added.is_empty() {
+                return Ok(());
+            }
+            let mut months: BTreeMap<String, (Vec<&DataFile>, Vec<R>)> = BTreeMap::new();
+            for file in &rewritten {
+                months.entry(file.partition_value(MONTH).unwrap_or_default().to_owned()).or_default().0.push(file);
+            }
+            for (month, rows) in added {
+                months.entry(month).or_default().1 = rows;
+            }
+            let mut adds = Vec::new();
+            for (month, (files, rows)) in months {
+                let mut writer = PartitionWriter::new(&table, layout.clone(), vec![(MONTH.to_owned(), Some(month))]);
+                for file in files {
+                    let mut batches = scan::rows(&table, file, R::schema()).await?;
+                    while let Some(batch) = batches.next().await {
+                        let rows = R::decode(&batch?)?;
+                        let rows: Vec<R> = rows.into_iter().map(|row| edit.changed(&row).unwrap_or(row)).collect();
+                        let batch = R::encode(&rows)?;
+                        writer.write(move |encoder| encoder.write(&batch)).await?;
+                    }
+                }
+                if !rows.is_empty() {
+                    let batch = R::encode(&rows)?;
+                    writer.write(move |encoder| encoder.write(&batch)).await?;
+                }
+                adds.extend(writer.finish().await?);
+            }
+            let written: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+            let removes = rewritten.iter().map(|file| commit::remove(file));
+            let change = Change {
+                actions: removes.chain(adds.into_iter().map(Action::Add)).collect(),
+                operation: DeltaOperation::Write {
+                    mode: SaveMode::Overwrite,
+                    partition_by: Some(layout.partition_by.clone()),
+                    predicate: None,
+                },
+                marks: Vec::new(),
+                run_id,
+            };
+            match commit::commit(&table, &snapshot, &change).await? {
+                Outcome::Committed(version) => {
+                    table.checkpoint_if_due(version).await;
+                    return Ok(());
+                }
+                Outcome::Lost => commit::discard(&table, written).await,
+            }
+        }
+        Err(commit::outrun(&table))
+    }
+}
+
+/// Shows every present row to the edit; the files in which it changes one.
+async fn touched<R: Row>(table: &Table, snapshot: &Snapshot, edit: &mut dyn Edit<R>) -> Result<HashSet<String>> {
+    let mut touched = HashSet::new();
+    if !edit.looks_back() {
+        return Ok(touched);
+    }
+    for file in snapshot.files.iter() {
+        let mut batches = scan::rows(table, file, R::schema()).await?;
+        while let Some(batch) = batches.next().await {
+            for row in R::decode(&batch?)? {
+                edit.note(&row);
+                if edit.changed(&row).is_some() {
+                    touched.insert(file.path.clone());
+                }
+            }
+        }
+    }
+    Ok(touched)
+}
+
+/// What makes two rejects the same: the record (by key, or by what is left of it), the field and the reason.
+fn reject_identity(row: &RejectRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let record = row.record_key.as_deref().ok_or(row.redacted.as_str());
+    (&row.pipeline, &row.resource, record, &row.field, &row.reason).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn warning_identity(row: &WarningRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&row.pipeline, &row.resource, &row.record_key, &row.field, &row.rule, &row.original).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+#[path = "ops_tests.rs"]
+mod tests;

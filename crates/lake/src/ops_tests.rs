@@ -1,0 +1,168 @@
+//! The bookkeeping tables.
+//!
+//! Invariant: what is noted twice stands once, whoever else writes.
+
+use super::*;
+use crate::disturbed::{Place, sql, t};
+use futures::FutureExt;
+
+fn window() -> Window {
+    Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap()
+}
+
+fn slice(read_at: &str, tenant: Option<&str>) -> SliceRow {
+    SliceRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        tenant: tenant.map(ToOwned::to_owned),
+        window: window(),
+        run_id: "20260301T000000Z-aaaaaa".to_owned(),
+        read_at: t(read_at),
+        records: 5,
+        rejects: 1,
+        declared_total: tenant.map(|_| 6),
+        attempts: 2,
+        land: 3,
+    }
+}
+
+fn reject(key: Option<&str>, redacted: &str, seen: &str) -> RejectRow {
+    RejectRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        record_key: key.map(ToOwned::to_owned),
+        field: "amount".to_owned(),
+        reason: "not a number".to_owned(),
+        redacted: redacted.to_owned(),
+        slice: window(),
+        run_id: format!("run at {seen}"),
+        first_seen: t(seen),
+        last_seen: t(seen),
+        resolved_at: None,
+    }
+}
+
+fn record(run_id: &str, finished_at: &str, published: bool) -> RunRecord {
+    RunRecord {
+        run_id: run_id.to_owned(),
+        command: "sync".to_owned(),
+        pipelines: vec!["hecone".to_owned()],
+        started_at: t("2026-03-01T00:00:00Z"),
+        finished_at: t(finished_at),
+        outcome: "done".to_owned(),
+        published,
+        tables: BTreeMap::from([("hecone/transactions".to_owned(), 7), ("unified/sites".to_owned(), 2)]),
+        counts: BTreeMap::from([("new".to_owned(), 10)]),
+    }
+}
+
+#[tokio::test]
+async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    assert_eq!(ops.slices("hecone").await.unwrap(), Vec::new());
+    ops.record_slices(&[]).await.unwrap();
+    let rows = [slice("2026-03-01T00:00:00.000001Z", None), slice("2026-03-01T00:00:01Z", Some("t1")), slice("2026-04-01T00:00:00Z", None)];
+    for row in &rows {
+        ops.record_slices(std::slice::from_ref(row)).await.unwrap();
+    }
+    assert_eq!(place.open().await.ops().slices("hecone").await.unwrap(), rows);
+    assert_eq!(ops.slices("other").await.unwrap(), Vec::new());
+    let open = ops.warehouse.open_at("ops/slices", None).await.unwrap().unwrap();
+    assert_eq!((open.files, open.rows), (2, Some(3)));
+}
+
+#[tokio::test]
+async fn two_bookkeepers_lose_nothing() {
+    let place = Place::new();
+    let (one, two) = (place.open().await.ops(), place.open().await.ops());
+    one.record_slices(&[slice("2026-03-01T00:00:00Z", None)]).await.unwrap();
+    let rival = two.clone();
+    place.store.before_next_commit(move || {
+        async move { rival.record_slices(&[slice("2026-03-02T00:00:00Z", None)]).await.unwrap() }.boxed()
+    });
+    place.store.hide_success(1);
+    one.record_slices(&[slice("2026-03-03T00:00:00Z", None)]).await.unwrap();
+    assert_eq!(one.slices("hecone").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn rejects_are_known_again_resolved_and_opened_again() {
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    let nothing = |_: &str, _: &str| false;
+    let (day1, day2, day3) = ("2026-03-31T00:00:00Z", "2026-04-01T00:00:00Z", "2026-04-02T00:00:00Z");
+    let (a, anonymous) = (reject(Some("a"), "{}", day1), reject(None, "{\"x\":\"***\"}", day1));
+    ops.record_rejects(&[a.clone(), anonymous.clone(), a.clone()], &nothing, t(day1)).await.unwrap();
+    assert_eq!(ops.rejects(None, true).await.unwrap().len(), 2);
+    // Seen again a month later: the same row, with its first sight.
+    ops.record_rejects(&[reject(Some("a"), "{}", day2)], &nothing, t(day2)).await.unwrap();
+    let rows = ops.rejects(Some("hecone"), false).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    let again = rows.iter().find(|r| r.record_key.is_some()).unwrap();
+    assert_eq!((again.first_seen, again.last_seen), (t(day1), t(day2)));
+    // It lands: resolved. The one without a key never is.
+    ops.record_rejects(&[], &|resource, key| resource == "transactions" && key == "a", t(day3)).await.unwrap();
+    let open = ops.rejects(None, true).await.unwrap();
+    assert_eq!(open, [anonymous]);
+    let resolved = ops.rejects(None, false).await.unwrap().into_iter().find(|r| r.record_key.is_some()).unwrap();
+    assert_eq!(resolved.resolved_at, Some(t(day3)));
+    ops.record_rejects(&[reject(Some("a"), "{}", day3)], &nothing, t(day3)).await.unwrap();
+    assert_eq!(ops.rejects(None, true).await.unwrap().len(), 2, "open again");
+    assert_eq!(ops.rejects(Some("other"), false).await.unwrap(), Vec::new());
+}
+
+#[tokio::test]
+async fn warnings_and_drift_stand_once() {
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    let warning = |run: &str, seen: &str| WarningRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        record_key: "a".to_owned(),
+        field: "amount".to_owned(),
+        rule: "rounded".to_owned(),
+        original: "12.290000000000001".to_owned(),
+        run_id: run.to_owned(),
+        first_seen: t(seen),
+    };
+    let first = warning("r1", "2026-03-01T00:00:00Z");
+    ops.record_warnings(&[first.clone(), first]).await.unwrap();
+    ops.record_warnings(&[warning("r2", "2026-04-01T00:00:00Z")]).await.unwrap();
+    assert_eq!(sql(&ops.warehouse, "ops/warnings", None, "SELECT run_id, month FROM t").await, ["r1 2026-03"]);
+    let drift = |run: &str, count, seen: &str| DriftRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        field: "payments[].loyalty".to_owned(),
+        count,
+        run_id: run.to_owned(),
+        seen_at: t(seen),
+    };
+    ops.record_drift(&[drift("r1", 2, "2026-03-01T00:00:00Z"), drift("r1", 3, "2026-03-01T00:00:00Z")]).await.unwrap();
+    let query = "SELECT run_id, count, first_seen, last_seen FROM t";
+    assert_eq!(sql(&ops.warehouse, "ops/drift", None, query).await, ["r1 5 2026-03-01T00:00:00Z 2026-03-01T00:00:00Z"]);
+    ops.record_drift(&[drift("r2", 4, "2026-04-01T00:00:00Z")]).await.unwrap();
+    assert_eq!(sql(&ops.warehouse, "ops/drift", None, query).await, ["r2 4 2026-03-01T00:00:00Z 2026-04-01T00:00:00Z"]);
+}
+
+#[tokio::test]
+async fn readers_use_the_newest_published_run() {
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), None);
+    let (a, b, c) = (record("r1", "2026-03-01T01:00:00Z", true), record("r2", "2026-03-01T02:00:00Z", true), record("r3", "2026-03-01T03:00:00Z", false));
+    for run in [&b, &a, &c] {
+        ops.publish(run).await.unwrap();
+    }
+    assert_eq!(ops.runs().await.unwrap(), [c, b.clone(), a.clone()]);
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), Some(b.clone()));
+    assert_eq!(ops.published(&AsOf::Run("r1".to_owned())).await.unwrap(), Some(a.clone()));
+    assert_eq!(ops.published(&AsOf::Run("r3".to_owned())).await.unwrap(), None, "never published");
+    assert_eq!(ops.published(&AsOf::Time(t("2026-03-01T01:30:00Z"))).await.unwrap(), Some(a));
+    assert_eq!(ops.published(&AsOf::Time(t("2026-02-01T00:00:00Z"))).await.unwrap(), None);
+    let corrected = RunRecord { outcome: "partial".to_owned(), ..b };
+    ops.publish(&corrected).await.unwrap();
+    ops.publish(&corrected).await.unwrap();
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), Some(corrected));
+    assert_eq!(ops.runs().await.unwrap().len(), 3);
+}

@@ -1,0 +1,136 @@
+//! Reading data files directly: few columns of few files, batch by batch.
+//!
+//! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
+
+use crate::delta::{DataFile, Table};
+use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use std::ops::Range;
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Rows in a batch.
+const BATCH_ROWS: usize = 8_192;
+
+/// Streams columns of a file, dotted paths for nested ones. Columns the file does not have are left out.
+pub(crate) async fn columns(
+    table: &Table,
+    file: &DataFile,
+    paths: Vec<String>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    open(table, file, Some(paths)).await
+}
+
+/// Streams whole rows of a file in the table's schema: partition columns are filled in, columns the file does not have are null.
+pub(crate) async fn rows(
+    table: &Table,
+    file: &DataFile,
+    schema: SchemaRef,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let stream = open(table, file, None).await?;
+    let file = file.clone();
+    Ok(stream
+        .map(move |batch| {
+            let batch = batch?;
+            let rows = batch.num_rows();
+            let filled: Result<Vec<ArrayRef>> = schema
+                .fields()
+                .iter()
+                .map(|field| {
+                    if let Some(value) = file.partition.get(field.name()) {
+                        return Ok(match value {
+                            Some(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+                            None => new_null_array(field.data_type(), rows),
+                        });
+                    }
+                    match batch.column_by_name(field.name()) {
+                        Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+                        Some(column) => {
+                            let strict = CastOptions { safe: false, ..CastOptions::default() };
+                            cast_with_options(column, field.data_type(), &strict)
+                                .or_error(ErrorKind::Storage, "a data file does not fit its table")
+                                .map_err(|e| e.at("file", &file.path).at("column", field.name()))
+                        }
+                        None => Ok(new_null_array(field.data_type(), rows)),
+                    }
+                })
+                .collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            RecordBatch::try_new_with_options(schema.clone(), filled?, &options)
+                .or_error(ErrorKind::Storage, "a data file does not fit its table")
+                .map_err(|e| e.at("file", &file.path))
+        })
+        .boxed())
+}
+
+async fn open(
+    table: &Table,
+    file: &DataFile,
+    paths: Option<Vec<String>>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let (name, at) = (file.path.clone(), table.path().to_owned());
+    let failed = move |error: ParquetError| {
+        Error::new(ErrorKind::Storage, "a data file cannot be read").at("table", &at).at("file", &name).because(error)
+    };
+    let path = Path::parse(&file.path).or_error(ErrorKind::Storage, "a data file has an impossible path")?;
+    let reader = Reader { store: table.store(), path, size: file.size };
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let mut builder =
+        ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(failed.clone())?;
+    if let Some(paths) = &paths {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().map(String::as_str));
+        builder = builder.with_projection(mask);
+    }
+    let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
+    Ok(stream.map_err(failed).boxed())
+}
+
+/// Bytes read from a file's end in the hope that its whole footer is in them.
+const FOOTER_BYTES: usize = 64 << 10;
+
+/// One file of known size on an object store.
+struct Reader {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        self.store.get_range(&self.path, range).map_err(external).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            let hint = FOOTER_BYTES.min(usize::try_from(size).unwrap_or(FOOTER_BYTES));
+            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options).with_prefetch_hint(Some(hint));
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,388 @@
+//! Source tables: the append-only history of every version of a record that was ever seen.
+//!
+//! Invariant: no two versions of a key that follow each other have equal content, and `_land` rises strictly from commit to commit.
+
+use crate::commit::{self, Change, Outcome, ROUNDS};
+use crate::datafile::{Layout, PartitionWriter};
+use crate::dedup::{self, ContentHash, KeyIndex, Known, Question};
+use crate::delta::{Shape, Snapshot, Table};
+use crate::evolve;
+use crate::month::Months;
+use crate::package::{self, Part, Survivor};
+use crate::scan;
+use crate::warehouse::Warehouse;
+use arrow::array::{Array, AsArray, FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+use deltalake::datafusion::catalog::TableProvider;
+use deltalake::kernel::{Action, Add};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tillhouse_model::table::{LAND, MONTH};
+use tillhouse_model::{Error, Result, TableSpec};
+
+/// The decoded records of one page.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// [`TableSpec::content_schema`], then `_extra` where kept.
+    pub batch: RecordBatch,
+    /// The record key of each row.
+    pub keys: StringArray,
+    /// The record time of each row, microseconds UTC.
+    pub record_times: TimestampMicrosecondArray,
+    /// The source's own version time of each row; all null where it has none.
+    pub updated_at: TimestampMicrosecondArray,
+    /// The content hash of each row, 17 bytes.
+    pub content_hashes: FixedSizeBinaryArray,
+    /// When the page was asked for: every record is at least as fresh as that.
+    pub requested_at: Timestamp,
+}
+
+/// How to land.
+#[derive(Debug, Clone)]
+pub struct LandOptions {
+    /// The run that lands.
+    pub run_id: String,
+    /// Look for known versions in every file instead of only near the package's record times.
+    pub look_everywhere: bool,
+}
+
+/// What landing a package did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Landed {
+    /// The table's version that holds the package.
+    pub version: u64,
+    /// The package's number; the highest known one when nothing was written.
+    pub land: i64,
+    /// Records never seen before.
+    pub new: u64,
+    /// Records whose content differs from the newest known version.
+    pub changed: u64,
+    /// Records whose content is the newest known version's.
+    pub unchanged: u64,
+    /// Records older than what is known, or than another in the package: dropped.
+    pub stale: u64,
+    /// Bytes of data files written.
+    pub bytes_written: u64,
+    /// Data files whose keys had to be read to find known versions.
+    pub files_read: u64,
+}
+
+/// One package in a table's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackageInfo {
+    /// Its number.
+    pub land: i64,
+    /// How many record versions it holds.
+    pub records: u64,
+    /// Their size on storage.
+    pub bytes: u64,
+}
+
+/// The history of one resource of one pipeline. A cheap handle.
+#[derive(Clone)]
+pub struct SourceTable {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) path: String,
+    pub(crate) spec: Arc<TableSpec>,
+}
+
+impl SourceTable {
+    /// Lands a package: the records that are new or changed, in one commit. When nothing is, nothing is written.
+    ///
+    /// Safe under any number of writers: whoever loses the race for a version looks up the package's keys again on the new one.
+    /// Errors with [`tillhouse_model::ErrorKind::Storage`]; then nothing or everything of the package is in the table, and
+    /// landing it again is right in both cases.
+    pub async fn land(&self, package: Vec<Incoming>, options: &LandOptions) -> Result<Landed> {
+        let table = self.table()?;
+        package::check(&package, &self.spec, &self.path)?;
+        let package = Arc::new(package);
+        let layout = Arc::new(Layout::new(self.spec.source_schema(), &self.spec.key, vec![MONTH.to_owned()])?);
+        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+        let mut keys = KeyIndex::default();
+        let (survivors, mut doubles) = newest_of_each(&package, &mut keys);
+        let mut times: Vec<i64> = package.iter().flat_map(|page| page.record_times.iter().flatten()).collect();
+        times.sort_unstable();
+        for _ in 0..ROUNDS {
+            let mut snapshot = table.latest_or_create(&shape, &layout.stat_columns, &options.run_id).await?;
+            if !evolve::fits(&table, &mut snapshot, &layout, &options.run_id).await? {
+                continue;
+            }
+            let question = Question {
+                keys: &keys,
+                times: &times,
+                moves_within: micros(self.spec.moves_within),
+                everywhere: options.look_everywhere,
+                updated_at: self.spec.updated_at.as_deref(),
+            };
+            let (known, files_read) = dedup::look_up(&table, &snapshot, &question).await?;
+            let highest = highest_land(&table, &snapshot).await?;
+            let mut landed = Landed { version: snapshot.version, land: highest, files_read, ..doubles.take_counts() };
+            let parts = decide(&package, &survivors, &known, &mut landed);
+            if parts.is_empty() {
+                return Ok(landed);
+            }
+            landed.land = highest + 1;
+            let adds = self.write(&table, &layout, &package, parts, landed.land, options).await?;
+            landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
+            let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+            let change = Change {
+                actions: adds.into_iter().map(Action::Add).collect(),
+                operation: DeltaOperation::Write {
+                    mode: SaveMode::Append,
+                    partition_by: Some(layout.partition_by.clone()),
+                    predicate: None,
+                },
+                marks: Vec::new(),
+                run_id: &options.run_id,
+            };
+            match commit::commit(&table, &snapshot, &change).await? {
+                Outcome::Committed(version) => {
+                    landed.version = version;
+                    table.checkpoint_if_due(version).await;
+                    return Ok(landed);
+                }
+                Outcome::Lost => commit::discard(&table, paths).await,
+            }
+        }
+        Err(commit::outrun(&table))
+    }
+
+    /// Writes one set of files a month, two months at a time.
+    async fn write(
+        &self,
+        table: &Arc<Table>,
+        layout: &Arc<Layout>,
+        package: &Arc<Vec<Incoming>>,
+        parts: BTreeMap<String, Vec<Part>>,
+        land: i64,
+        options: &LandOptions,
+    ) -> Result<Vec<Add>> {
+        let months = parts.into_iter().map(|(month, parts)| {
+            let (layout, package, run_id) = (layout.clone(), package.clone(), options.run_id.clone());
+            async move {
+                let mut writer = PartitionWriter::new(table, layout.clone(), vec![(MONTH.to_owned(), Some(month))]);
+                let hashes: Vec<u64> = package::key_hashes(&package, &parts);
+                for some in package::pieces(parts) {
+                    let (layout, package, run_id) = (layout.clone(), package.clone(), run_id.clone());
+                    writer
+                        .write(move |encoder| {
+                            for part in some {
+                                encoder.write(&part.rows(&package, &layout.file_schema, land, &run_id)?)?;
+                            }
+                            Ok(())
+                        })
+                        .await?;
+                }
+                let adds = writer.finish().await?;
+                if let [add] = adds.as_slice() {
+                    table.recent_keys().remember(add.path.clone(), hashes);
+                }
+                Ok::<_, Error>(adds)
+            }
+        });
+        let adds: Vec<Vec<Add>> = stream::iter(months).buffered(2).try_collect().await?;
+        Ok(adds.into_iter().flatten().collect())
+    }
+
+    /// The newest version; `None` before the first landing.
+    pub async fn version(&self) -> Result<Option<u64>> {
+        Ok(self.table()?.latest().await?.map(|snapshot| snapshot.version))
+    }
+
+    /// The packages with a higher number than `after_land`, ascending. Read from file statistics alone, except where a file holds
+    /// several packages.
+    pub async fn packages(&self, after_land: i64) -> Result<Vec<PackageInfo>> {
+        let table = self.table()?;
+        let Some(snapshot) = table.latest().await? else { return Ok(Vec::new()) };
+        let mut found: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+        for file in snapshot.files.iter().filter(|f| f.lands.is_none_or(|(_, max)| max > after_land)) {
+            let counts: Vec<(i64, u64)> = match (file.lands, file.rows) {
+                (Some((min, max)), Some(rows)) if min == max => vec![(min, rows)],
+                _ => lands(&table, file).await?,
+            };
+            let rows: u64 = counts.iter().map(|(_, n)| n).sum();
+            for (land, records) in counts.into_iter().filter(|(land, _)| *land > after_land) {
+                let entry = found.entry(land).or_default();
+                entry.0 += records;
+                let share = u128::from(file.size) * u128::from(records) / u128::from(rows.max(1));
+                entry.1 += u64::try_from(share).unwrap_or(file.size);
+            }
+        }
+        Ok(found.into_iter().map(|(land, (records, bytes))| PackageInfo { land, records, bytes }).collect())
+    }
+
+    /// The table for a query engine at a version (`None`: the latest); `None` where it does not exist yet.
+    pub async fn provider(&self, version: Option<u64>) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.warehouse.open_at(&self.path, version).await?.map(|table| table.provider))
+    }
+
+    /// The path below the warehouse.
+    pub fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    /// What a row is.
+    pub fn spec(&self) -> &Arc<TableSpec> {
+        &self.spec
+    }
+
+    fn table(&self) -> Result<Arc<Table>> {
+        self.warehouse.table(&self.path)
+    }
+}
+
+fn micros(duration: jiff::SignedDuration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Orders two versions of a record: by the source's own version time where both have one and they differ, else by request time.
+fn fresher(a: (Option<i64>, i64), b: (Option<i64>, i64)) -> Ordering {
+    let by_source = a.0.zip(b.0).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
+    by_source.then(a.1.cmp(&b.1))
+}
+
+/// What the package itself held more than once.
+struct Doubles {
+    unchanged: u64,
+    stale: u64,
+}
+
+impl Doubles {
+    fn take_counts(&mut self) -> Landed {
+        Landed { unchanged: self.unchanged, stale: self.stale, ..Landed::default() }
+    }
+}
+
+/// The newest record of each key in a package, in the order of the package; the others are counted. Of equally fresh ones the last
+/// counts.
+fn newest_of_each<'a>(package: &'a [Incoming], keys: &mut KeyIndex<'a>) -> (Vec<Survivor>, Doubles) {
+    let mut newest: Vec<Survivor> = Vec::new();
+    let mut doubles = Doubles { unchanged: 0, stale: 0 };
+    for (page, incoming) in package.iter().enumerate() {
+        for row in 0..incoming.keys.len() {
+            let next = Survivor { page, row };
+            let number = u32::try_from(newest.len()).unwrap_or(u32::MAX);
+            match keys.entry(incoming.keys.value(row)) {
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    slot.insert(number);
+                    newest.push(next);
+                }
+                std::collections::hash_map::Entry::Occupied(slot) => {
+                    let Some(held) = newest.get_mut(*slot.get() as usize) else { continue };
+                    if held.content_hash(package) == next.content_hash(package) {
+                        doubles.unchanged += 1;
+                    } else {
+                        doubles.stale += 1;
+                    }
+                    if fresher(next.freshness(package), held.freshness(package)) != Ordering::Less {
+                        *held = next;
+                    }
+                }
+            }
+        }
+    }
+    (newest, doubles)
+}
+
+/// Which survivors are written, by month. Counts the rest.
+fn decide(
+    package: &[Incoming],
+    survivors: &[Survivor],
+    known: &[Option<Known>],
+    landed: &mut Landed,
+) -> BTreeMap<String, Vec<Part>> {
+    // By page, so that a page all of whose rows are new and of one month is written as it is.
+    let mut kept: Vec<Vec<(u32, Option<i64>)>> = vec![Vec::new(); package.len()];
+    for (survivor, known) in survivors.iter().zip(known) {
+        let mut keep = |prev| {
+            if let (Some(rows), Ok(row)) = (kept.get_mut(survivor.page), u32::try_from(survivor.row)) {
+                rows.push((row, prev));
+            }
+        };
+        match known {
+            None => {
+                landed.new += 1;
+                keep(None);
+            }
+            Some(known) if survivor.content_hash(package) == Some(known.hash) => landed.unchanged += 1,
+            Some(known)
+                if fresher(survivor.freshness(package), (known.updated_at, known.extracted_at)) == Ordering::Less =>
+            {
+                landed.stale += 1;
+            }
+            Some(known) => {
+                landed.changed += 1;
+                keep(known.record_time);
+            }
+        }
+    }
+    let mut parts: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+    let mut months = Months::default();
+    for (page, mut rows) in kept.into_iter().enumerate() {
+        // A survivor may have replaced an earlier row of its key.
+        rows.sort_unstable_by_key(|(row, _)| *row);
+        let mut by_month: BTreeMap<String, Vec<(u32, Option<i64>)>> = BTreeMap::new();
+        let times = &package[page].record_times;
+        for (row, prev) in rows {
+            let time = times.is_valid(row as usize).then(|| times.value(row as usize));
+            let month = months.of(time);
+            match by_month.get_mut(month) {
+                Some(rows) => rows.push((row, prev)),
+                None => {
+                    by_month.insert(month.to_owned(), vec![(row, prev)]);
+                }
+            }
+        }
+        for (month, rows) in by_month {
+            parts.entry(month).or_default().push(Part::new(page, rows, package[page].keys.len()));
+        }
+    }
+    parts
+}
+
+impl Survivor {
+    fn content_hash(&self, package: &[Incoming]) -> Option<ContentHash> {
+        ContentHash::try_from(package.get(self.page)?.content_hashes.value(self.row)).ok()
+    }
+
+    fn freshness(&self, package: &[Incoming]) -> (Option<i64>, i64) {
+        let Some(page) = package.get(self.page) else { return (None, i64::MIN) };
+        let updated_at = page.updated_at.is_valid(self.row).then(|| page.updated_at.value(self.row));
+        (updated_at, page.requested_at.as_microsecond())
+    }
+}
+
+/// The highest package number in a snapshot; 0 where there is none.
+async fn highest_land(table: &Table, snapshot: &Snapshot) -> Result<i64> {
+    let mut highest = 0;
+    for file in snapshot.files.iter() {
+        highest = highest.max(match file.lands {
+            Some((_, max)) => max,
+            None => lands(table, file).await?.into_iter().map(|(land, _)| land).max().unwrap_or(0),
+        });
+    }
+    Ok(highest)
+}
+
+/// The packages in one file and their rows, read from its column.
+async fn lands(table: &Table, file: &crate::delta::DataFile) -> Result<Vec<(i64, u64)>> {
+    let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+    let mut batches = scan::columns(table, file, vec![LAND.to_owned()]).await?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let column = batch.column_by_name(LAND).and_then(|c| c.as_primitive_opt::<Int64Type>());
+        for land in column.into_iter().flatten().flatten() {
+            *counts.entry(land).or_default() += 1;
+        }
+    }
+    Ok(counts.into_iter().collect())
+}
+
+#[cfg(test)]
+#[path = "source_table_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! The law of source tables, rule by rule.
+//!
+//! Invariant: each test fails when its rule is taken out of the code.
+
+use super::*;
+use crate::disturbed::{Place, Rec, extra_column, page, run, source_spec, sql, t, us};
+use futures::FutureExt;
+use tillhouse_model::ErrorKind;
+
+const HISTORY: &str = "SELECT id, _land, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _land, id";
+
+async fn table(place: &Place) -> SourceTable {
+    place.open().await.source_table("hecone", Arc::new(source_spec()))
+}
+
+async fn history(table: &SourceTable) -> Vec<String> {
+    sql(&table.warehouse, &table.path, None, HISTORY).await
+}
+
+fn counts(landed: &Landed) -> (u64, u64, u64, u64) {
+    (landed.new, landed.changed, landed.unchanged, landed.stale)
+}
+
+const JAN: Option<&str> = Some("2026-01-10T10:00:00Z");
+const JAN_LATER: Option<&str> = Some("2026-01-10T10:00:01.5Z");
+const FEB: Option<&str> = Some("2026-02-03T10:00:00Z");
+
+#[tokio::test]
+async fn a_b_a_again_are_three_versions_and_what_is_known_is_not_written() {
+    let place = Place::new();
+    let table = table(&place).await;
+    for (i, (at, content)) in [("2026-03-01T00:00:00Z", 1), ("2026-03-02T00:00:00Z", 2), ("2026-03-03T00:00:00Z", 1)].iter().enumerate() {
+        let landed = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
+        assert_eq!(landed.land, i as i64 + 1);
+        let again = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
+        assert_eq!(counts(&again), (0, 0, 1, 0));
+        assert_eq!((again.version, again.land, again.bytes_written), (landed.version, landed.land, 0));
+    }
+    assert_eq!(
+        history(&table).await,
+        ["a 1 1 -", "a 2 2 2026-01-10T10:00:00Z", "a 3 1 2026-01-10T10:00:00Z"]
+    );
+    assert_eq!(table.version().await.unwrap(), Some(3));
+}
+
+#[tokio::test]
+async fn a_slow_page_after_a_fresh_one_is_dropped() {
+    let place = Place::new();
+    let table = table(&place).await;
+    table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 2, None)])], &run("r")).await.unwrap();
+    let slow = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    assert_eq!(counts(&slow), (0, 0, 0, 1));
+    assert_eq!(history(&table).await, ["a 1 2 -"]);
+}
+
+#[tokio::test]
+async fn the_sources_own_version_time_goes_before_the_time_of_request() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let (old, new) = (Some("2026-01-01T00:00:00Z"), Some("2026-01-02T00:00:00Z"));
+    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 2, new), Rec("b", JAN, 1, old)])], &run("r")).await.unwrap();
+    let landed = table
+        .land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, old)]), page("2026-02-01T00:00:00Z", &[Rec("b", JAN, 2, new)])], &run("r"))
+        .await
+        .unwrap();
+    assert_eq!(counts(&landed), (0, 1, 0, 1), "a's older version is stale though asked for later; b's newer one counts");
+    assert_eq!(history(&table).await, ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]);
+}
+
+#[tokio::test]
+async fn of_doubles_in_a_package_the_newest_wins() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let package = vec![
+        page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 2, None), Rec("b", JAN, 1, None)]),
+        page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("c", JAN, 1, None)]),
+        page("2026-03-03T00:00:00Z", &[Rec("b", JAN, 1, None), Rec("c", FEB, 3, None)]),
+    ];
+    let landed = table.land(package.clone(), &run("r")).await.unwrap();
+    assert_eq!(counts(&landed), (3, 0, 1, 2));
+    assert_eq!(history(&table).await, ["a 1 2 -", "b 1 1 -", "c 1 3 -"]);
+    let again = table.land(package, &run("r")).await.unwrap();
+    assert_eq!((again.new, again.changed), (0, 0), "landing the same package again changes nothing");
+}
+
+#[tokio::test]
+async fn a_record_that_moved_to_another_month_is_recognised() {
+    let place = Place::new();
+    let table = table(&place).await;
+    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("none", None, 1, None)])], &run("r")).await.unwrap();
+    let moved = page("2026-03-02T00:00:00Z", &[Rec("a", FEB, 2, None), Rec("none", FEB, 1, None)]);
+    let landed = table.land(vec![moved], &run("r")).await.unwrap();
+    assert_eq!(counts(&landed), (0, 1, 1, 0), "also one that had no time before");
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, "SELECT id, month, _prev_record_time FROM t ORDER BY _land, id").await,
+        ["a 2026-01 -", "none none -", "a 2026-02 2026-01-10T10:00:00Z"]
+    );
+    // Farther than a record may move: only looking everywhere finds it.
+    let far = |at| vec![page(at, &[Rec("a", Some("2026-09-01T00:00:00Z"), 2, None)])];
+    let everywhere = LandOptions { look_everywhere: true, ..run("r") };
+    assert_eq!(counts(&table.land(far("2026-03-03T00:00:00Z"), &everywhere).await.unwrap()), (0, 0, 1, 0));
+    assert_eq!(counts(&table.land(far("2026-03-04T00:00:00Z"), &run("r")).await.unwrap()), (1, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn only_files_near_in_time_are_read() {
+    let place = Place::new();
+    let first = table(&place).await;
+    for (i, month) in ["2025-01-05T00:00:00Z", "2025-06-05T00:00:00Z", "2025-12-30T00:00:00Z"].into_iter().enumerate() {
+        let key = ["x", "y", "z"][i];
+        first.land(vec![page("2026-03-01T00:00:00Z", &[Rec(key, Some(month), 1, None)])], &run("r")).await.unwrap();
+    }
+    // Another process: it knows nothing of what the first one wrote.
+    let other = table(&place).await;
+    place.store.data_files_read();
+    let landed = other.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    assert_eq!((landed.new, landed.files_read, place.store.data_files_read()), (1, 1, 1), "December only");
+    let far = page("2026-03-02T00:00:00Z", &[Rec("b", Some("2027-01-01T00:00:00Z"), 1, None)]);
+    assert_eq!(other.land(vec![far], &run("r")).await.unwrap().files_read, 0);
+    assert_eq!(place.store.data_files_read(), 0);
+    // The very process that wrote a file need not read it to know that a key is not in it.
+    let near = page("2026-03-03T00:00:00Z", &[Rec("c", JAN, 1, None)]);
+    assert_eq!(other.land(vec![near], &run("r")).await.unwrap().files_read, 1, "only the file the other process wrote");
+}
+
+#[tokio::test]
+async fn of_two_racing_writers_the_loser_looks_again() {
+    let place = Place::new();
+    let (one, two) = (table(&place).await, table(&place).await);
+    one.land(vec![page("2026-03-01T00:00:00Z", &[Rec("z", JAN, 1, None)])], &run("r")).await.unwrap();
+    let rival = two.clone();
+    place.store.before_next_commit(move || {
+        async move {
+            let landed = rival.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 7, None)])], &run("two")).await.unwrap();
+            assert_eq!(landed.land, 2);
+        }
+        .boxed()
+    });
+    let landed = one
+        .land(vec![page("2026-03-03T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 8, None), Rec("c", JAN, 1, None)])], &run("one"))
+        .await
+        .unwrap();
+    assert_eq!(counts(&landed), (1, 1, 1, 0));
+    assert_eq!((landed.land, landed.version), (3, 3));
+    assert_eq!(
+        history(&one).await,
+        ["z 1 1 -", "a 2 1 -", "b 2 7 -", "b 3 8 2026-01-10T10:00:00Z", "c 3 1 -"]
+    );
+    let on_disk = walk(&place.folder.path().join("wäre house/hecone/transactions/month=2026-01"));
+    assert_eq!(on_disk, 3, "the data file of the lost race is gone");
+}
+
+fn walk(folder: &std::path::Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_at_once_land_every_record_once() {
+    let place = Place::new();
+    let mut tasks = Vec::new();
+    for writer in 0..4 {
+        let table = table(&place).await;
+        tasks.push(tokio::spawn(async move {
+            for round in 0..3 {
+                let at = t("2026-03-01T00:00:00Z") + jiff::SignedDuration::from_secs(round);
+                let records = [Rec("a", JAN, 1, None), Rec("b", JAN_LATER, 1, None), Rec(["p", "q", "r", "s"][writer], FEB, round, None)];
+                table.land(vec![page(&at.to_string(), &records)], &run("r")).await.unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let table = table(&place).await;
+    let query = "SELECT id, count(*), count(DISTINCT _land) FROM t GROUP BY id ORDER BY id";
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, query).await,
+        ["a 1 1", "b 1 1", "p 3 3", "q 3 3", "r 3 3", "s 3 3"]
+    );
+    let lands: Vec<i64> = table.packages(0).await.unwrap().iter().map(|p| p.land).collect();
+    assert_eq!(lands, (1..=12).collect::<Vec<_>>(), "every package has its own number");
+}
+
+#[tokio::test]
+async fn a_commit_whose_error_hides_its_success_counts_once() {
+    let place = Place::new();
+    let table = table(&place).await;
+    place.store.hide_success(2); // of the table's creation and of the landing
+    let package = || vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])];
+    let landed = table.land(package(), &run("r")).await.unwrap();
+    assert_eq!((landed.version, landed.new), (1, 1));
+    assert_eq!(counts(&table.land(package(), &run("r")).await.unwrap()), (0, 0, 1, 0));
+    assert_eq!(history(&table).await, ["a 1 1 -"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_tried_again_and_then_given_up_with_a_hint() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let package = |key| vec![page("2026-03-01T00:00:00Z", &[Rec(key, JAN, 1, None)])];
+    table.land(package("a"), &run("r")).await.unwrap();
+    place.store.fail(2);
+    assert_eq!(table.land(package("b"), &run("r")).await.unwrap().version, 2);
+    place.store.fail(10);
+    let error = table.land(package("c"), &run("r")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.hint_text().unwrap().contains("again"), "{error:?}");
+    place.store.fail(0);
+    assert_eq!(counts(&table.land(package("c"), &run("r")).await.unwrap()), (1, 0, 0, 0));
+    assert_eq!(history(&table).await, ["a 1 1 -", "b 2 1 -", "c 3 1 -"]);
+}
+
+#[tokio::test]
+async fn packages_are_read_from_statistics() {
+    let place = Place::new();
+    let table = table(&place).await;
+    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", FEB, 1, None), Rec("c", None, 1, None)])], &run("r")).await.unwrap();
+    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("d", JAN, 1, None)])], &run("r")).await.unwrap();
+    place.store.data_files_read();
+    let packages = table.packages(0).await.unwrap();
+    assert_eq!(packages.iter().map(|p| (p.land, p.records)).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
+    assert!(packages.iter().all(|p| p.bytes > 0));
+    assert_eq!(table.packages(1).await.unwrap().len(), 1);
+    assert_eq!(place.store.data_files_read(), 0);
+}
+
+#[tokio::test]
+async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let odd = Some("2026-01-10T10:00:00.000123Z");
+    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", odd, 1, None)])], &run("r")).await.unwrap();
+    let count = "SELECT count(*), max(_record_time), min(_record_time) FROM t";
+    let pinned = sql(&table.warehouse, &table.path, Some(1), count).await;
+    assert_eq!(pinned, ["1 2026-01-10T10:00:00.000123Z 2026-01-10T10:00:00.000123Z"]);
+    for (i, key) in ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].into_iter().enumerate() {
+        let land = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec(key, FEB, 1, None)])], &run("r")).await.unwrap();
+        assert_eq!(land.version, i as u64 + 2);
+    }
+    assert_eq!(sql(&table.warehouse, &table.path, Some(1), count).await, pinned);
+    assert_eq!(sql(&table.warehouse, &table.path, None, "SELECT count(*) FROM t").await, ["11"]);
+    let log = place.folder.path().join("wäre house/hecone/transactions/_delta_log");
+    assert!(log.join("00000000000000000010.checkpoint.parquet").exists(), "a checkpoint every ten versions");
+    // From the checkpoint, statistics and all.
+    let fresh = self::table(&place).await;
+    let exact = fresh.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", odd, 1, None)])], &run("r")).await.unwrap();
+    assert_eq!(counts(&exact), (0, 0, 1, 0));
+    assert_eq!(fresh.packages(0).await.unwrap().len(), 11);
+    assert!(table.warehouse.open_at(&table.path, Some(99)).await.is_err());
+    assert!(table.warehouse.open_at("hecone/nothing", None).await.unwrap().is_none());
+    assert!(table.provider(None).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_contract_may_gain_optional_columns_and_nothing_else() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    let old = warehouse.source_table("hecone", Arc::new(source_spec()));
+    old.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    let widened = |required| {
+        let mut spec = source_spec();
+        spec.columns.push(extra_column("loyalty", required));
+        Arc::new(spec)
+    };
+    let wide_page = |key, loyalty: &str| {
+        let narrow = page("2026-03-02T00:00:00Z", &[Rec(key, JAN, 1, None)]);
+        let mut columns = narrow.batch.columns().to_vec();
+        columns.push(Arc::new(StringArray::from_iter_values([loyalty])));
+        Incoming { batch: RecordBatch::try_new(widened(false).content_schema(), columns).unwrap(), ..narrow }
+    };
+    let new = warehouse.source_table("hecone", widened(false));
+    new.land(vec![wide_page("b", "gold")], &run("r")).await.unwrap();
+    assert_eq!(sql(&warehouse, &new.path, None, "SELECT id, loyalty FROM t ORDER BY id").await, ["a -", "b gold"]);
+    // The older contract still lands: the column is null then.
+    old.land(vec![page("2026-03-01T00:00:00Z", &[Rec("c", JAN, 1, None)])], &run("r")).await.unwrap();
+    assert_eq!(sql(&warehouse, &new.path, None, "SELECT loyalty FROM t WHERE id = 'c'").await, ["-"]);
+    let mut other = source_spec();
+    other.columns[1].kind = tillhouse_model::Kind::Text;
+    let changed = warehouse.source_table("hecone", Arc::new(other.clone()));
+    let narrow = page("2026-03-02T00:00:00Z", &[Rec("d", JAN, 1, None)]);
+    let mut columns = narrow.batch.columns().to_vec();
+    columns[1] = Arc::new(StringArray::from_iter_values(["1"]));
+    let batch = RecordBatch::try_new(other.content_schema(), columns).unwrap();
+    let error = changed.land(vec![Incoming { batch, ..narrow }], &run("r")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("amount"), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_fit_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let mut bad = page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)]);
+    bad.keys = StringArray::from_iter_values(["a", "b"]);
+    assert_eq!(table.land(vec![bad], &run("r")).await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(table.version().await.unwrap(), None);
+    let empty = table.land(Vec::new(), &run("r")).await.unwrap();
+    assert_eq!((empty.version, empty.land), (0, 0), "an empty first package makes an empty table");
+    assert_eq!(us("1970-01-01T00:00:01Z"), 1_000_000);
+}

@@ -1,0 +1,353 @@
+//! Unified tables: the current state of every record, one model for all sources.
+//!
+//! Invariant: a record's rows are replaced as a whole, in the same commit that records how far unification got. That mark rises
+//! strictly; the Delta library does not check it, this file does.
+//!
+//! ```text
+//!   superseded times --> files of the pipeline whose record times hold one   (new records: none)
+//!                    --> of those, the key column --> files with hits, streamed anew without the old rows
+//!   new rows         --> files in time order
+//!   one commit: remove + add + txn
+//! ```
+
+use crate::commit::{self, Change, Outcome, ROUNDS};
+use crate::datafile::Layout;
+use crate::delta::{DataFile, Shape, Snapshot, Table};
+use crate::evolve;
+use crate::scan;
+use crate::split::Splitter;
+use crate::warehouse::Warehouse;
+use arrow::array::{Array, AsArray, BooleanArray, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+use deltalake::kernel::{Action, Add};
+use deltalake::protocol::DeltaOperation;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tillhouse_model::table::RECORD_KEY;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
+
+/// One step of unification: the packages (`after_land`, `to_land`] of one source table.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The pipeline whose rows are replaced.
+    pub pipeline: String,
+    /// The source table's resource.
+    pub resource: String,
+    /// The highest package unified before.
+    pub after_land: i64,
+    /// The highest package in this step.
+    pub to_land: i64,
+    /// The run that unifies.
+    pub run_id: String,
+}
+
+/// What the records of a step supersede.
+#[derive(Debug, Default, Clone)]
+pub struct Superseded {
+    /// Record keys that had an earlier version.
+    pub keys: HashSet<String>,
+    /// Every non-null `_prev_record_time`, microseconds UTC.
+    pub times: Vec<i64>,
+    /// Changed keys whose `_prev_record_time` is null: new, or their earlier version had no time.
+    pub keys_maybe_untimed: HashSet<String>,
+}
+
+impl Superseded {
+    fn holds(&self, key: &str) -> bool {
+        self.keys.contains(key) || self.keys_maybe_untimed.contains(key)
+    }
+}
+
+/// What a replacement did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// The table's version after it.
+    pub version: u64,
+    /// Rows that came.
+    pub rows_added: u64,
+    /// Rows that went.
+    pub rows_removed: u64,
+    /// Data files that had to be opened.
+    pub files_read: u64,
+}
+
+/// Batches of [`TableSpec::unified_schema`].
+pub type Rows = BoxStream<'static, Result<RecordBatch>>;
+
+/// One unified table. A cheap handle.
+#[derive(Clone)]
+pub struct UnifiedTable {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) path: String,
+    pub(crate) spec: Arc<TableSpec>,
+}
+
+/// What is taken out of a table, and what of it is written back.
+#[derive(Default)]
+pub(crate) struct Removal {
+    pub(crate) removed: Vec<Action>,
+    pub(crate) rewritten: Vec<Add>,
+    pub(crate) rows_removed: u64,
+    pub(crate) files_read: u64,
+}
+
+/// Whether a step has work left.
+pub(crate) enum Due {
+    /// Its packages are unified already.
+    Done(u64),
+    /// They are next.
+    Next(Snapshot),
+}
+
+impl UnifiedTable {
+    /// The highest package of that source table that is unified here; 0 at first.
+    pub async fn progress(&self, pipeline: &str, resource: &str) -> Result<i64> {
+        let table = self.table()?;
+        match table.latest().await? {
+            Some(snapshot) => progress_at(&table, &snapshot, pipeline, resource).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Replaces whole records of a fact table: the old rows of the superseded records go, the given rows come, and the step is
+    /// marked as done, in one commit.
+    ///
+    /// A step that is done already is left alone (the rows are not read). Errors with [`ErrorKind::Conflict`] when the table is not
+    /// where the step begins: another run is unifying; compute the step anew.
+    pub async fn replace(&self, step: &Step, superseded: &Superseded, mut rows: Rows) -> Result<Replaced> {
+        let table = self.table()?;
+        let layout = self.layout()?;
+        let mut snapshot = match self.due(&table, &layout, step).await? {
+            Due::Done(version) => return Ok(Replaced { version, ..Replaced::default() }),
+            Due::Next(snapshot) => snapshot,
+        };
+        let mut splitter = Splitter::new(table.clone(), layout.clone())?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            check_pipeline(&batch, step)?;
+            splitter.write(batch).await?;
+        }
+        let rows_added = splitter.rows();
+        let added = splitter.finish().await?;
+        let added_paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
+        let mut removal = self.take_out(&table, &layout, &snapshot, step, superseded).await?;
+        let mut files_read = removal.files_read;
+        for _ in 0..ROUNDS {
+            let adds = added.iter().chain(&removal.rewritten).cloned().map(Action::Add);
+            let actions = removal.removed.iter().cloned().chain(adds).collect();
+            let change = self.change(&table, &snapshot, step, actions).await?;
+            if let Outcome::Committed(version) = commit::commit(&table, &snapshot, &change).await? {
+                table.checkpoint_if_due(version).await;
+                return Ok(Replaced { version, rows_added, rows_removed: removal.rows_removed, files_read });
+            }
+            let read = snapshot.version;
+            snapshot = match self.due(&table, &layout, step).await? {
+                Due::Done(version) => {
+                    // Another run did this very step in the meantime: its rows are there, ours are not needed.
+                    let rewritten = removal.rewritten.into_iter().map(|add| add.path);
+                    commit::discard(&table, added_paths.into_iter().chain(rewritten)).await;
+                    return Ok(Replaced { version, files_read, ..Replaced::default() });
+                }
+                Due::Next(snapshot) => snapshot,
+            };
+            if !commit::leave_alone(&table, read, snapshot.version, &step.pipeline).await? {
+                commit::discard(&table, removal.rewritten.into_iter().map(|add| add.path)).await;
+                removal = self.take_out(&table, &layout, &snapshot, step, superseded).await?;
+                files_read += removal.files_read;
+            }
+        }
+        Err(commit::outrun(&table))
+    }
+
+    /// Finds the superseded rows and writes their files anew without them.
+    async fn take_out(
+        &self,
+        table: &Arc<Table>,
+        layout: &Arc<Layout>,
+        snapshot: &Snapshot,
+        step: &Step,
+        superseded: &Superseded,
+    ) -> Result<Removal> {
+        let mut times = superseded.times.clone();
+        times.sort_unstable();
+        let candidate = |file: &&DataFile| {
+            file.partition_value("pipeline") == Some(step.pipeline.as_str())
+                && ((!times.is_empty() && (file.times.is_none() && file.untimed.is_none() || file.may_hold_times(&times, 0)))
+                    || (!superseded.keys_maybe_untimed.is_empty() && file.may_hold_untimed()))
+        };
+        let mut removal = Removal::default();
+        let mut kept: Option<Splitter> = None;
+        for file in snapshot.files.iter().filter(candidate) {
+            removal.files_read += 1;
+            let mut hits = 0;
+            let mut keys = scan::columns(table, file, vec![RECORD_KEY.to_owned()]).await?;
+            while let Some(batch) = keys.next().await {
+                let batch = batch?;
+                hits += record_keys(&batch)?.iter().flatten().filter(|key| superseded.holds(key)).count() as u64;
+            }
+            if hits == 0 {
+                continue;
+            }
+            removal.rows_removed += hits;
+            removal.removed.push(commit::remove(file));
+            if file.rows == Some(hits) {
+                continue;
+            }
+            let splitter = match &mut kept {
+                Some(splitter) => splitter,
+                none => none.insert(Splitter::new(table.clone(), layout.clone())?),
+            };
+            let mut rows = scan::rows(table, file, layout.schema.clone()).await?;
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                let stays: BooleanArray =
+                    record_keys(&batch)?.iter().map(|key| Some(!key.is_some_and(|key| superseded.holds(key)))).collect();
+                let rest = filter_record_batch(&batch, &stays).or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+                splitter.write(rest).await?;
+            }
+        }
+        if let Some(splitter) = kept {
+            removal.rewritten = splitter.finish().await?;
+        }
+        Ok(removal)
+    }
+
+    /// The table where the step begins, made first if need be.
+    pub(crate) async fn due(&self, table: &Arc<Table>, layout: &Layout, step: &Step) -> Result<Due> {
+        for _ in 0..ROUNDS {
+            let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+            let mut snapshot = table.latest_or_create(&shape, &layout.stat_columns, &step.run_id).await?;
+            if !evolve::fits(table, &mut snapshot, layout, &step.run_id).await? {
+                continue;
+            }
+            let progress = progress_at(table, &snapshot, &step.pipeline, &step.resource).await?;
+            if progress >= step.to_land {
+                return Ok(Due::Done(snapshot.version));
+            }
+            if progress != step.after_land {
+                return Err(Error::new(ErrorKind::Conflict, "another run has unified part of this step")
+                    .at("table", &self.path)
+                    .at("pipeline", &step.pipeline)
+                    .at("unified", progress.to_string())
+                    .at("expected", step.after_land.to_string())
+                    .hint("Run the same command again: it goes on from where the table is."));
+            }
+            return Ok(Due::Next(snapshot));
+        }
+        Err(commit::outrun(table))
+    }
+
+    /// A commit of the step: its mark, and that it reads and writes the pipeline's partitions only.
+    pub(crate) async fn change<'a>(
+        &self,
+        table: &Table,
+        snapshot: &Snapshot,
+        step: &'a Step,
+        actions: Vec<Action>,
+    ) -> Result<Change<'a>> {
+        let epoch = epoch_at(table, snapshot, &step.pipeline).await?;
+        Ok(Change {
+            actions,
+            operation: update(&step.pipeline),
+            marks: vec![(app_id(&step.pipeline, &step.resource, epoch), step.to_land)],
+            run_id: &step.run_id,
+        })
+    }
+
+    /// Removes a pipeline's rows and sets its progress to 0, in one commit; for a rebuild.
+    ///
+    /// The marks of an app id only ever rise, so the pipeline starts a new epoch instead: its app ids get another suffix.
+    pub async fn clear(&self, pipeline: &str, run_id: &str) -> Result<()> {
+        let table = self.table()?;
+        for _ in 0..ROUNDS {
+            let Some(snapshot) = table.latest().await? else { return Ok(()) };
+            let own = snapshot.files.iter().filter(|file| file.partition_value("pipeline") == Some(pipeline));
+            let epoch = epoch_at(&table, &snapshot, pipeline).await?;
+            let change = Change {
+                actions: own.map(commit::remove).collect(),
+                operation: update(pipeline),
+                marks: vec![(epoch_id(pipeline), epoch + 1)],
+                run_id,
+            };
+            if let Outcome::Committed(version) = commit::commit(&table, &snapshot, &change).await? {
+                table.checkpoint_if_due(version).await;
+                return Ok(());
+            }
+        }
+        Err(commit::outrun(&table))
+    }
+
+    /// The newest version; `None` before the first step.
+    pub async fn version(&self) -> Result<Option<u64>> {
+        Ok(self.table()?.latest().await?.map(|snapshot| snapshot.version))
+    }
+
+    /// The path below the warehouse.
+    pub fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    /// What a row is.
+    pub fn spec(&self) -> &Arc<TableSpec> {
+        &self.spec
+    }
+
+    pub(crate) fn table(&self) -> Result<Arc<Table>> {
+        self.warehouse.table(&self.path)
+    }
+
+    pub(crate) fn layout(&self) -> Result<Arc<Layout>> {
+        if !self.spec.partition_by.iter().any(|column| column == "pipeline") {
+            return Err(Error::config("a unified table must be partitioned by pipeline").at("table", &self.path));
+        }
+        Ok(Arc::new(Layout::new(self.spec.unified_schema(), &self.spec.key, self.spec.partition_by.clone())?))
+    }
+}
+
+/// An update of one pipeline's rows, as other Delta writers understand it: it conflicts with whatever touches those.
+fn update(pipeline: &str) -> DeltaOperation {
+    DeltaOperation::Update { predicate: Some(format!("pipeline = '{}'", pipeline.replace('\'', "''"))) }
+}
+
+fn app_id(pipeline: &str, resource: &str, epoch: i64) -> String {
+    if epoch == 0 { format!("{pipeline}.{resource}") } else { format!("{pipeline}.{resource}#{epoch}") }
+}
+
+fn epoch_id(pipeline: &str) -> String {
+    format!("{pipeline}#epoch")
+}
+
+async fn epoch_at(table: &Table, snapshot: &Snapshot, pipeline: &str) -> Result<i64> {
+    Ok(table.mark(snapshot, &epoch_id(pipeline)).await?.unwrap_or(0))
+}
+
+async fn progress_at(table: &Table, snapshot: &Snapshot, pipeline: &str, resource: &str) -> Result<i64> {
+    let epoch = epoch_at(table, snapshot, pipeline).await?;
+    Ok(table.mark(snapshot, &app_id(pipeline, resource, epoch)).await?.unwrap_or(0))
+}
+
+fn record_keys(batch: &RecordBatch) -> Result<&StringArray> {
+    batch
+        .column_by_name(RECORD_KEY)
+        .and_then(|column| column.as_string_opt::<i32>())
+        .ok_or_else(|| Error::new(ErrorKind::Storage, "a unified table's data file has no record keys"))
+}
+
+/// Refuses rows of another pipeline: they would never be found again.
+pub(crate) fn check_pipeline(batch: &RecordBatch, step: &Step) -> Result<()> {
+    let column = batch.column_by_name("pipeline").ok_or_else(|| Error::data("unified rows have no pipeline"))?;
+    let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8)
+        .or_error(ErrorKind::Data, "the pipeline column is not text")?;
+    let text = text.as_string::<i32>();
+    if text.null_count() > 0 || text.iter().flatten().any(|value| value != step.pipeline) {
+        return Err(Error::data("unified rows name another pipeline").at("pipeline", &step.pipeline));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "unified_table_tests.rs"]
+mod tests;

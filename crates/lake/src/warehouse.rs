@@ -1,0 +1,293 @@
+//! The warehouse: one place on storage that holds every table, and the handles to them.
+//!
+//! Invariant: a handle does no I/O until it is asked something; all state lives on storage. Handles of one [`Warehouse`] share what
+//! they have read of a table's log.
+
+use crate::delta::Table;
+use crate::ops::Ops;
+use crate::source_table::SourceTable;
+use crate::unified_table::UnifiedTable;
+use arrow::datatypes::SchemaRef;
+use deltalake::datafusion::catalog::TableProvider;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
+
+/// The format of warehouses this version writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+const FORMAT_FILE: &str = "ops/format/format.json";
+/// Folders of the root that hold no source tables.
+const RESERVED: [&str; 3] = ["unified", "statistics", "ops"];
+
+/// Where a warehouse is.
+#[derive(Clone)]
+pub struct Location {
+    /// A path (relative ones count from the current folder) or a `file://` URL.
+    pub url: String,
+    /// Options of the object store. They may hold credentials, so they are never printed.
+    pub options: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Location").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// One warehouse. A cheap handle.
+#[derive(Clone)]
+pub struct Warehouse {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Warehouse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Warehouse").field("url", &self.inner.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    url: url::Url,
+    /// Rooted where the URL's path begins.
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    tables: Mutex<HashMap<String, Arc<Table>>>,
+}
+
+/// A table at one version, ready to be read.
+pub struct OpenTable {
+    /// Its path below the warehouse, `hecone/transactions`.
+    pub path: String,
+    /// The Delta version that is pinned.
+    pub version: u64,
+    /// The Arrow schema a reader sees.
+    pub schema: SchemaRef,
+    /// The table, for a query engine.
+    pub provider: Arc<dyn TableProvider>,
+    /// How many data files it has.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// How many rows, where every file says so.
+    pub rows: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format_version: u32,
+}
+
+impl Warehouse {
+    /// Opens a warehouse; creates it, folders included, in an empty place.
+    ///
+    /// Errors with [`ErrorKind::Config`] when the place holds something else, when its kind of storage is not supported, or when its
+    /// format is not this version's.
+    pub async fn open(location: &Location) -> Result<Self> {
+        let (store, url) = storage(location)?;
+        Self::open_on(store, url).await
+    }
+
+    /// Opens a warehouse on a store that is rooted where the URL's path begins; for tests that watch or disturb the store.
+    pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
+        let prefix = Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
+        let warehouse = Self { inner: Arc::new(Inner { url, store, prefix, tables: Mutex::default() }) };
+        warehouse.check_format().await?;
+        Ok(warehouse)
+    }
+
+    async fn check_format(&self) -> Result<()> {
+        let file = self.below(FORMAT_FILE);
+        let failed = |e: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be read").at("warehouse", self.inner.url.as_str()).because(e)
+        };
+        for _ in 0..2 {
+            match self.inner.store.get(&file).await {
+                Ok(found) => {
+                    let bytes = found.bytes().await.map_err(failed)?;
+                    let format: Format = serde_json::from_slice(&bytes)
+                        .or_error(ErrorKind::Storage, "ops/format/format.json says nothing this version understands")?;
+                    return self.judge(&format);
+                }
+                Err(object_store::Error::NotFound { .. }) => self.create(&file).await?,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(Error::new(ErrorKind::Storage, "the warehouse was just created but cannot be found")
+            .at("warehouse", self.inner.url.as_str()))
+    }
+
+    fn judge(&self, format: &Format) -> Result<()> {
+        let found = format.format_version;
+        if found == FORMAT_VERSION {
+            return Ok(());
+        }
+        let error = Error::config(format!("the warehouse has format {found}, this version of tillhouse works with {FORMAT_VERSION}"))
+            .at("warehouse", self.inner.url.as_str());
+        Err(if found > FORMAT_VERSION {
+            error.hint("A newer tillhouse wrote it: use that one, or a newer one.")
+        } else {
+            error.hint("Run `tillhouse upgrade` to bring the warehouse to this version's format.")
+        })
+    }
+
+    async fn create(&self, file: &Path) -> Result<()> {
+        let failed = |e: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be created")
+                .at("warehouse", self.inner.url.as_str())
+                .because(e)
+                .hint("Check that the folder can be written to.")
+        };
+        let root = Some(&self.inner.prefix).filter(|p| !p.as_ref().is_empty());
+        let listed = self.inner.store.list_with_delimiter(root).await.map_err(failed)?;
+        let names = listed.common_prefixes.iter().chain(listed.objects.iter().map(|o| &o.location));
+        // Dot files (a file manager's, a version control's) are nobody's data. `ops` may be another creator's, this instant.
+        let foreign = names.filter_map(|path| path.filename()).find(|name| !name.starts_with('.') && *name != "ops");
+        if let Some(name) = foreign {
+            return Err(Error::config("the folder is not empty and is no warehouse")
+                .at("warehouse", self.inner.url.as_str())
+                .at("found", name)
+                .hint("Name an empty or a new folder as warehouse.url in tillhouse.yaml."));
+        }
+        let format = serde_json::to_vec(&Format { format_version: FORMAT_VERSION })
+            .or_error(ErrorKind::Internal, "the warehouse's format cannot be written")?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.inner.store.put_opts(file, format.into(), options).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The warehouse's root, with a trailing slash.
+    pub fn url(&self) -> &url::Url {
+        &self.inner.url
+    }
+
+    /// The history of one resource of one pipeline. No I/O; the table is made when something lands.
+    pub fn source_table(&self, pipeline: &str, spec: Arc<TableSpec>) -> SourceTable {
+        SourceTable { warehouse: self.clone(), path: format!("{pipeline}/{}", spec.name), spec }
+    }
+
+    /// One unified table. No I/O; the table is made by the first step.
+    pub fn unified_table(&self, spec: Arc<TableSpec>) -> UnifiedTable {
+        UnifiedTable { warehouse: self.clone(), path: format!("unified/{}", spec.name), spec }
+    }
+
+    /// The bookkeeping tables. No I/O.
+    pub fn ops(&self) -> Ops {
+        Ops { warehouse: self.clone() }
+    }
+
+    /// Opens a table by its path (`hecone/transactions`, `unified/sites`, `ops/runs`) at a version, `None` for the latest. `None`
+    /// where there is no such table.
+    ///
+    /// Errors with [`ErrorKind::Storage`] when the table exists but that version is gone or never was.
+    pub async fn open_at(&self, path: &str, version: Option<u64>) -> Result<Option<OpenTable>> {
+        let table = self.table(path)?;
+        let snapshot = match version {
+            Some(version) => table.at(version).await?,
+            None => table.latest().await?,
+        };
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let provider = table.provider(&snapshot).await?;
+        Ok(Some(OpenTable {
+            path: path.to_owned(),
+            version: snapshot.version,
+            schema: provider.schema(),
+            provider,
+            files: snapshot.files.len(),
+            bytes: snapshot.files.iter().map(|file| file.size).sum(),
+            rows: snapshot.files.iter().map(|file| file.rows).sum(),
+        }))
+    }
+
+    /// The source tables that exist, as (pipeline, resource), sorted.
+    pub async fn source_tables(&self) -> Result<Vec<(String, String)>> {
+        let failed = |e: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be listed").at("warehouse", self.inner.url.as_str()).because(e)
+        };
+        let folders = |path: Path| async move {
+            let root = Some(&path).filter(|p| !p.as_ref().is_empty());
+            let listed = self.inner.store.list_with_delimiter(root).await.map_err(failed)?;
+            Ok::<_, Error>(listed.common_prefixes)
+        };
+        let mut found = Vec::new();
+        for pipeline in folders(self.inner.prefix.clone()).await? {
+            let Some(name) = pipeline.filename().map(ToOwned::to_owned) else { continue };
+            if RESERVED.contains(&name.as_str()) || name.starts_with('.') {
+                continue;
+            }
+            let resources = folders(pipeline).await?;
+            let logged: Vec<Option<String>> = stream::iter(resources)
+                .map(|resource| async move {
+                    let log = resource.clone().join("_delta_log");
+                    let has_log = self.inner.store.list(Some(&log)).next().await.transpose().map_err(failed)?.is_some();
+                    Ok::<_, Error>(resource.filename().filter(|_| has_log).map(ToOwned::to_owned))
+                })
+                .buffered(4)
+                .try_collect()
+                .await?;
+            found.extend(logged.into_iter().flatten().map(|resource| (name.clone(), resource)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The shared handle of a table's log.
+    pub(crate) fn table(&self, path: &str) -> Result<Arc<Table>> {
+        let mut tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(path) {
+            return Ok(table.clone());
+        }
+        let mut url = self.inner.url.clone();
+        {
+            let mut segments =
+                url.path_segments_mut().map_err(|()| Error::config("the warehouse's URL cannot have tables below it"))?;
+            segments.pop_if_empty().extend(path.split('/')).push("");
+        }
+        let table = Arc::new(Table::new(path, self.inner.store.clone(), &url)?);
+        tables.insert(path.to_owned(), table.clone());
+        Ok(table)
+    }
+
+    fn below(&self, path: &str) -> Path {
+        path.split('/').fold(self.inner.prefix.clone(), |path, part| path.join(part))
+    }
+}
+
+/// The store a location names, rooted where the URL's path begins, and the warehouse's URL.
+fn storage(location: &Location) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
+    let text = location.url.trim();
+    let bad = |why: &str| {
+        Error::config(format!("warehouse.url {why}")).at("url", text).hint("Write a path like ./warehouse or a file:// URL.")
+    };
+    if text.is_empty() {
+        return Err(bad("is empty"));
+    }
+    let url = if text.contains("://") {
+        let url = url::Url::parse(text).map_err(|_| Error::config("warehouse.url is not a URL").hint("Write a path like ./warehouse or a file:// URL."))?;
+        if url.scheme() != "file" {
+            // The URL itself may hold a credential: only its scheme is shown.
+            return Err(Error::config(format!("warehouses on {}:// are not supported by this version", url.scheme()))
+                .hint("Use a folder: a path like ./warehouse or a file:// URL."));
+        }
+        let path = url.to_file_path().map_err(|()| bad("names another machine"))?;
+        url::Url::from_directory_path(path)
+    } else {
+        let path = std::path::absolute(text).map_err(|e| bad("is not a path").because(e))?;
+        url::Url::from_directory_path(path)
+    }
+    .map_err(|()| bad("is not a path"))?;
+    if let Some(option) = location.options.keys().next() {
+        return Err(Error::config("warehouse.options: a folder has no options").at("option", option));
+    }
+    Ok((Arc::new(LocalFileSystem::new()), url))
+}
+
+#[cfg(test)]
+#[path = "warehouse_tests.rs"]
+mod tests;

@@ -1,0 +1,67 @@
+//! Opening warehouses: formats, foreign folders, odd paths, races.
+//!
+//! Invariant: nothing is written into a folder that holds something else.
+
+use super::*;
+use crate::disturbed::{Place, Rec, page, run, source_spec};
+
+fn at(url: impl Into<String>) -> Location {
+    Location { url: url.into(), options: BTreeMap::new() }
+}
+
+#[tokio::test]
+async fn folders_are_made_and_odd_names_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/er/Kasse 100% ä#?");
+    for _ in 0..2 {
+        let warehouse = Warehouse::open(&at(path.to_str().unwrap())).await.unwrap();
+        let table = warehouse.source_table("hec one", Arc::new(source_spec()));
+        table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("r")).await.unwrap();
+        let open = warehouse.open_at("hec one/transactions", None).await.unwrap().unwrap();
+        assert_eq!((open.version, open.files, open.rows), (1, 1, Some(1)));
+        assert!(open.bytes > 0 && open.schema.field_with_name("articles").is_ok());
+        assert_eq!(warehouse.source_tables().await.unwrap(), [("hec one".to_owned(), "transactions".to_owned())]);
+    }
+    assert!(path.join("hec one/transactions/_delta_log").is_dir());
+    let by_url = Warehouse::open(&at(url::Url::from_directory_path(&path).unwrap())).await.unwrap();
+    assert_eq!(by_url.source_tables().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn other_folders_formats_and_storages_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".DS_Store"), "").unwrap();
+    Warehouse::open(&at(folder.path().to_str().unwrap())).await.unwrap();
+    for (version, hint) in [(2, "newer"), (0, "tillhouse upgrade")] {
+        std::fs::write(folder.path().join(FORMAT_FILE), format!("{{\"format_version\":{version}}}")).unwrap();
+        let error = Warehouse::open(&at(folder.path().to_str().unwrap())).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+    }
+    let foreign = tempfile::tempdir().unwrap();
+    std::fs::write(foreign.path().join("thesis.doc"), "").unwrap();
+    let error = Warehouse::open(&at(foreign.path().to_str().unwrap())).await.unwrap_err();
+    assert!(error.to_string().contains("not empty"), "{error}");
+    assert_eq!(std::fs::read_dir(foreign.path()).unwrap().count(), 1);
+    let error = Warehouse::open(&at("s3://user:hunter2@bucket/x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(!format!("{error:?}").contains("hunter2"));
+    let secret = Location { url: "x".to_owned(), options: BTreeMap::from([("key".to_owned(), "hunter2".to_owned())]) };
+    assert!(!format!("{secret:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn two_creators_of_one_table_agree() {
+    let place = Place::new();
+    let (one, two) = (place.open().await, place.open().await);
+    let spec = Arc::new(source_spec());
+    let rival = two.source_table("hecone", spec.clone());
+    place.store.before_next_commit(move || {
+        Box::pin(async move {
+            rival.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("two")).await.unwrap();
+        })
+    });
+    let table = one.source_table("hecone", spec);
+    let landed = table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", None, 1, None), Rec("b", None, 1, None)])], &run("one")).await.unwrap();
+    assert_eq!((landed.new, landed.unchanged, landed.version), (1, 1, 2));
+}

@@ -1,0 +1,456 @@
+//! Data contracts: Open Data Contract Standard YAML, parsed once into a [`TableSpec`].
+//!
+//! Invariant: what [`parse`] returns is complete and consistent, see [`TableSpec`]; what it refuses, it refuses with file, line,
+//! column and what was expected, all problems of a file at once.
+//!
+//! A contract is read in two stages: as written (`written`, the standard's keys with their places), then as meant (`columns`,
+//! `rules`, and here the table as a whole). `docs/contracts.md` is the user's side of this.
+//!
+//! ```text
+//!   YAML --serde--> written --columns, rules--> what each column is --here--> TableSpec
+//!                      |             |                                 |
+//!                      +-------------+----------- problems ------------+
+//! ```
+//!
+//! Rejected: a format of our own (nobody's tools would read it), and a general tree of YAML values with one walk over it (a key
+//! that is misspelt would be found by hand-written code only, where a struct finds it by itself).
+
+mod columns;
+mod problems;
+mod rules;
+mod written;
+
+use crate::error::Result;
+use crate::table::{Class, Column, Kind, MONTH, Role, TableSpec, UnknownFields};
+use crate::time::parse_duration;
+use columns::{Walk, is_name};
+use jiff::SignedDuration;
+use problems::{Problems, unknown};
+use rules::Found;
+use serde::de::DeserializeOwned;
+use serde_saphyr::{Location, Spanned};
+use written::{Contract, CustomProperty, Edition, Property, Table, Value};
+
+/// The value of `dataProduct` that marks a contract of a unified table.
+pub const UNIFIED: &str = "unified";
+
+/// How far a record's time may move between versions where the contract does not say: 45 days.
+pub const MOVES_WITHIN: SignedDuration = SignedDuration::from_hours(45 * 24);
+
+/// Parses one contract: an Open Data Contract Standard file, v3.1.0 or later, with exactly one schema object.
+///
+/// `file` is what errors call the text. Errors with [`crate::ErrorKind::Config`] and the place, `file:line:column`, of
+/// every problem.
+pub fn parse(text: &str, file: &str) -> Result<TableSpec> {
+    let mut problems = Problems::default();
+    let spec = read(text, &mut problems);
+    problems.into_result(file)?;
+    spec.ok_or_else(|| crate::Error::internal("a contract was refused without a reason").at("file", file))
+}
+
+fn read(text: &str, problems: &mut Problems) -> Option<TableSpec> {
+    let edition: Edition = yaml(text, problems)?;
+    check_edition(&edition, problems)?;
+    let contract: Contract = yaml(text, problems)?;
+    for (key, value) in [("id", &contract.id), ("version", &contract.version), ("status", &contract.status)] {
+        if value.is_none() {
+            problems.add(Location::UNKNOWN, format!("the key `{key}` is missing; the standard wants it"));
+        }
+    }
+    let source = match &contract.data_product {
+        Some(name) if is_name(&name.value) => Some(name.value.clone()),
+        Some(name) => {
+            let text = format!("`dataProduct` is the source's name, or unified; `{}` is not a name", name.value);
+            problems.add(name.referenced, text);
+            None
+        }
+        None => {
+            problems.add(Location::UNKNOWN, "the key `dataProduct` is missing: the source's name, or unified");
+            None
+        }
+    };
+    let table = match contract.schema.as_ref().map(|s| (s.referenced, s.value.as_slice())) {
+        Some((_, [one])) => Some(one),
+        Some((_, [_, second, ..])) => {
+            problems.add(second.referenced, "expected one schema object a file, found a second one");
+            None
+        }
+        Some((at, [])) => {
+            problems.add(at, "expected one schema object, found none");
+            None
+        }
+        None => {
+            problems.add(Location::UNKNOWN, "the key `schema` is missing: a list with one table");
+            None
+        }
+    };
+    table_spec(source?, table?, problems)
+}
+
+fn yaml<T: DeserializeOwned>(text: &str, problems: &mut Problems) -> Option<T> {
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| problems.add_yaml(&e)).ok()
+}
+
+fn check_edition(edition: &Edition, problems: &mut Problems) -> Option<()> {
+    match &edition.kind {
+        Some(kind) if kind.value == "DataContract" => {}
+        Some(kind) => {
+            problems.add(kind.referenced, format!("expected `kind: DataContract`, found `{}`", kind.value));
+            return None;
+        }
+        None => {
+            problems.add(Location::UNKNOWN, "the key `kind` is missing: expected `kind: DataContract`");
+            return None;
+        }
+    }
+    let Some(version) = &edition.api_version else {
+        problems.add(Location::UNKNOWN, "the key `apiVersion` is missing: v3.1.0 or later");
+        return None;
+    };
+    let numbers: Option<Vec<u32>> =
+        version.value.strip_prefix('v').and_then(|v| v.split('.').map(|n| n.parse().ok()).collect());
+    let text = match numbers.as_deref() {
+        Some([3, minor, _]) if *minor >= 1 => return Some(()),
+        Some([0..=3, ..]) => {
+            format!(
+                "apiVersion {} is too old: expected v3.1.0 or a later v3 of the Open Data Contract Standard",
+                version.value
+            )
+        }
+        Some([_, _, _]) => format!("apiVersion {} is not known here: expected v3.1.0 or a later v3", version.value),
+        _ => format!("`{}` is no apiVersion: expected v3.1.0 or a later v3", version.value),
+    };
+    problems.add(version.referenced, text);
+    None
+}
+
+/// What a table's custom properties say.
+#[derive(Default)]
+struct Said<'w> {
+    role: Option<&'w Spanned<Value>>,
+    record_time: Option<&'w Spanned<Value>>,
+    updated_at: Option<&'w Spanned<Value>>,
+    moves_within: Option<&'w Spanned<Value>>,
+    unknown: Option<&'w Spanned<Value>>,
+}
+
+impl<'w> Said<'w> {
+    fn read(written: &'w [CustomProperty], problems: &mut Problems) -> Self {
+        const KNOWN: [&str; 5] = ["role", "recordTime", "updatedAt", "movesWithin", "unknown"];
+        let mut said = Self::default();
+        for CustomProperty { property, value, .. } in written {
+            let slot = match property.value.as_str() {
+                "role" => &mut said.role,
+                "recordTime" => &mut said.record_time,
+                "updatedAt" => &mut said.updated_at,
+                "movesWithin" => &mut said.moves_within,
+                "unknown" => &mut said.unknown,
+                other => {
+                    problems.add(property.referenced, unknown("custom property", other, &KNOWN));
+                    continue;
+                }
+            };
+            if slot.replace(value).is_some() {
+                problems
+                    .add(property.referenced, format!("the custom property `{}` stands here twice", property.value));
+            }
+        }
+        said
+    }
+}
+
+fn table_spec(source: String, written: &Spanned<Table>, problems: &mut Problems) -> Option<TableSpec> {
+    let (table, at) = (&written.value, written.referenced);
+    let name = match &table.name {
+        Some(name) if is_name(&name.value) => name.clone(),
+        Some(name) => {
+            let text = format!(
+                "`{}` cannot name a table: expected a letter, then letters, digits and underscores",
+                name.value
+            );
+            problems.add(name.referenced, text);
+            return None;
+        }
+        None => {
+            problems.add(at, "a table needs a `name`");
+            return None;
+        }
+    };
+    if let Some(logical) = table.logical_type.as_ref().filter(|t| t.value != "object") {
+        problems.add(logical.referenced, format!("a table's logicalType is object, found `{}`", logical.value));
+    }
+    let said = Said::read(&table.custom_properties, problems);
+    let role = role(&source, &said, at, problems)?;
+    if table.properties.is_empty() {
+        problems.add(at, format!("the table `{}` needs `properties`", name.value));
+        return None;
+    }
+
+    let before = problems.count();
+    let mut walk = Walk::new(problems, role);
+    let columns = walk.columns(&table.properties);
+    let mut found = walk.rules;
+    for quality in &table.quality {
+        found.extend(rules::read_rules(quality, &[], None, problems));
+    }
+    // What follows looks columns up; a column that was refused would be missed a second time.
+    if problems.count() > before {
+        return None;
+    }
+    let key = key(&table.properties, &columns, role, name.referenced, problems);
+    let partition_by = partition(&table.properties, role, name.referenced, problems);
+    check_rules(&mut found, &key, problems);
+    let record_time = record_time(&said, &columns, role, problems);
+    Some(TableSpec {
+        source,
+        name: name.value,
+        description: table.description.as_ref().map(|d| d.value.trim().to_owned()).unwrap_or_default(),
+        role,
+        updated_at: said.updated_at.and_then(|v| updated_at(v, &columns, role, problems)),
+        moves_within: moves_within(&said, record_time.is_empty(), problems),
+        record_time,
+        key,
+        partition_by,
+        unknown: unknown_fields(&said, problems),
+        rules: found.into_iter().map(|f| f.rule).collect(),
+        columns,
+    })
+}
+
+fn role(source: &str, said: &Said<'_>, at: Location, problems: &mut Problems) -> Option<Role> {
+    match (source == UNIFIED, said.role) {
+        (false, None) => Some(Role::Source),
+        (true, Some(value)) => match value.value.as_text() {
+            Some("fact") => Some(Role::Fact),
+            Some("dimension") => Some(Role::Dimension),
+            other => {
+                problems.add(value.referenced, unknown("role", other.unwrap_or_default(), &["fact", "dimension"]));
+                None
+            }
+        },
+        (true, None) => {
+            problems.add(at, "a unified table needs the custom property `role`: `fact` or `dimension`");
+            None
+        }
+        (false, Some(value)) => {
+            problems.add(value.referenced, "`role` is for contracts with `dataProduct: unified`");
+            None
+        }
+    }
+}
+
+/// Properties that are marked, in the order of their positions, which have to be 1, 2, 3 and so on where there are several.
+fn marked<'w>(
+    properties: &'w [Spanned<Property>],
+    mark: impl Fn(&Property) -> Option<&Spanned<bool>>,
+    position: impl Fn(&Property) -> Option<&Spanned<i64>>,
+    keys: (&str, &str),
+    problems: &mut Problems,
+) -> Vec<(&'w str, Location)> {
+    let mut all = Vec::new();
+    for property in properties {
+        let Some(name) = &property.value.name else { continue };
+        let place = position(&property.value);
+        match mark(&property.value).filter(|m| m.value) {
+            Some(mark) => all.push((place, name.value.as_str(), mark.referenced)),
+            // The standard's default is -1.
+            None => {
+                if let Some(place) = place.filter(|p| p.value != -1) {
+                    problems.add(place.referenced, format!("`{}` needs `{}: true` beside it", keys.1, keys.0));
+                }
+            }
+        }
+    }
+    all.sort_by_key(|(place, _, _)| place.map_or(i64::MAX, |p| p.value));
+    for (index, (place, _, at)) in all.iter().enumerate() {
+        let expected = i64::try_from(index + 1).unwrap_or(i64::MAX);
+        let stated = place.map(|p| p.value);
+        if stated != Some(expected) && (all.len() > 1 || stated.is_some()) {
+            let text = format!("`{}` counts 1, 2, 3 and so on, without gaps: expected {expected}", keys.1);
+            problems.add(place.map_or(*at, |p| p.referenced), text);
+        }
+    }
+    all.into_iter().map(|(_, name, at)| (name, at)).collect()
+}
+
+fn key(
+    properties: &[Spanned<Property>],
+    columns: &[Column],
+    role: Role,
+    at: Location,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let keys = ("primaryKey", "primaryKeyPosition");
+    let key = marked(properties, |p| p.primary_key.as_ref(), |p| p.primary_key_position.as_ref(), keys, problems);
+    if key.is_empty() {
+        problems.add(at, "a table needs a key: mark its column, or columns, with `primaryKey: true`");
+    }
+    if role != Role::Source && key.len() > 1 {
+        problems.add(at, "the key of a unified table is one column, `<pipeline>:<id>`");
+    }
+    for (name, at) in &key {
+        let Some(column) = columns.iter().find(|c| c.name == *name) else { continue };
+        if !column.required {
+            problems.add(*at, format!("the key column `{name}` must be `required: true`"));
+        }
+        if !matches!(column.kind, Kind::Text | Kind::Int) || (role != Role::Source && column.kind != Kind::Text) {
+            problems.add(
+                *at,
+                format!(
+                    "the key column `{name}` must be a string{}",
+                    if role == Role::Source { " or an integer" } else { "" }
+                ),
+            );
+        }
+        if !matches!(column.class, Class::Open | Class::Pseudonym(_)) {
+            problems.add(*at, format!("the key column `{name}` must be stored whole, or as a pseudonym"));
+        }
+    }
+    key.into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+fn partition(properties: &[Spanned<Property>], role: Role, at: Location, problems: &mut Problems) -> Vec<String> {
+    let keys = ("partitioned", "partitionKeyPosition");
+    let by = marked(properties, |p| p.partitioned.as_ref(), |p| p.partition_key_position.as_ref(), keys, problems);
+    let expected: &[&str] = match role {
+        Role::Source => {
+            for (_, at) in &by {
+                problems
+                    .add(*at, "source tables are partitioned by the month of the record time, which is added to them");
+            }
+            return vec![MONTH.to_owned()];
+        }
+        Role::Fact => &["pipeline", MONTH],
+        Role::Dimension => &["pipeline"],
+    };
+    let names: Vec<&str> = by.iter().map(|(name, _)| *name).collect();
+    if names != expected {
+        problems.add(at, format!("this table must be partitioned by {}, in this order", expected.join(", ")));
+    }
+    for (name, at) in by {
+        let property = properties.iter().map(|p| &p.value).find(|p| p.name.as_ref().is_some_and(|n| n.value == name));
+        let is_text = |p: &Property| p.logical_type.as_ref().is_some_and(|t| t.value == "string");
+        if !property.is_some_and(|p| is_text(p) && p.required.as_ref().is_some_and(|r| r.value)) {
+            problems.add(at, format!("the partition column `{name}` must be a string and `required: true`"));
+        }
+    }
+    expected.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn check_rules(found: &mut [Found], key: &[String], problems: &mut Problems) {
+    let mut names: Vec<String> = Vec::new();
+    for Found { rule, at, unique } in found.iter_mut() {
+        if names.contains(&rule.name) {
+            problems.add(*at, format!("two quality rules are named `{}`", rule.name));
+        }
+        names.push(rule.name.clone());
+        if unique.is_empty() {
+            continue;
+        }
+        let mut columns: Vec<String> = unique.iter().map(|path| path.join(".")).collect();
+        let mut wanted = key.to_vec();
+        columns.sort();
+        wanted.sort();
+        if columns != wanted {
+            problems.add(*at, format!("only the key can be checked for duplicates, and the key is {}", key.join(", ")));
+        }
+        rule.path = key.to_vec();
+    }
+}
+
+/// The column at a path of names, and whether the path leads through a list.
+fn find<'c>(columns: &'c [Column], path: &[&str]) -> Result<(&'c Column, bool), String> {
+    let Some((name, rest)) = path.split_first() else { return Err("an empty path names no column".to_owned()) };
+    let Some(column) = columns.iter().find(|c| c.name == *name) else {
+        let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+        return Err(unknown("column", name, &names));
+    };
+    if !column.class.is_stored() {
+        return Err(format!("`{name}` is never stored, so nothing can be told from it"));
+    }
+    if rest.is_empty() {
+        return Ok((column, matches!(column.kind, Kind::List(_))));
+    }
+    let (mut kind, mut through_list) = (&column.kind, false);
+    while let Kind::List(element) = kind {
+        (kind, through_list) = (&element.kind, true);
+    }
+    let Kind::Struct(inner) = kind else { return Err(format!("`{name}` is no object: nothing lies below it")) };
+    find(inner, rest).map(|(found, list)| (found, list || through_list))
+}
+
+/// The path, if it leads to an instant.
+fn instant_path(text: &str, columns: &[Column]) -> Result<(Vec<String>, bool), String> {
+    let path: Vec<&str> = text.split('.').collect();
+    let (column, through_list) = find(columns, &path).map_err(|why| format!("`{text}`: {why}"))?;
+    if !matches!(column.kind, Kind::Timestamp(_)) {
+        return Err(format!("`{text}` is not a timestamp"));
+    }
+    Ok((path.into_iter().map(str::to_owned).collect(), through_list))
+}
+
+fn record_time(said: &Said<'_>, columns: &[Column], role: Role, problems: &mut Problems) -> Vec<Vec<String>> {
+    let Some(value) = said.record_time else { return Vec::new() };
+    if role != Role::Source {
+        problems.add(value.referenced, "`recordTime` is for source tables; a unified row has its record's");
+        return Vec::new();
+    }
+    let Some(texts) = value.value.as_texts() else {
+        let text = "`recordTime` is a list of paths, for example [invoice.created_at, payments.created_at]";
+        problems.add(value.referenced, text);
+        return Vec::new();
+    };
+    let mut paths = Vec::new();
+    for text in texts {
+        match instant_path(text, columns) {
+            Ok((path, _)) => paths.push(path),
+            Err(why) => problems.add(value.referenced, format!("recordTime {why}")),
+        }
+    }
+    paths
+}
+
+fn updated_at(value: &Spanned<Value>, columns: &[Column], role: Role, problems: &mut Problems) -> Option<Vec<String>> {
+    let Some(text) = value.value.as_text().filter(|_| role == Role::Source) else {
+        problems.add(value.referenced, "`updatedAt` is one path in a source table, for example updated_at");
+        return None;
+    };
+    match instant_path(text, columns) {
+        Ok((path, false)) => Some(path),
+        Ok((_, true)) => {
+            problems.add(
+                value.referenced,
+                format!("updatedAt `{text}` leads through an array: a record has one such time"),
+            );
+            None
+        }
+        Err(why) => {
+            problems.add(value.referenced, format!("updatedAt {why}"));
+            None
+        }
+    }
+}
+
+fn moves_within(said: &Said<'_>, timeless: bool, problems: &mut Problems) -> SignedDuration {
+    let Some(value) = said.moves_within else { return MOVES_WITHIN };
+    if timeless {
+        problems.add(value.referenced, "`movesWithin` is about the record time: say `recordTime` too");
+        return MOVES_WITHIN;
+    }
+    value.value.as_text().and_then(|text| parse_duration(text).ok()).unwrap_or_else(|| {
+        problems.add(value.referenced, "`movesWithin` is a whole number and a unit: 90s, 10m, 12h, 45d or 6w");
+        MOVES_WITHIN
+    })
+}
+
+fn unknown_fields(said: &Said<'_>, problems: &mut Problems) -> UnknownFields {
+    match said.unknown.map(|value| (value.value.as_text(), value.referenced)) {
+        None | Some((Some("count"), _)) => UnknownFields::Count,
+        Some((Some("keep"), _)) => UnknownFields::Keep,
+        Some((other, at)) => {
+            problems.add(at, unknown("treatment of unknown fields", other.unwrap_or_default(), &["count", "keep"]));
+            UnknownFields::Count
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The contracts as users meet them: what a file means, what a wrong one is told, and the files that come with the house.
+//!
+//! Invariant: no test here knows how contracts are parsed, only what [`tillhouse_model::contract::parse`] promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod any_contract;
+mod hecone;
+mod meaning;
+mod refusals;
+mod unified;
+
+use std::path::{Path, PathBuf};
+use tillhouse_model::{TableSpec, contract};
+
+/// The folder of the contracts that come with the house.
+fn schemas() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas")
+}
+
+/// A contract that comes with the house.
+fn shipped(file: &str) -> TableSpec {
+    let text = std::fs::read_to_string(schemas().join(file)).unwrap();
+    contract::parse(&text, file).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn every_contract_in_the_house_parses_and_is_named_after_its_file() {
+    let mut seen = 0;
+    for folder in std::fs::read_dir(schemas()).unwrap() {
+        let folder = folder.unwrap().path();
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap().path();
+            assert_eq!(file.extension().unwrap(), "yaml", "{}", file.display());
+            let text = std::fs::read_to_string(&file).unwrap();
+            let spec = contract::parse(&text, &file.display().to_string()).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(spec.source, folder.file_name().unwrap().to_str().unwrap());
+            assert_eq!(spec.name, file.file_stem().unwrap().to_str().unwrap());
+            assert!(!spec.description.is_empty(), "{}", spec.qualified_name());
+            described(&spec.columns, &spec.qualified_name());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen} contracts found");
+}
+
+fn described(columns: &[tillhouse_model::Column], at: &str) {
+    use tillhouse_model::Kind;
+    for column in columns {
+        let path = format!("{at}.{}", column.name);
+        assert!(!column.description.is_empty(), "{path} has no description");
+        let mut kind = &column.kind;
+        while let Kind::List(element) = kind {
+            kind = &element.kind;
+        }
+        if let Kind::Struct(inner) = kind {
+            described(inner, &path);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What a contract means, key by key.
+//!
+//! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
+
+use jiff::SignedDuration;
+use tillhouse_model::table::{Check, Class, Kind, Normalise, Role, TimeFormat, UnknownFields};
+use tillhouse_model::{Column, TableSpec, contract};
+
+/// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
+pub(crate) fn contract_of(custom: &str, properties: &str) -> String {
+    let indented =
+        |text: &str, by: usize| -> String { text.lines().map(|line| format!("{:by$}{line}\n", "")).collect() };
+    let custom =
+        if custom.is_empty() { String::new() } else { format!("    customProperties:\n{}", indented(custom, 6)) };
+    format!(
+        "apiVersion: v3.1.0\nkind: DataContract\nid: kiosk-sales\nversion: 1.0.0\nstatus: active\ndataProduct: kiosk\nschema:\n  \
+         - name: sales\n    description: One sale.\n{custom}    properties:\n      - name: id\n        logicalType: string\n        \
+         required: true\n        primaryKey: true\n{}",
+        indented(properties, 6)
+    )
+}
+
+fn spec(custom: &str, properties: &str) -> TableSpec {
+    let text = contract_of(custom, properties);
+    contract::parse(&text, "kiosk/sales.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+fn column(properties: &str) -> Column {
+    spec("", properties).columns.pop().unwrap()
+}
+
+#[test]
+fn the_smallest_contract_has_the_defaults() {
+    let spec = spec("", "");
+    assert_eq!(spec.qualified_name(), "kiosk.sales");
+    assert_eq!(spec.description, "One sale.");
+    assert_eq!((spec.role, spec.unknown), (Role::Source, UnknownFields::Count));
+    assert_eq!(spec.key, ["id"]);
+    assert_eq!(spec.partition_by, ["month"]);
+    assert_eq!(spec.moves_within, SignedDuration::from_hours(45 * 24));
+    assert!(spec.record_time.is_empty() && spec.updated_at.is_none() && spec.rules.is_empty());
+}
+
+#[test]
+fn later_editions_of_the_standard_are_read() {
+    let text = contract_of("", "").replace("v3.1.0", "v3.2.0").replace("status: active", "status: active\ncontext: {}");
+    assert_eq!(contract::parse(&text, "f").unwrap().name, "sales");
+}
+
+#[test]
+fn types() {
+    let kind = |lines: &str| column(&format!("- name: a\n{lines}")).kind;
+    assert_eq!(kind("  logicalType: string"), Kind::Text);
+    assert_eq!(kind("  logicalType: integer"), Kind::Int);
+    assert_eq!(kind("  logicalType: boolean"), Kind::Bool);
+    assert_eq!(kind("  logicalType: date"), Kind::Date);
+    assert_eq!(
+        kind("  logicalType: number\n  physicalType: decimal(38,38)"),
+        Kind::Decimal { precision: 38, scale: 38 }
+    );
+    assert_eq!(kind("  logicalType: number\n  physicalType: decimal(5)"), Kind::Decimal { precision: 5, scale: 0 });
+    let time = |lines: &str| kind(&format!("  logicalType: timestamp\n{lines}"));
+    assert_eq!(time(""), Kind::Timestamp(TimeFormat::Offset));
+    assert_eq!(time("  logicalTypeOptions: { timezone: true }"), Kind::Timestamp(TimeFormat::Offset));
+    assert_eq!(
+        time("  logicalTypeOptions: { timezone: false, defaultTimezone: Europe/Berlin }"),
+        Kind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))
+    );
+    let epoch = |unit: &str| time(&format!("  customProperties: [{{ property: epochUnit, value: {unit} }}]"));
+    assert_eq!(epoch("seconds"), Kind::Timestamp(TimeFormat::EpochSeconds));
+    assert_eq!(epoch("millis"), Kind::Timestamp(TimeFormat::EpochMillis));
+}
+
+#[test]
+fn objects_and_arrays_nest() {
+    let list = column(
+        "- name: lines\n  physicalName: Lines\n  logicalType: array\n  items:\n    logicalType: object\n    properties:\n      \
+         - name: codes\n        logicalType: array\n        items: { logicalType: integer }",
+    );
+    assert_eq!((list.name.as_str(), list.json_name.as_str()), ("lines", "Lines"));
+    let Kind::List(line) = &list.kind else { panic!("{list:?}") };
+    assert_eq!(line.name, "element");
+    let Kind::Struct(fields) = &line.kind else { panic!("{line:?}") };
+    let Kind::List(code) = &fields[0].kind else { panic!("{fields:?}") };
+    assert_eq!((code.name.as_str(), &code.kind), ("element", &Kind::Int));
+}
+
+#[test]
+fn classes_and_treatments() {
+    let class = |lines: &str| column(&format!("- name: a\n  logicalType: string\n{lines}")).class;
+    let treated = |classification: &str, pairs: &[(&str, &str)]| {
+        let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{{ property: {k}, value: {v} }}")).collect();
+        class(&format!("  classification: {classification}\n  customProperties: [{}]", pairs.join(", ")))
+    };
+    assert_eq!(class(""), Class::Open);
+    for open in ["public", "internal", "confidential"] {
+        assert_eq!(class(&format!("  classification: {open}")), Class::Open);
+    }
+    assert_eq!(class("  classification: secret"), Class::Secret);
+    assert_eq!(class("  classification: restricted"), Class::Dropped);
+    assert_eq!(treated("restricted", &[("treatment", "drop")]), Class::Dropped);
+    assert_eq!(treated("restricted", &[("treatment", "keep")]), Class::Open);
+    assert_eq!(treated("personal", &[("treatment", "drop")]), Class::Dropped);
+    assert_eq!(treated("personal", &[("treatment", "lastFour")]), Class::LastFour);
+    for (word, how) in
+        [("text", Normalise::Text), ("plate", Normalise::Plate), ("email", Normalise::Email), ("card", Normalise::Card)]
+    {
+        let class = treated("personal", &[("treatment", "pseudonym"), ("normalise", word)]);
+        assert_eq!(class, Class::Pseudonym(how));
+    }
+}
+
+#[test]
+fn the_tables_own_properties() {
+    let spec = spec(
+        "- { property: recordTime, value: [paid.at, lines.at] }\n- { property: updatedAt, value: paid.changed }\n\
+         - { property: movesWithin, value: 12h }\n- { property: unknown, value: keep }",
+        "- name: paid\n  logicalType: object\n  properties:\n    - { name: at, logicalType: timestamp }\n    \
+         - { name: changed, logicalType: timestamp }\n- name: lines\n  logicalType: array\n  items:\n    logicalType: object\n    \
+         properties:\n      - { name: at, logicalType: timestamp }",
+    );
+    assert_eq!(spec.record_time, [vec!["paid", "at"], vec!["lines", "at"]]);
+    assert_eq!(spec.updated_at, Some(vec!["paid".to_owned(), "changed".to_owned()]));
+    assert_eq!(spec.moves_within, SignedDuration::from_hours(12));
+    assert_eq!(spec.unknown, UnknownFields::Keep);
+    let schema = spec.source_schema();
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "id",
+            "paid",
+            "lines",
+            "_extra",
+            "_record_key",
+            "_record_time",
+            "_prev_record_time",
+            "_land",
+            "_content_hash",
+            "_extracted_at",
+            "_run_id",
+            "month"
+        ]
+    );
+}
+
+#[test]
+fn keys_of_several_columns_follow_their_positions() {
+    let text = contract_of(
+        "",
+        "- { name: site, logicalType: integer, required: true, primaryKey: true, primaryKeyPosition: 1 }",
+    )
+    .replace("primaryKey: true\n", "primaryKey: true\n        primaryKeyPosition: 2\n");
+    assert_eq!(contract::parse(&text, "f").unwrap().key, ["site", "id"]);
+}
+
+#[test]
+fn quality_rules() {
+    let spec = spec(
+        "",
+        "- name: tags\n  logicalType: array\n  items:\n    logicalType: string\n    quality:\n      - name: tag_known\n        \
+         metric: invalidValues\n        arguments: { validValues: [a, 'no'] }\n        mustBe: 0\n\
+         - name: price\n  logicalType: number\n  physicalType: decimal(18,4)\n  quality:\n    - name: price_not_negative\n      \
+         type: custom\n      engine: tillhouse\n      implementation: { atLeast: 0 }\n    - type: text\n      \
+         description: It is a price.\n    - type: custom\n      engine: soda\n      implementation: {}\n",
+    );
+    let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
+    assert_eq!(
+        rules,
+        [
+            ("tag_known", "tags".to_owned(), Check::OneOf(vec!["a".into(), "no".into()])),
+            ("price_not_negative", "price".to_owned(), Check::AtLeast(0)),
+        ]
+    );
+}
+
+#[test]
+fn uniqueness_of_the_key_can_be_said_in_three_ways() {
+    let base = contract_of("", "");
+    let key = "primaryKey: true\n";
+    let column =
+        base.replace(key, "primaryKey: true\n        quality: [{ name: u, metric: duplicateValues, mustBe: 0 }]\n");
+    let short = base.replace(key, "primaryKey: true\n        unique: true\n");
+    let table = base.replace(
+        "    properties:\n",
+        "    quality: [{ name: u, metric: duplicateValues, arguments: { properties: [id] }, mustBe: 0 }]\n    properties:\n",
+    );
+    for (text, name) in [(column, "u"), (short, "id_unique"), (table, "u")] {
+        let rules = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}")).rules;
+        let rule = rules.first().unwrap();
+        assert_eq!(
+            (rules.len(), rule.name.as_str(), rule.path.join("."), &rule.check),
+            (1, name, "id".into(), &Check::Unique)
+        );
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_means_what_it_says() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/contracts.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let spec = contract::parse(example, "docs/contracts.md").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(spec.qualified_name(), "kiosk.sales");
+    assert_eq!(spec.record_time, [vec!["sold_at"], vec!["lines", "taken_at"]]);
+    assert_eq!(spec.updated_at, Some(vec!["changed_at".to_owned()]));
+    assert_eq!((spec.moves_within, spec.unknown), (SignedDuration::from_hours(240), UnknownFields::Keep));
+    let class = |name: &str| spec.column(name).unwrap().class;
+    assert_eq!(class("plate"), Class::Pseudonym(Normalise::Plate));
+    assert_eq!((class("card"), class("pin"), class("slip")), (Class::LastFour, Class::Secret, Class::Dropped));
+    let rules: Vec<&str> = spec.rules.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(rules, ["id_unique", "total_not_negative", "currency_known", "state_known"]);
+}

@@ -1,0 +1,372 @@
+//! What a wrong contract is told: the golden texts, with line and column.
+//!
+//! Invariant: every refusal is a configuration error that names `file:line:column` and what was expected.
+
+use crate::meaning::contract_of;
+use tillhouse_model::{ErrorKind, contract};
+
+fn refusal(text: &str) -> String {
+    let error = contract::parse(text, "kiosk/sales.yaml").expect_err(text);
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.hint_text(), Some("docs/contracts.md says what a contract may hold."));
+    let shown = error.to_string();
+    assert!(!shown.contains('\n'), "{shown}");
+    shown
+}
+
+/// Every case's text and what it is told; all that differ are shown at once.
+fn told<'a>(cases: impl IntoIterator<Item = (String, &'a str)>) {
+    let differ: Vec<String> = cases
+        .into_iter()
+        .map(|(text, told)| (refusal(&text), told, text))
+        .filter(|(found, told, _)| found != told)
+        .map(|(found, told, text)| format!("{text}\nexpected: {told}\n   found: {found}"))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n\n"));
+}
+
+/// Every case's properties, added at line 15 and column 7 of the file, and what they are told.
+#[test]
+fn columns() {
+    told([
+        ("- logicalType: string", "a property needs a `name` (file kiosk/sales.yaml:15:9)"),
+        ("- name: a", "`a` needs a `logicalType`: string, integer, number, boolean, date, timestamp, object, array (file kiosk/sales.yaml:15:15)"),
+        ("- name: a\n  logicalType: strin", "unknown logicalType `strin`; did you mean `string`? (file kiosk/sales.yaml:16:22)"),
+        (
+            "- name: a\n  logicalType: money",
+            "unknown logicalType `money`; expected `string`, `integer`, `number`, `boolean`, `date`, `timestamp`, `object` or `array` \
+             (file kiosk/sales.yaml:16:22)",
+        ),
+        ("- name: a\n  logicalType: time", "`time` cannot be stored; take timestamp, or string for a time of day (file kiosk/sales.yaml:16:22)"),
+        ("- name: a\n  logicalType: string\n  requird: true", "unknown key `requird`; did you mean `required`? (file kiosk/sales.yaml:17:9)"),
+        ("- name: a\n  logicalType: string\n  required: yes", "invalid boolean (strict mode expects true/false) (file kiosk/sales.yaml:17:19)"),
+        ("- name: a\n  name: b", "the key `name` stands here twice (file kiosk/sales.yaml:16:9)"),
+        (
+            "- name: a b\n  logicalType: string",
+            "`a b` cannot name a column: expected a letter, then letters, digits and underscores; the name in the JSON goes into `physicalName` \
+             (file kiosk/sales.yaml:15:15)",
+        ),
+        (
+            "- name: month\n  logicalType: string",
+            "the column `month` is added to every source table; give this one another name, and `physicalName: month` \
+             (file kiosk/sales.yaml:15:15)",
+        ),
+        ("- name: ID\n  logicalType: string", "two columns of one object are named `ID` (file kiosk/sales.yaml:15:15)"),
+        ("- name: b\n  physicalName: id\n  logicalType: string", "two columns read the same JSON key `id` (file kiosk/sales.yaml:15:15)"),
+        (
+            "- name: a\n  logicalType: number",
+            "a number needs `physicalType: decimal(precision,scale)`, for example decimal(18,4): nothing passes through a float \
+             (file kiosk/sales.yaml:16:22)",
+        ),
+        (
+            "- name: a\n  logicalType: number\n  physicalType: double",
+            "the physicalType of a number is `decimal(precision,scale)`, found `double` (file kiosk/sales.yaml:17:23)",
+        ),
+        (
+            "- name: a\n  logicalType: number\n  physicalType: decimal(39,4)",
+            "decimal(39,4) does not fit: expected 1 to 38 digits in all, and at most as many after the point (file kiosk/sales.yaml:17:23)",
+        ),
+        (
+            "- name: a\n  logicalType: number\n  physicalType: decimal(4,5)",
+            "decimal(4,5) does not fit: expected 1 to 38 digits in all, and at most as many after the point (file kiosk/sales.yaml:17:23)",
+        ),
+        (
+            "- name: a\n  logicalType: integer\n  physicalType: int8",
+            "unknown physicalType `int8`; expected `integer`, `long` or `bigint` (file kiosk/sales.yaml:17:23)",
+        ),
+        (
+            "- name: a\n  logicalType: string\n  physicalType: binary",
+            "`binary` is for unified tables; a source's JSON has none: leave it a string (file kiosk/sales.yaml:17:23)",
+        ),
+        ("- name: a\n  logicalType: object", "the object `a` needs `properties` (file kiosk/sales.yaml:15:15)"),
+        ("- name: a\n  logicalType: array", "the array `a` needs `items` (file kiosk/sales.yaml:15:15)"),
+        (
+            "- name: a\n  logicalType: string\n  items: { logicalType: string }",
+            "`items` belong to `logicalType: array` (file kiosk/sales.yaml:17:16)",
+        ),
+        (
+            "- name: a\n  logicalType: string\n  logicalTypeOptions: { maxLength: 3 }",
+            "the option `maxLength` of a string is not checked; leave it out, or write a quality rule (file kiosk/sales.yaml:17:42)",
+        ),
+        (
+            "- name: a\n  logicalType: timestamp\n  logicalTypeOptions: { timezone: false }",
+            "times without an offset need `defaultTimezone`: the IANA name of the zone they are in (file kiosk/sales.yaml:17:41)",
+        ),
+        (
+            "- name: a\n  logicalType: timestamp\n  logicalTypeOptions: { timezone: false, defaultTimezone: CET+1 }",
+            "`CET+1` is not an IANA time zone name, such as Europe/Berlin (file kiosk/sales.yaml:17:65)",
+        ),
+        (
+            "- name: a\n  logicalType: timestamp\n  customProperties: [{ property: epochUnit, value: milis }]",
+            "unknown epochUnit `milis`; did you mean `millis`? (file kiosk/sales.yaml:17:58)",
+        ),
+        (
+            "- name: a\n  logicalType: object\n  properties:\n    - { name: b, logicalType: string, primaryKey: true }",
+            "`primaryKey` is for the table's own columns, not for nested ones (file kiosk/sales.yaml:18:57)",
+        ),
+    ]
+    .map(|(properties, told)| (contract_of("", properties), told)));
+}
+
+#[test]
+fn classes() {
+    let personal = "- name: a\n  logicalType: string\n  classification: personal\n";
+    told([
+        (
+            "- name: a\n  logicalType: string\n  classification: secrt".to_owned(),
+            "unknown classification `secrt`; did you mean `secret`? (file kiosk/sales.yaml:17:25)",
+        ),
+        (
+            personal.to_owned(),
+            "a personal value needs the custom property `treatment`: `pseudonym`, `lastFour` or `drop` (file kiosk/sales.yaml:17:25)",
+        ),
+        (
+            format!("{personal}  customProperties: [{{ property: treatment, value: hash }}]"),
+            "unknown treatment of a personal value `hash`; expected `pseudonym`, `lastFour` or `drop` (file kiosk/sales.yaml:18:58)",
+        ),
+        (
+            format!("{personal}  customProperties: [{{ property: treatment, value: pseudonym }}]"),
+            "a pseudonym needs the custom property `normalise`: `text`, `plate`, `email` or `card` (file kiosk/sales.yaml:18:58)",
+        ),
+        (
+            format!("{personal}  customProperties: [{{ property: treatmet, value: drop }}]"),
+            "the contract has 2 problems: kiosk/sales.yaml:17:25: a personal value needs the custom property `treatment`: `pseudonym`, \
+             `lastFour` or `drop`; kiosk/sales.yaml:18:40: unknown custom property `treatmet`; did you mean `treatment`? \
+             (file kiosk/sales.yaml)",
+        ),
+        (
+            "- name: a\n  logicalType: string\n  classification: secret\n  required: true".to_owned(),
+            "what is never stored cannot be required (file kiosk/sales.yaml:18:19)",
+        ),
+        (
+            "- name: a\n  logicalType: integer\n  classification: personal\n  customProperties: [{ property: treatment, value: lastFour }]"
+                .to_owned(),
+            "pseudonyms and last four characters are made of strings only; drop it, or make it a string (file kiosk/sales.yaml:17:25)",
+        ),
+        (
+            "- name: a\n  logicalType: object\n  properties:\n    - { name: b, logicalType: string, classification: secret }".to_owned(),
+            "nothing of the object `a` is stored: classify the object itself instead (file kiosk/sales.yaml:15:15)",
+        ),
+        (
+            "- name: a\n  logicalType: array\n  items: { logicalType: string, classification: secret }".to_owned(),
+            "items that are never stored: classify the array itself instead (file kiosk/sales.yaml:17:55)",
+        ),
+    ]
+    .map(|(properties, told)| (contract_of("", &properties), told)));
+}
+
+#[test]
+fn tables() {
+    let time = "- { name: at, logicalType: timestamp }\n- { name: when, logicalType: array, items: { logicalType: timestamp } }";
+    told([
+        (
+            "- { property: recordtime, value: [at] }",
+            "unknown custom property `recordtime`; did you mean `recordTime`? (file kiosk/sales.yaml:11:21)",
+        ),
+        (
+            "- { property: recordTime, value: at }",
+            "`recordTime` is a list of paths, for example [invoice.created_at, payments.created_at] (file kiosk/sales.yaml:11:40)",
+        ),
+        (
+            "- { property: recordTime, value: [att, id, at.x] }",
+            "the contract has 3 problems: kiosk/sales.yaml:11:40: recordTime `att`: unknown column `att`; did you mean `at`?; \
+             kiosk/sales.yaml:11:40: recordTime `id` is not a timestamp; kiosk/sales.yaml:11:40: recordTime `at.x`: `at` is no object: \
+             nothing lies below it (file kiosk/sales.yaml)",
+        ),
+        (
+            "- { property: updatedAt, value: when }",
+            "updatedAt `when` is not a timestamp (file kiosk/sales.yaml:11:39)",
+        ),
+        (
+            "- { property: recordTime, value: [at] }\n- { property: movesWithin, value: 45 days }",
+            "`movesWithin` is a whole number and a unit: 90s, 10m, 12h, 45d or 6w (file kiosk/sales.yaml:12:41)",
+        ),
+        (
+            "- { property: movesWithin, value: 45d }",
+            "`movesWithin` is about the record time: say `recordTime` too (file kiosk/sales.yaml:11:41)",
+        ),
+        (
+            "- { property: unknown, value: drop }",
+            "unknown treatment of unknown fields `drop`; expected `count` or `keep` (file kiosk/sales.yaml:11:37)",
+        ),
+        (
+            "- { property: role, value: fact }",
+            "`role` is for contracts with `dataProduct: unified` (file kiosk/sales.yaml:11:34)",
+        ),
+    ]
+    .map(|(custom, told)| (contract_of(custom, time), told)));
+}
+
+#[test]
+fn keys_and_partitions() {
+    let base = contract_of("", "");
+    told([
+        ("        primaryKey: true\n", "", "a table needs a key: mark its column, or columns, with `primaryKey: true` (file kiosk/sales.yaml:8:11)"),
+        ("        required: true\n", "", "the key column `id` must be `required: true` (file kiosk/sales.yaml:13:21)"),
+        ("logicalType: string", "logicalType: boolean", "the key column `id` must be a string or an integer (file kiosk/sales.yaml:14:21)"),
+        (
+            "primaryKey: true",
+            "primaryKey: true\n        primaryKeyPosition: 2",
+            "`primaryKeyPosition` counts 1, 2, 3 and so on, without gaps: expected 1 (file kiosk/sales.yaml:15:29)",
+        ),
+        (
+            "primaryKey: true",
+            "primaryKey: true\n        partitioned: true",
+            "source tables are partitioned by the month of the record time, which is added to them (file kiosk/sales.yaml:15:22)",
+        ),
+        (
+            "dataProduct: kiosk",
+            "dataProduct: unified",
+            "a unified table needs the custom property `role`: `fact` or `dimension` (file kiosk/sales.yaml:8:5)",
+        ),
+        (
+            "    properties:\n",
+            "    quality: [{ name: u, metric: duplicateValues, arguments: { properties: [sku] }, mustBe: 0 }]\n    properties:\n",
+            "only the key can be checked for duplicates, and the key is id (file kiosk/sales.yaml:10:15)",
+        ),
+    ]
+    .map(|(from, to, told)| (base.replacen(from, to, 1), told)));
+    let unified = base
+        .replace("dataProduct: kiosk", "dataProduct: unified")
+        .replace("    properties:\n", "    customProperties: [{ property: role, value: fact }]\n    properties:\n");
+    assert_eq!(
+        refusal(&unified),
+        "this table must be partitioned by pipeline, month, in this order (file kiosk/sales.yaml:8:11)"
+    );
+}
+
+#[test]
+fn rules() {
+    let rule = |lines: &str| contract_of("", &format!("- name: a\n  logicalType: string\n  quality:\n    - {lines}"));
+    told([
+        (
+            "{ metric: invalidValues, arguments: { validValues: [x] }, mustBe: 0 }",
+            "a quality rule needs a `name` of letters, digits and underscores: breaches are listed under it (file kiosk/sales.yaml:18:13)",
+        ),
+        (
+            "{ name: r, metric: invalidValue, mustBe: 0 }",
+            "unknown metric `invalidValue`; did you mean `invalidValues`? (file kiosk/sales.yaml:18:32)",
+        ),
+        (
+            "{ name: r, metric: invalidValues, arguments: { validValues: [x] } }",
+            "rules are checked record by record: write `mustBe: 0` (file kiosk/sales.yaml:18:32)",
+        ),
+        (
+            "{ name: r, metric: invalidValues, mustBe: 0 }",
+            "`invalidValues` needs the argument `validValues`: a list of strings (file kiosk/sales.yaml:18:32)",
+        ),
+        (
+            "{ name: r, metric: nullValues, mustBe: 0 }",
+            "write `required: true` at the column instead: a record without it is rejected (file kiosk/sales.yaml:18:32)",
+        ),
+        (
+            "{ name: r, type: custom, engine: tilhouse, implementation: currency }",
+            "unknown engine `tilhouse`; did you mean `tillhouse`? (file kiosk/sales.yaml:18:46)",
+        ),
+        (
+            "{ name: r, type: custom, engine: tillhouse, implementation: timezone }",
+            "unknown implementation `timezone`; did you mean `timeZone`? (file kiosk/sales.yaml:18:73)",
+        ),
+        (
+            "{ name: r, type: custom, engine: tillhouse, implementation: { atLeast: 0 } }",
+            "this rule needs a column that is a whole or decimal number (file kiosk/sales.yaml:18:13)",
+        ),
+        (
+            "{ name: r, type: sql, query: SELECT 1, mustBe: 0 }",
+            "SQL rules are not run; write a library metric, or type custom with engine tillhouse (file kiosk/sales.yaml:18:30)",
+        ),
+        (
+            "{ name: r, metric: duplicateValues, mustBe: 0 }",
+            "only the key can be checked for duplicates, and the key is id (file kiosk/sales.yaml:18:13)",
+        ),
+    ]
+    .map(|(lines, told)| (rule(lines), told)));
+    let twice = "- { name: r, type: custom, engine: tillhouse, implementation: currency }";
+    assert_eq!(
+        refusal(&rule(&format!("{}\n    {twice}", twice.trim_start_matches("- ")))),
+        "two quality rules are named `r` (file kiosk/sales.yaml:19:13)"
+    );
+    let pseudonym = "- name: a\n  logicalType: string\n  classification: personal\n  customProperties: [{ property: treatment, value: lastFour }]\n  \
+                     quality: [{ name: r, type: custom, engine: tillhouse, implementation: currency }]";
+    assert_eq!(
+        refusal(&contract_of("", pseudonym)),
+        "a rule cannot be checked where the value is not stored as it came (file kiosk/sales.yaml:19:19)"
+    );
+}
+
+#[test]
+fn files() {
+    let base = contract_of("", "");
+    let second = base.split_once("schema:\n").unwrap().1;
+    told([
+        (
+            base.replace("v3.1.0", "v3.0.2"),
+            "apiVersion v3.0.2 is too old: expected v3.1.0 or a later v3 of the Open Data Contract Standard (file kiosk/sales.yaml:1:13)",
+        ),
+        (
+            base.replace("v3.1.0", "v2.2.2"),
+            "apiVersion v2.2.2 is too old: expected v3.1.0 or a later v3 of the Open Data Contract Standard (file kiosk/sales.yaml:1:13)",
+        ),
+        (
+            base.replace("v3.1.0", "v4.0.0"),
+            "apiVersion v4.0.0 is not known here: expected v3.1.0 or a later v3 (file kiosk/sales.yaml:1:13)",
+        ),
+        (
+            base.replace("v3.1.0", "3.1"),
+            "`3.1` is no apiVersion: expected v3.1.0 or a later v3 (file kiosk/sales.yaml:1:13)",
+        ),
+        (
+            base.replace("apiVersion: v3.1.0\n", ""),
+            "the key `apiVersion` is missing: v3.1.0 or later (file kiosk/sales.yaml:1:1)",
+        ),
+        (
+            base.replace("DataContract", "Contract"),
+            "expected `kind: DataContract`, found `Contract` (file kiosk/sales.yaml:2:7)",
+        ),
+        (
+            base.replace("dataProduct: kiosk\n", ""),
+            "the key `dataProduct` is missing: the source's name, or unified (file kiosk/sales.yaml:1:1)",
+        ),
+        (base.replace("status:", "state:"), "unknown key `state`; did you mean `status`? (file kiosk/sales.yaml:5:1)"),
+        (
+            format!("{base}{second}"),
+            "expected one schema object a file, found a second one (file kiosk/sales.yaml:15:5)",
+        ),
+        (
+            base.replace(&format!("schema:\n{second}"), "schema: []\n"),
+            "expected one schema object, found none (file kiosk/sales.yaml:7:9)",
+        ),
+        (
+            base.replace(&format!("schema:\n{second}"), ""),
+            "the key `schema` is missing: a list with one table (file kiosk/sales.yaml:1:1)",
+        ),
+        (
+            base.replace("id: kiosk-sales\nversion: 1.0.0\n", ""),
+            "the contract has 2 problems: kiosk/sales.yaml:1:1: the key `id` is missing; the standard wants it; kiosk/sales.yaml:1:1: \
+             the key `version` is missing; the standard wants it (file kiosk/sales.yaml)",
+        ),
+    ]);
+    for (broken, line) in [
+        ("", 1),
+        ("[1, 2]", 1),
+        ("a: [", 1),
+        ("just words", 1),
+        ("a: 1\n---\nb: 2\n", 3),
+        ("a: 1\n b: 2\n", 2),
+        ("\u{0}", 1),
+    ] {
+        let told = refusal(broken);
+        assert!(told.contains(&format!("kiosk/sales.yaml:{line}:")), "{broken:?}: {told}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_file_are_named_at_once_in_the_files_order() {
+    let text = contract_of("", "- name: a\n  logicalType: number\n- name: b\n  logicalType: time\n- name: c");
+    let told = refusal(&text);
+    let places: Vec<usize> = ["16:22: a number", "18:22: `time`", "19:15: `c`"]
+        .iter()
+        .map(|p| told.find(&format!("kiosk/sales.yaml:{p}")).unwrap_or_else(|| panic!("{p} not in {told}")))
+        .collect();
+    assert!(told.starts_with("the contract has 3 problems: ") && places.is_sorted(), "{told}");
+}

@@ -1,0 +1,108 @@
+//! The contracts and unify SQL that come with the binary, and how a project overrides them.
+//!
+//! Invariant: an override has the same relative path as what it replaces; everything else comes from the binary.
+
+use include_dir::{Dir, include_dir};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
+
+static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../pipelines");
+static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../schemas");
+
+/// A text asset and where it came from.
+#[derive(Debug, Clone)]
+pub struct Asset {
+    /// Its file name without extension.
+    pub name: String,
+    /// What messages call it: a path in the project, or `built-in:...`.
+    pub origin: String,
+    /// Whether the project overrides the built-in one.
+    pub overridden: bool,
+    /// Its text.
+    pub text: String,
+}
+
+/// The unified contracts, and a source's own, with the project's overrides.
+pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(Asset, Arc<TableSpec>)>> {
+    let assets = merged(&SCHEMAS, Path::new(source), project.map(|p| p.join("schemas").join(source)), "yaml")?;
+    assets
+        .into_iter()
+        .map(|asset| {
+            let spec = tillhouse_model::contract::parse(&asset.text, &asset.origin)?;
+            Ok((asset, Arc::new(spec)))
+        })
+        .collect()
+}
+
+/// The unify statements of a pipeline: the source's built-in ones with the project's overrides for this pipeline.
+pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Vec<Asset>> {
+    merged(
+        &PIPELINES,
+        &Path::new(source).join("unify"),
+        project.map(|p| p.join("pipelines").join(pipeline).join("unify")),
+        "sql",
+    )
+}
+
+/// The built-in `pipeline.yaml` of a source, which `init` writes.
+pub fn pipeline_template(source: &str) -> Option<&'static str> {
+    PIPELINES.get_file(Path::new(source).join("pipeline.yaml"))?.contents_utf8()
+}
+
+/// The files `eject` writes for a pipeline: relative path in the project, and text.
+pub fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = Vec::new();
+    for asset in merged(&PIPELINES, &Path::new(source).join("unify"), None, "sql")? {
+        files.push((
+            Path::new("pipelines").join(pipeline).join("unify").join(format!("{}.sql", asset.name)),
+            asset.text,
+        ));
+    }
+    for folder in [source, "unified"] {
+        for asset in merged(&SCHEMAS, Path::new(folder), None, "yaml")? {
+            files.push((Path::new("schemas").join(folder).join(format!("{}.yaml", asset.name)), asset.text));
+        }
+    }
+    Ok(files)
+}
+
+fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension: &str) -> Result<Vec<Asset>> {
+    let mut assets: Vec<Asset> = Vec::new();
+    if let Some(dir) = built_in.get_dir(folder) {
+        for file in dir.files() {
+            let path = file.path();
+            if path.extension().is_some_and(|e| e == extension) {
+                let text = file.contents_utf8().ok_or_else(|| Error::internal("a built-in file is not UTF-8"))?;
+                assets.push(Asset {
+                    name: stem(path),
+                    origin: format!("built-in:{}", path.display()),
+                    overridden: false,
+                    text: text.to_owned(),
+                });
+            }
+        }
+    }
+    if let Some(dir) = project.filter(|d| d.is_dir()) {
+        let entries = std::fs::read_dir(&dir).or_error(ErrorKind::Config, "cannot list a folder of the project")?;
+        for entry in entries {
+            let path = entry.or_error(ErrorKind::Config, "cannot list a folder of the project")?.path();
+            if path.extension().is_none_or(|e| e != extension) {
+                continue;
+            }
+            let name = stem(&path);
+            let text = std::fs::read_to_string(&path)
+                .or_error(ErrorKind::Config, "cannot read a file of the project")
+                .map_err(|e| e.at("file", path.display().to_string()))?;
+            let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
+            assets.retain(|a| a.name != name);
+            assets.push(Asset { name, origin: path.display().to_string(), overridden: !unchanged, text });
+        }
+    }
+    assets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(assets)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,247 @@
+//! Gathers decoded pages into packages and commits each to its source table, then writes what must be remembered about it.
+//!
+//! Invariant: a slice's ledger row is written only after the commit that holds its last page. While one package is being
+//! written, the next one is gathered; at most those two are in memory.
+
+use crate::observer::{Event, Observer};
+use crate::read::{Arrived, Read};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_decode::{Reject, Warning};
+use tillhouse_lake::{DriftRow, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow};
+use tillhouse_model::{Error, Result, Slice};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// A package is committed when its columns take this much memory,
+const PACKAGE_BYTES: usize = 48 << 20;
+/// or when its first page has waited this long.
+const PACKAGE_AGE: Duration = Duration::from_secs(120);
+
+/// What landing one resource came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) new: u64,
+    pub(crate) changed: u64,
+    pub(crate) unchanged: u64,
+    pub(crate) stale: u64,
+    pub(crate) rejects: u64,
+    pub(crate) warnings: u64,
+    pub(crate) packages: u64,
+}
+
+/// What comes in: pages, and the news that a slice is complete.
+pub(crate) enum Message {
+    Page(Box<(Slice, Arrived)>),
+    Complete(Slice, Read),
+}
+
+pub(crate) struct Lander {
+    pub(crate) pipeline: String,
+    pub(crate) resource: &'static str,
+    pub(crate) table: Arc<SourceTable>,
+    pub(crate) ops: Ops,
+    pub(crate) options: LandOptions,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Keys of open rejects: one that lands now is resolved.
+    pub(crate) rejected_keys: Arc<HashSet<String>>,
+}
+
+#[derive(Default)]
+struct Package {
+    pages: Vec<Incoming>,
+    bytes: usize,
+    since: Option<Instant>,
+    complete: Vec<(Slice, Read)>,
+    rejects: Vec<(Slice, Reject)>,
+    warnings: Vec<Warning>,
+    unknown: BTreeMap<String, u64>,
+    resolved: HashSet<String>,
+}
+
+impl Lander {
+    /// Lands everything that arrives until the channel closes.
+    pub(crate) async fn run(self, mut from: mpsc::Receiver<Message>) -> Result<Tally> {
+        let this = Arc::new(self);
+        let mut tally = Tally::default();
+        let mut package = Package::default();
+        let mut writing: Option<JoinHandle<Result<Tally>>> = None;
+        loop {
+            let deadline = package.since.map(|s| s + PACKAGE_AGE);
+            let message = match deadline {
+                Some(deadline) => match tokio::time::timeout_at(deadline, from.recv()).await {
+                    Ok(message) => message,
+                    Err(_) => {
+                        tally.add(finish(writing.take()).await?);
+                        writing = Some(this.start(std::mem::take(&mut package)));
+                        continue;
+                    }
+                },
+                None => from.recv().await,
+            };
+            match message {
+                None => break,
+                Some(Message::Complete(slice, read)) => package.complete.push((slice, read)),
+                Some(Message::Page(page)) => {
+                    package.take(*page, &this.rejected_keys);
+                    if package.bytes >= PACKAGE_BYTES {
+                        tally.add(finish(writing.take()).await?);
+                        writing = Some(this.start(std::mem::take(&mut package)));
+                    }
+                }
+            }
+        }
+        tally.add(finish(writing.take()).await?);
+        if !package.is_empty() {
+            tally.add(this.write(package).await?);
+        }
+        Ok(tally)
+    }
+
+    fn start(self: &Arc<Self>, package: Package) -> JoinHandle<Result<Tally>> {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.write(package).await })
+    }
+
+    async fn write(&self, package: Package) -> Result<Tally> {
+        let at = Timestamp::now();
+        let landed = if package.pages.is_empty() {
+            Landed::default()
+        } else {
+            self.table.land(package.pages, &self.options).await?
+        };
+        let versions = landed.new + landed.changed;
+        let run_id = &self.options.run_id;
+        let rejects: Vec<RejectRow> = package
+            .rejects
+            .into_iter()
+            .map(|(slice, reject)| RejectRow {
+                pipeline: self.pipeline.clone(),
+                resource: self.resource.to_owned(),
+                record_key: reject.key,
+                field: reject.field,
+                reason: reject.reason,
+                redacted: reject.redacted,
+                slice: slice.window,
+                run_id: run_id.clone(),
+                first_seen: at,
+                last_seen: at,
+                resolved_at: None,
+            })
+            .collect();
+        let warnings: Vec<WarningRow> = package
+            .warnings
+            .into_iter()
+            .map(|w| WarningRow {
+                pipeline: self.pipeline.clone(),
+                resource: self.resource.to_owned(),
+                record_key: w.key,
+                field: w.field,
+                rule: w.rule,
+                original: w.original,
+                run_id: run_id.clone(),
+                first_seen: at,
+            })
+            .collect();
+        let drift: Vec<DriftRow> = package
+            .unknown
+            .into_iter()
+            .map(|(field, count)| DriftRow {
+                pipeline: self.pipeline.clone(),
+                resource: self.resource.to_owned(),
+                field,
+                count,
+                run_id: run_id.clone(),
+                seen_at: at,
+            })
+            .collect();
+        if !rejects.is_empty() || !package.resolved.is_empty() {
+            let resolved = package.resolved;
+            let resource = self.resource;
+            self.ops.record_rejects(&rejects, &|of, key| of == resource && resolved.contains(key), at).await?;
+        }
+        if !warnings.is_empty() {
+            self.ops.record_warnings(&warnings).await?;
+        }
+        if !drift.is_empty() {
+            self.ops.record_drift(&drift).await?;
+        }
+        let slices: Vec<SliceRow> = package
+            .complete
+            .into_iter()
+            .map(|(slice, read)| SliceRow {
+                pipeline: self.pipeline.clone(),
+                resource: self.resource.to_owned(),
+                tenant: slice.tenant,
+                window: slice.window,
+                run_id: run_id.clone(),
+                read_at: read.read_at,
+                records: read.records,
+                rejects: read.rejects,
+                declared_total: read.declared_total,
+                attempts: read.attempts,
+                land: landed.land,
+            })
+            .collect();
+        if !slices.is_empty() {
+            self.ops.record_slices(&slices).await?;
+        }
+        self.observer.on(&Event::Landed { versions });
+        Ok(Tally {
+            new: landed.new,
+            changed: landed.changed,
+            unchanged: landed.unchanged,
+            stale: landed.stale,
+            rejects: rejects.len() as u64,
+            warnings: warnings.len() as u64,
+            packages: u64::from(versions > 0),
+        })
+    }
+}
+
+impl Package {
+    fn take(&mut self, (slice, arrived): (Slice, Arrived), rejected_keys: &HashSet<String>) {
+        let Arrived { incoming, rejects, warnings, unknown } = arrived;
+        self.since.get_or_insert_with(Instant::now);
+        self.bytes += incoming.batch.get_array_memory_size();
+        if !rejected_keys.is_empty() {
+            self.resolved.extend(
+                incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned),
+            );
+        }
+        self.rejects.extend(rejects.into_iter().map(|r| (slice.clone(), r)));
+        self.warnings.extend(warnings);
+        for (field, count) in unknown {
+            *self.unknown.entry(field).or_default() += count;
+        }
+        if incoming.batch.num_rows() > 0 {
+            self.pages.push(incoming);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.complete.is_empty() && self.rejects.is_empty()
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.new += other.new;
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.stale += other.stale;
+        self.rejects += other.rejects;
+        self.warnings += other.warnings;
+        self.packages += other.packages;
+    }
+}
+
+async fn finish(writing: Option<JoinHandle<Result<Tally>>>) -> Result<Tally> {
+    match writing {
+        None => Ok(Tally::default()),
+        Some(handle) => handle.await.map_err(|e| Error::internal("landing a package failed").because(e))?,
+    }
+}

@@ -1,0 +1,60 @@
+//! What a run tells whoever watches it.
+//!
+//! Invariant: events carry counts and names, never data; a run works the same with nobody watching.
+
+use std::time::Duration;
+
+/// Something that happened in a run.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A pipeline's slices are known.
+    Planned {
+        /// The pipeline.
+        pipeline: String,
+        /// How many slices will be read.
+        slices: usize,
+    },
+    /// A page was read and decoded.
+    Page {
+        /// Records in it, rejects included.
+        records: u64,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// A slice is complete, or failed for good.
+    SliceDone {
+        /// Whether it was read in full.
+        complete: bool,
+    },
+    /// A package was committed to a source table.
+    Landed {
+        /// New versions in it.
+        versions: u64,
+    },
+    /// A unified table is being brought up to date.
+    Unifying {
+        /// The table.
+        table: String,
+    },
+    /// A stage ended.
+    Stage {
+        /// `extract`, `unify` or `publish`.
+        name: &'static str,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// Somebody who watches a run.
+pub trait Observer: Send + Sync {
+    /// Called for every event, from any thread; must not block.
+    fn on(&self, event: &Event);
+}
+
+/// Nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn on(&self, _: &Event) {}
+}

@@ -1,0 +1,57 @@
+//! Publishes a run: names the version of every table, so that readers open tables that belong together.
+//!
+//! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines.
+
+use crate::config::Pipeline;
+use crate::sync::{Context, Report};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use tillhouse_lake::RunRecord;
+use tillhouse_model::Result;
+
+pub(crate) async fn publish(
+    context: &Context,
+    pipelines: &[Pipeline],
+    command: &str,
+    run_id: &str,
+    started: Timestamp,
+    report: &Report,
+) -> Result<()> {
+    let mut tables = BTreeMap::new();
+    let mut paths: Vec<String> = Vec::new();
+    for (pipeline, resource) in context.warehouse.source_tables().await? {
+        paths.push(format!("{pipeline}/{resource}"));
+    }
+    if let Some(pipeline) = pipelines.first() {
+        paths.extend(pipeline.unified.keys().map(|name| format!("unified/{name}")));
+    }
+    for path in paths {
+        if let Some(table) = context.warehouse.open_at(&path, None).await? {
+            tables.insert(path, table.version);
+        }
+    }
+    let mut counts = BTreeMap::new();
+    let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {
+        counts.insert(name.to_owned(), report.pipelines.iter().map(of).sum());
+    };
+    count("slices", |p| p.slices);
+    count("failed", |p| p.failed.len() as u64);
+    count("followed", |p| p.followed);
+    count("new", |p| p.new);
+    count("changed", |p| p.changed);
+    count("unchanged", |p| p.unchanged);
+    count("rejects", |p| p.rejects);
+    count("warnings", |p| p.warnings);
+    let record = RunRecord {
+        run_id: run_id.to_owned(),
+        command: command.to_owned(),
+        pipelines: pipelines.iter().map(|p| p.name.clone()).collect(),
+        started_at: started,
+        finished_at: Timestamp::now(),
+        outcome: if report.is_partial() { "partial" } else { "done" }.to_owned(),
+        published: true,
+        tables,
+        counts,
+    };
+    context.warehouse.ops().publish(&record).await
+}

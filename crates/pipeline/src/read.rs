@@ -1,0 +1,171 @@
+//! Reads one slice to its end: pages, decoded as they come, proved complete where the source says how much there is.
+//!
+//! Invariant: a slice is reported complete only if every page of one attempt was read and, where the source declares a total
+//! for a window that is over, exactly that many distinct records came. Pages of failed attempts are landed too: landing drops
+//! what it knows, and what was seen was true.
+
+use crate::land::Message;
+use arrow::array::Array;
+use crate::observer::{Event, Observer};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use tillhouse_decode::{Decoded, Decoder, Reject, Warning};
+use tillhouse_extract::{PageStream, Source};
+use tillhouse_lake::Incoming;
+use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A window must have ended this long ago before its declared total is believed: until then records still arrive.
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// How often a slice is read again when its count is wrong.
+const REREADS: u32 = 3;
+
+/// A decoded page on its way to the lake.
+pub(crate) struct Arrived {
+    pub(crate) incoming: Incoming,
+    pub(crate) rejects: Vec<Reject>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) unknown: BTreeMap<String, u64>,
+}
+
+/// What reading a slice came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub(crate) records: u64,
+    pub(crate) rejects: u64,
+    pub(crate) declared_total: Option<u64>,
+    pub(crate) attempts: u32,
+    /// When the first request of the last attempt was sent: the slice is covered up to then.
+    pub(crate) read_at: Timestamp,
+}
+
+pub(crate) struct Reader {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) resource: &'static Resource,
+    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// One pass over a stream of pages.
+struct Attempt {
+    distinct: HashSet<u128>,
+    nameless: u64,
+    records: u64,
+    rejects: u64,
+    declared_total: Option<u64>,
+    started: Option<Timestamp>,
+}
+
+impl Reader {
+    /// Reads a slice, again if its count is wrong.
+    pub(crate) async fn slice(&self, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<Read> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let pages = self.source.pages(slice);
+            let attempt = self.attempt(pages, slice, to).await?;
+            let read_at = attempt.started.unwrap_or_else(Timestamp::now);
+            let seen = attempt.distinct.len() as u64 + attempt.nameless;
+            let settled = self.resource.declares_total
+                && slice.window.to().checked_add(SETTLED_AFTER).is_ok_and(|end| end <= read_at);
+            match attempt.declared_total {
+                Some(declared) if settled && declared != seen => {
+                    if attempts > REREADS {
+                        return Err(Error::new(
+                            ErrorKind::Data,
+                            format!("the source declares {declared} records, but {seen} came, {attempts} times"),
+                        )
+                        .at("slice", slice.to_string())
+                        .hint("Run `tillhouse sync` again later; if it stays so, tell the provider both figures."));
+                    }
+                    tracing::warn!(%slice, declared, seen, "the count is wrong; reading the slice again");
+                }
+                declared_total => {
+                    return Ok(Read {
+                        records: attempt.records,
+                        rejects: attempt.rejects,
+                        declared_total,
+                        attempts,
+                        read_at,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads single records by id.
+    pub(crate) async fn by_id(&self, ids: Vec<String>, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<u64> {
+        let pages = self.source.pages_by_id(self.resource.name, ids);
+        Ok(self.attempt(pages, slice, to).await?.records)
+    }
+
+    async fn attempt(&self, mut pages: PageStream, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<Attempt> {
+        let mut attempt = Attempt {
+            distinct: HashSet::new(),
+            nameless: 0,
+            records: 0,
+            rejects: 0,
+            declared_total: None,
+            started: None,
+        };
+        loop {
+            let page = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(interrupted()),
+                page = pages.next() => page,
+            };
+            let Some(page) = page else { break };
+            let page = page.map_err(|e| e.at("slice", slice.to_string()))?;
+            attempt.declared_total = page.declared_total.or(attempt.declared_total);
+            attempt.started.get_or_insert(page.requested_at);
+            let bytes = page.bytes.len() as u64;
+            let decoder = Arc::clone(&self.decoder);
+            let records_at = self.resource.records_at;
+            let decoded = tokio::task::spawn_blocking(move || {
+                let decoded = decoder.decode(&page.bytes, records_at);
+                (decoded, page.requested_at)
+            });
+            let (decoded, requested_at) =
+                decoded.await.map_err(|e| Error::internal("decoding a page failed").because(e))?;
+            let decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
+            attempt.count(&decoded);
+            let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
+            self.observer.on(&Event::Page { records, bytes });
+            let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
+            let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
+            let arrived = Arrived { incoming, rejects, warnings, unknown };
+            if to.send(Message::Page(Box::new((slice.clone(), arrived)))).await.is_err() {
+                // Landing has failed and says why itself.
+                return Err(interrupted());
+            }
+        }
+        Ok(attempt)
+    }
+}
+
+impl Attempt {
+    fn count(&mut self, decoded: &Decoded) {
+        self.records += decoded.keys.len() as u64;
+        self.rejects += decoded.rejects.len() as u64;
+        for key in decoded.keys.iter().flatten() {
+            self.distinct.insert(xxhash_rust::xxh3::xxh3_128(key.as_bytes()));
+        }
+        for reject in &decoded.rejects {
+            match &reject.key {
+                Some(key) => {
+                    self.distinct.insert(xxhash_rust::xxh3::xxh3_128(key.as_bytes()));
+                }
+                None => self.nameless += 1,
+            }
+        }
+    }
+}
+
+pub(crate) fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted")
+        .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
+}

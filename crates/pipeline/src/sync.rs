@@ -1,0 +1,311 @@
+//! One sync: plan slices, read them in parallel, land, follow up what is open, unify, publish.
+//!
+//! Invariant: every step can be repeated. A run that stops anywhere leaves the warehouse readable at the last published run, and
+//! the next run finishes its work: landed but not ledgered slices are read again and found known, landed but not unified
+//! packages are unified, unified but not published tables are published.
+
+use crate::config::{Pipeline, Project, ResourcePlan};
+use crate::land::{Lander, Message, Tally};
+use crate::observer::{Event, Observer};
+use crate::plan::{self, Range};
+use crate::publish;
+use crate::read::{Reader, interrupted};
+use crate::unify::{self, Unified};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tillhouse_decode::Decoder;
+use tillhouse_lake::{LandOptions, Warehouse};
+use tillhouse_model::{Error, ErrorKind, Result, Slice, Window};
+use tillhouse_query::Engine;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Everything a run works with.
+#[derive(Clone)]
+pub struct Context {
+    /// The project.
+    pub project: Arc<Project>,
+    /// Its warehouse.
+    pub warehouse: Warehouse,
+    /// Runs the unify SQL.
+    pub engine: Engine,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// Cancelled when the user wants to stop.
+    pub cancel: CancellationToken,
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Read only this, known or not.
+    pub range: Range,
+    /// Read everything again, and look for known versions everywhere.
+    pub full: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// One entry a pipeline.
+    pub pipelines: Vec<PipelineReport>,
+    /// Whether the result was published.
+    pub published: bool,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// What a run did for one pipeline.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct PipelineReport {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Slices read in full.
+    pub slices: u64,
+    /// Slices that failed; the next run takes them up.
+    pub failed: Vec<FailedSlice>,
+    /// Open transactions asked for again by id.
+    pub followed: u64,
+    /// Records never seen before.
+    pub new: u64,
+    /// Records whose content changed.
+    pub changed: u64,
+    /// Records that were known as they are.
+    pub unchanged: u64,
+    /// Records that did not fit their contract.
+    pub rejects: u64,
+    /// Values that were rounded, and quality rules that did not hold.
+    pub warnings: u64,
+    /// Unified rows added and removed, by table.
+    pub unified: BTreeMap<String, Unified>,
+}
+
+/// A slice that failed.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct FailedSlice {
+    /// Which.
+    pub slice: String,
+    /// Why.
+    pub error: String,
+}
+
+impl Report {
+    /// Whether some slices failed.
+    pub fn is_partial(&self) -> bool {
+        self.pipelines.iter().any(|p| !p.failed.is_empty())
+    }
+}
+
+/// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.
+pub fn new_run_id(now: Timestamp) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), random.get(..6).unwrap_or("000000"))
+}
+
+/// Syncs pipelines, one after the other, and publishes once.
+///
+/// Errors when a contract or unify statement is wrong (before any request), when a source refuses us altogether, when the
+/// warehouse fails, or when the run was interrupted. Slices that fail one by one are in the report instead.
+pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -> Result<Report> {
+    let clock = Instant::now();
+    let started = Timestamp::now();
+    let run_id = new_run_id(started);
+    for pipeline in pipelines {
+        unify::check(&context.engine, pipeline).await?;
+    }
+    let mut report = Report { run: run_id.clone(), ..Report::default() };
+    for pipeline in pipelines {
+        let at = |e: Error| e.at("pipeline", pipeline.name.clone());
+        let mut done = extract(context, pipeline, options, &run_id, started).await.map_err(at)?;
+        let stage = Instant::now();
+        done.unified = unify::bring_up_to_date(context, pipeline, &run_id).await.map_err(at)?;
+        context.observer.on(&Event::Stage { name: "unify", took: stage.elapsed() });
+        report.pipelines.push(done);
+    }
+    let stage = Instant::now();
+    publish::publish(context, pipelines, "sync", &run_id, started, &report).await?;
+    context.observer.on(&Event::Stage { name: "publish", took: stage.elapsed() });
+    report.published = true;
+    report.seconds = clock.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+async fn extract(
+    context: &Context,
+    pipeline: &Pipeline,
+    options: Options,
+    run_id: &str,
+    now: Timestamp,
+) -> Result<PipelineReport> {
+    let stage = Instant::now();
+    let mut report = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
+    let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
+    let open_rejects = context.warehouse.ops().rejects(Some(&pipeline.name), true).await?;
+    for plan in &pipeline.resources {
+        let mut range = options.range;
+        if options.full && range.from.is_none() {
+            range.from = Some(plan.sync.start);
+        }
+        let mut slices = Vec::new();
+        for tenant in pipeline.source.tenants(plan.resource.name).await? {
+            slices.extend(plan::slices(plan.resource.name, tenant.as_deref(), &plan.sync, &ledger, range, now)?);
+        }
+        context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
+        let rejected_keys: HashSet<String> = open_rejects
+            .iter()
+            .filter(|r| r.resource == plan.resource.name)
+            .filter_map(|r| r.record_key.clone())
+            .collect();
+        let lander = Lander {
+            pipeline: pipeline.name.clone(),
+            resource: plan.resource.name,
+            table: Arc::new(context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec))),
+            ops: context.warehouse.ops(),
+            options: LandOptions { run_id: run_id.to_owned(), look_everywhere: options.full },
+            observer: Arc::clone(&context.observer),
+            rejected_keys: Arc::new(rejected_keys),
+        };
+        let follow = if options.range.from.is_none() && options.range.to.is_none() && plan.resource.by_id {
+            open_records(context, pipeline, plan, now).await?
+        } else {
+            Vec::new()
+        };
+        let tally = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
+        report.new += tally.new;
+        report.changed += tally.changed;
+        report.unchanged += tally.unchanged;
+        report.rejects += tally.rejects;
+        report.warnings += tally.warnings;
+    }
+    context.observer.on(&Event::Stage { name: "extract", took: stage.elapsed() });
+    Ok(report)
+}
+
+async fn read_resource(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    slices: Vec<Slice>,
+    follow: Vec<String>,
+    lander: Lander,
+    report: &mut PipelineReport,
+) -> Result<Tally> {
+    let key = Some(context.project.privacy_key.clone());
+    let (send, receive) = mpsc::channel(pipeline.concurrency);
+    let landing = tokio::spawn(lander.run(receive));
+    // A failure that every other slice would meet too stops the rest of them.
+    let stop = context.cancel.child_token();
+    let hopeless = Arc::new(AtomicBool::new(false));
+    let reader = Arc::new(Reader {
+        source: Arc::clone(&pipeline.source),
+        resource: plan.resource,
+        decoder: Arc::new(Decoder::new(Arc::clone(&plan.spec), key)?),
+        observer: Arc::clone(&context.observer),
+        cancel: stop.clone(),
+    });
+    let outcomes: Vec<(Slice, Result<()>)> = stream::iter(slices)
+        .map(|slice| {
+            let (reader, send, stop) = (Arc::clone(&reader), send.clone(), stop.clone());
+            let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
+            async move {
+                let outcome = match reader.slice(&slice, &send).await {
+                    Ok(read) => send.send(Message::Complete(slice.clone(), read)).await.map_err(|_| interrupted()),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = &outcome {
+                    if error.kind() != ErrorKind::Interrupted {
+                        tracing::warn!(%slice, "slice failed: {error}");
+                    }
+                    if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Config | ErrorKind::Internal) {
+                        hopeless.store(true, Ordering::Relaxed);
+                        stop.cancel();
+                    }
+                }
+                observer.on(&Event::SliceDone { complete: outcome.is_ok() });
+                (slice, outcome)
+            }
+        })
+        .buffer_unordered(pipeline.concurrency)
+        .collect()
+        .await;
+    let mut followed = Ok(0);
+    if !follow.is_empty() && !stop.is_cancelled() {
+        let window = Window::new(plan.sync.start, Timestamp::now())?;
+        let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window };
+        followed = reader.by_id(follow, &slice, &send).await;
+    }
+    drop(send);
+    let tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
+    if context.cancel.is_cancelled() {
+        return Err(interrupted());
+    }
+    let mut complete = 0;
+    let mut first_error = None;
+    for (slice, outcome) in outcomes {
+        match outcome {
+            Ok(()) => complete += 1,
+            Err(error) => {
+                report.failed.push(FailedSlice { slice: slice.to_string(), error: error.to_string() });
+                let worse = first_error.as_ref().is_none_or(|e: &Error| e.kind() == ErrorKind::Interrupted);
+                if worse {
+                    first_error = Some(error);
+                }
+            }
+        }
+    }
+    if let Some(error) = first_error
+        && (complete == 0 || hopeless.load(Ordering::Relaxed))
+    {
+        return Err(error);
+    }
+    report.slices += complete;
+    match followed {
+        Ok(records) => report.followed += records,
+        Err(error) => report.failed.push(FailedSlice {
+            slice: format!("{} by id", plan.resource.name),
+            error: error.to_string(),
+        }),
+    }
+    Ok(tally)
+}
+
+/// The keys of transactions that are still open and too old for the look-back to see.
+async fn open_records(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    let Some(table) = context.warehouse.open_at("unified/transactions", None).await? else {
+        return Ok(Vec::new());
+    };
+    let lookback = now.checked_sub(plan.sync.lookback).unwrap_or(now);
+    let oldest = now.checked_sub(plan.sync.follow_open).unwrap_or(now);
+    if oldest >= lookback {
+        return Ok(Vec::new());
+    }
+    let session = context.engine.bare()?;
+    session.register("transactions", table.provider)?;
+    // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
+    let sql = format!(
+        "SELECT _record_key FROM transactions WHERE pipeline = '{}' AND state IN ('created', 'pending', 'consumed') \
+         AND ((occurred_at >= TIMESTAMP '{oldest}' AND occurred_at < TIMESTAMP '{lookback}') \
+              OR (occurred_at IS NULL AND _extracted_at >= TIMESTAMP '{oldest}')) ORDER BY _record_key",
+        pipeline.name
+    );
+    let batches = tillhouse_query::collect(session.query(&sql).await?).await?;
+    let mut keys = Vec::new();
+    for batch in &batches {
+        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
+            .map_err(|e| Error::internal("record keys are not text").because(e))?;
+        let column = arrow::array::AsArray::as_string::<i32>(&column).clone();
+        keys.extend(column.iter().flatten().map(str::to_owned));
+    }
+    Ok(keys)
+}

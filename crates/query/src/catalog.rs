@@ -1,0 +1,220 @@
+//! The catalog of a session: the tables of one published run, each opened when a query first names it.
+//!
+//! Invariant: a table is opened at most once a session, at the version the run names; the bookkeeping tables, which a run
+//! cannot name because it is written into them, are opened at their latest.
+
+use crate::sales;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::logical_expr::TableType;
+use datafusion::prelude::SessionContext;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use tillhouse_lake::{RunRecord, Warehouse};
+use tokio::sync::OnceCell;
+
+/// The only catalog.
+pub(crate) const CATALOG: &str = "tillhouse";
+/// The schema of names without one.
+pub const DEFAULT_SCHEMA: &str = "unified";
+/// The view that joins transactions with the names of their sites, devices, points and tenants.
+pub const SALES: &str = "sales";
+const OPS: &str = "ops";
+const OPS_TABLES: [&str; 5] = ["drift", "rejects", "runs", "slices", "warnings"];
+
+/// The schemas, by name.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    warehouse: Option<Pinned>,
+    schemas: RwLock<BTreeMap<String, Arc<Schema>>>,
+}
+
+impl Catalog {
+    /// The tables a run names.
+    pub(crate) fn over(warehouse: &Warehouse, run: &RunRecord) -> Self {
+        let warehouse = Pinned(warehouse.clone());
+        let mut versions: BTreeMap<String, BTreeMap<String, Option<u64>>> = BTreeMap::new();
+        for (path, version) in &run.tables {
+            if let Some((schema, table)) = path.split_once('/') {
+                versions.entry(schema.to_owned()).or_default().insert(table.to_owned(), Some(*version));
+            }
+        }
+        let ops = OPS_TABLES.iter().map(|table| ((*table).to_owned(), None)).collect();
+        versions.insert(OPS.to_owned(), ops);
+        versions.entry(DEFAULT_SCHEMA.to_owned()).or_default();
+        let schemas = versions
+            .into_iter()
+            .map(|(name, versions)| {
+                let schema = Schema::new(&name, Some(warehouse.clone()), versions);
+                (name, Arc::new(schema))
+            })
+            .collect();
+        Self { warehouse: Some(warehouse), schemas: RwLock::new(schemas) }
+    }
+
+    /// No tables.
+    pub(crate) fn empty() -> Self {
+        let unified = Schema::new(DEFAULT_SCHEMA, None, BTreeMap::new());
+        let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), Arc::new(unified))]);
+        Self { warehouse: None, schemas: RwLock::new(schemas) }
+    }
+
+    /// Makes a context use this catalog.
+    pub(crate) fn attach(self: &Arc<Self>, context: &SessionContext) {
+        context.register_catalog(CATALOG, Arc::clone(self) as Arc<dyn CatalogProvider>);
+    }
+
+    /// The schema of that name.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Schema>> {
+        self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The schema of that name, made if it is not there.
+    pub(crate) fn find_or_make(&self, name: &str) -> Arc<Schema> {
+        let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(Schema::new(name, self.warehouse.clone(), BTreeMap::new()));
+        Arc::clone(schemas.entry(name.to_owned()).or_insert_with(make))
+    }
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.find(name).map(|schema| schema as Arc<dyn SchemaProvider>)
+    }
+}
+
+/// A warehouse that can be named in an error without being printed: its options may hold credentials.
+#[derive(Clone)]
+struct Pinned(Warehouse);
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Warehouse")
+    }
+}
+
+type Opened = Option<Arc<dyn TableProvider>>;
+
+/// The tables of one schema.
+pub(crate) struct Schema {
+    name: String,
+    warehouse: Option<Pinned>,
+    versions: BTreeMap<String, Option<u64>>,
+    /// What has been opened, or is being opened; a query that comes second waits for the first.
+    opened: RwLock<HashMap<String, Arc<OnceCell<Opened>>>>,
+    /// What somebody registered; it hides a table of the same name.
+    registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("name", &self.name).field("versions", &self.versions).finish_non_exhaustive()
+    }
+}
+
+impl Schema {
+    fn new(name: &str, warehouse: Option<Pinned>, versions: BTreeMap<String, Option<u64>>) -> Self {
+        Self { name: name.to_owned(), warehouse, versions, opened: RwLock::default(), registered: RwLock::default() }
+    }
+
+    fn registered(&self, name: &str) -> Opened {
+        self.registered.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Whether the view can be: this is the schema of the facts, and there are transactions.
+    fn has_sales(&self) -> bool {
+        self.name == DEFAULT_SCHEMA && self.has_table(sales::FACTS)
+    }
+
+    fn has_table(&self, name: &str) -> bool {
+        self.registered(name).is_some() || self.versions.contains_key(name)
+    }
+
+    async fn open(&self, name: &str) -> Result<Opened> {
+        let (Some(version), Some(Pinned(warehouse))) = (self.versions.get(name), &self.warehouse) else {
+            return Ok(None);
+        };
+        let path = format!("{}/{name}", self.name);
+        let table = warehouse.open_at(&path, *version).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(table.map(|table| table.provider))
+    }
+
+    async fn open_once(&self, name: &str) -> Result<Opened> {
+        if !self.versions.contains_key(name) {
+            return Ok(None);
+        }
+        let cell = {
+            let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(opened.entry(name.to_owned()).or_default())
+        };
+        cell.get_or_try_init(|| self.open(name)).await.cloned()
+    }
+
+    /// The view, joined from whatever dimensions exist.
+    async fn sales(&self) -> Result<Opened> {
+        let Some(facts) = self.base_table(sales::FACTS).await? else {
+            return Ok(None);
+        };
+        let mut dimensions = Vec::new();
+        for dimension in &sales::DIMENSIONS {
+            if let Some(table) = self.base_table(dimension.table).await? {
+                dimensions.push((dimension, table));
+            }
+        }
+        sales::view(facts, dimensions).map(Some)
+    }
+
+    async fn base_table(&self, name: &str) -> Result<Opened> {
+        match self.registered(name) {
+            Some(table) => Ok(Some(table)),
+            None => self.open_once(name).await,
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Schema {
+    fn table_names(&self) -> Vec<String> {
+        let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names: BTreeSet<&str> =
+            registered.keys().map(String::as_str).chain(self.versions.keys().map(String::as_str)).collect();
+        if self.name == DEFAULT_SCHEMA && names.contains(sales::FACTS) {
+            names.insert(SALES);
+        }
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Opened> {
+        match self.base_table(name).await? {
+            None if name == SALES && self.has_sales() => self.sales().await,
+            table => Ok(table),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        let kind = if name == SALES { TableType::View } else { TableType::Base };
+        Ok(self.table_exist(name).then_some(kind))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.has_table(name) || (name == SALES && self.has_sales())
+    }
+
+    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Opened> {
+        let mut registered = self.registered.write().unwrap_or_else(PoisonError::into_inner);
+        if registered.contains_key(&name) {
+            return exec_err!("the table {}.{name} is already there", self.name);
+        }
+        Ok(registered.insert(name, table))
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<Opened> {
+        Ok(self.registered.write().unwrap_or_else(PoisonError::into_inner).remove(name))
+    }
+}

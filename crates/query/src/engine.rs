@@ -1,0 +1,117 @@
+//! What all sessions of a process share: the memory they may use, where they spill, how many threads they plan for.
+//!
+//! Invariant: the memory limit holds over all sessions of an engine together, not for each.
+
+use crate::catalog::Catalog;
+use crate::failure::into_error;
+use crate::functions;
+use crate::session::Session;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// How much of the machine queries may use.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Bytes of memory for sorts, joins and groupings, over all queries; beyond it they spill to disk.
+    pub memory_limit_bytes: u64,
+    /// Where they spill; the system's folder for temporary files by default.
+    pub spill_dir: Option<PathBuf>,
+    /// How many partitions a query is planned for.
+    pub threads: usize,
+}
+
+impl Default for EngineOptions {
+    /// 512 MiB, the system's folder for temporary files, as many threads as the machine has.
+    fn default() -> Self {
+        Self {
+            memory_limit_bytes: 512 << 20,
+            spill_dir: None,
+            threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
+
+/// Makes sessions. One a process; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    runtime: Arc<RuntimeEnv>,
+    config: SessionConfig,
+}
+
+impl Engine {
+    /// An engine. Errors with [`ErrorKind::Storage`] when the spill folder cannot be made.
+    pub fn new(options: EngineOptions) -> Result<Self> {
+        let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
+        let mode = options.spill_dir.map_or(DiskManagerMode::OsTmpDirectory, |dir| DiskManagerMode::Directories(vec![dir]));
+        // Fair: every operator that can spill gets its share, so that one cannot starve the next. Tracked: an error names who
+        // held the memory.
+        let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN.saturating_add(2));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .build_arc()
+            .map_err(|e| Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used").because(into_error(e)))?;
+        Ok(Self { runtime, config: config(options.threads.max(1), limit) })
+    }
+
+    /// A session over the tables of a published run.
+    ///
+    /// Errors with [`ErrorKind::Query`] when nothing has been published by then.
+    pub async fn open(&self, warehouse: &Warehouse, at: &AsOf) -> Result<Session> {
+        let run = warehouse.ops().published(at).await?.ok_or_else(|| match at {
+            AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
+                .hint("Run `tillhouse sync`; what it brings in can then be queried."),
+            AsOf::Run(run) => Error::new(ErrorKind::Query, format!("there is no published run {run}"))
+                .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
+            AsOf::Time(time) => Error::new(ErrorKind::Query, format!("nothing had been published by {time}"))
+                .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
+        })?;
+        let catalog = Arc::new(Catalog::over(warehouse, &run));
+        self.session(catalog, Some(run))
+    }
+
+    /// A session without any tables: its user registers what it needs.
+    pub fn bare(&self) -> Result<Session> {
+        self.session(Arc::new(Catalog::empty()), None)
+    }
+
+    fn session(&self, catalog: Arc<Catalog>, run: Option<tillhouse_lake::RunRecord>) -> Result<Session> {
+        let state = SessionStateBuilder::new()
+            .with_config(self.config.clone())
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features()
+            .build();
+        let context = SessionContext::new_with_state(state);
+        for function in functions::all() {
+            context.register_udf(function);
+        }
+        catalog.attach(&context);
+        Ok(Session::new(context, catalog, run))
+    }
+}
+
+fn config(threads: usize, limit: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(crate::catalog::CATALOG, crate::catalog::DEFAULT_SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(threads)
+        .with_batch_size(8192);
+    let options = config.options_mut();
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some("+00:00".to_owned());
+    // What a sort keeps back for merging what it spilled; the default of 10 MB a thread would eat a small limit whole.
+    let merge = limit / (8 * threads);
+    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(merge);
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    config
+}

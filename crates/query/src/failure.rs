@@ -1,0 +1,111 @@
+//! DataFusion's errors, made readable.
+//!
+//! Invariant: one line, the cause and not the layers around it; an error of ours that travelled through DataFusion comes out as
+//! it went in.
+
+use arrow::array::RecordBatch;
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::error::DataFusionError as E;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use std::error::Error as StdError;
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// How many names an error lists.
+const NAMES: usize = 12;
+/// How long an error gets, in characters.
+const LONGEST: usize = 600;
+
+/// Turns what DataFusion says into one of our errors: kind, one line, and what to do where that is known.
+pub fn into_error(error: DataFusionError) -> Error {
+    if let Some(ours) = ours(&error) {
+        return ours;
+    }
+    match error.find_root() {
+        E::ResourcesExhausted(_) => Error::new(ErrorKind::Query, "the query needs more memory than it may use")
+            .because(shorten(&error.find_root().message()))
+            .hint("Raise memory_limit in tillhouse.yaml, or ask for less at a time: a shorter period, fewer columns."),
+        E::SchemaError(schema, _) => schema_error(schema),
+        E::SQL(parser, _) => {
+            let what = parser.to_string();
+            let what = what.strip_prefix("sql parser error: ").unwrap_or(&what);
+            Error::new(ErrorKind::Query, format!("the SQL cannot be read: {}", shorten(what)))
+        }
+        E::ObjectStore(_) | E::IoError(_) => {
+            Error::new(ErrorKind::Storage, "a table could not be read").because(shorten(&error.find_root().message()))
+        }
+        E::Internal(_) => Error::internal("the query engine failed").because(shorten(&error.find_root().message())),
+        root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),
+    }
+}
+
+/// Every batch of a result. For results known to be small; others are read as the stream they are.
+pub async fn collect(stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch>> {
+    stream.try_collect().await.map_err(into_error)
+}
+
+/// Our own error somewhere below; rebuilt, because what travels through DataFusion is shared.
+fn ours(error: &DataFusionError) -> Option<Error> {
+    let mut at: &(dyn StdError + 'static) = error;
+    loop {
+        if let Some(found) = at.downcast_ref::<Error>() {
+            return Some(copy(found));
+        }
+        if let Some(E::External(inner)) = at.downcast_ref::<E>()
+            && let Some(found) = inner.downcast_ref::<Error>()
+        {
+            return Some(copy(found));
+        }
+        at = at.source()?;
+    }
+}
+
+fn copy(error: &Error) -> Error {
+    let mut copy = Error::new(error.kind(), error.message()).retryable(error.is_retryable());
+    for (key, value) in error.context() {
+        copy = copy.at(key, value.clone());
+    }
+    if let Some(hint) = error.hint_text() {
+        copy = copy.hint(hint);
+    }
+    if let Some(cause) = StdError::source(error) {
+        copy = copy.because(cause.to_string());
+    }
+    copy
+}
+
+fn schema_error(error: &SchemaError) -> Error {
+    if let SchemaError::FieldNotFound { field, valid_fields } = error {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or(&message);
+        let what = first
+            .trim_start_matches("Schema error: ")
+            .replacen("No field named", "there is no column", 1)
+            .replace(". Did you mean", ", did you mean");
+        let mut names: Vec<String> = valid_fields.iter().map(|f| f.name.clone()).filter(|n| !n.starts_with('_')).collect();
+        let more = names.len().saturating_sub(NAMES);
+        names.truncate(NAMES);
+        let mut error = Error::new(ErrorKind::Query, what.trim_end_matches(['.', '?']));
+        if !names.is_empty() && field.name != "*" {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            error = error.hint(format!("Its columns are {}{more}.", names.join(", ")));
+        }
+        return error;
+    }
+    Error::new(ErrorKind::Query, sentence(&shorten(&error.to_string())))
+}
+
+/// One line, without the backtrace, not beyond a bearable length.
+fn shorten(message: &str) -> String {
+    let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(message);
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    line.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
+/// In our style: no full stop, and DataFusion's own names for our tables cut to what the user wrote.
+fn sentence(message: &str) -> String {
+    message.trim_end_matches('.').replace("'tillhouse.", "'")
+}

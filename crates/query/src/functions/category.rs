@@ -1,0 +1,89 @@
+//! What kind of business a sale was.
+//!
+//! Invariant: the answer is one of fuelling, charging, parking, vending, other, mixed, or null where nothing is known.
+
+use super::arguments::Arguments;
+use super::{Argument, Function};
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use std::sync::Arc;
+
+/// `category_of(categories)`.
+pub(super) fn function() -> Function {
+    Function::new("category_of", &[Argument::Texts], DataType::Utf8, category_of)
+}
+
+fn category_of(arguments: &Arguments) -> Result<ArrayRef> {
+    let lists = arguments.lists(0)?;
+    let mut last: Option<(&str, Option<&'static str>)> = None;
+    let categories: StringArray = (0..arguments.rows())
+        .map(|row| {
+            let mut found = None;
+            for word in lists.get(row) {
+                let category = match last {
+                    Some((seen, category)) if seen == word => category,
+                    _ => single(word),
+                };
+                last = Some((word, category));
+                match (found, category) {
+                    (None, _) => found = category,
+                    (Some(one), Some(other)) if one != other => return Some("mixed"),
+                    _ => {}
+                }
+            }
+            found
+        })
+        .collect();
+    Ok(Arc::new(categories))
+}
+
+/// One provider's word for it. Longest stems first: "charging park" is about charging, "tankstelle" about fuel.
+fn single(word: &str) -> Option<&'static str> {
+    const STEMS: [(&str, &str); 17] = [
+        ("mixed", "mixed"),
+        ("charg", "charging"),
+        ("electri", "charging"),
+        ("laden", "charging"),
+        ("ladung", "charging"),
+        ("fuel", "fuelling"),
+        ("petrol", "fuelling"),
+        ("diesel", "fuelling"),
+        ("gasoline", "fuelling"),
+        ("tank", "fuelling"),
+        ("park", "parking"),
+        ("vend", "vending"),
+        ("snack", "vending"),
+        ("beverage", "vending"),
+        ("drink", "vending"),
+        ("coffee", "vending"),
+        ("food", "vending"),
+    ];
+    let word = word.trim().to_lowercase();
+    if word.is_empty() {
+        return None;
+    }
+    Some(STEMS.iter().find(|(stem, _)| word.contains(stem)).map_or("other", |(_, category)| category))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_words_are_understood() {
+        for (word, category) in [
+            ("charging", "charging"),
+            ("Charging", "charging"),
+            ("Fueling", "fuelling"),
+            ("fuelling", "fuelling"),
+            ("refuelling", "fuelling"),
+            ("Parking-Tariff", "parking"),
+            ("vending", "vending"),
+            ("carwash", "other"),
+        ] {
+            assert_eq!(single(word), Some(category), "{word}");
+        }
+        assert_eq!(single("  "), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! Functions over lists of objects: a transaction's articles, payments, products.
+//!
+//! Invariant: a list keeps its rows and its order; a null list stays null; nothing is copied where a field is only picked out.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StructArray, UInt32Array, new_null_array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use std::sync::Arc;
+
+/// `pluck`, `positions`, `sum_where`, `value_where`.
+pub(super) fn functions() -> Vec<ScalarUDF> {
+    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere]
+        .into_iter()
+        .map(|kind| ScalarUDF::new_from_impl(ListFunction { kind, signature: Signature::any(kind.arity(), Volatility::Immutable) }))
+        .collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// `pluck(list, 'field')`: the list of one field's values.
+    Pluck,
+    /// `positions(list)`: 1, 2, 3 ..., to be unnested beside the list.
+    Positions,
+    /// `sum_where(amounts, labels, label)`: the sum of the amounts whose label it is; null where none is.
+    SumWhere,
+    /// `value_where(values, labels, label)`: the first value whose label it is.
+    ValueWhere,
+}
+
+impl Kind {
+    fn arity(self) -> usize {
+        match self {
+            Self::Positions => 1,
+            Self::Pluck => 2,
+            Self::SumWhere | Self::ValueWhere => 3,
+        }
+    }
+}
+
+/// One of them. Their results' types depend on their arguments', which is why they are not a [`super::Function`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ListFunction {
+    kind: Kind,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ListFunction {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Pluck => "pluck",
+            Kind::Positions => "positions",
+            Kind::SumWhere => "sum_where",
+            Kind::ValueWhere => "value_where",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        internal_err!("{} asks for its arguments' fields", self.name())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let list = args.arg_fields.first().map(|f| f.data_type());
+        let Some(DataType::List(element)) = list else {
+            return plan_err!("the first argument of {} must be a list, not {}", self.name(), list.unwrap_or(&DataType::Null));
+        };
+        let data_type = match self.kind {
+            Kind::Positions => list_of(DataType::Int64),
+            Kind::SumWhere => match element.data_type() {
+                DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
+                other => return plan_err!("sum_where adds decimals, not {other}"),
+            },
+            Kind::ValueWhere => element.data_type().clone(),
+            Kind::Pluck => {
+                let name = args.scalar_arguments.get(1).copied().flatten().and_then(|s| s.try_as_str()).flatten();
+                let Some(name) = name else { return plan_err!("the second argument of pluck must be a field's name") };
+                let DataType::Struct(fields) = element.data_type() else {
+                    return plan_err!("pluck takes a list of objects, not a list of {}", element.data_type());
+                };
+                match fields.find(name) {
+                    Some((_, field)) => list_of(field.data_type().clone()),
+                    None => {
+                        let known: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+                        return plan_err!("the list's objects have no field {name:?}; they have {}", known.join(", "));
+                    }
+                }
+            }
+        };
+        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let list = args.args.first().map(|a| a.to_array(rows)).transpose()?;
+        let Some(list) = list else { return internal_err!("{} without arguments", self.name()) };
+        let Some(list) = list.as_list_opt::<i32>() else { return exec_err!("{} takes a list", self.name()) };
+        let result: ArrayRef = match self.kind {
+            Kind::Positions => Arc::new(positions(list)?),
+            Kind::Pluck => match &args.args[1] {
+                ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) => {
+                    Arc::new(pluck(list, name)?)
+                }
+                _ => return exec_err!("the second argument of pluck must be a field's name"),
+            },
+            Kind::SumWhere | Kind::ValueWhere => {
+                let labels = args.args[1].to_array(rows)?;
+                let labels = cast(&labels, &list_of(DataType::Utf8))?;
+                let label = cast(&args.args[2].to_array(rows)?, &DataType::Utf8)?;
+                let chosen = matches(list, labels.as_list::<i32>(), &label);
+                match self.kind {
+                    Kind::SumWhere => Arc::new(sum(list, &chosen)?),
+                    _ => first(list, &chosen)?,
+                }
+            }
+        };
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+fn list_of(data_type: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("element", data_type, true)))
+}
+
+fn pluck(list: &ListArray, name: &str) -> Result<ListArray> {
+    let Some(objects) = list.values().as_struct_opt() else { return exec_err!("pluck takes a list of objects") };
+    let Some(column) = objects.column_by_name(name) else { return exec_err!("the list's objects have no field {name:?}") };
+    let column = under(objects, column)?;
+    let field = Arc::new(Field::new("element", column.data_type().clone(), true));
+    Ok(ListArray::try_new(field, list.offsets().clone(), column, list.nulls().cloned())?)
+}
+
+/// A field's values, null where the object itself is.
+fn under(objects: &StructArray, column: &ArrayRef) -> Result<ArrayRef> {
+    match objects.nulls() {
+        None => Ok(Arc::clone(column)),
+        Some(nulls) => {
+            let nulls = NullBuffer::union(column.nulls(), Some(nulls));
+            Ok(arrow::array::make_array(column.to_data().into_builder().nulls(nulls).build()?))
+        }
+    }
+}
+
+fn positions(list: &ListArray) -> Result<ListArray> {
+    let offsets = list.offsets();
+    let mut values = Vec::with_capacity(list.values().len());
+    let mut own = vec![0_i32];
+    let mut end = 0_i32;
+    for pair in offsets.windows(2) {
+        let length = pair[1] - pair[0];
+        values.extend((1..=i64::from(length)).collect::<Vec<_>>());
+        end += length;
+        own.push(end);
+    }
+    let field = Arc::new(Field::new("element", DataType::Int64, true));
+    let offsets = arrow::buffer::OffsetBuffer::new(own.into());
+    Ok(ListArray::try_new(field, offsets, Arc::new(Int64Array::from(values)), list.nulls().cloned())?)
+}
+
+/// For every row, the positions in `list.values()` whose label is the row's.
+fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<usize>> {
+    let texts = labels.values().as_string::<i32>();
+    let label = label.as_string::<i32>();
+    (0..list.len())
+        .map(|row| {
+            if list.is_null(row) || labels.is_null(row) || label.is_null(row) {
+                return Vec::new();
+            }
+            let wanted = label.value(row);
+            let from = list.value_offsets()[row] as usize;
+            let length = (list.value_length(row) as usize).min(labels.value_length(row) as usize);
+            let labels_from = labels.value_offsets()[row] as usize;
+            (0..length)
+                .filter(|i| texts.is_valid(labels_from + i) && texts.value(labels_from + i) == wanted)
+                .map(|i| from + i)
+                .collect()
+        })
+        .collect()
+}
+
+fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
+    let Some(values) = list.values().as_primitive_opt::<Decimal128Type>() else { return exec_err!("sum_where adds decimals") };
+    let sums: Decimal128Array = chosen
+        .iter()
+        .map(|positions| {
+            positions
+                .iter()
+                .filter(|p| values.is_valid(**p))
+                .try_fold(None, |sum: Option<i128>, p| Some(Some(sum.unwrap_or(0).checked_add(values.value(*p))?)))
+                .flatten()
+        })
+        .collect();
+    Ok(sums.with_precision_and_scale(38, values.scale())?)
+}
+
+fn first(list: &ListArray, chosen: &[Vec<usize>]) -> Result<ArrayRef> {
+    if list.values().is_empty() {
+        return Ok(new_null_array(list.values().data_type(), list.len()));
+    }
+    let indices: UInt32Array = chosen.iter().map(|p| p.first().and_then(|p| u32::try_from(*p).ok())).collect();
+    Ok(take(list.values(), &indices, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Engine, EngineOptions, collect};
+    use arrow::util::pretty::pretty_format_batches;
+
+    async fn answer(sql: &str) -> String {
+        let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+        let batches = collect(session.query(sql).await.unwrap()).await.unwrap();
+        pretty_format_batches(&batches).unwrap().to_string()
+    }
+
+    const ROWS: &str = "(VALUES (1, [{s: 'collected', v: 1.50}, {s: 'open', v: 2.00}, {s: 'collected', v: 3.25}]), \
+        (2, [{s: 'open', v: 1.00}]), (3, NULL)) AS t(id, l)";
+
+    #[tokio::test]
+    async fn lists_are_plucked_summed_searched_and_numbered() {
+        let shown = answer(&format!(
+            "SELECT id, pluck(l, 's') AS s, sum_where(pluck(l, 'v'), pluck(l, 's'), 'collected') AS sum, \
+             value_where(pluck(l, 'v'), pluck(l, 's'), 'open') AS first, positions(l) AS n FROM {ROWS} ORDER BY id"
+        ))
+        .await;
+        let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines[3], "| 1 | [collected, open, collected] | 4.75 | 2.00 | [1, 2, 3] |", "{shown}");
+        assert_eq!(lines[4], "| 2 | [open] | | 1.00 | [1] |", "{shown}");
+        assert_eq!(lines[5], "| 3 | | | | |", "{shown}");
+    }
+}

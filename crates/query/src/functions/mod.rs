@@ -1,0 +1,104 @@
+//! The SQL functions of the house: the site's clock, units, currencies, states, categories.
+//!
+//! Invariant: every function here is pure (same arguments, same answer: no clock, no storage, no session setting), answers
+//! null rather than guess, and never takes a float. docs/functions.md describes each with an example that runs.
+
+mod arguments;
+mod category;
+mod clock;
+mod list;
+mod money;
+mod payment;
+mod state;
+mod unit;
+
+use arguments::{Argument, Arguments};
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_datafusion_err, plan_err};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::hash::{Hash, Hasher};
+
+/// Every function, ready to be registered with a session.
+pub(crate) fn all() -> Vec<ScalarUDF> {
+    clock::functions()
+        .into_iter()
+        .chain(money::functions())
+        .chain([unit::function(), payment::function(), state::function(), category::function()])
+        .map(ScalarUDF::new_from_impl)
+        .chain(list::functions())
+        .collect()
+}
+
+/// One scalar function: what it takes, what it gives, how.
+///
+/// One type for all of them, instead of an implementation of `ScalarUDFImpl` each: they differ in four values only.
+#[derive(Debug)]
+struct Function {
+    name: &'static str,
+    takes: &'static [Argument],
+    gives: DataType,
+    body: fn(&Arguments) -> Result<ArrayRef>,
+    signature: Signature,
+}
+
+impl Function {
+    fn new(
+        name: &'static str,
+        takes: &'static [Argument],
+        gives: DataType,
+        body: fn(&Arguments) -> Result<ArrayRef>,
+    ) -> Self {
+        Self { name, takes, gives, body, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.gives.clone())
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        if given.len() != self.takes.len() {
+            return plan_err!("{} takes {} arguments, not {}", self.name, self.takes.len(), given.len());
+        }
+        let mut coerced = Vec::with_capacity(given.len());
+        for (position, (argument, data_type)) in self.takes.iter().zip(given).enumerate() {
+            coerced.push(argument.coerce(data_type).ok_or_else(|| {
+                plan_datafusion_err!("argument {} of {} must be {argument}, not {data_type}", position + 1, self.name)
+            })?);
+        }
+        Ok(coerced)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arguments = Arguments::new(&args.args, args.number_rows)?;
+        let result = (self.body)(&arguments)?;
+        if arguments.is_constant() {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}

@@ -1,0 +1,86 @@
+//! Currencies and minor units.
+//!
+//! Invariant: an amount is exact or null. The number of minor digits is ISO 4217's, never assumed to be two.
+
+use super::arguments::Arguments;
+use super::{Argument, Function};
+use arrow::array::{ArrayRef, Decimal128Array, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tillhouse_model::Exact;
+use tillhouse_model::money::minor_digits;
+
+/// Digits of an amount in the unified tables, in all and after the point.
+const AMOUNT: (u8, i8) = (18, 4);
+
+/// `currency_code(text)` and `from_minor_units(amount, currency)`.
+pub(super) fn functions() -> [Function; 2] {
+    let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
+    [
+        Function::new("currency_code", &[Argument::Text], DataType::Utf8, currency_code),
+        Function::new("from_minor_units", &[Argument::Number, Argument::Text], amount, from_minor_units),
+    ]
+}
+
+/// The upper-case ISO 4217 code; `None` where it is not one.
+fn code(text: &str) -> Option<String> {
+    let code = text.trim().to_ascii_uppercase();
+    minor_digits(&code).map(|_| code)
+}
+
+fn currency_code(arguments: &Arguments) -> Result<ArrayRef> {
+    let texts = arguments.text(0)?;
+    let mut known: HashMap<&str, Option<String>> = HashMap::new();
+    let mut codes = arrow::array::StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
+    for row in 0..arguments.rows() {
+        codes.append_option(texts.get(row).and_then(|text| known.entry(text).or_insert_with(|| code(text)).as_deref()));
+    }
+    let codes: StringArray = codes.finish();
+    Ok(Arc::new(codes))
+}
+
+fn from_minor_units(arguments: &Arguments) -> Result<ArrayRef> {
+    let (amounts, currencies) = (arguments.number(0)?, arguments.text(1)?);
+    let mut known: HashMap<&str, Option<u8>> = HashMap::new();
+    let mut majors = Decimal128Array::builder(arguments.rows());
+    for row in 0..arguments.rows() {
+        majors.append_option(amounts.get(row).zip(currencies.get(row)).and_then(|(amount, currency)| {
+            let digits = (*known.entry(currency).or_insert_with(|| code(currency).and_then(|c| minor_digits(&c))))?;
+            major(amount, amounts.scale, digits)
+        }));
+    }
+    Ok(Arc::new(majors.finish().with_precision_and_scale(AMOUNT.0, AMOUNT.1)?))
+}
+
+/// `units` times ten to the minus `scale` minor units, in major units with four digits (half-even beyond them); `None` where
+/// that does not fit decimal(18,4).
+fn major(units: i128, scale: u32, digits: u8) -> Option<i128> {
+    let scale = u8::try_from(scale).ok()?.checked_add(digits)?;
+    let major = Exact::new(units, scale).rescaled(AMOUNT.1.unsigned_abs())?.units;
+    (major.unsigned_abs() < 10_u128.pow(u32::from(AMOUNT.0))).then_some(major)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minor_units_follow_the_currency() {
+        assert_eq!(major(1299, 0, 2), Some(129_900));
+        assert_eq!(major(1299, 0, 0), Some(12_990_000));
+        assert_eq!(major(1299, 0, 3), Some(12_990));
+        assert_eq!(major(-1, 0, 2), Some(-100));
+        assert_eq!(major(12_995_000, 4, 2), Some(129_950), "1299.5 cents");
+        assert_eq!(major(1, 4, 2), Some(0), "a millionth is rounded");
+        assert_eq!(major(i128::from(i64::MAX), 0, 0), None, "does not fit");
+    }
+
+    #[test]
+    fn codes_are_checked() {
+        assert_eq!(code(" eur "), Some("EUR".into()));
+        assert_eq!(code("XYZ"), None);
+        assert_eq!(code("€"), None);
+    }
+}

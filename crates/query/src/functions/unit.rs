@@ -1,0 +1,78 @@
+//! Units of measure, brought to one spelling each.
+//!
+//! Invariant: what is not known stays null. No amount is ever converted: a US gallon stays one.
+
+use super::arguments::map_labels;
+use super::{Argument, Function};
+use arrow::datatypes::DataType;
+
+/// `canonical_unit(text)`.
+pub(super) fn function() -> Function {
+    Function::new("canonical_unit", &[Argument::Text], DataType::Utf8, |arguments| map_labels(arguments, canonical))
+}
+
+/// One of l kWh h min pc kg m3 us_gal uk_gal. Case, white space, points, hyphens and underscores do not matter.
+fn canonical(text: &str) -> Option<&'static str> {
+    let key: String = text
+        .chars()
+        .filter(|c| !(c.is_whitespace() || matches!(c, '-' | '_' | '.' | '/' | '(' | ')')))
+        .flat_map(char::to_lowercase)
+        .collect();
+    Some(match key.as_str() {
+        "l" | "lt" | "ltr" | "ltrs" | "liter" | "liters" | "litre" | "litres" | "litro" | "litri" | "litros" => "l",
+        "kwh" | "kwhs" | "kilowatthour" | "kilowatthours" | "kilowattstunde" | "kilowattstunden" => "kWh",
+        "h" | "hr" | "hrs" | "hour" | "hours" | "std" | "stunde" | "stunden" => "h",
+        "min" | "mins" | "minute" | "minutes" | "minuten" => "min",
+        "pc" | "pcs" | "piece" | "pieces" | "stk" | "stck" | "stück" | "stueck" | "st" | "ea" | "each" | "unit"
+        | "units" | "item" | "items" => "pc",
+        "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramm" | "kilogramme" => "kg",
+        "m3" | "m³" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => "m3",
+        "usgal" | "usgallon" | "usgallons" | "galus" | "gallonus" | "gallonsus" | "usg" => "us_gal",
+        "ukgal" | "ukgallon" | "ukgallons" | "galuk" | "gallonuk" | "gallonsuk" | "impgal" | "imperialgallon"
+        | "imperialgallons" => "uk_gal",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_meet() {
+        for (spelling, unit) in [
+            ("L", "l"),
+            ("liter", "l"),
+            ("Litres", "l"),
+            ("KWH", "kWh"),
+            ("kWh", "kWh"),
+            ("Hours", "h"),
+            ("minutes", "min"),
+            ("Stk.", "pc"),
+            ("Stück", "pc"),
+            ("pcs", "pc"),
+            ("kilogram", "kg"),
+            ("m³", "m3"),
+            ("us-gallon", "us_gal"),
+            ("gal_us", "us_gal"),
+            ("gal (US)", "us_gal"),
+            ("uk-gallon", "uk_gal"),
+        ] {
+            assert_eq!(canonical(spelling), Some(unit), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_canonical_unit_is_its_own() {
+        for unit in ["l", "kWh", "h", "min", "pc", "kg", "m3", "us_gal", "uk_gal"] {
+            assert_eq!(canonical(unit), Some(unit));
+        }
+    }
+
+    #[test]
+    fn a_bare_gallon_could_be_either() {
+        for unknown in ["gallon", "gal", "", "parsec"] {
+            assert_eq!(canonical(unknown), None, "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! One session: SQL over one published run, or over whatever its user registered.
+//!
+//! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
+
+use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::failure::into_error;
+use crate::read_only;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
+use std::sync::Arc;
+use tillhouse_lake::RunRecord;
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// A session. Made by [`crate::Engine`].
+pub struct Session {
+    context: SessionContext,
+    catalog: Arc<Catalog>,
+    run: Option<RunRecord>,
+}
+
+impl Session {
+    pub(crate) fn new(context: SessionContext, catalog: Arc<Catalog>, run: Option<RunRecord>) -> Self {
+        Self { context, catalog, run }
+    }
+
+    /// Plans a query. Nothing is read yet but the logs of the tables it names.
+    ///
+    /// Errors with [`ErrorKind::Query`] when the SQL is wrong or is not a query.
+    pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
+        let state = self.context.state();
+        let statement = read_only::parse(&state, sql)?;
+        let plan = state.statement_to_plan(statement).await.map_err(into_error)?;
+        read_only::options().verify_plan(&plan).map_err(into_error)?;
+        Ok(DataFrame::new(state, plan))
+    }
+
+    /// Runs a query. The stream's errors are DataFusion's; [`into_error`] makes them ours.
+    pub async fn query(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        self.query_with(sql, &[]).await
+    }
+
+    /// Runs a query with values for its `$name` placeholders.
+    pub async fn query_with(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SendableRecordBatchStream> {
+        self.bound(sql, params).await?.execute_stream().await.map_err(into_error)
+    }
+
+    /// The schema a query's result will have, types as they come out of the last operator. Plans only.
+    pub async fn result_schema(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SchemaRef> {
+        Ok(self.bound(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
+    }
+
+    async fn bound(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
+        let frame = self.sql(sql).await?;
+        if params.is_empty() {
+            return Ok(frame);
+        }
+        let params: Vec<(&str, ScalarValue)> = params.to_vec();
+        frame.with_param_values(params).map_err(into_error)
+    }
+
+    /// Makes a table known under `name` or `schema.name`; it hides a published table of that name in this session.
+    ///
+    /// Errors with [`ErrorKind::Query`] when another was registered under the name before.
+    pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        let (schema, name) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
+        self.catalog.find_or_make(schema).register_table(name.to_owned(), table).map_err(into_error)?;
+        Ok(())
+    }
+
+    /// Forgets a registered table; a published one of the same name shows again. Whether there was one.
+    pub fn deregister(&self, name: &str) -> Result<bool> {
+        let (schema, name) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
+        let Some(schema) = self.catalog.find(schema) else {
+            return Ok(false);
+        };
+        Ok(schema.deregister_table(name).map_err(into_error)?.is_some())
+    }
+
+    /// DataFusion's own context, for protocols that are built on it. Whoever runs SQL through it goes round the read-only check.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The published run this session reads; `None` for a bare one.
+    pub fn run(&self) -> Option<&RunRecord> {
+        self.run.as_ref()
+    }
+
+    /// Whether there is such a table or view.
+    pub async fn has_table(&self, schema: &str, table: &str) -> Result<bool> {
+        match self.catalog.find(schema) {
+            Some(found) if found.table_exist(table) => Ok(found.table(table).await.map_err(into_error)?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
+    /// The tables and views, as (schema, table), sorted. Bookkeeping tables are listed once they exist.
+    pub async fn tables(&self) -> Result<Vec<(String, String)>> {
+        use datafusion::catalog::CatalogProvider;
+        let mut tables = Vec::new();
+        for schema in self.catalog.schema_names() {
+            let Some(found) = self.catalog.find(&schema) else { continue };
+            for table in found.table_names() {
+                if schema != "ops" || found.table(&table).await.map_err(into_error)?.is_some() {
+                    tables.push((schema.clone(), table));
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.
+    pub async fn columns(&self, schema: &str, table: &str) -> Result<SchemaRef> {
+        let missing = || {
+            Error::new(ErrorKind::Query, format!("there is no table {schema}.{table}"))
+                .hint("`SHOW TABLES` lists what there is.")
+        };
+        let found = self.catalog.find(schema).ok_or_else(missing)?;
+        Ok(found.table(table).await.map_err(into_error)?.ok_or_else(missing)?.schema())
+    }
+}

@@ -1,0 +1,270 @@
+//! What a session does: reads only, explains itself, joins the sales, binds placeholders, and brings types out as they went in.
+//!
+//! Invariant: nothing here needs a warehouse; tables are registered by the test.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::DataType;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use tillhouse_model::ErrorKind;
+use tillhouse_query::{Engine, EngineOptions, ScalarValue, Session, collect};
+
+fn session() -> Session {
+    Engine::new(EngineOptions::default()).unwrap().bare().unwrap()
+}
+
+fn table(columns: Vec<(&str, ArrayRef)>) -> Arc<MemTable> {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap())
+}
+
+fn text(values: &[Option<&str>]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+async fn shown(session: &Session, sql: &str) -> String {
+    let batches: Vec<_> = session.query(sql).await.unwrap().try_collect().await.unwrap();
+    pretty_format_batches(&batches).unwrap().to_string()
+}
+
+fn with_facts() -> Session {
+    let session = session();
+    session
+        .register(
+            "transactions",
+            table(vec![
+                ("transaction_key", text(&[Some("p:1"), Some("p:2"), Some("p:3")])),
+                ("pipeline", text(&[Some("p"), Some("p"), Some("p")])),
+                ("tenant_id", text(&[Some("t"), Some("t"), None])),
+                ("site_key", text(&[Some("p:a"), Some("p:b"), None])),
+                ("amount", Arc::new(Decimal128Array::from(vec![10_000, 20_000, 5]).with_precision_and_scale(18, 4).unwrap())),
+                ("_run_id", text(&[Some("r"), Some("r"), Some("r")])),
+            ]),
+        )
+        .unwrap();
+    session
+}
+
+#[tokio::test]
+async fn whatever_is_not_a_query_is_refused() {
+    let session = with_facts();
+    for sql in [
+        "INSERT INTO transactions VALUES ('x')",
+        "CREATE TABLE t AS SELECT 1",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/tmp/x'",
+        "COPY (SELECT 1) TO '/tmp/x.parquet'",
+        "DROP TABLE transactions",
+        "DELETE FROM transactions",
+        "UPDATE transactions SET pipeline = 'q'",
+        "TRUNCATE TABLE transactions",
+        "SET datafusion.execution.batch_size = 1",
+        "RESET datafusion.execution.batch_size",
+        "PREPARE p AS SELECT 1",
+        "BEGIN",
+        "EXPLAIN INSERT INTO transactions VALUES ('x')",
+        "SELECT 1 INTO t",
+    ] {
+        let error = session.sql(sql).await.expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::Query, "{sql}: {error}");
+        assert!(!error.to_string().contains('\n'), "{sql}: {error}");
+    }
+    let error = session.sql("INSERT INTO transactions VALUES ('x')").await.unwrap_err();
+    assert_eq!(error.message(), "INSERT is not a query, and SQL here only reads");
+    let several = session.sql("SELECT 1; SELECT 2").await.unwrap_err();
+    assert_eq!(several.message(), "more than one statement was given");
+    assert_eq!(session.sql(" ; ").await.unwrap_err().message(), "there is no SQL to run");
+    let file = session.sql("SELECT * FROM '/etc/passwd'").await.unwrap_err();
+    assert_eq!(file.kind(), ErrorKind::Query, "files are no tables");
+}
+
+#[tokio::test]
+async fn questions_about_the_catalog_are_queries() {
+    let session = with_facts();
+    for sql in [
+        "EXPLAIN SELECT * FROM transactions",
+        "DESCRIBE transactions",
+        "SHOW TABLES",
+        "SHOW COLUMNS FROM transactions",
+        "WITH t AS (SELECT 1 AS a) SELECT * FROM t",
+        "VALUES (1), (2)",
+        "SELECT table_name FROM information_schema.tables",
+    ] {
+        let batches: Vec<RecordBatch> = session.query(sql).await.expect(sql).try_collect().await.expect(sql);
+        assert!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0, "{sql}");
+    }
+    let tables = session.tables().await.unwrap();
+    assert_eq!(tables, [("unified".into(), "sales".into()), ("unified".into(), "transactions".into())]);
+    assert!(session.columns("unified", "transactions").await.unwrap().field_with_name("amount").is_ok());
+    assert_eq!(session.columns("unified", "nothing").await.unwrap_err().message(), "there is no table unified.nothing");
+}
+
+#[tokio::test]
+async fn errors_say_what_was_meant() {
+    let session = with_facts();
+    let error = session.sql("SELECT amout FROM transactions").await.unwrap_err();
+    assert_eq!(error.message(), "there is no column amout, did you mean 'transactions.amount'");
+    assert!(error.hint_text().unwrap().contains("site_key"), "{error:?}");
+    assert!(!error.hint_text().unwrap().contains("_run_id"), "{error:?}");
+    let error = session.sql("SELECT * FROM transaction").await.unwrap_err();
+    assert_eq!(error.message(), "table 'unified.transaction' not found");
+    let error = session.sql("SELEKT 1").await.unwrap_err();
+    assert!(error.message().starts_with("the SQL cannot be read: "), "{error}");
+    let error = session.sql("SELECT local_hour(1)").await.unwrap_err();
+    assert!(error.message().contains("local_hour takes 2 arguments, not 1"), "{error}");
+    let error = session.sql("SELECT from_minor_units(CAST(1 AS DOUBLE), 'EUR')").await.unwrap_err();
+    assert!(error.message().contains("cast a float to decimal first"), "{error}");
+}
+
+#[tokio::test]
+async fn sales_have_the_names_of_the_dimensions_that_exist() {
+    let session = with_facts();
+    let without = shown(&session, "SELECT * FROM sales ORDER BY transaction_key").await;
+    assert!(!without.contains("site_name") && !without.contains("_run_id"), "{without}");
+
+    let session = with_facts();
+    let sites = vec![("site_key", text(&[Some("p:a")])), ("name", text(&[Some("Harbour")])), ("code", text(&[Some("H1")]))];
+    session.register("sites", table(sites)).unwrap();
+    let tenants = vec![("pipeline", text(&[Some("p")])), ("tenant_id", text(&[Some("t")])), ("name", text(&[Some("North")]))];
+    session.register("unified.tenants", table(tenants)).unwrap();
+    let with = shown(
+        &session,
+        "SELECT transaction_key, amount, site_name, site_code, tenant_name FROM sales ORDER BY transaction_key",
+    )
+    .await;
+    let expected = "\
++-----------------+--------+-----------+-----------+-------------+
+| transaction_key | amount | site_name | site_code | tenant_name |
++-----------------+--------+-----------+-----------+-------------+
+| p:1             | 1.0000 | Harbour   | H1        | North       |
+| p:2             | 2.0000 |           |           | North       |
+| p:3             | 0.0005 |           |           |             |
++-----------------+--------+-----------+-----------+-------------+";
+    assert_eq!(with, expected);
+}
+
+#[tokio::test]
+async fn placeholders_are_bound_and_types_known_before_anything_runs() {
+    let session = with_facts();
+    let sql = "SELECT $pipeline || ':' || transaction_key AS key, amount * 1.5 AS more, $source AS source
+               FROM transactions WHERE pipeline = $pipeline ORDER BY 1";
+    let value = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
+    let params = [("pipeline", value("p")), ("source", value("hecone"))];
+    let schema = session.result_schema(sql, &params).await.unwrap();
+    assert_eq!(schema.field(0).name(), "key");
+    assert!(matches!(schema.field(1).data_type(), DataType::Decimal128(_, 5)), "{schema}");
+    let batches: Vec<_> = session.query_with(sql, &params).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(batches.iter().map(|b: &RecordBatch| b.num_rows()).sum::<usize>(), 3);
+    let missing = session.query_with(sql, &params[..1]).await.err().expect("a placeholder without a value");
+    assert!(missing.to_string().contains("source"), "{missing}");
+}
+
+#[tokio::test]
+async fn literals_are_decimals() {
+    let schema = session().result_schema("SELECT 1.10 AS price", &[]).await.unwrap();
+    assert_eq!(*schema.field(0).data_type(), DataType::Decimal128(3, 2));
+}
+
+#[tokio::test]
+async fn a_registered_table_hides_and_is_forgotten() {
+    let session = session();
+    session.register("changed.rows", table(vec![("a", Arc::new(Int64Array::from(vec![1, 2])))])).unwrap();
+    assert!(shown(&session, "SELECT sum(a) FROM changed.rows").await.contains('3'));
+    assert!(session.register("changed.rows", table(vec![("a", Arc::new(Int64Array::from(vec![1])))])).is_err());
+    assert!(session.deregister("changed.rows").unwrap());
+    assert!(!session.deregister("changed.rows").unwrap());
+    assert!(session.query("SELECT * FROM changed.rows").await.is_err());
+}
+
+#[tokio::test]
+async fn batches_and_views_are_tables() {
+    let session = session();
+    let schema = session.result_schema("SELECT 1 AS a, 'x' AS b", &[]).await.unwrap();
+    session.register_batches("nothing", schema, Vec::new()).unwrap();
+    assert!(shown(&session, "SELECT count(*) AS n FROM nothing").await.contains("| 0 |"));
+    session.create_view("some", "SELECT value FROM range(0, 5)").await.unwrap();
+    assert!(shown(&session, "SELECT sum(value) AS n FROM some").await.contains("| 10 |"));
+    assert!(session.create_view("more", "DROP TABLE some").await.is_err());
+}
+
+#[test]
+fn the_tables_a_query_names_are_known_without_planning_it() {
+    let engine = Engine::new(EngineOptions::default()).unwrap();
+    let sql = "WITH own AS (SELECT * FROM transactions) SELECT * FROM own JOIN hecone.sites ON true \
+               WHERE EXISTS (SELECT 1 FROM transactions)";
+    let mut named = engine.table_names(sql).unwrap();
+    named.sort();
+    named.dedup();
+    assert_eq!(named, ["sites", "transactions"]);
+    assert_eq!(engine.table_names("DROP TABLE x").unwrap_err().kind(), ErrorKind::Query);
+}
+
+#[tokio::test]
+async fn functions_work_on_columns_of_every_kind_of_text() {
+    let session = session();
+    let instants = TimestampMicrosecondArray::from(vec![Some(1_772_335_800_000_000), None, Some(1_772_335_800_000_000)]);
+    let columns = vec![
+        ("at", Arc::new(instants.with_timezone("UTC")) as ArrayRef),
+        ("zone", text(&[Some("America/New_York"), Some("Europe/Berlin"), Some("nowhere")])),
+        ("states", text(&[Some("done"), Some("reserved"), None])),
+    ];
+    session.register("t", table(columns)).unwrap();
+    let sql = "SELECT local_date(at, arrow_cast(zone, 'Utf8View')) AS d, local_hour(at, zone) AS h,
+                      utc_offset_minutes(at, zone) AS o, month_of(at) AS m,
+                      derived_state([states], [arrow_cast('open', 'Utf8View')], NULL, NULL) AS s,
+                      category_of(arrow_cast(states, 'LargeUtf8')) AS c
+               FROM t";
+    let expected = "\
++------------+----+------+---------+----------+-------+
+| d          | h  | o    | m       | s        | c     |
++------------+----+------+---------+----------+-------+
+| 2026-02-28 | 22 | -300 | 2026-03 | consumed | other |
+|            |    |      | none    | created  | other |
+| 2026-03-01 | 3  |      | 2026-03 |          |       |
++------------+----+------+---------+----------+-------+";
+    assert_eq!(shown(&session, sql).await, expected);
+}
+
+#[tokio::test]
+async fn lists_are_read_with_their_offsets_and_nulls() {
+    let session = session();
+    let sql = "WITH t(k, c) AS (VALUES (1, 'fuel'), (1, 'charging'), (2, 'parking'), (2, NULL), (3, NULL), (4, 'vending'))
+               SELECT k, category_of(array_agg(c)) AS category FROM t GROUP BY k ORDER BY k";
+    let expected = "\
++---+----------+
+| k | category |
++---+----------+
+| 1 | mixed    |
+| 2 | parking  |
+| 3 |          |
+| 4 | vending  |
++---+----------+";
+    assert_eq!(shown(&session, sql).await, expected);
+}
+
+#[tokio::test]
+async fn beyond_the_memory_limit_a_query_spills() {
+    let spill = tempfile::tempdir().unwrap();
+    let options = EngineOptions {
+        memory_limit_bytes: 48 << 20,
+        spill_dir: Some(spill.path().to_owned()),
+        threads: 2,
+    };
+    let session = Engine::new(options).unwrap().bare().unwrap();
+    // A million rows of some 60 bytes, sorted by a window that has to see them all.
+    let sql = "SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY pad) AS n FROM
+               (SELECT repeat(CAST(value AS VARCHAR), 10) AS pad FROM range(0, 1000000)))";
+    assert!(shown(&session, sql).await.contains("1000000"));
+    let options = EngineOptions { memory_limit_bytes: 1 << 20, spill_dir: Some(spill.path().to_owned()), threads: 1 };
+    let session = Engine::new(options).unwrap().bare().unwrap();
+    let error = match session.query("SELECT array_agg(value) FROM range(0, 3000000)").await {
+        Ok(stream) => collect(stream).await.expect_err("more than fits, and no way to spill"),
+        Err(error) => error,
+    };
+    assert_eq!(error.message(), "the query needs more memory than it may use");
+    assert!(error.hint_text().unwrap().contains("memory_limit"), "{error:?}");
+}

@@ -1,0 +1,86 @@
+//! What an endpoint answers, before it becomes HTTP: status, body, and the few headers these APIs send.
+//!
+//! Invariant: every answer that is made here is JSON unless it says otherwise, and its length is known before it is sent.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::Serialize;
+use std::io::Write as _;
+use tillhouse_model::{Error, ErrorKind};
+
+/// The media type of nearly everything here.
+pub(crate) const JSON: &str = "application/json";
+
+/// A response in the making.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    pub retry_after: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn json(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type: JSON, body, retry_after: None }
+    }
+
+    /// A value as JSON; if it cannot be written, that is a 500.
+    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self::json(body),
+            Err(_) => Self::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "cannot write the answer"),
+        }
+    }
+
+    pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Self {
+        let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string().into_bytes();
+        Self { status, content_type: JSON, body, retry_after: None }
+    }
+
+    pub(crate) fn bad_request(message: &str) -> Self {
+        Self::error(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::error(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")
+    }
+
+    /// As HTTP; compressed if `gzip`.
+    pub(crate) fn into_response(self, gzip: bool) -> Response {
+        let compressed = if gzip { compress(&self.body) } else { None };
+        let is_compressed = compressed.is_some();
+        let mut response = Response::new(Body::from(compressed.unwrap_or(self.body)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if !self.content_type.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
+        if is_compressed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(value) = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+/// Gzip at the level of speed; `None` if that fails, which writing into memory does not.
+fn compress(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Config | ErrorKind::Data => Self::bad_request(error.message()),
+            _ => Self::error(StatusCode::INTERNAL_SERVER_ERROR, error.kind().as_str(), error.message()),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Faults on demand: what goes wrong, for whom, after how many requests and how often.
+//!
+//! Invariant: a request meets at most one fault, the first in the queue that matches and is due; every fault that matches counts
+//! the request down.
+
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// 429 with `Retry-After: <retry_after>` (default `1`; a date works too, and an empty text leaves the header out).
+    RateLimited,
+    /// `status` (default 500) with a JSON error.
+    ServerError,
+    /// Every access token is revoked (with `refresh_too`, every refresh token as well), so the request gets a 401.
+    Unauthorized,
+    /// The answer comes after `millis`.
+    Slow,
+    /// The body stops halfway through what Content-Length promised.
+    Truncated,
+    /// The connection is reset before anything is answered.
+    Reset,
+    /// 200 with no body at all.
+    Empty,
+    /// 200 with an HTML page, as a proxy would send it.
+    Html,
+    /// The right body under `text/plain`.
+    WrongContentType,
+    /// A listing's later page: a record is inserted before the pages already read, so that every offset shifts by one.
+    Shift,
+    /// A listing whose next link leads to another host (`link`, or 127.0.0.2 on the same port).
+    ForeignLink,
+    /// A listing whose next link leads to itself.
+    SelfLink,
+    /// The body is padded with blanks to `bytes` (default 65 MiB).
+    Oversized,
+    /// Statistics whose first entry counts one transaction too many.
+    LieStatistics,
+    /// A listing whose `meta.total` is one too high.
+    LieTotal,
+}
+
+/// Which requests a fault can hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Login,
+    List,
+    /// A list request beyond the first page.
+    LaterPage,
+    Statistics,
+    Other,
+}
+
+/// One fault as it is ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// How many matching requests pass first.
+    #[serde(default)]
+    pub after: u64,
+    /// How many are hit then.
+    #[serde(default = "once")]
+    pub times: u64,
+    /// Only paths that contain this; without it, everything but the login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// See [`FaultKind::RateLimited`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<String>,
+    /// See [`FaultKind::ServerError`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// See [`FaultKind::Slow`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millis: Option<u64>,
+    /// See [`FaultKind::ForeignLink`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// See [`FaultKind::Oversized`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// See [`FaultKind::Unauthorized`].
+    #[serde(default)]
+    pub refresh_too: bool,
+}
+
+fn once() -> u64 {
+    1
+}
+
+impl Fault {
+    /// A fault that hits the next matching request, once.
+    pub fn new(kind: FaultKind) -> Self {
+        Self {
+            kind,
+            after: 0,
+            times: 1,
+            path: None,
+            retry_after: None,
+            status: None,
+            millis: None,
+            link: None,
+            bytes: None,
+            refresh_too: false,
+        }
+    }
+
+    /// The same fault after `requests` matching ones.
+    #[must_use]
+    pub fn after(mut self, requests: u64) -> Self {
+        self.after = requests;
+        self
+    }
+
+    /// The same fault, `times` times in a row.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// The same fault, only for paths that contain `part`.
+    #[must_use]
+    pub fn on(mut self, part: impl Into<String>) -> Self {
+        self.path = Some(part.into());
+        self
+    }
+
+    fn matches(&self, path: &str, target: Target) -> bool {
+        let can_hit = match self.kind {
+            FaultKind::Shift => target == Target::LaterPage,
+            FaultKind::ForeignLink | FaultKind::SelfLink | FaultKind::LieTotal => {
+                matches!(target, Target::List | Target::LaterPage)
+            }
+            FaultKind::LieStatistics => target == Target::Statistics,
+            _ => true,
+        };
+        can_hit && self.path.as_ref().map_or(target != Target::Login, |part| path.contains(part.as_str()))
+    }
+}
+
+/// The faults that are still to come, in the order they were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.extend(faults);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// What is left.
+    pub(crate) fn pending(&self) -> &[Fault] {
+        &self.0
+    }
+
+    /// The fault that this request meets.
+    pub(crate) fn meet(&mut self, path: &str, target: Target) -> Option<Fault> {
+        let mut met: Option<Fault> = None;
+        for fault in &mut self.0 {
+            if !fault.matches(path, target) {
+                continue;
+            }
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if met.is_none() && fault.times > 0 {
+                fault.times -= 1;
+                met = Some(fault.clone());
+            }
+        }
+        self.0.retain(|fault| fault.times > 0);
+        met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_wait_hit_and_are_used_up() {
+        let mut faults = Faults::default();
+        faults.add([Fault::new(FaultKind::ServerError).after(1).times(2), Fault::new(FaultKind::Shift)]);
+        let mut meet = |target| faults.meet("/transactions", target).map(|f| f.kind);
+        assert_eq!(meet(Target::Login), None);
+        assert_eq!(meet(Target::List), None);
+        assert_eq!(meet(Target::List), Some(FaultKind::ServerError));
+        assert_eq!(meet(Target::LaterPage), Some(FaultKind::ServerError));
+        assert_eq!(meet(Target::LaterPage), Some(FaultKind::Shift));
+        assert_eq!(meet(Target::LaterPage), None);
+        assert!(faults.pending().is_empty());
+    }
+
+    #[test]
+    fn the_login_fails_only_when_it_is_named() {
+        let mut faults = Faults::default();
+        faults.add([Fault::new(FaultKind::Empty).on("/auth")]);
+        assert!(faults.meet("/hecone/transactions", Target::List).is_none());
+        assert!(faults.meet("/hecone/auth/login", Target::Login).is_some());
+    }
+}

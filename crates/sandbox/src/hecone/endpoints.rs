@@ -1,0 +1,361 @@
+//! The endpoints of the document: login, list, by id, statistics, create, update.
+//!
+//! Invariant: without a good token nothing but the login answers; every answer, errors included, is JSON.
+
+use super::HecOne;
+use super::listing::{Cut, Question, SortBy, window};
+use super::login::Pair;
+use super::oracle;
+use super::records::write;
+use super::wire::{Change, Transaction};
+use crate::answer::Answer;
+use crate::decimal::Decimal;
+use crate::fault::{Fault, FaultKind, Target};
+use crate::query::{decode, decode_part, encode, last};
+use axum::http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use std::fmt::Write as _;
+use tillhouse_model::Result;
+
+/// One request, as far as the provider looks at it. `path` starts after the provider's own prefix.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub authorization: Option<&'a str>,
+    pub body: &'a [u8],
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Route {
+    Login,
+    Transactions,
+    Statistics,
+    Transaction(String),
+    Unknown,
+}
+
+fn route(path: &str) -> Route {
+    match path.trim_end_matches('/') {
+        "/auth/login" | "/auth/refresh" => Route::Login,
+        "/transactions" => Route::Transactions,
+        "/transactions/statistics" => Route::Statistics,
+        other => match other.strip_prefix("/transactions/").filter(|id| !id.contains('/')).and_then(decode_part) {
+            Some(id) => Route::Transaction(id),
+            None => Route::Unknown,
+        },
+    }
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    refresh_token: Option<String>,
+}
+
+impl Call<'_> {
+    /// What a fault may take this for.
+    pub(crate) fn target(&self) -> Target {
+        match route(self.path) {
+            Route::Login => Target::Login,
+            Route::Statistics => Target::Statistics,
+            Route::Transactions if *self.method == Method::GET => {
+                let pairs = decode(self.query).unwrap_or_default();
+                let later = last(&pairs, "page[offset]").is_some_and(|text| text != "0");
+                if later { Target::LaterPage } else { Target::List }
+            }
+            _ => Target::Other,
+        }
+    }
+}
+
+impl HecOne {
+    /// Answers a request, with the fault that concerns the content if there is one.
+    pub(crate) fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+        let route = route(call.path);
+        if route == Route::Login {
+            return if *call.method == Method::POST { self.login(call.body) } else { not_allowed() };
+        }
+        if !self.tokens().admits(call.authorization) {
+            return Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "the token is missing, wrong or expired");
+        }
+        let Some(pairs) = decode(call.query) else {
+            return Answer::bad_request("the query string is not well formed");
+        };
+        let answer = match (call.method.as_str(), route) {
+            ("GET", Route::Transactions) => self.list(pairs, fault),
+            ("POST", Route::Transactions) => self.create(call.body),
+            ("GET", Route::Statistics) => Ok(self.statistics(&pairs, fault)),
+            ("GET", Route::Transaction(id)) => {
+                let all = last(&pairs, "additional_info").is_some_and(|text| text == "true");
+                self.one(&id, all)
+            }
+            ("PUT" | "PATCH", Route::Transaction(id)) => self.update(&id, call.body),
+            (_, Route::Unknown) => Ok(Answer::not_found()),
+            _ => Ok(not_allowed()),
+        };
+        answer.unwrap_or_else(Answer::from)
+    }
+
+    fn login(&self, body: &[u8]) -> Answer {
+        let Ok(credentials) = serde_json::from_slice::<Credentials>(body) else {
+            return Answer::bad_request("send client_id and client_secret as JSON");
+        };
+        let pair = match (credentials.refresh_token, credentials.client_id, credentials.client_secret) {
+            (Some(refresh), _, _) => self.tokens().renew(&refresh),
+            (None, Some(id), Some(secret)) => {
+                (id == self.client_id && secret == self.client_secret).then(|| self.tokens().issue())
+            }
+            _ => return Answer::bad_request("client_id and client_secret are required"),
+        };
+        let Some(Pair { access, refresh }) = pair else {
+            return Answer::error(StatusCode::UNAUTHORIZED, "invalid_credentials", "the credentials are not known");
+        };
+        Answer::of(&json!({
+            "access_token": access,
+            "expires_in": self.token_ttl.as_secs(),
+            "token_type": "Bearer",
+            "refresh_token": refresh,
+        }))
+    }
+
+    fn list(&self, pairs: Vec<(String, String)>, fault: Option<&Fault>) -> Result<Answer> {
+        let (question, cut) = match Question::parse(&pairs, self.largest_page) {
+            Ok(parsed) => parsed,
+            Err(message) => return Ok(Answer::bad_request(&message)),
+        };
+        if fault.is_some_and(|f| f.kind == FaultKind::Shift) {
+            self.shift(&question)?;
+        }
+        let records = self.records();
+        let rows = match self.listings().rows(&question, &records, self.end_included) {
+            Ok(rows) => rows,
+            Err(message) => return Ok(Answer::bad_request(&message)),
+        };
+        let start = cut.offset.min(rows.len());
+        let page = &rows[start..rows.len().min(start.saturating_add(cut.limit))];
+        let size: usize = page.iter().map(|row| records.rows[*row as usize].body.len() + 1).sum();
+        let mut body = String::with_capacity(2048);
+        self.write_head(&mut body, &pairs, cut, page.len(), rows.len(), fault);
+        let mut body = body.into_bytes();
+        body.reserve_exact(size + 2);
+        for (index, row) in page.iter().enumerate() {
+            if index > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(&records.rows[*row as usize].body);
+        }
+        body.extend_from_slice(b"]}");
+        Ok(Answer::json(body))
+    }
+
+    /// Puts a new record where the listing begins, so that everything behind it moves by one.
+    fn shift(&self, question: &Question) -> Result<()> {
+        let mut records = self.records_mut();
+        let mandator = question.mandator.as_ref().and_then(|m| records.mandators.iter().position(|known| known == m));
+        let first_second = question.from.div_euclid(1_000_000) + i64::from(question.from.rem_euclid(1_000_000) > 0);
+        let last_second = (question.to - 1).div_euclid(1_000_000).max(first_second);
+        let at_end = question.sort == SortBy::Time && question.descending;
+        let highest = question.descending;
+        let second = if at_end { last_second } else { first_second };
+        records.insert_at_edge(mandator.map(|m| m as u16), second, highest)
+    }
+
+    fn write_head(
+        &self,
+        body: &mut String,
+        pairs: &[(String, String)],
+        cut: Cut,
+        size: usize,
+        total: usize,
+        fault: Option<&Fault>,
+    ) {
+        let others: Vec<(String, String)> =
+            pairs.iter().filter(|(k, _)| k != "page[offset]" && k != "page[limit]").cloned().collect();
+        let link = |offset: usize| {
+            let mut all = others.clone();
+            all.push(("page[offset]".into(), offset.to_string()));
+            all.push(("page[limit]".into(), cut.limit.to_string()));
+            format!("{}/transactions?{}", self.base_url, encode(&all))
+        };
+        let itself = link(cut.offset);
+        let mut next = (cut.offset.saturating_add(cut.limit) < total).then(|| link(cut.offset + cut.limit));
+        match fault.map(|f| (f.kind, f)) {
+            Some((FaultKind::SelfLink, _)) => next = Some(itself.clone()),
+            Some((FaultKind::ForeignLink, fault)) => {
+                let elsewhere = link(cut.offset + cut.limit).replacen("127.0.0.1", "127.0.0.2", 1);
+                next = Some(fault.link.clone().unwrap_or(elsewhere));
+            }
+            _ => {}
+        }
+        let previous = (cut.offset > 0).then(|| link(cut.offset.saturating_sub(cut.limit)));
+        let final_page = total.saturating_sub(1) / cut.limit * cut.limit;
+        let links = json!({
+            "self": itself, "next": next, "prev": previous, "first": link(0), "last": link(final_page),
+        });
+        let lie = usize::from(fault.is_some_and(|f| f.kind == FaultKind::LieTotal));
+        // Writing into a String does not fail.
+        let _ = write!(
+            body,
+            "{{\"_links\":{links},\"meta\":{{\"limit\":{},\"start\":{},\"size\":{size},\"total\":{}}},\"data\":[",
+            cut.limit,
+            cut.offset,
+            total + lie
+        );
+    }
+
+    fn statistics(&self, pairs: &[(String, String)], fault: Option<&Fault>) -> Answer {
+        let Some(mandator) = last(pairs, "mandator_id") else {
+            return Answer::bad_request("mandator_id is required");
+        };
+        let (from, to) = match window(pairs) {
+            Ok((from, to)) => (
+                Timestamp::from_microsecond(from).unwrap_or_default(),
+                Timestamp::from_microsecond(to).unwrap_or_default(),
+            ),
+            Err(message) => return Answer::bad_request(&message),
+        };
+        let question = oracle::Question {
+            mandator: Some(mandator.to_owned()),
+            filter: last(pairs, "filter").map(str::to_owned),
+            ..oracle::Question::new(from, to)
+        };
+        let mut answer = match oracle::answer(&self.records(), &question) {
+            Ok(answer) => answer,
+            Err(message) => return Answer::bad_request(&message),
+        };
+        if fault.is_some_and(|f| f.kind == FaultKind::LieStatistics)
+            && let Some(entry) = answer.data.first_mut()
+        {
+            entry.transactions_count.value = entry.transactions_count.value.plus(Decimal::from(1));
+        }
+        let size = answer.data.len();
+        let itself = format!("{}/transactions/statistics?{}", self.base_url, encode(pairs));
+        #[derive(serde::Serialize)]
+        struct Envelope {
+            _links: serde_json::Value,
+            meta: serde_json::Value,
+            data: Vec<oracle::Entry>,
+        }
+        Answer::of(&Envelope {
+            _links: json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself }),
+            meta: json!({ "limit": size, "start": 0, "size": size, "total": size }),
+            data: answer.data,
+        })
+    }
+
+    /// A single record in its envelope.
+    fn envelope(&self, id: &str, record: &[u8]) -> Answer {
+        let itself = format!("{}/transactions/{id}", self.base_url);
+        let links = json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself });
+        let mut body =
+            format!("{{\"_links\":{links},\"meta\":{{\"limit\":1,\"start\":0,\"size\":1,\"total\":1}},\"data\":[")
+                .into_bytes();
+        body.extend_from_slice(record);
+        body.extend_from_slice(b"]}");
+        Answer::json(body)
+    }
+
+    fn one(&self, id: &str, all: bool) -> Result<Answer> {
+        let records = self.records();
+        let Some(row) = records.find(id) else { return Ok(Answer::not_found()) };
+        match Transaction::parse(&row.body).filter(|_| !all) {
+            // What does not have the document's shape is shown as it is.
+            None => Ok(self.envelope(id, &row.body)),
+            Some(record) => Ok(self.envelope(id, &write(&without_additional_info(record))?)),
+        }
+    }
+
+    fn create(&self, body: &[u8]) -> Result<Answer> {
+        let Ok(change) = serde_json::from_slice::<Change<'static>>(body) else {
+            return Ok(Answer::bad_request("the body is not a transaction"));
+        };
+        let mut records = self.records_mut();
+        let world = std::sync::Arc::clone(&records.world);
+        let Some(place) = change.site_id.as_deref().and_then(|id| world.places.sites.iter().find(|s| s.id == id))
+        else {
+            return Ok(Answer::bad_request("site_id is required and must be a site of this login"));
+        };
+        let id = records.fresh_id();
+        let mut record = Transaction {
+            id: id.clone().into(),
+            mandator_id: world.places.mandators[usize::from(place.mandator)].clone().into(),
+            client: Some(super::wire::Client { id: Some(self.client_id.clone().into()), kind: Some("api".into()) }),
+            site: Some(super::wire::Site {
+                name: Some(place.name.into()),
+                code: Some(place.code.into()),
+                timezone: Some(place.timezone.into()),
+                street: Some(place.street.into()),
+                city: Some(place.city.into()),
+            }),
+            log: Some(Vec::new()),
+            ..Transaction::default()
+        };
+        apply(&mut record, change);
+        let body = records.settle(record)?;
+        let mut answer = self.envelope(&id, &body);
+        answer.status = StatusCode::CREATED;
+        Ok(answer)
+    }
+
+    fn update(&self, id: &str, body: &[u8]) -> Result<Answer> {
+        let Ok(change) = serde_json::from_slice::<Change<'static>>(body) else {
+            return Ok(Answer::bad_request("the body is not a transaction"));
+        };
+        let mut records = self.records_mut();
+        let Some(row) = records.find(id) else { return Ok(Answer::not_found()) };
+        let Some(mut record) = Transaction::parse(&row.body) else {
+            return Ok(Answer::bad_request("this record does not have the document's shape and cannot be changed"));
+        };
+        apply(&mut record, change);
+        let body = records.settle(record)?;
+        Ok(self.envelope(id, &body))
+    }
+}
+
+fn not_allowed() -> Answer {
+    Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
+}
+
+/// The by-id response of the document has no site, device, point, products, card issuer or log.
+fn without_additional_info(record: Transaction<'static>) -> Transaction<'static> {
+    Transaction { site: None, device: None, point: None, products: None, card_issuer: None, log: None, ..record }
+}
+
+/// Merges a change into a record: articles and payments by id, field by field; the rest where it is given.
+fn apply(record: &mut Transaction<'static>, change: Change<'static>) {
+    macro_rules! take {
+        ($to:expr, $from:expr, $($field:ident)+) => {$(
+            if $from.$field.is_some() {
+                $to.$field = $from.$field;
+            }
+        )+};
+    }
+    take!(record, change, site_id point_id customer_data receipt terminal_transaction_number session_id);
+    for article in change.articles {
+        match record.articles.iter_mut().find(|known| known.id == article.id) {
+            None => record.articles.push(article),
+            Some(known) => {
+                take!(known, article, product_id category state start_time end_time unit_price amount tax_percentage
+                    tax_amount quantity free_quantity max_quantity max_amount name unit_measure currency
+                    charge_detail_record);
+                known.log.extend(article.log);
+            }
+        }
+    }
+    for payment in change.payments {
+        match record.payments.iter_mut().find(|known| known.id == payment.id) {
+            None => record.payments.push(payment),
+            Some(known) => {
+                take!(known, payment, identification_id state created_at reserved_amount amount currency card_entrymode
+                    entry_mode medium kind function scheme card_id pin additional_card qr_code);
+                known.log.extend(payment.log);
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! One sale's fate: what is bought where, when each of its states begins, and how it ends.
+//!
+//! Invariant: a plan is a pure function of the world's seed and the sale's number; the clock only decides how much of it shows.
+//!
+//! ```text
+//!   start ........ release ........ done ............. paid          arrival (late ones only)
+//!   created        pending          consumed           completed
+//!                     `-> declined, error   `-> declined, error; or never paid
+//! ```
+
+use super::places::{ADBLUE, IDLE_TIME, Money, PRODUCTS, Places, Trade};
+use super::traffic::Traffic;
+use crate::decimal::Decimal;
+use crate::random::Random;
+
+/// How a sale ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Paid,
+    /// Refused when it should have been released.
+    Refused,
+    /// Consumed, then the payment was refused.
+    PaymentRefused,
+    /// The device failed before anything was consumed.
+    Failed,
+    /// Consumed, then the payment failed.
+    PaymentFailed,
+    /// Consumed and never paid: a drive-off, an open bill.
+    NeverPaid,
+    /// Started and never released.
+    NeverReleased,
+    /// Released and never finished.
+    NeverFinished,
+}
+
+/// How far a sale is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Created,
+    Pending,
+    Consumed,
+    Closed,
+}
+
+/// A line of the sale.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    /// The index in [`PRODUCTS`].
+    pub product: usize,
+    pub quantity: Decimal,
+    pub unit_price: Decimal,
+    pub amount: Decimal,
+}
+
+/// Everything that is decided about a sale. Instants are Unix seconds.
+#[derive(Debug)]
+pub(crate) struct Sale {
+    pub id: u128,
+    pub site: usize,
+    pub start: i64,
+    pub release: i64,
+    pub done: i64,
+    pub paid: i64,
+    /// When the provider learns of it: later than `start` only for late ones.
+    pub arrival: i64,
+    pub outcome: Outcome,
+    pub free: bool,
+    pub named_currency: bool,
+    pub lines: Vec<Line>,
+    pub total: Decimal,
+    /// The stream for everything that is decoration.
+    pub details: Random,
+}
+
+/// Where all sales come from.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub seed: u64,
+    pub places: Places,
+    pub traffic: Traffic,
+    /// Sales that are known by `until`.
+    pub transactions: u64,
+    /// Sales from before `until` that arrive after it.
+    pub stragglers: u64,
+    /// First and first-no-longer second of the stretch.
+    pub since: i64,
+    pub until: i64,
+}
+
+/// The longest a late sale stays unknown.
+const LATEST: i64 = 30 * 3600;
+
+impl World {
+    /// The plan of sale `number`, below `transactions + stragglers`.
+    pub(crate) fn sale(&self, number: u64) -> Sale {
+        let mut random = Random::new(self.seed, number * 2);
+        let (site, drawn) = self.traffic.draw(&mut random);
+        let straggler = number >= self.transactions;
+        let start = if straggler { random.between(self.since.max(self.until - LATEST), self.until - 1) } else { drawn };
+        let place = &self.places.sites[site];
+        let id = random.uuid();
+
+        let product = main_product(place.trade, &mut random);
+        let free = match place.trade {
+            Trade::Parking => random.chance(30),
+            Trade::Charging => random.chance(10),
+            _ => false,
+        };
+        let mut lines = vec![line(product, place.money, free, &mut random)];
+        let beside = random.below(1000);
+        if !free {
+            match place.trade {
+                Trade::Fuelling if beside < 110 && product != ADBLUE => {
+                    lines.push(line(ADBLUE, place.money, false, &mut random));
+                }
+                Trade::Fuelling if beside > 950 => lines.push(line(12, place.money, false, &mut random)),
+                Trade::Charging if beside < 150 => lines.push(line(IDLE_TIME, place.money, false, &mut random)),
+                Trade::Vending if beside < 200 => lines.push(line(13, place.money, false, &mut random)),
+                _ => {}
+            }
+        }
+        let total = lines.iter().map(|l| l.amount).sum();
+
+        let release = start + random.between(12, 55);
+        let done = release + dwell(place.trade, &lines[0], &mut random);
+        let slow_payer = random.chance(40);
+        let paid = done + if slow_payer { random.between(8 * 3600, 44 * 3600) } else { random.between(2, 90) };
+        let outcome = match random.below(1000) {
+            _ if free => Outcome::Paid,
+            0..=14 => Outcome::Refused,
+            15..=22 => Outcome::PaymentRefused,
+            23..=26 => Outcome::Failed,
+            27..=29 => Outcome::PaymentFailed,
+            30..=39 => Outcome::NeverPaid,
+            40..=44 => Outcome::NeverReleased,
+            45..=52 => Outcome::NeverFinished,
+            _ => Outcome::Paid,
+        };
+        let late = random.chance(6);
+        let delay = random.between(300, LATEST);
+        let arrival = match (straggler, late) {
+            (true, _) => self.until + delay,
+            // Whatever is planned for this stretch is known by its end.
+            (false, true) => (paid + delay).min(self.until - 1).max(start),
+            (false, false) => start,
+        };
+        Sale {
+            id,
+            site,
+            start,
+            release,
+            done,
+            paid,
+            arrival,
+            outcome,
+            free,
+            named_currency: !random.chance(2),
+            lines,
+            total,
+            details: Random::new(self.seed, number * 2 + 1),
+        }
+    }
+}
+
+impl Sale {
+    /// How far the sale is at `clock` (microseconds), and when that changes next (Unix seconds). `None` for the stage: nobody
+    /// knows of it yet. An instant that equals the clock has not happened yet.
+    pub(crate) fn at(&self, clock: i64) -> (Option<Stage>, Option<i64>) {
+        let past = |second: i64| second.saturating_mul(1_000_000) < clock;
+        let mut turns = vec![(self.start, Stage::Created)];
+        match self.outcome {
+            Outcome::NeverReleased => {}
+            Outcome::Refused | Outcome::Failed => turns.push((self.release, Stage::Closed)),
+            Outcome::NeverFinished => turns.push((self.release, Stage::Pending)),
+            Outcome::NeverPaid => turns.extend([(self.release, Stage::Pending), (self.done, Stage::Consumed)]),
+            _ => {
+                turns.extend([(self.release, Stage::Pending), (self.done, Stage::Consumed), (self.paid, Stage::Closed)])
+            }
+        }
+        if !past(self.arrival) {
+            return (None, Some(self.arrival));
+        }
+        let stage = turns.iter().rev().find(|(second, _)| past(*second)).map(|(_, stage)| *stage);
+        (stage, turns.iter().map(|(second, _)| *second).find(|second| !past(*second)))
+    }
+}
+
+fn main_product(trade: Trade, random: &mut Random) -> usize {
+    let drawn = random.below(100);
+    match (trade, drawn) {
+        (Trade::Fuelling, 0..45) => 0,
+        (Trade::Fuelling, 45..83) => 1,
+        (Trade::Fuelling, 83..92) => 2,
+        (Trade::Fuelling, 92..96) => 3,
+        (Trade::Fuelling, _) => ADBLUE,
+        (Trade::Charging, 0..45) => 5,
+        (Trade::Charging, 45..80) => 6,
+        (Trade::Charging, _) => 7,
+        (Trade::Parking, 0..60) => 9,
+        (Trade::Parking, 60..93) => 10,
+        (Trade::Parking, _) => 11,
+        (Trade::Vending, 0..55) => 12,
+        (Trade::Vending, 55..85) => 13,
+        (Trade::Vending, _) => 14,
+    }
+}
+
+fn line(product: usize, money: Money, free: bool, random: &mut Random) -> Line {
+    let plan = &PRODUCTS[product];
+    let Money(_, level, _) = money;
+    let quantity = Decimal::new(i128::from(random.between(plan.quantity.0, plan.quantity.1)), plan.quantity_scale);
+    let swing = if plan.trade == Trade::Fuelling { random.between(-4, 4) * 10 } else { 0 };
+    let milli = if free { 0 } else { (plan.milli_price + swing) * level / 1000 };
+    // Only fuel has thousandths in its price.
+    let milli = if matches!(plan.unit, "l" | "kg") { milli } else { milli / 10 * 10 };
+    let unit_price = Decimal::new(i128::from(milli), 3);
+    Line { product, quantity, unit_price, amount: quantity.times(unit_price, 2) }
+}
+
+/// How long consumption lasts, in seconds.
+fn dwell(trade: Trade, line: &Line, random: &mut Random) -> i64 {
+    let drawn = match trade {
+        Trade::Fuelling => random.between(90, 420),
+        Trade::Charging => random.between(1200, 10_800),
+        Trade::Parking => random.between(6 * 3600, 12 * 3600),
+        Trade::Vending => random.between(8, 60),
+    };
+    let unit = match PRODUCTS[line.product].unit {
+        "h" => 3600,
+        "min" => 60,
+        _ => return drawn,
+    };
+    line.quantity.times(Decimal::from(unit), 0).to_string().parse().unwrap_or(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sale(outcome: Outcome, arrival: i64) -> Sale {
+        Sale {
+            id: 1,
+            site: 0,
+            start: 100,
+            release: 200,
+            done: 300,
+            paid: 400,
+            arrival,
+            outcome,
+            free: false,
+            named_currency: true,
+            lines: Vec::new(),
+            total: Decimal::ZERO,
+            details: Random::new(0, 0),
+        }
+    }
+
+    #[test]
+    fn stages_begin_after_their_instant_and_name_the_next() {
+        let at = |outcome, second: i64| sale(outcome, 100).at(second * 1_000_000);
+        assert_eq!(at(Outcome::Paid, 100), (None, Some(100)));
+        assert_eq!(at(Outcome::Paid, 101), (Some(Stage::Created), Some(200)));
+        assert_eq!(at(Outcome::Paid, 201), (Some(Stage::Pending), Some(300)));
+        assert_eq!(at(Outcome::Paid, 301), (Some(Stage::Consumed), Some(400)));
+        assert_eq!(at(Outcome::Paid, 401), (Some(Stage::Closed), None));
+        assert_eq!(at(Outcome::Refused, 201), (Some(Stage::Closed), None));
+        assert_eq!(at(Outcome::NeverPaid, 9999), (Some(Stage::Consumed), None));
+        assert_eq!(at(Outcome::NeverFinished, 9999), (Some(Stage::Pending), None));
+        assert_eq!(at(Outcome::NeverReleased, 9999), (Some(Stage::Created), None));
+    }
+
+    #[test]
+    fn a_late_sale_is_unknown_until_it_arrives() {
+        assert_eq!(sale(Outcome::Paid, 5000).at(4_000_000_000), (None, Some(5000)));
+        assert_eq!(sale(Outcome::Paid, 5000).at(5_000_000_001), (Some(Stage::Closed), None));
+    }
+}

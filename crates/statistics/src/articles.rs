@@ -1,0 +1,91 @@
+//! Quantities sold: by currency, unit of measure and the product's current name.
+//!
+//! Invariant: quantities of different units are never added up.
+
+use crate::children::{self, Child};
+use crate::columns::{add, decimals, each_batch, texts};
+use crate::facts::UNKNOWN;
+use crate::request::Question;
+use std::collections::{BTreeMap, HashMap};
+use tillhouse_model::Result;
+use tillhouse_query::Session;
+
+/// Names of things, by key.
+pub(crate) type Names = HashMap<String, String>;
+
+/// Quantities by currency, unit and article name.
+#[derive(Debug, Default)]
+pub(crate) struct Articles {
+    pub(crate) currencies: BTreeMap<String, BTreeMap<String, HashMap<String, i128>>>,
+    /// Digits after the point of every quantity.
+    pub(crate) scale: u8,
+}
+
+/// One line of the fine grouping.
+struct Line {
+    currency: Option<String>,
+    unit: Option<String>,
+    product: Option<String>,
+    name: Option<String>,
+    quantity: i128,
+}
+
+const ARTICLES: Child = Child {
+    table: "articles",
+    condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
+    labels: &["unit_measure", "product_key", "name"],
+    sum: "quantity",
+};
+
+/// Sums what was sold in the request's window.
+pub(crate) async fn articles(session: &Session, question: &Question<'_>) -> Result<Articles> {
+    let mut found = Articles::default();
+    let mut lines = Vec::new();
+    children::groups(session, question, &ARTICLES, |batch| {
+        let quantities = decimals(batch, "total")?;
+        let (currencies, units) = (texts(batch, "currency")?, texts(batch, "unit_measure")?);
+        let (products, names) = (texts(batch, "product_key")?, texts(batch, "name")?);
+        found.scale = quantities.scale;
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        for row in 0..batch.num_rows() {
+            lines.push(Line {
+                currency: own(currencies.get(row)),
+                unit: own(units.get(row)),
+                product: own(products.get(row)),
+                name: own(names.get(row)),
+                quantity: quantities.get(row),
+            });
+        }
+        Ok(())
+    })
+    .await?;
+    let names = names(session, "products", "product_key").await?;
+    for line in lines {
+        let current = line.product.as_ref().and_then(|key| names.get(key)).cloned();
+        let label = current.or(line.name).unwrap_or_else(|| UNKNOWN.to_owned());
+        let units = found.currencies.entry(line.currency.unwrap_or_else(|| UNKNOWN.to_owned())).or_default();
+        let unit = units.entry(line.unit.unwrap_or_else(|| UNKNOWN.to_owned())).or_default();
+        add(unit.entry(label).or_default(), line.quantity)?;
+    }
+    Ok(found)
+}
+
+/// The current names in a dimension; none where it does not exist yet.
+pub(crate) async fn names(session: &Session, table: &str, key: &str) -> Result<Names> {
+    let mut found = Names::new();
+    if !session.has_table("unified", table).await? {
+        return Ok(found);
+    }
+    let sql = format!("SELECT {key} AS key, name FROM unified.{table} WHERE name IS NOT NULL");
+    each_batch(session, &sql, &[], |batch| {
+        let (keys, names) = (texts(batch, "key")?, texts(batch, "name")?);
+        for row in 0..batch.num_rows() {
+            if let (Some(key), Some(name)) = (keys.get(row), names.get(row)) {
+                found.insert(key.to_owned(), name.to_owned());
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}

@@ -1,0 +1,174 @@
+//! What statistics are asked for, checked once.
+//!
+//! Invariant: a [`Question`] names a known perspective, known states, a known time zone; whatever is put into SQL as text comes
+//! from a closed list.
+
+use std::fmt;
+use std::str::FromStr;
+use tillhouse_model::{Error, Result, Window};
+use tillhouse_query::zone::Zone;
+
+/// The states of a transaction, HecOne's.
+const STATES: [&str; 6] = ["created", "pending", "consumed", "completed", "declined", "error"];
+/// The states in which a sale counts unless somebody says otherwise.
+const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The instants counted, by `occurred_at`.
+    pub window: Window,
+    /// Only that tenant's transactions, by `tenant_id`; all by default.
+    pub tenant: Option<String>,
+    /// Only that source's (`hecone`); all by default.
+    pub source: Option<String>,
+    /// `sale` (the default) or `purchase`; the two are never added up.
+    pub perspective: String,
+    /// The transaction states that count; completed and consumed by default.
+    pub states: Vec<String>,
+    /// The zone in which hours are cut: an IANA name or an offset; UTC by default.
+    pub timezone: String,
+    /// How hours are shown.
+    pub hours: Hours,
+}
+
+impl Request {
+    /// Everything of a window, by the defaults.
+    pub fn new(window: Window) -> Self {
+        Self {
+            window,
+            tenant: None,
+            source: None,
+            perspective: "sale".to_owned(),
+            states: COUNTED_STATES.map(str::to_owned).to_vec(),
+            timezone: "UTC".to_owned(),
+            hours: Hours::Timeline,
+        }
+    }
+}
+
+/// How hours are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hours {
+    /// Every hour that has transactions, one after the other, in the requested time zone.
+    #[default]
+    Timeline,
+    /// The hours of the day, 00 to 23, on each site's own clock, all days together.
+    OfDay,
+}
+
+impl Hours {
+    /// `timeline` or `of_day`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeline => "timeline",
+            Self::OfDay => "of_day",
+        }
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Hours {
+    type Err = Error;
+
+    /// Errors with [`tillhouse_model::ErrorKind::Config`].
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "timeline" => Ok(Self::Timeline),
+            "of_day" => Ok(Self::OfDay),
+            _ => Err(Error::config(format!("{text:?} is no way to show hours")).hint("Write timeline or of_day.")),
+        }
+    }
+}
+
+/// A request that has been checked.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) zone: Zone,
+    /// Microseconds since 1970, [from, to).
+    pub(crate) now: (i64, i64),
+    /// The window of equal length just before; `None` before the beginning of time.
+    pub(crate) before: Option<(i64, i64)>,
+}
+
+impl<'a> Question<'a> {
+    /// Errors with [`tillhouse_model::ErrorKind::Config`], naming what is not known.
+    pub(crate) fn new(request: &'a Request) -> Result<Self> {
+        if !matches!(request.perspective.as_str(), "sale" | "purchase") {
+            return Err(Error::config(format!("{:?} is no perspective", request.perspective)).hint("Write sale or purchase."));
+        }
+        if request.states.is_empty() {
+            return Err(Error::config("no transaction state is to be counted").hint(states_hint()));
+        }
+        if let Some(unknown) = request.states.iter().find(|state| !STATES.contains(&state.as_str())) {
+            return Err(Error::config(format!("{unknown:?} is no state of a transaction")).hint(states_hint()));
+        }
+        let zone = Zone::parse(&request.timezone).ok_or_else(|| {
+            Error::config(format!("{:?} is no time zone", request.timezone))
+                .hint("Write an IANA name like Europe/Zurich, or an offset like +02:00.")
+        })?;
+        let micros = |window: Window| (ceil_micros(window.from()), ceil_micros(window.to()));
+        Ok(Self { request, zone, now: micros(request.window), before: request.window.before().map(micros) })
+    }
+
+    /// The states that count, as a list of SQL literals. They come from a closed list.
+    pub(crate) fn states_sql(&self) -> String {
+        let quoted: Vec<String> = self.request.states.iter().map(|state| format!("'{state}'")).collect();
+        quoted.join(", ")
+    }
+
+    /// Whether a transaction's state counts.
+    pub(crate) fn counts_state(&self, state: Option<&str>) -> bool {
+        state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
+    }
+}
+
+fn states_hint() -> String {
+    format!("Name some of {}.", STATES.join(", "))
+}
+
+/// The first whole microsecond not before an instant: times in the tables are whole microseconds, so `t >= instant` and
+/// `t >= ceil_micros(instant)` say the same.
+fn ceil_micros(instant: jiff::Timestamp) -> i64 {
+    let micros = instant.as_nanosecond().div_euclid(1000) + i128::from(instant.as_nanosecond().rem_euclid(1000) > 0);
+    i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        let t = |text: &str| text.parse().unwrap();
+        Request::new(Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for broken in [
+            Request { perspective: "lease".into(), ..request() },
+            Request { states: vec![], ..request() },
+            Request { states: vec!["completed".into(), "x' OR '1'='1".into()], ..request() },
+            Request { timezone: "Mars/Olympus".into(), ..request() },
+        ] {
+            let error = Question::new(&broken).unwrap_err();
+            assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
+            assert!(error.hint_text().is_some(), "{error}");
+        }
+        assert!(Question::new(&request()).is_ok());
+    }
+
+    #[test]
+    fn nanoseconds_are_rounded_up() {
+        let t = |text: &str| ceil_micros(text.parse().unwrap());
+        assert_eq!(t("1970-01-01T00:00:00.000001Z"), 1);
+        assert_eq!(t("1970-01-01T00:00:00.000001001Z"), 2);
+        assert_eq!(t("1969-12-31T23:59:59.999999500Z"), 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! A small house of tables in memory, for tests that compute by hand.
+//!
+//! Invariant: the tables have the columns statistics read, under the unified contracts' names and types; a row says only what its
+//! test is about, the rest is an ordinary completed sale.
+
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::datasource::MemTable;
+use jiff::Timestamp;
+use std::sync::Arc;
+use tillhouse_model::Window;
+use tillhouse_query::{Engine, EngineOptions, Session};
+
+/// A transaction. Its key is `p:<its position>`.
+#[derive(Debug, Clone)]
+pub(crate) struct Sale {
+    pub(crate) tenant: Option<String>,
+    pub(crate) source: String,
+    pub(crate) perspective: String,
+    pub(crate) kind: String,
+    pub(crate) state: Option<String>,
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) local_hour: Option<i64>,
+    /// In ten-thousandths.
+    pub(crate) amount: Option<i128>,
+    pub(crate) currency: Option<String>,
+    pub(crate) site: Option<String>,
+}
+
+/// An article of the transaction at position `sale`.
+#[derive(Debug, Clone)]
+pub(crate) struct Article {
+    pub(crate) sale: usize,
+    pub(crate) product: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) unit: Option<String>,
+    /// In millionths.
+    pub(crate) quantity: Option<i128>,
+    pub(crate) currency: Option<String>,
+}
+
+/// A payment of the transaction at position `sale`.
+#[derive(Debug, Clone)]
+pub(crate) struct Payment {
+    pub(crate) sale: usize,
+    /// type, medium, scheme, entry mode, function
+    pub(crate) words: [Option<String>; 5],
+    pub(crate) state: Option<String>,
+    /// In ten-thousandths.
+    pub(crate) amount: Option<i128>,
+    pub(crate) currency: Option<String>,
+}
+
+/// All tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct House {
+    pub(crate) sales: Vec<Sale>,
+    pub(crate) articles: Vec<Article>,
+    pub(crate) payments: Vec<Payment>,
+    /// Key and name.
+    pub(crate) sites: Vec<(String, Option<String>)>,
+    pub(crate) products: Vec<(String, Option<String>)>,
+}
+
+pub(crate) fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+pub(crate) fn t(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn window(from: &str, to: &str) -> Window {
+    Window::new(t(from), t(to)).unwrap()
+}
+
+impl Sale {
+    /// A completed sale in euros, at a site without a name.
+    pub(crate) fn new(at: &str, amount: i128) -> Self {
+        Self {
+            tenant: None,
+            source: "hecone".to_owned(),
+            perspective: "sale".to_owned(),
+            kind: "sale".to_owned(),
+            state: some("completed"),
+            at: Some(t(at)),
+            local_hour: None,
+            amount: Some(amount),
+            currency: some("EUR"),
+            site: None,
+        }
+    }
+}
+
+impl Article {
+    pub(crate) fn new(sale: usize, name: &str, unit: &str, quantity: i128) -> Self {
+        let (name, unit, state) = (some(name), some(unit), some("done"));
+        Self { sale, product: None, name, state, unit, quantity: Some(quantity), currency: some("EUR") }
+    }
+}
+
+impl Payment {
+    pub(crate) fn new(sale: usize, words: [&str; 5], amount: i128) -> Self {
+        Self { sale, words: words.map(some), state: some("collected"), amount: Some(amount), currency: some("EUR") }
+    }
+}
+
+impl House {
+    /// A session in which these are the unified tables.
+    pub(crate) fn session(&self) -> Session {
+        let options = EngineOptions { threads: 2, ..EngineOptions::default() };
+        let session = Engine::new(options).unwrap().bare().unwrap();
+        let every: Vec<usize> = (0..self.sales.len()).collect();
+        let mut columns = self.inherited(&every, "state");
+        columns.push(("transaction_key", text(every.iter().map(|i| Some(format!("p:{i}"))))));
+        columns.push(("local_hour", Arc::new(self.sales.iter().map(|s| s.local_hour).collect::<Int64Array>())));
+        columns.push(("amount", decimal(self.sales.iter().map(|s| s.amount), 4)));
+        columns.push(("currency", text(self.sales.iter().map(|s| s.currency.clone()))));
+        register(&session, "transactions", columns);
+
+        let parents: Vec<usize> = self.articles.iter().map(|a| a.sale).collect();
+        let mut columns = self.inherited(&parents, "transaction_state");
+        columns.push(("transaction_key", text(parents.iter().map(|i| Some(format!("p:{i}"))))));
+        columns.push(("product_key", text(self.articles.iter().map(|a| a.product.clone()))));
+        columns.push(("name", text(self.articles.iter().map(|a| a.name.clone()))));
+        columns.push(("state", text(self.articles.iter().map(|a| a.state.clone()))));
+        columns.push(("unit_measure", text(self.articles.iter().map(|a| a.unit.clone()))));
+        columns.push(("quantity", decimal(self.articles.iter().map(|a| a.quantity), 6)));
+        columns.push(("currency", text(self.articles.iter().map(|a| a.currency.clone()))));
+        register(&session, "articles", columns);
+
+        let parents: Vec<usize> = self.payments.iter().map(|p| p.sale).collect();
+        let mut columns = self.inherited(&parents, "transaction_state");
+        columns.push(("transaction_key", text(parents.iter().map(|i| Some(format!("p:{i}"))))));
+        for (i, name) in ["type", "medium", "scheme", "entry_mode", "function"].into_iter().enumerate() {
+            columns.push((name, text(self.payments.iter().map(|p| p.words[i].clone()))));
+        }
+        columns.push(("state", text(self.payments.iter().map(|p| p.state.clone()))));
+        columns.push(("amount", decimal(self.payments.iter().map(|p| p.amount), 4)));
+        columns.push(("currency", text(self.payments.iter().map(|p| p.currency.clone()))));
+        register(&session, "payments", columns);
+
+        for (table, key, rows) in [("sites", "site_key", &self.sites), ("products", "product_key", &self.products)] {
+            let keys = text(rows.iter().map(|(key, _)| Some(key.clone())));
+            register(&session, table, vec![(key, keys), ("name", text(rows.iter().map(|(_, name)| name.clone())))]);
+        }
+        session
+    }
+
+    /// The columns every fact has from its transaction.
+    fn inherited(&self, parents: &[usize], state: &'static str) -> Vec<(&'static str, ArrayRef)> {
+        let of = |get: fn(&Sale) -> Option<String>| text(parents.iter().map(|i| get(&self.sales[*i])));
+        let times: TimestampMicrosecondArray =
+            parents.iter().map(|i| self.sales[*i].at.map(Timestamp::as_microsecond)).collect();
+        let month = |sale: &Sale| Some(sale.at.map_or("none".to_owned(), |at| at.strftime("%Y-%m").to_string()));
+        vec![
+            ("pipeline", of(|_| some("p"))),
+            ("source", of(|s| Some(s.source.clone()))),
+            ("tenant_id", of(|s| s.tenant.clone())),
+            ("perspective", of(|s| Some(s.perspective.clone()))),
+            ("kind", of(|s| Some(s.kind.clone()))),
+            (state, of(|s| s.state.clone())),
+            ("site_key", of(|s| s.site.clone())),
+            ("occurred_at", Arc::new(times.with_timezone("UTC"))),
+            ("month", text(parents.iter().map(|i| month(&self.sales[*i])))),
+        ]
+    }
+}
+
+fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn decimal(values: impl Iterator<Item = Option<i128>>, scale: i8) -> ArrayRef {
+    Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(18, scale).unwrap())
+}
+
+fn register(session: &Session, name: &str, columns: Vec<(&str, ArrayRef)>) {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    // In two batches, so that nothing relies on having everything in one.
+    let half = batch.num_rows() / 2;
+    let halves = vec![vec![batch.slice(0, half)], vec![batch.slice(half, batch.num_rows() - half)]];
+    session.register(name, Arc::new(MemTable::try_new(batch.schema(), halves).unwrap())).unwrap();
+}

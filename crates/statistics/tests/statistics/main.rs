@@ -1,0 +1,10 @@
+//! The statistics, checked from outside: cases computed by hand, and an oracle of plain loops over random houses.
+//!
+//! Invariant: one binary, because each would link the query engine anew.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod figures;
+mod fixture;
+mod oracle;
+mod published;

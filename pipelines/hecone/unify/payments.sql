@@ -1,0 +1,52 @@
+-- The payments of HecOne transactions, one row each.
+--
+-- A payment without a currency has its transaction's. Older terminals write card_entrymode instead of entry_mode.
+SELECT
+    concat($pipeline, ':', t.id, '/', t.position)                    AS payment_key,
+    concat($pipeline, ':', t.id)                                     AS transaction_key,
+    t.p['id']                                                        AS payment_id,
+    t.p['type']                                                      AS type,
+    t.p['medium']                                                    AS medium,
+    t.p['scheme']                                                    AS scheme,
+    coalesce(t.p['entry_mode'], t.p['card_entrymode'])               AS entry_mode,
+    t.p['function']                                                  AS function,
+    payment_method(t.p['type'], t.p['medium'], t.p['scheme'], coalesce(t.p['entry_mode'], t.p['card_entrymode']),
+        t.p['function'])                                             AS method,
+    t.p['state']                                                     AS state,
+    t.p['amount']                                                    AS amount,
+    t.p['reserved_amount']                                           AS reserved_amount,
+    currency_code(coalesce(t.p['currency'], t.transaction_currency)) AS currency,
+    t.p['card_id']                                                   AS card_id,
+    t.p['identification_id']                                         AS identification_id,
+    FALSE                                                            AS excluded,
+    NULL                                                             AS report_group,
+    t.p['created_at']                                                AS created_at,
+    $pipeline                                                        AS pipeline,
+    $source                                                          AS source,
+    t.mandator_id                                                    AS tenant_id,
+    'sale'                                                           AS perspective,
+    t.kind,
+    concat($pipeline, ':') || t.site_id                              AS site_key,
+    concat($pipeline, ':') || t.site_id || '/' || t.device_code      AS device_key,
+    t._record_time                                                   AS occurred_at,
+    month_of(t._record_time)                                         AS month,
+    local_date(t._record_time, t.timezone)                           AS business_date,
+    local_hour(t._record_time, t.timezone)                           AS local_hour,
+    t.current_state                                                  AS transaction_state,
+    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+FROM (
+    SELECT
+        id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
+        coalesce(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
+            sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
+        CASE
+            WHEN invoice['amount'] < 0 THEN 'refund'
+            WHEN invoice['amount'] = 0 AND state IN ('completed', 'consumed')
+                AND coalesce(array_max(pluck(articles, 'amount')), 0) = 0 THEN 'free'
+            ELSE 'sale'
+        END AS kind,
+        coalesce(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
+        unnest(payments) AS p, unnest(positions(payments)) AS position,
+        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+    FROM transactions
+) t

@@ -1,0 +1,16 @@
+-- The products that were sold, as the newest transaction shows them: name, category and unit are the article's.
+SELECT
+    concat($pipeline, ':', t.a['product_id']) AS product_key,
+    value_where(t.product_codes, t.product_ids, t.a['product_id']) AS code,
+    t.a['name']                         AS name,
+    CASE WHEN t.a['category'] IS NULL THEN NULL ELSE category_of(make_array(t.a['category'])) END AS category,
+    canonical_unit(t.a['unit_measure']) AS unit_measure,
+    $pipeline                           AS pipeline,
+    $source                             AS source,
+    coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
+FROM (
+    SELECT unnest(articles) AS a, pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
+        _record_time, _extracted_at, _content_hash, _run_id
+    FROM transactions
+) t
+WHERE t.a['product_id'] IS NOT NULL

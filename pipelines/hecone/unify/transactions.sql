@@ -1,0 +1,70 @@
+-- HecOne transactions, one row each.
+--
+-- The record time (invoice.created_at, else the first article's start, else the first payment) is when the sale happened.
+-- A sale is free when it is over, its invoice is zero and no article costs anything; a negative invoice is a refund. HecOne
+-- marks no test sales.
+-- The provider's word for the state is kept; state_derived follows HecOne's rule table.
+SELECT
+    concat($pipeline, ':', t.id)                                     AS transaction_key,
+    $pipeline                                                        AS pipeline,
+    $source                                                          AS source,
+    t.id                                                             AS transaction_id,
+    t.mandator_id                                                    AS tenant_id,
+    'sale'                                                           AS perspective,
+    CASE
+        WHEN t.invoice['amount'] < 0 THEN 'refund'
+        WHEN t.invoice['amount'] = 0 AND t.state IN ('completed', 'consumed')
+            AND coalesce(array_max(pluck(t.articles, 'amount')), 0) = 0 THEN 'free'
+        ELSE 'sale'
+    END                                                              AS kind,
+    coalesce(t.state, t.state_derived)                               AS state,
+    t.state_derived,
+    category_of(pluck(t.articles, 'category'))                       AS category,
+    t._record_time                                                   AS occurred_at,
+    month_of(t._record_time)                                         AS month,
+    local_date(t._record_time, t.site['timezone'])                   AS business_date,
+    local_hour(t._record_time, t.site['timezone'])                   AS local_hour,
+    utc_offset_minutes(t._record_time, t.site['timezone'])           AS utc_offset_minutes,
+    t.site['timezone']                                               AS timezone,
+    t.invoice['created_at']                                          AS created_at,
+    NULL                                                             AS updated_at,
+    array_min(pluck(t.articles, 'start_time'))                       AS started_at,
+    array_max(pluck(t.articles, 'end_time'))                         AS ended_at,
+    t.invoice['amount']                                              AS amount,
+    NULL                                                             AS discount_amount,
+    t.invoice['amount'] - t.invoice['tax_amount']                    AS net_amount,
+    t.invoice['tax_amount']                                          AS tax_amount,
+    CASE WHEN t.invoice['tax_amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
+    t.invoice['paid_amount']                                         AS paid_amount,
+    currency_code(coalesce(t.invoice['currency'], t.articles[1]['currency'], t.payments[1]['currency'])) AS currency,
+    concat($pipeline, ':') || t.site_id                              AS site_key,
+    concat($pipeline, ':') || t.site_id || '/' || t.device['code']   AS device_key,
+    concat($pipeline, ':') || t.point_id                             AS point_key,
+    t.client['id']                                                   AS client_id,
+    t.client['type']                                                 AS client_type,
+    t.customer_data['license_plate']                                 AS license_plate,
+    NULL                                                             AS vin,
+    t.customer_data['odometer']                                      AS odometer_km,
+    t.customer_data['driver_number']                                 AS driver_number,
+    NULL                                                             AS vehicle_id,
+    t.customer_data['vehicle_number']                                AS vehicle_number,
+    t.customer_data['cost_center']                                   AS cost_center,
+    t.customer_data['additional_info']                               AS additional_info,
+    t.card_issuer['vehicle_number']                                  AS card_vehicle_number,
+    t.card_issuer['driver_name']                                     AS card_driver_name,
+    t.receipt['state']                                               AS receipt_state,
+    t.receipt['email']                                               AS receipt_email,
+    t.terminal_transaction_number,
+    t.session_id,
+    NULL                                                             AS roaming_session_id,
+    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+FROM (
+    SELECT *,
+        derived_state(
+            pluck(articles, 'state'),
+            pluck(payments, 'state'),
+            sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'),
+            invoice['amount']
+        ) AS state_derived
+    FROM transactions
+) t

@@ -1,0 +1,221 @@
+//! The plan of the house: which crate may use which, and what the innermost ones must not know.
+//!
+//! Invariant: an edge that is not in [`PLAN`] fails. The plan changes on purpose, here, with a reason in the commit.
+
+use crate::tree;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::process::Command;
+
+/// Who may use whom. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`.
+const PLAN: [(&str, &[&str]); 15] = [
+    ("model", &[]),
+    ("extract", &["model"]),
+    ("decode", &["model"]),
+    ("lake", &["model"]),
+    ("sandbox", &["model"]),
+    ("hecone", &["extract", "model"]),
+    ("smartnow", &["extract", "model"]),
+    ("bemo", &["extract", "model"]),
+    ("pace", &["extract", "model"]),
+    ("query", &["lake", "model"]),
+    ("statistics", &["query", "lake", "model"]),
+    ("serve", &["statistics", "query", "model"]),
+    ("pipeline", &["extract", "decode", "lake", "query", "statistics", "model"]),
+    ("cli", EVERYTHING),
+    ("tests", EVERYTHING),
+];
+
+/// What tests may use beyond the plan: an API crate tries itself against the sandbox, and nothing else reaches across.
+const PLAN_FOR_TESTS: [(&str, &[&str]); 4] =
+    [("hecone", &["sandbox"]), ("smartnow", &["sandbox"]), ("bemo", &["sandbox"]), ("pace", &["sandbox"])];
+
+/// The top of the house: knows every crate, and no crate knows it.
+const EVERYTHING: &[&str] = &[
+    "model",
+    "extract",
+    "decode",
+    "lake",
+    "sandbox",
+    "hecone",
+    "smartnow",
+    "bemo",
+    "pace",
+    "query",
+    "statistics",
+    "serve",
+    "pipeline",
+];
+
+/// A package's name in the plan, where it is one of ours.
+fn room(package: &str) -> Option<&str> {
+    match package {
+        "tillhouse" => Some("cli"),
+        other => other.strip_prefix("tillhouse-"),
+    }
+}
+
+/// The workspace as cargo sees it for this machine, from the lock file, without the network.
+fn metadata() -> Metadata {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().expect("rustc is there where cargo test runs");
+    let version = String::from_utf8(output.stdout).expect("rustc writes UTF-8");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc -vV names its host");
+    MetadataCommand::new()
+        .manifest_path(tree::root().join("Cargo.toml"))
+        .other_options(["--offline", "--locked", "--filter-platform", host].map(String::from))
+        .exec()
+        .expect("cargo metadata works on the tree that was just built")
+}
+
+fn members(metadata: &Metadata) -> Vec<&Package> {
+    metadata.workspace_packages()
+}
+
+#[test]
+fn crates_use_only_what_the_plan_allows() {
+    let plan = BTreeMap::from(PLAN);
+    let plan_for_tests = BTreeMap::from(PLAN_FOR_TESTS);
+    let metadata = metadata();
+    let mut broken = Vec::new();
+    for package in members(&metadata) {
+        let Some((name, allowed)) = room(&package.name).and_then(|name| Some((name, plan.get(name)?))) else {
+            broken.push(format!("{} is not in the plan", package.name));
+            continue;
+        };
+        let for_tests = plan_for_tests.get(name).copied().unwrap_or_default();
+        for dependency in &package.dependencies {
+            if dependency.path.is_none() {
+                continue;
+            }
+            let allowed = room(&dependency.name).is_some_and(|used| {
+                allowed.contains(&used) || (dependency.kind == DependencyKind::Development && for_tests.contains(&used))
+            });
+            if !allowed {
+                broken.push(format!("{} -> {} ({})", package.name, dependency.name, dependency.kind));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "edges that are not in the plan:\n  {}", broken.join("\n  "));
+}
+
+/// Cargo compiles a dependency once for every set of features. What a crate needs only for its tests is a plain dependency of another
+/// member, mostly of these tests, so that building the workspace and testing it want the same features, and `make test` compiles no
+/// dependency that `make demo` has compiled.
+#[test]
+fn demo_and_tests_share_one_compile() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let named: BTreeSet<&str> = members
+        .iter()
+        .flat_map(|package| &package.dependencies)
+        .filter(|dependency| dependency.kind == DependencyKind::Normal)
+        .map(|dependency| dependency.name.as_str())
+        .collect();
+    let mut missing = BTreeSet::new();
+    for package in &members {
+        for dependency in &package.dependencies {
+            let foreign = dependency.path.is_none() && dependency.kind == DependencyKind::Development;
+            if foreign && !named.contains(dependency.name.as_str()) {
+                missing.insert(format!("{} (for {})", dependency.name, package.name));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "tests/Cargo.toml has to name: {missing:?}");
+}
+
+#[test]
+fn only_the_lake_names_the_delta_crate() {
+    let metadata = metadata();
+    let names_delta = |package: &&Package| {
+        package.dependencies.iter().any(|d| d.name.starts_with("deltalake") || d.name.contains("_kernel"))
+    };
+    let who: BTreeSet<&str> =
+        members(&metadata).into_iter().filter(names_delta).filter_map(|package| room(&package.name)).collect();
+    assert!(who.contains("lake"), "the lake stands on the Delta crate");
+    // The tests build tables of a stranger's making to read them back.
+    assert!(who.iter().all(|name| ["lake", "tests"].contains(name)), "only `lake` may name the Delta crate: {who:?}");
+}
+
+#[test]
+fn model_and_decode_reach_no_network_and_no_runtime() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
+    let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    for start in ["tillhouse-model", "tillhouse-decode"] {
+        let package =
+            members(&metadata).into_iter().find(|p| p.name.as_str() == start).expect("a member of the workspace");
+        let mut reached = BTreeMap::from([(&package.id, vec![package.name.to_string()])]);
+        let mut queue = VecDeque::from([&package.id]);
+        while let Some(id) = queue.pop_front() {
+            let way = reached[id].clone();
+            for dependency in &nodes[id].deps {
+                // What only a build script or a macro uses is not in the crate.
+                let linked = dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
+                if linked && !reached.contains_key(&dependency.pkg) {
+                    let mut way = way.clone();
+                    way.push(metadata[&dependency.pkg].name.to_string());
+                    reached.insert(&dependency.pkg, way);
+                    queue.push_back(&dependency.pkg);
+                }
+            }
+        }
+        assert!(reached.len() > 5, "{start} reaches only {} packages: the graph was not read", reached.len());
+        let broken: Vec<String> = reached
+            .values()
+            .filter(|way| {
+                let last = way.last().map(String::as_str).unwrap_or_default();
+                ["tokio", "reqwest", "hyper", "object_store", "datafusion", "deltalake", "axum"].contains(&last)
+            })
+            .map(|way| way.join(" -> "))
+            .collect();
+        assert!(
+            broken.is_empty(),
+            "{start} is a value or a pure function, and nothing more:\n  {}",
+            broken.join("\n  ")
+        );
+    }
+}
+
+/// A file's code without its unit tests, which stand at the end or in a file of their own.
+fn code(path: &std::path::Path) -> String {
+    let text = tree::text(path);
+    if path.file_name().is_some_and(|name| name == "tests.rs") || tree::name(path).contains("/tests/") {
+        return String::new();
+    }
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_string()
+}
+
+/// Where one of the words stands in the code, comments left out.
+fn places(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in tree::files(folder, "rs") {
+        for (number, line) in code(&path).lines().enumerate() {
+            if !line.trim_start().starts_with("//") && words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{}:{}: {}", tree::name(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn model_and_decode_have_no_clock() {
+    let clocks = ["Timestamp::now", "Zoned::now", "SystemTime::now", "Instant::now", "Utc::now", "Local::now"];
+    let mut found = places("crates/model/src", &clocks);
+    found.extend(places("crates/decode/src", &clocks));
+    assert!(found.is_empty(), "the same input gives the same output, at any time:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn only_query_builds_a_session() {
+    let sessions =
+        ["SessionContext::new", "SessionStateBuilder::new", "SessionContext::default", "DeltaSessionContext"];
+    let mut found = Vec::new();
+    for (name, _) in PLAN {
+        if name != "query" && name != "tests" {
+            found.extend(places(&format!("crates/{name}/src"), &sessions));
+        }
+    }
+    assert!(found.is_empty(), "memory limits and functions are set in one place, `query`:\n  {}", found.join("\n  "));
+}

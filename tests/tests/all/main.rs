@@ -1,0 +1,18 @@
+//! Every test that is about more than one crate, in one binary.
+//!
+//! Invariant: one binary. A second one would link DataFusion and Delta once more, and linking takes longer than most tests; a new
+//! subject is a new module here.
+//!
+//! The tests are started by `make test`, which makes the Python environment and names it in `TILLHOUSE_TEST_PYTHON`. A test that
+//! needs it fails when it is missing: a test that skips itself proves nothing.
+
+// A test that cannot go on stops, and says why.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod contracts;
+mod edges;
+mod program;
+mod python;
+mod readers;
+mod tidy;
+mod tree;

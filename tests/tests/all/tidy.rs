@@ -1,0 +1,138 @@
+//! The house style, as far as a machine can hold it.
+//!
+//! Invariant: every rule names all the places that break it, not only the first.
+
+use crate::tree;
+use std::path::{Path, PathBuf};
+
+/// No file is longer, with its tests.
+const LONGEST: usize = 800;
+
+/// Names that say nothing of what is inside, so that everything ends up there.
+const NO_ROOMS: [&str; 12] =
+    ["common", "helper", "helpers", "manager", "managers", "misc", "shared", "stuff", "type", "types", "util", "utils"];
+
+fn sources() -> Vec<PathBuf> {
+    let mut files = tree::files("crates", "rs");
+    files.extend(tree::files("tests", "rs"));
+    assert!(files.len() > 20, "only {} source files were found: the test looks in the wrong place", files.len());
+    files
+}
+
+fn assert_none(broken: Vec<String>, rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn every_file_opens_with_its_purpose() {
+    let broken = sources()
+        .iter()
+        .filter(|path| {
+            let text = tree::text(path);
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("//! ").is_none_or(|purpose| purpose.trim().is_empty())
+        })
+        .map(|path| tree::name(path))
+        .collect();
+    assert_none(broken, "line 1 of a source file is `//!` and says what the file is for");
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let broken = sources()
+        .iter()
+        .map(|path| (tree::name(path), tree::text(path).lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST)
+        .map(|(name, lines)| format!("{name}: {lines} lines"))
+        .collect();
+    assert_none(broken, "a source file has at most 800 lines; split it by subject");
+}
+
+#[test]
+fn no_room_has_an_empty_name() {
+    let is_bad = |part: &Path| {
+        let stem = part.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        NO_ROOMS.contains(&stem.as_str())
+    };
+    let broken = sources()
+        .iter()
+        .filter(|path| Path::new(&tree::name(path)).components().any(|part| is_bad(Path::new(part.as_os_str()))))
+        .map(|path| tree::name(path))
+        .collect();
+    assert_none(broken, "a module is named for what it holds");
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    // Put together here, so that this file does not hold the words itself.
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["X", "XX"].concat()];
+    let mut broken = Vec::new();
+    for path in sources() {
+        for (number, line) in tree::text(&path).lines().enumerate() {
+            let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+            if words.any(|word| marks.iter().any(|mark| mark == word)) {
+                broken.push(format!("{}:{}", tree::name(&path), number + 1));
+            }
+        }
+    }
+    assert_none(broken, "what is not done is said in the docs as absent, not left as a mark in the code");
+}
+
+#[test]
+fn versions_and_lints_stand_once_in_the_root() {
+    let mut manifests = tree::files("crates", "toml");
+    manifests.push(tree::root().join("tests/Cargo.toml"));
+    manifests.retain(|path| path.file_name().is_some_and(|name| name == "Cargo.toml"));
+    assert!(manifests.len() > 5, "only {} manifests were found", manifests.len());
+
+    let mut broken = Vec::new();
+    for path in manifests {
+        let text = tree::text(&path);
+        let mut section = "";
+        let mut lints = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if line.starts_with('[') {
+                section = line;
+                if section.contains("dependencies.") {
+                    broken.push(format!("{}:{}: write it as one line", tree::name(&path), number + 1));
+                }
+                continue;
+            }
+            let inherits = line.replace(' ', "").contains("workspace=true");
+            lints |= section == "[lints]" && inherits;
+            if section.ends_with("dependencies]") && !inherits {
+                broken.push(format!("{}:{}: {line}", tree::name(&path), number + 1));
+            }
+        }
+        if !lints {
+            broken.push(format!("{}: no [lints] workspace = true", tree::name(&path)));
+        }
+    }
+    assert_none(broken, "every version and every lint stands in the root Cargo.toml, and members inherit it");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents = tree::files("docs", "md");
+    documents.extend(["README.md", "CHANGELOG.md"].map(|name| tree::root().join(name)));
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    for path in documents {
+        for rest in tree::text(&path).split("](").skip(1) {
+            let link = rest.split([')', '#']).next().unwrap_or_default();
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            seen += 1;
+            if !path.with_file_name(link).exists() {
+                broken.push(format!("{} -> {link}", tree::name(&path)));
+            }
+        }
+    }
+    assert!(seen > 3, "only {seen} links were found: the test does not see them");
+    assert_none(broken, "a link in a document leads to a file");
+}
