@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// Pages, columns and row groups come and go by the megabyte on several threads; mimalloc gives them back sooner than glibc.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Two providers are linked in through our dependencies; without a choice the first TLS connection would panic.

@@ -75,10 +75,11 @@ pub(crate) async fn attempt(table: &Table, version: u64, change: &Change<'_>) ->
             tokio::time::sleep(PAUSE * (1 << (put - 1))).await;
         }
         let log_store = table.log_store();
-        let failed = match log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), commit_id).await {
-            Ok(()) => return Ok(Outcome::Committed(version)),
-            Err(error) => error,
-        };
+        let failed =
+            match log_store.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), commit_id).await {
+                Ok(()) => return Ok(Outcome::Committed(version)),
+                Err(error) => error,
+            };
         // Every error means "unknown", also "it exists already": a request that was tried again underneath meets its own success.
         match log_store.read_commit_entry(version).await {
             Ok(Some(found)) => {

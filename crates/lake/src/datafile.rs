@@ -8,7 +8,7 @@
 
 use crate::delta::Table;
 use crate::stats::{Collector, StatColumns};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::path::Path;
@@ -20,12 +20,16 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, RECORD_KEY};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
 /// Rows in a row group.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
+/// Bytes of a page and of a column's dictionary. A contract may have a hundred columns, and each holds one of both while a row group
+/// is encoded: with Parquet's usual megabyte that alone would be 200 MiB.
+const PAGE_BYTES: usize = 256 << 10;
+const DICTIONARY_BYTES: usize = 96 << 10;
 /// A file is closed when it has grown to this many bytes.
 const FILE_BYTES: u64 = 128 << 20;
 /// Bytes that are gathered before an upload in parts begins; smaller files are put at once.
@@ -56,14 +60,39 @@ impl Layout {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_data_page_size_limit(PAGE_BYTES)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
-        // Every value is different: a dictionary would only be built to be thrown away.
-        for column in key.iter().map(String::as_str).chain([RECORD_KEY, CONTENT_HASH]) {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+        // Nearly every value is different: a dictionary would only be built to be thrown away.
+        let mut distinct: Vec<Vec<String>> = key
+            .iter()
+            .map(String::as_str)
+            .chain([RECORD_KEY, CONTENT_HASH])
+            .map(|name| vec![name.to_owned()])
+            .collect();
+        for field in file_schema.fields().iter().filter(|field| field.name() != EXTRACTED_AT) {
+            times_in(field, Vec::new(), &mut distinct);
+        }
+        for path in distinct {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
         Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties: properties.build() })
+    }
+}
+
+/// The Parquet paths of all instants in a column.
+fn times_in(field: &Field, mut path: Vec<String>, found: &mut Vec<Vec<String>>) {
+    path.push(field.name().clone());
+    match field.data_type() {
+        DataType::Timestamp(_, _) => found.push(path),
+        DataType::Struct(fields) => fields.iter().for_each(|field| times_in(field, path.clone(), found)),
+        DataType::List(element) => {
+            path.push("list".to_owned());
+            times_in(element, path, found);
+        }
+        _ => {}
     }
 }
 

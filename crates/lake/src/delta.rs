@@ -164,8 +164,9 @@ impl Table {
     }
 
     fn files(&self, state: &DeltaTableState) -> Result<Vec<DataFile>> {
-        let adds = state.add_actions_table(true).map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
-        from_log(&adds, &state.metadata().partition_columns().to_vec())
+        let adds =
+            state.add_actions_table(true).map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
+        from_log(&adds, state.metadata().partition_columns())
     }
 
     /// An earlier version. Errors with [`ErrorKind::Storage`] when it is gone or never was.
@@ -186,10 +187,7 @@ impl Table {
     pub(crate) async fn provider(&self, snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
         let mut table = DeltaTable::new(self.log_store.clone());
         table.state = Some(snapshot.state.clone());
-        table
-            .table_provider()
-            .await
-            .map_err(|e| self.storage_error("the table cannot be opened for reading", e))
+        table.table_provider().await.map_err(|e| self.storage_error("the table cannot be opened for reading", e))
     }
 
     /// The version of an app id's `txn` mark at the snapshot; `None` where there is none.
@@ -230,7 +228,12 @@ impl Table {
     }
 
     /// The newest version; makes the table first if need be. Of two creators one wins, and both go on with the winner's table.
-    pub(crate) async fn latest_or_create(&self, shape: &Shape, stat_columns: &StatColumns, run_id: &str) -> Result<Snapshot> {
+    pub(crate) async fn latest_or_create(
+        &self,
+        shape: &Shape,
+        stat_columns: &StatColumns,
+        run_id: &str,
+    ) -> Result<Snapshot> {
         if let Some(snapshot) = self.latest().await? {
             return Ok(snapshot);
         }
@@ -243,8 +246,9 @@ impl Table {
         let metadata = new_metadata(&schema, &shape.partition_by, properties)
             .map_err(|e| self.storage_error("the table's description cannot be written", e))?;
         // Reader 1, writer 2: what every Delta reader reads.
-        let protocol: Protocol = serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
-            .or_error(ErrorKind::Internal, "the table's protocol cannot be written")?;
+        let protocol: Protocol =
+            serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
+                .or_error(ErrorKind::Internal, "the table's protocol cannot be written")?;
         let operation = DeltaOperation::Create {
             mode: SaveMode::ErrorIfExists,
             location: self.log_store.root_url().clone(),
@@ -265,7 +269,10 @@ impl Table {
     }
 
     pub(crate) fn delta_schema(&self, schema: &SchemaRef) -> Result<StructType> {
-        schema.as_ref().try_into_kernel().map_err(|e| self.storage_error("a column's type has no place in a Delta table", e))
+        schema
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|e| self.storage_error("a column's type has no place in a Delta table", e))
     }
 
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is

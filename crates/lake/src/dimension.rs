@@ -37,7 +37,9 @@ impl Newest {
             .iter()
             .map(|name| {
                 let field = schema.field_with_name(name);
-                field.map(|f| SortField::new(f.data_type().clone())).or_error(ErrorKind::Config, "a key column is missing")
+                field
+                    .map(|f| SortField::new(f.data_type().clone()))
+                    .or_error(ErrorKind::Config, "a key column is missing")
             })
             .collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(fields).or_error(ErrorKind::Config, "a key column has an impossible type")?;
@@ -72,7 +74,9 @@ impl Newest {
             }
         }
         let all = match self.rows.take() {
-            Some(rows) => concat_batches(&rows.schema(), [&rows, batch]).or_error(ErrorKind::Internal, "rows cannot be joined")?,
+            Some(rows) => {
+                concat_batches(&rows.schema(), [&rows, batch]).or_error(ErrorKind::Internal, "rows cannot be joined")?
+            }
             None => batch.clone(),
         };
         let mut numbers: Vec<u32> = self.best.values().map(|(_, number)| *number).collect();
@@ -125,8 +129,11 @@ impl UnifiedTable {
                 Due::Done(version) => return Ok(Replaced { version, ..done }),
                 Due::Next(snapshot) => snapshot,
             };
-            let own: Vec<&DataFile> =
-                snapshot.files.iter().filter(|f| f.partition_value("pipeline") == Some(step.pipeline.as_str())).collect();
+            let own: Vec<&DataFile> = snapshot
+                .files
+                .iter()
+                .filter(|f| f.partition_value("pipeline") == Some(step.pipeline.as_str()))
+                .collect();
             done.files_read += own.len() as u64;
             // Which of the incoming rows lose against what is there?
             let mut wins = newest.best.clone();

@@ -22,8 +22,8 @@ use jiff::{SignedDuration, Timestamp};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -187,7 +187,14 @@ fn column(name: &str, kind: Kind, required: bool) -> Column {
 pub(crate) fn source_spec() -> TableSpec {
     let article = Column {
         name: "element".to_owned(),
-        ..column("", Kind::Struct(vec![column("name", Kind::Text, false), column("quantity", Kind::Decimal { precision: 18, scale: 6 }, false)]), false)
+        ..column(
+            "",
+            Kind::Struct(vec![
+                column("name", Kind::Text, false),
+                column("quantity", Kind::Decimal { precision: 18, scale: 6 }, false),
+            ]),
+            false,
+        )
     };
     TableSpec {
         source: "hecone".to_owned(),
@@ -278,10 +285,15 @@ pub(crate) fn page(requested_at: &str, records: &[Rec]) -> Incoming {
     let DataType::Struct(inner) = element.data_type().clone() else { panic!("of structs") };
     let values: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(records.iter().map(|r| format!("article of {}", r.0)))),
-        Arc::new(Decimal128Array::from_iter_values(records.iter().map(|r| i128::from(r.2))).with_precision_and_scale(18, 6).unwrap()),
+        Arc::new(
+            Decimal128Array::from_iter_values(records.iter().map(|r| i128::from(r.2)))
+                .with_precision_and_scale(18, 6)
+                .unwrap(),
+        ),
     ];
     let structs = arrow::array::StructArray::new(inner, values, None);
-    let articles = ListArray::new(element, OffsetBuffer::from_repeated_length(1, records.len()), Arc::new(structs), None);
+    let articles =
+        ListArray::new(element, OffsetBuffer::from_repeated_length(1, records.len()), Arc::new(structs), None);
     let amounts = Decimal128Array::from_iter_values(records.iter().map(|r| i128::from(r.2)));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(keys.clone()),
@@ -326,7 +338,11 @@ pub(crate) fn facts(pipeline: &str, land: i64, rows: &[Fact]) -> crate::unified_
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| pipeline))),
         Arc::new(time.clone()),
         Arc::new(StringArray::from_iter_values(months)),
-        Arc::new(Decimal128Array::from_iter_values(rows.iter().map(|r| i128::from(r.3))).with_precision_and_scale(18, 4).unwrap()),
+        Arc::new(
+            Decimal128Array::from_iter_values(rows.iter().map(|r| i128::from(r.3)))
+                .with_precision_and_scale(18, 4)
+                .unwrap(),
+        ),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
         Arc::new(time),
         Arc::new(Int64Array::from_value(land, rows.len())),
@@ -361,11 +377,8 @@ pub(crate) async fn sql(warehouse: &Warehouse, path: &str, version: Option<u64>,
     let batches = context.sql(query).await.unwrap().collect().await.unwrap();
     let mut lines = Vec::new();
     for batch in batches {
-        let columns: Vec<ArrayRef> = batch
-            .columns()
-            .iter()
-            .map(|c| arrow::compute::cast(c, &DataType::Utf8).unwrap())
-            .collect();
+        let columns: Vec<ArrayRef> =
+            batch.columns().iter().map(|c| arrow::compute::cast(c, &DataType::Utf8).unwrap()).collect();
         for row in 0..batch.num_rows() {
             let cells = columns.iter().map(|c| {
                 let text = c.as_any().downcast_ref::<StringArray>().unwrap();

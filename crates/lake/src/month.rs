@@ -10,17 +10,11 @@ use jiff::tz::TimeZone;
 pub(crate) const NONE: &str = "none";
 
 /// Names months; remembers the last one, since neighbouring rows mostly share it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Months {
     from: i64,
     to: i64,
     name: String,
-}
-
-impl Default for Months {
-    fn default() -> Self {
-        Self { from: 0, to: 0, name: String::new() }
-    }
 }
 
 impl Months {

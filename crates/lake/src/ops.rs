@@ -228,7 +228,9 @@ impl Ops {
                         new.push((*row).clone());
                     }
                 }
-                new.sort_by(|a, b| (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field)));
+                new.sort_by(|a, b| {
+                    (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field))
+                });
                 new
             }
         }
@@ -239,9 +241,8 @@ impl Ops {
 
     /// The rejects, of one pipeline or all, oldest first.
     pub async fn rejects(&self, pipeline: Option<&str>, open_only: bool) -> Result<Vec<RejectRow>> {
-        let wanted = |row: &RejectRow| {
-            pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none())
-        };
+        let wanted =
+            |row: &RejectRow| pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none());
         let mut rows = self.read(wanted).await?;
         rows.sort_by(|a, b| (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field)));
         Ok(rows)
@@ -400,7 +401,9 @@ impl Ops {
             let rewritten: Vec<&DataFile> = snapshot
                 .files
                 .iter()
-                .filter(|file| touched.contains(&file.path) || file.partition_value(MONTH).is_some_and(|m| added.contains_key(m)))
+                .filter(|file| {
+                    touched.contains(&file.path) || file.partition_value(MONTH).is_some_and(|m| added.contains_key(m))
+                })
                 .collect();
             if rewritten.is_empty() && added.is_empty() {
                 return Ok(());

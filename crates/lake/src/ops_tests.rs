@@ -62,7 +62,11 @@ async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
     let ops = place.open().await.ops();
     assert_eq!(ops.slices("hecone").await.unwrap(), Vec::new());
     ops.record_slices(&[]).await.unwrap();
-    let rows = [slice("2026-03-01T00:00:00.000001Z", None), slice("2026-03-01T00:00:01Z", Some("t1")), slice("2026-04-01T00:00:00Z", None)];
+    let rows = [
+        slice("2026-03-01T00:00:00.000001Z", None),
+        slice("2026-03-01T00:00:01Z", Some("t1")),
+        slice("2026-04-01T00:00:00Z", None),
+    ];
     for row in &rows {
         ops.record_slices(std::slice::from_ref(row)).await.unwrap();
     }
@@ -150,7 +154,11 @@ async fn readers_use_the_newest_published_run() {
     let place = Place::new();
     let ops = place.open().await.ops();
     assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), None);
-    let (a, b, c) = (record("r1", "2026-03-01T01:00:00Z", true), record("r2", "2026-03-01T02:00:00Z", true), record("r3", "2026-03-01T03:00:00Z", false));
+    let (a, b, c) = (
+        record("r1", "2026-03-01T01:00:00Z", true),
+        record("r2", "2026-03-01T02:00:00Z", true),
+        record("r3", "2026-03-01T03:00:00Z", false),
+    );
     for run in [&b, &a, &c] {
         ops.publish(run).await.unwrap();
     }

@@ -29,17 +29,16 @@ const FEB: Option<&str> = Some("2026-02-03T10:00:00Z");
 async fn a_b_a_again_are_three_versions_and_what_is_known_is_not_written() {
     let place = Place::new();
     let table = table(&place).await;
-    for (i, (at, content)) in [("2026-03-01T00:00:00Z", 1), ("2026-03-02T00:00:00Z", 2), ("2026-03-03T00:00:00Z", 1)].iter().enumerate() {
+    for (i, (at, content)) in
+        [("2026-03-01T00:00:00Z", 1), ("2026-03-02T00:00:00Z", 2), ("2026-03-03T00:00:00Z", 1)].iter().enumerate()
+    {
         let landed = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
         assert_eq!(landed.land, i as i64 + 1);
         let again = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
         assert_eq!(counts(&again), (0, 0, 1, 0));
         assert_eq!((again.version, again.land, again.bytes_written), (landed.version, landed.land, 0));
     }
-    assert_eq!(
-        history(&table).await,
-        ["a 1 1 -", "a 2 2 2026-01-10T10:00:00Z", "a 3 1 2026-01-10T10:00:00Z"]
-    );
+    assert_eq!(history(&table).await, ["a 1 1 -", "a 2 2 2026-01-10T10:00:00Z", "a 3 1 2026-01-10T10:00:00Z"]);
     assert_eq!(table.version().await.unwrap(), Some(3));
 }
 
@@ -58,12 +57,25 @@ async fn the_sources_own_version_time_goes_before_the_time_of_request() {
     let place = Place::new();
     let table = table(&place).await;
     let (old, new) = (Some("2026-01-01T00:00:00Z"), Some("2026-01-02T00:00:00Z"));
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 2, new), Rec("b", JAN, 1, old)])], &run("r")).await.unwrap();
-    let landed = table
-        .land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, old)]), page("2026-02-01T00:00:00Z", &[Rec("b", JAN, 2, new)])], &run("r"))
+    table
+        .land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 2, new), Rec("b", JAN, 1, old)])], &run("r"))
         .await
         .unwrap();
-    assert_eq!(counts(&landed), (0, 1, 0, 1), "a's older version is stale though asked for later; b's newer one counts");
+    let landed = table
+        .land(
+            vec![
+                page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, old)]),
+                page("2026-02-01T00:00:00Z", &[Rec("b", JAN, 2, new)]),
+            ],
+            &run("r"),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        counts(&landed),
+        (0, 1, 0, 1),
+        "a's older version is stale though asked for later; b's newer one counts"
+    );
     assert_eq!(history(&table).await, ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]);
 }
 
@@ -87,7 +99,10 @@ async fn of_doubles_in_a_package_the_newest_wins() {
 async fn a_record_that_moved_to_another_month_is_recognised() {
     let place = Place::new();
     let table = table(&place).await;
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("none", None, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("none", None, 1, None)])], &run("r"))
+        .await
+        .unwrap();
     let moved = page("2026-03-02T00:00:00Z", &[Rec("a", FEB, 2, None), Rec("none", FEB, 1, None)]);
     let landed = table.land(vec![moved], &run("r")).await.unwrap();
     assert_eq!(counts(&landed), (0, 1, 1, 0), "also one that had no time before");
@@ -131,21 +146,30 @@ async fn of_two_racing_writers_the_loser_looks_again() {
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            let landed = rival.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 7, None)])], &run("two")).await.unwrap();
+            let landed = rival
+                .land(
+                    vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 7, None)])],
+                    &run("two"),
+                )
+                .await
+                .unwrap();
             assert_eq!(landed.land, 2);
         }
         .boxed()
     });
     let landed = one
-        .land(vec![page("2026-03-03T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 8, None), Rec("c", JAN, 1, None)])], &run("one"))
+        .land(
+            vec![page(
+                "2026-03-03T00:00:00Z",
+                &[Rec("a", JAN, 1, None), Rec("b", JAN, 8, None), Rec("c", JAN, 1, None)],
+            )],
+            &run("one"),
+        )
         .await
         .unwrap();
     assert_eq!(counts(&landed), (1, 1, 1, 0));
     assert_eq!((landed.land, landed.version), (3, 3));
-    assert_eq!(
-        history(&one).await,
-        ["z 1 1 -", "a 2 1 -", "b 2 7 -", "b 3 8 2026-01-10T10:00:00Z", "c 3 1 -"]
-    );
+    assert_eq!(history(&one).await, ["z 1 1 -", "a 2 1 -", "b 2 7 -", "b 3 8 2026-01-10T10:00:00Z", "c 3 1 -"]);
     let on_disk = walk(&place.folder.path().join("wäre house/hecone/transactions/month=2026-01"));
     assert_eq!(on_disk, 3, "the data file of the lost race is gone");
 }
@@ -163,7 +187,11 @@ async fn many_writers_at_once_land_every_record_once() {
         tasks.push(tokio::spawn(async move {
             for round in 0..3 {
                 let at = t("2026-03-01T00:00:00Z") + jiff::SignedDuration::from_secs(round);
-                let records = [Rec("a", JAN, 1, None), Rec("b", JAN_LATER, 1, None), Rec(["p", "q", "r", "s"][writer], FEB, round, None)];
+                let records = [
+                    Rec("a", JAN, 1, None),
+                    Rec("b", JAN_LATER, 1, None),
+                    Rec(["p", "q", "r", "s"][writer], FEB, round, None),
+                ];
                 table.land(vec![page(&at.to_string(), &records)], &run("r")).await.unwrap();
             }
         }));
@@ -214,7 +242,16 @@ async fn a_commit_that_fails_is_tried_again_and_then_given_up_with_a_hint() {
 async fn packages_are_read_from_statistics() {
     let place = Place::new();
     let table = table(&place).await;
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", FEB, 1, None), Rec("c", None, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[Rec("a", JAN, 1, None), Rec("b", FEB, 1, None), Rec("c", None, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("d", JAN, 1, None)])], &run("r")).await.unwrap();
     place.store.data_files_read();
     let packages = table.packages(0).await.unwrap();

@@ -38,6 +38,7 @@ pub(crate) struct Splitter {
     partition_at: Vec<usize>,
     waiting: BTreeMap<Partition, Waiting>,
     waiting_bytes: usize,
+    budget: usize,
     writers: BTreeMap<Partition, (PartitionWriter, u64)>,
     turn: u64,
     rows: u64,
@@ -56,6 +57,7 @@ impl Splitter {
             partition_at,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
+            budget: WAITING_BYTES,
             writers: BTreeMap::new(),
             turn: 0,
             rows: 0,
@@ -78,7 +80,11 @@ impl Splitter {
         let mut groups: Vec<(Partition, Vec<u32>)> = Vec::new();
         for (row, values) in of_row.into_iter().enumerate() {
             let row = u32::try_from(row).or_error(ErrorKind::Internal, "a batch has too many rows")?;
-            match groups.iter_mut().rev().find(|(partition, _)| partition.iter().map(Option::as_deref).eq(values.iter().copied())) {
+            match groups
+                .iter_mut()
+                .rev()
+                .find(|(partition, _)| partition.iter().map(Option::as_deref).eq(values.iter().copied()))
+            {
                 Some((_, rows)) => rows.push(row),
                 None => groups.push((values.into_iter().map(|v| v.map(ToOwned::to_owned)).collect(), vec![row])),
             }
@@ -102,7 +108,7 @@ impl Splitter {
                 self.flush(partition).await?;
             }
         }
-        while self.waiting_bytes > WAITING_BYTES {
+        while self.waiting_bytes > self.budget {
             let largest = self.waiting.iter().max_by_key(|(_, waiting)| waiting.bytes).map(|(p, _)| p.clone());
             match largest {
                 Some(partition) => self.flush(partition).await?,
@@ -211,7 +217,8 @@ fn in_order(batches: &[RecordBatch], at: usize) -> bool {
 }
 
 fn bytes_of(batch: &RecordBatch) -> usize {
-    let size = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+    let size =
+        |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
     batch.columns().iter().map(size).sum()
 }
 
@@ -220,10 +227,17 @@ fn bytes_of(batch: &RecordBatch) -> usize {
 pub(crate) fn fitted(batch: &RecordBatch, layout: &Layout) -> Result<RecordBatch> {
     let schema = &layout.schema;
     let wrong = |column: &str| {
-        Error::data("rows do not fit their unified table").at("column", column).hint("The unify SQL must give exactly the contract's columns.")
+        Error::data("rows do not fit their unified table")
+            .at("column", column)
+            .hint("The unify SQL must give exactly the contract's columns.")
     };
     if batch.num_columns() != schema.fields().len() {
-        let extra = batch.schema().fields().iter().find(|f| schema.field_with_name(f.name()).is_err()).map(|f| f.name().clone());
+        let extra = batch
+            .schema()
+            .fields()
+            .iter()
+            .find(|f| schema.field_with_name(f.name()).is_err())
+            .map(|f| f.name().clone());
         return Err(wrong(extra.as_deref().unwrap_or("(one is missing)")));
     }
     let mut columns = Vec::with_capacity(batch.num_columns());
@@ -232,8 +246,14 @@ pub(crate) fn fitted(batch: &RecordBatch, layout: &Layout) -> Result<RecordBatch
         let text_like = |t: &DataType| {
             matches!(
                 t,
-                DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Binary | DataType::BinaryView
-                    | DataType::LargeBinary | DataType::FixedSizeBinary(_) | DataType::Dictionary(_, _)
+                DataType::Utf8
+                    | DataType::Utf8View
+                    | DataType::LargeUtf8
+                    | DataType::Binary
+                    | DataType::BinaryView
+                    | DataType::LargeBinary
+                    | DataType::FixedSizeBinary(_)
+                    | DataType::Dictionary(_, _)
             )
         };
         columns.push(if column.data_type() == field.data_type() {
@@ -258,3 +278,7 @@ pub(crate) fn fitted(batch: &RecordBatch, layout: &Layout) -> Result<RecordBatch
         .collect();
     RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).map_err(|_| wrong("(several)"))
 }
+
+#[cfg(test)]
+#[path = "split_tests.rs"]
+mod tests;

@@ -109,7 +109,8 @@ impl Collector {
                 maxes.insert(name.clone(), max);
             }
         }
-        serde_json::json!({"numRecords": self.rows, "minValues": mins, "maxValues": maxes, "nullCount": nulls}).to_string()
+        serde_json::json!({"numRecords": self.rows, "minValues": mins, "maxValues": maxes, "nullCount": nulls})
+            .to_string()
     }
 }
 
@@ -201,7 +202,8 @@ pub(crate) fn from_log(adds: &RecordBatch, partition_by: &[String]) -> Result<Ve
     let times = (time(adds, &format!("min.{RECORD_TIME}")), time(adds, &format!("max.{RECORD_TIME}")));
     let lands = (int(adds, &format!("min.{LAND}")), int(adds, &format!("max.{LAND}")));
     let untimed = int(adds, &format!("null_count.{RECORD_TIME}"));
-    let at = |values: &Option<Vec<Option<i64>>>, row: usize| values.as_ref().and_then(|v| v.get(row).copied().flatten());
+    let at =
+        |values: &Option<Vec<Option<i64>>>, row: usize| values.as_ref().and_then(|v| v.get(row).copied().flatten());
     let count = |values: &Option<Vec<Option<i64>>>, row: usize| at(values, row).and_then(|v| u64::try_from(v).ok());
     let mut files = Vec::with_capacity(adds.num_rows());
     for row in 0..adds.num_rows() {
@@ -238,7 +240,10 @@ fn decoded(path: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = bytes
+            .get(i + 1..i + 3)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match (bytes[i], hex) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -293,7 +298,8 @@ mod tests {
         let columns = StatColumns::of(&schema, &["amount".to_owned()], &[]);
         assert_eq!(columns.names(), [RECORD_KEY, RECORD_TIME, LAND], "decimals have no Delta statistics");
         let mut collector = Collector::new(&schema, &columns);
-        for (keys, times, land) in [(["b", "c"], [Some(1_700_000_000_000_001), None], 3), (["a", "b"], [None, None], 4)] {
+        for (keys, times, land) in [(["b", "c"], [Some(1_700_000_000_000_001), None], 3), (["a", "b"], [None, None], 4)]
+        {
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(StringArray::from_iter_values(keys)),
                 Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC")),

@@ -175,7 +175,8 @@ impl UnifiedTable {
         times.sort_unstable();
         let candidate = |file: &&DataFile| {
             file.partition_value("pipeline") == Some(step.pipeline.as_str())
-                && ((!times.is_empty() && (file.times.is_none() && file.untimed.is_none() || file.may_hold_times(&times, 0)))
+                && ((!times.is_empty()
+                    && (file.times.is_none() && file.untimed.is_none() || file.may_hold_times(&times, 0)))
                     || (!superseded.keys_maybe_untimed.is_empty() && file.may_hold_untimed()))
         };
         let mut removal = Removal::default();
@@ -203,9 +204,12 @@ impl UnifiedTable {
             let mut rows = scan::rows(table, file, layout.schema.clone()).await?;
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
-                let stays: BooleanArray =
-                    record_keys(&batch)?.iter().map(|key| Some(!key.is_some_and(|key| superseded.holds(key)))).collect();
-                let rest = filter_record_batch(&batch, &stays).or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+                let stays: BooleanArray = record_keys(&batch)?
+                    .iter()
+                    .map(|key| Some(!key.is_some_and(|key| superseded.holds(key))))
+                    .collect();
+                let rest =
+                    filter_record_batch(&batch, &stays).or_error(ErrorKind::Internal, "rows cannot be filtered")?;
                 splitter.write(rest).await?;
             }
         }

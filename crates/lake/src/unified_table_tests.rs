@@ -6,7 +6,8 @@ use super::*;
 use crate::disturbed::{Fact, Place, dimension_spec, fact_spec, facts, sites, sql, step, us};
 use futures::FutureExt;
 
-const ROWS: &str = "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _land FROM t ORDER BY article_key, _land";
+const ROWS: &str =
+    "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _land FROM t ORDER BY article_key, _land";
 const JAN: Option<&str> = Some("2026-01-10T10:00:00.000900Z");
 const FEB: Option<&str> = Some("2026-02-03T10:00:00Z");
 const MAR: Option<&str> = Some("2026-03-03T10:00:00Z");
@@ -59,14 +60,27 @@ async fn new_records_read_nothing_and_changed_ones_only_the_files_of_their_time(
         let key = ["a", "b", "c"][i];
         let land = i as i64 + 1;
         place.store.data_files_read();
-        let done = table.replace(&step("hecone", land - 1, land), &new(&[key]), facts("hecone", land, &[Fact(key, key, time, land)])).await.unwrap();
+        let done = table
+            .replace(
+                &step("hecone", land - 1, land),
+                &new(&[key]),
+                facts("hecone", land, &[Fact(key, key, time, land)]),
+            )
+            .await
+            .unwrap();
         assert_eq!((done.files_read, place.store.data_files_read()), (0, 0));
     }
     table.replace(&step("other", 0, 1), &new(&["b"]), facts("other", 1, &[Fact("b", "b", FEB, 9)])).await.unwrap();
     place.store.data_files_read();
-    let done = table.replace(&step("hecone", 3, 4), &old(&["b"], &[FEB]), facts("hecone", 4, &[Fact("b", "b", FEB, 4)])).await.unwrap();
+    let done = table
+        .replace(&step("hecone", 3, 4), &old(&["b"], &[FEB]), facts("hecone", 4, &[Fact("b", "b", FEB, 4)]))
+        .await
+        .unwrap();
     assert_eq!((done.files_read, done.rows_removed, place.store.data_files_read()), (1, 1, 1));
-    assert_eq!(rows(&table).await, ["hecone:a 2026-01 1 1", "hecone:b 2026-02 4 4", "hecone:c 2026-03 3 3", "other:b 2026-02 9 1"]);
+    assert_eq!(
+        rows(&table).await,
+        ["hecone:a 2026-01 1 1", "hecone:b 2026-02 4 4", "hecone:c 2026-03 3 3", "other:b 2026-02 9 1"]
+    );
 }
 
 #[tokio::test]
@@ -106,11 +120,17 @@ async fn another_pipelines_commit_in_between_costs_no_work() {
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            rival.replace(&step("other", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 5)])).await.unwrap();
+            rival
+                .replace(&step("other", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 5)]))
+                .await
+                .unwrap();
         }
         .boxed()
     });
-    let done = one.replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)])).await.unwrap();
+    let done = one
+        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)]))
+        .await
+        .unwrap();
     assert_eq!((done.files_read, done.version), (1, 3), "committed again on the new version, nothing read twice");
     assert_eq!(rows(&one).await, ["hecone:a 2026-01 2 2", "other:a 2026-01 5 1"]);
 }
@@ -130,7 +150,10 @@ async fn a_commit_in_the_same_partitions_makes_the_loser_read_again() {
         }
         .boxed()
     });
-    let done = one.replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)])).await.unwrap();
+    let done = one
+        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)]))
+        .await
+        .unwrap();
     assert_eq!(done.version, 3);
     assert_eq!(rows(&one).await, ["hecone:a 2026-01 2 2", "hecone:b 2026-01 7 1"], "no row doubled, none lost");
 }
@@ -143,11 +166,15 @@ async fn of_two_runs_that_do_the_same_step_one_counts() {
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            rival.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)])).await.unwrap();
+            rival
+                .replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)]))
+                .await
+                .unwrap();
         }
         .boxed()
     });
-    let done = one.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)])).await.unwrap();
+    let done =
+        one.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)])).await.unwrap();
     assert_eq!((done.rows_added, done.version), (0, 2));
     assert_eq!(rows(&one).await, ["hecone:a 2026-01 1 1", "hecone:b 2026-01 2 2"]);
 }
@@ -169,14 +196,20 @@ async fn clearing_starts_anew_for_one_pipeline() {
     table.clear("hecone", "run").await.unwrap();
     assert_eq!(table.version().await.unwrap(), None, "nothing to clear, nothing made");
     for pipeline in ["hecone", "other"] {
-        table.replace(&step(pipeline, 0, 4), &new(&["a"]), facts(pipeline, 4, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+        table
+            .replace(&step(pipeline, 0, 4), &new(&["a"]), facts(pipeline, 4, &[Fact("a", "a", JAN, 1)]))
+            .await
+            .unwrap();
     }
     for _ in 0..2 {
         table.clear("hecone", "run").await.unwrap();
         assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 0);
         assert_eq!(table.progress("other", "transactions").await.unwrap(), 4);
         assert_eq!(rows(&table).await, ["other:a 2026-01 1 4"]);
-        table.replace(&step("hecone", 0, 2), &new(&["a"]), facts("hecone", 2, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+        table
+            .replace(&step("hecone", 0, 2), &new(&["a"]), facts("hecone", 2, &[Fact("a", "a", JAN, 1)]))
+            .await
+            .unwrap();
         assert_eq!(self::table(&place).await.progress("hecone", "transactions").await.unwrap(), 2);
         assert_eq!(rows(&table).await.len(), 2);
     }
@@ -186,9 +219,13 @@ async fn clearing_starts_anew_for_one_pipeline() {
 async fn rows_that_do_not_fit_are_refused_and_nothing_is_committed() {
     let place = Place::new();
     let table = table(&place).await;
-    let error = table.replace(&step("hecone", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap_err();
+    let error = table
+        .replace(&step("hecone", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 1)]))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    let error = table.replace(&step("hecone", 0, 1), &new(&["a"]), sites("hecone", &[("s", "Site", 1)])).await.unwrap_err();
+    let error =
+        table.replace(&step("hecone", 0, 1), &new(&["a"]), sites("hecone", &[("s", "Site", 1)])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 0);
 }
@@ -197,8 +234,12 @@ const SITES: &str = "SELECT site_key, name, _as_of FROM t ORDER BY pipeline, sit
 
 #[tokio::test]
 async fn a_dimension_does_not_depend_on_the_order_in_which_its_rows_came() {
-    let came: [&[(&str, &str, i64)]; 4] =
-        [&[("s1", "Old", 10), ("s2", "Two", 10)], &[("s1", "New", 30)], &[("s1", "Old", 40)], &[("s1", "Middle", 35), ("s2", "Twa", 10)]];
+    let came: [&[(&str, &str, i64)]; 4] = [
+        &[("s1", "Old", 10), ("s2", "Two", 10)],
+        &[("s1", "New", 30)],
+        &[("s1", "Old", 40)],
+        &[("s1", "Middle", 35), ("s2", "Twa", 10)],
+    ];
     let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
     for order in orders {
         let place = Place::new();
@@ -218,11 +259,15 @@ async fn a_dimension_does_not_depend_on_the_order_in_which_its_rows_came() {
 async fn a_dimension_is_written_anew_only_when_a_row_changed() {
     let place = Place::new();
     let table = place.open().await.unified_table(Arc::new(dimension_spec()));
-    let done = table.merge(&step("hecone", 0, 1), sites("hecone", &[("s1", "One", 10), ("s2", "Two", 10), ("s1", "Uno", 20)])).await.unwrap();
+    let done = table
+        .merge(&step("hecone", 0, 1), sites("hecone", &[("s1", "One", 10), ("s2", "Two", 10), ("s1", "Uno", 20)]))
+        .await
+        .unwrap();
     assert_eq!((done.rows_added, done.rows_removed), (2, 0));
     table.merge(&step("other", 0, 1), sites("other", &[("s1", "Other", 10)])).await.unwrap();
     let before = table.table().unwrap().latest().await.unwrap().unwrap().files;
-    let same = table.merge(&step("hecone", 1, 2), sites("hecone", &[("s1", "Eins", 15), ("s2", "Two", 10)])).await.unwrap();
+    let same =
+        table.merge(&step("hecone", 1, 2), sites("hecone", &[("s1", "Eins", 15), ("s2", "Two", 10)])).await.unwrap();
     assert_eq!((same.rows_added, same.rows_removed, same.files_read), (0, 0, 1));
     assert_eq!(table.table().unwrap().latest().await.unwrap().unwrap().files, before, "no file changed");
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 2, "but the step is marked");
@@ -251,4 +296,15 @@ async fn racing_merges_lose_no_row() {
     one.merge(&step("hecone", 1, 2), sites("hecone", &[("s1", "Newer", 50), ("s2", "Two", 10)])).await.unwrap();
     let names = "SELECT site_key, name FROM t ORDER BY site_key";
     assert_eq!(sql(&one.warehouse, &one.path, None, names).await, ["s1 Newest", "s2 Two", "s3 Three"]);
+}
+
+#[tokio::test]
+async fn a_mark_another_process_moved_is_seen_after_a_commit_of_ones_own() {
+    let place = Place::new();
+    let (one, two) = (table(&place).await, table(&place).await);
+    one.replace(&step("hecone", 0, 1), &new(&["a"]), facts("hecone", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 1);
+    two.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 1)])).await.unwrap();
+    one.replace(&step("other", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 2);
 }

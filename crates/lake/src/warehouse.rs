@@ -94,7 +94,8 @@ impl Warehouse {
 
     /// Opens a warehouse on a store that is rooted where the URL's path begins; for tests that watch or disturb the store.
     pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
-        let prefix = Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
+        let prefix =
+            Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let warehouse = Self { inner: Arc::new(Inner { url, store, prefix, tables: Mutex::default() }) };
         warehouse.check_format().await?;
         Ok(warehouse)
@@ -103,7 +104,9 @@ impl Warehouse {
     async fn check_format(&self) -> Result<()> {
         let file = self.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {
-            Error::new(ErrorKind::Storage, "the warehouse cannot be read").at("warehouse", self.inner.url.as_str()).because(e)
+            Error::new(ErrorKind::Storage, "the warehouse cannot be read")
+                .at("warehouse", self.inner.url.as_str())
+                .because(e)
         };
         for _ in 0..2 {
             match self.inner.store.get(&file).await {
@@ -126,8 +129,10 @@ impl Warehouse {
         if found == FORMAT_VERSION {
             return Ok(());
         }
-        let error = Error::config(format!("the warehouse has format {found}, this version of tillhouse works with {FORMAT_VERSION}"))
-            .at("warehouse", self.inner.url.as_str());
+        let error = Error::config(format!(
+            "the warehouse has format {found}, this version of tillhouse works with {FORMAT_VERSION}"
+        ))
+        .at("warehouse", self.inner.url.as_str());
         Err(if found > FORMAT_VERSION {
             error.hint("A newer tillhouse wrote it: use that one, or a newer one.")
         } else {
@@ -208,7 +213,9 @@ impl Warehouse {
     /// The source tables that exist, as (pipeline, resource), sorted.
     pub async fn source_tables(&self) -> Result<Vec<(String, String)>> {
         let failed = |e: object_store::Error| {
-            Error::new(ErrorKind::Storage, "the warehouse cannot be listed").at("warehouse", self.inner.url.as_str()).because(e)
+            Error::new(ErrorKind::Storage, "the warehouse cannot be listed")
+                .at("warehouse", self.inner.url.as_str())
+                .because(e)
         };
         let folders = |path: Path| async move {
             let root = Some(&path).filter(|p| !p.as_ref().is_empty());
@@ -245,8 +252,9 @@ impl Warehouse {
         }
         let mut url = self.inner.url.clone();
         {
-            let mut segments =
-                url.path_segments_mut().map_err(|()| Error::config("the warehouse's URL cannot have tables below it"))?;
+            let mut segments = url
+                .path_segments_mut()
+                .map_err(|()| Error::config("the warehouse's URL cannot have tables below it"))?;
             segments.pop_if_empty().extend(path.split('/')).push("");
         }
         let table = Arc::new(Table::new(path, self.inner.store.clone(), &url)?);
@@ -263,13 +271,17 @@ impl Warehouse {
 fn storage(location: &Location) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
     let text = location.url.trim();
     let bad = |why: &str| {
-        Error::config(format!("warehouse.url {why}")).at("url", text).hint("Write a path like ./warehouse or a file:// URL.")
+        Error::config(format!("warehouse.url {why}"))
+            .at("url", text)
+            .hint("Write a path like ./warehouse or a file:// URL.")
     };
     if text.is_empty() {
         return Err(bad("is empty"));
     }
     let url = if text.contains("://") {
-        let url = url::Url::parse(text).map_err(|_| Error::config("warehouse.url is not a URL").hint("Write a path like ./warehouse or a file:// URL."))?;
+        let url = url::Url::parse(text).map_err(|_| {
+            Error::config("warehouse.url is not a URL").hint("Write a path like ./warehouse or a file:// URL.")
+        })?;
         if url.scheme() != "file" {
             // The URL itself may hold a credential: only its scheme is shown.
             return Err(Error::config(format!("warehouses on {}:// are not supported by this version", url.scheme()))

@@ -62,6 +62,9 @@ async fn two_creators_of_one_table_agree() {
         })
     });
     let table = one.source_table("hecone", spec);
-    let landed = table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", None, 1, None), Rec("b", None, 1, None)])], &run("one")).await.unwrap();
+    let landed = table
+        .land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", None, 1, None), Rec("b", None, 1, None)])], &run("one"))
+        .await
+        .unwrap();
     assert_eq!((landed.new, landed.unchanged, landed.version), (1, 1, 2));
 }

@@ -50,7 +50,8 @@ impl Engine {
     /// An engine. Errors with [`ErrorKind::Storage`] when the spill folder cannot be made.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
-        let mode = options.spill_dir.map_or(DiskManagerMode::OsTmpDirectory, |dir| DiskManagerMode::Directories(vec![dir]));
+        let mode =
+            options.spill_dir.map_or(DiskManagerMode::OsTmpDirectory, |dir| DiskManagerMode::Directories(vec![dir]));
         // Fair: every operator that can spill gets its share, so that one cannot starve the next. Tracked: an error names who
         // held the memory.
         let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN.saturating_add(2));
@@ -58,7 +59,9 @@ impl Engine {
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
-            .map_err(|e| Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used").because(into_error(e)))?;
+            .map_err(|e| {
+                Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used").because(into_error(e))
+            })?;
         Ok(Self { runtime, config: config(options.threads.max(1), limit) })
     }
 

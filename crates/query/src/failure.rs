@@ -82,7 +82,8 @@ fn schema_error(error: &SchemaError) -> Error {
             .trim_start_matches("Schema error: ")
             .replacen("No field named", "there is no column", 1)
             .replace(". Did you mean", ", did you mean");
-        let mut names: Vec<String> = valid_fields.iter().map(|f| f.name.clone()).filter(|n| !n.starts_with('_')).collect();
+        let mut names: Vec<String> =
+            valid_fields.iter().map(|f| f.name.clone()).filter(|n| !n.starts_with('_')).collect();
         let more = names.len().saturating_sub(NAMES);
         names.truncate(NAMES);
         let mut error = Error::new(ErrorKind::Query, what.trim_end_matches(['.', '?']));

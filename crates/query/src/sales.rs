@@ -34,21 +34,9 @@ pub(crate) const DIMENSIONS: [Dimension; 4] = [
             ("brand", "site_brand"),
         ],
     },
-    Dimension {
-        table: "devices",
-        keys: &["device_key"],
-        shows: &[("name", "device_name"), ("code", "device_code")],
-    },
-    Dimension {
-        table: "points",
-        keys: &["point_key"],
-        shows: &[("name", "point_name"), ("number", "point_number")],
-    },
-    Dimension {
-        table: "tenants",
-        keys: &["pipeline", "tenant_id"],
-        shows: &[("name", "tenant_name")],
-    },
+    Dimension { table: "devices", keys: &["device_key"], shows: &[("name", "device_name"), ("code", "device_code")] },
+    Dimension { table: "points", keys: &["point_key"], shows: &[("name", "point_name"), ("number", "point_number")] },
+    Dimension { table: "tenants", keys: &["pipeline", "tenant_id"], shows: &[("name", "tenant_name")] },
 ];
 
 /// The view over the facts and the dimensions that exist.
@@ -76,9 +64,8 @@ pub(crate) fn view(
                 shown.push(column(dimension.table, name).alias(*alias));
             }
         }
-        let keys_of = |table: &str| -> Vec<Column> {
-            dimension.keys.iter().map(|key| Column::new(Some(table), *key)).collect()
-        };
+        let keys_of =
+            |table: &str| -> Vec<Column> { dimension.keys.iter().map(|key| Column::new(Some(table), *key)).collect() };
         let keys = (keys_of(FACTS), keys_of(dimension.table));
         let right = LogicalPlanBuilder::scan(dimension.table, provider_as_source(table), None)?.build()?;
         plan = plan.join(right, JoinType::Left, keys, None)?;

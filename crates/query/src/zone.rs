@@ -55,7 +55,10 @@ impl Zone {
 
     /// Whether it is UTC under any of its names.
     pub fn is_utc(self) -> bool {
-        matches!(self, Self::Fixed(0) | Self::Named(Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT))
+        matches!(
+            self,
+            Self::Fixed(0) | Self::Named(Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT)
+        )
     }
 }
 
@@ -184,7 +187,9 @@ mod tests {
             let zone = Zone::Named(zone);
             let mut clock = Clock::new(zone);
             // Two spans: the years of living memory with their political changes, and those just ahead.
-            for (from, to) in [("2005-01-01T00:00:00Z", "2009-01-01T00:00:00Z"), ("2024-01-01T00:00:00Z", "2028-01-01T00:00:00Z")] {
+            for (from, to) in
+                [("2005-01-01T00:00:00Z", "2009-01-01T00:00:00Z"), ("2024-01-01T00:00:00Z", "2028-01-01T00:00:00Z")]
+            {
                 let (mut at, to) = (t(from), t(to));
                 while at < to {
                     assert_eq!(clock.offset(at), i64::from(zone.offset_at(at)) * 1_000_000, "{zone:?} at {at}");

@@ -41,7 +41,10 @@ fn with_facts() -> Session {
                 ("pipeline", text(&[Some("p"), Some("p"), Some("p")])),
                 ("tenant_id", text(&[Some("t"), Some("t"), None])),
                 ("site_key", text(&[Some("p:a"), Some("p:b"), None])),
-                ("amount", Arc::new(Decimal128Array::from(vec![10_000, 20_000, 5]).with_precision_and_scale(18, 4).unwrap())),
+                (
+                    "amount",
+                    Arc::new(Decimal128Array::from(vec![10_000, 20_000, 5]).with_precision_and_scale(18, 4).unwrap()),
+                ),
                 ("_run_id", text(&[Some("r"), Some("r"), Some("r")])),
             ]),
         )
@@ -127,9 +130,11 @@ async fn sales_have_the_names_of_the_dimensions_that_exist() {
     assert!(!without.contains("site_name") && !without.contains("_run_id"), "{without}");
 
     let session = with_facts();
-    let sites = vec![("site_key", text(&[Some("p:a")])), ("name", text(&[Some("Harbour")])), ("code", text(&[Some("H1")]))];
+    let sites =
+        vec![("site_key", text(&[Some("p:a")])), ("name", text(&[Some("Harbour")])), ("code", text(&[Some("H1")]))];
     session.register("sites", table(sites)).unwrap();
-    let tenants = vec![("pipeline", text(&[Some("p")])), ("tenant_id", text(&[Some("t")])), ("name", text(&[Some("North")]))];
+    let tenants =
+        vec![("pipeline", text(&[Some("p")])), ("tenant_id", text(&[Some("t")])), ("name", text(&[Some("North")]))];
     session.register("unified.tenants", table(tenants)).unwrap();
     let with = shown(
         &session,
@@ -206,7 +211,8 @@ fn the_tables_a_query_names_are_known_without_planning_it() {
 #[tokio::test]
 async fn functions_work_on_columns_of_every_kind_of_text() {
     let session = session();
-    let instants = TimestampMicrosecondArray::from(vec![Some(1_772_335_800_000_000), None, Some(1_772_335_800_000_000)]);
+    let instants =
+        TimestampMicrosecondArray::from(vec![Some(1_772_335_800_000_000), None, Some(1_772_335_800_000_000)]);
     let columns = vec![
         ("at", Arc::new(instants.with_timezone("UTC")) as ArrayRef),
         ("zone", text(&[Some("America/New_York"), Some("Europe/Berlin"), Some("nowhere")])),
@@ -232,7 +238,8 @@ async fn functions_work_on_columns_of_every_kind_of_text() {
 #[tokio::test]
 async fn lists_are_read_with_their_offsets_and_nulls() {
     let session = session();
-    let sql = "WITH t(k, c) AS (VALUES (1, 'fuel'), (1, 'charging'), (2, 'parking'), (2, NULL), (3, NULL), (4, 'vending'))
+    let sql =
+        "WITH t(k, c) AS (VALUES (1, 'fuel'), (1, 'charging'), (2, 'parking'), (2, NULL), (3, NULL), (4, 'vending'))
                SELECT k, category_of(array_agg(c)) AS category FROM t GROUP BY k ORDER BY k";
     let expected = "\
 +---+----------+
@@ -249,16 +256,12 @@ async fn lists_are_read_with_their_offsets_and_nulls() {
 #[tokio::test]
 async fn beyond_the_memory_limit_a_query_spills() {
     let spill = tempfile::tempdir().unwrap();
-    let options = EngineOptions {
-        memory_limit_bytes: 48 << 20,
-        spill_dir: Some(spill.path().to_owned()),
-        threads: 2,
-    };
+    let options = EngineOptions { memory_limit_bytes: 64 << 20, spill_dir: Some(spill.path().to_owned()), threads: 1 };
     let session = Engine::new(options).unwrap().bare().unwrap();
-    // A million rows of some 60 bytes, sorted by a window that has to see them all.
+    // Some 150 MB of rows, sorted by a window that has to see them all.
     let sql = "SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY pad) AS n FROM
-               (SELECT repeat(CAST(value AS VARCHAR), 10) AS pad FROM range(0, 1000000)))";
-    assert!(shown(&session, sql).await.contains("1000000"));
+               (SELECT repeat(CAST(value AS VARCHAR), 10) AS pad FROM range(0, 1500000)))";
+    assert!(shown(&session, sql).await.contains("1500000"));
     let options = EngineOptions { memory_limit_bytes: 1 << 20, spill_dir: Some(spill.path().to_owned()), threads: 1 };
     let session = Engine::new(options).unwrap().bare().unwrap();
     let error = match session.query("SELECT array_agg(value) FROM range(0, 3000000)").await {

@@ -45,11 +45,13 @@ pub(crate) async fn groups(
     let mut without_currency = false;
     each_batch(session, &own, &conditions.params, |batch| {
         let missing = integers(batch, "no_currency")?;
-        let named: arrow::array::BooleanArray = (0..batch.num_rows()).map(|row| Some(missing.get(row) == Some(0))).collect();
+        let named: arrow::array::BooleanArray =
+            (0..batch.num_rows()).map(|row| Some(missing.get(row) == Some(0))).collect();
         without_currency |= named.false_count() > 0;
-        take(&arrow::compute::filter_record_batch(batch, &named).map_err(|e| {
-            tillhouse_model::Error::internal("a batch could not be filtered").because(e)
-        })?)
+        take(
+            &arrow::compute::filter_record_batch(batch, &named)
+                .map_err(|e| tillhouse_model::Error::internal("a batch could not be filtered").because(e))?,
+        )
     })
     .await?;
     if !without_currency {

@@ -25,7 +25,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     fn add(&mut self, count: i64, amount: i128) -> Result<()> {
-        self.count = self.count.checked_add(count).ok_or_else(|| Error::data("more transactions than can be counted"))?;
+        self.count =
+            self.count.checked_add(count).ok_or_else(|| Error::data("more transactions than can be counted"))?;
         add(&mut self.amount, amount)
     }
 }

@@ -39,7 +39,10 @@ pub(crate) fn entries(
         let (sites_amount_ranking, sites_transactions_ranking) = sites(&sales.sites, site_names, transactions.scale);
         entries.push(CurrencyStatistics {
             hourly_transactions: hours(question, &sales.hours)?,
-            payment_type_ranking: to_rows(paid(types), |payment_type, amount| PaymentTypeAmount { amount, payment_type }),
+            payment_type_ranking: to_rows(paid(types), |payment_type, amount| PaymentTypeAmount {
+                amount,
+                payment_type,
+            }),
             payment_medium_ranking: to_rows(paid(mediums), |payment_medium, amount| PaymentMediumAmount {
                 amount,
                 payment_medium,
@@ -55,7 +58,10 @@ pub(crate) fn entries(
                 amount,
                 payment_function,
             }),
-            article_quantities_ranking: quantities(articles.currencies.remove(&name).unwrap_or_default(), articles.scale),
+            article_quantities_ranking: quantities(
+                articles.currencies.remove(&name).unwrap_or_default(),
+                articles.scale,
+            ),
             sites_amount_ranking,
             sites_transactions_ranking,
             transactions_count: Growth {
@@ -96,11 +102,7 @@ fn quantities(units: BTreeMap<String, HashMap<String, i128>>, scale: u8) -> Vec<
 }
 
 /// Sites are told apart by key; two of the same name are two rows.
-fn sites(
-    sites: &HashMap<Option<String>, Tally>,
-    names: &Names,
-    scale: u8,
-) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
+fn sites(sites: &HashMap<Option<String>, Tally>, names: &Names, scale: u8) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
     let label = |key: &Option<String>| -> String {
         key.as_ref().and_then(|key| names.get(key)).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
     };
@@ -149,16 +151,27 @@ fn hour_label(start: i64, zone: Zone) -> Result<String> {
     let offset = jiff::tz::Offset::from_seconds(offset).map_err(|_| beyond())?;
     let wall = offset.to_datetime(instant);
     let suffix = if zone.is_utc() { "Z".to_owned() } else { written(offset.seconds()) };
-    Ok(format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{suffix}", wall.year(), wall.month(), wall.day(), wall.hour(), wall.minute(), wall.second()))
+    Ok(format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{suffix}",
+        wall.year(),
+        wall.month(),
+        wall.day(),
+        wall.hour(),
+        wall.minute(),
+        wall.second()
+    ))
 }
 
 /// `+01:00`; with seconds where an offset has them, as before there were time zones.
 fn written(offset: i32) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
     let (hours, minutes, seconds) = (offset.abs() / 3600, offset.abs() / 60 % 60, offset.abs() % 60);
-    if seconds == 0 { format!("{sign}{hours:02}:{minutes:02}") } else { format!("{sign}{hours:02}:{minutes:02}:{seconds:02}") }
+    if seconds == 0 {
+        format!("{sign}{hours:02}:{minutes:02}")
+    } else {
+        format!("{sign}{hours:02}:{minutes:02}:{seconds:02}")
+    }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -101,7 +101,9 @@ impl<'a> Question<'a> {
     /// Errors with [`tillhouse_model::ErrorKind::Config`], naming what is not known.
     pub(crate) fn new(request: &'a Request) -> Result<Self> {
         if !matches!(request.perspective.as_str(), "sale" | "purchase") {
-            return Err(Error::config(format!("{:?} is no perspective", request.perspective)).hint("Write sale or purchase."));
+            return Err(
+                Error::config(format!("{:?} is no perspective", request.perspective)).hint("Write sale or purchase.")
+            );
         }
         if request.states.is_empty() {
             return Err(Error::config("no transaction state is to be counted").hint(states_hint()));

@@ -144,9 +144,8 @@ fn count_rejects(
     slices: &BTreeMap<String, Vec<SliceRow>>,
     rejects: &[RejectRow],
 ) -> i64 {
-    let is_open = |row: &&RejectRow| {
-        row.first_seen <= run.finished_at && row.resolved_at.is_none_or(|at| at > run.finished_at)
-    };
+    let is_open =
+        |row: &&RejectRow| row.first_seen <= run.finished_at && row.resolved_at.is_none_or(|at| at > run.finished_at);
     let in_window = |row: &&RejectRow| row.slice.intersection(&window).is_some();
     let records: BTreeSet<(&str, &str, &str)> = rejects
         .iter()

@@ -42,7 +42,8 @@ impl Argument {
         match self {
             Self::Text => (is_text(given) || given.is_null()).then_some(DataType::Utf8),
             Self::Instant => {
-                let fits = is_text(given) || matches!(given, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Null);
+                let fits =
+                    is_text(given) || matches!(given, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Null);
                 fits.then(timestamp)
             }
             Self::Number => match given {
@@ -112,7 +113,8 @@ impl Arguments {
     }
 
     fn column(&self, position: usize) -> Result<(&ArrayRef, Step)> {
-        let column = self.columns.get(position).ok_or_else(|| internal_datafusion_err!("missing argument {position}"))?;
+        let column =
+            self.columns.get(position).ok_or_else(|| internal_datafusion_err!("missing argument {position}"))?;
         Ok((&column.0, column.1))
     }
 
@@ -220,17 +222,16 @@ impl<'a> Lists<'a> {
                 (None, Some((*values, range)))
             }
         };
-        single.into_iter().chain(range.into_iter().flat_map(|(values, range)| {
-            range.filter(move |i| values.is_valid(*i)).map(move |i| values.value(i))
-        }))
+        single.into_iter().chain(
+            range
+                .into_iter()
+                .flat_map(|(values, range)| range.filter(move |i| values.is_valid(*i)).map(move |i| values.value(i))),
+        )
     }
 }
 
 /// Maps a text column value by value. Labels repeat, so each distinct one is worked out once a batch.
-pub(super) fn map_labels(
-    arguments: &Arguments,
-    map: impl Fn(&str) -> Option<&'static str>,
-) -> Result<ArrayRef> {
+pub(super) fn map_labels(arguments: &Arguments, map: impl Fn(&str) -> Option<&'static str>) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
     let mut known: HashMap<&str, Option<&'static str>> = HashMap::new();
     let mapped: StringArray = (0..arguments.rows())

@@ -18,7 +18,12 @@ use std::sync::Arc;
 pub(super) fn functions() -> Vec<ScalarUDF> {
     [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere]
         .into_iter()
-        .map(|kind| ScalarUDF::new_from_impl(ListFunction { kind, signature: Signature::any(kind.arity(), Volatility::Immutable) }))
+        .map(|kind| {
+            ScalarUDF::new_from_impl(ListFunction {
+                kind,
+                signature: Signature::any(kind.arity(), Volatility::Immutable),
+            })
+        })
         .collect()
 }
 
@@ -72,7 +77,11 @@ impl ScalarUDFImpl for ListFunction {
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let list = args.arg_fields.first().map(|f| f.data_type());
         let Some(DataType::List(element)) = list else {
-            return plan_err!("the first argument of {} must be a list, not {}", self.name(), list.unwrap_or(&DataType::Null));
+            return plan_err!(
+                "the first argument of {} must be a list, not {}",
+                self.name(),
+                list.unwrap_or(&DataType::Null)
+            );
         };
         let data_type = match self.kind {
             Kind::Positions => list_of(DataType::Int64),
@@ -133,7 +142,9 @@ fn list_of(data_type: DataType) -> DataType {
 
 fn pluck(list: &ListArray, name: &str) -> Result<ListArray> {
     let Some(objects) = list.values().as_struct_opt() else { return exec_err!("pluck takes a list of objects") };
-    let Some(column) = objects.column_by_name(name) else { return exec_err!("the list's objects have no field {name:?}") };
+    let Some(column) = objects.column_by_name(name) else {
+        return exec_err!("the list's objects have no field {name:?}");
+    };
     let column = under(objects, column)?;
     let field = Arc::new(Field::new("element", column.data_type().clone(), true));
     Ok(ListArray::try_new(field, list.offsets().clone(), column, list.nulls().cloned())?)
@@ -188,7 +199,9 @@ fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<us
 }
 
 fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
-    let Some(values) = list.values().as_primitive_opt::<Decimal128Type>() else { return exec_err!("sum_where adds decimals") };
+    let Some(values) = list.values().as_primitive_opt::<Decimal128Type>() else {
+        return exec_err!("sum_where adds decimals");
+    };
     let sums: Decimal128Array = chosen
         .iter()
         .map(|positions| {

@@ -47,7 +47,11 @@ struct Rule {
 
 /// docs/functions.md prints this table; keep the two alike.
 const RULES: [Rule; 9] = [
-    Rule { method: "voucher", anywhere: &["voucher", "coupon", "giftcard", "gift card", "gutschein"], alone: &["code"] },
+    Rule {
+        method: "voucher",
+        anywhere: &["voucher", "coupon", "giftcard", "gift card", "gutschein"],
+        alone: &["code"],
+    },
     Rule { method: "cash", anywhere: &["cash", "coin", "banknote"], alone: &["bar", "note", "bill"] },
     Rule {
         method: "card",
@@ -56,10 +60,24 @@ const RULES: [Rule; 9] = [
     },
     Rule {
         method: "app",
-        anywhere: &["applepay", "apple pay", "googlepay", "google pay", "paypal", "wallet", "mobile", "twint", "alipay"],
+        anywhere: &[
+            "applepay",
+            "apple pay",
+            "googlepay",
+            "google pay",
+            "paypal",
+            "wallet",
+            "mobile",
+            "twint",
+            "alipay",
+        ],
         alone: &["app", "web", "qr", "online"],
     },
-    Rule { method: "rfid", anywhere: &["rfid", "mifare", "legic", "transponder", "byte uid"], alone: &["uid", "tag", "nfc"] },
+    Rule {
+        method: "rfid",
+        anywhere: &["rfid", "mifare", "legic", "transponder", "byte uid"],
+        alone: &["uid", "tag", "nfc"],
+    },
     Rule {
         method: "account",
         anywhere: &["account", "invoice", "sepa", "contract", "customer", "postpaid", "roaming", "hubject"],

@@ -26,7 +26,9 @@ fn canonical(text: &str) -> Option<&'static str> {
         "pc" | "pcs" | "piece" | "pieces" | "stk" | "stck" | "stück" | "stueck" | "st" | "ea" | "each" | "unit"
         | "units" | "item" | "items" => "pc",
         "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramm" | "kilogramme" => "kg",
-        "m3" | "m³" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => "m3",
+        "m3" | "m³" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => {
+            "m3"
+        }
         "usgal" | "usgallon" | "usgallons" | "galus" | "gallonus" | "gallonsus" | "usg" => "us_gal",
         "ukgal" | "ukgallon" | "ukgallons" | "galuk" | "gallonuk" | "gallonsuk" | "impgal" | "imperialgallon"
         | "imperialgallons" => "uk_gal",

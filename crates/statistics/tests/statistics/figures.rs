@@ -114,7 +114,10 @@ async fn what_does_not_count_is_counted_apart() {
         ..House::default()
     };
     let found = ask(&house, &Request::new(day())).await;
-    assert_eq!((found.data[0].transactions_count.value, found.data[0].transactions_total_amount.value.units), (3, 10_000));
+    assert_eq!(
+        (found.data[0].transactions_count.value, found.data[0].transactions_total_amount.value.units),
+        (3, 10_000)
+    );
     assert_eq!((found.open_transactions, found.free_transactions, found.test_transactions), (3, 1, 2));
     assert_eq!(found.transactions_without_time, 1);
 
@@ -177,8 +180,8 @@ async fn rankings_are_largest_first_and_ties_by_label() {
         .iter()
         .map(|row| (row["payment_scheme"].as_str().unwrap(), row["amount"].to_string()))
         .collect();
-    let expected =
-        [("zeta", "2"), ("unknown", "1.0001"), ("amex", "1"), ("visa", "1"), ("back", "-0.0001")].map(|(l, a)| (l, a.to_owned()));
+    let expected = [("zeta", "2"), ("unknown", "1.0001"), ("amex", "1"), ("visa", "1"), ("back", "-0.0001")]
+        .map(|(l, a)| (l, a.to_owned()));
     assert_eq!(labels, expected);
     assert_eq!(entry["payment_type_ranking"], json!([{"amount": 5, "payment_type": "t"}]));
 }
@@ -190,7 +193,13 @@ async fn sites_of_one_name_stay_apart_and_names_are_the_current_ones() {
         ..Sale::new("2026-01-02T12:00:00Z", amount)
     };
     let house = House {
-        sales: vec![at(Some("p:b"), 20_000), at(Some("p:a"), 10_000), at(Some("p:a"), 10_000), at(Some("p:c"), 1), at(None, 2)],
+        sales: vec![
+            at(Some("p:b"), 20_000),
+            at(Some("p:a"), 10_000),
+            at(Some("p:a"), 10_000),
+            at(Some("p:c"), 1),
+            at(None, 2),
+        ],
         sites: vec![("p:a".into(), some("Centre")), ("p:b".into(), some("Centre")), ("p:c".into(), None)],
         ..House::default()
     };
@@ -338,11 +347,8 @@ async fn tenants_and_sources_are_told_apart() {
     for (tenant, source, count) in
         [(None, None, 3), (Some("o'hara"), None, 2), (Some("o'hara"), Some("pace"), 1), (Some("c"), None, 0)]
     {
-        let request = Request {
-            tenant: tenant.map(str::to_owned),
-            source: source.map(str::to_owned),
-            ..Request::new(day())
-        };
+        let request =
+            Request { tenant: tenant.map(str::to_owned), source: source.map(str::to_owned), ..Request::new(day()) };
         let entries = entries(&house, &request).await;
         let found = entries.first().map_or(0, |entry| entry["transactions_count"]["value"].as_i64().unwrap());
         assert_eq!(found, count, "{tenant:?} {source:?}");

@@ -69,7 +69,10 @@ fn site_ranking(rows: &BTreeMap<(String, Option<String>), i128>, scale: u32, val
     let mut rows: Vec<_> = rows.iter().collect();
     rows.sort_by_key(|((name, key), amount)| (-**amount, name.clone(), key.clone()));
     let row = |((name, _), amount): (&(String, Option<String>), &i128)| {
-        Value::Object(Map::from_iter([("site_name".to_owned(), json!(name)), (value.to_owned(), number(*amount, scale))]))
+        Value::Object(Map::from_iter([
+            ("site_name".to_owned(), json!(name)),
+            (value.to_owned(), number(*amount, scale)),
+        ]))
     };
     rows.into_iter().map(row).collect()
 }
@@ -245,23 +248,26 @@ fn sale() -> impl Strategy<Value = Sale> {
     let from = t("2026-10-23T20:00:00Z").as_microsecond();
     let to = t("2026-10-26T02:00:00Z").as_microsecond();
     let at = prop_oneof![1 => Just(None), 15 => (from..to).prop_map(Some), 2 => Just(Some(t("2026-10-25T00:00:00Z").as_microsecond()))];
-    let amount = prop_oneof![1 => Just(None), 8 => (-5_000_000_i128..50_000_000).prop_map(Some), 2 => Just(Some(10_000))];
+    let amount =
+        prop_oneof![1 => Just(None), 8 => (-5_000_000_i128..50_000_000).prop_map(Some), 2 => Just(Some(10_000))];
     (
         (one_of(&["a", "b"]), always(&["hecone", "pace"]), always(&["sale", "sale", "sale", "purchase"])),
         (always(&["sale", "sale", "sale", "refund", "void", "free", "test"]), one_of(STATES)),
         (at, proptest::option::of(0_i64..24), amount, one_of(CURRENCIES), one_of(KEYS)),
     )
-        .prop_map(|((tenant, source, perspective), (kind, state), (at, local_hour, amount, currency, site))| Sale {
-            tenant,
-            source,
-            perspective,
-            kind,
-            state,
-            at: at.map(|at| Timestamp::from_microsecond(at).unwrap()),
-            local_hour,
-            amount,
-            currency,
-            site,
+        .prop_map(|((tenant, source, perspective), (kind, state), (at, local_hour, amount, currency, site))| {
+            Sale {
+                tenant,
+                source,
+                perspective,
+                kind,
+                state,
+                at: at.map(|at| Timestamp::from_microsecond(at).unwrap()),
+                local_hour,
+                amount,
+                currency,
+                site,
+            }
         })
 }
 
@@ -327,8 +333,8 @@ fn request() -> impl Strategy<Value = (Request, TimeZone)> {
         3 => Just(vec!["completed".to_owned(), "consumed".to_owned()]),
         1 => Just(vec!["created".to_owned(), "error".to_owned()])
     ];
-    (window, zone, states, one_of(&["a", "b"]), proptest::option::of(always(&["pace"])), any::<bool>(), any::<bool>()).prop_map(
-        |(window, (name, rule), states, tenant, source, by_day, purchase)| {
+    (window, zone, states, one_of(&["a", "b"]), proptest::option::of(always(&["pace"])), any::<bool>(), any::<bool>())
+        .prop_map(|(window, (name, rule), states, tenant, source, by_day, purchase)| {
             let request = Request {
                 tenant: tenant.filter(|t| t == "a"),
                 source,
@@ -339,8 +345,7 @@ fn request() -> impl Strategy<Value = (Request, TimeZone)> {
                 ..Request::new(window)
             };
             (request, TimeZone::posix(rule).unwrap())
-        },
-    )
+        })
 }
 
 proptest! {
