@@ -6,6 +6,7 @@
 use crate::stats::{StatColumns, from_log};
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::execution::session_state::SessionState;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Action, Protocol, StructType, new_metadata};
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
@@ -183,11 +184,19 @@ impl Table {
         Ok(Some(Snapshot { version, files: Arc::new(self.files(&state)?), state }))
     }
 
-    /// A provider for a query engine, pinned to the snapshot.
-    pub(crate) async fn provider(&self, snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
+    /// A provider for a query engine, pinned to the snapshot. A session's settings decide how text is read.
+    pub(crate) async fn provider(
+        &self,
+        snapshot: &Snapshot,
+        session: Option<Arc<SessionState>>,
+    ) -> Result<Arc<dyn TableProvider>> {
         let mut table = DeltaTable::new(self.log_store.clone());
         table.state = Some(snapshot.state.clone());
-        table.table_provider().await.map_err(|e| self.storage_error("the table cannot be opened for reading", e))
+        let mut builder = table.table_provider();
+        if let Some(session) = session {
+            builder = builder.with_session(session);
+        }
+        builder.await.map_err(|e| self.storage_error("the table cannot be opened for reading", e))
     }
 
     /// The version of an app id's `txn` mark at the snapshot; `None` where there is none.

@@ -15,6 +15,7 @@ use arrow::array::{Array, AsArray, FixedSizeBinaryArray, StringArray, TimestampM
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::execution::session_state::SessionState;
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -216,9 +217,22 @@ impl SourceTable {
         Ok(found.into_iter().map(|(land, (records, bytes))| PackageInfo { land, records, bytes }).collect())
     }
 
-    /// The table for a query engine at a version (`None`: the latest); `None` where it does not exist yet.
-    pub async fn provider(&self, version: Option<u64>) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(self.warehouse.open_at(&self.path, version).await?.map(|table| table.provider))
+    /// The table for a query engine at a version (`None`: the latest); `None` where it does not exist yet. The session it will be
+    /// read in decides whether text comes as views, which cost a copy where it is written again.
+    pub async fn provider(
+        &self,
+        version: Option<u64>,
+        session: Option<Arc<SessionState>>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.table()?;
+        let snapshot = match version {
+            Some(version) => table.at(version).await?,
+            None => table.latest().await?,
+        };
+        match snapshot {
+            Some(snapshot) => table.provider(&snapshot, session).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The path below the warehouse.

@@ -285,7 +285,7 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
     assert_eq!(fresh.packages(0).await.unwrap().len(), 11);
     assert!(table.warehouse.open_at(&table.path, Some(99)).await.is_err());
     assert!(table.warehouse.open_at("hecone/nothing", None).await.unwrap().is_none());
-    assert!(table.provider(None).await.unwrap().is_some());
+    assert!(table.provider(None, None).await.unwrap().is_some());
 }
 
 #[tokio::test]

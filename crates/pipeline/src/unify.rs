@@ -160,7 +160,7 @@ pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &s
                 mine.iter().zip(&progress).filter(|(_, p)| *p <= start).map(|(s, _)| *s).collect();
             let until = starts.get(index + 1).copied();
             for (after, to) in steps(&source.packages(*start).await?, *start, until) {
-                let Some(history) = source.provider(Some(version)).await? else { continue };
+                let Some(history) = source.provider(Some(version), Some(context.engine.state()?)).await? else { continue };
                 let step = Step {
                     pipeline: pipeline.name.clone(),
                     resource: plan.resource.name.to_owned(),

@@ -9,7 +9,7 @@ use crate::session::Session;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -86,6 +86,11 @@ impl Engine {
         self.session(Arc::new(Catalog::empty()), None)
     }
 
+    /// The settings of its sessions, for tables that are opened before they are registered.
+    pub fn state(&self) -> Result<Arc<SessionState>> {
+        Ok(Arc::new(self.bare()?.context().state()))
+    }
+
     fn session(&self, catalog: Arc<Catalog>, run: Option<tillhouse_lake::RunRecord>) -> Result<Session> {
         let state = SessionStateBuilder::new()
             .with_config(self.config.clone())
@@ -116,5 +121,7 @@ fn config(threads: usize, limit: usize) -> SessionConfig {
     options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(merge);
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
+    // Unify writes what it reads: text that comes as views would be copied once more on its way into the next file.
+    options.execution.parquet.schema_force_view_types = false;
     config
 }
