@@ -3,6 +3,7 @@
 //! Invariant: no secret gets here; the crates that hold secrets cannot print them.
 
 use crate::args::{Cli, LogFormat};
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging as the flags say; RUST_LOG has the last word.
@@ -13,7 +14,9 @@ pub(crate) fn start(cli: &Cli) {
         _ => "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_lake=debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(crate::progress::LogWriter::default);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(crate::progress::LogWriter::default)
+        // Colours are for people: a log that goes to a file holds text only.
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     match cli.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

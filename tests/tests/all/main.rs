@@ -9,10 +9,19 @@
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod changes;
+mod commands;
 mod contracts;
 mod edges;
+mod exact;
+mod faults;
+mod journey;
 mod program;
+mod privacy;
+mod project;
 mod python;
 mod readers;
+mod slt;
 mod tidy;
 mod tree;
+mod truth;

@@ -250,21 +250,3 @@ async fn a_pipeline_that_read_nothing_is_one_gap() {
     assert_eq!((answer.meta.gaps.len(), answer.meta.gaps[0].resource.as_str()), (1, "*"));
     assert_eq!(answer.meta.gaps[0].window, window("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"));
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn measure_temporarily() {
-    let place = filled(100_000).await;
-    place.publish(RUN, "2026-03-20T01:00:00Z").await;
-    for _ in 0..5 {
-        let session = place.session().await;
-        let request = Request::new(window("2026-01-01T00:00:00Z", "2026-03-15T00:00:00Z"));
-        for _ in 0..3 {
-            let start = std::time::Instant::now();
-            let a = statistics(&session, &place.warehouse, &request).await.unwrap();
-            println!("STAT {:?} {}", start.elapsed(), a.data[0].transactions_count.value);
-        }
-        let start = std::time::Instant::now();
-        let b = tillhouse_query::collect(session.query("SELECT count(local_date(occurred_at, 'Europe/Berlin')), count(local_hour(occurred_at, 'Europe/Berlin')) FROM transactions").await.unwrap()).await.unwrap();
-        println!("CLOCK {:?} {}", start.elapsed(), b.len());
-    }
-}

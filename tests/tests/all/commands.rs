@@ -1,0 +1,155 @@
+//! What the commands say: errors that help, exit codes that scripts can trust, data on standard output and nothing else there.
+//!
+//! Invariant: whatever is typed, the answer is an exit code and a few lines, never a panic.
+
+use crate::program::command;
+use crate::project::{Project, Ran, ran};
+use tillhouse_sandbox::{Fault, FaultKind, Sandbox, SandboxOptions};
+
+/// A refused command: the code, nothing on standard output, and one short paragraph that holds all these words.
+#[track_caller]
+fn assert_refused(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "", "data only on standard output: {}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    let lines: Vec<&str> = ran.stderr.trim_end().lines().collect();
+    assert!((2..=12).contains(&lines.len()), "one paragraph with what to do: {}", ran.stderr);
+    for word in words {
+        assert!(ran.stderr.contains(word), "{word:?} is missing in: {}", ran.stderr);
+    }
+}
+
+async fn small() -> (Sandbox, Project) {
+    let sandbox = Sandbox::start(SandboxOptions { transactions: 50, ..SandboxOptions::default() }).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    (sandbox, project)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_wrong_is_refused_with_what_to_do() {
+    let (sandbox, project) = small().await;
+    for (arguments, words) in [
+        (&["sync", "heckone"][..], &["heckone", "hecone"][..]),
+        (&["sync", "--from", "yesterday"], &["yesterday", "2026-"]),
+        (&["sync", "--from", "2026-13-01"], &["2026-13-01"]),
+        (&["sync", "--from", "2026-01-05", "--to", "2026-01-02"], &["2026-01-05", "2026-01-02"]),
+        (&["stats", "--from", "2026-01-05", "--to", "2026-01-02"], &["2026-01-05", "2026-01-02"]),
+        (&["stats", "--from", "2026-01-01", "--to", "2026-01-02", "--timezone", "Mars/Olympus"], &["Mars/Olympus"]),
+        (&["sync", "--quickly"], &["--quickly"]),
+        (&["stats", "--from", "2026-01-01"], &["--to"]),
+        (&["init", "--source", "till"], &["till", "hecone"]),
+        (&["--format", "yaml", "status"], &["yaml", "json"]),
+    ] {
+        let ran = project.run(arguments).await;
+        assert_refused(&ran, 2, words);
+    }
+    assert_eq!(sandbox.requests().total, 0, "nothing of this was worth a request");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_wrong_is_refused_with_the_place() {
+    let (sandbox, project) = small().await;
+    let empty = tempfile::tempdir().unwrap();
+    let nowhere = ran(command(["--project".as_ref(), empty.path().as_os_str(), "status".as_ref()])).await;
+    assert_refused(&nowhere, 2, &["tillhouse.yaml", "tillhouse init"]);
+
+    let bare = Project::bare().await;
+    let missing = bare.run(&["sync"]).await;
+    assert_refused(&missing, 2, &["HECONE_URL", "base_url", "pipeline.yaml:6"]);
+
+    project.set("resources", "[invoices]");
+    assert_refused(&project.run(&["sync"]).await, 2, &["invoices", "transactions", "pipeline.yaml:20"]);
+    project.set("resources", "[transactions]");
+    project.set("slice", "soon");
+    assert_refused(&project.run(&["sync"]).await, 2, &["soon", "pipeline.yaml:14"]);
+    project.set("slice", "1d");
+
+    let ran = project.run(&["eject", "hecone"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let sql = project.path().join("pipelines/hecone/unify/transactions.sql");
+    let text = std::fs::read_to_string(&sql).expect("eject wrote it");
+    let without = text.replace("AS license_plate,", "AS plate_of_the_car,");
+    assert_ne!(text, without);
+    std::fs::write(&sql, without).unwrap();
+    for command in [&["sync"][..], &["rebuild"], &["sync", "hecone"]] {
+        assert_refused(&project.run(command).await, 2, &["license_plate", "transactions.sql"]);
+    }
+    assert_eq!(sandbox.requests().total, 0, "refused before any request is made");
+
+    std::fs::write(&sql, text).unwrap();
+    project.sync(&["--to", "2026-01-06"]).await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_at_work_is_exit_code_one() {
+    let (sandbox, project) = small().await;
+    let range = ["stats", "--from", "2026-01-01", "--to", "2026-01-06"];
+    assert_refused(&project.run(&range).await, 1, &["tillhouse sync"]);
+    assert_refused(&project.run(&["sql", "SELECT 1 FROM transactions"]).await, 1, &["tillhouse sync"]);
+
+    project.sync(&["--to", "2026-01-06"]).await;
+    assert_refused(&project.run(&["sql", "SELECT amout FROM transactions"]).await, 1, &["amout"]);
+    assert_refused(&project.run(&["sql", "SELEC 1"]).await, 1, &["SELEC"]);
+    assert_refused(&project.run(&["sql", "DROP TABLE transactions"]).await, 1, &[]);
+    assert_refused(&project.run(&["sql", "SELECT * FROM nothing_here"]).await, 1, &["nothing_here"]);
+
+    sandbox.inject([Fault { status: Some(404), ..Fault::new(FaultKind::ServerError).times(100) }]);
+    let ran = project.run(&["sync", "--to", "2026-01-06"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("connection.paths.transactions"), "{}", ran.stderr);
+    sandbox.stop().await;
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("127.0.0.1"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_goes_to_standard_output_and_nothing_else_does() {
+    let (sandbox, project) = small().await;
+    for arguments in [
+        &["check"][..],
+        &["sync", "--to", "2026-01-06"],
+        &["status"],
+        &["stats", "--from", "2026-01-01", "--to", "2026-01-06"],
+        &["sql", "SELECT transaction_id, amount FROM transactions"],
+        &["rebuild"],
+    ] {
+        let mut all = vec!["--format", "json", "-v"];
+        all.extend(arguments);
+        let ran = project.run(&all).await;
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
+        let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}"));
+        assert!(value.is_object() || value.is_array(), "{arguments:?}");
+        assert!(!ran.stderr.contains("\"transaction_id\"") && !ran.stderr.contains("\"data\""), "{}", ran.stderr);
+        assert!(!ran.stderr.contains('\u{1b}'), "colours are for terminals: {:?}", ran.stderr);
+    }
+    let csv = project.run(&["--format", "csv", "sql", "SELECT transaction_id, amount FROM transactions"]).await;
+    assert_eq!(csv.stdout.lines().next(), Some("transaction_id,amount"));
+    assert_eq!(csv.stdout.lines().count(), sandbox.truth().len() + 1);
+    assert_eq!(csv.stderr, "");
+    let table = project.run(&["status"]).await;
+    assert!(table.stdout.contains("hecone") && table.stdout.contains("2026-01-06 00:00:00Z"), "{}", table.stdout);
+    let eject = project.run(&["eject", "hecone"]).await;
+    assert_eq!((eject.code, eject.stdout.as_str()), (Some(0), ""));
+    let again = project.run(&["eject", "hecone"]).await;
+    assert!(again.stderr.contains("kept"), "a file that is there stays: {}", again.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn help_teaches_and_completions_complete() {
+    for subcommand in ["init", "eject", "check", "sync", "rebuild", "status", "stats", "sql", "sandbox", "demo", "completions"] {
+        let help = ran(command([subcommand, "--help"])).await;
+        assert_eq!(help.code, Some(0), "{subcommand}");
+        let example = format!("tillhouse {subcommand}");
+        let (_, examples) = help.stdout.split_once("Example").unwrap_or_else(|| panic!("{subcommand} has no example"));
+        assert!(examples.contains(&example), "{subcommand}: {examples}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = ran(command(["completions", shell])).await;
+        assert_eq!((script.code, script.stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.stdout.contains("--timezone"), "{shell}");
+    }
+}

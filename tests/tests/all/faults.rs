@@ -1,0 +1,148 @@
+//! A source that misbehaves, a network that breaks, a machine that stops: what a sync leaves behind then.
+//!
+//! Invariant: after a sync that reports success the unified tables equal the source; after one that does not, the next one that
+//! does makes them equal.
+
+use crate::exact;
+use crate::project::{Project, Ran};
+use crate::truth::assert_unified_equals;
+use std::path::Path;
+use std::time::Duration;
+use tillhouse_sandbox::{Fault, FaultKind, Sandbox, SandboxOptions};
+
+async fn sandbox(transactions: u64) -> Sandbox {
+    Sandbox::start(SandboxOptions { transactions, ..SandboxOptions::default() }).await.unwrap()
+}
+
+fn limited(retry_after: &str) -> Fault {
+    Fault { retry_after: Some(retry_after.to_owned()), ..Fault::new(FaultKind::RateLimited) }
+}
+
+const SYNC: [&str; 3] = ["sync", "--to", "2026-01-06"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_goes_on_through_every_passing_fault() {
+    let sandbox = sandbox(4000).await;
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.set("page_size", "100");
+    sandbox.inject([
+        limited("0"),
+        limited("1").after(3),
+        Fault::new(FaultKind::ServerError).after(6),
+        Fault::new(FaultKind::Unauthorized).after(9),
+        Fault::new(FaultKind::Truncated).after(12),
+        Fault::new(FaultKind::Reset).after(15),
+        Fault { refresh_too: true, ..Fault::new(FaultKind::Unauthorized).after(18) },
+        Fault::new(FaultKind::Shift).after(21),
+        Fault { status: Some(503), ..Fault::new(FaultKind::ServerError).after(23) },
+    ]);
+    project.sync(&["--to", "2026-01-06"]).await;
+    assert!(sandbox.pending_faults().is_empty(), "every fault has hit: {:?}", sandbox.pending_faults());
+    assert_unified_equals(&project, &sandbox, "after a sync with faults").await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_is_wrong_once_is_read_again() {
+    let sandbox = sandbox(1000).await;
+    let project = Project::new(&sandbox.hecone_url()).await;
+    // A total that is one too high makes the extractor ask for one page more; that one has to say the same.
+    sandbox.inject([Fault::new(FaultKind::LieTotal).times(2)]);
+    project.sync(&["--to", "2026-01-06"]).await;
+    assert!(sandbox.pending_faults().is_empty());
+    assert_unified_equals(&project, &sandbox, "after the slice was read again").await;
+    let attempts = project.count("SELECT max(attempts) FROM ops.slices").await;
+    assert_eq!(attempts, 2);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_stays_wrong_fails_its_slice_with_both_figures() {
+    let sandbox = sandbox(1000).await;
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.set("concurrency", "1");
+    // The first slice, every time it is read (four times two pages); the other days are told the truth.
+    sandbox.inject([Fault::new(FaultKind::LieTotal).times(8)]);
+    let ran = project.run(&SYNC).await;
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(sandbox.pending_faults().is_empty(), "{:?}", sandbox.pending_faults());
+    let figures = declared(&ran);
+    assert_eq!(figures.0, figures.1 + 1, "{}", ran.stderr);
+    project.sync(&["--to", "2026-01-06"]).await;
+    assert_unified_equals(&project, &sandbox, "after the next sync").await;
+    sandbox.stop().await;
+}
+
+/// The two figures of "declares N records, but M came".
+fn declared(ran: &Ran) -> (u64, u64) {
+    let message = ran.stderr.split("declares ").nth(1).unwrap_or_else(|| panic!("no figures: {}", ran.stderr));
+    let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter(|t| !t.is_empty());
+    let mut number = || numbers.next().and_then(|t| t.parse().ok()).expect("a figure");
+    (number(), number())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_and_a_secret_that_is_wrong_are_said() {
+    let sandbox = sandbox(10).await;
+    let project = Project::new(&sandbox.hecone_url()).await;
+    let mut wrong = project.command(&SYNC);
+    wrong.env("HECONE_CLIENT_SECRET", "not-the-secret");
+    let ran = crate::project::ran(wrong).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("client_secret"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("not-the-secret"), "{}", ran.stderr);
+    let url = sandbox.url();
+    sandbox.stop().await;
+    let ran = project.run(&SYNC).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains(url.trim_start_matches("http://")), "the error names the address: {}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+}
+
+/// Whether there is a data file somewhere below a folder.
+fn has_data(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() { has_data(&path) } else { path.extension().is_some_and(|e| e == "parquet") }
+    })
+}
+
+/// Kills a sync as soon as a data file stands below `folder` of the warehouse; whether it was still running then.
+async fn kill_at(project: &Project, folder: &str) -> bool {
+    let mut child = project.command(&SYNC).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let folder = project.warehouse().join(folder);
+    let mut poll = tokio::time::interval(Duration::from_millis(1));
+    let watch = async {
+        loop {
+            tokio::select! {
+                status = child.wait() => {
+                    status.unwrap();
+                    return false;
+                }
+                _ = poll.tick() => if has_data(&folder) {
+                    child.kill().await.unwrap();
+                    return true;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), watch).await.expect("a sync writes within two minutes")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_was_killed_is_finished_by_the_next() {
+    for folder in ["hecone", "unified/transactions", "unified/payments"] {
+        let sandbox = sandbox(20_000).await;
+        let project = Project::new(&sandbox.hecone_url()).await;
+        // A machine may be fast enough to finish before the signal; that leaves nothing to mend, and the equality still holds.
+        let killed = kill_at(&project, folder).await;
+        let report = project.sync(&["--to", "2026-01-06"]).await;
+        assert_unified_equals(&project, &sandbox, &format!("killed ({killed}) at {folder}")).await;
+        let records = sandbox.truth().len() as i64;
+        let seen: i64 = ["new", "changed", "unchanged"].iter().map(|part| exact::whole(&report[*part])).sum();
+        assert!(seen >= records || !killed, "{report}");
+        assert_eq!(project.count("SELECT count(*) FROM hecone.transactions").await, records, "no record landed twice");
+        sandbox.stop().await;
+    }
+}

@@ -1,0 +1,148 @@
+//! From an empty folder to statistics: 20,000 sales of five days, read over HTTP, and what strangers find in the tables.
+//!
+//! Invariant: the truth is computed from the source's records by plain loops; nothing of the house takes part in it.
+
+use crate::project::Project;
+use crate::truth::{self, Sums, assert_unified_equals, currency, list};
+use crate::{exact, python};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tillhouse_sandbox::oracle::Question;
+use tillhouse_sandbox::{Decimal, Sandbox, SandboxOptions};
+
+/// The sums of one unified table by currency, from the source's records.
+fn wanted(records: &[Value], table: &str, columns: &[&str]) -> BTreeMap<String, Sums> {
+    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+    for record in records {
+        let own = currency(record).unwrap_or("none");
+        let mut add = |currency: &str, row: &Value| {
+            let sums = sums.entry(currency.to_owned()).or_default();
+            sums.rows += 1;
+            columns.iter().for_each(|column| sums.add(column, &row[*column]));
+        };
+        match table {
+            "transactions" => add(own, &record["invoice"]),
+            _ => list(record, table).iter().for_each(|row| add(row["currency"].as_str().unwrap_or(own), row)),
+        }
+    }
+    sums
+}
+
+/// What a reader found, in the same shape; distinct keys must equal rows.
+fn found(read: &Value, key: &str) -> BTreeMap<String, Sums> {
+    let mut sums = BTreeMap::new();
+    for group in read["groups"].as_array().expect("groups") {
+        let rows = group["rows"].as_i64().expect("rows is a number");
+        assert_eq!(group["distinct"][key], rows, "every row has a {key} of its own");
+        let of = group["sums"].as_object().expect("sums");
+        let decimal = |text: &Value| text.as_str().map(|t| Decimal::parse(t).expect("a decimal"));
+        let of = of.iter().map(|(column, sum)| (column.clone(), decimal(sum))).collect();
+        let currency = group["group"]["currency"].as_str().unwrap_or("none").to_owned();
+        sums.insert(currency, Sums { rows, sums: of });
+    }
+    sums
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_find_every_row_and_every_cent() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    let report = project.sync(&["--to", "2026-01-06"]).await;
+    let records = truth::records(&sandbox);
+    assert!(records.len() >= 20_000, "{}", records.len());
+    assert_eq!(exact::whole(&report["new"]), records.len() as i64);
+    assert_eq!(exact::whole(&report["rejects"]), 0);
+    assert_unified_equals(&project, &sandbox, "after the first sync").await;
+
+    for (table, key, columns) in [
+        ("transactions", "transaction_key", &["amount", "paid_amount", "tax_amount"][..]),
+        ("articles", "article_key", &["amount", "quantity", "tax_amount"][..]),
+        ("payments", "payment_key", &["amount", "reserved_amount"][..]),
+    ] {
+        let folder = project.warehouse().join("unified").join(table);
+        let mut arguments = vec![folder.to_str().expect("a plain path"), "--group", "currency", "--distinct", key];
+        columns.iter().for_each(|column| arguments.extend(["--sum", column]));
+        let read = python::json("read_delta.py", arguments).await;
+        let wanted = wanted(&records, table, columns);
+        assert!(wanted.len() > 1, "the sandbox sells in several currencies");
+        for reader in ["duckdb", "deltalake"] {
+            assert_eq!(found(&read[reader], key), wanted, "{table} read by {reader}");
+        }
+    }
+
+    let versions = "SELECT count(*) FROM hecone.transactions";
+    let before = project.count(versions).await;
+    let again = project.sync(&["--to", "2026-01-06"]).await;
+    assert_eq!((exact::whole(&again["new"]), exact::whole(&again["changed"])), (0, 0), "{again}");
+    assert_eq!(project.count(versions).await, before, "a second sync adds no record version");
+    assert_eq!(before, records.len() as i64);
+    sandbox.stop().await;
+}
+
+fn instant(text: &str) -> Timestamp {
+    text.parse().expect("an instant")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_equal_plain_loops_over_the_source() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-06"]).await;
+
+    let whole = Question::new(instant("2026-01-01T00:00:00Z"), instant("2026-01-06T00:00:00Z"));
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    let mandator = sandbox.mandators()[0].clone();
+    let questions = [
+        (whole.clone(), vec!["--from", "2026-01-01", "--to", "2026-01-06"]),
+        (
+            Question {
+                from: instant("2026-01-01T23:00:00Z"),
+                to: instant("2026-01-04T23:00:00Z"),
+                timezone: berlin,
+                ..whole.clone()
+            },
+            vec!["--from", "2026-01-02", "--to", "2026-01-05", "--timezone", "Europe/Berlin"],
+        ),
+        (
+            Question { of_day: true, ..whole.clone() },
+            vec!["--from", "2026-01-01", "--to", "2026-01-06", "--hours", "of_day"],
+        ),
+        (
+            Question { mandator: Some(mandator.clone()), ..whole.clone() },
+            vec!["--from", "2026-01-01", "--to", "2026-01-06", "--tenant", &mandator],
+        ),
+        // Two days before this window have sales too, so every growth is a figure.
+        (
+            Question { from: instant("2026-01-04T00:00:00Z"), ..whole.clone() },
+            vec!["--from", "2026-01-04", "--to", "2026-01-06"],
+        ),
+    ];
+    for (question, arguments) in questions {
+        let oracle = sandbox.statistics(&question).unwrap();
+        let oracle = exact::json(&serde_json::to_string(&oracle).unwrap(), "the oracle");
+        let mut all = vec!["stats"];
+        all.extend(&arguments);
+        let answer = project.json(&all).await;
+        let (ours, theirs) = (answer["data"].as_array().unwrap(), oracle["data"].as_array().unwrap());
+        assert!(theirs.len() > 1 || question.mandator.is_some(), "several currencies");
+        assert_eq!(ours.len(), theirs.len(), "{arguments:?}: currencies");
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+            assert!(ours.keys().eq(theirs.keys()), "{arguments:?}: {:?}", ours.keys());
+            for (part, wanted) in theirs {
+                assert_eq!(&ours[part], wanted, "{arguments:?}: {} of {}", part, theirs["currency"]);
+            }
+        }
+        for part in ["open_transactions", "free_transactions", "test_transactions", "transactions_without_time"] {
+            assert_eq!(answer["meta"][part], oracle["meta"][part], "{arguments:?}: {part}");
+        }
+        assert_eq!(answer["meta"]["gaps"], Value::Array(Vec::new()), "{arguments:?}");
+        assert_eq!(answer["meta"]["rejects"], "#0", "{arguments:?}");
+        let growth = &answer["data"][0]["transactions_count"]["growth"];
+        let has_before = question.from >= instant("2026-01-04T00:00:00Z");
+        assert_eq!(growth.is_string(), has_before || question.from > whole.from, "{arguments:?}: {growth}");
+    }
+    sandbox.stop().await;
+}

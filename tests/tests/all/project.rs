@@ -1,0 +1,148 @@
+//! A project in a temporary folder, made and driven as a user does: by the binary, against an emulated API on loopback.
+//!
+//! Invariant: nothing outside the folder is read or written, and the folder goes with the value.
+
+use crate::exact;
+use crate::program::{self, command};
+use serde_json::Value;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// The sandbox's secret, as the project's .env holds it.
+pub(crate) const CLIENT_SECRET: &str = "sandbox-secret";
+
+/// A project with one pipeline, `hecone`.
+pub(crate) struct Project {
+    folder: TempDir,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end. It never panics, whatever it was asked.
+pub(crate) async fn ran(command: Command) -> Ran {
+    let output = program::run(command).await;
+    let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
+    let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ran
+}
+
+impl Project {
+    /// A project whose pipeline reads from `url` (the source's base, `http://127.0.0.1:PORT/hecone`).
+    pub(crate) async fn new(url: &str) -> Self {
+        let project = Self::bare().await;
+        project.add_env(&format!(
+            "HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"
+        ));
+        project
+    }
+
+    /// A project in which nobody has filled in the connection's values yet.
+    pub(crate) async fn bare() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let made = ran(command(["init".as_ref(), folder.path().as_os_str(), "--source".as_ref(), "hecone".as_ref()])).await;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        let project = Self { folder };
+        project.set("start", "2026-01-01");
+        project.set("rate_limit", "10000/s");
+        project.set("page_size", "1000");
+        project
+    }
+
+    /// Changes one line of pipeline.yaml, `key: value`.
+    pub(crate) fn set(&self, key: &str, value: &str) {
+        let path = self.pipeline();
+        let text = std::fs::read_to_string(&path).expect("init wrote it");
+        let mut hits = 0;
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let indent = line.len() - line.trim_start().len();
+                if line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
+                    hits += 1;
+                    return format!("{}{key}: {value}", &line[..indent]);
+                }
+                line.to_owned()
+            })
+            .collect();
+        assert_eq!(hits, 1, "pipeline.yaml has one line for {key}");
+        std::fs::write(path, lines.join("\n") + "\n").expect("a file in a temporary folder");
+    }
+
+    pub(crate) fn add_env(&self, lines: &str) {
+        let path = self.folder.path().join(".env");
+        let text = std::fs::read_to_string(&path).expect("init wrote it");
+        std::fs::write(path, text + lines).expect("a file in a temporary folder");
+    }
+
+    /// The value of a variable in `.env`.
+    pub(crate) fn env(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join(".env")).expect("init wrote it");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!(".env has no {name}")).to_owned()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().to_path_buf()
+    }
+
+    pub(crate) fn pipeline(&self) -> PathBuf {
+        self.folder.path().join("pipelines/hecone/pipeline.yaml")
+    }
+
+    pub(crate) fn warehouse(&self) -> PathBuf {
+        self.folder.path().join("warehouse")
+    }
+
+    /// A command in this project.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(["--project".as_ref(), self.folder.path().as_os_str()]);
+        command.args(arguments);
+        command
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        ran(self.command(arguments)).await
+    }
+
+    /// Runs a command that must end well and print one JSON value.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["--format", "json"];
+        all.extend(arguments);
+        let ran = self.run(&all).await;
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}\n{}", ran.stderr, ran.stdout);
+        exact::json(&ran.stdout, &format!("{arguments:?}"))
+    }
+
+    /// Runs a sync that must be done in full, and gives what it says of the pipeline.
+    pub(crate) async fn sync(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["sync"];
+        all.extend(arguments);
+        let mut report = self.json(&all).await;
+        assert_eq!(report["published"], true, "{report}");
+        report["pipelines"][0].take()
+    }
+
+    /// The rows a query gives.
+    pub(crate) async fn sql(&self, query: &str) -> Vec<Value> {
+        match self.json(&["sql", query]).await {
+            Value::Array(rows) => rows,
+            other => panic!("{query} gave {other}"),
+        }
+    }
+
+    /// The one whole number a query gives.
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        let rows = self.sql(query).await;
+        assert_eq!(rows.len(), 1, "{query}");
+        let row = rows[0].as_object().expect("a row is an object");
+        exact::whole(row.values().next().expect("one column"))
+    }
+}
