@@ -17,7 +17,7 @@ use tillhouse_model::table::RECORD_TIME;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Bytes of rows that may wait for their row group, over all partitions.
-const WAITING_BYTES: usize = 24 << 20;
+const WAITING_BYTES: usize = 12 << 20;
 /// Files that may be open at once.
 const OPEN_FILES: usize = 4;
 

@@ -16,7 +16,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tillhouse_lake::{PackageInfo, Rows, Step, Superseded};
 use tillhouse_model::table::{Role, TableSpec};
 use tillhouse_model::{Error, ErrorKind, Result, table};
@@ -37,11 +39,12 @@ pub struct Unified {
 }
 
 /// A unify statement and the resource it reads.
-struct Statement<'a> {
+#[derive(Clone)]
+struct Statement {
     table: Arc<TableSpec>,
-    sql: &'a str,
-    origin: &'a str,
-    resource: &'a ResourcePlan,
+    sql: String,
+    origin: String,
+    resource: &'static str,
 }
 
 /// Plans every unify statement against its contract, with no data and no request.
@@ -51,9 +54,9 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
     for statement in statements(engine, pipeline)? {
         let session = empty_session(engine, pipeline)?;
         let schema = session
-            .result_schema(statement.sql, &parameters(pipeline))
+            .result_schema(&statement.sql, &parameters(pipeline))
             .await
-            .map_err(|e| Error::config("a unify statement cannot be planned").at("file", statement.origin).because(e))?;
+            .map_err(|e| Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e))?;
         let wanted = statement.table.unified_schema();
         let mut problems = Vec::new();
         for field in wanted.fields() {
@@ -79,7 +82,7 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
                 statement.table.name,
                 problems.join("; ")
             ))
-            .at("file", statement.origin)
+            .at("file", statement.origin.clone())
             .hint(format!("The contract is schemas/unified/{}.yaml; cast or rename the columns named.", statement.table.name)));
         }
     }
@@ -102,7 +105,7 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
     }
 }
 
-fn statements<'a>(engine: &Engine, pipeline: &'a Pipeline) -> Result<Vec<Statement<'a>>> {
+fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
     pipeline
         .unify
         .iter()
@@ -118,7 +121,12 @@ fn statements<'a>(engine: &Engine, pipeline: &'a Pipeline) -> Result<Vec<Stateme
                     .hint(format!("Read FROM one of: {}.", known.join(", ")))
             })?;
             let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
-            Ok(Statement { table: Arc::clone(table), sql: &asset.text, origin: &asset.origin, resource })
+            Ok(Statement {
+                table: Arc::clone(table),
+                sql: asset.text.clone(),
+                origin: asset.origin.clone(),
+                resource: resource.resource.name,
+            })
         })
         .collect()
 }
@@ -143,7 +151,7 @@ pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &s
     let mut result: BTreeMap<String, Unified> = BTreeMap::new();
     let all = statements(&context.engine, pipeline)?;
     for plan in &pipeline.resources {
-        let mine: Vec<&Statement<'_>> = all.iter().filter(|s| s.resource.resource.name == plan.resource.name).collect();
+        let mine: Vec<&Statement> = all.iter().filter(|s| s.resource == plan.resource.name).collect();
         let source = context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec));
         let Some(version) = source.version().await? else { continue };
         let mut progress = Vec::new();
@@ -156,7 +164,7 @@ pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &s
         let mut starts: Vec<i64> = starts.into_iter().collect();
         starts.sort_unstable();
         for (index, start) in starts.iter().enumerate() {
-            let behind: Vec<&Statement<'_>> =
+            let behind: Vec<&Statement> =
                 mine.iter().zip(&progress).filter(|(_, p)| *p <= start).map(|(s, _)| *s).collect();
             let until = starts.get(index + 1).copied();
             for (after, to) in steps(&source.packages(*start).await?, *start, until) {
@@ -168,13 +176,26 @@ pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &s
                     to_land: to,
                     run_id: run_id.to_owned(),
                 };
-                let changes = Changes::find(context, plan, history, &step).await?;
-                let done: Vec<(String, Unified)> = stream::iter(behind.iter().map(|statement| {
-                    take_step(context, pipeline, statement, &step, &changes)
-                }))
-                .buffer_unordered(TABLES_AT_ONCE)
-                .try_collect()
-                .await?;
+                let changes = Arc::new(Changes::find(context, plan, history, &step).await?);
+                // Each table is a task of its own: on one task all of them would share one core.
+                let tasks: Vec<_> = behind
+                    .iter()
+                    .map(|statement| {
+                        let step = TableStep {
+                            context: context.clone(),
+                            parameters: parameters(pipeline),
+                            statement: Statement::clone(statement),
+                            step: step.clone(),
+                            changes: Arc::clone(&changes),
+                        };
+                        async move {
+                            let task = AbortOnDrop(tokio::spawn(step.take()));
+                            task.await.map_err(|e| Error::internal("a unify step failed").because(e))?
+                        }
+                    })
+                    .collect();
+                let done: Vec<(String, Unified)> =
+                    stream::iter(tasks).buffer_unordered(TABLES_AT_ONCE).try_collect().await?;
                 for (table, unified) in done {
                     let total = result.entry(table).or_default();
                     total.added += unified.added;
@@ -299,42 +320,66 @@ impl Changes {
     }
 }
 
-async fn take_step(
-    context: &Context,
-    pipeline: &Pipeline,
-    statement: &Statement<'_>,
-    step: &Step,
-    changes: &Changes,
-) -> Result<(String, Unified)> {
-    let name = statement.table.name.clone();
-    context.observer.on(&Event::Unifying { table: name.clone() });
-    let at = |e: Error| e.at("table", format!("unified.{}", statement.table.name)).at("file", statement.origin);
-    let session = context.engine.bare()?;
-    session.register("history", Arc::clone(&changes.history))?;
-    let (after, to) = (step.after_land, step.to_land);
-    let view = match &changes.outdated {
-        None => format!("SELECT * FROM history WHERE _land > {after} AND _land <= {to}"),
-        Some(outdated) => {
-            session.register_batches("outdated", outdated.schema(), vec![outdated.clone()])?;
-            format!(
-                "SELECT h.* FROM history h LEFT ANTI JOIN outdated o ON h._record_key = o._record_key AND h._land = o._land \
-                 WHERE h._land > {after} AND h._land <= {to}"
-            )
-        }
-    };
-    session.create_view(statement.resource.resource.name, &view).await?;
-    let result = session.query_with(statement.sql, &parameters(pipeline)).await.map_err(at)?;
-    let wanted = statement.table.unified_schema();
-    let rows: Rows = result
-        .map(move |batch| fit(&batch.map_err(query_failed)?, &wanted))
-        .boxed();
-    let target = context.warehouse.unified_table(Arc::clone(&statement.table));
-    let replaced = match statement.table.role {
-        Role::Dimension => target.merge(step, rows).await,
-        Role::Fact | Role::Source => target.replace(step, &changes.superseded, rows).await,
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = std::result::Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
     }
-    .map_err(at)?;
-    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One step of one table, with all it needs.
+struct TableStep {
+    context: Context,
+    parameters: [(&'static str, ScalarValue); 2],
+    statement: Statement,
+    step: Step,
+    changes: Arc<Changes>,
+}
+
+impl TableStep {
+    async fn take(self) -> Result<(String, Unified)> {
+        let Self { context, parameters, statement, step, changes } = self;
+        let name = statement.table.name.clone();
+        context.observer.on(&Event::Unifying { table: name.clone() });
+        let at =
+            |e: Error| e.at("table", format!("unified.{}", statement.table.name)).at("file", statement.origin.clone());
+        let session = context.engine.bare()?;
+        session.register("history", Arc::clone(&changes.history))?;
+        let (after, to) = (step.after_land, step.to_land);
+        // A dimension shows the freshest row that any version ever brought; in which steps the versions came must not matter.
+        let outdated = changes.outdated.as_ref().filter(|_| statement.table.role != Role::Dimension);
+        let view = match outdated {
+            None => format!("SELECT * FROM history WHERE _land > {after} AND _land <= {to}"),
+            Some(outdated) => {
+                session.register_batches("outdated", outdated.schema(), vec![outdated.clone()])?;
+                format!(
+                    "SELECT h.* FROM history h LEFT ANTI JOIN outdated o \
+                     ON h._record_key = o._record_key AND h._land = o._land WHERE h._land > {after} AND h._land <= {to}"
+                )
+            }
+        };
+        session.create_view(statement.resource, &view).await?;
+        let result = session.query_with(&statement.sql, &parameters).await.map_err(at)?;
+        let wanted = statement.table.unified_schema();
+        let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
+        let target = context.warehouse.unified_table(Arc::clone(&statement.table));
+        let replaced = match statement.table.role {
+            Role::Dimension => target.merge(&step, rows).await,
+            Role::Fact | Role::Source => target.replace(&step, &changes.superseded, rows).await,
+        }
+        .map_err(at)?;
+        Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+    }
 }
 
 /// Puts a result's columns into the contract's order and types.

@@ -17,6 +17,9 @@ use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 
+/// Rows in a batch of unify: a HecOne record is some thousand bytes wide.
+const UNIFY_BATCH_ROWS: usize = 4_096;
+
 /// How much of the machine queries may use.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -78,12 +81,16 @@ impl Engine {
                 .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
         })?;
         let catalog = Arc::new(Catalog::over(warehouse, &run));
-        self.session(catalog, Some(run))
+        self.session(self.config.clone(), catalog, Some(run))
     }
 
     /// A session without any tables: its user registers what it needs.
+    ///
+    /// Made for unify, which runs several statements at once over wide records: each is planned for one partition and small
+    /// batches, so that what is held in memory is a few megabytes a statement.
     pub fn bare(&self) -> Result<Session> {
-        self.session(Arc::new(Catalog::empty()), None)
+        let config = self.config.clone().with_target_partitions(1).with_batch_size(UNIFY_BATCH_ROWS);
+        self.session(config, Arc::new(Catalog::empty()), None)
     }
 
     /// The settings of its sessions, for tables that are opened before they are registered.
@@ -91,9 +98,9 @@ impl Engine {
         Ok(Arc::new(self.bare()?.context().state()))
     }
 
-    fn session(&self, catalog: Arc<Catalog>, run: Option<tillhouse_lake::RunRecord>) -> Result<Session> {
+    fn session(&self, config: SessionConfig, catalog: Arc<Catalog>, run: Option<tillhouse_lake::RunRecord>) -> Result<Session> {
         let state = SessionStateBuilder::new()
-            .with_config(self.config.clone())
+            .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_default_features()
             .build();

@@ -9,7 +9,7 @@ SELECT
     concat($pipeline, ':') || t.a['product_id']                      AS product_key,
     value_where(t.product_codes, t.product_ids, t.a['product_id'])   AS product_code,
     t.a['name']                                                      AS name,
-    CASE WHEN t.a['category'] IS NULL THEN NULL ELSE category_of(make_array(t.a['category'])) END AS category,
+    category_of(t.a['category'])                                     AS category,
     t.a['state']                                                     AS state,
     canonical_unit(t.a['unit_measure'])                              AS unit_measure,
     t.a['unit_measure']                                              AS source_unit,
@@ -43,12 +43,7 @@ FROM (
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
         coalesce(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
-        CASE
-            WHEN invoice['amount'] < 0 THEN 'refund'
-            WHEN invoice['amount'] = 0 AND state IN ('completed', 'consumed')
-                AND coalesce(array_max(pluck(articles, 'amount')), 0) = 0 THEN 'free'
-            ELSE 'sale'
-        END AS kind,
+        sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
         coalesce(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         unnest(articles) AS a, unnest(positions(articles)) AS line_number,

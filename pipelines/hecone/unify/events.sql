@@ -9,8 +9,8 @@ SELECT
     NULL                                                             AS resolved_at,
     NULL                                                             AS duration_seconds,
     concat($pipeline, ':', e.id)                                     AS transaction_key,
-    CASE WHEN e.scope = 'article' THEN concat($pipeline, ':', e.id, '/', e.line) END AS article_key,
-    CASE WHEN e.scope = 'payment' THEN concat($pipeline, ':', e.id, '/', e.line) END AS payment_key,
+    concat($pipeline, ':') || e.article                              AS article_key,
+    concat($pipeline, ':') || e.payment                              AS payment_key,
     $pipeline                                                        AS pipeline,
     $source                                                          AS source,
     e.mandator_id                                                    AS tenant_id,
@@ -19,19 +19,20 @@ SELECT
     month_of(coalesce(e.entry['timestamp'], e._record_time))         AS month,
     e._record_key, e._record_time, e._land, e._extracted_at, e._content_hash, e._run_id
 FROM (
-    SELECT 'transaction' AS scope, concat(id, '/log') AS path, 0 AS line,
+    SELECT 'transaction' AS scope, concat(id, '/log') AS path, CAST(NULL AS VARCHAR) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device['code'] AS device_code,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
     UNION ALL
-    SELECT 'receipt' AS scope, concat(id, '/receipt') AS path, 0 AS line,
+    SELECT 'receipt' AS scope, concat(id, '/receipt') AS path, CAST(NULL AS VARCHAR) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(receipt['log']) AS entry, unnest(positions(receipt['log'])) AS position,
         id, mandator_id, site_id, device['code'] AS device_code,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
     UNION ALL
-    SELECT 'article' AS scope, concat(id, '/article/', line) AS path, line,
+    SELECT 'article' AS scope, concat(id, '/article/', line) AS path,
+        concat(id, '/', line) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device_code,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
@@ -42,7 +43,8 @@ FROM (
         FROM transactions
     )
     UNION ALL
-    SELECT 'payment' AS scope, concat(id, '/payment/', line) AS path, line,
+    SELECT 'payment' AS scope, concat(id, '/payment/', line) AS path,
+        CAST(NULL AS VARCHAR) AS article, concat(id, '/', line) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device_code,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id

@@ -39,12 +39,7 @@ FROM (
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
         coalesce(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
-        CASE
-            WHEN invoice['amount'] < 0 THEN 'refund'
-            WHEN invoice['amount'] = 0 AND state IN ('completed', 'consumed')
-                AND coalesce(array_max(pluck(articles, 'amount')), 0) = 0 THEN 'free'
-            ELSE 'sale'
-        END AS kind,
+        sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
         coalesce(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
         unnest(payments) AS p, unnest(positions(payments)) AS position,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id

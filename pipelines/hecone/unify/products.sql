@@ -3,7 +3,7 @@ SELECT
     concat($pipeline, ':', t.a['product_id']) AS product_key,
     value_where(t.product_codes, t.product_ids, t.a['product_id']) AS code,
     t.a['name']                         AS name,
-    CASE WHEN t.a['category'] IS NULL THEN NULL ELSE category_of(make_array(t.a['category'])) END AS category,
+    category_of(t.a['category'])        AS category,
     canonical_unit(t.a['unit_measure']) AS unit_measure,
     $pipeline                           AS pipeline,
     $source                             AS source,

@@ -11,12 +11,7 @@ SELECT
     t.id                                                             AS transaction_id,
     t.mandator_id                                                    AS tenant_id,
     'sale'                                                           AS perspective,
-    CASE
-        WHEN t.invoice['amount'] < 0 THEN 'refund'
-        WHEN t.invoice['amount'] = 0 AND t.state IN ('completed', 'consumed')
-            AND coalesce(array_max(pluck(t.articles, 'amount')), 0) = 0 THEN 'free'
-        ELSE 'sale'
-    END                                                              AS kind,
+    sale_kind(t.invoice['amount'], t.state, array_max(pluck(t.articles, 'amount'))) AS kind,
     coalesce(t.state, t.state_derived)                               AS state,
     t.state_derived,
     category_of(pluck(t.articles, 'category'))                       AS category,

@@ -171,8 +171,13 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
         r["payments"][0]["pin"] = "2580-pin".into();
         r["payments"][0]["qr_code"] = "https://pay.example.com/r/closed".into();
         r["customer_data"] = json!({"license_plate": "B-XY 4321"});
+        r["nickname"] = "nobody-classified-this".into();
     });
-    let long = planted(3, &|r| r["invoice"]["amount"] = serde_json::from_str("12.290000000000001").unwrap());
+    // As text, since a float would not hold all these digits.
+    let mut long = base.clone();
+    long["id"] = "00000003-0000-4000-8000-000000000000".into();
+    long["invoice"]["amount"] = 77_777_777.into();
+    let long = sandbox.put(&long.to_string().replace("77777777", "12.290000000000001")).unwrap();
 
     let report = project.sync(&["--to", "2026-01-06"]).await;
     assert_eq!(exact::whole(&report["rejects"]), 1, "{report}");
@@ -192,8 +197,10 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     assert_eq!(rejects[0]["record_key"], broken.as_str());
     assert_eq!(rejects[0]["field"], "invoice.amount");
     assert_eq!(rejects[0]["resolved_at"], Value::Null);
+    let reason = rejects[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("expected a number") && !reason.contains("a-word"), "{reason}");
     let kept = rejects[0].to_string();
-    for closed in ["a-word-that-is-no-amount", "2580-pin", "pay.example.com", "4321"] {
+    for closed in ["2580-pin", "pay.example.com", "4321", "nobody-classified-this"] {
         assert!(!kept.contains(closed), "{closed} in {kept}");
     }
 

@@ -52,17 +52,17 @@ async fn a_project_that_is_wrong_is_refused_with_the_place() {
     let (sandbox, project) = small().await;
     let empty = tempfile::tempdir().unwrap();
     let nowhere = ran(command(["--project".as_ref(), empty.path().as_os_str(), "status".as_ref()])).await;
-    assert_refused(&nowhere, 2, &["tillhouse.yaml", "tillhouse init"]);
+    assert_refused(&nowhere, 2, &["no Tillhouse project", "tillhouse init"]);
 
     let bare = Project::bare().await;
     let missing = bare.run(&["sync"]).await;
-    assert_refused(&missing, 2, &["HECONE_URL", "base_url", "pipeline.yaml:6"]);
+    assert_refused(&missing, 2, &["HECONE_URL", "base_url", &bare.place("base_url")]);
 
     project.set("resources", "[invoices]");
-    assert_refused(&project.run(&["sync"]).await, 2, &["invoices", "transactions", "pipeline.yaml:20"]);
+    assert_refused(&project.run(&["sync"]).await, 2, &["invoices", "transactions", &project.place("resources")]);
     project.set("resources", "[transactions]");
     project.set("slice", "soon");
-    assert_refused(&project.run(&["sync"]).await, 2, &["soon", "pipeline.yaml:14"]);
+    assert_refused(&project.run(&["sync"]).await, 2, &["soon", &project.place("slice")]);
     project.set("slice", "1d");
 
     let ran = project.run(&["eject", "hecone"]).await;

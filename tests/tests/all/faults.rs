@@ -46,6 +46,7 @@ async fn a_sync_goes_on_through_every_passing_fault() {
 async fn a_count_that_is_wrong_once_is_read_again() {
     let sandbox = sandbox(1000).await;
     let project = Project::new(&sandbox.hecone_url()).await;
+    project.set("concurrency", "1");
     // A total that is one too high makes the extractor ask for one page more; that one has to say the same.
     sandbox.inject([Fault::new(FaultKind::LieTotal).times(2)]);
     project.sync(&["--to", "2026-01-06"]).await;

@@ -76,6 +76,13 @@ impl Project {
         std::fs::write(path, lines.join("\n") + "\n").expect("a file in a temporary folder");
     }
 
+    /// The place of a key's line in pipeline.yaml, as an error names it.
+    pub(crate) fn place(&self, key: &str) -> String {
+        let text = std::fs::read_to_string(self.pipeline()).expect("init wrote it");
+        let line = text.lines().position(|line| line.trim_start().starts_with(&format!("{key}:")));
+        format!("pipeline.yaml:{}:", line.unwrap_or_else(|| panic!("pipeline.yaml has no {key}")) + 1)
+    }
+
     pub(crate) fn add_env(&self, lines: &str) {
         let path = self.folder.path().join(".env");
         let text = std::fs::read_to_string(&path).expect("init wrote it");

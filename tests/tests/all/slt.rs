@@ -4,8 +4,7 @@
 
 use crate::tree;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use async_trait::async_trait;
-use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 use tillhouse_query::{Engine, EngineOptions, Session, collect};
 
 struct Bare(Session);
@@ -22,12 +21,8 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-#[async_trait]
-impl AsyncDB for Bare {
-    type Error = Refused;
-    type ColumnType = DefaultColumnType;
-
-    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refused> {
+impl Bare {
+    async fn rows(&self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refused> {
         let refused = |e: tillhouse_model::Error| Refused(e.to_string());
         let batches = collect(self.0.query(sql).await.map_err(refused)?).await.map_err(refused)?;
         let options = FormatOptions::default().with_null("NULL");
@@ -42,8 +37,15 @@ impl AsyncDB for Bare {
         let columns = batches.first().map_or(0, |batch| batch.num_columns());
         Ok(DBOutput::Rows { types: vec![DefaultColumnType::Text; columns], rows })
     }
+}
 
-    async fn shutdown(&mut self) {}
+impl DB for Bare {
+    type Error = Refused;
+    type ColumnType = DefaultColumnType;
+
+    fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refused> {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.rows(sql)))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

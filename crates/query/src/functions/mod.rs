@@ -6,6 +6,7 @@
 mod arguments;
 mod category;
 mod clock;
+mod kind;
 mod list;
 mod money;
 mod payment;
@@ -24,7 +25,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     clock::functions()
         .into_iter()
         .chain(money::functions())
-        .chain([unit::function(), payment::function(), state::function(), category::function()])
+        .chain([unit::function(), payment::function(), state::function(), category::function(), kind::function()])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
         .collect()

@@ -1,0 +1,35 @@
+//! What kind of sale a transaction was: sale, refund or free.
+//!
+//! Invariant: the answer is never null: a transaction without an amount is a sale that is not over yet.
+//!
+//! A function and not a CASE in SQL: DataFusion filters the whole batch, lists included, for every branch of a CASE.
+
+use super::arguments::Arguments;
+use super::{Argument, Function};
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use std::sync::Arc;
+
+const TAKES: [Argument; 3] = [Argument::Number, Argument::Text, Argument::Number];
+
+/// `sale_kind(amount, state, largest_article_amount)`.
+pub(super) fn function() -> Function {
+    Function::new("sale_kind", &TAKES, DataType::Utf8, sale_kind)
+}
+
+fn sale_kind(arguments: &Arguments) -> Result<ArrayRef> {
+    let (amounts, states, articles) = (arguments.number(0)?, arguments.text(1)?, arguments.number(2)?);
+    let kinds: StringArray = (0..arguments.rows())
+        .map(|row| {
+            Some(match amounts.get(row) {
+                Some(amount) if amount < 0 => "refund",
+                Some(0) if matches!(states.get(row), Some("completed" | "consumed")) && articles.get(row).unwrap_or(0) == 0 => {
+                    "free"
+                }
+                _ => "sale",
+            })
+        })
+        .collect();
+    Ok(Arc::new(kinds))
+}
