@@ -62,37 +62,55 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a project, or add a source's pipeline to one
-    #[command(after_help = "Examples:\n  tillhouse init --source hecone\n  tillhouse init ~/sales --source hecone\n\nNo file that exists is changed.")]
+    #[command(
+        after_help = "Examples:\n  tillhouse init --source hecone\n  tillhouse init ~/sales --source hecone\n\nNo file that exists is changed."
+    )]
     Init(Init),
     /// Copy a pipeline's unify SQL and contracts into the project, to change them
-    #[command(after_help = "Example:\n  tillhouse eject hecone\n\nA file of the same name in the project then replaces the built-in one; `tillhouse check` lists these.")]
+    #[command(
+        after_help = "Example:\n  tillhouse eject hecone\n\nA file of the same name in the project then replaces the built-in one; `tillhouse check` lists these."
+    )]
     Eject(OnePipeline),
     /// Parse everything, reach every source and the warehouse; change nothing
     #[command(after_help = "Examples:\n  tillhouse check\n  tillhouse check hecone --format json")]
     Check(Pipelines),
     /// Read what is new, land it, unify it, publish it
-    #[command(after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n\nA sync can be interrupted at any time; the next one finishes its work.")]
+    #[command(
+        after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n\nA sync can be interrupted at any time; the next one finishes its work."
+    )]
     Sync(Sync),
     /// Build the unified tables anew from the source tables, without asking any API
-    #[command(after_help = "Examples:\n  tillhouse rebuild\n  tillhouse rebuild hecone      after its unify SQL was changed\n\nReaders see the tables as they were until the rebuild is published.")]
+    #[command(
+        after_help = "Examples:\n  tillhouse rebuild\n  tillhouse rebuild hecone      after its unify SQL was changed\n\nReaders see the tables as they were until the rebuild is published."
+    )]
     Rebuild(Pipelines),
     /// How far every pipeline has been read, and what needs attention
     #[command(after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json")]
     Status(Pipelines),
     /// HecOne-style statistics: hourly counts, rankings, growth
-    #[command(after_help = "Examples:\n  tillhouse stats --from 2026-01-01 --to 2026-02-01\n  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day")]
+    #[command(
+        after_help = "Examples:\n  tillhouse stats --from 2026-01-01 --to 2026-02-01\n  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day"
+    )]
     Stats(Stats),
     /// Query the warehouse; without a query, a prompt
-    #[command(after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns")]
+    #[command(
+        after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
+    )]
     Sql(Sql),
     /// An emulated HecOne 360 on loopback, to try things out
-    #[command(after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360")]
+    #[command(
+        after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360"
+    )]
     Sandbox(Sandbox),
     /// See it work: sandbox, sync, statistics, in a temporary project
-    #[command(after_help = "Examples:\n  tillhouse demo\n  tillhouse demo --transactions 100000 --dir ~/tillhouse-demo")]
+    #[command(
+        after_help = "Examples:\n  tillhouse demo\n  tillhouse demo --transactions 100000 --dir ~/tillhouse-demo"
+    )]
     Demo(Demo),
     /// Print a script that makes your shell complete commands and flags
-    #[command(after_help = "Example:\n  tillhouse completions bash > ~/.local/share/bash-completion/completions/tillhouse")]
+    #[command(
+        after_help = "Example:\n  tillhouse completions bash > ~/.local/share/bash-completion/completions/tillhouse"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

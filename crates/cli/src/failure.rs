@@ -32,7 +32,9 @@ fn general_hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Unreachable => Some("Check the address and the network; `tillhouse check` tries every connection."),
         ErrorKind::Busy => Some("The provider asks for patience; run the command again later."),
         ErrorKind::Storage => Some("Check that the warehouse's folder exists, is writable and has room."),
-        ErrorKind::Query => Some("`tillhouse sql \"SHOW TABLES\"` lists the tables, `\\d TABLE` at the prompt a table's columns."),
+        ErrorKind::Query => {
+            Some("`tillhouse sql \"SHOW TABLES\"` lists the tables, `\\d TABLE` at the prompt a table's columns.")
+        }
         ErrorKind::Internal => Some("This is a bug in Tillhouse; please report it with the output of -vv."),
         _ => None,
     }

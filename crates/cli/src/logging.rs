@@ -11,10 +11,14 @@ pub(crate) fn start(cli: &Cli) {
     let default = match cli.verbose {
         0 => "warn",
         1 => "warn,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info",
-        _ => "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_lake=debug",
+        _ => {
+            "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_lake=debug"
+        }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(crate::progress::LogWriter::default)
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(crate::progress::LogWriter::default)
         // Colours are for people: a log that goes to a file holds text only.
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     match cli.log_format {

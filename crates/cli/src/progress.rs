@@ -61,10 +61,9 @@ impl Observer for Progress {
             }
             Event::SliceDone { .. } => self.bar.inc(1),
             Event::Landed { .. } => {}
-            Event::Unifying { table } => self.bar.set_message(format!(
-                "{} records, unifying {table}",
-                HumanCount(self.records.load(Ordering::Relaxed))
-            )),
+            Event::Unifying { table } => self
+                .bar
+                .set_message(format!("{} records, unifying {table}", HumanCount(self.records.load(Ordering::Relaxed)))),
             Event::Stage { name, took } => {
                 tracing::info!(stage = name, seconds = took.as_secs_f64(), "stage done");
             }

@@ -5,9 +5,7 @@
 use crate::args::Format;
 use crate::commands::execute;
 use crate::output::{plain_table, print, say};
-use reedline::{
-    DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator,
-};
+use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
 use std::path::PathBuf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::Session;
@@ -104,7 +102,8 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
             table.add_row([schema, name]);
         }
     } else {
-        let (schema, name) = what.trim_end_matches(';').split_once('.').unwrap_or(("unified", what.trim_end_matches(';')));
+        let (schema, name) =
+            what.trim_end_matches(';').split_once('.').unwrap_or(("unified", what.trim_end_matches(';')));
         table.set_header(["column", "type", "null"]);
         for field in session.columns(schema, name).await?.fields() {
             let null = if field.is_nullable() { "yes" } else { "no" };

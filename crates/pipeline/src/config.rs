@@ -217,8 +217,8 @@ impl Project {
                 error_at(&file, text.referenced, "memory_limit must be a number and a unit, like 512MiB or 2GiB")
             })?,
         };
-        let privacy_key = PseudonymKey::parse(&written.privacy_key)
-            .map_err(|e| e.at("file", file.path.display().to_string()))?;
+        let privacy_key =
+            PseudonymKey::parse(&written.privacy_key).map_err(|e| e.at("file", file.path.display().to_string()))?;
         let url = if written.warehouse.url.contains("://") || Path::new(&written.warehouse.url).is_absolute() {
             written.warehouse.url
         } else {

@@ -208,9 +208,8 @@ impl Package {
         self.since.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
         if !rejected_keys.is_empty() {
-            self.resolved.extend(
-                incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned),
-            );
+            self.resolved
+                .extend(incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned));
         }
         self.rejects.extend(rejects.into_iter().map(|r| (slice.clone(), r)));
         self.warnings.extend(warnings);

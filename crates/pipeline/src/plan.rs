@@ -138,7 +138,10 @@ mod tests {
     fn a_range_is_read_whether_known_or_not_and_nothing_is_planned_before_the_start() {
         let ledger = [row(w("2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z"), "2026-01-10T00:00:00Z")];
         let range = Range { from: Some(t("2026-01-02T00:00:00Z")), to: Some(t("2026-01-02T12:00:00Z")) };
-        assert_eq!(plan(&ledger, range, "2026-01-09T00:00:00Z"), vec![w("2026-01-02T00:00:00Z", "2026-01-02T12:00:00Z")]);
+        assert_eq!(
+            plan(&ledger, range, "2026-01-09T00:00:00Z"),
+            vec![w("2026-01-02T00:00:00Z", "2026-01-02T12:00:00Z")]
+        );
         assert!(plan(&[], Range::default(), "2025-01-01T00:00:00Z").is_empty());
     }
 }

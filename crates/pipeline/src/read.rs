@@ -5,8 +5,8 @@
 //! what it knows, and what was seen was true.
 
 use crate::land::Message;
-use arrow::array::Array;
 use crate::observer::{Event, Observer};
+use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};

@@ -47,10 +47,11 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline], now: Timestam
             let newest = covered.iter().map(Window::to).max();
             // What lies after the newest instant that was read is not a gap; it is what the next run is for.
             let gaps = match newest {
-                Some(newest) if newest > plan.sync.start => {
-                    uncovered(Window::new(plan.sync.start, newest.min(now).max(plan.sync.start))
-                        .or_else(|_| Window::new(plan.sync.start, newest))?, &covered)
-                }
+                Some(newest) if newest > plan.sync.start => uncovered(
+                    Window::new(plan.sync.start, newest.min(now).max(plan.sync.start))
+                        .or_else(|_| Window::new(plan.sync.start, newest))?,
+                    &covered,
+                ),
                 _ => Vec::new(),
             };
             let data_through = match (gaps.first(), newest) {

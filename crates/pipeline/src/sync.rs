@@ -267,10 +267,9 @@ async fn read_resource(
     report.slices += complete;
     match followed {
         Ok(records) => report.followed += records,
-        Err(error) => report.failed.push(FailedSlice {
-            slice: format!("{} by id", plan.resource.name),
-            error: error.to_string(),
-        }),
+        Err(error) => {
+            report.failed.push(FailedSlice { slice: format!("{} by id", plan.resource.name), error: error.to_string() })
+        }
     }
     Ok(tally)
 }

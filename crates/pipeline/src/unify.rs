@@ -53,10 +53,9 @@ struct Statement {
 pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
     for statement in statements(engine, pipeline)? {
         let session = empty_session(engine, pipeline)?;
-        let schema = session
-            .result_schema(&statement.sql, &parameters(pipeline))
-            .await
-            .map_err(|e| Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e))?;
+        let schema = session.result_schema(&statement.sql, &parameters(pipeline)).await.map_err(|e| {
+            Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e)
+        })?;
         let wanted = statement.table.unified_schema();
         let mut problems = Vec::new();
         for field in wanted.fields() {
@@ -83,7 +82,10 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
                 problems.join("; ")
             ))
             .at("file", statement.origin.clone())
-            .hint(format!("The contract is schemas/unified/{}.yaml; cast or rename the columns named.", statement.table.name)));
+            .hint(format!(
+                "The contract is schemas/unified/{}.yaml; cast or rename the columns named.",
+                statement.table.name
+            )));
         }
     }
     Ok(())
@@ -147,7 +149,11 @@ fn parameters(pipeline: &Pipeline) -> [(&'static str, ScalarValue); 2] {
 /// Takes every unified table of a pipeline to the newest package of the resource it is made of.
 ///
 /// Errors as the lake and the SQL do; tables already done stay done.
-pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &str) -> Result<BTreeMap<String, Unified>> {
+pub async fn bring_up_to_date(
+    context: &Context,
+    pipeline: &Pipeline,
+    run_id: &str,
+) -> Result<BTreeMap<String, Unified>> {
     let mut result: BTreeMap<String, Unified> = BTreeMap::new();
     let all = statements(&context.engine, pipeline)?;
     for plan in &pipeline.resources {
@@ -168,7 +174,9 @@ pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &s
                 mine.iter().zip(&progress).filter(|(_, p)| *p <= start).map(|(s, _)| *s).collect();
             let until = starts.get(index + 1).copied();
             for (after, to) in steps(&source.packages(*start).await?, *start, until) {
-                let Some(history) = source.provider(Some(version), Some(context.engine.state()?)).await? else { continue };
+                let Some(history) = source.provider(Some(version), Some(context.engine.state()?)).await? else {
+                    continue;
+                };
                 let step = Step {
                     pipeline: pipeline.name.clone(),
                     resource: plan.resource.name.to_owned(),
@@ -432,7 +440,8 @@ mod tests {
 
     #[test]
     fn steps_are_bounded_and_skip_nothing() {
-        let packages = [package(1, 300_000), package(2, 50_000), package(3, 300_000), package(4, 900_000), package(5, 1)];
+        let packages =
+            [package(1, 300_000), package(2, 50_000), package(3, 300_000), package(4, 900_000), package(5, 1)];
         assert_eq!(steps(&packages, 0, None), vec![(0, 2), (2, 3), (3, 4), (4, 5)]);
         assert_eq!(steps(&packages, 2, Some(3)), vec![(2, 3)]);
         assert_eq!(steps(&packages, 5, None), vec![]);

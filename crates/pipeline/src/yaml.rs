@@ -98,12 +98,14 @@ impl YamlFile {
         if let Some(name) = message.strip_prefix("missing property `").and_then(|m| m.strip_suffix('`')) {
             let key = line_text.and_then(|l| l.split_once("${")).map(|(before, _)| key_before(before));
             let wanted = match key {
-                Some(key) if !key.is_empty() => format!("the key `{key}` wants the environment variable {name}, which is not set"),
+                Some(key) if !key.is_empty() => {
+                    format!("the key `{key}` wants the environment variable {name}, which is not set")
+                }
                 _ => format!("the environment variable {name} is not set"),
             };
-            return Error::config(wanted)
-                .at("file", place)
-                .hint(format!("Set {name} in the environment or in the project's .env file, or write ${{{name}:-default}}."));
+            return Error::config(wanted).at("file", place).hint(format!(
+                "Set {name} in the environment or in the project's .env file, or write ${{{name}:-default}}."
+            ));
         }
         Error::config(message).at("file", place)
     }
@@ -127,8 +129,7 @@ impl YamlFile {
 
 /// An error about a value that is valid YAML but means nothing.
 pub(crate) fn error_at(file: &YamlFile, location: serde_saphyr::Location, message: impl Into<String>) -> Error {
-    Error::config(message)
-        .at("file", format!("{}:{}:{}", file.path.display(), location.line(), location.column()))
+    Error::config(message).at("file", format!("{}:{}:{}", file.path.display(), location.line(), location.column()))
 }
 
 fn key_before(text: &str) -> String {
@@ -168,7 +169,8 @@ mod tests {
     #[test]
     fn variables_are_replaced_whatever_they_hold() {
         assert_eq!(parse("name: ${SECRET}").unwrap().name, "hunter2: # {");
-        assert_eq!(parse("name: ${NONE:-fallback}").unwrap().name, "fallback");
+        let sample = parse("name: ${NONE:-fallback}\nport: 80").unwrap();
+        assert_eq!((sample.name.as_str(), sample.port), ("fallback", Some(80)));
     }
 
     #[test]

@@ -98,7 +98,12 @@ impl Engine {
         Ok(Arc::new(self.bare()?.context().state()))
     }
 
-    fn session(&self, config: SessionConfig, catalog: Arc<Catalog>, run: Option<tillhouse_lake::RunRecord>) -> Result<Session> {
+    fn session(
+        &self,
+        config: SessionConfig,
+        catalog: Arc<Catalog>,
+        run: Option<tillhouse_lake::RunRecord>,
+    ) -> Result<Session> {
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))

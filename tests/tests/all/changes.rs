@@ -69,7 +69,8 @@ async fn an_open_sale_that_closes_is_found_by_its_id() {
     assert_eq!(sandbox.requests().counts.get("GET /hecone/transactions/{id}"), Some(&(open.len() as u64)));
 
     let known: HashSet<String> = before.iter().map(|r| r["id"].to_string()).collect();
-    let now: Vec<Value> = truth::records(&sandbox).into_iter().filter(|r| known.contains(&r["id"].to_string())).collect();
+    let now: Vec<Value> =
+        truth::records(&sandbox).into_iter().filter(|r| known.contains(&r["id"].to_string())).collect();
     assert!(now.iter().filter(|r| open.contains(&r["id"].to_string())).any(|r| !is_open(r)), "some have closed");
     assert_unified_is(&project, &now, "after the follow-up").await;
     sandbox.stop().await;
@@ -78,7 +79,8 @@ async fn an_open_sale_that_closes_is_found_by_its_id() {
 /// All rows of all unified tables but the run that wrote them.
 async fn unified_rows(project: &Project) -> Vec<String> {
     let mut rows = Vec::new();
-    for table in ["transactions", "articles", "payments", "events", "tenants", "sites", "devices", "points", "products"] {
+    for table in ["transactions", "articles", "payments", "events", "tenants", "sites", "devices", "points", "products"]
+    {
         let found = project.sql(&format!("SELECT * FROM unified.{table}")).await;
         assert!(!found.is_empty(), "unified.{table} has rows");
         rows.extend(found.into_iter().map(|mut row| {

@@ -120,7 +120,8 @@ async fn data_goes_to_standard_output_and_nothing_else_does() {
         all.extend(arguments);
         let ran = project.run(&all).await;
         assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
-        let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}"));
+        let value: serde_json::Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}"));
         assert!(value.is_object() || value.is_array(), "{arguments:?}");
         assert!(!ran.stderr.contains("\"transaction_id\"") && !ran.stderr.contains("\"data\""), "{}", ran.stderr);
         assert!(!ran.stderr.contains('\u{1b}'), "colours are for terminals: {:?}", ran.stderr);
@@ -140,7 +141,9 @@ async fn data_goes_to_standard_output_and_nothing_else_does() {
 
 #[tokio::test]
 async fn help_teaches_and_completions_complete() {
-    for subcommand in ["init", "eject", "check", "sync", "rebuild", "status", "stats", "sql", "sandbox", "demo", "completions"] {
+    for subcommand in
+        ["init", "eject", "check", "sync", "rebuild", "status", "stats", "sql", "sandbox", "demo", "completions"]
+    {
         let help = ran(command([subcommand, "--help"])).await;
         assert_eq!(help.code, Some(0), "{subcommand}");
         let example = format!("tillhouse {subcommand}");

@@ -63,7 +63,9 @@ pub(crate) fn whole(value: &Value) -> i64 {
 
 #[test]
 fn numbers_are_exact_and_texts_are_untouched() {
-    let read = json(r#"{"a": 12.50, "b": [-0.1e1, null], "c": "1 \"2\" -3", "d": 123456789012345678.1234}"#, "the test");
-    let expected = serde_json::json!({"a": "#12.5", "b": ["#-1", null], "c": "1 \"2\" -3", "d": "#123456789012345678.1234"});
+    let read =
+        json(r#"{"a": 12.50, "b": [-0.1e1, null], "c": "1 \"2\" -3", "d": 123456789012345678.1234}"#, "the test");
+    let expected =
+        serde_json::json!({"a": "#12.5", "b": ["#-1", null], "c": "1 \"2\" -3", "d": "#123456789012345678.1234"});
     assert_eq!(read, expected);
 }

@@ -66,9 +66,9 @@ impl Closed {
             }
             let Some(start) = bytes[at..].first_chunk::<4>() else { break };
             let Some(texts) = self.by_start.get(start) else { continue };
-            let hit = texts.iter().find(|text| {
-                bytes[at..].starts_with(text.as_bytes()) && !is_word(bytes.get(at + text.len()))
-            });
+            let hit = texts
+                .iter()
+                .find(|text| bytes[at..].starts_with(text.as_bytes()) && !is_word(bytes.get(at + text.len())));
             if let Some(hit) = hit {
                 return Some(hit);
             }

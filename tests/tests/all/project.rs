@@ -38,16 +38,15 @@ impl Project {
     /// A project whose pipeline reads from `url` (the source's base, `http://127.0.0.1:PORT/hecone`).
     pub(crate) async fn new(url: &str) -> Self {
         let project = Self::bare().await;
-        project.add_env(&format!(
-            "HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"
-        ));
+        project.add_env(&format!("HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"));
         project
     }
 
     /// A project in which nobody has filled in the connection's values yet.
     pub(crate) async fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let made = ran(command(["init".as_ref(), folder.path().as_os_str(), "--source".as_ref(), "hecone".as_ref()])).await;
+        let made =
+            ran(command(["init".as_ref(), folder.path().as_os_str(), "--source".as_ref(), "hecone".as_ref()])).await;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         let project = Self { folder };
         project.set("start", "2026-01-01");

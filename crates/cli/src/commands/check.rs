@@ -76,7 +76,8 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let context = context(project, Arc::new(Nobody)).await?;
     let rows = pipeline_status(&context.warehouse, &pipelines, Timestamp::now()).await?;
-    let instant = |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+    let instant =
+        |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
     match format {
         Format::Json => print_json(&rows)?,
         Format::Csv => {
@@ -100,7 +101,16 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
         }
         Format::Table => {
             let mut table = plain_table();
-            table.set_header(["pipeline", "resource", "read through", "last read", "versions", "gaps", "rejects", "last run"]);
+            table.set_header([
+                "pipeline",
+                "resource",
+                "read through",
+                "last read",
+                "versions",
+                "gaps",
+                "rejects",
+                "last run",
+            ]);
             for r in &rows {
                 let run = match (&r.last_run, &r.outcome) {
                     (Some(run), Some(outcome)) => format!("{run} ({outcome})"),
@@ -125,7 +135,9 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
                 say("`tillhouse sync` reads what is missing.");
             }
             if rows.iter().any(|r| r.open_rejects > 0) {
-                say("Rejects: tillhouse sql \"SELECT pipeline, record_key, field, reason FROM ops.rejects WHERE resolved_at IS NULL\"");
+                say(
+                    "Rejects: tillhouse sql \"SELECT pipeline, record_key, field, reason FROM ops.rejects WHERE resolved_at IS NULL\"",
+                );
             }
         }
     }

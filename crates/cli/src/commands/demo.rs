@@ -53,7 +53,8 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     progress.finish();
     let code = sync::show(&outcome?, Format::Table)?;
 
-    let week = now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
+    let week =
+        now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
     say(&format!("\n4  tillhouse stats --from {week} --to {now}\n"));
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
     let request = Request {
@@ -93,7 +94,8 @@ fn settle(dir: &std::path::Path, sandbox: &Sandbox, id: &str, secret: &str, from
     let file = dir.join("pipelines").join("hecone").join("pipeline.yaml");
     let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
     let start = from.strftime("start: %Y-%m-%d").to_string();
-    let settled = text.replacen("start: 2024-01-01", &start, 1).replacen("  rate_limit: 20/s", "  # rate_limit: 20/s", 1);
+    let settled =
+        text.replacen("start: 2024-01-01", &start, 1).replacen("  rate_limit: 20/s", "  # rate_limit: 20/s", 1);
     if settled == text {
         return Err(Error::internal("the pipeline template has no start to replace"));
     }

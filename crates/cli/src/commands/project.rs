@@ -22,7 +22,9 @@ pub(crate) fn init(cli: &Cli, arguments: &Init) -> Result<ExitCode> {
     if arguments.sources.is_empty() {
         say("Next: add a source with `tillhouse init --source hecone`.");
     } else {
-        say("Next: put the connection's values into .env (see .env.example), then run `tillhouse check` and `tillhouse sync`.");
+        say(
+            "Next: put the connection's values into .env (see .env.example), then run `tillhouse check` and `tillhouse sync`.",
+        );
     }
     if written.iter().any(|p| p.as_os_str() == ".env") {
         say("The privacy key in .env makes pseudonyms of personal data. Keep a copy in a safe place.");
@@ -42,6 +44,8 @@ pub(crate) fn eject(cli: &Cli, arguments: &OnePipeline) -> Result<ExitCode> {
             say(&format!("kept  {} (it was there already)", path.display()));
         }
     }
-    say("\nThese files now replace the built-in ones. After changing SQL or contracts: `tillhouse check`, then `tillhouse rebuild`.");
+    say(
+        "\nThese files now replace the built-in ones. After changing SQL or contracts: `tillhouse check`, then `tillhouse rebuild`.",
+    );
     Ok(ExitCode::SUCCESS)
 }

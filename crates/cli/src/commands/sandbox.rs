@@ -17,9 +17,7 @@ pub(crate) async fn run(arguments: &Arguments, format: Format) -> Result<ExitCod
     let to = instant(&arguments.to)?.unwrap_or(now);
     let from = match instant(&arguments.from)? {
         Some(from) => from,
-        None => to
-            .checked_sub(SignedDuration::from_hours(30 * 24))
-            .map_err(|_| Error::config("--to is too early"))?,
+        None => to.checked_sub(SignedDuration::from_hours(30 * 24)).map_err(|_| Error::config("--to is too early"))?,
     };
     Window::new(from, to)?;
     let options = SandboxOptions {

@@ -51,7 +51,15 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
             for p in &report.pipelines {
                 text.push_str(&format!(
                     "{},{},{},{},{},{},{},{},{}\n",
-                    p.pipeline, p.new, p.changed, p.unchanged, p.rejects, p.warnings, p.slices, p.failed.len(), p.followed
+                    p.pipeline,
+                    p.new,
+                    p.changed,
+                    p.unchanged,
+                    p.rejects,
+                    p.warnings,
+                    p.slices,
+                    p.failed.len(),
+                    p.followed
                 ));
             }
             print(&text)?;

@@ -127,7 +127,14 @@ mod tests {
     #[test]
     fn amounts_keep_every_digit_and_text_is_escaped() {
         let batch = RecordBatch::try_from_iter([
-            ("amount", Arc::new(Decimal128Array::from(vec![Some(12_345_678_901_234_567_i128), None]).with_precision_and_scale(18, 4).unwrap()) as _),
+            (
+                "amount",
+                Arc::new(
+                    Decimal128Array::from(vec![Some(12_345_678_901_234_567_i128), None])
+                        .with_precision_and_scale(18, 4)
+                        .unwrap(),
+                ) as _,
+            ),
             ("n", Arc::new(Int64Array::from(vec![1, 2])) as _),
             ("t", Arc::new(StringArray::from(vec!["a \"b\"", "é"])) as _),
             ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC")) as _),

@@ -132,10 +132,10 @@ fn scaled(value: Exact) -> i128 {
 }
 
 fn money(amount: Exact) -> String {
-    amount.rescaled(2).filter(|two| two.rescaled(amount.scale).is_some_and(|back| back.units == amount.units)).map_or_else(
-        || amount.trimmed().to_string(),
-        |two| two.to_string(),
-    )
+    amount
+        .rescaled(2)
+        .filter(|two| two.rescaled(amount.scale).is_some_and(|back| back.units == amount.units))
+        .map_or_else(|| amount.trimmed().to_string(), |two| two.to_string())
 }
 
 fn with_growth<T>(value: String, figure: &Growth<T>) -> String {

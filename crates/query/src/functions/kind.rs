@@ -24,7 +24,10 @@ fn sale_kind(arguments: &Arguments) -> Result<ArrayRef> {
         .map(|row| {
             Some(match amounts.get(row) {
                 Some(amount) if amount < 0 => "refund",
-                Some(0) if matches!(states.get(row), Some("completed" | "consumed")) && articles.get(row).unwrap_or(0) == 0 => {
+                Some(0)
+                    if matches!(states.get(row), Some("completed" | "consumed"))
+                        && articles.get(row).unwrap_or(0) == 0 =>
+                {
                     "free"
                 }
                 _ => "sale",
