@@ -12,7 +12,6 @@
 
 pub mod contract;
 pub mod error;
-pub mod filter;
 pub mod money;
 pub mod pseudonym;
 pub mod report;

@@ -214,7 +214,9 @@ fn only_query_builds_a_session() {
     let mut found = Vec::new();
     for (name, _) in PLAN {
         if name != "query" && name != "tests" {
-            found.extend(places(&format!("crates/{name}/src"), &sessions));
+            // A crate's tests may query what it wrote.
+            let all = places(&format!("crates/{name}/src"), &sessions);
+            found.extend(all.into_iter().filter(|place| !place.contains("_tests.rs")));
         }
     }
     assert!(found.is_empty(), "memory limits and functions are set in one place, `query`:\n  {}", found.join("\n  "));
