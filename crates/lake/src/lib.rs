@@ -11,6 +11,7 @@ mod dedup;
 mod delta;
 mod dimension;
 #[cfg(test)]
+#[path = "disturbed_tests.rs"]
 mod disturbed;
 mod evolve;
 mod ledger;

@@ -157,6 +157,9 @@ struct SyncWritten {
     concurrency: Option<Spanned<usize>>,
     rate_limit: Option<Spanned<String>>,
     page_size: Option<Spanned<u32>>,
+    /// When a scheduler runs the pipeline; a single sync has no use for it.
+    #[serde(rename = "schedule")]
+    _schedule: Option<String>,
 }
 
 struct Parsed {

@@ -24,6 +24,8 @@ async fn a_sync_goes_on_through_every_passing_fault() {
     let sandbox = sandbox(4000).await;
     let project = Project::new(&sandbox.hecone_url()).await;
     project.set("page_size", "100");
+    // One request after the other: two revocations must not meet the same request, which would rightly give up.
+    project.set("concurrency", "1");
     sandbox.inject([
         limited("0"),
         limited("1").after(3),
@@ -38,6 +40,18 @@ async fn a_sync_goes_on_through_every_passing_fault() {
     project.sync(&["--to", "2026-01-06"]).await;
     assert!(sandbox.pending_faults().is_empty(), "every fault has hit: {:?}", sandbox.pending_faults());
     assert_unified_equals(&project, &sandbox, "after a sync with faults").await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_under_way_at_once_survive_a_revoked_token() {
+    let sandbox = sandbox(2000).await;
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.set("page_size", "100");
+    sandbox.inject([Fault { refresh_too: true, ..Fault::new(FaultKind::Unauthorized).after(6) }]);
+    project.sync(&["--to", "2026-01-06"]).await;
+    assert!(sandbox.pending_faults().is_empty(), "{:?}", sandbox.pending_faults());
+    assert_unified_equals(&project, &sandbox, "after a token was revoked").await;
     sandbox.stop().await;
 }
 
