@@ -184,15 +184,20 @@ impl Table {
         Ok(Some(Snapshot { version, files: Arc::new(self.files(&state)?), state }))
     }
 
-    /// A provider for a query engine, pinned to the snapshot. A session's settings decide how text is read.
+    /// A provider for a query engine, pinned to the snapshot. A session's settings decide how text is read; `files`
+    /// narrows it to those.
     pub(crate) async fn provider(
         &self,
         snapshot: &Snapshot,
         session: Option<Arc<SessionState>>,
+        files: Option<Vec<String>>,
     ) -> Result<Arc<dyn TableProvider>> {
         let mut table = DeltaTable::new(self.log_store.clone());
         table.state = Some(snapshot.state.clone());
         let mut builder = table.table_provider();
+        if let Some(files) = files {
+            builder = builder.with_file_paths(files);
+        }
         if let Some(session) = session {
             builder = builder.with_session(session);
         }

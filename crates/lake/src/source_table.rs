@@ -230,9 +230,36 @@ impl SourceTable {
             None => table.latest().await?,
         };
         match snapshot {
-            Some(snapshot) => table.provider(&snapshot, session).await.map(Some),
+            Some(snapshot) => table.provider(&snapshot, session, None).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The packages after `after` up to and with `to` at a version: the files that hold them, if these hold nothing else. `None`
+    /// where a file holds others too, or its statistics are missing: then [`SourceTable::provider`] has to be filtered.
+    ///
+    /// A filter would copy every row it lets pass, with all its lists.
+    pub async fn provider_of(
+        &self,
+        version: u64,
+        session: Option<Arc<SessionState>>,
+        after: i64,
+        to: i64,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.table()?;
+        let Some(snapshot) = table.at(version).await? else { return Ok(None) };
+        let mut files = Vec::new();
+        for file in snapshot.files.iter() {
+            match file.lands {
+                Some((min, max)) if max <= after || min > to => {}
+                Some((min, max)) if min > after && max <= to => files.push(file.path.clone()),
+                _ => return Ok(None),
+            }
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        table.provider(&snapshot, session, Some(files)).await.map(Some)
     }
 
     /// The path below the warehouse.

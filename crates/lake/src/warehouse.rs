@@ -198,7 +198,7 @@ impl Warehouse {
             None => table.latest().await?,
         };
         let Some(snapshot) = snapshot else { return Ok(None) };
-        let provider = table.provider(&snapshot, None).await?;
+        let provider = table.provider(&snapshot, None, None).await?;
         Ok(Some(OpenTable {
             path: path.to_owned(),
             version: snapshot.version,

@@ -184,7 +184,9 @@ pub async fn bring_up_to_date(
                     to_land: to,
                     run_id: run_id.to_owned(),
                 };
-                let changes = Arc::new(Changes::find(context, plan, history, &step).await?);
+                let mut changes = Changes::find(context, plan, history, &step).await?;
+                changes.packages = source.provider_of(version, Some(context.engine.state()?), after, to).await?;
+                let changes = Arc::new(changes);
                 // Each table is a task of its own: on one task all of them would share one core.
                 let tasks: Vec<_> = behind
                     .iter()
@@ -236,6 +238,8 @@ fn steps(packages: &[PackageInfo], start: i64, until: Option<i64>) -> Vec<(i64, 
 /// The records of a step, and which of their earlier versions the unified tables may hold.
 struct Changes {
     history: Arc<dyn tillhouse_lake::TableProvider>,
+    /// The step's packages and nothing else, where whole files hold them.
+    packages: Option<Arc<dyn tillhouse_lake::TableProvider>>,
     superseded: Superseded,
     /// Versions within the step that a later one within the step replaces: (record key, _land).
     outdated: Option<RecordBatch>,
@@ -282,7 +286,7 @@ impl Changes {
         superseded.times.sort_unstable();
         superseded.times.dedup();
         let outdated = Self::outdated(&session, &superseded, &range).await?;
-        Ok(Self { history, superseded, outdated })
+        Ok(Self { history, packages: None, superseded, outdated })
     }
 
     /// Only a record that supersedes another can do so within the step; all others need no look.
@@ -362,17 +366,25 @@ impl TableStep {
         let at =
             |e: Error| e.at("table", format!("unified.{}", statement.table.name)).at("file", statement.origin.clone());
         let session = context.engine.bare()?;
-        session.register("history", Arc::clone(&changes.history))?;
-        let (after, to) = (step.after_land, step.to_land);
+        let condition = match &changes.packages {
+            Some(packages) => {
+                session.register("history", Arc::clone(packages))?;
+                String::new()
+            }
+            None => {
+                session.register("history", Arc::clone(&changes.history))?;
+                format!("WHERE h._land > {} AND h._land <= {}", step.after_land, step.to_land)
+            }
+        };
         // A dimension shows the freshest row that any version ever brought; in which steps the versions came must not matter.
         let outdated = changes.outdated.as_ref().filter(|_| statement.table.role != Role::Dimension);
         let view = match outdated {
-            None => format!("SELECT * FROM history WHERE _land > {after} AND _land <= {to}"),
+            None => format!("SELECT h.* FROM history h {condition}"),
             Some(outdated) => {
                 session.register_batches("outdated", outdated.schema(), vec![outdated.clone()])?;
                 format!(
                     "SELECT h.* FROM history h LEFT ANTI JOIN outdated o \
-                     ON h._record_key = o._record_key AND h._land = o._land WHERE h._land > {after} AND h._land <= {to}"
+                     ON h._record_key = o._record_key AND h._land = o._land {condition}"
                 )
             }
         };
