@@ -87,7 +87,7 @@ fn currency(out: &mut String, entry: &CurrencyStatistics) {
         out,
         "\n{}  {} in {} transactions{}",
         entry.currency,
-        with_growth(entry.transactions_total_amount.value.to_string(), &entry.transactions_total_amount),
+        with_growth(money(entry.transactions_total_amount.value), &entry.transactions_total_amount),
         with_growth(entry.transactions_count.value.to_string(), &entry.transactions_count),
         if entry.transactions_count.growth.is_some() { ", against the window of equal length before" } else { "" }
     );
