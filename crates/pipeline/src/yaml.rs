@@ -95,6 +95,11 @@ impl YamlFile {
         let message = message.lines().next().unwrap_or("the file is not valid YAML").to_owned();
         // The location has been printed already; the library repeats it at the end.
         let message = message.split(" at line ").next().unwrap_or(&message).trim_end_matches(':').to_owned();
+        // The library hides every key of a file that has variables; the key as it is written holds no value of one.
+        let message = match error.location().zip(line_text).and_then(|(at, line)| key_at(line, at.column())) {
+            Some(key) => message.replace("an interpolated field", key),
+            None => message,
+        };
         if let Some(name) = message.strip_prefix("missing property `").and_then(|m| m.strip_suffix('`')) {
             let key = line_text.and_then(|l| l.split_once("${")).map(|(before, _)| key_before(before));
             let wanted = match key {
@@ -130,6 +135,13 @@ impl YamlFile {
 /// An error about a value that is valid YAML but means nothing.
 pub(crate) fn error_at(file: &YamlFile, location: serde_saphyr::Location, message: impl Into<String>) -> Error {
     Error::config(message).at("file", format!("{}:{}:{}", file.path.display(), location.line(), location.column()))
+}
+
+/// The key that begins at a column (counted in characters, from 1) of a line.
+fn key_at(line: &str, column: u64) -> Option<&str> {
+    let skipped = usize::try_from(column).ok()?.checked_sub(1)?;
+    let start = line.char_indices().nth(skipped)?.0;
+    line.get(start..)?.split(':').next().map(str::trim)
 }
 
 fn key_before(text: &str) -> String {
@@ -188,6 +200,8 @@ mod tests {
         assert!(error.to_string().contains("sample.yaml:2:7"), "{error}");
         let error = parse("name: x\nprot: 1").unwrap_err();
         assert!(error.to_string().contains("prot") && error.to_string().contains("sample.yaml:2:"), "{error}");
+        let error = parse("name: ${SECRET}\nprot: 1").unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `prot`"), "{error}");
         let error = parse("name: x\nport: ${SECRET}").unwrap_err();
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         assert!(parse("name: \"${SECRET}\"").unwrap_err().to_string().contains("in quotes"));
