@@ -158,6 +158,15 @@ pub(crate) enum Values {
 pub(crate) type Sizes = Vec<(u32, u32)>;
 
 impl Column {
+    /// Appends a text, or nothing, to a column of texts.
+    pub(crate) fn push_text(&mut self, text: Option<&str>) -> Walk {
+        let (Some(text), Values::Text(texts)) = (text, &mut self.values) else { return self.push_null() };
+        texts.bytes.extend_from_slice(text.as_bytes());
+        texts.close()?;
+        self.valid.push(true);
+        Ok(())
+    }
+
     /// An empty column for a field.
     pub(crate) fn new(field: &Field, sizes: &mut std::slice::Iter<'_, (u32, u32)>) -> Self {
         let (rows, bytes) = sizes.next().map_or((0, 0), |(rows, bytes)| (*rows as usize, *bytes as usize));

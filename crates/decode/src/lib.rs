@@ -139,10 +139,15 @@ impl Decoder {
     /// Errors with [`tillhouse_model::ErrorKind::Data`] when the page is not JSON to its end, has no such array, has more than
     /// 100,000 rejects, or would take far more memory than a page of its size should. Never panics.
     pub fn decode(&self, page: &[u8], records_at: &[&str]) -> Result<Decoded> {
+        self.decode_scoped(page, records_at, None)
+    }
+
+    /// As [`Decoder::decode`], with what the page's request named: it goes into the column whose `physicalName` is `$scope`.
+    pub fn decode_scoped(&self, page: &[u8], records_at: &[&str], scope: Option<&str>) -> Result<Decoded> {
         let at = |e: tillhouse_model::Error| e.at("contract", self.spec.qualified_name());
         let hint = Arc::clone(&self.hint.lock().unwrap_or_else(PoisonError::into_inner));
         let keep = self.spec.unknown == UnknownFields::Keep;
-        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page);
+        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page, scope);
         reading.read(records_at).map_err(|stop| at(stop.into_error()))?;
         let (decoded, hint) = reading.finish(&self.schema, &self.content).map_err(at)?;
         *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hint);

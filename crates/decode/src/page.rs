@@ -78,6 +78,7 @@ pub(crate) struct Page<'p, 'd> {
     hashes: Vec<u8>,
     extra: Option<(Texts, Bits)>,
     rejects: Vec<Reject>,
+    scope: Option<&'p str>,
     /// The key of the record at hand.
     key: Vec<u8>,
     scratch: Vec<u8>,
@@ -90,6 +91,7 @@ impl<'p, 'd> Page<'p, 'd> {
         keep_unknown: bool,
         hint: &Hint,
         bytes: &'d [u8],
+        scope: Option<&'p str>,
     ) -> Self {
         Self {
             plan,
@@ -103,6 +105,7 @@ impl<'p, 'd> Page<'p, 'd> {
             hashes: Vec::new(),
             extra: keep_unknown.then(Default::default),
             rejects: Vec::new(),
+            scope,
             key: Vec::new(),
             scratch: Vec::new(),
         }
@@ -189,6 +192,11 @@ impl<'p, 'd> Page<'p, 'd> {
             return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
         }
         self.walker.object(&self.plan.record, &mut self.columns)?;
+        if let Some(column) = self.plan.scope.and_then(|at| self.columns.get_mut(at)) {
+            // Whatever the record itself may have under that name is not what the request named.
+            column.truncate(self.rows);
+            column.push_text(self.scope)?;
+        }
         let (plan, columns, row) = (self.plan, &self.columns, self.rows);
         if let Some(empty) = plan.key.iter().find(|at| !columns[**at].valid.get(row)) {
             return self.walker.reject(&plan.record.fields[*empty].json_name, "missing required field");

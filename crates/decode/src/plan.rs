@@ -23,7 +23,12 @@ pub(crate) struct Plan {
     pub(crate) record_time: Vec<Vec<Hop>>,
     pub(crate) updated_at: Option<Vec<Hop>>,
     pub(crate) rules: Vec<Rule>,
+    /// The field that holds what the request named, see [`SCOPE`].
+    pub(crate) scope: Option<usize>,
 }
+
+/// The `physicalName` of a column that no JSON has: what the page's request named and its records do not repeat.
+pub(crate) const SCOPE: &str = "$scope";
 
 /// The fields of an object.
 #[derive(Debug)]
@@ -245,6 +250,13 @@ impl Plan {
             }
             Err(Error::config("a record time must be an instant or a date").at("column", path.join(".")))
         };
+        let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
+        if let Some(field) = scope.map(|at| &record.fields[at])
+            && (!matches!(field.what, What::Text(Keep::All)) || field.required)
+        {
+            return Err(Error::config("a column of what the request named is open text, and not required")
+                .at("column", &field.name));
+        }
         let record_time = spec.record_time.iter().map(time).collect::<Result<_>>()?;
         let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
         let mut rules = Vec::new();
@@ -267,7 +279,7 @@ impl Plan {
             }
             rules.push(Rule { name: rule.name.clone(), hops, check: rule.check.clone() });
         }
-        Ok(Self { record, key, record_time, updated_at, rules })
+        Ok(Self { record, key, record_time, updated_at, rules, scope })
     }
 }
 

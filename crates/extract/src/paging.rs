@@ -176,7 +176,7 @@ mod tests {
     use tokio::sync::Notify;
 
     fn page(text: impl Into<String>, declared_total: Option<u64>) -> Page {
-        Page { bytes: Bytes::from(text.into()), declared_total, requested_at: jiff::Timestamp::UNIX_EPOCH }
+        Page { bytes: Bytes::from(text.into()), declared_total, requested_at: jiff::Timestamp::UNIX_EPOCH, scope: None }
     }
 
     async fn texts(stream: PageStream) -> Vec<Result<String>> {

@@ -6,6 +6,7 @@
 use crate::http::Stats;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,9 @@ pub struct Page {
     pub declared_total: Option<u64>,
     /// When the request was sent: every record in it is at least as fresh as that.
     pub requested_at: Timestamp,
+    /// What the request named and the records do not repeat: the account, the partner, the parent. Contracts read it as a column
+    /// with `physicalName: $scope`.
+    pub scope: Option<Arc<str>>,
 }
 
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
@@ -94,6 +98,19 @@ pub trait Source: Send + Sync + Debug {
 
     /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out.
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream;
+
+    /// The pages that hold what the provider learnt within the slice's window, whenever it happened, for resources with
+    /// [`Resource::late`]. By default none.
+    fn late_pages(&self, slice: &Slice) -> PageStream {
+        let _ = slice;
+        futures::stream::empty().boxed()
+    }
+
+    /// What the connection settles and unify SQL has to know, as `$name`, beside `$pipeline` and `$source`: always the same
+    /// names. By default none.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Requests, bytes and retries so far, for the progress display.
     fn stats(&self) -> Stats {

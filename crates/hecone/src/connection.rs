@@ -14,7 +14,7 @@ pub const SOURCE: &str = "hecone";
 
 /// What HecOne can be asked for.
 pub const RESOURCES: &[Resource] =
-    &[Resource { name: "transactions", records_at: &["data"], by_id: true, declares_total: true, largest_page: None }];
+    &[Resource { name: "transactions", records_at: &["data"], by_id: true, declares_total: true, ..Resource::WINDOWS }];
 
 /// How HecOne is reached.
 #[derive(Debug, Clone, Deserialize)]

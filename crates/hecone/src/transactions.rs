@@ -149,7 +149,7 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
     match api.send(&request).await? {
         Answer::Success(Response { bytes, requested_at, .. }) => {
             found.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(Page { bytes, declared_total: None, requested_at }))
+            Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None }))
         }
         Answer::Refused(refusal) if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::GONE) => Ok(None),
         Answer::Refused(refusal) => Err(refused(refusal)),
@@ -183,7 +183,7 @@ fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPag
             counted
         }
     };
-    Ok(OffsetPage { page: Page { bytes, declared_total: total, requested_at }, records, limit })
+    Ok(OffsetPage { page: Page { bytes, declared_total: total, requested_at, scope: None }, records, limit })
 }
 
 fn refused(refusal: Refusal) -> Error {

@@ -24,6 +24,6 @@ pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use money::Exact;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
-pub use slice::{Resource, Slice};
+pub use slice::{Reading, Resource, Slice};
 pub use table::{Class, Column, Kind, Role, TableSpec, TimeFormat};
 pub use time::Window;

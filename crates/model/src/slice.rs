@@ -40,4 +40,34 @@ pub struct Resource {
     pub declares_total: bool,
     /// The largest page the provider is known to allow, if it is known.
     pub largest_page: Option<u32>,
+    /// How it is brought up to date.
+    pub reading: Reading,
+    /// Whether it can also be asked for what the provider learnt in a window, whenever it happened: late records that no
+    /// window of their own time would find any more.
+    pub late: bool,
+}
+
+/// How a resource is brought up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Window by window: what is new or changed lies in windows that were not read yet, or in the look-back.
+    Windows,
+    /// Whole, by every run, with one slice a tenant: what was there before and no longer comes is marked as deleted.
+    Whole,
+}
+
+impl Resource {
+    /// A resource that is read by windows, to be completed with `..`: no ids, no totals, no known page size.
+    pub const WINDOWS: Self = Self {
+        name: "",
+        records_at: &[],
+        by_id: false,
+        declares_total: false,
+        largest_page: None,
+        reading: Reading::Windows,
+        late: false,
+    };
+
+    /// A resource that is read whole, to be completed with `..`.
+    pub const WHOLE: Self = Self { reading: Reading::Whole, ..Self::WINDOWS };
 }

@@ -126,7 +126,7 @@ impl Reader {
             let decoder = Arc::clone(&self.decoder);
             let records_at = self.resource.records_at;
             let decoded = tokio::task::spawn_blocking(move || {
-                let decoded = decoder.decode(&page.bytes, records_at);
+                let decoded = decoder.decode_scoped(&page.bytes, records_at, page.scope.as_deref());
                 (decoded, page.requested_at)
             });
             let (decoded, requested_at) =

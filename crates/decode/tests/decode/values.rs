@@ -5,6 +5,7 @@
 use crate::fixture::{column, spec};
 use crate::written::rows;
 use crate::{decode, decoder, sales};
+use arrow::array::{Array, AsArray};
 use tillhouse_decode::Decoded;
 use tillhouse_model::table::UnknownFields;
 use tillhouse_model::{Column, Kind};
@@ -273,4 +274,19 @@ fn decimals_of_every_scale_fit_their_columns() {
         let decoded = decoder.decode(format!(r#"[{{"id":1,"n":{text}}}]"#).as_bytes(), &[]).unwrap();
         assert_eq!(rows(&decoded.batch), [format!(r#"{{"id":1,"n":{text}}}"#)]);
     }
+}
+
+#[test]
+fn what_the_request_named_is_a_column() {
+    let account = Column { json_name: "$scope".into(), ..column("account", Kind::Text) };
+    let id = Column { required: true, ..column("id", Kind::Int) };
+    let decoder = decoder(spec(vec![id, account], &["id"]));
+    let page = br#"[{"id":1},{"id":2,"$scope":"forged"},{"id":"x"},{"id":3}]"#;
+    let decoded = decoder.decode_scoped(page, &[], Some("fleet")).unwrap();
+    let accounts = decoded.batch.column_by_name("account").unwrap().as_string::<i32>().clone();
+    assert_eq!(accounts.iter().collect::<Vec<_>>(), [Some("fleet"), Some("fleet"), Some("fleet")]);
+    assert_eq!(decoded.rejects.len(), 1);
+    let unnamed = decoder.decode(page, &[]).unwrap();
+    assert_eq!(unnamed.batch.column_by_name("account").unwrap().null_count(), 3);
+    assert_ne!(decoded.content_hashes.value(0), unnamed.content_hashes.value(0));
 }
