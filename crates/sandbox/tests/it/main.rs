@@ -10,3 +10,4 @@ mod faults;
 mod lifecycle;
 mod paging;
 mod statistics;
+mod steering;
