@@ -118,10 +118,7 @@ impl BeMo {
             world,
             largest_page: AtomicU32::new(options.largest_page.max(1)),
             now: AtomicI64::new(options.clock().as_microsecond()),
-            tokens: Mutex::new(Tokens {
-                good: Some(options.bemo.access_token.clone()),
-                expired: HashSet::new(),
-            }),
+            tokens: Mutex::new(Tokens { good: Some(options.bemo.access_token.clone()), expired: HashSet::new() }),
             data: Mutex::default(),
             options: options.bemo.clone(),
         }
@@ -164,7 +161,10 @@ impl BeMo {
             Some(key) if key == self.options.subscription_key => {}
             key => {
                 let what = if key.is_some() { "is not valid" } else { "is missing" };
-                return Some(gateway(StatusCode::UNAUTHORIZED, &format!("Access denied: the subscription key {what}.")));
+                return Some(gateway(
+                    StatusCode::UNAUTHORIZED,
+                    &format!("Access denied: the subscription key {what}."),
+                ));
             }
         }
         let expired = ("TokenExpired", "Lifetime validation failed, the JWT is expired.");
@@ -209,7 +209,7 @@ impl BeMo {
             } else {
                 joined(rows[start..end].iter().map(|row| &shelf.row(*row).body), &mut body);
             }
-            let version = if account % 2 == 0 { "\"1.0\"" } else { "1.0" };
+            let version = if account.is_multiple_of(2) { "\"1.0\"" } else { "1.0" };
             body.extend_from_slice(format!("],\"trace\":null,\"version\":{version}}}").as_bytes());
             let has_more = is_endless || end < rows.len();
             Ok(self.ranged(Answer::json(body), path, pairs, cut, has_more, fault))

@@ -77,11 +77,7 @@ impl PaceApi {
 
 impl Question {
     /// The partners' endpoint's.
-    pub(crate) fn of_partner(
-        partner: u16,
-        pairs: &[(String, String)],
-        end_included: bool,
-    ) -> Result<Self, Refusal> {
+    pub(crate) fn of_partner(partner: u16, pairs: &[(String, String)], end_included: bool) -> Result<Self, Refusal> {
         let end = if end_included { Bound::AtMost } else { Bound::Below };
         let mut bounds = Vec::new();
         for (key, bound) in [("date_from", Bound::AtLeast), ("date_to", end)] {
@@ -222,7 +218,8 @@ mod tests {
         assert!(cut("page[size]=10").unwrap().is_none());
         let page = cut("page[number]=2").unwrap().unwrap();
         assert_eq!((page.number, page.size), (2, 50));
-        for bad in ["page[number]=-1", "page[number]=x", "page[number]=0&page[size]=101", "page[number]=0&page[size]=0"] {
+        for bad in ["page[number]=-1", "page[number]=x", "page[number]=0&page[size]=101", "page[number]=0&page[size]=0"]
+        {
             assert!(cut(bad).is_err(), "{bad}");
         }
         assert_eq!(super::cut(&decode("page[number]=0&page[size]=90").unwrap(), 7).unwrap().unwrap().size, 7);

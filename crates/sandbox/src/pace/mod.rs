@@ -221,9 +221,8 @@ impl Pace {
             return Err(no_resource(&selection.resource));
         }
         let partner = selection.tenant.as_deref().map(|name| tenant(Some(name))).transpose()?;
-        let keep = |row: &Row| {
-            partner.is_none_or(|partner| row.tenant == partner) && selection.holds(self.api.instant(row))
-        };
+        let keep =
+            |row: &Row| partner.is_none_or(|partner| row.tenant == partner) && selection.holds(self.api.instant(row));
         Ok(data.shelf.select(&self.api.order(), keep))
     }
 }

@@ -264,7 +264,10 @@ mod tests {
             let attributes = &both[usize::from(both[1].is_some())].unwrap().attributes;
             if let Some(discount) = attributes.discount_amount {
                 discounts += 1;
-                assert_eq!(attributes.price_including_vat_before_discount, Some(attributes.price_including_vat.plus(discount)));
+                assert_eq!(
+                    attributes.price_including_vat_before_discount,
+                    Some(attributes.price_including_vat.plus(discount))
+                );
             }
             fleets += u32::from(attributes.number_plate.is_some());
             changed += u32::from(both[1].is_some());

@@ -18,8 +18,8 @@ impl Pace {
         if *call.method != Method::POST {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "only POST is allowed here");
         }
-        let form = "application/x-www-form-urlencoded";
-        if !call.header("content-type").is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind == form)) {
+        let kind = call.header("content-type").unwrap_or_default();
+        if kind.split(';').next() != Some("application/x-www-form-urlencoded") {
             return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "send a form");
         }
         let Some(pairs) = std::str::from_utf8(call.body).ok().and_then(decode) else {
