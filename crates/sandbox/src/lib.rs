@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   http://127.0.0.1:PORT/hecone/...     HecOne 360: /auth/login, /transactions, /transactions/{id}, /transactions/statistics
+//!   http://127.0.0.1:PORT/smartnow/...   SmartNow: /auth/login, /auth/refresh, thirty lists; see the module `smartnow`
 //!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, statistics, requests; see the module `control`
 //!
 //!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --.
@@ -31,6 +32,7 @@ mod query;
 mod random;
 mod requests;
 mod server;
+mod smartnow;
 mod tokens;
 mod world;
 

@@ -11,6 +11,7 @@ use crate::emulated::Emulated;
 use crate::fault::{Fault, FaultKind, Faults};
 use crate::hecone::HecOne;
 use crate::requests::{Request, RequestLog};
+use crate::smartnow::SmartNow;
 use crate::world::World;
 use axum::Router;
 use axum::body::Bytes;
@@ -52,7 +53,10 @@ impl Shared {
     pub(crate) fn new(options: &SandboxOptions, url: &str, stop: CancellationToken) -> Result<Self> {
         let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
         let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
-        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![(HECONE, Arc::clone(&hecone) as _)];
+        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
+            (HECONE, Arc::clone(&hecone) as _),
+            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+        ];
         Ok(Self {
             world,
             hecone,
