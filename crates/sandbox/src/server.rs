@@ -13,6 +13,7 @@ use crate::fault::{Fault, FaultKind, Faults};
 use crate::hecone::HecOne;
 use crate::pace::Pace;
 use crate::requests::{Request, RequestLog};
+use crate::smartnow::SmartNow;
 use crate::world::World;
 use axum::Router;
 use axum::body::Bytes;
@@ -60,9 +61,12 @@ impl Shared {
         let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
         let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
         let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
-        let pace = Arc::new(Pace::new(options, Arc::clone(&world)));
-        let sources: Vec<(&'static str, Arc<dyn Emulated>)> =
-            vec![(HECONE, Arc::clone(&hecone) as _), (BEMO, Arc::clone(&bemo) as _), (PACE, pace as _)];
+        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
+            (HECONE, Arc::clone(&hecone) as _),
+            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+            (BEMO, Arc::clone(&bemo) as _),
+            (PACE, Arc::new(Pace::new(options, Arc::clone(&world)))),
+        ];
         Ok(Self {
             world,
             hecone,

@@ -17,7 +17,7 @@ mod visits;
 
 pub(crate) use fleet::{Drive, Fleet, Vehicle};
 pub(crate) use stops::{GOODS, Good, Stop, partners, zone};
-pub(crate) use visits::{Errand, Visit};
+pub(crate) use visits::{Errand, Visit, draw_instant};
 
 use crate::random::Random;
 use jiff::Timestamp;

@@ -6,6 +6,7 @@ use super::{Drive, GOODS, Good, Stop, Vehicle, World};
 use crate::decimal::Decimal;
 use crate::random::Random;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// What somebody stops for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,16 +121,21 @@ impl World {
 
     /// An instant in the stretch, more likely by day than by night on the stop's own clock.
     pub(crate) fn draw_instant(&self, stop: &Stop, random: &mut Random) -> i64 {
-        let mut at = self.since;
-        for _ in 0..12 {
-            at = random.between(self.since, (self.until - 1).max(self.since));
-            let local = stop.zone.to_datetime(Timestamp::from_second(at).unwrap_or_default());
-            if random.below(40) < HOURS[usize::from(local.hour().unsigned_abs()) % 24] {
-                break;
-            }
-        }
-        at
+        draw_instant(&stop.zone, (self.since, self.until), random)
     }
+}
+
+/// An instant in [since, until), Unix seconds, more likely by day than by night on a place's own clock.
+pub(crate) fn draw_instant(zone: &TimeZone, (since, until): (i64, i64), random: &mut Random) -> i64 {
+    let mut at = since;
+    for _ in 0..12 {
+        at = random.between(since, (until - 1).max(since));
+        let local = zone.to_datetime(Timestamp::from_second(at).unwrap_or_default());
+        if random.below(40) < HOURS[usize::from(local.hour().unsigned_abs()) % 24] {
+            break;
+        }
+    }
+    at
 }
 
 fn draw_good(errand: Errand, drive: Drive, random: &mut Random) -> usize {
