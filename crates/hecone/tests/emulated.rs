@@ -117,4 +117,3 @@ async fn a_slow_answer_is_asked_for_again() {
     exact(&sandbox, &*source).await;
     assert!(source.stats().retries >= 1);
 }
-

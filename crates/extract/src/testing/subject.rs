@@ -124,6 +124,7 @@ pub struct Records {
     pub(crate) cut_pages: bool,
     pub(crate) shifts: bool,
     pub(crate) links: Links,
+    pub(crate) learns_by_change: bool,
 }
 
 impl Records {
@@ -137,6 +138,7 @@ impl Records {
             cut_pages: true,
             shifts: true,
             links: Links::None,
+            learns_by_change: false,
         }
     }
 
@@ -174,6 +176,13 @@ impl Records {
     #[must_use]
     pub fn short_page_ends(mut self) -> Self {
         self.cut_pages = false;
+        self
+    }
+
+    /// Declares that what the provider learns late is not a record of long ago, but something new about one.
+    #[must_use]
+    pub fn learns_by_change(mut self) -> Self {
+        self.learns_by_change = true;
         self
     }
 

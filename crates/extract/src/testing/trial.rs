@@ -6,7 +6,7 @@
 use crate::http::Stats;
 use crate::source::{Limits, Page, PageStream, Source};
 use crate::testing::breach::{Breach, Held};
-use crate::testing::control::{Control, Logged};
+use crate::testing::control::{Control, Logged, Stir};
 use crate::testing::reading::{Reading, Truth};
 use crate::testing::subject::{Records, Subject};
 use futures::StreamExt;
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STILL: usize = 8;
 /// Pages of an attempt that never seems to end.
 pub(crate) const TOO_MANY_PAGES: usize = 5_000;
+/// Records that a slice has at least, so that it has several pages.
+const FEWEST: usize = 5;
 /// What pages are cut to where no largest page is known.
 pub(crate) const CAP: u32 = 20;
 
@@ -181,12 +183,17 @@ impl<'s> Bench<'s> {
         trial.read(asked, trial.source.pages(&asked.slice(window))).await
     }
 
-    /// A window of a few pages: some records, and the page size that cuts them into about five. How many requests that takes, logins
+    /// A window of a few pages: some records (made up, where there are too few), and the page size that cuts them into about five. How many requests that takes, logins
     /// aside, was found by reading it once.
     pub(crate) async fn course(&self, asked: &Asked<'_>) -> Result<Course, Breach> {
         let window = self.window(asked, 20).await?;
-        let truth = self.truth(asked, Some(window)).await?;
-        hold!(truth.len() >= 3, "the server holds {} records of it: the suite needs three and more", truth.len());
+        let mut truth = self.truth(asked, Some(window)).await?;
+        while truth.len() < FEWEST {
+            let (name, tenant) = (asked.resource.name, asked.tenant.as_deref());
+            let more = self.control.stir(Stir::Arrive, name, tenant, window).await?;
+            hold!(more.is_some(), "the server holds {} records of it and can make up no more", truth.len());
+            truth = self.truth(asked, Some(window)).await?;
+        }
         let page_size = u32::try_from(truth.len().div_ceil(5)).unwrap_or(1).max(1);
         self.control.clear_log().await?;
         let reading = self.read(asked, window, page_size).await?;

@@ -129,11 +129,13 @@ pub async fn late_records_are_found(subject: Subject) -> Held {
         let old = bench.window(&asked, 5).await?;
         hold!(old.to() < around.from(), "{}: the server's first records are of today", asked.resource.name);
         let before = bench.truth(&asked, None).await?;
-        let came = bench.control.stir(Stir::Arrive, asked.resource.name, asked.tenant.as_deref(), old).await?;
-        hold!(came.is_some(), "{}: the server cannot let a record arrive in {old}", asked.resource.name);
+        let stir = if asked.records.learns_by_change { Stir::Change } else { Stir::Arrive };
+        let stirred = bench.control.stir(stir, asked.resource.name, asked.tenant.as_deref(), old).await?;
+        hold!(stirred.is_some(), "{}: the server cannot let a record {} in {old}", asked.resource.name, stir.name());
         let after = bench.truth(&asked, None).await?;
-        let late: Vec<&str> = after.keys().filter(|key| !before.contains_key(*key)).map(String::as_str).collect();
-        hold!(late.len() == 1, "{}: the server let {} records arrive", asked.resource.name, late.len());
+        let late: Vec<&str> =
+            after.iter().filter(|(key, text)| before.get(*key) != Some(text)).map(|(key, _)| key.as_str()).collect();
+        hold!(late.len() == 1, "{}: the server let {} records {}", asked.resource.name, late.len(), stir.name());
         let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
         let held = reading
             .ended_well()
