@@ -158,6 +158,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
+    /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
+    pub const SMARTNOW_MARKERS: [&str; 5] =
+        ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
+
     /// Makes the world and starts serving it. The address answers when this returns.
     ///
     /// Errors with [`ErrorKind::Config`] for a stretch that is empty or an address that is not loopback, and with
@@ -217,11 +222,6 @@ impl Sandbox {
     pub fn partners(&self) -> Vec<String> {
         world::partners().map(str::to_owned).to_vec()
     }
-
-    /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
-    /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
-    pub const SMARTNOW_MARKERS: [&str; 5] =
-        ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
 
     /// The ids of the login's mandators.
     pub fn mandators(&self) -> Vec<String> {
