@@ -172,6 +172,10 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
+    /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
+    pub const SMARTNOW_MARKERS: [&str; 5] =
+        ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
     /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
     pub const RFID_MARKER: &str = bemo::RFID_MARKER;
 

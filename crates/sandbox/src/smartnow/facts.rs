@@ -8,6 +8,9 @@ use super::plan::{CODES, Method, Payment, Plan, Sale, past};
 use super::table::Row;
 use crate::hecone::paper::stamp;
 
+/// Stands before the tag of a driver who bought something.
+pub(super) const TAG_MARKER: &str = "SECRETTAG";
+
 pub(crate) fn sales(plan: &Plan, now: i64) -> Vec<Row> {
     plan.sales.iter().filter(|sale| past(sale.created, now)).map(|sale| sale_row(plan, sale, now)).collect()
 }
@@ -17,7 +20,7 @@ fn sale_row(plan: &Plan, sale: &Sale, now: i64) -> Row {
     let updated = sale.updated_at(now);
     let price = sale.price_at(now);
     let token = match (sale.vehicle, sale.paid.0) {
-        (Some(vehicle), _) => format!("^^T:{}", plan.world.vehicles[vehicle].rfid),
+        (Some(vehicle), _) => format!("^^T:{TAG_MARKER}-{}", plan.world.vehicles[vehicle].rfid),
         (None, Method::Cash) => "^^C:R/-0".to_owned(),
         (None, method) => format!("^^{}:R/-{}", method.word().get(..1).unwrap_or("X").to_uppercase(), sale.remote % 7),
     };

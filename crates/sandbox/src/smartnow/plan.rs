@@ -334,14 +334,14 @@ impl Plan {
         Log { id: 0, remote: 0, machine, code, occurred, created, resolved }
     }
 
-    /// Shifts follow one another at every location and close at ten in the evening.
+    /// Shifts follow one another at every location and close at ten in the evening, until two months after the stretch.
     fn make_shifts(&self) -> Vec<Shift> {
         let mut all = Vec::new();
         for (location, place) in self.locations.iter().enumerate() {
             let mut opened = self.since - DAY;
             let mut date = place.zone.to_datetime(Timestamp::from_second(opened).unwrap_or_default()).date();
             let evening = Time::constant(22, 0, 0, 0);
-            while opened < self.until + 3 * DAY {
+            while opened < self.until + 60 * DAY {
                 let closed = date.to_datetime(evening).to_zoned(place.zone.clone());
                 let closed = closed.map_or(opened + DAY, |closed| closed.timestamp().as_second());
                 date = date.saturating_add(jiff::Span::new().days(1));

@@ -148,7 +148,9 @@ pub(super) fn first_of_all(
 ) -> Result<Row> {
     state.turn += 1;
     let table = state.tables[number].as_ref();
-    let key = match table.and_then(|table| table.rows().first()).map(|row| &row.key) {
+    // An id is never given twice, whatever became of its record.
+    let known = [table.and_then(|table| table.rows().first()).map(|row| &row.key), state.edits[number].keys().next()];
+    let key = match known.into_iter().flatten().min() {
         Some(Key::Number(first)) => Key::Number(first - 1),
         // A UUID of version 4 as low as it gets; later ones are lower.
         _ => {

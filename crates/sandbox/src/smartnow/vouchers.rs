@@ -1,7 +1,7 @@
 //! Campaigns, vouchers and what becomes of them; and the integrations that sales are handed on to.
 //!
 //! Invariant: every code begins with `SECRETVOUCHER`, every PDF's address holds `SECRETPDF`, every e-mail ends in
-//! `@person.invalid`, so that a test finds them wherever they leak.
+//! `@person.invalid` (comments of vouchers hold some), so that a test finds them wherever they leak.
 
 use super::object::{Object, utc};
 use super::plan::{Method, Plan, past};

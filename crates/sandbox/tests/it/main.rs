@@ -11,5 +11,6 @@ mod faults;
 mod lifecycle;
 mod pace;
 mod paging;
+mod smartnow;
 mod statistics;
 mod steering;
