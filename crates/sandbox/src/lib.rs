@@ -172,13 +172,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
-    pub const RFID_MARKER: &str = bemo::RFID_MARKER;
-
     /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
     /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
     pub const SMARTNOW_MARKERS: [&str; 5] =
         ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
+    /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
+    pub const RFID_MARKER: &str = bemo::RFID_MARKER;
 
     /// Makes the world and starts serving it. The address answers when this returns.
     ///

@@ -1,11 +1,11 @@
 //! One question to be-mo's list of sessions, and which sessions answer it.
 //!
-//! Invariant: newest first, as in the document's sample; two pages of one listing are cut from the same list, as long as no session
+//! Invariant: two pages of one listing are cut from the same list, as long as no session
 //! changed in between.
 
 use super::wire::Text;
 use crate::query::last;
-use crate::shelf::{Key, Order, Row};
+use crate::shelf::{Row, first_whole_second, last_whole_second};
 use jiff::civil::Date;
 use serde::Deserialize;
 
@@ -42,11 +42,6 @@ pub(crate) struct Reading {
 /// Sessions a page unless asked otherwise.
 const USUAL: u64 = 100;
 const DAY: i64 = 86_400_000_000;
-
-/// The list's order.
-pub(crate) fn order() -> Order {
-    Order::by(Key::Time, true)
-}
 
 impl Question {
     /// Reads the query; the error is for the caller's eyes.
@@ -106,10 +101,13 @@ impl Question {
             })
     }
 
-    /// The last whole second of the window, Unix seconds; `now` (microseconds) where it is open.
-    pub(crate) fn last_second(&self, now: i64) -> i64 {
-        let end = (self.to.unwrap_or(now) - 1).div_euclid(1_000_000);
-        end.max(self.from.unwrap_or(i64::MIN).div_euclid(1_000_000))
+    /// The first or the last whole second of the window, Unix seconds; `now` (microseconds) where it is open there.
+    pub(crate) fn edge_second(&self, earliest: bool, now: i64) -> i64 {
+        if earliest {
+            return first_whole_second(self.from.unwrap_or(now));
+        }
+        let last = last_whole_second(self.to.unwrap_or(now));
+        last.max(self.from.map_or(i64::MIN, first_whole_second))
     }
 }
 
@@ -162,7 +160,7 @@ mod tests {
         let narrow = Reading { narrow_days: true, first_page: 1, ..READING };
         let (question, cut) = parse("from=1970-01-01&to=1970-01-02&offset=3&limit=5000", narrow).unwrap();
         assert_eq!((question.to, cut.page, cut.limit), (Some(DAY), 2, 1000));
-        assert_eq!(question.last_second(0), 86_399);
+        assert_eq!((question.edge_second(true, 0), question.edge_second(false, 0)), (0, 86_399));
     }
 
     #[test]

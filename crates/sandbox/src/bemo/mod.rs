@@ -4,7 +4,9 @@
 //! world's: it is good until it is expired by a fault or replaced.
 //!
 //! Where the document is silent, this provider does the following; a source must cope with other choices too:
-//! - Sessions come newest first. `from` and `to` are days of the session's start in UTC, both inclusive;
+//! - Sessions come newest first, as in the document's sample; [`BemoOptions::oldest_first`] turns that round. A source asks for more
+//!   days than it wants, so only the oldest come where a window that nothing precedes begins, and only there a session that vanishes
+//!   hides another one of the window. `from` and `to` are days of the session's start in UTC, both inclusive;
 //!   [`BemoOptions::narrow_days`] makes them the place's own days, without the day `to`.
 //! - `offset` counts pages from [`BemoOptions::first_page`]; `limit` is 100 unless given, and silently cut.
 //! - `lastCreated` finds what was created on that day (UTC) or later, within `from` and `to` where they are given.
@@ -23,12 +25,12 @@ use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenan
 use crate::fault::{Fault, FaultKind, Target};
 use crate::query::{decode, decode_part, encode, last};
 use crate::random::{edge_uuid, uuid_text};
-use crate::shelf::{Listings, Row, Shelf, joined};
+use crate::shelf::{Key, Listings, Order, Row, Shelf, joined};
 use crate::world::World;
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
-use listing::{Cut, Question, Reading, order};
+use listing::{Cut, Question, Reading};
 use serde_json::json;
 use session::Sessions;
 use std::collections::HashSet;
@@ -50,6 +52,8 @@ pub struct BemoOptions {
     pub range_headers: bool,
     /// The index of the first page.
     pub first_page: u32,
+    /// Whether the oldest session comes first.
+    pub oldest_first: bool,
     /// Whether days are the place's own and the day `to` is left out, instead of UTC's and inclusive.
     pub narrow_days: bool,
 }
@@ -61,6 +65,7 @@ impl Default for BemoOptions {
             subscription_key: "sandbox-key".into(),
             range_headers: true,
             first_page: 0,
+            oldest_first: false,
             narrow_days: false,
         }
     }
@@ -71,6 +76,7 @@ impl fmt::Debug for BemoOptions {
         f.debug_struct("BemoOptions")
             .field("range_headers", &self.range_headers)
             .field("first_page", &self.first_page)
+            .field("oldest_first", &self.oldest_first)
             .field("narrow_days", &self.narrow_days)
             .finish_non_exhaustive()
     }
@@ -142,6 +148,11 @@ impl BeMo {
         name.map_or(Ok(0), |name| self.account(name).ok_or_else(|| no_tenant(name)))
     }
 
+    /// The list's order.
+    fn order(&self) -> Order {
+        Order::by(Key::Time, !self.options.oldest_first)
+    }
+
     fn with<R>(&self, act: impl FnOnce(&mut Data) -> Result<R>) -> Result<R> {
         let mut data = lock(&self.data);
         let now = self.now.load(Ordering::Acquire);
@@ -193,11 +204,12 @@ impl BeMo {
         let kind = fault.map(|fault| fault.kind);
         self.with(|data| {
             if kind == Some(FaultKind::Shift) {
-                let second = question.last_second(data.shelf.clock());
-                data.arrive(account, second)?;
+                let oldest_first = self.options.oldest_first;
+                let second = question.edge_second(oldest_first, data.shelf.clock());
+                data.arrive(account, second, oldest_first)?;
             }
             let shelf = &data.shelf;
-            let find = || shelf.select(&order(), |row| question.wants(row));
+            let find = || shelf.select(&self.order(), |row| question.wants(row));
             let rows = data.listings.rows(&question, shelf.generation, find);
             let start = cut.page.saturating_mul(cut.limit).min(rows.len());
             let end = rows.len().min(start.saturating_add(cut.limit));
@@ -233,13 +245,15 @@ impl BeMo {
             all.push(("limit".into(), cut.limit.to_string()));
             format!("{}{path}?{}", self.base_url, encode(&all))
         };
+        if !self.options.range_headers {
+            return answer;
+        }
         let next = match fault.map(|fault| (fault.kind, fault)) {
             Some((FaultKind::SelfLink, _)) => Some(link(cut.page)),
             Some((FaultKind::ForeignLink, fault)) => {
                 let elsewhere = link(cut.page + 1).replacen("127.0.0.1", "127.0.0.2", 1);
                 Some(fault.link.clone().unwrap_or(elsewhere))
             }
-            _ if !self.options.range_headers => return answer,
             _ => has_more.then(|| link(cut.page + 1)),
         };
         let mut answer = answer.with("accept-range", cut.limit.to_string());
@@ -254,11 +268,11 @@ impl BeMo {
 }
 
 impl Data {
-    /// Puts a new session where the listing of a window that ends with `second` begins; gives its id.
-    fn arrive(&mut self, account: u16, second: i64) -> Result<String> {
+    /// Puts a new session of the second at which a listing begins in front of all others of it; gives its id.
+    fn arrive(&mut self, account: u16, second: i64, oldest_first: bool) -> Result<String> {
         let number = self.shelf.fresh_number();
         let (mut session, _) = self.sessions.make_up(number, account, second);
-        let id = uuid_text(edge_uuid(number, true));
+        let id = uuid_text(edge_uuid(number, !oldest_first));
         session.session_id = id.clone().into();
         let row = Row {
             id: id.clone(),
@@ -289,7 +303,7 @@ impl Data {
     }
 
     fn make_up_page(&mut self, question: &Question, limit: usize) -> Result<Vec<Bytes>> {
-        let last = question.last_second(self.shelf.clock());
+        let last = question.edge_second(false, self.shelf.clock());
         let span = (last - question.from.map_or(last - 86_400, |from| from / 1_000_000)).max(0) + 1;
         let mut page = Vec::with_capacity(limit);
         for _ in 0..limit {
@@ -388,11 +402,9 @@ impl Emulated for BeMo {
             let found = self.selected(data, &selection)?;
             match order.kind {
                 StirKind::Arrive => {
-                    let second = (order.to.as_microsecond() - 1).div_euclid(1_000_000);
-                    if second * 1_000_000 < order.from.as_microsecond() {
-                        return Ok(None);
-                    }
-                    data.arrive(self.tenant(order.tenant.as_deref())?, second).map(Some)
+                    let oldest_first = self.options.oldest_first;
+                    let Some(second) = order.second(oldest_first) else { return Ok(None) };
+                    data.arrive(self.tenant(order.tenant.as_deref())?, second, oldest_first).map(Some)
                 }
                 StirKind::Change => data.change(&found),
                 StirKind::Vanish => {
@@ -438,6 +450,6 @@ impl BeMo {
         }
         let tenant = selection.tenant.as_deref().map(|name| self.tenant(Some(name))).transpose()?;
         let keep = |row: &Row| tenant.is_none_or(|tenant| row.tenant == tenant) && selection.holds(row.time);
-        Ok(data.shelf.select(&order(), keep))
+        Ok(data.shelf.select(&self.order(), keep))
     }
 }

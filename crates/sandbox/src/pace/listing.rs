@@ -3,7 +3,7 @@
 //! Invariant: a parameter that cannot be read is an error that names it, never ignored; without `page[number]` there is no paging.
 
 use crate::query::last;
-use crate::shelf::{Key, Order, Row};
+use crate::shelf::{Key, Order, Row, first_whole_second, last_whole_second};
 use jiff::Timestamp;
 
 /// Which of the two endpoints is meant.
@@ -143,14 +143,9 @@ impl Question {
         if earliest {
             first_whole_second(ends.max().unwrap_or(now))
         } else {
-            (ends.min().unwrap_or(now) - 1).div_euclid(1_000_000)
+            last_whole_second(ends.min().unwrap_or(now))
         }
     }
-}
-
-/// The first whole second at or after an instant.
-pub(crate) fn first_whole_second(micros: i64) -> i64 {
-    -(-micros).div_euclid(1_000_000)
 }
 
 /// `page[number]` and `page[size]`; `None` without a number, whatever the size.

@@ -27,7 +27,7 @@ use crate::world::{World, partners};
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
-use listing::{Cut, Question, Refusal, cut, first_whole_second};
+use listing::{Cut, Question, Refusal, cut};
 use sale::{Sales, instant, row};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -353,10 +353,7 @@ impl Emulated for Pace {
             let found = self.selected(data, &selection)?;
             match order.kind {
                 StirKind::Arrive => {
-                    let second = first_whole_second(order.from.as_microsecond());
-                    if second * 1_000_000 >= order.to.as_microsecond() {
-                        return Ok(None);
-                    }
+                    let Some(second) = order.second(true) else { return Ok(None) };
                     data.arrive(tenant(order.tenant.as_deref())?, second, true).map(Some)
                 }
                 StirKind::Change => data.change(&found),

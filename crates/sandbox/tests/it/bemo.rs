@@ -167,6 +167,27 @@ async fn the_next_range_leads_through_all_pages() {
 }
 
 #[tokio::test]
+async fn the_oldest_come_first_when_told() {
+    let (sandbox, client) = some(BemoOptions { oldest_first: true, ..BemoOptions::default() }).await;
+    let account = &sandbox.accounts()[0];
+    let page = async || list(&client, account, &format!("{DAYS}&limit=10")).await;
+    let before = page().await;
+    assert_eq!(before.ids(), ids(&truth(&sandbox, account))[..10]);
+    let starts: Vec<_> = before.body["data"].as_array().unwrap().iter().map(|row| &row["sessionStartDate"]).collect();
+    assert!(starts.is_sorted_by(|a, b| a.as_str() <= b.as_str()));
+    let order = json!({"resource": "sessions", "tenant": account, "kind": "arrive",
+                       "from": "2026-01-01T00:00:00.5Z", "to": "2026-01-01T00:00:01.5Z"});
+    let (_, first) = client.post("/control/bemo/stir", &order).await;
+    let (_, second) = client.post("/control/bemo/stir", &order).await;
+    let after = page().await;
+    assert_eq!(after.body["data"][0]["sessionStartDate"], "2026-01-01T00:00:01Z");
+    assert_eq!(after.ids()[..2], [second["id"].as_str().unwrap(), first["id"].as_str().unwrap()]);
+    let mut none = order.clone();
+    none["to"] = json!("2026-01-01T00:00:00.9Z");
+    assert_eq!(client.post("/control/bemo/stir", &none).await.0, 404, "no whole second fits");
+}
+
+#[tokio::test]
 async fn without_range_headers_the_offset_counts_pages() {
     let (sandbox, client) = some(BemoOptions { range_headers: false, ..BemoOptions::default() }).await;
     let account = &sandbox.accounts()[0];
@@ -180,6 +201,10 @@ async fn without_range_headers_the_offset_counts_pages() {
         }
     }
     assert_eq!(read, ids(&truth(&sandbox, account)));
+    sandbox.inject([Fault::new(FaultKind::SelfLink), Fault::new(FaultKind::ForeignLink)]);
+    for _ in 0..2 {
+        assert!(list(&client, account, DAYS).await.range("next-range").is_none(), "no link, none that is wrong");
+    }
 }
 
 #[tokio::test]
