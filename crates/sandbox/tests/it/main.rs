@@ -9,4 +9,6 @@ mod control;
 mod faults;
 mod lifecycle;
 mod paging;
+mod smartnow;
 mod statistics;
+mod steering;
