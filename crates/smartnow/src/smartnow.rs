@@ -27,6 +27,9 @@ use tillhouse_extract::paging;
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
 
+/// The scope where one list is configured for what is otherwise listed parent by parent.
+const ALL: &str = "all";
+
 /// One SmartNow login. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct SmartNow(Arc<Inner>);
@@ -172,7 +175,9 @@ impl SmartNow {
         let next = place.pager.take(&records).map_err(at)?;
         place.found = true;
         let bytes = if alone { as_list(&bytes) } else { bytes };
-        Ok((Page { bytes, declared_total: None, requested_at, scope: place.parent.clone() }, next))
+        let one_for_all = place.parent.is_none() && endpoint.path.contains('{');
+        let scope = place.parent.clone().or_else(|| one_for_all.then(|| ALL.into()));
+        Ok((Page { bytes, declared_total: None, requested_at, scope }, next))
     }
 
     /// The ids of an endpoint's parents, in their order.
