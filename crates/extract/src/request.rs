@@ -4,7 +4,7 @@
 
 use crate::redact;
 use bytes::Bytes;
-pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
