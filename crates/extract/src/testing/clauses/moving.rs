@@ -36,7 +36,7 @@ async fn moving(subject: &Subject, stir: Stir) -> Held {
     for asked in bench.resources().await? {
         let course = asked.say("undisturbed", bench.course(&asked).await)?;
         let outcome = stir_while_paging(&bench, &asked, &course, stir).await;
-        stirred += asked.say(format_args!("{} {} between pages", STIRS, stir.name()), outcome)?;
+        stirred += asked.say(format_args!("records {} between pages", stir.name()), outcome)?;
     }
     hold!(stirred > 0, "the server could {} no record of any resource", stir.name());
     Ok(())
@@ -61,9 +61,13 @@ async fn stir_while_paging(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course
                 // The page ahead is on its way; what happens, happens after it.
                 bench.quiet().await?;
                 let (name, tenant) = (asked.resource.name, asked.tenant.as_deref());
-                if bench.control.stir(stir, name, tenant, course.window).await?.is_some() {
-                    stirred += 1;
-                    remember(bench.truth(asked, None).await?);
+                // At first as much as a whole page holds, then a little.
+                let times = if stirred == 0 { course.page_size } else { 1 };
+                for _ in 0..times {
+                    if bench.control.stir(stir, name, tenant, course.window).await?.is_some() {
+                        stirred += 1;
+                        remember(bench.truth(asked, None).await?);
+                    }
                 }
             }
             Step::Page => {}
