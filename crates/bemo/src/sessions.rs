@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin};
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
+};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use url::Url;
 
@@ -114,11 +116,8 @@ impl List {
         };
         let next = self.next(&response);
         let Response { bytes, requested_at, url, .. } = response;
-        let records = envelope::identities(&bytes, SESSIONS.records_at, ID)?.ok_or_else(|| {
-            Error::protocol("the page holds no list called data")
-                .at("account", &*self.account)
-                .hint("Check connection.base_url and connection.paths.sessions: something else may be answering there.")
-        })?;
+        let records = identities(&bytes)
+            .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
         let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account) };
         Ok(NumberedPage { page, records, url, next })
     }
@@ -150,6 +149,14 @@ impl List {
         }
         Next::Elsewhere
     }
+}
+
+/// What identifies the sessions of a page.
+fn identities(page: &[u8]) -> Result<Vec<u64>> {
+    envelope::identities(page, SESSIONS.records_at, ID)?.ok_or_else(|| {
+        Error::protocol("the page holds no list called data")
+            .hint("Check connection.base_url and connection.paths.sessions: something else may be answering there.")
+    })
 }
 
 /// How far clocks on earth are behind UTC and ahead of it.

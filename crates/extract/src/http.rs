@@ -85,6 +85,7 @@ impl Client {
         if limits.page_size == 0 {
             return Err(Error::config("page_size is zero").hint("Ask for at least one record a page."));
         }
+        let http = connections(&base, &limits)?;
         let shared = Shared {
             throttle: Throttle::new(&limits)?,
             redactor: Arc::default(),
@@ -92,32 +93,33 @@ impl Client {
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         };
-        Self::to(source, "base_url", base, limits, Arc::new(shared))
+        Ok(Self::to(source, "base_url", base, http, limits, Arc::new(shared)))
     }
 
     /// A client for an address on another server, which `key` of the connection names. It shares limits, counters and what is
     /// redacted with this one; its requests go to that server only, and this one's never do.
     pub fn beside(&self, key: &'static str, address: &Endpoint) -> Result<Self> {
-        let Inner { source, limits, shared, .. } = &*self.inner;
-        Self::to(source, key, address.server(), limits.clone(), Arc::clone(shared))
+        let Inner { source, base, http, limits, shared, .. } = &*self.inner;
+        let server = address.server();
+        // Connections are kept by server anyway; only whether a proxy is asked is settled for all of them.
+        let alike = server.is_loopback() == base.is_loopback();
+        let http = if alike { http.clone() } else { connections(&server, limits)? };
+        Ok(Self::to(source, key, server, http, limits.clone(), Arc::clone(shared)))
     }
 
-    fn to(source: &'static str, key: &'static str, base: BaseUrl, limits: Limits, shared: Arc<Shared>) -> Result<Self> {
+    fn to(
+        source: &'static str,
+        key: &'static str,
+        base: BaseUrl,
+        http: reqwest::Client,
+        limits: Limits,
+        shared: Arc<Shared>,
+    ) -> Self {
         if base.is_exposed() {
             tracing::warn!(source, origin = base.origin(), "{key} is plain http: credentials can be read on the way");
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::custom(redirect))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(limits.concurrency)
-            .tcp_nodelay(true);
-        if base.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))?;
         let (answers, proper) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { inner: Arc::new(Inner { source, key, base, http, limits, shared, answers, proper }) })
+        Self { inner: Arc::new(Inner { source, key, base, http, limits, shared, answers, proper }) }
     }
 
     /// The URL of a path below the base URL.
@@ -174,6 +176,20 @@ impl Client {
             error.at("source", inner.source).at("resource", &*request.resource).at("url", redact::url(&request.url))
         })
     }
+}
+
+/// The connections to a server like this one.
+fn connections(base: &BaseUrl, limits: &Limits) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::custom(redirect))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(limits.concurrency)
+        .tcp_nodelay(true);
+    if base.is_loopback() {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
 }
 
 impl fmt::Debug for Client {

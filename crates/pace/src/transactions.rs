@@ -12,7 +12,9 @@ use std::sync::atomic::AtomicBool;
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
 use tillhouse_extract::request::HeaderValue;
-use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin};
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
+};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 const TRANSACTIONS: &Resource = &RESOURCES[0];
@@ -111,15 +113,21 @@ impl List {
                 return Err(explained(refusal, self.partner.as_deref(), self.api.client().redactor()));
             }
         };
-        let [count] = envelope::read(&bytes, &[&["meta", "count"]])?;
-        let records = envelope::identities(&bytes, TRANSACTIONS.records_at, "id")?.ok_or_else(|| {
-            Error::protocol("the page holds no list called data")
-                .hint("Check connection.base_url and connection.paths: something else may be answering there.")
-        })?;
-        let declared_total = count.and_then(|count| count.as_u64());
+        let (declared_total, records) =
+            read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
         let page = Page { bytes, declared_total, requested_at, scope: self.partner };
         Ok(NumberedPage { page, records, url, next: Next::Unsaid })
     }
+}
+
+/// A page's total, and what identifies its transactions.
+fn read(page: &[u8]) -> Result<(Option<u64>, Vec<u64>)> {
+    let [count] = envelope::read(page, &[&["meta", "count"]])?;
+    let records = envelope::identities(page, TRANSACTIONS.records_at, "id")?.ok_or_else(|| {
+        Error::protocol("the page holds no list called data")
+            .hint("Check connection.base_url and connection.paths: something else may be answering there.")
+    })?;
+    Ok((count.and_then(|count| count.as_u64()), records))
 }
 
 fn known(resource: &str) -> Result<()> {
