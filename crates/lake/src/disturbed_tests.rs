@@ -321,6 +321,7 @@ pub(crate) fn step(pipeline: &str, after_land: i64, to_land: i64) -> Step {
         resource: "transactions".to_owned(),
         after_land,
         to_land,
+        children: Vec::new(),
         run_id: "run".to_owned(),
     }
 }
@@ -361,6 +362,7 @@ pub(crate) fn sites(pipeline: &str, rows: &[(&str, &str, i64)]) -> crate::unifie
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| pipeline))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),
         Arc::new(times(rows.iter().map(|r| Some(r.2 * 1_000_000)))),
+        Arc::new(times(rows.iter().map(|_| None))),
         Arc::new(times(rows.iter().map(|r| Some(r.2 * 1_000_000)))),
         Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| r.1.as_bytes()))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "run"))),

@@ -23,6 +23,8 @@ pub const RECORD_KEY: &str = "_record_key";
 pub const RECORD_TIME: &str = "_record_time";
 /// The record time of the version this one supersedes; null if it is the first.
 pub const PREV_RECORD_TIME: &str = "_prev_record_time";
+/// When a record that is read whole was found to be gone, UTC; null while it is there.
+pub const DELETED_AT: &str = "_deleted_at";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
 pub const MONTH: &str = "month";
 /// The instant the values of a dimension's row are from, UTC: a row that is older than the one there never overwrites it.
@@ -251,6 +253,7 @@ impl TableSpec {
             (CONTENT_HASH, DataType::Binary, false),
             (EXTRACTED_AT, timestamp(), false),
             (RUN_ID, DataType::Utf8, false),
+            (DELETED_AT, timestamp(), true),
             (MONTH, DataType::Utf8, false),
         ] {
             all.push(Arc::new(Field::new(name, data_type, nullable)));
@@ -275,6 +278,7 @@ impl TableSpec {
             ],
             Role::Dimension => &[
                 (AS_OF, timestamp(), false),
+                (DELETED_AT, timestamp(), true),
                 (EXTRACTED_AT, timestamp(), false),
                 (CONTENT_HASH, DataType::Binary, false),
                 (RUN_ID, DataType::Utf8, false),

@@ -45,6 +45,7 @@ impl Place {
             resource: "transactions".into(),
             after_land: land - 1,
             to_land: land,
+            children: Vec::new(),
             run_id: RUN.into(),
         };
         let rows = futures::stream::iter(fitted.into_iter().map(Ok)).boxed();
