@@ -241,7 +241,7 @@ impl Field {
 
 impl Plan {
     pub(crate) fn new(spec: &TableSpec, has_key: bool) -> Result<Self> {
-        let record = Object::new(&spec.columns, "", has_key, 0)?;
+        let mut record = Object::new(&spec.columns, "", has_key, 0)?;
         let mut key = Vec::new();
         for name in &spec.key {
             let index = spec
@@ -256,6 +256,17 @@ impl Plan {
         if key.is_empty() {
             return Err(Error::config("the contract names no key"));
         }
+        let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
+        if let Some((at, field)) = scope.and_then(|at| Some((at, record.fields.get_mut(at)?))) {
+            if !matches!(field.what, What::Text(Keep::All)) || (field.required && !key.contains(&at)) {
+                return Err(Error::config(
+                    "a column of what the request named is open text, and required only in the key",
+                )
+                .at("column", &field.name));
+            }
+            // No record has it: as part of the key it is looked at once it was put in.
+            field.required = false;
+        }
         let time = |path: &Vec<String>| {
             let (hops, field) = resolve(&record, path)?;
             if matches!(field.what, What::Time(_) | What::Date) {
@@ -263,13 +274,6 @@ impl Plan {
             }
             Err(Error::config("a record time must be an instant or a date").at("column", path.join(".")))
         };
-        let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
-        if let Some(field) = scope.map(|at| &record.fields[at])
-            && (!matches!(field.what, What::Text(Keep::All)) || field.required)
-        {
-            return Err(Error::config("a column of what the request named is open text, and not required")
-                .at("column", &field.name));
-        }
         let record_time = spec.record_time.iter().map(time).collect::<Result<_>>()?;
         let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
         let mut rules = Vec::new();

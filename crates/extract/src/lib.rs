@@ -29,6 +29,8 @@ pub mod redact;
 pub mod request;
 pub mod retry;
 pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod throttle;
 
 pub use auth::{AuthorizedClient, Login, Token, TokenCache};

@@ -340,3 +340,21 @@ fn what_the_request_named_is_a_column() {
     assert_eq!(unnamed.batch.column_by_name("account").unwrap().null_count(), 3);
     assert_ne!(decoded.content_hashes.value(0), unnamed.content_hashes.value(0));
 }
+
+#[test]
+fn what_the_request_named_may_be_part_of_the_key() {
+    let parent = Column { json_name: "$scope".into(), required: true, ..column("parent", Kind::Text) };
+    let id = Column { required: true, ..column("id", Kind::Int) };
+    let of = |key: &[&str]| spec(vec![parent.clone(), id.clone(), column("n", Kind::Int)], key);
+    let decoder = decoder(of(&["parent", "id"]));
+    let page = br#"[{"id":1},{"id":2,"$scope":"forged"},{"id":3,"$scope":"forged","n":"x"}]"#;
+    let decoded = decoder.decode_scoped(page, &[], Some("a:b")).unwrap();
+    assert_eq!(decoded.keys.iter().flatten().collect::<Vec<_>>(), [r"a\:b:1", r"a\:b:2"]);
+    assert_eq!(decoded.rejects[0].key.as_deref(), Some(r"a\:b:3"));
+    let unnamed = decoder.decode(page, &[]).unwrap();
+    assert_eq!((unnamed.batch.num_rows(), unnamed.rejects.len()), (0, 3));
+    assert_eq!((unnamed.rejects[0].field.as_str(), unnamed.rejects[2].key.as_deref()), ("$scope", None));
+
+    let error = tillhouse_decode::Decoder::new(std::sync::Arc::new(of(&["id"])), None).unwrap_err();
+    assert!(error.message().contains("required only in the key"), "{error}");
+}

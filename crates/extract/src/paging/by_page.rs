@@ -5,17 +5,19 @@
 //! | what a page shows | what follows |
 //! |---|---|
 //! | a link to the next page, at home and not followed before | that link |
+//! | only records that were there before, where a link led | the page by its number, and links no more |
 //! | no link, where the pages before had one | the end |
 //! | a total | the next number until so many records have passed; an empty page ends it too |
 //! | a total that fell | as many pages back as the records behind can have moved up |
 //! | no record | the end |
-//! | only records that were there before | the end |
+//! | only records that were there before | the next number, once; the second time in a row the end |
 //! | fewer records than a page before | the end |
 //! | anything else | the next number |
 //!
 //! A first page that is shorter than asked proves nothing: the server may cut pages shorter than that. So it costs one request more to
-//! find the end of a listing of one page. And since some count pages from 0 and some from 1, a first page that is empty, or whose successor
-//! repeats it, is given one more chance; an empty one only until some first page had records.
+//! find the end of a listing of one page. Nor does a single page without news: so many records may have arrived in front that it shows what
+//! the one before did, and some servers take page 0 for page 1. And since some count pages from 0 and some from 1, a first page that is
+//! empty is given one more chance, until some first page had records.
 
 use super::chain;
 use crate::source::{Page, PageStream};
@@ -91,6 +93,10 @@ struct Progress {
     total: Option<u64>,
     /// Whether the page before gave a link.
     linked: bool,
+    /// Whether a link was found to lead back.
+    misled: bool,
+    /// Pages in a row, up to this one, that had records and no news.
+    stale: u32,
 }
 
 impl Progress {
@@ -126,21 +132,25 @@ impl Progress {
             return on(None);
         }
 
+        if repeats && place.link.is_some() {
+            // A link that goes in circles is none of the server's way to say where it ends.
+            (self.linked, self.misled) = (false, true);
+            return Ok(Some(Place { index: place.index, link: None }));
+        }
         match &page.next {
-            Next::Link(link) if !self.visited.contains(link.as_str()) && !repeats => {
+            Next::Link(link) if !self.visited.contains(link.as_str()) && !self.misled => {
                 self.linked = true;
                 return on(Some(link.clone()));
             }
             Next::Unsaid if self.linked => return Ok(None),
             _ => {}
         }
+        self.stale = if records > 0 && new == 0 { self.stale + 1 } else { 0 };
         if records == 0 {
             // Pages may be counted from one on.
             return if place.index == 0 && !counted.load(Ordering::Relaxed) { on(None) } else { Ok(None) };
         }
-        // A server that counts from one may take zero for one.
-        let once_more = place.index == 1;
-        if (repeats && !once_more) || records < fullest {
+        if self.stale > 1 || records < fullest {
             return Ok(None);
         }
         on(None)
@@ -216,11 +226,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repeated_page_ends_it() {
+    async fn a_page_that_repeats_twice_ends_it() {
         // The last page again and again.
         let clamped =
             read(|at, _| (cut(&Place { index: at.index.min(1), link: None }, 0, 3, 6), None, Next::Unsaid)).await;
-        assert_eq!(clamped, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[3, 4, 5]"]);
+        assert_eq!(clamped, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[3, 4, 5]", "3:[3, 4, 5]"]);
         let deaf = read(|_, _| (vec![1, 2], None, Next::Unsaid)).await;
         assert_eq!(deaf, ["0:[1, 2]", "1:[1, 2]", "2:[1, 2]"]);
     }
@@ -270,6 +280,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_link_in_circles_leaves_the_number() {
+        // Every link leads back to its own page, under another address each time.
+        let circles = read(|at, number| {
+            let index = at.link.as_ref().map_or(at.index, |_| at.index - 1);
+            (cut(&Place { index, link: None }, 0, 2, 5), None, Next::Link(url(100 + number as u64)))
+        });
+        assert_eq!(circles.await, ["0:[0, 1]", "1L:[0, 1]", "1:[2, 3]", "2:[4]"]);
+    }
+
+    #[tokio::test]
     async fn a_total_says_where_it_ends() {
         assert_eq!(read(|at, _| (cut(at, 0, 3, 6), Some(6), Next::Unsaid)).await, ["0:[0, 1, 2]", "1:[3, 4, 5]"]);
         assert_eq!(read(|at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid)).await, ["0:[0, 1]"]);
@@ -300,6 +320,12 @@ mod tests {
             (page, Some(listing.len() as u64), Next::Unsaid)
         });
         assert_eq!(arrive.await, ["0:[0]", "1:[1]", "2:[1]", "3:[2]"]);
+        // The same without a total, and with a whole page of arrivals.
+        let crowd = read(|at, number| {
+            let listing: Vec<u64> = if number < 2 { (0..5).collect() } else { [8, 9, 0, 1, 2, 3, 4].to_vec() };
+            (listing.iter().skip(at.index as usize * 2).take(2).copied().collect(), None, Next::Unsaid)
+        });
+        assert_eq!(crowd.await, ["0:[0, 1]", "1:[2, 3]", "2:[2, 3]", "3:[4]"]);
     }
 
     #[tokio::test]
