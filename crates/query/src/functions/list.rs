@@ -5,7 +5,7 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StructArray, UInt32Array, new_null_array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
@@ -14,9 +14,9 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
-/// `pluck`, `positions`, `sum_where`, `value_where`.
+/// `pluck`, `positions`, `sum_where`, `value_where`, `values_where`.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere]
+    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere, Kind::ValuesWhere]
         .into_iter()
         .map(|kind| {
             ScalarUDF::new_from_impl(ListFunction {
@@ -40,6 +40,8 @@ enum Kind {
     SumWhere,
     /// `value_where(values, labels, label)`: the first value whose label it is.
     ValueWhere,
+    /// `values_where(values, labels, label)`: the list of the values whose label it is.
+    ValuesWhere,
 }
 
 impl Kind {
@@ -48,7 +50,7 @@ impl Kind {
         match self {
             Self::Positions => Some(1),
             Self::Pluck => None,
-            Self::SumWhere | Self::ValueWhere => Some(3),
+            Self::SumWhere | Self::ValueWhere | Self::ValuesWhere => Some(3),
         }
     }
 }
@@ -67,6 +69,7 @@ impl ScalarUDFImpl for ListFunction {
             Kind::Positions => "positions",
             Kind::SumWhere => "sum_where",
             Kind::ValueWhere => "value_where",
+            Kind::ValuesWhere => "values_where",
         }
     }
 
@@ -94,6 +97,7 @@ impl ScalarUDFImpl for ListFunction {
                 other => return plan_err!("sum_where adds decimals, not {other}"),
             },
             Kind::ValueWhere => element.data_type().clone(),
+            Kind::ValuesWhere => list_of(element.data_type().clone()),
             Kind::Pluck => {
                 let given = args.scalar_arguments.iter().skip(1);
                 let names: Option<Vec<&str>> = given.map(|s| s.and_then(|s| s.try_as_str()).flatten()).collect();
@@ -146,13 +150,18 @@ impl ScalarUDFImpl for ListFunction {
                     None => return exec_err!("after the list, pluck takes the names of fields"),
                 }
             }
-            Kind::SumWhere | Kind::ValueWhere => {
+            Kind::SumWhere | Kind::ValueWhere | Kind::ValuesWhere => {
                 let labels = args.args[1].to_array(rows)?;
                 let labels = cast(&labels, &list_of(DataType::Utf8))?;
                 let label = cast(&args.args[2].to_array(rows)?, &DataType::Utf8)?;
                 let chosen = matches(list, labels.as_list::<i32>(), &label);
                 match self.kind {
                     Kind::SumWhere => Arc::new(sum(list, &chosen)?),
+                    Kind::ValuesWhere => {
+                        let nulls =
+                            NullBuffer::union(list.nulls(), NullBuffer::union(labels.nulls(), label.nulls()).as_ref());
+                        Arc::new(all(list, &chosen, nulls)?)
+                    }
                     _ => first(list, &chosen)?,
                 }
             }
@@ -215,7 +224,7 @@ fn positions(list: &ListArray) -> Result<ListArray> {
         own.push(end);
     }
     let field = Arc::new(Field::new("element", DataType::Int64, true));
-    let offsets = arrow::buffer::OffsetBuffer::new(own.into());
+    let offsets = OffsetBuffer::new(own.into());
     Ok(ListArray::try_new(field, offsets, Arc::new(Int64Array::from(values)), list.nulls().cloned())?)
 }
 
@@ -255,6 +264,14 @@ fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
         })
         .collect();
     Ok(sums.with_precision_and_scale(38, values.scale())?)
+}
+
+fn all(list: &ListArray, chosen: &[Vec<usize>], nulls: Option<NullBuffer>) -> Result<ListArray> {
+    let indices: UInt32Array = chosen.iter().flatten().map(|p| u32::try_from(*p).ok()).collect();
+    let values = take(list.values(), &indices, None)?;
+    let offsets = OffsetBuffer::from_lengths(chosen.iter().map(Vec::len));
+    let field = Arc::new(Field::new("element", values.data_type().clone(), true));
+    Ok(ListArray::try_new(field, offsets, values, nulls)?)
 }
 
 fn first(list: &ListArray, chosen: &[Vec<usize>]) -> Result<ArrayRef> {
