@@ -6,10 +6,9 @@
 use crate::login::TokenAndKey;
 use crate::sessions::Bemo;
 use serde::Deserialize;
-use std::collections::HashSet;
 use std::sync::Arc;
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Source, origin};
+use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Source, origin};
 use tillhouse_model::{Error, Resource, Result};
 
 /// The source's name.
@@ -30,7 +29,7 @@ pub struct BemoConnection {
     /// What opens the API as such, from the provider's portal.
     pub subscription_key: Credential,
     /// The accounts whose sessions are read.
-    pub accounts: Vec<String>,
+    pub accounts: Names,
     /// What stands before the token in its header, for example `Bearer`; by default nothing.
     #[serde(default)]
     pub token_prefix: String,
@@ -102,30 +101,17 @@ fn header(key: &str, name: &str) -> Result<HeaderName> {
     })
 }
 
-fn check_accounts(accounts: &[String]) -> Result<()> {
-    let hint = "List the ids of the accounts to read: accounts: [A, B].";
-    if accounts.is_empty() {
-        return Err(Error::config("connection.accounts is empty").hint(hint));
-    }
-    let mut seen = HashSet::new();
-    for account in accounts {
-        if account.trim() != account || origin::path_segment(account).is_err() {
-            return Err(Error::config(format!("connection.accounts: {account:?} is not an account's id")).hint(hint));
-        }
-        if !seen.insert(account) {
-            return Err(Error::config(format!("connection.accounts lists {account:?} twice")));
-        }
-    }
-    Ok(())
-}
-
 impl Connection for BemoConnection {
     const SOURCE: &'static str = SOURCE;
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
         self.paths.check()?;
-        check_accounts(&self.accounts)?;
+        self.accounts.check("connection.accounts")?;
+        if self.accounts.as_slice().is_empty() {
+            return Err(Error::config("connection.accounts is empty")
+                .hint("List the ids of the accounts to read, [A, B], or write one text with commas."));
+        }
         self.access_token.check("connection.access_token")?;
         self.subscription_key.check("connection.subscription_key")?;
         let token_header = header("token", &self.headers.token)?;
@@ -141,7 +127,7 @@ impl Connection for BemoConnection {
             (key_header, self.subscription_key),
         );
         let api = AuthorizedClient::new(client, Arc::new(login));
-        Ok(Arc::new(Bemo::new(api, self.accounts, self.paths.sessions, next_range, self.first_page)))
+        Ok(Arc::new(Bemo::new(api, self.accounts.into_vec(), self.paths.sessions, next_range, self.first_page)))
     }
 }
 
@@ -174,7 +160,7 @@ mod tests {
             (r#","accounts":[]"#, "connection.accounts is empty"),
             (r#","accounts":["a",""]"#, "connection.accounts: \"\""),
             (r#","accounts":["a "]"#, "connection.accounts: \"a \""),
-            (r#","accounts":["a","b","a"]"#, "lists \"a\" twice"),
+            (r#","accounts":["a","b","a"]"#, "names \"a\" twice"),
             (r#","accounts":["a"],"paths":{"sessions":"/sessions"}"#, "does not hold {account} once"),
             (r#","accounts":["a"],"paths":{"sessions":"/{account}?x"}"#, "connection.paths.sessions"),
             (r#","accounts":["a"],"headers":{"token":"To ken"}"#, "connection.headers.token"),

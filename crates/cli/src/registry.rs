@@ -5,9 +5,11 @@
 use tillhouse_extract::Connection;
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_pipeline::SourceEntry;
+use tillhouse_smartnow::SmartNowConnection;
 
 /// The sources, in alphabetical order.
-pub(crate) const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>()];
+pub(crate) const SOURCES: &[SourceEntry] =
+    &[SourceEntry::of::<HecOneConnection>(), SourceEntry::of::<SmartNowConnection>()];
 
 /// Their names, for help texts and completion.
-pub(crate) const NAMES: [&str; 1] = [HecOneConnection::SOURCE];
+pub(crate) const NAMES: [&str; 2] = [HecOneConnection::SOURCE, SmartNowConnection::SOURCE];

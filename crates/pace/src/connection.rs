@@ -6,10 +6,11 @@
 use crate::login::PaceLogin;
 use crate::transactions::{Pace, Question};
 use serde::Deserialize;
-use std::collections::HashSet;
 use std::sync::Arc;
 use tillhouse_extract::oauth2::ClientCredentials;
-use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Source, origin};
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Source, origin,
+};
 use tillhouse_model::{Error, Resource, Result};
 
 /// The source's name.
@@ -44,7 +45,7 @@ pub struct PaceConnection {
     pub scope: Option<String>,
     /// The partners whose transactions are read. `api: 2025-1` can do without.
     #[serde(default)]
-    pub partners: Vec<String>,
+    pub partners: Names,
     /// Which of PACE's lists is read.
     #[serde(default)]
     pub api: Api,
@@ -124,17 +125,8 @@ impl PaceConnection {
         if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
             return Err(Error::config("connection.scope is empty").hint("Leave it out where none is wanted."));
         }
-        let mut seen = HashSet::new();
-        for partner in &self.partners {
-            if partner.trim() != partner || origin::path_segment(partner).is_err() {
-                return Err(Error::config(format!("connection.partners: {partner:?} is not a partner's name"))
-                    .hint("List the names as the provider gave them: partners: [A, B]."));
-            }
-            if !seen.insert(partner) {
-                return Err(Error::config(format!("connection.partners lists {partner:?} twice")));
-            }
-        }
-        match (self.api, self.partners.len(), &self.filters.partner) {
+        self.partners.check("connection.partners")?;
+        match (self.api, self.partners.as_slice().len(), &self.filters.partner) {
             (Api::Partner, 0, _) => Err(Error::config("connection.partners is empty")
                 .hint("List the partners to read, partners: [A, B]; or read all this client may see with api: 2025-1.")),
             (Api::V2025_1, 2.., None) => Err(Error::config("api: 2025-1 cannot tell several partners apart by itself")
@@ -161,7 +153,7 @@ impl Connection for PaceConnection {
             Api::V2025_1 => Question::Changes { path: self.paths.transactions, filters: self.filters },
         };
         let api = AuthorizedClient::new(client, Arc::new(PaceLogin::new(credentials)));
-        Ok(Arc::new(Pace::new(api, self.partners, question)))
+        Ok(Arc::new(Pace::new(api, self.partners.into_vec(), question)))
     }
 }
 
@@ -203,7 +195,7 @@ mod tests {
         for (more, named) in [
             ("", "connection.partners is empty"),
             (r#","partners":["a/../b","."]"#, "connection.partners: \".\""),
-            (r#","partners":["a","a"]"#, "lists \"a\" twice"),
+            (r#","partners":["a","a"]"#, "names \"a\" twice"),
             (r#","partners":["a"],"paths":{"partner":"/x"}"#, "does not hold {partner} once"),
             (r#","partners":["a"],"paths":{"transactions":"x"}"#, "connection.paths.transactions"),
             (r#","partners":["a"],"filters":{"to":" "}"#, "connection.filters.to"),

@@ -23,6 +23,7 @@ mod project;
 mod python;
 mod readers;
 mod slt;
+mod smartnow;
 mod tidy;
 mod tree;
 mod truth;

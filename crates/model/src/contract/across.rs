@@ -105,7 +105,9 @@ fn zones_of(value: &Value, at: Location, problems: &mut Problems) -> Option<BTre
             problems.add(at, format!("the zones of `{value}` are a time zone name, or a list of them"));
             return None;
         };
-        if let Some(name) = names.iter().find(|name| jiff::tz::TimeZone::get(name).is_err()) {
+        // A machine without a time zone database has none of them; that is no mistake of the contract.
+        let machine_has_zones = !jiff::tz::db().is_definitively_empty();
+        if let Some(name) = names.iter().find(|name| machine_has_zones && jiff::tz::TimeZone::get(name).is_err()) {
             problems.add(at, format!("`{name}` is not an IANA time zone name, such as Europe/Berlin"));
             return None;
         }
