@@ -15,6 +15,7 @@ mod contracts;
 mod edges;
 mod exact;
 mod faults;
+mod fifth;
 mod four;
 mod journey;
 mod privacy;
