@@ -8,7 +8,8 @@ use tillhouse_pipeline::SourceEntry;
 use tillhouse_smartnow::SmartNowConnection;
 
 /// The sources, in alphabetical order.
-pub(crate) const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>(), SourceEntry::of::<SmartNowConnection>()];
+pub(crate) const SOURCES: &[SourceEntry] =
+    &[SourceEntry::of::<HecOneConnection>(), SourceEntry::of::<SmartNowConnection>()];
 
 /// Their names, for help texts and completion.
 pub(crate) const NAMES: [&str; 2] = [HecOneConnection::SOURCE, SmartNowConnection::SOURCE];

@@ -26,3 +26,4 @@ mod smartnow;
 mod tidy;
 mod tree;
 mod truth;
+mod vending;

@@ -10,13 +10,17 @@ use arrow::array::{
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder};
-use tillhouse_model::{PseudonymKey, Secret, TableSpec, contract, table};
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::{PseudonymKey, Secret, Slice, TableSpec, Window, contract, table};
 use tillhouse_query::{Engine, EngineOptions, ScalarValue, Session, collect};
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_smartnow::SmartNowConnection;
 
 /// When everything here was asked for, microseconds since 1970.
 const ASKED_AT: i64 = 1_767_225_600_000_000;
@@ -30,9 +34,15 @@ fn sample(resource: &str) -> String {
     tree::text(&tree::root().join(format!("tests/fixtures/smartnow/{resource}.json")))
 }
 
+fn key() -> PseudonymKey {
+    PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap()
+}
+
 fn decode(resource: &str, page: &str) -> Decoded {
-    let key = PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap();
-    Decoder::new(spec("smartnow", resource), Some(key)).unwrap().decode_scoped(page.as_bytes(), &[], Some("7")).unwrap()
+    Decoder::new(spec("smartnow", resource), Some(key()))
+        .unwrap()
+        .decode_scoped(page.as_bytes(), &[], Some("7"))
+        .unwrap()
 }
 
 /// Column by column, what is not null; a row a block.
@@ -45,7 +55,8 @@ fn shown(batches: &[RecordBatch]) -> String {
             columns.push((field.name().clone(), Arc::clone(column)));
         }
         for row in 0..batch.num_rows() {
-            for (name, column) in columns.iter().filter(|(name, column)| column.is_valid(row) && !name.starts_with('_')) {
+            for (name, column) in columns.iter().filter(|(name, column)| column.is_valid(row) && !name.starts_with('_'))
+            {
                 let value = ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string();
                 writeln!(text, "{name}: {value}").unwrap();
             }
@@ -100,8 +111,7 @@ fn session(pages: &[(&str, String)]) -> Session {
 async fn unified(session: &Session, table: &str, price_unit: &str) -> Vec<RecordBatch> {
     let sql = tree::text(&tree::root().join(format!("pipelines/smartnow/unify/{table}.sql")));
     let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
-    let parameters =
-        [("pipeline", text("smartnow")), ("source", text("smartnow")), ("price_unit", text(price_unit))];
+    let parameters = [("pipeline", text("smartnow")), ("source", text("smartnow")), ("price_unit", text(price_unit))];
     let batches = collect(session.query_with(&sql, &parameters).await.unwrap()).await.unwrap();
     let wanted = spec("unified", table).unified_schema();
     let strict = CastOptions { safe: false, ..CastOptions::default() };
@@ -240,8 +250,7 @@ async fn what_the_samples_leave_out() {
     );
     assert_eq!(of("discount_amount"), some([None, None, Some("0.2000"), None, None, None, None, None, None]));
     let (consumed, completed) = (Some("consumed"), Some("completed"));
-    let states =
-        some([completed, completed, completed, consumed, consumed, consumed, completed, consumed, consumed]);
+    let states = some([completed, completed, completed, consumed, consumed, consumed, completed, consumed, consumed]);
     assert_eq!(of("state"), states, "a payment in another currency covers nothing");
     assert_eq!(of("state_derived"), states);
     assert_eq!(of("tenant_id"), some([None, None, Some("5"), None, None, None, None, None, None]));
@@ -250,20 +259,21 @@ async fn what_the_samples_leave_out() {
     assert_eq!(of("category"), all("vending"));
     assert_eq!(of("perspective"), all("sale"));
     // Unknown to us: the day and hour of UTC, and no offset. Known: the site's own.
-    assert_eq!([&of("business_date")["6"], &of("local_hour")["6"], &of("utc_offset_minutes")["6"]].map(Option::as_deref), [
-        Some("2019-02-06"),
-        Some("22"),
-        None
-    ]);
-    assert_eq!([&of("business_date")["7"], &of("local_hour")["7"], &of("utc_offset_minutes")["7"]].map(Option::as_deref), [
-        Some("2019-02-07"),
-        Some("0"),
-        Some("60")
-    ]);
+    assert_eq!(
+        [&of("business_date")["6"], &of("local_hour")["6"], &of("utc_offset_minutes")["6"]].map(Option::as_deref),
+        [Some("2019-02-06"), Some("22"), None]
+    );
+    assert_eq!(
+        [&of("business_date")["7"], &of("local_hour")["7"], &of("utc_offset_minutes")["7"]].map(Option::as_deref),
+        [Some("2019-02-07"), Some("0"), Some("60")]
+    );
     assert_eq!(by_key(&unified(&session, "transactions", "major").await, "amount")["3"].as_deref(), Some("180.0000"));
     let articles = unified(&session, "articles", "minor").await;
     let of_article = |column: &str| {
-        by_key(&articles, column).into_iter().map(|(key, value)| (key.replace("/1", ""), value)).collect::<BTreeMap<_, _>>()
+        by_key(&articles, column)
+            .into_iter()
+            .map(|(key, value)| (key.replace("/1", ""), value))
+            .collect::<BTreeMap<_, _>>()
     };
     for (article, transaction) in
         [("amount", "amount"), ("kind", "kind"), ("transaction_state", "state"), ("discount_amount", "discount_amount")]
@@ -281,10 +291,7 @@ async fn what_the_samples_leave_out() {
     assert_eq!(of("type")["3/11"].as_deref(), Some("EC/Credit"));
     assert_eq!(of("excluded"), some(["false", "false", "true", "false", "false", "false"].map(Some)));
     assert_eq!(of("report_group")["3/12"].as_deref(), Some("office"));
-    assert_eq!(
-        of("amount"),
-        some(["-2.5000", "1.0000", "0.8000", "1000.0000", "3.0000", "3.0000"].map(Some))
-    );
+    assert_eq!(of("amount"), some(["-2.5000", "1.0000", "0.8000", "1000.0000", "3.0000", "3.0000"].map(Some)));
     assert_eq!(of("currency")["6/14"].as_deref(), Some("USD"));
     assert_eq!(
         of("transaction_state"),
@@ -316,30 +323,45 @@ async fn dimensions_vouchers_and_their_redemptions() {
         })
     };
     let pages = [
-        ("locations", page(&[
-            json!({"id": 2, "name": "Canteen", "address": "Zuidplein 8", "postcode": "1077 XV", "city": "Amsterdam", "country": "nl ",
+        (
+            "locations",
+            page(&[
+                json!({"id": 2, "name": "Canteen", "address": "Zuidplein 8", "postcode": "1077 XV", "city": "Amsterdam", "country": "nl ",
                 "latitude": "52.3393001234", "longitude": "4.8737", "timeZone": "Europe/Amsterdam", "updatedAt": time}),
-            json!({"id": 3, "country": "Netherlands", "latitude": "5233.9", "longitude": null}),
-        ])),
-        ("machines", page(&[
-            json!({"id": 80, "name": "Coffee", "hostname": "sb-80", "location": 2, "tag": ""}),
-            json!({"id": 81, "name": "Snacks", "hostname": "sb-81", "location": 2, "tag": "T1"}),
-        ])),
-        ("products", page(&[
-            json!({"id": 8001, "plu": 1, "name": "Kaffee klein", "price": 10, "machine": 80, "barcode": "4000000000211"}),
-            json!({"id": 8002, "plu": null, "name": "nothing", "machine": 80}),
-        ])),
+                json!({"id": 3, "country": "Netherlands", "latitude": "5233.9", "longitude": null}),
+            ]),
+        ),
+        (
+            "machines",
+            page(&[
+                json!({"id": 80, "name": "Coffee", "hostname": "sb-80", "location": 2, "tag": ""}),
+                json!({"id": 81, "name": "Snacks", "hostname": "sb-81", "location": 2, "tag": "T1"}),
+            ]),
+        ),
+        (
+            "products",
+            page(&[
+                json!({"id": 8001, "plu": 1, "name": "Kaffee klein", "price": 10, "machine": 80, "barcode": "4000000000211"}),
+                json!({"id": 8002, "plu": null, "name": "nothing", "machine": 80}),
+            ]),
+        ),
         ("user_groups", page(&[json!({"id": 5, "name": "Continent", "deleted": false})])),
-        ("shifts", page(&[
-            json!({"id": 9, "location": 2, "firstTransaction": 3184234, "lastTransaction": null, "previousShift": 8, "closed": null,
+        (
+            "shifts",
+            page(&[
+                json!({"id": 9, "location": 2, "firstTransaction": 3184234, "lastTransaction": null, "previousShift": 8, "closed": null,
                 "createdAt": time, "updatedAt": time}),
-        ])),
-        ("vouchers", page(&[
-            voucher("v-1", json!("2026-12-31T23:00:00Z"), json!({})),
-            voucher("v-2", json!("2026-12-31"), json!({"currency": "JPY"})),
-            voucher("v-3", json!("2026-12-31 23:59:59"), json!({"valueType": "points"})),
-            voucher("v-4", json!("one day"), json!({"currency": null})),
-        ])),
+            ]),
+        ),
+        (
+            "vouchers",
+            page(&[
+                voucher("v-1", json!("2026-12-31T23:00:00Z"), json!({})),
+                voucher("v-2", json!("2026-12-31"), json!({"currency": "JPY"})),
+                voucher("v-3", json!("2026-12-31 23:59:59"), json!({"valueType": "points"})),
+                voucher("v-4", json!("one day"), json!({"currency": null})),
+            ]),
+        ),
         ("voucher_logs", page(&[log(1, "validate", 1), log(2, "redeem", 1), log(3, "redeem", 0)])),
     ];
     let session = session(&pages);
@@ -350,6 +372,32 @@ async fn dimensions_vouchers_and_their_redemptions() {
     }
     assert!(!all.contains("SECRET") && !all.contains("guest"), "{all}");
     insta::assert_snapshot!("smartnow_unified_dimensions", all);
+}
+
+/// The sandbox reads the document in its own way: what it serves has to fit the contracts, record by record.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_resource_of_the_sandbox_fits_its_contract() {
+    let options = SandboxOptions { transactions: 10, smartnow_sales: Some(400), ..SandboxOptions::default() };
+    let window = Window::new(options.from, options.to).unwrap();
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let written = json!({"base_url": sandbox.url_of("smartnow"), "username": "sandbox", "password": "sandbox-secret"});
+    let connection: SmartNowConnection = serde_json::from_value(written).unwrap();
+    let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+    source.check().await.unwrap();
+    for resource in source.resources() {
+        let slice = Slice { resource: resource.name.into(), tenant: None, window };
+        let mut pages = source.pages(&slice);
+        let mut records = 0;
+        while let Some(page) = pages.try_next().await.unwrap() {
+            let decoder = Decoder::new(spec("smartnow", resource.name), Some(key())).unwrap();
+            let decoded = decoder.decode_scoped(&page.bytes, &[], page.scope.as_deref()).unwrap();
+            assert_eq!(decoded.rejects, [], "{}", resource.name);
+            assert_eq!(decoded.warnings, [], "{}", resource.name);
+            assert!(decoded.unknown.is_empty(), "{}: {:?}", resource.name, decoded.unknown);
+            records += decoded.batch.num_rows();
+        }
+        assert!(records > 0, "{} has no records", resource.name);
+    }
 }
 
 /// Field names that are secrets, personal or free text about people must never be stored as they came, in whatever resource.
@@ -370,7 +418,9 @@ fn secrets_and_people_are_kept_out_of_every_table() {
             assert!(!person || matches!(column.class, Class::Pseudonym(_)), "{}.{name}", spec.name);
             assert!(!name.to_lowercase().contains("encryption"), "{}.{name}", spec.name);
             seen += usize::from(closed || person);
-            if let Some(DataType::Float64 | DataType::Float32) = column.class.is_stored().then(|| column.kind.data_type()) {
+            if let Some(DataType::Float64 | DataType::Float32) =
+                column.class.is_stored().then(|| column.kind.data_type())
+            {
                 panic!("{}.{name} is a float", spec.name);
             }
         }
