@@ -28,3 +28,4 @@ mod smartnow;
 mod tidy;
 mod tree;
 mod truth;
+mod vending;
