@@ -32,7 +32,7 @@ fn project(dir: &Path, sandbox: &Sandbox) -> Project {
     let file = dir.join("pipelines/smartnow/pipeline.yaml");
     let mut text = std::fs::read_to_string(&file).unwrap();
     for (from, to) in [
-        ("start: 2024-01-01", "start: 2026-01-01"),
+        ("start: 2024-01-01", "start: 2025-06-01"),
         ("slice: 1d ", "slice: 365d "),
         ("rate_limit: 10/s", "rate_limit: 10000/s"),
     ] {
