@@ -3,6 +3,7 @@
 //! Invariant: a [`Plan`] that exists can be walked: every type can be decoded, every path ends in a stored column of a type that fits,
 //! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read.
 
+use crate::across::{Adding, Clock};
 use crate::instant::Spelling;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
@@ -93,8 +94,20 @@ pub(crate) enum Hop {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: String,
+    /// To the value it is about.
     pub(crate) hops: Vec<Hop>,
-    pub(crate) check: Check,
+    pub(crate) demand: Demand,
+}
+
+/// What a rule demands.
+#[derive(Debug)]
+pub(crate) enum Demand {
+    /// Something of one value.
+    Value(Check),
+    /// That numbers add up.
+    Adding(Adding),
+    /// That a clock fits an instant.
+    Clock(Clock),
 }
 
 /// Names of at most seven bytes have the same tag only if they are equal.
@@ -270,9 +283,13 @@ impl Plan {
                 continue;
             }
             let (hops, field) = resolve(&record, &rule.path)?;
-            let fits = match rule.check {
-                Check::AtLeast(_) => matches!(field.what, What::Int | What::Decimal { .. }),
-                _ => matches!(field.what, What::Text(Keep::All)),
+            let (fits, demand) = match &rule.check {
+                Check::AtLeast(_) => {
+                    (matches!(field.what, What::Int | What::Decimal { .. }), Demand::Value(rule.check.clone()))
+                }
+                Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
+                Check::LocalTime(clock) => (true, Demand::Clock(Clock::new(&record, &rule.path, clock)?)),
+                _ => (matches!(field.what, What::Text(Keep::All)), Demand::Value(rule.check.clone())),
             };
             if !fits {
                 return Err(Error::config(
@@ -281,14 +298,14 @@ impl Plan {
                 .at("rule", &rule.name)
                 .at("column", rule.path.join(".")));
             }
-            rules.push(Rule { name: rule.name.clone(), hops, check: rule.check.clone() });
+            rules.push(Rule { name: rule.name.clone(), hops, demand });
         }
         Ok(Self { record, key, record_time, updated_at, rules, scope })
     }
 }
 
 /// The steps to a column by its names. Lists are passed through by themselves; `element` may be said, or left out.
-fn resolve<'p>(record: &'p Object, path: &[String]) -> Result<(Vec<Hop>, &'p Field)> {
+pub(crate) fn resolve<'p>(record: &'p Object, path: &[String]) -> Result<(Vec<Hop>, &'p Field)> {
     let missing = || Error::config("no stored column has this path").at("column", path.join("."));
     let mut hops = Vec::new();
     let mut object = Some(record);

@@ -6,6 +6,7 @@
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::fault::{Fault, Target};
+use crate::shelf::{first_whole_second, last_whole_second};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -74,6 +75,13 @@ pub struct Stir {
 }
 
 impl Stir {
+    /// The first or the last whole second that is meant, Unix seconds; `None` where there is none.
+    pub(crate) fn second(&self, earliest: bool) -> Option<i64> {
+        let (from, to) = (self.from.as_microsecond(), self.to.as_microsecond());
+        let (first, last) = (first_whole_second(from), last_whole_second(to));
+        (first <= last).then_some(if earliest { first } else { last })
+    }
+
     /// Which records may be hit.
     pub(crate) fn selection(&self) -> Selection {
         Selection {

@@ -42,6 +42,10 @@ pub enum FaultKind {
     /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
     /// come. With a `times` without end, it never does.
     Endless,
+    /// be-mo: HTTP 200 whose envelope says "Error".
+    HiddenError,
+    /// PACE: 401 with the code `missing-linked-identity`, which no new token cures.
+    MissingLinkedIdentity,
 }
 
 /// Which requests a fault can hit.

@@ -6,6 +6,9 @@
 //! ```text
 //!   http://127.0.0.1:PORT/hecone/...     HecOne 360: /auth/login, /transactions, /transactions/{id}, /transactions/statistics
 //!   http://127.0.0.1:PORT/smartnow/...   SmartNow: /auth/login, /auth/refresh, thirty lists; see the module `smartnow`
+//!   http://127.0.0.1:PORT/bemo/...       be-mo: /reporting/v1/api/accounts/{id}/sessions
+//!   http://127.0.0.1:PORT/pace/...       PACE: /auth/token, /pay/2022-1/transactions/contracts/partners/{partner},
+//!                                        /pay/2025-1/transactions
 //!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, statistics, requests; see the module `control`
 //!
 //!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --.
@@ -21,6 +24,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod answer;
+mod bemo;
 mod call;
 mod connection;
 pub mod control;
@@ -28,18 +32,22 @@ mod decimal;
 mod emulated;
 mod fault;
 mod hecone;
+mod pace;
 mod query;
 mod random;
 mod requests;
 mod server;
+mod shelf;
 mod smartnow;
 mod tokens;
 mod world;
 
+pub use bemo::BemoOptions;
 pub use decimal::Decimal;
 pub use emulated::{Selection, Stir, StirKind};
 pub use fault::{Fault, FaultKind};
 pub use hecone::oracle;
+pub use pace::PaceApi;
 pub use requests::{Request, RequestLog};
 
 use bytes::Bytes;
@@ -68,6 +76,10 @@ pub struct SandboxOptions {
     pub bemo_sessions: Option<u64>,
     /// How many transactions PACE has, over all partners; a tenth of `transactions` unless told.
     pub pace_transactions: Option<u64>,
+    /// be-mo's login, and what its document leaves open.
+    pub bemo: BemoOptions,
+    /// Which of PACE's two endpoints its truth and its stirs are about.
+    pub pace_api: PaceApi,
     /// The first instant of sales.
     pub from: Timestamp,
     /// The first instant without.
@@ -99,6 +111,8 @@ impl Default for SandboxOptions {
             smartnow_sales: None,
             bemo_sessions: None,
             pace_transactions: None,
+            bemo: BemoOptions::default(),
+            pace_api: PaceApi::Partner,
             from: Timestamp::constant(1_767_225_600, 0), // 2026-01-01T00:00:00Z
             to: Timestamp::constant(1_767_657_600, 0),   // 2026-01-06T00:00:00Z
             clock: Timestamp::MAX,
@@ -162,6 +176,8 @@ impl Sandbox {
     /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
     pub const SMARTNOW_MARKERS: [&str; 5] =
         ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
+    /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
+    pub const RFID_MARKER: &str = bemo::RFID_MARKER;
 
     /// Makes the world and starts serving it. The address answers when this returns.
     ///
@@ -216,6 +232,11 @@ impl Sandbox {
     /// The ids of be-mo's accounts.
     pub fn accounts(&self) -> Vec<String> {
         self.shared.world.fleets.iter().map(|fleet| fleet.account.clone()).collect()
+    }
+
+    /// Replaces be-mo's access token: the one before is expired from now on.
+    pub fn renew_bemo_token(&self, token: impl Into<String>) {
+        self.shared.bemo.renew_token(token.into());
     }
 
     /// The names of PACE's partners.

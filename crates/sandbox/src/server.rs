@@ -4,12 +4,14 @@
 
 use crate::SandboxOptions;
 use crate::answer::Answer;
+use crate::bemo::BeMo;
 use crate::call::Call;
 use crate::connection::Line;
 use crate::control;
 use crate::emulated::Emulated;
 use crate::fault::{Fault, FaultKind, Faults};
 use crate::hecone::HecOne;
+use crate::pace::Pace;
 use crate::requests::{Request, RequestLog};
 use crate::smartnow::SmartNow;
 use crate::world::World;
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Shared {
     pub world: Arc<World>,
     pub hecone: Arc<HecOne>,
+    pub bemo: Arc<BeMo>,
     pub gzip: bool,
     pub stop: CancellationToken,
     /// Every API by its prefix, without the slash. HecOne comes first: it keeps the clock.
@@ -43,6 +46,10 @@ pub(crate) struct Shared {
 
 /// Where HecOne is mounted.
 pub(crate) const HECONE: &str = "hecone";
+/// Where be-mo is mounted.
+const BEMO: &str = "bemo";
+/// Where PACE is mounted.
+const PACE: &str = "pace";
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 << 20;
 /// What [`FaultKind::Oversized`] pads to unless told.
@@ -53,13 +60,17 @@ impl Shared {
     pub(crate) fn new(options: &SandboxOptions, url: &str, stop: CancellationToken) -> Result<Self> {
         let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
         let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
+        let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
         let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
             (HECONE, Arc::clone(&hecone) as _),
             ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+            (BEMO, Arc::clone(&bemo) as _),
+            (PACE, Arc::new(Pace::new(options, Arc::clone(&world)))),
         ];
         Ok(Self {
             world,
             hecone,
+            bemo,
             gzip: options.gzip,
             stop,
             sources,
@@ -118,6 +129,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/control/requests", get(control::requests).delete(control::clear_requests))
         .route("/control/statistics", get(control::statistics))
         .route("/control/truth", get(control::truth))
+        .route("/control/bemo/access_token", post(control::renew_bemo_token))
         .route("/control/{source}/truth", get(control::source::truth))
         .route("/control/{source}/stir", post(control::source::stir))
         .route("/control/{source}/records", put(control::source::put))

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, MOST_PAGES};
+use tillhouse_extract::paging;
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
 
@@ -113,7 +113,8 @@ impl SmartNow {
     fn list(&self, question: Question) -> PageStream {
         let this = self.clone();
         let has_parent = self.has_parent(question.endpoint);
-        let limit = self.0.api.client().limits().page_size.min(LARGEST_PAGE);
+        let limits = self.0.api.client().limits();
+        let (limit, most_pages) = (limits.page_size.min(LARGEST_PAGE), limits.most_pages);
         let first = Place {
             parents: (!has_parent).then(VecDeque::new),
             parent: None,
@@ -121,7 +122,7 @@ impl SmartNow {
             found: !has_parent,
         };
         let question = Arc::new(question);
-        paging::chain(first, MOST_PAGES, move |place| {
+        paging::chain(first, most_pages, move |place| {
             let (this, question) = (this.clone(), question.clone());
             async move { this.page(&question, place, limit).await }
         })

@@ -15,6 +15,8 @@ mod contracts;
 mod edges;
 mod exact;
 mod faults;
+mod fifth;
+mod four;
 mod journey;
 mod privacy;
 mod program;

@@ -16,6 +16,7 @@
 //! | `POST /control/{source}/stir` `{"resource", "tenant", "kind": "arrive", "change" or "vanish", "from", "to"}` | makes it happen at the beginning of the listing; `{"id": "..."}`, 404 where nothing fits |
 //! | `PUT /control/{source}/records?resource=[&tenant=]` with a record | inserts or replaces it exactly as written |
 //! | `POST /control/{source}/page_cap` `{"largest_page": n}` | cuts that source's pages to n |
+//! | `POST /control/bemo/access_token` `{"access_token": "..."}` | replaces be-mo's access token; the one before is expired |
 //! | `GET /control/requests`, `DELETE /control/requests` | what was asked so far; forgets it |
 
 pub(crate) mod source;
@@ -172,4 +173,20 @@ pub(crate) fn ndjson<'r>(records: impl Iterator<Item = &'r [u8]>) -> Answer {
     let mut answer = Answer::json(body);
     answer.content_type = "application/x-ndjson";
     answer
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    access_token: String,
+}
+
+pub(crate) async fn renew_bemo_token(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Renewal>(&body) {
+        Ok(Renewal { access_token }) => {
+            shared.bemo.renew_token(access_token);
+            done(Answer::of(&json!({ "renewed": true })))
+        }
+        Err(_) => done(Answer::bad_request("send {\"access_token\": \"...\"}")),
+    }
 }

@@ -125,7 +125,8 @@ pub(crate) fn logs(plan: &Plan, now: i64) -> Vec<Row> {
 
 pub(crate) fn shifts(plan: &Plan, now: i64) -> Vec<Row> {
     // By location, in the order of time: the first and last sale that came in during each.
-    let mut by_place: Vec<Vec<(usize, Option<&Sale>, Option<&Sale>)>> = vec![Vec::new(); plan.locations.len()];
+    type Entry<'p> = (usize, Option<&'p Sale>, Option<&'p Sale>);
+    let mut by_place: Vec<Vec<Entry<'_>>> = vec![Vec::new(); plan.locations.len()];
     for (index, shift) in plan.shifts.iter().enumerate() {
         by_place[shift.location].push((index, None, None));
     }
@@ -139,7 +140,7 @@ pub(crate) fn shifts(plan: &Plan, now: i64) -> Vec<Row> {
             *last = Some(sale);
         }
     }
-    let row = |(index, first, last): (usize, Option<&Sale>, Option<&Sale>)| {
+    let row = |(index, first, last): Entry<'_>| {
         let shift = &plan.shifts[index];
         let closed = Some(shift.closed).filter(|at| past(*at, now));
         let updated = closed.or(first.map(|sale| sale.created)).unwrap_or(shift.opened);
@@ -155,6 +156,6 @@ pub(crate) fn shifts(plan: &Plan, now: i64) -> Vec<Row> {
             .done();
         Row::new(shift.id, shift.opened, updated, body)
     };
-    let is_open = |entry: &(usize, Option<&Sale>, Option<&Sale>)| past(plan.shifts[entry.0].opened, now);
+    let is_open = |entry: &Entry<'_>| past(plan.shifts[entry.0].opened, now);
     by_place.into_iter().flatten().filter(is_open).map(row).collect()
 }

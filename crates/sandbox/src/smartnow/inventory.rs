@@ -3,7 +3,7 @@
 //! Invariant: no person in it exists; every e-mail ends in `@person.invalid`.
 
 use super::object::{Object, utc};
-use super::places::{BEFORE, MANUFACTURERS, MODELS, TYPES};
+use super::places::{BEFORE, MANUFACTURERS, MODELS, Machine, TYPES};
 use super::plan::{CODES, Method, Plan, past};
 use super::table::{Key, Row};
 use std::collections::HashMap;
@@ -38,11 +38,8 @@ pub(crate) fn machines(plan: &Plan, now: i64) -> Vec<Row> {
     for log in plan.logs.iter().filter(|log| past(log.created, now)) {
         last_log.insert(log.machine, log);
     }
-    let second = now.div_euclid(1_000_000);
-    let standing = plan.machines.iter().enumerate().filter(|(_, machine)| {
-        past(machine.installed, now) && machine.removed.is_none_or(|removed| !past(removed, now)) && second >= 0
-    });
-    let row = |(index, machine): (usize, &super::places::Machine)| {
+    let there = plan.machines.iter().enumerate().filter(|(_, machine)| stands(machine, now));
+    let row = |(index, machine): (usize, &Machine)| {
         let location = &plan.locations[machine.location];
         let model = MODELS.iter().find(|model| model.0 == machine.model).unwrap_or(&MODELS[0]);
         let (sale, log) = (last_sale.get(&index), last_log.get(&index));
@@ -78,7 +75,7 @@ pub(crate) fn machines(plan: &Plan, now: i64) -> Vec<Row> {
             .done();
         Row::new(machine.id, machine.installed, updated, body)
     };
-    standing.map(row).collect()
+    there.map(row).collect()
 }
 
 pub(crate) fn machine_models(plan: &Plan, _now: i64) -> Vec<Row> {
@@ -121,7 +118,7 @@ pub(crate) fn locations(plan: &Plan, now: i64) -> Vec<Row> {
     // One place gets another name a few hours after the stretch.
     let renamed = plan.until + 6 * 3600;
     let row = |(index, place): (usize, &super::places::Location)| {
-        let open = plan.shifts.iter().filter(|shift| shift.location == index && past(shift.opened, now)).next_back();
+        let open = plan.shifts.iter().rfind(|shift| shift.location == index && past(shift.opened, now));
         let is_renamed = index == 2 && past(renamed, now);
         let name = if is_renamed { format!("{} II", place.name) } else { place.name.to_owned() };
         let updated = open.map_or(setup(plan), |shift| shift.opened);
@@ -172,11 +169,14 @@ pub(crate) fn opening_hours(plan: &Plan, now: i64) -> Vec<Row> {
     rows
 }
 
+/// Whether the house knows of a machine, and that it is there.
+fn stands(machine: &Machine, now: i64) -> bool {
+    past(machine.installed, now) && machine.removed.is_none_or(|removed| !past(removed, now))
+}
+
 /// The machines that stand there, for what belongs to them.
-fn standing(plan: &Plan, now: i64) -> impl Iterator<Item = &super::places::Machine> {
-    plan.machines.iter().filter(move |machine| {
-        past(machine.installed, now) && machine.removed.is_none_or(|removed| !past(removed, now))
-    })
+fn standing(plan: &Plan, now: i64) -> impl Iterator<Item = &Machine> {
+    plan.machines.iter().filter(move |machine| stands(machine, now))
 }
 
 pub(crate) fn products(plan: &Plan, now: i64) -> Vec<Row> {

@@ -106,7 +106,7 @@ pub(crate) const KINDS: [Kind; 30] = [
         whole(
             "logs",
             "/log",
-            "extraData",
+            "resolvedAt",
             "id:n remote:n machine:n location:n code errorIdentity:n type:n isResolvable:b occurredAt:i timeZone duration:n \
              extraData date:n timestamp:n resolvedAt:i state createdAt:i",
         ),

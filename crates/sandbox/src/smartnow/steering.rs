@@ -134,6 +134,11 @@ impl SmartNow {
         if fields.contains_key("updatedAt") {
             fields.insert("updatedAt".to_owned(), Value::from(super::object::utc(now)));
         }
+        // A log changes by being resolved, which is also how a late change of one is found.
+        if let Some(resolved) = fields.get_mut("resolvedAt") {
+            *resolved = Value::from(super::object::utc(now));
+            fields.insert("state".to_owned(), Value::from("resolved"));
+        }
         Row::read(kind, &text(fields)?, row.parent.clone())
     }
 }

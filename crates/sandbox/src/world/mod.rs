@@ -74,9 +74,4 @@ impl World {
             all
         })
     }
-
-    /// The vehicle's fleet.
-    pub(crate) fn fleet_of(&self, vehicle: &Vehicle) -> &Fleet {
-        &self.fleets[vehicle.fleet]
-    }
 }
