@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const SOURCES: &[SourceEntry] = &[SourceEntry::of::<SmartNowConnection>()];
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A project as `init` makes it, with the day its data starts at and nothing to wait for.
+/// A project as `init` makes it, with long slices and nothing to wait for.
 fn project(dir: &Path, sandbox: &Sandbox) -> Project {
     scaffold::init(dir, &["smartnow".to_owned()], SOURCES, &Secret::new("00".repeat(32))).unwrap();
     let env = dir.join(".env");
@@ -32,8 +32,8 @@ fn project(dir: &Path, sandbox: &Sandbox) -> Project {
     let file = dir.join("pipelines/smartnow/pipeline.yaml");
     let mut text = std::fs::read_to_string(&file).unwrap();
     for (from, to) in [
-        ("start: 2024-01-01", "start: 2025-06-01"),
-        ("slice: 1d ", "slice: 365d "),
+        ("start: 2024-01-01", "start: 2024-06-01"),
+        ("slice: 1d ", "slice: 3650d "),
         ("rate_limit: 10/s", "rate_limit: 10000/s"),
     ] {
         assert!(text.contains(from), "the template has {from}");
