@@ -101,7 +101,7 @@ async fn a_repeated_page_is_the_last_whatever_stands_around_it() {
     })
     .await;
     let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
-    assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![2, 3]]);
+    assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![2, 3], vec![2, 3]]);
 }
 
 #[tokio::test]

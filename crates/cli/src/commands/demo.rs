@@ -6,7 +6,7 @@ use crate::args::{Demo, Format};
 use crate::commands::{context, stop_on_ctrl_c, sync};
 use crate::output::{print, say, statistics as shown};
 use crate::progress::Progress;
-use crate::registry::{NAMES, SOURCES};
+use crate::registry::SOURCES;
 use jiff::{SignedDuration, Timestamp, Unit};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     say(&format!("2  tillhouse init --source hecone     a project in {}", dir.display()));
     let key: [u8; 32] = rand::random();
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    scaffold::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
+    scaffold::init(&dir, &["hecone".to_owned()], SOURCES, &Secret::new(key))?;
     settle(&dir, &sandbox, &id, &secret, from)?;
 
     say("3  tillhouse sync");
