@@ -7,13 +7,16 @@ use tillhouse_extract::Connection;
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::SourceEntry;
+use tillhouse_smartnow::SmartNowConnection;
 
 /// The sources, in alphabetical order.
 pub(crate) const SOURCES: &[SourceEntry] = &[
     SourceEntry::of::<BemoConnection>(),
     SourceEntry::of::<HecOneConnection>(),
     SourceEntry::of::<PaceConnection>(),
+    SourceEntry::of::<SmartNowConnection>(),
 ];
 
 /// Their names, for help texts and completion.
-pub(crate) const NAMES: [&str; 3] = [BemoConnection::SOURCE, HecOneConnection::SOURCE, PaceConnection::SOURCE];
+pub(crate) const NAMES: [&str; 4] =
+    [BemoConnection::SOURCE, HecOneConnection::SOURCE, PaceConnection::SOURCE, SmartNowConnection::SOURCE];

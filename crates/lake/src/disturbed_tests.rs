@@ -168,7 +168,9 @@ impl Place {
 
     pub(crate) async fn open(&self) -> Warehouse {
         let url = url::Url::from_directory_path(self.folder.path().join("wäre house")).unwrap();
-        Warehouse::open_on(self.store.clone(), url).await.unwrap()
+        let warehouse = Warehouse::open_on(self.store.clone(), url).await.unwrap();
+        warehouse.prepare().await.unwrap();
+        warehouse
     }
 }
 

@@ -20,6 +20,7 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
     for pipeline in pipelines {
         unify::check(&context.engine, pipeline).await?;
     }
+    context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
     for pipeline in pipelines {
         for spec in pipeline.unified.values() {

@@ -119,6 +119,7 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
     for pipeline in pipelines {
         unify::check(&context.engine, pipeline).await?;
     }
+    context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
     for pipeline in pipelines {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());

@@ -30,18 +30,26 @@ impl Session {
         self.register(name, Arc::new(table))
     }
 
-    /// Makes batches that are still to come known as a table. It can be read once; a second scan of it is an error.
-    pub fn register_stream(&self, name: &str, schema: SchemaRef, batches: mpsc::Receiver<RecordBatch>) -> Result<()> {
-        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(Some(batches)) };
+    /// Makes batches that are still to come known as a table. It can be scanned once for each receiver, see [`Session::scans`]; one more
+    /// scan is an error.
+    pub fn register_stream(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<mpsc::Receiver<RecordBatch>>,
+    ) -> Result<()> {
+        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(batches) };
         let table = StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
         self.register(name, Arc::new(table))
     }
 
-    /// How often a query scans a table. Plans only.
-    pub async fn scans(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<usize> {
+    /// How often a query scans a table, if all scans go on side by side. `None` where the query joins: then one scan may have to end
+    /// before another begins. Plans only.
+    pub async fn scans(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Option<usize>> {
         let plan = self.bound(sql, params).await?.into_optimized_plan().map_err(into_error)?;
-        let mut scans = 0;
+        let (mut scans, mut joins) = (0, false);
         plan.apply_with_subqueries(|node| {
+            joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_));
             if let LogicalPlan::TableScan(scan) = node
                 && scan.table_name.table() == table
             {
@@ -50,7 +58,7 @@ impl Session {
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(into_error)?;
-        Ok(scans)
+        Ok((!joins).then_some(scans))
     }
 
     /// Makes a query known as a table; it runs whenever the table is read.
@@ -63,7 +71,7 @@ impl Session {
 /// Batches on their way into a session.
 struct Arriving {
     schema: SchemaRef,
-    batches: Mutex<Option<mpsc::Receiver<RecordBatch>>>,
+    batches: Mutex<Vec<mpsc::Receiver<RecordBatch>>>,
 }
 
 impl fmt::Debug for Arriving {
@@ -78,9 +86,10 @@ impl PartitionStream for Arriving {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some(batches) = batches else {
-            let twice = futures::stream::once(async { exec_err!("records that are still arriving were read twice") });
+            let twice =
+                futures::stream::once(async { exec_err!("records that are still arriving were read once too often") });
             return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), twice));
         };
         let stream = futures::stream::unfold(batches, |mut batches| async move {

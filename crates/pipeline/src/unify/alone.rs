@@ -56,7 +56,7 @@ pub(super) async fn unify(
     Ok(())
 }
 
-/// Statements that read their resource once can be fed; those that read it twice need it as a table.
+/// Statements whose scans go on side by side can be fed; those that join their resource need it as a table.
 pub(super) async fn split(
     context: &Context,
     pipeline: &Pipeline,
@@ -64,13 +64,11 @@ pub(super) async fn split(
 ) -> Result<(Vec<Statement>, Vec<Statement>)> {
     let (mut fed, mut apart) = (Vec::new(), Vec::new());
     let parameters = parameters(pipeline);
-    for statement in statements {
+    for mut statement in statements {
         let session = empty_session(&context.engine, pipeline)?;
         let scans = session.scans(&statement.sql, &borrowed(&parameters), statement.resource).await;
-        match scans.map_err(|e| e.at("file", statement.origin.clone()))? {
-            1 => fed.push(statement),
-            _ => apart.push(statement),
-        }
+        statement.scans = scans.map_err(|e| e.at("file", statement.origin.clone()))?;
+        if statement.scans.is_some() { fed.push(statement) } else { apart.push(statement) }
     }
     Ok((fed, apart))
 }

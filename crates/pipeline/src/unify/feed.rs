@@ -36,7 +36,8 @@ pub(super) struct Feed {
 
 struct Running {
     role: Role,
-    batches: Option<mpsc::Sender<RecordBatch>>,
+    /// One for each scan; empty once the statement wants no more.
+    batches: Vec<mpsc::Sender<RecordBatch>>,
     end: Option<oneshot::Sender<Arc<End>>>,
     task: Option<AbortOnDropHandle<Result<(String, Unified)>>>,
 }
@@ -57,7 +58,8 @@ impl Feed {
         schema: &SchemaRef,
     ) -> Self {
         let running = statements.iter().map(|statement| {
-            let (batches, arriving) = mpsc::channel(WAITING);
+            let channels = (0..statement.scans.unwrap_or(1)).map(|_| mpsc::channel(WAITING));
+            let (batches, arriving): (Vec<_>, Vec<_>) = channels.unzip();
             let (end, ended) = oneshot::channel();
             let task = run(
                 context.clone(),
@@ -70,7 +72,7 @@ impl Feed {
             );
             Running {
                 role: statement.table.role,
-                batches: Some(batches),
+                batches,
                 end: Some(end),
                 task: Some(AbortOnDropHandle::new(tokio::spawn(task))),
             }
@@ -88,16 +90,16 @@ impl Feed {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let Some(batches) = &running.batches else { continue };
-            if batches.send(batch.clone()).await.is_err() {
-                // A statement that has all the rows it wants (LIMIT) stops reading; one that failed says why.
-                running.batches = None;
-                if let Some(task) = &running.task
-                    && task.is_finished()
-                {
-                    let failed = running.task.take();
-                    return outcome(failed).await.map(drop);
+            let mut open = Vec::with_capacity(running.batches.len());
+            for batches in std::mem::take(&mut running.batches) {
+                if batches.send(batch.clone()).await.is_ok() {
+                    open.push(batches);
                 }
+            }
+            running.batches = open;
+            // A statement that has all the rows it wants (LIMIT) stops reading; one that failed says why.
+            if running.batches.is_empty() && running.task.as_ref().is_some_and(AbortOnDropHandle::is_finished) {
+                return outcome(running.task.take()).await.map(drop);
             }
         }
         Ok(())
@@ -107,7 +109,7 @@ impl Feed {
     pub(super) async fn finish(mut self, step: &Step, superseded: &Superseded) -> Result<Vec<(String, Unified)>> {
         let end = Arc::new(End { step: step.clone(), superseded: superseded.clone() });
         for running in &mut self.running {
-            running.batches = None;
+            running.batches.clear();
             if let Some(sender) = running.end.take() {
                 // A task that is gone says why below.
                 let _ = sender.send(Arc::clone(&end));
@@ -132,7 +134,7 @@ async fn run(
     statement: Statement,
     parameters: Parameters,
     schema: SchemaRef,
-    arriving: mpsc::Receiver<RecordBatch>,
+    arriving: Vec<mpsc::Receiver<RecordBatch>>,
     ended: oneshot::Receiver<Arc<End>>,
 ) -> Result<(String, Unified)> {
     let name = statement.table.name.clone();

@@ -22,6 +22,8 @@ pub(super) struct Statement {
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
     pub(super) children: Vec<Child>,
+    /// How often it scans that resource, where all scans go on side by side; see [`Session::scans`].
+    pub(super) scans: Option<usize>,
 }
 
 /// Plans every unify statement against its contract, with no data and no request.
@@ -129,6 +131,7 @@ pub(super) fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Sta
             origin: asset.origin.clone(),
             resource: plan.resource.name,
             children: children.cloned().collect(),
+            scans: None,
         });
     }
     Ok(statements)

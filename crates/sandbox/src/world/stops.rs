@@ -60,7 +60,6 @@ pub(crate) struct Stop {
     pub city: &'static str,
     /// ISO 3166, two letters.
     pub country: &'static str,
-    pub timezone: &'static str,
     pub zone: TimeZone,
     pub latitude: Decimal,
     pub longitude: Decimal,
@@ -254,7 +253,6 @@ pub(crate) fn make() -> Result<Vec<Stop>> {
                 postal_code,
                 city,
                 country,
-                timezone,
                 zone: zone(timezone)?,
                 latitude: Decimal::new(i128::from(*latitude), 6),
                 longitude: Decimal::new(i128::from(*longitude), 6),

@@ -28,6 +28,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let url = folder.path().to_str().unwrap().to_owned();
         let warehouse = Warehouse::open(&Location { url, options: BTreeMap::new() }).await.unwrap();
+        warehouse.prepare().await.unwrap();
         let engine = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() }).unwrap();
         Self { _folder: folder, warehouse, engine }
     }
