@@ -18,7 +18,7 @@ use crate::listing::{Next, Pager, Row, rows};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,8 @@ use tillhouse_extract::paging;
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
 
+/// A machine may have been offline for this long before it could tell the provider when a trouble was over.
+const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// The scope where one list is configured for what is otherwise listed parent by parent.
 const ALL: &str = "all";
 
@@ -316,7 +318,13 @@ impl Source for SmartNow {
             Ok(Endpoint { late: None, .. }) => stream::empty().boxed(),
             // How old the record is that something was learnt of, nobody knows: the archive is asked too.
             Ok(endpoint @ Endpoint { late: Some(column), .. }) => {
-                self.list(self.window(endpoint, column, &slice.window, self.0.settings.archive.after.is_some()))
+                let from = slice.window.from().checked_sub(OFFLINE).unwrap_or(Timestamp::MIN);
+                match Window::new(from, slice.window.to()) {
+                    Ok(window) => {
+                        self.list(self.window(endpoint, column, &window, self.0.settings.archive.after.is_some()))
+                    }
+                    Err(error) => failed(error),
+                }
             }
         }
     }

@@ -207,7 +207,9 @@ async fn everything(project: &Project) -> Vec<Value> {
         ("products", "count(name) AS a, count(_deleted_at) AS b"),
         ("tenants", "count(name) AS a"),
     ] {
-        let query = format!("SELECT '{table}' AS t, source, count(*) AS n, {figures} FROM {table} GROUP BY source ORDER BY source");
+        let query = format!(
+            "SELECT '{table}' AS t, source, count(*) AS n, {figures} FROM {table} GROUP BY source ORDER BY source"
+        );
         let rows = project.sql(&query).await;
         assert!(!rows.is_empty(), "unified.{table} has no rows");
         all.extend(rows);
@@ -259,7 +261,9 @@ async fn a_payment_after_its_sale_and_a_machine_that_goes_are_noticed() {
 
     let marked = "SELECT count(*) FROM devices WHERE _deleted_at IS NOT NULL";
     assert_eq!(project.count(marked).await, 1);
-    let device = format!("SELECT count(*) FROM devices WHERE device_key = 'smartnow:{gone}' AND _deleted_at IS NOT NULL AND name IS NOT NULL");
+    let device = format!(
+        "SELECT count(*) FROM devices WHERE device_key = 'smartnow:{gone}' AND _deleted_at IS NOT NULL AND name IS NOT NULL"
+    );
     assert_eq!(project.count(&device).await, 1, "it keeps its name, for the sales it made");
     let again = project.json(&range).await;
     assert_eq!((total(&again, "new"), total(&again, "changed")), (0, 0), "marked once: {again}");

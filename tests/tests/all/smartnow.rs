@@ -10,13 +10,17 @@ use arrow::array::{
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder};
-use tillhouse_model::{PseudonymKey, Secret, TableSpec, contract, table};
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::{PseudonymKey, Secret, Slice, TableSpec, Window, contract, table};
 use tillhouse_query::{Engine, EngineOptions, ScalarValue, Session, collect};
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_smartnow::SmartNowConnection;
 
 /// When everything here was asked for, microseconds since 1970.
 const ASKED_AT: i64 = 1_767_225_600_000_000;
@@ -30,9 +34,15 @@ fn sample(resource: &str) -> String {
     tree::text(&tree::root().join(format!("tests/fixtures/smartnow/{resource}.json")))
 }
 
+fn key() -> PseudonymKey {
+    PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap()
+}
+
 fn decode(resource: &str, page: &str) -> Decoded {
-    let key = PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap();
-    Decoder::new(spec("smartnow", resource), Some(key)).unwrap().decode_scoped(page.as_bytes(), &[], Some("7")).unwrap()
+    Decoder::new(spec("smartnow", resource), Some(key()))
+        .unwrap()
+        .decode_scoped(page.as_bytes(), &[], Some("7"))
+        .unwrap()
 }
 
 /// Column by column, what is not null; a row a block.
@@ -362,6 +372,32 @@ async fn dimensions_vouchers_and_their_redemptions() {
     }
     assert!(!all.contains("SECRET") && !all.contains("guest"), "{all}");
     insta::assert_snapshot!("smartnow_unified_dimensions", all);
+}
+
+/// The sandbox reads the document in its own way: what it serves has to fit the contracts, record by record.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_resource_of_the_sandbox_fits_its_contract() {
+    let options = SandboxOptions { transactions: 10, smartnow_sales: Some(400), ..SandboxOptions::default() };
+    let window = Window::new(options.from, options.to).unwrap();
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let written = json!({"base_url": sandbox.url_of("smartnow"), "username": "sandbox", "password": "sandbox-secret"});
+    let connection: SmartNowConnection = serde_json::from_value(written).unwrap();
+    let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+    source.check().await.unwrap();
+    for resource in source.resources() {
+        let slice = Slice { resource: resource.name.into(), tenant: None, window };
+        let mut pages = source.pages(&slice);
+        let mut records = 0;
+        while let Some(page) = pages.try_next().await.unwrap() {
+            let decoder = Decoder::new(spec("smartnow", resource.name), Some(key())).unwrap();
+            let decoded = decoder.decode_scoped(&page.bytes, &[], page.scope.as_deref()).unwrap();
+            assert_eq!(decoded.rejects, [], "{}", resource.name);
+            assert_eq!(decoded.warnings, [], "{}", resource.name);
+            assert!(decoded.unknown.is_empty(), "{}: {:?}", resource.name, decoded.unknown);
+            records += decoded.batch.num_rows();
+        }
+        assert!(records > 0, "{} has no records", resource.name);
+    }
 }
 
 /// Field names that are secrets, personal or free text about people must never be stored as they came, in whatever resource.

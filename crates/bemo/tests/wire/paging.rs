@@ -90,7 +90,7 @@ async fn an_empty_first_page_is_doubted_only_until_one_had_sessions() {
 }
 
 #[tokio::test]
-async fn a_repeated_page_is_the_last_whatever_stands_around_it() {
+async fn a_page_that_repeats_twice_is_the_last_whatever_stands_around_it() {
     let server = MockServer::start().await;
     serve(&server, |request| {
         // Beyond the end, the last page again; the envelope differs every time.

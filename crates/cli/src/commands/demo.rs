@@ -107,8 +107,11 @@ fn settle(dir: &Path, env: &str, from: Timestamp) -> Result<()> {
         let file = dir.join("pipelines").join(name).join("pipeline.yaml");
         let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
         let start = from.strftime("start: %Y-%m-%d").to_string();
-        let settled =
-            text.replacen("start: 2024-01-01", &start, 1).replacen("  rate_limit:", "  # none here, the sandbox is ours: rate_limit:", 1);
+        let settled = text.replacen("start: 2024-01-01", &start, 1).replacen(
+            "  rate_limit:",
+            "  # none here, the sandbox is ours: rate_limit:",
+            1,
+        );
         if settled == text {
             return Err(Error::internal("the pipeline template has no start to replace").at("source", name));
         }

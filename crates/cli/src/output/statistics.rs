@@ -33,7 +33,10 @@ pub(crate) fn text(report: &Statistics) -> String {
         headline(&mut out, entry);
     }
     if entries.len() > IN_FULL {
-        let _ = writeln!(out, "\nRankings are shown of the {IN_FULL} currencies with the most transactions; --format json shows all.");
+        let _ = writeln!(
+            out,
+            "\nRankings are shown of the {IN_FULL} currencies with the most transactions; --format json shows all."
+        );
     }
     let _ = writeln!(out);
     let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
