@@ -21,6 +21,20 @@ impl Exact {
         Self { units, scale }
     }
 
+    /// Reads a plain decimal number, `-12.50`: digits, at most one point and one minus. `None` for anything else, and for more digits
+    /// than fit.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, size) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = size.split_once('.').map_or((size, None), |(whole, fraction)| (whole, Some(fraction)));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !fraction.is_none_or(plain) {
+            return None;
+        }
+        let fraction = fraction.unwrap_or_default();
+        let units: i128 = format!("{whole}{fraction}").parse().ok()?;
+        Some(Self { units: if negative { -units } else { units }, scale: u8::try_from(fraction.len()).ok()? })
+    }
+
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
@@ -104,6 +118,16 @@ mod tests {
         assert_eq!(Exact::new(123_400, 4).to_string(), "12.3400");
         assert_eq!(serde_json::to_string(&Exact::new(123_400, 4)).unwrap(), "12.34");
         assert_eq!(serde_json::to_string(&Exact::new(10_i128.pow(30), 0)).unwrap(), format!("1{}", "0".repeat(30)));
+    }
+
+    #[test]
+    fn plain_numbers_are_read() {
+        for (text, units, scale) in [("0.01", 1, 2), ("-12.50", -1250, 2), ("7", 7, 0), ("007.0", 70, 1)] {
+            assert_eq!(Exact::parse(text), Some(Exact::new(units, scale)), "{text}");
+        }
+        for text in ["", "-", ".5", "5.", "1e2", "+1", "1 ", "1,5", "--1", "0x1", &"9".repeat(40)] {
+            assert_eq!(Exact::parse(text), None, "{text}");
+        }
     }
 
     #[test]
