@@ -12,10 +12,8 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::functions_aggregate::expr_fn::{count, max};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder, lit};
 use std::sync::Arc;
-use tillhouse_model::table::{LAND, RECORD_KEY};
+use tillhouse_model::table::{DELETED_AT, LAND, RECORD_KEY};
 
-/// Set on the version with which a record disappeared.
-const DELETED_AT: &str = "_deleted_at";
 const RECORDS: &str = "records";
 const VERSIONS: &str = "versions";
 
@@ -45,4 +43,83 @@ pub(crate) fn view(table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvide
 
 fn column(table: &str, name: &str) -> Expr {
     Expr::Column(Column::new(Some(table), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Engine, EngineOptions, Session, collect};
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+    use arrow::util::pretty::pretty_format_batches;
+    use datafusion::datasource::MemTable;
+
+    /// Key, package, content, and whether the record is gone.
+    fn history(versions: &[(&str, i64, i64, bool)], marked: bool) -> Arc<MemTable> {
+        let gone = versions.iter().map(|version| version.3.then_some(1));
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("content", Arc::new(versions.iter().map(|version| version.2).collect::<Int64Array>())),
+            (RECORD_KEY, Arc::new(versions.iter().map(|version| Some(version.0)).collect::<StringArray>())),
+            (LAND, Arc::new(versions.iter().map(|version| version.1).collect::<Int64Array>())),
+        ];
+        if marked {
+            columns.push((DELETED_AT, Arc::new(gone.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))));
+        }
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+        // Every version in a batch and partition of its own: nothing may rely on their order.
+        let parts = (0..batch.num_rows()).map(|row| vec![batch.slice(row, 1)]).collect();
+        Arc::new(MemTable::try_new(batch.schema(), parts).unwrap())
+    }
+
+    async fn shown(session: &Session, sql: &str) -> String {
+        pretty_format_batches(&collect(session.query(sql).await.unwrap()).await.unwrap()).unwrap().to_string()
+    }
+
+    fn session(table: Arc<MemTable>) -> Session {
+        let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+        session.register("l", view(table).unwrap()).unwrap();
+        session
+    }
+
+    const VERSIONS: [(&str, i64, i64, bool); 9] = [
+        ("once", 1, 10, false),
+        ("twice", 1, 20, false),
+        ("twice", 3, 21, false),
+        ("gone", 1, 30, false),
+        ("gone", 2, 30, true),
+        ("back", 1, 40, false),
+        ("back", 2, 40, true),
+        ("back", 4, 41, false),
+        ("never", 4, 50, true),
+    ];
+
+    #[tokio::test]
+    async fn the_newest_version_is_shown_unless_it_says_that_the_record_is_gone() {
+        let session = session(history(&VERSIONS, true));
+        let expected = "\
++---------+-------------+-------+
+| content | _record_key | _land |
++---------+-------------+-------+
+| 10      | once        | 1     |
+| 21      | twice       | 3     |
+| 41      | back        | 4     |
++---------+-------------+-------+";
+        assert_eq!(shown(&session, "SELECT * FROM l ORDER BY content").await, expected);
+        assert!(shown(&session, "SELECT count(*) AS n FROM l WHERE content > 15").await.contains("| 2 |"));
+    }
+
+    #[tokio::test]
+    async fn a_table_that_marks_nothing_as_gone_has_no_such_column() {
+        let session = session(history(&VERSIONS, false));
+        assert!(shown(&session, "SELECT sum(content) AS n FROM l").await.contains("| 192 |"));
+        let nothing = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+        nothing.register("l", view(history(&[], true)).unwrap()).unwrap();
+        assert!(shown(&nothing, "SELECT count(*) AS n FROM l").await.contains("| 0 |"));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_in_memory_are_the_keys_with_several_versions() {
+        let session = session(history(&VERSIONS, true));
+        let plan = shown(&session, "EXPLAIN SELECT content FROM l").await;
+        assert!(plan.contains("RightAnti") && !plan.contains("LeftAnti"), "{plan}");
+    }
 }
