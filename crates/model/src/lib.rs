@@ -13,8 +13,10 @@
 pub mod contract;
 pub mod error;
 pub mod money;
+pub mod period;
 pub mod pseudonym;
 pub mod report;
+pub mod sales_report;
 pub mod secret;
 pub mod slice;
 pub mod table;
@@ -22,6 +24,7 @@ pub mod time;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use money::Exact;
+pub use period::Period;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
 pub use slice::{Reading, Resource, Slice};

@@ -98,7 +98,7 @@ pub(crate) fn instant(micros: i64) -> ScalarValue {
 }
 
 /// The partition an instant is in; `None` for years that four digits cannot write, whose names do not sort.
-fn month(micros: i64) -> Option<String> {
+pub(crate) fn month(micros: i64) -> Option<String> {
     let instant = jiff::Timestamp::from_microsecond(micros).ok()?;
     let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
     (date.year() >= 0).then(|| format!("{:04}-{:02}", date.year(), date.month()))

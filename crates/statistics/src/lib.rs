@@ -22,7 +22,9 @@ mod columns;
 mod facts;
 mod payments;
 mod ranking;
+pub mod reports;
 mod request;
+pub mod table_functions;
 mod trust;
 
 pub use request::{Hours, Request};

@@ -10,8 +10,10 @@ use tillhouse_query::zone::Zone;
 
 /// The states of a transaction, HecOne's.
 const STATES: [&str; 6] = ["created", "pending", "consumed", "completed", "declined", "error"];
+/// The perspective unless somebody says otherwise.
+pub(crate) const SALE: &str = "sale";
 /// The states in which a sale counts unless somebody says otherwise.
-const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+pub(crate) const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Request {
             window,
             tenant: None,
             source: None,
-            perspective: "sale".to_owned(),
+            perspective: SALE.to_owned(),
             states: COUNTED_STATES.map(str::to_owned).to_vec(),
             timezone: "UTC".to_owned(),
             hours: Hours::Timeline,

@@ -167,7 +167,7 @@ impl House {
     }
 }
 
-fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+pub(crate) fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
@@ -175,7 +175,7 @@ fn decimal(values: impl Iterator<Item = Option<i128>>, scale: i8) -> ArrayRef {
     Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(18, scale).unwrap())
 }
 
-fn register(session: &Session, name: &str, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn register(session: &Session, name: &str, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     // In two batches, so that nothing relies on having everything in one.
     let half = batch.num_rows() / 2;

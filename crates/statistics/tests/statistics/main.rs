@@ -8,3 +8,7 @@ mod figures;
 mod fixture;
 mod oracle;
 mod published;
+mod reports;
+mod reports_oracle;
+mod shop;
+mod table_functions;

@@ -26,7 +26,7 @@ fn growth(now: i128, before: i128) -> Value {
 }
 
 /// A number as its digits, the way JSON prints it; compared as text, since a float would hide a difference.
-fn number(units: i128, scale: u32) -> Value {
+pub(crate) fn number(units: i128, scale: u32) -> Value {
     let power = 10_i128.pow(scale);
     let sign = if units < 0 { "-" } else { "" };
     let text = format!("{sign}{}.{:0width$}", units.abs() / power, units.abs() % power, width = scale as usize);
@@ -34,7 +34,7 @@ fn number(units: i128, scale: u32) -> Value {
 }
 
 /// Every number of a report as text.
-fn numbers_as_text(report: &str) -> Value {
+pub(crate) fn numbers_as_text(report: &str) -> Value {
     let mut out = String::new();
     let (mut in_text, mut in_number) = (false, false);
     for c in report.chars() {
@@ -231,11 +231,11 @@ impl Oracle<'_> {
     }
 }
 
-fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+pub(crate) fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
     prop_oneof![1 => Just(None), 6 => proptest::sample::select(words).prop_map(some)]
 }
 
-fn always(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+pub(crate) fn always(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::select(words).prop_map(str::to_owned)
 }
 
