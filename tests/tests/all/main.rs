@@ -9,6 +9,8 @@
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bemo;
+mod bench;
 mod changes;
 mod commands;
 mod contracts;
@@ -18,6 +20,7 @@ mod faults;
 mod fifth;
 mod four;
 mod journey;
+mod pace;
 mod privacy;
 mod program;
 mod project;
