@@ -110,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_table_that_marks_nothing_as_gone_has_no_such_column() {
         let session = session(history(&VERSIONS, false));
-        assert!(shown(&session, "SELECT sum(content) AS n FROM l").await.contains("| 192 |"));
+        assert!(shown(&session, "SELECT sum(content) AS n FROM l").await.contains("| 152 |"));
         let nothing = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
         nothing.register("l", view(history(&[], true)).unwrap()).unwrap();
         assert!(shown(&nothing, "SELECT count(*) AS n FROM l").await.contains("| 0 |"));

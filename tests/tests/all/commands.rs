@@ -141,9 +141,20 @@ async fn data_goes_to_standard_output_and_nothing_else_does() {
 
 #[tokio::test]
 async fn help_teaches_and_completions_complete() {
-    for subcommand in
-        ["init", "eject", "check", "sync", "rebuild", "status", "stats", "sql", "sandbox", "demo", "completions"]
-    {
+    for subcommand in [
+        "init",
+        "eject",
+        "check",
+        "sync",
+        "rebuild",
+        "status",
+        "stats",
+        "report",
+        "sql",
+        "sandbox",
+        "demo",
+        "completions",
+    ] {
         let help = ran(command([subcommand, "--help"])).await;
         assert_eq!(help.code, Some(0), "{subcommand}");
         let example = format!("tillhouse {subcommand}");

@@ -9,6 +9,7 @@
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod analysts;
 mod bemo;
 mod bench;
 mod changes;

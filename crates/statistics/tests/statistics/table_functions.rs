@@ -160,6 +160,36 @@ async fn a_function_asks_nothing_until_it_runs_and_keeps_no_session_alive() {
 }
 
 #[tokio::test]
+async fn the_documents_examples_run() {
+    let session = session();
+    let document = include_str!("../../../../docs/sql.md");
+    let examples: Vec<&str> = document.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    for function in [
+        "hourly_transactions",
+        "payment_type_ranking",
+        "payment_medium_ranking",
+        "payment_scheme_ranking",
+        "payment_entry_mode_ranking",
+        "payment_function_ranking",
+        "article_quantities_ranking",
+        "sites_amount_ranking",
+        "sites_transactions_ranking",
+        "transactions_count",
+        "transactions_total_amount",
+    ] {
+        assert!(
+            examples
+                .iter()
+                .any(|sql| sql.contains(&format!("{function}('")) || sql.contains(&format!("{function}(DATE"))),
+            "{function} has no example"
+        );
+    }
+    for sql in examples {
+        rows(&session, sql).await;
+    }
+}
+
+#[tokio::test]
 async fn hours_of_a_request_are_the_same_in_sql() {
     let session = session();
     let request =
