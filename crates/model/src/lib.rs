@@ -12,15 +12,18 @@
 
 pub mod contract;
 pub mod error;
+pub mod filter;
 pub mod money;
 pub mod pseudonym;
 pub mod report;
 pub mod secret;
 pub mod slice;
+pub mod spelling;
 pub mod table;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use filter::Filter;
 pub use money::Exact;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
