@@ -304,7 +304,7 @@ fn operand(raw: &RawValue, at: &str) -> Result<Operand> {
         Some(b'"') => serde_json::from_str(text)
             .map(Operand::Text)
             .map_err(|_| wrong(at, "the text holds half a character (a lone surrogate)")),
-        Some(b'-' | b'0'..=b'9') => Exact::parse(text).map(Operand::Number).ok_or_else(|| {
+        Some(b'-' | b'0'..=b'9') => Exact::from_json(text).map(Operand::Number).ok_or_else(|| {
             wrong(at, "the number has more digits than can be compared").hint("At most 38 digits, before and after the point together.")
         }),
         _ => Err(wrong(at, "a filter's value is a text, a number, true, false or null")

@@ -4,6 +4,7 @@
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// `units` times ten to the minus `scale`.
@@ -23,7 +24,7 @@ impl Exact {
 
     /// Reads a number as JSON writes it (`-12.50`, `1e3`), exactly, without trailing zeros. `None` for what is no number, and for
     /// one that 38 digits cannot hold, those before and after the point together.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn from_json(text: &str) -> Option<Self> {
         const MOST: u32 = 38;
         let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (significand, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -68,6 +69,18 @@ impl Exact {
         Some((self.units.div_euclid(divisor), self.units.rem_euclid(divisor) == 0))
     }
 
+    /// Which of two numbers is the larger, of whatever scale.
+    pub fn compare(self, other: Self) -> Ordering {
+        const ALL: u8 = 38;
+        // The whole parts always fit, and a part below one has at most 38 digits.
+        let parts = |number: Self| {
+            let unit = 10_i128.checked_pow(u32::from(number.scale)).unwrap_or(i128::MAX);
+            let (whole, rest) = (number.units.div_euclid(unit), number.units.rem_euclid(unit));
+            (whole, rest * 10_i128.checked_pow(u32::from(ALL.saturating_sub(number.scale))).unwrap_or(1))
+        };
+        parts(self).cmp(&parts(other))
+    }
+
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
@@ -88,9 +101,9 @@ impl Exact {
         let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
         let (quotient, remainder) = (self.units.div_euclid(divisor), self.units.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale })
     }
@@ -106,9 +119,9 @@ impl Exact {
         let divisor = before.units.abs();
         let (quotient, remainder) = (numerator.div_euclid(divisor), numerator.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale: 2 })
     }
@@ -182,7 +195,7 @@ mod tests {
             ("NaN", None),
             (" 1", None),
         ] {
-            assert_eq!(Exact::parse(text).map(|n| (n.units, n.scale)), expected, "{text}");
+            assert_eq!(Exact::from_json(text).map(|n| (n.units, n.scale)), expected, "{text}");
         }
     }
 
@@ -194,6 +207,15 @@ mod tests {
         assert_eq!(floor(12_340, 3, 2), Some((1_234, true)));
         assert_eq!(floor(5, 0, 2), Some((500, true)));
         assert_eq!(floor(i128::MAX, 0, 1), None);
+    }
+
+    #[test]
+    fn numbers_of_any_scale_are_compared() {
+        let compare = |a: &str, b: &str| Exact::from_json(a).unwrap().compare(Exact::from_json(b).unwrap());
+        for (less, more) in [("1", "1.01"), ("-1.01", "-1"), ("-0.5", "0"), ("0", "1e-38"), ("9.9", "1e37")] {
+            assert_eq!((compare(less, more), compare(more, less)), (Ordering::Less, Ordering::Greater), "{less} {more}");
+        }
+        assert_eq!(Exact::new(10, 1).compare(Exact::new(1, 0)), Ordering::Equal);
     }
 
     #[test]
