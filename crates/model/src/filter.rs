@@ -244,17 +244,10 @@ impl Reader {
         }
     }
 
-    fn composite(
-        &mut self,
-        written: &Written<'_>,
-        filters: &[&RawValue],
-        depth: usize,
-        at: &str,
-    ) -> Result<Filter> {
+    fn composite(&mut self, written: &Written<'_>, filters: &[&RawValue], depth: usize, at: &str) -> Result<Filter> {
         if written.field.is_some() || written.operator.is_some() {
-            return Err(wrong(at, "the filter is both a test and a composite").hint(
-                "Leave out filters, or put the test into filters as one of them.",
-            ));
+            return Err(wrong(at, "the filter is both a test and a composite")
+                .hint("Leave out filters, or put the test into filters as one of them."));
         }
         let filters = |reader: &mut Self| {
             filters
@@ -267,7 +260,8 @@ impl Reader {
             Some("and") => Ok(Filter::All(filters(self)?)),
             Some("or") => Ok(Filter::Any(filters(self)?)),
             Some(other) => {
-                Err(wrong(&below(at, "logic"), &format!("there is no logic {other:?}")).hint("Write \"and\" or \"or\"."))
+                Err(wrong(&below(at, "logic"), &format!("there is no logic {other:?}"))
+                    .hint("Write \"and\" or \"or\"."))
             }
             None => Err(wrong(at, "a composite filter needs logic").hint("Add \"logic\": \"and\" or \"or\".")),
         }
@@ -305,7 +299,8 @@ fn operand(raw: &RawValue, at: &str) -> Result<Operand> {
             .map(Operand::Text)
             .map_err(|_| wrong(at, "the text holds half a character (a lone surrogate)")),
         Some(b'-' | b'0'..=b'9') => Exact::from_json(text).map(Operand::Number).ok_or_else(|| {
-            wrong(at, "the number has more digits than can be compared").hint("At most 38 digits, before and after the point together.")
+            wrong(at, "the number has more digits than can be compared")
+                .hint("At most 38 digits, before and after the point together.")
         }),
         _ => Err(wrong(at, "a filter's value is a text, a number, true, false or null")
             .hint("To ask for one of several values, make a composite with logic \"or\".")),

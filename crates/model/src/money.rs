@@ -213,7 +213,11 @@ mod tests {
     fn numbers_of_any_scale_are_compared() {
         let compare = |a: &str, b: &str| Exact::from_json(a).unwrap().compare(Exact::from_json(b).unwrap());
         for (less, more) in [("1", "1.01"), ("-1.01", "-1"), ("-0.5", "0"), ("0", "1e-38"), ("9.9", "1e37")] {
-            assert_eq!((compare(less, more), compare(more, less)), (Ordering::Less, Ordering::Greater), "{less} {more}");
+            assert_eq!(
+                (compare(less, more), compare(more, less)),
+                (Ordering::Less, Ordering::Greater),
+                "{less} {more}"
+            );
         }
         assert_eq!(Exact::new(10, 1).compare(Exact::new(1, 0)), Ordering::Equal);
     }

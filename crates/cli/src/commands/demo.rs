@@ -14,7 +14,7 @@ use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
 use tillhouse_pipeline::{Options, Project, scaffold};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
-use tillhouse_statistics::{Hours, Request, statistics};
+use tillhouse_statistics::{Request, statistics};
 
 const DAYS: i64 = 14;
 
@@ -57,15 +57,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
         now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
     say(&format!("\n4  tillhouse stats --from {week} --to {now}\n"));
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
-    let request = Request {
-        window: Window::new(week, now)?,
-        tenant: None,
-        source: None,
-        perspective: "sale".to_owned(),
-        states: vec!["completed".to_owned(), "consumed".to_owned()],
-        timezone: "UTC".to_owned(),
-        hours: Hours::Timeline,
-    };
+    let request = Request::new(Window::new(week, now)?);
     print(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
     sandbox.stop().await;
     say(&format!(

@@ -54,7 +54,10 @@ fn numbers_keep_every_digit() {
         }
     };
     // As a double this would be 0.1.
-    assert_eq!(value("0.1000000000000000055511151231257827"), Exact::new(1_000_000_000_000_000_055_511_151_231_257_827, 34));
+    assert_eq!(
+        value("0.1000000000000000055511151231257827"),
+        Exact::new(1_000_000_000_000_000_055_511_151_231_257_827, 34)
+    );
     assert_eq!(value("9007199254740993"), Exact::new(9_007_199_254_740_993, 0));
     assert_eq!(value("-1.5e2"), Exact::new(-150, 0));
 }
@@ -67,13 +70,25 @@ fn what_is_wrong_is_said_with_what_there_is() {
         ("[]", "a filter is an object", "\"field\""),
         ("{}", "needs field and operator, or logic and filters", "\"field\""),
         (r#"{"field": "a"}"#, "needs field and operator", "\"field\""),
-        (r#"{"feild": "a", "operator": "eq"}"#, "unknown field `feild`, expected one of `field`, `operator`", "A test has"),
+        (
+            r#"{"feild": "a", "operator": "eq"}"#,
+            "unknown field `feild`, expected one of `field`, `operator`",
+            "A test has",
+        ),
         (r#"{"field": "a", "field": "b", "operator": "eq"}"#, "duplicate field", "A test has"),
         (r#"{"field": 1, "operator": "eq"}"#, "expected a string", "A test has"),
         (r#"{"field": "a", "operator": "eq", "ignoreCase": "no"}"#, "expected a boolean", "A test has"),
-        (r#"{"field": "a", "operator": "like", "value": 1}"#, "there is no operator \"like\" (filter operator)", "Operators are eq, neq, isnull"),
+        (
+            r#"{"field": "a", "operator": "like", "value": 1}"#,
+            "there is no operator \"like\" (filter operator)",
+            "Operators are eq, neq, isnull",
+        ),
         (r#"{"field": "a", "operator": "contians", "value": 1}"#, "did you mean contains", "doesnotcontain"),
-        (r#"{"field": "a", "operator": "eq", "value": ["secret"]}"#, "a filter's value is a text, a number", "logic \"or\""),
+        (
+            r#"{"field": "a", "operator": "eq", "value": ["secret"]}"#,
+            "a filter's value is a text, a number",
+            "logic \"or\"",
+        ),
         (r#"{"field": "a", "operator": "eq", "value": 1e99}"#, "more digits than can be compared", "38"),
         (r#"{"field": "a", "operator": "eq", "value": "\ud800"}"#, "half a character", ""),
         (r#"{"field": "a", "operator": "eq", "logic": "and"}"#, "a test takes no logic", "composite"),
@@ -131,7 +146,8 @@ fn operand() -> impl Strategy<Value = Operand> {
     prop_oneof![
         Just(Operand::Null),
         any::<bool>().prop_map(Operand::Bool),
-        (any::<i64>(), 0_u8..20).prop_map(|(units, scale)| Operand::Number(Exact::new(i128::from(units), scale).trimmed())),
+        (any::<i64>(), 0_u8..20)
+            .prop_map(|(units, scale)| Operand::Number(Exact::new(i128::from(units), scale).trimmed())),
         any::<String>().prop_map(Operand::Text),
     ]
 }

@@ -4,7 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clocks;
 mod figures;
+mod filtering;
 mod fixture;
+mod once;
 mod oracle;
 mod published;
+mod world;
