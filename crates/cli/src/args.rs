@@ -41,6 +41,23 @@ Examples:
   tillhouse report heat-map --reference 2026-03-31 --sites smartnow:2
   tillhouse report payment-types --request request.json --format json";
 
+const STATS_HELP: &str = "\
+Examples:
+  tillhouse stats --from 2026-01-01 --to 2026-02-01
+  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json
+  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day
+  tillhouse stats --from 2026-01-01 --to 2026-02-01 --format html --output january.html
+  tillhouse stats --from 2026-03-01 --to 2026-04-01 --compare calendar      growth against February
+  tillhouse stats --from 2026-03-01 --to 2026-04-01 --compare 2024-03-01..2024-04-01
+
+Filters are Kendo UI filter descriptors, as HecOne takes them; a shell wants them in single quotes:
+  --filter '{\"field\": \"site_name\", \"operator\": \"contains\", \"value\": \"harbour\"}'
+  --filter '{\"logic\": \"and\", \"filters\": [{\"field\": \"amount\", \"operator\": \"gte\", \"value\": 50},
+             {\"field\": \"license_plate\", \"operator\": \"eq\", \"value\": \"KA-XY 1\"}]}'
+Operators: eq neq isnull isnotnull lt lte gt gte startswith doesnotstartwith endswith doesnotendwith contains
+doesnotcontain isempty isnotempty isnullorempty isnotnullorempty. Upper and lower case are one unless
+\"ignoreCase\": false. A field that does not exist is answered with those that do. docs/statistics.md has it all.";
+
 /// The sales of tills that nobody stands behind, in one warehouse.
 #[derive(Debug, Parser)]
 #[command(name = "tillhouse", version, about, after_help = AFTER_HELP, max_term_width = 110)]
@@ -133,7 +150,7 @@ pub(crate) enum Command {
     Status(Pipelines),
     /// HecOne-style statistics: hourly counts, rankings, growth
     #[command(
-        after_help = "Examples:\n  tillhouse stats --from 2026-01-01 --to 2026-02-01\n  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --format html --output january.html"
+        after_help = STATS_HELP
     )]
     Stats(Stats),
     /// SmartNow's reports, over all sources
@@ -218,7 +235,7 @@ pub(crate) struct Stats {
     /// The transaction states that count
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
     pub(crate) states: Vec<String>,
-    /// The IANA zone in which dates and hours are cut
+    /// The zone in which dates and hours are cut: an IANA name, or an offset like +02:00
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) timezone: String,
     /// timeline: hour after hour; of_day: 00 to 23 by each site's own clock
@@ -227,6 +244,13 @@ pub(crate) struct Stats {
     /// Sales, or purchases made elsewhere; they are never added up
     #[arg(long, value_enum, default_value_t = Perspective::Sale)]
     pub(crate) perspective: Perspective,
+    /// Only transactions that pass: a Kendo UI filter descriptor
+    #[arg(long, value_name = "JSON")]
+    pub(crate) filter: Option<String>,
+    /// What growth is measured against: previous (the window of equal length before), calendar (a month with the month
+    /// before, a day with the day before), last-year, or a window of its own as FROM..TO
+    #[arg(long, value_name = "HOW", default_value = "previous")]
+    pub(crate) compare: String,
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,

@@ -46,15 +46,16 @@ impl Session {
 
     /// Runs a query with values for its `$name` placeholders.
     pub async fn query_with(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SendableRecordBatchStream> {
-        self.bound(sql, params).await?.execute_stream().await.map_err(into_error)
+        self.frame(sql, params).await?.execute_stream().await.map_err(into_error)
     }
 
     /// The schema a query's result will have, types as they come out of the last operator. Plans only.
     pub async fn result_schema(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SchemaRef> {
-        Ok(self.bound(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
+        Ok(self.frame(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
     }
 
-    pub(crate) async fn bound(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
+    /// Plans a query with values for its `$name` placeholders, for whoever goes on with expressions where SQL text would not be safe.
+    pub async fn frame(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
         let frame = self.sql(sql).await?;
         if params.is_empty() {
             return Ok(frame);

@@ -16,7 +16,7 @@ use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
 use tillhouse_pipeline::{Options, Project, scaffold};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
-use tillhouse_statistics::{Hours, Request, statistics};
+use tillhouse_statistics::{Request, statistics};
 
 const DAYS: i64 = 14;
 /// What all sources have in common: one model. Purchases of be-mo's accounts stand beside the sales and are never added to them.
@@ -73,15 +73,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     execute(&session, OVERVIEW, Format::Table).await?;
 
     say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
-    let request = Request {
-        window: Window::new(week, now)?,
-        tenant: None,
-        source: None,
-        perspective: "sale".to_owned(),
-        states: vec!["completed".to_owned(), "consumed".to_owned()],
-        timezone: "UTC".to_owned(),
-        hours: Hours::Timeline,
-    };
+    let request = Request::new(Window::new(week, now)?);
     print(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
     sandbox.stop().await;
     say(&format!(

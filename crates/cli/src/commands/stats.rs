@@ -1,26 +1,26 @@
 //! `stats`: the statistics, as tables, JSON, CSV or a page of charts.
 //!
-//! Invariant: dates are read in the zone the answer is cut in.
+//! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, Format, Hours, Stats};
 use crate::commands::{as_of, context, find_project};
 use crate::output::{deliver, json_text, page, statistics as shown};
 use crate::registry::{NAMES, SOURCES};
-use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tillhouse_model::{Error, Result, Window, time::parse_instant};
+use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::Nobody;
 use tillhouse_statistics::reports::heat_map;
-use tillhouse_statistics::{Hours as StatisticsHours, Request, statistics};
+use tillhouse_statistics::{Compare, Hours as StatisticsHours, Request, Selection, parse_instant, statistics};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) -> Result<ExitCode> {
-    let zone = TimeZone::get(&arguments.timezone).map_err(|_| {
-        Error::config(format!("there is no time zone {:?}", arguments.timezone))
-            .hint("Give an IANA name like Europe/Berlin, or UTC.")
-    })?;
-    let window = Window::new(parse_instant(&arguments.from, &zone)?, parse_instant(&arguments.to, &zone)?)?;
+    let instant = |text: &str| parse_instant(text, &arguments.timezone);
+    let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
+    let compare = Compare::parse(&arguments.compare, &arguments.timezone)?;
+    let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
+    let filter =
+        filter.map(|filter| Selection::new(&filter, &arguments.timezone, Some(&project.privacy_key))).transpose()?;
     if let Some(source) = &arguments.source {
         let known = SOURCES.iter().any(|s| s.name == source);
         if !known {
@@ -41,6 +41,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
             Hours::Timeline => StatisticsHours::Timeline,
             Hours::OfDay => StatisticsHours::OfDay,
         },
+        compare,
+        filter,
     };
     let report = statistics(&session, &context.warehouse, &request).await?;
     let text = match format {
