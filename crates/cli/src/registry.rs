@@ -2,7 +2,6 @@
 //!
 //! Invariant: the only place in the program where an API is named.
 
-use tillhouse_extract::Connection;
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_pipeline::SourceEntry;
 use tillhouse_smartnow::SmartNowConnection;
@@ -12,4 +11,12 @@ pub(crate) const SOURCES: &[SourceEntry] =
     &[SourceEntry::of::<HecOneConnection>(), SourceEntry::of::<SmartNowConnection>()];
 
 /// Their names, for help texts and completion.
-pub(crate) const NAMES: [&str; 2] = [HecOneConnection::SOURCE, SmartNowConnection::SOURCE];
+pub(crate) const NAMES: [&str; SOURCES.len()] = {
+    let mut names = [""; SOURCES.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = SOURCES[at].name;
+        at += 1;
+    }
+    names
+};
