@@ -4,6 +4,7 @@
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// `units` times ten to the minus `scale`.
@@ -35,6 +36,65 @@ impl Exact {
         Some(Self { units: if negative { -units } else { units }, scale: u8::try_from(fraction.len()).ok()? })
     }
 
+    /// Reads a number as JSON writes it (`-12.50`, `1e3`), exactly, without trailing zeros. `None` for what is no number, and for
+    /// one that 38 digits cannot hold, those before and after the point together.
+    pub fn from_json(text: &str) -> Option<Self> {
+        const MOST: u32 = 38;
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (significand, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((significand, exponent)) => (significand, Some(exponent)),
+            None => (unsigned, None),
+        };
+        let (whole, fraction) = significand.split_once('.').unwrap_or((significand, "0"));
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let is_exponent = |part: &str| is_digits(part.strip_prefix(['+', '-']).unwrap_or(part));
+        if !is_digits(whole) || !is_digits(fraction) || !exponent.is_none_or(is_exponent) {
+            return None;
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() {
+            return Some(Self { units: 0, scale: 0 });
+        }
+        let zeros = digits.len() - digits.trim_end_matches('0').len();
+        let digits = digits.trim_end_matches('0');
+        // How many places the digits stand left of the point; negative where they stand behind it.
+        let exponent: i64 = exponent.map_or(Some(0), |e| e.parse().ok())?;
+        let places = exponent.checked_add(i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?)?;
+        let size: i128 = if digits.len() <= MOST as usize { digits.parse().ok()? } else { return None };
+        let sign = if negative { -1 } else { 1 };
+        if places >= 0 {
+            let factor = 10_i128.checked_pow(u32::try_from(places).ok().filter(|places| *places <= MOST)?)?;
+            let units = size.checked_mul(factor).filter(|units| units.to_string().len() <= MOST as usize)?;
+            return Some(Self { units: sign * units, scale: 0 });
+        }
+        let scale = u8::try_from(places.unsigned_abs()).ok().filter(|scale| u32::from(*scale) <= MOST)?;
+        Some(Self { units: sign * size, scale })
+    }
+
+    /// The largest number with `scale` digits after the point that is not above this one, as its digits, and whether the two are
+    /// equal; `None` when it does not fit.
+    pub fn floor(self, scale: u8) -> Option<(i128, bool)> {
+        if scale >= self.scale {
+            return self.rescaled(scale).map(|same| (same.units, true));
+        }
+        let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
+        Some((self.units.div_euclid(divisor), self.units.rem_euclid(divisor) == 0))
+    }
+
+    /// Which of two numbers is the larger, of whatever scale.
+    pub fn compare(self, other: Self) -> Ordering {
+        const ALL: u8 = 38;
+        // The whole parts always fit, and a part below one has at most 38 digits.
+        let parts = |number: Self| {
+            let unit = 10_i128.checked_pow(u32::from(number.scale)).unwrap_or(i128::MAX);
+            let (whole, rest) = (number.units.div_euclid(unit), number.units.rem_euclid(unit));
+            (whole, rest * 10_i128.checked_pow(u32::from(ALL.saturating_sub(number.scale))).unwrap_or(1))
+        };
+        parts(self).cmp(&parts(other))
+    }
+
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
@@ -55,9 +115,9 @@ impl Exact {
         let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
         let (quotient, remainder) = (self.units.div_euclid(divisor), self.units.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale })
     }
@@ -73,9 +133,9 @@ impl Exact {
         let divisor = before.units.abs();
         let (quotient, remainder) = (numerator.div_euclid(divisor), numerator.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale: 2 })
     }
@@ -128,6 +188,62 @@ mod tests {
         for text in ["", "-", ".5", "5.", "1e2", "+1", "1 ", "1,5", "--1", "0x1", &"9".repeat(40)] {
             assert_eq!(Exact::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn reading_is_exact() {
+        for (text, expected) in [
+            ("0", Some((0, 0))),
+            ("-0.00", Some((0, 0))),
+            ("0e999999999999", Some((0, 0))),
+            ("12.340", Some((1_234, 2))),
+            ("-12.34", Some((-1_234, 2))),
+            ("1.5e3", Some((1_500, 0))),
+            ("1500E-2", Some((15, 0))),
+            ("120e+1", Some((1_200, 0))),
+            ("0.1", Some((1, 1))),
+            ("1e-38", Some((1, 38))),
+            ("1e37", Some((10_i128.pow(37), 0))),
+            ("99999999999999999999999999999999999999", Some((10_i128.pow(38) - 1, 0))),
+            ("1e38", None),
+            ("1e-39", None),
+            ("1e99999999999999999999", None),
+            ("1234567890123456789.12345678901234567891", None),
+            ("", None),
+            ("-", None),
+            ("1.", None),
+            (".5", None),
+            ("+1", None),
+            ("1e", None),
+            ("0x1", None),
+            ("NaN", None),
+            (" 1", None),
+        ] {
+            assert_eq!(Exact::from_json(text).map(|n| (n.units, n.scale)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_never_above() {
+        let floor = |units, scale, to| Exact::new(units, scale).floor(to);
+        assert_eq!(floor(12_345, 3, 2), Some((1_234, false)));
+        assert_eq!(floor(-12_345, 3, 2), Some((-1_235, false)));
+        assert_eq!(floor(12_340, 3, 2), Some((1_234, true)));
+        assert_eq!(floor(5, 0, 2), Some((500, true)));
+        assert_eq!(floor(i128::MAX, 0, 1), None);
+    }
+
+    #[test]
+    fn numbers_of_any_scale_are_compared() {
+        let compare = |a: &str, b: &str| Exact::from_json(a).unwrap().compare(Exact::from_json(b).unwrap());
+        for (less, more) in [("1", "1.01"), ("-1.01", "-1"), ("-0.5", "0"), ("0", "1e-38"), ("9.9", "1e37")] {
+            assert_eq!(
+                (compare(less, more), compare(more, less)),
+                (Ordering::Less, Ordering::Greater),
+                "{less} {more}"
+            );
+        }
+        assert_eq!(Exact::new(10, 1).compare(Exact::new(1, 0)), Ordering::Equal);
     }
 
     #[test]

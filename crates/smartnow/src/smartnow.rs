@@ -12,13 +12,13 @@
 //! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
 //! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
 
-use crate::connection::{SOURCE, Settings};
+use crate::connection::{Route, SOURCE, Settings};
 use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE, RESOURCES};
 use crate::listing::{Next, Pager, Row, rows};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,8 @@ use tillhouse_extract::paging;
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
 
+/// A machine may have been offline for this long before it could tell the provider when a trouble was over.
+const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// The scope where one list is configured for what is otherwise listed parent by parent.
 const ALL: &str = "all";
 
@@ -74,18 +76,16 @@ impl SmartNow {
         &self.0.settings
     }
 
-    /// The request for a list, of a parent where the endpoint has one.
-    pub(crate) fn request(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
+    fn route(&self, endpoint: &Endpoint) -> Result<&Route> {
         let at = ENDPOINTS.iter().position(|e| e.name == endpoint.name);
         let route = at.and_then(|at| self.0.settings.routes.get(at));
-        let route =
-            route.ok_or_else(|| Error::internal("an endpoint without a route").at("resource", endpoint.name))?;
-        Ok(Request::get(endpoint.name, self.0.api.client().url(&route.path(parent)?)?))
+        route.ok_or_else(|| Error::internal("an endpoint without a route").at("resource", endpoint.name))
     }
 
-    fn has_parent(&self, endpoint: &Endpoint) -> bool {
-        let at = ENDPOINTS.iter().position(|e| e.name == endpoint.name);
-        at.and_then(|at| self.0.settings.routes.get(at)).is_some_and(crate::connection::Route::has_parent)
+    /// The request for a list, of a parent where the endpoint has one.
+    pub(crate) fn request(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
+        let path = self.route(endpoint)?.path(parent)?;
+        Ok(Request::get(endpoint.name, self.0.api.client().url(&path)?))
     }
 
     /// What asks for a window of a column, and for the archive where that may be needed.
@@ -110,7 +110,7 @@ impl SmartNow {
 
     fn list(&self, question: Question) -> PageStream {
         let this = self.clone();
-        let has_parent = self.has_parent(question.endpoint);
+        let has_parent = self.route(question.endpoint).is_ok_and(Route::has_parent);
         let limits = self.0.api.client().limits();
         let (limit, most_pages) = (limits.page_size.min(LARGEST_PAGE), limits.most_pages);
         let first = Place {
@@ -316,7 +316,13 @@ impl Source for SmartNow {
             Ok(Endpoint { late: None, .. }) => stream::empty().boxed(),
             // How old the record is that something was learnt of, nobody knows: the archive is asked too.
             Ok(endpoint @ Endpoint { late: Some(column), .. }) => {
-                self.list(self.window(endpoint, column, &slice.window, self.0.settings.archive.after.is_some()))
+                let from = slice.window.from().checked_sub(OFFLINE).unwrap_or(Timestamp::MIN);
+                match Window::new(from, slice.window.to()) {
+                    Ok(window) => {
+                        self.list(self.window(endpoint, column, &window, self.0.settings.archive.after.is_some()))
+                    }
+                    Err(error) => failed(error),
+                }
             }
         }
     }

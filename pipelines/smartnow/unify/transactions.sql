@@ -60,7 +60,7 @@ FROM (
         CAST(s.id AS VARCHAR) AS sale,
         CASE WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
         CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.price, s.currency) ELSE s.price END AS amount,
-        CASE WHEN s.original_price <= s.price THEN NULL
+        CASE WHEN s.price < 0 OR s.original_price <= s.price THEN NULL
             WHEN $price_unit = 'minor' THEN from_minor_units(s.original_price, s.currency)
             ELSE s.original_price END AS original_amount,
         CASE WHEN $price_unit = 'minor' THEN from_minor_units(p.paid, s.currency) ELSE CAST(p.paid AS DECIMAL(18, 4)) END AS paid_amount

@@ -9,6 +9,9 @@
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod analysts;
+mod bemo;
+mod bench;
 mod changes;
 mod commands;
 mod contracts;
@@ -16,7 +19,9 @@ mod edges;
 mod exact;
 mod faults;
 mod fifth;
+mod four;
 mod journey;
+mod pace;
 mod privacy;
 mod program;
 mod project;
@@ -27,3 +32,4 @@ mod smartnow;
 mod tidy;
 mod tree;
 mod truth;
+mod vending;

@@ -30,7 +30,7 @@ use tillhouse_model::{Error, Result};
 struct Kin {
     child: Child,
     history: Arc<dyn TableProvider>,
-    /// How far a child's time may lie from its parent's.
+    /// How long before its parent a child's time may lie.
     near: SignedDuration,
     done: i64,
     newest: i64,
@@ -147,8 +147,8 @@ async fn take(
 struct Parents {
     /// `_record_key` and `_land` of the version of each that counts.
     rows: RecordBatch,
-    /// The earliest and the latest record time among them; `None` where one has none, or there are none.
-    times: Option<(i64, i64)>,
+    /// The earliest record time among them; `None` where one has none, or there are none.
+    earliest: Option<i64>,
 }
 
 /// Which parents a step is about: its own, and those of changed children. What the latter have in the unified tables is superseded.
@@ -199,9 +199,9 @@ async fn parents(
         newest.extend(again);
     }
     let timed: Option<Vec<i64>> = newest.values().map(|(_, time)| *time).collect();
-    let times = timed.and_then(|times| Some((*times.iter().min()?, *times.iter().max()?)));
+    let earliest = timed.and_then(|times| times.into_iter().min());
     let rows = listed(&newest.into_iter().map(|(key, (land, _))| (key, land)).collect())?;
-    Ok(Parents { rows, times })
+    Ok(Parents { rows, earliest })
 }
 
 /// The keys of the parents that the children changed in a step have, or had in an earlier version.
@@ -230,7 +230,7 @@ async fn children(context: &Context, kin: &Kin, parents: &Parents) -> Result<Rec
     session.register("history", Arc::clone(&kin.history))?;
     session.register_batches("parents", parents.rows.schema(), vec![parents.rows.clone()])?;
     let by = &kin.child.by;
-    let near = parents.times.map_or(Ok("TRUE".to_owned()), |(from, to)| around(from, to, kin.near))?;
+    let near = parents.earliest.map_or(Ok("TRUE".to_owned()), |earliest| not_long_before(earliest, kin.near))?;
     let newest = format!(
         "SELECT _record_key, _land FROM ( \
              SELECT _record_key, max(_land) AS _land, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _land) AS parent, \
@@ -248,12 +248,12 @@ async fn children(context: &Context, kin: &Kin, parents: &Parents) -> Result<Rec
     listed(&wanted)
 }
 
-/// The condition that a record time lies near a stretch of time, or is not known.
-fn around(from: i64, to: i64, near: SignedDuration) -> Result<String> {
-    let instant = |us| Timestamp::from_microsecond(us).map_err(|e| Error::internal("an impossible time").because(e));
-    let from = instant(from)?.checked_sub(near).unwrap_or(Timestamp::MIN);
-    let to = instant(to)?.checked_add(near).unwrap_or(Timestamp::MAX);
-    Ok(format!("(_record_time IS NULL OR (_record_time >= TIMESTAMP '{from}' AND _record_time <= TIMESTAMP '{to}'))"))
+/// The condition that a record time is not long before the earliest parent's, or not known. A child may come any time after its parent.
+fn not_long_before(earliest: i64, near: SignedDuration) -> Result<String> {
+    let earliest =
+        Timestamp::from_microsecond(earliest).map_err(|e| Error::internal("an impossible time").because(e))?;
+    let from = earliest.checked_sub(near).unwrap_or(Timestamp::MIN);
+    Ok(format!("(_record_time IS NULL OR _record_time >= TIMESTAMP '{from}')"))
 }
 
 fn keep_newest(batches: &[RecordBatch], newest: &mut BTreeMap<String, (i64, Option<i64>)>) -> Result<()> {
