@@ -14,6 +14,7 @@ pub mod contract;
 pub mod error;
 pub mod money;
 pub mod pseudonym;
+pub mod reconcile;
 pub mod report;
 pub mod secret;
 pub mod slice;

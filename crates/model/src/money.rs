@@ -21,6 +21,57 @@ impl Exact {
         Self { units, scale }
     }
 
+    /// Reads a number as JSON and spreadsheets write one: digits, with a sign, a point and an exponent if need be. `None` for
+    /// anything else, and for more digits than fit.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() < 100)?),
+            None => (text, 0),
+        };
+        let (sign, digits) = match mantissa.as_bytes().first()? {
+            b'-' => (-1, &mantissa[1..]),
+            b'+' => (1, &mantissa[1..]),
+            _ => (1, mantissa),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let mut units: i128 = 0;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            let digit = i128::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+            units = units.checked_mul(10)?.checked_add(digit)?;
+        }
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+        let units = units * sign;
+        match u8::try_from(scale) {
+            Ok(scale) => Some(Self { units, scale }),
+            Err(_) if scale < 0 => {
+                let factor = 10_i128.checked_pow(scale.unsigned_abs())?;
+                Some(Self { units: units.checked_mul(factor)?, scale: 0 })
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The difference of two numbers, of whatever scale; `None` when it does not fit.
+    pub fn minus(self, other: Self) -> Option<Self> {
+        let (a, b) = self.aligned(other)?;
+        Some(Self { units: a.units.checked_sub(b.units)?, scale: a.scale })
+    }
+
+    /// The sum of two numbers, of whatever scale; `None` when it does not fit.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let (a, b) = self.aligned(other)?;
+        Some(Self { units: a.units.checked_add(b.units)?, scale: a.scale })
+    }
+
+    /// Both numbers with as many digits after the point as the longer one has.
+    fn aligned(self, other: Self) -> Option<(Self, Self)> {
+        let scale = self.scale.max(other.scale);
+        Some((self.rescaled(scale)?, other.rescaled(scale)?))
+    }
+
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
@@ -104,6 +155,35 @@ mod tests {
         assert_eq!(Exact::new(123_400, 4).to_string(), "12.3400");
         assert_eq!(serde_json::to_string(&Exact::new(123_400, 4)).unwrap(), "12.34");
         assert_eq!(serde_json::to_string(&Exact::new(10_i128.pow(30), 0)).unwrap(), format!("1{}", "0".repeat(30)));
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_written() {
+        for (text, read) in [
+            ("12.340", "12.340"),
+            ("-0.5", "-0.5"),
+            ("+7", "7"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("1.5e3", "1500"),
+            ("12E-4", "0.0012"),
+            ("0.30000000000000004", "0.30000000000000004"),
+        ] {
+            assert_eq!(Exact::parse(text).unwrap().to_string(), read, "{text}");
+        }
+        for text in ["", "-", ".", "1,5", "NaN", "1e", "1e999", "0x1", "1 000", "--1"] {
+            assert_eq!(Exact::parse(text), None, "{text}");
+        }
+        assert_eq!(Exact::parse(&"9".repeat(40)), None);
+    }
+
+    #[test]
+    fn numbers_of_different_scales_are_added_and_subtracted() {
+        let (a, b) = (Exact::new(123, 1), Exact::new(-5, 3));
+        assert_eq!(a.plus(b).unwrap().to_string(), "12.295");
+        assert_eq!(a.minus(b).unwrap().to_string(), "12.305");
+        assert_eq!(Exact::new(i128::MAX, 0).plus(Exact::new(1, 0)), None);
+        assert_eq!(Exact::new(i128::MAX, 0).minus(Exact::new(0, 2)), None);
     }
 
     #[test]
