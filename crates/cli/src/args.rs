@@ -97,7 +97,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
     )]
     Sql(Sql),
-    /// An emulated HecOne 360 on loopback, to try things out
+    /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
         after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360"
     )]
@@ -212,7 +212,7 @@ pub(crate) struct Sandbox {
     /// The port on 127.0.0.1; 0 takes any that is free
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// How many transactions
+    /// How many HecOne transactions; the other APIs have fewer, in proportion
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) transactions: u64,
     /// The first day of traffic (UTC) [default: 30 days before the end]

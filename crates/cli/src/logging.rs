@@ -12,7 +12,7 @@ pub(crate) fn start(cli: &Cli) {
         0 => "warn",
         1 => "warn,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info",
         _ => {
-            "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_lake=debug"
+            "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_smartnow=debug,tillhouse_bemo=debug,tillhouse_pace=debug,tillhouse_lake=debug"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

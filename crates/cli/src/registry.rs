@@ -2,12 +2,21 @@
 //!
 //! Invariant: the only place in the program where an API is named.
 
+use tillhouse_bemo::BemoConnection;
 use tillhouse_extract::Connection;
 use tillhouse_hecone::HecOneConnection;
+use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::SourceEntry;
+use tillhouse_smartnow::SmartNowConnection;
 
 /// The sources, in alphabetical order.
-pub(crate) const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>()];
+pub(crate) const SOURCES: &[SourceEntry] = &[
+    SourceEntry::of::<BemoConnection>(),
+    SourceEntry::of::<HecOneConnection>(),
+    SourceEntry::of::<PaceConnection>(),
+    SourceEntry::of::<SmartNowConnection>(),
+];
 
 /// Their names, for help texts and completion.
-pub(crate) const NAMES: [&str; 1] = [HecOneConnection::SOURCE];
+pub(crate) const NAMES: [&str; 4] =
+    [BemoConnection::SOURCE, HecOneConnection::SOURCE, PaceConnection::SOURCE, SmartNowConnection::SOURCE];

@@ -6,8 +6,9 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use jiff::SignedDuration;
-use tillhouse_model::table::{Check, Normalise, Role, Rule, UnknownFields};
-use tillhouse_model::{Class, Column, Kind, PseudonymKey, Secret, TableSpec, TimeFormat};
+use std::collections::BTreeMap;
+use tillhouse_model::table::{Check, LocalTime, Normalise, Role, Rule, Sum, UnknownFields};
+use tillhouse_model::{Class, Column, Exact, Kind, PseudonymKey, Secret, TableSpec, TimeFormat};
 
 pub(crate) fn column(name: &str, kind: Kind) -> Column {
     Column {
@@ -80,7 +81,13 @@ pub(crate) fn sales() -> TableSpec {
         classed("driver", Class::Dropped),
         column("timezone", Kind::Text),
         column("state", Kind::Text),
+        column("tip", Kind::Int),
+        column("clock", Kind::Text),
+        column("continent", Kind::Text),
     ];
+    let sum = Sum { of: vec![strings(&["articles", "amount"]), strings(&["tip"])], within: Exact::new(1, 2) };
+    let zones = BTreeMap::from([("Europe".to_owned(), vec!["Europe/Berlin".to_owned(), "Europe/London".to_owned()])]);
+    let clock = LocalTime { of: strings(&["updated_at"]), zone_by: Some(strings(&["continent"])), zones };
     let rule = |name: &str, path: &[&str], check| Rule { name: name.into(), path: strings(path), check };
     TableSpec {
         record_time: vec![strings(&["invoice", "created_at"]), strings(&["articles", "start_time"])],
@@ -92,6 +99,8 @@ pub(crate) fn sales() -> TableSpec {
             rule("not_negative", &["invoice", "amount"], Check::AtLeast(0)),
             rule("counted", &["counter"], Check::AtLeast(1)),
             rule("unique", &["id"], Check::Unique),
+            rule("adds_up", &["invoice", "amount"], Check::Sum(sum)),
+            rule("clock_right", &["clock"], Check::LocalTime(clock)),
         ],
         ..spec(columns, &["id"])
     }

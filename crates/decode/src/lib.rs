@@ -26,6 +26,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod across;
 mod column;
 #[cfg(test)]
 mod fixture;
@@ -111,7 +112,7 @@ pub struct Warning {
     pub field: String,
     /// The rule: `rounded`, or a quality rule's name.
     pub rule: String,
-    /// The original text, for open columns only; else empty.
+    /// The original text, for open columns only; else empty. Of a rule over several columns, what they say in words.
     pub original: String,
 }
 

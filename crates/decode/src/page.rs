@@ -282,6 +282,10 @@ impl<'p, 'd> Page<'p, 'd> {
             }
             more = walker.scan.another(b'}').ok()?;
         }
+        if let Some(nth) = plan.key.iter().position(|at| Some(*at) == plan.scope) {
+            parts[nth].truncate(0);
+            parts[nth].push_text(self.scope).ok()?;
+        }
         let mut out = Vec::new();
         for (nth, (at, part)) in plan.key.iter().zip(&parts).enumerate() {
             if !part.valid.get(0) {

@@ -3,6 +3,7 @@
 //! Invariant: a [`Plan`] that exists can be walked: every type can be decoded, every path ends in a stored column of a type that fits,
 //! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read.
 
+use crate::across::{Adding, Clock};
 use crate::instant::Spelling;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
@@ -93,8 +94,20 @@ pub(crate) enum Hop {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: String,
+    /// To the value it is about.
     pub(crate) hops: Vec<Hop>,
-    pub(crate) check: Check,
+    pub(crate) demand: Demand,
+}
+
+/// What a rule demands.
+#[derive(Debug)]
+pub(crate) enum Demand {
+    /// Something of one value.
+    Value(Check),
+    /// That numbers add up.
+    Adding(Adding),
+    /// That a clock fits an instant.
+    Clock(Clock),
 }
 
 /// Names of at most seven bytes have the same tag only if they are equal.
@@ -228,7 +241,7 @@ impl Field {
 
 impl Plan {
     pub(crate) fn new(spec: &TableSpec, has_key: bool) -> Result<Self> {
-        let record = Object::new(&spec.columns, "", has_key, 0)?;
+        let mut record = Object::new(&spec.columns, "", has_key, 0)?;
         let mut key = Vec::new();
         for name in &spec.key {
             let index = spec
@@ -243,6 +256,17 @@ impl Plan {
         if key.is_empty() {
             return Err(Error::config("the contract names no key"));
         }
+        let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
+        if let Some((at, field)) = scope.and_then(|at| Some((at, record.fields.get_mut(at)?))) {
+            if !matches!(field.what, What::Text(Keep::All)) || (field.required && !key.contains(&at)) {
+                return Err(Error::config(
+                    "a column of what the request named is open text, and required only in the key",
+                )
+                .at("column", &field.name));
+            }
+            // No record has it: as part of the key it is looked at once it was put in.
+            field.required = false;
+        }
         let time = |path: &Vec<String>| {
             let (hops, field) = resolve(&record, path)?;
             if matches!(field.what, What::Time(_) | What::Date) {
@@ -250,13 +274,6 @@ impl Plan {
             }
             Err(Error::config("a record time must be an instant or a date").at("column", path.join(".")))
         };
-        let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
-        if let Some(field) = scope.map(|at| &record.fields[at])
-            && (!matches!(field.what, What::Text(Keep::All)) || field.required)
-        {
-            return Err(Error::config("a column of what the request named is open text, and not required")
-                .at("column", &field.name));
-        }
         let record_time = spec.record_time.iter().map(time).collect::<Result<_>>()?;
         let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
         let mut rules = Vec::new();
@@ -266,9 +283,13 @@ impl Plan {
                 continue;
             }
             let (hops, field) = resolve(&record, &rule.path)?;
-            let fits = match rule.check {
-                Check::AtLeast(_) => matches!(field.what, What::Int | What::Decimal { .. }),
-                _ => matches!(field.what, What::Text(Keep::All)),
+            let (fits, demand) = match &rule.check {
+                Check::AtLeast(_) => {
+                    (matches!(field.what, What::Int | What::Decimal { .. }), Demand::Value(rule.check.clone()))
+                }
+                Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
+                Check::LocalTime(clock) => (true, Demand::Clock(Clock::new(&record, &rule.path, clock)?)),
+                _ => (matches!(field.what, What::Text(Keep::All)), Demand::Value(rule.check.clone())),
             };
             if !fits {
                 return Err(Error::config(
@@ -277,14 +298,14 @@ impl Plan {
                 .at("rule", &rule.name)
                 .at("column", rule.path.join(".")));
             }
-            rules.push(Rule { name: rule.name.clone(), hops, check: rule.check.clone() });
+            rules.push(Rule { name: rule.name.clone(), hops, demand });
         }
         Ok(Self { record, key, record_time, updated_at, rules, scope })
     }
 }
 
 /// The steps to a column by its names. Lists are passed through by themselves; `element` may be said, or left out.
-fn resolve<'p>(record: &'p Object, path: &[String]) -> Result<(Vec<Hop>, &'p Field)> {
+pub(crate) fn resolve<'p>(record: &'p Object, path: &[String]) -> Result<(Vec<Hop>, &'p Field)> {
     let missing = || Error::config("no stored column has this path").at("column", path.join("."));
     let mut hops = Vec::new();
     let mut object = Some(record);

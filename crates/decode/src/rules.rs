@@ -6,7 +6,7 @@
 
 use crate::column::{Column, Values};
 use crate::identity::{spell, visit};
-use crate::plan::{Field, Hop, Plan, Rule, What};
+use crate::plan::{Demand, Field, Hop, Plan, Rule, What};
 use crate::warnings::Warnings;
 use std::collections::HashMap;
 use tillhouse_model::table::Check;
@@ -41,21 +41,32 @@ impl<'p> Rules<'p> {
     pub(crate) fn check(&mut self, columns: &[Column], row: usize, warnings: &mut Warnings) {
         let Self { plan, memories, positions } = self;
         for (rule, memory) in plan.rules.iter().zip(memories) {
+            let check = match &rule.demand {
+                Demand::Value(check) => check,
+                Demand::Adding(adding) => {
+                    across(plan, rule, adding.breach(columns, row), warnings);
+                    continue;
+                }
+                Demand::Clock(clock) => {
+                    across(plan, rule, clock.breach(columns, row), warnings);
+                    continue;
+                }
+            };
             let scale = scale_of(plan, &rule.hops);
             visit(columns, &rule.hops, row, positions, &mut |column, row, positions| match &column.values {
                 Values::Text(texts) => {
                     let text = texts.get(row);
-                    if !memory.holds(rule, text) {
+                    if !memory.holds(check, text) {
                         warnings.push(spell(plan, &rule.hops, positions), &rule.name, text);
                     }
                 }
                 Values::Int(values) => {
-                    at_least(rule, i128::from(values[row]), 0, &mut |text| {
+                    at_least(check, i128::from(values[row]), 0, &mut |text| {
                         warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
                     });
                 }
                 Values::Decimal(values) => {
-                    at_least(rule, values[row], scale, &mut |text| {
+                    at_least(check, values[row], scale, &mut |text| {
                         warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
                     });
                 }
@@ -65,12 +76,19 @@ impl<'p> Rules<'p> {
     }
 }
 
+/// The warning of a rule over several columns: at the one that is compared, with all of them in words.
+fn across(plan: &Plan, rule: &Rule, breach: Option<String>, warnings: &mut Warnings) {
+    if let Some(words) = breach {
+        warnings.push(spell(plan, &rule.hops, &[]), &rule.name, words.as_bytes());
+    }
+}
+
 impl Memory {
-    fn holds(&mut self, rule: &Rule, text: &[u8]) -> bool {
+    fn holds(&mut self, check: &Check, text: &[u8]) -> bool {
         if !text.is_empty() && self.good == text {
             return true;
         }
-        let look_up: fn(&str) -> bool = match &rule.check {
+        let look_up: fn(&str) -> bool = match check {
             Check::OneOf(words) => {
                 if words.get(self.last).is_some_and(|w| w.as_bytes() == text) {
                     return true;
@@ -81,7 +99,7 @@ impl Memory {
             }
             Check::Currency => |text| money::minor_digits(text).is_some(),
             Check::TimeZone => |text| jiff::tz::db().get(text).is_ok(),
-            Check::AtLeast(_) | Check::Unique => return true,
+            Check::AtLeast(_) | Check::Unique | Check::Sum(_) | Check::LocalTime(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));
@@ -110,8 +128,9 @@ fn scale_of(plan: &Plan, hops: &[Hop]) -> i8 {
     field.map_or(0, |f| if let What::Decimal { scale, .. } = f.what { scale } else { 0 })
 }
 
-fn at_least(rule: &Rule, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
-    let Check::AtLeast(least) = rule.check else { return };
+fn at_least(check: &Check, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
+    let Check::AtLeast(least) = check else { return };
+    let least = *least;
     // Compared as units times ten to the minus scale; a side that overflows is larger than any i64 could make it.
     let power = 10_i128.checked_pow(u32::from(scale.unsigned_abs()));
     let below = if scale >= 0 {

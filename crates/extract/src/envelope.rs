@@ -7,6 +7,7 @@
 //! would find it inside a record.
 
 use jiter::{Jiter, JiterError, Peek};
+use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::{Error, Result};
 
 /// A value of an envelope.
@@ -56,35 +57,83 @@ pub fn read<const N: usize>(page: &[u8], wanted: &[&[&str]; N]) -> Result<[Optio
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read.
 pub fn count(page: &[u8], path: &[&str]) -> Result<Option<u64>> {
-    count_at(&mut Jiter::new(page), path).map_err(|e| not_json(&e))
+    let mut count = 0;
+    let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
+        count += 1;
+        jiter.known_skip(peek)
+    });
+    Ok(found.map_err(|e| not_json(&e))?.then_some(count))
 }
 
-fn count_at(jiter: &mut Jiter<'_>, path: &[&str]) -> Result<Option<u64>, JiterError> {
+/// What identifies the records in the array at a path of keys: a hash of each one's value at `key`, or of the whole record where it has
+/// none; `None` where there is no such array. Enough to tell whether a page brings anything new. Hashes are good within this
+/// process and program only.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read.
+pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Option<Vec<u64>>> {
+    let mut identities = Vec::new();
+    let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
+        identities.push(identity(jiter, peek, key)?);
+        Ok(())
+    });
+    Ok(found.map_err(|e| not_json(&e))?.then_some(identities))
+}
+
+fn identity(jiter: &mut Jiter<'_>, peek: Peek, key: &str) -> Result<u64, JiterError> {
+    let start = jiter.current_index();
+    let mut value = None;
+    if peek == Peek::Object {
+        let mut is_key = jiter.known_object()?.map(|k| k == key);
+        while let Some(here) = is_key {
+            let peek = jiter.peek()?;
+            let from = jiter.current_index();
+            jiter.known_skip(peek)?;
+            if here && peek != Peek::Null {
+                value = Some(hash(jiter.slice_to_current(from)));
+            }
+            is_key = jiter.next_key()?.map(|k| k == key);
+        }
+    } else {
+        jiter.known_skip(peek)?;
+    }
+    Ok(value.unwrap_or_else(|| hash(jiter.slice_to_current(start))))
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Calls `each` for the elements of the array at a path of keys, which it has to read; whether there is such an array.
+fn elements(
+    jiter: &mut Jiter<'_>,
+    path: &[&str],
+    each: &mut dyn FnMut(&mut Jiter<'_>, Peek) -> Result<(), JiterError>,
+) -> Result<bool, JiterError> {
     let Some((key, rest)) = path.split_first() else {
         if jiter.peek()? != Peek::Array {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut elements = 0;
         let mut next = jiter.known_array()?;
         while let Some(peek) = next {
-            jiter.known_skip(peek)?;
-            elements += 1;
+            each(jiter, peek)?;
             next = jiter.array_step()?;
         }
-        return Ok(Some(elements));
+        return Ok(true);
     };
     if jiter.peek()? != Peek::Object {
-        return Ok(None);
+        return Ok(false);
     }
     let mut matches = jiter.known_object()?.map(|k| k == *key);
     while let Some(here) = matches {
         if here {
-            return count_at(jiter, rest);
+            return elements(jiter, rest, each);
         }
         jiter.next_skip()?;
         matches = jiter.next_key()?.map(|k| k == *key);
     }
-    Ok(None)
+    Ok(false)
 }
 
 struct Search<'j, 'w, const N: usize> {
@@ -224,6 +273,20 @@ mod tests {
         assert_eq!(count(page, &["meta", "x"]).unwrap(), None);
         assert_eq!(count(b"[1,2]", &[]).unwrap(), Some(2));
         assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn records_are_known_again_by_their_key() {
+        let of = |page: &str| identities(page.as_bytes(), &["data"], "id").unwrap();
+        let [a, b] = of(r#"{"data":[{"id":"a","x":{"id":"b"}},{"x":[1],"id":7}]}"#).unwrap()[..] else { panic!() };
+        assert_eq!(of(r#"{"trace":1,"data":[ {"x":2,"id" : "a"}, {"id":7} ]}"#), Some(vec![a, b]));
+        let without = of(r#"{"data":[{"x":1},{"id":null,"x":1},{"x":1},3]}"#).unwrap();
+        assert_eq!(without[0], without[2], "as a whole, where there is no key");
+        assert_ne!(without[0], without[1]);
+        assert_eq!(of(r#"{"data":[]}"#), Some(vec![]));
+        assert_eq!(of(r#"{"data":null}"#), None);
+        assert_eq!(of(r#"{"items":[]}"#), None);
+        assert!(identities(br#"{"data":[{"id":"#, &["data"], "id").is_err());
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The transport: one client a source, with its limits, retries, redirects and counters.
 //!
 //! Invariant: every request passes the throttle, has a time limit over its whole length and a size limit on its body, and
-//! goes to the base URL's origin only; no error or log of it holds a header's value, a query's value or a body.
+//! goes to its client's origin only; no error or log of it holds a header's value, a query's value or a body.
+//!
+//! Where tokens come from another server than the API, that server has a client of its own, [`Client::beside`]: what is sent to
+//! one can never reach the other, while both are throttled, counted and redacted as one.
 
 use crate::body::{self, BodyError};
-use crate::origin::{self, BaseUrl};
+use crate::origin::{self, BaseUrl, Endpoint};
 use crate::redact::{self, Redactor};
 use crate::request::{Answer, Refusal, Request, Response, StatusCode};
 use crate::retry::{Failure, Policy, is_passing, retry_after};
 use crate::source::Limits;
 use crate::throttle::Throttle;
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
 use std::fmt;
@@ -50,14 +54,21 @@ pub struct Client {
 
 struct Inner {
     source: &'static str,
+    /// The key of the connection that holds the address, for hints.
+    key: &'static str,
     base: BaseUrl,
     http: reqwest::Client,
     limits: Limits,
-    throttle: Throttle,
-    redactor: Arc<Redactor>,
+    shared: Arc<Shared>,
     answers: AtomicU64,
     /// Answers that were JSON by their type, which prove that the address is right.
     proper: AtomicU64,
+}
+
+/// What the clients of one source have in common.
+struct Shared {
+    throttle: Throttle,
+    redactor: Arc<Redactor>,
     requests: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
@@ -74,37 +85,41 @@ impl Client {
         if limits.page_size == 0 {
             return Err(Error::config("page_size is zero").hint("Ask for at least one record a page."));
         }
-        if base.is_exposed() {
-            tracing::warn!(
-                source,
-                origin = base.origin(),
-                "base_url is plain http: credentials can be read on the way"
-            );
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::custom(redirect))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(limits.concurrency)
-            .tcp_nodelay(true);
-        if base.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))?;
-        let inner = Inner {
-            source,
-            base,
-            http,
+        let http = connections(&base, &limits)?;
+        let shared = Shared {
             throttle: Throttle::new(&limits)?,
-            limits,
             redactor: Arc::default(),
-            answers: AtomicU64::new(0),
-            proper: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self::to(source, "base_url", base, http, limits, Arc::new(shared)))
+    }
+
+    /// A client for an address on another server, which `key` of the connection names. It shares limits, counters and what is
+    /// redacted with this one; its requests go to that server only, and this one's never do.
+    pub fn beside(&self, key: &'static str, address: &Endpoint) -> Result<Self> {
+        let Inner { source, base, http, limits, shared, .. } = &*self.inner;
+        let server = address.server();
+        // Connections are kept by server anyway; only whether a proxy is asked is settled for all of them.
+        let alike = server.is_loopback() == base.is_loopback();
+        let http = if alike { http.clone() } else { connections(&server, limits)? };
+        Ok(Self::to(source, key, server, http, limits.clone(), Arc::clone(shared)))
+    }
+
+    fn to(
+        source: &'static str,
+        key: &'static str,
+        base: BaseUrl,
+        http: reqwest::Client,
+        limits: Limits,
+        shared: Arc<Shared>,
+    ) -> Self {
+        if base.is_exposed() {
+            tracing::warn!(source, origin = base.origin(), "{key} is plain http: credentials can be read on the way");
+        }
+        let (answers, proper) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { source, key, base, http, limits, shared, answers, proper }) }
     }
 
     /// The URL of a path below the base URL.
@@ -124,30 +139,36 @@ impl Client {
 
     /// Where secrets are made known, so that they can be taken out of what the server writes.
     pub fn redactor(&self) -> &Arc<Redactor> {
-        &self.inner.redactor
+        &self.inner.shared.redactor
     }
 
     /// What was done so far.
     pub fn stats(&self) -> Stats {
+        let Shared { requests, bytes, retries, .. } = &*self.inner.shared;
         Stats {
-            requests: self.inner.requests.load(Ordering::Relaxed),
-            bytes: self.inner.bytes.load(Ordering::Relaxed),
-            retries: self.inner.retries.load(Ordering::Relaxed),
+            requests: requests.load(Ordering::Relaxed),
+            bytes: bytes.load(Ordering::Relaxed),
+            retries: retries.load(Ordering::Relaxed),
         }
     }
 
     /// Asks, as often as it takes and is allowed, until something final comes back.
     ///
     /// Errors with [`ErrorKind::Unreachable`] or [`ErrorKind::Busy`] after the last attempt, and with [`ErrorKind::Protocol`] for a
-    /// success that is not JSON or is too large.
+    /// success that is not JSON or is too large. A request to another origin is not sent, and is an error of kind
+    /// [`ErrorKind::Internal`].
     pub async fn send(&self, request: &Request) -> Result<Answer> {
         let inner = &*self.inner;
+        if !origin::same(inner.base.url(), &request.url) {
+            let (to, home) = (origin::name(&request.url), inner.base.origin());
+            return Err(Error::internal(format!("a request to {to} was given to the client of {home}")));
+        }
         let policy = Policy { attempts: inner.limits.attempts, max_retry_after: inner.limits.max_retry_after };
         let span = tracing::debug_span!("request", source = inner.source, resource = &*request.resource);
         let attempts = policy.run(
             |attempt| inner.attempt(request, attempt),
             |failure, pause| {
-                inner.retries.fetch_add(1, Ordering::Relaxed);
+                inner.shared.retries.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(error = %failure.error, pause_ms = pause.as_millis(), "trying again");
             },
         );
@@ -155,6 +176,20 @@ impl Client {
             error.at("source", inner.source).at("resource", &*request.resource).at("url", redact::url(&request.url))
         })
     }
+}
+
+/// The connections to a server like this one.
+fn connections(base: &BaseUrl, limits: &Limits) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::custom(redirect))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(limits.concurrency)
+        .tcp_nodelay(true);
+    if base.is_loopback() {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
 }
 
 impl fmt::Debug for Client {
@@ -171,10 +206,10 @@ impl fmt::Debug for Client {
 impl Inner {
     /// One attempt, from its place in the throttle to the last byte of the body.
     async fn attempt(&self, request: &Request, attempt: usize) -> Result<Answer, Failure> {
-        let permit = self.throttle.enter().await?;
+        let permit = self.shared.throttle.enter().await?;
         let started = tokio::time::Instant::now();
         let requested_at = Timestamp::now();
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let limit = self.limits.request_timeout;
         let mut outcome = match tokio::time::timeout(limit, self.exchange(request, requested_at)).await {
             Ok(outcome) => outcome,
@@ -192,7 +227,7 @@ impl Inner {
                 _ => {}
             }
             if let Some(pause) = failure.after.filter(|pause| failure.again && *pause <= self.limits.max_retry_after) {
-                self.throttle.pause(pause);
+                self.shared.throttle.pause(pause);
             }
         }
         let (status, bytes) = match &outcome {
@@ -249,7 +284,12 @@ impl Inner {
             return Err(self.improper(format!("the server answered {status} with nothing instead of JSON")));
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(said) = request.verdict.and_then(|verdict| verdict(&bytes)) {
+            let beginning = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
+            let message = Some(self.shared.redactor.scrub(&said)).filter(|said| !said.is_empty());
+            return Ok(Answer::Refused(self.refusal(request, status, message, beginning, None)));
+        }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
         Ok(Answer::Success(Response { status, headers, bytes, url, requested_at }))
@@ -260,22 +300,26 @@ impl Inner {
         let after = retry_after(response.headers(), SystemTime::now());
         let redirect = status.is_redirection().then(|| elsewhere(response)).flatten();
         let body = body::beginning(response, EXPLANATION).await;
-        let message = self.redactor.provider_message(&body);
+        let message = self.shared.redactor.provider_message(&body);
         if is_passing(status) {
             let said = message.map(|m| format!(": {m}")).unwrap_or_default();
             let error = Error::new(ErrorKind::Busy, format!("the server answered {status}{said}"))
                 .hint("Run again later; if it stays like this, lower rate_limit or concurrency, or ask the provider.");
             return Err(Failure { error, again: true, after });
         }
-        Ok(Answer::Refused(Refusal {
-            status,
-            message,
-            body,
-            redirect,
-            source: self.source,
-            resource: request.resource.clone(),
-            url: redact::url(&request.url),
-        }))
+        Ok(Answer::Refused(self.refusal(request, status, message, body, redirect)))
+    }
+
+    fn refusal(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        message: Option<String>,
+        body: Bytes,
+        redirect: Option<String>,
+    ) -> Refusal {
+        let (source, resource, url) = (self.source, request.resource.clone(), redact::url(&request.url));
+        Refusal { status, message, body, redirect, source, resource, url }
     }
 
     /// Why no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
@@ -289,7 +333,7 @@ impl Inner {
         }
         if let Some(certificate) = certificate_trouble(error) {
             let error = Error::new(ErrorKind::Unreachable, format!("cannot trust {origin}: {certificate}"))
-                .hint("Check base_url, this machine's clock and its trusted certificates.");
+                .hint(format!("Check {}, this machine's clock and its trusted certificates.", self.key));
             return Failure::last(error);
         }
         let message = if error.is_connect() {
@@ -301,15 +345,16 @@ impl Inner {
         };
         let error = Error::new(ErrorKind::Unreachable, message)
             .because(root_cause(error))
-            .hint("Check base_url (host and port), the network, and any proxy or VPN the server needs.");
+            .hint(format!("Check {} (host and port), the network, and any proxy or VPN the server needs.", self.key));
         Failure::passing(error)
     }
 
     /// An answer that is no page: a wrong address, unless proper answers came from there before.
     fn improper(&self, message: String) -> Failure {
         let again = self.proper.load(Ordering::Relaxed) > 0;
+        let paths = if self.key == "base_url" { " and the paths" } else { "" };
         let error = Error::protocol(message)
-            .hint("Check base_url and the paths: a web page or a proxy may be answering there.");
+            .hint(format!("Check {}{paths}: a web page or a proxy may be answering there.", self.key));
         Failure { error, again, after: None }
     }
 

@@ -7,8 +7,9 @@
 //!              token, one 401      retry,    concurrency,
 //!              renews it           limits    rate, pauses
 //!
-//!   paging::by_offset / by_link  turn "ask for one page" into a PageStream that reads one page ahead
-//!   envelope::read               finds totals and links in a page without parsing its records
+//!   paging::by_offset / by_link / by_page  turn "ask for one page" into a PageStream that reads one page ahead
+//!   envelope::read                         finds totals and links in a page without parsing its records
+//!   oauth2::ClientCredentials              gets tokens where OAuth2 gives them out, on a server of its own
 //! ```
 //!
 //! Deliberately absent: cookies, redirects to other hosts, HTTP caching, and any knowledge of what a record is.
@@ -20,18 +21,23 @@ mod body;
 pub mod credential;
 pub mod envelope;
 pub mod http;
+pub mod names;
+pub mod oauth2;
 pub mod origin;
 pub mod paging;
 pub mod redact;
 pub mod request;
 pub mod retry;
 pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod throttle;
 
 pub use auth::{AuthorizedClient, Login, Token, TokenCache};
 pub use credential::Credential;
 pub use http::{Client, Stats};
-pub use origin::BaseUrl;
+pub use names::Names;
+pub use origin::{BaseUrl, Endpoint};
 pub use redact::Redactor;
-pub use request::{Answer, Method, Refusal, Request, Response, StatusCode};
+pub use request::{Answer, Method, Refusal, Request, Response, StatusCode, Verdict};
 pub use source::{Connection, Limits, Page, PageStream, Source};

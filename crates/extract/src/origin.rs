@@ -1,4 +1,5 @@
-//! Where a source's requests may go: its base URL, and no other host, scheme or port.
+//! Where a source's requests may go: its base URL, and no other host, scheme or port; and the one [`Endpoint`] outside it that hands
+//! out tokens.
 //!
 //! Invariant: a URL that [`BaseUrl::join`] or [`follow`] hands out has the origin of the URL it came from, so a bearer token
 //! never travels anywhere else, whatever a server writes into its links.
@@ -15,28 +16,12 @@ pub struct BaseUrl(Url);
 impl BaseUrl {
     /// Reads what a user wrote. Errors with [`tillhouse_model::ErrorKind::Config`], never quoting credentials.
     pub fn parse(text: &str) -> Result<Self> {
-        let example = "Write it like https://api.example.com or http://127.0.0.1:8080/prefix.";
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(Error::config("base_url is empty").hint(example));
-        }
-        let url = Url::parse(text).map_err(|e| Error::config(format!("base_url is not a URL: {e}")).hint(example))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(
-                Error::config(format!("base_url has the scheme {:?}, not http or https", url.scheme())).hint(example)
-            );
-        }
-        if !url.has_host() {
-            return Err(Error::config("base_url names no host").hint(example));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::config("base_url holds a user name or password")
-                .hint("Put credentials into their own keys of the connection; URLs end up in logs."));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(Error::config("base_url has a query or a fragment").hint(example));
-        }
-        Ok(Self(url))
+        address("base_url", text, "Write it like https://api.example.com or http://127.0.0.1:8080/prefix.").map(Self)
+    }
+
+    /// The address itself.
+    pub(crate) fn url(&self) -> &Url {
+        &self.0
     }
 
     /// The URL of a path below the base, without a query. The path is taken as written (already percent-encoded) and starts with '/'.
@@ -80,11 +65,75 @@ impl fmt::Debug for BaseUrl {
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|e| {
-            let hint = e.hint_text().map(|h| format!(". {h}")).unwrap_or_default();
-            serde::de::Error::custom(format!("{e}{hint}"))
-        })
+        Self::parse(&text).map_err(told)
     }
+}
+
+/// One whole address that lies outside the base URL, on a server of its own: where OAuth2 gives out tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// Reads what a user wrote. Errors with [`tillhouse_model::ErrorKind::Config`], never quoting credentials.
+    pub fn parse(text: &str) -> Result<Self> {
+        address("the address", text, "Write it whole, like https://id.example.com/oauth2/token.").map(Self)
+    }
+
+    /// The address.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The server it lies on.
+    pub(crate) fn server(&self) -> BaseUrl {
+        BaseUrl(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(told)
+    }
+}
+
+/// An http or https address with a host; `what` names it in errors, and `example` is their hint.
+fn address(what: &str, text: &str, example: &str) -> Result<Url> {
+    let bad = |why: String| Err(Error::config(format!("{what} {why}")).hint(example));
+    let text = text.trim();
+    if text.is_empty() {
+        return bad("is empty".into());
+    }
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(e) => return bad(format!("is not a URL: {e}")),
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return bad(format!("has the scheme {:?}, not http or https", url.scheme()));
+    }
+    if !url.has_host() {
+        return bad("names no host".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::config(format!("{what} holds a user name or password"))
+            .hint("Put credentials into their own keys of the connection; URLs end up in logs."));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return bad("has a query or a fragment".into());
+    }
+    Ok(url)
+}
+
+/// What serde is told, which shows one line only.
+fn told<E: serde::de::Error>(error: Error) -> E {
+    let hint = error.hint_text().map(|h| format!(". {h}")).unwrap_or_default();
+    E::custom(format!("{error}{hint}"))
 }
 
 /// Checks a configured path: it starts with '/', stays below the base and carries no query. `key` names it in the error.

@@ -1,10 +1,14 @@
-//! Turns "ask for one page" into a stream of pages: by offset, by link, or by whatever says what comes next.
+//! Turns "ask for one page" into a stream of pages: by offset, by link, by number, or by whatever says what comes next.
 //!
 //! Invariant: a stream reads ahead by at most one page, never ends quietly on an error, and never goes on for ever. Dropping it
 //! stops the request under way.
 //!
 //! The page ahead is read by a task of its own. Rejected: polling it from the consumer's side, as `buffered` does; while the
 //! consumer is busy nobody would poll it, its time limit would run out and its permit would starve the other slices.
+
+mod by_page;
+
+pub use by_page::{Next, NumberedPage, Place, by_page};
 
 use crate::origin;
 use crate::source::{Page, PageStream};
@@ -23,7 +27,7 @@ pub const MOST_PAGES: u64 = 1_000_000;
 
 /// Reads pages one after the other: `fetch` gets where it stands and gives the page and where to go on, `None` at the end.
 ///
-/// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after `most_pages`.
+/// `most_pages` is the source's [`crate::Limits::most_pages`]. The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after `most_pages`.
 pub fn chain<At, Fetch, Fut>(first: At, most_pages: u64, fetch: Fetch) -> PageStream
 where
     At: Send + 'static,
@@ -103,29 +107,41 @@ pub struct OffsetPage {
 /// The next page starts where this one's records ended, so a server may cut pages shorter, or longer, than asked. With a total
 /// ([`Page::declared_total`], read anew from every page) the end is there, or at an empty page; without one it is at the first
 /// page that is short, and a page that repeats the one before is an error of kind [`tillhouse_model::ErrorKind::Protocol`].
+///
+/// A total that falls says that records vanished, and that those behind them moved up past the offset, maybe unseen. The next page
+/// then starts as far back as they can have moved. Counting at the end would not tell: the vanished records that were seen make up for
+/// the others that were not.
 pub fn by_offset<Fetch, Fut>(limit: u32, most_pages: u64, mut fetch: Fetch) -> PageStream
 where
     Fetch: FnMut(Offset) -> Fut + Send + 'static,
     Fut: Future<Output = Result<OffsetPage>> + Send + 'static,
 {
-    chain((0, None), most_pages, move |(offset, before): (u64, Option<Fingerprint>)| {
+    chain((0, Before::default()), most_pages, move |(offset, before): (u64, Before)| {
         let page = fetch(Offset { offset, limit });
         async move {
             let OffsetPage { page, records, limit: most } = page.await?;
-            let next = offset + records;
             let full = most.filter(|most| *most > 0).unwrap_or(u64::MAX).min(u64::from(limit));
-            let more = match page.declared_total {
-                Some(total) => records > 0 && next < total,
-                None => records > 0 && records >= full,
+            let next = match (page.declared_total, before.total) {
+                (Some(total), Some(before)) if total < before => Some(offset.saturating_sub(before - total)),
+                (Some(total), _) => Some(offset + records).filter(|next| records > 0 && *next < total),
+                (None, _) => Some(offset + records).filter(|_| records > 0 && records >= full),
             };
-            let mine = page.declared_total.is_none().then(|| Fingerprint::of(&page));
-            if records > 0 && mine.is_some() && mine == before {
+            let print = page.declared_total.is_none().then(|| Fingerprint::of(&page));
+            if records > 0 && print.is_some() && print == before.print {
                 return Err(Error::protocol(format!("the page at offset {offset} repeats the one before it"))
                     .hint("The server seems to ignore the offset's parameter: check its name."));
             }
-            Ok((page, more.then_some((next, mine))))
+            let mine = Before { total: page.declared_total, print };
+            Ok((page, next.map(|next| (next, mine))))
         }
     })
+}
+
+/// What is remembered of the page before: its total, or without one enough to know it again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    total: Option<u64>,
+    print: Option<Fingerprint>,
 }
 
 /// Enough of a page to notice that it is the same one again: its length, and its last bytes, where the records are.
@@ -209,6 +225,23 @@ mod tests {
         assert_eq!(good(server(7, 100, false, 3)).await, ["0+3", "3+3", "6+1"]);
         assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0"]);
         assert_eq!(good(server(5, 2, false, 3)).await, ["0+2", "2+2", "4+1"]);
+    }
+
+    #[tokio::test]
+    async fn rows_that_move_up_are_not_passed_over() {
+        // 0 to 9; after the second page the rows 0 and 1 vanish, after the third everything behind row 7.
+        let listings: [Vec<u64>; 3] = [(0..10).collect(), (2..10).collect(), (2..8).collect()];
+        let mut asked = 0;
+        let stream = by_offset(3, 100, move |at| {
+            let rows = &listings[[0, 0, 1, 1, 2][asked.min(4)]];
+            asked += 1;
+            let page_rows: Vec<u64> = rows.iter().skip(at.offset as usize).take(3).copied().collect();
+            let records = page_rows.len() as u64;
+            let page = page(format!("{}:{page_rows:?}", at.offset), Some(rows.len() as u64));
+            async move { Ok(OffsetPage { page, records, limit: None }) }
+        });
+        let pages = ["0:[0, 1, 2]", "3:[3, 4, 5]", "6:[8, 9]", "4:[6, 7, 8]", "7:[]", "5:[7]"];
+        assert_eq!(good(stream).await, pages);
     }
 
     #[tokio::test]

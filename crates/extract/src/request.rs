@@ -4,12 +4,16 @@
 
 use crate::redact;
 use bytes::Bytes;
-pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
 use url::Url;
+
+/// Tells from the body of a success that it is none: the provider's own explanation, which the kit scrubs, or `None` where the
+/// success is one. For providers whose envelope says more than the status does.
+pub type Verdict = fn(&[u8]) -> Option<String>;
 
 /// One question to a provider. It is sent as often as the retry policy says, so it must be safe to repeat.
 #[derive(Clone)]
@@ -19,12 +23,14 @@ pub struct Request {
     pub(crate) resource: Arc<str>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl Request {
     /// A GET. `resource` names in errors and logs what is asked for.
     pub fn get(resource: &str, url: Url) -> Self {
-        Self { method: Method::GET, url, resource: resource.into(), headers: HeaderMap::new(), body: None }
+        let headers = HeaderMap::new();
+        Self { method: Method::GET, url, resource: resource.into(), headers, body: None, verdict: None }
     }
 
     /// A POST of a JSON document, for logins.
@@ -68,6 +74,13 @@ impl Request {
         Ok(self.header(name, value))
     }
 
+    /// Has the bodies of successes judged; what is no success comes back as [`Answer::Refused`].
+    #[must_use]
+    pub fn judged_by(mut self, verdict: Verdict) -> Self {
+        self.verdict = Some(verdict);
+        self
+    }
+
     /// The address asked.
     pub fn url(&self) -> &Url {
         &self.url
@@ -101,7 +114,8 @@ impl fmt::Debug for Response {
     }
 }
 
-/// An answer that waiting does not change: a status that is neither a success nor a passing trouble.
+/// An answer that waiting does not change: a status that is neither a success nor a passing trouble, or a body that the request's
+/// [`Verdict`] found to be no success.
 #[derive(Clone)]
 pub struct Refusal {
     /// The status.
@@ -136,6 +150,7 @@ impl Refusal {
                 "the server redirects to {elsewhere}, which is not followed with our credentials"
             ))
             .hint(format!("Set base_url to {elsewhere} if that is the right server.")),
+            (200..=299, _) => Error::protocol(format!("the server answered {status} with an error in it{said}")),
             (401, _) => Error::new(ErrorKind::Unauthorized, format!("the server refused our credentials{said}"))
                 .hint("Check the credentials in the pipeline's connection."),
             (403, _) => {

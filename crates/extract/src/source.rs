@@ -4,6 +4,7 @@
 //! is still missing, only the warehouse's ledger knows.
 
 use crate::http::Stats;
+use crate::paging::MOST_PAGES;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -50,6 +51,8 @@ pub struct Limits {
     pub attempts: usize,
     /// The longest pause a Retry-After is obeyed for; a longer one is an error that says how long.
     pub max_retry_after: Duration,
+    /// Pages a slice may have; what goes on after them is taken for a listing without end.
+    pub most_pages: u64,
 }
 
 impl Default for Limits {
@@ -62,6 +65,7 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             attempts: 6,
             max_retry_after: Duration::from_secs(300),
+            most_pages: MOST_PAGES,
         }
     }
 }

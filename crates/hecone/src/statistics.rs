@@ -208,7 +208,7 @@ fn label(text: Option<&str>) -> String {
 /// A number, also where it is written as text.
 fn number(raw: &RawValue) -> Option<Exact> {
     let text = raw.get();
-    Exact::parse(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
+    Exact::from_json(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
 }
 
 /// A text, also where it is written as a number.

@@ -11,7 +11,7 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, MOST_PAGES, Offset, OffsetPage};
+use tillhouse_extract::paging::{self, Offset, OffsetPage};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_extract::{envelope, origin};
 use tillhouse_model::reconcile::{Evidence, Yardstick};
@@ -100,9 +100,9 @@ impl Source for HecOne {
         }
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
-        let limit = api.client().limits().page_size;
+        let (limit, most_pages) = (api.client().limits().page_size, api.client().limits().most_pages);
         let credible = Arc::new(AtomicBool::new(false));
-        paging::by_offset(limit, MOST_PAGES, move |at| {
+        paging::by_offset(limit, most_pages, move |at| {
             let (api, request, credible) = (api.clone(), request(at), credible.clone());
             async move { listed(api.send(&request).await?, at, &credible) }
         })

@@ -210,6 +210,7 @@ async fn main() -> Result<()> {
             resource: "transactions".to_owned(),
             after_land: 0,
             to_land: 1,
+            children: Vec::new(),
             run_id: "20260101T000000Z-000000".to_owned(),
         };
         let done = table.replace(&step, &Superseded::default(), batches.boxed()).await?;

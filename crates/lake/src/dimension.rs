@@ -4,10 +4,12 @@
 //! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave.
 
 use crate::commit::{self, Change, Outcome, ROUNDS};
+use crate::datafile::Layout;
 use crate::delta::DataFile;
+use crate::delta::Table;
 use crate::scan;
-use crate::split::{Splitter, fitted};
-use crate::unified_table::{Due, Replaced, Rows, Step, UnifiedTable, check_pipeline};
+use crate::split::Splitter;
+use crate::unified_table::{Due, Replaced, Rows, Step, Superseded, UnifiedTable};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
@@ -16,6 +18,7 @@ use arrow::row::{RowConverter, SortField};
 use deltalake::kernel::Action;
 use futures::StreamExt;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tillhouse_model::table::{AS_OF, CONTENT_HASH};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
@@ -23,7 +26,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 type Rank = (Option<i64>, Vec<u8>);
 
 /// The newest incoming row of each key.
-struct Newest {
+pub(crate) struct Newest {
     converter: RowConverter,
     key: Vec<String>,
     rows: Option<RecordBatch>,
@@ -32,7 +35,7 @@ struct Newest {
 }
 
 impl Newest {
-    fn new(schema: &SchemaRef, key: &[String]) -> Result<Self> {
+    pub(crate) fn new(schema: &SchemaRef, key: &[String]) -> Result<Self> {
         let fields = key
             .iter()
             .map(|name| {
@@ -59,7 +62,7 @@ impl Newest {
     }
 
     /// Takes rows; keeps the newest of each key, so that memory is bounded by the keys.
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let held = self.rows.as_ref().map_or(0, RecordBatch::num_rows);
         let keys = self.keys(batch)?;
         for row in 0..batch.num_rows() {
@@ -112,17 +115,26 @@ impl UnifiedTable {
     ///
     /// A step that is done already is left alone. Errors with [`ErrorKind::Conflict`] when the table is not where the step begins.
     pub async fn merge(&self, step: &Step, mut rows: Rows) -> Result<Replaced> {
-        let table = self.table()?;
-        let layout = self.layout()?;
-        let mut due = self.due(&table, &layout, step).await?;
-        let mut newest = Newest::new(&layout.schema, &self.spec.key)?;
-        if matches!(due, Due::Next(_)) {
-            while let Some(batch) = rows.next().await {
-                let batch = batch?;
-                check_pipeline(&batch, step)?;
-                newest.add(&fitted(&batch, &layout)?)?;
-            }
+        let (table, layout) = (self.table()?, self.layout()?);
+        if let Due::Done(version) = self.due(&table, &layout, step).await? {
+            return Ok(Replaced { version, ..Replaced::default() });
         }
+        let mut writing = self.begin(&step.pipeline)?;
+        while let Some(batch) = rows.next().await {
+            writing.write(batch?).await?;
+        }
+        writing.commit(step, &Superseded::default()).await
+    }
+
+    /// Merges rows that have been gathered.
+    pub(crate) async fn merge_with(
+        &self,
+        table: &Arc<Table>,
+        layout: &Arc<Layout>,
+        step: &Step,
+        newest: Newest,
+    ) -> Result<Replaced> {
+        let mut due = self.due(table, layout, step).await?;
         let mut done = Replaced::default();
         for _ in 0..ROUNDS {
             let snapshot = match due {
@@ -139,7 +151,7 @@ impl UnifiedTable {
             let mut wins = newest.best.clone();
             let mut replaced = 0;
             for file in &own {
-                let mut present = scan::rows(&table, file, layout.schema.clone()).await?;
+                let mut present = scan::rows(table, file, layout.schema.clone()).await?;
                 while let Some(batch) = present.next().await {
                     let batch = batch?;
                     let keys = newest.keys(&batch)?;
@@ -160,7 +172,7 @@ impl UnifiedTable {
             if let Some(incoming) = newest.rows.as_ref().filter(|_| !wins.is_empty()) {
                 let mut splitter = Splitter::new(table.clone(), layout.clone())?;
                 for file in &own {
-                    let mut present = scan::rows(&table, file, layout.schema.clone()).await?;
+                    let mut present = scan::rows(table, file, layout.schema.clone()).await?;
                     while let Some(batch) = present.next().await {
                         let batch = batch?;
                         let keys = newest.keys(&batch)?;
@@ -179,16 +191,16 @@ impl UnifiedTable {
                 actions.extend(own.iter().map(|file| commit::remove(file)));
                 actions.extend(adds.into_iter().map(Action::Add));
             }
-            let change: Change<'_> = self.change(&table, &snapshot, step, actions).await?;
-            if let Outcome::Committed(version) = commit::commit(&table, &snapshot, &change).await? {
+            let change: Change<'_> = self.change(table, &snapshot, step, actions).await?;
+            if let Outcome::Committed(version) = commit::commit(table, &snapshot, &change).await? {
                 table.checkpoint_if_due(version).await;
                 done.rows_added = wins.len() as u64;
                 done.rows_removed = replaced;
                 return Ok(Replaced { version, ..done });
             }
-            commit::discard(&table, written).await;
-            due = self.due(&table, &layout, step).await?;
+            commit::discard(table, written).await;
+            due = self.due(table, layout, step).await?;
         }
-        Err(commit::outrun(&table))
+        Err(commit::outrun(table))
     }
 }

@@ -168,7 +168,9 @@ impl Place {
 
     pub(crate) async fn open(&self) -> Warehouse {
         let url = url::Url::from_directory_path(self.folder.path().join("wäre house")).unwrap();
-        Warehouse::open_on(self.store.clone(), url).await.unwrap()
+        let warehouse = Warehouse::open_on(self.store.clone(), url).await.unwrap();
+        warehouse.prepare().await.unwrap();
+        warehouse
     }
 }
 
@@ -321,6 +323,7 @@ pub(crate) fn step(pipeline: &str, after_land: i64, to_land: i64) -> Step {
         resource: "transactions".to_owned(),
         after_land,
         to_land,
+        children: Vec::new(),
         run_id: "run".to_owned(),
     }
 }
@@ -361,6 +364,7 @@ pub(crate) fn sites(pipeline: &str, rows: &[(&str, &str, i64)]) -> crate::unifie
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| pipeline))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1))),
         Arc::new(times(rows.iter().map(|r| Some(r.2 * 1_000_000)))),
+        Arc::new(times(rows.iter().map(|_| None))),
         Arc::new(times(rows.iter().map(|r| Some(r.2 * 1_000_000)))),
         Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| r.1.as_bytes()))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "run"))),

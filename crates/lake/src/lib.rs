@@ -14,6 +14,7 @@ mod dimension;
 #[path = "disturbed_tests.rs"]
 mod disturbed;
 mod evolve;
+mod gone;
 mod ledger;
 mod month;
 pub mod ops;
@@ -27,6 +28,6 @@ pub mod warehouse;
 
 pub use deltalake::datafusion::catalog::TableProvider;
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
-pub use source_table::{Incoming, LandOptions, Landed, PackageInfo, SourceTable};
-pub use unified_table::{Replaced, Rows, Step, Superseded, UnifiedTable};
+pub use source_table::{Fresh, Incoming, LandOptions, Landed, PackageInfo, SourceTable};
+pub use unified_table::{Mark, Replaced, Rows, Step, Superseded, UnifiedTable, Writing};
 pub use warehouse::{FORMAT_VERSION, Location, OpenTable, Warehouse};

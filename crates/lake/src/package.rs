@@ -4,12 +4,16 @@
 
 use crate::dedup::key_hash;
 use crate::source_table::Incoming;
-use arrow::array::{Array, ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, PREV_RECORD_TIME, RECORD_KEY, RECORD_TIME, RUN_ID};
+use tillhouse_model::table::{
+    CONTENT_HASH, DELETED_AT, EXTRACTED_AT, LAND, MONTH, PREV_RECORD_TIME, RECORD_KEY, RECORD_TIME, RUN_ID,
+};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// Rows that are encoded in one go on a blocking thread.
@@ -74,6 +78,7 @@ impl Part {
                         .with_timezone("UTC"),
                 ),
                 RUN_ID => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(run_id, count))),
+                DELETED_AT => new_null_array(field.data_type(), count),
                 name => match incoming.batch.columns().get(i) {
                     Some(column) if incoming.batch.schema().field(i).name() == name => picked(column)?,
                     _ => return Err(Error::internal("a page lacks a column of its contract").at("column", name)),
@@ -82,6 +87,19 @@ impl Part {
         }
         RecordBatch::try_new(schema.clone(), columns).or_error(ErrorKind::Internal, "a page does not fit its contract")
     }
+}
+
+/// Rows of a file with the partition column they are read with.
+pub(crate) fn with_month(rows: &RecordBatch, schema: &SchemaRef, month: &str) -> Result<RecordBatch> {
+    let columns = schema.fields().iter().map(|field| {
+        if field.name() == MONTH {
+            let months = StringArray::from_iter_values(std::iter::repeat_n(month, rows.num_rows()));
+            return Ok(Arc::new(months) as ArrayRef);
+        }
+        rows.column_by_name(field.name()).cloned().ok_or_else(|| Error::internal("a landed row lacks a column"))
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_>>()?)
+        .or_error(ErrorKind::Internal, "landed rows do not fit their table")
 }
 
 fn in_utc(array: &ArrayRef) -> Result<TimestampMicrosecondArray> {

@@ -22,7 +22,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::table::{LAND, MONTH};
 use tillhouse_model::{Error, Result, TableSpec};
 
@@ -73,6 +73,18 @@ pub struct Landed {
     pub files_read: u64,
 }
 
+/// What a landing wrote.
+#[derive(Debug, Clone, Default)]
+pub struct Fresh {
+    /// The rows, of [`TableSpec::source_schema`].
+    pub rows: Vec<RecordBatch>,
+    /// The key of every record that was known before and has changed, with the record time it had.
+    pub changed: Vec<(String, Option<i64>)>,
+}
+
+/// Rows that are kept while they are written.
+type Kept = Arc<Mutex<Vec<RecordBatch>>>;
+
 /// One package in a table's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackageInfo {
@@ -99,6 +111,16 @@ impl SourceTable {
     /// Errors with [`tillhouse_model::ErrorKind::Storage`]; then nothing or everything of the package is in the table, and
     /// landing it again is right in both cases.
     pub async fn land(&self, package: Vec<Incoming>, options: &LandOptions) -> Result<Landed> {
+        self.land_and_show(package, options, None).await
+    }
+
+    /// As [`SourceTable::land`]; what was written is shown too, for whoever goes on with it before it leaves memory.
+    pub async fn land_and_show(
+        &self,
+        package: Vec<Incoming>,
+        options: &LandOptions,
+        mut shown: Option<&mut Fresh>,
+    ) -> Result<Landed> {
         let table = self.table()?;
         package::check(&package, &self.spec, &self.path)?;
         let package = Arc::new(package);
@@ -123,12 +145,14 @@ impl SourceTable {
             let (known, files_read) = dedup::look_up(&table, &snapshot, &question).await?;
             let highest = highest_land(&table, &snapshot).await?;
             let mut landed = Landed { version: snapshot.version, land: highest, files_read, ..doubles.take_counts() };
-            let parts = decide(&package, &survivors, &known, &mut landed);
+            let mut changed = Vec::new();
+            let parts = decide(&package, &survivors, &known, &mut landed, &mut changed);
             if parts.is_empty() {
                 return Ok(landed);
             }
             landed.land = highest + 1;
-            let adds = self.write(&table, &layout, &package, parts, landed.land, options).await?;
+            let rows = shown.is_some().then(Kept::default);
+            let adds = self.write(&table, &layout, &package, parts, landed.land, options, rows.as_ref()).await?;
             landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
             let change = Change {
@@ -145,6 +169,10 @@ impl SourceTable {
                 Outcome::Committed(version) => {
                     landed.version = version;
                     table.checkpoint_if_due(version).await;
+                    if let (Some(shown), Some(rows)) = (shown.take(), rows) {
+                        shown.rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
+                        shown.changed = changed;
+                    }
                     return Ok(landed);
                 }
                 Outcome::Lost => commit::discard(&table, paths).await,
@@ -162,18 +190,26 @@ impl SourceTable {
         parts: BTreeMap<String, Vec<Part>>,
         land: i64,
         options: &LandOptions,
+        kept: Option<&Kept>,
     ) -> Result<Vec<Add>> {
         let months = parts.into_iter().map(|(month, parts)| {
             let (layout, package, run_id) = (layout.clone(), package.clone(), options.run_id.clone());
             async move {
-                let mut writer = PartitionWriter::new(table, layout.clone(), vec![(MONTH.to_owned(), Some(month))]);
+                let partition = vec![(MONTH.to_owned(), Some(month.clone()))];
+                let mut writer = PartitionWriter::new(table, layout.clone(), partition);
                 let hashes: Vec<u64> = package::key_hashes(&package, &parts);
                 for some in package::pieces(parts) {
                     let (layout, package, run_id) = (layout.clone(), package.clone(), run_id.clone());
+                    let (kept, month) = (kept.cloned(), month.clone());
                     writer
                         .write(move |encoder| {
                             for part in some {
-                                encoder.write(&part.rows(&package, &layout.file_schema, land, &run_id)?)?;
+                                let rows = part.rows(&package, &layout.file_schema, land, &run_id)?;
+                                encoder.write(&rows)?;
+                                if let Some(kept) = &kept {
+                                    let rows = package::with_month(&rows, &layout.schema, &month)?;
+                                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+                                }
                             }
                             Ok(())
                         })
@@ -193,6 +229,15 @@ impl SourceTable {
     /// The newest version; `None` before the first landing.
     pub async fn version(&self) -> Result<Option<u64>> {
         Ok(self.table()?.latest().await?.map(|snapshot| snapshot.version))
+    }
+
+    /// The number of the newest package; 0 before the first landing.
+    pub async fn newest_land(&self) -> Result<i64> {
+        let table = self.table()?;
+        match table.latest().await? {
+            Some(snapshot) => highest_land(&table, &snapshot).await,
+            None => Ok(0),
+        }
     }
 
     /// The packages with a higher number than `after_land`, ascending. Read from file statistics alone, except where a file holds
@@ -272,7 +317,7 @@ impl SourceTable {
         &self.spec
     }
 
-    fn table(&self) -> Result<Arc<Table>> {
+    pub(crate) fn table(&self) -> Result<Arc<Table>> {
         self.warehouse.table(&self.path)
     }
 }
@@ -336,6 +381,7 @@ fn decide(
     survivors: &[Survivor],
     known: &[Option<Known>],
     landed: &mut Landed,
+    changed: &mut Vec<(String, Option<i64>)>,
 ) -> BTreeMap<String, Vec<Part>> {
     // By page, so that a page all of whose rows are new and of one month is written as it is.
     let mut kept: Vec<Vec<(u32, Option<i64>)>> = vec![Vec::new(); package.len()];
@@ -358,6 +404,9 @@ fn decide(
             }
             Some(known) => {
                 landed.changed += 1;
+                if let Some(page) = package.get(survivor.page) {
+                    changed.push((page.keys.value(survivor.row).to_owned(), known.record_time));
+                }
                 keep(known.record_time);
             }
         }
@@ -399,7 +448,7 @@ impl Survivor {
 }
 
 /// The highest package number in a snapshot; 0 where there is none.
-async fn highest_land(table: &Table, snapshot: &Snapshot) -> Result<i64> {
+pub(crate) async fn highest_land(table: &Table, snapshot: &Snapshot) -> Result<i64> {
     let mut highest = 0;
     for file in snapshot.files.iter() {
         highest = highest.max(match file.lands {

@@ -7,7 +7,7 @@ use crate::datafile::{Encoder, Layout, PartitionWriter, ROW_GROUP_ROWS};
 use crate::delta::Table;
 use crate::month::NONE;
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
+use arrow::compute::{cast, interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
@@ -189,16 +189,29 @@ fn encode(encoder: &mut Encoder, batches: &[RecordBatch]) -> Result<()> {
             encoder.write(batch)?;
         }
     } else {
-        let all = concat_batches(&first.schema(), batches).or_error(ErrorKind::Internal, internal)?;
-        let times = all.column_by_name(RECORD_TIME).ok_or_else(|| Error::internal(internal))?;
-        let order = sort_to_indices(times, None, None).or_error(ErrorKind::Internal, internal)?;
         // In pieces: columns are copied a few thousand rows at a time.
-        for from in (0..order.len()).step_by(8_192) {
-            let piece = order.slice(from, 8_192.min(order.len() - from));
-            encoder.write(&take_record_batch(&all, &piece).or_error(ErrorKind::Internal, internal)?)?;
+        let order = order(batches)?;
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        for piece in order.chunks(8_192) {
+            encoder.write(&interleave_record_batch(&batches, piece).or_error(ErrorKind::Internal, internal)?)?;
         }
     }
     encoder.flush()
+}
+
+/// The rows of the batches, as (batch, row), in the order of their record times; nulls first, and equal ones as they came.
+fn order(batches: &[RecordBatch]) -> Result<Vec<(usize, usize)>> {
+    let mut keyed: Vec<(Option<i64>, usize, usize)> =
+        Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for (number, batch) in batches.iter().enumerate() {
+        let times = batch
+            .column_by_name(RECORD_TIME)
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+            .ok_or_else(|| Error::internal("record times are not microseconds"))?;
+        keyed.extend(times.iter().enumerate().map(|(row, time)| (time, number, row)));
+    }
+    keyed.sort_unstable();
+    Ok(keyed.into_iter().map(|(_, batch, row)| (batch, row)).collect())
 }
 
 /// Whether the record times of the batches never fall; nulls first.

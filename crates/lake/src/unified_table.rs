@@ -13,9 +13,10 @@
 use crate::commit::{self, Change, Outcome, ROUNDS};
 use crate::datafile::Layout;
 use crate::delta::{DataFile, Shape, Snapshot, Table};
+use crate::dimension::Newest;
 use crate::evolve;
 use crate::scan;
-use crate::split::Splitter;
+use crate::split::{Splitter, fitted};
 use crate::warehouse::Warehouse;
 use arrow::array::{Array, AsArray, BooleanArray, StringArray};
 use arrow::compute::filter_record_batch;
@@ -26,7 +27,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::collections::HashSet;
 use std::sync::Arc;
-use tillhouse_model::table::RECORD_KEY;
+use tillhouse_model::table::{RECORD_KEY, Role};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// One step of unification: the packages (`after_land`, `to_land`] of one source table.
@@ -40,8 +41,29 @@ pub struct Step {
     pub after_land: i64,
     /// The highest package in this step.
     pub to_land: i64,
+    /// Resources whose records are children of that one's, and how far they are unified along with it.
+    pub children: Vec<Mark>,
     /// The run that unifies.
     pub run_id: String,
+}
+
+/// How far a step takes one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The resource.
+    pub resource: String,
+    /// The highest package unified before.
+    pub after_land: i64,
+    /// The highest package in this step.
+    pub to_land: i64,
+}
+
+impl Step {
+    /// Its own resource's mark, then its children's.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        let own = Mark { resource: self.resource.clone(), after_land: self.after_land, to_land: self.to_land };
+        std::iter::once(own).chain(self.children.iter().cloned())
+    }
 }
 
 /// What the records of a step supersede.
@@ -118,48 +140,71 @@ impl UnifiedTable {
     /// A step that is done already is left alone (the rows are not read). Errors with [`ErrorKind::Conflict`] when the table is not
     /// where the step begins: another run is unifying; compute the step anew.
     pub async fn replace(&self, step: &Step, superseded: &Superseded, mut rows: Rows) -> Result<Replaced> {
-        let table = self.table()?;
-        let layout = self.layout()?;
-        let mut snapshot = match self.due(&table, &layout, step).await? {
-            Due::Done(version) => return Ok(Replaced { version, ..Replaced::default() }),
+        let (table, layout) = (self.table()?, self.layout()?);
+        if let Due::Done(version) = self.due(&table, &layout, step).await? {
+            return Ok(Replaced { version, ..Replaced::default() });
+        }
+        let mut writing = self.begin(&step.pipeline)?;
+        while let Some(batch) = rows.next().await {
+            writing.write(batch?).await?;
+        }
+        writing.commit(step, superseded).await
+    }
+
+    /// Takes rows before it is known how far the step goes. Nothing of them is in the table until [`Writing::commit`].
+    pub fn begin(&self, pipeline: &str) -> Result<Writing> {
+        let (table, layout) = (self.table()?, self.layout()?);
+        let gathered = match self.spec.role {
+            Role::Dimension => Gathered::Dimension(Box::new(Newest::new(&layout.schema, &self.spec.key)?)),
+            Role::Fact | Role::Source => Gathered::Fact(Box::new(Splitter::new(table.clone(), layout.clone())?)),
+        };
+        Ok(Writing { target: self.clone(), table, layout, pipeline: pipeline.to_owned(), gathered })
+    }
+
+    /// Commits rows of a fact table that stand in files already.
+    async fn replace_with(
+        &self,
+        table: &Arc<Table>,
+        layout: &Arc<Layout>,
+        step: &Step,
+        superseded: &Superseded,
+        (rows_added, added): (u64, Vec<Add>),
+    ) -> Result<Replaced> {
+        let added_paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
+        let mut snapshot = match self.due(table, layout, step).await? {
+            Due::Done(version) => {
+                commit::discard(table, added_paths).await;
+                return Ok(Replaced { version, ..Replaced::default() });
+            }
             Due::Next(snapshot) => snapshot,
         };
-        let mut splitter = Splitter::new(table.clone(), layout.clone())?;
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            check_pipeline(&batch, step)?;
-            splitter.write(batch).await?;
-        }
-        let rows_added = splitter.rows();
-        let added = splitter.finish().await?;
-        let added_paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
-        let mut removal = self.take_out(&table, &layout, &snapshot, step, superseded).await?;
+        let mut removal = self.take_out(table, layout, &snapshot, step, superseded).await?;
         let mut files_read = removal.files_read;
         for _ in 0..ROUNDS {
             let adds = added.iter().chain(&removal.rewritten).cloned().map(Action::Add);
             let actions = removal.removed.iter().cloned().chain(adds).collect();
-            let change = self.change(&table, &snapshot, step, actions).await?;
-            if let Outcome::Committed(version) = commit::commit(&table, &snapshot, &change).await? {
+            let change = self.change(table, &snapshot, step, actions).await?;
+            if let Outcome::Committed(version) = commit::commit(table, &snapshot, &change).await? {
                 table.checkpoint_if_due(version).await;
                 return Ok(Replaced { version, rows_added, rows_removed: removal.rows_removed, files_read });
             }
             let read = snapshot.version;
-            snapshot = match self.due(&table, &layout, step).await? {
+            snapshot = match self.due(table, layout, step).await? {
                 Due::Done(version) => {
                     // Another run did this very step in the meantime: its rows are there, ours are not needed.
                     let rewritten = removal.rewritten.into_iter().map(|add| add.path);
-                    commit::discard(&table, added_paths.into_iter().chain(rewritten)).await;
+                    commit::discard(table, added_paths.into_iter().chain(rewritten)).await;
                     return Ok(Replaced { version, files_read, ..Replaced::default() });
                 }
                 Due::Next(snapshot) => snapshot,
             };
-            if !commit::leave_alone(&table, read, snapshot.version, &step.pipeline).await? {
-                commit::discard(&table, removal.rewritten.into_iter().map(|add| add.path)).await;
-                removal = self.take_out(&table, &layout, &snapshot, step, superseded).await?;
+            if !commit::leave_alone(table, read, snapshot.version, &step.pipeline).await? {
+                commit::discard(table, removal.rewritten.into_iter().map(|add| add.path)).await;
+                removal = self.take_out(table, layout, &snapshot, step, superseded).await?;
                 files_read += removal.files_read;
             }
         }
-        Err(commit::outrun(&table))
+        Err(commit::outrun(table))
     }
 
     /// Finds the superseded rows and writes their files anew without them.
@@ -227,16 +272,24 @@ impl UnifiedTable {
             if !evolve::fits(table, &mut snapshot, layout, &step.run_id).await? {
                 continue;
             }
-            let progress = progress_at(table, &snapshot, &step.pipeline, &step.resource).await?;
-            if progress >= step.to_land {
+            let (mut done, mut astray) = (true, None);
+            for mark in step.marks() {
+                let progress = progress_at(table, &snapshot, &step.pipeline, &mark.resource).await?;
+                done &= progress >= mark.to_land;
+                if progress != mark.after_land {
+                    astray = Some((mark, progress));
+                }
+            }
+            if done {
                 return Ok(Due::Done(snapshot.version));
             }
-            if progress != step.after_land {
+            if let Some((mark, progress)) = astray {
                 return Err(Error::new(ErrorKind::Conflict, "another run has unified part of this step")
                     .at("table", &self.path)
                     .at("pipeline", &step.pipeline)
+                    .at("resource", mark.resource)
                     .at("unified", progress.to_string())
-                    .at("expected", step.after_land.to_string())
+                    .at("expected", mark.after_land.to_string())
                     .hint("Run the same command again: it goes on from where the table is."));
             }
             return Ok(Due::Next(snapshot));
@@ -256,7 +309,11 @@ impl UnifiedTable {
         Ok(Change {
             actions,
             operation: update(&step.pipeline),
-            marks: vec![(app_id(&step.pipeline, &step.resource, epoch), step.to_land)],
+            marks: step
+                .marks()
+                .filter(|mark| mark.to_land > mark.after_land)
+                .map(|mark| (app_id(&step.pipeline, &mark.resource, epoch), mark.to_land))
+                .collect(),
             run_id: &step.run_id,
         })
     }
@@ -311,6 +368,44 @@ impl UnifiedTable {
     }
 }
 
+/// Rows on their way into a unified table. What is dropped without a commit leaves files that no commit names, for vacuum.
+pub struct Writing {
+    target: UnifiedTable,
+    table: Arc<Table>,
+    layout: Arc<Layout>,
+    pipeline: String,
+    gathered: Gathered,
+}
+
+enum Gathered {
+    Fact(Box<Splitter>),
+    Dimension(Box<Newest>),
+}
+
+impl Writing {
+    /// Takes rows of [`TableSpec::unified_schema`]. Errors with [`ErrorKind::Data`] for rows of another pipeline or shape.
+    pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        check_pipeline(&batch, &self.pipeline)?;
+        match &mut self.gathered {
+            Gathered::Fact(splitter) => splitter.write(batch).await,
+            Gathered::Dimension(newest) => newest.add(&fitted(&batch, &self.layout)?),
+        }
+    }
+
+    /// Puts the rows into the table and marks the step as done, in one commit: [`UnifiedTable::replace`] for a fact,
+    /// [`UnifiedTable::merge`] for a dimension.
+    pub async fn commit(self, step: &Step, superseded: &Superseded) -> Result<Replaced> {
+        let Self { target, table, layout, gathered, .. } = self;
+        match gathered {
+            Gathered::Fact(splitter) => {
+                let written = (splitter.rows(), splitter.finish().await?);
+                target.replace_with(&table, &layout, step, superseded, written).await
+            }
+            Gathered::Dimension(newest) => target.merge_with(&table, &layout, step, *newest).await,
+        }
+    }
+}
+
 /// An update of one pipeline's rows, as other Delta writers understand it: it conflicts with whatever touches those.
 fn update(pipeline: &str) -> DeltaOperation {
     DeltaOperation::Update { predicate: Some(format!("pipeline = '{}'", pipeline.replace('\'', "''"))) }
@@ -341,13 +436,13 @@ fn record_keys(batch: &RecordBatch) -> Result<&StringArray> {
 }
 
 /// Refuses rows of another pipeline: they would never be found again.
-pub(crate) fn check_pipeline(batch: &RecordBatch, step: &Step) -> Result<()> {
+pub(crate) fn check_pipeline(batch: &RecordBatch, pipeline: &str) -> Result<()> {
     let column = batch.column_by_name("pipeline").ok_or_else(|| Error::data("unified rows have no pipeline"))?;
     let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8)
         .or_error(ErrorKind::Data, "the pipeline column is not text")?;
     let text = text.as_string::<i32>();
-    if text.null_count() > 0 || text.iter().flatten().any(|value| value != step.pipeline) {
-        return Err(Error::data("unified rows name another pipeline").at("pipeline", &step.pipeline));
+    if text.null_count() > 0 || text.iter().flatten().any(|value| value != pipeline) {
+        return Err(Error::data("unified rows name another pipeline").at("pipeline", pipeline));
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ struct Format {
 }
 
 impl Warehouse {
-    /// Opens a warehouse; creates it, folders included, in an empty place.
+    /// Opens a warehouse. Nothing is written, also where there is none yet: [`Warehouse::prepare`] makes one.
     ///
     /// Errors with [`ErrorKind::Config`] when the place holds something else, when its kind of storage is not supported, or when its
     /// format is not this version's.
@@ -97,31 +97,47 @@ impl Warehouse {
         let prefix =
             Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let warehouse = Self { inner: Arc::new(Inner { url, store, prefix, tables: Mutex::default() }) };
-        warehouse.check_format().await?;
+        if !warehouse.has_format().await? {
+            warehouse.refuse_foreign().await?;
+        }
         Ok(warehouse)
     }
 
-    async fn check_format(&self) -> Result<()> {
+    /// Makes the warehouse, in an empty place, before anything is written into it.
+    pub async fn prepare(&self) -> Result<()> {
+        if self.has_format().await? {
+            return Ok(());
+        }
+        self.refuse_foreign().await?;
+        let format = serde_json::to_vec(&Format { format_version: FORMAT_VERSION })
+            .or_error(ErrorKind::Internal, "the warehouse's format cannot be written")?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.inner.store.put_opts(&self.below(FORMAT_FILE), format.into(), options).await {
+            Ok(_) => Ok(()),
+            // Another creator was faster: does it write what this version reads?
+            Err(object_store::Error::AlreadyExists { .. }) => self.has_format().await.map(drop),
+            Err(error) => Err(self.not_created(error)),
+        }
+    }
+
+    /// Whether the place is a warehouse of this version's format. Errors where it is one of another.
+    async fn has_format(&self) -> Result<bool> {
         let file = self.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {
             Error::new(ErrorKind::Storage, "the warehouse cannot be read")
                 .at("warehouse", self.inner.url.as_str())
                 .because(e)
         };
-        for _ in 0..2 {
-            match self.inner.store.get(&file).await {
-                Ok(found) => {
-                    let bytes = found.bytes().await.map_err(failed)?;
-                    let format: Format = serde_json::from_slice(&bytes)
-                        .or_error(ErrorKind::Storage, "ops/format/format.json says nothing this version understands")?;
-                    return self.judge(&format);
-                }
-                Err(object_store::Error::NotFound { .. }) => self.create(&file).await?,
-                Err(error) => return Err(failed(error)),
+        match self.inner.store.get(&file).await {
+            Ok(found) => {
+                let bytes = found.bytes().await.map_err(failed)?;
+                let format: Format = serde_json::from_slice(&bytes)
+                    .or_error(ErrorKind::Storage, "ops/format/format.json says nothing this version understands")?;
+                self.judge(&format).map(|()| true)
             }
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
         }
-        Err(Error::new(ErrorKind::Storage, "the warehouse was just created but cannot be found")
-            .at("warehouse", self.inner.url.as_str()))
     }
 
     fn judge(&self, format: &Format) -> Result<()> {
@@ -140,30 +156,26 @@ impl Warehouse {
         })
     }
 
-    async fn create(&self, file: &Path) -> Result<()> {
-        let failed = |e: object_store::Error| {
-            Error::new(ErrorKind::Storage, "the warehouse cannot be created")
-                .at("warehouse", self.inner.url.as_str())
-                .because(e)
-                .hint("Check that the folder can be written to.")
-        };
+    fn not_created(&self, error: object_store::Error) -> Error {
+        Error::new(ErrorKind::Storage, "the warehouse cannot be created")
+            .at("warehouse", self.inner.url.as_str())
+            .because(error)
+            .hint("Check that the folder can be written to.")
+    }
+
+    /// A place that is no warehouse may become one only if nothing else is in it.
+    async fn refuse_foreign(&self) -> Result<()> {
         let root = Some(&self.inner.prefix).filter(|p| !p.as_ref().is_empty());
-        let listed = self.inner.store.list_with_delimiter(root).await.map_err(failed)?;
+        let listed = self.inner.store.list_with_delimiter(root).await.map_err(|e| self.not_created(e))?;
         let names = listed.common_prefixes.iter().chain(listed.objects.iter().map(|o| &o.location));
         // Dot files (a file manager's, a version control's) are nobody's data. `ops` may be another creator's, this instant.
         let foreign = names.filter_map(|path| path.filename()).find(|name| !name.starts_with('.') && *name != "ops");
-        if let Some(name) = foreign {
-            return Err(Error::config("the folder is not empty and is no warehouse")
+        match foreign {
+            Some(name) => Err(Error::config("the folder is not empty and is no warehouse")
                 .at("warehouse", self.inner.url.as_str())
                 .at("found", name)
-                .hint("Name an empty or a new folder as warehouse.url in tillhouse.yaml."));
-        }
-        let format = serde_json::to_vec(&Format { format_version: FORMAT_VERSION })
-            .or_error(ErrorKind::Internal, "the warehouse's format cannot be written")?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.inner.store.put_opts(file, format.into(), options).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(failed(error)),
+                .hint("Name an empty or a new folder as warehouse.url in tillhouse.yaml.")),
+            None => Ok(()),
         }
     }
 

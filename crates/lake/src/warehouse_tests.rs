@@ -13,8 +13,10 @@ fn at(url: impl Into<String>) -> Location {
 async fn folders_are_made_and_odd_names_work() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/er/Kasse 100% ä#?");
-    for _ in 0..2 {
+    for round in 0..2 {
         let warehouse = Warehouse::open(&at(path.to_str().unwrap())).await.unwrap();
+        assert!(path.exists() == (round > 0), "opening writes nothing");
+        warehouse.prepare().await.unwrap();
         let table = warehouse.source_table("hec one", Arc::new(source_spec()));
         table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("r")).await.unwrap();
         let open = warehouse.open_at("hec one/transactions", None).await.unwrap().unwrap();
@@ -31,7 +33,7 @@ async fn folders_are_made_and_odd_names_work() {
 async fn other_folders_formats_and_storages_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".DS_Store"), "").unwrap();
-    Warehouse::open(&at(folder.path().to_str().unwrap())).await.unwrap();
+    Warehouse::open(&at(folder.path().to_str().unwrap())).await.unwrap().prepare().await.unwrap();
     for (version, hint) in [(2, "newer"), (0, "tillhouse upgrade")] {
         std::fs::write(folder.path().join(FORMAT_FILE), format!("{{\"format_version\":{version}}}")).unwrap();
         let error = Warehouse::open(&at(folder.path().to_str().unwrap())).await.unwrap_err();

@@ -21,37 +21,55 @@ impl Exact {
         Self { units, scale }
     }
 
-    /// Reads a number as JSON and spreadsheets write one: digits, with a sign, a point and an exponent if need be. `None` for
-    /// anything else, and for more digits than fit.
+    /// Reads a plain decimal number, `-12.50`: digits, at most one point and one minus. `None` for anything else, and for more digits
+    /// than fit.
     pub fn parse(text: &str) -> Option<Self> {
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|e| e.abs() < 100)?),
-            None => (text, 0),
-        };
-        let (sign, digits) = match mantissa.as_bytes().first()? {
-            b'-' => (-1, &mantissa[1..]),
-            b'+' => (1, &mantissa[1..]),
-            _ => (1, mantissa),
-        };
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        let mut units: i128 = 0;
-        for byte in whole.bytes().chain(fraction.bytes()) {
-            let digit = i128::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
-            units = units.checked_mul(10)?.checked_add(digit)?;
-        }
-        if whole.is_empty() && fraction.is_empty() {
+        let (negative, size) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = size.split_once('.').map_or((size, None), |(whole, fraction)| (whole, Some(fraction)));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !fraction.is_none_or(plain) {
             return None;
         }
-        let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
-        let units = units * sign;
-        match u8::try_from(scale) {
-            Ok(scale) => Some(Self { units, scale }),
-            Err(_) if scale < 0 => {
-                let factor = 10_i128.checked_pow(scale.unsigned_abs())?;
-                Some(Self { units: units.checked_mul(factor)?, scale: 0 })
-            }
-            Err(_) => None,
+        let fraction = fraction.unwrap_or_default();
+        let units: i128 = format!("{whole}{fraction}").parse().ok()?;
+        Some(Self { units: if negative { -units } else { units }, scale: u8::try_from(fraction.len()).ok()? })
+    }
+
+    /// Reads a number as JSON writes it (`-12.50`, `1e3`), exactly, without trailing zeros. `None` for what is no number, and for
+    /// one that 38 digits cannot hold, those before and after the point together.
+    pub fn from_json(text: &str) -> Option<Self> {
+        const MOST: u32 = 38;
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (significand, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((significand, exponent)) => (significand, Some(exponent)),
+            None => (unsigned, None),
+        };
+        let (whole, fraction) = significand.split_once('.').unwrap_or((significand, "0"));
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let is_exponent = |part: &str| is_digits(part.strip_prefix(['+', '-']).unwrap_or(part));
+        if !is_digits(whole) || !is_digits(fraction) || !exponent.is_none_or(is_exponent) {
+            return None;
         }
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() {
+            return Some(Self { units: 0, scale: 0 });
+        }
+        let zeros = digits.len() - digits.trim_end_matches('0').len();
+        let digits = digits.trim_end_matches('0');
+        // How many places the digits stand left of the point; negative where they stand behind it.
+        let exponent: i64 = exponent.map_or(Some(0), |e| e.parse().ok())?;
+        let places = exponent.checked_add(i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?)?;
+        let size: i128 = if digits.len() <= MOST as usize { digits.parse().ok()? } else { return None };
+        let sign = if negative { -1 } else { 1 };
+        if places >= 0 {
+            let factor = 10_i128.checked_pow(u32::try_from(places).ok().filter(|places| *places <= MOST)?)?;
+            let units = size.checked_mul(factor).filter(|units| units.to_string().len() <= MOST as usize)?;
+            return Some(Self { units: sign * units, scale: 0 });
+        }
+        let scale = u8::try_from(places.unsigned_abs()).ok().filter(|scale| u32::from(*scale) <= MOST)?;
+        Some(Self { units: sign * size, scale })
     }
 
     /// The difference of two numbers, of whatever scale; `None` when it does not fit.
@@ -158,23 +176,29 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_they_are_written() {
+    fn plain_numbers_are_read() {
+        for (text, units, scale) in [("0.01", 1, 2), ("-12.50", -1250, 2), ("7", 7, 0), ("007.0", 70, 1)] {
+            assert_eq!(Exact::parse(text), Some(Exact::new(units, scale)), "{text}");
+        }
+        for text in ["", "-", ".5", "5.", "1e2", "+1", "1 ", "1,5", "--1", "0x1", &"9".repeat(40)] {
+            assert_eq!(Exact::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_json_are_read_exactly() {
         for (text, read) in [
-            ("12.340", "12.340"),
+            ("12.340", "12.34"),
             ("-0.5", "-0.5"),
-            ("+7", "7"),
-            (".5", "0.5"),
-            ("5.", "5"),
             ("1.5e3", "1500"),
             ("12E-4", "0.0012"),
             ("0.30000000000000004", "0.30000000000000004"),
         ] {
-            assert_eq!(Exact::parse(text).unwrap().to_string(), read, "{text}");
+            assert_eq!(Exact::from_json(text).unwrap().to_string(), read, "{text}");
         }
-        for text in ["", "-", ".", "1,5", "NaN", "1e", "1e999", "0x1", "1 000", "--1"] {
-            assert_eq!(Exact::parse(text), None, "{text}");
+        for text in ["", "-", ".", ".5", "5.", "+1", "1,5", "NaN", "1e", "1e999", "0x1", "--1"] {
+            assert_eq!(Exact::from_json(text), None, "{text}");
         }
-        assert_eq!(Exact::parse(&"9".repeat(40)), None);
     }
 
     #[test]

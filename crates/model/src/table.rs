@@ -3,8 +3,10 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
+use crate::money::Exact;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The column that holds each record's lineage: the run that landed it.
@@ -23,6 +25,8 @@ pub const RECORD_KEY: &str = "_record_key";
 pub const RECORD_TIME: &str = "_record_time";
 /// The record time of the version this one supersedes; null if it is the first.
 pub const PREV_RECORD_TIME: &str = "_prev_record_time";
+/// When a record that is read whole was found to be gone, UTC; null while it is there.
+pub const DELETED_AT: &str = "_deleted_at";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
 pub const MONTH: &str = "month";
 /// The instant the values of a dimension's row are from, UTC: a row that is older than the one there never overwrites it.
@@ -85,7 +89,7 @@ pub enum UnknownFields {
 pub struct Rule {
     /// A stable name, shown in ops.warnings.
     pub name: String,
-    /// The top-level or nested column it is about.
+    /// The top-level or nested column it is about; of a rule over several columns, the one that is compared with the others.
     pub path: Vec<String>,
     /// What must hold.
     pub check: Check,
@@ -104,6 +108,31 @@ pub enum Check {
     TimeZone,
     /// The key is unique in the table.
     Unique,
+    /// The number is the sum of those of other columns of the record.
+    Sum(Sum),
+    /// The text is what the site's clock showed at an instant of the record.
+    LocalTime(LocalTime),
+}
+
+/// Columns that add up to another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sum {
+    /// The columns that are added; through a list, each of its elements is.
+    pub of: Vec<Vec<String>>,
+    /// How far off the sum may be, not negative: figures that are rounded one by one need not meet exactly.
+    pub within: Exact,
+}
+
+/// A wall clock beside an instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalTime {
+    /// The instant.
+    pub of: Vec<String>,
+    /// The column by which the clock's time zone is looked up, where it can be.
+    pub zone_by: Option<Vec<String>>,
+    /// The IANA zones that a value of that column may mean. A value that is not listed is no breach, as long as the clock is off by
+    /// an offset there can be.
+    pub zones: BTreeMap<String, Vec<String>>,
 }
 
 /// One column, top level or nested.
@@ -251,6 +280,7 @@ impl TableSpec {
             (CONTENT_HASH, DataType::Binary, false),
             (EXTRACTED_AT, timestamp(), false),
             (RUN_ID, DataType::Utf8, false),
+            (DELETED_AT, timestamp(), true),
             (MONTH, DataType::Utf8, false),
         ] {
             all.push(Arc::new(Field::new(name, data_type, nullable)));
@@ -275,6 +305,7 @@ impl TableSpec {
             ],
             Role::Dimension => &[
                 (AS_OF, timestamp(), false),
+                (DELETED_AT, timestamp(), true),
                 (EXTRACTED_AT, timestamp(), false),
                 (CONTENT_HASH, DataType::Binary, false),
                 (RUN_ID, DataType::Utf8, false),

@@ -149,6 +149,30 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration> {
     number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or_else(bad)
 }
 
+/// Reads what a clock on the wall showed, `2026-01-31T12:00:00`, as microseconds since its own 1970-01-01T00:00:00; an offset behind it
+/// does not count. `None` where it is no such text.
+pub fn wall_clock(text: &str) -> Option<i64> {
+    let text = text.trim();
+    // A bare date is no reading of a clock, though jiff takes it for midnight; and a Z would be refused.
+    if !text.contains(':') {
+        return None;
+    }
+    let wall: jiff::civil::DateTime = text.trim_end_matches(['Z', 'z']).parse().ok()?;
+    jiff::tz::TimeZone::UTC.to_timestamp(wall).ok().map(Timestamp::as_microsecond)
+}
+
+/// How far ahead of UTC a clock was, in minutes, that showed `wall` at `instant`, both in microseconds: a whole quarter of an hour,
+/// as all offsets are. `None` where the two are more than a minute off any offset that is in use (-12:00 to +14:00).
+pub fn clock_offset_minutes(wall: i64, instant: i64) -> Option<i64> {
+    const MINUTE: i64 = 60_000_000;
+    const QUARTER: i64 = 15 * MINUTE;
+    let off = wall.checked_sub(instant).filter(|off| (-13 * 60 * MINUTE..=15 * 60 * MINUTE).contains(off))?;
+    // The nearest quarter: fractions of a second are often cut off one of the two.
+    let quarters = (off + QUARTER / 2).div_euclid(QUARTER);
+    let minutes = quarters * 15;
+    ((off - quarters * QUARTER).abs() <= MINUTE && (-12 * 60..=14 * 60).contains(&minutes)).then_some(minutes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +214,31 @@ mod tests {
             gaps,
             vec![w("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"), w("2026-01-04T00:00:00Z", "2026-01-05T00:00:00Z")]
         );
+    }
+
+    #[test]
+    fn a_clock_beside_an_instant_tells_the_offset() {
+        let instant = t("2026-01-31T12:00:00.25Z").as_microsecond();
+        for (wall, minutes) in [
+            ("2026-01-31T13:00:00", Some(60)),
+            ("2026-01-31 13:00:00.5", Some(60)),
+            ("2026-01-31T12:00:00Z", Some(0)),
+            ("2026-01-31T13:00:00+05:00", Some(60)),
+            ("2026-01-31T17:45:01", Some(345)),
+            ("2026-01-31T08:30:00", Some(-210)),
+            ("2026-02-01T02:00:00", Some(840)),
+            ("2026-02-01T02:15:00", None),
+            ("2026-01-30T23:45:00", None),
+            ("2026-01-31T13:07:00", None),
+            ("1970-01-01T00:00:00", None),
+        ] {
+            assert_eq!(wall_clock(wall).and_then(|wall| clock_offset_minutes(wall, instant)), minutes, "{wall}");
+        }
+        for none in ["", "2026-01-31", "20260131", "noon", "2026-02-30T12:00:00"] {
+            assert_eq!(wall_clock(none), None, "{none}");
+        }
+        assert_eq!(clock_offset_minutes(i64::MIN, i64::MAX), None);
+        assert_eq!(clock_offset_minutes(i64::MIN, 0), None);
     }
 
     #[test]

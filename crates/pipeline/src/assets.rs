@@ -45,6 +45,13 @@ pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result
     )
 }
 
+/// Which resources are children of which, for a pipeline's unify statements: `unify/children.yaml`, where there is one.
+pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<Asset>> {
+    let folder = Path::new(source).join("unify");
+    let project = project.map(|p| p.join("pipelines").join(pipeline).join("unify"));
+    Ok(merged(&PIPELINES, &folder, project, "yaml")?.into_iter().find(|asset| asset.name == "children"))
+}
+
 /// The built-in `pipeline.yaml` of a source, which `init` writes.
 pub fn pipeline_template(source: &str) -> Option<&'static str> {
     PIPELINES.get_file(Path::new(source).join("pipeline.yaml"))?.contents_utf8()
@@ -53,11 +60,11 @@ pub fn pipeline_template(source: &str) -> Option<&'static str> {
 /// The files `eject` writes for a pipeline: relative path in the project, and text.
 pub fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
-    for asset in merged(&PIPELINES, &Path::new(source).join("unify"), None, "sql")? {
-        files.push((
-            Path::new("pipelines").join(pipeline).join("unify").join(format!("{}.sql", asset.name)),
-            asset.text,
-        ));
+    for extension in ["sql", "yaml"] {
+        for asset in merged(&PIPELINES, &Path::new(source).join("unify"), None, extension)? {
+            let name = format!("{}.{extension}", asset.name);
+            files.push((Path::new("pipelines").join(pipeline).join("unify").join(name), asset.text));
+        }
     }
     for folder in [source, "unified"] {
         for asset in merged(&SCHEMAS, Path::new(folder), None, "yaml")? {

@@ -72,6 +72,10 @@ pub struct Pipeline {
     pub source: Arc<dyn Source>,
     /// What is read, in the order of the configuration.
     pub resources: Vec<ResourcePlan>,
+    /// Everything the source offers that has a contract, whether it is read or not: unify statements may name it.
+    pub offered: Vec<(&'static Resource, Arc<TableSpec>)>,
+    /// Which resources hold parts of another's records.
+    pub children: Vec<Child>,
     /// The unify statements, by name of the unified table.
     pub unify: Vec<Asset>,
     /// The contracts of the unified tables, by name.
@@ -80,6 +84,31 @@ pub struct Pipeline {
     pub overrides: Vec<String>,
     /// Requests and slices under way at once.
     pub concurrency: usize,
+}
+
+impl Pipeline {
+    /// Whether a resource is read.
+    pub(crate) fn reads(&self, resource: &str) -> bool {
+        self.resources.iter().any(|plan| plan.resource.name == resource)
+    }
+}
+
+/// A resource whose records are parts of another's: when one arrives or changes, its parent is unified anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// The child.
+    pub resource: &'static str,
+    /// The parent.
+    pub of: &'static str,
+    /// The child's column that holds the parent's record key.
+    pub by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChildWritten {
+    of: Spanned<String>,
+    by: Spanned<String>,
 }
 
 /// One resource of a pipeline and how it is synced.
@@ -333,6 +362,18 @@ impl Project {
             note(&asset);
             unified.insert(spec.name.clone(), spec);
         }
+        let offered: Vec<(&'static Resource, Arc<TableSpec>)> = entry
+            .resources
+            .iter()
+            .filter_map(|r| Some((r, Arc::clone(&contracts.iter().find(|(_, s)| s.name == r.name)?.1))))
+            .collect();
+        let children = match assets::children(Some(&self.dir), entry.name, name)? {
+            Some(asset) => {
+                note(&asset);
+                children(&asset, &offered)?
+            }
+            None => Vec::new(),
+        };
         let unify = assets::unify_sql(Some(&self.dir), entry.name, name)?;
         for statement in &unify {
             note(statement);
@@ -348,12 +389,41 @@ impl Project {
             source_name: entry.name,
             source: parsed.source,
             resources,
+            offered,
+            children,
             unify,
             unified,
             overrides,
             concurrency: parsed.concurrency,
         })
     }
+}
+
+/// The children that a unify folder declares.
+fn children(asset: &Asset, offered: &[(&'static Resource, Arc<TableSpec>)]) -> Result<Vec<Child>> {
+    let file = YamlFile::of(asset.origin.clone().into(), asset.text.clone());
+    let written: BTreeMap<String, ChildWritten> = file.parse()?;
+    let find = |name: &str| offered.iter().find(|(r, _)| r.name == name);
+    let known = || offered.iter().map(|(r, _)| r.name).collect::<Vec<_>>().join(", ");
+    let mut all = Vec::new();
+    for (name, child) in written {
+        let (resource, spec) = find(&name).ok_or_else(|| {
+            error_at(&file, child.of.referenced, format!("there is no resource {name:?}"))
+                .hint(format!("There are: {}.", known()))
+        })?;
+        let (of, _) = find(&child.of.value).ok_or_else(|| {
+            error_at(&file, child.of.referenced, format!("there is no resource {:?}", child.of.value))
+                .hint(format!("There are: {}.", known()))
+        })?;
+        if spec.column(&child.by.value).is_none_or(|column| !column.class.is_stored()) {
+            let message = format!("{name} has no column {:?}", child.by.value);
+            return Err(
+                error_at(&file, child.by.referenced, message).hint("Name the column that holds the parent's key.")
+            );
+        }
+        all.push(Child { resource: resource.name, of: of.name, by: child.by.value });
+    }
+    Ok(all)
 }
 
 fn settings(file: &YamlFile, base: &SyncWritten, over: &SyncWritten) -> Result<SyncSettings> {

@@ -4,20 +4,24 @@
 //! written, the next one is gathered; at most those two are in memory.
 
 use crate::observer::{Event, Observer};
-use crate::read::{Arrived, Read};
+use crate::plan;
+use crate::read::{Arrived, By, Read};
+use crate::unify::Shown;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_decode::{Reject, Warning};
-use tillhouse_lake::{DriftRow, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow};
+use tillhouse_lake::{
+    DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
+};
 use tillhouse_model::{Error, Result, Slice};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A package is committed when its columns take this much memory,
-const PACKAGE_BYTES: usize = 20 << 20;
+const PACKAGE_BYTES: usize = 12 << 20;
 /// or when its first page has waited this long.
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
 
@@ -48,6 +52,8 @@ pub(crate) struct Lander {
     pub(crate) observer: Arc<dyn Observer>,
     /// Keys of open rejects: one that lands now is resolved.
     pub(crate) rejected_keys: Arc<HashSet<String>>,
+    /// Who goes on with what has landed, while that is in memory.
+    pub(crate) shown: Option<mpsc::Sender<Shown>>,
 }
 
 #[derive(Default)]
@@ -108,11 +114,16 @@ impl Lander {
 
     async fn write(&self, package: Package) -> Result<Tally> {
         let at = Timestamp::now();
-        let landed = if package.pages.is_empty() {
-            Landed::default()
-        } else {
-            self.table.land(package.pages, &self.options).await?
-        };
+        let mut landed = Landed::default();
+        if !package.pages.is_empty() {
+            // Whoever follows may have stopped: then the source table is all there is.
+            let shown = self.shown.as_ref().filter(|shown| !shown.is_closed());
+            let mut fresh = Fresh::default();
+            landed = self.table.land_and_show(package.pages, &self.options, shown.map(|_| &mut fresh)).await?;
+            if let Some(shown) = shown {
+                let _ = shown.send((landed.clone(), fresh)).await;
+            }
+        }
         let versions = landed.new + landed.changed;
         let run_id = &self.options.run_id;
         let rejects: Vec<RejectRow> = package
@@ -174,7 +185,10 @@ impl Lander {
             .into_iter()
             .map(|(slice, read)| SliceRow {
                 pipeline: self.pipeline.clone(),
-                resource: self.resource.to_owned(),
+                resource: match read.by {
+                    By::Window => self.resource.to_owned(),
+                    By::Late => plan::late_name(self.resource),
+                },
                 tenant: slice.tenant,
                 window: slice.window,
                 run_id: run_id.clone(),

@@ -17,6 +17,29 @@ pub struct Range {
     pub to: Option<Timestamp>,
 }
 
+/// The name under which the ledger keeps what was read of a resource by the time the provider learnt of it.
+pub fn late_name(resource: &str) -> String {
+    format!("{resource} (late)")
+}
+
+/// What a resource has to be asked for by the time the provider learnt of it: all since it was last asked so, or since its first window
+/// was read. `None` before the first run, whose windows see everything there is.
+pub fn late(resource: &str, tenant: Option<&str>, ledger: &[SliceRow], now: Timestamp) -> Option<Slice> {
+    let name = late_name(resource);
+    let of = |name: &str, row: &&SliceRow| row.resource == name && row.tenant.as_deref() == tenant;
+    let asked = ledger.iter().filter(|row| of(&name, row)).map(|row| row.window.to().min(row.read_at)).max();
+    let since = asked.or_else(|| ledger.iter().filter(|row| of(resource, row)).map(|row| row.read_at).min())?;
+    let window = Window::new(since, now).ok()?;
+    Some(Slice { resource: resource.to_owned(), tenant: tenant.map(str::to_owned), window })
+}
+
+/// The one slice of a resource that is read whole.
+pub fn whole(resource: &str, tenant: Option<&str>, sync: &SyncSettings, now: Timestamp) -> Result<Slice> {
+    let from = sync.start.min(now.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(now));
+    let window = Window::new(from, now)?;
+    Ok(Slice { resource: resource.to_owned(), tenant: tenant.map(str::to_owned), window })
+}
+
 /// The slices to read for one tenant of a resource, oldest first.
 ///
 /// - Without a range: what the ledger does not cover, and the look-back. A slice counts as covered up to the instant it was
@@ -132,6 +155,24 @@ mod tests {
         let ledger = [row(w("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z"), "2026-01-01T12:00:00Z")];
         let planned = plan(&ledger, Range::default(), "2026-01-03T00:00:00Z");
         assert_eq!(planned.first(), Some(&w("2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_the_provider_learns_late_is_asked_for_since_the_last_time() {
+        let now = t("2026-01-05T06:00:00Z");
+        let window = w("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        assert_eq!(late("transactions", None, &[], now), None, "the first run sees everything");
+        let first = row(window, "2026-01-03T00:00:00Z");
+        let second = row(window, "2026-01-04T00:00:00Z");
+        let since = |ledger: &[SliceRow]| late("transactions", None, ledger, now).map(|slice| slice.window.from());
+        assert_eq!(since(&[second.clone(), first.clone()]), Some(t("2026-01-03T00:00:00Z")));
+        let asked = SliceRow {
+            resource: late_name("transactions"),
+            window: w("2026-01-03T00:00:00Z", "2026-01-04T12:00:00Z"),
+            ..row(window, "2026-01-04T12:00:00Z")
+        };
+        assert_eq!(since(&[first.clone(), asked.clone()]), Some(t("2026-01-04T12:00:00Z")));
+        assert_eq!(late("transactions", Some("other"), &[first, asked], now), None, "each tenant has its own");
     }
 
     #[test]

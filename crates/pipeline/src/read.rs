@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
-use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice};
+use tillhouse_model::{Error, ErrorKind, Reading, Resource, Result, Slice};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,25 @@ pub(crate) struct Read {
     pub(crate) attempts: u32,
     /// When the first request of the last attempt was sent: the slice is covered up to then.
     pub(crate) read_at: Timestamp,
+    /// By which time it was asked for.
+    pub(crate) by: By,
+    /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
+    /// key, and so nobody can tell what is missing.
+    pub(crate) keys: Option<HashSet<u128>>,
+}
+
+/// Which time of its records a slice's window is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// When they happened, or last changed: what the API's own windows are about.
+    Window,
+    /// When the provider learnt of them.
+    Late,
+}
+
+/// The hash of a record key.
+pub(crate) fn key_hash(key: &str) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(key.as_bytes())
 }
 
 pub(crate) struct Reader {
@@ -62,15 +81,19 @@ struct Attempt {
 
 impl Reader {
     /// Reads a slice, again if its count is wrong.
-    pub(crate) async fn slice(&self, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<Read> {
+    pub(crate) async fn slice(&self, slice: &Slice, by: By, to: &mpsc::Sender<Message>) -> Result<Read> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let pages = self.source.pages(slice);
+            let pages = match by {
+                By::Window => self.source.pages(slice),
+                By::Late => self.source.late_pages(slice),
+            };
             let attempt = self.attempt(pages, slice, to).await?;
             let read_at = attempt.started.unwrap_or_else(Timestamp::now);
             let seen = attempt.distinct.len() as u64 + attempt.nameless;
             let settled = self.resource.declares_total
+                && by == By::Window
                 && slice.window.to().checked_add(SETTLED_AFTER).is_ok_and(|end| end <= read_at);
             match attempt.declared_total {
                 Some(declared) if settled && declared != seen => {
@@ -91,6 +114,9 @@ impl Reader {
                         declared_total,
                         attempts,
                         read_at,
+                        by,
+                        keys: (self.resource.reading == Reading::Whole && attempt.nameless == 0)
+                            .then_some(attempt.distinct),
                     });
                 }
             }
@@ -152,12 +178,12 @@ impl Attempt {
         self.records += decoded.keys.len() as u64;
         self.rejects += decoded.rejects.len() as u64;
         for key in decoded.keys.iter().flatten() {
-            self.distinct.insert(xxhash_rust::xxh3::xxh3_128(key.as_bytes()));
+            self.distinct.insert(key_hash(key));
         }
         for reject in &decoded.rejects {
             match &reject.key {
                 Some(key) => {
-                    self.distinct.insert(xxhash_rust::xxh3::xxh3_128(key.as_bytes()));
+                    self.distinct.insert(key_hash(key));
                 }
                 None => self.nameless += 1,
             }

@@ -20,13 +20,15 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
     for pipeline in pipelines {
         unify::check(&context.engine, pipeline).await?;
     }
+    context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
     for pipeline in pipelines {
         for spec in pipeline.unified.values() {
             let table = context.warehouse.unified_table(Arc::clone(spec));
             table.clear(&pipeline.name, &run_id).await.map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         }
-        let unified = unify::bring_up_to_date(context, pipeline, &run_id)
+        let mut unified = unify::Totals::new();
+        unify::bring_up_to_date(context, pipeline, &run_id, &mut unified)
             .await
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         report.pipelines.push(PipelineReport { pipeline: pipeline.name.clone(), unified, ..PipelineReport::default() });

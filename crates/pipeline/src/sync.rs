@@ -9,8 +9,8 @@ use crate::land::{Lander, Message, Tally};
 use crate::observer::{Event, Observer};
 use crate::plan::{self, Range};
 use crate::publish;
-use crate::read::{Reader, interrupted};
-use crate::unify::{self, Unified};
+use crate::read::{By, Read, Reader, interrupted, key_hash};
+use crate::unify::{self, Live, Unified};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tillhouse_decode::Decoder;
-use tillhouse_lake::{LandOptions, Warehouse};
-use tillhouse_model::{Error, ErrorKind, Result, Slice, Window};
+use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
+use tillhouse_model::{Error, ErrorKind, Reading, Result, Slice, Window};
 use tillhouse_query::Engine;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -119,12 +119,13 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
     for pipeline in pipelines {
         unify::check(&context.engine, pipeline).await?;
     }
+    context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
     for pipeline in pipelines {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
         let mut done = extract(context, pipeline, options, &run_id, started).await.map_err(at)?;
         let stage = Instant::now();
-        done.unified = unify::bring_up_to_date(context, pipeline, &run_id).await.map_err(at)?;
+        unify::bring_up_to_date(context, pipeline, &run_id, &mut done.unified).await.map_err(at)?;
         context.observer.on(&Event::Stage { name: "unify", took: stage.elapsed() });
         report.pipelines.push(done);
     }
@@ -152,11 +153,10 @@ async fn extract(
         if options.full && range.from.is_none() {
             range.from = Some(plan.sync.start);
         }
-        let mut slices = Vec::new();
-        for tenant in pipeline.source.tenants(plan.resource.name).await? {
-            slices.extend(plan::slices(plan.resource.name, tenant.as_deref(), &plan.sync, &ledger, range, now)?);
-        }
+        let slices = slices(pipeline, plan, &ledger, range, now).await?;
         context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
+        let live = Live::of(context, pipeline, plan, run_id).await?.map(Live::follow);
+        let (shown, live) = live.unzip();
         let rejected_keys: HashSet<String> = open_rejects
             .iter()
             .filter(|r| r.resource == plan.resource.name)
@@ -170,6 +170,7 @@ async fn extract(
             options: LandOptions { run_id: run_id.to_owned(), look_everywhere: options.full },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
+            shown,
         };
         let follow = if options.range.from.is_none() && options.range.to.is_none() && plan.resource.by_id {
             open_records(context, pipeline, plan, now).await?
@@ -177,6 +178,10 @@ async fn extract(
             Vec::new()
         };
         let tally = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
+        if let Some(live) = live {
+            let unified = live.await.map_err(|e| Error::internal("unify failed").because(e))?;
+            unify::add(&mut report.unified, unified);
+        }
         report.new += tally.new;
         report.changed += tally.changed;
         report.unchanged += tally.unchanged;
@@ -187,17 +192,44 @@ async fn extract(
     Ok(report)
 }
 
+/// Everything that a resource has to be asked for now.
+async fn slices(
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    ledger: &[SliceRow],
+    range: Range,
+    now: Timestamp,
+) -> Result<Vec<(Slice, By)>> {
+    let name = plan.resource.name;
+    let mut all = Vec::new();
+    for tenant in pipeline.source.tenants(name).await? {
+        let tenant = tenant.as_deref();
+        match plan.resource.reading {
+            Reading::Whole => all.push((plan::whole(name, tenant, &plan.sync, now)?, By::Window)),
+            Reading::Windows => {
+                let windows = plan::slices(name, tenant, &plan.sync, ledger, range, now)?;
+                all.extend(windows.into_iter().map(|slice| (slice, By::Window)));
+            }
+        }
+        if plan.resource.late && range.from.is_none() && range.to.is_none() {
+            all.extend(plan::late(name, tenant, ledger, now).map(|slice| (slice, By::Late)));
+        }
+    }
+    Ok(all)
+}
+
 async fn read_resource(
     context: &Context,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
-    slices: Vec<Slice>,
+    slices: Vec<(Slice, By)>,
     follow: Vec<String>,
     lander: Lander,
     report: &mut PipelineReport,
 ) -> Result<Tally> {
     let key = Some(context.project.privacy_key.clone());
     let (send, receive) = mpsc::channel(pipeline.concurrency);
+    let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let landing = tokio::spawn(lander.run(receive));
     // A failure that every other slice would meet too stops the rest of them.
     let stop = context.cancel.child_token();
@@ -209,13 +241,16 @@ async fn read_resource(
         observer: Arc::clone(&context.observer),
         cancel: stop.clone(),
     });
-    let outcomes: Vec<(Slice, Result<()>)> = stream::iter(slices)
-        .map(|slice| {
+    let outcomes: Vec<(Slice, Result<Read>)> = stream::iter(slices)
+        .map(|(slice, by)| {
             let (reader, send, stop) = (Arc::clone(&reader), send.clone(), stop.clone());
             let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
             async move {
-                let outcome = match reader.slice(&slice, &send).await {
-                    Ok(read) => send.send(Message::Complete(slice.clone(), read)).await.map_err(|_| interrupted()),
+                let outcome = match reader.slice(&slice, by, &send).await {
+                    Ok(read) => {
+                        let complete = Message::Complete(slice.clone(), read.clone());
+                        send.send(complete).await.map(|()| read).map_err(|_| interrupted())
+                    }
                     Err(error) => Err(error),
                 };
                 if let Err(error) = &outcome {
@@ -241,15 +276,18 @@ async fn read_resource(
         followed = reader.by_id(follow, &slice, &send).await;
     }
     drop(send);
-    let tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
+    let mut tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
     if context.cancel.is_cancelled() {
         return Err(interrupted());
+    }
+    if plan.resource.reading == Reading::Whole {
+        tally.changed += mark_gone(&table, &options, &outcomes).await?;
     }
     let mut complete = 0;
     let mut first_error = None;
     for (slice, outcome) in outcomes {
         match outcome {
-            Ok(()) => complete += 1,
+            Ok(_) => complete += 1,
             Err(error) => {
                 report.failed.push(FailedSlice { slice: slice.to_string(), error: error.to_string() });
                 let worse = first_error.as_ref().is_none_or(|e: &Error| e.kind() == ErrorKind::Interrupted);
@@ -272,6 +310,19 @@ async fn read_resource(
         }
     }
     Ok(tally)
+}
+
+/// Marks what a resource that was read whole no longer has. Only a whole that is known to be whole can miss something.
+async fn mark_gone(table: &SourceTable, options: &LandOptions, outcomes: &[(Slice, Result<Read>)]) -> Result<u64> {
+    let mut present: HashSet<u128> = HashSet::new();
+    let mut as_of = None;
+    for (_, outcome) in outcomes {
+        let Ok(Read { keys: Some(keys), read_at, .. }) = outcome else { return Ok(0) };
+        present.extend(keys);
+        as_of = Some(as_of.map_or(*read_at, |known: Timestamp| known.min(*read_at)));
+    }
+    let Some(as_of) = as_of else { return Ok(0) };
+    Ok(table.mark_gone(|key| present.contains(&key_hash(key)), as_of, options).await?.changed)
 }
 
 /// The keys of transactions that are still open and too old for the look-back to see.

@@ -76,6 +76,11 @@ impl YamlFile {
         Ok(Self { path: path.to_owned(), text: read(path)?, environment: environment.clone() })
     }
 
+    /// A text that stands somewhere else than in a file of its own, without variables.
+    pub fn of(path: PathBuf, text: String) -> Self {
+        Self { path, text, environment: Environment::default() }
+    }
+
     /// Parses the file. Errors with [`ErrorKind::Config`] naming file, line, column and what was expected.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         self.refuse_quoted_variables()?;

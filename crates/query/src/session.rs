@@ -53,7 +53,7 @@ impl Session {
         Ok(self.bound(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
     }
 
-    async fn bound(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
+    pub(crate) async fn bound(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
         let frame = self.sql(sql).await?;
         if params.is_empty() {
             return Ok(frame);

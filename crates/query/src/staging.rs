@@ -8,9 +8,18 @@ use crate::read_only;
 use crate::session::Session;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ScalarValue, exec_err};
 use datafusion::datasource::MemTable;
-use std::sync::Arc;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::Result;
+use tokio::sync::mpsc;
 
 impl Session {
     /// Makes batches known as a table.
@@ -21,10 +30,72 @@ impl Session {
         self.register(name, Arc::new(table))
     }
 
+    /// Makes batches that are still to come known as a table. It can be scanned once for each receiver, see [`Session::scans`]; one more
+    /// scan is an error.
+    pub fn register_stream(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<mpsc::Receiver<RecordBatch>>,
+    ) -> Result<()> {
+        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(batches) };
+        let table = StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
+        self.register(name, Arc::new(table))
+    }
+
+    /// How often a query scans a table, if all scans go on side by side. `None` where the query joins: then one scan may have to end
+    /// before another begins. Plans only.
+    pub async fn scans(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Option<usize>> {
+        let plan = self.bound(sql, params).await?.into_optimized_plan().map_err(into_error)?;
+        let (mut scans, mut joins) = (0, false);
+        plan.apply_with_subqueries(|node| {
+            joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_));
+            if let LogicalPlan::TableScan(scan) = node
+                && scan.table_name.table() == table
+            {
+                scans += 1;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(into_error)?;
+        Ok((!joins).then_some(scans))
+    }
+
     /// Makes a query known as a table; it runs whenever the table is read.
     pub async fn create_view(&self, name: &str, sql: &str) -> Result<()> {
         let view = self.sql(sql).await?.into_view();
         self.register(name, view)
+    }
+}
+
+/// Batches on their way into a session.
+struct Arriving {
+    schema: SchemaRef,
+    batches: Mutex<Vec<mpsc::Receiver<RecordBatch>>>,
+}
+
+impl fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Arriving")
+    }
+}
+
+impl PartitionStream for Arriving {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(batches) = batches else {
+            let twice =
+                futures::stream::once(async { exec_err!("records that are still arriving were read once too often") });
+            return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), twice));
+        };
+        let stream = futures::stream::unfold(batches, |mut batches| async move {
+            batches.recv().await.map(|batch| (Ok(batch), batches))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
     }
 }
 

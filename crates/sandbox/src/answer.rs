@@ -3,7 +3,7 @@
 //! Invariant: every answer that is made here is JSON unless it says otherwise, and its length is known before it is sent.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,12 +20,14 @@ pub(crate) struct Answer {
     pub status: StatusCode,
     pub content_type: &'static str,
     pub body: Vec<u8>,
-    pub retry_after: Option<String>,
+    /// Headers beside the content's own.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Answer {
+    /// A 200 with a JSON body.
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, body, retry_after: None }
+        Self { status: StatusCode::OK, content_type: JSON, body, headers: Vec::new() }
     }
 
     /// A value as JSON; if it cannot be written, that is a 500.
@@ -38,7 +40,7 @@ impl Answer {
 
     pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string().into_bytes();
-        Self { status, content_type: JSON, body, retry_after: None }
+        Self { status, content_type: JSON, body, headers: Vec::new() }
     }
 
     pub(crate) fn bad_request(message: &str) -> Self {
@@ -47,6 +49,13 @@ impl Answer {
 
     pub(crate) fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")
+    }
+
+    /// The same answer with a header more.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// As HTTP; compressed if `gzip`.
@@ -62,8 +71,11 @@ impl Answer {
         if is_compressed {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if let Some(value) = self.retry_after.and_then(|text| HeaderValue::from_str(&text).ok()) {
-            headers.insert(header::RETRY_AFTER, value);
+        for (name, text) in self.headers {
+            // A text that no header can hold is left out: the client sees a missing header, as it would from a proxy.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(&text)) {
+                headers.insert(name, value);
+            }
         }
         response
     }

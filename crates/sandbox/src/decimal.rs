@@ -73,6 +73,12 @@ impl Decimal {
         Self { units: a.saturating_add(b), scale }
     }
 
+    /// The difference.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.plus(Self { units: -other.units, scale: other.scale })
+    }
+
     /// The product, rounded half away from zero to `scale` digits after the point, as tills do.
     #[must_use]
     pub fn times(self, other: Self, scale: u8) -> Self {

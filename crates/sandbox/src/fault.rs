@@ -35,10 +35,17 @@ pub enum FaultKind {
     SelfLink,
     /// The body is padded with blanks to `bytes` (default 65 MiB).
     Oversized,
-    /// Statistics whose first entry counts one transaction too many.
+    /// Statistics, or a summary of revenue, whose first entry is one too high.
     LieStatistics,
-    /// A listing whose `meta.total` is one too high.
+    /// A listing whose declared total is one too high, where the API declares one.
     LieTotal,
+    /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
+    /// come. With a `times` without end, it never does.
+    Endless,
+    /// be-mo: HTTP 200 whose envelope says "Error".
+    HiddenError,
+    /// PACE: 401 with the code `missing-linked-identity`, which no new token cures.
+    MissingLinkedIdentity,
 }
 
 /// Which requests a fault can hit.
@@ -132,7 +139,7 @@ impl Fault {
     fn matches(&self, path: &str, target: Target) -> bool {
         let can_hit = match self.kind {
             FaultKind::Shift => target == Target::LaterPage,
-            FaultKind::ForeignLink | FaultKind::SelfLink | FaultKind::LieTotal => {
+            FaultKind::ForeignLink | FaultKind::SelfLink | FaultKind::LieTotal | FaultKind::Endless => {
                 matches!(target, Target::List | Target::LaterPage)
             }
             FaultKind::LieStatistics => target == Target::Statistics,

@@ -5,7 +5,14 @@
 //!
 //! ```text
 //!   http://127.0.0.1:PORT/hecone/...     HecOne 360: /auth/login, /transactions, /transactions/{id}, /transactions/statistics
+//!   http://127.0.0.1:PORT/smartnow/...   SmartNow: /auth/login, /auth/refresh, thirty lists; see the module `smartnow`
+//!   http://127.0.0.1:PORT/bemo/...       be-mo: /reporting/v1/api/accounts/{id}/sessions
+//!   http://127.0.0.1:PORT/pace/...       PACE: /auth/token, /pay/2022-1/transactions/contracts/partners/{partner},
+//!                                        /pay/2025-1/transactions
 //!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, statistics, requests; see the module `control`
+//!
+//!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --.
+//!                    faults, one clock, one log of requests --------------`--> server
 //! ```
 //!
 //! Where the provider's document is silent, this provider does the following; a source must cope with other choices too:
@@ -17,23 +24,33 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod answer;
+mod bemo;
+mod call;
 mod connection;
 pub mod control;
 mod decimal;
+mod emulated;
 mod fault;
 mod hecone;
+mod pace;
 mod query;
 mod random;
 mod requests;
 mod server;
+mod shelf;
+mod smartnow;
+mod tokens;
+mod world;
 
+pub use bemo::BemoOptions;
 pub use decimal::Decimal;
+pub use emulated::{Selection, Stir, StirKind};
 pub use fault::{Fault, FaultKind};
 pub use hecone::oracle;
+pub use pace::PaceApi;
 pub use requests::{Request, RequestLog};
 
 use bytes::Bytes;
-use hecone::HecOne;
 use jiff::{SignedDuration, Timestamp};
 use server::Shared;
 use std::fmt;
@@ -53,6 +70,16 @@ pub struct SandboxOptions {
     /// How many sales start in [from, to). All of them are known once the clock stands at `to`; half a per cent more arrive
     /// up to 30 hours after it.
     pub transactions: u64,
+    /// How many sales SmartNow has; a quarter of `transactions` unless told.
+    pub smartnow_sales: Option<u64>,
+    /// How many sessions be-mo has, over all accounts; a twentieth of `transactions` unless told.
+    pub bemo_sessions: Option<u64>,
+    /// How many transactions PACE has, over all partners; a tenth of `transactions` unless told.
+    pub pace_transactions: Option<u64>,
+    /// be-mo's login, and what its document leaves open.
+    pub bemo: BemoOptions,
+    /// Which of PACE's two endpoints its truth and its stirs are about.
+    pub pace_api: PaceApi,
     /// The first instant of sales.
     pub from: Timestamp,
     /// The first instant without.
@@ -81,6 +108,11 @@ impl Default for SandboxOptions {
         Self {
             seed: 1,
             transactions: 20_000,
+            smartnow_sales: None,
+            bemo_sessions: None,
+            pace_transactions: None,
+            bemo: BemoOptions::default(),
+            pace_api: PaceApi::Partner,
             from: Timestamp::constant(1_767_225_600, 0), // 2026-01-01T00:00:00Z
             to: Timestamp::constant(1_767_657_600, 0),   // 2026-01-06T00:00:00Z
             clock: Timestamp::MAX,
@@ -92,6 +124,28 @@ impl Default for SandboxOptions {
             gzip: false,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
+    }
+}
+
+impl SandboxOptions {
+    /// How many sales SmartNow has.
+    pub fn smartnow_sales(&self) -> u64 {
+        self.smartnow_sales.unwrap_or(self.transactions / 4)
+    }
+
+    /// How many sessions be-mo has.
+    pub fn bemo_sessions(&self) -> u64 {
+        self.bemo_sessions.unwrap_or(self.transactions / 20)
+    }
+
+    /// How many transactions PACE has.
+    pub fn pace_transactions(&self) -> u64 {
+        self.pace_transactions.unwrap_or(self.transactions / 10)
+    }
+
+    /// The now that the sandbox starts with.
+    pub(crate) fn clock(&self) -> Timestamp {
+        if self.clock == Timestamp::MAX { self.to } else { self.clock }
     }
 }
 
@@ -118,6 +172,13 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
+    /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
+    pub const SMARTNOW_MARKERS: [&str; 5] =
+        ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
+    /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
+    pub const RFID_MARKER: &str = bemo::RFID_MARKER;
+
     /// Makes the world and starts serving it. The address answers when this returns.
     ///
     /// Errors with [`ErrorKind::Config`] for a stretch that is empty or an address that is not loopback, and with
@@ -134,13 +195,12 @@ impl Sandbox {
         };
         let listener = TcpListener::bind(options.bind).await.map_err(unreachable)?;
         let url = format!("http://{}", listener.local_addr().map_err(unreachable)?);
-        let base_url = format!("{url}{}", server::HECONE);
-        let gzip = options.gzip;
-        let hecone = tokio::task::spawn_blocking(move || HecOne::new(&options, base_url))
+        let stop = CancellationToken::new();
+        let (base_url, stopping) = (url.clone(), stop.clone());
+        let shared = tokio::task::spawn_blocking(move || Shared::new(&options, &base_url, stopping))
             .await
             .map_err(|error| Error::internal("the sandbox's generator failed").because(error))??;
-        let stop = CancellationToken::new();
-        let shared = Arc::new(Shared::new(hecone, gzip, stop.clone()));
+        let shared = Arc::new(shared);
         let service = server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Line>();
         let stopped = stop.clone();
         let server = tokio::spawn(async move {
@@ -161,7 +221,27 @@ impl Sandbox {
 
     /// The base URL of the emulated HecOne.
     pub fn hecone_url(&self) -> String {
-        format!("{}{}", self.url, server::HECONE)
+        self.url_of(server::HECONE)
+    }
+
+    /// The base URL of an emulated API: `hecone`, `smartnow`, `bemo` or `pace`.
+    pub fn url_of(&self, source: &str) -> String {
+        format!("{}/{source}", self.url)
+    }
+
+    /// The ids of be-mo's accounts.
+    pub fn accounts(&self) -> Vec<String> {
+        self.shared.world.fleets.iter().map(|fleet| fleet.account.clone()).collect()
+    }
+
+    /// Replaces be-mo's access token: the one before is expired from now on.
+    pub fn renew_bemo_token(&self, token: impl Into<String>) {
+        self.shared.bemo.renew_token(token.into());
+    }
+
+    /// The names of PACE's partners.
+    pub fn partners(&self) -> Vec<String> {
+        world::partners().map(str::to_owned).to_vec()
     }
 
     /// The ids of the login's mandators.
@@ -171,21 +251,18 @@ impl Sandbox {
 
     /// The sandbox's now.
     pub fn clock(&self) -> Timestamp {
-        self.shared.hecone.records().clock()
+        self.shared.clock()
     }
 
     /// Moves the clock forward. Errors with [`ErrorKind::Config`] for a time before its now.
     pub fn set_clock(&self, now: Timestamp) -> Result<()> {
-        self.shared.hecone.records_mut().set_clock(now)
+        self.shared.set_clock(now)
     }
 
     /// Moves the clock forward by a length of time. Errors with [`ErrorKind::Config`] beyond the end of time.
     pub fn advance(&self, by: Duration) -> Result<()> {
         let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
-        let by = SignedDuration::try_from(by).map_err(far)?;
-        let mut records = self.shared.hecone.records_mut();
-        let now = records.clock().checked_add(by).map_err(far)?;
-        records.set_clock(now)
+        self.shared.advance(SignedDuration::try_from(by).map_err(far)?)
     }
 
     /// Queues faults.
@@ -222,6 +299,35 @@ impl Sandbox {
     /// Every record known at the clock, as served: by time, then those without one.
     pub fn truth(&self) -> Vec<Bytes> {
         self.shared.hecone.records().living().map(|row| row.body.clone()).collect()
+    }
+
+    /// The records of a source that are known at the clock, each exactly as its API would serve it.
+    ///
+    /// Errors with [`ErrorKind::Config`] for a source, resource or tenant that is not there.
+    pub fn truth_of(&self, source: &str, selection: &Selection) -> Result<Vec<Bytes>> {
+        self.source(source)?.truth(selection)
+    }
+
+    /// Makes something happen to a record of a source, at the beginning of its listing; gives the record's id, or `None` where
+    /// nothing fits. Errors as [`Sandbox::truth_of`] does.
+    pub fn stir(&self, source: &str, order: &Stir) -> Result<Option<String>> {
+        self.source(source)?.stir(order)
+    }
+
+    /// Inserts a record of a source exactly as written, or replaces the one with its id; gives the id. Errors as
+    /// [`Sandbox::truth_of`] does, and with [`ErrorKind::Data`] when it is no record.
+    pub fn put_in(&self, source: &str, resource: &str, tenant: Option<&str>, json: &str) -> Result<String> {
+        self.source(source)?.put(resource, tenant, json)
+    }
+
+    /// Cuts a source's pages to `largest` records. Errors with [`ErrorKind::Config`] for a source that is not there.
+    pub fn cap_pages(&self, source: &str, largest: u32) -> Result<()> {
+        self.source(source)?.cap_pages(largest);
+        Ok(())
+    }
+
+    fn source(&self, name: &str) -> Result<&Arc<dyn emulated::Emulated>> {
+        self.shared.source(name).ok_or_else(|| Error::config(format!("the sandbox has no API {name:?}")))
     }
 
     /// What was asked so far, control requests aside.

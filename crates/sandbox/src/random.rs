@@ -53,6 +53,13 @@ impl Random {
     }
 }
 
+/// A version 4 UUID before (or with `highest` behind) all that were drawn and all of lower turns; `turn` is below 2^32.
+pub(crate) fn edge_uuid(turn: u64, highest: bool) -> u128 {
+    let (marks, mask) = ((0x4 << 76) | (0x2 << 62), (0xF << 76) | (0x3 << 62));
+    let room = u128::from(u32::MAX);
+    if highest { (!mask | marks) - room + u128::from(turn) } else { marks + room - u128::from(turn) }
+}
+
 /// Writes a UUID the way the API does: lower case, hyphenated.
 pub(crate) fn uuid_text(id: u128) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -112,6 +119,16 @@ mod tests {
             assert!("89ab".contains(&text[19..20]), "{text}");
         }
         assert_eq!(uuid_number("8A159C56-1785-4d8b-a40e-22cb47f56bba"), None);
+    }
+
+    #[test]
+    fn edges_stand_before_and_behind_everything() {
+        for (highest, lower) in [(false, 2), (true, 1)] {
+            let (a, b) = (edge_uuid(lower, highest), edge_uuid(3 - lower, highest));
+            assert!(a < b && uuid_text(a).as_bytes()[14] == b'4', "{}", uuid_text(a));
+        }
+        let drawn = Random::new(1, 1).uuid();
+        assert!(edge_uuid(7, false) < drawn && drawn < edge_uuid(7, true));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Request {
     /// The machine's time at which the answer was ready.
     pub time: Timestamp,
+    /// When the request arrived, in milliseconds since the server started.
+    pub at_ms: u64,
     /// `GET`, `POST`, ...
     pub method: String,
     /// The path, the source's prefix included.
@@ -41,14 +43,46 @@ const KEPT: usize = 20_000;
 impl RequestLog {
     pub(crate) fn add(&mut self, request: Request) {
         self.total += 1;
-        let path = match request.path.split_once("/transactions/") {
-            Some((before, rest)) if rest != "statistics" => format!("{before}/transactions/{{id}}"),
-            _ => request.path.clone(),
-        };
+        let path = without_ids(&request.path);
         *self.counts.entry(format!("{} {path}", request.method)).or_default() += 1;
         if self.requests.len() >= KEPT {
             self.requests.pop_front();
         }
         self.requests.push_back(request);
+    }
+}
+
+/// The path with `{id}` in place of ids: numbers, UUIDs, and whatever follows HecOne's transactions.
+fn without_ids(path: &str) -> String {
+    if let Some((before, rest)) = path.split_once("/hecone/transactions/")
+        && rest != "statistics"
+    {
+        return format!("{before}/hecone/transactions/{{id}}");
+    }
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_uuid = |part: &str| part.len() == 36 && part.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    let parts: Vec<&str> =
+        path.split('/').map(|part| if is_number(part) || is_uuid(part) { "{id}" } else { part }).collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_counted_without_their_ids() {
+        for (path, counted) in [
+            ("/hecone/transactions", "/hecone/transactions"),
+            ("/hecone/transactions/odd-1", "/hecone/transactions/{id}"),
+            ("/hecone/transactions/statistics", "/hecone/transactions/statistics"),
+            ("/smartnow/product/12", "/smartnow/product/{id}"),
+            (
+                "/bemo/reporting/v1/api/accounts/ba7a3db7-a7de-42d9-8d16-f4bc7bc687a1/sessions",
+                "/bemo/reporting/v1/api/accounts/{id}/sessions",
+            ),
+        ] {
+            assert_eq!(without_ids(path), counted);
+        }
     }
 }

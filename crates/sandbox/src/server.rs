@@ -1,45 +1,112 @@
 //! One server on loopback for every source: prefixes to providers, faults between, and a log of what was asked.
 //!
-//! Invariant: every request to a provider is logged exactly once; the server ends when its token is cancelled.
+//! Invariant: every request to a provider is logged exactly once; there is one clock; the server ends when its token is cancelled.
 
+use crate::SandboxOptions;
 use crate::answer::Answer;
+use crate::bemo::BeMo;
+use crate::call::Call;
 use crate::connection::Line;
 use crate::control;
+use crate::emulated::Emulated;
 use crate::fault::{Fault, FaultKind, Faults};
 use crate::hecone::HecOne;
-use crate::hecone::endpoints::Call;
+use crate::pace::Pace;
 use crate::requests::{Request, RequestLog};
+use crate::smartnow::SmartNow;
+use crate::world::World;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::{any, get, post};
-use jiff::Timestamp;
+use axum::routing::{any, get, post, put};
+use jiff::{SignedDuration, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tillhouse_model::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub hecone: HecOne,
+    pub world: Arc<World>,
+    pub hecone: Arc<HecOne>,
+    pub bemo: Arc<BeMo>,
     pub gzip: bool,
     pub stop: CancellationToken,
+    /// Every API by its prefix, without the slash. HecOne comes first: it keeps the clock.
+    sources: Vec<(&'static str, Arc<dyn Emulated>)>,
+    started: Instant,
+    /// Held while the clock moves, so that no API is left behind.
+    turning: Mutex<()>,
     faults: Mutex<Faults>,
     requests: Mutex<RequestLog>,
 }
 
 /// Where HecOne is mounted.
-pub(crate) const HECONE: &str = "/hecone";
+pub(crate) const HECONE: &str = "hecone";
+/// Where be-mo is mounted.
+const BEMO: &str = "bemo";
+/// Where PACE is mounted.
+const PACE: &str = "pace";
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 << 20;
 /// What [`FaultKind::Oversized`] pads to unless told.
 const OVERSIZED: u64 = 65 << 20;
 
 impl Shared {
-    pub(crate) fn new(hecone: HecOne, gzip: bool, stop: CancellationToken) -> Self {
-        Self { hecone, gzip, stop, faults: Mutex::default(), requests: Mutex::default() }
+    /// Makes the world and its APIs, which will live at `url`. Takes a core's time: call it off the async threads.
+    pub(crate) fn new(options: &SandboxOptions, url: &str, stop: CancellationToken) -> Result<Self> {
+        let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
+        let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
+        let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
+        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
+            (HECONE, Arc::clone(&hecone) as _),
+            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+            (BEMO, Arc::clone(&bemo) as _),
+            (PACE, Arc::new(Pace::new(options, Arc::clone(&world)))),
+        ];
+        Ok(Self {
+            world,
+            hecone,
+            bemo,
+            gzip: options.gzip,
+            stop,
+            sources,
+            started: Instant::now(),
+            turning: Mutex::default(),
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        })
+    }
+
+    /// The API of a prefix.
+    pub(crate) fn source(&self, name: &str) -> Option<&Arc<dyn Emulated>> {
+        self.sources.iter().find(|(known, _)| *known == name).map(|(_, source)| source)
+    }
+
+    /// The sandbox's now.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.hecone.records().clock()
+    }
+
+    /// Moves the clock of all APIs. Errors with [`tillhouse_model::ErrorKind::Config`] for a time before its now.
+    pub(crate) fn set_clock(&self, now: Timestamp) -> Result<()> {
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.turn(now)
+    }
+
+    /// Moves the clock on. Errors with [`tillhouse_model::ErrorKind::Config`] beyond the end of time.
+    pub(crate) fn advance(&self, by: SignedDuration) -> Result<()> {
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
+        let now = self.clock().checked_add(by).map_err(far)?;
+        self.turn(now)
+    }
+
+    fn turn(&self, now: Timestamp) -> Result<()> {
+        self.sources.iter().try_for_each(|(_, source)| source.set_clock(now))
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -54,7 +121,7 @@ impl Shared {
 /// All routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/hecone/{*path}", any(hecone))
+        .route("/{source}/{*path}", any(provider))
         .route("/control/clock", get(control::clock).post(control::set_clock))
         .route("/control/faults", get(control::faults).post(control::add_faults).delete(control::clear_faults))
         .route("/control/records", post(control::put_record))
@@ -62,12 +129,17 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/control/requests", get(control::requests).delete(control::clear_requests))
         .route("/control/statistics", get(control::statistics))
         .route("/control/truth", get(control::truth))
+        .route("/control/bemo/access_token", post(control::renew_bemo_token))
+        .route("/control/{source}/truth", get(control::source::truth))
+        .route("/control/{source}/stir", post(control::source::stir))
+        .route("/control/{source}/records", put(control::source::put))
+        .route("/control/{source}/page_cap", post(control::source::cap_pages))
         .fallback(|| async { Answer::not_found().into_response(false) })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)
 }
 
-async fn hecone(
+async fn provider(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(line): ConnectInfo<Line>,
     method: Method,
@@ -75,22 +147,27 @@ async fn hecone(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let arrived = shared.started.elapsed();
+    let name = uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    let Some(source) = shared.source(name) else {
+        return Answer::not_found().into_response(false);
+    };
     let call = Call {
         method: &method,
-        path: uri.path().strip_prefix(HECONE).unwrap_or_default(),
+        path: uri.path().get(name.len() + 1..).unwrap_or_default(),
         query: uri.query().unwrap_or_default(),
-        authorization: text(header::AUTHORIZATION),
+        headers: &headers,
         body: &body,
     };
-    let fault = shared.faults().meet(uri.path(), call.target());
+    let fault = shared.faults().meet(uri.path(), source.target(&call));
     let mut answer = match &fault {
-        Some(fault) => instead(&shared, fault, &line).await,
+        Some(fault) => instead(&shared, source.as_ref(), fault, &line).await,
         None => None,
     }
-    .unwrap_or_else(|| shared.hecone.answer(&call, fault.as_ref()));
+    .unwrap_or_else(|| source.answer(&call, fault.as_ref()));
     shared.requests().add(Request {
         time: Timestamp::now(),
+        at_ms: u64::try_from(arrived.as_millis()).unwrap_or(u64::MAX),
         method: method.to_string(),
         path: uri.path().to_owned(),
         query: call.query.to_owned(),
@@ -101,8 +178,8 @@ async fn hecone(
     if let Some(fault) = &fault {
         spoil(&mut answer, fault, &line);
     }
-    let gzip = shared.gzip && text(header::ACCEPT_ENCODING).is_some_and(|accepted| accepted.contains("gzip"));
-    answer.into_response(gzip)
+    let accepted = call.header(header::ACCEPT_ENCODING.as_str());
+    answer.into_response(shared.gzip && accepted.is_some_and(|accepted| accepted.contains("gzip")))
 }
 
 fn name_of(fault: &Fault) -> String {
@@ -110,24 +187,23 @@ fn name_of(fault: &Fault) -> String {
 }
 
 /// The faults that answer in the provider's place; `None` lets the provider answer.
-async fn instead(shared: &Shared, fault: &Fault, line: &Line) -> Option<Answer> {
+async fn instead(shared: &Shared, source: &dyn Emulated, fault: &Fault, line: &Line) -> Option<Answer> {
     let plain = |status, content_type, body: &str| Answer {
         status,
         content_type,
         body: body.as_bytes().to_vec(),
-        retry_after: None,
+        headers: Vec::new(),
     };
     match fault.kind {
         FaultKind::RateLimited => {
-            let mut answer = Answer::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests");
-            answer.retry_after =
-                Some(fault.retry_after.clone().unwrap_or_else(|| "1".into())).filter(|t| !t.is_empty());
-            Some(answer)
+            let answer = source.error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests");
+            let retry_after = fault.retry_after.clone().unwrap_or_else(|| "1".into());
+            Some(if retry_after.is_empty() { answer } else { answer.with("retry-after", retry_after) })
         }
         FaultKind::ServerError => {
             let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some(Answer::error(status, "server_error", "something went wrong"))
+            Some(source.error(status, "server_error", "something went wrong"))
         }
         FaultKind::Empty => Some(plain(StatusCode::OK, crate::answer::JSON, "")),
         FaultKind::Html => {
@@ -139,7 +215,7 @@ async fn instead(shared: &Shared, fault: &Fault, line: &Line) -> Option<Answer> 
             Some(plain(StatusCode::OK, "", ""))
         }
         FaultKind::Unauthorized => {
-            shared.hecone.tokens().revoke(fault.refresh_too);
+            source.revoke(fault.refresh_too);
             None
         }
         FaultKind::Slow => {

@@ -21,7 +21,7 @@ SELECT
     NULL                                                             AS discount_amount,
     t.a['tax_percentage']                                            AS tax_percentage,
     t.a['tax_amount']                                                AS tax_amount,
-    currency_code(coalesce(t.a['currency'], t.transaction_currency)) AS currency,
+    currency_code(first_present(t.a['currency'], t.transaction_currency)) AS currency,
     NULL                                                             AS tariff_code,
     t.a['start_time']                                                AS start_time,
     t.a['end_time']                                                  AS end_time,
@@ -41,12 +41,14 @@ SELECT
 FROM (
     SELECT
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
-        coalesce(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
+        first_present(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
         sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
-        coalesce(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
+        first_present(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
-        unnest(articles) AS a, unnest(positions(articles)) AS line_number,
+        unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',
+            'max_quantity', 'unit_price', 'amount', 'tax_percentage', 'tax_amount', 'currency', 'start_time', 'end_time')) AS a,
+        unnest(positions(articles)) AS line_number,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

@@ -8,14 +8,14 @@ SELECT
     t.p['type']                                                      AS type,
     t.p['medium']                                                    AS medium,
     t.p['scheme']                                                    AS scheme,
-    coalesce(t.p['entry_mode'], t.p['card_entrymode'])               AS entry_mode,
+    first_present(t.p['entry_mode'], t.p['card_entrymode'])               AS entry_mode,
     t.p['function']                                                  AS function,
-    payment_method(t.p['type'], t.p['medium'], t.p['scheme'], coalesce(t.p['entry_mode'], t.p['card_entrymode']),
+    payment_method(t.p['type'], t.p['medium'], t.p['scheme'], first_present(t.p['entry_mode'], t.p['card_entrymode']),
         t.p['function'])                                             AS method,
     t.p['state']                                                     AS state,
     t.p['amount']                                                    AS amount,
     t.p['reserved_amount']                                           AS reserved_amount,
-    currency_code(coalesce(t.p['currency'], t.transaction_currency)) AS currency,
+    currency_code(first_present(t.p['currency'], t.transaction_currency)) AS currency,
     t.p['card_id']                                                   AS card_id,
     t.p['identification_id']                                         AS identification_id,
     FALSE                                                            AS excluded,
@@ -37,11 +37,13 @@ SELECT
 FROM (
     SELECT
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
-        coalesce(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
+        first_present(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
         sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
-        coalesce(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
-        unnest(payments) AS p, unnest(positions(payments)) AS position,
+        first_present(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
+        unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',
+            'reserved_amount', 'currency', 'card_id', 'identification_id', 'created_at')) AS p,
+        unnest(positions(payments)) AS position,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

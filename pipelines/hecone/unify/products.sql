@@ -9,7 +9,7 @@ SELECT
     $source                             AS source,
     coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT unnest(articles) AS a, pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
+    SELECT unnest(pluck(articles, 'product_id', 'name', 'category', 'unit_measure')) AS a, pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         _record_time, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

@@ -7,6 +7,7 @@ use crate::program::{self, command};
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tillhouse_sandbox::Sandbox;
 use tokio::process::Command;
 
 /// The sandbox's secret, as the project's .env holds it.
@@ -39,6 +40,41 @@ impl Project {
     pub(crate) async fn new(url: &str) -> Self {
         let project = Self::bare().await;
         project.add_env(&format!("HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"));
+        project
+    }
+
+    /// A project with a pipeline for each of these sources, all of which a sandbox serves, from `start` on.
+    pub(crate) async fn of(sources: &[&str], sandbox: &Sandbox, start: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut words = vec!["init".as_ref(), folder.path().as_os_str()];
+        for source in sources {
+            words.extend(["--source".as_ref(), std::ffi::OsStr::new(source)]);
+        }
+        let made = ran(command(words)).await;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        for source in sources {
+            let path = folder.path().join(format!("pipelines/{source}/pipeline.yaml"));
+            let text = std::fs::read_to_string(&path).expect("init wrote it");
+            let text = text
+                .replacen("start: 2024-01-01", &format!("start: {start}"), 1)
+                .replacen("rate_limit: 10/s", "rate_limit: 10000/s", 1)
+                .replacen("rate_limit: 20/s", "rate_limit: 10000/s", 1);
+            std::fs::write(path, text).expect("a file in a temporary folder");
+        }
+        let project = Self { folder };
+        project.add_env(&format!(
+            "HECONE_URL={hecone}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n\
+             SMARTNOW_URL={smartnow}\nSMARTNOW_USERNAME=sandbox\nSMARTNOW_PASSWORD={CLIENT_SECRET}\n\
+             BEMO_URL={bemo}\nBEMO_ACCESS_TOKEN=sandbox-token\nBEMO_SUBSCRIPTION_KEY=sandbox-key\nBEMO_ACCOUNTS={accounts}\n\
+             PACE_URL={pace}\nPACE_TOKEN_URL={pace}/auth/token\nPACE_CLIENT_ID=sandbox\nPACE_CLIENT_SECRET={CLIENT_SECRET}\n\
+             PACE_PARTNERS={partners}\n",
+            hecone = sandbox.url_of("hecone"),
+            smartnow = sandbox.url_of("smartnow"),
+            bemo = sandbox.url_of("bemo"),
+            pace = sandbox.url_of("pace"),
+            accounts = sandbox.accounts().join(","),
+            partners = sandbox.partners().join(","),
+        ));
         project
     }
 

@@ -3,11 +3,13 @@
 //! Invariant: nothing leaves the machine; the project is an ordinary one and stays, for its tables to be looked at.
 
 use crate::args::{Demo, Format};
-use crate::commands::{context, stop_on_ctrl_c, sync};
+use crate::commands::sandbox::env;
+use crate::commands::{context, execute, stop_on_ctrl_c, sync};
 use crate::output::{print, say, statistics as shown};
 use crate::progress::Progress;
 use crate::registry::{NAMES, SOURCES};
 use jiff::{SignedDuration, Timestamp, Unit};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::AsOf;
@@ -17,6 +19,9 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_statistics::{Hours, Request, statistics};
 
 const DAYS: i64 = 14;
+/// What all sources have in common: one model. Purchases of be-mo's accounts stand beside the sales and are never added to them.
+const OVERVIEW: &str = "SELECT source, perspective, category, count(*) AS transactions, count(DISTINCT currency) AS currencies \
+    FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
 
 pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     let dir = match &arguments.dir {
@@ -33,15 +38,23 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
         .or_error(ErrorKind::Internal, "cannot read the clock")?;
     let options =
         SandboxOptions { transactions: arguments.transactions, from, to: now, clock: now, ..SandboxOptions::default() };
-    let (id, secret) = (options.client_id.clone(), options.client_secret.clone());
-    say(&format!("1  A sandbox makes up {} transactions of the last {DAYS} days.", arguments.transactions));
+    let login = (options.client_id.clone(), options.client_secret.clone());
+    say(&format!(
+        "1  A sandbox makes up the last {DAYS} days of one small world: {} sales at HecOne's forecourts, {} at SmartNow's vending machines,\n   \
+         {} sessions that be-mo's accounts paid for, {} refuellings through PACE.",
+        options.transactions,
+        options.smartnow_sales(),
+        options.bemo_sessions(),
+        options.pace_transactions()
+    ));
     let sandbox = Sandbox::start(options).await?;
 
-    say(&format!("2  tillhouse init --source hecone     a project in {}", dir.display()));
+    let all = NAMES.map(|name| format!("--source {name}")).join(" ");
+    say(&format!("2  tillhouse init {all}\n   a project in {}", dir.display()));
     let key: [u8; 32] = rand::random();
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     scaffold::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
-    settle(&dir, &sandbox, &id, &secret, from)?;
+    settle(&dir, &env(&sandbox, &login), from)?;
 
     say("3  tillhouse sync");
     let project = Arc::new(Project::load(&dir)?);
@@ -55,8 +68,11 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
 
     let week =
         now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
-    say(&format!("\n4  tillhouse stats --from {week} --to {now}\n"));
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
+    say(&format!("\n4  tillhouse sql \"{OVERVIEW}\"\n"));
+    execute(&session, OVERVIEW, Format::Table).await?;
+
+    say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
     let request = Request {
         window: Window::new(week, now)?,
         tenant: None,
@@ -71,7 +87,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     say(&format!(
         "\nWhat to try next\n  \
          tillhouse sql --project {dir}\n  \
-         tillhouse sql --project {dir} \"SELECT category, count(*), sum(amount) FROM transactions GROUP BY 1\"\n  \
+         tillhouse sql --project {dir} \"SELECT source, perspective, currency, count(*), sum(amount) FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3\"\n  \
          tillhouse stats --project {dir} --from {week} --to {now} --hours of_day --format json\n\n\
          The tables are Delta Lake, open to any reader: {dir}/warehouse/unified/transactions\n  \
          in DuckDB: INSTALL delta; LOAD delta; SELECT count(*), sum(amount) FROM delta_scan('{dir}/warehouse/unified/transactions');\n\n\
@@ -81,23 +97,25 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Points the new project at the sandbox: values into `.env`, and the day its data starts into the pipeline.
-fn settle(dir: &std::path::Path, sandbox: &Sandbox, id: &str, secret: &str, from: Timestamp) -> Result<()> {
+/// Points the new project at the sandbox: values into `.env`, and the day its data starts into every pipeline.
+fn settle(dir: &Path, env: &str, from: Timestamp) -> Result<()> {
     let failed = "cannot write the demo's project";
-    let env = dir.join(".env");
-    let mut values = std::fs::read_to_string(&env).or_error(ErrorKind::Storage, failed)?;
-    values.push_str(&format!(
-        "HECONE_URL={}/hecone\nHECONE_CLIENT_ID={id}\nHECONE_CLIENT_SECRET={secret}\n",
-        sandbox.url()
-    ));
-    std::fs::write(&env, values).or_error(ErrorKind::Storage, failed)?;
-    let file = dir.join("pipelines").join("hecone").join("pipeline.yaml");
-    let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
-    let start = from.strftime("start: %Y-%m-%d").to_string();
-    let settled =
-        text.replacen("start: 2024-01-01", &start, 1).replacen("  rate_limit: 20/s", "  # rate_limit: 20/s", 1);
-    if settled == text {
-        return Err(Error::internal("the pipeline template has no start to replace"));
+    let file = dir.join(".env");
+    let values = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
+    std::fs::write(&file, format!("{values}{env}\n")).or_error(ErrorKind::Storage, failed)?;
+    for name in NAMES {
+        let file = dir.join("pipelines").join(name).join("pipeline.yaml");
+        let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
+        let start = from.strftime("start: %Y-%m-%d").to_string();
+        let settled = text.replacen("start: 2024-01-01", &start, 1).replacen(
+            "  rate_limit:",
+            "  # none here, the sandbox is ours: rate_limit:",
+            1,
+        );
+        if settled == text {
+            return Err(Error::internal("the pipeline template has no start to replace").at("source", name));
+        }
+        std::fs::write(&file, settled).or_error(ErrorKind::Storage, failed)?;
     }
-    std::fs::write(&file, settled).or_error(ErrorKind::Storage, failed)
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `sandbox`: the emulated API, until Ctrl-C.
+//! `sandbox`: the four emulated APIs, until Ctrl-C.
 //!
 //! Invariant: it listens on loopback only.
 
@@ -29,22 +29,52 @@ pub(crate) async fn run(arguments: &Arguments, format: Format) -> Result<ExitCod
         bind: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         ..SandboxOptions::default()
     };
-    let (id, secret) = (options.client_id.clone(), options.client_secret.clone());
+    let amounts = format!(
+        "{} HecOne transactions, {} SmartNow sales, {} be-mo sessions and {} PACE transactions",
+        options.transactions,
+        options.smartnow_sales(),
+        options.bemo_sessions(),
+        options.pace_transactions()
+    );
+    let login = (options.client_id.clone(), options.client_secret.clone());
     let sandbox = Sandbox::start(options).await?;
-    let url = sandbox.url();
     if format == Format::Json {
-        print(&format!("{{\"url\": \"{url}\", \"hecone\": \"{url}/hecone\"}}\n"))?;
+        print(&format!("{}\n", addresses(&sandbox)))?;
     } else {
-        print(&format!("{url}\n"))?;
+        print(&format!("{}\n", sandbox.url()))?;
     }
-    say(&format!(
-        "{} transactions from {from} to {to}, until Ctrl-C. For a project's .env:\n\n\
-         HECONE_URL={url}/hecone\nHECONE_CLIENT_ID={id}\nHECONE_CLIENT_SECRET={secret}",
-        arguments.transactions
-    ));
+    say(&format!("{amounts} from {from} to {to}, until Ctrl-C. For a project's .env:\n\n{}", env(&sandbox, &login)));
     stopped().await.or_error(ErrorKind::Internal, "cannot wait for a signal")?;
     sandbox.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where everything is: a key a source, and the tenants that two of them are asked for.
+fn addresses(sandbox: &Sandbox) -> serde_json::Value {
+    serde_json::json!({
+        "url": sandbox.url(),
+        "hecone": sandbox.url_of("hecone"),
+        "smartnow": sandbox.url_of("smartnow"),
+        "bemo": sandbox.url_of("bemo"),
+        "pace": sandbox.url_of("pace"),
+        "accounts": sandbox.accounts(),
+        "partners": sandbox.partners(),
+    })
+}
+
+/// What a project's `.env` needs to read the sandbox. None of it is a secret.
+pub(crate) fn env(sandbox: &Sandbox, (id, secret): &(String, String)) -> String {
+    let (smartnow, pace) = (sandbox.url_of("smartnow"), sandbox.url_of("pace"));
+    let (accounts, partners) = (sandbox.accounts().join(","), sandbox.partners().join(","));
+    format!(
+        "HECONE_URL={}\nHECONE_CLIENT_ID={id}\nHECONE_CLIENT_SECRET={secret}\n\n\
+         SMARTNOW_URL={smartnow}\nSMARTNOW_USERNAME={id}\nSMARTNOW_PASSWORD={secret}\n\n\
+         BEMO_URL={}\nBEMO_ACCESS_TOKEN=sandbox-token\nBEMO_SUBSCRIPTION_KEY=sandbox-key\nBEMO_ACCOUNTS={accounts}\n\n\
+         PACE_URL={pace}\nPACE_TOKEN_URL={pace}/auth/token\nPACE_CLIENT_ID={id}\nPACE_CLIENT_SECRET={secret}\n\
+         PACE_PARTNERS={partners}",
+        sandbox.hecone_url(),
+        sandbox.url_of("bemo"),
+    )
 }
 
 /// Waits for Ctrl-C, or for the signal a service manager sends.

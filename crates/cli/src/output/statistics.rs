@@ -11,6 +11,8 @@ use tillhouse_model::report::{CurrencyStatistics, Growth, Statistics};
 /// How many rows of a ranking are shown; the JSON has them all.
 const ROWS: usize = 10;
 const BAR: usize = 24;
+/// Of how many currencies the rankings are shown.
+const IN_FULL: usize = 2;
 
 /// The whole report as text.
 pub(crate) fn text(report: &Statistics) -> String {
@@ -21,8 +23,20 @@ pub(crate) fn text(report: &Statistics) -> String {
     if report.data.is_empty() {
         let _ = writeln!(out, "\nNothing was sold in this window.");
     }
-    for entry in &report.data {
-        currency(&mut out, entry);
+    let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
+    for entry in entries.iter().take(IN_FULL) {
+        headline(&mut out, entry);
+        rankings(&mut out, entry);
+    }
+    for entry in entries.iter().skip(IN_FULL) {
+        headline(&mut out, entry);
+    }
+    if entries.len() > IN_FULL {
+        let _ = writeln!(
+            out,
+            "\nRankings are shown of the {IN_FULL} currencies with the most transactions; --format json shows all."
+        );
     }
     let _ = writeln!(out);
     let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
@@ -82,7 +96,7 @@ pub(crate) fn csv(report: &Statistics) -> String {
     out
 }
 
-fn currency(out: &mut String, entry: &CurrencyStatistics) {
+fn headline(out: &mut String, entry: &CurrencyStatistics) {
     let _ = writeln!(
         out,
         "\n{}  {} in {} transactions{}",
@@ -95,6 +109,9 @@ fn currency(out: &mut String, entry: &CurrencyStatistics) {
     if !hours.is_empty() {
         let _ = writeln!(out, "by hour  {}", sparkline(&hours));
     }
+}
+
+fn rankings(out: &mut String, entry: &CurrencyStatistics) {
     let amounts = |rows: &[(&str, Exact)]| -> Vec<(String, String, i128)> {
         rows.iter().map(|(label, amount)| ((*label).to_owned(), money(*amount), amount.units)).collect()
     };
@@ -147,7 +164,8 @@ fn with_growth<T>(value: String, figure: &Growth<T>) -> String {
 }
 
 fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i128)]) {
-    if rows.is_empty() {
+    // A list of nothing but the unknown says nothing.
+    if rows.iter().all(|(label, _, _)| label == "unknown") {
         return;
     }
     let most = rows.iter().map(|r| r.2).max().unwrap_or(0);

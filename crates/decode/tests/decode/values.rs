@@ -251,6 +251,56 @@ fn rules_warn_and_change_nothing() {
     );
 }
 
+/// The warnings of one record, and nothing else.
+fn warned(json: &str) -> Vec<(String, String)> {
+    let decoded = decode(&[&format!(r#"{{"id":"1",{json}}}"#)]);
+    assert_eq!(decoded.batch.num_rows(), 1, "{json}");
+    decoded.warnings.into_iter().map(|w| (format!("{}: {}", w.rule, w.field), w.original)).collect()
+}
+
+#[test]
+fn sums_are_compared_exactly_and_only_where_all_is_there() {
+    let sale = |amounts: &str, tip: &str, invoice: &str| {
+        let articles: Vec<String> =
+            amounts.split(' ').filter(|a| !a.is_empty()).map(|a| format!(r#"{{"name":"a","amount":{a}}}"#)).collect();
+        warned(&format!(r#""articles":[{}],"tip":{tip},"invoice":{{"amount":{invoice}}}"#, articles.join(",")))
+    };
+    let off = |words: &str| vec![("adds_up: invoice.amount".to_owned(), words.to_owned())];
+    assert_eq!(sale("1.50 2.25", "1", "4.75"), []);
+    assert_eq!(sale("1.50 2.25", "1", "4.76"), [], "within a hundredth");
+    assert_eq!(sale("1.50 2.25", "1", "4.7601"), off("3.75 + 1 is 4.75, not 4.7601"));
+    assert_eq!(sale("0.0001", "0", "0.5"), off("0.0001 + 0 is 0.0001, not 0.5"));
+    assert_eq!(sale("", "2", "2"), [], "an empty list adds nothing");
+    assert_eq!(sale("", "2", "3"), off("0 + 2 is 2, not 3"));
+    for incomplete in [("null", "1", "9"), ("1 null", "1", "9"), ("1", "null", "9"), ("1", "1", "null")] {
+        assert_eq!(sale(incomplete.0, incomplete.1, incomplete.2), [], "{incomplete:?}");
+    }
+    assert_eq!(warned(r#""tip":1,"invoice":{"amount":9}"#), []);
+    // What cannot be added up is not compared.
+    assert_eq!(sale("99999999999999.9999 99999999999999.9999", "9223372036854775807", "0").len(), 1);
+}
+
+#[test]
+fn a_clock_is_compared_with_its_instant() {
+    let at = |clock: &str, continent: &str| {
+        warned(&format!(r#""updated_at":"2017-07-21T17:32:28.9Z","clock":"{clock}","continent":{continent}"#))
+    };
+    let off = |words: &str| vec![("clock_right: clock".to_owned(), words.to_owned())];
+    for right in ["2017-07-21T19:32:28", "2017-07-21T18:32:28"] {
+        assert_eq!(at(right, r#""Europe""#), [], "Berlin's or London's");
+    }
+    let told = "2017-07-21T17:32:28 at 2017-07-21T17:32:28.9Z in Europe";
+    assert_eq!(at("2017-07-21T17:32:28", r#""Europe""#), off(told));
+    // Where the zone is not known, any offset there can be will do.
+    for elsewhere in ["null", r#""Asia""#] {
+        assert_eq!(at("2017-07-21T23:02:28", elsewhere), []);
+        assert_eq!(at("2017-07-21T23:09:28", elsewhere).len(), 1);
+    }
+    assert_eq!(at("teatime", "null"), off("teatime at 2017-07-21T17:32:28.9Z"));
+    assert_eq!(warned(r#""clock":"teatime""#), [], "nothing to compare with");
+    assert_eq!(warned(r#""updated_at":"2017-07-21T17:32:28Z""#), []);
+}
+
 #[test]
 fn warnings_are_bounded_and_the_rest_is_counted() {
     let amounts = vec![r#"{"name":"a","amount":0.00001}"#; 20_100].join(",");
@@ -289,4 +339,22 @@ fn what_the_request_named_is_a_column() {
     let unnamed = decoder.decode(page, &[]).unwrap();
     assert_eq!(unnamed.batch.column_by_name("account").unwrap().null_count(), 3);
     assert_ne!(decoded.content_hashes.value(0), unnamed.content_hashes.value(0));
+}
+
+#[test]
+fn what_the_request_named_may_be_part_of_the_key() {
+    let parent = Column { json_name: "$scope".into(), required: true, ..column("parent", Kind::Text) };
+    let id = Column { required: true, ..column("id", Kind::Int) };
+    let of = |key: &[&str]| spec(vec![parent.clone(), id.clone(), column("n", Kind::Int)], key);
+    let decoder = decoder(of(&["parent", "id"]));
+    let page = br#"[{"id":1},{"id":2,"$scope":"forged"},{"id":3,"$scope":"forged","n":"x"}]"#;
+    let decoded = decoder.decode_scoped(page, &[], Some("a:b")).unwrap();
+    assert_eq!(decoded.keys.iter().flatten().collect::<Vec<_>>(), [r"a\:b:1", r"a\:b:2"]);
+    assert_eq!(decoded.rejects[0].key.as_deref(), Some(r"a\:b:3"));
+    let unnamed = decoder.decode(page, &[]).unwrap();
+    assert_eq!((unnamed.batch.num_rows(), unnamed.rejects.len()), (0, 3));
+    assert_eq!((unnamed.rejects[0].field.as_str(), unnamed.rejects[2].key.as_deref()), ("$scope", None));
+
+    let error = tillhouse_decode::Decoder::new(std::sync::Arc::new(of(&["id"])), None).unwrap_err();
+    assert!(error.message().contains("required only in the key"), "{error}");
 }

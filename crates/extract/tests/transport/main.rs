@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod authorized;
+mod credentials;
 mod limits;
 mod printing;
 mod retries;

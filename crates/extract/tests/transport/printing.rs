@@ -50,6 +50,13 @@ async fn nothing_shows_a_secret() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // Another test may just be meeting an event for the first time, where nobody listens, and have it forgotten for all: so every
+    // event is met once before, and then asked for again.
+    let before = Scripted::start(vec![json("500 No", "Retry-After: 0\r\n", "{}"), json("200 OK", "", "{}")]).await;
+    let client = before.client(limits());
+    client.send(&Request::get("things", client.url("/things").unwrap())).await.unwrap().success().unwrap();
+    tracing::callsite::rebuild_interest_cache();
+    captured.0.lock().unwrap().clear();
 
     let echo = format!(r#"{{"message":"bad: {} {} {}"}}"#, SECRETS[0], SECRETS[1], SECRETS[2]);
     let server = Scripted::start(vec![

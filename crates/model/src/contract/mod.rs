@@ -15,6 +15,7 @@
 //! Rejected: a format of our own (nobody's tools would read it), and a general tree of YAML values with one walk over it (a key
 //! that is misspelt would be found by hand-written code only, where a struct finds it by itself).
 
+mod across;
 mod columns;
 mod problems;
 mod rules;
@@ -200,7 +201,7 @@ fn table_spec(source: String, written: &Spanned<Table>, problems: &mut Problems)
     }
     let key = key(&table.properties, &columns, role, name.referenced, problems);
     let partition_by = partition(&table.properties, role, name.referenced, problems);
-    check_rules(&mut found, &key, problems);
+    check_rules(&mut found, &key, &columns, problems);
     let record_time = record_time(&said, &columns, role, problems);
     Some(TableSpec {
         source,
@@ -338,21 +339,24 @@ fn partition(properties: &[Spanned<Property>], role: Role, at: Location, problem
     expected.iter().map(|n| (*n).to_owned()).collect()
 }
 
-fn check_rules(found: &mut [Found], key: &[String], problems: &mut Problems) {
+fn check_rules(found: &mut [Found], key: &[String], columns: &[Column], problems: &mut Problems) {
     let mut names: Vec<String> = Vec::new();
     for Found { rule, at, unique } in found.iter_mut() {
         if names.contains(&rule.name) {
             problems.add(*at, format!("two quality rules are named `{}`", rule.name));
         }
         names.push(rule.name.clone());
+        if let Err(why) = across::fits(&rule.path, &rule.check, columns) {
+            problems.add(*at, format!("the rule `{}`: {why}", rule.name));
+        }
         if unique.is_empty() {
             continue;
         }
-        let mut columns: Vec<String> = unique.iter().map(|path| path.join(".")).collect();
+        let mut said: Vec<String> = unique.iter().map(|path| path.join(".")).collect();
         let mut wanted = key.to_vec();
-        columns.sort();
+        said.sort();
         wanted.sort();
-        if columns != wanted {
+        if said != wanted {
             problems.add(*at, format!("only the key can be checked for duplicates, and the key is {}", key.join(", ")));
         }
         rule.path = key.to_vec();

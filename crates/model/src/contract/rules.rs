@@ -1,8 +1,10 @@
 //! From quality entries as written to rules over a record.
 //!
-//! Invariant: a rule that comes out can be checked on its column: it is stored as the source wrote it, and its type fits. What
-//! another engine checks is left to that engine; what this house would have to check and does not know is refused.
+//! Invariant: a rule that comes out can be checked on its column: it is stored as the source wrote it, and its type fits. (A rule over
+//! several columns is looked at again once all are known, see `across`.) What another engine checks is left to that engine;
+//! what this house would have to check and does not know is refused.
 
+use super::across;
 use super::problems::{Problems, unknown};
 use super::written::{Quality, Value};
 use crate::table::{Check, Class, Kind, Rule};
@@ -44,7 +46,7 @@ pub(super) fn read_rules(
         // For people to read.
         "text" => return None,
         "library" => library(written, path, column.is_none(), problems)?,
-        "custom" => Named::Check(custom(written, problems)?),
+        "custom" => custom(written, problems)?,
         "sql" => {
             let text = "SQL rules are not run; write a library metric, or type custom with engine tillhouse";
             problems.add(sort.map_or(written.referenced, |s| s.referenced), text);
@@ -65,6 +67,13 @@ pub(super) fn read_rules(
     let at = written.referenced;
     match check {
         Named::Unique(columns) => Some(Found::unique(name.value.clone(), columns, at)),
+        Named::Across(..) if column.is_some() => {
+            problems.add(at, "this rule compares columns: write it under the table's own `quality`");
+            None
+        }
+        Named::Across(path, check) => {
+            Some(Found { rule: Rule { name: name.value.clone(), path, check }, at, unique: Vec::new() })
+        }
         Named::Check(check) => {
             let Some((kind, class)) = column else {
                 problems.add(at, "this rule is about one column: write it under that column");
@@ -80,6 +89,8 @@ pub(super) fn read_rules(
 enum Named {
     Check(Check),
     Unique(Vec<Vec<String>>),
+    /// The column that is compared, and with what.
+    Across(Vec<String>, Check),
 }
 
 fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems: &mut Problems) -> Option<Named> {
@@ -126,8 +137,8 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
     }
 }
 
-fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Check> {
-    const KNOWN: [&str; 3] = ["currency", "timeZone", "atLeast"];
+fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
+    const KNOWN: [&str; 5] = ["currency", "timeZone", "atLeast", "sum", "localTime"];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -141,33 +152,47 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Check> 
     }
     let at = implementation.referenced;
     match &implementation.value {
-        Value::Text(word) if word == "currency" => Some(Check::Currency),
-        Value::Text(word) if word == "timeZone" => Some(Check::TimeZone),
+        Value::Text(word) if word == "currency" => Some(Named::Check(Check::Currency)),
+        Value::Text(word) if word == "timeZone" => Some(Named::Check(Check::TimeZone)),
         Value::Text(word) if word == "atLeast" => {
             problems.add(at, "`atLeast` needs its bound: write `implementation: { atLeast: 0 }`");
+            None
+        }
+        Value::Text(word) if across::KNOWN.contains(&word.as_str()) => {
+            problems.add(at, format!("`{word}` needs what it compares: write `{word}: {{ of: ..., is: ... }}`"));
             None
         }
         Value::Text(word) => {
             problems.add(at, unknown("implementation", word, &KNOWN));
             None
         }
-        Value::Map(map) => at_least(map, at, problems),
+        Value::Map(map) => with_arguments(map, at, problems),
         _ => {
-            problems.add(at, "expected `currency`, `timeZone` or `{ atLeast: 0 }`");
+            problems
+                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }`");
             None
         }
     }
 }
 
-fn at_least(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Check> {
-    match map.iter().next() {
-        Some((key, Value::Int(bound))) if key == "atLeast" && map.len() == 1 => Some(Check::AtLeast(*bound)),
-        Some((key, _)) if key != "atLeast" => {
-            problems.add(at, unknown("implementation", key, &["atLeast"]));
+fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
+    const KNOWN: [&str; 3] = ["atLeast", "sum", "localTime"];
+    let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
+        let text = "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }`";
+        problems.add(at, text);
+        return None;
+    };
+    match (key.as_str(), value) {
+        ("atLeast", Value::Int(bound)) => Some(Named::Check(Check::AtLeast(*bound))),
+        ("atLeast", _) => {
+            problems.add(at, "`atLeast` takes one whole number");
             None
         }
-        _ => {
-            problems.add(at, "`atLeast` takes one whole number");
+        (key, value) if across::KNOWN.contains(&key) => {
+            across::read(key, value, at, problems).map(|(path, check)| Named::Across(path, check))
+        }
+        (key, _) => {
+            problems.add(at, unknown("implementation", key, &KNOWN));
             None
         }
     }
@@ -179,7 +204,7 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
     let (fitting, expected) = match check {
         Check::AtLeast(_) => (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number"),
         Check::OneOf(_) | Check::Currency | Check::TimeZone => (*kind == Kind::Text, "a string"),
-        Check::Unique => (true, ""),
+        Check::Unique | Check::Sum(_) | Check::LocalTime(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));

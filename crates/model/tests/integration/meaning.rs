@@ -3,8 +3,8 @@
 //! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
 
 use jiff::SignedDuration;
-use tillhouse_model::table::{Check, Class, Kind, Normalise, Role, TimeFormat, UnknownFields};
-use tillhouse_model::{Column, TableSpec, contract};
+use tillhouse_model::table::{Check, Class, Kind, LocalTime, Normalise, Role, Sum, TimeFormat, UnknownFields};
+use tillhouse_model::{Column, Exact, TableSpec, contract};
 
 /// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
 pub(crate) fn contract_of(custom: &str, properties: &str) -> String {
@@ -170,6 +170,53 @@ fn quality_rules() {
         [
             ("tag_known", "tags".to_owned(), Check::OneOf(vec!["a".into(), "no".into()])),
             ("price_not_negative", "price".to_owned(), Check::AtLeast(0)),
+        ]
+    );
+}
+
+/// The contract with these lines under the table's own `quality`.
+pub(crate) fn with_quality(quality: &str, properties: &str) -> String {
+    let lines: String = quality.lines().map(|line| format!("      {line}\n")).collect();
+    contract_of("", properties).replacen("    properties:\n", &format!("    quality:\n{lines}    properties:\n"), 1)
+}
+
+/// Two numbers, one of them nested, a list of them, an instant and two texts.
+pub(crate) const COMPARED: &str = "- { name: net, logicalType: number, physicalType: 'decimal(18,4)' }\n\
+    - { name: vat, logicalType: object, properties: [{ name: amount, logicalType: number, physicalType: 'decimal(18,2)' }] }\n\
+    - { name: lines, logicalType: array, items: { logicalType: object, properties: [{ name: pieces, logicalType: integer }] } }\n\
+    - { name: at, logicalType: timestamp }\n- { name: clock, logicalType: string }\n- { name: country, logicalType: string }\n\
+    - { name: card, logicalType: string, classification: personal, customProperties: [{ property: treatment, value: lastFour }] }";
+
+#[test]
+fn rules_that_compare_columns_stand_at_the_table() {
+    let text = with_quality(
+        "- name: adds_up\n  type: custom\n  engine: tillhouse\n  \
+         implementation: { sum: { of: [vat.amount, lines.pieces], is: net, within: '0.01' } }\n\
+         - name: exactly\n  type: custom\n  engine: tillhouse\n  implementation: { sum: { of: [net], is: vat.amount } }\n\
+         - name: clock_right\n  type: custom\n  engine: tillhouse\n  implementation:\n    localTime:\n      of: at\n      \
+         is: clock\n      zoneBy: country\n      zones: { DE: Europe/Berlin, 'NO': [Europe/Oslo] }\n\
+         - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }",
+        COMPARED,
+    );
+    let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let zones = |list: &[(&str, &str)]| list.iter().map(|(k, z)| ((*k).to_owned(), vec![(*z).to_owned()])).collect();
+    let sum = |of: &[&str], within| Check::Sum(Sum { of: of.iter().map(|p| path(p)).collect(), within });
+    let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
+        Check::LocalTime(LocalTime { of: path("at"), zone_by: zone_by.map(path), zones: zones(known) })
+    };
+    let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
+    assert_eq!(
+        rules,
+        [
+            ("adds_up", "net".to_owned(), sum(&["vat.amount", "lines.pieces"], Exact::new(1, 2))),
+            ("exactly", "vat.amount".to_owned(), sum(&["net"], Exact::new(0, 0))),
+            (
+                "clock_right",
+                "clock".to_owned(),
+                local(Some("country"), &[("DE", "Europe/Berlin"), ("NO", "Europe/Oslo")])
+            ),
+            ("clock_near", "clock".to_owned(), local(None, &[])),
         ]
     );
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every refusal is a configuration error that names `file:line:column` and what was expected.
 
-use crate::meaning::contract_of;
+use crate::meaning::{COMPARED, contract_of, with_quality};
 use tillhouse_model::{ErrorKind, contract};
 
 fn refusal(text: &str) -> String {
@@ -291,6 +291,64 @@ fn rules() {
     assert_eq!(
         refusal(&contract_of("", pseudonym)),
         "a rule cannot be checked where the value is not stored as it came (file kiosk/sales.yaml:19:19)"
+    );
+}
+
+#[test]
+fn rules_that_compare_columns() {
+    let rule = |implementation: &str| {
+        with_quality(
+            &format!("- {{ name: r, type: custom, engine: tillhouse, implementation: {implementation} }}"),
+            COMPARED,
+        )
+    };
+    told([
+        ("sum", "`sum` needs what it compares: write `sum: { of: ..., is: ... }` (file kiosk/sales.yaml:11:69)"),
+        ("{ sum: [net] }", "`sum` needs what it compares: write `sum: { of: ..., is: ... }` (file kiosk/sales.yaml:11:69)"),
+        ("{ sum: { of: [net] } }", "`sum` needs `is`: the path of a column (file kiosk/sales.yaml:11:69)"),
+        ("{ sum: { of: net, is: net } }", "`sum` needs `of`: a list of paths of columns (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ sum: { of: [net], is: net, whithin: '1' } }",
+            "unknown key of `sum` `whithin`; did you mean `within`? (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [net], is: net, within: 0.01 } }",
+            "`within` is a number that is not negative, in quotes: '0.01' (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [vat.amuont], is: net } }",
+            "the rule `r`: `vat.amuont`: unknown column `amuont`; did you mean `amount`? (file kiosk/sales.yaml:11:9)",
+        ),
+        ("{ sum: { of: [clock], is: net } }", "the rule `r`: `clock` is not a whole or decimal number (file kiosk/sales.yaml:11:9)"),
+        (
+            "{ sum: { of: [net], is: lines.pieces } }",
+            "the rule `r`: `lines.pieces` leads through an array: a record has one such value (file kiosk/sales.yaml:11:9)",
+        ),
+        ("{ localTime: { of: clock, is: clock } }", "the rule `r`: `clock` is not a timestamp (file kiosk/sales.yaml:11:9)"),
+        (
+            "{ localTime: { of: at, is: card } }",
+            "the rule `r`: `card` is not stored as it came, so nothing can be compared with it (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ localTime: { of: at, is: clock, zoneBy: country } }",
+            "`zoneBy` names the column that `zones` is looked up by: write both, or neither (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ localTime: { of: at, is: clock, zoneBy: country, zones: { DE: Europe/Bonn } } }",
+            "`Europe/Bonn` is not an IANA time zone name, such as Europe/Berlin (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [net], is: net }, atLeast: 0 }",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }` (file kiosk/sales.yaml:11:69)",
+        ),
+        ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
+    ]
+    .map(|(implementation, told)| (rule(implementation), told)));
+    let at_a_column = "- name: a\n  logicalType: number\n  physicalType: decimal(18,4)\n  quality:\n    - { name: r, type: custom, \
+                       engine: tillhouse, implementation: { sum: { of: [a], is: a } } }";
+    assert_eq!(
+        refusal(&contract_of("", at_a_column)),
+        "this rule compares columns: write it under the table's own `quality` (file kiosk/sales.yaml:19:13)"
     );
 }
 

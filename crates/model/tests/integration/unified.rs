@@ -58,6 +58,28 @@ fn promised() -> Vec<(&'static str, Role, String)> {
         ("devices", dimension, "device_key site_key name code pipeline source".to_owned()),
         ("points", dimension, "point_key device_key site_key name number pipeline source".to_owned()),
         ("products", dimension, "product_key code name category unit_measure pipeline source".to_owned()),
+        (
+            "shifts",
+            dimension,
+            "shift_key shift_id site_key previous_shift_key first_transaction_key last_transaction_key opened_at \
+             closed_at pipeline source"
+                .to_owned(),
+        ),
+        (
+            "vouchers",
+            dimension,
+            "voucher_key voucher_id campaign_id type status currency value_amount initial_amount balance_amount \
+             redeemed_amount total_redeemed_amount redemption_limit redemptions total_redemptions last_redeemed_at \
+             last_redeemed_where reset_frequency last_reset_at expires_on timezone created_at updated_at pipeline source"
+                .to_owned(),
+        ),
+        (
+            "voucher_redemptions",
+            fact,
+            "redemption_key redemption_id voucher_key action succeeded requester requester_location currency \
+             occurred_at pipeline source month"
+                .to_owned(),
+        ),
     ]
 }
 
@@ -109,8 +131,9 @@ fn types_are_the_houses_own() {
                 "local_hour" | "utc_offset_minutes" | "line_number" | "duration_seconds" | "_land" => {
                     Some(DataType::Int64)
                 }
-                "business_date" => Some(DataType::Date32),
-                "excluded" => Some(DataType::Boolean),
+                "redemption_limit" | "redemptions" | "total_redemptions" => Some(DataType::Int64),
+                "business_date" | "expires_on" => Some(DataType::Date32),
+                "excluded" | "succeeded" => Some(DataType::Boolean),
                 "_content_hash" => Some(DataType::Binary),
                 _ => Some(DataType::Utf8),
             };

@@ -6,18 +6,21 @@
 use super::arguments::{Arguments, Texts};
 use super::{Argument, Function};
 use crate::zone::{Clock, DAY, HOUR, Zone};
-use arrow::array::{ArrayRef, Date32Array, Int64Array, PrimitiveArray, StringBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use datafusion::common::Result;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use tillhouse_model::table::timestamp;
+use tillhouse_model::time::{clock_offset_minutes, wall_clock};
 
 const AT_IN: [Argument; 2] = [Argument::Instant, Argument::Text];
 
-/// `local_date`, `local_hour`, `local_hour_start`, `local_timestamp`, `utc_offset_minutes` and `month_of`.
-pub(super) fn functions() -> [Function; 6] {
+/// `local_date`, `local_hour`, `local_hour_start`, `local_timestamp`, `utc_offset_minutes`, `clock_offset` and `month_of`.
+pub(super) fn functions() -> [Function; 7] {
     let wall = DataType::Timestamp(TimeUnit::Microsecond, None);
     [
         Function::new("local_date", &AT_IN, DataType::Date32, local_date),
@@ -25,6 +28,7 @@ pub(super) fn functions() -> [Function; 6] {
         Function::new("local_hour_start", &AT_IN, timestamp(), local_hour_start),
         Function::new("local_timestamp", &AT_IN, wall, local_timestamp),
         Function::new("utc_offset_minutes", &AT_IN, DataType::Int64, utc_offset_minutes),
+        Function::new("clock_offset", &AT_IN, DataType::Utf8, clock_offset),
         Function::new("month_of", &[Argument::Instant], DataType::Utf8, month_of),
     ]
 }
@@ -101,6 +105,19 @@ fn local_timestamp(arguments: &Arguments) -> Result<ArrayRef> {
 fn utc_offset_minutes(arguments: &Arguments) -> Result<ArrayRef> {
     let offsets: Int64Array =
         by_row(arguments, |instant, clock| clock.map(|clock| clock.offset(instant).div_euclid(60_000_000)))?;
+    Ok(Arc::new(offsets))
+}
+
+/// The second argument is what the clock showed, not its zone.
+fn clock_offset(arguments: &Arguments) -> Result<ArrayRef> {
+    let (instants, walls) = (arguments.instant(0)?, arguments.text(1)?);
+    let offsets: StringArray = (0..arguments.rows())
+        .map(|row| {
+            let minutes = clock_offset_minutes(wall_clock(walls.get(row)?)?, instants.get(row)?)?;
+            let sign = if minutes < 0 { '-' } else { '+' };
+            Some(format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60))
+        })
+        .collect();
     Ok(Arc::new(offsets))
 }
 

@@ -5,7 +5,7 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StructArray, UInt32Array, new_null_array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
@@ -14,14 +14,17 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
-/// `pluck`, `positions`, `sum_where`, `value_where`.
+/// `pluck`, `positions`, `sum_where`, `value_where`, `values_where`.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere]
+    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere, Kind::ValuesWhere]
         .into_iter()
         .map(|kind| {
             ScalarUDF::new_from_impl(ListFunction {
                 kind,
-                signature: Signature::any(kind.arity(), Volatility::Immutable),
+                signature: match kind.arity() {
+                    Some(arity) => Signature::any(arity, Volatility::Immutable),
+                    None => Signature::variadic_any(Volatility::Immutable),
+                },
             })
         })
         .collect()
@@ -29,7 +32,7 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
-    /// `pluck(list, 'field')`: the list of one field's values.
+    /// `pluck(list, 'field')`: the list of one field's values; `pluck(list, 'field', 'field', ...)`: the list with these fields alone.
     Pluck,
     /// `positions(list)`: 1, 2, 3 ..., to be unnested beside the list.
     Positions,
@@ -37,14 +40,17 @@ enum Kind {
     SumWhere,
     /// `value_where(values, labels, label)`: the first value whose label it is.
     ValueWhere,
+    /// `values_where(values, labels, label)`: the list of the values whose label it is.
+    ValuesWhere,
 }
 
 impl Kind {
-    fn arity(self) -> usize {
+    /// How many arguments it takes; `None` for two or more.
+    fn arity(self) -> Option<usize> {
         match self {
-            Self::Positions => 1,
-            Self::Pluck => 2,
-            Self::SumWhere | Self::ValueWhere => 3,
+            Self::Positions => Some(1),
+            Self::Pluck => None,
+            Self::SumWhere | Self::ValueWhere | Self::ValuesWhere => Some(3),
         }
     }
 }
@@ -63,6 +69,7 @@ impl ScalarUDFImpl for ListFunction {
             Kind::Positions => "positions",
             Kind::SumWhere => "sum_where",
             Kind::ValueWhere => "value_where",
+            Kind::ValuesWhere => "values_where",
         }
     }
 
@@ -90,18 +97,32 @@ impl ScalarUDFImpl for ListFunction {
                 other => return plan_err!("sum_where adds decimals, not {other}"),
             },
             Kind::ValueWhere => element.data_type().clone(),
+            Kind::ValuesWhere => list_of(element.data_type().clone()),
             Kind::Pluck => {
-                let name = args.scalar_arguments.get(1).copied().flatten().and_then(|s| s.try_as_str()).flatten();
-                let Some(name) = name else { return plan_err!("the second argument of pluck must be a field's name") };
+                let given = args.scalar_arguments.iter().skip(1);
+                let names: Option<Vec<&str>> = given.map(|s| s.and_then(|s| s.try_as_str()).flatten()).collect();
+                let Some(names) = names.filter(|names| !names.is_empty()) else {
+                    return plan_err!("after the list, pluck takes the names of fields");
+                };
                 let DataType::Struct(fields) = element.data_type() else {
                     return plan_err!("pluck takes a list of objects, not a list of {}", element.data_type());
                 };
-                match fields.find(name) {
-                    Some((_, field)) => list_of(field.data_type().clone()),
-                    None => {
-                        let known: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
-                        return plan_err!("the list's objects have no field {name:?}; they have {}", known.join(", "));
+                let mut picked = Vec::with_capacity(names.len());
+                for name in &names {
+                    match fields.find(name) {
+                        Some((_, field)) => picked.push(Arc::clone(field)),
+                        None => {
+                            let known: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+                            return plan_err!(
+                                "the list's objects have no field {name:?}; they have {}",
+                                known.join(", ")
+                            );
+                        }
                     }
+                }
+                match picked.as_slice() {
+                    [field] => list_of(field.data_type().clone()),
+                    _ => list_of(DataType::Struct(picked.into())),
                 }
             }
         };
@@ -115,19 +136,32 @@ impl ScalarUDFImpl for ListFunction {
         let Some(list) = list.as_list_opt::<i32>() else { return exec_err!("{} takes a list", self.name()) };
         let result: ArrayRef = match self.kind {
             Kind::Positions => Arc::new(positions(list)?),
-            Kind::Pluck => match &args.args[1] {
-                ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) => {
-                    Arc::new(pluck(list, name)?)
+            Kind::Pluck => {
+                let name = |argument: &ColumnarValue| match argument {
+                    ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) => {
+                        Some(name.clone())
+                    }
+                    _ => None,
+                };
+                let names: Option<Vec<String>> = args.args.iter().skip(1).map(name).collect();
+                match names.as_deref() {
+                    Some([name]) => Arc::new(pluck(list, name)?),
+                    Some(names) => Arc::new(narrowed(list, names)?),
+                    None => return exec_err!("after the list, pluck takes the names of fields"),
                 }
-                _ => return exec_err!("the second argument of pluck must be a field's name"),
-            },
-            Kind::SumWhere | Kind::ValueWhere => {
+            }
+            Kind::SumWhere | Kind::ValueWhere | Kind::ValuesWhere => {
                 let labels = args.args[1].to_array(rows)?;
                 let labels = cast(&labels, &list_of(DataType::Utf8))?;
                 let label = cast(&args.args[2].to_array(rows)?, &DataType::Utf8)?;
                 let chosen = matches(list, labels.as_list::<i32>(), &label);
                 match self.kind {
                     Kind::SumWhere => Arc::new(sum(list, &chosen)?),
+                    Kind::ValuesWhere => {
+                        let nulls =
+                            NullBuffer::union(list.nulls(), NullBuffer::union(labels.nulls(), label.nulls()).as_ref());
+                        Arc::new(all(list, &chosen, nulls)?)
+                    }
                     _ => first(list, &chosen)?,
                 }
             }
@@ -148,6 +182,23 @@ fn pluck(list: &ListArray, name: &str) -> Result<ListArray> {
     let column = under(objects, column)?;
     let field = Arc::new(Field::new("element", column.data_type().clone(), true));
     Ok(ListArray::try_new(field, list.offsets().clone(), column, list.nulls().cloned())?)
+}
+
+/// The same objects with some of their fields. What is taken apart later is copied, so it pays to leave the rest behind first.
+fn narrowed(list: &ListArray, names: &[String]) -> Result<ListArray> {
+    let Some(objects) = list.values().as_struct_opt() else { return exec_err!("pluck takes a list of objects") };
+    let mut fields = Vec::with_capacity(names.len());
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        let Some((at, field)) = objects.fields().find(name) else {
+            return exec_err!("the list's objects have no field {name:?}");
+        };
+        fields.push(Arc::clone(field));
+        columns.push(Arc::clone(objects.column(at)));
+    }
+    let objects = StructArray::try_new(fields.into(), columns, objects.nulls().cloned())?;
+    let field = Arc::new(Field::new("element", objects.data_type().clone(), true));
+    Ok(ListArray::try_new(field, list.offsets().clone(), Arc::new(objects), list.nulls().cloned())?)
 }
 
 /// A field's values, null where the object itself is.
@@ -173,7 +224,7 @@ fn positions(list: &ListArray) -> Result<ListArray> {
         own.push(end);
     }
     let field = Arc::new(Field::new("element", DataType::Int64, true));
-    let offsets = arrow::buffer::OffsetBuffer::new(own.into());
+    let offsets = OffsetBuffer::new(own.into());
     Ok(ListArray::try_new(field, offsets, Arc::new(Int64Array::from(values)), list.nulls().cloned())?)
 }
 
@@ -213,6 +264,14 @@ fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
         })
         .collect();
     Ok(sums.with_precision_and_scale(38, values.scale())?)
+}
+
+fn all(list: &ListArray, chosen: &[Vec<usize>], nulls: Option<NullBuffer>) -> Result<ListArray> {
+    let indices: UInt32Array = chosen.iter().flatten().map(|p| u32::try_from(*p).ok()).collect();
+    let values = take(list.values(), &indices, None)?;
+    let offsets = OffsetBuffer::from_lengths(chosen.iter().map(Vec::len));
+    let field = Arc::new(Field::new("element", values.data_type().clone(), true));
+    Ok(ListArray::try_new(field, offsets, values, nulls)?)
 }
 
 fn first(list: &ListArray, chosen: &[Vec<usize>]) -> Result<ArrayRef> {

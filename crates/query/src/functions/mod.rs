@@ -10,6 +10,7 @@ mod kind;
 mod list;
 mod money;
 mod payment;
+mod present;
 mod state;
 mod unit;
 
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         .chain([unit::function(), payment::function(), state::function(), category::function(), kind::function()])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
+        .chain([present::function()])
         .collect()
 }
 

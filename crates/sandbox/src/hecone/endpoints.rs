@@ -4,30 +4,21 @@
 
 use super::HecOne;
 use super::listing::{Cut, Question, SortBy, window};
-use super::login::Pair;
 use super::oracle;
 use super::records::write;
 use super::wire::{Change, Transaction};
 use crate::answer::Answer;
+use crate::call::Call;
 use crate::decimal::Decimal;
 use crate::fault::{Fault, FaultKind, Target};
 use crate::query::{decode, decode_part, encode, last};
+use crate::tokens::Pair;
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write as _;
 use tillhouse_model::Result;
-
-/// One request, as far as the provider looks at it. `path` starts after the provider's own prefix.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    pub method: &'a Method,
-    pub path: &'a str,
-    pub query: &'a str,
-    pub authorization: Option<&'a str>,
-    pub body: &'a [u8],
-}
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,30 +49,28 @@ struct Credentials {
     refresh_token: Option<String>,
 }
 
-impl Call<'_> {
-    /// What a fault may take this for.
-    pub(crate) fn target(&self) -> Target {
-        match route(self.path) {
-            Route::Login => Target::Login,
-            Route::Statistics => Target::Statistics,
-            Route::Transactions if *self.method == Method::GET => {
-                let pairs = decode(self.query).unwrap_or_default();
-                let later = last(&pairs, "page[offset]").is_some_and(|text| text != "0");
-                if later { Target::LaterPage } else { Target::List }
-            }
-            _ => Target::Other,
+/// What a fault may take a request for.
+pub(crate) fn target(call: &Call<'_>) -> Target {
+    match route(call.path) {
+        Route::Login => Target::Login,
+        Route::Statistics => Target::Statistics,
+        Route::Transactions if *call.method == Method::GET => {
+            let pairs = decode(call.query).unwrap_or_default();
+            let later = last(&pairs, "page[offset]").is_some_and(|text| text != "0");
+            if later { Target::LaterPage } else { Target::List }
         }
+        _ => Target::Other,
     }
 }
 
 impl HecOne {
     /// Answers a request, with the fault that concerns the content if there is one.
-    pub(crate) fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    pub(crate) fn respond(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
         let route = route(call.path);
         if route == Route::Login {
             return if *call.method == Method::POST { self.login(call.body) } else { not_allowed() };
         }
-        if !self.tokens().admits(call.authorization) {
+        if !self.tokens().admits(call.authorization()) {
             return Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "the token is missing, wrong or expired");
         }
         let Some(pairs) = decode(call.query) else {
@@ -125,7 +114,7 @@ impl HecOne {
     }
 
     fn list(&self, pairs: Vec<(String, String)>, fault: Option<&Fault>) -> Result<Answer> {
-        let (question, cut) = match Question::parse(&pairs, self.largest_page) {
+        let (question, cut) = match Question::parse(&pairs, self.largest_page()) {
             Ok(parsed) => parsed,
             Err(message) => return Ok(Answer::bad_request(&message)),
         };
@@ -137,21 +126,40 @@ impl HecOne {
             Ok(rows) => rows,
             Err(message) => return Ok(Answer::bad_request(&message)),
         };
+        if fault.is_some_and(|f| f.kind == FaultKind::Endless) {
+            let page = records.made_up(&question, cut)?;
+            let total = cut.offset.saturating_add(cut.limit * 2);
+            return Ok(self.page(&pairs, cut, total, &page, fault));
+        }
         let start = cut.offset.min(rows.len());
-        let page = &rows[start..rows.len().min(start.saturating_add(cut.limit))];
-        let size: usize = page.iter().map(|row| records.rows[*row as usize].body.len() + 1).sum();
+        let page: Vec<&[u8]> = rows[start..rows.len().min(start.saturating_add(cut.limit))]
+            .iter()
+            .map(|row| records.rows[*row as usize].body.as_ref())
+            .collect();
+        Ok(self.page(&pairs, cut, rows.len(), &page, fault))
+    }
+
+    fn page<R: AsRef<[u8]>>(
+        &self,
+        pairs: &[(String, String)],
+        cut: Cut,
+        total: usize,
+        page: &[R],
+        fault: Option<&Fault>,
+    ) -> Answer {
+        let size: usize = page.iter().map(|record| record.as_ref().len() + 1).sum();
         let mut body = String::with_capacity(2048);
-        self.write_head(&mut body, &pairs, cut, page.len(), rows.len(), fault);
+        self.write_head(&mut body, pairs, cut, page.len(), total, fault);
         let mut body = body.into_bytes();
         body.reserve_exact(size + 2);
-        for (index, row) in page.iter().enumerate() {
+        for (index, record) in page.iter().enumerate() {
             if index > 0 {
                 body.push(b',');
             }
-            body.extend_from_slice(&records.rows[*row as usize].body);
+            body.extend_from_slice(record.as_ref());
         }
         body.extend_from_slice(b"]}");
-        Ok(Answer::json(body))
+        Answer::json(body)
     }
 
     /// Puts a new record where the listing begins, so that everything behind it moves by one.
@@ -163,7 +171,7 @@ impl HecOne {
         let at_end = question.sort == SortBy::Time && question.descending;
         let highest = question.descending;
         let second = if at_end { last_second } else { first_second };
-        records.insert_at_edge(mandator.map(|m| m as u16), second, highest)
+        records.insert_at_edge(mandator.map(|m| m as u16), second, highest).map(|_| ())
     }
 
     fn write_head(

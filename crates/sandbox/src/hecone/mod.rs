@@ -11,7 +11,6 @@
 pub(crate) mod endpoints;
 pub(crate) mod filter;
 pub(crate) mod listing;
-pub(crate) mod login;
 pub(crate) mod means;
 pub mod oracle;
 pub(crate) mod paper;
@@ -20,14 +19,16 @@ pub(crate) mod records;
 pub(crate) mod render;
 pub(crate) mod sale;
 pub(crate) mod states;
+pub(crate) mod steering;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 
 use crate::SandboxOptions;
+use crate::tokens::Tokens;
 use listing::Listings;
-use login::Tokens;
 use records::Records;
 use sale::World;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tillhouse_model::Result;
 
@@ -37,7 +38,7 @@ pub(crate) struct HecOne {
     client_id: String,
     client_secret: String,
     token_ttl: std::time::Duration,
-    largest_page: u32,
+    largest_page: AtomicU32,
     end_included: bool,
     /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/hecone`.
     base_url: String,
@@ -48,11 +49,12 @@ pub(crate) struct HecOne {
 
 impl HecOne {
     /// Builds the world and renders it. Takes a core's time: call it off the async threads.
-    pub(crate) fn new(options: &SandboxOptions, base_url: String) -> Result<Self> {
+    pub(crate) fn new(options: &SandboxOptions, around: Arc<crate::world::World>, base_url: String) -> Result<Self> {
         let places = places::Places::new(options.seed)?;
         let traffic = traffic::Traffic::new(&places.sites, options.from, options.to)?;
         let world = World {
             seed: options.seed,
+            around,
             places,
             traffic,
             transactions: options.transactions,
@@ -60,19 +62,23 @@ impl HecOne {
             since: options.from.as_second(),
             until: options.to.as_second(),
         };
-        let clock = if options.clock == jiff::Timestamp::MAX { options.to } else { options.clock };
-        let records = Records::new(Arc::new(world), clock)?;
+        let records = Records::new(Arc::new(world), options.clock())?;
         Ok(Self {
             client_id: options.client_id.clone(),
             client_secret: options.client_secret.clone(),
             token_ttl: options.token_ttl,
-            largest_page: options.largest_page.max(1),
+            largest_page: AtomicU32::new(options.largest_page.max(1)),
             end_included: options.end_included,
             base_url,
             records: RwLock::new(records),
-            tokens: Mutex::new(Tokens::new(options.seed, options.token_ttl)),
+            tokens: Mutex::new(Tokens::new(options.seed, u64::MAX - 1, options.token_ttl)),
             listings: Mutex::default(),
         })
+    }
+
+    /// The most records a page has.
+    pub(crate) fn largest_page(&self) -> u32 {
+        self.largest_page.load(Ordering::Relaxed)
     }
 
     // A handler that panicked leaves data that is still whole: each change is made by one call.

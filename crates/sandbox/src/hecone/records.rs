@@ -26,6 +26,13 @@ impl Id {
     pub(crate) fn parse(text: &str) -> Self {
         uuid_number(text).map_or_else(|| Self::Odd(text.into()), Self::Uuid)
     }
+
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Uuid(number) => uuid_text(*number),
+            Self::Odd(text) => text.to_string(),
+        }
+    }
 }
 
 /// One record.
@@ -246,26 +253,10 @@ impl Records {
         was
     }
 
-    /// Inserts a fresh completed sale at the very front (or back) of a listing by time or id: the page shift.
-    pub(crate) fn insert_at_edge(&mut self, mandator: Option<u16>, second: i64, highest_id: bool) -> Result<()> {
+    /// Counts what was made up by hand.
+    pub(super) fn next_inserted(&mut self) -> u64 {
         self.inserted += 1;
-        let number = self.world.transactions + self.world.stragglers + self.inserted;
-        let mut sale = self.world.sale(number);
-        // Version and variant bits as in every other id; all others zero or one.
-        let (lowest, marks) = ((0x4 << 76) | (0x2 << 62), (0xF << 76) | (0x3 << 62));
-        let highest = !marks | lowest;
-        let turn = u128::from(self.inserted);
-        sale.id = if highest_id { highest - turn } else { lowest + turn };
-        if let Some(site) = mandator.and_then(|m| self.world.places.sites.iter().position(|s| s.mandator == m)) {
-            // The lines stay as drawn; only the place changes, so the currency does too.
-            sale.site = site;
-        }
-        (sale.start, sale.release, sale.done, sale.paid) = (second - 300, second - 280, second, second + 5);
-        sale.outcome = super::sale::Outcome::Paid;
-        let (body, time, mandator) = render_one(&self.world, &sale, Stage::Closed)?;
-        let mandator = self.mandators[usize::from(mandator)].clone();
-        self.insert(Id::Uuid(sale.id), Some(time), &mandator, body);
-        Ok(())
+        self.inserted
     }
 
     /// Every known record: by time, then those without.
@@ -301,8 +292,7 @@ impl Records {
 
     /// An id that no other record has.
     pub(crate) fn fresh_id(&mut self) -> String {
-        self.inserted += 1;
-        let number = self.world.transactions + self.world.stragglers + self.inserted;
+        let number = self.world.transactions + self.world.stragglers + self.next_inserted();
         uuid_text(self.world.sale(number).id)
     }
 }
@@ -322,7 +312,8 @@ pub(crate) fn write(transaction: &Transaction<'_>) -> Result<Bytes> {
         .map_err(|error| Error::internal("the sandbox cannot write a record").because(error))
 }
 
-fn render_one(world: &World, sale: &Sale, stage: Stage) -> Result<(Bytes, i64, u16)> {
+/// One record on its own: its bytes, its time in microseconds, its mandator.
+pub(super) fn render_one(world: &World, sale: &Sale, stage: Stage) -> Result<(Bytes, i64, u16)> {
     let (transaction, rendered) = render::transaction(world, sale, stage);
     Ok((write(&transaction)?, rendered.time * 1_000_000, world.places.sites[sale.site].mandator))
 }

@@ -13,6 +13,7 @@ use super::wire::{
 };
 use crate::decimal::Decimal;
 use crate::random::{Random, uuid_text};
+use crate::world::Vehicle;
 
 /// What a record's instants are, as the provider's list orders them.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,14 @@ pub(crate) fn transaction<'w>(world: &'w World, sale: &'w Sale, stage: Stage) ->
 impl<'w> Pen<'w> {
     fn at(&self, second: i64) -> String {
         stamp(&self.place.zone, second)
+    }
+
+    /// The vehicle of the world that a fleet card belongs to, where the fleets drive.
+    fn vehicle(&self, means: Option<&'static Means>) -> Option<&'w Vehicle> {
+        let vehicles = &self.world.around.vehicles;
+        let drives_here = matches!(self.place.money.0, "EUR" | "CHF");
+        let index = (self.sale.id >> 80) as usize % vehicles.len().max(1);
+        vehicles.get(index).filter(|_| drives_here && means.is_some_and(Means::is_fleet))
     }
 
     /// Whether everything was consumed.
@@ -149,7 +158,10 @@ impl<'w> Pen<'w> {
             point: has_point
                 .then(|| Point { name: Some(spot.name.as_str().into()), number: Some(Decimal::from(spot.number)) }),
             card_issuer: means.is_some_and(Means::is_fleet).then(|| CardIssuer {
-                vehicle_number: Some(format!("V-{number:04}").into()),
+                vehicle_number: Some(
+                    self.vehicle(means)
+                        .map_or_else(|| format!("V-{number:04}").into(), |v| v.vehicle_number.as_str().into()),
+                ),
                 driver_name: Some(format!("Driver {driver}").into()),
             }),
             log: Some(entries),
@@ -291,7 +303,7 @@ impl<'w> Pen<'w> {
             kind: Some(means.kind.into()),
             function: word(function),
             scheme: word(scheme),
-            card_id: card.map(Into::into),
+            card_id: self.vehicle(Some(means)).map(|v| v.card.as_str().into()).or_else(|| card.map(Into::into)),
             pin: pin.then_some("4711".into()),
             terminal_receipt: if collected && means.has_card && printed { slip } else { Vec::new() },
             fiscal_receipt: if collected && first && filed { fiscal } else { Vec::new() },
@@ -325,11 +337,24 @@ impl<'w> Pen<'w> {
         let plate = paper::plate(self.place, &mut self.random);
         let (known, seen) = (self.random.chance(400), self.random.chance(700));
         let fleet = means.is_some_and(Means::is_fleet);
+        let additional_info = (driver % 23 == 0).then(|| "Beleg für die Buchhaltung; \u{20ac} inkl. MwSt.".into());
+        if let Some(vehicle) = self.vehicle(means) {
+            // The camera spells a plate in its own way.
+            let plate = if driver % 4 == 0 { &vehicle.loose_plate } else { &vehicle.plate };
+            return Some(CustomerData {
+                odometer: Some(Decimal::from(vehicle.odometer_km + kilometres % 3_000)),
+                driver_number: Some(vehicle.driver_number.as_str().into()),
+                vehicle_number: Some(vehicle.vehicle_number.as_str().into()),
+                additional_info,
+                license_plate: seen.then(|| plate.as_str().into()),
+                cost_center: Some(vehicle.cost_center.as_str().into()),
+            });
+        }
         ((known && seen) || fleet).then(|| CustomerData {
             odometer: fleet.then(|| Decimal::from(kilometres)),
             driver_number: fleet.then(|| format!("D-{driver:04}").into()),
             vehicle_number: fleet.then(|| format!("V-{:04}", driver % 700).into()),
-            additional_info: (driver % 23 == 0).then(|| "Beleg für die Buchhaltung; \u{20ac} inkl. MwSt.".into()),
+            additional_info,
             license_plate: seen.then(|| plate.into()),
             cost_center: fleet.then(|| format!("CC-{cost:02}").into()),
         })

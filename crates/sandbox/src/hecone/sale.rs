@@ -76,6 +76,8 @@ pub(crate) struct Sale {
 #[derive(Debug)]
 pub(crate) struct World {
     pub seed: u64,
+    /// Fleets and their vehicles, which all APIs share.
+    pub around: std::sync::Arc<crate::world::World>,
     pub places: Places,
     pub traffic: Traffic,
     /// Sales that are known by `until`.

@@ -28,6 +28,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let url = folder.path().to_str().unwrap().to_owned();
         let warehouse = Warehouse::open(&Location { url, options: BTreeMap::new() }).await.unwrap();
+        warehouse.prepare().await.unwrap();
         let engine = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() }).unwrap();
         Self { _folder: folder, warehouse, engine }
     }
@@ -45,6 +46,7 @@ impl Place {
             resource: "transactions".into(),
             after_land: land - 1,
             to_land: land,
+            children: Vec::new(),
             run_id: RUN.into(),
         };
         let rows = futures::stream::iter(fitted.into_iter().map(Ok)).boxed();

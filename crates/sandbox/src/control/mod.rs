@@ -12,7 +12,14 @@
 //! | `DELETE /control/records/{id}` | removes it; 404 when there is none |
 //! | `GET /control/truth?resource=transactions[&mandator_id=...]` | every record known at the clock, one a line, by time |
 //! | `GET /control/statistics?start_date=&end_date=[&mandator_id=&states=a,b&timezone=&hours=of_day&filter=]` | the oracle's answer, `meta` included |
+//! | `GET /control/{source}/truth?resource=[&tenant=&from=&to=]` | the records of one source as its API would serve them, one a line |
+//! | `POST /control/{source}/stir` `{"resource", "tenant", "kind": "arrive", "change" or "vanish", "from", "to"}` | makes it happen at the beginning of the listing; `{"id": "..."}`, 404 where nothing fits |
+//! | `PUT /control/{source}/records?resource=[&tenant=]` with a record | inserts or replaces it exactly as written |
+//! | `POST /control/{source}/page_cap` `{"largest_page": n}` | cuts that source's pages to n |
+//! | `POST /control/bemo/access_token` `{"access_token": "..."}` | replaces be-mo's access token; the one before is expired |
 //! | `GET /control/requests`, `DELETE /control/requests` | what was asked so far; forgets it |
+
+pub(crate) mod source;
 
 use crate::answer::Answer;
 use crate::fault::Fault;
@@ -28,14 +35,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::Error;
 
-fn done(answer: Answer) -> Response {
+pub(crate) fn done(answer: Answer) -> Response {
     answer.into_response(false)
 }
 
 fn now(shared: &Shared) -> Answer {
-    Answer::of(&json!({ "now": shared.hecone.records().clock().to_string() }))
+    Answer::of(&json!({ "now": shared.clock().to_string() }))
 }
 
 pub(crate) async fn clock(State(shared): State<Arc<Shared>>) -> Response {
@@ -52,21 +59,13 @@ struct ClockOrder {
 pub(crate) async fn set_clock(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let order = serde_json::from_slice::<ClockOrder>(&body);
     let moved = match order {
-        Ok(ClockOrder { now: Some(now), advance_seconds: None }) => shared.hecone.records_mut().set_clock(now),
-        Ok(ClockOrder { now: None, advance_seconds: Some(seconds) }) => advance(&shared, seconds),
+        Ok(ClockOrder { now: Some(now), advance_seconds: None }) => shared.set_clock(now),
+        Ok(ClockOrder { now: None, advance_seconds: Some(seconds) }) => {
+            shared.advance(SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
+        }
         _ => Err(Error::config("send {\"now\": \"...\"} or {\"advance_seconds\": n}")),
     };
     done(moved.map_or_else(Answer::from, |()| now(&shared)))
-}
-
-fn advance(shared: &Shared, seconds: u64) -> Result<()> {
-    let mut records = shared.hecone.records_mut();
-    let by = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    let clock = records
-        .clock()
-        .checked_add(by)
-        .map_err(|error| Error::config("the sandbox's clock cannot go that far").because(error))?;
-    records.set_clock(clock)
 }
 
 pub(crate) async fn faults(State(shared): State<Arc<Shared>>) -> Response {
@@ -160,13 +159,34 @@ pub(crate) async fn truth(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
     }
     let records = shared.hecone.records();
     let mandator = last(&pairs, "mandator_id");
+    let is_meant = |number: u16| mandator.is_none_or(|m| records.mandators[usize::from(number)] == m);
+    done(ndjson(records.living().filter(|row| is_meant(row.mandator)).map(|row| row.body.as_ref())))
+}
+
+/// Records, one a line.
+pub(crate) fn ndjson<'r>(records: impl Iterator<Item = &'r [u8]>) -> Answer {
     let mut body = Vec::new();
-    for row in records.living().filter(|row| mandator.is_none_or(|m| records.mandators[usize::from(row.mandator)] == m))
-    {
-        body.extend_from_slice(&row.body);
+    for record in records {
+        body.extend_from_slice(record);
         body.push(b'\n');
     }
     let mut answer = Answer::json(body);
     answer.content_type = "application/x-ndjson";
-    done(answer)
+    answer
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Renewal {
+    access_token: String,
+}
+
+pub(crate) async fn renew_bemo_token(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match serde_json::from_slice::<Renewal>(&body) {
+        Ok(Renewal { access_token }) => {
+            shared.bemo.renew_token(access_token);
+            done(Answer::of(&json!({ "renewed": true })))
+        }
+        Err(_) => done(Answer::bad_request("send {\"access_token\": \"...\"}")),
+    }
 }

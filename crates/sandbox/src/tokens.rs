@@ -1,4 +1,4 @@
-//! Tokens: who may ask, and for how long.
+//! Access and refresh tokens of one API: who may ask, and for how long.
 //!
 //! Invariant: an access token is good from its issue until its time to live is over or it is revoked, whichever is first; a
 //! refresh token is good once.
@@ -27,8 +27,9 @@ pub(crate) struct Tokens {
 const MOST: usize = 10_000;
 
 impl Tokens {
-    pub(crate) fn new(seed: u64, ttl: Duration) -> Self {
-        Self { ttl, random: Random::new(seed, u64::MAX - 1), access: HashMap::new(), refresh: HashSet::new() }
+    /// Tokens of an API; `stream` keeps two APIs' tokens apart.
+    pub(crate) fn new(seed: u64, stream: u64, ttl: Duration) -> Self {
+        Self { ttl, random: Random::new(seed, stream), access: HashMap::new(), refresh: HashSet::new() }
     }
 
     fn token(&mut self, kind: &str) -> String {

@@ -1,0 +1,201 @@
+//! be-mo's envelope where it says that something is wrong, and what to do about it.
+//!
+//! Invariant: a body whose status is `Error` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
+
+use serde::Deserialize;
+use tillhouse_extract::{Redactor, Refusal, envelope};
+use tillhouse_model::{Error, ErrorKind};
+
+/// The codes that are about the access token.
+pub(crate) const TOKEN_CODES: [&str; 3] = ["InvalidJWT", "TokenExpired", "TokenNotPresent"];
+
+/// `{"status": "Error", "errors": [{"code": ..., "message": ...}], ...}`, as far as it was given.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Complaint {
+    status: String,
+    #[serde(default)]
+    errors: Option<Vec<Item>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Complaint {
+    /// The complaint in a body; `None` where there is none.
+    pub(crate) fn of(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|envelope| is_error(&envelope.status))
+    }
+
+    pub(crate) fn codes(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().flatten().filter_map(|item| item.code.as_deref())
+    }
+
+    /// All that be-mo says, as it says it.
+    fn words(&self) -> String {
+        let words: Vec<&str> = self
+            .errors
+            .iter()
+            .flatten()
+            .filter_map(|item| item.message.as_deref().or(item.code.as_deref()))
+            .filter(|text| !text.trim().is_empty())
+            .collect();
+        words.join("; ")
+    }
+}
+
+fn is_error(status: &str) -> bool {
+    status.eq_ignore_ascii_case("error")
+}
+
+/// Whether a success is none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status.
+pub(crate) fn verdict(body: &[u8]) -> Option<String> {
+    let [status] = envelope::read(body, &[&["status"]]).ok()?;
+    status?.as_text().filter(|status| is_error(status))?;
+    Some(Complaint::of(body).map(|complaint| complaint.words()).unwrap_or_default())
+}
+
+/// A refusal in be-mo's own terms; `account` is the one that was asked for.
+pub(crate) fn explained(refusal: Refusal, account: &str, redactor: &Redactor) -> Error {
+    let complaint = Complaint::of(&refusal.body);
+    let words = complaint.as_ref().map(Complaint::words).filter(|words| !words.is_empty());
+    let words = words.map(|words| redactor.scrub(&words)).or_else(|| refusal.message.clone());
+    let said = words.as_deref().map(|words| format!(": {words}")).unwrap_or_default();
+    let status = refusal.status.as_u16();
+    let unauthorized = |text: &str| Error::new(ErrorKind::Unauthorized, format!("{text}{said}"));
+    let known = complaint.as_ref().and_then(|complaint| {
+        complaint.codes().find_map(|code| {
+            Some(match code {
+                "InvalidJWT" => unauthorized("be-mo cannot read the access token").hint(
+                    "connection.access_token must hold the whole token, without quotes or line breaks; where be-mo wants a word \
+                     before it, set connection.token_prefix.",
+                ),
+                "TokenExpired" => unauthorized("the access token has expired").hint(
+                    "Put a fresh one where connection.access_token points. { file: PATH } and { command: [...] } are read \
+                     anew whenever a token is refused, so a job that renews the file keeps the pipeline going.",
+                ),
+                "TokenNotPresent" => unauthorized("be-mo does not see the access token")
+                    .hint("Set connection.headers.token to the header that be-mo looks for it in."),
+                "ResourceNotFound" => Error::config(format!("be-mo has no account {account:?}{said}"))
+                    .hint("Check connection.accounts, and that the access token is for the company the account belongs to."),
+                "ArgumentException" => Error::protocol(format!("be-mo does not take what it is asked{said}"))
+                    .hint("Check sync.start, sync.page_size and connection.first_page: be-mo names the parameter it means."),
+                _ => return None,
+            })
+        })
+    });
+    let about_key = words.as_deref().is_some_and(|words| words.to_lowercase().contains("subscription key"));
+    let error = match known {
+        Some(error) => error,
+        None if about_key => unauthorized("the gateway refuses the subscription key").hint(
+            "Check connection.subscription_key: it stands in your profile at the provider's portal. If the gateway does not see it, \
+             set connection.headers.subscription_key.",
+        ),
+        None if status == 401 => unauthorized("be-mo refuses the credentials")
+            .hint("Check connection.access_token and connection.subscription_key of this pipeline."),
+        None if status == 403 => unauthorized("be-mo does not allow this")
+            .hint("Ask the provider which accounts this access token and this subscription may read."),
+        None => {
+            let is_path = matches!(status, 404 | 405);
+            let error = refusal.into_error().at("account", account);
+            return if is_path {
+                error.hint("Check connection.base_url and connection.paths.sessions: there is no list of sessions.")
+            } else {
+                error
+            };
+        }
+    };
+    error
+        .retryable(false)
+        .at("source", refusal.source)
+        .at("account", account)
+        .at("url", refusal.url)
+        .at("status", refusal.status.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_extract::StatusCode;
+
+    fn body(code: &str) -> String {
+        format!(
+            r#"{{"status":"Error","errors":[{{"message":"so it is","code":"{code}"}}],"data":null,"version":"1.0"}}"#
+        )
+    }
+
+    fn told(status: u16, body: &str) -> Error {
+        let redactor = Redactor::default();
+        let refusal = Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            message: redactor.provider_message(body.as_bytes()),
+            body: body.to_owned().into(),
+            redirect: None,
+            source: "bemo",
+            resource: "sessions".into(),
+            url: "http://127.0.0.1/x".into(),
+        };
+        explained(refusal, "acme", &redactor)
+    }
+
+    #[test]
+    fn each_code_says_what_to_do() {
+        for (status, code, kind, text, hint) in [
+            (401, "InvalidJWT", ErrorKind::Unauthorized, "cannot read the access token: so it is", "token_prefix"),
+            (403, "InvalidJWT", ErrorKind::Unauthorized, "cannot read the access token", "connection.access_token"),
+            (401, "TokenExpired", ErrorKind::Unauthorized, "has expired", "{ file: PATH }"),
+            (401, "TokenNotPresent", ErrorKind::Unauthorized, "does not see", "connection.headers.token"),
+            (
+                404,
+                "ResourceNotFound",
+                ErrorKind::Config,
+                "be-mo has no account \"acme\": so it is",
+                "connection.accounts",
+            ),
+            (
+                400,
+                "ArgumentException",
+                ErrorKind::Protocol,
+                "does not take what it is asked: so it is",
+                "sync.page_size",
+            ),
+            (200, "TokenExpired", ErrorKind::Unauthorized, "has expired", "connection.access_token"),
+        ] {
+            let error = told(status, &body(code));
+            assert_eq!(error.kind(), kind, "{code}");
+            assert!(error.message().contains(text), "{error}");
+            assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+            assert!(error.to_string().contains("account acme") && !error.is_retryable(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_without_an_envelope_is_understood_too() {
+        let missing = r#"{"statusCode":401,"message":"Access denied due to missing subscription key."}"#;
+        assert!(told(401, missing).hint_text().unwrap().contains("connection.subscription_key"));
+        assert!(told(401, "").hint_text().unwrap().contains("connection.access_token"));
+        assert_eq!(told(403, "{}").kind(), ErrorKind::Unauthorized);
+        let nowhere = told(404, r#"{"statusCode":404,"message":"Resource not found"}"#);
+        assert!(nowhere.hint_text().unwrap().contains("connection.paths.sessions"), "{nowhere:?}");
+        assert!(told(409, &body("Other")).to_string().contains("409 Conflict: so it is"));
+    }
+
+    #[test]
+    fn the_status_in_the_body_counts() {
+        assert_eq!(verdict(body("TokenExpired").as_bytes()).as_deref(), Some("so it is"));
+        assert_eq!(verdict(br#"{"data":[],"status":"error"}"#).as_deref(), Some(""));
+        for page in [
+            &br#"{"status":"Success","errors":null,"data":[{"status":"Error"}]}"#[..],
+            br#"{"data":[]}"#,
+            br#"{"status":null}"#,
+            b"[]",
+            b"",
+        ] {
+            assert_eq!(verdict(page), None);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The `connection` section of a be-mo pipeline, as written and then checked.
+//!
+//! Invariant: a connection that opens has a usable address, at least one account, each once, headers that can be sent, and credentials
+//! that are not empty.
+
+use crate::login::TokenAndKey;
+use crate::sessions::Bemo;
+use serde::Deserialize;
+use std::sync::Arc;
+use tillhouse_extract::request::HeaderName;
+use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Source, origin};
+use tillhouse_model::{Error, Resource, Result};
+
+/// The source's name.
+pub const SOURCE: &str = "bemo";
+
+/// What be-mo can be asked for.
+pub const RESOURCES: &[Resource] =
+    &[Resource { name: "sessions", records_at: &["data"], late: true, ..Resource::WINDOWS }];
+
+/// How be-mo is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BemoConnection {
+    /// The gateway's address.
+    pub base_url: BaseUrl,
+    /// What opens the accounts: a JSON web token, from the provider.
+    pub access_token: Credential,
+    /// What opens the API as such, from the provider's portal.
+    pub subscription_key: Credential,
+    /// The accounts whose sessions are read.
+    pub accounts: Names,
+    /// What stands before the token in its header, for example `Bearer`; by default nothing.
+    #[serde(default)]
+    pub token_prefix: String,
+    /// The number of the first page. Where it is not set, pages are counted from 0, and from 1 where that shows.
+    #[serde(default)]
+    pub first_page: Option<u64>,
+    /// The names of headers.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Where the endpoints are.
+    #[serde(default)]
+    pub paths: Paths,
+}
+
+/// Names of headers; the document names the subscription key's only.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// Of the request: the access token.
+    pub token: String,
+    /// Of the request: the subscription key.
+    pub subscription_key: String,
+    /// Of the response: the address of the next page. Without it, pages are asked for by their number.
+    pub next_range: Option<String>,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            token: "Authorization".into(),
+            subscription_key: "Api-Subscription-Key".into(),
+            next_range: Some("Next-Range".into()),
+        }
+    }
+}
+
+/// Paths below the base URL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// The list of an account's sessions, with `{account}` in it.
+    pub sessions: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { sessions: "/reporting/v1/api/accounts/{account}/sessions".into() }
+    }
+}
+
+impl Paths {
+    fn check(&self) -> Result<()> {
+        if self.sessions.matches("{account}").count() != 1 {
+            return Err(Error::config(format!(
+                "connection.paths.sessions {:?} does not hold {{account}} once",
+                self.sessions
+            ))
+            .hint("Write it like /reporting/v1/api/accounts/{account}/sessions."));
+        }
+        origin::check_path("connection.paths.sessions", &self.sessions.replace("{account}", "id"))
+    }
+}
+
+/// Reads a header's name; `key` names it in the error.
+fn header(key: &str, name: &str) -> Result<HeaderName> {
+    HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| {
+        Error::config(format!("connection.headers.{key} {name:?} is not the name of a header"))
+            .hint("Write it like Api-Subscription-Key.")
+    })
+}
+
+impl Connection for BemoConnection {
+    const SOURCE: &'static str = SOURCE;
+    const RESOURCES: &'static [Resource] = RESOURCES;
+
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+        self.paths.check()?;
+        self.accounts.check("connection.accounts")?;
+        if self.accounts.as_slice().is_empty() {
+            return Err(Error::config("connection.accounts is empty")
+                .hint("List the ids of the accounts to read, [A, B], or write one text with commas."));
+        }
+        self.access_token.check("connection.access_token")?;
+        self.subscription_key.check("connection.subscription_key")?;
+        let token_header = header("token", &self.headers.token)?;
+        let key_header = header("subscription_key", &self.headers.subscription_key)?;
+        if token_header == key_header {
+            return Err(Error::config("connection.headers: token and subscription_key cannot share a header"));
+        }
+        let next_range = self.headers.next_range.as_deref().map(|name| header("next_range", name)).transpose()?;
+        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let login = TokenAndKey::new(
+            client.redactor().clone(),
+            (token_header, self.access_token, &self.token_prefix),
+            (key_header, self.subscription_key),
+        );
+        let api = AuthorizedClient::new(client, Arc::new(login));
+        Ok(Arc::new(Bemo::new(api, self.accounts.into_vec(), self.paths.sessions, next_range, self.first_page)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    fn parse(more: &str) -> Result<BemoConnection, serde_json::Error> {
+        serde_json::from_str(&format!(
+            r#"{{"base_url":"http://127.0.0.1:1/bemo","access_token":"hunter2","subscription_key":"hunter3"{more}}}"#
+        ))
+    }
+
+    #[test]
+    fn little_has_to_be_written() {
+        let connection = parse(r#","accounts":["a-1","b 2"]"#).unwrap();
+        assert_eq!((&connection.headers, &connection.paths), (&Headers::default(), &Paths::default()));
+        assert!(!format!("{connection:?}").contains("hunter"));
+        let source = connection.open(Limits::default()).unwrap();
+        assert_eq!((source.name(), source.resources()), ("bemo", RESOURCES));
+        assert!(!format!("{source:?}").contains("hunter"));
+        assert!(parse("").unwrap_err().to_string().contains("missing field `accounts`"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(parse(r#","acounts":[]"#).unwrap_err().to_string().contains("unknown field `acounts`"));
+        for (more, named) in [
+            (r#","accounts":[]"#, "connection.accounts is empty"),
+            (r#","accounts":["a",""]"#, "connection.accounts: \"\""),
+            (r#","accounts":["a "]"#, "connection.accounts: \"a \""),
+            (r#","accounts":["a","b","a"]"#, "names \"a\" twice"),
+            (r#","accounts":["a"],"paths":{"sessions":"/sessions"}"#, "does not hold {account} once"),
+            (r#","accounts":["a"],"paths":{"sessions":"/{account}?x"}"#, "connection.paths.sessions"),
+            (r#","accounts":["a"],"headers":{"token":"To ken"}"#, "connection.headers.token"),
+            (r#","accounts":["a"],"headers":{"next_range":""}"#, "connection.headers.next_range"),
+            (r#","accounts":["a"],"headers":{"subscription_key":"authorization"}"#, "cannot share a header"),
+        ] {
+            let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{more}");
+            assert!(error.message().contains(named), "{error}");
+        }
+        for key in ["access_token", "subscription_key"] {
+            let text = format!(
+                r#"{{"base_url":"http://127.0.0.1","accounts":["a"],"access_token":"t","subscription_key":"k","{key}":""}}"#
+            );
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let connection: BemoConnection = serde_json::from_value(value).unwrap();
+            let error = connection.open(Limits::default()).unwrap_err();
+            assert!(error.message().contains(&format!("connection.{key}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Sessions of an account, by the days they started on or by the day be-mo learnt of them.
+//!
+//! Invariant: every request says the whole question and names one account, and so does every page, in its scope.
+
+use crate::complaint::{explained, verdict};
+use crate::connection::{RESOURCES, SOURCE};
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tillhouse_extract::http::Stats;
+use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
+use tillhouse_extract::request::HeaderName;
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
+};
+use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use url::Url;
+
+const SESSIONS: &Resource = &RESOURCES[0];
+/// What identifies a session.
+const ID: &str = "sessionId";
+
+/// One be-mo access token, and the accounts that are read with it.
+#[derive(Debug)]
+pub(crate) struct Bemo {
+    api: AuthorizedClient,
+    accounts: Vec<String>,
+    /// The path of the list, with `{account}`.
+    path: String,
+    next_range: Option<HeaderName>,
+    first_page: u64,
+    /// Whether it is known that pages are counted from `first_page`.
+    counted: Arc<AtomicBool>,
+    /// Whether it was said that the server's links are not followed.
+    warned: Arc<AtomicBool>,
+}
+
+impl Bemo {
+    pub(crate) fn new(
+        api: AuthorizedClient,
+        accounts: Vec<String>,
+        path: String,
+        next_range: Option<HeaderName>,
+        first_page: Option<u64>,
+    ) -> Self {
+        Self {
+            api,
+            accounts,
+            path,
+            next_range,
+            first_page: first_page.unwrap_or(0),
+            counted: Arc::new(AtomicBool::new(first_page.is_some())),
+            warned: Arc::default(),
+        }
+    }
+
+    /// A question about an account's sessions, and how to read the answer.
+    fn list(&self, account: &str, question: &[(&str, String)], limit: u32) -> Result<List> {
+        let url = self.api.client().url(&self.path.replace("{account}", &origin::path_segment(account)?))?;
+        let request = Request::get(SESSIONS.name, url).judged_by(verdict);
+        let request = question.iter().fold(request, |request, (key, value)| request.query(key, value));
+        Ok(List {
+            api: self.api.clone(),
+            account: account.into(),
+            request: request.query("limit", &limit.to_string()),
+            next_range: self.next_range.clone(),
+            first_page: self.first_page,
+            warned: self.warned.clone(),
+        })
+    }
+
+    fn stream(&self, slice: &Slice, question: &[(&str, String)]) -> PageStream {
+        let limits = self.api.client().limits();
+        let list = known(&slice.resource).and_then(|()| {
+            let account = slice.tenant.as_deref();
+            let account = account.ok_or_else(|| Error::config("be-mo is asked account by account"))?;
+            self.list(account, question, limits.page_size)
+        });
+        match list {
+            Err(error) => stream::iter([Err(error)]).boxed(),
+            Ok(list) => paging::by_page(self.counted.clone(), limits.most_pages, move |place| list.clone().page(place)),
+        }
+    }
+}
+
+/// One question, page by page.
+#[derive(Debug, Clone)]
+struct List {
+    api: AuthorizedClient,
+    account: Arc<str>,
+    /// The question without the page's number.
+    request: Request,
+    next_range: Option<HeaderName>,
+    first_page: u64,
+    warned: Arc<AtomicBool>,
+}
+
+impl List {
+    async fn page(self, place: Place) -> Result<NumberedPage> {
+        let request = match place.link {
+            Some(link) => Request::get(SESSIONS.name, link).judged_by(verdict),
+            None => {
+                let number = self.first_page.saturating_add(place.index);
+                self.request.clone().query("offset", &number.to_string())
+            }
+        };
+        let response = match self.api.send(&request).await? {
+            Answer::Success(response) => response,
+            Answer::Refused(refusal) => {
+                return Err(explained(refusal, &self.account, self.api.client().redactor()));
+            }
+        };
+        let next = self.next(&response);
+        let Response { bytes, requested_at, url, .. } = response;
+        let records = identities(&bytes)
+            .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
+        let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account) };
+        Ok(NumberedPage { page, records, url, next })
+    }
+
+    /// The link to the next page. One that leads away is not followed, with our credentials or without: the page is then asked
+    /// for by its number, at home.
+    fn next(&self, response: &Response) -> Next {
+        let header = self.next_range.as_ref().and_then(|name| response.headers.get(name));
+        let link = header.and_then(|value| value.to_str().ok()).map_or("", str::trim);
+        if link.is_empty() {
+            return Next::Unsaid;
+        }
+        // Anything else would be taken for a path beside the list's.
+        let is_link = link.starts_with(['/', '?']) || Url::parse(link).is_ok();
+        match is_link.then(|| origin::follow(&response.url, link)) {
+            Some(Ok(url)) => Next::Link(url),
+            Some(Err(error)) => self.elsewhere(&error.to_string()),
+            None => self.elsewhere("it is no address"),
+        }
+    }
+
+    fn elsewhere(&self, why: &str) -> Next {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                source = SOURCE,
+                why,
+                "the server's link to the next page is not followed; asking by number"
+            );
+        }
+        Next::Elsewhere
+    }
+}
+
+/// What identifies the sessions of a page.
+fn identities(page: &[u8]) -> Result<Vec<u64>> {
+    envelope::identities(page, SESSIONS.records_at, ID)?.ok_or_else(|| {
+        Error::protocol("the page holds no list called data")
+            .hint("Check connection.base_url and connection.paths.sessions: something else may be answering there.")
+    })
+}
+
+/// How far clocks on earth are behind UTC and ahead of it.
+const BEHIND: SignedDuration = SignedDuration::from_hours(12);
+const AHEAD: SignedDuration = SignedDuration::from_hours(14);
+
+/// The first date that any clock shows within a window, and the day after the last: which clock is meant, and whether the end itself
+/// is, the document does not say.
+fn dates(window: &Window) -> (Date, Date) {
+    let day = |instant: Timestamp| instant.to_zoned(TimeZone::UTC).date();
+    let from = day(window.from().checked_sub(BEHIND).unwrap_or(Timestamp::MIN));
+    let last = window.to().checked_sub(1.microsecond()).and_then(|last| last.checked_add(AHEAD));
+    let last = day(last.unwrap_or(Timestamp::MAX));
+    (from, last.checked_add(1.day()).unwrap_or(last))
+}
+
+fn started(window: &Window) -> [(&'static str, String); 2] {
+    let (from, to) = dates(window);
+    [("from", from.to_string()), ("to", to.to_string())]
+}
+
+fn known(resource: &str) -> Result<()> {
+    if resource == SESSIONS.name {
+        return Ok(());
+    }
+    Err(Error::config(format!("be-mo has no resource {resource:?}")).hint("It offers: sessions."))
+}
+
+#[async_trait]
+impl Source for Bemo {
+    fn name(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        RESOURCES
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.api.log_in().await?;
+        let now = Timestamp::now();
+        let today = Window::new(now, now.checked_add(1.second()).unwrap_or(Timestamp::MAX))?;
+        for account in &self.accounts {
+            let list = self.list(account, &started(&today), 1)?;
+            list.page(Place { index: 0, link: None }).await?;
+        }
+        Ok(())
+    }
+
+    async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
+        known(resource)?;
+        Ok(self.accounts.iter().cloned().map(Some).collect())
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        self.stream(slice, &started(&slice.window))
+    }
+
+    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
+        let error = known(resource).err();
+        let error = error.unwrap_or_else(|| Error::config("be-mo cannot be asked for single sessions"));
+        stream::iter([Err(error)]).boxed()
+    }
+
+    fn late_pages(&self, slice: &Slice) -> PageStream {
+        self.stream(slice, &[("lastCreated", dates(&slice.window).0.to_string())])
+    }
+
+    fn stats(&self) -> Stats {
+        self.api.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dates_of_a_window_are_those_of_every_clock() {
+        for (from, to, wanted) in [
+            ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", ("2025-12-31", "2026-01-03")),
+            ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z", ("2026-01-01", "2026-01-03")),
+            ("2026-01-01T06:00:00Z", "2026-01-01T10:00:00Z", ("2025-12-31", "2026-01-02")),
+            ("2024-02-28T12:00:00Z", "2024-02-28T13:00:00Z", ("2024-02-28", "2024-03-01")),
+        ] {
+            let window = Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+            let (from, to) = dates(&window);
+            assert_eq!((from.to_string().as_str(), to.to_string().as_str()), wanted);
+        }
+        let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
+        assert_eq!(dates(&ever).0.year(), -9999);
+    }
+}

@@ -1,0 +1,179 @@
+//! The list: what is asked, and servers that cut, count and link their pages as they like.
+//!
+//! Invariant: the ids that came are compared page by page, and the queries to the letter where they matter.
+
+use crate::connection;
+use crate::{SESSIONS, ids, limits, number, open, page, queries, read, serve, slice};
+use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::ErrorKind;
+use wiremock::matchers::{method, path, query_param};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+/// The sessions `0..total` in pages of at most `most`, counted from `base`.
+fn cut(request: &Request, base: u64, most: u64, total: u64) -> ResponseTemplate {
+    let size = number(request, "limit").min(most);
+    let Some(before) = number(request, "offset").checked_sub(base).map(|page| page * size) else { return page([]) };
+    page(before.min(total)..(before + size).min(total))
+}
+
+#[tokio::test]
+async fn a_window_is_asked_for_by_the_dates_of_every_clock() {
+    let server = MockServer::start().await;
+    serve(&server, |request| cut(request, 0, 1_000, 3)).await;
+    let pages = read(open(&server, json!({})).pages(&slice())).await;
+    let first = pages[0].as_ref().unwrap();
+    assert_eq!((first.scope.as_deref(), first.declared_total), (Some("acme"), None));
+    assert_eq!(ids(pages), [vec![0, 1, 2], vec![]]);
+    let asked = "from=2025-12-31&to=2026-01-03&limit=500&offset=";
+    assert_eq!(queries(&server).await, [format!("{asked}0"), format!("{asked}1")]);
+}
+
+#[tokio::test]
+async fn late_sessions_are_asked_for_by_the_day_they_were_learnt_of() {
+    let server = MockServer::start().await;
+    serve(&server, |request| cut(request, 0, 1_000, 2)).await;
+    let source = open(&server, json!({}));
+    assert!(source.resources()[0].late);
+    assert_eq!(ids(read(source.late_pages(&slice())).await), [vec![0, 1], vec![]]);
+    assert_eq!(queries(&server).await[0], "lastCreated=2025-12-31&limit=500&offset=0");
+}
+
+#[tokio::test]
+async fn pages_are_read_until_one_is_short_however_large_they_are() {
+    for (most, total, wanted) in [
+        (1_000, 5, vec![vec![0, 1], vec![2, 3], vec![4]]),
+        (1_000, 4, vec![vec![0, 1], vec![2, 3], vec![]]),
+        (1, 3, vec![vec![0], vec![1], vec![2], vec![]]),
+        (1_000, 0, vec![vec![], vec![]]),
+    ] {
+        let server = MockServer::start().await;
+        serve(&server, move |request| cut(request, 0, most, total)).await;
+        let source = connection(&server, json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+        assert_eq!(ids(read(source.pages(&slice())).await), wanted, "{most} {total}");
+    }
+}
+
+#[tokio::test]
+async fn pages_counted_from_one_are_found_out_or_configured() {
+    let server = MockServer::start().await;
+    serve(&server, |request| cut(request, 1, 2, 3)).await;
+    assert_eq!(ids(read(open(&server, json!({})).pages(&slice())).await), [vec![], vec![0, 1], vec![2]]);
+    let told = open(&server, json!({"first_page": 1}));
+    assert_eq!(ids(read(told.pages(&slice())).await), [vec![0, 1], vec![2]]);
+    assert!(queries(&server).await[3].ends_with("offset=1"));
+    // One that takes zero for one repeats its first page.
+    let lenient = MockServer::start().await;
+    let answer = |request: &Request| {
+        let before = (number(request, "offset").max(1) - 1) * 2;
+        page(before.min(5)..(before + 2).min(5))
+    };
+    serve(&lenient, answer).await;
+    let pages = ids(read(open(&lenient, json!({})).pages(&slice())).await);
+    assert_eq!(pages, [vec![0, 1], vec![0, 1], vec![2, 3], vec![4]]);
+}
+
+#[tokio::test]
+async fn an_empty_first_page_is_doubted_only_until_one_had_sessions() {
+    let server = MockServer::start().await;
+    let asked = AtomicU64::new(0);
+    serve(&server, move |request| {
+        let is_second = asked.fetch_add(1, Ordering::SeqCst) == 2;
+        if is_second { cut(request, 0, 10, 1) } else { page([]) }
+    })
+    .await;
+    let source = open(&server, json!({}));
+    for wanted in [vec![vec![], vec![]], vec![vec![0], vec![]], vec![vec![]]] {
+        assert_eq!(ids(read(source.pages(&slice())).await), wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_repeats_twice_is_the_last_whatever_stands_around_it() {
+    let server = MockServer::start().await;
+    serve(&server, |request| {
+        // Beyond the end, the last page again; the envelope differs every time.
+        let last = number(request, "offset").min(1);
+        let data: Vec<_> = (last * 2..last * 2 + 2).map(|id| json!({"sessionId": format!("s{id}")})).collect();
+        let trace = format!("{}", number(request, "offset"));
+        ResponseTemplate::new(200).set_body_json(json!({"status": "Success", "trace": trace, "data": data}))
+    })
+    .await;
+    let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
+    assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![2, 3], vec![2, 3]]);
+}
+
+#[tokio::test]
+async fn the_next_range_header_is_followed_where_there_is_one() {
+    for relative in [true, false] {
+        let server = MockServer::start().await;
+        let home = if relative { String::new() } else { server.uri() };
+        Mock::given(query_param("range", "2")).respond_with(page([2])).mount(&server).await;
+        let link = format!("{home}{SESSIONS}?range=2");
+        serve(&server, move |_| page([0, 1]).insert_header("X-Next", link.as_str())).await;
+        let source = open(&server, json!({"headers": {"next_range": "X-Next"}}));
+        assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2]]);
+        let requests = server.received_requests().await.unwrap();
+        assert_eq!(requests[1].url.query(), Some("range=2"));
+        assert_eq!(requests[1].headers["authorization"], "hunter2");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_leads_away_or_nowhere_leaves_the_number() {
+    let away = MockServer::start().await;
+    for link in [format!("{}/sessions?offset=1", away.uri()), SESSIONS.to_owned(), "2".to_owned(), "100-199".to_owned()]
+    {
+        let server = MockServer::start().await;
+        let first = if link == SESSIONS {
+            Some(format!("{SESSIONS}?from=2025-12-31&to=2026-01-03&limit=500&offset=0"))
+        } else {
+            None
+        };
+        let header = first.unwrap_or(link);
+        serve(&server, move |request| cut(request, 0, 2, 5).insert_header("Next-Range", header.as_str())).await;
+        let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
+        assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![4]]);
+    }
+    assert!(away.received_requests().await.unwrap().is_empty(), "no credentials, and nothing else");
+}
+
+#[tokio::test]
+async fn without_the_headers_name_links_are_not_looked_for() {
+    let server = MockServer::start().await;
+    serve(&server, |request| cut(request, 0, 2, 3).insert_header("Next-Range", "/elsewhere")).await;
+    let source = open(&server, json!({"headers": {"next_range": null}}));
+    assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2]]);
+}
+
+#[tokio::test]
+async fn a_listing_without_end_is_an_error() {
+    let server = MockServer::start().await;
+    serve(&server, |request| cut(request, 0, 2, u64::MAX)).await;
+    let source = connection(&server, json!({})).open(Limits { most_pages: 5, ..limits() }).unwrap();
+    let pages = read(source.pages(&slice())).await;
+    assert_eq!(pages.len(), 6);
+    assert!(pages[5].as_ref().unwrap_err().message().contains("after 5 pages"));
+}
+
+#[tokio::test]
+async fn only_sessions_of_an_account_can_be_asked_for() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).and(path(SESSIONS)).respond_with(page([])).expect(0).mount(&server).await;
+    let source = open(&server, json!({}));
+    let mut slices = [slice(), slice(), slice()];
+    slices[0].resource = "vehicles".into();
+    slices[1].tenant = None;
+    slices[2].tenant = Some("..".into());
+    for (slice, kind) in slices.iter().zip([ErrorKind::Config, ErrorKind::Config, ErrorKind::Data]) {
+        for pages in [source.pages(slice), source.late_pages(slice)] {
+            let pages = read(pages).await;
+            assert_eq!((pages.len(), pages[0].as_ref().unwrap_err().kind()), (1, kind));
+        }
+    }
+    for resource in ["sessions", "vehicles"] {
+        let pages = read(source.pages_by_id(resource, vec!["s1".into()])).await;
+        assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Config);
+    }
+}

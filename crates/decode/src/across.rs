@@ -1,0 +1,159 @@
+//! Rules that compare columns of one record: whether numbers add up, and whether a clock fits an instant.
+//!
+//! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
+
+use crate::column::{Column, Values};
+use crate::identity::visit;
+use crate::plan::{Field, Hop, Keep, Object, What, resolve};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use tillhouse_model::table::{LocalTime, Sum};
+use tillhouse_model::{Error, Exact, Result, time};
+
+/// A column of a record, and the scale of its numbers.
+#[derive(Debug)]
+struct Term {
+    hops: Vec<Hop>,
+    scale: u8,
+}
+
+/// [`Sum`], compiled.
+#[derive(Debug)]
+pub(crate) struct Adding {
+    of: Vec<Term>,
+    is: Term,
+    within: Exact,
+    /// The largest scale of them all, in which they are compared.
+    scale: u8,
+}
+
+/// [`LocalTime`], compiled. The wall clock is the rule's own path.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    of: Vec<Hop>,
+    is: Vec<Hop>,
+    zone_by: Option<Vec<Hop>>,
+    zones: BTreeMap<String, Vec<TimeZone>>,
+}
+
+impl Adding {
+    pub(crate) fn new(record: &Object, path: &[String], sum: &Sum) -> Result<Self> {
+        let term = |path: &[String]| {
+            let (hops, field) = resolve(record, path)?;
+            let scale = match field.what {
+                What::Int => Some(0),
+                What::Decimal { scale, .. } => u8::try_from(scale).ok(),
+                _ => None,
+            };
+            let scale = scale.ok_or_else(|| unfit(path, "a number that can be added"))?;
+            Ok(Term { hops, scale })
+        };
+        let of = sum.of.iter().map(|path| term(path)).collect::<Result<Vec<_>>>()?;
+        let is = term(path)?;
+        let scale = of.iter().map(|t| t.scale).chain([is.scale, sum.within.scale]).max().unwrap_or(0);
+        Ok(Self { of, is, within: sum.within, scale })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
+        let terms: Option<Vec<i128>> = self.of.iter().map(|term| self.total(term, columns, row)).collect();
+        let (terms, is) = (terms?, self.total(&self.is, columns, row)?);
+        let sum = terms.iter().try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
+        let within = self.within.rescaled(self.scale)?.units;
+        let off = sum.checked_sub(is)?.checked_abs()?;
+        let shown = |units| Exact::new(units, self.scale).trimmed();
+        (off > within).then(|| {
+            let terms: Vec<String> = terms.iter().map(|term| shown(*term).to_string()).collect();
+            format!("{} is {}, not {}", terms.join(" + "), shown(sum), shown(is))
+        })
+    }
+
+    /// The sum of all values a path leads to, at the common scale; `None` where one is missing.
+    fn total(&self, term: &Term, columns: &[Column], row: usize) -> Option<i128> {
+        let (first, rest) = term.hops.split_first()?;
+        let Hop::Field(at) = first else { return None };
+        let units = added(columns.get(*at)?, rest, row)?;
+        Some(Exact::new(units, term.scale).rescaled(self.scale)?.units)
+    }
+}
+
+fn added(column: &Column, hops: &[Hop], row: usize) -> Option<i128> {
+    if !column.valid.get(row) {
+        return None;
+    }
+    match (hops.split_first(), &column.values) {
+        (None, Values::Decimal(values)) => values.get(row).copied(),
+        (None, Values::Int(values)) => values.get(row).map(|value| i128::from(*value)),
+        (Some((Hop::Field(at), rest)), Values::Object(columns)) => added(columns.get(*at)?, rest, row),
+        (Some((Hop::Elements, rest)), Values::List { offsets, elements }) => Column::elements_of(offsets, row)
+            .try_fold(0_i128, |sum, element| sum.checked_add(added(elements, rest, element)?)),
+        _ => None,
+    }
+}
+
+impl Clock {
+    pub(crate) fn new(record: &Object, path: &[String], rule: &LocalTime) -> Result<Self> {
+        let column = |path: &[String], expected, fits: fn(&Field) -> bool| {
+            let (hops, field) = resolve(record, path)?;
+            if fits(field) && !hops.contains(&Hop::Elements) { Ok(hops) } else { Err(unfit(path, expected)) }
+        };
+        // A machine without a time zone database can still tell whether a clock is off by an offset there can be.
+        let listed = if jiff::tz::db().is_definitively_empty() { None } else { Some(&rule.zones) };
+        let zone = |name: &String| {
+            TimeZone::get(name).map_err(|e| Error::config(format!("no time zone is named {name:?}")).because(e))
+        };
+        let zones = listed
+            .into_iter()
+            .flatten()
+            .map(|(value, names)| Ok((value.clone(), names.iter().map(zone).collect::<Result<Vec<TimeZone>>>()?)));
+        Ok(Self {
+            of: column(&rule.of, "one instant", |field| matches!(field.what, What::Time(_)))?,
+            is: column(path, "one open text", is_open_text)?,
+            zone_by: rule.zone_by.as_ref().map(|path| column(path, "one open text", is_open_text)).transpose()?,
+            zones: zones.collect::<Result<_>>()?,
+        })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
+        let text = |hops: &Vec<Hop>| text_at(columns, hops, row);
+        let (wall_text, mut instant) = (text(&self.is)?, None);
+        visit(columns, &self.of, row, &mut Vec::new(), &mut |column, row, _| {
+            if let Values::Time(values) = &column.values {
+                instant = values.get(row).copied();
+            }
+        });
+        let instant = instant?;
+        let offset = time::wall_clock(wall_text).and_then(|wall| time::clock_offset_minutes(wall, instant));
+        let key = self.zone_by.as_ref().and_then(text);
+        let at = Timestamp::from_microsecond(instant).ok()?;
+        let holds = match (offset, key.and_then(|key| self.zones.get(key))) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(minutes), Some(zones)) => {
+                zones.iter().any(|zone| i64::from(zone.to_offset(at).seconds()) == minutes * 60)
+            }
+        };
+        let place = key.map(|key| format!(" in {key}")).unwrap_or_default();
+        (!holds).then(|| format!("{wall_text} at {at}{place}"))
+    }
+}
+
+fn is_open_text(field: &Field) -> bool {
+    matches!(field.what, What::Text(Keep::All))
+}
+
+fn text_at<'c>(columns: &'c [Column], hops: &[Hop], row: usize) -> Option<&'c str> {
+    let mut found = None;
+    visit(columns, hops, row, &mut Vec::new(), &mut |column, row, _| {
+        if let Values::Text(texts) = &column.values {
+            found = std::str::from_utf8(texts.get(row)).ok();
+        }
+    });
+    found
+}
+
+fn unfit(path: &[String], expected: &str) -> Error {
+    Error::config(format!("the quality rule needs {expected}")).at("column", path.join("."))
+}

@@ -1,0 +1,40 @@
+//! The clauses, each an async function that takes a subject and says whether the law held.
+//!
+//! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it stirred.
+
+mod complete;
+mod leaving;
+mod links;
+mod moving;
+mod secrets;
+mod start;
+mod tokens;
+mod troubles;
+mod waiting;
+
+pub use complete::{
+    a_whole_is_whole_whatever_the_window, every_record_comes_once_whatever_the_page_size, pages_cut_short_lose_nothing,
+    the_same_question_has_the_same_answer, totals_are_handed_on, windows_that_touch_leave_no_gap,
+};
+pub use leaving::{a_dropped_slice_sends_nothing_more, a_dropped_slice_stops_waiting, one_page_is_read_ahead};
+pub use links::{a_link_to_another_host_is_not_followed, a_link_to_itself_ends, a_listing_without_end_ends};
+pub use moving::{
+    late_records_are_found, records_are_had_by_id, records_that_arrive_while_paging_hide_none,
+    records_that_change_while_paging_hide_none, records_that_vanish_while_paging_hide_none,
+};
+pub use secrets::no_error_or_log_tells_a_secret;
+pub use start::{
+    a_refused_login_is_told_and_not_tried_again, checking_works_and_asks_little, what_is_not_offered_is_an_error,
+};
+pub use tokens::{
+    a_refused_refresh_means_a_new_login, a_token_is_renewed_before_it_expires,
+    a_token_that_dies_on_the_way_is_replaced, troubles_at_the_login_are_outwaited,
+};
+pub use troubles::{
+    a_body_over_the_limit_is_an_error, a_page_is_as_fresh_as_its_last_attempt, a_reset_connection_is_outwaited,
+    a_server_error_is_outwaited, a_truncated_body_is_outwaited, a_web_page_is_outwaited,
+    a_wrong_content_type_is_outwaited, an_empty_body_is_outwaited, troubles_that_stay_are_errors,
+};
+pub use waiting::{
+    a_retry_after_beyond_the_limit_is_an_error, retry_after_a_date_is_obeyed, retry_after_seconds_are_obeyed,
+};

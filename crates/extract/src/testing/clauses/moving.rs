@@ -1,0 +1,172 @@
+//! A provider that does not stand still: records arrive, change and vanish while pages are read, and some are learnt of late.
+//!
+//! Invariant: what was there from before the first page until after the last one is never lost without a sign.
+
+use crate::testing::breach::{Breach, Held};
+use crate::testing::control::Stir;
+use crate::testing::reading::{Reading, Truth};
+use crate::testing::subject::Subject;
+use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tillhouse_model::Window;
+
+/// Between so many of the first pages something happens.
+const STIRS: usize = 3;
+
+/// Records that arrive between two pages, in front of those already read, push none of the others out of sight.
+pub async fn records_that_arrive_while_paging_hide_none(subject: Subject) -> Held {
+    moving(&subject, Stir::Arrive).await
+}
+
+/// Records that change between two pages, and may move within the listing, push none of the others out of sight.
+pub async fn records_that_change_while_paging_hide_none(subject: Subject) -> Held {
+    moving(&subject, Stir::Change).await
+}
+
+/// Records that vanish between two pages, of those already read, pull none of the others out of sight.
+pub async fn records_that_vanish_while_paging_hide_none(subject: Subject) -> Held {
+    moving(&subject, Stir::Vanish).await
+}
+
+async fn moving(subject: &Subject, stir: Stir) -> Held {
+    let bench = Bench::new(subject)?;
+    let mut stirred = 0;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let outcome = stir_while_paging(&bench, &asked, &course, stir).await;
+        stirred += asked.say(format_args!("records {} between pages", stir.name()), outcome)?;
+    }
+    hold!(stirred > 0, "the server could {} no record of any resource", stir.name());
+    Ok(())
+}
+
+/// Reads a slice with stirs between its pages; gives how many there were.
+async fn stir_while_paging(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, stir: Stir) -> Result<usize, Breach> {
+    // Every version of every record that was there at some time.
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut remember = |truth: Truth| {
+        for (key, text) in truth {
+            versions.entry(key).or_default().insert(text);
+        }
+    };
+    remember(bench.truth(asked, None).await?);
+    let trial = bench.open(limits(course.page_size))?;
+    let mut run = trial.start(asked, trial.source.pages(&asked.slice(course.window)));
+    let mut stirred = 0;
+    loop {
+        match run.step().await? {
+            Step::Page if run.reading.leaves.len() <= STIRS => {
+                // The page ahead is on its way; what happens, happens after it.
+                bench.quiet().await?;
+                let (name, tenant) = (asked.resource.name, asked.tenant.as_deref());
+                // At first as much as a whole page holds, then a little.
+                let times = if stirred == 0 { course.page_size } else { 1 };
+                for _ in 0..times {
+                    if bench.control.stir(stir, name, tenant, course.window).await?.is_some() {
+                        stirred += 1;
+                        remember(bench.truth(asked, None).await?);
+                    }
+                }
+            }
+            Step::Page => {}
+            Step::Waits => pass(Duration::from_secs(120)).await,
+            Step::Over => break,
+        }
+    }
+    let reading = run.reading;
+    reading.ended_well()?;
+    for record in reading.records() {
+        let known = versions.get(&record.key).is_some_and(|texts| texts.contains(&record.text));
+        hold!(known, "the record {:?} came as it never was", record.key);
+    }
+    let after = bench.truth(asked, Some(course.window)).await?;
+    let stayed: Vec<&str> = course.truth.keys().filter(|key| after.contains_key(*key)).map(String::as_str).collect();
+    let complete = reading.misses_none(stayed.iter().copied(), stayed.len());
+    if stirred > 0 {
+        judge(asked, course, stir, &reading, complete)?;
+    }
+    // Whatever it came to: once all is quiet, reading again is exact.
+    let again = bench.read(asked, course.window, course.page_size).await?;
+    again.is_exactly(&after, &bench.truth(asked, None).await?).map_err(|breach| breach.at("read again afterwards"))?;
+    Ok(stirred)
+}
+
+/// Records may only be missing where the total tells, so that the pipeline reads again, or where the subject has said that the API
+/// leaves no way to know.
+fn judge(asked: &Asked<'_>, course: &Course, stir: Stir, reading: &Reading, complete: Held) -> Held {
+    let excused = stir == Stir::Vanish && !asked.records.shifts;
+    let Err(missing) = complete else {
+        let enough = course.pages > STIRS + 1;
+        hold!(!(excused && enough), "nothing was hidden by what vanished, though the subject says that it is");
+        return Ok(());
+    };
+    if !asked.resource.declares_total {
+        return if excused { Ok(()) } else { Err(missing.at("records that were there throughout")) };
+    }
+    let (told, came) = (reading.declared_total(), reading.distinct() as u64);
+    hold!(
+        told != Some(came),
+        "records that were there throughout: {missing}; and {came} records came, as the total says, so that nobody will notice"
+    );
+    Ok(())
+}
+
+/// Records that the provider learns of now, for times long gone, are found by asking for what it learnt.
+pub async fn late_records_are_found(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources_by_tenant().await? {
+        let trial = bench.open(limits(50))?;
+        let now = bench.control.clock().await?;
+        let hour = SignedDuration::from_hours(1);
+        let around = now.checked_sub(hour).ok().zip(now.checked_add(hour).ok());
+        let around = around.and_then(|(from, to)| Window::new(from, to).ok());
+        let around = around.ok_or_else(|| Breach::new("the server's clock stands at the end of time"))?;
+        if !asked.resource.late {
+            bench.control.clear_log().await?;
+            let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
+            let silent = reading.leaves.is_empty() && reading.error.is_none() && bench.quiet().await?.is_empty();
+            hold!(silent, "{}: asks for late records, though it is said to have none", asked.resource.name);
+            continue;
+        }
+        let old = bench.window(&asked, 5).await?;
+        hold!(old.to() < around.from(), "{}: the server's first records are of today", asked.resource.name);
+        let before = bench.truth(&asked, None).await?;
+        let stir = if asked.records.learns_by_change { Stir::Change } else { Stir::Arrive };
+        let stirred = bench.control.stir(stir, asked.resource.name, asked.tenant.as_deref(), old).await?;
+        hold!(stirred.is_some(), "{}: the server cannot let a record {} in {old}", asked.resource.name, stir.name());
+        let after = bench.truth(&asked, None).await?;
+        let late: Vec<&str> =
+            after.iter().filter(|(key, text)| before.get(*key) != Some(text)).map(|(key, _)| key.as_str()).collect();
+        hold!(late.len() == 1, "{}: the server let {} records {}", asked.resource.name, late.len(), stir.name());
+        let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
+        let held = reading
+            .ended_well()
+            .and_then(|()| reading.is_true(&after))
+            .and_then(|()| reading.misses_none(late.iter().copied(), 1));
+        asked.say(format_args!("learnt in {around} for {old}"), held)?;
+    }
+    Ok(())
+}
+
+/// Where records can be had by id, those asked for come, and those that are no more are left out.
+pub async fn records_are_had_by_id(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.by_id) {
+        let name = asked.resource.name;
+        let window = bench.window(&asked, 15).await?;
+        let mut truth = bench.truth(&asked, Some(window)).await?;
+        let trial = bench.open(limits(50))?;
+        let by_id = |ids: Vec<String>| trial.read(&asked, trial.source.pages_by_id(name, ids));
+        let ids: Vec<String> = truth.keys().cloned().collect();
+        asked.say("by id", by_id(ids.clone()).await?.is_exactly(&truth, &truth))?;
+        asked.say("by no id", by_id(Vec::new()).await?.is_exactly(&Truth::new(), &truth))?;
+        let gone = bench.control.stir(Stir::Vanish, name, asked.tenant.as_deref(), window).await?;
+        hold!(gone.is_some(), "{name}: the server cannot let a record vanish");
+        truth = bench.truth(&asked, Some(window)).await?;
+        hold!(truth.len() + 1 == ids.len(), "{name}: not one record vanished");
+        asked.say("by id, one of which is gone", by_id(ids).await?.is_exactly(&truth, &truth))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Tokens: renewed when they are refused, when they cannot be renewed, and before they expire.
+//!
+//! Invariant: no page is lost to a token, and one that is refused costs one request.
+
+use crate::testing::breach::Held;
+use crate::testing::subject::Subject;
+use crate::testing::trial::{Bench, Step, limits, pass};
+use serde_json::json;
+use std::time::Duration;
+use tillhouse_model::ErrorKind;
+
+/// A token that is revoked in the middle of a slice is renewed, and the slice goes on.
+pub async fn a_token_that_dies_on_the_way_is_replaced(subject: Subject) -> Held {
+    revoked(&subject, false).await
+}
+
+/// When the refresh token is refused too, the source logs in anew.
+pub async fn a_refused_refresh_means_a_new_login(subject: Subject) -> Held {
+    revoked(&subject, true).await
+}
+
+async fn revoked(subject: &Subject, refresh_too: bool) -> Held {
+    let bench = Bench::new(subject)?;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        let after = course.requests / 2;
+        bench.control.clear_log().await?;
+        bench.control.fault(json!({"kind": "unauthorized", "after": after, "refresh_too": refresh_too})).await?;
+        let reading = bench.read(&asked, course.window, course.page_size).await?;
+        hold!(bench.control.pending().await? == 0, "{}: no request was refused", asked.resource.name);
+        let log = bench.quiet().await?;
+        if subject.login.is_empty() {
+            // There is nothing to be renewed: the refusal is the answer, unless the credentials, read anew, are good.
+            if let Some(error) = &reading.error {
+                hold!(
+                    error.kind() == ErrorKind::Unauthorized,
+                    "refused credentials are an error of another kind: {error}"
+                );
+                hold!(log.len() <= after + 2, "refused credentials are sent again and again");
+            }
+            return Ok(());
+        }
+        asked.say(
+            format_args!("its token revoked at request {} of {}", after + 1, course.requests),
+            reading.is_exactly(&course.truth, &everything),
+        )?;
+        let refused = bench.lists(&log).filter(|request| request.status == 401).count();
+        let logins = log.len() - bench.lists(&log).count();
+        // Requests side by side are refused together; a refused refresh comes before the new login.
+        hold!((1..=4).contains(&refused), "{}: {refused} requests were sent with a dead token", asked.resource.name);
+        hold!((2..=3).contains(&logins), "{}: one dead token led to {logins} logins", asked.resource.name);
+    }
+    Ok(())
+}
+
+/// Where the provider says how long a token is good, it is renewed before that, not after a refusal.
+pub async fn a_token_is_renewed_before_it_expires(subject: Subject) -> Held {
+    let Some(lifetime) = subject.token_lifetime else { return Ok(()) };
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        bench.control.clear_log().await?;
+        let trial = bench.open(limits(course.page_size))?;
+        let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
+        loop {
+            match run.step().await? {
+                Step::Page if run.reading.leaves.len() == 1 => {
+                    bench.quiet().await?;
+                    pass(lifetime).await;
+                }
+                Step::Page => {}
+                Step::Waits => pass(Duration::from_secs(120)).await,
+                Step::Over => break,
+            }
+        }
+        asked.say("its token over after the first page", run.reading.is_exactly(&course.truth, &everything))?;
+        let log = bench.quiet().await?;
+        let logins = log.len() - bench.lists(&log).count();
+        let refused = log.iter().filter(|request| request.status == 401).count();
+        let name = asked.resource.name;
+        hold!(refused == 0, "{name}: {refused} requests were refused");
+        // The page ahead may have been the last one.
+        let needed = if course.requests > 2 { 2 } else { 1 };
+        hold!(logins == needed, "{name}: {logins} logins, where the token expires once on the way");
+    }
+    Ok(())
+}
+
+/// A login that fails for a moment is tried again.
+pub async fn troubles_at_the_login_are_outwaited(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    let asked = bench.resources().await?.swap_remove(0);
+    let course = asked.say("undisturbed", bench.course(&asked).await)?;
+    let everything = bench.truth(&asked, None).await?;
+    let Some(path) = subject.login.first() else { return Ok(()) };
+    for trouble in [
+        json!({"kind": "server_error", "path": path}),
+        json!({"kind": "rate_limited", "retry_after": "5", "path": path}),
+        json!({"kind": "reset", "path": path}),
+        json!({"kind": "truncated", "path": path}),
+    ] {
+        bench.control.fault(trouble.clone()).await?;
+        let reading = bench.read(&asked, course.window, course.page_size).await?;
+        hold!(bench.control.pending().await? == 0, "the source does not log in at {path}");
+        asked.say(format_args!("{} at the login", trouble["kind"]), reading.is_exactly(&course.truth, &everything))?;
+    }
+    Ok(())
+}

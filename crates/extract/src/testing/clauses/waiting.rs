@@ -1,0 +1,101 @@
+//! Retry-After: what a provider asks for is done, by everybody who asks it.
+//!
+//! Invariant: whether something was sent too early is read from the server's log, on a clock that is moved by hand.
+
+use crate::testing::breach::Held;
+use crate::testing::subject::Subject;
+use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
+use serde_json::json;
+use std::time::{Duration, SystemTime};
+use tillhouse_model::ErrorKind;
+
+/// What the provider asks for, in seconds. The clock moves by itself too, and a date is read on the machine's own: on a slow machine some
+/// seconds pass that nobody meant.
+const PAUSE: u64 = 240;
+/// When nothing may have been sent, in seconds.
+const SILENCE: [u64; 3] = [0, 100, 200];
+
+/// `Retry-After: 240`: nothing is sent for 240 seconds, then the slice goes on.
+pub async fn retry_after_seconds_are_obeyed(subject: Subject) -> Held {
+    obeyed(&subject, || PAUSE.to_string()).await
+}
+
+/// `Retry-After` as a date.
+pub async fn retry_after_a_date_is_obeyed(subject: Subject) -> Held {
+    obeyed(&subject, || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(PAUSE))).await
+}
+
+async fn obeyed(subject: &Subject, header: impl Fn() -> String) -> Held {
+    let bench = Bench::new(subject)?;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        asked.say(format_args!("429 with {PAUSE} s to wait"), wait(&bench, &asked, &course, header()).await)?;
+    }
+    Ok(())
+}
+
+async fn wait(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, header: String) -> Held {
+    let everything = bench.truth(asked, None).await?;
+    let slice = asked.slice(course.window);
+    bench.control.clear_log().await?;
+    bench.control.fault(json!({"kind": "rate_limited", "retry_after": header, "after": course.requests / 2})).await?;
+    let trial = bench.open(limits(course.page_size))?;
+    let mut run = trial.start(asked, trial.source.pages(&slice));
+    loop {
+        match run.step().await? {
+            Step::Page => {}
+            Step::Waits => break,
+            Step::Over => {
+                hold!(bench.control.pending().await? == 0, "no request was met with 429");
+                run.reading.ended_well()?;
+                hold!(false, "the slice was read, and its stats show no retry");
+            }
+        }
+    }
+    let sent = bench.quiet().await?.len();
+    // A slice that begins now has to wait as well.
+    let mut other = trial.start(asked, trial.source.pages(&slice));
+    let mut passed = 0;
+    for silence in SILENCE {
+        pass(Duration::from_secs(silence - passed)).await;
+        passed = silence;
+        let now = run.during(other.during(bench.quiet())).await?.len();
+        hold!(now == sent, "{} requests were sent after {passed} of {PAUSE} s", now - sent);
+    }
+    // A date has no fractions of a second.
+    pass(Duration::from_secs(PAUSE + 2 - passed)).await;
+    // Were it to wait longer, no page would come in real time.
+    let (one, two) = (run.finish().await?, other.finish().await?);
+    one.is_exactly(&course.truth, &everything)?;
+    two.is_exactly(&course.truth, &everything).map_err(|breach| breach.at("a slice that began meanwhile"))
+}
+
+/// A pause longer than the limit is an error at once, not a wait.
+pub async fn a_retry_after_beyond_the_limit_is_an_error(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await? {
+        let name = asked.resource.name;
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let times = 1_000;
+        let fault = json!({"kind": "rate_limited", "retry_after": "301", "after": course.requests / 2, "times": times});
+        bench.control.fault(fault).await?;
+        let mut limits = limits(course.page_size);
+        limits.max_retry_after = Duration::from_secs(300);
+        limits.concurrency = 1;
+        let trial = bench.open(limits)?;
+        let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
+        loop {
+            match run.step().await? {
+                Step::Page => {}
+                Step::Waits => hold!(false, "{name}: a pause beyond the limit was begun"),
+                Step::Over => break,
+            }
+        }
+        let met = times - bench.control.pending().await?;
+        hold!(met == 1, "{name}: {met} requests met a 429 that asks for more than the limit");
+        let kind = run.reading.error.as_ref().map(tillhouse_model::Error::kind);
+        hold!(kind == Some(ErrorKind::Busy), "{name}: a pause beyond the limit ends the slice with {kind:?}, not Busy");
+        bench.control.calm().await?;
+    }
+    Ok(())
+}

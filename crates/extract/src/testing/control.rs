@@ -1,0 +1,185 @@
+//! The suite's end of the control protocol.
+//!
+//! Invariant: it has connections of its own and no time limit, so that moving the clock does not disturb it. What a server answers
+//! against the protocol is a breach that names the route.
+
+use crate::testing::breach::Breach;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tillhouse_model::Window;
+
+/// What a stir does to the records of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stir {
+    Arrive,
+    Change,
+    Vanish,
+}
+
+impl Stir {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Arrive => "arrive",
+            Self::Change => "change",
+            Self::Vanish => "vanish",
+        }
+    }
+}
+
+/// A request as the server's log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Logged {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) status: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    http: reqwest::Client,
+    url: String,
+    name: &'static str,
+}
+
+impl Control {
+    pub(crate) fn new(url: &str, name: &'static str) -> Result<Self, Breach> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build();
+        let http = http.map_err(|error| Breach::new(format!("no client for the control protocol: {error}")))?;
+        Ok(Self { http, url: format!("{}/control", url.trim_end_matches('/')), name })
+    }
+
+    async fn ask(&self, method: reqwest::Method, route: &str, body: Option<Value>) -> Result<(u16, String), Breach> {
+        let mut request = self.http.request(method.clone(), format!("{}{route}", self.url));
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        let broken = |error: reqwest::Error| Breach::new(format!("{method} /control{route} does not answer: {error}"));
+        let answer = request.send().await.map_err(broken)?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(broken)?))
+    }
+
+    async fn order(&self, method: reqwest::Method, route: &str, body: Option<Value>) -> Result<String, Breach> {
+        let (status, text) = self.ask(method.clone(), route, body).await?;
+        hold!((200..300).contains(&status), "{method} /control{route} answered {status}: {text}");
+        Ok(text)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T, Breach> {
+        let text = self.order(reqwest::Method::GET, route, None).await?;
+        serde_json::from_str(&text)
+            .map_err(|error| Breach::new(format!("GET /control{route} is not as it should be, {error}: {text}")))
+    }
+
+    /// The server's now.
+    pub(crate) async fn clock(&self) -> Result<Timestamp, Breach> {
+        #[derive(Deserialize)]
+        struct Clock {
+            now: Timestamp,
+        }
+        Ok(self.get::<Clock>("/clock").await?.now)
+    }
+
+    /// Queues a fault.
+    pub(crate) async fn fault(&self, fault: Value) -> Result<(), Breach> {
+        self.order(reqwest::Method::POST, "/faults", Some(json!({ "faults": [fault] }))).await.map(drop)
+    }
+
+    /// How many more requests the queued faults would hit.
+    pub(crate) async fn pending(&self) -> Result<u64, Breach> {
+        #[derive(Deserialize)]
+        struct Fault {
+            times: u64,
+        }
+        #[derive(Deserialize)]
+        struct Faults {
+            faults: Vec<Fault>,
+        }
+        Ok(self.get::<Faults>("/faults").await?.faults.iter().map(|fault| fault.times).sum())
+    }
+
+    /// Forgets all faults.
+    pub(crate) async fn calm(&self) -> Result<(), Breach> {
+        self.order(reqwest::Method::DELETE, "/faults", None).await.map(drop)
+    }
+
+    /// What was asked since the log was last cleared.
+    pub(crate) async fn log(&self) -> Result<Vec<Logged>, Breach> {
+        #[derive(Deserialize)]
+        struct Log {
+            total: usize,
+            requests: Vec<Logged>,
+        }
+        let log: Log = self.get("/requests").await?;
+        hold!(log.total == log.requests.len(), "the server's log has lost requests: a test asks too many");
+        Ok(log.requests)
+    }
+
+    /// Forgets what was asked.
+    pub(crate) async fn clear_log(&self) -> Result<(), Breach> {
+        self.order(reqwest::Method::DELETE, "/requests", None).await.map(drop)
+    }
+
+    /// Every record, as the API would serve it; those of a window where one is given.
+    pub(crate) async fn truth(
+        &self,
+        resource: &str,
+        tenant: Option<&str>,
+        window: Option<Window>,
+    ) -> Result<Vec<String>, Breach> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("resource", resource);
+        if let Some(tenant) = tenant {
+            query.append_pair("tenant", tenant);
+        }
+        if let Some(window) = window {
+            query.append_pair("from", &window.from().to_string()).append_pair("to", &window.to().to_string());
+        }
+        let route = format!("/{}/truth?{}", self.name, query.finish());
+        let text = self.order(reqwest::Method::GET, &route, None).await?;
+        Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+    }
+
+    /// Stirs the records of a window; the id of the one that was hit, `None` where nothing fits.
+    pub(crate) async fn stir(
+        &self,
+        stir: Stir,
+        resource: &str,
+        tenant: Option<&str>,
+        window: Window,
+    ) -> Result<Option<String>, Breach> {
+        #[derive(Deserialize)]
+        struct Stirred {
+            id: Value,
+        }
+        let route = format!("/{}/stir", self.name);
+        let order = json!({
+            "resource": resource,
+            "tenant": tenant,
+            "kind": stir.name(),
+            "from": window.from().to_string(),
+            "to": window.to().to_string(),
+        });
+        let (status, text) = self.ask(reqwest::Method::POST, &route, Some(order.clone())).await?;
+        if status == 404 {
+            return Ok(None);
+        }
+        let stirred = serde_json::from_str::<Stirred>(&text).ok().filter(|_| (200..300).contains(&status));
+        let stirred =
+            stirred.ok_or_else(|| Breach::new(format!("POST /control{route} {order} answered {status}: {text}")))?;
+        Ok(Some(match stirred.id {
+            Value::String(id) => id,
+            other => other.to_string(),
+        }))
+    }
+
+    /// The API cuts its pages to so many records.
+    pub(crate) async fn page_cap(&self, largest_page: u32) -> Result<(), Breach> {
+        let route = format!("/{}/page_cap", self.name);
+        self.order(reqwest::Method::POST, &route, Some(json!({ "largest_page": largest_page }))).await.map(drop)
+    }
+}

@@ -1,0 +1,132 @@
+//! Faults on demand, as the control protocol orders them.
+//!
+//! Invariant: a request meets at most one fault, the first in the queue that is due; every fault that could hit a request counts it
+//! down.
+
+use crate::testing::emulator::Reply;
+use crate::testing::emulator::wire::Manner;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What goes wrong, as the control protocol names it.
+    pub kind: String,
+    /// How many more requests pass first.
+    #[serde(default)]
+    pub after: u64,
+    /// How many more are hit then.
+    #[serde(default = "once")]
+    pub times: u64,
+    /// Only paths that contain this; without it, all that are no logins.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// For `rate_limited`.
+    #[serde(default)]
+    pub retry_after: Option<String>,
+    /// For `foreign_link`.
+    #[serde(default)]
+    pub link: Option<String>,
+    /// For `oversized`.
+    #[serde(default)]
+    pub bytes: Option<usize>,
+    /// For `unauthorized`.
+    #[serde(default)]
+    pub refresh_too: bool,
+}
+
+fn once() -> u64 {
+    1
+}
+
+impl Fault {
+    /// Whether it is the provider's to do: its pages hold other links, totals or records.
+    pub fn concerns_content(&self) -> bool {
+        matches!(self.kind.as_str(), "foreign_link" | "self_link" | "endless" | "lie_total")
+    }
+
+    /// Whether there is such a fault.
+    pub(crate) fn is_known(&self) -> bool {
+        let transport = [
+            "rate_limited",
+            "server_error",
+            "unauthorized",
+            "truncated",
+            "reset",
+            "empty",
+            "html",
+            "wrong_content_type",
+            "oversized",
+        ];
+        self.concerns_content() || transport.contains(&self.kind.as_str())
+    }
+
+    /// What is answered in the provider's place.
+    pub(crate) fn instead(&self) -> Option<(Reply, Manner)> {
+        let reply = match self.kind.as_str() {
+            "rate_limited" => {
+                let mut reply = Reply::error(429, "too many requests");
+                reply.headers.push(("Retry-After", self.retry_after.clone().unwrap_or_else(|| "1".to_owned())));
+                reply
+            }
+            "server_error" => Reply::error(500, "something went wrong"),
+            "empty" => Reply::json(""),
+            "reset" => return Some((Reply::json(""), Manner::Reset)),
+            "html" => return Some((Reply::json("<!doctype html><title>Please wait</title>"), Manner::As("text/html"))),
+            _ => return None,
+        };
+        Some((reply, Manner::Plain))
+    }
+
+    /// A good reply, spoilt.
+    pub(crate) fn spoil(&self, mut reply: Reply) -> (Reply, Manner) {
+        match self.kind.as_str() {
+            "truncated" => (reply, Manner::Truncated),
+            "wrong_content_type" => (reply, Manner::As("text/plain")),
+            "oversized" => {
+                let missing = self.bytes.unwrap_or(65 << 20).saturating_sub(reply.body.len());
+                reply.body.push_str(&" ".repeat(missing));
+                (reply, Manner::Plain)
+            }
+            _ => (reply, Manner::Plain),
+        }
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, faults: Vec<Fault>) {
+        self.0.extend(faults);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        json!({ "faults": self.0 }).to_string()
+    }
+
+    /// The fault that a request meets; `open` says which could hit it.
+    pub(crate) fn meet(&mut self, path: &str, login: bool, open: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let mut met: Option<Fault> = None;
+        for fault in &mut self.0 {
+            if !fault.path.as_ref().map_or(!login, |part| path.contains(part)) || !open(fault) {
+                continue;
+            }
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if met.is_none() {
+                fault.times -= 1;
+                met = Some(fault.clone());
+            }
+        }
+        self.0.retain(|fault| fault.times > 0);
+        met
+    }
+}

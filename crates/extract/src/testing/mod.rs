@@ -1,0 +1,149 @@
+//! The law of a [`Source`](crate::Source), executable: clauses that every source runs against its own server.
+//!
+//! Invariant: the suite knows a source only through the trait, and its server only through HTTP. No clause sleeps: where time has to
+//! pass, the runtime's clock is moved.
+//!
+//! ```ignore
+//! tillhouse_extract::conformance!(subject);     // one test a clause, each named after it
+//!
+//! async fn subject() -> Subject {
+//!     let server = Sandbox::start(SandboxOptions::default()).await.unwrap();
+//!     let (url, window) = (server.url(), ...);
+//!     Subject::new(url, "hecone", window, move |limits| connection(&base_url).open(limits))
+//!         .records(Records::of("transactions").key("/id").time("/invoice/created_at"))
+//!         .login(["/hecone/auth/login", "/hecone/auth/refresh"])
+//!         .secret("sandbox-secret")
+//!         .keeping(server)
+//! }
+//! ```
+//!
+//! What a source cannot do (its API has no links, no login, no ids) the [`Subject`] declares, and the suite checks what it can of
+//! such a declaration: one that is too modest breaks a clause as one that is too bold does. Every resource that the source offers
+//! must be in the subject.
+//!
+//! # The control protocol
+//!
+//! A server under test answers its API under `/S`, where S is the source's name, and these routes beside it. None of them meets a
+//! fault or stands in the log. Bodies are JSON; what cannot be done is a 4xx.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /control/clock` | `{"now": "..."}`, the server's now. Clocks of servers stand still unless they are moved |
+//! | `POST /control/faults` `{"faults": [{"kind": "reset", "after": 3, "times": 2, "path": "..."}]}` | queues faults, see below |
+//! | `GET /control/faults`, `DELETE /control/faults` | `{"faults": [...]}`, what is left of them, with `after` and `times` as they are now; forgets them |
+//! | `GET /control/requests`, `DELETE /control/requests` | `{"total": n, "requests": [{"method", "path", "query", "status"}]}`, what was asked, in order; forgets it |
+//! | `GET /control/S/truth?resource=R[&tenant=T][&from=&to=]` | NDJSON: every record known at the clock, one a line, byte for byte as the API serves it; `from` and `to` (RFC 3339, half open) select by the time that the API's windows are about |
+//! | `POST /control/S/stir` `{"resource": R, "tenant": T or null, "kind": K, "from": "...", "to": "..."}` | `{"id": "..."}`: the server makes up a record in the window (`arrive`), changes one (`change`) or removes one (`vanish`), at the beginning of the API's order; 404 where nothing fits |
+//! | `POST /control/S/page_cap` `{"largest_page": n}` | the API cuts its pages to n records |
+//!
+//! A fault hits `times` (1) requests, after `after` (0) others have passed; of these, only those count whose path contains `path`, or,
+//! without it, those that are not logins. A request meets at most one fault. The kinds:
+//!
+//! | kind | what happens |
+//! |---|---|
+//! | `rate_limited` | 429 with `Retry-After: <retry_after>`, seconds or a date |
+//! | `server_error` | 500 |
+//! | `unauthorized` | every access token is revoked before the request is answered, with `"refresh_too": true` every refresh token as well |
+//! | `truncated` | the body breaks off half-way through what Content-Length promised |
+//! | `reset` | the connection is reset, nothing is answered |
+//! | `empty` | 200 with no body |
+//! | `html` | 200 with a web page, as text/html |
+//! | `wrong_content_type` | the right body as text/plain |
+//! | `oversized` | the right body, padded with blanks to `bytes` |
+//! | `foreign_link` | a listing whose link to the next page leads to `link`. Hits listings only, and only where there are links |
+//! | `self_link` | a listing whose link to the next page leads to itself. The same |
+//! | `endless` | a listing that never ends: always one more full page of new, made-up records. Hits listings only |
+//! | `lie_total` | a listing whose total is one too high. Hits listings only, and only where there are totals |
+//!
+//! [`emulator`] answers all of this for an API that is described in a few functions. The sandbox has its own.
+//!
+//! # Time
+//!
+//! A clause runs on a runtime of one thread, where [`tokio::time::pause`] works. Where a source waits (backoff, Retry-After), which its
+//! [`stats`](crate::Source::stats) show as a retry, the clock is paused, advanced and resumed. It is never paused while something is on its
+//! way: a paused clock leaps to the next timer as soon as nothing runs, and an answer in flight does not count as running.
+
+#[macro_use]
+mod breach;
+pub mod clauses;
+mod control;
+mod ear;
+pub mod emulator;
+mod reading;
+mod subject;
+mod trial;
+
+#[cfg(test)]
+mod tests;
+
+pub use breach::{Breach, Held};
+pub use subject::{Links, Records, Subject};
+
+use std::future::Future;
+
+/// Runs one clause on a runtime of its own. [`conformance!`](crate::conformance) calls it.
+pub fn run<MakeSubject, Made, Clause, Run>(subject: MakeSubject, clause: Clause) -> Held
+where
+    MakeSubject: FnOnce() -> Made,
+    Made: Future<Output = Subject>,
+    Clause: FnOnce(Subject) -> Run,
+    Run: Future<Output = Held>,
+{
+    // On one thread the clock can be paused.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Breach::new(format!("no runtime: {error}")))?;
+    runtime.block_on(async { clause(subject().await).await })
+}
+
+/// One test for each clause of the law. `$subject` is an async function without arguments that starts a server and gives the
+/// [`Subject`](crate::testing::Subject); it runs anew for every clause.
+#[macro_export]
+macro_rules! conformance {
+    ($subject:expr) => {
+        $crate::conformance! { @ $subject;
+            checking_works_and_asks_little
+            a_refused_login_is_told_and_not_tried_again
+            what_is_not_offered_is_an_error
+            every_record_comes_once_whatever_the_page_size
+            pages_cut_short_lose_nothing
+            windows_that_touch_leave_no_gap
+            a_whole_is_whole_whatever_the_window
+            the_same_question_has_the_same_answer
+            totals_are_handed_on
+            records_that_arrive_while_paging_hide_none
+            records_that_change_while_paging_hide_none
+            records_that_vanish_while_paging_hide_none
+            late_records_are_found
+            records_are_had_by_id
+            a_token_that_dies_on_the_way_is_replaced
+            a_refused_refresh_means_a_new_login
+            a_token_is_renewed_before_it_expires
+            troubles_at_the_login_are_outwaited
+            retry_after_seconds_are_obeyed
+            retry_after_a_date_is_obeyed
+            a_retry_after_beyond_the_limit_is_an_error
+            a_server_error_is_outwaited
+            a_reset_connection_is_outwaited
+            a_truncated_body_is_outwaited
+            an_empty_body_is_outwaited
+            a_web_page_is_outwaited
+            a_wrong_content_type_is_outwaited
+            troubles_that_stay_are_errors
+            a_body_over_the_limit_is_an_error
+            a_page_is_as_fresh_as_its_last_attempt
+            a_link_to_another_host_is_not_followed
+            a_link_to_itself_ends
+            a_listing_without_end_ends
+            one_page_is_read_ahead
+            a_dropped_slice_sends_nothing_more
+            a_dropped_slice_stops_waiting
+            no_error_or_log_tells_a_secret
+        }
+    };
+    (@ $subject:expr; $($clause:ident)+) => {$(
+        #[test]
+        fn $clause() -> $crate::testing::Held {
+            $crate::testing::run($subject, $crate::testing::clauses::$clause)
+        }
+    )+};
+}

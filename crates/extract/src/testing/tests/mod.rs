@@ -1,0 +1,137 @@
+//! The suite on trial: a good source passes every clause, and each flaw breaks the clauses that are about it.
+//!
+//! Invariant: there is no clause that no flaw breaks.
+
+mod kiosk;
+mod till;
+
+use crate::testing::clauses::*;
+use crate::testing::{Held, Subject, run};
+use std::future::Future;
+use till::{Flaw, Style, subject};
+
+mod by_offset {
+    //! A good source that pages by offset, with totals.
+    crate::conformance!(|| super::subject(super::Style::Offset, super::Flaw::None));
+}
+
+mod by_link {
+    //! A good source that pages by link.
+    crate::conformance!(|| super::subject(super::Style::Link, super::Flaw::None));
+}
+
+/// That a flaw breaks a clause, for the reason given.
+#[track_caller]
+fn breaks<C, R>(style: Style, flaw: Flaw, clause: C, reason: &str)
+where
+    C: FnOnce(Subject) -> R,
+    R: Future<Output = Held>,
+{
+    match run(|| subject(style, flaw), clause) {
+        Ok(()) => panic!("a source that {flaw:?} passes"),
+        Err(breach) => {
+            let told = breach.to_string();
+            assert!(told.contains(reason), "a source that {flaw:?} is told: {told}");
+        }
+    }
+}
+
+#[test]
+fn lost_and_altered_records() {
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::DropsLastRecord, every_record_comes_once_whatever_the_page_size, "records are missing");
+        breaks(
+            style,
+            Flaw::RewritesNumbers,
+            every_record_comes_once_whatever_the_page_size,
+            "otherwise than the server",
+        );
+        breaks(style, Flaw::IgnoresPageSize, every_record_comes_once_whatever_the_page_size, "a page has");
+        breaks(style, Flaw::CutsTheWindow, windows_that_touch_leave_no_gap, "records are missing");
+        breaks(style, Flaw::ForgetsOldPrices, a_whole_is_whole_whatever_the_window, "12 of 12 records are missing");
+        breaks(style, Flaw::AsksForNow, the_same_question_has_the_same_answer, "asked for in two ways");
+    }
+    let offset = Style::Offset;
+    breaks(offset, Flaw::RepeatsPages, every_record_comes_once_whatever_the_page_size, "came more than once");
+    breaks(offset, Flaw::StopsAtShortPages, pages_cut_short_lose_nothing, "records are missing");
+}
+
+#[test]
+fn totals() {
+    breaks(Style::Offset, Flaw::HidesTotals, totals_are_handed_on, "the pages' totals are {None}");
+    breaks(Style::Offset, Flaw::RepairsTotals, totals_are_handed_on, "total");
+    breaks(Style::Offset, Flaw::DeniesTotals, totals_are_handed_on, "said to declare none");
+}
+
+#[test]
+fn rows_that_move() {
+    let offset = Style::Offset;
+    breaks(offset, Flaw::MovesOnlyForward, records_that_vanish_while_paging_hide_none, "nobody will notice");
+    breaks(offset, Flaw::HasNoTotals, records_that_vanish_while_paging_hide_none, "there throughout");
+    breaks(offset, Flaw::DropsLastRecord, records_that_arrive_while_paging_hide_none, "missing");
+    breaks(offset, Flaw::DropsLastRecord, records_that_change_while_paging_hide_none, "missing");
+}
+
+#[test]
+fn what_can_be_asked_for() {
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::KnowsEverything, what_is_not_offered_is_an_error, "is not one error");
+        breaks(style, Flaw::ChecksNothing, a_refused_login_is_told_and_not_tried_again, "check says that all is well");
+        breaks(style, Flaw::KeepsKnocking, a_refused_login_is_told_and_not_tried_again, "sent 2 times");
+        breaks(style, Flaw::HasNoLateRecords, late_records_are_found, "1 of 1 records are missing");
+        breaks(style, Flaw::FailsForGoneRecords, records_are_had_by_id, "came an error");
+    }
+}
+
+#[test]
+fn tokens() {
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::NeverRenews, a_token_that_dies_on_the_way_is_replaced, "came an error");
+        breaks(style, Flaw::NeedsItsRefresh, a_refused_refresh_means_a_new_login, "came an error");
+        breaks(style, Flaw::SeesNoLifetime, a_token_is_renewed_before_it_expires, "1 logins");
+        breaks(style, Flaw::GivesUpAtOnce, troubles_at_the_login_are_outwaited, "came an error");
+    }
+}
+
+#[test]
+fn patience() {
+    let offset = Style::Offset;
+    breaks(offset, Flaw::IgnoresRetryAfter, retry_after_seconds_are_obeyed, "were sent after");
+    breaks(offset, Flaw::IgnoresRetryAfter, retry_after_a_date_is_obeyed, "were sent after");
+    breaks(offset, Flaw::WaitsTooLong, a_retry_after_beyond_the_limit_is_an_error, "beyond the limit");
+    breaks(offset, Flaw::GivesUpAtOnce, a_server_error_is_outwaited, "came an error");
+    breaks(offset, Flaw::GivesUpAtOnce, a_reset_connection_is_outwaited, "came an error");
+    breaks(offset, Flaw::GivesUpAtOnce, a_truncated_body_is_outwaited, "came an error");
+    breaks(offset, Flaw::GivesUpAtOnce, an_empty_body_is_outwaited, "came an error");
+    breaks(offset, Flaw::GivesUpAtOnce, a_web_page_is_outwaited, "came an error");
+    breaks(offset, Flaw::GivesUpAtOnce, a_wrong_content_type_is_outwaited, "came an error");
+    breaks(offset, Flaw::TriesForEver, troubles_that_stay_are_errors, "as if all were well");
+    breaks(offset, Flaw::EndsQuietly, troubles_that_stay_are_errors, "as if all were well");
+    breaks(offset, Flaw::EndsQuietly, a_body_over_the_limit_is_an_error, "None, not Protocol");
+    breaks(offset, Flaw::TakesAnyBody, a_body_over_the_limit_is_an_error, "None, not Protocol");
+    breaks(offset, Flaw::TakesTheFirstTime, a_page_is_as_fresh_as_its_last_attempt, "the time of the first attempt");
+}
+
+#[test]
+fn links_and_ends() {
+    let link = Style::Link;
+    breaks(link, Flaw::FollowsAnyLink, a_link_to_another_host_is_not_followed, "was asked");
+    breaks(link, Flaw::FollowsInCircles, a_link_to_itself_ends, "requests, where");
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::GoesOnForEver, a_listing_without_end_ends, "goes on after");
+        breaks(style, Flaw::ReadsAllAtOnce, one_page_is_read_ahead, "pages were asked for when 1 had been taken");
+        breaks(style, Flaw::LeavesATaskBehind, one_page_is_read_ahead, "pages were asked for when 1 had been taken");
+        breaks(style, Flaw::LeavesATaskBehind, a_dropped_slice_sends_nothing_more, "all was asked for");
+        breaks(style, Flaw::LeavesATaskBehind, a_dropped_slice_stops_waiting, "requests after the slice was dropped");
+    }
+}
+
+#[test]
+fn secrets() {
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::TellsItsPassword, no_error_or_log_tells_a_secret, "an error tells a secret");
+        breaks(style, Flaw::TellsItsPassword, troubles_that_stay_are_errors, "an error tells a secret");
+        breaks(style, Flaw::ShowsItsPassword, checking_works_and_asks_little, "the source's Debug tells a secret");
+        breaks(style, Flaw::LogsItsPassword, no_error_or_log_tells_a_secret, "a log tells a secret");
+    }
+}

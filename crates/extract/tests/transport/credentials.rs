@@ -1,0 +1,104 @@
+//! Client credentials at a token endpoint on another server, and successes that a verdict finds to be none.
+//!
+//! Invariant: each server's requests are looked at as a whole, so that a secret or a token on the wrong one would be seen.
+
+use crate::scripted::{Scripted, json, limits};
+use std::sync::Arc;
+use tillhouse_extract::oauth2::ClientCredentials;
+use tillhouse_extract::{Answer, AuthorizedClient, Client, Endpoint, Limits, Request, StatusCode};
+use tillhouse_model::{ErrorKind, Secret};
+
+fn credentials(api: &Client, token_server: &Scripted) -> ClientCredentials {
+    let address = Endpoint::parse(&format!("{}/realms/x/token", token_server.url)).unwrap();
+    let secret = serde_json::from_str(r#""hunter2&=""#).unwrap();
+    ClientCredentials::new(api, &address, "me".into(), secret, Some("pay:read".into())).unwrap()
+}
+
+#[tokio::test]
+async fn the_secret_goes_to_the_token_endpoint_and_the_token_to_the_api() {
+    let tokens = Scripted::start(vec![json("200 OK", "", r#"{"access_token":"abc","expires_in":300}"#)]).await;
+    let api = Scripted::start(vec![json("200 OK", "", "{}"), json("200 OK", "", "{}")]).await;
+    let client = api.client(limits());
+    let authorized = AuthorizedClient::new(client.clone(), Arc::new(credentials(&client, &tokens)));
+    for _ in 0..2 {
+        let request = Request::get("things", client.url("/things").unwrap());
+        authorized.send(&request).await.unwrap().success().unwrap();
+    }
+    let (asked, opened) = (tokens.requests(), api.requests());
+    assert_eq!((asked.len(), opened.len()), (1, 2));
+    assert!(asked[0].starts_with("POST /realms/x/token HTTP/1.1"), "{}", asked[0]);
+    assert!(asked[0].contains("content-type: application/x-www-form-urlencoded"), "{}", asked[0]);
+    assert!(!asked[0].contains("authorization"), "{}", asked[0]);
+    assert!(opened.iter().all(|head| head.contains("authorization: Bearer abc") && !head.contains("hunter2")));
+    // Counted as one, whichever server was asked; and known to the redactor of both.
+    assert_eq!(authorized.stats().requests, 3);
+    assert_eq!(client.redactor().scrub("hunter2&= abc"), "*** ***");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_fails_is_named_by_its_own_key() {
+    let html = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+    let tokens = Scripted::start(vec![
+        crate::scripted::Reply::Write(html.into()),
+        json("302 Found", "Location: https://other.example.com/token\r\n", "{}"),
+        json("401 Unauthorized", "", r#"{"error":"invalid_client","error_description":"wrong hunter2&="}"#),
+    ])
+    .await;
+    let api = Scripted::start(vec![]).await;
+    let client = api.client(limits());
+    for (kind, text, hint) in [
+        (ErrorKind::Protocol, "text/html", "Check connection.token_url:"),
+        (ErrorKind::Protocol, "redirects to https://other.example.com", "connection.token_url"),
+        (ErrorKind::Unauthorized, "wrong ***", "connection.client_secret"),
+    ] {
+        let authorized = AuthorizedClient::new(client.clone(), Arc::new(credentials(&client, &tokens)));
+        let error = authorized.log_in().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(text) && error.hint_text().unwrap().contains(hint), "{error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+    drop(tokens);
+    let gone = Scripted::start(vec![]).await;
+    let url = gone.url.clone();
+    let authorized = AuthorizedClient::new(
+        api.client(Limits { attempts: 1, ..limits() }),
+        Arc::new(credentials(&api.client(Limits { attempts: 1, ..limits() }), &gone)),
+    );
+    let error = authorized.log_in().await.unwrap_err();
+    assert!(
+        error.to_string().contains(&url) && error.hint_text().unwrap().contains("connection.token_url"),
+        "{error:?}"
+    );
+    assert!(api.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_sends_nothing_to_another_server() {
+    let (home, away) = (Scripted::start(vec![]).await, Scripted::start(vec![]).await);
+    let client = home.client(limits());
+    let elsewhere = away.client(limits()).url("/things").unwrap();
+    let request = Request::get("things", elsewhere)
+        .secret_header(tillhouse_extract::request::HeaderName::from_static("authorization"), &Secret::new("hunter2"))
+        .unwrap();
+    let error = client.send(&request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.message().contains(&home.url) && error.message().contains(&away.url), "{error}");
+    assert!(home.requests().is_empty() && away.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_success_that_is_none_comes_back_as_a_refusal() {
+    let body = |status: &str| format!(r#"{{"status":"{status}","message":"wrong token hunter2"}}"#);
+    let server = Scripted::start(vec![json("200 OK", "", &body("Error")), json("200 OK", "", &body("Success"))]).await;
+    let client = server.client(limits());
+    client.redactor().add(&Secret::new("hunter2"));
+    let request = Request::get("things", client.url("/things").unwrap())
+        .judged_by(|body| body.starts_with(br#"{"status":"Error""#).then(|| "wrong token hunter2".into()));
+    let Answer::Refused(refusal) = client.send(&request).await.unwrap() else { panic!("it is refused") };
+    assert_eq!((refusal.status, refusal.message.as_deref()), (StatusCode::OK, Some("wrong token ***")));
+    assert_eq!(&refusal.body[..], body("Error").as_bytes());
+    let error = refusal.into_error();
+    assert_eq!(error.message(), "the server answered 200 OK with an error in it: wrong token ***");
+    assert!(!error.is_retryable());
+    assert!(matches!(client.send(&request).await.unwrap(), Answer::Success(_)));
+}

@@ -1,0 +1,165 @@
+//! Rules that compare columns of one record: `sum` and `localTime`, written at the table.
+//!
+//! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
+
+use super::find;
+use super::problems::{Problems, unknown};
+use super::written::Value;
+use crate::money::Exact;
+use crate::table::{Check, Class, Column, Kind, LocalTime, Sum};
+use serde_saphyr::Location;
+use std::collections::BTreeMap;
+
+/// The rules there are.
+pub(super) const KNOWN: [&str; 2] = ["sum", "localTime"];
+
+/// The keys of one rule, each looked up once.
+struct Keys<'w> {
+    rule: &'w str,
+    map: &'w BTreeMap<String, Value>,
+    at: Location,
+}
+
+impl Keys<'_> {
+    fn path(&self, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
+        let path = self.map.get(key).and_then(Value::as_text).map(split);
+        if path.is_none() {
+            problems.add(self.at, format!("`{}` needs `{key}`: the path of a column", self.rule));
+        }
+        path
+    }
+
+    fn paths(&self, key: &str, problems: &mut Problems) -> Option<Vec<Vec<String>>> {
+        let texts = self.map.get(key).and_then(Value::as_texts);
+        if texts.is_none() {
+            problems.add(self.at, format!("`{}` needs `{key}`: a list of paths of columns", self.rule));
+        }
+        texts.map(|texts| texts.into_iter().map(split).collect())
+    }
+
+    fn only(&self, known: &[&str], problems: &mut Problems) -> Option<()> {
+        let stray = self.map.keys().find(|key| !known.contains(&key.as_str()))?;
+        problems.add(self.at, unknown(&format!("key of `{}`", self.rule), stray, known));
+        Some(())
+    }
+}
+
+fn split(path: &str) -> Vec<String> {
+    path.split('.').map(str::to_owned).collect()
+}
+
+/// Reads `{ of: ..., is: ... }`: the column that is compared, and what with.
+pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Problems) -> Option<(Vec<String>, Check)> {
+    let Value::Map(map) = value else {
+        problems.add(at, format!("`{rule}` needs what it compares: write `{rule}: {{ of: ..., is: ... }}`"));
+        return None;
+    };
+    let keys = Keys { rule, map, at };
+    if rule == "sum" {
+        if keys.only(&["of", "is", "within"], problems).is_some() {
+            return None;
+        }
+        let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
+        let within = within(map.get("within"), at, problems)?;
+        return Some((is?, Check::Sum(Sum { of: of?, within })));
+    }
+    if keys.only(&["of", "is", "zoneBy", "zones"], problems).is_some() {
+        return None;
+    }
+    let (of, is) = (keys.path("of", problems), keys.path("is", problems));
+    let (zone_by, zones) = match (map.get("zoneBy"), map.get("zones")) {
+        (None, None) => (None, BTreeMap::new()),
+        (Some(_), Some(zones)) => (keys.path("zoneBy", problems), zones_of(zones, at, problems)?),
+        _ => {
+            problems.add(at, "`zoneBy` names the column that `zones` is looked up by: write both, or neither");
+            return None;
+        }
+    };
+    Some((is?, Check::LocalTime(LocalTime { of: of?, zone_by, zones })))
+}
+
+fn within(value: Option<&Value>, at: Location, problems: &mut Problems) -> Option<Exact> {
+    let exact = match value {
+        None => Some(Exact::new(0, 0)),
+        Some(Value::Int(whole)) => Some(Exact::new(i128::from(*whole), 0)),
+        Some(value) => value.as_text().and_then(Exact::parse),
+    };
+    let exact = exact.filter(|exact| exact.units >= 0);
+    if exact.is_none() {
+        // YAML would make a float of it.
+        problems.add(at, "`within` is a number that is not negative, in quotes: '0.01'");
+    }
+    exact
+}
+
+/// A zone or several a value: `{ DE: Europe/Berlin, ES: [Europe/Madrid, Atlantic/Canary] }`.
+fn zones_of(value: &Value, at: Location, problems: &mut Problems) -> Option<BTreeMap<String, Vec<String>>> {
+    let Value::Map(map) = value else {
+        problems.add(at, "`zones` is a map from values to time zone names: { DE: Europe/Berlin }");
+        return None;
+    };
+    let mut zones = BTreeMap::new();
+    for (value, names) in map {
+        let names = names.as_text().map(|name| vec![name]).or_else(|| names.as_texts());
+        let Some(names) = names else {
+            problems.add(at, format!("the zones of `{value}` are a time zone name, or a list of them"));
+            return None;
+        };
+        // A machine without a time zone database has none of them; that is no mistake of the contract.
+        let machine_has_zones = !jiff::tz::db().is_definitively_empty();
+        if let Some(name) = names.iter().find(|name| machine_has_zones && jiff::tz::TimeZone::get(name).is_err()) {
+            problems.add(at, format!("`{name}` is not an IANA time zone name, such as Europe/Berlin"));
+            return None;
+        }
+        zones.insert(value.clone(), names.into_iter().map(str::to_owned).collect());
+    }
+    Some(zones)
+}
+
+/// Whether the columns that a rule names are there and can be compared; the text says why not. Other rules fit.
+pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result<(), String> {
+    match check {
+        Check::Sum(Sum { of, .. }) => {
+            let is_number = |kind: &Kind| matches!(kind, Kind::Int | Kind::Decimal { .. });
+            for path in of {
+                column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            column(columns, path, false, "a whole or decimal number", is_number)
+        }
+        Check::LocalTime(LocalTime { of, zone_by, .. }) => {
+            column(columns, of, false, "a timestamp", |kind| matches!(kind, Kind::Timestamp(_)))?;
+            column(columns, path, false, "a string", |kind| *kind == Kind::Text)?;
+            match zone_by {
+                Some(path) => column(columns, path, false, "a string", |kind| *kind == Kind::Text),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn column(
+    columns: &[Column],
+    path: &[String],
+    through_lists: bool,
+    expected: &str,
+    fits: impl Fn(&Kind) -> bool,
+) -> Result<(), String> {
+    let written = path.join(".");
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let (column, through_list) = find(columns, &names).map_err(|why| format!("`{written}`: {why}"))?;
+    if through_list && !through_lists {
+        return Err(format!("`{written}` leads through an array: a record has one such value"));
+    }
+    let (mut kind, mut class) = (&column.kind, column.class);
+    while let Kind::List(element) = kind {
+        (kind, class) = (&element.kind, element.class);
+    }
+    if class != Class::Open {
+        return Err(format!("`{written}` is not stored as it came, so nothing can be compared with it"));
+    }
+    if !fits(kind) {
+        return Err(format!("`{written}` is not {expected}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The `connection` section of a PACE pipeline, as written and then checked.
+//!
+//! Invariant: a connection that opens has usable addresses, credentials that are not empty, and partners that the chosen API can be
+//! asked for.
+
+use crate::login::PaceLogin;
+use crate::transactions::{Pace, Question};
+use serde::Deserialize;
+use std::sync::Arc;
+use tillhouse_extract::oauth2::ClientCredentials;
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Source, origin,
+};
+use tillhouse_model::{Error, Resource, Result};
+
+/// The source's name.
+pub const SOURCE: &str = "pace";
+
+/// The most records PACE gives a page.
+pub(crate) const LARGEST_PAGE: u32 = 100;
+
+/// What PACE can be asked for.
+pub const RESOURCES: &[Resource] = &[Resource {
+    name: "transactions",
+    records_at: &["data"],
+    declares_total: true,
+    largest_page: Some(LARGEST_PAGE),
+    ..Resource::WINDOWS
+}];
+
+/// How PACE is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaceConnection {
+    /// The API's address.
+    pub base_url: BaseUrl,
+    /// Where tokens are given out, on a server of its own.
+    pub token_url: Endpoint,
+    /// The client's name, from the provider.
+    pub client_id: String,
+    /// The client's secret, from the provider.
+    pub client_secret: Credential,
+    /// What the token is to be good for, where the provider wants it said.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// The partners whose transactions are read. `api: 2025-1` can do without.
+    #[serde(default)]
+    pub partners: Names,
+    /// Which of PACE's lists is read.
+    #[serde(default)]
+    pub api: Api,
+    /// Where the lists are.
+    #[serde(default)]
+    pub paths: Paths,
+    /// How the list of `api: 2025-1` is narrowed.
+    #[serde(default)]
+    pub filters: Filters,
+}
+
+/// Which of PACE's lists is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Api {
+    /// The list of a partner, by the time of creation: the one the document describes, and calls deprecated.
+    #[default]
+    #[serde(rename = "partner")]
+    Partner,
+    /// Its successor, by the time of last change, with more fields.
+    #[serde(rename = "2025-1")]
+    V2025_1,
+}
+
+/// Paths below the base URL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// The list of `api: partner`, with `{partner}` in it.
+    pub partner: String,
+    /// The list of `api: 2025-1`.
+    pub transactions: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            partner: "/pay/2022-1/transactions/contracts/partners/{partner}".into(),
+            transactions: "/pay/2025-1/transactions".into(),
+        }
+    }
+}
+
+/// Query parameters of `api: 2025-1`; how they are spelled is not documented.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filters {
+    /// The window's start, which belongs to it.
+    pub from: String,
+    /// The window's end, which does not.
+    pub to: String,
+    /// The partner. Without it, the list is taken for that of the one partner named, or of all.
+    pub partner: Option<String>,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self { from: "filter[updatedAt][gte]".into(), to: "filter[updatedAt][lt]".into(), partner: None }
+    }
+}
+
+impl PaceConnection {
+    fn check(&self) -> Result<()> {
+        if self.paths.partner.matches("{partner}").count() != 1 {
+            let path = &self.paths.partner;
+            return Err(Error::config(format!("connection.paths.partner {path:?} does not hold {{partner}} once"))
+                .hint("Write it like /pay/2022-1/transactions/contracts/partners/{partner}."));
+        }
+        origin::check_path("connection.paths.partner", &self.paths.partner.replace("{partner}", "name"))?;
+        origin::check_path("connection.paths.transactions", &self.paths.transactions)?;
+        let Filters { from, to, partner } = &self.filters;
+        for (key, name) in [("from", Some(from)), ("to", Some(to)), ("partner", partner.as_ref())] {
+            if name.is_some_and(|name| name.trim().is_empty()) {
+                return Err(Error::config(format!("connection.filters.{key} is empty"))
+                    .hint("Write the query parameter's name, like filter[updatedAt][gte]."));
+            }
+        }
+        if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
+            return Err(Error::config("connection.scope is empty").hint("Leave it out where none is wanted."));
+        }
+        self.partners.check("connection.partners")?;
+        match (self.api, self.partners.as_slice().len(), &self.filters.partner) {
+            (Api::Partner, 0, _) => Err(Error::config("connection.partners is empty")
+                .hint("List the partners to read, partners: [A, B]; or read all this client may see with api: 2025-1.")),
+            (Api::V2025_1, 2.., None) => Err(Error::config("api: 2025-1 cannot tell several partners apart by itself")
+                .hint(
+                    "Set connection.filters.partner to the query parameter that narrows the list to one partner; or make a pipeline for \
+                     each partner.",
+                )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Connection for PaceConnection {
+    const SOURCE: &'static str = SOURCE;
+    const RESOURCES: &'static [Resource] = RESOURCES;
+
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+        self.check()?;
+        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let credentials =
+            ClientCredentials::new(&client, &self.token_url, self.client_id, self.client_secret, self.scope)?;
+        let question = match self.api {
+            Api::Partner => Question::Partner { path: self.paths.partner },
+            Api::V2025_1 => Question::Changes { path: self.paths.transactions, filters: self.filters },
+        };
+        let api = AuthorizedClient::new(client, Arc::new(PaceLogin::new(credentials)));
+        Ok(Arc::new(Pace::new(api, self.partners.into_vec(), question)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    fn parse(more: &str) -> Result<PaceConnection, serde_json::Error> {
+        serde_json::from_str(&format!(
+            r#"{{"base_url":"http://127.0.0.1:1/pace","token_url":"http://127.0.0.1:2/token","client_id":"me",
+            "client_secret":"hunter2"{more}}}"#
+        ))
+    }
+
+    fn refused(more: &str) -> Error {
+        parse(more).unwrap().open(Limits::default()).unwrap_err()
+    }
+
+    #[test]
+    fn little_has_to_be_written() {
+        let connection = parse(r#","partners":["acme"]"#).unwrap();
+        assert_eq!((connection.api, &connection.paths), (Api::Partner, &Paths::default()));
+        assert!(!format!("{connection:?}").contains("hunter2"));
+        let source = connection.open(Limits::default()).unwrap();
+        assert_eq!((source.name(), source.resources()), ("pace", RESOURCES));
+        assert!(!format!("{source:?}").contains("hunter2"));
+        for api in [r#","api":"2025-1""#, r#","api":"2025-1","partners":["acme"]"#] {
+            assert!(parse(api).unwrap().open(Limits::default()).is_ok());
+        }
+        let several = r#","api":"2025-1","partners":["a","b"],"filters":{"partner":"filter[partner]"}"#;
+        assert!(parse(several).unwrap().open(Limits::default()).is_ok());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(parse(r#","partner":[]"#).unwrap_err().to_string().contains("unknown field `partner`"));
+        assert!(parse(r#","api":"2025-2""#).unwrap_err().to_string().contains("`partner` or `2025-1`"));
+        for (more, named) in [
+            ("", "connection.partners is empty"),
+            (r#","partners":["a/../b","."]"#, "connection.partners: \".\""),
+            (r#","partners":["a","a"]"#, "names \"a\" twice"),
+            (r#","partners":["a"],"paths":{"partner":"/x"}"#, "does not hold {partner} once"),
+            (r#","partners":["a"],"paths":{"transactions":"x"}"#, "connection.paths.transactions"),
+            (r#","partners":["a"],"filters":{"to":" "}"#, "connection.filters.to"),
+            (r#","partners":["a"],"scope":"""#, "connection.scope"),
+            (r#","api":"2025-1","partners":["a","b"]"#, "cannot tell several partners apart"),
+        ] {
+            let error = refused(more);
+            assert_eq!(error.kind(), ErrorKind::Config, "{more}");
+            assert!(error.message().contains(named), "{error}");
+        }
+        for key in ["client_id", "client_secret"] {
+            let text = format!(
+                r#"{{"base_url":"http://127.0.0.1","token_url":"http://127.0.0.1","client_id":"me","client_secret":"s","partners":["a"],"{key}":""}}"#
+            );
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let connection: PaceConnection = serde_json::from_value(value).unwrap();
+            let error = connection.open(Limits::default()).unwrap_err();
+            assert!(error.message().contains(&format!("connection.{key}")), "{error}");
+        }
+        let bad =
+            r#"{"base_url":"http://127.0.0.1","token_url":"id.example.com","client_id":"me","client_secret":"s"}"#;
+        assert!(serde_json::from_str::<PaceConnection>(bad).unwrap_err().to_string().contains("is not a URL"));
+    }
+}

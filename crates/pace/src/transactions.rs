@@ -1,0 +1,192 @@
+//! Transactions by window: a partner's by the time of creation, or those of the newer list by the time of last change.
+//!
+//! Invariant: every request says the whole window, the page's number and its size, and so does the next; the server's links lead nowhere.
+
+use crate::connection::{Filters, LARGEST_PAGE, RESOURCES, SOURCE};
+use crate::problem::explained;
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tillhouse_extract::http::Stats;
+use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
+use tillhouse_extract::request::HeaderValue;
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
+};
+use tillhouse_model::{Error, Resource, Result, Slice, Window};
+
+const TRANSACTIONS: &Resource = &RESOURCES[0];
+/// JSON:API's.
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.api+json");
+/// Neighbouring slices of a partner overlap by this much, since the document does not say whether a window's ends belong to it.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// A partner's list; the path holds `{partner}`.
+    Partner { path: String },
+    /// The list of what changed.
+    Changes { path: String, filters: Filters },
+}
+
+/// One PACE client, and the partners that are read with it.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    api: AuthorizedClient,
+    partners: Vec<String>,
+    question: Question,
+}
+
+impl Pace {
+    pub(crate) fn new(api: AuthorizedClient, partners: Vec<String>, question: Question) -> Self {
+        Self { api, partners, question }
+    }
+
+    /// The partners that are asked for one by one; `[None]` where one question answers for all.
+    fn tenants(&self) -> Vec<Option<String>> {
+        if self.partners.is_empty() { vec![None] } else { self.partners.iter().cloned().map(Some).collect() }
+    }
+
+    /// The request for a window, without the page.
+    fn window(&self, partner: Option<&str>, window: &Window) -> Result<Request> {
+        let (from, to) = (written(window.from(), RoundMode::Floor), written(window.to(), RoundMode::Ceil));
+        let client = self.api.client();
+        match (&self.question, partner) {
+            (Question::Partner { path }, Some(partner)) => {
+                let url = client.url(&path.replace("{partner}", &origin::path_segment(partner)?))?;
+                let to = to.checked_add(OVERLAP).unwrap_or(Timestamp::MAX);
+                Ok(Request::get(TRANSACTIONS.name, url)
+                    .query("date_from", &from.to_string())
+                    .query("date_to", &to.to_string()))
+            }
+            (Question::Partner { .. }, None) => Err(Error::config("PACE is asked partner by partner")),
+            (Question::Changes { path, filters }, partner) => {
+                let request = Request::get(TRANSACTIONS.name, client.url(path)?)
+                    .query(&filters.from, &from.to_string())
+                    .query(&filters.to, &to.to_string())
+                    .query("sort", "id");
+                Ok(match (&filters.partner, partner) {
+                    (Some(parameter), Some(partner)) => request.query(parameter, partner),
+                    _ => request,
+                })
+            }
+        }
+    }
+
+    fn list(&self, partner: Option<&str>, window: &Window, size: u32) -> Result<List> {
+        let request = self.window(partner, window)?;
+        // Both, since PACE answers 406 for the one and 415 for the other.
+        let request = request
+            .header(tillhouse_extract::request::ACCEPT, MEDIA_TYPE)
+            .header(tillhouse_extract::request::CONTENT_TYPE, MEDIA_TYPE);
+        Ok(List { api: self.api.clone(), partner: partner.map(Arc::from), request, size })
+    }
+}
+
+/// An instant in whole seconds, as the document's examples have them.
+fn written(instant: Timestamp, mode: RoundMode) -> Timestamp {
+    instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
+}
+
+/// One question, page by page.
+#[derive(Debug, Clone)]
+struct List {
+    api: AuthorizedClient,
+    partner: Option<Arc<str>>,
+    request: Request,
+    size: u32,
+}
+
+impl List {
+    async fn page(self, place: Place) -> Result<NumberedPage> {
+        let request = self
+            .request
+            .clone()
+            .query("page[number]", &place.index.to_string())
+            .query("page[size]", &self.size.to_string());
+        let Response { bytes, requested_at, url, .. } = match self.api.send(&request).await? {
+            Answer::Success(response) => response,
+            Answer::Refused(refusal) => {
+                return Err(explained(refusal, self.partner.as_deref(), self.api.client().redactor()));
+            }
+        };
+        let (declared_total, records) =
+            read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+        let page = Page { bytes, declared_total, requested_at, scope: self.partner };
+        Ok(NumberedPage { page, records, url, next: Next::Unsaid })
+    }
+}
+
+/// A page's total, and what identifies its transactions.
+fn read(page: &[u8]) -> Result<(Option<u64>, Vec<u64>)> {
+    let [count] = envelope::read(page, &[&["meta", "count"]])?;
+    let records = envelope::identities(page, TRANSACTIONS.records_at, "id")?.ok_or_else(|| {
+        Error::protocol("the page holds no list called data")
+            .hint("Check connection.base_url and connection.paths: something else may be answering there.")
+    })?;
+    Ok((count.and_then(|count| count.as_u64()), records))
+}
+
+fn known(resource: &str) -> Result<()> {
+    if resource == TRANSACTIONS.name {
+        return Ok(());
+    }
+    Err(Error::config(format!("PACE has no resource {resource:?}")).hint("It offers: transactions."))
+}
+
+#[async_trait]
+impl Source for Pace {
+    fn name(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        RESOURCES
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.api.log_in().await?;
+        let now = Timestamp::now();
+        let window = Window::new(now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN), now)?;
+        for partner in self.tenants() {
+            let list = self.list(partner.as_deref(), &window, 1)?;
+            if list.page(Place { index: 0, link: None }).await?.page.declared_total.is_none() {
+                return Err(Error::protocol("the list of transactions declares no meta.count")
+                    .hint("Check connection.api and connection.paths: something else may be answering there."));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
+        known(resource)?;
+        Ok(self.tenants())
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        let limits = self.api.client().limits();
+        let size = limits.page_size.min(LARGEST_PAGE);
+        let list = known(&slice.resource).and_then(|()| self.list(slice.tenant.as_deref(), &slice.window, size));
+        match list {
+            Err(error) => stream::iter([Err(error)]).boxed(),
+            // The document says that pages are counted from 0.
+            Ok(list) => {
+                let counted = Arc::new(AtomicBool::new(true));
+                paging::by_page(counted, limits.most_pages, move |place| list.clone().page(place))
+            }
+        }
+    }
+
+    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
+        let error = known(resource).err();
+        let error = error.unwrap_or_else(|| Error::config("PACE cannot be asked for single transactions"));
+        stream::iter([Err(error)]).boxed()
+    }
+
+    fn stats(&self) -> Stats {
+        self.api.stats()
+    }
+}

@@ -1,0 +1,168 @@
+//! The lists: what is asked, page by page, and servers that cut their pages as they like.
+//!
+//! Invariant: the ids that came are compared page by page; every query is compared as a whole.
+
+use crate::{CHANGES, MEDIA_TYPE, PARTNER, Servers, cut, ids, limits, page, query, read, slice};
+use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::ErrorKind;
+use wiremock::matchers::{header, method};
+use wiremock::{Mock, ResponseTemplate};
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_partners_window_is_asked_for_as_the_document_says() {
+    let servers = Servers::start().await;
+    servers.serve(|request| cut(request, 100, 103)).await;
+    let source = servers.connection(json!({})).open(Limits { page_size: 500, ..limits() }).unwrap();
+    let pages = read(source.pages(&slice())).await;
+    for page in &pages {
+        let page = page.as_ref().unwrap();
+        assert_eq!((page.scope.as_deref(), page.declared_total), (Some("acme"), Some(103)));
+    }
+    assert_eq!(ids(pages), [(0..100).collect::<Vec<_>>(), (100..103).collect()]);
+    let asked = servers.asked().await;
+    for (number, request) in ["0", "1"].iter().zip(&asked) {
+        assert_eq!(request.url.path(), PARTNER);
+        let wanted = [
+            ("date_from", "2026-01-01T00:00:00Z"),
+            ("date_to", "2026-01-02T00:00:02Z"),
+            ("page[number]", number),
+            ("page[size]", "100"),
+        ];
+        assert_eq!(query(request), pairs(&wanted));
+        assert_eq!(
+            (&request.headers["accept"], &request.headers["content-type"]),
+            (&MEDIA_TYPE.parse().unwrap(), &MEDIA_TYPE.parse().unwrap())
+        );
+    }
+    assert_eq!(asked.len(), 2);
+}
+
+#[tokio::test]
+async fn the_newer_list_is_asked_for_by_the_time_of_last_change() {
+    let servers = Servers::start().await;
+    servers.serve(|request| cut(request, 100, 1)).await;
+    let window = [
+        ("filter[updatedAt][gte]", "2026-01-01T00:00:00Z"),
+        ("filter[updatedAt][lt]", "2026-01-02T00:00:01Z"),
+        ("sort", "id"),
+    ];
+    let page = [("page[number]", "0"), ("page[size]", "100")];
+    let all = servers.open(json!({"api": "2025-1", "partners": []}));
+    assert_eq!(all.tenants("transactions").await.unwrap(), [None]);
+    let mut whole = slice();
+    whole.tenant = None;
+    let pages = read(all.pages(&whole)).await;
+    assert_eq!(pages[0].as_ref().unwrap().scope, None);
+    let filters =
+        json!({"partner": "filter[partner]", "from": "filter[createdAt][gte]", "to": "filter[createdAt][lt]"});
+    let narrowed = servers.open(json!({"api": "2025-1", "partners": ["acme", "b c"], "filters": filters}));
+    assert_eq!(narrowed.tenants("transactions").await.unwrap(), [Some("acme".to_owned()), Some("b c".to_owned())]);
+    let pages = read(narrowed.pages(&slice())).await;
+    assert_eq!(pages[0].as_ref().unwrap().scope.as_deref(), Some("acme"));
+    let asked = servers.asked().await;
+    assert!(asked.iter().all(|request| request.url.path() == CHANGES));
+    assert_eq!(query(&asked[0]), pairs(&[&window[..], &page[..]].concat()));
+    let created = [("filter[createdAt][gte]", window[0].1), ("filter[createdAt][lt]", window[1].1), window[2]];
+    assert_eq!(query(&asked[1]), pairs(&[&created[..], &[("filter[partner]", "acme")], &page[..]].concat()));
+}
+
+#[tokio::test]
+async fn pages_are_read_until_so_many_have_passed_as_are_declared() {
+    for (size, most, total, pages) in [
+        (2, 100, 5, vec![vec![0, 1], vec![2, 3], vec![4]]),
+        (2, 100, 4, vec![vec![0, 1], vec![2, 3]]),
+        (100, 2, 3, vec![vec![0, 1], vec![2]]),
+        (1, 100, 0, vec![vec![]]),
+    ] {
+        let servers = Servers::start().await;
+        servers.serve(move |request| cut(request, most, total)).await;
+        let source = servers.connection(json!({})).open(Limits { page_size: size, ..limits() }).unwrap();
+        assert_eq!(ids(read(source.pages(&slice())).await), pages, "{size} {most} {total}");
+    }
+}
+
+#[tokio::test]
+async fn transactions_that_leave_the_window_meanwhile_hide_none_of_the_others() {
+    let servers = Servers::start().await;
+    let asked = AtomicU64::new(0);
+    servers
+        .serve(move |request| {
+            // After the first page the first transaction changes, and leaves the window.
+            let gone = u64::from(asked.fetch_add(1, Ordering::SeqCst) > 0);
+            let before = crate::number(request, "page[number]") * 2 + gone;
+            page(before.min(6)..(before + 2).min(6), 6 - gone)
+        })
+        .await;
+    let source = servers.connection(json!({"api": "2025-1"})).open(Limits { page_size: 2, ..limits() }).unwrap();
+    let pages = ids(read(source.pages(&slice())).await);
+    assert_eq!(pages, [vec![0, 1], vec![3, 4], vec![1, 2], vec![3, 4], vec![5]]);
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_the_pages_number_is_found_out() {
+    let servers = Servers::start().await;
+    servers.serve(|_| page([0, 1], 9)).await;
+    let source = servers.connection(json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+    let pages = read(source.pages(&slice())).await;
+    assert_eq!(pages.len(), 2);
+    assert!(pages[1].as_ref().unwrap_err().message().contains("page 1 repeats"));
+}
+
+#[tokio::test]
+async fn a_listing_without_end_is_an_error() {
+    let servers = Servers::start().await;
+    servers.serve(|request| cut(request, 100, 1_000_000)).await;
+    let source = servers.connection(json!({})).open(Limits { most_pages: 3, ..limits() }).unwrap();
+    let pages = read(source.pages(&slice())).await;
+    assert_eq!(pages.len(), 4);
+    assert!(pages[3].as_ref().unwrap_err().message().contains("after 3 pages"));
+}
+
+#[tokio::test]
+async fn check_asks_for_one_transaction_of_each_partner_and_wants_a_total() {
+    let servers = Servers::start().await;
+    Mock::given(method("GET"))
+        .and(header("accept", MEDIA_TYPE))
+        .respond_with(page([1], 1))
+        .expect(2)
+        .mount(&servers.api)
+        .await;
+    servers.open(json!({"partners": ["acme", "beta"]})).check().await.unwrap();
+    let asked = servers.asked().await;
+    assert!(
+        asked.iter().all(|request| query(request).ends_with(&pairs(&[("page[number]", "0"), ("page[size]", "1")])))
+    );
+    assert!(asked[1].url.path().ends_with("/partners/beta"));
+
+    let servers = Servers::start().await;
+    servers.serve(|_| ResponseTemplate::new(200).set_body_json(json!({"data": []}))).await;
+    let error = servers.open(json!({})).check().await.unwrap_err();
+    assert!(error.message().contains("declares no meta.count"), "{error}");
+}
+
+#[tokio::test]
+async fn only_transactions_of_a_partner_can_be_asked_for() {
+    let servers = Servers::start().await;
+    let source = servers.open(json!({}));
+    let mut slices = [slice(), slice(), slice()];
+    slices[0].resource = "receipts".into();
+    slices[1].tenant = None;
+    slices[2].tenant = Some("..".into());
+    for (slice, kind) in slices.iter().zip([ErrorKind::Config, ErrorKind::Config, ErrorKind::Data]) {
+        let pages = read(source.pages(slice)).await;
+        assert_eq!((pages.len(), pages[0].as_ref().unwrap_err().kind()), (1, kind));
+    }
+    assert!(read(source.late_pages(&slice())).await.is_empty());
+    for resource in ["transactions", "receipts"] {
+        let pages = read(source.pages_by_id(resource, vec!["t1".into()])).await;
+        assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Config);
+    }
+    assert!(source.tenants("receipts").await.is_err());
+    assert!(servers.asked().await.is_empty());
+}

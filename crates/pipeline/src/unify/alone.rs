@@ -1,0 +1,172 @@
+//! Resources whose records stand for themselves: what was landed and is not unified yet, read once for all statements.
+//!
+//! Invariant: statements whose tables stand at the same package share a step; after a crash some may be ahead of others, and each
+//! goes on from where it is.
+
+use super::changes::{Changes, current, listed};
+use super::feed::Feed;
+use super::rows::{fit, query_failed};
+use super::statement::{Parameters, Statement, borrowed, empty_session, parameters};
+use super::{Totals, Unified, add, steps};
+use crate::config::{Pipeline, ResourcePlan};
+use crate::observer::Event;
+use crate::sync::Context;
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tillhouse_lake::{Rows, SourceTable, Step, TableProvider};
+use tillhouse_model::table::Role;
+use tillhouse_model::{Error, Result};
+
+/// Unifies the statements of one resource up to its newest package.
+pub(super) async fn unify(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    statements: &[Statement],
+    run_id: &str,
+    totals: &mut Totals,
+) -> Result<()> {
+    let source = context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec));
+    let Some(version) = source.version().await? else { return Ok(()) };
+    let mut by_progress: BTreeMap<i64, Vec<Statement>> = BTreeMap::new();
+    for statement in statements {
+        let table = context.warehouse.unified_table(Arc::clone(&statement.table));
+        let done = table.progress(&pipeline.name, plan.resource.name).await?;
+        by_progress.entry(done).or_default().push(statement.clone());
+    }
+    for (start, statements) in by_progress {
+        let packages = source.packages(start).await?;
+        if packages.is_empty() {
+            continue;
+        }
+        let (fed, apart) = split(context, pipeline, statements).await?;
+        for (after, to) in steps(&packages, start) {
+            let step = Step {
+                pipeline: pipeline.name.clone(),
+                resource: plan.resource.name.to_owned(),
+                after_land: after,
+                to_land: to,
+                children: Vec::new(),
+                run_id: run_id.to_owned(),
+            };
+            take(context, pipeline, plan, (&source, version), (&fed, &apart), &step, totals).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Statements whose scans go on side by side can be fed; those that join their resource need it as a table.
+pub(super) async fn split(
+    context: &Context,
+    pipeline: &Pipeline,
+    statements: Vec<Statement>,
+) -> Result<(Vec<Statement>, Vec<Statement>)> {
+    let (mut fed, mut apart) = (Vec::new(), Vec::new());
+    let parameters = parameters(pipeline);
+    for mut statement in statements {
+        let session = empty_session(&context.engine, pipeline)?;
+        let scans = session.scans(&statement.sql, &borrowed(&parameters), statement.resource).await;
+        statement.scans = scans.map_err(|e| e.at("file", statement.origin.clone()))?;
+        if statement.scans.is_some() { fed.push(statement) } else { apart.push(statement) }
+    }
+    Ok((fed, apart))
+}
+
+async fn take(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    (source, version): (&SourceTable, u64),
+    (fed, apart): (&[Statement], &[Statement]),
+    step: &Step,
+    totals: &mut Totals,
+) -> Result<()> {
+    let (after, to) = (step.after_land, step.to_land);
+    let state = || context.engine.state();
+    let Some(history) = source.provider(Some(version), Some(state()?)).await? else { return Ok(()) };
+    let changes = Changes::find(context, &history, (after, to)).await?;
+    let packages = source.provider_of(version, Some(state()?), after, to).await?;
+    let records = Records { history, packages, after, to };
+    let parameters = parameters(pipeline);
+    if !fed.is_empty() {
+        let schema = plan.spec.source_schema();
+        let mut feed = Feed::start(context, &pipeline.name, fed, &parameters, &schema);
+        let session = context.engine.bare()?;
+        let mut batches = session.query(&records.register(&session)?).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = fit(&batch.map_err(query_failed)?, &schema)?;
+            feed.push(&batch, &current(&batch, &changes.outdated)?).await?;
+        }
+        let done = feed.finish(step, &changes.superseded).await?;
+        for (table, _) in &done {
+            context.observer.on(&Event::Unifying { table: table.clone() });
+        }
+        add(totals, done);
+    }
+    for statement in apart {
+        let done = take_apart(context, statement, &parameters, &records, &changes, step).await?;
+        add(totals, [done]);
+    }
+    Ok(())
+}
+
+/// The records of a step as a table.
+struct Records {
+    history: Arc<dyn TableProvider>,
+    /// The step's packages and nothing else, where whole files hold them: a filter would copy every row it lets pass.
+    packages: Option<Arc<dyn TableProvider>>,
+    after: i64,
+    to: i64,
+}
+
+impl Records {
+    /// The query that reads them, in a session that then knows their table.
+    fn register(&self, session: &tillhouse_query::Session) -> Result<String> {
+        match &self.packages {
+            Some(packages) => {
+                session.register("history", Arc::clone(packages))?;
+                Ok("SELECT * FROM history".to_owned())
+            }
+            None => {
+                session.register("history", Arc::clone(&self.history))?;
+                Ok(format!("SELECT * FROM history WHERE _land > {} AND _land <= {}", self.after, self.to))
+            }
+        }
+    }
+}
+
+/// Runs one statement by itself, its records a table that it may read as often as it likes.
+async fn take_apart(
+    context: &Context,
+    statement: &Statement,
+    parameters: &Parameters,
+    records: &Records,
+    changes: &Changes,
+    step: &Step,
+) -> Result<(String, Unified)> {
+    let name = statement.table.name.clone();
+    context.observer.on(&Event::Unifying { table: name.clone() });
+    let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
+    let session = context.engine.bare()?;
+    let mut view = records.register(&session)?;
+    if !changes.outdated.is_empty() && statement.table.role != Role::Dimension {
+        let outdated = listed(&changes.outdated)?;
+        session.register_batches("outdated", outdated.schema(), vec![outdated])?;
+        view = format!(
+            "SELECT h.* FROM ({view}) h LEFT ANTI JOIN outdated o \
+             ON h._record_key = o._record_key AND h._land = o._land"
+        );
+    }
+    session.create_view(statement.resource, &view).await?;
+    let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
+    let wanted = statement.table.unified_schema();
+    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
+    let target = context.warehouse.unified_table(Arc::clone(&statement.table));
+    let replaced = match statement.table.role {
+        Role::Dimension => target.merge(step, rows).await,
+        Role::Fact | Role::Source => target.replace(step, &changes.superseded, rows).await,
+    }
+    .map_err(at)?;
+    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+}

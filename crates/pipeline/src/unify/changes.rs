@@ -1,0 +1,130 @@
+//! What a step's records supersede, found in the source table's history.
+//!
+//! Invariant: a step knows of every record whether an earlier version of it may stand in the unified tables, and of every version
+//! whether a later one within the step replaces it.
+
+use super::rows::{cast, collect, query_failed, text};
+use crate::sync::Context;
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+use futures::StreamExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tillhouse_lake::Superseded;
+use tillhouse_model::table::{LAND, RECORD_KEY};
+use tillhouse_model::{Error, Result, table};
+use tillhouse_query::Session;
+
+/// The records of a step, and which of their earlier versions the unified tables may hold.
+pub(super) struct Changes {
+    pub(super) superseded: Superseded,
+    /// Versions within the step that a later one within the step replaces.
+    pub(super) outdated: Outdated,
+}
+
+/// Versions by record key and package number.
+pub(super) type Outdated = HashSet<(String, i64)>;
+
+impl Changes {
+    pub(super) async fn find(
+        context: &Context,
+        history: &Arc<dyn tillhouse_lake::TableProvider>,
+        (after, to): (i64, i64),
+    ) -> Result<Self> {
+        let session = context.engine.bare()?;
+        session.register("history", Arc::clone(history))?;
+        let range = format!("_land > {after} AND _land <= {to}");
+        // A version without a time leaves no trace in its successor's `_prev_record_time`; only where such versions exist, every
+        // record of the step has to be suspected of having had one.
+        let untimed = collect(&session, "SELECT 1 FROM history WHERE month = 'none' LIMIT 1").await?;
+        let suspect_all = untimed.iter().any(|b| b.num_rows() > 0);
+        let condition = if suspect_all { "TRUE" } else { "_prev_record_time IS NOT NULL" };
+        let sql = format!("SELECT _record_key, _prev_record_time FROM history WHERE {range} AND {condition}");
+        let mut superseded = Superseded::default();
+        let mut batches = session.query(&sql).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(query_failed)?;
+            let keys = text(&batch, 0)?;
+            let times = cast(batch.column(1), &table::timestamp())?;
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            for (key, time) in keys.iter().zip(times.iter()) {
+                let Some(key) = key else { continue };
+                match time {
+                    Some(time) => {
+                        superseded.times.push(time);
+                        superseded.keys.insert(key.to_owned());
+                    }
+                    None => {
+                        superseded.keys_maybe_untimed.insert(key.to_owned());
+                    }
+                }
+            }
+        }
+        drop(batches);
+        superseded.times.sort_unstable();
+        superseded.times.dedup();
+        let outdated = Self::outdated(&session, &superseded, &range).await?;
+        Ok(Self { superseded, outdated })
+    }
+
+    /// Only a record that supersedes another can do so within the step; all others need no look.
+    async fn outdated(session: &Session, superseded: &Superseded, range: &str) -> Result<Outdated> {
+        if superseded.keys.is_empty() && superseded.keys_maybe_untimed.is_empty() {
+            return Ok(Outdated::new());
+        }
+        let mut newest: HashMap<String, i64> = HashMap::new();
+        let mut outdated = Outdated::new();
+        let mut batches = session.query(&format!("SELECT _record_key, _land FROM history WHERE {range}")).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(query_failed)?;
+            let keys = text(&batch, 0)?;
+            let lands = batch.column(1).as_primitive::<Int64Type>();
+            for (key, land) in keys.iter().zip(lands.iter()) {
+                let (Some(key), Some(land)) = (key, land) else { continue };
+                if !superseded.keys.contains(key) && !superseded.keys_maybe_untimed.contains(key) {
+                    continue;
+                }
+                match newest.get_mut(key) {
+                    None => {
+                        newest.insert(key.to_owned(), land);
+                    }
+                    Some(known) => {
+                        outdated.insert((key.to_owned(), land.min(*known)));
+                        *known = land.max(*known);
+                    }
+                }
+            }
+        }
+        Ok(outdated)
+    }
+}
+
+/// The rows of a batch that no later version within the step replaces.
+pub(super) fn current(batch: &RecordBatch, outdated: &Outdated) -> Result<RecordBatch> {
+    if outdated.is_empty() {
+        return Ok(batch.clone());
+    }
+    let missing = || Error::internal("landed records lack their lineage");
+    let keys = text(batch, batch.schema().index_of(RECORD_KEY).map_err(|_| missing())?)?;
+    let lands = batch.column_by_name(LAND).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(missing)?;
+    let stays: BooleanArray = keys
+        .iter()
+        .zip(lands.iter())
+        .map(|(key, land)| match (key, land) {
+            (Some(key), Some(land)) => Some(!outdated.contains(&(key.to_owned(), land))),
+            _ => Some(true),
+        })
+        .collect();
+    filter_record_batch(batch, &stays).map_err(|e| Error::internal("outdated records cannot be left out").because(e))
+}
+
+/// Outdated versions as a table, one row a version.
+pub(super) fn listed(outdated: &Outdated) -> Result<RecordBatch> {
+    let schema =
+        Schema::new(vec![Field::new(RECORD_KEY, DataType::Utf8, false), Field::new(LAND, DataType::Int64, false)]);
+    let keys: StringArray = outdated.iter().map(|(key, _)| Some(key.as_str())).collect();
+    let lands: Int64Array = outdated.iter().map(|(_, land)| Some(*land)).collect();
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(lands)])
+        .map_err(|e| Error::internal("cannot list outdated versions").because(e))
+}

@@ -1,0 +1,287 @@
+//! Resources with children: a record is unified from its newest version and the newest versions of its children, and anew when
+//! one of either arrives or changes.
+//!
+//! ```text
+//!   parents: changed since the last step   +   parents of children that changed since then, as they are now
+//!   children: of all these parents, the newest version of each, without the deleted
+//! ```
+//!
+//! Invariant: a step marks parents and children as done in one commit. A child without a parent waits: when the parent lands, its step
+//! takes every child there is by then.
+
+use super::changes::{Changes, listed};
+use super::rows::{cast, collect, fit, query_failed, text};
+use super::statement::{Parameters, Statement, borrowed, empty_session, parameters};
+use super::{Totals, Unified, add, steps};
+use crate::config::{Child, Pipeline, ResourcePlan};
+use crate::observer::Event;
+use crate::sync::Context;
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use tillhouse_lake::{Mark, Rows, Step, TableProvider};
+use tillhouse_model::table::{Role, timestamp};
+use tillhouse_model::{Error, Result};
+
+/// A child's history, pinned, and how far it has come.
+struct Kin {
+    child: Child,
+    history: Arc<dyn TableProvider>,
+    /// How long before its parent a child's time may lie.
+    near: SignedDuration,
+    done: i64,
+    newest: i64,
+}
+
+/// Unifies one statement up to the newest packages of its resource and that one's children.
+pub(super) async fn unify(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    statement: &Statement,
+    run_id: &str,
+    totals: &mut Totals,
+) -> Result<()> {
+    let source = context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec));
+    let Some(version) = source.version().await? else { return Ok(()) };
+    let Some(history) = source.provider(Some(version), Some(context.engine.state()?)).await? else { return Ok(()) };
+    let target = context.warehouse.unified_table(Arc::clone(&statement.table));
+    let start = target.progress(&pipeline.name, plan.resource.name).await?;
+    let mut kin = Vec::new();
+    for child in &statement.children {
+        let Some(of_child) = pipeline.resources.iter().find(|r| r.resource.name == child.resource) else { continue };
+        let table = context.warehouse.source_table(&pipeline.name, Arc::clone(&of_child.spec));
+        let Some(version) = table.version().await? else { continue };
+        let Some(history) = table.provider(Some(version), Some(context.engine.state()?)).await? else { continue };
+        let done = target.progress(&pipeline.name, child.resource).await?;
+        let newest = table.packages(done).await?.last().map_or(done, |package| package.land);
+        let near = plan.spec.moves_within.saturating_add(of_child.spec.moves_within);
+        kin.push(Kin { child: child.clone(), history, near, done, newest });
+    }
+    let mut ranges = steps(&source.packages(start).await?, start);
+    if ranges.is_empty() {
+        if kin.iter().all(|kin| kin.newest == kin.done) {
+            return Ok(());
+        }
+        ranges.push((start, start));
+    }
+    let last = ranges.len() - 1;
+    let parameters = parameters(pipeline);
+    for (index, (after, to)) in ranges.into_iter().enumerate() {
+        let marks = kin.iter().map(|kin| Mark {
+            resource: kin.child.resource.to_owned(),
+            after_land: kin.done,
+            // The last step takes the children; by then all their parents have landed.
+            to_land: if index == last { kin.newest } else { kin.done },
+        });
+        let step = Step {
+            pipeline: pipeline.name.clone(),
+            resource: plan.resource.name.to_owned(),
+            after_land: after,
+            to_land: to,
+            children: marks.collect(),
+            run_id: run_id.to_owned(),
+        };
+        let done = take(context, pipeline, plan, statement, (&history, &kin), &parameters, &step).await?;
+        add(totals, [done]);
+    }
+    Ok(())
+}
+
+async fn take(
+    context: &Context,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    statement: &Statement,
+    (history, kin): (&Arc<dyn TableProvider>, &[Kin]),
+    parameters: &Parameters,
+    step: &Step,
+) -> Result<(String, Unified)> {
+    let name = statement.table.name.clone();
+    context.observer.on(&Event::Unifying { table: name.clone() });
+    let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
+    let mut changes = Changes::find(context, history, (step.after_land, step.to_land)).await?;
+    let session = empty_session(&context.engine, pipeline)?;
+    let parents = parents(context, history, kin, step, &mut changes).await?;
+    session.deregister(plan.resource.name)?;
+    session.register("history", Arc::clone(history))?;
+    session.register_batches("wanted", parents.rows.schema(), vec![parents.rows.clone()])?;
+    session
+        .create_view(
+            plan.resource.name,
+            "SELECT h.* FROM history h JOIN wanted w ON h._record_key = w._record_key AND h._land = w._land",
+        )
+        .await?;
+    for kin in kin {
+        let view = children(context, kin, &parents).await?;
+        let table = format!("history_of_{}", kin.child.resource);
+        let chosen = format!("wanted_of_{}", kin.child.resource);
+        session.deregister(kin.child.resource)?;
+        session.register(&table, Arc::clone(&kin.history))?;
+        session.register_batches(&chosen, view.schema(), vec![view])?;
+        session
+            .create_view(
+                kin.child.resource,
+                &format!(
+                    "SELECT h.* FROM {table} h JOIN {chosen} w ON h._record_key = w._record_key AND h._land = w._land"
+                ),
+            )
+            .await?;
+    }
+    let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
+    let wanted = statement.table.unified_schema();
+    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
+    let target = context.warehouse.unified_table(Arc::clone(&statement.table));
+    let replaced = match statement.table.role {
+        Role::Dimension => target.merge(step, rows).await,
+        Role::Fact | Role::Source => target.replace(step, &changes.superseded, rows).await,
+    }
+    .map_err(at)?;
+    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+}
+
+/// The parents of a step.
+struct Parents {
+    /// `_record_key` and `_land` of the version of each that counts.
+    rows: RecordBatch,
+    /// The earliest record time among them; `None` where one has none, or there are none.
+    earliest: Option<i64>,
+}
+
+/// Which parents a step is about: its own, and those of changed children. What the latter have in the unified tables is superseded.
+async fn parents(
+    context: &Context,
+    history: &Arc<dyn TableProvider>,
+    kin: &[Kin],
+    step: &Step,
+    changes: &mut Changes,
+) -> Result<Parents> {
+    let mut touched: HashSet<String> = HashSet::new();
+    for (kin, mark) in kin.iter().zip(&step.children) {
+        if mark.to_land > mark.after_land {
+            touched.extend(parents_of_changed(context, kin, mark).await?);
+        }
+    }
+    let session = context.engine.bare()?;
+    session.register("history", Arc::clone(history))?;
+    let mut newest: BTreeMap<String, (i64, Option<i64>)> = BTreeMap::new();
+    let range = format!("_land > {} AND _land <= {}", step.after_land, step.to_land);
+    let own = collect(&session, &format!("SELECT _record_key, _land, _record_time FROM history WHERE {range}")).await?;
+    keep_newest(&own, &mut newest)?;
+    touched.retain(|key| !newest.contains_key(key));
+    if !touched.is_empty() {
+        let keys: StringArray = touched.iter().map(|key| Some(key.as_str())).collect();
+        session.register_batches("touched", key_schema(), vec![one_column(keys)?])?;
+        // A parent of another step that is still to come is left to that step.
+        let sql = format!(
+            "SELECT h._record_key, h._land, h._record_time FROM history h JOIN touched t ON h._record_key = t._record_key \
+             WHERE h._land <= {}",
+            step.after_land
+        );
+        let mut again = BTreeMap::new();
+        keep_newest(&collect(&session, &sql).await?, &mut again)?;
+        for (key, (_, time)) in &again {
+            match time {
+                Some(time) => {
+                    changes.superseded.times.push(*time);
+                    changes.superseded.keys.insert(key.clone());
+                }
+                None => {
+                    changes.superseded.keys_maybe_untimed.insert(key.clone());
+                }
+            }
+        }
+        changes.superseded.times.sort_unstable();
+        changes.superseded.times.dedup();
+        newest.extend(again);
+    }
+    let timed: Option<Vec<i64>> = newest.values().map(|(_, time)| *time).collect();
+    let earliest = timed.and_then(|times| times.into_iter().min());
+    let rows = listed(&newest.into_iter().map(|(key, (land, _))| (key, land)).collect())?;
+    Ok(Parents { rows, earliest })
+}
+
+/// The keys of the parents that the children changed in a step have, or had in an earlier version.
+async fn parents_of_changed(context: &Context, kin: &Kin, mark: &Mark) -> Result<Vec<String>> {
+    let session = context.engine.bare()?;
+    session.register("history", Arc::clone(&kin.history))?;
+    let by = &kin.child.by;
+    let range = format!("_land > {} AND _land <= {}", mark.after_land, mark.to_land);
+    let changed = format!(
+        "SELECT DISTINCT CAST(\"{by}\" AS VARCHAR) FROM history WHERE {range} AND \"{by}\" IS NOT NULL \
+         UNION SELECT DISTINCT CAST(o.\"{by}\" AS VARCHAR) FROM history o \
+         JOIN (SELECT _record_key FROM history WHERE {range} AND _prev_record_time IS NOT NULL) c \
+         ON o._record_key = c._record_key WHERE o.\"{by}\" IS NOT NULL AND o._land <= {}",
+        mark.to_land
+    );
+    let mut keys = Vec::new();
+    for batch in collect(&session, &changed).await? {
+        keys.extend(text(&batch, 0)?.iter().flatten().map(str::to_owned));
+    }
+    Ok(keys)
+}
+
+/// The children of the parents at hand: key and package of the newest version of each that is not deleted.
+async fn children(context: &Context, kin: &Kin, parents: &Parents) -> Result<RecordBatch> {
+    let session = context.engine.bare()?;
+    session.register("history", Arc::clone(&kin.history))?;
+    session.register_batches("parents", parents.rows.schema(), vec![parents.rows.clone()])?;
+    let by = &kin.child.by;
+    let near = parents.earliest.map_or(Ok("TRUE".to_owned()), |earliest| not_long_before(earliest, kin.near))?;
+    let newest = format!(
+        "SELECT _record_key, _land FROM ( \
+             SELECT _record_key, max(_land) AS _land, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _land) AS parent, \
+                    last_value(_deleted_at ORDER BY _land) AS gone \
+             FROM history WHERE {near} GROUP BY _record_key \
+         ) WHERE gone IS NULL AND parent IN (SELECT _record_key FROM parents)"
+    );
+    let mut wanted = HashSet::new();
+    for batch in collect(&session, &newest).await? {
+        let keys = text(&batch, 0)?;
+        let lands = cast(batch.column(1), &DataType::Int64)?;
+        let lands = lands.as_primitive::<arrow::datatypes::Int64Type>();
+        wanted.extend(keys.iter().zip(lands.iter()).filter_map(|(key, land)| Some((key?.to_owned(), land?))));
+    }
+    listed(&wanted)
+}
+
+/// The condition that a record time is not long before the earliest parent's, or not known. A child may come any time after its parent.
+fn not_long_before(earliest: i64, near: SignedDuration) -> Result<String> {
+    let earliest =
+        Timestamp::from_microsecond(earliest).map_err(|e| Error::internal("an impossible time").because(e))?;
+    let from = earliest.checked_sub(near).unwrap_or(Timestamp::MIN);
+    Ok(format!("(_record_time IS NULL OR _record_time >= TIMESTAMP '{from}')"))
+}
+
+fn keep_newest(batches: &[RecordBatch], newest: &mut BTreeMap<String, (i64, Option<i64>)>) -> Result<()> {
+    for batch in batches {
+        let keys = text(batch, 0)?;
+        let lands = cast(batch.column(1), &DataType::Int64)?;
+        let lands = lands.as_primitive::<arrow::datatypes::Int64Type>();
+        let times = cast(batch.column(2), &timestamp())?;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        for ((key, land), time) in keys.iter().zip(lands.iter()).zip(times.iter()) {
+            let (Some(key), Some(land)) = (key, land) else { continue };
+            match newest.get_mut(key) {
+                Some(known) if known.0 >= land => {}
+                Some(known) => *known = (land, time),
+                None => {
+                    newest.insert(key.to_owned(), (land, time));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key_schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![Field::new("_record_key", DataType::Utf8, false)]))
+}
+
+fn one_column(keys: StringArray) -> Result<RecordBatch> {
+    RecordBatch::try_new(key_schema(), vec![Arc::new(keys)])
+        .map_err(|e| Error::internal("keys cannot be listed").because(e))
+}

@@ -1,0 +1,154 @@
+//! Statements that run while their records still arrive: each batch is handed to all of them, and none reads a table.
+//!
+//! ```text
+//!   landing, or one scan of the source table
+//!        |  batch
+//!        +--> transactions.sql --> files --+
+//!        +--> articles.sql     --> files --+--> the step is known: each commits
+//!        +--> sites.sql        --> rows  --+
+//! ```
+//!
+//! Invariant: nothing is in a unified table before [`Feed::finish`]; a feed that is dropped leaves only files that no commit names.
+//! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
+
+use super::Unified;
+use super::rows::{fit, query_failed};
+use super::statement::{Parameters, Statement, borrowed};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use std::sync::Arc;
+use tillhouse_lake::{Step, Superseded};
+use tillhouse_model::table::Role;
+use tillhouse_model::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::sync::Context;
+
+/// Batches that may wait before a statement.
+const WAITING: usize = 2;
+
+/// Statements over the records of one resource, all of them running.
+pub(super) struct Feed {
+    running: Vec<Running>,
+}
+
+struct Running {
+    role: Role,
+    /// One for each scan; empty once the statement wants no more.
+    batches: Vec<mpsc::Sender<RecordBatch>>,
+    end: Option<oneshot::Sender<Arc<End>>>,
+    task: Option<AbortOnDropHandle<Result<(String, Unified)>>>,
+}
+
+/// What is known once all records have come.
+struct End {
+    step: Step,
+    superseded: Superseded,
+}
+
+impl Feed {
+    /// Starts the statements, which all read one resource with this schema.
+    pub(super) fn start(
+        context: &Context,
+        pipeline: &str,
+        statements: &[Statement],
+        parameters: &Parameters,
+        schema: &SchemaRef,
+    ) -> Self {
+        let running = statements.iter().map(|statement| {
+            let channels = (0..statement.scans.unwrap_or(1)).map(|_| mpsc::channel(WAITING));
+            let (batches, arriving): (Vec<_>, Vec<_>) = channels.unzip();
+            let (end, ended) = oneshot::channel();
+            let task = run(
+                context.clone(),
+                pipeline.to_owned(),
+                statement.clone(),
+                parameters.clone(),
+                Arc::clone(schema),
+                arriving,
+                ended,
+            );
+            Running {
+                role: statement.table.role,
+                batches,
+                end: Some(end),
+                task: Some(AbortOnDropHandle::new(tokio::spawn(task))),
+            }
+        });
+        Self { running: running.collect() }
+    }
+
+    /// Hands on records. A dimension shows the freshest row that any version ever brought, so it gets `all`; facts get those that no
+    /// later version of the same step replaces.
+    ///
+    /// Errors as the statement does that has failed.
+    pub(super) async fn push(&mut self, all: &RecordBatch, current: &RecordBatch) -> Result<()> {
+        for running in &mut self.running {
+            let batch = if running.role == Role::Dimension { all } else { current };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let mut open = Vec::with_capacity(running.batches.len());
+            for batches in std::mem::take(&mut running.batches) {
+                if batches.send(batch.clone()).await.is_ok() {
+                    open.push(batches);
+                }
+            }
+            running.batches = open;
+            // A statement that has all the rows it wants (LIMIT) stops reading; one that failed says why.
+            if running.batches.is_empty() && running.task.as_ref().is_some_and(AbortOnDropHandle::is_finished) {
+                return outcome(running.task.take()).await.map(drop);
+            }
+        }
+        Ok(())
+    }
+
+    /// All records have come: every statement commits the step. What each did, by table.
+    pub(super) async fn finish(mut self, step: &Step, superseded: &Superseded) -> Result<Vec<(String, Unified)>> {
+        let end = Arc::new(End { step: step.clone(), superseded: superseded.clone() });
+        for running in &mut self.running {
+            running.batches.clear();
+            if let Some(sender) = running.end.take() {
+                // A task that is gone says why below.
+                let _ = sender.send(Arc::clone(&end));
+            }
+        }
+        let mut done = Vec::new();
+        for running in self.running {
+            done.push(outcome(running.task).await?);
+        }
+        Ok(done)
+    }
+}
+
+async fn outcome(task: Option<AbortOnDropHandle<Result<(String, Unified)>>>) -> Result<(String, Unified)> {
+    let task = task.ok_or_else(|| Error::internal("a unify statement has failed before"))?;
+    task.await.map_err(|e| Error::internal("a unify step failed").because(e))?
+}
+
+async fn run(
+    context: Context,
+    pipeline: String,
+    statement: Statement,
+    parameters: Parameters,
+    schema: SchemaRef,
+    arriving: Vec<mpsc::Receiver<RecordBatch>>,
+    ended: oneshot::Receiver<Arc<End>>,
+) -> Result<(String, Unified)> {
+    let name = statement.table.name.clone();
+    let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
+    let session = context.engine.bare()?;
+    session.register_stream(statement.resource, schema, arriving)?;
+    let wanted = statement.table.unified_schema();
+    let mut writing = context.warehouse.unified_table(Arc::clone(&statement.table)).begin(&pipeline).map_err(at)?;
+    let mut rows = session.query_with(&statement.sql, &borrowed(&parameters)).await.map_err(at)?;
+    while let Some(batch) = rows.next().await {
+        let batch = fit(&batch.map_err(query_failed).map_err(at)?, &wanted).map_err(at)?;
+        writing.write(batch).await.map_err(at)?;
+    }
+    let end = ended.await.map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
+    let replaced = writing.commit(&end.step, &end.superseded).await.map_err(at)?;
+    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+}

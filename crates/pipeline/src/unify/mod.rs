@@ -1,0 +1,107 @@
+//! Unify: the records whose newest version is new, through the pipeline's SQL, into the unified tables.
+//!
+//! ```text
+//!   live        landing --rows it just wrote------------+
+//!   alone       source table, _land in (done, target] --+--> unify/<table>.sql --> rows of the contract
+//!   family      the same, joined with its children -----+      --> remove the records' old rows, add these, move `done`: one commit
+//! ```
+//!
+//! Invariant: every unified table moves from one package number to a higher one in a single commit that also remembers the number,
+//! so a step that was interrupted is simply taken again, by `alone` or `family`. A result that does not fit its contract is refused
+//! before any request.
+
+mod alone;
+mod changes;
+mod family;
+mod feed;
+mod live;
+mod rows;
+mod statement;
+
+pub(crate) use live::{Live, Shown};
+pub use statement::check;
+
+use crate::config::Pipeline;
+use crate::sync::Context;
+use statement::{Statement, statements};
+use std::collections::BTreeMap;
+use tillhouse_lake::PackageInfo;
+use tillhouse_model::Result;
+
+/// How many record versions one step takes at most: bounds what a step has to remember.
+const STEP_RECORDS: u64 = 400_000;
+
+/// What unify did to one table.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Unified {
+    /// Rows that are new.
+    pub added: u64,
+    /// Rows that were replaced or removed.
+    pub removed: u64,
+}
+
+/// What unify did, by table.
+pub(crate) type Totals = BTreeMap<String, Unified>;
+
+/// Adds what was done to the totals.
+pub(crate) fn add(totals: &mut Totals, done: impl IntoIterator<Item = (String, Unified)>) {
+    for (table, unified) in done {
+        let total = totals.entry(table).or_default();
+        total.added += unified.added;
+        total.removed += unified.removed;
+    }
+}
+
+/// Takes every unified table of a pipeline to the newest package of the resources it is made of.
+///
+/// Errors as the lake and the SQL do; tables already done stay done.
+pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &str, totals: &mut Totals) -> Result<()> {
+    let all = statements(&context.engine, pipeline)?;
+    for plan in &pipeline.resources {
+        let mine = all.iter().filter(|s| s.resource == plan.resource.name);
+        let (alone, related): (Vec<Statement>, Vec<Statement>) = mine.cloned().partition(|s| s.children.is_empty());
+        if !alone.is_empty() {
+            alone::unify(context, pipeline, plan, &alone, run_id, totals).await?;
+        }
+        for statement in &related {
+            family::unify(context, pipeline, plan, statement, run_id, totals).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts the packages after `start` into steps of a bounded number of records.
+fn steps(packages: &[PackageInfo], start: i64) -> Vec<(i64, i64)> {
+    let mut steps = Vec::new();
+    let (mut after, mut last, mut records) = (start, start, 0);
+    for package in packages.iter().filter(|p| p.land > start) {
+        if records > 0 && records + package.records > STEP_RECORDS {
+            steps.push((after, last));
+            (after, records) = (last, 0);
+        }
+        records += package.records;
+        last = package.land;
+    }
+    if last > after {
+        steps.push((after, last));
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(land: i64, records: u64) -> PackageInfo {
+        PackageInfo { land, records, bytes: 0 }
+    }
+
+    #[test]
+    fn steps_are_bounded_and_skip_nothing() {
+        let packages =
+            [package(1, 300_000), package(2, 50_000), package(3, 300_000), package(4, 900_000), package(5, 1)];
+        assert_eq!(steps(&packages, 0), vec![(0, 2), (2, 3), (3, 4), (4, 5)]);
+        assert_eq!(steps(&packages, 2), vec![(2, 3), (3, 4), (4, 5)]);
+        assert_eq!(steps(&packages, 5), vec![]);
+    }
+}

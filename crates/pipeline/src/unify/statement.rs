@@ -1,0 +1,177 @@
+//! Unify statements: what each reads, what it fills, and whether its result fits.
+//!
+//! Invariant: a [`Statement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
+//! A result that does not fit its contract is refused here, before any request is made.
+
+use crate::config::{Child, Pipeline};
+use arrow::datatypes::DataType;
+use std::sync::Arc;
+use tillhouse_model::table::{DELETED_AT, TableSpec};
+use tillhouse_model::{Error, Result};
+use tillhouse_query::{Engine, ScalarValue, Session};
+
+/// A unify statement.
+#[derive(Debug, Clone)]
+pub(super) struct Statement {
+    /// The unified table it fills.
+    pub(super) table: Arc<TableSpec>,
+    pub(super) sql: String,
+    /// Where it stands, for messages.
+    pub(super) origin: String,
+    /// The resource whose records it unifies.
+    pub(super) resource: &'static str,
+    /// The children of that resource that it names too.
+    pub(super) children: Vec<Child>,
+    /// How often it scans that resource, where all scans go on side by side; see [`Session::scans`].
+    pub(super) scans: Option<usize>,
+}
+
+/// Plans every unify statement against its contract, with no data and no request.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file, the column and what was expected.
+pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
+    for statement in statements(engine, pipeline)? {
+        let session = empty_session(engine, pipeline)?;
+        let schema = session.result_schema(&statement.sql, &borrowed(&parameters(pipeline))).await.map_err(|e| {
+            Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e)
+        })?;
+        let wanted = statement.table.unified_schema();
+        let mut problems = Vec::new();
+        for field in wanted.fields() {
+            match schema.field_with_name(field.name()) {
+                Err(_) if field.name() == DELETED_AT => {}
+                Err(_) => problems.push(format!("column {:?} is missing", field.name())),
+                Ok(found) if !fits(found.data_type(), field.data_type()) => problems.push(format!(
+                    "column {:?} is {} where {} is wanted",
+                    field.name(),
+                    found.data_type(),
+                    field.data_type()
+                )),
+                Ok(_) => {}
+            }
+        }
+        for field in schema.fields() {
+            if wanted.field_with_name(field.name()).is_err() {
+                problems.push(format!("column {:?} is not in the contract", field.name()));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::config(format!(
+                "the result does not fit the contract of unified.{}: {}",
+                statement.table.name,
+                problems.join("; ")
+            ))
+            .at("file", statement.origin.clone())
+            .hint(format!(
+                "The contract is schemas/unified/{}.yaml; cast or rename the columns named.",
+                statement.table.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value of type `found` becomes one of type `wanted` without losing anything.
+fn fits(found: &DataType, wanted: &DataType) -> bool {
+    use DataType as T;
+    match (found, wanted) {
+        (a, b) if a == b => true,
+        (T::Null, _) => true,
+        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
+        (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
+        (T::Timestamp(_, Some(zone)), T::Timestamp(_, Some(_))) => matches!(zone.as_ref(), "UTC" | "+00:00"),
+        (a, T::Int64) => a.is_integer(),
+        (a, T::Decimal128(precision, scale)) if a.is_integer() => *precision >= 18 && *scale >= 0,
+        (T::Decimal128(_, from), T::Decimal128(_, to)) => from <= to,
+        _ => false,
+    }
+}
+
+/// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do.
+pub(super) fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
+    let mut statements = Vec::new();
+    for asset in &pipeline.unify {
+        let named = engine.table_names(&asset.text).map_err(|e| {
+            Error::config("a unify statement cannot be parsed").at("file", asset.origin.clone()).because(e)
+        })?;
+        let wrong = |message: String, hint: String| Error::config(message).at("file", asset.origin.clone()).hint(hint);
+        let offered: Vec<&'static str> = pipeline.offered.iter().map(|(r, _)| r.name).collect();
+        let (known, unknown): (Vec<&String>, Vec<&String>) = named.iter().partition(|n| offered.contains(&n.as_str()));
+        if let Some(unknown) = unknown.first() {
+            return Err(wrong(
+                format!("a unify statement reads {unknown:?}, which {} does not have", pipeline.source_name),
+                format!("Read FROM one of: {}.", offered.join(", ")),
+            ));
+        }
+        let is_child = |name: &str| {
+            pipeline.children.iter().any(|c| c.resource == name && known.iter().any(|other| *other == c.of))
+        };
+        let own: Vec<&&String> = known.iter().filter(|name| !is_child(name)).collect();
+        let [own] = own.as_slice() else {
+            let known: Vec<&str> = known.iter().map(|k| k.as_str()).collect();
+            return Err(wrong(
+                match known.len() {
+                    0 => "a unify statement reads none of the pipeline's resources".to_owned(),
+                    _ => format!("a unify statement reads {} at once", known.join(" and ")),
+                },
+                format!(
+                    "Read one of: {}; others only as its children, which unify/children.yaml declares.",
+                    offered.join(", ")
+                ),
+            ));
+        };
+        let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else { continue };
+        let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
+        let children = pipeline.children.iter().filter(|c| {
+            c.of == plan.resource.name && known.iter().any(|name| *name == c.resource) && pipeline.reads(c.resource)
+        });
+        statements.push(Statement {
+            table: Arc::clone(table),
+            sql: asset.text.clone(),
+            origin: asset.origin.clone(),
+            resource: plan.resource.name,
+            children: children.cloned().collect(),
+            scans: None,
+        });
+    }
+    Ok(statements)
+}
+
+/// A session in which every resource of the source is there, but empty.
+pub(super) fn empty_session(engine: &Engine, pipeline: &Pipeline) -> Result<Session> {
+    let session = engine.bare()?;
+    for (resource, spec) in &pipeline.offered {
+        session.register_batches(resource.name, spec.source_schema(), Vec::new())?;
+    }
+    Ok(session)
+}
+
+/// What statements may name as `$name`.
+pub(super) type Parameters = Vec<(String, ScalarValue)>;
+
+pub(super) fn parameters(pipeline: &Pipeline) -> Parameters {
+    let mut all = vec![
+        ("pipeline".to_owned(), ScalarValue::from(pipeline.name.as_str())),
+        ("source".to_owned(), ScalarValue::from(pipeline.source_name)),
+    ];
+    all.extend(pipeline.source.parameters().into_iter().map(|(name, text)| (name.to_owned(), ScalarValue::from(text))));
+    all
+}
+
+pub(super) fn borrowed(parameters: &Parameters) -> Vec<(&str, ScalarValue)> {
+    parameters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::table;
+
+    #[test]
+    fn only_lossless_results_fit() {
+        assert!(fits(&DataType::Decimal128(38, 2), &DataType::Decimal128(18, 4)));
+        assert!(!fits(&DataType::Decimal128(18, 6), &DataType::Decimal128(18, 4)));
+        assert!(!fits(&DataType::Float64, &DataType::Decimal128(18, 4)));
+        assert!(!fits(&DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None), &table::timestamp()));
+    }
+}

@@ -1,0 +1,396 @@
+//! PACE, emulated: what the pumps of its partners sold, as JSON:API, at the partners' endpoint and at its successor.
+//!
+//! Invariant: what is shown is a function of the seed, the clock and what was changed by hand; never of the machine's time. Only
+//! tokens age with the machine.
+//!
+//! Where the document is silent, this provider does the following; a source must cope with other choices too:
+//! - A window is [date_from, date_to) over createdAt; [`SandboxOptions::end_included`] makes the end inclusive. Oldest first.
+//! - A page size that is not from 1 to 100 is refused. Without `page[number]` everything comes at once.
+//! - The successor sorts by id unless told, and knows `filter[partner]`; without it, all partners' transactions come.
+//! - The token endpoint takes the credentials in the form or as Basic, and gives no refresh token.
+
+mod listing;
+mod sale;
+mod token;
+mod wire;
+
+use crate::SandboxOptions;
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenant};
+use crate::fault::{Fault, FaultKind, Target};
+use crate::query::{decode, decode_part, last};
+use crate::random::{Random, edge_uuid, uuid_text};
+use crate::shelf::{Listings, Row, Shelf, joined};
+use crate::tokens::Tokens;
+use crate::world::{World, partners};
+use axum::http::{Method, StatusCode};
+use bytes::Bytes;
+use jiff::Timestamp;
+use listing::{Cut, Question, Refusal, cut};
+use sale::{Sales, instant, row};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tillhouse_model::{Error, Result};
+use wire::{Text, Transaction};
+
+pub use listing::PaceApi;
+
+/// The media type of every answer but the token endpoint's.
+const JSON_API: &str = "application/vnd.api+json";
+const TRANSACTIONS: &str = "transactions";
+/// Where tokens are given.
+const TOKEN: &str = "/auth/token";
+/// The stream of random numbers for tokens and for the ids of errors.
+const STREAM: u64 = u64::MAX - 3;
+
+/// The provider.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    client_id: String,
+    client_secret: String,
+    token_ttl: std::time::Duration,
+    end_included: bool,
+    /// Which endpoint the truth is that of.
+    api: PaceApi,
+    sales: u64,
+    world: Arc<World>,
+    largest_page: AtomicU32,
+    /// Microseconds since 1970 UTC.
+    now: AtomicI64,
+    tokens: Mutex<Tokens>,
+    errors: Mutex<Random>,
+    /// Made on first use.
+    data: Mutex<Option<Data>>,
+}
+
+#[derive(Debug)]
+struct Data {
+    sales: Arc<Sales>,
+    shelf: Shelf,
+    listings: Listings<Question>,
+}
+
+/// Locks; a handler that panicked leaves data that is still whole, for each change is made by one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a request goes.
+enum Route {
+    Token,
+    /// The partners' endpoint, with the partner's name.
+    Partner(String),
+    Successor,
+    Unknown,
+}
+
+fn route(path: &str) -> Route {
+    match path {
+        TOKEN => Route::Token,
+        "/pay/2025-1/transactions" => Route::Successor,
+        other => match other.strip_prefix("/pay/2022-1/transactions/contracts/partners/").and_then(decode_part) {
+            Some(partner) if !partner.contains('/') => Route::Partner(partner),
+            _ => Route::Unknown,
+        },
+    }
+}
+
+fn partner(name: &str) -> Option<u16> {
+    partners().iter().position(|known| *known == name).map(|index| index as u16)
+}
+
+/// The partner that is meant; the first where none is named.
+fn tenant(name: Option<&str>) -> Result<u16> {
+    name.map_or(Ok(0), |name| partner(name).ok_or_else(|| no_tenant(name)))
+}
+
+impl Pace {
+    pub(crate) fn new(options: &SandboxOptions, world: Arc<World>) -> Self {
+        Self {
+            client_id: options.client_id.clone(),
+            client_secret: options.client_secret.clone(),
+            token_ttl: options.token_ttl,
+            end_included: options.end_included,
+            api: options.pace_api,
+            sales: options.pace_transactions(),
+            world,
+            largest_page: AtomicU32::new(options.largest_page.max(1)),
+            now: AtomicI64::new(options.clock().as_microsecond()),
+            tokens: Mutex::new(Tokens::new(options.seed, STREAM, options.token_ttl)),
+            errors: Mutex::new(Random::new(options.seed, STREAM - 1)),
+            data: Mutex::default(),
+        }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Data) -> Result<R>) -> Result<R> {
+        let mut data = lock(&self.data);
+        let now = self.now.load(Ordering::Acquire);
+        if data.is_none() {
+            let sales = Arc::new(Sales::new(Arc::clone(&self.world), self.sales));
+            let shelf = Shelf::new(Arc::clone(&sales) as _, now)?;
+            *data = Some(Data { sales, shelf, listings: Listings::default() });
+        }
+        let data = data.as_mut().ok_or_else(|| Error::internal("PACE's transactions were not made"))?;
+        data.shelf.catch_up(now)?;
+        act(data)
+    }
+
+    /// An error object of JSON:API; `source` names the parameter at fault.
+    fn refuse(&self, status: StatusCode, code: Option<&str>, detail: &str, parameter: Option<&str>) -> Answer {
+        let mut error = json!({
+            "id": format!("{:020x}", self.error_number()),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "detail": detail,
+            "status": status.as_u16().to_string(),
+        });
+        if let Some(code) = code {
+            error["code"] = code.into();
+        }
+        if let Some(parameter) = parameter {
+            error["source"] = json!({ "parameter": parameter });
+        }
+        Answer { status, content_type: JSON_API, ..Answer::of(&json!({ "errors": [error] })) }
+    }
+
+    fn error_number(&self) -> u64 {
+        lock(&self.errors).next()
+    }
+
+    /// `None` lets the caller in.
+    fn turned_away(&self, call: &Call<'_>, fault: Option<&Fault>) -> Option<Answer> {
+        if fault.is_some_and(|fault| fault.kind == FaultKind::MissingLinkedIdentity) {
+            let detail = "this resource needs a linked identity, and the user has none";
+            return Some(self.refuse(StatusCode::UNAUTHORIZED, Some("missing-linked-identity"), detail, None));
+        }
+        if !lock(&self.tokens).admits(call.authorization()) {
+            let detail = "the OAuth token is missing or not valid";
+            return Some(self.refuse(StatusCode::UNAUTHORIZED, None, detail, None));
+        }
+        let names = |header: &str| {
+            call.header(header).is_some_and(|value| value.split(',').any(|part| part.trim() == JSON_API))
+        };
+        if !names("accept") {
+            let detail = format!("the header Accept must be {JSON_API}");
+            return Some(self.refuse(StatusCode::NOT_ACCEPTABLE, None, &detail, None));
+        }
+        let speaks = call.headers.contains_key("content-type") || !call.body.is_empty();
+        if speaks && !names("content-type") {
+            let detail = format!("the header Content-Type must be {JSON_API}");
+            return Some(self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, &detail, None));
+        }
+        None
+    }
+
+    fn list(&self, question: &Question, cut: Option<Cut>, fault: Option<&Fault>) -> Result<Answer> {
+        let kind = fault.map(|fault| fault.kind);
+        self.with(|data| {
+            if kind == Some(FaultKind::Shift) {
+                let second = question.edge_second(data.shelf.clock());
+                data.arrive(question.partner.unwrap_or(0), second, question.order.smallest_id_first())?;
+            }
+            let shelf = &data.shelf;
+            let find = || shelf.select(&question.order, |row| question.wants(row));
+            let rows = data.listings.rows(question, shelf.generation, find);
+            let page = match cut {
+                None => &rows[..],
+                Some(Cut { number, size }) => {
+                    let start = number.saturating_mul(size).min(rows.len());
+                    &rows[start..rows.len().min(start.saturating_add(size))]
+                }
+            };
+            let mut body = b"{\"data\":[".to_vec();
+            let mut count = rows.len() + usize::from(kind == Some(FaultKind::LieTotal));
+            if kind == Some(FaultKind::Endless) {
+                let Cut { number, size } = cut.unwrap_or(Cut { number: 0, size: 1000 });
+                count = number.saturating_add(2).saturating_mul(size);
+                let made_up = data.make_up_page(question, size)?;
+                joined(made_up.iter().map(|row| shown(row, question.api)), &mut body);
+            } else {
+                joined(page.iter().map(|index| shown(shelf.row(*index), question.api)), &mut body);
+            }
+            body.extend_from_slice(format!("],\"meta\":{{\"count\":{count}}}}}").as_bytes());
+            Ok(Answer { content_type: JSON_API, ..Answer::json(body) })
+        })
+    }
+
+    /// The transactions of a selection, as listed.
+    fn selected(&self, data: &Data, selection: &Selection) -> Result<Vec<u32>> {
+        if selection.resource != TRANSACTIONS {
+            return Err(no_resource(&selection.resource));
+        }
+        let partner = selection.tenant.as_deref().map(|name| tenant(Some(name))).transpose()?;
+        let keep =
+            |row: &Row| partner.is_none_or(|partner| row.tenant == partner) && selection.holds(self.api.instant(row));
+        Ok(data.shelf.select(&self.api.order(), keep))
+    }
+}
+
+/// A transaction as an endpoint shows it.
+fn shown(row: &Row, api: PaceApi) -> &Bytes {
+    match api {
+        PaceApi::Partner => row.lean.as_ref().unwrap_or(&row.body),
+        PaceApi::Successor => &row.body,
+    }
+}
+
+impl Data {
+    /// Puts a new transaction of the second `done` where a listing begins; gives its id.
+    fn arrive(&mut self, partner: u16, done: i64, smallest_id: bool) -> Result<String> {
+        let number = self.shelf.fresh_number();
+        let mut sale = self.sales.make_up(number, partner, done);
+        let id = uuid_text(edge_uuid(number, !smallest_id));
+        sale.first.id = id.clone().into();
+        self.shelf.put(row(&sale.first, partner, sale.created, sale.created)?);
+        Ok(id)
+    }
+
+    /// Changes the first transaction of `rows` that has the document's shape; gives its id.
+    fn change(&mut self, rows: &[u32]) -> Result<Option<String>> {
+        for index in rows {
+            let old = self.shelf.row(*index).clone();
+            let Ok(mut transaction) = serde_json::from_slice::<Transaction<'_>>(&old.body) else { continue };
+            let Some(created) = old.time else { continue };
+            // Strictly later than before, also while the clock stands.
+            let changed = self.shelf.clock().max(old.stamp.unwrap_or(created) + 1000);
+            let attributes = &mut transaction.attributes;
+            let cent = crate::Decimal::new(1, 2);
+            attributes.price_including_vat = attributes.price_including_vat.plus(cent);
+            attributes.price_without_vat = attributes.price_without_vat.plus(cent);
+            let note = Text::Owned(format!("correction:{}", self.shelf.fresh_number()));
+            attributes.references.get_or_insert_default().push(note);
+            attributes.updated_at = Some(instant(changed).into());
+            let row = row(&transaction, old.tenant, created, changed)?;
+            self.shelf.put(row);
+            return Ok(Some(old.id));
+        }
+        Ok(None)
+    }
+
+    fn make_up_page(&mut self, question: &Question, size: usize) -> Result<Vec<Row>> {
+        let second = question.edge_second(self.shelf.clock());
+        let partner = question.partner.unwrap_or(0);
+        let mut page = Vec::with_capacity(size);
+        for _ in 0..size {
+            let sale = self.sales.make_up(self.shelf.fresh_number(), partner, second);
+            page.push(row(&sale.first, partner, sale.created, sale.created)?);
+        }
+        Ok(page)
+    }
+}
+
+impl Emulated for Pace {
+    fn target(&self, call: &Call<'_>) -> Target {
+        match route(call.path) {
+            Route::Token => Target::Login,
+            Route::Unknown => Target::Other,
+            Route::Partner(_) | Route::Successor => {
+                let pairs = decode(call.query).unwrap_or_default();
+                let later = last(&pairs, "page[number]").is_some_and(|number| number != "0");
+                if later { Target::LaterPage } else { Target::List }
+            }
+        }
+    }
+
+    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+        let route = route(call.path);
+        if matches!(route, Route::Token) {
+            return self.token(call);
+        }
+        if let Some(refused) = self.turned_away(call, fault) {
+            return refused;
+        }
+        if *call.method != Method::GET && !matches!(route, Route::Unknown) {
+            return self.refuse(StatusCode::METHOD_NOT_ALLOWED, None, "only GET is allowed here", None);
+        }
+        let Some(pairs) = decode(call.query) else {
+            return self.refuse(StatusCode::BAD_REQUEST, None, "the query string is not well formed", None);
+        };
+        let question = match route {
+            Route::Partner(name) => match partner(&name) {
+                Some(partner) => Question::of_partner(partner, &pairs, self.end_included),
+                None => return self.refuse(StatusCode::NOT_FOUND, None, "there is no such partner", None),
+            },
+            Route::Successor => Question::of_successor(&pairs, partner),
+            Route::Token | Route::Unknown => {
+                return self.refuse(StatusCode::NOT_FOUND, None, "there is no such resource", None);
+            }
+        };
+        let largest = self.largest_page.load(Ordering::Acquire);
+        match question.and_then(|question| Ok((question, cut(&pairs, largest)?))) {
+            Ok((question, cut)) => self.list(&question, cut, fault).unwrap_or_else(Answer::from),
+            Err(Refusal { status, detail, parameter }) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+                self.refuse(status, None, &detail, Some(&parameter))
+            }
+        }
+    }
+
+    fn error(&self, status: StatusCode, code: &str, message: &str) -> Answer {
+        self.refuse(status, Some(code), message, None)
+    }
+
+    fn revoke(&self, refresh_too: bool) {
+        lock(&self.tokens).revoke(refresh_too);
+    }
+
+    fn set_clock(&self, now: Timestamp) -> Result<()> {
+        self.now.store(now.as_microsecond(), Ordering::Release);
+        Ok(())
+    }
+
+    fn truth(&self, selection: &Selection) -> Result<Vec<Bytes>> {
+        self.with(|data| {
+            let found = self.selected(data, selection)?;
+            Ok(found.into_iter().map(|index| shown(data.shelf.row(index), self.api).clone()).collect())
+        })
+    }
+
+    fn stir(&self, order: &Stir) -> Result<Option<String>> {
+        let selection = order.selection();
+        self.with(|data| {
+            let found = self.selected(data, &selection)?;
+            match order.kind {
+                StirKind::Arrive => {
+                    let Some(second) = order.second(true) else { return Ok(None) };
+                    data.arrive(tenant(order.tenant.as_deref())?, second, true).map(Some)
+                }
+                StirKind::Change => data.change(&found),
+                StirKind::Vanish => {
+                    let Some(first) = found.first() else { return Ok(None) };
+                    let id = data.shelf.row(*first).id.clone();
+                    data.shelf.remove(*first);
+                    Ok(Some(id))
+                }
+            }
+        })
+    }
+
+    fn put(&self, resource: &str, name: Option<&str>, json: &str) -> Result<String> {
+        if resource != TRANSACTIONS {
+            return Err(no_resource(resource));
+        }
+        let tenant = tenant(name)?;
+        let bad = || Error::data("a transaction must be a JSON object with a string `id`");
+        let record: Value = serde_json::from_str(json).map_err(|_| bad())?;
+        let id = record.get("id").and_then(Value::as_str).ok_or_else(bad)?.to_owned();
+        let micros = |field: &str| -> Option<i64> {
+            let text = record.get("attributes")?.get(field)?.as_str()?;
+            Some(text.parse::<Timestamp>().ok()?.as_microsecond())
+        };
+        let time = micros("createdAt");
+        let stamp = micros("updatedAt").or(time);
+        // A line of the truth holds one record.
+        let body = Bytes::from(json.trim().replace(['\n', '\r'], " "));
+        self.with(|data| {
+            data.shelf.put(Row { id: id.clone(), tenant, time, stamp, body, lean: None });
+            Ok(())
+        })?;
+        Ok(id)
+    }
+
+    fn cap_pages(&self, largest: u32) {
+        self.largest_page.store(largest.max(1), Ordering::Release);
+    }
+}

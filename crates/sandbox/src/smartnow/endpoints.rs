@@ -1,0 +1,320 @@
+//! The endpoints of the document that read: login, refresh, the thirty lists, single records, what belongs to one, the summary.
+//!
+//! Invariant: without a good token nothing but the login answers; what is not well asked gets an error in the shape of Sails,
+//! never a guess.
+
+use super::kinds::{self, KINDS, Kind};
+use super::question::Question;
+use super::table::{Key, Row};
+use super::{SmartNow, inventory, steering, summary};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::fault::{Fault, FaultKind, Target};
+use crate::query::{decode, decode_part};
+use crate::tokens::Pair;
+use axum::http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use tillhouse_model::Result;
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    Login,
+    Refresh,
+    /// A resource by its number, and the parent's id where the path names one.
+    List(usize, Option<String>),
+    One(usize, String),
+    /// What belongs to a sale.
+    OfSale(String, String),
+    Configuration(Option<String>),
+    Summary,
+    Unknown,
+}
+
+pub(super) fn route(path: &str) -> Route {
+    let Some(parts) = path.trim_matches('/').split('/').map(decode_part).collect::<Option<Vec<String>>>() else {
+        return Route::Unknown;
+    };
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["auth", "login"] => return Route::Login,
+        ["auth", "refresh"] => return Route::Refresh,
+        ["machineconfig"] => return Route::Configuration(None),
+        ["machineconfig", hostname] => return Route::Configuration(Some((*hostname).to_owned())),
+        ["revenuetransaction", "summary"] => return Route::Summary,
+        ["revenuetransaction", id, alias] => return Route::OfSale((*id).to_owned(), (*alias).to_owned()),
+        // The vouchers of a campaign are also listed here.
+        ["campaign", id, "vouchers"] => {
+            return kinds::number("vouchers").map_or(Route::Unknown, |n| Route::List(n, Some((*id).to_owned())));
+        }
+        _ => {}
+    }
+    for (number, kind) in KINDS.iter().enumerate() {
+        let pattern: Vec<&str> = kind.path.trim_matches('/').split('/').collect();
+        let fits = |parts: &[&str]| {
+            pattern.len() == parts.len() && pattern.iter().zip(parts).all(|(p, part)| *p == "*" || p == part)
+        };
+        if fits(&parts) {
+            let parent = pattern.iter().position(|p| *p == "*").map(|at| parts[at].to_owned());
+            return Route::List(number, parent);
+        }
+        if let [before @ .., id] = parts.as_slice()
+            && !kind.fans_out()
+            && fits(before)
+        {
+            return Route::One(number, (*id).to_owned());
+        }
+    }
+    Route::Unknown
+}
+
+/// What a fault may take a request for.
+pub(super) fn target(call: &Call<'_>) -> Target {
+    match route(call.path) {
+        Route::Login | Route::Refresh => Target::Login,
+        Route::Summary => Target::Statistics,
+        Route::List(..) if *call.method == Method::GET => {
+            let pairs = decode(call.query).unwrap_or_default();
+            let is_later = |(key, value): &(String, String)| match key.as_str() {
+                "skip" => value != "0",
+                key => key == "where[id][>]",
+            };
+            if pairs.iter().any(is_later) { Target::LaterPage } else { Target::List }
+        }
+        _ => Target::Other,
+    }
+}
+
+/// An error in the shape that Sails gives it.
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let body = json!({ "status": status.as_u16(), "error": reason, "code": code, "message": message });
+    Answer { status, ..Answer::json(body.to_string().into_bytes()) }
+}
+
+fn not_found() -> Answer {
+    error(StatusCode::NOT_FOUND, "E_NOT_FOUND", "No record found with the specified id.")
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    username: Option<String>,
+    password: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Renewal {
+    refresh_token: Option<String>,
+}
+
+impl SmartNow {
+    pub(super) fn respond(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+        let route = route(call.path);
+        if matches!(route, Route::Login | Route::Refresh) {
+            return if *call.method != Method::POST {
+                not_allowed()
+            } else if route == Route::Login {
+                self.login(call.body)
+            } else {
+                self.renew(call.body)
+            };
+        }
+        if !self.tokens().admits(call.authorization()) {
+            let message = "The access token is missing, invalid or expired.";
+            return error(StatusCode::UNAUTHORIZED, "E_UNAUTHORIZED", message);
+        }
+        if route == Route::Unknown {
+            return error(StatusCode::NOT_FOUND, "E_NOT_FOUND", "There is nothing at this address.");
+        }
+        if *call.method != Method::GET {
+            return not_allowed();
+        }
+        let Some(pairs) = decode(call.query) else {
+            return error(StatusCode::BAD_REQUEST, "E_BAD_REQUEST", "The query string is malformed.");
+        };
+        let answer = match route {
+            Route::List(number, parent) => self.list(number, parent.as_deref(), &pairs, fault),
+            Route::One(number, id) => self.one(number, &id),
+            Route::OfSale(id, alias) => self.of_sale(&id, &alias),
+            Route::Configuration(hostname) => self.configuration(hostname.as_deref()),
+            _ => self.summary(&pairs, fault),
+        };
+        answer.unwrap_or_else(|failure| error(StatusCode::INTERNAL_SERVER_ERROR, "E_INTERNAL", failure.message()))
+    }
+
+    fn login(&self, body: &[u8]) -> Answer {
+        let Ok(Credentials { username: Some(username), password: Some(password) }) = serde_json::from_slice(body)
+        else {
+            return error(StatusCode::BAD_REQUEST, "E_VALIDATION", "`username` and `password` are required.");
+        };
+        let known = username == self.username && password == self.password;
+        let pair = known.then(|| self.tokens().issue());
+        tokens(pair, "Invalid username or password.")
+    }
+
+    fn renew(&self, body: &[u8]) -> Answer {
+        let Ok(Renewal { refresh_token: Some(refresh) }) = serde_json::from_slice(body) else {
+            return error(StatusCode::BAD_REQUEST, "E_VALIDATION", "`refresh_token` is required.");
+        };
+        let pair = self.tokens().renew(&refresh);
+        tokens(pair, "The refresh token is invalid or expired.")
+    }
+
+    fn list(
+        &self,
+        number: usize,
+        parent: Option<&str>,
+        pairs: &[(String, String)],
+        fault: Option<&Fault>,
+    ) -> Result<Answer> {
+        let kind = &KINDS[number];
+        let question = match Question::parse(kind, pairs) {
+            Ok(question) => question,
+            Err(message) => return Ok(error(StatusCode::BAD_REQUEST, "E_INVALID_CRITERIA", &message)),
+        };
+        let mut state = self.state();
+        let parent = match parent {
+            None => None,
+            Some(id) => match self.parent(&mut state, kind, id)? {
+                None => return Ok(not_found()),
+                found => found,
+            },
+        };
+        let (archived, cap) = (state.archived(), self.largest_page());
+        let table = self.table(&mut state, number)?;
+        let mut page: Vec<Row> = Vec::new();
+        match fault.map(|fault| fault.kind) {
+            Some(FaultKind::Shift) => {
+                let first = question.rows(kind, &table, parent.as_ref(), archived, 1).first().copied().cloned();
+                if let Some(sample) = first {
+                    drop(table);
+                    let row = steering::first_of_all(kind, &mut state, number, &sample, None)?;
+                    state.edit(number, row.key.clone(), Some(row));
+                }
+            }
+            Some(FaultKind::Endless) => {
+                let most = question.limit.unwrap_or(100).min(cap);
+                page = steering::made_up(kind, &table, &question, parent.as_ref(), archived, most)?;
+            }
+            _ => {}
+        }
+        let table = self.table(&mut state, number)?;
+        drop(state);
+        if page.is_empty() {
+            let rows = question.rows(kind, &table, parent.as_ref(), archived, cap);
+            return Ok(Answer::json(array(rows.into_iter())));
+        }
+        Ok(Answer::json(array(page.iter())))
+    }
+
+    /// The key of a parent that is there.
+    fn parent(&self, state: &mut super::State, kind: &Kind, id: &str) -> Result<Option<Key>> {
+        let Some(number) = kind.parent.and_then(|parent| kinds::number(parent.of)) else { return Ok(None) };
+        let parents = self.table(state, number)?;
+        Ok(Key::named(&KINDS[number], id).filter(|key| parents.find(key).is_some()))
+    }
+
+    fn find(&self, number: usize, id: &str) -> Result<Option<Row>> {
+        let table = self.table(&mut self.state(), number)?;
+        Ok(Key::named(&KINDS[number], id).and_then(|key| table.find(&key).cloned()))
+    }
+
+    fn one(&self, number: usize, id: &str) -> Result<Answer> {
+        Ok(self.find(number, id)?.map_or_else(not_found, |row| Answer::json(row.body.to_vec())))
+    }
+
+    fn of_sale(&self, id: &str, alias: &str) -> Result<Answer> {
+        let number = |name: &str| kinds::number(name).unwrap_or_default();
+        let Some(sale) = self.find(number("revenue_transactions"), id)? else { return Ok(not_found()) };
+        match alias {
+            "paymenttransactions" => {
+                let table = self.table(&mut self.state(), number("payment_transactions"))?;
+                let of_it = |row: &&Row| row.fields().get("revenuetransaction") == Some(&sale.key.value());
+                Ok(Answer::json(array(table.rows().iter().filter(of_it))))
+            }
+            "machine" | "location" => {
+                let wanted = sale.fields().get(alias).and_then(Key::of).map(|key| key.text()).unwrap_or_default();
+                self.one(number(if alias == "machine" { "machines" } else { "locations" }), &wanted)
+            }
+            _ => Ok(not_found()),
+        }
+    }
+
+    fn configuration(&self, hostname: Option<&str>) -> Result<Answer> {
+        let mut state = self.state();
+        let plan = self.plan(&mut state)?;
+        let now = state.clock.as_microsecond();
+        drop(state);
+        let one = |hostname: &str| inventory::configuration(&plan, hostname, now).map(|object| object.done());
+        if let Some(hostname) = hostname {
+            return Ok(one(hostname).map_or_else(not_found, |body| Answer::json(body.to_vec())));
+        }
+        let all: Vec<_> = plan.machines.iter().filter_map(|machine| one(&format!("sb-{}", machine.id))).collect();
+        Ok(Answer::json([b"[".as_slice(), &all.join(&b','), b"]"].concat()))
+    }
+
+    fn summary(&self, pairs: &[(String, String)], fault: Option<&Fault>) -> Result<Answer> {
+        let asked = match summary::Asked::parse(pairs) {
+            Ok(asked) => asked,
+            Err(message) => return Ok(error(StatusCode::BAD_REQUEST, "E_VALIDATION", &message)),
+        };
+        let number = kinds::number("revenue_transactions").unwrap_or_default();
+        let table = self.table(&mut self.state(), number)?;
+        let lie = fault.is_some_and(|fault| fault.kind == FaultKind::LieStatistics);
+        Ok(Answer::of(&summary::revenue(table.rows(), &asked, lie)))
+    }
+}
+
+fn tokens(pair: Option<Pair>, refused: &str) -> Answer {
+    match pair {
+        Some(Pair { access, refresh }) => Answer::of(&json!({ "access_token": access, "refresh_token": refresh })),
+        None => error(StatusCode::UNAUTHORIZED, "E_UNAUTHORIZED", refused),
+    }
+}
+
+fn not_allowed() -> Answer {
+    error(StatusCode::METHOD_NOT_ALLOWED, "E_METHOD_NOT_ALLOWED", "This address does not take that method.")
+}
+
+/// Records as a JSON array.
+fn array<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for row in rows {
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&row.body);
+    }
+    body.push(b']');
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_they_should() {
+        let number = |name: &str| kinds::number(name).unwrap();
+        for (path, expected) in [
+            ("/auth/login", Route::Login),
+            ("/revenuetransaction", Route::List(number("revenue_transactions"), None)),
+            ("/revenuetransaction/7", Route::One(number("revenue_transactions"), "7".into())),
+            ("/revenuetransaction/summary", Route::Summary),
+            ("/revenuetransaction/7/machine", Route::OfSale("7".into(), "machine".into())),
+            ("/product/80", Route::List(number("products"), Some("80".into()))),
+            ("/product", Route::Unknown),
+            ("/voucher", Route::List(number("vouchers"), None)),
+            ("/voucher/ab-1", Route::One(number("vouchers"), "ab-1".into())),
+            ("/voucher/ab-1/logs", Route::List(number("voucher_logs"), Some("ab-1".into()))),
+            ("/campaign/2/vouchers", Route::List(number("vouchers"), Some("2".into()))),
+            ("/integration/1/transactions", Route::List(number("integration_transactions"), Some("1".into()))),
+            ("/machineconfig/sb-80", Route::Configuration(Some("sb-80".into()))),
+            ("/machine/80/config/x", Route::Unknown),
+            ("/", Route::Unknown),
+        ] {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+}

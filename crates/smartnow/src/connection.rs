@@ -1,0 +1,282 @@
+//! The `connection` section of a SmartNow pipeline, as written and then checked.
+//!
+//! Invariant: a connection that opens has a usable address, paths that stay below it and lead to no machine's configuration, and
+//! credentials that are not empty.
+
+use crate::endpoints::{self, ENDPOINTS, Endpoint, RESOURCES};
+use crate::login::PasswordLogin;
+use crate::prices::PriceUnit;
+use crate::smartnow::SmartNow;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Source, origin};
+use tillhouse_model::{Error, Resource, Result, time};
+
+/// The source's name.
+pub const SOURCE: &str = "smartnow";
+
+const LOGIN: &str = "login";
+const REFRESH: &str = "refresh";
+
+/// How SmartNow is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmartNowConnection {
+    /// The address that all paths lie below.
+    pub base_url: BaseUrl,
+    /// The user that reads.
+    pub username: String,
+    /// The user's password.
+    pub password: Credential,
+    /// What a price of 10 means.
+    #[serde(default)]
+    pub price_unit: PriceUnit,
+    /// Where `login`, `refresh` and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
+    #[serde(default)]
+    pub paths: BTreeMap<String, String>,
+    /// How comparisons are spelt in `where[column][operator]`.
+    #[serde(default)]
+    pub operators: Operators,
+    /// When the archive is asked too.
+    #[serde(default)]
+    pub archive: Archive,
+    /// What stands before the token in the header `Authorization`; empty for the token alone.
+    #[serde(default = "bearer")]
+    pub token_prefix: String,
+}
+
+/// How the server spells comparisons. The document names none; these are the ones its kind of server has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operators {
+    /// Not before.
+    pub at_least: String,
+    /// Before.
+    pub below: String,
+    /// Behind.
+    pub above: String,
+}
+
+impl Default for Operators {
+    fn default() -> Self {
+        Self { at_least: ">=".into(), below: "<".into(), above: ">".into() }
+    }
+}
+
+/// The archive of old sales, payments and logs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Archive {
+    /// Windows that begin longer ago than this ask the archive too; `never`, or a length of time. The provider archives what is
+    /// older than 90 days.
+    pub after: String,
+    /// The query parameter that asks for it.
+    pub parameter: String,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { after: "60d".into(), parameter: "useArchive".into() }
+    }
+}
+
+fn bearer() -> String {
+    "Bearer".into()
+}
+
+/// What the archive's settings mean.
+#[derive(Debug, Clone)]
+pub(crate) struct ArchiveRule {
+    /// `None` for never.
+    pub(crate) after: Option<SignedDuration>,
+    pub(crate) parameter: String,
+}
+
+impl Archive {
+    fn rule(self) -> Result<ArchiveRule> {
+        let after = match self.after.trim() {
+            "never" => None,
+            text => Some(time::parse_duration(text).map_err(|e| e.at("key", "connection.archive.after"))?),
+        };
+        word("archive.parameter", &self.parameter)?;
+        Ok(ArchiveRule { after, parameter: self.parameter })
+    }
+}
+
+/// The path of an endpoint, in its parts around the parent's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    before: String,
+    /// What follows the parent's id; `None` where there is no parent to name.
+    after: Option<String>,
+}
+
+impl Route {
+    fn parse(endpoint: &Endpoint, path: &str) -> Result<Self> {
+        let key = format!("connection.paths.{}", endpoint.name);
+        let wrong = |why: &str, hint: String| Err(Error::config(format!("{key} {path:?} {why}")).hint(hint));
+        if path.to_ascii_lowercase().contains("config") {
+            return wrong(
+                "leads to the machines' configurations",
+                "They hold Wi-Fi keys and are never asked for.".into(),
+            );
+        }
+        let (before, after) = match path.split_once('{') {
+            None => (path, None),
+            Some((before, rest)) => match (endpoint.parent, rest.split_once('}')) {
+                (None, _) => {
+                    return wrong("holds a '{', and this resource has no parent", "Write a plain path.".into());
+                }
+                (Some(_), Some((_, after))) if !after.contains(['{', '}']) => (before, Some(after)),
+                (Some(parent), _) => {
+                    let hint = format!("Write one placeholder for the id of each of {parent}, like {}.", endpoint.path);
+                    return wrong("does not hold one placeholder", hint);
+                }
+            },
+        };
+        let route = Self { before: before.to_owned(), after: after.map(str::to_owned) };
+        origin::check_path(&key, &route.path("id")?)?;
+        Ok(route)
+    }
+
+    /// Whether it names a parent.
+    pub(crate) fn has_parent(&self) -> bool {
+        self.after.is_some()
+    }
+
+    /// The path for a parent's id, which counts only where the path names one.
+    pub(crate) fn path(&self, parent: &str) -> Result<String> {
+        match &self.after {
+            None => Ok(self.before.clone()),
+            Some(after) => Ok(format!("{}{}{after}", self.before, origin::path_segment(parent)?)),
+        }
+    }
+}
+
+/// Everything the connection settles beside the login.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// In the order of [`ENDPOINTS`].
+    pub(crate) routes: Vec<Route>,
+    pub(crate) operators: Operators,
+    pub(crate) archive: ArchiveRule,
+    pub(crate) price_unit: PriceUnit,
+}
+
+fn word(key: &str, value: &str) -> Result<()> {
+    if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']')) {
+        return Err(Error::config(format!("connection.{key} {value:?} cannot be part of a query"))
+            .hint("Write it as the provider spells it, without brackets and white space."));
+    }
+    Ok(())
+}
+
+impl Connection for SmartNowConnection {
+    const SOURCE: &'static str = SOURCE;
+    const RESOURCES: &'static [Resource] = RESOURCES;
+
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+        let known = |name: &str| name == LOGIN || name == REFRESH || endpoints::find(name).is_some();
+        if let Some(name) = self.paths.keys().find(|name| !known(name)) {
+            let names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
+            return Err(Error::config(format!("connection.paths.{name} names nothing that is asked for"))
+                .hint(format!("Known are login, refresh, {}.", names.join(", "))));
+        }
+        let path = |name: &str, default: &'static str| self.paths.get(name).cloned().unwrap_or_else(|| default.into());
+        let (login, refresh) = (path(LOGIN, "/auth/login"), path(REFRESH, "/auth/refresh"));
+        origin::check_path("connection.paths.login", &login)?;
+        origin::check_path("connection.paths.refresh", &refresh)?;
+        let routes = ENDPOINTS.iter().map(|endpoint| Route::parse(endpoint, &path(endpoint.name, endpoint.path)));
+        let routes = routes.collect::<Result<_>>()?;
+        self.password.check("connection.password")?;
+        if self.username.trim().is_empty() {
+            return Err(Error::config("connection.username is empty"));
+        }
+        let Operators { at_least, below, above } = &self.operators;
+        for (key, value) in [("at_least", at_least), ("below", below), ("above", above)] {
+            word(&format!("operators.{key}"), value)?;
+        }
+        let archive = self.archive.rule()?;
+        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let login = PasswordLogin {
+            login: client.url(&login)?,
+            refresh: client.url(&refresh)?,
+            client: client.clone(),
+            username: self.username,
+            password: self.password,
+            token_prefix: self.token_prefix.trim().to_owned(),
+        };
+        let settings = Settings { routes, operators: self.operators, archive, price_unit: self.price_unit };
+        Ok(Arc::new(SmartNow::new(AuthorizedClient::new(client, Arc::new(login)), settings)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    fn parse(more: &str) -> Result<SmartNowConnection, serde_json::Error> {
+        serde_json::from_str(&format!(
+            r#"{{"base_url":"http://127.0.0.1:1/smartnow","username":"me","password":"hunter2"{more}}}"#
+        ))
+    }
+
+    #[test]
+    fn little_has_to_be_written() {
+        let connection = parse("").unwrap();
+        assert_eq!(connection.price_unit, PriceUnit::Minor);
+        assert_eq!((&connection.operators, &connection.archive), (&Operators::default(), &Archive::default()));
+        assert!(!format!("{connection:?}").contains("hunter2"));
+        let source = connection.open(Limits::default()).unwrap();
+        assert_eq!((source.name(), source.resources()), ("smartnow", RESOURCES));
+        assert_eq!(source.parameters(), [("price_unit", "minor".to_owned())]);
+        assert!(!format!("{source:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_set_is_taken() {
+        let more = r#","price_unit":"major","token_prefix":"","operators":{"above":"gt"},"archive":{"after":"never"},
+            "paths":{"vouchers":"/campaign/{campaign}/vouchers","voucher_logs":"/voucherlog"}"#;
+        let connection = parse(more).unwrap();
+        assert_eq!(connection.operators, Operators { above: "gt".into(), ..Operators::default() });
+        assert_eq!(connection.open(Limits::default()).unwrap().parameters(), [("price_unit", "major".to_owned())]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(parse(r#","passwrod":"x""#).unwrap_err().to_string().contains("unknown field `passwrod`"));
+        assert!(parse(r#","price_unit":"cents""#).unwrap_err().to_string().contains("`minor` or `major`"));
+        for (more, named) in [
+            (r#","paths":{"machine":"/x"}"#, "connection.paths.machine "),
+            (r#","paths":{"login":"auth"}"#, "connection.paths.login"),
+            (r#","paths":{"refresh":"/a?b"}"#, "connection.paths.refresh"),
+            (r#","paths":{"machines":"/../x"}"#, "connection.paths.machines"),
+            (r#","paths":{"machines":"/machine/{id}"}"#, "connection.paths.machines"),
+            (r#","paths":{"machines":"/machineconfig"}"#, "configurations"),
+            (r#","paths":{"products":"/product/{machine"}"#, "connection.paths.products"),
+            (r#","paths":{"products":"/product/{a}/{b}"}"#, "connection.paths.products"),
+            (r#","operators":{"above":"]["}"#, "connection.operators.above"),
+            (r#","archive":{"parameter":""}"#, "connection.archive.parameter"),
+        ] {
+            let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains(named), "{error}");
+        }
+        let error = parse(r#","archive":{"after":"soon"}"#).unwrap().open(Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("connection.archive.after"), "{error}");
+        let empty = r#"{"base_url":"http://127.0.0.1","username":"me","password":""}"#;
+        let error = serde_json::from_str::<SmartNowConnection>(empty).unwrap().open(Limits::default()).unwrap_err();
+        assert!(error.message().contains("connection.password"), "{error}");
+    }
+
+    #[test]
+    fn a_parents_id_cannot_lead_elsewhere() {
+        let endpoint = endpoints::find("products").unwrap();
+        let route = Route::parse(endpoint, "/product/{machine}/all").unwrap();
+        assert_eq!(route.path("a/../b?c").unwrap(), "/product/a%2F..%2Fb%3Fc/all");
+        assert!(route.path("..").is_err());
+    }
+}

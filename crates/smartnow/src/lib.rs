@@ -1,0 +1,37 @@
+//! SmartNow: its login, endpoints, paging and quirks.
+//!
+//! Invariant: only what SmartNow's document says, or what the connection configures, is relied on; where the document is silent
+//! (addresses of most lists, how comparisons are spelt, whether a list knows paging), a server's answers show it, or an error does.
+//!
+//! | question | answer |
+//! |---|---|
+//! | login | POST username and password; the refresh token gets the next pair, the password where that is refused |
+//! | window | `where[updatedAt][>=]` and `[<]`, in whole seconds; logs by `createdAt` |
+//! | late | a log is resolved long after it was written: `where[resolvedAt]` finds those, from three days earlier on for machines that were offline, see [`Source::late_pages`] |
+//! | paging | by key, `where[id][>]` with `sort=id asc` and `limit` of 100 at most |
+//! | archive | `useArchive=true` for windows that begin longer ago than `archive.after` (60 days; the provider archives after 90) |
+//! | parents | products, extras, flavours, voucher logs and integration transactions are listed parent by parent |
+//! | prices | as they come; unify SQL reads `$price_unit` |
+//!
+//! A late change of a sale that is archived already is found only with `archive: { after: 0d }`, which asks the archive every time.
+//!
+//! Logs could also be followed by id, one request for each that is not resolved. That was rejected: most logs never are.
+//!
+//! Deliberately absent: everything that writes; reports, dashboards and CSV exports; images and translations; and the machines'
+//! configurations, which hold Wi-Fi keys and are refused even as a configured path.
+//!
+//! [`Source::late_pages`]: tillhouse_extract::Source::late_pages
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod connection;
+mod endpoints;
+mod listing;
+mod login;
+mod prices;
+mod setup;
+mod smartnow;
+
+pub use connection::{Archive, Operators, SOURCE, SmartNowConnection};
+pub use endpoints::RESOURCES;
+pub use prices::PriceUnit;

@@ -1,0 +1,19 @@
+-- The sites that sessions name, as the newest session shows them. The time zone is the offset that the site's clock had then.
+SELECT
+    concat($pipeline, ':', place_id)    AS site_key,
+    place_name                          AS name,
+    place_id                            AS code,
+    time_zone                           AS timezone,
+    trim(address)                       AS street,
+    NULL                                AS house_number,
+    city_key                            AS city,
+    zip_code                            AS postal_code,
+    country_code                        AS country_code,
+    CAST(latitude AS DECIMAL(9, 6))     AS latitude,
+    CAST(longitude AS DECIMAL(9, 6))    AS longitude,
+    place_network                       AS brand,
+    $pipeline                           AS pipeline,
+    $source                             AS source,
+    coalesce(_record_time, _extracted_at) AS _as_of, _extracted_at, _content_hash, _run_id
+FROM sessions
+WHERE place_id IS NOT NULL

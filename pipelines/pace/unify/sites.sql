@@ -1,0 +1,34 @@
+-- The sites that transactions name, as the newest transaction shows them. PACE's transactions carry no id of a site, so it is its brand
+-- and address, in small letters; the name is the station's, where the newer list tells it. The time zone is the offset that the site's
+-- clock had then.
+SELECT
+    concat($pipeline, ':', t.site)      AS site_key,
+    coalesce(t.l['station_name'], nullif(concat_ws(' ', t.l['brand'], t.l['address']['city'], t.l['address']['street'],
+        t.l['address']['house_no']), '')) AS name,
+    NULL                                AS code,
+    t.clock                             AS timezone,
+    t.l['address']['street']            AS street,
+    t.l['address']['house_no']          AS house_number,
+    t.l['address']['city']              AS city,
+    t.l['address']['postal_code']       AS postal_code,
+    t.l['address']['country_code']      AS country_code,
+    CAST(t.l['latitude'] AS DECIMAL(9, 6))  AS latitude,
+    CAST(t.l['longitude'] AS DECIMAL(9, 6)) AS longitude,
+    t.l['brand']                        AS brand,
+    $pipeline                           AS pipeline,
+    $source                             AS source,
+    coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
+FROM (
+    SELECT
+        attributes['location'] AS l,
+        clock_offset(attributes['created_at'], attributes['created_at_localtime']) AS clock,
+        nullif(lower(concat_ws('/',
+            coalesce(attributes['location']['brand'], ''),
+            coalesce(attributes['location']['address']['country_code'], ''),
+            coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
+            coalesce(attributes['location']['address']['street'], ''),
+            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
+        _record_time, _extracted_at, _content_hash, _run_id
+    FROM transactions
+) t
+WHERE t.site IS NOT NULL

@@ -1,0 +1,11 @@
+-- SmartNow's machines. Their code is the operator's own mark, else the name of their gateway.
+SELECT
+    concat($pipeline, ':', id)          AS device_key,
+    concat($pipeline, ':') || CAST(location AS VARCHAR) AS site_key,
+    name,
+    coalesce(nullif(tag, ''), hostname) AS code,
+    $pipeline                           AS pipeline,
+    $source                             AS source,
+    _extracted_at                       AS _as_of,
+    _deleted_at, _extracted_at, _content_hash, _run_id
+FROM machines

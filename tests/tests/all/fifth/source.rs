@@ -1,0 +1,141 @@
+//! The washbay's source: what a crate of its own would hold.
+//!
+//! Invariant: it uses `extract` and `model` and nothing else of the house, as every source does.
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use std::sync::Arc;
+use tillhouse_extract::http::Stats;
+use tillhouse_extract::request::HeaderName;
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Login, Page, PageStream, Request, Source, Token,
+    envelope, paging,
+};
+use tillhouse_model::{Error, Resource, Result, Secret, Slice};
+use url::Url;
+
+const SOURCE: &str = "washbay";
+/// The most washes that the API gives a page.
+const LARGEST_PAGE: u32 = 50;
+
+const WASHES: Resource =
+    Resource { name: "washes", records_at: &["washes"], largest_page: Some(LARGEST_PAGE), ..Resource::WINDOWS };
+const HALLS: Resource = Resource { name: "halls", records_at: &["halls"], ..Resource::WHOLE };
+
+/// How the API is reached.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WashbayConnection {
+    base_url: BaseUrl,
+    api_key: Credential,
+}
+
+impl Connection for WashbayConnection {
+    const SOURCE: &'static str = SOURCE;
+    const RESOURCES: &'static [Resource] = &[WASHES, HALLS];
+
+    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+        self.api_key.check("connection.api_key")?;
+        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let key = Arc::new(ApiKey { key: self.api_key });
+        Ok(Arc::new(Washbay { api: AuthorizedClient::new(client, key) }))
+    }
+}
+
+/// A key in a header of its own; read again when it is refused.
+#[derive(Debug)]
+struct ApiKey {
+    key: Credential,
+}
+
+#[async_trait]
+impl Login for ApiKey {
+    async fn login(&self, _: Option<&Secret>) -> Result<Token> {
+        Ok(Token { access: self.key.read("connection.api_key").await?, refresh: None, lifetime: None })
+    }
+
+    fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
+        request.secret_header(HeaderName::from_static("x-api-key"), access)
+    }
+}
+
+#[derive(Debug)]
+struct Washbay {
+    api: AuthorizedClient,
+}
+
+/// A page that was asked for, and the link to the next one.
+async fn page(api: &AuthorizedClient, request: &Request) -> Result<(Page, Option<String>)> {
+    let response = api.send(request).await?.success()?;
+    let [next] = envelope::read(&response.bytes, &[&["next"]])?;
+    let page = Page { bytes: response.bytes, declared_total: None, requested_at: response.requested_at, scope: None };
+    Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))))
+}
+
+impl Washbay {
+    fn url(&self, resource: &str) -> Result<Url> {
+        match resource {
+            "washes" => self.api.client().url("/v1/washes"),
+            "halls" => self.api.client().url("/v1/halls"),
+            other => Err(Error::config(format!("washbay has no resource {other:?}")).hint("It has: washes, halls.")),
+        }
+    }
+
+    fn first(&self, slice: &Slice) -> Result<Url> {
+        let request = Request::get(&slice.resource, self.url(&slice.resource)?);
+        if slice.resource == HALLS.name {
+            return Ok(request.url().clone());
+        }
+        let limit = self.api.client().limits().page_size.min(LARGEST_PAGE);
+        let request = request
+            .query("since", &slice.window.from().to_string())
+            .query("until", &slice.window.to().to_string())
+            .query("limit", &limit.to_string());
+        Ok(request.url().clone())
+    }
+}
+
+fn failed(error: Error) -> PageStream {
+    stream::iter([Err(error)]).boxed()
+}
+
+#[async_trait]
+impl Source for Washbay {
+    fn name(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        WashbayConnection::RESOURCES
+    }
+
+    async fn check(&self) -> Result<()> {
+        page(&self.api, &Request::get("halls", self.url("halls")?)).await.map(drop)
+    }
+
+    async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
+        self.url(resource).map(|_| vec![None])
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        let first = match self.first(slice) {
+            Ok(first) => first,
+            Err(error) => return failed(error),
+        };
+        let (api, resource) = (self.api.clone(), slice.resource.clone());
+        paging::by_link(first, api.client().limits().most_pages, move |url| {
+            let (api, request) = (api.clone(), Request::get(&resource, url));
+            async move { page(&api, &request).await }
+        })
+    }
+
+    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
+        let unknown = self.url(resource).err();
+        failed(unknown.unwrap_or_else(|| Error::config("washbay cannot be asked for single records")))
+    }
+
+    fn stats(&self) -> Stats {
+        self.api.stats()
+    }
+}

@@ -1,0 +1,318 @@
+//! SmartNow's thirty resources from the emulated API into the unified tables, synced again as time goes on.
+//!
+//! Invariant: what has to come out is computed here by plain loops over the records' own text; the site's day and hour are those that
+//! `occurredAt` is written with.
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::Secret;
+use tillhouse_pipeline::plan::Range;
+use tillhouse_pipeline::{Context, Nobody, Options, Pipeline, Project, SourceEntry, rebuild, scaffold, sync};
+use tillhouse_query::{Engine, EngineOptions, collect};
+use tillhouse_sandbox::{Sandbox, SandboxOptions, Selection};
+use tillhouse_smartnow::SmartNowConnection;
+use tokio_util::sync::CancellationToken;
+
+const SOURCES: &[SourceEntry] = &[SourceEntry::of::<SmartNowConnection>()];
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A project as `init` makes it, with long slices and nothing to wait for.
+fn project(dir: &Path, sandbox: &Sandbox) -> Project {
+    scaffold::init(dir, &["smartnow".to_owned()], SOURCES, &Secret::new("00".repeat(32))).unwrap();
+    let env = dir.join(".env");
+    let values = std::fs::read_to_string(&env).unwrap();
+    let url = sandbox.url_of("smartnow");
+    let more = format!("SMARTNOW_URL={url}\nSMARTNOW_USERNAME=sandbox\nSMARTNOW_PASSWORD=sandbox-secret\n");
+    std::fs::write(&env, values + &more).unwrap();
+    let file = dir.join("pipelines/smartnow/pipeline.yaml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    for (from, to) in [
+        ("start: 2024-01-01", "start: 2024-06-01"),
+        ("slice: 1d ", "slice: 3650d "),
+        ("rate_limit: 10/s", "rate_limit: 10000/s"),
+    ] {
+        assert!(text.contains(from), "the template has {from}");
+        text = text.replacen(from, to, 1);
+    }
+    std::fs::write(&file, text).unwrap();
+    Project::load(dir).unwrap()
+}
+
+struct House {
+    _folder: tempfile::TempDir,
+    sandbox: Sandbox,
+    context: Context,
+    pipelines: Vec<Pipeline>,
+}
+
+impl House {
+    async fn new(options: SandboxOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let project = Arc::new(project(folder.path(), &sandbox));
+        let pipelines = project.pipelines(&[], SOURCES).unwrap();
+        let warehouse = Warehouse::open(&project.warehouse).await.unwrap();
+        let engine = Engine::new(EngineOptions::default()).unwrap();
+        let cancel = CancellationToken::new();
+        let context = Context { project, warehouse, engine, observer: Arc::new(Nobody), cancel };
+        Self { _folder: folder, sandbox, context, pipelines }
+    }
+
+    /// Reads every window again: the sandbox's clock is not this machine's.
+    async fn sync(&self) {
+        let range = Range { from: None, to: Some("2026-02-01T00:00:00Z".parse().unwrap()) };
+        let report = sync(&self.context, &self.pipelines, Options { range, full: false }).await.unwrap();
+        let of = &report.pipelines[0];
+        assert!(report.published && of.failed.is_empty(), "{report:?}");
+        assert_eq!((of.rejects, of.warnings), (0, 0), "{report:?}");
+    }
+
+    fn truth(&self, resource: &str) -> Vec<Value> {
+        let records = self.sandbox.truth_of("smartnow", &Selection::of(resource)).unwrap();
+        records.iter().map(|record| serde_json::from_slice(record).unwrap()).collect()
+    }
+
+    /// The rows of a query, as texts, sorted.
+    async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let session = self.context.engine.open(&self.context.warehouse, &AsOf::Latest).await.unwrap();
+        let batches = collect(session.query(sql).await.unwrap()).await.unwrap();
+        let options = FormatOptions::default().with_null("-");
+        let mut rows = Vec::new();
+        for batch in &batches {
+            let columns: Vec<_> =
+                batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+            rows.extend(
+                (0..batch.num_rows())
+                    .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>()),
+            );
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    async fn assert_same(&self, what: &str, sql: &str, mut expected: Vec<Vec<String>>) {
+        expected.sort_unstable();
+        let found = self.rows(sql).await;
+        assert_eq!(found.len(), expected.len(), "{what}: {sql}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{what}: {sql}");
+        }
+    }
+
+    /// Compares everything that is unified with what the sandbox holds now.
+    async fn assert_unified(&self, what: &str) {
+        let sales = self.truth("revenue_transactions");
+        let payments = self.truth("payment_transactions");
+        let mut paid: BTreeMap<i64, i64> = BTreeMap::new();
+        for payment in &payments {
+            *paid.entry(whole(&payment["revenuetransaction"])).or_default() += whole(&payment["price"]);
+        }
+        let state = |sale: &Value| {
+            let covered = paid.get(&whole(&sale["id"])).copied().unwrap_or(0) >= whole(&sale["price"]);
+            if covered { "completed" } else { "consumed" }.to_owned()
+        };
+        let kind = |sale: &Value| match whole(&sale["price"]) {
+            0 => "free".to_owned(),
+            price if price < 0 => "refund".to_owned(),
+            _ => "sale".to_owned(),
+        };
+        let local = |sale: &Value| {
+            let clock = sale["occurredAt"].as_str().unwrap();
+            (clock[..10].to_owned(), clock[11..13].parse::<u8>().unwrap().to_string())
+        };
+        let transactions = sales.iter().map(|sale| {
+            let (day, hour) = local(sale);
+            vec![
+                key(&sale["id"]),
+                kind(sale),
+                state(sale),
+                money(&sale["price"], &sale["currency"]),
+                text(&sale["currency"]),
+                key(&sale["location"]),
+                key(&sale["machine"]),
+                text(&sale["usergroup"]),
+                day,
+                hour,
+            ]
+        });
+        let columns = "kind, state, amount, currency, site_key, device_key, tenant_id, business_date, local_hour";
+        self.assert_same(
+            what,
+            &format!("SELECT transaction_key, {columns} FROM unified.transactions"),
+            transactions.collect(),
+        )
+        .await;
+        let articles = sales.iter().map(|sale| {
+            let product = format!("{}/{}", key(&sale["machine"]), text(&sale["product"]));
+            vec![
+                format!("{}/1", key(&sale["id"])),
+                product,
+                text(&sale["name"]),
+                money(&sale["price"], &sale["currency"]),
+                state(sale),
+            ]
+        });
+        let columns = "product_key, name, amount, transaction_state";
+        self.assert_same(what, &format!("SELECT article_key, {columns} FROM unified.articles"), articles.collect())
+            .await;
+
+        let by_id: BTreeMap<i64, &Value> = sales.iter().map(|sale| (whole(&sale["id"]), sale)).collect();
+        let payments = payments.iter().filter_map(|payment| {
+            let sale = by_id.get(&whole(&payment["revenuetransaction"]))?;
+            Some(vec![
+                format!("{}/{}", key(&sale["id"]), text(&payment["id"])),
+                text(&payment["method"]),
+                text(&payment["type"]),
+                money(&payment["price"], &payment["currency"]),
+                (whole(&payment["exclude"]) != 0).to_string(),
+                text(&payment["reportGroup"]),
+                state(sale),
+            ])
+        });
+        let columns = "medium, type, amount, excluded, report_group, transaction_state";
+        self.assert_same(what, &format!("SELECT payment_key, {columns} FROM unified.payments"), payments.collect())
+            .await;
+
+        let logs = self.truth("logs");
+        let events = logs.iter().map(|log| {
+            vec![
+                format!("smartnow:log/{}", log["id"]),
+                text(&log["code"]),
+                key(&log["machine"]),
+                text(&log["resolvedAt"]),
+            ]
+        });
+        let sql = "SELECT event_key, code, device_key, resolved_at FROM unified.events";
+        self.assert_same(what, sql, events.collect()).await;
+        let asked = self.truth("voucher_logs");
+        let redemptions = asked
+            .iter()
+            .filter(|log| log["action"] != "validate")
+            .map(|log| vec![key(&log["id"]), key(&log["voucher"]), (whole(&log["success"]) != 0).to_string()]);
+        let sql = "SELECT redemption_key, voucher_key, succeeded FROM unified.voucher_redemptions";
+        self.assert_same(what, sql, redemptions.collect()).await;
+
+        for (table, resource, names) in [
+            ("sites", "locations", &["id", "name"][..]),
+            ("devices", "machines", &["id", "name"]),
+            ("tenants", "user_groups", &["id", "name"]),
+            ("shifts", "shifts", &["id", "closed"]),
+            ("vouchers", "vouchers", &["id", "redemptionCount"]),
+            ("products", "products", &["machine", "name"]),
+        ] {
+            let columns = match table {
+                "sites" => "site_key, name",
+                "devices" => "device_key, name",
+                "tenants" => "tenant_key, name",
+                "shifts" => "shift_key, closed_at",
+                "vouchers" => "voucher_key, redemptions",
+                _ => "split_part(product_key, '/', 1), name",
+            };
+            let expected = self.truth(resource).iter().map(|r| vec![key(&r[names[0]]), text(&r[names[1]])]).collect();
+            let sql = format!("SELECT {columns} FROM unified.{table} WHERE _deleted_at IS NULL");
+            self.assert_same(what, &sql, expected).await;
+        }
+    }
+
+    /// All rows of all unified tables but the run that wrote them.
+    async fn everything(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for table in self.pipelines[0].unify.iter().map(|asset| asset.name.as_str()) {
+            let columns: Vec<String> = self.pipelines[0].unified[table]
+                .unified_schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .filter(|name| name != "_run_id")
+                .collect();
+            let rows = self.rows(&format!("SELECT {} FROM unified.{table}", columns.join(", "))).await;
+            assert!(!rows.is_empty(), "unified.{table} has rows");
+            all.extend(rows.into_iter().map(|row| format!("{table}: {}", row.join(" | "))));
+        }
+        all
+    }
+}
+
+fn whole(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is no whole number"))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn key(id: &Value) -> String {
+    format!("smartnow:{}", text(id))
+}
+
+/// Minor units as major ones with four digits, by plain text.
+fn money(price: &Value, currency: &Value) -> String {
+    let digits = match currency.as_str().unwrap() {
+        "JPY" => 0,
+        "KWD" => 3,
+        _ => 2,
+    };
+    let price = whole(price);
+    let sign = if price < 0 { "-" } else { "" };
+    let padded = format!("{:0>width$}", price.unsigned_abs(), width = digits + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - digits);
+    format!("{sign}{whole}.{fraction:0<4}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_machines_sold_is_unified_and_stays_right_as_time_goes_on() {
+    let clock = "2026-01-03T12:00:00Z".parse().unwrap();
+    let house = House::new(SandboxOptions {
+        transactions: 10,
+        smartnow_sales: Some(1_500),
+        clock,
+        ..SandboxOptions::default()
+    })
+    .await;
+    house.sync().await;
+    house.assert_unified("on the third day").await;
+
+    // Sales are corrected, payments excluded, troubles resolved, machines set up and taken away.
+    house.sandbox.advance(2 * DAY).unwrap();
+    house.sync().await;
+    house.assert_unified("two days later").await;
+    let kinds = house.rows("SELECT DISTINCT kind FROM unified.transactions").await.concat();
+    assert!(kinds.contains(&"sale".to_owned()) && kinds.contains(&"free".to_owned()), "{kinds:?}");
+    let gone = house.rows("SELECT device_key FROM unified.devices WHERE _deleted_at IS NOT NULL").await;
+    assert!(!gone.is_empty(), "a machine was taken away");
+    let excluded = house.rows("SELECT payment_key FROM unified.payments WHERE excluded").await;
+    assert!(!excluded.is_empty(), "a payment was excluded");
+
+    let before = house.everything().await;
+    rebuild(&house.context, &house.pipelines).await.unwrap();
+    assert_eq!(house.everything().await, before, "a rebuild gives what the syncs gave");
+    house.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_changes_makes_its_sale_be_unified_anew() {
+    let house =
+        House::new(SandboxOptions { transactions: 10, smartnow_sales: Some(200), ..SandboxOptions::default() }).await;
+    house.sync().await;
+    let payments = house.truth("payment_transactions");
+    let mut payment = payments.into_iter().find(|payment| whole(&payment["price"]) > 100).expect("a payment");
+    let sale = key(&payment["revenuetransaction"]);
+    let state = format!("SELECT state FROM unified.transactions WHERE transaction_key = '{sale}'");
+    assert_eq!(house.rows(&state).await, [["completed"]]);
+    payment["price"] = 1.into();
+    payment["updatedAt"] = "2026-01-20T00:00:00Z".into();
+    house.sandbox.put_in("smartnow", "payment_transactions", None, &payment.to_string()).unwrap();
+    house.sync().await;
+    assert_eq!(house.rows(&state).await, [["consumed"]]);
+    house.assert_unified("after a payment's correction").await;
+    house.sandbox.stop().await;
+}
