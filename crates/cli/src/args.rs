@@ -6,6 +6,7 @@ use crate::registry;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
+use tillhouse_statistics::reports::{DEFAULT_AMOUNT, DEFAULT_LIMIT, ReportName};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,10 +15,48 @@ Examples:
   tillhouse check                                   is everything set up? changes nothing
   tillhouse sync                                    read what is new, land it, publish it
   tillhouse stats --from 2026-01-01 --to 2026-02-01 HecOne-style statistics of January
+  tillhouse report summary                          today, this week, this month, this year
   tillhouse sql \"SELECT count(*) FROM transactions\"
 
 Data goes to standard output, everything else to standard error.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest).";
+
+const REPORT_HELP: &str = "\
+Reports:
+  revenue-summary        revenue by currency and day                            --from --to
+  best-selling-products  the products that sold best, day by day                --from --to [--amount]
+  event-counts           events by code, how often and how long                 --from --to [--limit] [--scopes]
+  summary                a day, its week, its month, its year                   [--reference]
+  heat-map               weekday by hour, over the three months until a day     [--reference]
+  products               products of one period against another                 --period1 [--period2]
+  payment-types          payment types of one period against another            --period1 [--period2]
+  events                 events of one period against another                   --period1 [--period2] [--scopes]
+
+A period is 2026-01-01..2026-02-01 (the second date is not included), or JSON with dates told from a reference date:
+  '{\"startDate\": {\"month\": 1, \"day\": 1}, \"endDate\": {}}'     from 1 January to the reference date
+
+Examples:
+  tillhouse report revenue-summary --from 2026-01-01 --to 2026-02-01 --format csv
+  tillhouse report products --period1 2026-01-01..2026-02-01 --period2 2025-01-01..2025-02-01
+  tillhouse report heat-map --reference 2026-03-31 --sites smartnow:2
+  tillhouse report payment-types --request request.json --format json";
+
+const STATS_HELP: &str = "\
+Examples:
+  tillhouse stats --from 2026-01-01 --to 2026-02-01
+  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json
+  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day
+  tillhouse stats --from 2026-01-01 --to 2026-02-01 --format html --output january.html
+  tillhouse stats --from 2026-03-01 --to 2026-04-01 --compare calendar      growth against February
+  tillhouse stats --from 2026-03-01 --to 2026-04-01 --compare 2024-03-01..2024-04-01
+
+Filters are Kendo UI filter descriptors, as HecOne takes them; a shell wants them in single quotes:
+  --filter '{\"field\": \"site_name\", \"operator\": \"contains\", \"value\": \"harbour\"}'
+  --filter '{\"logic\": \"and\", \"filters\": [{\"field\": \"amount\", \"operator\": \"gte\", \"value\": 50},
+             {\"field\": \"license_plate\", \"operator\": \"eq\", \"value\": \"KA-XY 1\"}]}'
+Operators: eq neq isnull isnotnull lt lte gt gte startswith doesnotstartwith endswith doesnotendwith contains
+doesnotcontain isempty isnotempty isnullorempty isnotnullorempty. Upper and lower case are one unless
+\"ignoreCase\": false. A field that does not exist is answered with those that do. docs/statistics.md has it all.";
 
 /// The sales of tills that nobody stands behind, in one warehouse.
 #[derive(Debug, Parser)]
@@ -26,9 +65,9 @@ pub(crate) struct Cli {
     /// The project's folder [default: this folder, or the nearest one above it with a tillhouse.yaml]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
-    /// How data is printed [default: table]
+    /// How data is printed [default: table]; html is for `stats`
     #[arg(long, global = true, value_enum)]
-    pub(crate) format: Option<Format>,
+    pub(crate) format: Option<Printed>,
     /// How logs are written to standard error
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -39,15 +78,37 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// How data is printed.
+/// What `--format` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum Printed {
     /// For people.
     Table,
     /// For programs: stable, amounts as exact numbers.
     Json,
     /// For spreadsheets.
     Csv,
+    /// Statistics as one page of charts, for a browser.
+    Html,
+}
+
+/// How data is printed, by any command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+impl Cli {
+    /// How data is to be printed; `None` where a page of charts was asked for, which only some commands have.
+    pub(crate) fn data_format(&self) -> Option<Format> {
+        match self.format {
+            None | Some(Printed::Table) => Some(Format::Table),
+            Some(Printed::Json) => Some(Format::Json),
+            Some(Printed::Csv) => Some(Format::Csv),
+            Some(Printed::Html) => None,
+        }
+    }
 }
 
 /// How logs are written.
@@ -89,12 +150,15 @@ pub(crate) enum Command {
     Status(Pipelines),
     /// HecOne-style statistics: hourly counts, rankings, growth
     #[command(
-        after_help = "Examples:\n  tillhouse stats --from 2026-01-01 --to 2026-02-01\n  tillhouse stats --from 2026-01-05 --to 2026-01-06 --timezone Europe/Berlin --format json\n  tillhouse stats --from 2026-01-01 --to 2026-02-01 --hours of_day"
+        after_help = STATS_HELP
     )]
     Stats(Stats),
+    /// SmartNow's reports, over all sources
+    #[command(after_help = REPORT_HELP)]
+    Report(Report),
     /// Query the warehouse; without a query, a prompt
     #[command(
-        after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
+        after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
     )]
     Sql(Sql),
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
@@ -171,12 +235,77 @@ pub(crate) struct Stats {
     /// The transaction states that count
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
     pub(crate) states: Vec<String>,
-    /// The IANA zone in which dates and hours are cut
+    /// The zone in which dates and hours are cut: an IANA name, or an offset like +02:00
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) timezone: String,
     /// timeline: hour after hour; of_day: 00 to 23 by each site's own clock
     #[arg(long, value_enum, default_value_t = Hours::Timeline)]
     pub(crate) hours: Hours,
+    /// Sales, or purchases made elsewhere; they are never added up
+    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
+    pub(crate) perspective: Perspective,
+    /// Only transactions that pass: a Kendo UI filter descriptor
+    #[arg(long, value_name = "JSON")]
+    pub(crate) filter: Option<String>,
+    /// What growth is measured against: previous (the window of equal length before), calendar (a month with the month
+    /// before, a day with the day before), last-year, or a window of its own as FROM..TO
+    #[arg(long, value_name = "HOW", default_value = "previous")]
+    pub(crate) compare: String,
+    /// As the warehouse was after this run, or at this time
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
+    /// Write to this file instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The report, see below
+    #[arg(hide_possible_values = true, value_parser = PossibleValuesParser::new(ReportName::ALL.map(ReportName::as_str)))]
+    pub(crate) name: String,
+    /// The first day, on each site's own clock
+    #[arg(long, value_name = "DATE", requires = "to")]
+    pub(crate) from: Option<String>,
+    /// The first day no longer counted
+    #[arg(long, value_name = "DATE", requires = "from")]
+    pub(crate) to: Option<String>,
+    /// The period: FROM..TO, or JSON
+    #[arg(long, value_name = "PERIOD", conflicts_with = "from")]
+    pub(crate) period1: Option<String>,
+    /// The period it is compared with
+    #[arg(long, value_name = "PERIOD")]
+    pub(crate) period2: Option<String>,
+    /// A SmartNow report request as JSON: a file, or - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["from", "period1", "period2"])]
+    pub(crate) request: Option<PathBuf>,
+    /// The day that relative dates count from: a date, or a time with its offset [default: today, UTC]
+    #[arg(long, value_name = "T")]
+    pub(crate) reference: Option<String>,
+    /// How many products the best-selling ones are
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_AMOUNT)]
+    pub(crate) amount: usize,
+    /// How many codes the event counts list
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
+    pub(crate) limit: usize,
+    /// Only this tenant (SmartNow's user group)
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Only this source
+    #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
+    pub(crate) source: Option<String>,
+    /// Only these sites (SmartNow's locations), by key or by the provider's id
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) sites: Vec<String>,
+    /// Only these devices (SmartNow's machines), by key or by the provider's id
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) devices: Vec<String>,
+    /// Whose logs events stand in: transaction, article, payment, receipt, device [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) scopes: Vec<String>,
+    /// The transaction states that count
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    pub(crate) states: Vec<String>,
     /// Sales, or purchases made elsewhere; they are never added up
     #[arg(long, value_enum, default_value_t = Perspective::Sale)]
     pub(crate) perspective: Perspective,
@@ -198,6 +327,16 @@ pub(crate) enum Perspective {
     Purchase,
 }
 
+impl Perspective {
+    /// `sale` or `purchase`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sale => "sale",
+            Self::Purchase => "purchase",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
     /// The query; without one, a prompt (or the queries on standard input)
@@ -205,6 +344,9 @@ pub(crate) struct Sql {
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
+    /// Memory a query may use before it spills to disk, like 1GiB [default: the project's memory_limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_limit: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use crate::delta::{DataFile, Shape, Snapshot, Table};
 use crate::ledger::{Row, SeenField};
 use crate::scan;
 use crate::warehouse::Warehouse;
+use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::StreamExt;
@@ -165,6 +166,20 @@ trait Edit<R>: Sync + Send {
 }
 
 impl Ops {
+    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`), whether it has rows or not. `None`
+    /// for any other name.
+    pub fn schema(table: &str) -> Option<SchemaRef> {
+        fn of<R: Row>(path: &str) -> Option<SchemaRef> {
+            (R::TABLE == path).then(R::schema)
+        }
+        let path = format!("ops/{table}");
+        of::<RunRecord>(&path)
+            .or_else(|| of::<SliceRow>(&path))
+            .or_else(|| of::<RejectRow>(&path))
+            .or_else(|| of::<WarningRow>(&path))
+            .or_else(|| of::<SeenField>(&path))
+    }
+
     /// Adds slices to the coverage ledger.
     pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
         struct Append<'a>(&'a [SliceRow]);

@@ -152,7 +152,7 @@ impl SourceTable {
             }
             landed.land = highest + 1;
             let rows = shown.is_some().then(Kept::default);
-            let adds = self.write(&table, &layout, &package, parts, landed.land, options, rows.as_ref()).await?;
+            let adds = self.write(&table, &layout, &package, parts, (landed.land, options), rows.as_ref()).await?;
             landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
             let change = Change {
@@ -188,8 +188,7 @@ impl SourceTable {
         layout: &Arc<Layout>,
         package: &Arc<Vec<Incoming>>,
         parts: BTreeMap<String, Vec<Part>>,
-        land: i64,
-        options: &LandOptions,
+        (land, options): (i64, &LandOptions),
         kept: Option<&Kept>,
     ) -> Result<Vec<Add>> {
         let months = parts.into_iter().map(|(month, parts)| {

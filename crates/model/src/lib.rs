@@ -12,17 +12,23 @@
 
 pub mod contract;
 pub mod error;
+pub mod filter;
 pub mod money;
+pub mod period;
 pub mod pseudonym;
 pub mod reconcile;
 pub mod report;
+pub mod sales_report;
 pub mod secret;
 pub mod slice;
+pub mod spelling;
 pub mod table;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use filter::Filter;
 pub use money::Exact;
+pub use period::Period;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
 pub use slice::{Reading, Resource, Slice};

@@ -4,6 +4,7 @@
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// `units` times ten to the minus `scale`.
@@ -90,6 +91,28 @@ impl Exact {
         Some((self.rescaled(scale)?, other.rescaled(scale)?))
     }
 
+    /// The largest number with `scale` digits after the point that is not above this one, as its digits, and whether the two are
+    /// equal; `None` when it does not fit.
+    pub fn floor(self, scale: u8) -> Option<(i128, bool)> {
+        if scale >= self.scale {
+            return self.rescaled(scale).map(|same| (same.units, true));
+        }
+        let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
+        Some((self.units.div_euclid(divisor), self.units.rem_euclid(divisor) == 0))
+    }
+
+    /// Which of two numbers is the larger, of whatever scale.
+    pub fn compare(self, other: Self) -> Ordering {
+        const ALL: u8 = 38;
+        // The whole parts always fit, and a part below one has at most 38 digits.
+        let parts = |number: Self| {
+            let unit = 10_i128.checked_pow(u32::from(number.scale)).unwrap_or(i128::MAX);
+            let (whole, rest) = (number.units.div_euclid(unit), number.units.rem_euclid(unit));
+            (whole, rest * 10_i128.checked_pow(u32::from(ALL.saturating_sub(number.scale))).unwrap_or(1))
+        };
+        parts(self).cmp(&parts(other))
+    }
+
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
@@ -110,9 +133,9 @@ impl Exact {
         let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
         let (quotient, remainder) = (self.units.div_euclid(divisor), self.units.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale })
     }
@@ -128,9 +151,9 @@ impl Exact {
         let divisor = before.units.abs();
         let (quotient, remainder) = (numerator.div_euclid(divisor), numerator.rem_euclid(divisor));
         let round_up = match (remainder * 2).cmp(&divisor) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
         Some(Self { units: quotient + i128::from(round_up), scale: 2 })
     }
@@ -186,18 +209,35 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_json_are_read_exactly() {
-        for (text, read) in [
-            ("12.340", "12.34"),
-            ("-0.5", "-0.5"),
-            ("1.5e3", "1500"),
-            ("12E-4", "0.0012"),
-            ("0.30000000000000004", "0.30000000000000004"),
+    fn reading_is_exact() {
+        for (text, expected) in [
+            ("0", Some((0, 0))),
+            ("-0.00", Some((0, 0))),
+            ("0e999999999999", Some((0, 0))),
+            ("12.340", Some((1_234, 2))),
+            ("-12.34", Some((-1_234, 2))),
+            ("1.5e3", Some((1_500, 0))),
+            ("1500E-2", Some((15, 0))),
+            ("120e+1", Some((1_200, 0))),
+            ("0.1", Some((1, 1))),
+            ("1e-38", Some((1, 38))),
+            ("1e37", Some((10_i128.pow(37), 0))),
+            ("99999999999999999999999999999999999999", Some((10_i128.pow(38) - 1, 0))),
+            ("1e38", None),
+            ("1e-39", None),
+            ("1e99999999999999999999", None),
+            ("1234567890123456789.12345678901234567891", None),
+            ("", None),
+            ("-", None),
+            ("1.", None),
+            (".5", None),
+            ("+1", None),
+            ("1e", None),
+            ("0x1", None),
+            ("NaN", None),
+            (" 1", None),
         ] {
-            assert_eq!(Exact::from_json(text).unwrap().to_string(), read, "{text}");
-        }
-        for text in ["", "-", ".", ".5", "5.", "+1", "1,5", "NaN", "1e", "1e999", "0x1", "--1"] {
-            assert_eq!(Exact::from_json(text), None, "{text}");
+            assert_eq!(Exact::from_json(text).map(|n| (n.units, n.scale)), expected, "{text}");
         }
     }
 
@@ -208,6 +248,29 @@ mod tests {
         assert_eq!(a.minus(b).unwrap().to_string(), "12.305");
         assert_eq!(Exact::new(i128::MAX, 0).plus(Exact::new(1, 0)), None);
         assert_eq!(Exact::new(i128::MAX, 0).minus(Exact::new(0, 2)), None);
+    }
+
+    #[test]
+    fn the_floor_is_never_above() {
+        let floor = |units, scale, to| Exact::new(units, scale).floor(to);
+        assert_eq!(floor(12_345, 3, 2), Some((1_234, false)));
+        assert_eq!(floor(-12_345, 3, 2), Some((-1_235, false)));
+        assert_eq!(floor(12_340, 3, 2), Some((1_234, true)));
+        assert_eq!(floor(5, 0, 2), Some((500, true)));
+        assert_eq!(floor(i128::MAX, 0, 1), None);
+    }
+
+    #[test]
+    fn numbers_of_any_scale_are_compared() {
+        let compare = |a: &str, b: &str| Exact::from_json(a).unwrap().compare(Exact::from_json(b).unwrap());
+        for (less, more) in [("1", "1.01"), ("-1.01", "-1"), ("-0.5", "0"), ("0", "1e-38"), ("9.9", "1e37")] {
+            assert_eq!(
+                (compare(less, more), compare(more, less)),
+                (Ordering::Less, Ordering::Greater),
+                "{less} {more}"
+            );
+        }
+        assert_eq!(Exact::new(10, 1).compare(Exact::new(1, 0)), Ordering::Equal);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every amount is an [`Exact`]; serialised with serde_json it is a JSON number with every digit.
 
+use crate::filter::Filter;
 use crate::money::Exact;
 use crate::time::Window;
 use jiff::Timestamp;
@@ -90,7 +91,7 @@ pub struct ArticleQuantity {
     pub quantity: Exact,
 }
 
-/// A figure and its growth against the window of equal length just before.
+/// A figure and its growth against the window it is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Growth<T> {
     /// Per cent with two decimals; null where the earlier figure was zero.
@@ -118,6 +119,12 @@ pub struct Meta {
     pub timezone: String,
     /// `timeline` or `of_day`.
     pub hours: String,
+    /// The filter asked for, with pseudonyms for what is personal in it; null for none.
+    pub filter: Option<Filter>,
+    /// What growth is measured against: `previous`, `calendar`, `last-year` or `window`.
+    pub compare: String,
+    /// The window growth is measured against; null before the beginning of time.
+    pub compared: Option<Window>,
     /// Which edition of the definitions was used.
     pub definitions_version: u32,
     /// The published run the figures come from.
@@ -138,6 +145,38 @@ pub struct Meta {
     pub test_transactions: i64,
     /// Transactions without any time, which no window can count.
     pub transactions_without_time: i64,
+    /// How the amounts of the window hang together, one entry a currency, ordered by currency.
+    pub bridge: Vec<Bridge>,
+}
+
+/// From what was charged to what came in, in one currency: `collected + open = total`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bridge {
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// What was charged: the amounts of the counted transactions, `transactions_total_amount` of the same currency.
+    pub total: Exact,
+    /// What came in: the collected payments of counted transactions, what every payment ranking adds up to.
+    pub collected: Exact,
+    /// What is still to come in; negative where more came in than was charged.
+    pub open: Exact,
+    /// Of `collected`, the payments that the providers leave out of their own reports.
+    pub collected_excluded: Exact,
+    /// Free sales, in none of the above.
+    pub free: Aside,
+    /// Test sales, in none of the above.
+    pub test: Aside,
+    /// What else the window has and does not count: void transactions, and those in a state that is not asked for.
+    pub excluded: Aside,
+}
+
+/// Transactions that stand beside the counted ones.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Aside {
+    /// How many.
+    pub transactions: i64,
+    /// What they come to.
+    pub amount: Exact,
 }
 
 /// A stretch of time that was never read.

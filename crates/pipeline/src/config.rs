@@ -487,8 +487,8 @@ fn check_pseudonyms_are_text(columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
-/// Reads an amount of memory: a whole number and KiB, MiB, GiB (or KB, MB, GB).
-fn parse_bytes(text: &str) -> Option<u64> {
+/// Reads an amount of memory: a whole number and KiB, MiB, GiB (or KB, MB, GB), not below 64 MiB. `None` for anything else.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(split);

@@ -3,16 +3,17 @@
 //! Invariant: a table is opened at most once a session, at the version the run names; the bookkeeping tables, which a run
 //! cannot name because it is written into them, are opened at their latest.
 
-use crate::sales;
+use crate::{latest, sales};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use tillhouse_lake::{RunRecord, Warehouse};
+use tillhouse_lake::{Ops, RunRecord, Warehouse};
 use tokio::sync::OnceCell;
 
 /// The only catalog.
@@ -21,7 +22,11 @@ pub(crate) const CATALOG: &str = "tillhouse";
 pub const DEFAULT_SCHEMA: &str = "unified";
 /// The view that joins transactions with the names of their sites, devices, points and tenants.
 pub const SALES: &str = "sales";
+/// The schema of the views that show the newest version of each record of a source table.
+pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
+/// Schemas of tables that are no source's.
+const OURS: [&str; 4] = [DEFAULT_SCHEMA, OPS, "statistics", LATEST];
 const OPS_TABLES: [&str; 5] = ["drift", "rejects", "runs", "slices", "warnings"];
 
 /// The schemas, by name.
@@ -44,13 +49,15 @@ impl Catalog {
         let ops = OPS_TABLES.iter().map(|table| ((*table).to_owned(), None)).collect();
         versions.insert(OPS.to_owned(), ops);
         versions.entry(DEFAULT_SCHEMA.to_owned()).or_default();
-        let schemas = versions
+        let mut schemas: BTreeMap<String, Arc<Schema>> = versions
             .into_iter()
             .map(|(name, versions)| {
                 let schema = Schema::new(&name, Some(warehouse.clone()), versions);
                 (name, Arc::new(schema))
             })
             .collect();
+        let latest = Schema { newest: newest(&schemas), ..Schema::new(LATEST, None, BTreeMap::new()) };
+        schemas.insert(LATEST.to_owned(), Arc::new(latest));
         Self { warehouse: Some(warehouse), schemas: RwLock::new(schemas) }
     }
 
@@ -77,6 +84,19 @@ impl Catalog {
         let make = || Arc::new(Schema::new(name, self.warehouse.clone(), BTreeMap::new()));
         Arc::clone(schemas.entry(name.to_owned()).or_insert_with(make))
     }
+}
+
+/// What stands in `latest`: `<pipeline>_<resource>`, and whose newest records that shows. A name that two tables would have (`a_b`
+/// and `c`, `a` and `b_c`) is neither's: no table is better than the wrong one.
+fn newest(schemas: &BTreeMap<String, Arc<Schema>>) -> BTreeMap<String, Option<(Arc<Schema>, String)>> {
+    let mut newest = BTreeMap::new();
+    for (pipeline, schema) in schemas.iter().filter(|(name, _)| !OURS.contains(&name.as_str())) {
+        for resource in schema.versions.keys() {
+            let of = Some((Arc::clone(schema), resource.clone()));
+            newest.entry(format!("{pipeline}_{resource}")).and_modify(|found| *found = None).or_insert(of);
+        }
+    }
+    newest
 }
 
 impl CatalogProvider for Catalog {
@@ -110,6 +130,8 @@ pub(crate) struct Schema {
     opened: RwLock<HashMap<String, Arc<OnceCell<Opened>>>>,
     /// What somebody registered; it hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    /// The views of `latest`, and whose newest records they show.
+    newest: BTreeMap<String, Option<(Arc<Schema>, String)>>,
 }
 
 impl fmt::Debug for Schema {
@@ -120,7 +142,8 @@ impl fmt::Debug for Schema {
 
 impl Schema {
     fn new(name: &str, warehouse: Option<Pinned>, versions: BTreeMap<String, Option<u64>>) -> Self {
-        Self { name: name.to_owned(), warehouse, versions, opened: RwLock::default(), registered: RwLock::default() }
+        let (opened, registered) = (RwLock::default(), RwLock::default());
+        Self { name: name.to_owned(), warehouse, versions, opened, registered, newest: BTreeMap::new() }
     }
 
     fn registered(&self, name: &str) -> Opened {
@@ -142,7 +165,12 @@ impl Schema {
         };
         let path = format!("{}/{name}", self.name);
         let table = warehouse.open_at(&path, *version).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        Ok(table.map(|table| table.provider))
+        // A bookkeeping table is made by its first row; until then it is empty, not missing.
+        let empty = || Ops::schema(name).filter(|_| self.name == OPS);
+        Ok(match table {
+            Some(table) => Some(table.provider),
+            None => empty().map(|schema| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>),
+        })
     }
 
     async fn open_once(&self, name: &str) -> Result<Opened> {
@@ -170,6 +198,21 @@ impl Schema {
         sales::view(facts, dimensions).map(Some)
     }
 
+    /// The view of that name in `latest`.
+    async fn latest(&self, name: &str) -> Result<Opened> {
+        let Some(Some((pipeline, resource))) = self.newest.get(name) else {
+            return Ok(None);
+        };
+        match pipeline.base_table(resource).await? {
+            Some(table) => latest::view(table).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn is_view(&self, name: &str) -> bool {
+        (name == SALES && self.has_sales()) || matches!(self.newest.get(name), Some(Some(_)))
+    }
+
     async fn base_table(&self, name: &str) -> Result<Opened> {
         match self.registered(name) {
             Some(table) => Ok(Some(table)),
@@ -187,23 +230,25 @@ impl SchemaProvider for Schema {
         if self.name == DEFAULT_SCHEMA && names.contains(sales::FACTS) {
             names.insert(SALES);
         }
+        names.extend(self.newest.iter().filter(|(_, of)| of.is_some()).map(|(name, _)| name.as_str()));
         names.into_iter().map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Opened> {
         match self.base_table(name).await? {
             None if name == SALES && self.has_sales() => self.sales().await,
+            None => self.latest(name).await,
             table => Ok(table),
         }
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        let kind = if name == SALES { TableType::View } else { TableType::Base };
+        let kind = if !self.has_table(name) && self.is_view(name) { TableType::View } else { TableType::Base };
         Ok(self.table_exist(name).then_some(kind))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.has_table(name) || (name == SALES && self.has_sales())
+        self.has_table(name) || self.is_view(name)
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Opened> {

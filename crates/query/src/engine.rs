@@ -104,18 +104,21 @@ impl Engine {
         catalog: Arc<Catalog>,
         run: Option<tillhouse_lake::RunRecord>,
     ) -> Result<Session> {
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(Arc::clone(&self.runtime))
-            .with_default_features()
-            .build();
-        let context = SessionContext::new_with_state(state);
-        for function in functions::all() {
-            context.register_udf(function);
-        }
-        catalog.attach(&context);
+        let context = context(config, Arc::clone(&self.runtime), &catalog);
         Ok(Session::new(context, catalog, run))
     }
+}
+
+/// A context with the functions of the house, over a catalog.
+pub(crate) fn context(config: SessionConfig, runtime: Arc<RuntimeEnv>, catalog: &Arc<Catalog>) -> SessionContext {
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let context = SessionContext::new_with_state(state);
+    for function in functions::all() {
+        context.register_udf(function);
+    }
+    catalog.attach(&context);
+    context
 }
 
 fn config(threads: usize, limit: usize) -> SessionConfig {

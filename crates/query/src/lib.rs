@@ -6,7 +6,7 @@
 //! ```text
 //!   Engine ── memory pool, spill folder, threads; one a process
 //!     └─ Session ── one published run (or none: `bare`), one catalog
-//!          └─ schemas unified (default), one a pipeline, ops, statistics; a table is opened when a query first names it
+//!          └─ schemas unified (default), one a pipeline, latest, ops, statistics; a table is opened when a query first names it
 //! ```
 //!
 //! Rejected: opening every table when the session starts. Opening a Delta table reads its log, and a warehouse with four
@@ -18,13 +18,14 @@ mod catalog;
 mod engine;
 mod failure;
 mod functions;
+mod latest;
 mod read_only;
 mod sales;
 mod session;
 mod staging;
 pub mod zone;
 
-pub use catalog::{DEFAULT_SCHEMA, SALES};
+pub use catalog::{DEFAULT_SCHEMA, LATEST, SALES};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;

@@ -3,10 +3,11 @@
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
 use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::engine;
 use crate::failure::into_error;
 use crate::read_only;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::{SchemaProvider, TableFunctionImpl, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
@@ -45,15 +46,16 @@ impl Session {
 
     /// Runs a query with values for its `$name` placeholders.
     pub async fn query_with(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SendableRecordBatchStream> {
-        self.bound(sql, params).await?.execute_stream().await.map_err(into_error)
+        self.frame(sql, params).await?.execute_stream().await.map_err(into_error)
     }
 
     /// The schema a query's result will have, types as they come out of the last operator. Plans only.
     pub async fn result_schema(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SchemaRef> {
-        Ok(self.bound(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
+        Ok(self.frame(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
     }
 
-    pub(crate) async fn bound(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
+    /// Plans a query with values for its `$name` placeholders, for whoever goes on with expressions where SQL text would not be safe.
+    pub async fn frame(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
         let frame = self.sql(sql).await?;
         if params.is_empty() {
             return Ok(frame);
@@ -98,19 +100,31 @@ impl Session {
         }
     }
 
-    /// The tables and views, as (schema, table), sorted. Bookkeeping tables are listed once they exist.
+    /// The tables and views, as (schema, table), sorted.
     pub async fn tables(&self) -> Result<Vec<(String, String)>> {
         use datafusion::catalog::CatalogProvider;
         let mut tables = Vec::new();
         for schema in self.catalog.schema_names() {
             let Some(found) = self.catalog.find(&schema) else { continue };
-            for table in found.table_names() {
-                if schema != "ops" || found.table(&table).await.map_err(into_error)?.is_some() {
-                    tables.push((schema.clone(), table));
-                }
-            }
+            tables.extend(found.table_names().into_iter().map(|table| (schema.clone(), table)));
         }
         Ok(tables)
+    }
+
+    /// Another session over the same run, tables and memory, without the table functions that were added to this one.
+    ///
+    /// A table function that asks questions of its own holds one of these: held by the session it is registered with, that
+    /// session itself would never be dropped.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        let state = self.context.state();
+        let context = engine::context(state.config().clone(), Arc::clone(state.runtime_env()), &self.catalog);
+        Self { context, catalog: Arc::clone(&self.catalog), run: self.run.clone() }
+    }
+
+    /// Makes a table function known: `SELECT * FROM name(...)`.
+    pub fn register_table_function(&self, name: &str, function: Arc<dyn TableFunctionImpl>) {
+        self.context.register_udtf(name, function);
     }
 
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.

@@ -46,7 +46,7 @@ impl Session {
     /// How often a query scans a table, if all scans go on side by side. `None` where the query joins: then one scan may have to end
     /// before another begins. Plans only.
     pub async fn scans(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Option<usize>> {
-        let plan = self.bound(sql, params).await?.into_optimized_plan().map_err(into_error)?;
+        let plan = self.frame(sql, params).await?.into_optimized_plan().map_err(into_error)?;
         let (mut scans, mut joins) = (0, false);
         plan.apply_with_subqueries(|node| {
             joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_));

@@ -3,13 +3,19 @@
 //! Invariant: for every instant an i64 of microseconds can hold there is an offset, never a panic. The time zone data is
 //! compiled in, so the same binary gives the same answers on every machine.
 
-use chrono::{DateTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// Microseconds of an hour.
 pub const HOUR: i64 = 3_600_000_000;
 /// Microseconds of a day.
 pub const DAY: i64 = 24 * HOUR;
+/// 2100-01-01T00:00:00Z, where the time zone data ends: behind it, it knows of no change of clocks.
+const END_OF_DATA: i64 = 4_102_444_800_000_000;
+/// The last years that are in the data: among any 28 that have no skipped leap year, every calendar there is comes up.
+const LAST_YEARS: std::ops::RangeInclusive<i32> = 2072..=2099;
+/// No wall clock is further from UTC than this many hours; local mean time, before there were zones, came closest.
+const FARTHEST: i64 = 26;
 /// The largest offset anybody uses is +14:00; Arrow and ISO 8601 allow up to this many seconds.
 const LARGEST_OFFSET: i32 = 18 * 3600;
 
@@ -40,17 +46,24 @@ impl Zone {
         text.parse().ok().map(Self::Named)
     }
 
-    /// Seconds east of UTC at an instant, given in microseconds since 1970-01-01T00:00:00Z. Beyond the years chrono knows
-    /// (262,000 either way) the offset of the nearest one it knows.
+    /// Seconds east of UTC at an instant, given in microseconds since 1970-01-01T00:00:00Z. From 2100 on, clocks change by the rules
+    /// of the years before. Beyond the years chrono knows (262,000 either way) the offset of the nearest one it knows.
     pub fn offset_at(self, micros: i64) -> i32 {
         match self {
             Self::Fixed(seconds) => seconds,
-            Self::Named(zone) => {
-                let nearest = if micros < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
-                let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(nearest);
-                zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
-            }
+            Self::Named(zone) if micros >= END_OF_DATA => offset_beyond(zone, micros),
+            Self::Named(zone) => offset_in_data(zone, micros),
         }
+    }
+
+    /// The instant at which the clock on the wall shows `wall`, both in microseconds, `wall` since its own 1970-01-01T00:00:00. Of
+    /// an hour that comes twice, the first. In an hour that never comes, as if the clock had not been moved forward yet: what it
+    /// shows then is as much later as was skipped.
+    pub fn instant_of(self, wall: i64) -> i64 {
+        let around = |hours: i64| self.offset_at(wall.saturating_add(hours * HOUR));
+        let instant = |offset: i32| wall.saturating_sub(i64::from(offset) * 1_000_000);
+        let shown = (-FARTHEST..=FARTHEST).map(around).filter(|offset| self.offset_at(instant(*offset)) == *offset);
+        shown.map(instant).min().unwrap_or_else(|| instant(around(-FARTHEST)))
     }
 
     /// Whether it is UTC under any of its names.
@@ -60,6 +73,35 @@ impl Zone {
             Self::Fixed(0) | Self::Named(Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT)
         )
     }
+}
+
+fn offset_in_data(zone: Tz, micros: i64) -> i32 {
+    let nearest = if micros < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(nearest);
+    zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
+}
+
+/// The offset at the same moment of a year that is in the data and has the same calendar: clocks change on a Sunday of a month, so
+/// years that begin on the same weekday and are equally long have the same changes. A zone that no longer changes its clock at
+/// the end of the data, though it did in some of the last years (Morocco), has the offset of the end.
+#[cold]
+fn offset_beyond(zone: Tz, micros: i64) -> i32 {
+    const JANUARY: i64 = END_OF_DATA - 351 * DAY;
+    const JULY: i64 = END_OF_DATA - 170 * DAY;
+    let at_end = offset_in_data(zone, JANUARY);
+    if at_end == offset_in_data(zone, JULY) {
+        return at_end;
+    }
+    let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let calendar = |year: i32| {
+        let first = NaiveDate::from_ymd_opt(year, 1, 1)?;
+        Some((first, first.weekday(), first.leap_year()))
+    };
+    let moved = calendar(instant.year()).and_then(|(first, weekday, leap)| {
+        let like = LAST_YEARS.filter_map(calendar).find(|like| (like.1, like.2) == (weekday, leap))?;
+        Some(instant.timestamp_micros() - first.signed_duration_since(like.0).num_days() * DAY)
+    });
+    moved.map_or(at_end, |moved| offset_in_data(zone, moved))
 }
 
 /// `+02:00`, `+0200`, `+02`, `+2`: seconds east of UTC.
@@ -168,6 +210,79 @@ mod tests {
     fn half_hour_zones_start_their_hours_at_half() {
         let mut clock = Clock::new(Zone::parse("Asia/Kolkata").unwrap());
         assert_eq!(clock.hour_start(t("2026-01-01T10:45:00Z")), t("2026-01-01T10:30:00Z"));
+    }
+
+    /// Zones by the rules they have today, as POSIX writes them: jiff goes by the rule, without a table and without an end.
+    const RULES: [(&str, &str); 9] = [
+        ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        ("America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
+        ("America/St_Johns", "NST3:30NDT,M3.2.0,M11.1.0"),
+        ("Australia/Lord_Howe", "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"),
+        ("Pacific/Chatham", "<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45"),
+        ("Asia/Kolkata", "IST-5:30"),
+        ("Asia/Kathmandu", "<+0545>-5:45"),
+        ("Africa/Casablanca", "<+01>-1"),
+        ("Pacific/Kiritimati", "<+14>-14"),
+    ];
+
+    /// A year and the time of a moment in it: any, a leap day, the seconds around 2038-01-19T03:14:08Z, the end of the data.
+    fn moment() -> impl proptest::strategy::Strategy<Value = i64> {
+        use proptest::prelude::*;
+        let of_year = |year: i64, day: i64, micros: i64| {
+            let first = jiff::civil::date(i16::try_from(year).unwrap(), 1, 1);
+            let day = first.checked_add(jiff::Span::new().days(day)).unwrap();
+            day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_microsecond() + micros
+        };
+        prop_oneof![
+            4 => (2024_i64..2090, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
+            // Morocco's clocks follow the moon until 2087; the rule above holds from then on.
+            4 => (2088_i64..2500, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
+            1 => (506_i64..550, 0..DAY).prop_map(move |(fours, micros)| of_year(fours * 4, 59, micros)),
+            1 => (-DAY..DAY).prop_map(|micros| 2_147_483_648_000_000 + micros),
+            1 => (-DAY..DAY).prop_map(|micros| END_OF_DATA + micros),
+            1 => (9990_i64..9999, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
+        ]
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+        /// An instant, and a wall clock's reading, agree with an implementation that goes by rules instead of a table.
+        #[test]
+        fn clocks_go_by_the_rules(at in moment(), rule in proptest::sample::select(&RULES[..])) {
+            let (name, rule) = rule;
+            let (zone, other) = (Zone::parse(name).unwrap(), jiff::tz::TimeZone::posix(rule).unwrap());
+            let ramadan = name == "Africa/Casablanca" && at < t("2088-01-01T00:00:00Z");
+            let instant = jiff::Timestamp::from_microsecond(at).unwrap();
+            let wall = instant.to_zoned(other.clone()).datetime();
+            let as_micros = |wall: jiff::civil::DateTime| jiff::tz::Offset::UTC.to_timestamp(wall).unwrap().as_microsecond();
+            if !ramadan {
+                let mut clock = Clock::new(zone);
+                proptest::prop_assert_eq!(clock.wall(at), as_micros(wall), "{} at {}", name, instant);
+                // The same digits, read on the wall: perhaps of an hour that never comes, perhaps of one that comes twice.
+                let digits = jiff::tz::Offset::UTC.to_datetime(instant);
+                let expected = digits.to_zoned(other).unwrap().timestamp().as_microsecond();
+                proptest::prop_assert_eq!(zone.instant_of(at), expected, "{} on the wall in {}", digits, name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_skips_or_repeats_has_one_answer() {
+        let on_the_wall = |text: &str, zone: &str| Zone::parse(zone).unwrap().instant_of(t(&format!("{text}Z")));
+        for (wall, zone, instant) in [
+            ("2026-01-01T00:00:00", "Europe/Berlin", "2025-12-31T23:00:00Z"),
+            ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T02:30:00", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+            ("2018-11-04T00:00:00", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+            // Samoa left out a whole day.
+            ("2011-12-30T12:00:00", "Pacific/Apia", "2011-12-30T22:00:00Z"),
+            ("2011-12-31T00:00:00", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+            ("2026-01-01T00:00:00", "+05:30", "2025-12-31T18:30:00Z"),
+        ] {
+            assert_eq!(on_the_wall(wall, zone), t(instant), "{wall} in {zone}");
+        }
+        let _ = (Zone::UTC.instant_of(i64::MIN), Zone::parse("Asia/Tokyo").unwrap().instant_of(i64::MAX));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Every example of docs/functions.md, run as it stands: what the comment says is what comes out.
+//! Every example of docs/functions.md, and of the table of functions in docs/sql.md, run as it stands: what is said is what comes out.
 //!
 //! Invariant: a function that is not shown in the document fails the test, and so does an example that gives something else.
 
@@ -8,6 +8,17 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tillhouse_query::{Engine, EngineOptions, collect};
 
 const DOCUMENT: &str = include_str!("../../../docs/functions.md");
+const GUIDE: &str = include_str!("../../../docs/sql.md");
+
+/// The rows of the guide's table: name, query, answer.
+fn listed() -> Vec<(&'static str, &'static str, &'static str)> {
+    let row = |line: &'static str| {
+        let (name, rest) = line.strip_prefix("| ")?.split_once(" | `SELECT ")?;
+        let (sql, answer) = rest.split_once("` | ")?;
+        Some((name, sql, answer.strip_suffix(" |")?))
+    };
+    GUIDE.lines().filter_map(row).collect()
+}
 
 fn examples() -> Vec<(String, String)> {
     DOCUMENT
@@ -26,7 +37,8 @@ async fn every_example_gives_what_it_says() {
     let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
     let examples = examples();
     assert!(examples.len() >= 12, "{}", examples.len());
-    for (sql, expected) in examples {
+    let listed = listed().into_iter().map(|(_, sql, answer)| (format!("SELECT {sql}"), answer.to_owned()));
+    for (sql, expected) in examples.into_iter().chain(listed) {
         let stream = session.query(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         let batches = collect(stream).await.unwrap();
         let column = batches[0].column(0);
@@ -58,4 +70,12 @@ fn every_function_has_an_example() {
     ] {
         assert!(all.contains(function), "{function} has no example");
     }
+}
+
+#[test]
+fn the_guide_lists_every_function_of_the_document() {
+    let listed: Vec<&str> = listed().into_iter().map(|(name, _, _)| name).collect();
+    let headings = DOCUMENT.lines().filter_map(|line| line.strip_prefix("### `")?.split('(').next());
+    let missing: Vec<&str> = headings.filter(|name| !listed.contains(name)).collect();
+    assert!(missing.is_empty() && listed.len() > 15, "docs/sql.md does not list {missing:?}");
 }

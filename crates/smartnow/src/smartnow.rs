@@ -12,7 +12,7 @@
 //! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
 //! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
 
-use crate::connection::{SOURCE, Settings};
+use crate::connection::{Route, SOURCE, Settings};
 use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE, RESOURCES};
 use crate::listing::{Next, Pager, Row, rows};
 use async_trait::async_trait;
@@ -76,18 +76,16 @@ impl SmartNow {
         &self.0.settings
     }
 
-    /// The request for a list, of a parent where the endpoint has one.
-    pub(crate) fn request(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
+    fn route(&self, endpoint: &Endpoint) -> Result<&Route> {
         let at = ENDPOINTS.iter().position(|e| e.name == endpoint.name);
         let route = at.and_then(|at| self.0.settings.routes.get(at));
-        let route =
-            route.ok_or_else(|| Error::internal("an endpoint without a route").at("resource", endpoint.name))?;
-        Ok(Request::get(endpoint.name, self.0.api.client().url(&route.path(parent)?)?))
+        route.ok_or_else(|| Error::internal("an endpoint without a route").at("resource", endpoint.name))
     }
 
-    fn has_parent(&self, endpoint: &Endpoint) -> bool {
-        let at = ENDPOINTS.iter().position(|e| e.name == endpoint.name);
-        at.and_then(|at| self.0.settings.routes.get(at)).is_some_and(crate::connection::Route::has_parent)
+    /// The request for a list, of a parent where the endpoint has one.
+    pub(crate) fn request(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
+        let path = self.route(endpoint)?.path(parent)?;
+        Ok(Request::get(endpoint.name, self.0.api.client().url(&path)?))
     }
 
     /// What asks for a window of a column, and for the archive where that may be needed.
@@ -112,7 +110,7 @@ impl SmartNow {
 
     fn list(&self, question: Question) -> PageStream {
         let this = self.clone();
-        let has_parent = self.has_parent(question.endpoint);
+        let has_parent = self.route(question.endpoint).is_ok_and(Route::has_parent);
         let limits = self.0.api.client().limits();
         let (limit, most_pages) = (limits.page_size.min(LARGEST_PAGE), limits.most_pages);
         let first = Place {

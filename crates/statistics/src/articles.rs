@@ -2,7 +2,7 @@
 //!
 //! Invariant: quantities of different units are never added up.
 
-use crate::children::{self, Child};
+use crate::children::{self, Child, Passing};
 use crate::columns::{add, decimals, each_batch, texts};
 use crate::facts::UNKNOWN;
 use crate::request::Question;
@@ -38,10 +38,10 @@ const ARTICLES: Child = Child {
 };
 
 /// Sums what was sold in the request's window.
-pub(crate) async fn articles(session: &Session, question: &Question<'_>) -> Result<Articles> {
+pub(crate) async fn articles(session: &Session, question: &Question<'_>, passing: &Passing) -> Result<Articles> {
     let mut found = Articles::default();
     let mut lines = Vec::new();
-    children::groups(session, question, &ARTICLES, |batch| {
+    children::groups(session, question, passing, &ARTICLES, |batch| {
         let quantities = decimals(batch, "total")?;
         let (currencies, units) = (texts(batch, "currency")?, texts(batch, "unit_measure")?);
         let (products, names) = (texts(batch, "product_key")?, texts(batch, "name")?);

@@ -3,12 +3,18 @@
 //! Invariant: the table is scanned once, unless rows without a currency turn up; those alone are then asked for again, joined
 //! with their transactions.
 
-use crate::columns::{each_batch, integers};
+use crate::columns::each_batch_of;
 use crate::facts::Conditions;
+use crate::filter::{Fact, Keys, select};
 use crate::request::Question;
-use arrow::array::RecordBatch;
-use tillhouse_model::Result;
-use tillhouse_query::Session;
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use datafusion::common::JoinType;
+use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::logical_expr::{Expr, ident};
+use std::sync::Arc;
+use tillhouse_model::{Error, Result};
+use tillhouse_query::{DataFrame, Session, into_error};
 
 /// A fact that hangs on a transaction.
 pub(crate) struct Child {
@@ -19,54 +25,80 @@ pub(crate) struct Child {
     pub(crate) sum: &'static str,
 }
 
+/// The transactions that pass the request's filter, where articles and payments cannot tell by themselves.
+pub(crate) type Passing = Option<Arc<Keys>>;
+
 /// Groups the rows of the window by currency and labels, and hands over batches with the columns `currency`, the labels, and the
 /// sum as `total`.
 pub(crate) async fn groups(
     session: &Session,
     question: &Question<'_>,
+    passing: &Passing,
     child: &Child,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
     if !session.has_table("unified", child.table).await? {
         return Ok(());
     }
-    let conditions = Conditions::between(question, question.now);
-    let Child { table, condition, labels, sum } = child;
-    let labels = labels.join(", ");
-    let rows = format!(
-        "{} AND kind IN ('sale', 'refund') AND transaction_state IN ({}) AND {condition}",
-        conditions.sql,
-        question.states_sql()
-    );
-    let own = format!(
-        "SELECT currency, {labels}, sum({sum}) AS total, currency IS NULL AS no_currency
-         FROM unified.{table} WHERE {rows} GROUP BY currency, {labels}"
-    );
     let mut without_currency = false;
-    each_batch(session, &own, &conditions.params, |batch| {
-        let missing = integers(batch, "no_currency")?;
-        let named: arrow::array::BooleanArray =
-            (0..batch.num_rows()).map(|row| Some(missing.get(row) == Some(0))).collect();
+    let own = rows(session, question, passing, child, "TRUE").await?;
+    each_batch_of(grouped(own, "currency", child)?, |batch| {
+        let currencies = batch.column_by_name("currency");
+        let currencies = currencies.ok_or_else(|| Error::internal("the query gave no column currency"))?;
+        let named: BooleanArray = (0..batch.num_rows()).map(|row| Some(currencies.is_valid(row))).collect();
         without_currency |= named.false_count() > 0;
         take(
-            &arrow::compute::filter_record_batch(batch, &named)
-                .map_err(|e| tillhouse_model::Error::internal("a batch could not be filtered").because(e))?,
+            &filter_record_batch(batch, &named)
+                .map_err(|e| Error::internal("a batch could not be filtered").because(e))?,
         )
     })
     .await?;
     if !without_currency {
         return Ok(());
     }
+    let orphans = rows(session, question, passing, child, "currency IS NULL").await?;
+    let conditions = Conditions::between(question, question.now);
     let transactions = if session.has_table("unified", "transactions").await? {
-        format!("SELECT transaction_key, currency FROM unified.transactions WHERE {}", conditions.sql)
+        format!(
+            "SELECT transaction_key AS parent_key, currency AS parent_currency FROM unified.transactions WHERE {}",
+            conditions.sql
+        )
     } else {
-        "SELECT CAST(NULL AS VARCHAR) AS transaction_key, CAST(NULL AS VARCHAR) AS currency".to_owned()
+        "SELECT CAST(NULL AS VARCHAR) AS parent_key, CAST(NULL AS VARCHAR) AS parent_currency".to_owned()
     };
-    let inherited = format!(
-        "SELECT parent.currency AS currency, {labels}, sum({sum}) AS total
-         FROM (SELECT transaction_key, {labels}, {sum} FROM unified.{table} WHERE {rows} AND currency IS NULL) AS child
-         LEFT JOIN ({transactions}) AS parent ON child.transaction_key = parent.transaction_key
-         GROUP BY parent.currency, {labels}"
+    let transactions = session.frame(&transactions, &conditions.params).await?;
+    let inherited =
+        orphans.join(transactions, JoinType::Left, &["transaction_key"], &["parent_key"], None).map_err(into_error)?;
+    each_batch_of(grouped(inherited, "parent_currency", child)?, take).await
+}
+
+/// The rows that count.
+async fn rows(
+    session: &Session,
+    question: &Question<'_>,
+    passing: &Passing,
+    child: &Child,
+    which: &str,
+) -> Result<DataFrame> {
+    let conditions = Conditions::between(question, question.now);
+    let sql = format!(
+        "SELECT * FROM unified.{}
+         WHERE {} AND kind IN ('sale', 'refund') AND transaction_state IN ({}) AND {} AND {which}",
+        child.table,
+        conditions.sql,
+        question.states_sql(),
+        child.condition
     );
-    each_batch(session, &inherited, &conditions.params, take).await
+    let rows = session.frame(&sql, &conditions.params).await?;
+    match (passing, &question.request.filter) {
+        (Some(keys), _) => rows.filter(keys.has_transaction()).map_err(into_error),
+        (None, Some(filter)) => select(session, rows, filter, Fact::Child).await,
+        (None, None) => Ok(rows),
+    }
+}
+
+fn grouped(rows: DataFrame, currency: &str, child: &Child) -> Result<DataFrame> {
+    let mut groups: Vec<Expr> = vec![ident(currency).alias("currency")];
+    groups.extend(child.labels.iter().map(|label| ident(*label)));
+    rows.aggregate(groups, vec![sum(ident(child.sum)).alias("total")]).map_err(into_error)
 }

@@ -3,10 +3,10 @@
 //! Invariant: a decimal stays an integer with its scale; there is no way from here to a float.
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::TryStreamExt;
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{ScalarValue, Session, into_error};
+use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
 
 /// A text column; empty text reads as null, since providers use both for "not said".
 pub(crate) struct Texts(StringArray);
@@ -17,7 +17,7 @@ impl Texts {
     }
 }
 
-/// A column of whole numbers.
+/// A column of whole numbers, or of instants.
 pub(crate) struct Integers(Int64Array);
 
 impl Integers {
@@ -57,6 +57,13 @@ pub(crate) fn integers(batch: &RecordBatch, name: &str) -> Result<Integers> {
     Ok(Integers(cast(batch, name, &DataType::Int64)?.as_primitive::<Int64Type>().clone()))
 }
 
+/// Microseconds since 1970.
+pub(crate) fn instants(batch: &RecordBatch, name: &str) -> Result<Integers> {
+    let micros = cast(batch, name, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>();
+    Ok(Integers(Int64Array::new(micros.values().clone(), micros.nulls().cloned())))
+}
+
 /// Never cast: a sum that is no decimal means a table that breaks its contract.
 pub(crate) fn decimals(batch: &RecordBatch, name: &str) -> Result<Decimals> {
     let array = column(batch, name)?;
@@ -73,7 +80,12 @@ pub(crate) async fn each_batch(
     params: &[(&str, ScalarValue)],
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let mut stream = session.query_with(sql, params).await?;
+    each_batch_of(session.frame(sql, params).await?, &mut take).await
+}
+
+/// The same for a query that was put together from expressions.
+pub(crate) async fn each_batch_of(frame: DataFrame, mut take: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+    let mut stream = frame.execute_stream().await.map_err(into_error)?;
     while let Some(batch) = stream.try_next().await.map_err(into_error)? {
         take(&batch)?;
     }

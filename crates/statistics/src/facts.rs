@@ -1,15 +1,23 @@
-//! The transactions of a request: one pass over both windows, one fine GROUP BY, put together here.
+//! The transactions of a request: one pass over both windows, summed up here row by row, a task a partition.
 //!
 //! Invariant: the table is scanned once. Amounts are summed as integers.
 //!
-//! Rejected: one query a figure (hours, sites, totals, meta), which scans six times; GROUPING SETS, which multiplies rows inside
-//! the engine and measured slower than a fine grouping summed up again.
+//! Rejected: one query a figure (hours, sites, totals, meta), which scans six times; a fine GROUP BY summed up again, which for a long
+//! window has nearly as many groups as rows (hours times sites) and took several times the processor time of these plain maps;
+//! GROUPING SETS, which multiplies rows inside the engine.
 
-use crate::columns::{add, decimals, each_batch, integers, texts};
+use crate::columns::{add, decimals, instants, integers, texts};
+use crate::filter::{Fact, Keys, select};
 use crate::request::{Hours, Question};
+use arrow::array::RecordBatch;
+use datafusion::logical_expr::ident;
+use futures::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
-use tillhouse_model::{Error, Result};
-use tillhouse_query::{ScalarValue, Session};
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_query::zone::{Clock, DAY, HOUR, Zone};
+use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
+use tokio::task::JoinSet;
 
 /// What currency and label are called where the provider named none.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -24,10 +32,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, count: i64, amount: i128) -> Result<()> {
+    fn add(&mut self, other: Self) -> Result<()> {
         self.count =
-            self.count.checked_add(count).ok_or_else(|| Error::data("more transactions than can be counted"))?;
-        add(&mut self.amount, amount)
+            self.count.checked_add(other.count).ok_or_else(|| Error::data("more transactions than can be counted"))?;
+        add(&mut self.amount, other.amount)
     }
 }
 
@@ -39,18 +47,33 @@ pub(crate) struct Currency {
     /// By hour: its start in microseconds since 1970, or the hour of the day.
     pub(crate) hours: BTreeMap<i64, i64>,
     /// By site key.
-    pub(crate) sites: HashMap<Option<String>, Tally>,
+    pub(crate) sites: HashMap<String, Tally>,
+    /// Those that name no site.
+    pub(crate) nowhere: Tally,
+}
+
+/// What the window has beside the transactions that are counted: together they are all of it.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    pub(crate) free: Tally,
+    pub(crate) test: Tally,
+    /// Everything else: void ones, and those in a state that is not asked for.
+    pub(crate) excluded: Tally,
 }
 
 /// The transactions of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
     pub(crate) currencies: BTreeMap<String, Currency>,
+    /// By currency.
+    pub(crate) aside: BTreeMap<String, Aside>,
     /// Digits after the point of every amount.
     pub(crate) scale: u8,
     pub(crate) open: i64,
-    pub(crate) free: i64,
-    pub(crate) test: i64,
+    /// Transactions without any time, which no window can count.
+    pub(crate) without_time: i64,
+    /// The counted ones, where articles and payments must be asked by key.
+    pub(crate) passing: Option<Arc<Keys>>,
 }
 
 /// The conditions every fact table is asked under, and the values for its placeholders. The tables are partitioned by month, so
@@ -79,17 +102,43 @@ impl Conditions {
     }
 
     /// The same, between two instants.
-    pub(crate) fn between(question: &Question<'_>, (since, until): (i64, i64)) -> Self {
+    pub(crate) fn between(question: &Question<'_>, window: (i64, i64)) -> Self {
         let mut conditions = Self::whose(question);
-        conditions.sql.push_str(" AND occurred_at >= $since AND occurred_at < $until");
-        conditions.params.push(("since", instant(since)));
-        conditions.params.push(("until", instant(until)));
-        if let Some((first, last)) = month(since).zip(month(until.saturating_sub(1))) {
-            conditions.sql.push_str(" AND month >= $first_month AND month <= $last_month");
-            conditions.params.push(("first_month", ScalarValue::Utf8(Some(first))));
-            conditions.params.push(("last_month", ScalarValue::Utf8(Some(last))));
-        }
+        let span = conditions.span(window, ["since", "until", "first_month", "last_month"]);
+        conditions.sql = format!("{} AND {span}", conditions.sql);
         conditions
+    }
+
+    /// The same, in either of a request's windows, or without a time.
+    fn of_both_windows(question: &Question<'_>) -> Self {
+        let mut conditions = Self::whose(question);
+        let (now, before) = (question.now, question.before.unwrap_or(question.now));
+        let names = [
+            ["since", "until", "first_month", "last_month"],
+            ["before_since", "before_until", "before_first_month", "before_last_month"],
+        ];
+        // Windows that touch are one stretch; others are two, so that a year between them is not read.
+        let apart = now.0 > before.1 || before.0 > now.1;
+        let windows = if apart { vec![now, before] } else { vec![(now.0.min(before.0), now.1.max(before.1))] };
+        let spans: Vec<String> =
+            windows.into_iter().zip(names).map(|(window, names)| conditions.span(window, names)).collect();
+        // Rows without a time have a partition of their own.
+        let untimed = "(month = 'none' AND occurred_at IS NULL)";
+        conditions.sql = format!("{} AND ({} OR {untimed})", conditions.sql, spans.join(" OR "));
+        conditions
+    }
+
+    /// A stretch of time, its values under these names.
+    fn span(&mut self, (since, until): (i64, i64), [from, to, first, last]: [&'static str; 4]) -> String {
+        let mut sql = format!("occurred_at >= ${from} AND occurred_at < ${to}");
+        self.params.push((from, instant(since)));
+        self.params.push((to, instant(until)));
+        if let Some((first_month, last_month)) = month(since).zip(month(until.saturating_sub(1))) {
+            sql.push_str(&format!(" AND month >= ${first} AND month <= ${last}"));
+            self.params.push((first, ScalarValue::Utf8(Some(first_month))));
+            self.params.push((last, ScalarValue::Utf8(Some(last_month))));
+        }
+        format!("({sql})")
     }
 }
 
@@ -98,104 +147,183 @@ pub(crate) fn instant(micros: i64) -> ScalarValue {
 }
 
 /// The partition an instant is in; `None` for years that four digits cannot write, whose names do not sort.
-fn month(micros: i64) -> Option<String> {
+pub(crate) fn month(micros: i64) -> Option<String> {
     let instant = jiff::Timestamp::from_microsecond(micros).ok()?;
     let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
     (date.year() >= 0).then(|| format!("{:04}-{:02}", date.year(), date.month()))
 }
 
-/// Counts the transactions of both windows.
+/// Counts the transactions of both windows, and those without a time.
 pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> Result<Transactions> {
     let mut found = Transactions::default();
-    if !session.has_table("unified", "transactions").await? {
-        return Ok(found);
-    }
-    let since = question.before.map_or(question.now.0, |before| before.0);
-    let mut conditions = Conditions::between(question, (since, question.now.1));
-    conditions.params.push(("from", instant(question.now.0)));
-    let hour = match question.request.hours {
-        Hours::Timeline => {
-            conditions.params.push(("zone", ScalarValue::Utf8(Some(question.request.timezone.clone()))));
-            "CAST(local_hour_start(occurred_at, $zone) AS BIGINT)"
-        }
-        // A site whose clock is not known goes by UTC, as its business date does.
-        Hours::OfDay => "coalesce(local_hour, CAST(date_part('hour', occurred_at) AS BIGINT))",
-    };
-    // Of the earlier window only totals are wanted, so its hours and sites do not make groups.
-    let sql = format!(
-        "SELECT is_now, currency, kind, state, site_key, hour, count(*) AS transactions, sum(amount) AS amount
-         FROM (SELECT occurred_at >= $from AS is_now, currency, kind, state, amount,
-                      CASE WHEN occurred_at >= $from THEN site_key END AS site_key,
-                      CASE WHEN occurred_at >= $from THEN {hour} END AS hour
-               FROM unified.transactions
-               WHERE {} AND kind IN ('sale', 'refund', 'free', 'test')) AS asked
-         GROUP BY is_now, currency, kind, state, site_key, hour",
-        conditions.sql
-    );
-    each_batch(session, &sql, &conditions.params, |batch| {
-        let (is_now, hours, counts) =
-            (integers(batch, "is_now")?, integers(batch, "hour")?, integers(batch, "transactions")?);
-        let (currencies, kinds, states, sites) =
-            (texts(batch, "currency")?, texts(batch, "kind")?, texts(batch, "state")?, texts(batch, "site_key")?);
-        let amounts = decimals(batch, "amount")?;
-        found.scale = amounts.scale;
-        for row in 0..batch.num_rows() {
-            let (is_now, count) = (is_now.get(row) == Some(1), counts.get(row).unwrap_or(0));
-            let (kind, state) = (kinds.get(row), states.get(row));
-            let counted = question.counts_state(state);
-            if !matches!(kind, Some("sale" | "refund")) {
-                match kind {
-                    Some("free") if is_now && counted => found.free += count,
-                    Some("test") if is_now && counted => found.test += count,
-                    _ => {}
+    let keys = || question.needs_keys().then(|| Keys::new(session));
+    let mut passing = keys();
+    if session.has_table("unified", "transactions").await? {
+        let partitions = rows(session, question).await?.execute_stream_partitioned().await.map_err(into_error)?;
+        let mut tasks = JoinSet::new();
+        for mut rows in partitions {
+            let (rules, mut keys) = (Rules::new(question), keys());
+            tasks.spawn(async move {
+                let (mut found, mut clock) = (Transactions::default(), Clock::new(rules.zone));
+                while let Some(batch) = rows.try_next().await.map_err(into_error)? {
+                    found.count(&batch, &rules, &mut clock, keys.as_mut())?;
                 }
-                continue;
-            }
-            if is_now && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
-                found.open += count;
-            }
-            if !counted {
-                continue;
-            }
-            let name = currencies.get(row).unwrap_or(UNKNOWN);
-            let currency = match found.currencies.get_mut(name) {
-                Some(currency) => currency,
-                None => found.currencies.entry(name.to_owned()).or_default(),
-            };
-            let amount = amounts.get(row);
-            if !is_now {
-                currency.before.add(count, amount)?;
-                continue;
-            }
-            currency.now.add(count, amount)?;
-            if let Some(hour) = hours.get(row) {
-                *currency.hours.entry(hour).or_default() += count;
-            }
-            currency.sites.entry(sites.get(row).map(str::to_owned)).or_default().add(count, amount)?;
+                Ok::<_, Error>((found, keys))
+            });
         }
-        Ok(())
-    })
-    .await?;
+        while let Some(counted) = tasks.join_next().await {
+            let (part, keys) =
+                counted.map_err(|e| Error::new(ErrorKind::Internal, "counting stopped").because(e))??;
+            found.add(part)?;
+            if let (Some(passing), Some(keys)) = (&mut passing, keys) {
+                passing.add(&keys)?;
+            }
+        }
+    }
+    found.passing = passing.map(Arc::new);
     Ok(found)
 }
 
-/// Transactions that no window can count. They have a partition of their own, so this reads nothing else.
-pub(crate) async fn without_time(session: &Session, question: &Question<'_>) -> Result<i64> {
-    if !session.has_table("unified", "transactions").await? {
-        return Ok(0);
+/// The transactions of both windows and those without a time, as far as they pass the filter.
+async fn rows(session: &Session, question: &Question<'_>) -> Result<DataFrame> {
+    let conditions = Conditions::of_both_windows(question);
+    let sql = format!("SELECT * FROM unified.transactions WHERE {}", conditions.sql);
+    let mut rows = session.frame(&sql, &conditions.params).await?;
+    if let Some(filter) = &question.request.filter {
+        rows = select(session, rows, filter, Fact::Transaction).await?;
     }
-    let conditions = Conditions::whose(question);
-    let sql = format!(
-        "SELECT count(*) AS transactions FROM unified.transactions
-         WHERE {} AND month = 'none' AND occurred_at IS NULL",
-        conditions.sql
-    );
-    let mut count = 0;
-    each_batch(session, &sql, &conditions.params, |batch| {
-        let counts = integers(batch, "transactions")?;
-        count += (0..batch.num_rows()).filter_map(|row| counts.get(row)).sum::<i64>();
+    let mut columns = vec!["occurred_at", "currency", "kind", "state", "amount", "site_key"];
+    if question.request.hours == Hours::OfDay {
+        columns.push("local_hour");
+    }
+    if question.needs_keys() {
+        columns.push("transaction_key");
+    }
+    rows.select(columns.into_iter().map(ident).collect::<Vec<_>>()).map_err(into_error)
+}
+
+/// What counting goes by.
+struct Rules {
+    now: (i64, i64),
+    before: Option<(i64, i64)>,
+    states: Vec<String>,
+    hours: Hours,
+    zone: Zone,
+}
+
+impl Rules {
+    fn new(question: &Question<'_>) -> Self {
+        Self {
+            now: question.now,
+            before: question.before,
+            states: question.request.states.clone(),
+            hours: question.request.hours,
+            zone: question.zone,
+        }
+    }
+}
+
+impl Transactions {
+    fn count(
+        &mut self,
+        batch: &RecordBatch,
+        rules: &Rules,
+        clock: &mut Clock,
+        mut keys: Option<&mut Keys>,
+    ) -> Result<()> {
+        let (times, amounts) = (instants(batch, "occurred_at")?, decimals(batch, "amount")?);
+        let (currencies, kinds, states, sites) =
+            (texts(batch, "currency")?, texts(batch, "kind")?, texts(batch, "state")?, texts(batch, "site_key")?);
+        let hours = matches!(rules.hours, Hours::OfDay).then(|| integers(batch, "local_hour")).transpose()?;
+        let transaction_keys = keys.as_ref().map(|_| texts(batch, "transaction_key")).transpose()?;
+        self.scale = amounts.scale;
+        let within = |at: i64, (from, to): (i64, i64)| from <= at && at < to;
+        for row in 0..batch.num_rows() {
+            let Some(at) = times.get(row) else {
+                self.without_time += 1;
+                continue;
+            };
+            let one = Tally { count: 1, amount: amounts.get(row) };
+            let (is_now, is_before) = (within(at, rules.now), rules.before.is_some_and(|before| within(at, before)));
+            let (kind, state) = (kinds.get(row), states.get(row));
+            let sells = matches!(kind, Some("sale" | "refund"));
+            let in_state = state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
+            if is_now && sells && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
+                self.open += 1;
+            }
+            let name = currencies.get(row).unwrap_or(UNKNOWN);
+            if !(sells && in_state) {
+                if is_now {
+                    let aside = named(&mut self.aside, name);
+                    match kind {
+                        Some("free") if in_state => aside.free.add(one)?,
+                        Some("test") if in_state => aside.test.add(one)?,
+                        _ => aside.excluded.add(one)?,
+                    }
+                }
+                continue;
+            }
+            let currency = named(&mut self.currencies, name);
+            if is_before {
+                currency.before.add(one)?;
+            }
+            if !is_now {
+                continue;
+            }
+            currency.now.add(one)?;
+            let hour = match &hours {
+                None => clock.hour_start(at),
+                // A site whose clock is not known goes by UTC, as its business date does.
+                Some(hours) => hours.get(row).unwrap_or_else(|| at.rem_euclid(DAY) / HOUR),
+            };
+            *currency.hours.entry(hour).or_default() += 1;
+            match sites.get(row) {
+                None => currency.nowhere.add(one)?,
+                Some(site) => match currency.sites.get_mut(site) {
+                    Some(tally) => tally.add(one)?,
+                    None => {
+                        currency.sites.insert(site.to_owned(), one);
+                    }
+                },
+            }
+            if let (Some(keys), Some(key)) = (&mut keys, transaction_keys.as_ref().and_then(|keys| keys.get(row))) {
+                keys.insert(key)?;
+            }
+        }
         Ok(())
-    })
-    .await?;
-    Ok(count)
+    }
+
+    /// Takes in what another partition has.
+    fn add(&mut self, other: Self) -> Result<()> {
+        self.scale = self.scale.max(other.scale);
+        self.open += other.open;
+        self.without_time += other.without_time;
+        for (name, theirs) in other.aside {
+            let ours = self.aside.entry(name).or_default();
+            ours.free.add(theirs.free)?;
+            ours.test.add(theirs.test)?;
+            ours.excluded.add(theirs.excluded)?;
+        }
+        for (name, theirs) in other.currencies {
+            let ours = self.currencies.entry(name).or_default();
+            ours.now.add(theirs.now)?;
+            ours.before.add(theirs.before)?;
+            ours.nowhere.add(theirs.nowhere)?;
+            for (hour, count) in theirs.hours {
+                *ours.hours.entry(hour).or_default() += count;
+            }
+            for (site, tally) in theirs.sites {
+                ours.sites.entry(site).or_default().add(tally)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The entry of that name, made if it is not there.
+fn named<'a, T: Default>(entries: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
+    if !entries.contains_key(name) {
+        entries.insert(name.to_owned(), T::default());
+    }
+    entries.entry(name.to_owned()).or_default()
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   Request ─check─> Question ─┬─ facts     transactions of both windows: hours, sites, totals, meta's counts
-//!                              ├─ articles  ┐ children: what hangs on a transaction
-//!                              ├─ payments  ┘
+//!    └ filter, compare         ├─ articles  ┐ children: what hangs on a transaction
+//!                              ├─ payments  ┘    └─ bridge: collected + open = total
 //!                              └─ trust     the ledger: gaps, data_through, rejects
 //!                                   └─ ranking: sorted, labelled ─> report::Statistics
 //! ```
@@ -17,19 +17,28 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod articles;
+mod bridge;
 mod children;
+mod clock;
 mod columns;
+mod compare;
 mod facts;
+mod filter;
 mod payments;
 mod ranking;
+pub mod reports;
 mod request;
+pub mod table_functions;
 mod trust;
 
+pub use clock::parse_instant;
+pub use compare::Compare;
+pub use filter::Selection;
 pub use request::{Hours, Request};
 
 use request::Question;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::report::{CurrencyStatistics, Meta, Statistics};
+use tillhouse_model::report::{Bridge, CurrencyStatistics, Meta, Statistics};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Session;
 
@@ -49,6 +58,8 @@ pub struct Figures {
     pub test_transactions: i64,
     /// Transactions without any time, whatever their kind and state.
     pub transactions_without_time: i64,
+    /// How the amounts hang together, one entry a currency that the window has, ordered by currency.
+    pub bridge: Vec<Bridge>,
 }
 
 /// The whole answer: figures, and whether they may be trusted.
@@ -71,6 +82,9 @@ pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Requ
         states: request.states.clone(),
         timezone: request.timezone.clone(),
         hours: request.hours.as_str().to_owned(),
+        filter: request.filter.as_ref().map(|filter| filter.descriptor().clone()),
+        compare: request.compare.as_str().to_owned(),
+        compared: question.compared,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
         answered_from: "facts".to_owned(),
@@ -81,6 +95,7 @@ pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Requ
         free_transactions: figures.free_transactions,
         test_transactions: figures.test_transactions,
         transactions_without_time: figures.transactions_without_time,
+        bridge: figures.bridge,
     };
     Ok(Statistics { data: figures.data, meta })
 }
@@ -93,19 +108,31 @@ pub async fn figures(session: &Session, request: &Request) -> Result<Figures> {
 }
 
 async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {
-    let (transactions, without_time, articles, payments, sites) = futures::try_join!(
-        facts::transactions(session, question),
-        facts::without_time(session, question),
-        articles::articles(session, question),
-        payments::payments(session, question),
-        articles::names(session, "sites", "site_key"),
-    )?;
-    let (open, free, test) = (transactions.open, transactions.free, transactions.test);
+    let sites = articles::names(session, "sites", "site_key");
+    // Where a filter asks what only transactions have, articles and payments wait for the keys of those that pass.
+    let (transactions, articles, payments, sites) = if question.needs_keys() {
+        let (transactions, sites) = futures::try_join!(facts::transactions(session, question), sites)?;
+        let (articles, payments) = futures::try_join!(
+            articles::articles(session, question, &transactions.passing),
+            payments::payments(session, question, &transactions.passing),
+        )?;
+        (transactions, articles, payments, sites)
+    } else {
+        futures::try_join!(
+            facts::transactions(session, question),
+            articles::articles(session, question, &None),
+            payments::payments(session, question, &None),
+            sites,
+        )?
+    };
+    let bridge = bridge::bridge(&transactions, &payments)?;
+    let counted = |which: fn(&facts::Aside) -> facts::Tally| transactions.aside.values().map(|a| which(a).count).sum();
     Ok(Figures {
+        open_transactions: transactions.open,
+        free_transactions: counted(|aside| aside.free),
+        test_transactions: counted(|aside| aside.test),
+        transactions_without_time: transactions.without_time,
+        bridge,
         data: ranking::entries(question, transactions, articles, payments, &sites)?,
-        open_transactions: open,
-        free_transactions: free,
-        test_transactions: test,
-        transactions_without_time: without_time,
     })
 }

@@ -3,7 +3,7 @@
 //! Invariant: largest first, ties by label ascending, then by key: the same figures always give the same text.
 
 use crate::articles::{Articles, Names};
-use crate::facts::{Tally, Transactions, UNKNOWN};
+use crate::facts::{Currency, Tally, Transactions, UNKNOWN};
 use crate::payments::Payments;
 use crate::request::{Hours, Question};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,7 +36,7 @@ pub(crate) fn entries(
         let paid = |by_label| ranked(by_label, payments.scale);
         let amount = |units| Exact::new(units, transactions.scale);
         let count = |count| Exact::new(i128::from(count), 0);
-        let (sites_amount_ranking, sites_transactions_ranking) = sites(&sales.sites, site_names, transactions.scale);
+        let (sites_amount_ranking, sites_transactions_ranking) = sites(&sales, site_names, transactions.scale);
         entries.push(CurrencyStatistics {
             hourly_transactions: hours(question, &sales.hours)?,
             payment_type_ranking: to_rows(paid(types), |payment_type, amount| PaymentTypeAmount {
@@ -101,15 +101,16 @@ fn quantities(units: BTreeMap<String, HashMap<String, i128>>, scale: u8) -> Vec<
         .collect()
 }
 
-/// Sites are told apart by key; two of the same name are two rows.
-fn sites(sites: &HashMap<Option<String>, Tally>, names: &Names, scale: u8) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
-    let label = |key: &Option<String>| -> String {
-        key.as_ref().and_then(|key| names.get(key)).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
-    };
-    let mut rows: Vec<(String, &Option<String>, Tally)> =
-        sites.iter().map(|(key, tally)| (label(key), key, *tally)).collect();
-    let by_name = |a: &(String, &Option<String>, Tally), b: &(String, &Option<String>, Tally)| {
-        a.0.cmp(&b.0).then_with(|| a.1.cmp(b.1))
+/// Sites are told apart by key; two of the same name are two rows. The transactions that name none are one more.
+fn sites(sales: &Currency, names: &Names, scale: u8) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
+    let label = |key: &String| names.get(key).cloned().unwrap_or_else(|| UNKNOWN.to_owned());
+    let mut rows: Vec<(String, Option<&String>, Tally)> =
+        sales.sites.iter().map(|(key, tally)| (label(key), Some(key), *tally)).collect();
+    if sales.nowhere.count > 0 {
+        rows.push((UNKNOWN.to_owned(), None, sales.nowhere));
+    }
+    let by_name = |a: &(String, Option<&String>, Tally), b: &(String, Option<&String>, Tally)| {
+        a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1))
     };
     rows.sort_by(|a, b| b.2.amount.cmp(&a.2.amount).then_with(|| by_name(a, b)));
     let amounts = rows

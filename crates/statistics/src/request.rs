@@ -3,6 +3,9 @@
 //! Invariant: a [`Question`] names a known perspective, known states, a known time zone; whatever is put into SQL as text comes
 //! from a closed list.
 
+use crate::clock;
+use crate::compare::Compare;
+use crate::filter::Selection;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_model::{Error, Result, Window};
@@ -10,8 +13,10 @@ use tillhouse_query::zone::Zone;
 
 /// The states of a transaction, HecOne's.
 const STATES: [&str; 6] = ["created", "pending", "consumed", "completed", "declined", "error"];
+/// The perspective unless somebody says otherwise.
+pub(crate) const SALE: &str = "sale";
 /// The states in which a sale counts unless somebody says otherwise.
-const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+pub(crate) const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,10 @@ pub struct Request {
     pub timezone: String,
     /// How hours are shown.
     pub hours: Hours,
+    /// What growth is measured against; the window of equal length just before by default.
+    pub compare: Compare,
+    /// Only the transactions that pass; all by default.
+    pub filter: Option<Selection>,
 }
 
 impl Request {
@@ -39,10 +48,12 @@ impl Request {
             window,
             tenant: None,
             source: None,
-            perspective: "sale".to_owned(),
+            perspective: SALE.to_owned(),
             states: COUNTED_STATES.map(str::to_owned).to_vec(),
             timezone: "UTC".to_owned(),
             hours: Hours::Timeline,
+            compare: Compare::Previous,
+            filter: None,
         }
     }
 }
@@ -93,7 +104,9 @@ pub(crate) struct Question<'a> {
     pub(crate) zone: Zone,
     /// Microseconds since 1970, [from, to).
     pub(crate) now: (i64, i64),
-    /// The window of equal length just before; `None` before the beginning of time.
+    /// The window growth is measured against; `None` before the beginning of time.
+    pub(crate) compared: Option<Window>,
+    /// The same in microseconds.
     pub(crate) before: Option<(i64, i64)>,
 }
 
@@ -111,23 +124,21 @@ impl<'a> Question<'a> {
         if let Some(unknown) = request.states.iter().find(|state| !STATES.contains(&state.as_str())) {
             return Err(Error::config(format!("{unknown:?} is no state of a transaction")).hint(states_hint()));
         }
-        let zone = Zone::parse(&request.timezone).ok_or_else(|| {
-            Error::config(format!("{:?} is no time zone", request.timezone))
-                .hint("Write an IANA name like Europe/Zurich, or an offset like +02:00.")
-        })?;
+        let zone = clock::zone(&request.timezone)?;
         let micros = |window: Window| (ceil_micros(window.from()), ceil_micros(window.to()));
-        Ok(Self { request, zone, now: micros(request.window), before: request.window.before().map(micros) })
+        let compared = request.compare.against(request.window, zone);
+        Ok(Self { request, zone, now: micros(request.window), compared, before: compared.map(micros) })
+    }
+
+    /// Whether articles and payments must be asked by the keys of the transactions that pass the filter.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.request.filter.as_ref().is_some_and(|filter| !filter.is_on_every_fact())
     }
 
     /// The states that count, as a list of SQL literals. They come from a closed list.
     pub(crate) fn states_sql(&self) -> String {
         let quoted: Vec<String> = self.request.states.iter().map(|state| format!("'{state}'")).collect();
         quoted.join(", ")
-    }
-
-    /// Whether a transaction's state counts.
-    pub(crate) fn counts_state(&self, state: Option<&str>) -> bool {
-        state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
     }
 }
 

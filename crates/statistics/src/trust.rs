@@ -5,13 +5,14 @@
 
 use crate::columns::{each_batch, texts};
 use crate::request::Question;
+use arrow::array::RecordBatch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{RejectRow, RunRecord, SliceRow, Warehouse};
 use tillhouse_model::report::Gap;
 use tillhouse_model::time::uncovered;
 use tillhouse_model::{Result, Window};
-use tillhouse_query::Session;
+use tillhouse_query::{ScalarValue, Session};
 
 /// What the ledger says about a window.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,22 +54,44 @@ async fn pipelines(session: &Session, run: &RunRecord, question: &Question<'_>) 
         .chain(run.pipelines.iter().map(String::as_str))
         .map(str::to_owned)
         .collect();
-    if let Some(source) = &question.request.source
-        && session.has_table("unified", "transactions").await?
-    {
-        let sql = "SELECT pipeline, min(source) AS source FROM unified.transactions GROUP BY pipeline";
-        each_batch(session, sql, &[], |batch| {
-            let (names, sources) = (texts(batch, "pipeline")?, texts(batch, "source")?);
-            for row in 0..batch.num_rows() {
-                if let (Some(name), true) = (names.get(row), sources.get(row) != Some(source.as_str())) {
-                    pipelines.remove(name);
-                }
-            }
-            Ok(())
-        })
-        .await?;
+    let Some(source) = &question.request.source else {
+        return Ok(pipelines);
+    };
+    // A pipeline has one source, so one row tells it: of a dimension, or where it has none of them, of the facts.
+    let mut unknown = pipelines.clone();
+    for table in ["tenants", "sites"] {
+        if session.has_table("unified", table).await? {
+            let sql = format!("SELECT DISTINCT pipeline, source FROM unified.{table}");
+            each_batch(session, &sql, &[], |batch| told(batch, source, &mut unknown, &mut pipelines)).await?;
+        }
+    }
+    if session.has_table("unified", "transactions").await? {
+        for pipeline in unknown.clone() {
+            let sql = "SELECT pipeline, source FROM unified.transactions WHERE pipeline = $pipeline LIMIT 1";
+            let params = [("pipeline", ScalarValue::Utf8(Some(pipeline)))];
+            each_batch(session, sql, &params, |batch| told(batch, source, &mut unknown, &mut pipelines)).await?;
+        }
     }
     Ok(pipelines)
+}
+
+/// Takes pipelines and their sources from a result: those of another source are left out.
+fn told(
+    batch: &RecordBatch,
+    source: &str,
+    unknown: &mut BTreeSet<String>,
+    pipelines: &mut BTreeSet<String>,
+) -> Result<()> {
+    let (names, sources) = (texts(batch, "pipeline")?, texts(batch, "source")?);
+    for row in 0..batch.num_rows() {
+        if let Some(name) = names.get(row) {
+            unknown.remove(name);
+            if sources.get(row) != Some(source) {
+                pipelines.remove(name);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The judgement itself, on the ledger's rows.

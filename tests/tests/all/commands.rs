@@ -35,6 +35,39 @@ async fn what_is_typed_wrong_is_refused_with_what_to_do() {
         (&["sync", "--from", "2026-01-05", "--to", "2026-01-02"], &["2026-01-05", "2026-01-02"]),
         (&["stats", "--from", "2026-01-05", "--to", "2026-01-02"], &["2026-01-05", "2026-01-02"]),
         (&["stats", "--from", "2026-01-01", "--to", "2026-01-02", "--timezone", "Mars/Olympus"], &["Mars/Olympus"]),
+        (&["stats", "--from", "2026-01-01", "--to", "2026-01-02", "--compare", "lastyear"], &["lastyear", "last-year"]),
+        (
+            &["stats", "--from", "2026-01-01", "--to", "2026-01-02", "--compare", "2026-01-02..2026-01-01"],
+            &["2026-01-02..2026-01-01"],
+        ),
+        (
+            &["stats", "--from", "2026-01-01", "--to", "2026-01-02", "--filter", "site_name"],
+            &["not JSON", "single quotes"],
+        ),
+        (
+            &[
+                "stats",
+                "--from",
+                "2026-01-01",
+                "--to",
+                "2026-01-02",
+                "--filter",
+                r#"{"field":"site","operator":"eq","value":"x"}"#,
+            ],
+            &["no field \"site\"", "site_name"],
+        ),
+        (
+            &[
+                "stats",
+                "--from",
+                "2026-01-01",
+                "--to",
+                "2026-01-02",
+                "--filter",
+                r#"{"field":"license_plate","operator":"contains","value":"KA"}"#,
+            ],
+            &["contains cannot be asked of license_plate", "eq, neq"],
+        ),
         (&["sync", "--quickly"], &["--quickly"]),
         (&["stats", "--from", "2026-01-01"], &["--to"]),
         (&["init", "--source", "till"], &["till", "hecone"]),
@@ -141,9 +174,20 @@ async fn data_goes_to_standard_output_and_nothing_else_does() {
 
 #[tokio::test]
 async fn help_teaches_and_completions_complete() {
-    for subcommand in
-        ["init", "eject", "check", "sync", "rebuild", "status", "stats", "sql", "sandbox", "demo", "completions"]
-    {
+    for subcommand in [
+        "init",
+        "eject",
+        "check",
+        "sync",
+        "rebuild",
+        "status",
+        "stats",
+        "report",
+        "sql",
+        "sandbox",
+        "demo",
+        "completions",
+    ] {
         let help = ran(command([subcommand, "--help"])).await;
         assert_eq!(help.code, Some(0), "{subcommand}");
         let example = format!("tillhouse {subcommand}");

@@ -146,3 +146,74 @@ async fn statistics_equal_plain_loops_over_the_source() {
     }
     sandbox.stop().await;
 }
+
+/// Filters as HecOne takes them: the source's own reading of a descriptor and ours give the same statistics.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_mean_what_the_source_takes_them_for() {
+    let options = SandboxOptions { transactions: 4_000, ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-06"]).await;
+    let records = truth::records(&sandbox);
+    let first = |path: &str| {
+        let found = records.iter().filter_map(|record| record.pointer(path)?.as_str());
+        found.filter(|text| text.len() > 3).map(str::to_owned).next().unwrap_or_else(|| panic!("no record has {path}"))
+    };
+    let part = |path: &str| first(path).chars().take(3).collect::<String>().to_uppercase();
+    let test = |field: &str, operator: &str, value: Value| serde_json::json!({"field": field, "operator": operator, "value": value});
+    let both = |logic: &str, filters: [Value; 2]| serde_json::json!({"logic": logic, "filters": filters});
+    let number = |value: i64| Value::from(value);
+    let plate = first("/customer_data/license_plate");
+    let filters = [
+        test("site_name", "startswith", part("/site/name").into()),
+        test("device_code", "neq", first("/device/code").into()),
+        test("license_plate", "eq", plate.clone().into()),
+        test("license_plate", "neq", plate.into()),
+        test("client_type", "isnotnull", Value::Null),
+        test("created_at", "gte", "2026-01-03T12:00:00+01:00".into()),
+        both("and", [test("amount", "gte", number(20)), test("point_number", "lte", number(2))]),
+        both("or", [test("customer_odometer", "isnull", Value::Null), test("paid_amount", "lt", number(5))]),
+        both(
+            "and",
+            [
+                test("customer_additional_info", "doesnotcontain", "e".into()),
+                both(
+                    "or",
+                    [test("state", "eq", "COMPLETED".into()), test("receipt_state", "isnullorempty", Value::Null)],
+                ),
+            ],
+        ),
+        test("customer_driver_number", "isnotnull", Value::Null),
+        test("site_id", "eq", first("/site_id").into()),
+        test("mandator_id", "eq", sandbox.mandators()[0].clone().into()),
+    ];
+    let mut told = 0;
+    let all =
+        sandbox.statistics(&Question::new(instant("2026-01-01T00:00:00Z"), instant("2026-01-06T00:00:00Z"))).unwrap();
+    for filter in filters {
+        let filter = filter.to_string();
+        let question = Question {
+            filter: Some(filter.clone()),
+            ..Question::new(instant("2026-01-01T00:00:00Z"), instant("2026-01-06T00:00:00Z"))
+        };
+        let oracle = sandbox.statistics(&question).unwrap();
+        told += usize::from(oracle != all && !oracle.data.is_empty());
+        let oracle = exact::json(&serde_json::to_string(&oracle).unwrap(), "the oracle");
+        let arguments = ["stats", "--from", "2026-01-01", "--to", "2026-01-06", "--filter", &filter];
+        let answer = project.json(&arguments).await;
+        assert_eq!(answer["data"], oracle["data"], "{filter}");
+        for part in ["open_transactions", "free_transactions", "test_transactions", "transactions_without_time"] {
+            assert_eq!(answer["meta"][part], oracle["meta"][part], "{filter}: {part}");
+        }
+    }
+    assert!(told >= 9, "only {told} of the filters told some sales from others");
+
+    let compared = ["stats", "--from", "2026-01-04", "--to", "2026-01-06", "--compare", "2026-01-01..2026-01-02"];
+    let answer = project.json(&compared).await;
+    assert_eq!(answer["meta"]["compare"], "window");
+    assert_eq!(answer["meta"]["compared"]["from"], "2026-01-01T00:00:00Z");
+    let text = project.run(&compared).await;
+    assert!(text.stdout.contains("against 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z"), "{}", text.stdout);
+    assert!(text.stdout.contains("collected "), "{}", text.stdout);
+    sandbox.stop().await;
+}

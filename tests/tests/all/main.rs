@@ -9,6 +9,9 @@
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod analysts;
+mod bemo;
+mod bench;
 mod changes;
 mod commands;
 mod contracts;
@@ -18,6 +21,7 @@ mod faults;
 mod fifth;
 mod four;
 mod journey;
+mod pace;
 mod privacy;
 mod program;
 mod project;

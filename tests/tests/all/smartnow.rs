@@ -3,147 +3,38 @@
 //! Invariant: what comes out stands in golden files, value by value; a statement that gives a column too many or too few for its
 //! unified contract fails, and so does a value that does not fit.
 
+use crate::bench::{Bench, by_key, key, shown, spec};
 use crate::tree;
-use arrow::array::{
-    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
-};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder};
 use tillhouse_extract::{Connection, Limits};
-use tillhouse_model::{PseudonymKey, Secret, Slice, TableSpec, Window, contract, table};
-use tillhouse_query::{Engine, EngineOptions, ScalarValue, Session, collect};
+use tillhouse_model::{Slice, Window, contract};
+use tillhouse_query::Session;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_smartnow::SmartNowConnection;
 
-/// When everything here was asked for, microseconds since 1970.
-const ASKED_AT: i64 = 1_767_225_600_000_000;
-
-fn spec(folder: &str, name: &str) -> Arc<TableSpec> {
-    let path = tree::root().join(format!("schemas/{folder}/{name}.yaml"));
-    Arc::new(contract::parse(&tree::text(&path), &tree::name(&path)).unwrap())
-}
+const BENCH: Bench =
+    Bench { source: "smartnow", records_at: &[], scope: Some("7"), parameters: &[("price_unit", "minor")] };
 
 fn sample(resource: &str) -> String {
-    tree::text(&tree::root().join(format!("tests/fixtures/smartnow/{resource}.json")))
-}
-
-fn key() -> PseudonymKey {
-    PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap()
+    BENCH.sample(resource)
 }
 
 fn decode(resource: &str, page: &str) -> Decoded {
-    Decoder::new(spec("smartnow", resource), Some(key()))
-        .unwrap()
-        .decode_scoped(page.as_bytes(), &[], Some("7"))
-        .unwrap()
-}
-
-/// Column by column, what is not null; a row a block.
-fn shown(batches: &[RecordBatch]) -> String {
-    let options = FormatOptions::default();
-    let mut text = String::new();
-    for batch in batches {
-        let mut columns: Vec<(String, ArrayRef)> = Vec::new();
-        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            columns.push((field.name().clone(), Arc::clone(column)));
-        }
-        for row in 0..batch.num_rows() {
-            for (name, column) in columns.iter().filter(|(name, column)| column.is_valid(row) && !name.starts_with('_'))
-            {
-                let value = ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string();
-                writeln!(text, "{name}: {value}").unwrap();
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
-
-/// A source table as it is read: what was decoded, with the lineage that landing adds.
-fn landed(resource: &str, page: &str) -> (Arc<Schema>, RecordBatch) {
-    let decoded = decode(resource, page);
-    assert_eq!(decoded.rejects, [], "{resource}");
-    let spec = spec("smartnow", resource);
-    let rows = decoded.batch.num_rows();
-    let mut fields: Vec<Arc<Field>> = spec.source_schema().fields().iter().cloned().collect();
-    if !fields.iter().any(|field| field.name() == "_deleted_at") {
-        fields.push(Arc::new(Field::new("_deleted_at", table::timestamp(), true)));
-    }
-    let hashes: BinaryArray = (0..rows).map(|row| Some(decoded.content_hashes.value(row))).collect();
-    let times = |times: TimestampMicrosecondArray| -> ArrayRef { Arc::new(times.with_timezone("UTC")) };
-    let columns = fields.iter().map(|field| -> ArrayRef {
-        match field.name().as_str() {
-            table::RECORD_KEY => Arc::new(decoded.keys.clone()),
-            table::RECORD_TIME => times(decoded.record_times.clone()),
-            table::LAND => Arc::new(Int64Array::from(vec![1; rows])),
-            table::CONTENT_HASH => Arc::new(hashes.clone()),
-            table::EXTRACTED_AT => times(vec![ASKED_AT; rows].into()),
-            table::RUN_ID => Arc::new(StringArray::from(vec!["run"; rows])),
-            table::MONTH => Arc::new(StringArray::from(vec!["none"; rows])),
-            name => match decoded.batch.column_by_name(name) {
-                Some(column) => Arc::clone(column),
-                None => new_null_array(field.data_type(), rows),
-            },
-        }
-    });
-    let columns = columns.collect();
-    let schema = Arc::new(Schema::new(fields));
-    (Arc::clone(&schema), RecordBatch::try_new(schema, columns).unwrap())
+    BENCH.decode(resource, page)
 }
 
 fn session(pages: &[(&str, String)]) -> Session {
-    let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
-    for (resource, page) in pages {
-        let (schema, batch) = landed(resource, page);
-        session.register_batches(resource, schema, vec![batch]).unwrap();
-    }
-    session
+    BENCH.session(pages)
 }
 
-/// What the statement of a unified table gives, in the contract's columns and types.
-async fn unified(session: &Session, table: &str, price_unit: &str) -> Vec<RecordBatch> {
-    let sql = tree::text(&tree::root().join(format!("pipelines/smartnow/unify/{table}.sql")));
-    let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
-    let parameters = [("pipeline", text("smartnow")), ("source", text("smartnow")), ("price_unit", text(price_unit))];
-    let batches = collect(session.query_with(&sql, &parameters).await.unwrap()).await.unwrap();
-    let wanted = spec("unified", table).unified_schema();
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let fit = |batch: &RecordBatch| {
-        let known = |name: &str| name == "_deleted_at" || wanted.field_with_name(name).is_ok();
-        let extra: Vec<String> =
-            batch.schema().fields().iter().map(|f| f.name().clone()).filter(|name| !known(name)).collect();
-        assert!(extra.is_empty(), "{table}: {extra:?} are in no contract");
-        let columns = wanted.fields().iter().map(|field| {
-            let column = batch.column_by_name(field.name()).unwrap_or_else(|| panic!("{table}: no {}", field.name()));
-            assert!(!column.data_type().is_floating(), "{table}.{}", field.name());
-            cast_with_options(column, field.data_type(), &strict).unwrap()
-        });
-        let columns = columns.collect();
-        RecordBatch::try_new(Arc::clone(&wanted), columns).unwrap()
-    };
-    batches.iter().map(fit).collect()
-}
-
-/// A column of a unified table by the key's last part.
-fn by_key(batches: &[RecordBatch], column: &str) -> BTreeMap<String, Option<String>> {
-    let options = FormatOptions::default();
-    let mut found = BTreeMap::new();
-    for batch in batches {
-        let (keys, values) = (batch.column(0), batch.column_by_name(column).unwrap());
-        for row in 0..batch.num_rows() {
-            let show = |array: &ArrayRef| ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string();
-            let key = show(keys).trim_start_matches("smartnow:").to_owned();
-            assert!(found.insert(key, values.is_valid(row).then(|| show(values))).is_none(), "a key stands twice");
-        }
-    }
-    found
+async fn unified(session: &Session, table: &str) -> Vec<RecordBatch> {
+    BENCH.unified(session, table).await
 }
 
 fn expected(rows: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
@@ -165,7 +56,7 @@ fn the_documents_samples_are_decoded() {
 async fn the_documents_samples_are_unified() {
     let session = session(&SAMPLES.map(|resource| (resource, sample(resource))));
     for table in ["transactions", "articles", "payments", "events"] {
-        let rows = unified(&session, table, "minor").await;
+        let rows = unified(&session, table).await;
         insta::assert_snapshot!(format!("smartnow_unified_{table}"), shown(&rows));
     }
 }
@@ -221,7 +112,7 @@ async fn what_the_samples_leave_out() {
     assert_eq!(warned, [warning("5", "currency_known"), warning("6", "time_zone_known")]);
 
     let session = session(&[("revenue_transactions", page(&sales)), ("payment_transactions", page(&payments))]);
-    let rows = unified(&session, "transactions", "minor").await;
+    let rows = unified(&session, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
     let some = |values: [Option<&str>; 9]| {
         let keys = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -267,8 +158,10 @@ async fn what_the_samples_leave_out() {
         [&of("business_date")["7"], &of("local_hour")["7"], &of("utc_offset_minutes")["7"]].map(Option::as_deref),
         [Some("2019-02-07"), Some("0"), Some("60")]
     );
-    assert_eq!(by_key(&unified(&session, "transactions", "major").await, "amount")["3"].as_deref(), Some("180.0000"));
-    let articles = unified(&session, "articles", "minor").await;
+    let bench = Bench { parameters: &[("price_unit", "major")], ..BENCH };
+    let in_major_units = bench.unified(&session, "transactions").await;
+    assert_eq!(by_key(&in_major_units, "amount")["3"].as_deref(), Some("180.0000"));
+    let articles = unified(&session, "articles").await;
     let of_article = |column: &str| {
         by_key(&articles, column)
             .into_iter()
@@ -281,7 +174,7 @@ async fn what_the_samples_leave_out() {
         assert_eq!(of_article(article), of(transaction), "{article}");
     }
 
-    let rows = unified(&session, "payments", "minor").await;
+    let rows = unified(&session, "payments").await;
     let of = |column: &str| by_key(&rows, column);
     let some = |values: [Option<&str>; 6]| {
         let keys = ["2/10", "3/11", "3/12", "4/13", "6/14", "7/15"];
@@ -367,7 +260,7 @@ async fn dimensions_vouchers_and_their_redemptions() {
     let session = session(&pages);
     let mut all = String::new();
     for table in ["sites", "devices", "products", "tenants", "shifts", "vouchers", "voucher_redemptions"] {
-        let rows = unified(&session, table, "minor").await;
+        let rows = unified(&session, table).await;
         writeln!(all, "# {table}\n\n{}", shown(&rows)).unwrap();
     }
     assert!(!all.contains("SECRET") && !all.contains("guest"), "{all}");

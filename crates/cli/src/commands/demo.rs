@@ -16,7 +16,7 @@ use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
 use tillhouse_pipeline::{Options, Project, scaffold};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
-use tillhouse_statistics::{Hours, Request, statistics};
+use tillhouse_statistics::{Request, statistics};
 
 const DAYS: i64 = 14;
 /// What all sources have in common: one model. Purchases of be-mo's accounts stand beside the sales and are never added to them.
@@ -73,22 +73,16 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     execute(&session, OVERVIEW, Format::Table).await?;
 
     say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
-    let request = Request {
-        window: Window::new(week, now)?,
-        tenant: None,
-        source: None,
-        perspective: "sale".to_owned(),
-        states: vec!["completed".to_owned(), "consumed".to_owned()],
-        timezone: "UTC".to_owned(),
-        hours: Hours::Timeline,
-    };
+    let request = Request::new(Window::new(week, now)?);
     print(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
     sandbox.stop().await;
     say(&format!(
         "\nWhat to try next\n  \
          tillhouse sql --project {dir}\n  \
          tillhouse sql --project {dir} \"SELECT source, perspective, currency, count(*), sum(amount) FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3\"\n  \
-         tillhouse stats --project {dir} --from {week} --to {now} --hours of_day --format json\n\n\
+         tillhouse stats --project {dir} --from {week} --to {now} --hours of_day --format json\n  \
+         tillhouse stats --project {dir} --from {week} --to {now} --format html --output {dir}/week.html\n  \
+         tillhouse report --project {dir} heat-map\n\n\
          The tables are Delta Lake, open to any reader: {dir}/warehouse/unified/transactions\n  \
          in DuckDB: INSTALL delta; LOAD delta; SELECT count(*), sum(amount) FROM delta_scan('{dir}/warehouse/unified/transactions');\n\n\
          Remove it all with: rm -r {dir}",

@@ -6,17 +6,18 @@ mod check;
 mod demo;
 mod project;
 pub(crate) mod query;
+mod report;
 mod sandbox;
 mod stats;
 mod sync;
 
-use crate::args::{Cli, Command, Format};
+use crate::args::{Cli, Command};
 use clap::CommandFactory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
-use tillhouse_model::Result;
+use tillhouse_model::{Error, Result};
 use tillhouse_pipeline::{Context, Observer, Project};
 use tillhouse_query::{Engine, EngineOptions};
 
@@ -25,7 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
-    let format = cli.format.unwrap_or(Format::Table);
+    let format = cli.data_format();
+    if let Command::Stats(arguments) = &cli.command {
+        return stats::run(cli, arguments, format).await;
+    }
+    let format = format.ok_or_else(|| {
+        Error::config("this command does not draw pages")
+            .hint("Use --format table, json or csv; html is for `tillhouse stats`.")
+    })?;
     match &cli.command {
         Command::Init(arguments) => project::init(cli, arguments),
         Command::Eject(arguments) => project::eject(cli, arguments),
@@ -33,8 +41,9 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Sync(arguments) => sync::run(cli, arguments, format).await,
         Command::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
         Command::Status(arguments) => check::status(cli, arguments, format).await,
-        Command::Stats(arguments) => stats::run(cli, arguments, format).await,
-        Command::Sql(arguments) => query::run(cli, arguments).await,
+        Command::Stats(arguments) => stats::run(cli, arguments, Some(format)).await,
+        Command::Report(arguments) => report::run(cli, arguments, format).await,
+        Command::Sql(arguments) => query::run(cli, arguments, format).await,
         Command::Sandbox(arguments) => sandbox::run(arguments, format).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Completions { shell } => {

@@ -3,21 +3,29 @@
 //! Invariant: a query can read and nothing else; all queries of one prompt see the same published run.
 
 use crate::args::{Cli, Format, Sql};
-use crate::commands::{as_of, context, find_project};
-use crate::output::print_batches;
+use crate::commands::{as_of, find_project};
+use crate::output::print_stream;
 use crate::prompt;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
-use std::sync::Arc;
+use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use tillhouse_pipeline::Nobody;
-use tillhouse_query::Session;
+use tillhouse_pipeline::config::parse_bytes;
+use tillhouse_query::{Engine, EngineOptions, Session};
+use tillhouse_statistics::table_functions;
 
-pub(crate) async fn run(cli: &Cli, arguments: &Sql) -> Result<ExitCode> {
+pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<ExitCode> {
     let project = find_project(cli)?;
-    let context = context(project, Arc::new(Nobody)).await?;
-    let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
-    let format = cli.format.unwrap_or(Format::Table);
+    let memory_limit_bytes = match &arguments.memory_limit {
+        None => project.memory_limit,
+        Some(text) => parse_bytes(text).ok_or_else(|| {
+            Error::config(format!("{text:?} is no amount of memory")).hint("Write 64MiB or more, like 512MiB or 2GiB.")
+        })?,
+    };
+    let warehouse = Warehouse::open(&project.warehouse).await?;
+    let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
+    let session = engine.open(&warehouse, &as_of(arguments.as_of.as_deref())?).await?;
+    table_functions::register(&session);
     if let Some(query) = &arguments.query {
         execute(&session, query, format).await?;
     } else if std::io::stdin().is_terminal() {
@@ -36,13 +44,11 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sql) -> Result<ExitCode> {
 pub(crate) async fn execute(session: &Session, query: &str, format: Format) -> Result<()> {
     let work = async {
         let stream = session.query(query).await?;
-        let schema = stream.schema();
-        let batches = tillhouse_query::collect(stream).await?;
-        Ok((schema, batches))
+        tracing::debug!("the query runs");
+        print_stream(format, stream).await
     };
-    let (schema, batches) = tokio::select! {
-        done = work => done?,
-        _ = tokio::signal::ctrl_c() => return Err(Error::new(ErrorKind::Interrupted, "the query was stopped")),
-    };
-    print_batches(format, &schema, &batches)
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Interrupted, "the query was stopped")),
+    }
 }

@@ -1,25 +1,26 @@
-//! `stats`: the statistics, as tables or JSON.
+//! `stats`: the statistics, as tables, JSON, CSV or a page of charts.
 //!
-//! Invariant: dates are read in the zone the answer is cut in.
+//! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
-use crate::args::{Cli, Format, Hours, Perspective, Stats};
+use crate::args::{Cli, Format, Hours, Stats};
 use crate::commands::{as_of, context, find_project};
-use crate::output::{print, print_json, statistics as shown};
+use crate::output::{deliver, json_text, page, statistics as shown};
 use crate::registry::{NAMES, SOURCES};
-use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tillhouse_model::{Error, Result, Window, time::parse_instant};
+use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::Nobody;
-use tillhouse_statistics::{Hours as StatisticsHours, Request, statistics};
+use tillhouse_statistics::reports::heat_map;
+use tillhouse_statistics::{Compare, Hours as StatisticsHours, Request, Selection, parse_instant, statistics};
 
-pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Format) -> Result<ExitCode> {
-    let zone = TimeZone::get(&arguments.timezone).map_err(|_| {
-        Error::config(format!("there is no time zone {:?}", arguments.timezone))
-            .hint("Give an IANA name like Europe/Berlin, or UTC.")
-    })?;
-    let window = Window::new(parse_instant(&arguments.from, &zone)?, parse_instant(&arguments.to, &zone)?)?;
+pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) -> Result<ExitCode> {
+    let instant = |text: &str| parse_instant(text, &arguments.timezone);
+    let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
+    let compare = Compare::parse(&arguments.compare, &arguments.timezone)?;
+    let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
+    let filter =
+        filter.map(|filter| Selection::new(&filter, &arguments.timezone, Some(&project.privacy_key))).transpose()?;
     if let Some(source) = &arguments.source {
         let known = SOURCES.iter().any(|s| s.name == source);
         if !known {
@@ -33,22 +34,23 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Format) -> Result<
         window,
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
-        perspective: match arguments.perspective {
-            Perspective::Sale => "sale".to_owned(),
-            Perspective::Purchase => "purchase".to_owned(),
-        },
+        perspective: arguments.perspective.as_str().to_owned(),
         states: arguments.states.clone(),
         timezone: arguments.timezone.clone(),
         hours: match arguments.hours {
             Hours::Timeline => StatisticsHours::Timeline,
             Hours::OfDay => StatisticsHours::OfDay,
         },
+        compare,
+        filter,
     };
     let report = statistics(&session, &context.warehouse, &request).await?;
-    match format {
-        Format::Json => print_json(&report)?,
-        Format::Table => print(&shown::text(&report))?,
-        Format::Csv => print(&shown::csv(&report))?,
-    }
+    let text = match format {
+        Some(Format::Json) => json_text(&report)?,
+        Some(Format::Table) => shown::text(&report),
+        Some(Format::Csv) => shown::csv(&report),
+        None => page::page(&report, &heat_map(&session, &request).await?),
+    };
+    deliver(arguments.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }

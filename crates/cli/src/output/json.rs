@@ -1,4 +1,4 @@
-//! Query results as JSON: an array of objects, one a row.
+//! Query results as JSON: an array of objects, one a row, written as they come.
 //!
 //! Invariant: decimals and whole numbers are JSON numbers with every digit; instants are RFC 3339 text in UTC; binary is
 //! hexadecimal text; columns keep their order.
@@ -9,15 +9,20 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::fmt::Write;
 use tillhouse_model::{Error, Exact, Result};
 
-/// All rows.
-pub(crate) fn rows(batches: &[RecordBatch]) -> Result<String> {
-    let mut text = String::from("[");
-    let mut first = true;
-    for batch in batches {
+/// An array of objects that is written batch by batch.
+#[derive(Default)]
+pub(crate) struct Rows {
+    is_begun: bool,
+}
+
+impl Rows {
+    /// The text of more rows.
+    pub(crate) fn more(&mut self, batch: &RecordBatch) -> Result<String> {
+        let mut text = String::new();
         let schema = batch.schema();
         for row in 0..batch.num_rows() {
-            text.push_str(if first { "\n  {" } else { ",\n  {" });
-            first = false;
+            text.push_str(if self.is_begun { ",\n  {" } else { "[\n  {" });
+            self.is_begun = true;
             for (index, column) in batch.columns().iter().enumerate() {
                 if index > 0 {
                     text.push_str(", ");
@@ -28,9 +33,13 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> Result<String> {
             }
             text.push('}');
         }
+        Ok(text)
     }
-    text.push_str(if first { "]\n" } else { "\n]\n" });
-    Ok(text)
+
+    /// The text that ends the array.
+    pub(crate) fn end(self) -> &'static str {
+        if self.is_begun { "\n]\n" } else { "[]\n" }
+    }
 }
 
 /// One value.
@@ -140,11 +149,17 @@ mod tests {
             ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC")) as _),
         ])
         .unwrap();
+        let mut rows = Rows::default();
         assert_eq!(
-            rows(&[batch]).unwrap(),
+            format!(
+                "{}{}{}",
+                rows.more(&batch.slice(0, 1)).unwrap(),
+                rows.more(&batch.slice(1, 1)).unwrap(),
+                rows.end()
+            ),
             "[\n  {\"amount\": 1234567890123.4567, \"n\": 1, \"t\": \"a \\\"b\\\"\", \"at\": \"1970-01-01T00:00:00Z\"},\n  \
              {\"amount\": null, \"n\": 2, \"t\": \"é\", \"at\": \"1970-01-01T00:00:01.500Z\"}\n]\n"
         );
-        assert_eq!(rows(&[]).unwrap(), "[]\n");
+        assert_eq!(Rows::default().end(), "[]\n");
     }
 }

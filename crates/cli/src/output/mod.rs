@@ -3,6 +3,8 @@
 //! Invariant: amounts are printed with every digit and no exponent, in every format; JSON keeps column names and order.
 
 pub(crate) mod json;
+pub(crate) mod page;
+pub(crate) mod report;
 pub(crate) mod statistics;
 
 use crate::args::Format;
@@ -10,17 +12,25 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use futures::TryStreamExt;
 use std::io::Write;
+use std::path::Path;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_query::SendableRecordBatchStream;
 
 /// Writes one text to standard output.
 ///
 /// A reader that has had enough (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<()> {
+    write(text.as_bytes()).map(drop)
+}
+
+/// Writes bytes to standard output; false when nobody reads on.
+fn write(bytes: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.or_error(ErrorKind::Storage, "cannot write to standard output"),
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.or_error(ErrorKind::Storage, "cannot write to standard output").map(|()| true),
     }
 }
 
@@ -30,30 +40,85 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Writes a value as JSON.
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
-    print(&format!("{text}\n"))
+/// Writes a text to a file, or to standard output where none is named.
+///
+/// The file is there as a whole or not at all: it is written beside its place and then put there.
+pub(crate) fn deliver(file: Option<&Path>, text: &str) -> Result<()> {
+    let Some(file) = file else {
+        return print(text);
+    };
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file));
+    if written.is_err() {
+        // What cannot be written can as a rule not be removed either; the first error is the one to tell.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written.or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
+        e.at("file", file.display().to_string()).hint("Check that its folder exists and can be written to.")
+    })
 }
 
-/// Writes query results; the schema is for results without rows.
-pub(crate) fn print_batches(format: Format, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
+/// A value as JSON.
+pub(crate) fn json_text(value: &impl serde::Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
+    Ok(text + "\n")
+}
+
+/// Writes a value as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&json_text(value)?)
+}
+
+/// Rows a table for people has at most: it has to know all of them to know how wide its columns are.
+const TABLE_ROWS: usize = 10_000;
+
+/// Writes query results as they come; only a table waits for all its rows.
+///
+/// A reader that has had enough ends the query.
+pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatchStream) -> Result<()> {
+    let schema = stream.schema();
+    let mut next = async || stream.try_next().await.map_err(tillhouse_query::into_error);
     match format {
-        Format::Table => print(&table(schema, batches)?),
-        Format::Json => print(&json::rows(batches)?),
-        Format::Csv => {
-            let mut text = Vec::new();
-            {
-                let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
-                let flat: Vec<RecordBatch> = batches.iter().map(flattened).collect::<Result<_>>()?;
-                if flat.is_empty() {
-                    writer.write(&RecordBatch::new_empty(SchemaRef::clone(schema))).map_err(cannot_show)?;
+        Format::Table => {
+            let (mut batches, mut rows) = (Vec::new(), 0);
+            while let Some(batch) = next().await? {
+                let room = TABLE_ROWS - rows;
+                if batch.num_rows() > room {
+                    batches.push(batch.slice(0, room));
+                    print(&table(&schema, &batches)?)?;
+                    say("there are more; --format csv or json prints all of them");
+                    return Ok(());
                 }
-                for batch in &flat {
-                    writer.write(batch).map_err(cannot_show)?;
+                rows += batch.num_rows();
+                batches.push(batch);
+            }
+            print(&table(&schema, &batches)?)
+        }
+        Format::Json => {
+            let mut rows = json::Rows::default();
+            while let Some(batch) = next().await? {
+                if !write(rows.more(&batch)?.as_bytes())? {
+                    return Ok(());
                 }
             }
-            print(&String::from_utf8_lossy(&text))
+            print(rows.end())
+        }
+        Format::Csv => {
+            let mut header = true;
+            let csv = |batch: &RecordBatch, header: bool| {
+                let mut text = Vec::new();
+                let mut writer = arrow::csv::WriterBuilder::new().with_header(header).build(&mut text);
+                writer.write(&flattened(batch)?).map_err(cannot_show)?;
+                drop(writer);
+                Ok::<_, Error>(text)
+            };
+            while let Some(batch) = next().await? {
+                if !write(&csv(&batch, std::mem::take(&mut header))?)? {
+                    return Ok(());
+                }
+            }
+            if header { write(&csv(&RecordBatch::new_empty(schema), true)?).map(drop) } else { Ok(()) }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::output::plain_table;
 use comfy_table::{Cell, CellAlignment};
 use std::fmt::Write;
 use tillhouse_model::Exact;
-use tillhouse_model::report::{CurrencyStatistics, Growth, Statistics};
+use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
 
 /// How many rows of a ranking are shown; the JSON has them all.
 const ROWS: usize = 10;
@@ -26,11 +26,11 @@ pub(crate) fn text(report: &Statistics) -> String {
     let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
     for entry in entries.iter().take(IN_FULL) {
-        headline(&mut out, entry);
+        headline(&mut out, meta, entry);
         rankings(&mut out, entry);
     }
     for entry in entries.iter().skip(IN_FULL) {
-        headline(&mut out, entry);
+        headline(&mut out, meta, entry);
     }
     if entries.len() > IN_FULL {
         let _ = writeln!(
@@ -39,6 +39,9 @@ pub(crate) fn text(report: &Statistics) -> String {
         );
     }
     let _ = writeln!(out);
+    for entry in &meta.bridge {
+        let _ = writeln!(out, "{}", bridge(entry));
+    }
     let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
     let _ = writeln!(
         out,
@@ -53,14 +56,35 @@ pub(crate) fn text(report: &Statistics) -> String {
     out
 }
 
+/// How a currency's amounts hang together, in one line.
+fn bridge(entry: &Bridge) -> String {
+    let mut line = format!(
+        "{}  collected {} + open {} = total {}",
+        entry.currency,
+        money(entry.collected),
+        money(entry.open),
+        money(entry.total)
+    );
+    if entry.collected_excluded.units != 0 {
+        let _ = write!(line, " (of it {} outside the provider's reports)", money(entry.collected_excluded));
+    }
+    for (name, beside) in [("free", &entry.free), ("test", &entry.test), ("not counted", &entry.excluded)] {
+        if beside.transactions > 0 {
+            let _ = write!(line, "; {} {name}: {}", beside.transactions, money(beside.amount));
+        }
+    }
+    line
+}
+
 /// Every figure on a line of its own: currency, statistic, label, value.
 pub(crate) fn csv(report: &Statistics) -> String {
+    let quoted = |text: &str| {
+        let special = text.contains([',', '"', '\n', '\r']);
+        if special { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    };
     let mut out = String::from("currency,statistic,unit,label,value\n");
     for e in &report.data {
         let mut line = |statistic: &str, unit: &str, label: &str, value: String| {
-            let quoted = |t: &str| {
-                if t.contains([',', '"', '\n']) { format!("\"{}\"", t.replace('"', "\"\"")) } else { t.to_owned() }
-            };
             let _ = writeln!(out, "{},{statistic},{},{},{value}", quoted(&e.currency), quoted(unit), quoted(label));
         };
         let growth = |g: Option<Exact>| g.map_or_else(String::new, |g| g.to_string());
@@ -93,17 +117,46 @@ pub(crate) fn csv(report: &Statistics) -> String {
             line("sites_transactions_ranking", "", &s.site_name, s.transactions.to_string());
         }
     }
+    for entry in &report.meta.bridge {
+        let mut line = |label: &str, value: String| {
+            let _ = writeln!(out, "{},bridge,,{label},{value}", quoted(&entry.currency));
+        };
+        for (label, amount) in [
+            ("total", entry.total),
+            ("collected", entry.collected),
+            ("open", entry.open),
+            ("collected_excluded", entry.collected_excluded),
+            ("free", entry.free.amount),
+            ("test", entry.test.amount),
+            ("excluded", entry.excluded.amount),
+        ] {
+            line(label, amount.trimmed().to_string());
+        }
+    }
     out
 }
 
-fn headline(out: &mut String, entry: &CurrencyStatistics) {
+/// What growth was measured against, as people say it.
+fn against(meta: &Meta) -> String {
+    match (meta.compare.as_str(), meta.compared) {
+        ("previous", _) => "against the window of equal length before".to_owned(),
+        ("calendar", Some(window)) => {
+            format!("against the calendar window before, {} to {}", window.from(), window.to())
+        }
+        ("last-year", Some(window)) => format!("against last year, {} to {}", window.from(), window.to()),
+        (_, Some(window)) => format!("against {} to {}", window.from(), window.to()),
+        (_, None) => "against nothing".to_owned(),
+    }
+}
+
+fn headline(out: &mut String, meta: &Meta, entry: &CurrencyStatistics) {
     let _ = writeln!(
         out,
         "\n{}  {} in {} transactions{}",
         entry.currency,
         with_growth(money(entry.transactions_total_amount.value), &entry.transactions_total_amount),
         with_growth(entry.transactions_count.value.to_string(), &entry.transactions_count),
-        if entry.transactions_count.growth.is_some() { ", against the window of equal length before" } else { "" }
+        if entry.transactions_count.growth.is_some() { format!(", {}", against(meta)) } else { String::new() }
     );
     let hours: Vec<i64> = entry.hourly_transactions.iter().map(|h| h.transactions).collect();
     if !hours.is_empty() {

@@ -3,6 +3,7 @@
 //! Invariant: a problem has a line and a column, both from 1, and says what was expected.
 
 use crate::error::Error;
+use crate::spelling::nearest;
 use serde_saphyr::Location;
 
 /// How many problems one error shows; the rest is counted.
@@ -81,18 +82,6 @@ pub(super) fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
         Some(near) => format!("unknown {what} `{found}`; did you mean `{near}`?"),
         None => format!("unknown {what} `{found}`; expected {}", one_of(expected)),
     }
-}
-
-/// The candidate that differs from `found` by a slip of the hand.
-fn nearest<'a>(found: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let lower = found.to_lowercase();
-    let slips = if found.chars().count() <= 4 { 1 } else { 2 };
-    candidates
-        .iter()
-        .map(|c| (strsim::osa_distance(&lower, &c.to_lowercase()), *c))
-        .filter(|(distance, _)| *distance <= slips)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// `a, b or c`.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod any_contract;
+mod filters;
 mod hecone;
 mod meaning;
 mod refusals;

@@ -3,7 +3,9 @@
 //! Invariant: the tables have the columns statistics read, under the unified contracts' names and types; a row says only what its
 //! test is about, the rest is an ordinary completed sale.
 
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::datasource::MemTable;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub(crate) struct Payment {
     /// In ten-thousandths.
     pub(crate) amount: Option<i128>,
     pub(crate) currency: Option<String>,
+    /// Whether the provider leaves it out of its own reports.
+    pub(crate) excluded: Option<bool>,
 }
 
 /// All tables.
@@ -101,7 +105,8 @@ impl Article {
 
 impl Payment {
     pub(crate) fn new(sale: usize, words: [&str; 5], amount: i128) -> Self {
-        Self { sale, words: words.map(some), state: some("collected"), amount: Some(amount), currency: some("EUR") }
+        let (state, currency) = (some("collected"), some("EUR"));
+        Self { sale, words: words.map(some), state, amount: Some(amount), currency, excluded: Some(false) }
     }
 }
 
@@ -138,6 +143,7 @@ impl House {
         columns.push(("state", text(self.payments.iter().map(|p| p.state.clone()))));
         columns.push(("amount", decimal(self.payments.iter().map(|p| p.amount), 4)));
         columns.push(("currency", text(self.payments.iter().map(|p| p.currency.clone()))));
+        columns.push(("excluded", Arc::new(self.payments.iter().map(|p| p.excluded).collect::<BooleanArray>())));
         register(&session, "payments", columns);
 
         for (table, key, rows) in [("sites", "site_key", &self.sites), ("products", "product_key", &self.products)] {
@@ -167,7 +173,7 @@ impl House {
     }
 }
 
-fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+pub(crate) fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
@@ -175,7 +181,7 @@ fn decimal(values: impl Iterator<Item = Option<i128>>, scale: i8) -> ArrayRef {
     Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(18, scale).unwrap())
 }
 
-fn register(session: &Session, name: &str, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn register(session: &Session, name: &str, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
     // In two batches, so that nothing relies on having everything in one.
     let half = batch.num_rows() / 2;

@@ -4,7 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod clocks;
 mod figures;
+mod filtering;
 mod fixture;
+mod once;
 mod oracle;
 mod published;
+mod reports;
+mod reports_oracle;
+mod shop;
+mod table_functions;
+mod world;

@@ -3,13 +3,14 @@
 //! Invariant: the oracle shares no code with what it checks but the shape of the report; its clock is a POSIX rule, not a table.
 
 use crate::fixture::{Article, House, Payment, Sale, some, t};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use tillhouse_model::Window;
-use tillhouse_statistics::{Hours, Request, figures};
+use tillhouse_statistics::{Compare, Hours, Request, figures};
 
 /// Growth in per cent, half-even at two decimals, as text.
 fn growth(now: i128, before: i128) -> Value {
@@ -26,7 +27,7 @@ fn growth(now: i128, before: i128) -> Value {
 }
 
 /// A number as its digits, the way JSON prints it; compared as text, since a float would hide a difference.
-fn number(units: i128, scale: u32) -> Value {
+pub(crate) fn number(units: i128, scale: u32) -> Value {
     let power = 10_i128.pow(scale);
     let sign = if units < 0 { "-" } else { "" };
     let text = format!("{sign}{}.{:0width$}", units.abs() / power, units.abs() % power, width = scale as usize);
@@ -34,7 +35,7 @@ fn number(units: i128, scale: u32) -> Value {
 }
 
 /// Every number of a report as text.
-fn numbers_as_text(report: &str) -> Value {
+pub(crate) fn numbers_as_text(report: &str) -> Value {
     let mut out = String::new();
     let (mut in_text, mut in_number) = (false, false);
     for c in report.chars() {
@@ -106,9 +107,78 @@ impl Oracle<'_> {
         self.request.window
     }
 
+    /// What growth is measured against, by stepping through the calendar.
     fn before(&self) -> Window {
-        let length = self.now().to().duration_since(self.now().from());
-        Window::new(self.now().from() - length, self.now().from()).unwrap()
+        let (from, to) = (self.now().from(), self.now().to());
+        let length = to.duration_since(from);
+        let wall = |at: Timestamp| at.to_zoned(self.zone.clone()).datetime();
+        let at = |wall: DateTime| wall.to_zoned(self.zone.clone()).unwrap().timestamp();
+        let window = |from: DateTime, to: DateTime| {
+            Window::new(at(from), at(to)).unwrap_or_else(|_| Window::new(at(from), at(from) + length).unwrap())
+        };
+        let (first, last) = (wall(from), wall(to));
+        let is_midnight = |wall: DateTime| wall.time() == jiff::civil::time(0, 0, 0, 0);
+        match self.request.compare {
+            Compare::Previous => Window::new(from - length, from).unwrap(),
+            Compare::Window(other) => other,
+            Compare::Calendar if [first, last].iter().all(|wall| is_midnight(*wall) && wall.day() == 1) => {
+                let (mut start, mut reached) = (first, first);
+                while reached < last {
+                    (start, reached) = (start - 1.month(), reached + 1.month());
+                }
+                Window::new(at(start), from).unwrap()
+            }
+            Compare::Calendar => {
+                let (mut start, mut end) = (first - 1.day(), last - 1.day());
+                while end > first {
+                    (start, end) = (start - 1.day(), end - 1.day());
+                }
+                window(start, end)
+            }
+            Compare::LastYear => {
+                // Of the day after 28 February a leap year has one more; an end at its beginning includes all of the 28th.
+                let back = |wall: DateTime, day| {
+                    let leap_day = wall.month() == 2 && wall.day() == 29;
+                    let (month, day) = if leap_day { day } else { (wall.month(), wall.day()) };
+                    jiff::civil::date(wall.year() - 1, month, day).to_datetime(wall.time())
+                };
+                window(back(first, (2, 28)), back(last, if is_midnight(last) { (3, 1) } else { (2, 28) }))
+            }
+        }
+    }
+
+    /// Amounts of a currency: what was charged, what came in, what is still to come in, sale by sale and payment by payment.
+    fn bridge(&self) -> Vec<Value> {
+        let mut entries: BTreeMap<String, [i128; 10]> = BTreeMap::new();
+        for sale in self.house.sales.iter().filter(|sale| self.is_in(sale, self.now())) {
+            let (amount, entry) = (sale.amount.unwrap_or(0), entries.entry(unknown(&sale.currency)).or_default());
+            if self.is_counted(sale, self.now()) {
+                (entry[0], entry[2]) = (entry[0] + amount, entry[2] + amount);
+                continue;
+            }
+            let beside = match sale.kind.as_str() {
+                "free" if self.has_counted_state(sale) => 4,
+                "test" if self.has_counted_state(sale) => 6,
+                _ => 8,
+            };
+            (entry[beside], entry[beside + 1]) = (entry[beside] + 1, entry[beside + 1] + amount);
+        }
+        for payment in self.payments() {
+            let amount = payment.amount.unwrap_or(0);
+            let entry = entries.entry(self.currency(&payment.currency, payment.sale)).or_default();
+            (entry[1], entry[2]) = (entry[1] + amount, entry[2] - amount);
+            if payment.excluded == Some(true) {
+                entry[3] += amount;
+            }
+        }
+        let shown = |(currency, e): (String, [i128; 10])| {
+            let beside = |at: usize| json!({"transactions": number(e[at], 0), "amount": number(e[at + 1], 4)});
+            json!({
+                "currency": currency, "total": number(e[0], 4), "collected": number(e[1], 4), "open": number(e[2], 4),
+                "collected_excluded": number(e[3], 4), "free": beside(4), "test": beside(6), "excluded": beside(8),
+            })
+        };
+        entries.into_iter().map(shown).collect()
     }
 
     fn currency(&self, own: &Option<String>, sale: usize) -> String {
@@ -231,11 +301,11 @@ impl Oracle<'_> {
     }
 }
 
-fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+pub(crate) fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
     prop_oneof![1 => Just(None), 6 => proptest::sample::select(words).prop_map(some)]
 }
 
-fn always(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+pub(crate) fn always(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::select(words).prop_map(str::to_owned)
 }
 
@@ -293,14 +363,15 @@ fn payment() -> impl Strategy<Value = Payment> {
     (
         (any::<proptest::sample::Index>(), [word(), word(), word(), word(), word()]),
         (one_of(&["collected", "collected", "open", "declined"]), proptest::option::of(-100_i128..1_000_000)),
-        one_of(CURRENCIES),
+        (one_of(CURRENCIES), proptest::option::of(any::<bool>())),
     )
-        .prop_map(|((sale, words), (state, amount), currency)| Payment {
+        .prop_map(|((sale, words), (state, amount), (currency, excluded))| Payment {
             sale: sale.index(usize::MAX),
             words,
             state,
             amount,
             currency,
+            excluded,
         })
 }
 
@@ -321,20 +392,89 @@ fn house() -> impl Strategy<Value = House> {
         })
 }
 
-fn request() -> impl Strategy<Value = (Request, TimeZone)> {
-    let window = (0_i64..30, 1_i64..40).prop_map(|(start, length)| {
-        let from = t("2026-10-24T14:00:00Z") + SignedDuration::from_mins(30 * start);
-        Window::new(from, from + SignedDuration::from_mins(60 * length)).unwrap()
+/// Zones, and the rules they have today.
+pub(crate) const ZONES: [(&str, &str); 9] = [
+    ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"),
+    ("America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
+    ("America/St_Johns", "NST3:30NDT,M3.2.0,M11.1.0"),
+    ("Australia/Lord_Howe", "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"),
+    ("Pacific/Chatham", "<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45"),
+    ("Asia/Kolkata", "IST-5:30"),
+    ("Asia/Kathmandu", "<+0545>-5:45"),
+    ("Pacific/Kiritimati", "<+14>-14"),
+    ("-03:30", "NST3:30"),
+];
+
+/// Moments worth being around: clocks that go back and forward, leap days, a year's and a month's end, 2038-01-19T03:14:08Z, a century
+/// that is no leap year.
+pub(crate) const MOMENTS: [&str; 10] = [
+    "2026-10-25T01:00:00Z",
+    "2026-03-29T01:00:00Z",
+    "2026-11-01T06:00:00Z",
+    "2026-03-08T07:00:00Z",
+    "2027-04-03T14:00:00Z",
+    "2028-02-29T12:00:00Z",
+    "2028-12-31T23:00:00Z",
+    "2038-01-19T03:14:08Z",
+    "2100-02-28T23:00:00Z",
+    "2151-10-31T01:00:00Z",
+];
+
+/// Moves a house from around the first of the moments to around another.
+fn moved(mut house: House, by: SignedDuration) -> House {
+    for sale in &mut house.sales {
+        sale.at = sale.at.map(|at| at + by);
+    }
+    house
+}
+
+/// A window near a moment: any hours, or days and months of the zone's calendar.
+fn asked(moment: Timestamp, zone: &TimeZone, (shape, start, length): (u8, i64, i64)) -> Window {
+    let midnight = |days: i64| {
+        let day = moment.to_zoned(zone.clone()).date().checked_add(days.days()).unwrap();
+        day.to_zoned(zone.clone()).unwrap().timestamp()
+    };
+    match shape {
+        0 => {
+            let from = moment + SignedDuration::from_mins(30 * (start - 22));
+            Window::new(from, from + SignedDuration::from_mins(60 * length)).unwrap()
+        }
+        1 => Window::new(midnight(start % 3 - 2), midnight(start % 3 - 1 + length % 3)).unwrap(),
+        _ => {
+            let first = moment.to_zoned(zone.clone()).date().first_of_month();
+            let at = |months: i64| (first + months.months()).to_zoned(zone.clone()).unwrap().timestamp();
+            Window::new(at(-(start % 2)), at(1 + length % 2)).unwrap()
+        }
+    }
+}
+
+fn compare() -> impl Strategy<Value = Compare> {
+    let other = (-60_i64..60, 1_i64..90).prop_map(|(start, hours)| {
+        let from = t(MOMENTS[0]) + SignedDuration::from_hours(start);
+        Compare::Window(Window::new(from, from + SignedDuration::from_hours(hours)).unwrap())
     });
-    let zone = proptest::sample::select(
-        &[("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"), ("Asia/Kolkata", "IST-5:30"), ("-03:30", "NST3:30")][..],
-    );
+    prop_oneof![3 => Just(Compare::Previous), 2 => Just(Compare::Calendar), 2 => Just(Compare::LastYear), 2 => other]
+}
+
+/// A request, the rule of its zone, and how far from the first of the moments it is.
+fn request() -> impl Strategy<Value = (Request, TimeZone, SignedDuration)> {
+    let when =
+        (proptest::sample::select(&MOMENTS[..]), proptest::sample::select(&ZONES[..]), (0_u8..3, 0_i64..30, 1_i64..40));
     let states = prop_oneof![
         3 => Just(vec!["completed".to_owned(), "consumed".to_owned()]),
         1 => Just(vec!["created".to_owned(), "error".to_owned()])
     ];
-    (window, zone, states, one_of(&["a", "b"]), proptest::option::of(always(&["pace"])), any::<bool>(), any::<bool>())
-        .prop_map(|(window, (name, rule), states, tenant, source, by_day, purchase)| {
+    (
+        (when, compare()),
+        states,
+        one_of(&["a", "b"]),
+        proptest::option::of(always(&["pace"])),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(((moment, (name, rule), shape), compare), states, tenant, source, by_day, purchase)| {
+            let zone = TimeZone::posix(rule).unwrap();
+            let by = t(moment).duration_since(t(MOMENTS[0]));
             let request = Request {
                 tenant: tenant.filter(|t| t == "a"),
                 source,
@@ -342,17 +482,26 @@ fn request() -> impl Strategy<Value = (Request, TimeZone)> {
                 states,
                 timezone: name.to_owned(),
                 hours: if by_day { Hours::OfDay } else { Hours::Timeline },
-                ..Request::new(window)
+                compare: match compare {
+                    Compare::Window(window) => {
+                        Compare::Window(Window::new(window.from() + by, window.to() + by).unwrap())
+                    }
+                    other => other,
+                },
+                ..Request::new(asked(t(moment), &zone, shape))
             };
-            (request, TimeZone::posix(rule).unwrap())
+            (request, zone, by)
         })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_figure_is_the_oracles(house in house(), (request, zone) in request()) {
+    fn every_figure_is_the_oracles(house in house(), last_year in any::<bool>(), (request, zone, by) in request()) {
+        // Half of the houses are a year earlier, where last year's figures are looked for.
+        let year = if last_year && request.compare == Compare::LastYear { SignedDuration::from_hours(24 * 365) } else { SignedDuration::ZERO };
+        let house = moved(house, by - year);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let found = runtime.block_on(async { figures(&house.session(), &request).await }).unwrap();
         let oracle = Oracle { house: &house, request: &request, zone };
@@ -367,5 +516,10 @@ proptest! {
         prop_assert_eq!(found.free_transactions, apart("free"));
         prop_assert_eq!(found.test_transactions, apart("test"));
         prop_assert_eq!(found.transactions_without_time, oracle.how_many(|s| oracle.is_asked(s) && s.at.is_none()));
+        let bridge = numbers_as_text(&serde_json::to_string(&found.bridge).unwrap());
+        prop_assert_eq!(&bridge, &Value::Array(oracle.bridge()));
+        for entry in &found.bridge {
+            prop_assert_eq!(entry.collected.units + entry.open.units, entry.total.units, "{}", entry.currency);
+        }
     }
 }

@@ -10,21 +10,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Location, RejectRow, RunRecord, SliceRow, Step, Superseded, Warehouse};
 use tillhouse_model::report::Statistics;
+use tillhouse_model::table::Role;
 use tillhouse_model::{ErrorKind, TableSpec, Window, contract};
 use tillhouse_query::{Engine, EngineOptions, Session};
 use tillhouse_statistics::{Request, statistics};
 
-const RUN: &str = "20260110T000000Z-aaaaaa";
+pub(crate) const RUN: &str = "20260110T000000Z-aaaaaa";
 const LATER: &str = "20260111T000000Z-bbbbbb";
 
-struct Place {
+pub(crate) struct Place {
     _folder: tempfile::TempDir,
-    warehouse: Warehouse,
+    pub(crate) warehouse: Warehouse,
     engine: Engine,
 }
 
 impl Place {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = folder.path().to_str().unwrap().to_owned();
         let warehouse = Warehouse::open(&Location { url, options: BTreeMap::new() }).await.unwrap();
@@ -35,14 +36,19 @@ impl Place {
 
     /// Puts the result of a query into a unified table; columns it does not have are null.
     async fn fill(&self, contract: &str, sql: &str, land: i64) {
+        self.fill_from(&self.engine.bare().unwrap(), "hecone", contract, sql, land).await;
+    }
+
+    /// The same, of a query over the tables of a session.
+    pub(crate) async fn fill_from(&self, session: &Session, pipeline: &str, contract: &str, sql: &str, land: i64) {
         let spec = Arc::new(contract::parse(contract, "contract").unwrap());
         let lineage = "'r' AS _run_id, to_timestamp_micros(0) AS _extracted_at, X'00' AS _content_hash,
                        1 AS _land, to_timestamp_micros(0) AS _as_of";
         let sql = format!("SELECT *, {lineage} FROM ({sql}) AS given");
-        let rows = self.engine.bare().unwrap().query(&sql).await.unwrap();
+        let rows = session.query(&sql).await.unwrap();
         let fitted: Vec<RecordBatch> = rows.map_ok(|batch| fit(&batch, &spec)).try_collect().await.unwrap();
         let step = Step {
-            pipeline: "hecone".into(),
+            pipeline: pipeline.into(),
             resource: "transactions".into(),
             after_land: land - 1,
             to_land: land,
@@ -51,16 +57,17 @@ impl Place {
         };
         let rows = futures::stream::iter(fitted.into_iter().map(Ok)).boxed();
         let table = self.warehouse.unified_table(spec.clone());
-        if spec.name == "sites" {
+        if spec.role == Role::Dimension {
             table.merge(&step, rows).await.unwrap();
         } else {
             table.replace(&step, &Superseded::default(), rows).await.unwrap();
         }
     }
 
-    async fn publish(&self, run_id: &str, finished_at: &str) {
+    pub(crate) async fn publish(&self, run_id: &str, finished_at: &str) {
         let mut tables = BTreeMap::new();
-        for path in ["unified/transactions", "unified/articles", "unified/payments", "unified/sites"] {
+        for table in ["transactions", "articles", "payments", "sites", "devices", "points", "tenants"] {
+            let path = &format!("unified/{table}");
             if let Some(table) = self.warehouse.open_at(path, None).await.unwrap() {
                 tables.insert(path.to_owned(), table.version);
             }
@@ -79,7 +86,7 @@ impl Place {
         self.warehouse.ops().publish(&run).await.unwrap();
     }
 
-    async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         self.engine.open(&self.warehouse, &AsOf::Latest).await.unwrap()
     }
 

@@ -171,7 +171,7 @@ impl<P: Provider> Shared<P> {
     fn answer(&mut self, mut question: Question) -> (Reply, Manner) {
         question.origin.clone_from(&self.origin);
         if let Some(route) = question.path.strip_prefix("/control/") {
-            return (self.control(&route.to_owned(), &question), Manner::Plain);
+            return (self.control(route, &question), Manner::Plain);
         }
         let login = self.provider.is_login(&question.path);
         let open = |fault: &Fault| !fault.concerns_content() || self.provider.is_open_to(&question, fault);

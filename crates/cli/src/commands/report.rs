@@ -1,0 +1,111 @@
+//! `report`: SmartNow's reports over all sources, as tables, JSON or CSV.
+//!
+//! Invariant: this is where the clock is read, and only where nobody said which day it is.
+
+use crate::args::{Cli, Format, Report};
+use crate::commands::{as_of, context, find_project};
+use crate::output::{print, print_json, report as shown};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_model::period::{PeriodRequest, day_of};
+use tillhouse_model::sales_report::{Id, ReportBody};
+use tillhouse_model::{Error, ErrorKind, Period, Result, ResultExt};
+use tillhouse_pipeline::Nobody;
+use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report};
+
+pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result<ExitCode> {
+    let request = request(arguments)?;
+    let context = context(find_project(cli)?, Arc::new(Nobody)).await?;
+    let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
+    let report = report(&session, &context.warehouse, &request).await?;
+    match format {
+        Format::Json => print_json(&report)?,
+        Format::Table => print(&shown::text(&report))?,
+        Format::Csv => print(&shown::csv(&report))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked, checked as far as it can be without a warehouse.
+fn request(arguments: &Report) -> Result<ReportRequest> {
+    let name: ReportName = arguments.name.parse()?;
+    let today = match &arguments.reference {
+        Some(text) => day_of(text)?,
+        None => TimeZone::UTC.to_datetime(Timestamp::now()).date(),
+    };
+    let body = arguments.request.as_deref().map(body).transpose()?;
+    let (sites, devices) = body.as_ref().map(places).unwrap_or_default();
+    let when = if name.is_about_a_date() {
+        if arguments.from.is_some() || arguments.period1.is_some() {
+            return Err(Error::config(format!("the report {name} is about one date"))
+                .hint("Give it with --reference; without it, today's is taken."));
+        }
+        When::On(today)
+    } else {
+        periods(name, arguments, body, today)?
+    };
+    Ok(ReportRequest {
+        tenant: arguments.tenant.clone(),
+        source: arguments.source.clone(),
+        perspective: arguments.perspective.as_str().to_owned(),
+        states: arguments.states.clone(),
+        sites: [arguments.sites.clone(), sites].concat(),
+        devices: [arguments.devices.clone(), devices].concat(),
+        amount: arguments.amount,
+        limit: arguments.limit,
+        scopes: arguments.scopes.clone(),
+        ..ReportRequest::new(name, when)
+    })
+}
+
+/// The sites and devices a request names.
+fn places(body: &ReportBody) -> (Vec<String>, Vec<String>) {
+    let texts = |ids: &[Id]| ids.iter().cloned().map(Id::into_text).collect();
+    (texts(&body.locations), texts(&body.machines))
+}
+
+fn periods(name: ReportName, arguments: &Report, body: Option<ReportBody>, today: Date) -> Result<When> {
+    if arguments.period2.is_some() && !name.compares() {
+        return Err(Error::config(format!("the report {name} is about one period")).hint("Leave --period2 away."));
+    }
+    if let Some(body) = body {
+        let second = body.period2.map(|period| period.resolve(today)).transpose()?;
+        return Ok(When::Periods(body.period1.resolve(today)?, second));
+    }
+    let first = match (&arguments.period1, &arguments.from, &arguments.to) {
+        (Some(text), _, _) => period(text, today)?,
+        (None, Some(from), Some(to)) => Period::parse(&format!("{from}..{to}"))?,
+        _ => {
+            return Err(Error::config(format!("the report {name} needs a period"))
+                .hint("Give --from and --to, or --period1 2026-01-01..2026-02-01."));
+        }
+    };
+    let second = arguments.period2.as_deref().map(|text| period(text, today)).transpose()?;
+    Ok(When::Periods(first, second))
+}
+
+/// A period as it is typed: two dates, or a request's JSON.
+fn period(text: &str, today: Date) -> Result<Period> {
+    if !text.trim_start().starts_with('{') {
+        return Period::parse(text);
+    }
+    let request: PeriodRequest = serde_json::from_str(text).map_err(|e| {
+        Error::config("the period cannot be read").because(e).hint("docs/reports.md shows how periods are written.")
+    })?;
+    request.resolve(today)
+}
+
+fn body(path: &Path) -> Result<ReportBody> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).or_error(ErrorKind::Config, "cannot read standard input")?
+    } else {
+        std::fs::read_to_string(path)
+            .or_error(ErrorKind::Config, "cannot read the report request")
+            .map_err(|e| e.at("file", path.display().to_string()))?
+    };
+    ReportBody::parse(&text)
+}

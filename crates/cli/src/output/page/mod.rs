@@ -1,0 +1,307 @@
+//! The statistics as one page for a browser: figures, curve, heat map, rankings, light and dark.
+//!
+//! Invariant: the page is whole in itself. It loads nothing, runs nothing, and says so to the browser; every text that came from
+//! data is escaped. What is drawn is in the report, and stands there as text too.
+
+mod charts;
+mod numbers;
+mod timeline;
+
+use charts::{Cell, weekday};
+use jiff::tz::TimeZone;
+use numbers::{amount, count, escaped, per_cent, quantity, share};
+use std::fmt::Write;
+use tillhouse_model::Exact;
+use tillhouse_model::report::{CurrencyStatistics, Growth, Meta, Statistics};
+use tillhouse_model::sales_report::HeatCell;
+
+const STYLE: &str = include_str!("style.css");
+/// Rows of a ranking that are shown at once; the others are a click away.
+const ROWS: usize = 8;
+const UNKNOWN: &str = "unknown";
+
+/// The whole page.
+pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
+    let meta = &report.meta;
+    let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let title =
+        format!("{}, {}", if meta.perspective == "purchase" { "Purchases" } else { "Sales" }, window(meta, &zone));
+    let mut body = String::new();
+    if report.data.is_empty() {
+        body.push_str("<h2>Nothing was sold in this window.</h2>");
+    }
+    for (index, entry) in report.data.iter().enumerate() {
+        let cells: Vec<&HeatCell> = heat.iter().filter(|cell| cell.currency == entry.currency).collect();
+        currency(&mut body, index, entry, &cells, report, &zone);
+    }
+    format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<p class="asked">{asked}</p>{contents}
+{trust}
+</header>
+<main>
+{body}</main>
+<footer><p>{foot}</p></footer>
+</body>
+</html>
+"#,
+        title = escaped(&title),
+        asked = escaped(&asked(meta)),
+        contents = contents(report),
+        trust = trust(meta, &zone),
+        foot = escaped(&format!(
+            "Run {}, definitions {}. Growth is against the period of equal length just before.",
+            meta.run, meta.definitions_version
+        )),
+    )
+}
+
+fn window(meta: &Meta, zone: &TimeZone) -> String {
+    tillhouse_model::Window::new(meta.from, meta.to)
+        .map_or_else(|_| meta.from.to_string(), |window| numbers::window(&window, zone))
+}
+
+/// Whose figures these are.
+fn asked(meta: &Meta) -> String {
+    let mut parts = vec![meta.timezone.clone()];
+    parts.extend(meta.tenant.iter().map(|tenant| format!("tenant {tenant}")));
+    parts.extend(meta.source.iter().map(|source| format!("source {source}")));
+    parts.push(format!("{} transactions", meta.states.join(" and ")));
+    parts.join(" · ")
+}
+
+/// Links to the currencies, where there are several.
+fn contents(report: &Statistics) -> String {
+    if report.data.len() < 2 {
+        return String::new();
+    }
+    let links: String = report
+        .data
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| format!("<a href=\"#c{index}\">{}</a>", escaped(&entry.currency)))
+        .collect();
+    format!("\n<nav aria-label=\"Currencies\">{links}</nav>")
+}
+
+/// Whether the figures may be trusted, in words.
+fn trust(meta: &Meta, zone: &TimeZone) -> String {
+    let mut missing = Vec::new();
+    match meta.data_through {
+        None => missing.push("Nothing has been read yet of at least one pipeline.".to_owned()),
+        Some(through) if through < meta.to => {
+            missing.push(format!("Read without a gap up to {}.", numbers::instant(through, zone)));
+        }
+        Some(_) => {}
+    }
+    for gap in &meta.gaps {
+        missing.push(format!(
+            "Never read: {} {}, {} to {}.",
+            gap.pipeline,
+            gap.resource,
+            numbers::instant(gap.window.from(), zone),
+            numbers::instant(gap.window.to(), zone)
+        ));
+    }
+    let several =
+        |number: i64, one: &str, many: &str| format!("{} {}", count(number), if number == 1 { one } else { many });
+    if meta.rejects > 0 {
+        missing.push(format!("{} did not fit and are not counted.", several(meta.rejects, "record", "records")));
+    }
+    let mut more = Vec::new();
+    if meta.open_transactions > 0 {
+        more.push(format!("{} may still change.", several(meta.open_transactions, "transaction", "transactions")));
+    }
+    let apart = [(meta.free_transactions, "free"), (meta.test_transactions, "test")];
+    for (number, kind) in apart.into_iter().filter(|(number, _)| *number > 0) {
+        more.push(format!(
+            "{} {kind} {} not counted.",
+            count(number),
+            if number == 1 { "sale is" } else { "sales are" }
+        ));
+    }
+    let rest = if more.is_empty() { String::new() } else { format!(" {}", escaped(&more.join(" "))) };
+    if missing.is_empty() {
+        return format!(
+            "<p class=\"trust ok\"><strong>Complete.</strong> Everything in this period was read.{rest}</p>"
+        );
+    }
+    let listed: String = missing.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
+    format!("<div class=\"trust warn\"><strong>Not complete.</strong>{rest}<ul>{listed}</ul></div>")
+}
+
+fn currency(
+    body: &mut String,
+    index: usize,
+    entry: &CurrencyStatistics,
+    heat: &[&HeatCell],
+    report: &Statistics,
+    zone: &TimeZone,
+) {
+    let meta = &report.meta;
+    // Writing to a String cannot fail.
+    let _ =
+        writeln!(body, "<section aria-labelledby=\"c{index}\">\n<h2 id=\"c{index}\">{}</h2>", escaped(&entry.currency));
+    cards(body, entry, heat);
+    let curve = match tillhouse_model::Window::new(meta.from, meta.to) {
+        Ok(window) if meta.hours == "timeline" => {
+            timeline::timeline(format!("c{index}-hours"), &entry.hourly_transactions, &window, zone)
+        }
+        _ => timeline::of_day(format!("c{index}-hours"), &entry.hourly_transactions),
+    };
+    body.push_str(&curve.html());
+    if !heat.is_empty() {
+        let cells: Vec<Cell> = heat
+            .iter()
+            .map(|cell| Cell {
+                day: cell.day,
+                hour: cell.hour,
+                count: cell.count,
+                total: format!("{} {}", amount(cell.total, &entry.currency), entry.currency),
+            })
+            .collect();
+        let description = busiest(heat)
+            .map(|cell| {
+                format!("The busiest hour of the week is {}, with {} transactions.", hour(cell), count(cell.count))
+            })
+            .unwrap_or_default();
+        body.push_str(&charts::heat(&format!("c{index}-heat"), &cells, &description));
+    }
+    body.push_str("<div class=\"rankings\">\n");
+    rankings(body, entry);
+    body.push_str("</div>\n</section>\n");
+}
+
+fn busiest<'a>(heat: &[&'a HeatCell]) -> Option<&'a HeatCell> {
+    heat.iter().copied().max_by_key(|cell| (cell.count, std::cmp::Reverse((cell.day, cell.hour))))
+}
+
+/// `Friday 17:00 to 18:00`.
+fn hour(cell: &HeatCell) -> String {
+    format!("{} {:02}:00 to {:02}:00", weekday(cell.day), cell.hour, cell.hour + 1)
+}
+
+fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell]) {
+    let unit = |text: &str| format!(" <span class=\"unit\">{}</span>", escaped(text));
+    let total = entry.transactions_total_amount.value;
+    body.push_str("<dl class=\"cards\">\n");
+    let mut card = |name: &str, value: String, below: String| {
+        let _ = writeln!(
+            body,
+            "<div class=\"card\"><dt>{name}</dt><dd class=\"value\">{value}</dd><dd class=\"growth\">{below}</dd></div>"
+        );
+    };
+    card("Revenue", amount(total, &entry.currency) + &unit(&entry.currency), growth(&entry.transactions_total_amount));
+    card("Transactions", count(entry.transactions_count.value), growth(&entry.transactions_count));
+    if let Some(mean) = mean(total, entry.transactions_count.value) {
+        card("Average", amount(mean, &entry.currency) + &unit(&entry.currency), "a transaction".to_owned());
+    }
+    if let Some(cell) = busiest(heat) {
+        let name = format!("{} {:02}:00", weekday(cell.day), cell.hour);
+        card("Busiest hour of the week", escaped(&name), format!("{} transactions", count(cell.count)));
+    }
+    body.push_str("</dl>\n");
+}
+
+/// An amount shared out evenly, to two digits after the point.
+fn mean(total: Exact, transactions: i64) -> Option<Exact> {
+    let parts = i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
+    if parts <= 0 {
+        return None;
+    }
+    // Half a hundredth up, then down to the whole one.
+    let hundredths = total.units.checked_mul(200)?.checked_add(parts)?.div_euclid(parts.checked_mul(2)?);
+    Some(Exact::new(hundredths, 2))
+}
+
+fn growth<T>(figure: &Growth<T>) -> String {
+    let Some(growth) = figure.growth else {
+        return "nothing before to compare with".to_owned();
+    };
+    let number = numbers::grouped(&Exact::new(growth.units.abs(), growth.scale).to_string());
+    let (class, sign) = match growth.units {
+        0 => ("", "\u{b1}"),
+        1.. => ("up", "\u{25b2} +"),
+        _ => ("down", "\u{25bc} \u{2212}"),
+    };
+    format!("<b class=\"{class}\">{sign}{number} %</b> on the period before")
+}
+
+/// One row of a ranking: label, what is shown, what it is measured by.
+type Row = (String, String, i128);
+
+fn rankings(body: &mut String, entry: &CurrencyStatistics) {
+    let money = |label: &str, value: Exact| (label.to_owned(), amount(value, &entry.currency), value.units);
+    macro_rules! of_amounts {
+        ($title:literal, $rows:ident, $label:ident) => {
+            let rows: Vec<Row> = entry.$rows.iter().map(|row| money(&row.$label, row.amount)).collect();
+            ranking(body, $title, &entry.currency, &rows);
+        };
+    }
+    of_amounts!("Sites by revenue", sites_amount_ranking, site_name);
+    let sites = entry.sites_transactions_ranking.iter();
+    let sites: Vec<Row> =
+        sites.map(|row| (row.site_name.clone(), count(row.transactions), i128::from(row.transactions))).collect();
+    ranking(body, "Sites by transactions", "transactions", &sites);
+    for unit in &entry.article_quantities_ranking {
+        let scale = unit.articles_quantities.iter().map(|row| row.quantity.scale).max().unwrap_or(0);
+        let rows = unit.articles_quantities.iter().map(|row| {
+            let units = row.quantity.rescaled(scale).map_or(0, |quantity| quantity.units);
+            (row.article_name.clone(), quantity(row.quantity), units)
+        });
+        ranking(body, "Articles", &unit.unit_measure, &rows.collect::<Vec<_>>());
+    }
+    of_amounts!("Payment types", payment_type_ranking, payment_type);
+    of_amounts!("Payment media", payment_medium_ranking, payment_medium);
+    of_amounts!("Payment schemes", payment_scheme_ranking, payment_scheme);
+    of_amounts!("Entry modes", payment_entry_mode_ranking, payment_entry_mode);
+    of_amounts!("Payment functions", payment_function_ranking, payment_function);
+}
+
+fn ranking(body: &mut String, title: &str, unit: &str, rows: &[Row]) {
+    if rows.iter().all(|(label, _, _)| label == UNKNOWN) {
+        return;
+    }
+    let most = rows.iter().map(|(_, _, value)| *value).max().unwrap_or(0);
+    let whole: i128 =
+        if rows.iter().any(|(_, _, value)| *value < 0) { 0 } else { rows.iter().map(|(_, _, value)| *value).sum() };
+    let item = |(label, shown, value): &Row| {
+        let part =
+            share(*value, whole).map(|share| format!("<span class=\"share\">{share}</span>")).unwrap_or_default();
+        format!(
+            "<li><span class=\"label\">{}</span><span class=\"amount\">{shown}{part}</span><span class=\"bar\"><i style=\"width:{}%\"></i></span></li>",
+            escaped(label),
+            per_cent(*value, most)
+        )
+    };
+    let listed: String = rows.iter().take(ROWS).map(item).collect();
+    let more: String = rows.iter().skip(ROWS).map(item).collect();
+    let rest = if more.is_empty() {
+        String::new()
+    } else {
+        let start = ROWS + 1;
+        format!("<details><summary>{} more</summary><ol start=\"{start}\">{more}</ol></details>", rows.len() - ROWS)
+    };
+    let _ = writeln!(
+        body,
+        "<section class=\"ranking\"><h3>{title} <span class=\"note\">{}</span></h3><ol>{listed}</ol>{rest}</section>",
+        escaped(unit)
+    );
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! Numbers and dates as a page shows them, and text that is safe in HTML.
+//!
+//! Invariant: a number keeps every digit it has; only shares and positions on a chart are rounded.
+
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use tillhouse_model::{Exact, Window, money};
+
+/// Between groups of three digits: narrow, and never broken.
+const GAP: char = '\u{202f}';
+
+/// Text that means itself in HTML, also within an attribute.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // HTML has no such characters, whatever is written for them.
+            c if c.is_control() && !c.is_whitespace() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A number's text with its whole part in groups of three.
+pub(crate) fn grouped(text: &str) -> String {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("\u{2212}", digits));
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+    let mut out = sign.to_owned();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            out.push(GAP);
+        }
+        out.push(digit);
+    }
+    out + fraction
+}
+
+/// A count.
+pub(crate) fn count(value: i64) -> String {
+    grouped(&value.to_string())
+}
+
+/// An amount with the digits its currency has, or with more where it has more.
+pub(crate) fn amount(value: Exact, currency: &str) -> String {
+    let digits = money::minor_digits(currency).unwrap_or(2);
+    let value = value.trimmed();
+    grouped(&if value.scale < digits { value.rescaled(digits).unwrap_or(value) } else { value }.to_string())
+}
+
+/// A quantity.
+pub(crate) fn quantity(value: Exact) -> String {
+    grouped(&value.trimmed().to_string())
+}
+
+/// A part of a whole in per cent with one digit after the point; `None` where there is no whole.
+pub(crate) fn share(part: i128, whole: i128) -> Option<String> {
+    if part < 0 || whole <= 0 {
+        return None;
+    }
+    let per_mille = part.checked_mul(2_000)?.checked_add(whole)? / whole.checked_mul(2)?;
+    Some(format!("{}.{} %", per_mille / 10, per_mille % 10))
+}
+
+/// A part of a whole in per cent, for a length or a place on a chart.
+pub(crate) fn per_cent(part: i128, whole: i128) -> String {
+    let hundredths = if part <= 0 || whole <= 0 { 0 } else { part.saturating_mul(10_000) / whole };
+    let hundredths = hundredths.min(10_000);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// `1 to 31 January 2026`; with times where the window is not made of days.
+pub(crate) fn window(window: &Window, zone: &TimeZone) -> String {
+    let (from, to) = (zone.to_datetime(window.from()), zone.to_datetime(window.to()));
+    if from.time() != Time::midnight() || to.time() != Time::midnight() {
+        return format!("{} to {}", from.strftime("%-d %B %Y, %H:%M"), to.strftime("%-d %B %Y, %H:%M"));
+    }
+    let last = to.date().yesterday().unwrap_or(to.date());
+    let first = from.date();
+    let end = last.strftime("%-d %B %Y");
+    if first == last {
+        end.to_string()
+    } else if (first.year(), first.month()) == (last.year(), last.month()) {
+        format!("{} to {end}", first.day())
+    } else if first.year() == last.year() {
+        format!("{} to {end}", first.strftime("%-d %B"))
+    } else {
+        format!("{} to {end}", first.strftime("%-d %B %Y"))
+    }
+}
+
+/// An instant on a clock: `12 January 2026, 17:00`.
+pub(crate) fn instant(at: Timestamp, zone: &TimeZone) -> String {
+    zone.to_datetime(at).strftime("%-d %B %Y, %H:%M").to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_means_itself() {
+        assert_eq!(escaped("<b a='1'>&\"\u{0}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        assert_eq!(grouped("-1234567.25"), "\u{2212}1\u{202f}234\u{202f}567.25");
+        assert_eq!(grouped("999"), "999");
+        assert_eq!(amount(Exact::new(123_400, 4), "EUR"), "12.34");
+        assert_eq!(amount(Exact::new(120_000, 4), "EUR"), "12.00");
+        assert_eq!(amount(Exact::new(123_456, 4), "EUR"), "12.3456");
+        assert_eq!(amount(Exact::new(120_000, 4), "JPY"), "12");
+        assert_eq!(quantity(Exact::new(1_500_000, 6)), "1.5");
+    }
+
+    #[test]
+    fn shares_are_rounded_and_lengths_fit() {
+        assert_eq!(share(1, 3).as_deref(), Some("33.3 %"));
+        assert_eq!(share(2, 3).as_deref(), Some("66.7 %"));
+        assert_eq!(share(1, 0), None);
+        assert_eq!(share(-1, 3), None);
+        assert_eq!(per_cent(1, 3), "33.33");
+        assert_eq!(per_cent(5, 3), "100.00");
+        assert_eq!(per_cent(-5, 3), "0.00");
+    }
+
+    #[test]
+    fn windows_read_as_people_say_them() {
+        let of = |from: &str, to: &str| {
+            window(&Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap(), &TimeZone::UTC)
+        };
+        assert_eq!(of("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"), "1 to 31 January 2026");
+        assert_eq!(of("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), "1 January 2026");
+        assert_eq!(of("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z"), "1 January to 31 March 2026");
+        assert_eq!(of("2025-12-01T00:00:00Z", "2026-04-01T00:00:00Z"), "1 December 2025 to 31 March 2026");
+        assert_eq!(
+            of("2026-01-01T06:00:00Z", "2026-01-01T18:30:00Z"),
+            "1 January 2026, 06:00 to 1 January 2026, 18:30"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! A page of a small report, and one of a hostile one.
+//!
+//! Invariant: the pages are read as text here; how they look is judged by people.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use tillhouse_model::report::{Gap, HourlyTransactions, PaymentTypeAmount, SiteAmount, SiteTransactions};
+use tillhouse_model::{Exact, Window};
+
+fn report(name: &str) -> Statistics {
+    let window = |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+    let week = window("2026-01-05T00:00:00Z", "2026-01-12T00:00:00Z");
+    let total = Exact::new(12_345_000, 4);
+    let entry = CurrencyStatistics {
+        currency: "EUR".into(),
+        hourly_transactions: vec![HourlyTransactions { hour: "2026-01-06T10:00:00Z".into(), transactions: 40 }],
+        payment_type_ranking: vec![PaymentTypeAmount { amount: total, payment_type: name.into() }],
+        payment_medium_ranking: vec![],
+        payment_scheme_ranking: vec![],
+        payment_entry_mode_ranking: vec![],
+        payment_function_ranking: vec![],
+        article_quantities_ranking: vec![],
+        sites_amount_ranking: (0..10)
+            .map(|i| SiteAmount { amount: Exact::new(10 - i, 0), site_name: name.into() })
+            .collect(),
+        sites_transactions_ranking: vec![SiteTransactions { site_name: "unknown".into(), transactions: 40 }],
+        transactions_count: Growth { growth: Some(Exact::new(-250, 2)), value: 40 },
+        transactions_total_amount: Growth { growth: None, value: total },
+    };
+    let meta = Meta {
+        from: week.from(),
+        to: week.to(),
+        tenant: Some(name.into()),
+        source: None,
+        perspective: "sale".into(),
+        states: vec!["completed".into(), "consumed".into()],
+        timezone: "UTC".into(),
+        hours: "timeline".into(),
+        definitions_version: 1,
+        run: "20260112T000000Z-000000".into(),
+        answered_from: "facts".into(),
+        data_through: Some(week.to()),
+        gaps: vec![],
+        rejects: 0,
+        open_transactions: 1,
+        free_transactions: 0,
+        test_transactions: 2,
+        transactions_without_time: 0,
+    };
+    Statistics { data: vec![entry], meta }
+}
+
+fn heat() -> Vec<HeatCell> {
+    vec![HeatCell { currency: "EUR".into(), day: 2, hour: 10, count: 40, total: Exact::new(12_345_000, 4) }]
+}
+
+#[test]
+fn the_headline_says_what_the_report_says() {
+    let html = page(&report("Harbour"), &heat());
+    for part in [
+        "<title>Sales, 5 to 11 January 2026</title>",
+        "1\u{202f}234.50 <span class=\"unit\">EUR</span>",
+        "nothing before to compare with",
+        "\u{25bc} \u{2212}2.50 %",
+        "30.86 <span class=\"unit\">EUR</span>",
+        "Tuesday 10:00",
+        "<strong>Complete.</strong>",
+        "1 transaction may still change. 2 test sales are not counted.",
+        "6 January 2026, 10:00: 40",
+        "<summary>2 more</summary>",
+        "Tuesday 10:00: 40 transactions, 1\u{202f}234.50 EUR",
+    ] {
+        assert!(html.contains(part), "{part} is not in the page");
+    }
+    assert!(!html.contains("Sites by transactions"), "a ranking of what is unknown says nothing");
+}
+
+#[test]
+fn the_page_is_whole_in_itself_and_nobody_writes_into_it() {
+    let hostile = "</h3><script>alert('1')</script><img src=x onerror=\"1\">&amp;";
+    let html = page(&report(hostile), &heat());
+    for forbidden in ["<script", "<img", "<link", "src=\"", "url(", "http://", "https://", "@import", "<iframe"] {
+        assert!(!html.contains(forbidden), "{forbidden} is in the page");
+    }
+    assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn what_was_not_read_is_said_first() {
+    let mut report = report("Harbour");
+    report.meta.gaps = vec![Gap {
+        pipeline: "hecone".into(),
+        resource: "transactions".into(),
+        window: Window::new(report.meta.from, report.meta.to).unwrap(),
+    }];
+    report.meta.rejects = 1;
+    report.meta.data_through = None;
+    let html = page(&report, &[]);
+    assert!(html.contains("<strong>Not complete.</strong>") && html.contains("Never read: hecone transactions"));
+    assert!(html.contains("1 record did not fit"), "{html}");
+    report.data.clear();
+    assert!(page(&report, &[]).contains("Nothing was sold"));
+}
+
+#[test]
+fn the_mean_is_rounded_to_cents() {
+    for (total, transactions, expected) in
+        [(10_000, 3, Some("0.33")), (20_000, 3, Some("0.67")), (-10_000, 3, Some("-0.33")), (1, 0, None)]
+    {
+        assert_eq!(mean(Exact::new(total, 4), transactions).map(|mean| mean.to_string()).as_deref(), expected);
+    }
+}

@@ -1,0 +1,360 @@
+//! The reports as tables for people, and as CSV for spreadsheets.
+//!
+//! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
+
+use crate::output::plain_table;
+use comfy_table::{CellAlignment, Table};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use tillhouse_model::Exact;
+use tillhouse_model::sales_report::{PeriodReport, ReportData, SalesReport, Sold, Summaries};
+
+const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// Rows under a header. Columns from `numbers` on are numbers.
+struct Listing {
+    header: Vec<String>,
+    numbers: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl Listing {
+    fn new<const N: usize>(header: [&str; N], numbers: usize) -> Self {
+        Self { header: header.map(str::to_owned).to_vec(), numbers, rows: Vec::new() }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = plain_table();
+        table.set_header(&self.header);
+        table.add_rows(&self.rows);
+        for index in self.numbers..self.header.len() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+
+    fn csv(&self) -> String {
+        let mut out = String::new();
+        for row in std::iter::once(&self.header).chain(&self.rows) {
+            let cells: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
+            out.push_str(&cells.join(","));
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+fn number(exact: Exact) -> String {
+    exact.trimmed().to_string()
+}
+
+/// The whole report as text.
+pub(crate) fn text(report: &SalesReport) -> String {
+    let mut out = String::new();
+    let periods: Vec<String> =
+        report.meta.periods.iter().map(|p| format!("{} to {}", day(&p.from), day(&p.to))).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{}  {} (each site's own days, the end not included)",
+        report.meta.report,
+        periods.join(", against ")
+    );
+    let tables = tables(&report.data);
+    if tables.iter().all(|(_, listing)| listing.rows.is_empty()) {
+        let _ = writeln!(out, "\nThere is nothing to report.");
+    }
+    for (title, listing) in tables.iter().filter(|(_, listing)| !listing.rows.is_empty()) {
+        if !title.is_empty() {
+            let _ = writeln!(out, "\n{title}");
+        }
+        let _ = writeln!(out, "{}", listing.table());
+    }
+    let _ = writeln!(out);
+    for period in &report.meta.periods {
+        let through = period.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
+        let left_out = match period.excluded_payments {
+            Some(count @ 1..) => format!(", {count} payments left out as their provider does"),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "{} to {}: {through}; {} rejects, {} gaps{left_out}; run {}",
+            day(&period.from),
+            day(&period.to),
+            period.rejects,
+            period.gaps.len(),
+            report.meta.run
+        );
+    }
+    out
+}
+
+/// A civil time, without the midnight.
+fn day(civil: &str) -> &str {
+    civil.strip_suffix("T00:00:00").unwrap_or(civil)
+}
+
+/// Every figure on a line of its own.
+pub(crate) fn csv(report: &SalesReport) -> String {
+    flat(&report.data).csv()
+}
+
+fn flat(data: &ReportData) -> Listing {
+    match data {
+        ReportData::RevenueSummary(currencies) => {
+            let mut listing = Listing::new(["currency", "date", "value"], 2);
+            for row in currencies.values().flatten() {
+                listing.rows.push(vec![row.currency.clone(), row.date.to_string(), number(row.value)]);
+            }
+            listing
+        }
+        ReportData::BestSellingProducts(products) => {
+            let mut listing = Listing::new(["name", "date", "value"], 2);
+            for product in products {
+                for day in &product.values {
+                    listing.rows.push(vec![product.name.clone(), day.date.to_string(), number(day.value)]);
+                }
+            }
+            listing
+        }
+        ReportData::Summary(currencies) => {
+            let mut listing = Listing::new(["currency", "period", "products", "revenue"], 2);
+            for row in currencies.values().flatten() {
+                for (part, sold) in parts(row) {
+                    listing.rows.push(vec![
+                        sold.currency.clone(),
+                        part.to_owned(),
+                        number(sold.products),
+                        number(sold.revenue),
+                    ]);
+                }
+            }
+            listing
+        }
+        ReportData::HeatMap(cells) => {
+            let mut listing = Listing::new(["currency", "day", "hour", "count", "total"], 1);
+            for cell in cells {
+                listing.rows.push(vec![
+                    cell.currency.clone(),
+                    cell.day.to_string(),
+                    cell.hour.to_string(),
+                    cell.count.to_string(),
+                    number(cell.total),
+                ]);
+            }
+            listing
+        }
+        ReportData::EventCounts(rows) => {
+            let mut listing = Listing::new(["code", "error", "summary", "duration"], 2);
+            for row in rows {
+                listing.rows.push(vec![
+                    row.code.clone(),
+                    row.error.clone(),
+                    row.summary.to_string(),
+                    row.duration.to_string(),
+                ]);
+            }
+            listing
+        }
+        ReportData::Products(report) => {
+            let header = ["period", "product_id", "name", "internal_ref", "unit", "currency", "quantity", "revenue"];
+            let mut listing = Listing::new(header, 6);
+            each(report, |period, row| {
+                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+                listing.rows.push(vec![
+                    period.to_owned(),
+                    optional(&row.product_id),
+                    row.name.clone(),
+                    optional(&row.internal_ref),
+                    row.unit.clone(),
+                    row.currency.clone(),
+                    number(row.quantity),
+                    number(row.revenue),
+                ]);
+            });
+            listing
+        }
+        ReportData::PaymentTypes(report) => {
+            let mut listing = Listing::new(["period", "type", "report_group", "currency", "quantity", "revenue"], 4);
+            each(report, |period, row| {
+                listing.rows.push(vec![
+                    period.to_owned(),
+                    row.payment_type.clone(),
+                    row.report_group.clone().unwrap_or_default(),
+                    row.currency.clone(),
+                    row.quantity.to_string(),
+                    number(row.revenue),
+                ]);
+            });
+            listing
+        }
+        ReportData::Events(report) => {
+            let mut listing = Listing::new(["period", "code", "error", "quantity", "duration"], 3);
+            each(report, |period, row| {
+                listing.rows.push(vec![
+                    period.to_owned(),
+                    row.code.clone(),
+                    row.error.clone(),
+                    row.quantity.to_string(),
+                    row.duration.to_string(),
+                ]);
+            });
+            listing
+        }
+    }
+}
+
+fn each<R>(report: &PeriodReport<R>, mut take: impl FnMut(&str, &R)) {
+    report.period1.data.iter().for_each(|row| take("period1", row));
+    report.period2.iter().flat_map(|period| &period.data).for_each(|row| take("period2", row));
+}
+
+fn parts(row: &Summaries) -> [(&'static str, &Sold); 4] {
+    [("day", &row.day), ("week", &row.week), ("month", &row.month), ("year", &row.year)]
+}
+
+/// Tables with their titles: as people read them.
+fn tables(data: &ReportData) -> Vec<(String, Listing)> {
+    match data {
+        ReportData::HeatMap(_) => grids(data),
+        ReportData::Products(PeriodReport { period2: Some(_), .. })
+        | ReportData::PaymentTypes(PeriodReport { period2: Some(_), .. })
+        | ReportData::Events(PeriodReport { period2: Some(_), .. }) => vec![(String::new(), side_by_side(data))],
+        ReportData::Products(_) | ReportData::PaymentTypes(_) | ReportData::Events(_) => {
+            // One period: its name says nothing.
+            let mut listing = flat(data);
+            listing.header.remove(0);
+            listing.numbers -= 1;
+            listing.rows.iter_mut().for_each(|row| drop(row.remove(0)));
+            vec![(String::new(), listing)]
+        }
+        _ => vec![(String::new(), flat(data))],
+    }
+}
+
+/// A week a currency, its days from top to bottom, its hours from left to right.
+fn grids(data: &ReportData) -> Vec<(String, Listing)> {
+    let ReportData::HeatMap(cells) = data else { return Vec::new() };
+    let mut currencies: BTreeMap<&str, BTreeMap<(i8, i8), i64>> = BTreeMap::new();
+    for cell in cells {
+        currencies.entry(&cell.currency).or_default().insert((cell.day, cell.hour), cell.count);
+    }
+    let grid = |counts: BTreeMap<(i8, i8), i64>| {
+        let mut listing = Listing::new([""], 1);
+        listing.header.extend((0..24).map(|hour| format!("{hour:02}")));
+        for (day, name) in (1_i8..).zip(WEEKDAYS) {
+            let count = |hour: i8| counts.get(&(day, hour)).map_or_else(String::new, i64::to_string);
+            listing.rows.push([name.to_owned()].into_iter().chain((0..24).map(count)).collect());
+        }
+        listing
+    };
+    currencies
+        .into_iter()
+        .map(|(currency, counts)| (format!("{currency}, transactions by weekday and hour"), grid(counts)))
+        .collect()
+}
+
+/// Labels, then each figure of both periods with what became of it.
+fn side_by_side(data: &ReportData) -> Listing {
+    let flat = flat(data);
+    let (labels, figures) = (flat.numbers - 1, flat.header.len() - flat.numbers);
+    let mut listing = Listing { header: flat.header[1..flat.numbers].to_vec(), numbers: labels, rows: Vec::new() };
+    for name in &flat.header[flat.numbers..] {
+        listing.header.extend([name.clone(), "before".to_owned(), "change %".to_owned()]);
+    }
+    // By label: the figures of both periods, in the order of the first and then of what only the second has.
+    let mut order: Vec<Vec<String>> = Vec::new();
+    let mut both: BTreeMap<Vec<String>, [Vec<String>; 2]> = BTreeMap::new();
+    for row in &flat.rows {
+        let label = row[1..flat.numbers].to_vec();
+        let found = both.entry(label.clone()).or_insert_with(|| {
+            order.push(label);
+            [vec!["0".to_owned(); figures], vec!["0".to_owned(); figures]]
+        });
+        found[usize::from(row[0] == "period2")] = row[flat.numbers..].to_vec();
+    }
+    for label in order {
+        let Some([now, before]) = both.get(&label) else { continue };
+        let mut row = label;
+        for (now, before) in now.iter().zip(before) {
+            row.extend([now.clone(), before.clone(), change(now, before)]);
+        }
+        listing.rows.push(row);
+    }
+    listing
+}
+
+/// Growth in per cent; nothing where the earlier figure was zero.
+fn change(now: &str, before: &str) -> String {
+    let growth = exact(now).zip(exact(before)).and_then(|(now, before)| {
+        let scale = now.scale.max(before.scale);
+        now.rescaled(scale)?.growth_against(before.rescaled(scale)?)
+    });
+    growth.map_or_else(String::new, |growth| growth.to_string())
+}
+
+/// A number as it was written by [`number`].
+fn exact(text: &str) -> Option<Exact> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let units = format!("{whole}{fraction}").parse().ok()?;
+    Some(Exact::new(units, u8::try_from(fraction.len()).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::Period;
+    use tillhouse_model::sales_report::{PaymentTypeSales, PeriodData};
+
+    fn payments(rows: &[(&str, i64, i128)]) -> PeriodData<PaymentTypeSales> {
+        let row = |(word, quantity, revenue): &(&str, i64, i128)| PaymentTypeSales {
+            payment_type: (*word).to_owned(),
+            quantity: *quantity,
+            revenue: Exact::new(*revenue, 4),
+            report_group: None,
+            currency: "EUR".to_owned(),
+        };
+        let period = Period::parse("2026-01-01..2026-02-01").unwrap_or_else(|e| unreachable!("{e}"));
+        PeriodData::new(&period, rows.iter().map(row).collect())
+    }
+
+    #[test]
+    fn periods_stand_side_by_side() {
+        let data = ReportData::PaymentTypes(PeriodReport {
+            period1: payments(&[("card", 3, 125_000), ("cash, coins", 1, 1)]),
+            period2: Some(payments(&[("card", 2, 250_000), ("token", 1, 10_000)])),
+        });
+        let listing = side_by_side(&data);
+        assert_eq!(
+            listing.header.join("|"),
+            "type|report_group|currency|quantity|before|change %|revenue|before|change %"
+        );
+        let rows: Vec<String> = listing.rows.iter().map(|row| row.join("|")).collect();
+        let expected = [
+            "card||EUR|3|2|50.00|12.5|25|-50.00",
+            "cash, coins||EUR|1|0||0.0001|0|",
+            "token||EUR|0|1|-100.00|0|1|-100.00",
+        ];
+        assert_eq!(rows, expected);
+        let csv = flat(&data).csv();
+        assert!(
+            csv.starts_with("period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"),
+            "{csv}"
+        );
+        assert!(csv.contains("\"cash, coins\""), "{csv}");
+    }
+
+    #[test]
+    fn numbers_are_read_back_as_they_were() {
+        for text in ["0", "-0.0001", "12.5", "-3", "123456789012345678.9"] {
+            assert_eq!(exact(text).map(number).as_deref(), Some(text));
+        }
+    }
+}

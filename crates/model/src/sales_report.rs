@@ -1,0 +1,348 @@
+//! The shapes of the reports: SmartNow's field names, its spelling included, plus a currency or a unit where adding up needs one.
+//!
+//! Invariant: every amount is an [`Exact`] and stands beside its currency, every quantity beside its unit; what a report is made of is
+//! ordered, so that the same figures always give the same text.
+
+use crate::error::{Error, Result};
+use crate::money::Exact;
+use crate::period::{Period, PeriodRequest};
+use crate::report::Gap;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A report: SmartNow's answer as it is, and whether it may be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SalesReport {
+    /// The answer.
+    pub data: ReportData,
+    /// What was asked, and whether the answer may be trusted.
+    pub meta: ReportMeta,
+}
+
+/// The answer of one of the reports.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ReportData {
+    /// Revenue by currency and day.
+    RevenueSummary(BTreeMap<String, Vec<RevenueOfDay>>),
+    /// The products that sold best, day by day.
+    BestSellingProducts(Vec<ProductDays>),
+    /// A day, its week, its month and its year, by currency.
+    Summary(BTreeMap<String, Vec<Summaries>>),
+    /// Weekday by hour.
+    HeatMap(Vec<HeatCell>),
+    /// Events by code.
+    EventCounts(Vec<EventCount>),
+    /// Products of one or two periods.
+    Products(PeriodReport<ProductSales>),
+    /// Payment types of one or two periods.
+    PaymentTypes(PeriodReport<PaymentTypeSales>),
+    /// Events of one or two periods.
+    Events(PeriodReport<EventSum>),
+}
+
+/// The revenue of one day in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RevenueOfDay {
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// Always 1: nothing is converted.
+    #[serde(rename = "currencyRate")]
+    pub currency_rate: Exact,
+    /// The sites' own day.
+    pub date: Date,
+    /// The revenue before conversion, so the same as `value`.
+    #[serde(rename = "orginalValue")]
+    pub original_value: Exact,
+    /// The revenue, in major units.
+    pub value: Exact,
+}
+
+/// One product's days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProductDays {
+    /// The current product name, or `unknown`.
+    pub name: String,
+    /// The days on which it was sold, in order.
+    pub values: Vec<DayValue>,
+}
+
+/// What was sold on one day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DayValue {
+    /// The sites' own day.
+    pub date: Date,
+    /// How many were sold.
+    pub value: Exact,
+}
+
+/// Four periods around one date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summaries {
+    /// The date itself.
+    pub day: Sold,
+    /// Its month.
+    pub month: Sold,
+    /// Its ISO week.
+    pub week: Sold,
+    /// Its year.
+    pub year: Sold,
+}
+
+/// What was sold in a period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sold {
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// How many products.
+    pub products: Exact,
+    /// The revenue, in major units.
+    pub revenue: Exact,
+}
+
+/// One hour of one weekday.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeatCell {
+    /// ISO 4217, or `unknown`; SmartNow's answer has no such field, because it has one currency.
+    pub currency: String,
+    /// 1 Monday to 7 Sunday.
+    pub day: i8,
+    /// 0 to 23, on each site's own clock.
+    pub hour: i8,
+    /// How many transactions.
+    pub count: i64,
+    /// Their amount, in major units.
+    pub total: Exact,
+}
+
+/// How often something happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventCount {
+    /// The provider's code, or `unknown`.
+    pub code: String,
+    /// What it means, or the code again.
+    pub error: String,
+    /// How often.
+    pub summary: i64,
+    /// How long, in seconds, of those that ended.
+    pub duration: i64,
+}
+
+/// A report over one or two periods.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PeriodReport<R> {
+    /// The first.
+    pub period1: PeriodData<R>,
+    /// What it is compared with, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period2: Option<PeriodData<R>>,
+}
+
+/// One period's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeriodData<R> {
+    /// The rows, the largest first.
+    pub data: Vec<R>,
+    /// The last second, on each site's own clock.
+    #[serde(rename = "endDate")]
+    pub end_date: String,
+    /// The first second.
+    #[serde(rename = "startDate")]
+    pub start_date: String,
+}
+
+impl<R> PeriodData<R> {
+    /// The rows of a period.
+    pub fn new(period: &Period, data: Vec<R>) -> Self {
+        let written = |at: jiff::civil::DateTime| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        Self { data, end_date: written(period.last_second()), start_date: written(period.from()) }
+    }
+}
+
+/// One product's sales.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProductSales {
+    /// The product's key, `<pipeline>:<id>`; null where the article names none.
+    #[serde(rename = "productId")]
+    pub product_id: Option<String>,
+    /// Its current name, or `unknown`.
+    pub name: String,
+    /// The operator's code of it.
+    #[serde(rename = "internalRef")]
+    pub internal_ref: Option<String>,
+    /// What it brought in, in major units.
+    pub revenue: Exact,
+    /// How much was sold, in `unit`.
+    pub quantity: Exact,
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// The canonical unit of `quantity`, or `unknown`; SmartNow's answer has no such field, because it counts pieces.
+    pub unit: String,
+}
+
+/// The payments of one type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentTypeSales {
+    /// The provider's word, or `unknown`.
+    #[serde(rename = "type")]
+    pub payment_type: String,
+    /// How many payments.
+    pub quantity: i64,
+    /// What was paid, in major units.
+    pub revenue: Exact,
+    /// The group the provider reports them under.
+    #[serde(rename = "reportGroup")]
+    pub report_group: Option<String>,
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+}
+
+/// The events of one code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventSum {
+    /// The provider's code, or `unknown`.
+    pub code: String,
+    /// Always null: the unified events know codes, not SmartNow's numbers for them.
+    pub erroridentity: Option<i64>,
+    /// What it means, or the code again.
+    pub error: String,
+    /// How often.
+    pub quantity: i64,
+    /// How long, in seconds, of those that ended.
+    pub duration: i64,
+}
+
+/// What was asked, and whether the answer may be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportMeta {
+    /// The report's name.
+    pub report: String,
+    /// The tenant asked for; null for all.
+    pub tenant: Option<String>,
+    /// The source asked for; null for all.
+    pub source: Option<String>,
+    /// The sites asked for; empty for all.
+    pub sites: Vec<String>,
+    /// The devices asked for; empty for all.
+    pub devices: Vec<String>,
+    /// `sale` or `purchase`.
+    pub perspective: String,
+    /// The transaction states that count.
+    pub states: Vec<String>,
+    /// Which edition of the definitions was used.
+    pub definitions_version: u32,
+    /// The published run the figures come from.
+    pub run: String,
+    /// The periods, in the order in which they were asked for.
+    pub periods: Vec<PeriodMeta>,
+}
+
+/// Whether the answer for one period may be trusted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PeriodMeta {
+    /// The first second, on each site's own clock.
+    pub from: String,
+    /// The first second no longer counted.
+    pub to: String,
+    /// Up to when every pipeline has been read without a gap; null where nothing was read.
+    pub data_through: Option<Timestamp>,
+    /// Parts of the period, in any of the sites' time zones, that were never read.
+    pub gaps: Vec<Gap>,
+    /// Records of the period that did not fit their contract.
+    pub rejects: i64,
+    /// Payments left out because their provider leaves them out of its own reports; in the payment report alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded_payments: Option<i64>,
+}
+
+/// The body of a SmartNow report request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportBody {
+    /// Devices.
+    #[serde(default)]
+    pub machines: Vec<Id>,
+    /// Sites.
+    #[serde(default)]
+    pub locations: Vec<Id>,
+    /// Not supported: the unified model has no groups of devices.
+    #[serde(default)]
+    pub machine_groups: Vec<Id>,
+    /// Not supported: the unified model has no groups of sites.
+    #[serde(default)]
+    pub location_groups: Vec<Id>,
+    /// The first period.
+    pub period1: PeriodRequest,
+    /// What it is compared with.
+    #[serde(default)]
+    pub period2: Option<PeriodRequest>,
+}
+
+/// An id, as the provider's number or as text.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Id {
+    /// SmartNow's.
+    Number(u64),
+    /// Anybody's, or a key of the unified model.
+    Text(String),
+}
+
+impl Id {
+    /// As text.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl ReportBody {
+    /// Reads the JSON of a request.
+    ///
+    /// Errors with [`crate::ErrorKind::Config`] when it is no such request, or names groups.
+    pub fn parse(json: &str) -> Result<Self> {
+        let body: Self = serde_json::from_str(json).map_err(|e| {
+            Error::config("the report request cannot be read").because(e).hint("docs/reports.md shows one.")
+        })?;
+        if !body.machine_groups.is_empty() || !body.location_groups.is_empty() {
+            return Err(Error::config("reports cannot be limited to groups of machines or locations")
+                .hint("Name the machines or locations themselves."));
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_the_document_shows_it() {
+        let body = ReportBody::parse(
+            r#"{"machines": [87, 94, "smartnow:80"],
+                "period1": {"referenceDate": "2019-03-11T11:40:43+01:00",
+                    "startDate": {"year": 0, "month": 1, "day": 1, "week": null, "hour": 0, "minute": 0, "second": 0},
+                    "endDate": {"year": 0, "month": 0, "day": 0, "week": null, "hour": 23, "minute": 59, "second": 59}}}"#,
+        )
+        .unwrap();
+        let machines: Vec<String> = body.machines.into_iter().map(Id::into_text).collect();
+        assert_eq!(machines, ["87", "94", "smartnow:80"]);
+        let period = body.period1.resolve("2000-01-01".parse().unwrap()).unwrap();
+        let shown = serde_json::to_string(&PeriodData::<()>::new(&period, vec![])).unwrap();
+        assert_eq!(shown, r#"{"data":[],"endDate":"2019-03-11 23:59:59","startDate":"2019-01-01 00:00:00"}"#);
+    }
+
+    #[test]
+    fn groups_and_nonsense_are_refused() {
+        let period = r#""period1": {"startDate": {}, "endDate": {}}"#;
+        let groups = ReportBody::parse(&format!(r#"{{"machineGroups": [1], {period}}}"#)).unwrap_err();
+        assert!(groups.message().contains("groups"), "{groups}");
+        for broken in ["", "{}", "[]", r#"{"period1": 1}"#, &format!(r#"{{"machine": [1], {period}}}"#)] {
+            assert_eq!(ReportBody::parse(broken).unwrap_err().kind(), crate::ErrorKind::Config, "{broken}");
+        }
+    }
+}

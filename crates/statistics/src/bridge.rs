@@ -1,0 +1,49 @@
+//! From what was charged to what came in: `collected + open = total`, and what stands beside it.
+//!
+//! Invariant: the equation holds in every currency to the last digit, and total, free, test and excluded together are everything the
+//! window has.
+
+use crate::columns::add;
+use crate::facts::{Tally, Transactions};
+use crate::payments::Payments;
+use std::collections::BTreeSet;
+use tillhouse_model::report::{Aside, Bridge};
+use tillhouse_model::{Error, Exact, Result};
+
+/// One entry a currency that the window has, be it only in free sales or in payments.
+pub(crate) fn bridge(transactions: &Transactions, payments: &Payments) -> Result<Vec<Bridge>> {
+    // Where one of the tables has no rows, its scale is unknown and its sums are zero.
+    let scale = transactions.scale.max(payments.scale);
+    let exact = |units: i128, from: u8| {
+        Exact::new(units, from).rescaled(scale).ok_or_else(|| Error::data("a sum has more than 38 digits"))
+    };
+    let charged = |tally: Tally| exact(tally.amount, transactions.scale);
+    let aside = |tally: Tally| Ok::<_, Error>(Aside { transactions: tally.count, amount: charged(tally)? });
+    let counted = transactions.currencies.iter().filter(|(_, currency)| currency.now.count > 0).map(|(name, _)| name);
+    let names: BTreeSet<&String> = counted.chain(transactions.aside.keys()).chain(payments.currencies.keys()).collect();
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        let total = charged(transactions.currencies.get(name).map(|currency| currency.now).unwrap_or_default())?;
+        // Every ranking adds up to the same.
+        let mut collected = 0;
+        for amount in payments.currencies.get(name).iter().flat_map(|[by_type, ..]| by_type.values()) {
+            add(&mut collected, *amount)?;
+        }
+        let collected = exact(collected, payments.scale)?;
+        let open = total.units.checked_sub(collected.units);
+        let open = open.ok_or_else(|| Error::data("a sum has more than 38 digits"))?;
+        let beside = transactions.aside.get(name);
+        let beside = |which: fn(&crate::facts::Aside) -> Tally| aside(beside.map(which).unwrap_or_default());
+        entries.push(Bridge {
+            currency: name.clone(),
+            total,
+            collected,
+            open: Exact::new(open, scale),
+            collected_excluded: exact(payments.excluded.get(name).copied().unwrap_or_default(), payments.scale)?,
+            free: beside(|aside| aside.free)?,
+            test: beside(|aside| aside.test)?,
+            excluded: beside(|aside| aside.excluded)?,
+        });
+    }
+    Ok(entries)
+}

@@ -1,0 +1,127 @@
+//! The keys of the transactions that pass a filter, for articles and payments to be asked by.
+//!
+//! Invariant: what is held counts towards the engine's memory limit, and beyond it is an error, not a crash.
+//!
+//! A key is kept as 128 bits of its hash: a million of them take some 36 MB, where the texts took 100. Two keys of one hash are as
+//! likely as two content hashes of one value, on which landing relies already.
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result as DataFusionResult, plan_datafusion_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, ident,
+};
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use tillhouse_model::Result;
+use tillhouse_query::{Session, into_error};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Bytes a key takes in the set, with the room a growing set leaves free.
+const BYTES: usize = 36;
+
+/// A set of transaction keys.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    hashes: HashSet<u128, BuildHasherDefault<FirstBits>>,
+    room: MemoryReservation,
+}
+
+impl Keys {
+    /// An empty set, on the account of a session's engine.
+    pub(crate) fn new(session: &Session) -> Self {
+        let runtime = session.context().runtime_env();
+        let room = MemoryConsumer::new("the filter's transactions").register(&runtime.memory_pool);
+        Self { hashes: HashSet::default(), room }
+    }
+
+    /// Adds a key. Errors with [`tillhouse_model::ErrorKind::Query`] when there is no memory for it.
+    pub(crate) fn insert(&mut self, key: &str) -> Result<()> {
+        self.put(xxh3_128(key.as_bytes()))
+    }
+
+    /// Adds all of another set.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
+        other.hashes.iter().try_for_each(|hash| self.put(*hash))
+    }
+
+    fn put(&mut self, hash: u128) -> Result<()> {
+        if self.hashes.len() == self.hashes.capacity() {
+            let more = self.hashes.capacity().max(1024);
+            self.room.try_grow(more * BYTES).map_err(into_error)?;
+            self.hashes.reserve(more);
+        }
+        self.hashes.insert(hash);
+        Ok(())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.hashes.contains(&xxh3_128(key.as_bytes()))
+    }
+
+    /// Whether a row's `transaction_key` is in the set.
+    pub(crate) fn has_transaction(self: &Arc<Self>) -> Expr {
+        let signature = Signature::exact(vec![DataType::Utf8], Volatility::Immutable);
+        ScalarUDF::new_from_impl(Has { keys: Arc::clone(self), signature }).call(vec![ident("transaction_key")])
+    }
+}
+
+/// The hash of something that is a hash already.
+#[derive(Debug, Default)]
+struct FirstBits(u64);
+
+impl Hasher for FirstBits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    }
+}
+
+#[derive(Debug)]
+struct Has {
+    keys: Arc<Keys>,
+    signature: Signature,
+}
+
+impl PartialEq for Has {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+}
+
+impl Eq for Has {}
+
+impl Hash for Has {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.keys).hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Has {
+    fn name(&self) -> &'static str {
+        "passes_filter"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let keys = args.args.first().ok_or_else(|| plan_datafusion_err!("a set of keys is asked about a key"))?;
+        let keys = cast(&keys.to_array(args.number_rows)?, &DataType::Utf8)?;
+        let keys = keys.as_string::<i32>();
+        let kept: BooleanArray =
+            (0..keys.len()).map(|row| Some(keys.is_valid(row) && self.keys.has(keys.value(row)))).collect();
+        Ok(ColumnarValue::Array(Arc::new(kept)))
+    }
+}

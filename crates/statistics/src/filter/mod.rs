@@ -1,0 +1,55 @@
+//! Filters: which transactions a question is about, beyond window, tenant and source.
+//!
+//! Invariant: a [`Selection`] names fields that exist with operands of their types, and holds no personal value: what is compared with
+//! a pseudonymised column is a pseudonym already. It becomes DataFusion expressions, never SQL text.
+//!
+//! ```text
+//!   model::Filter ─check (fields, types, key)─> Selection ─expression─> Expr over the facts joined with the dimensions it names
+//!                                                   └─ asks what only transactions have? then the keys of those that pass
+//!                                                      are kept, and articles and payments are asked by key
+//! ```
+//!
+//! Rejected: a semi-join of articles and of payments with the filtered transactions, which scans transactions three times a request.
+
+mod check;
+mod expression;
+mod fields;
+mod keys;
+mod number;
+mod select;
+
+pub(crate) use keys::Keys;
+pub(crate) use select::{Fact, select};
+
+use check::Node;
+use tillhouse_model::{Filter, PseudonymKey, Result};
+
+/// A filter that has been checked against the fields there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    descriptor: Filter,
+    root: Node,
+}
+
+impl Selection {
+    /// Checks a filter. Dates and times without an offset are those of `timezone`; `key` is the project's, for operands that are
+    /// compared with pseudonyms.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for a field, an operator or a value that does not fit, listing what
+    /// does. The message holds no value that is personal.
+    pub fn new(filter: &Filter, timezone: &str, key: Option<&PseudonymKey>) -> Result<Self> {
+        let zone = crate::clock::zone(timezone)?;
+        let (descriptor, root) = check::check(filter, zone, key)?;
+        Ok(Self { descriptor, root })
+    }
+
+    /// The filter as it was asked, with pseudonyms for what is personal in it.
+    pub fn descriptor(&self) -> &Filter {
+        &self.descriptor
+    }
+
+    /// Whether articles and payments can answer it by their own columns.
+    pub(crate) fn is_on_every_fact(&self) -> bool {
+        self.root.fields().iter().all(|field| field.is_on_every_fact())
+    }
+}

@@ -1,0 +1,63 @@
+//! Events by code: how often, and how long.
+//!
+//! Invariant: an event is of the day that its own site's clock showed. Events are nobody's sale, so perspective, kind and state
+//! play no part.
+
+use super::scope::{Scope, label};
+use crate::columns::{integers, texts};
+use tillhouse_model::sales_report::{EventCount, EventSum};
+use tillhouse_model::{Period, Result};
+
+/// The events of a period by code, the most frequent first.
+pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<EventSum>> {
+    let mut rows = Vec::new();
+    if !scope.session.has_table("unified", "events").await? {
+        return Ok(rows);
+    }
+    let zones = if scope.session.has_table("unified", "sites").await? {
+        "SELECT site_key AS zone_of, timezone AS zone FROM unified.sites"
+    } else {
+        "SELECT CAST(NULL AS VARCHAR) AS zone_of, CAST(NULL AS VARCHAR) AS zone"
+    };
+    let events = scope.events(period);
+    let sql = format!(
+        "SELECT code, count(*) AS quantity, sum(duration_seconds) AS duration,
+                min(description) AS first_words, max(description) AS last_words
+         FROM (SELECT nullif(e.code, '') AS code, e.duration_seconds, nullif(e.description, '') AS description
+               FROM unified.events AS e LEFT JOIN ({zones}) AS clock ON e.site_key = clock.zone_of
+               WHERE {}) AS counted
+         GROUP BY code",
+        events.sql
+    );
+    events
+        .each(scope.session, &sql, |batch| {
+            let codes = texts(batch, "code")?;
+            let (first, last) = (texts(batch, "first_words")?, texts(batch, "last_words")?);
+            let (quantities, durations) = (integers(batch, "quantity")?, integers(batch, "duration")?);
+            for row in 0..batch.num_rows() {
+                let code = label(codes.get(row));
+                // Where one code comes with different words, as in a log, none of them is what the code means.
+                let meaning = first.get(row).filter(|words| last.get(row) == Some(words));
+                rows.push(EventSum {
+                    error: meaning.map_or_else(|| code.clone(), str::to_owned),
+                    code,
+                    erroridentity: None,
+                    quantity: quantities.get(row).unwrap_or(0),
+                    duration: durations.get(row).unwrap_or(0),
+                });
+            }
+            Ok(())
+        })
+        .await?;
+    rows.sort_by(|a, b| b.quantity.cmp(&a.quantity).then_with(|| a.code.cmp(&b.code)));
+    Ok(rows)
+}
+
+/// The most frequent codes of a period.
+pub(super) async fn counts(scope: &Scope<'_>, period: &Period) -> Result<Vec<EventCount>> {
+    let mut rows = sums(scope, period).await?;
+    rows.truncate(scope.request.limit);
+    let count =
+        |row: EventSum| EventCount { code: row.code, error: row.error, summary: row.quantity, duration: row.duration };
+    Ok(rows.into_iter().map(count).collect())
+}

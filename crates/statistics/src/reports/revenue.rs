@@ -1,0 +1,179 @@
+//! Transactions by currency, day and hour: the revenue summary, the four periods around a date, the heat map.
+//!
+//! Invariant: transactions are read once, grouped by day (and hour), and put together here; amounts are whole numbers of one scale.
+
+use super::scope::{DAY, HOUR, Rows, Scope, date, label};
+use crate::columns::{add, decimals, integers, texts};
+use crate::facts::Conditions;
+use crate::request::{Question, Request};
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use std::collections::BTreeMap;
+use tillhouse_model::sales_report::{HeatCell, RevenueOfDay, Sold, Summaries};
+use tillhouse_model::{Error, Exact, Period, Result};
+use tillhouse_query::Session;
+
+/// Transactions of one currency, day and hour.
+struct Line {
+    currency: String,
+    day: Date,
+    /// 0 where hours were not asked for.
+    hour: i8,
+    count: i64,
+    amount: i128,
+}
+
+/// Lines, and the digits after the point of their amounts.
+struct Lines {
+    lines: Vec<Line>,
+    scale: u8,
+}
+
+async fn lines(session: &Session, rows: &Rows, by_hour: bool) -> Result<Lines> {
+    let mut found = Lines { lines: Vec::new(), scale: 0 };
+    if !session.has_table("unified", "transactions").await? {
+        return Ok(found);
+    }
+    let hour = if by_hour { HOUR } else { "0" };
+    let sql = format!(
+        "SELECT currency, day, hour, count(*) AS transactions, sum(amount) AS amount
+         FROM (SELECT currency, amount, CAST({DAY} AS INT) AS day, {hour} AS hour
+               FROM unified.transactions WHERE {}) AS counted
+         GROUP BY currency, day, hour",
+        rows.sql
+    );
+    rows.each(session, &sql, |batch| {
+        let (currencies, amounts) = (texts(batch, "currency")?, decimals(batch, "amount")?);
+        let (days, hours, counts) =
+            (integers(batch, "day")?, integers(batch, "hour")?, integers(batch, "transactions")?);
+        found.scale = amounts.scale;
+        for row in 0..batch.num_rows() {
+            // Whatever has an instant has a day; the others are in no period.
+            let Some(day) = days.get(row) else { continue };
+            let hour = hours.get(row).unwrap_or(0);
+            found.lines.push(Line {
+                currency: label(currencies.get(row)),
+                day: date(day)?,
+                hour: i8::try_from(hour).map_err(|_| Error::data(format!("{hour} is no hour of the day")))?,
+                count: counts.get(row).unwrap_or(0),
+                amount: amounts.get(row),
+            });
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Revenue by currency and day.
+pub(super) async fn by_day(scope: &Scope<'_>, period: &Period) -> Result<BTreeMap<String, Vec<RevenueOfDay>>> {
+    let Lines { mut lines, scale } = lines(scope.session, &scope.transactions(period), false).await?;
+    lines.sort_by_key(|line| line.day);
+    let mut summary: BTreeMap<String, Vec<RevenueOfDay>> = BTreeMap::new();
+    for line in lines {
+        let value = Exact::new(line.amount, scale);
+        let row = RevenueOfDay {
+            currency: line.currency.clone(),
+            currency_rate: Exact::new(1, 0),
+            date: line.day,
+            original_value: value,
+            value,
+        };
+        summary.entry(line.currency).or_default().push(row);
+    }
+    Ok(summary)
+}
+
+/// The days of the year of a date and of its week, which may begin the year before or end the year after.
+pub(super) fn around(on: Date) -> Result<Period> {
+    let [_, week, _, year] = containing(on)?;
+    Period::new(week.from().min(year.from()), week.to().max(year.to()))
+}
+
+/// The day, the ISO week, the month and the year a date is in.
+fn containing(on: Date) -> Result<[Period; 4]> {
+    let beyond = |e: jiff::Error| Error::config(format!("{on} is too near the end of the calendar")).because(e);
+    let after = |last: Date| last.tomorrow().map_err(beyond);
+    let week = on.iso_week_date();
+    let in_week = |weekday| ISOWeekDate::new(week.year(), week.week(), weekday).map(ISOWeekDate::date).map_err(beyond);
+    Ok([
+        Period::days(on, after(on)?)?,
+        Period::days(in_week(Weekday::Monday)?, after(in_week(Weekday::Sunday)?)?)?,
+        Period::days(on.first_of_month(), after(on.last_of_month())?)?,
+        Period::days(on.first_of_year(), after(on.last_of_year())?)?,
+    ])
+}
+
+/// What was sold on a day, in its week, month and year, by currency.
+pub(super) async fn summaries(
+    scope: &Scope<'_>,
+    period: &Period,
+    on: Date,
+) -> Result<BTreeMap<String, Vec<Summaries>>> {
+    let revenue = lines(scope.session, &scope.transactions(period), false).await?;
+    let (products, pieces_scale) = super::products::pieces_by_day(scope, period).await?;
+    let parts = containing(on)?;
+    // By currency: revenue and products of the day, the week, the month, the year.
+    let mut sums: BTreeMap<String, [(i128, i128); 4]> = BTreeMap::new();
+    let is_in = |part: &Period, day: Date| part.whole_days().is_some_and(|(from, to)| from <= day && day < to);
+    for line in &revenue.lines {
+        let of = sums.entry(line.currency.clone()).or_default();
+        for (part, sum) in parts.iter().zip(of).filter(|(part, _)| is_in(part, line.day)) {
+            let _ = part;
+            add(&mut sum.0, line.amount)?;
+        }
+    }
+    for ((currency, day), pieces) in products {
+        let of = sums.entry(currency).or_default();
+        for (part, sum) in parts.iter().zip(of).filter(|(part, _)| is_in(part, day)) {
+            let _ = part;
+            add(&mut sum.1, pieces)?;
+        }
+    }
+    Ok(sums
+        .into_iter()
+        .map(|(currency, [day, week, month, year])| {
+            let sold = |(revenue_units, pieces): (i128, i128)| Sold {
+                currency: currency.clone(),
+                products: Exact::new(pieces, pieces_scale),
+                revenue: Exact::new(revenue_units, revenue.scale),
+            };
+            let row = Summaries { day: sold(day), month: sold(month), week: sold(week), year: sold(year) };
+            (currency, vec![row])
+        })
+        .collect())
+}
+
+/// The heat map of a period.
+pub(super) async fn heat(scope: &Scope<'_>, period: &Period) -> Result<Vec<HeatCell>> {
+    cells(lines(scope.session, &scope.transactions(period), true).await?)
+}
+
+/// Weekday by hour of the transactions that statistics of the same request count, on each site's own clock.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] when the request names something unknown.
+pub async fn heat_map(session: &Session, request: &Request) -> Result<Vec<HeatCell>> {
+    let question = Question::new(request)?;
+    let mut conditions = Conditions::between(&question, question.now);
+    conditions.sql.push_str(&format!(" AND kind IN ('sale', 'refund') AND state IN ({})", question.states_sql()));
+    cells(lines(session, &conditions.into(), true).await?)
+}
+
+fn cells(found: Lines) -> Result<Vec<HeatCell>> {
+    let mut cells: BTreeMap<(String, i8, i8), (i64, i128)> = BTreeMap::new();
+    for line in found.lines {
+        let day = line.day.weekday().to_monday_one_offset();
+        let cell = cells.entry((line.currency, day, line.hour)).or_default();
+        cell.0 += line.count;
+        add(&mut cell.1, line.amount)?;
+    }
+    Ok(cells
+        .into_iter()
+        .map(|((currency, day, hour), (count, total))| HeatCell {
+            currency,
+            day,
+            hour,
+            count,
+            total: Exact::new(total, found.scale),
+        })
+        .collect())
+}

@@ -1,0 +1,214 @@
+//! be-mo's contract and unify SQL, on the document's own sample and on what it leaves out.
+//!
+//! Invariant: what comes out of the sample stands in golden files, value by value.
+
+use crate::bench::{Bench, by_key, key, shown, spec};
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tillhouse_bemo::BemoConnection;
+use tillhouse_decode::Decoder;
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::{Slice, Window};
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+
+const BENCH: Bench = Bench { source: "bemo", records_at: &["data"], scope: Some("acme"), parameters: &[] };
+const TABLES: [&str; 6] = ["transactions", "articles", "payments", "sites", "products", "tenants"];
+
+#[test]
+fn the_documents_sample_is_decoded() {
+    let decoded = BENCH.decode("sessions", &BENCH.sample("sessions"));
+    assert_eq!((decoded.rejects.len(), decoded.warnings.len(), decoded.unknown.len()), (0, 0, 0));
+    let text = shown(&[decoded.batch]);
+    assert!(!text.contains("123456789"), "the card is a pseudonym");
+    insta::assert_snapshot!("bemo_decoded_sessions", text);
+}
+
+#[tokio::test]
+async fn the_documents_sample_is_unified() {
+    let session = BENCH.session(&[("sessions", BENCH.sample("sessions"))]);
+    for table in TABLES {
+        let rows = BENCH.unified(&session, table).await;
+        insta::assert_snapshot!(format!("bemo_unified_{table}"), shown(&rows));
+    }
+}
+
+/// A purchase like the document's.
+fn bought(currency: Value, amount: Value, changes: Value) -> Value {
+    let mut purchase = json!({
+        "currencyKey": currency, "productCategory": "Fueling", "productFamily": "Diesel", "productCode": "B7", "quantity": 10,
+        "quantityUnit": "L", "tariffCode": null, "totalAmount": amount, "transactionDate": "2026-01-31T23:40:00Z", "unitPrice": 1.21
+    });
+    purchase.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    purchase
+}
+
+/// A session like the document's, with some fields changed.
+fn session(id: &str, purchases: Value, changes: Value) -> Value {
+    let mut session = json!({
+        "sessionId": id, "sessionStartDate": "2026-01-31T23:30:00Z", "sessionEndDate": "2026-01-31T23:45:00Z", "timeZone": "+01:00",
+        "placeId": "P1", "placeName": "First", "transactions": purchases
+    });
+    session.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    session
+}
+
+fn page(sessions: &[Value]) -> String {
+    json!({"status": "Success", "errors": null, "data": sessions, "version": 1.0}).to_string()
+}
+
+fn expected(rows: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+    rows.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+}
+
+#[tokio::test]
+async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
+    let charged = json!({"productCategory": "Charging", "productFamily": null, "productCode": "E_Fast_DC", "quantityUnit": "kWh",
+        "quantity": 31.25, "transactionDate": "2026-01-31T23:35:00Z"});
+    let none = json!({});
+    let sessions = [
+        session(
+            "one",
+            json!([bought("EUR".into(), json!(20.1), none.clone()), bought("EUR".into(), json!("4.90"), none.clone())]),
+            none.clone(),
+        ),
+        session(
+            "two",
+            json!([
+                bought("EUR".into(), json!(1.5), none.clone()),
+                bought("CHF".into(), json!(12), charged.clone()),
+                bought("EUR".into(), json!(2.25), charged),
+                bought(Value::Null, json!(3), none.clone()),
+                bought(Value::Null, Value::Null, none.clone()),
+            ]),
+            none.clone(),
+        ),
+        session(
+            "back",
+            json!([bought("EUR".into(), json!(-5), none.clone())]),
+            json!({"isRfid": true, "rfid": "04 A1", "vehicleId": "v1"}),
+        ),
+        session(
+            "going",
+            json!([bought("EUR".into(), json!(7), none.clone())]),
+            json!({"sessionEndDate": null, "timeZone": null}),
+        ),
+        session("unknown", json!([bought("EUR".into(), Value::Null, none.clone())]), json!({"placeId": null})),
+        session("nothing", json!([]), none.clone()),
+        session("null", Value::Null, none),
+    ];
+    let bench = BENCH.session(&[("sessions", page(&sessions))]);
+    let rows = BENCH.unified(&bench, "transactions").await;
+    let of = |column: &str| by_key(&rows, column);
+    let keys = ["back:EUR", "going:EUR", "one:EUR", "two:CHF", "two:EUR", "two:XXX", "unknown:EUR"];
+    let some = |values: [Option<&str>; 7]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
+    let all = |value| some([Some(value); 7]);
+    assert_eq!(
+        of("amount"),
+        some([Some("-5.0000"), Some("7.0000"), Some("25.0000"), Some("12.0000"), Some("3.7500"), Some("3.0000"), None])
+    );
+    let (completed, eur) = (Some("completed"), Some("EUR"));
+    assert_eq!(of("transaction_id"), some(keys.map(Some)));
+    assert_eq!(of("currency"), some([eur, eur, eur, Some("CHF"), eur, None, eur]));
+    assert_eq!(of("kind"), some(["refund", "sale", "sale", "sale", "sale", "sale", "sale"].map(Some)));
+    let states = some([completed, Some("pending"), completed, completed, completed, completed, None]);
+    assert_eq!((of("state"), of("state_derived")), (states.clone(), states.clone()));
+    assert_eq!(
+        of("category"),
+        some(["fuelling", "fuelling", "fuelling", "charging", "mixed", "fuelling", "fuelling"].map(Some))
+    );
+    assert_eq!((of("perspective"), of("tenant_id")), (all("purchase"), all("acme")));
+    assert_eq!(of("paid_amount")["going:EUR"], None);
+    // The site's own day and hour; where its clock is not known, those of UTC.
+    assert_eq!(of("month"), all("2026-01"));
+    let mut days = all("2026-02-01");
+    days.insert("going:EUR".into(), Some("2026-01-31".into()));
+    let mut hours = all("0");
+    hours.insert("going:EUR".into(), Some("23".into()));
+    assert_eq!((of("business_date"), of("local_hour")), (days, hours));
+    assert_eq!(
+        (of("utc_offset_minutes")["one:EUR"].as_deref(), &of("utc_offset_minutes")["going:EUR"]),
+        (Some("60"), &None)
+    );
+    assert_eq!(of("site_key")["unknown:EUR"], None);
+
+    let articles = BENCH.unified(&bench, "articles").await;
+    let of_article = |column: &str| by_key(&articles, column);
+    let lines = [
+        ("back:EUR/1", "-5.0000"),
+        ("going:EUR/1", "7.0000"),
+        ("one:EUR/1", "20.1000"),
+        ("one:EUR/2", "4.9000"),
+        ("two:CHF/1", "12.0000"),
+        ("two:EUR/1", "1.5000"),
+        ("two:EUR/2", "2.2500"),
+        ("two:XXX/1", "3.0000"),
+    ];
+    let mut amounts: Vec<(&str, Option<&str>)> = lines.iter().map(|(key, amount)| (*key, Some(*amount))).collect();
+    amounts.extend([("two:XXX/2", None), ("unknown:EUR/1", None)]);
+    assert_eq!(of_article("amount"), expected(&amounts), "lines are counted within their transaction");
+    assert_eq!(of_article("line_number")["two:EUR/2"].as_deref(), Some("2"));
+    assert_eq!(of_article("name")["two:CHF/1"].as_deref(), Some("E_Fast_DC"));
+    assert_eq!(of_article("unit_measure")["two:CHF/1"].as_deref(), Some("kWh"));
+    assert_eq!(of_article("category")["two:EUR/2"].as_deref(), Some("charging"), "its own, not the session's");
+    assert_eq!(of_article("state")["going:EUR/1"].as_deref(), Some("ongoing"));
+    let by_transaction = |rows: BTreeMap<String, Option<String>>| -> BTreeMap<String, Option<String>> {
+        rows.into_iter().map(|(key, value)| (key.split('/').next().unwrap().to_owned(), value)).collect()
+    };
+    for (column, own) in
+        [("transaction_state", "state"), ("kind", "kind"), ("business_date", "business_date"), ("currency", "currency")]
+    {
+        assert_eq!(by_transaction(of_article(column)), of(own), "{column}");
+    }
+
+    let payments = BENCH.unified(&bench, "payments").await;
+    let of_payment = |column: &str| by_transaction(by_key(&payments, column));
+    for (column, own) in
+        [("amount", "amount"), ("currency", "currency"), ("transaction_state", "state"), ("local_hour", "local_hour")]
+    {
+        assert_eq!(of_payment(column), of(own), "{column}");
+    }
+    assert_eq!(of_payment("method"), all("account"));
+    assert_eq!(of_payment("state")["going:EUR"].as_deref(), Some("open"));
+    assert_eq!(of_payment("medium"), some([Some("RFID"), None, None, None, None, None, None]));
+    assert!(of_payment("card_id")["back:EUR"].as_deref().unwrap().starts_with("hmac1:"));
+    assert_eq!(of_payment("created_at")["two:EUR"].as_deref(), Some("2026-01-31T23:35:00Z"), "its own earliest");
+}
+
+#[test]
+fn what_does_not_fit_is_told_and_kept() {
+    let purchase = bought("EURO".into(), json!(1.00001), json!({"newField": 1}));
+    let decoded = BENCH.decode("sessions", &page(&[session("odd", json!([purchase]), json!({"$scope": "forged"}))]));
+    let mut told: Vec<(&str, &str)> = decoded.warnings.iter().map(|w| (&*w.rule, &*w.field)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("currency_known", "transactions[0].currencyKey"), ("rounded", "transactions[0].totalAmount")]);
+    assert_eq!(decoded.unknown.keys().collect::<Vec<_>>(), ["transactions[].newField"]);
+    assert!(shown(&[decoded.batch]).contains("account_id: acme"), "the account is the one that was asked for");
+}
+
+/// The sandbox reads the document in its own way: what it serves has to fit the contract, record by record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sandbox_serves_fits_the_contract() {
+    let options = SandboxOptions { transactions: 10, bemo_sessions: Some(400), ..SandboxOptions::default() };
+    let window = Window::new(options.from, options.to).unwrap();
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let written = json!({
+        "base_url": sandbox.url_of("bemo"), "access_token": "sandbox-token", "subscription_key": "sandbox-key",
+        "accounts": sandbox.accounts().join(", "),
+    });
+    let connection: BemoConnection = serde_json::from_value(written).unwrap();
+    let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+    source.check().await.unwrap();
+    let decoder = Decoder::new(spec("bemo", "sessions"), Some(key())).unwrap();
+    for tenant in source.tenants("sessions").await.unwrap() {
+        let mut pages = source.pages(&Slice { resource: "sessions".into(), tenant: tenant.clone(), window });
+        let mut records = 0;
+        while let Some(page) = pages.try_next().await.unwrap() {
+            let decoded = decoder.decode_scoped(&page.bytes, &["data"], page.scope.as_deref()).unwrap();
+            assert_eq!((decoded.rejects.len(), decoded.warnings.len(), decoded.unknown.len()), (0, 0, 0), "{tenant:?}");
+            records += decoded.batch.num_rows();
+        }
+        assert!(records > 0, "{tenant:?} has no sessions");
+    }
+    sandbox.stop().await;
+}

@@ -1,0 +1,282 @@
+//! PACE's contract and unify SQL, on the document's own sample and on what it leaves out: the newer list's fields, other units, countries
+//! and clocks.
+//!
+//! Invariant: what comes out of the sample stands in golden files, value by value; the sample contradicts itself, and that is told.
+
+use crate::bench::{Bench, by_key, key, shown, spec};
+use crate::project::Project;
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tillhouse_decode::Decoder;
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::{Slice, Window};
+use tillhouse_pace::PaceConnection;
+use tillhouse_sandbox::{PaceApi, Sandbox, SandboxOptions};
+
+const BENCH: Bench = Bench { source: "pace", records_at: &["data"], scope: Some("acme"), parameters: &[] };
+const TABLES: [&str; 7] = ["transactions", "articles", "payments", "sites", "points", "products", "tenants"];
+
+#[test]
+fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
+    let decoded = BENCH.decode("transactions", &BENCH.sample("transactions"));
+    assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
+    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    let id = "c3f037ea-492e-4033-9b4b-4efc7beca16c";
+    assert_eq!(
+        told,
+        [
+            (id, "attributes.priceIncludingVAT", "vat_adds_up", "58.27 + 10.88 is 69.15, not 68.17"),
+            (
+                id,
+                "attributes.createdAtLocaltime",
+                "local_time_fits",
+                "2017-07-21T18:32:28 at 2017-07-21T17:32:28Z in DE"
+            ),
+        ]
+    );
+    insta::assert_snapshot!("pace_decoded_transactions", shown(&[decoded.batch]));
+}
+
+#[tokio::test]
+async fn the_documents_sample_is_unified_as_it_came() {
+    let session = BENCH.session(&[("transactions", BENCH.sample("transactions"))]);
+    for table in TABLES {
+        let rows = BENCH.unified(&session, table).await;
+        insta::assert_snapshot!(format!("pace_unified_{table}"), shown(&rows));
+    }
+}
+
+/// A transaction like the document's without its contradictions, with some attributes changed.
+fn sale(id: &str, changes: Value) -> Value {
+    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    let mut record = sample["data"][0].clone();
+    record["id"] = id.into();
+    let attributes = record["attributes"].as_object_mut().unwrap();
+    attributes.insert("priceWithoutVAT".into(), json!(57.29));
+    attributes.insert("createdAtLocaltime".into(), json!("2017-07-21T19:32:28"));
+    attributes.extend(changes.as_object().unwrap().clone());
+    record
+}
+
+fn page(records: &[Value]) -> String {
+    json!({"data": records, "meta": {"count": records.len()}}).to_string()
+}
+
+#[test]
+fn rules_tell_contradictions_and_nothing_else() {
+    let records = [
+        sale("right", json!({})),
+        sale("a cent off", json!({"priceWithoutVAT": 57.28})),
+        sale("two cents off", json!({"priceWithoutVAT": 57.27})),
+        sale("discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 2})),
+        sale("wrong discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 3})),
+        sale("no rate", json!({"VAT": {"rate": 0.19}})),
+        sale(
+            "canary",
+            json!({"createdAtLocaltime": "2017-07-21T18:32:28", "location": {"address": {"countryCode": "ES"}}}),
+        ),
+        sale(
+            "wrong clock",
+            json!({"createdAtLocaltime": "2017-07-21T20:32:28", "location": {"address": {"countryCode": "ES"}}}),
+        ),
+        sale(
+            "elsewhere",
+            json!({"createdAtLocaltime": "2017-07-21T23:17:28", "location": {"address": {"countryCode": "NP"}}}),
+        ),
+        sale("no clock", json!({"createdAtLocaltime": null})),
+        sale("no time", json!({"createdAtLocaltime": "teatime"})),
+        sale("unit", json!({"fuel": {"unit": "barrel"}})),
+    ];
+    let decoded = BENCH.decode("transactions", &page(&records));
+    assert_eq!(decoded.rejects, []);
+    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.original)).collect();
+    assert_eq!(
+        told,
+        [
+            ("two cents off", "vat_adds_up", "57.27 + 10.88 is 68.15, not 68.17"),
+            ("wrong discount", "discount_adds_up", "68.17 + 3 is 71.17, not 70.17"),
+            ("wrong clock", "local_time_fits", "2017-07-21T20:32:28 at 2017-07-21T17:32:28Z in ES"),
+            ("no time", "local_time_fits", "teatime at 2017-07-21T17:32:28Z in DE"),
+            ("unit", "fuel_unit_known", "barrel"),
+        ]
+    );
+}
+
+#[test]
+fn what_must_not_be_kept_is_not() {
+    let secrets = json!({
+        "paymentToken": "SECRET-TOKEN", "driverCode": "SECRET-1234", "receiptInformation": ["SECRET NAME"], "additionalData": "SECRET",
+        "numberPlate": "KA-XY 1", "vin": "WVWZZZ1JZ3W386752", "driverVehicleID": "4711-9"
+    });
+    let mut record = sale("private", secrets);
+    record["links"] = json!({"receipt": {"href": "https://example.com/SECRET"}, "self": "SECRET"});
+    let decoded = BENCH.decode("transactions", &page(&[record]));
+    assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
+    let text = shown(&[decoded.batch]);
+    for closed in ["SECRET", "KA-XY", "WVWZZZ", "4711-9"] {
+        assert!(!text.contains(closed), "{closed} in {text}");
+    }
+    assert_eq!(text.matches("hmac1:").count(), 3);
+}
+
+#[tokio::test]
+async fn both_lists_mean_the_same_in_the_unified_tables() {
+    let newer = json!({
+        "updatedAt": "2017-07-22T08:00:00Z", "paymentMethodKind": "sepa", "paymentMethodId": "m-1", "discountAmount": 2,
+        "priceIncludingVATBeforeDiscount": 70.17, "numberPlate": "KA-XY 1", "vin": "WVWZZZ1JZ3W386752", "mileage": 123_456_789,
+        "driverVehicleID": "9", "providerPRN": "prn:x", "references": ["a", "b"],
+        "location": {"brand": "JET", "stationName": "JET Karlsruhe", "address": {"countryCode": "DE", "postalCode": "76131", "street": "Haid-und-Neu-Str.", "houseNo": "18"}}
+    });
+    let records = [
+        sale("older", json!({})),
+        sale("newer", newer),
+        sale("failed", json!({"error": "declined", "paymentMethodKind": "creditcard"})),
+        sale(
+            "refund",
+            json!({"priceIncludingVAT": -10, "priceWithoutVAT": -8.40, "VAT": {"amount": -1.6, "rate": 0.19}}),
+        ),
+        sale("free", json!({"priceIncludingVAT": 0})),
+        sale(
+            "gallons",
+            json!({"fuel": {"unit": "us-gallon", "amount": 12, "type": "dieselB7"}, "currency": "USD", "VAT": {"rate": 0.0775},
+            "createdAtLocaltime": "2017-07-21T10:32:28", "location": {"brand": "X", "address": {"countryCode": "US"}}}),
+        ),
+        sale(
+            "wash",
+            json!({"fuel": null, "location": null, "createdAtLocaltime": null, "VAT": null, "currency": "eur"}),
+        ),
+    ];
+    let session = BENCH.session(&[("transactions", page(&records))]);
+    let rows = BENCH.unified(&session, "transactions").await;
+    let of = |column: &str| by_key(&rows, column);
+    let keys = ["failed", "free", "gallons", "newer", "older", "refund", "wash"];
+    let some = |values: [Option<&str>; 7]| -> BTreeMap<String, Option<String>> {
+        keys.into_iter().map(str::to_owned).zip(values.map(|v| v.map(str::to_owned))).collect()
+    };
+    let all = |value| some([Some(value); 7]);
+    assert_eq!((of("perspective"), of("tenant_id"), of("category")), (all("sale"), all("acme"), all("fuelling")));
+    assert_eq!(of("kind"), some(["sale", "free", "sale", "sale", "sale", "refund", "sale"].map(Some)));
+    assert_eq!(
+        of("state"),
+        some(["error", "completed", "completed", "completed", "completed", "completed", "completed"].map(Some))
+    );
+    assert_eq!(of("paid_amount")["failed"], None);
+    assert_eq!(of("amount")["newer"].as_deref(), Some("68.1700"), "after discount");
+    assert_eq!(of("discount_amount")["newer"].as_deref(), Some("2.0000"));
+    assert_eq!(of("net_amount")["older"].as_deref(), Some("57.2900"));
+    assert_eq!(
+        of("tax_origin"),
+        some(["reported", "reported", "unknown", "reported", "reported", "reported", "unknown"].map(Some))
+    );
+    assert_eq!(of("currency")["wash"].as_deref(), Some("EUR"));
+    assert_eq!(of("odometer_km")["newer"].as_deref(), Some("123456.789"));
+    for pseudonym in ["license_plate", "vin", "driver_number"] {
+        assert!(of(pseudonym)["newer"].as_deref().unwrap().starts_with("hmac1:"), "{pseudonym}");
+    }
+    assert_eq!(of("updated_at")["newer"].as_deref(), Some("2017-07-22T08:00:00Z"));
+    // The site's clock follows from the two times; without them it is UTC's.
+    assert_eq!(
+        of("timezone"),
+        some([Some("+02:00"), Some("+02:00"), Some("-07:00"), Some("+02:00"), Some("+02:00"), Some("+02:00"), None])
+    );
+    assert_eq!(of("local_hour"), some(["19", "19", "10", "19", "19", "19", "17"].map(Some)));
+    // One site, whichever list it comes from.
+    let jet = Some("pace:jet/de/76131/haid-und-neu-str./18");
+    assert_eq!(of("site_key"), some([jet, jet, Some("pace:x/us///"), jet, jet, jet, None]));
+    assert_eq!(of("point_key")["newer"].as_deref(), Some("pace:jet/de/76131/haid-und-neu-str./18/1"));
+    assert_eq!(of("point_key")["wash"], None);
+
+    let articles = BENCH.unified(&session, "articles").await;
+    let of_article = |column: &str| by_key(&articles, column);
+    assert_eq!(articles.iter().map(|b| b.num_rows()).sum::<usize>(), 6, "no fuel, no article");
+    assert_eq!(of_article("tax_percentage")["older/1"].as_deref(), Some("19.0000"));
+    assert_eq!(of_article("tax_percentage")["gallons/1"].as_deref(), Some("7.7500"));
+    assert_eq!(of_article("unit_measure")["gallons/1"].as_deref(), Some("us_gal"));
+    assert_eq!(of_article("product_key")["older/1"].as_deref(), Some("pace:ron98/Super Plus"));
+    assert_eq!(of_article("name")["gallons/1"].as_deref(), Some("dieselB7"));
+    assert_eq!(of_article("transaction_state")["failed/1"].as_deref(), Some("error"));
+    assert_eq!(of_article("kind")["refund/1"].as_deref(), Some("refund"));
+
+    let payments = BENCH.unified(&session, "payments").await;
+    let of_payment = |column: &str| by_key(&payments, column);
+    assert_eq!(
+        [&of_payment("method")["newer/1"], &of_payment("method")["failed/1"], &of_payment("method")["older/1"]]
+            .map(Option::as_deref),
+        [Some("account"), Some("card"), None],
+        "only the newer list says"
+    );
+    assert_eq!(
+        [&of_payment("state")["failed/1"], &of_payment("state")["older/1"]].map(Option::as_deref),
+        [Some("error"), Some("collected")]
+    );
+    let sites = BENCH.unified(&session, "sites").await;
+    let names: Vec<String> = sites
+        .iter()
+        .flat_map(|batch| shown(std::slice::from_ref(batch)).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.starts_with("name: "))
+        .collect();
+    assert!(names.contains(&"name: JET Karlsruhe".to_owned()), "{names:?}");
+    assert!(names.contains(&"name: JET Karlsruhe Haid-und-Neu-Str. 18".to_owned()), "{names:?}");
+}
+
+/// The sandbox reads the document in its own way: what it serves has to fit the contract, record by record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sandbox_serves_fits_the_contract() {
+    for (api, name) in [(PaceApi::Partner, "partner"), (PaceApi::Successor, "2025-1")] {
+        let options = SandboxOptions {
+            transactions: 10,
+            pace_transactions: Some(400),
+            pace_api: api,
+            ..SandboxOptions::default()
+        };
+        let window = Window::new(options.from, options.to).unwrap();
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let url = sandbox.url_of("pace");
+        let written = json!({
+            "base_url": url, "token_url": format!("{url}/auth/token"), "client_id": "sandbox", "client_secret": "sandbox-secret",
+            "partners": sandbox.partners(), "api": name, "filters": {"partner": "filter[partner]"},
+        });
+        let connection: PaceConnection = serde_json::from_value(written).unwrap();
+        let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+        source.check().await.unwrap();
+        let decoder = Decoder::new(spec("pace", "transactions"), Some(key())).unwrap();
+        for tenant in source.tenants("transactions").await.unwrap() {
+            let mut pages = source.pages(&Slice { resource: "transactions".into(), tenant: tenant.clone(), window });
+            let mut records = 0;
+            while let Some(page) = pages.try_next().await.unwrap() {
+                let decoded = decoder.decode_scoped(&page.bytes, &["data"], page.scope.as_deref()).unwrap();
+                assert_eq!(decoded.rejects, [], "{tenant:?}");
+                assert_eq!(decoded.warnings, [], "{tenant:?}");
+                assert!(decoded.unknown.is_empty(), "{tenant:?}: {:?}", decoded.unknown);
+                records += decoded.batch.num_rows();
+            }
+            assert!(records > 0, "{tenant:?} has no transactions");
+        }
+        sandbox.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
+    let sandbox =
+        Sandbox::start(SandboxOptions { transactions: 10, pace_transactions: Some(50), ..SandboxOptions::default() })
+            .await
+            .unwrap();
+    let partner = sandbox.partners().remove(0);
+    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    sandbox.put_in("pace", "transactions", Some(&partner), &sample["data"][0].to_string()).unwrap();
+    let project = Project::of(&["pace"], &sandbox, "2017-07-01").await;
+    let report = project.sync(&["--from", "2017-07-21", "--to", "2017-07-22"]).await;
+    assert_eq!((&report["rejects"], &report["warnings"]), (&json!("#0"), &json!("#2")), "{report}");
+    let told = project.sql("SELECT resource, record_key, field, rule, original FROM ops.warnings ORDER BY rule").await;
+    let rules: Vec<&str> = told.iter().map(|row| row["rule"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["local_time_fits", "vat_adds_up"]);
+    assert_eq!(told[1]["field"], "attributes.priceIncludingVAT");
+    assert_eq!(told[1]["original"], "58.27 + 10.88 is 69.15, not 68.17");
+    assert!(told.iter().all(|row| row["record_key"] == sample["data"][0]["id"]), "{told:?}");
+    let row = "SELECT amount, net_amount, tax_amount, local_hour, utc_offset_minutes, tenant_id FROM transactions";
+    let wanted = json!({"amount": "#68.17", "net_amount": "#58.27", "tax_amount": "#10.88", "local_hour": "#18", "utc_offset_minutes": "#60", "tenant_id": partner});
+    assert_eq!(project.sql(row).await, [wanted]);
+    sandbox.stop().await;
+}
