@@ -18,6 +18,7 @@ pub mod period;
 pub mod pseudonym;
 pub mod reconcile;
 pub mod report;
+pub mod restated;
 pub mod sales_report;
 pub mod secret;
 pub mod slice;

@@ -15,7 +15,7 @@ use std::fmt;
 pub enum Yardstick {
     /// The provider's own statistics, part by part.
     Statistics,
-    /// The provider's own revenue by currency and day.
+    /// The provider's own revenue by currency and day: amounts, each labelled with its day (`2026-01-31`) on the site's own clock.
     Revenue,
     /// How many records the provider has. Amounts are not compared, so this proves completeness and nothing else.
     Records,
