@@ -3,7 +3,6 @@
 //! Invariant: the only place in the program where an API is named.
 
 use tillhouse_bemo::BemoConnection;
-use tillhouse_extract::Connection;
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::SourceEntry;
@@ -18,5 +17,12 @@ pub(crate) const SOURCES: &[SourceEntry] = &[
 ];
 
 /// Their names, for help texts and completion.
-pub(crate) const NAMES: [&str; 4] =
-    [BemoConnection::SOURCE, HecOneConnection::SOURCE, PaceConnection::SOURCE, SmartNowConnection::SOURCE];
+pub(crate) const NAMES: [&str; SOURCES.len()] = {
+    let mut names = [""; SOURCES.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = SOURCES[at].name;
+        at += 1;
+    }
+    names
+};

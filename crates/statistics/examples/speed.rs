@@ -92,6 +92,7 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
             resource: "transactions".into(),
             after_land: 0,
             to_land: 1,
+            children: Vec::new(),
             run_id: RUN.into(),
         };
         if table == "sites" {

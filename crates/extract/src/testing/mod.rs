@@ -44,6 +44,7 @@
 //! | `rate_limited` | 429 with `Retry-After: <retry_after>`, seconds or a date |
 //! | `server_error` | 500 |
 //! | `unauthorized` | every access token is revoked before the request is answered, with `"refresh_too": true` every refresh token as well |
+//! | `slow` | the answer comes after `millis` |
 //! | `truncated` | the body breaks off half-way through what Content-Length promised |
 //! | `reset` | the connection is reset, nothing is answered |
 //! | `empty` | 200 with no body |
@@ -128,6 +129,7 @@ macro_rules! conformance {
             an_empty_body_is_outwaited
             a_web_page_is_outwaited
             a_wrong_content_type_is_outwaited
+            an_answer_that_never_comes_is_given_up
             troubles_that_stay_are_errors
             a_body_over_the_limit_is_an_error
             a_page_is_as_fresh_as_its_last_attempt

@@ -6,7 +6,7 @@
 use crate::fixture::{register, t};
 use crate::oracle::{MOMENTS, ZONES};
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use jiff::tz::TimeZone;

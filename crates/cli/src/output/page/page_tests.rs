@@ -37,6 +37,9 @@ fn report(name: &str) -> Statistics {
         states: vec!["completed".into(), "consumed".into()],
         timezone: "UTC".into(),
         hours: "timeline".into(),
+        filter: None,
+        compare: "previous".into(),
+        compared: None,
         definitions_version: 1,
         run: "20260112T000000Z-000000".into(),
         answered_from: "facts".into(),
@@ -47,6 +50,7 @@ fn report(name: &str) -> Statistics {
         free_transactions: 0,
         test_transactions: 2,
         transactions_without_time: 0,
+        bridge: vec![],
     };
     Statistics { data: vec![entry], meta }
 }

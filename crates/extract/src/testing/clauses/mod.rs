@@ -33,7 +33,8 @@ pub use tokens::{
 pub use troubles::{
     a_body_over_the_limit_is_an_error, a_page_is_as_fresh_as_its_last_attempt, a_reset_connection_is_outwaited,
     a_server_error_is_outwaited, a_truncated_body_is_outwaited, a_web_page_is_outwaited,
-    a_wrong_content_type_is_outwaited, an_empty_body_is_outwaited, troubles_that_stay_are_errors,
+    a_wrong_content_type_is_outwaited, an_answer_that_never_comes_is_given_up, an_empty_body_is_outwaited,
+    troubles_that_stay_are_errors,
 };
 pub use waiting::{
     a_retry_after_beyond_the_limit_is_an_error, retry_after_a_date_is_obeyed, retry_after_seconds_are_obeyed,

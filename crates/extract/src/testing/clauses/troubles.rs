@@ -7,7 +7,7 @@ use crate::testing::subject::Subject;
 use crate::testing::trial::{Bench, Step, limits, pass};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tillhouse_model::ErrorKind;
 
 /// A 500 is asked for again.
@@ -38,6 +38,37 @@ pub async fn a_web_page_is_outwaited(subject: Subject) -> Held {
 /// JSON that does not say that it is, is asked for again.
 pub async fn a_wrong_content_type_is_outwaited(subject: Subject) -> Held {
     outwaited(&subject, json!({"kind": "wrong_content_type"})).await
+}
+
+/// An answer that does not come within the time limit is given up, and asked for again.
+pub async fn an_answer_that_never_comes_is_given_up(subject: Subject) -> Held {
+    const LIMIT: Duration = Duration::from_secs(100);
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await? {
+        let name = asked.resource.name;
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        let mut limits = limits(course.page_size);
+        limits.request_timeout = LIMIT;
+        let trial = bench.open(limits)?;
+        hold!(trial.source.check().await.is_ok(), "check fails");
+        // Ten years.
+        bench
+            .control
+            .fault(json!({"kind": "slow", "millis": 315_360_000_000_u64, "after": course.requests / 2}))
+            .await?;
+        let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
+        let start = Instant::now();
+        while run.during(bench.control.pending()).await? > 0 {
+            hold!(start.elapsed() < LIMIT, "{name}: no request met the trouble");
+        }
+        pass(LIMIT).await;
+        run.during(bench.quiet()).await?;
+        hold!(trial.stats().retries == 1, "{name}: still waits for an answer when its time is over");
+        let reading = run.finish().await?;
+        asked.say("one answer that never comes", reading.is_exactly(&course.truth, &everything))?;
+    }
+    Ok(())
 }
 
 async fn outwaited(subject: &Subject, mut trouble: Value) -> Held {

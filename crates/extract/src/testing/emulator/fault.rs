@@ -7,6 +7,7 @@ use crate::testing::emulator::Reply;
 use crate::testing::emulator::wire::Manner;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Duration;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Fault {
     /// For `oversized`.
     #[serde(default)]
     pub bytes: Option<usize>,
+    /// For `slow`.
+    #[serde(default)]
+    pub millis: Option<u64>,
     /// For `unauthorized`.
     #[serde(default)]
     pub refresh_too: bool,
@@ -57,6 +61,7 @@ impl Fault {
             "reset",
             "empty",
             "html",
+            "slow",
             "wrong_content_type",
             "oversized",
         ];
@@ -84,6 +89,7 @@ impl Fault {
     pub(crate) fn spoil(&self, mut reply: Reply) -> (Reply, Manner) {
         match self.kind.as_str() {
             "truncated" => (reply, Manner::Truncated),
+            "slow" => (reply, Manner::After(Duration::from_millis(self.millis.unwrap_or(1_000)))),
             "wrong_content_type" => (reply, Manner::As("text/plain")),
             "oversized" => {
                 let missing = self.bytes.unwrap_or(65 << 20).saturating_sub(reply.body.len());

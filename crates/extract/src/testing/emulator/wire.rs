@@ -3,7 +3,7 @@
 //! Invariant: a connection answers one request after the other; what it cannot read closes it.
 
 use crate::testing::emulator::{Question, Reply};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -14,6 +14,8 @@ pub(crate) enum Manner {
     Plain,
     /// Under another content type.
     As(&'static str),
+    /// After a while.
+    After(Duration),
     /// Half of the body, then the connection closes.
     Truncated,
     /// Not at all: the connection is reset.
@@ -50,6 +52,9 @@ impl Connection {
             // Closed without lingering, a connection is reset.
             let _ = self.stream.set_zero_linger();
             return false;
+        }
+        if let Manner::After(pause) = manner {
+            tokio::time::sleep(pause).await;
         }
         let content_type = if let Manner::As(other) = manner { other } else { "application/json" };
         let mut head = format!(

@@ -99,6 +99,7 @@ fn patience() {
     breaks(offset, Flaw::IgnoresRetryAfter, retry_after_seconds_are_obeyed, "were sent after");
     breaks(offset, Flaw::IgnoresRetryAfter, retry_after_a_date_is_obeyed, "were sent after");
     breaks(offset, Flaw::WaitsTooLong, a_retry_after_beyond_the_limit_is_an_error, "beyond the limit");
+    breaks(offset, Flaw::WaitsForEver, an_answer_that_never_comes_is_given_up, "still waits");
     breaks(offset, Flaw::GivesUpAtOnce, a_server_error_is_outwaited, "came an error");
     breaks(offset, Flaw::GivesUpAtOnce, a_reset_connection_is_outwaited, "came an error");
     breaks(offset, Flaw::GivesUpAtOnce, a_truncated_body_is_outwaited, "came an error");

@@ -62,6 +62,7 @@ pub(super) enum Flaw {
     GivesUpAtOnce,
     IgnoresRetryAfter,
     WaitsTooLong,
+    WaitsForEver,
     TriesForEver,
     TakesTheFirstTime,
     TakesAnyBody,
@@ -151,6 +152,7 @@ fn open(url: &str, style: Style, flaw: Flaw, password: &'static str, mut limits:
         Flaw::GoesOnForEver => limits.most_pages = 1_000_000,
         Flaw::GivesUpAtOnce => limits.attempts = 1,
         Flaw::TakesAnyBody => limits.max_body_bytes = 1 << 30,
+        Flaw::WaitsForEver => limits.request_timeout = Duration::from_secs(100_000),
         Flaw::WaitsTooLong => limits.max_retry_after = Duration::from_secs(100_000),
         Flaw::IgnoresRetryAfter | Flaw::TriesForEver => (limits.attempts, limits.max_retry_after) = (1, Duration::ZERO),
         _ => {}

@@ -3,7 +3,7 @@
 //! Invariant: deterministic data, one process; one line a step with wall time, processor time and the peak memory so far.
 //!
 //! ```text
-//! cargo run --release -p tillhouse-lake --example throughput -- [ROWS] [ROWS A PACKAGE] [FOLDER]
+//! cargo run --release --workspace --example landing -- [ROWS] [ROWS A PACKAGE] [FOLDER]
 //! ```
 
 #![allow(clippy::print_stdout)]

@@ -1,4 +1,4 @@
-//! How fast pages become columns: `cargo run --release -p tillhouse-decode --example throughput [PAGE.json]...`
+//! How fast pages become columns: `cargo run --release --workspace --example decoding [PAGE.json]...`
 //!
 //! Invariant: one thread, medians of five rounds of time on the processor (of the clock where the system does not tell), pages in memory; hashes, keys, pseudonyms and rules included, as in a sync.
 //!
