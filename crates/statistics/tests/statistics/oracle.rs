@@ -375,7 +375,7 @@ fn payment() -> impl Strategy<Value = Payment> {
         })
 }
 
-fn house() -> impl Strategy<Value = House> {
+pub(crate) fn house() -> impl Strategy<Value = House> {
     let names = || prop::collection::vec(one_of(&["Centre", "Harbour", "Diesel"]), 0..=3);
     (
         prop::collection::vec(sale(), 1..60),
