@@ -27,8 +27,6 @@ mod program;
 mod project;
 mod python;
 mod readers;
-mod reconcile;
-mod rollups;
 mod slt;
 mod smartnow;
 mod tidy;

@@ -4,9 +4,7 @@
 
 pub(crate) mod json;
 pub(crate) mod page;
-pub(crate) mod reconciliation;
 pub(crate) mod report;
-pub(crate) mod restated;
 pub(crate) mod statistics;
 
 use crate::args::Format;
