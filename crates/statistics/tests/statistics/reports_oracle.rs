@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use tillhouse_model::Period;
 use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report_data};
 
+/// Whether a day belongs to a period.
+type Holds = Box<dyn Fn(Date) -> bool>;
+
 struct Oracle<'a> {
     shop: &'a Shop,
     request: &'a ReportRequest,
@@ -122,7 +125,7 @@ impl Oracle<'_> {
 
     fn summary(&self, date: Date) -> Value {
         let year_and_week = |day: Date| (day.iso_week_date().year(), day.iso_week_date().week());
-        let parts: [(&str, Box<dyn Fn(Date) -> bool>); 4] = [
+        let parts: [(&str, Holds); 4] = [
             ("day", Box::new(move |day: Date| day == date)),
             ("month", Box::new(move |day: Date| (day.year(), day.month()) == (date.year(), date.month()))),
             ("week", Box::new(move |day: Date| year_and_week(day) == year_and_week(date))),
