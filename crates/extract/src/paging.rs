@@ -22,9 +22,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use url::Url;
 
-/// More pages than any window has.
-pub const MOST_PAGES: u64 = 1_000_000;
-
 /// Reads pages one after the other: `fetch` gets where it stands and gives the page and where to go on, `None` at the end.
 ///
 /// `most_pages` is the source's [`crate::Limits::most_pages`]. The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after `most_pages`.

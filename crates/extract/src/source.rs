@@ -4,7 +4,6 @@
 //! is still missing, only the warehouse's ledger knows.
 
 use crate::http::Stats;
-use crate::paging::MOST_PAGES;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -64,7 +63,7 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             attempts: 6,
             max_retry_after: Duration::from_secs(300),
-            most_pages: MOST_PAGES,
+            most_pages: 1_000_000,
         }
     }
 }
@@ -73,15 +72,19 @@ impl Default for Limits {
 ///
 /// # The law
 ///
+/// Every source is held to it by the clauses of the module `testing` (feature `testing`), over a server that misbehaves.
+///
 /// - **Complete**: the pages of a slice hold every record whose time, as the provider sees it, lies in the slice's window. They
-///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows.
+///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows. What
+///   arrives, changes or vanishes while pages are read hides none of the records that are there throughout; where an API leaves
+///   no way to be sure of that, its total tells, or the look-back reads it again.
 /// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
 /// - **Order**: pages come in the provider's paging order. No order is promised between slices.
 /// - **Freshness**: `Page::requested_at` is taken before the request is sent, anew for every attempt.
 /// - **Errors**: an `Err` ends the stream; pages before it are good. A retryable error was already retried by the kit as
 ///   often as [`Limits::attempts`] allows. No error, log or page holds a credential.
-/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; an endless chain of
-///   pages, or a link that repeats, is an error.
+/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; a slice is at most
+///   [`Limits::most_pages`]. No link is followed to another origin or in circles: it is an error, or the source knows another way.
 /// - **Cancellation**: dropping a stream stops its requests. Nothing is left behind.
 #[async_trait]
 pub trait Source: Send + Sync + Debug {
