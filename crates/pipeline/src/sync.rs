@@ -118,6 +118,9 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
     let run_id = new_run_id(started);
     for pipeline in pipelines {
         unify::check(&context.engine, pipeline).await?;
+        for plan in &pipeline.resources {
+            decoder(context, pipeline, plan)?;
+        }
     }
     context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
@@ -218,6 +221,11 @@ async fn slices(
     Ok(all)
 }
 
+fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
+    let key = Some(context.project.privacy_key.clone());
+    Decoder::with(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
+}
+
 async fn read_resource(
     context: &Context,
     pipeline: &Pipeline,
@@ -227,7 +235,6 @@ async fn read_resource(
     lander: Lander,
     report: &mut PipelineReport,
 ) -> Result<Tally> {
-    let key = Some(context.project.privacy_key.clone());
     let (send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let landing = tokio::spawn(lander.run(receive));
@@ -237,7 +244,7 @@ async fn read_resource(
     let reader = Arc::new(Reader {
         source: Arc::clone(&pipeline.source),
         resource: plan.resource,
-        decoder: Arc::new(Decoder::new(Arc::clone(&plan.spec), key)?),
+        decoder: Arc::new(decoder(context, pipeline, plan)?),
         observer: Arc::clone(&context.observer),
         cancel: stop.clone(),
     });
