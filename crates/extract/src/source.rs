@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_model::{Resource, Result, Slice};
+use tillhouse_model::{Error, Resource, Result, Slice};
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -103,8 +103,15 @@ pub trait Source: Send + Sync + Debug {
     /// The pages of a slice.
     fn pages(&self, slice: &Slice) -> PageStream;
 
-    /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out.
-    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream;
+    /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out. By
+    /// default an error, for sources that have no such resource.
+    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
+        let _ = ids;
+        let error = known(self.name(), self.resources(), resource).err();
+        failed(error.unwrap_or_else(|| {
+            Error::config(format!("{} cannot be asked for single records", self.name())).at("resource", resource)
+        }))
+    }
 
     /// The pages that hold what the provider learnt within the slice's window, whenever it happened, for resources with
     /// [`Resource::late`]. By default none.
@@ -123,6 +130,19 @@ pub trait Source: Send + Sync + Debug {
     fn stats(&self) -> Stats {
         Stats::default()
     }
+}
+
+/// The resource of that name. Errors with [`tillhouse_model::ErrorKind::Config`], naming those there are.
+pub fn known(source: &str, resources: &'static [Resource], name: &str) -> Result<&'static Resource> {
+    resources.iter().find(|resource| resource.name == name).ok_or_else(|| {
+        let names: Vec<&str> = resources.iter().map(|resource| resource.name).collect();
+        Error::config(format!("{source} has no resource {name:?}")).hint(format!("It offers: {}.", names.join(", ")))
+    })
+}
+
+/// A stream that is an error and nothing else.
+pub fn failed(error: Error) -> PageStream {
+    futures::stream::iter([Err(error)]).boxed()
 }
 
 /// The `connection` section of a pipeline: what one source needs to be reached, parsed once and validated.
