@@ -16,7 +16,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod connection;
-mod login;
 mod transactions;
 
 pub use connection::{HecOneConnection, Paths, RESOURCES, SOURCE};

@@ -26,12 +26,8 @@
 
 mod connection;
 mod endpoints;
-mod listing;
-mod login;
-mod prices;
 mod setup;
 mod smartnow;
 
 pub use connection::{Archive, Operators, SOURCE, SmartNowConnection};
 pub use endpoints::RESOURCES;
-pub use prices::PriceUnit;
