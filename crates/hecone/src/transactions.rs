@@ -4,6 +4,7 @@
 //! gives them; every request says the whole window and the sort anew.
 
 use crate::connection::{Paths, RESOURCES, SOURCE};
+use crate::statistics;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
@@ -13,6 +14,7 @@ use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Offset, OffsetPage};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
 use tillhouse_extract::{envelope, origin};
+use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
@@ -30,11 +32,14 @@ pub(crate) struct HecOne {
     list: Url,
     /// The path of one transaction, with `{id}`.
     one: String,
+    statistics: Url,
 }
 
 impl HecOne {
     pub(crate) fn new(api: AuthorizedClient, paths: &Paths) -> Result<Self> {
-        Ok(Self { list: api.client().url(&paths.transactions)?, one: paths.of_one(), api })
+        let client = api.client();
+        let (list, statistics) = (client.url(&paths.transactions)?, client.url(&paths.statistics)?);
+        Ok(Self { list, one: paths.of_one(), statistics, api })
     }
 
     /// The request for a page of a window.
@@ -137,6 +142,18 @@ impl Source for HecOne {
             None
         });
         pages.map(Some).chain(epilogue).filter_map(std::future::ready).boxed()
+    }
+
+    fn yardstick(&self) -> Yardstick {
+        Yardstick::Statistics
+    }
+
+    async fn evidence(&self, tenant: Option<&str>, window: Window) -> Result<Evidence> {
+        let mandator = tenant.ok_or_else(|| {
+            Error::data("HecOne's statistics are a mandator's, and these transactions name none")
+                .hint("Look for transactions without tenant_id in unified.transactions.")
+        })?;
+        statistics::ask(&self.api, &self.statistics, mandator, window).await
     }
 
     fn stats(&self) -> Stats {

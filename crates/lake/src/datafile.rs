@@ -20,7 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY, RECORD_TIME};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
@@ -46,6 +46,8 @@ pub(crate) struct Layout {
     pub projection: Vec<usize>,
     pub partition_by: Vec<String>,
     pub stat_columns: StatColumns,
+    /// The instant by which rows are put in order within a row group, where the schema has it.
+    pub order_by: &'static str,
     properties: WriterProperties,
 }
 
@@ -78,7 +80,14 @@ impl Layout {
             properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties: properties.build() })
+        let properties = properties.build();
+        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, order_by: RECORD_TIME, properties })
+    }
+
+    /// The same, with rows in the order of another instant.
+    #[must_use]
+    pub(crate) fn ordered_by(self, column: &'static str) -> Self {
+        Self { order_by: column, ..self }
     }
 }
 

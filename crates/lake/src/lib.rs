@@ -9,6 +9,7 @@ mod commit;
 mod datafile;
 mod dedup;
 mod delta;
+mod difference;
 mod dimension;
 #[cfg(test)]
 #[path = "disturbed_tests.rs"]
@@ -19,6 +20,8 @@ mod ledger;
 mod month;
 pub mod ops;
 mod package;
+mod reconciliation;
+mod rollup_table;
 mod scan;
 pub mod source_table;
 mod split;
@@ -27,7 +30,10 @@ pub mod unified_table;
 pub mod warehouse;
 
 pub use deltalake::datafusion::catalog::TableProvider;
+pub use difference::{Difference, Hours, Partition, Touched};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
+pub use reconciliation::ReconciliationRow;
+pub use rollup_table::{Counted, HOUR, RollupTable};
 pub use source_table::{Fresh, Incoming, LandOptions, Landed, PackageInfo, SourceTable};
 pub use unified_table::{Mark, Replaced, Rows, Step, Superseded, UnifiedTable, Writing};
 pub use warehouse::{FORMAT_VERSION, Location, OpenTable, Warehouse};

@@ -13,7 +13,6 @@ use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_model::table::RECORD_TIME;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Bytes of rows that may wait for their row group, over all partitions.
@@ -163,7 +162,8 @@ impl Splitter {
             (PartitionWriter::new(table, layout.clone(), named), turn)
         });
         *used = turn;
-        writer.write(move |encoder| encode(encoder, &waiting.batches)).await
+        let order_by = layout.order_by;
+        writer.write(move |encoder| encode(encoder, &waiting.batches, order_by)).await
     }
 
     /// Writes what still waits; the Add actions of all files.
@@ -180,17 +180,17 @@ impl Splitter {
     }
 }
 
-fn encode(encoder: &mut Encoder, batches: &[RecordBatch]) -> Result<()> {
+fn encode(encoder: &mut Encoder, batches: &[RecordBatch], order_by: &str) -> Result<()> {
     let Some(first) = batches.first() else { return Ok(()) };
     let internal = "rows cannot be put in order of time";
-    let sorted = first.schema().index_of(RECORD_TIME).map(|at| in_order(batches, at)).unwrap_or(true);
+    let sorted = first.schema().index_of(order_by).map(|at| in_order(batches, at)).unwrap_or(true);
     if sorted {
         for batch in batches {
             encoder.write(batch)?;
         }
     } else {
         // In pieces: columns are copied a few thousand rows at a time.
-        let order = order(batches)?;
+        let order = order(batches, order_by)?;
         let batches: Vec<&RecordBatch> = batches.iter().collect();
         for piece in order.chunks(8_192) {
             encoder.write(&interleave_record_batch(&batches, piece).or_error(ErrorKind::Internal, internal)?)?;
@@ -199,13 +199,13 @@ fn encode(encoder: &mut Encoder, batches: &[RecordBatch]) -> Result<()> {
     encoder.flush()
 }
 
-/// The rows of the batches, as (batch, row), in the order of their record times; nulls first, and equal ones as they came.
-fn order(batches: &[RecordBatch]) -> Result<Vec<(usize, usize)>> {
+/// The rows of the batches, as (batch, row), in the order of an instant; nulls first, and equal ones as they came.
+fn order(batches: &[RecordBatch], by: &str) -> Result<Vec<(usize, usize)>> {
     let mut keyed: Vec<(Option<i64>, usize, usize)> =
         Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for (number, batch) in batches.iter().enumerate() {
         let times = batch
-            .column_by_name(RECORD_TIME)
+            .column_by_name(by)
             .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
             .ok_or_else(|| Error::internal("record times are not microseconds"))?;
         keyed.extend(times.iter().enumerate().map(|(row, time)| (time, number, row)));

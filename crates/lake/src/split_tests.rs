@@ -9,6 +9,7 @@ use crate::month::Months;
 use arrow::array::{BinaryArray, Decimal128Array, Int64Array, StringArray};
 use deltalake::kernel::Action;
 use futures::StreamExt;
+use tillhouse_model::table::RECORD_TIME;
 
 /// 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000_000;

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging;
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
+use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
 
 /// A machine may have been offline for this long before it could tell the provider when a trouble was over.
@@ -329,6 +330,15 @@ impl Source for SmartNow {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![("price_unit", self.0.settings.price_unit.as_str().to_owned())]
+    }
+
+    fn yardstick(&self) -> Yardstick {
+        Yardstick::Revenue
+    }
+
+    async fn evidence(&self, _tenant: Option<&str>, window: Window) -> Result<Evidence> {
+        let Settings { summary, price_unit, .. } = self.settings();
+        crate::summary::ask(self.api(), summary, *price_unit, window).await
     }
 
     fn stats(&self) -> Stats {
