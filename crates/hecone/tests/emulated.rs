@@ -8,11 +8,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_model::{Error, Slice, Window};
-use tillhouse_sandbox::{Fault, FaultKind, Sandbox, SandboxOptions};
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const SALES: u64 = 700;
 
@@ -105,15 +104,4 @@ async fn slices_together_hold_everything_where_ends_are_inclusive() {
         seen.extend(ids.into_keys());
     }
     assert_eq!(seen, truth(&sandbox));
-}
-
-#[tokio::test]
-async fn a_slow_answer_is_asked_for_again() {
-    let sandbox = sandbox(SandboxOptions::default()).await;
-    let source = open(&sandbox, Limits { request_timeout: Duration::from_millis(500), ..limits(300) });
-    let mut fault = Fault::new(FaultKind::Slow).after(1);
-    fault.millis = Some(20_000);
-    sandbox.inject([fault]);
-    exact(&sandbox, &*source).await;
-    assert!(source.stats().retries >= 1);
 }

@@ -41,7 +41,7 @@ impl Compare {
                 let zone = clock::zone(timezone)?;
                 let (from, to) = (clock::read(from.trim(), zone)?, clock::read(to.trim(), zone)?);
                 let order = "The window to compare with begins before it ends, like 2025-01-01..2025-02-01.";
-                Window::new(from, to).map(Self::Window).map_err(|e| e.hint(order))
+                Window::new(from, to).map(Self::Window).map_err(|e| e.at("compare", text).hint(order))
             }
         }
     }

@@ -109,12 +109,16 @@ impl Conditions {
     /// The same, between two instants.
     pub(crate) fn between(question: &Question<'_>, window: (i64, i64)) -> Self {
         let mut conditions = Self::whose(question);
-        let span = conditions.span(window, ["since", "until", "first_month", "last_month"]);
-        conditions.sql = format!("{} AND {span}", conditions.sql);
+        let (times, months) = conditions.span(window, ["since", "until", "first_month", "last_month"]);
+        conditions.sql =
+            format!("{} AND {times}{}", conditions.sql, months.map_or(String::new(), |m| format!(" AND {m}")));
         conditions
     }
 
     /// The same, in either of a request's windows, or without a time.
+    ///
+    /// Months are asked apart from times: they are partitions and no column of a file, and a condition that mixes the two would not be
+    /// pushed down into the files.
     fn of_both_windows(question: &Question<'_>) -> Self {
         let mut conditions = Self::whose(question);
         let (now, before) = (question.now, question.before.unwrap_or(question.now));
@@ -125,25 +129,34 @@ impl Conditions {
         // Windows that touch are one stretch; others are two, so that a year between them is not read.
         let apart = now.0 > before.1 || before.0 > now.1;
         let windows = if apart { vec![now, before] } else { vec![(now.0.min(before.0), now.1.max(before.1))] };
-        let spans: Vec<String> =
-            windows.into_iter().zip(names).map(|(window, names)| conditions.span(window, names)).collect();
-        // Rows without a time have a partition of their own.
-        let untimed = "(month = 'none' AND occurred_at IS NULL)";
-        conditions.sql = format!("{} AND ({} OR {untimed})", conditions.sql, spans.join(" OR "));
+        let (mut times, mut months) = (Vec::new(), Some(Vec::new()));
+        for (window, names) in windows.into_iter().zip(names) {
+            let (time, month) = conditions.span(window, names);
+            times.push(time);
+            months = months.zip(month).map(|(mut months, month)| {
+                months.push(month);
+                months
+            });
+        }
+        let months = months.map_or(String::new(), |m| format!(" AND ({} OR month = 'none')", m.join(" OR ")));
+        conditions.sql = format!("{} AND ({} OR occurred_at IS NULL){months}", conditions.sql, times.join(" OR "));
         conditions
     }
 
-    /// A stretch of time, its values under these names.
-    fn span(&mut self, (since, until): (i64, i64), [from, to, first, last]: [&'static str; 4]) -> String {
-        let mut sql = format!("occurred_at >= ${from} AND occurred_at < ${to}");
+    /// A stretch of time, and the months it touches where these have names; its values stand under the given names.
+    fn span(
+        &mut self,
+        (since, until): (i64, i64),
+        [from, to, first, last]: [&'static str; 4],
+    ) -> (String, Option<String>) {
         self.params.push((from, instant(since)));
         self.params.push((to, instant(until)));
-        if let Some((first_month, last_month)) = month(since).zip(month(until.saturating_sub(1))) {
-            sql.push_str(&format!(" AND month >= ${first} AND month <= ${last}"));
+        let months = month(since).zip(month(until.saturating_sub(1))).map(|(first_month, last_month)| {
             self.params.push((first, ScalarValue::Utf8(Some(first_month))));
             self.params.push((last, ScalarValue::Utf8(Some(last_month))));
-        }
-        format!("({sql})")
+            format!("(month >= ${first} AND month <= ${last})")
+        });
+        (format!("(occurred_at >= ${from} AND occurred_at < ${to})"), months)
     }
 }
 

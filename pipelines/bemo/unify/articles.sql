@@ -19,7 +19,7 @@ SELECT
     NULL                                                             AS discount_amount,
     NULL                                                             AS tax_percentage,
     NULL                                                             AS tax_amount,
-    currency_code(nullif(s.label, 'XXX'))                            AS currency,
+    currency_code(nullif(s.label, 'none'))                            AS currency,
     s.a['tariff_code']                                               AS tariff_code,
     s.session_start_date                                             AS start_time,
     coalesce(s.session_end_date, s.a['transaction_date'])            AS end_time,
@@ -57,7 +57,7 @@ FROM (
                 l._record_key, l._record_time, l._land, l._extracted_at, l._content_hash, l._run_id
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'XXX') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
                 FROM sessions
             ) l
         ) c

@@ -13,10 +13,10 @@ SELECT
     s.payment_state                                                  AS state,
     s.amount,
     NULL                                                             AS reserved_amount,
-    currency_code(nullif(s.label, 'XXX'))                            AS currency,
+    currency_code(nullif(s.label, 'none'))                            AS currency,
     s.rfid                                                           AS card_id,
     NULL                                                             AS identification_id,
-    FALSE                                                            AS excluded,
+    NULL                                                             AS excluded,
     NULL                                                             AS report_group,
     array_min(s.dates)                                               AS created_at,
     $pipeline                                                        AS pipeline,
@@ -48,7 +48,7 @@ FROM (
             SELECT l.*, unnest(array_distinct(l.labels)) AS label
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'XXX') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
                 FROM sessions
             ) l
         ) c

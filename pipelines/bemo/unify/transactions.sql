@@ -1,7 +1,7 @@
 -- be-mo sessions, one row a session and currency: its products, added up.
 --
--- A session in which nothing was bought (yet) has no transaction; it stands in the source table. One without a currency is called
--- XXX, as ISO 4217 has it. The account buys, so these are purchases and never added to anybody's sales. Neither be-mo's states nor its taxes
+-- A session in which nothing was bought (yet) has no transaction; it stands in the source table. Where no currency is named, `none` stands
+-- in its place in the id. The account buys, so these are purchases and never added to anybody's sales. Neither be-mo's states nor its taxes
 -- are known: a session that has ended is done and charged to the account, one that has not is going on. placeId is the site.
 SELECT
     concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
@@ -30,7 +30,7 @@ SELECT
     NULL                                                             AS tax_amount,
     'unknown'                                                        AS tax_origin,
     CASE WHEN s.session_end_date IS NOT NULL THEN s.amount END       AS paid_amount,
-    currency_code(nullif(s.label, 'XXX'))                            AS currency,
+    currency_code(nullif(s.label, 'none'))                            AS currency,
     concat($pipeline, ':') || s.place_id                             AS site_key,
     NULL                                                             AS device_key,
     NULL                                                             AS point_key,
@@ -70,7 +70,7 @@ FROM (
             SELECT l.*, unnest(array_distinct(l.labels)) AS label
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'XXX') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
                 FROM sessions
             ) l
         ) c

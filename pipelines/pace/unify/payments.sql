@@ -15,7 +15,7 @@ SELECT
     currency_code(t.a['currency'])                                   AS currency,
     NULL                                                             AS card_id,
     t.a['payment_method_id']                                         AS identification_id,
-    FALSE                                                            AS excluded,
+    NULL                                                             AS excluded,
     NULL                                                             AS report_group,
     t.a['created_at']                                                AS created_at,
     $pipeline                                                        AS pipeline,

@@ -100,7 +100,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
     let bench = BENCH.session(&[("sessions", page(&sessions))]);
     let rows = BENCH.unified(&bench, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
-    let keys = ["back:EUR", "going:EUR", "one:EUR", "two:CHF", "two:EUR", "two:XXX", "unknown:EUR"];
+    let keys = ["back:EUR", "going:EUR", "one:EUR", "two:CHF", "two:EUR", "two:none", "unknown:EUR"];
     let some = |values: [Option<&str>; 7]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
     let all = |value| some([Some(value); 7]);
     assert_eq!(
@@ -142,10 +142,10 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
         ("two:CHF/1", "12.0000"),
         ("two:EUR/1", "1.5000"),
         ("two:EUR/2", "2.2500"),
-        ("two:XXX/1", "3.0000"),
+        ("two:none/1", "3.0000"),
     ];
     let mut amounts: Vec<(&str, Option<&str>)> = lines.iter().map(|(key, amount)| (*key, Some(*amount))).collect();
-    amounts.extend([("two:XXX/2", None), ("unknown:EUR/1", None)]);
+    amounts.extend([("two:none/2", None), ("unknown:EUR/1", None)]);
     assert_eq!(of_article("amount"), expected(&amounts), "lines are counted within their transaction");
     assert_eq!(of_article("line_number")["two:EUR/2"].as_deref(), Some("2"));
     assert_eq!(of_article("name")["two:CHF/1"].as_deref(), Some("E_Fast_DC"));

@@ -3,7 +3,7 @@
 //! Invariant: the suite knows a source only through the trait, and its server only through HTTP. No clause sleeps: where time has to
 //! pass, the runtime's clock is moved.
 //!
-//! ```ignore
+//! ```text
 //! tillhouse_extract::conformance!(subject);     // one test a clause, each named after it
 //!
 //! async fn subject() -> Subject {

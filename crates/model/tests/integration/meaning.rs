@@ -139,6 +139,7 @@ fn the_tables_own_properties() {
             "_content_hash",
             "_extracted_at",
             "_run_id",
+            "_deleted_at",
             "month"
         ]
     );

@@ -90,7 +90,7 @@ fn columns_stand_in_the_promised_order_with_lineage_behind() {
         assert_eq!(spec.role, role, "{name}");
         let lineage = match role {
             Role::Fact => "_record_key _record_time _land _extracted_at _content_hash _run_id",
-            _ => "_as_of _extracted_at _content_hash _run_id",
+            _ => "_as_of _deleted_at _extracted_at _content_hash _run_id",
         };
         let expected: Vec<&str> = columns.split_whitespace().chain(lineage.split_whitespace()).collect();
         let schema = spec.unified_schema();

@@ -147,8 +147,9 @@ fn open(field: &'static Field, test: &Test, zone: Zone) -> Result<Node> {
     }
     let text = match &test.value {
         Operand::Text(text) => text.clone(),
-        // Text operators read null as "".
+        // Text operators read null as "", and some look at no value at all.
         Operand::Null => String::new(),
+        _ if test.operator.is_unary() => String::new(),
         other => return Err(mismatch(field, other)),
     };
     let empty = || Value::Text { text: String::new(), ignore_case: false };

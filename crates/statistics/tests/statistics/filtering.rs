@@ -78,7 +78,7 @@ async fn tables_on_disk_pass_the_same() {
     place.publish(RUN, "2026-02-01T00:00:00Z").await;
     let session = place.session().await;
     let mut compared = 0;
-    for _ in 0..150 {
+    for _ in 0..250 {
         let filter = filter().new_tree(&mut runner).unwrap().current();
         let Ok(selection) = Selection::new(&filter, ZONE, Some(&key())) else { continue };
         let kept = world.passing(&filter).unwrap();
