@@ -166,7 +166,7 @@ pub(crate) trait Edit<R>: Sync + Send {
 }
 
 impl Ops {
-    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`), whether it has rows or not. `None`
+    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
         fn of<R: Row>(path: &str) -> Option<SchemaRef> {
@@ -178,6 +178,7 @@ impl Ops {
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<SeenField>(&path))
+            .or_else(|| of::<crate::reconciliation::ReconciliationRow>(&path))
     }
 
     /// Adds slices to the coverage ledger.

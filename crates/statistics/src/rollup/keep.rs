@@ -15,9 +15,10 @@ use std::sync::Arc;
 use tillhouse_lake::{Counted, Hours, OpenTable, Partition, RollupTable, Rows, TableProvider, Touched, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::{Engine, ScalarValue, Session, into_error, zone::HOUR};
+use tokio::task::JoinSet;
 
 /// How many rows of facts are added up in one query, roughly: bounds the groups that are held in memory.
-const CHUNK_ROWS: u64 = 300_000;
+const CHUNK_ROWS: u64 = 120_000;
 /// How often another run may come first.
 const ROUNDS: usize = 5;
 
@@ -51,11 +52,14 @@ pub async fn roll_up(
         })
     });
     // A task each: on one task they would share one core.
-    let tasks = work.map(|keeper| async move {
-        let task = tokio::spawn(keeper.keep());
-        task.await.map_err(|e| Error::internal("adding up a roll-up failed").because(e))?
-    });
-    let done: Vec<Option<(String, u64)>> = futures::future::try_join_all(tasks).await?;
+    let mut tasks = JoinSet::new();
+    for keeper in work {
+        tasks.spawn(keeper.keep());
+    }
+    let mut done: Vec<Option<(String, u64)>> = Vec::new();
+    while let Some(kept) = tasks.join_next().await {
+        done.push(kept.map_err(|e| Error::internal("adding up a roll-up failed").because(e))??);
+    }
     // All or none: an answer is never made of both.
     Ok(done.into_iter().collect::<Option<BTreeMap<_, _>>>().unwrap_or_default())
 }
