@@ -9,6 +9,7 @@ use crate::figures;
 use crate::request::Request;
 use jiff::{SignedDuration, ToSpan};
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
 use tillhouse_model::{Exact, Result, Window};
@@ -256,15 +257,22 @@ const DEFINITIONS: [(&str, Grown); 6] = [
     ("per cent of the later figure", |pair| share(pair.now.minus(pair.before)?, pair.now, 2)),
 ];
 
-/// `part` of `whole` to four digits after the point, which is then moved so many digits to the right (2: per cent).
+/// `part` of `whole` to four digits after the point, half-even, which is then moved so many digits to the right (2: per cent).
 fn share(part: Exact, whole: Exact, digits: u8) -> Option<Exact> {
     let scale = part.scale.max(whole.scale);
     let (part, whole) = (part.rescaled(scale)?.units, whole.rescaled(scale)?.units);
     if whole == 0 {
         return None;
     }
-    let scaled = part.checked_mul(100_000)?.checked_div(whole)?;
-    Exact::new(scaled, 5 - digits).rescaled(4 - digits)
+    let numerator = part.checked_mul(10_000)?.checked_mul(whole.signum())?;
+    let divisor = whole.checked_abs()?;
+    let (quotient, rest) = (numerator.div_euclid(divisor), numerator.rem_euclid(divisor));
+    let round_up = match rest.checked_mul(2)?.cmp(&divisor) {
+        Ordering::Less => 0,
+        Ordering::Greater => 1,
+        Ordering::Equal => quotient.rem_euclid(2),
+    };
+    Some(Exact::new(quotient + round_up, 4 - digits))
 }
 
 /// Whether the other side says this, to the digits both have.
