@@ -36,16 +36,16 @@ pub async fn suspects(
         Some(delta) => {
             conditions.params.push(("delta", ScalarValue::Decimal128(Some(delta.units), 38, 4)));
             conditions.params.push(("minus_delta", ScalarValue::Decimal128(Some(-delta.units), 38, 4)));
-            "CASE WHEN amount = $delta OR amount = $minus_delta THEN 0 ELSE 1 END"
+            "CASE WHEN amount = $delta OR amount = $minus_delta THEN 0 ELSE 1 END, "
         }
-        None => "0",
+        None => "",
     };
     let sql = format!(
         "SELECT transaction_key FROM
             (SELECT transaction_key, amount, _extracted_at, coalesce({counts}, FALSE) AS counts,
                     CASE WHEN state IN ('created', 'pending', 'consumed') THEN 0 ELSE 1 END AS settled
              FROM unified.transactions WHERE {} AND {only} AND {label}) AS near
-         ORDER BY {exact}, counts {order}, settled, _extracted_at DESC, transaction_key LIMIT {most}",
+         ORDER BY {exact}counts {order}, settled, _extracted_at DESC, transaction_key LIMIT {most}",
         conditions.sql
     );
     each_batch(session, &sql, &conditions.params, |batch| {
