@@ -89,7 +89,7 @@ fn sql(asked: &Asked) -> String {
     let differs: Vec<String> =
         ["occurred_at", "kind", "state", "currency", "amount", "site_key", "payments", "articles"]
             .into_iter()
-            .map(|column| format!("then_side.{column} IS DISTINCT FROM now_side.{column}"))
+            .map(|column| format!("(then_side.{column} IS DISTINCT FROM now_side.{column})"))
             .collect();
     format!(
         "SELECT coalesce(then_side.transaction_key, now_side.transaction_key) AS transaction_key,
