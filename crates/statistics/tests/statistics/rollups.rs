@@ -192,7 +192,7 @@ async fn every_request(place: &Place) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Random houses, of which a random part changes twice; between the changes the roll-ups sometimes miss a run.
     #[test]
