@@ -3,7 +3,7 @@
 //! Invariant: the table is scanned once. Amounts are summed as integers.
 //!
 //! Rejected: one query a figure (hours, sites, totals, meta), which scans six times; a fine GROUP BY summed up again, which for a long
-//! window has nearly as many groups as rows (hours times sites) and took several times the processor time of these plain maps;
+//! window has nearly as many groups as rows (hours times sites: half a million of a million) and was a fifth slower over a year;
 //! GROUPING SETS, which multiplies rows inside the engine.
 
 use crate::columns::{add, decimals, instants, integers, texts};

@@ -23,7 +23,8 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
     let sql = format!(
         "SELECT code, count(*) AS quantity, sum(duration_seconds) AS duration,
                 min(description) AS first_words, max(description) AS last_words
-         FROM (SELECT nullif(e.code, '') AS code, e.duration_seconds, nullif(e.description, '') AS description
+         FROM (SELECT nullif(e.code, '') AS code, e.duration_seconds,
+                      CASE WHEN e.description NOT LIKE '{{%' THEN nullif(e.description, '') END AS description
                FROM unified.events AS e LEFT JOIN ({zones}) AS clock ON e.site_key = clock.zone_of
                WHERE {}) AS counted
          GROUP BY code",
@@ -36,7 +37,8 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
             let (quantities, durations) = (integers(batch, "quantity")?, integers(batch, "duration")?);
             for row in 0..batch.num_rows() {
                 let code = label(codes.get(row));
-                // Where one code comes with different words, as in a log, none of them is what the code means.
+                // Where one code comes with different words, as in a log, none of them is what the code means; nor are
+                // particulars in JSON, which machines add to their events.
                 let meaning = first.get(row).filter(|words| last.get(row) == Some(words));
                 rows.push(EventSum {
                     error: meaning.map_or_else(|| code.clone(), str::to_owned),

@@ -238,7 +238,7 @@ impl Oracle<'_> {
                 let sum = codes.entry(label(&event.code)).or_default();
                 sum.0 += 1;
                 sum.1 += i128::from(event.seconds.unwrap_or(0));
-                sum.2.extend(event.description.clone());
+                sum.2.extend(event.description.clone().filter(|words| !words.starts_with('{')));
             }
         }
         let mut rows: Vec<_> = codes
@@ -369,7 +369,11 @@ fn payment() -> impl Strategy<Value = Payment> {
 
 fn event() -> impl Strategy<Value = Event> {
     (
-        (always(&["device", "device", "payment"]), one_of(&["ED1", "ED2"]), one_of(&["Door", "Offline"])),
+        (
+            always(&["device", "device", "payment"]),
+            one_of(&["ED1", "ED2"]),
+            one_of(&["Door", "Offline", "{\"uptime\": 67}"]),
+        ),
         (instant(), proptest::option::of(0_i64..9_000)),
         (one_of(&["a", "b"]), always(&["smartnow", "pace"]), site(), one_of(DEVICES)),
     )

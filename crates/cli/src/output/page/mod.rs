@@ -10,6 +10,7 @@ mod timeline;
 use charts::{Cell, weekday};
 use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::Exact;
 use tillhouse_model::report::{CurrencyStatistics, Growth, Meta, Statistics};
@@ -18,6 +19,10 @@ use tillhouse_model::sales_report::HeatCell;
 const STYLE: &str = include_str!("style.css");
 /// Rows of a ranking that are shown at once; the others are a click away.
 const ROWS: usize = 8;
+/// Currencies that are shown at once, those with the most transactions; the others are a click away.
+const CURRENCIES: usize = 3;
+/// Resources of a pipeline that are named one by one where they were not read.
+const RESOURCES: usize = 3;
 const UNKNOWN: &str = "unknown";
 
 /// The whole page.
@@ -30,9 +35,10 @@ pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
     if report.data.is_empty() {
         body.push_str("<h2>Nothing was sold in this window.</h2>");
     }
-    for (index, entry) in report.data.iter().enumerate() {
+    let entries = by_size(report);
+    for (index, entry) in entries.iter().enumerate() {
         let cells: Vec<&HeatCell> = heat.iter().filter(|cell| cell.currency == entry.currency).collect();
-        currency(&mut body, index, entry, &cells, report, &zone);
+        currency(&mut body, index, entry, &cells, meta, &zone);
     }
     format!(
         r#"<!doctype html>
@@ -60,7 +66,7 @@ pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
 "#,
         title = escaped(&title),
         asked = escaped(&asked(meta)),
-        contents = contents(report),
+        contents = contents(&entries),
         trust = trust(meta, &zone),
         foot = escaped(&format!(
             "Run {}, definitions {}. Growth is against the period of equal length just before.",
@@ -83,18 +89,24 @@ fn asked(meta: &Meta) -> String {
     parts.join(" · ")
 }
 
+/// The currency with the most transactions first: amounts of different currencies cannot be compared.
+fn by_size(report: &Statistics) -> Vec<&CurrencyStatistics> {
+    let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
+    entries
+}
+
 /// Links to the currencies, where there are several.
-fn contents(report: &Statistics) -> String {
-    if report.data.len() < 2 {
+fn contents(entries: &[&CurrencyStatistics]) -> String {
+    if entries.len() < 2 {
         return String::new();
     }
-    let links: String = report
-        .data
+    let links: Vec<String> = entries
         .iter()
         .enumerate()
         .map(|(index, entry)| format!("<a href=\"#c{index}\">{}</a>", escaped(&entry.currency)))
         .collect();
-    format!("\n<nav aria-label=\"Currencies\">{links}</nav>")
+    format!("\n<nav aria-label=\"Currencies\">{}</nav>", links.join(" "))
 }
 
 /// Whether the figures may be trusted, in words.
@@ -107,13 +119,21 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
         }
         Some(_) => {}
     }
+    // A pipeline that began later than the period lacks the same stretch of every resource: that is one line.
+    let mut gaps: BTreeMap<(&str, tillhouse_model::Window), Vec<&str>> = BTreeMap::new();
     for gap in &meta.gaps {
+        gaps.entry((&gap.pipeline, gap.window)).or_default().push(&gap.resource);
+    }
+    for ((pipeline, window), resources) in gaps {
+        let of = match resources.as_slice() {
+            ["*"] => "anything".to_owned(),
+            few if few.len() <= RESOURCES => few.join(", "),
+            many => format!("{} resources", many.len()),
+        };
         missing.push(format!(
-            "Never read: {} {}, {} to {}.",
-            gap.pipeline,
-            gap.resource,
-            numbers::instant(gap.window.from(), zone),
-            numbers::instant(gap.window.to(), zone)
+            "Never read: {of} of {pipeline}, from {} to {}.",
+            numbers::instant(window.from(), zone),
+            numbers::instant(window.to(), zone)
         ));
     }
     let several =
@@ -148,13 +168,22 @@ fn currency(
     index: usize,
     entry: &CurrencyStatistics,
     heat: &[&HeatCell],
-    report: &Statistics,
+    meta: &Meta,
     zone: &TimeZone,
 ) {
-    let meta = &report.meta;
+    let (name, is_open) = (escaped(&entry.currency), index < CURRENCIES);
     // Writing to a String cannot fail.
-    let _ =
-        writeln!(body, "<section aria-labelledby=\"c{index}\">\n<h2 id=\"c{index}\">{}</h2>", escaped(&entry.currency));
+    let _ = if is_open {
+        writeln!(body, "<section aria-labelledby=\"c{index}\">\n<h2 id=\"c{index}\">{name}</h2>")
+    } else {
+        let (total, number) = (entry.transactions_total_amount.value, entry.transactions_count.value);
+        writeln!(
+            body,
+            "<details class=\"currency\" id=\"c{index}\"><summary><h2>{name}</h2> <span class=\"note\">{} in {} transactions</span></summary>",
+            amount(total, &entry.currency),
+            count(number)
+        )
+    };
     cards(body, entry, heat);
     let curve = match tillhouse_model::Window::new(meta.from, meta.to) {
         Ok(window) if meta.hours == "timeline" => {
@@ -182,7 +211,7 @@ fn currency(
     }
     body.push_str("<div class=\"rankings\">\n");
     rankings(body, entry);
-    body.push_str("</div>\n</section>\n");
+    body.push_str(if is_open { "</div>\n</section>\n" } else { "</div>\n</details>\n" });
 }
 
 fn busiest<'a>(heat: &[&'a HeatCell]) -> Option<&'a HeatCell> {
@@ -255,7 +284,7 @@ fn rankings(body: &mut String, entry: &CurrencyStatistics) {
     let sites = entry.sites_transactions_ranking.iter();
     let sites: Vec<Row> =
         sites.map(|row| (row.site_name.clone(), count(row.transactions), i128::from(row.transactions))).collect();
-    ranking(body, "Sites by transactions", "transactions", &sites);
+    ranking(body, "Sites by transactions", "", &sites);
     for unit in &entry.article_quantities_ranking {
         let scale = unit.articles_quantities.iter().map(|row| row.quantity.scale).max().unwrap_or(0);
         let rows = unit.articles_quantities.iter().map(|row| {

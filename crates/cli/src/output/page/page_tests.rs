@@ -2,7 +2,7 @@
 //!
 //! Invariant: the pages are read as text here; how they look is judged by people.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use tillhouse_model::report::{Gap, HourlyTransactions, PaymentTypeAmount, SiteAmount, SiteTransactions};
@@ -71,7 +71,7 @@ fn the_headline_says_what_the_report_says() {
         "Tuesday 10:00",
         "<strong>Complete.</strong>",
         "1 transaction may still change. 2 test sales are not counted.",
-        "6 January 2026, 10:00: 40",
+        "The busiest hour was 6 January 2026, 10:00, with 40 transactions.",
         "<summary>2 more</summary>",
         "Tuesday 10:00: 40 transactions, 1\u{202f}234.50 EUR",
     ] {
@@ -102,10 +102,30 @@ fn what_was_not_read_is_said_first() {
     report.meta.rejects = 1;
     report.meta.data_through = None;
     let html = page(&report, &[]);
-    assert!(html.contains("<strong>Not complete.</strong>") && html.contains("Never read: hecone transactions"));
+    assert!(
+        html.contains("<strong>Not complete.</strong>")
+            && html.contains("Never read: transactions of hecone, from 5 January")
+    );
     assert!(html.contains("1 record did not fit"), "{html}");
     report.data.clear();
     assert!(page(&report, &[]).contains("Nothing was sold"));
+}
+
+#[test]
+fn the_currency_with_the_most_transactions_comes_first_and_small_ones_are_folded() {
+    let mut report = report("Harbour");
+    let entry = report.data[0].clone();
+    let of = |(currency, value): (&str, i64)| CurrencyStatistics {
+        currency: currency.into(),
+        transactions_count: Growth { growth: None, value },
+        ..entry.clone()
+    };
+    report.data = [("AMD", 1), ("CHF", 3), ("EUR", 9), ("JPY", 2)].map(of).to_vec();
+    let html = page(&report, &[]);
+    let headings = ["<h2 id=\"c0\">EUR", "<h2 id=\"c1\">CHF", "<h2 id=\"c2\">JPY"];
+    let order: Vec<usize> = headings.iter().map(|heading| html.find(heading).expect(heading)).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    assert!(html.contains("<details class=\"currency\" id=\"c3\"><summary><h2>AMD</h2>"), "the fourth is folded");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) fn timeline(id: String, hours: &[HourlyTransactions], window: &Window
         ("Transactions by day", "Day", by_day(&starts, window, zone))
     };
     let description = match busiest(&points) {
-        Some((name, most)) => format!("The most were on {name}: {}.", count(most)),
+        Some((name, most)) => format!("The busiest {} was {name}, with {}.", point.to_lowercase(), transactions(most)),
         None => "There were none.".to_owned(),
     };
     Curve {
@@ -53,7 +53,7 @@ pub(crate) fn of_day(id: String, hours: &[HourlyTransactions]) -> Curve {
         })
         .collect();
     let description = match busiest(&points) {
-        Some((name, most)) => format!("The most were at {name}: {}.", count(most)),
+        Some((name, most)) => format!("The busiest began at {name}, with {}.", transactions(most)),
         None => "There were none.".to_owned(),
     };
     Curve {
@@ -65,6 +65,10 @@ pub(crate) fn of_day(id: String, hours: &[HourlyTransactions]) -> Curve {
         names: (0_i128..24).step_by(3).map(|hour| ((2 * hour + 1) * 10_000 / 48, format!("{hour:02}:00"))).collect(),
         points,
     }
+}
+
+fn transactions(number: i64) -> String {
+    format!("{} {}", count(number), if number == 1 { "transaction" } else { "transactions" })
 }
 
 fn busiest(points: &[(String, i64)]) -> Option<(&str, i64)> {
@@ -174,7 +178,7 @@ mod tests {
             curve.names.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(),
             ["25 Oct", "06:00", "12:00", "18:00"]
         );
-        assert!(curve.note.contains("25 October 2026, 02:00: 4"), "{}", curve.note);
+        assert!(curve.note.contains("25 October 2026, 02:00, with 4 transactions"), "{}", curve.note);
     }
 
     #[test]
