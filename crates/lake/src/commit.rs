@@ -9,9 +9,9 @@
 
 use crate::delta::{DataFile, Snapshot, Table};
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
-use deltalake::kernel::{Action, Remove, Transaction};
+use deltalake::kernel::{Action, Add, Remove, Transaction};
 use deltalake::logstore::CommitOrBytes;
-use deltalake::protocol::DeltaOperation;
+use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::HashMap;
@@ -35,6 +35,18 @@ pub(crate) struct Change<'a> {
     /// `txn` marks: app id and version.
     pub marks: Vec<(String, i64)>,
     pub run_id: &'a str,
+}
+
+impl<'a> Change<'a> {
+    /// Data files that are added to a table, and nothing else.
+    pub(crate) fn append(adds: Vec<Add>, partition_by: &[String], run_id: &'a str) -> Self {
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(partition_by.to_vec()),
+            predicate: None,
+        };
+        Self { actions: adds.into_iter().map(Action::Add).collect(), operation, marks: Vec::new(), run_id }
+    }
 }
 
 /// What became of it.

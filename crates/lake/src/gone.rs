@@ -15,8 +15,7 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use deltalake::kernel::{Action, Add};
-use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::kernel::Add;
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -70,16 +69,7 @@ impl SourceTable {
             }
             landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-            let change = Change {
-                actions: adds.into_iter().map(Action::Add).collect(),
-                operation: DeltaOperation::Write {
-                    mode: SaveMode::Append,
-                    partition_by: Some(layout.partition_by.clone()),
-                    predicate: None,
-                },
-                marks: Vec::new(),
-                run_id: &options.run_id,
-            };
+            let change = Change::append(adds, &layout.partition_by, &options.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 Outcome::Committed(version) => {
                     landed.version = version;

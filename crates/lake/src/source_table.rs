@@ -16,8 +16,7 @@ use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::execution::session_state::SessionState;
-use deltalake::kernel::{Action, Add};
-use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::cmp::Ordering;
@@ -155,16 +154,7 @@ impl SourceTable {
             let adds = self.write(&table, &layout, &package, parts, (landed.land, options), rows.as_ref()).await?;
             landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-            let change = Change {
-                actions: adds.into_iter().map(Action::Add).collect(),
-                operation: DeltaOperation::Write {
-                    mode: SaveMode::Append,
-                    partition_by: Some(layout.partition_by.clone()),
-                    predicate: None,
-                },
-                marks: Vec::new(),
-                run_id: &options.run_id,
-            };
+            let change = Change::append(adds, &layout.partition_by, &options.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 Outcome::Committed(version) => {
                     landed.version = version;
@@ -239,11 +229,13 @@ impl SourceTable {
         }
     }
 
-    /// The packages with a higher number than `after_land`, ascending. Read from file statistics alone, except where a file holds
-    /// several packages.
-    pub async fn packages(&self, after_land: i64) -> Result<Vec<PackageInfo>> {
+    /// The packages with a higher number than `after_land` at a version (`None`: the latest), ascending. Read from file statistics alone,
+    /// except where a file holds several packages.
+    ///
+    /// Whoever marks packages as done must list and read them at one version: another run may land more between the two.
+    pub async fn packages(&self, version: Option<u64>, after_land: i64) -> Result<Vec<PackageInfo>> {
         let table = self.table()?;
-        let Some(snapshot) = table.latest().await? else { return Ok(Vec::new()) };
+        let Some(snapshot) = self.snapshot(&table, version).await? else { return Ok(Vec::new()) };
         let mut found: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
         for file in snapshot.files.iter().filter(|f| f.lands.is_none_or(|(_, max)| max > after_land)) {
             let counts: Vec<(i64, u64)> = match (file.lands, file.rows) {
@@ -269,11 +261,7 @@ impl SourceTable {
         session: Option<Arc<SessionState>>,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = self.table()?;
-        let snapshot = match version {
-            Some(version) => table.at(version).await?,
-            None => table.latest().await?,
-        };
-        match snapshot {
+        match self.snapshot(&table, version).await? {
             Some(snapshot) => table.provider(&snapshot, session, None).await.map(Some),
             None => Ok(None),
         }
@@ -304,6 +292,13 @@ impl SourceTable {
             return Ok(None);
         }
         table.provider(&snapshot, session, Some(files)).await.map(Some)
+    }
+
+    async fn snapshot(&self, table: &Table, version: Option<u64>) -> Result<Option<Snapshot>> {
+        match version {
+            Some(version) => table.at(version).await,
+            None => table.latest().await,
+        }
     }
 
     /// The path below the warehouse.

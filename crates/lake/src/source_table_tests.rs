@@ -205,8 +205,19 @@ async fn many_writers_at_once_land_every_record_once() {
         sql(&table.warehouse, &table.path, None, query).await,
         ["a 1 1", "b 1 1", "p 3 3", "q 3 3", "r 3 3", "s 3 3"]
     );
-    let lands: Vec<i64> = table.packages(0).await.unwrap().iter().map(|p| p.land).collect();
+    let lands: Vec<i64> = table.packages(None, 0).await.unwrap().iter().map(|p| p.land).collect();
     assert_eq!(lands, (1..=12).collect::<Vec<_>>(), "every package has its own number");
+}
+
+#[tokio::test]
+async fn packages_are_listed_as_of_a_version() {
+    let place = Place::new();
+    let table = table(&place).await;
+    let first = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("b", JAN, 1, None)])], &run("r")).await.unwrap();
+    let lands = |packages: Vec<PackageInfo>| packages.iter().map(|package| package.land).collect::<Vec<_>>();
+    assert_eq!(lands(table.packages(Some(first.version), 0).await.unwrap()), [1], "what came later is not in it");
+    assert_eq!(lands(table.packages(None, 0).await.unwrap()), [1, 2]);
 }
 
 #[tokio::test]
@@ -254,10 +265,10 @@ async fn packages_are_read_from_statistics() {
         .unwrap();
     table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("d", JAN, 1, None)])], &run("r")).await.unwrap();
     place.store.data_files_read();
-    let packages = table.packages(0).await.unwrap();
+    let packages = table.packages(None, 0).await.unwrap();
     assert_eq!(packages.iter().map(|p| (p.land, p.records)).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
     assert!(packages.iter().all(|p| p.bytes > 0));
-    assert_eq!(table.packages(1).await.unwrap().len(), 1);
+    assert_eq!(table.packages(None, 1).await.unwrap().len(), 1);
     assert_eq!(place.store.data_files_read(), 0);
 }
 
@@ -282,7 +293,7 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
     let fresh = self::table(&place).await;
     let exact = fresh.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", odd, 1, None)])], &run("r")).await.unwrap();
     assert_eq!(counts(&exact), (0, 0, 1, 0));
-    assert_eq!(fresh.packages(0).await.unwrap().len(), 11);
+    assert_eq!(fresh.packages(None, 0).await.unwrap().len(), 11);
     assert!(table.warehouse.open_at(&table.path, Some(99)).await.is_err());
     assert!(table.warehouse.open_at("hecone/nothing", None).await.unwrap().is_none());
     assert!(table.provider(None, None).await.unwrap().is_some());

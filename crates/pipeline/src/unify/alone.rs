@@ -36,7 +36,7 @@ pub(super) async fn unify(
         by_progress.entry(done).or_default().push(statement.clone());
     }
     for (start, statements) in by_progress {
-        let packages = source.packages(start).await?;
+        let packages = source.packages(Some(version), start).await?;
         if packages.is_empty() {
             continue;
         }

@@ -57,11 +57,11 @@ pub(super) async fn unify(
         let Some(version) = table.version().await? else { continue };
         let Some(history) = table.provider(Some(version), Some(context.engine.state()?)).await? else { continue };
         let done = target.progress(&pipeline.name, child.resource).await?;
-        let newest = table.packages(done).await?.last().map_or(done, |package| package.land);
+        let newest = table.packages(Some(version), done).await?.last().map_or(done, |package| package.land);
         let near = plan.spec.moves_within.saturating_add(of_child.spec.moves_within);
         kin.push(Kin { child: child.clone(), history, near, done, newest });
     }
-    let mut ranges = steps(&source.packages(start).await?, start);
+    let mut ranges = steps(&source.packages(Some(version), start).await?, start);
     if ranges.is_empty() {
         if kin.iter().all(|kin| kin.newest == kin.done) {
             return Ok(());

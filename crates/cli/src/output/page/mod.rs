@@ -68,10 +68,8 @@ pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
         asked = escaped(&asked(meta)),
         contents = contents(&entries),
         trust = trust(meta, &zone),
-        foot = escaped(&format!(
-            "Run {}, definitions {}. Growth is against the period of equal length just before.",
-            meta.run, meta.definitions_version
-        )),
+        foot =
+            escaped(&format!("Run {}, definitions {}. {}", meta.run, meta.definitions_version, compared(meta, &zone))),
     )
 }
 
@@ -184,7 +182,7 @@ fn currency(
             count(number)
         )
     };
-    cards(body, entry, heat);
+    cards(body, entry, heat, meta);
     let curve = match tillhouse_model::Window::new(meta.from, meta.to) {
         Ok(window) if meta.hours == "timeline" => {
             timeline::timeline(format!("c{index}-hours"), &entry.hourly_transactions, &window, zone)
@@ -223,7 +221,8 @@ fn hour(cell: &HeatCell) -> String {
     format!("{} {:02}:00 to {:02}:00", weekday(cell.day), cell.hour, cell.hour + 1)
 }
 
-fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell]) {
+fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell], meta: &Meta) {
+    let on = on(meta);
     let unit = |text: &str| format!(" <span class=\"unit\">{}</span>", escaped(text));
     let total = entry.transactions_total_amount.value;
     body.push_str("<dl class=\"cards\">\n");
@@ -233,8 +232,9 @@ fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell]) {
             "<div class=\"card\"><dt>{name}</dt><dd class=\"value\">{value}</dd><dd class=\"growth\">{below}</dd></div>"
         );
     };
-    card("Revenue", amount(total, &entry.currency) + &unit(&entry.currency), growth(&entry.transactions_total_amount));
-    card("Transactions", count(entry.transactions_count.value), growth(&entry.transactions_count));
+    let revenue = amount(total, &entry.currency) + &unit(&entry.currency);
+    card("Revenue", revenue, growth(&entry.transactions_total_amount, on));
+    card("Transactions", count(entry.transactions_count.value), growth(&entry.transactions_count, on));
     if let Some(mean) = mean(total, entry.transactions_count.value) {
         card("Average", amount(mean, &entry.currency) + &unit(&entry.currency), "a transaction".to_owned());
     }
@@ -256,9 +256,27 @@ fn mean(total: Exact, transactions: i64) -> Option<Exact> {
     Some(Exact::new(hundredths, 2))
 }
 
-fn growth<T>(figure: &Growth<T>) -> String {
+/// What growth was measured against, in few words.
+fn on(meta: &Meta) -> &'static str {
+    match meta.compare.as_str() {
+        "previous" => "on the period before",
+        "calendar" => "on the calendar period before",
+        "last-year" => "on last year",
+        _ => "on the period compared with",
+    }
+}
+
+/// The same in full, with its days.
+fn compared(meta: &Meta, zone: &TimeZone) -> String {
+    match &meta.compared {
+        Some(window) => format!("Growth is measured {}, {}.", on(meta), numbers::window(window, zone)),
+        None => format!("Growth is measured {}.", on(meta)),
+    }
+}
+
+fn growth<T>(figure: &Growth<T>, on: &str) -> String {
     let Some(growth) = figure.growth else {
-        return "nothing before to compare with".to_owned();
+        return "nothing to compare with".to_owned();
     };
     let number = numbers::grouped(&Exact::new(growth.units.abs(), growth.scale).to_string());
     let (class, sign) = match growth.units {
@@ -266,7 +284,7 @@ fn growth<T>(figure: &Growth<T>) -> String {
         1.. => ("up", "\u{25b2} +"),
         _ => ("down", "\u{25bc} \u{2212}"),
     };
-    format!("<b class=\"{class}\">{sign}{number} %</b> on the period before")
+    format!("<b class=\"{class}\">{sign}{number} %</b> {on}")
 }
 
 /// One row of a ranking: label, what is shown, what it is measured by.

@@ -65,7 +65,7 @@ fn the_headline_says_what_the_report_says() {
     for part in [
         "<title>Sales, 5 to 11 January 2026</title>",
         "1\u{202f}234.50 <span class=\"unit\">EUR</span>",
-        "nothing before to compare with",
+        "nothing to compare with",
         "\u{25bc} \u{2212}2.50 %",
         "30.86 <span class=\"unit\">EUR</span>",
         "Tuesday 10:00",
@@ -78,6 +78,19 @@ fn the_headline_says_what_the_report_says() {
         assert!(html.contains(part), "{part} is not in the page");
     }
     assert!(!html.contains("Sites by transactions"), "a ranking of what is unknown says nothing");
+}
+
+#[test]
+fn growth_says_what_it_was_measured_against() {
+    let mut report = report("Harbour");
+    assert!(page(&report, &heat()).contains("\u{2212}2.50 %</b> on the period before"));
+    report.meta.compare = "last-year".into();
+    report.meta.compared =
+        Window::new("2025-01-05T00:00:00Z".parse().unwrap(), "2025-01-12T00:00:00Z".parse().unwrap()).ok();
+    let html = page(&report, &heat());
+    assert!(html.contains("\u{2212}2.50 %</b> on last year"), "{html}");
+    assert!(html.contains("Growth is measured on last year, 5 to 11 January 2025."), "{html}");
+    assert!(!html.contains("period before"), "{html}");
 }
 
 #[test]
