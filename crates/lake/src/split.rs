@@ -6,7 +6,7 @@
 use crate::datafile::{Encoder, Layout, PartitionWriter, ROW_GROUP_ROWS};
 use crate::delta::Table;
 use crate::month::NONE;
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
 use arrow::compute::{cast, interleave_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -75,17 +75,16 @@ impl Splitter {
         }
         self.rows += batch.num_rows() as u64;
         let batch = fitted(&batch, &self.layout)?;
-        let of_row = self.partitions(&batch)?;
+        let columns = self.partition_columns(&batch)?;
         let mut groups: Vec<(Partition, Vec<u32>)> = Vec::new();
-        for (row, values) in of_row.into_iter().enumerate() {
-            let row = u32::try_from(row).or_error(ErrorKind::Internal, "a batch has too many rows")?;
-            match groups
-                .iter_mut()
-                .rev()
-                .find(|(partition, _)| partition.iter().map(Option::as_deref).eq(values.iter().copied()))
-            {
-                Some((_, rows)) => rows.push(row),
-                None => groups.push((values.into_iter().map(|v| v.map(ToOwned::to_owned)).collect(), vec![row])),
+        for row in 0..batch.num_rows() {
+            let at = u32::try_from(row).or_error(ErrorKind::Internal, "a batch has too many rows")?;
+            let is_of = |partition: &Partition| {
+                partition.iter().zip(&columns).all(|(known, column)| known.as_deref() == column.value(row))
+            };
+            match groups.iter_mut().rev().find(|(partition, _)| is_of(partition)) {
+                Some((_, rows)) => rows.push(at),
+                None => groups.push((columns.iter().map(|c| c.value(row).map(ToOwned::to_owned)).collect(), vec![at])),
             }
         }
         let file_rows = batch.project(&self.layout.projection).or_error(ErrorKind::Internal, "rows cannot be split")?;
@@ -117,28 +116,16 @@ impl Splitter {
         Ok(())
     }
 
-    /// The partition values of each row. A null month is the month `none`.
-    fn partitions<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<Vec<Option<&'a str>>>> {
-        let columns: Vec<(&str, &'a arrow::array::StringArray)> = self
-            .partition_at
-            .iter()
-            .zip(&self.layout.partition_by)
-            .map(|(at, name)| {
-                let column = batch.column(*at).as_string_opt::<i32>();
-                column
-                    .map(|c| (name.as_str(), c))
-                    .ok_or_else(|| Error::new(ErrorKind::Config, "a partition column is not text").at("column", name))
-            })
-            .collect::<Result<_>>()?;
-        Ok((0..batch.num_rows())
-            .map(|row| {
-                let value = |(name, column): &(&str, &'a arrow::array::StringArray)| {
-                    let none = (*name == tillhouse_model::table::MONTH).then_some(NONE);
-                    if column.is_valid(row) { Some(column.value(row)) } else { none }
-                };
-                columns.iter().map(value).collect()
-            })
-            .collect())
+    fn partition_columns<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<PartitionColumn<'a>>> {
+        let columns = self.partition_at.iter().zip(&self.layout.partition_by);
+        let column = |(at, name): (&usize, &String)| {
+            let values = batch
+                .column(*at)
+                .as_string_opt::<i32>()
+                .ok_or_else(|| Error::new(ErrorKind::Config, "a partition column is not text").at("column", name))?;
+            Ok(PartitionColumn { values, null: (name == tillhouse_model::table::MONTH).then_some(NONE) })
+        };
+        columns.map(column).collect()
     }
 
     /// Writes what waits for a partition as one row group.
@@ -177,6 +164,18 @@ impl Splitter {
             adds.extend(writer.finish().await?);
         }
         Ok(adds)
+    }
+}
+
+/// A column whose values are partitions. A null month is the month `none`.
+struct PartitionColumn<'a> {
+    values: &'a StringArray,
+    null: Option<&'static str>,
+}
+
+impl PartitionColumn<'_> {
+    fn value(&self, row: usize) -> Option<&str> {
+        if self.values.is_valid(row) { Some(self.values.value(row)) } else { self.null }
     }
 }
 
