@@ -13,6 +13,7 @@
 //! hours it touched, which is forgotten when it dies before the roll-ups are written.
 
 use crate::delta::{DataFile, Snapshot, Table};
+use crate::facts::pipeline_of;
 use crate::scan;
 use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
@@ -129,18 +130,6 @@ impl Warehouse {
         Ok(touched)
     }
 
-    /// The partitions of a fact table at a version, in order.
-    pub async fn partitions(&self, path: &str, version: u64) -> Result<Vec<Partition>> {
-        let snapshot = at(&*self.table(path)?, version).await?;
-        let mut partitions: BTreeMap<(String, String), Option<u64>> = BTreeMap::new();
-        for file in snapshot.files.iter() {
-            let month = file.partition_value("month").unwrap_or(crate::month::NONE).to_owned();
-            let rows = partitions.entry((pipeline_of(file)?.to_owned(), month)).or_insert(Some(0));
-            *rows = rows.zip(file.rows).map(|(a, b)| a + b);
-        }
-        Ok(partitions.into_iter().map(|((pipeline, month), rows)| Partition { pipeline, month, rows }).collect())
-    }
-
     /// The files that only one of two versions of a table has, as tables for a query engine. Without an earlier version
     /// everything has come.
     ///
@@ -180,11 +169,6 @@ async fn at(table: &Table, version: u64) -> Result<Snapshot> {
     table.at(version).await?.ok_or_else(|| {
         Error::new(ErrorKind::Storage, "the table is gone").at("table", table.path()).at("version", version.to_string())
     })
-}
-
-fn pipeline_of(file: &DataFile) -> Result<&str> {
-    file.partition_value("pipeline")
-        .ok_or_else(|| Error::new(ErrorKind::Storage, "a data file belongs to no pipeline").at("file", &file.path))
 }
 
 /// The files that only one version has; `true` for the later one's.

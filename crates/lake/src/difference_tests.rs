@@ -111,7 +111,7 @@ async fn pipelines_are_told_apart_and_versions_that_are_gone_are_an_error() {
     let second = table.replace(&other, &Superseded::default(), rows).await.unwrap().version;
     let found = touched(&place, Some(first), second).await;
     assert_eq!(found.0, BTreeMap::from([("other".to_owned(), these(&[hour("2026-01-10T11:00:00Z")]))]));
-    let partitions = place.open().await.partitions("unified/articles", second).await.unwrap();
+    let partitions = place.open().await.facts("unified/articles", second).await.unwrap().unwrap().partitions().unwrap();
     let shown: Vec<_> = partitions.iter().map(|p| (p.pipeline.as_str(), p.month.as_str(), p.rows)).collect();
     assert_eq!(shown, [("hecone", "2026-01", Some(1)), ("other", "2026-01", Some(1))]);
     let missing = place.open().await.touched_hours("unified/articles", Some(first), 99, &COLUMNS).await;

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod adding;
 mod commit;
 mod datafile;
 mod dedup;
@@ -15,6 +16,7 @@ mod dimension;
 #[path = "disturbed_tests.rs"]
 mod disturbed;
 mod evolve;
+mod facts;
 mod gone;
 mod ledger;
 mod month;
@@ -29,8 +31,10 @@ mod stats;
 pub mod unified_table;
 pub mod warehouse;
 
+pub use adding::{Adding, Currency, Parents};
 pub use deltalake::datafusion::catalog::TableProvider;
 pub use difference::{Difference, Hours, Partition, Touched};
+pub use facts::{Asked, Facts, Only};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use reconciliation::ReconciliationRow;
 pub use rollup_table::{Counted, HOUR, RollupTable};

@@ -106,7 +106,7 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
         tables.insert(path, version);
     }
     let start = Instant::now();
-    tables.extend(roll_up(engine, warehouse, &tables, &[], RUN).await.unwrap());
+    tables.extend(roll_up(warehouse, &tables, &[], RUN).await.unwrap());
     println!("rolled up in {:.1} s", start.elapsed().as_secs_f64());
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let run = RunRecord {

@@ -32,7 +32,7 @@ impl Sides {
             for rollup in ROLLUPS {
                 let name = format!("{prefix}{}", rollup.name);
                 if !has_all || !register(&session, &name, warehouse, run, &rollup.path()).await? {
-                    session.create_view(&name, &rollup.sql(prefix, "TRUE", rollup.inherits)).await?;
+                    session.create_view(&name, &rollup.sql(prefix)).await?;
                 }
             }
         }

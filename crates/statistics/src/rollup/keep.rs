@@ -1,23 +1,31 @@
 //! Keeping the roll-ups: from the versions of the unified tables they were counted from to those a run is about to publish.
 //!
 //! ```text
-//!   counted ─(lake: what differs)─> touched hours ─chunks─> SQL over the facts ─> these hours replaced, one commit a table
+//!   counted ─(lake: what differs)─> touched hours ─chunks─> facts added up ─> these hours replaced, one commit a table
 //! ```
 //!
 //! Invariant: a roll-up that is named in a run was counted from the very versions of the unified tables that the run names. Whatever
 //! stands in the way (another run that is further on already), the run is published without the roll-ups, and is answered from
 //! the facts.
 
-use super::{ROLLUPS, Rollup};
+use super::Sort::{Flag, Text};
+use super::{LOCAL, ROLLUPS, Rollup, SHARED};
+use crate::columns::texts;
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{Counted, Hours, OpenTable, Partition, RollupTable, Rows, TableProvider, Touched, Warehouse};
+use tillhouse_lake::{
+    Adding, Asked, Counted, Currency, Facts, Hours, Only, Parents, Partition, RollupTable, Rows, Touched, Warehouse,
+};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::{Engine, ScalarValue, Session, into_error, zone::HOUR};
+use tillhouse_query::zone::HOUR;
 use tokio::task::JoinSet;
 
-/// How many rows of facts are added up in one query, roughly: bounds the groups that are held in memory.
+/// The column that says when a fact was.
+const OCCURRED_AT: &str = "occurred_at";
+/// How many rows of facts are added up at a time, roughly: bounds the groups that are held in memory.
 const CHUNK_ROWS: u64 = 120_000;
 /// How often another run may come first.
 const ROUNDS: usize = 5;
@@ -27,25 +35,22 @@ const ROUNDS: usize = 5;
 ///
 /// Empty where there is nothing to add up, or where another run has taken the roll-ups beyond these versions.
 ///
-/// Errors as the lake and the engine do; whatever was done stays done, and the next run goes on from there.
+/// Errors as the lake does; whatever was done stays done, and the next run goes on from there.
 pub async fn roll_up(
-    engine: &Engine,
     warehouse: &Warehouse,
     unified: &BTreeMap<String, u64>,
     anew: &[String],
     run_id: &str,
 ) -> Result<BTreeMap<String, u64>> {
     let work = ROLLUPS.iter().filter_map(|rollup| {
-        let version = unified.get(&format!("unified/{}", rollup.fact))?;
+        unified.get(&format!("unified/{}", rollup.fact))?;
         let table = rollup.table(warehouse);
         let of_source = |source: &String| Some((source.clone(), *unified.get(&format!("unified/{source}"))?));
         let wanted: Counted = table.sources().iter().filter_map(of_source).collect();
         Some(Keeper {
-            engine: engine.clone(),
             warehouse: warehouse.clone(),
             rollup,
             table,
-            version: *version,
             wanted,
             anew: anew.to_vec(),
             run_id: run_id.to_owned(),
@@ -66,12 +71,9 @@ pub async fn roll_up(
 
 /// One roll-up on its way.
 struct Keeper {
-    engine: Engine,
     warehouse: Warehouse,
     rollup: &'static Rollup,
     table: RollupTable,
-    /// Of its fact.
-    version: u64,
     wanted: Counted,
     anew: Vec<String>,
     run_id: String,
@@ -127,21 +129,22 @@ impl Keeper {
 
     /// What the facts of the touched hours add up to.
     async fn rows(&self, touched: &Touched) -> Result<Rows> {
-        let partitions = self.warehouse.partitions(&format!("unified/{}", self.rollup.fact), self.version).await?;
+        let facts = async |name: &str| match self.wanted.get(name) {
+            Some(version) => self.warehouse.facts(&format!("unified/{name}"), *version).await,
+            None => Ok(None),
+        };
+        let Some(own) = facts(self.rollup.fact).await? else { return Ok(stream::empty().boxed()) };
+        let parents = if self.rollup.inherits { facts("transactions").await? } else { None };
+        let partitions = own.partitions()?;
         let chunks: Vec<Chunk> = partitions
             .iter()
             .filter_map(|partition| Some((partition, touched.0.get(&partition.pipeline)?)))
             .flat_map(|(partition, hours)| Chunk::of(partition, hours))
             .collect();
-        let mut facts: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
-        for (source, version) in &self.wanted {
-            let open = self.warehouse.open_at(&format!("unified/{source}"), Some(*version)).await?;
-            facts.extend(open.map(|OpenTable { provider, .. }| (source.clone(), provider)));
-        }
-        let (engine, rollup, facts) = (self.engine.clone(), self.rollup, Arc::new(facts));
+        let rollup = self.rollup;
         let rows = stream::iter(chunks).then(move |chunk| {
-            let (engine, facts) = (engine.clone(), facts.clone());
-            async move { chunk.rows(&engine, rollup, &facts).await }
+            let (own, parents) = (own.clone(), parents.clone());
+            async move { Ok::<_, Error>(stream::iter(chunk.add_up(rollup, &own, parents.as_ref()).await?.finish())) }
         });
         Ok(rows.try_flatten().boxed())
     }
@@ -191,41 +194,84 @@ impl Chunk {
         }
     }
 
-    async fn rows(
-        self,
-        engine: &Engine,
-        rollup: &Rollup,
-        facts: &[(String, Arc<dyn TableProvider>)],
-    ) -> Result<impl futures::Stream<Item = Result<arrow::array::RecordBatch>> + Send + use<>> {
-        let session = engine.bare()?;
-        for (name, provider) in facts {
-            session.register(name, Arc::clone(provider))?;
+    /// Adds up the rows of the chunk. Those that have their transaction's currency are read again, with the keys of these: they are
+    /// few as a rule, and the keys of all would be half of what there is to read.
+    async fn add_up(&self, rollup: &Rollup, own: &Facts, parents: Option<&Facts>) -> Result<Adding> {
+        let measured: Vec<&str> = rollup.sums.iter().map(|(name, _)| *name).collect();
+        let mut adding = Adding::new(rollup.schema(), rollup.count, &measured, &self.pipeline, &self.month)?;
+        let asked = self.asked(rollup);
+        let mut times = HashSet::new();
+        let mut rows = own.rows(&self.pipeline, &self.month, asked.clone());
+        while let Some(batch) = rows.next().await {
+            let currency = if rollup.inherits { Currency::Apart(&mut times) } else { Currency::Own };
+            adding.add(&batch?, currency)?;
         }
-        let (condition, params) = self.condition();
-        let lends = rollup.inherits && lends(&session, rollup, &condition, &params).await?;
-        let stream = session.query_with(&rollup.sql("", &condition, lends), &params).await?;
-        Ok(stream.map_err(into_error))
+        if !times.is_empty() {
+            let parents = match parents {
+                Some(parents) => self.currencies(parents, times).await?,
+                None => Parents::new(),
+            };
+            let mut rows = own.rows(&self.pipeline, &self.month, self.without_currency(asked));
+            while let Some(batch) = rows.next().await {
+                adding.add(&batch?, Currency::Of(&parents))?;
+            }
+        }
+        Ok(adding)
     }
 
-    fn condition(&self) -> (String, Vec<(&'static str, ScalarValue)>) {
-        let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
-        let mut sql = "pipeline = $pipeline AND month = $month".to_owned();
-        let mut params = vec![("pipeline", text(&self.pipeline)), ("month", text(&self.month))];
-        match &self.hours {
-            Span::All => {}
-            Span::Untimed => sql.push_str(" AND occurred_at IS NULL"),
-            Span::Between { since, until, only } => {
-                sql.push_str(" AND occurred_at >= $since AND occurred_at < $until");
-                params.push(("since", crate::facts::instant(*since)));
-                params.push(("until", crate::facts::instant(*until)));
-                if !only.is_empty() {
-                    let only: Vec<String> = only.iter().map(i64::to_string).collect();
-                    let only = only.join(", ");
-                    sql.push_str(&format!(" AND CAST(local_hour_start(occurred_at, 'UTC') AS BIGINT) IN ({only})"));
+    fn asked(&self, rollup: &Rollup) -> Asked {
+        let labels = rollup.labels.iter().filter(|(_, sort)| *sort == Text).map(|(name, _)| *name);
+        let flags = rollup.labels.iter().filter(|(_, sort)| *sort == Flag).map(|(name, _)| *name);
+        let sums = rollup.sums.iter().map(|(name, _)| *name);
+        let names = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect();
+        Asked {
+            labels: names(&mut SHARED.into_iter().chain(labels).chain(["currency"])),
+            columns: names(&mut [OCCURRED_AT].into_iter().chain(LOCAL).chain(flags).chain(sums)),
+            only: self.hours.test().map(|is_in| Only {
+                columns: vec![OCCURRED_AT.to_owned()],
+                picks: Arc::new(move |batch| times(batch)?.iter().map(|at| Ok(Some(is_in(at)))).collect()),
+            }),
+        }
+    }
+
+    /// The rows without a currency among those asked for, with their transactions' keys.
+    fn without_currency(&self, mut asked: Asked) -> Asked {
+        asked.columns.push("transaction_key".to_owned());
+        let is_in = self.hours.test();
+        asked.only = Some(Only {
+            columns: vec![OCCURRED_AT.to_owned(), "currency".to_owned()],
+            picks: Arc::new(move |batch| {
+                let currencies = batch.column_by_name("currency");
+                let is_null = |row: usize| currencies.is_none_or(|currencies| currencies.is_null(row));
+                let is_in = |at: Option<i64>| is_in.as_ref().is_none_or(|is_in| is_in(at));
+                Ok(times(batch)?.iter().enumerate().map(|(row, at)| Some(is_null(row) && is_in(at))).collect())
+            }),
+        });
+        asked
+    }
+
+    /// The currencies of transactions of these times.
+    async fn currencies(&self, transactions: &Facts, at: HashSet<Option<i64>>) -> Result<Parents> {
+        let asked = Asked {
+            labels: vec!["currency".to_owned()],
+            columns: vec!["transaction_key".to_owned()],
+            only: Some(Only {
+                columns: vec![OCCURRED_AT.to_owned()],
+                picks: Arc::new(move |batch| Ok(times(batch)?.iter().map(|time| Some(at.contains(&time))).collect())),
+            }),
+        };
+        let mut found = Parents::new();
+        let mut rows = transactions.rows(&self.pipeline, &self.month, asked);
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let (keys, currencies) = (texts(&batch, "transaction_key")?, texts(&batch, "currency")?);
+            for row in 0..batch.num_rows() {
+                if let Some(key) = keys.get(row) {
+                    found.insert(key.to_owned(), currencies.get(row).map(str::to_owned));
                 }
             }
         }
-        (sql, params)
+        Ok(found)
     }
 }
 
@@ -238,13 +284,30 @@ impl Span {
         let only = if picks && !gapless { hours.to_vec() } else { Vec::new() };
         Some(Self::Between { since: first, until, only })
     }
+
+    /// Whether an instant is in it; `None` where every one is.
+    fn test(&self) -> Option<Box<dyn Fn(Option<i64>) -> bool + Send + Sync>> {
+        match self {
+            Self::All => None,
+            Self::Untimed => Some(Box::new(|at| at.is_none())),
+            Self::Between { since, until, only } => {
+                let (span, only) = (*since..*until, only.iter().copied().collect::<HashSet<_>>());
+                Some(Box::new(move |at| {
+                    at.is_some_and(|at| {
+                        span.contains(&at) && (only.is_empty() || only.contains(&(at - at.rem_euclid(HOUR))))
+                    })
+                }))
+            }
+        }
+    }
 }
 
-/// Whether a row has its transaction's currency. Statistics of the data files mostly say so without a look inside.
-async fn lends(session: &Session, rollup: &Rollup, condition: &str, params: &[(&str, ScalarValue)]) -> Result<bool> {
-    let sql = format!("SELECT 1 FROM {} WHERE {condition} AND currency IS NULL LIMIT 1", rollup.fact);
-    let found = tillhouse_query::collect(session.query_with(&sql, params).await?).await?;
-    Ok(found.iter().any(|batch| batch.num_rows() > 0))
+/// When the facts of a batch were.
+fn times(batch: &RecordBatch) -> Result<Int64Array> {
+    let times =
+        batch.column_by_name(OCCURRED_AT).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    let times = times.ok_or_else(|| Error::new(ErrorKind::Storage, "a data file has no times"))?;
+    Ok(Int64Array::new(times.values().clone(), times.nulls().cloned()))
 }
 
 /// A month's first instant, and the first after it, in microseconds; `None` for what is no month of four-digit years.

@@ -34,7 +34,7 @@ use tillhouse_model::table::{MONTH, timestamp};
 const EDITION: u32 = 1;
 
 /// The type of a column that is not added up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Text,
     Flag,
@@ -155,9 +155,8 @@ impl Rollup {
         LOCAL.into_iter().chain(SHARED).chain(["transaction_key", "currency"]).chain(labels).chain(sums).collect()
     }
 
-    /// Adds up the rows of tables named after the facts, with a prefix, that meet a condition on their `pipeline`, `month` and
-    /// `occurred_at`. `lends`: there are rows that have their transaction's currency.
-    pub(crate) fn sql(&self, prefix: &str, condition: &str, lends: bool) -> String {
+    /// Adds up all rows of tables named after the facts, with a prefix: what a run that names no roll-ups would have in them.
+    pub(crate) fn sql(&self, prefix: &str) -> String {
         let (fact, count) = (format!("{prefix}{}", self.fact), self.count);
         let kept: Vec<&str> = LOCAL
             .into_iter()
@@ -176,19 +175,19 @@ impl Rollup {
             .collect();
         let sums = sums.join(", ");
         let hour = "local_hour_start(occurred_at, 'UTC') AS hour";
-        let rows = if lends {
+        let rows = if self.inherits {
             format!(
                 "SELECT {hour}, {kept}, currency, {measured} FROM {fact}
-                 WHERE {condition} AND currency IS NOT NULL
+                 WHERE currency IS NOT NULL
                  UNION ALL
                  SELECT {hour}, {kept}, parent.currency AS currency, {measured}
                  FROM (SELECT transaction_key, occurred_at, {kept}, {measured} FROM {fact}
-                       WHERE {condition} AND currency IS NULL) AS child
-                 LEFT JOIN (SELECT transaction_key AS parent_key, currency FROM {prefix}transactions WHERE {condition}) AS parent
+                       WHERE currency IS NULL) AS child
+                 LEFT JOIN (SELECT transaction_key AS parent_key, currency FROM {prefix}transactions) AS parent
                  ON child.transaction_key = parent.parent_key"
             )
         } else {
-            format!("SELECT {hour}, {kept}, currency, {measured} FROM {fact} WHERE {condition}")
+            format!("SELECT {hour}, {kept}, currency, {measured} FROM {fact}")
         };
         format!(
             "SELECT hour, {kept}, currency, count(*) AS {count}, {sums} FROM ({rows}) AS counted

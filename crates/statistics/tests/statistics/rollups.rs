@@ -87,7 +87,7 @@ impl Place {
         run_id: &str,
         anew: &[String],
     ) -> BTreeMap<String, u64> {
-        let rolled = roll_up(&self.engine, &self.warehouse, &tables, anew, run_id).await.unwrap();
+        let rolled = roll_up(&self.warehouse, &tables, anew, run_id).await.unwrap();
         tables.extend(rolled.clone());
         // Ids sort by time, and so does the time of day they begin with.
         let finished = t(&format!("2026-11-{}T01:00:00Z", &run_id[6..8]));
@@ -284,7 +284,7 @@ async fn a_run_that_died_before_the_roll_ups_is_made_up_for() {
     place.replace(&house, &[2], Some(&old), 3).await;
     let mut without_payments = place.versions().await;
     without_payments.remove("unified/payments");
-    let rolled = roll_up(&place.engine, &place.warehouse, &without_payments, &[], "died").await.unwrap();
+    let rolled = roll_up(&place.warehouse, &without_payments, &[], "died").await.unwrap();
     assert_eq!(rolled.len(), 2);
     place.roll(LATER).await;
     every_request(&place).await;
