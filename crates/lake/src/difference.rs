@@ -13,12 +13,12 @@
 //! hours it touched, which is forgotten when it dies before the roll-ups are written.
 
 use crate::delta::{DataFile, Snapshot, Table};
-use crate::facts::pipeline_of;
+use crate::facts::{Asked, pipeline_of};
 use crate::scan;
 use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Schema, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::execution::session_state::SessionState;
@@ -26,12 +26,16 @@ use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Microseconds of an hour.
 const HOUR: i64 = 3_600_000_000;
 /// The column that says in which hour a row is.
 const OCCURRED_AT: &str = "occurred_at";
+/// Text of which hardly a value repeats.
+const KEY: &str = "transaction_key";
+/// Stands for the hash of no text.
+const OF_NULL: u64 = 0;
 
 /// Hours of one pipeline, by their start in microseconds UTC; `None` is where rows without a time are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +211,7 @@ impl Changed {
         let mut balances: HashMap<Option<i64>, Balance> = HashMap::new();
         for (files, sign) in [(&self.come, 1), (&self.gone, -1)] {
             for file in files {
-                let mut batches = scan::columns(table, file, wanted.iter().map(|c| (*c).to_owned()).collect()).await?;
+                let mut batches = scan::asked(table, file, &hasher.asked()).await?;
                 while let Some(batch) = batches.next().await {
                     hasher.count(&batch?, compares, sign, &mut balances).map_err(|e| e.at("file", &file.path))?;
                 }
@@ -218,24 +222,33 @@ impl Changed {
     }
 }
 
-/// Hashes rows over chosen columns.
+/// Hashes rows over chosen columns. Of text that repeats, every value of a dictionary is hashed once, not once a row.
 struct RowHasher {
-    columns: Vec<(String, DataType)>,
+    /// The first says when a row was.
+    fixed: Vec<(String, DataType)>,
     rows: RowConverter,
+    texts: Vec<String>,
 }
 
 impl RowHasher {
     fn new(schema: &Schema, wanted: &[&str]) -> Result<Self> {
-        let columns: Vec<(String, DataType)> = wanted
-            .iter()
-            .map(|name| {
-                let field = schema.field_with_name(name).or_error(ErrorKind::Storage, "a table lacks a column")?;
-                Ok(((*name).to_owned(), field.data_type().clone()))
-            })
-            .collect::<Result<_>>()?;
-        let fields = columns.iter().map(|(_, kind)| SortField::new(kind.clone())).collect();
+        let (mut fixed, mut texts) = (Vec::new(), Vec::new());
+        for name in wanted {
+            let field = schema.field_with_name(name).or_error(ErrorKind::Storage, "a table lacks a column")?;
+            match field.data_type() {
+                DataType::Utf8 => texts.push((*name).to_owned()),
+                kind => fixed.push(((*name).to_owned(), kind.clone())),
+            }
+        }
+        let fields = fixed.iter().map(|(_, kind)| SortField::new(kind.clone())).collect();
         let rows = RowConverter::new(fields).or_error(ErrorKind::Internal, "rows of a table cannot be compared")?;
-        Ok(Self { columns, rows })
+        Ok(Self { fixed, rows, texts })
+    }
+
+    fn asked(&self) -> Asked {
+        let (keys, labels) = self.texts.iter().cloned().partition(|name| name == KEY);
+        let columns = self.fixed.iter().map(|(name, _)| name.clone()).chain::<Vec<_>>(keys).collect();
+        Asked { labels, columns, only: None }
     }
 
     /// Adds a batch's rows to the balance of their hours, with their hashes only where they matter.
@@ -247,7 +260,7 @@ impl RowHasher {
         balances: &mut HashMap<Option<i64>, Balance>,
     ) -> Result<()> {
         let arrays: Vec<ArrayRef> = self
-            .columns
+            .fixed
             .iter()
             .map(|(name, kind)| match batch.column_by_name(name) {
                 // A file from before the column was added.
@@ -258,10 +271,8 @@ impl RowHasher {
             .collect::<Result<_>>()?;
         let times = arrays.first().and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.ok_or_else(|| Error::new(ErrorKind::Storage, "occurred_at is no time"))?;
-        let rows = match hashes {
-            true => Some(self.rows.convert_columns(&arrays).or_error(ErrorKind::Internal, "rows cannot be compared")?),
-            false => None,
-        };
+        let hashed = if hashes { Some(self.hashes(batch, &arrays)?) } else { None };
+        let mut words = Vec::new();
         let (mut hour, mut balance) = (None, Balance::default());
         for (row, time) in times.iter().enumerate() {
             let of_row = time.map(hour_start);
@@ -271,8 +282,10 @@ impl RowHasher {
                 (hour, balance) = (of_row, Balance::default());
             }
             balance.rows += sign;
-            if let Some(rows) = &rows {
-                let hash = xxh3_128(rows.row(row).as_ref());
+            if let Some(hashed) = &hashed {
+                words.clear();
+                words.extend(hashed.iter().flat_map(|column| column[row].to_le_bytes()));
+                let hash = xxh3_128(&words);
                 balance.hashes =
                     if sign > 0 { balance.hashes.wrapping_add(hash) } else { balance.hashes.wrapping_sub(hash) };
             }
@@ -280,6 +293,31 @@ impl RowHasher {
         add(balances, hour, balance);
         Ok(())
     }
+
+    /// A hash a row of the columns of fixed width together, and of each text.
+    fn hashes(&mut self, batch: &RecordBatch, fixed: &[ArrayRef]) -> Result<Vec<Vec<u64>>> {
+        let rows = self.rows.convert_columns(fixed).or_error(ErrorKind::Internal, "rows cannot be compared")?;
+        let mut hashed = vec![rows.iter().map(|row| xxh3_64(row.as_ref())).collect()];
+        for name in &self.texts {
+            hashed.push(match batch.column_by_name(name) {
+                None => vec![OF_NULL; batch.num_rows()],
+                Some(array) => text_hashes(array)?,
+            });
+        }
+        Ok(hashed)
+    }
+}
+
+/// A hash a row of a text, however it was read.
+fn text_hashes(array: &ArrayRef) -> Result<Vec<u64>> {
+    let of = |text: Option<&str>| text.map_or(OF_NULL, |text| xxh3_64(text.as_bytes()));
+    if let Some(array) = array.as_dictionary_opt::<Int32Type>() {
+        let values: Vec<u64> = array.values().as_string::<i32>().iter().map(of).collect();
+        let hash = |key: Option<i32>| key.and_then(|key| values.get(usize::try_from(key).ok()?)).copied();
+        return Ok(array.keys().iter().map(|key| hash(key).unwrap_or(OF_NULL)).collect());
+    }
+    let array = cast(array, &DataType::Utf8).or_error(ErrorKind::Storage, "a data file does not fit its table")?;
+    Ok(array.as_string::<i32>().iter().map(of).collect())
 }
 
 fn add(balances: &mut HashMap<Option<i64>, Balance>, hour: Option<i64>, more: Balance) {

@@ -40,9 +40,12 @@ pub struct Asked {
 pub struct Only {
     /// The columns by which they are told.
     pub columns: Vec<String>,
-    /// Tells them: one answer a row of these columns.
-    pub picks: Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync>,
+    /// Tells them.
+    pub picks: Picks,
 }
+
+/// One answer a row.
+pub type Picks = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync>;
 
 impl Warehouse {
     /// The facts of a unified table at a version; `None` where there is no such table.

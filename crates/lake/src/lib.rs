@@ -34,7 +34,7 @@ pub mod warehouse;
 pub use adding::{Adding, Currency, Parents};
 pub use deltalake::datafusion::catalog::TableProvider;
 pub use difference::{Difference, Hours, Partition, Touched};
-pub use facts::{Asked, Facts, Only};
+pub use facts::{Asked, Facts, Only, Picks};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use reconciliation::ReconciliationRow;
 pub use rollup_table::{Counted, HOUR, RollupTable};
