@@ -33,7 +33,7 @@ impl Periods {
         for (month, ..) in self.0[2].keys() {
             let Ok(first) = format!("{month}-01").parse::<Date>() else { continue };
             let neighbours = [first.yesterday().ok(), Some(first), first.last_of_month().tomorrow().ok()];
-            months.extend(neighbours.into_iter().flatten().map(|date| month_name(date)));
+            months.extend(neighbours.into_iter().flatten().map(month_name));
         }
         months
     }
