@@ -43,31 +43,38 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
     let (Some(day_at), Some(currency_at)) = (place("day"), place("currency")) else {
         return Err(at(1, "the control file has no column day, or none called currency".to_owned()).hint(hint));
     };
-    let sums = [(Part::Count, place("count")), (Part::Amount, place("amount"))];
-    if sums.iter().all(|(_, at)| at.is_none()) {
+    let sums = [(Part::Count, "count"), (Part::Amount, "amount")].map(|(part, name)| (part, name, place(name)));
+    if sums.iter().all(|(.., at)| at.is_none()) {
         return Err(at(1, "the control file has neither count nor amount".to_owned()).hint(hint));
     }
     let mut days: BTreeMap<Date, Evidence> = BTreeMap::new();
     let mut seen: BTreeSet<(Date, String)> = BTreeSet::new();
     for (index, line) in lines {
         let cells = cells(line, separator);
+        if cells.len() != names.len() {
+            let hint = "An amount with a decimal comma needs semicolons between the columns, or quotes around it.";
+            let what = format!("{} cells where the header has {}", cells.len(), names.len());
+            return Err(at(index + 1, what).hint(hint));
+        }
         let cell = |at: usize| cells.get(at).map(String::as_str).unwrap_or_default();
         let wrong = |what: &str| at(index + 1, format!("{what} cannot be read"));
         let day: Date = cell(day_at).parse().map_err(|_| wrong("the day").hint("Write it like 2026-01-31."))?;
-        let currency = cell(currency_at).to_ascii_uppercase();
-        if currency.is_empty() {
-            return Err(wrong("the currency").hint("Write its code, like EUR."));
-        }
+        let currency = match cell(currency_at) {
+            code if code.len() == 3 && code.bytes().all(|c| c.is_ascii_alphabetic()) => code.to_ascii_uppercase(),
+            other if other.eq_ignore_ascii_case(UNKNOWN) => UNKNOWN.to_owned(),
+            _ => return Err(wrong("the currency").hint("Write its code, like EUR, or `unknown` where there is none.")),
+        };
         if !seen.insert((day, currency.clone())) {
             return Err(at(index + 1, format!("{day} {currency} stands here twice")));
         }
         let said = days.entry(day).or_default();
-        for (part, column) in sums {
+        let said_before = said.figures.len();
+        for (part, name, column) in sums {
             let Some(text) = column.map(cell).filter(|text| !text.is_empty()) else { continue };
             let text = if separator == ',' { text.to_owned() } else { text.replace(',', ".") };
             let value = Exact::parse(&text).filter(|v| part == Part::Amount || v.trimmed().scale == 0);
             let hint = "Write digits with a point, without thousands' separators.";
-            let value = value.ok_or_else(|| wrong(part.as_str()).hint(hint))?;
+            let value = value.ok_or_else(|| wrong(&format!("the {name}")).hint(hint))?;
             said.parts.insert(part);
             said.figures.push(Figure {
                 part,
@@ -76,6 +83,9 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
                 label: None,
                 value: Some(value),
             });
+        }
+        if said.figures.len() == said_before {
+            return Err(at(index + 1, "there is neither a count nor an amount".to_owned()));
         }
     }
     Ok(days.into_iter().map(|(day, said)| ControlTotal { day, said }).collect())
@@ -179,10 +189,10 @@ mod tests {
 
     #[test]
     fn files_are_read_in_the_shapes_spreadsheets_write() {
-        let plain = "day,currency,count,amount\n2026-01-02,EUR,3,10.50\n2026-01-01,eur,0,0\n\n2026-01-02,CHF,1,\n";
+        let plain = "day,currency,count,amount\n2026-01-02,EUR,3,10.50\n2026-01-01,eur,0,0\n\n2026-01-02,CHF,1,\n2026-01-02,Unknown,2,\n";
         let expected = [
             "2026-01-01 EUR:transactions_count=0 EUR:transactions_total_amount=0",
-            "2026-01-02 EUR:transactions_count=3 EUR:transactions_total_amount=10.50 CHF:transactions_count=1",
+            "2026-01-02 EUR:transactions_count=3 EUR:transactions_total_amount=10.50 CHF:transactions_count=1 unknown:transactions_count=2",
         ];
         assert_eq!(shown(&control_totals(plain, "f").unwrap()), expected);
         let other = "\u{feff}Amount;Day;Currency\r\n\"10,50\";2026-01-02;EUR\r\n";
@@ -198,8 +208,12 @@ mod tests {
             ("day,currency,total\n", "f:1", "\"total\""),
             ("day,currency,count\n1.1.2026,EUR,1\n", "f:2", "the day"),
             ("day,currency,count\n2026-01-01,,1\n", "f:2", "the currency"),
-            ("day,currency,count\n2026-01-01,EUR,1.5\n", "f:2", "transactions_count"),
-            ("day,currency,amount\n\n2026-01-01,EUR,1 000\n", "f:3", "transactions_total_amount"),
+            ("day,currency,count\n2026-01-01,Euro,1\n", "f:2", "the currency"),
+            ("day,currency,count\n2026-01-01,EUR,1.5\n", "f:2", "the count"),
+            ("day,currency,amount\n\n2026-01-01,EUR,1 000\n", "f:3", "the amount"),
+            ("day,currency,count,amount\n2026-01-01,EUR,,\n", "f:2", "neither a count nor an amount"),
+            ("day,currency,count,amount\n2026-01-01,EUR\n", "f:2", "2 cells where the header has 4"),
+            ("day,currency,count,amount\n2026-01-01,EUR,1,10,50\n", "f:2", "5 cells where the header has 4"),
             ("day,currency,count\n2026-01-01,EUR,1\n2026-01-01,eur,1\n", "f:3", "twice"),
         ] {
             let error = control_totals(text, "f").unwrap_err();
