@@ -151,6 +151,9 @@ async fn control_totals_are_compared_by_day_and_currency() {
     let (code, report) = reconcile(&project, &["--control", name]).await;
     assert_eq!(code, Some(3));
     assert!(texts(&report["differences"], "part").contains(&"transactions_total_amount"), "{report}");
+    let ran = project.run(&["reconcile", "--from", "2026-02-01", "--to", "2026-02-02", "--control", name]).await;
+    assert_eq!(ran.code, Some(2), "nothing was compared: {}", ran.stdout);
+    assert!(ran.stderr.contains("no day of the control file lies between"), "{}", ran.stderr);
     std::fs::write(&file, "day,currency\n").unwrap();
     let ran = project.run(&["reconcile", "--from", "2026-01-01", "--to", "2026-01-02", "--control", name]).await;
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
@@ -214,5 +217,17 @@ async fn every_source_is_compared_with_the_best_it_offers() {
         project.run(&["reconcile", "pace", "--by", "statistics", "--from", "2026-01-01", "--to", "2026-01-02"]).await;
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("pace has no statistics to compare with"), "{}", ran.stderr);
+
+    // One that cannot be asked does not keep the others from being compared.
+    let refused = Fault { status: Some(403), ..Fault::new(FaultKind::ServerError).times(9).on("/pace/") };
+    sandbox.inject([refused]);
+    let mut both = vec!["--format", "json", "reconcile", "pace", "smartnow"];
+    both.extend(range);
+    let ran = project.run(&both).await;
+    assert_eq!(ran.code, Some(1), "{}\n{}", ran.stderr, ran.stdout);
+    assert!(ran.stderr.contains("pipeline pace"), "{}", ran.stderr);
+    let report = exact::json(&ran.stdout, "a reconciliation");
+    assert_eq!(texts(&report["pipelines"], "pipeline"), ["smartnow"]);
+    assert!(report["failed"]["pace"].is_string(), "{report}");
     sandbox.stop().await;
 }

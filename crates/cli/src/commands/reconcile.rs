@@ -4,7 +4,7 @@
 
 use crate::args::{By, Cli, Format, Reconcile};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
-use crate::failure::PARTIAL;
+use crate::failure::{self, PARTIAL};
 use crate::output::{print, print_json, reconciliation as shown};
 use crate::registry::SOURCES;
 use jiff::tz::TimeZone;
@@ -38,7 +38,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .or_error(ErrorKind::Config, "the control file cannot be read")
-                .map_err(|e| e.at("file", &name))?;
+                .map_err(|e| e.at("file", &name).hint("Name a CSV file, saved as UTF-8."))?;
             Some(control_totals(&text, &name)?)
         }
     };
@@ -64,6 +64,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
         Format::Json => print_json(&done)?,
         Format::Table => print(&shown::text(&done))?,
         Format::Csv => print(&shown::csv(&done))?,
+    }
+    if !done.failed.is_empty() {
+        for (_, error) in &done.failed {
+            failure::report(error);
+        }
+        return Ok(ExitCode::FAILURE);
     }
     Ok(if done.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }

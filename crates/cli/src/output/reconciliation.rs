@@ -8,6 +8,9 @@ use comfy_table::CellAlignment;
 use tillhouse_model::Exact;
 use tillhouse_pipeline::reconcile::{Differs, Outcome, Reconciliation};
 
+/// How many transactions a row of the table names.
+const SHOWN: usize = 3;
+
 /// One paragraph a pipeline.
 pub(crate) fn text(done: &Reconciliation) -> String {
     done.pipelines.iter().map(outcome).collect::<Vec<_>>().join("\n")
@@ -26,7 +29,7 @@ fn outcome(outcome: &Outcome) -> String {
                 number(difference.ours),
                 number(difference.theirs),
                 number(difference.difference),
-                difference.transactions.join(" "),
+                transactions(difference),
             ]);
         }
         for index in 3..6 {
@@ -56,6 +59,15 @@ fn window(difference: &Differs) -> String {
         text.push_str(&format!("\n{tenant}"));
     }
     text
+}
+
+/// The first few: keys are long.
+fn transactions(difference: &Differs) -> String {
+    let mut lines: Vec<&str> = difference.transactions.iter().take(SHOWN).map(String::as_str).collect();
+    let more = difference.transactions.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more: --format json"));
+    lines.extend(more.as_deref());
+    lines.join("\n")
 }
 
 /// Currency, unit and label, as far as there are any.

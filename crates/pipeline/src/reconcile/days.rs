@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{Evidence, Figure, Part, Yardstick};
-use tillhouse_model::{Result, Window};
+use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{ControlTotal, Finding, compare as side_by_side, own_totals};
 
@@ -69,8 +69,12 @@ pub(super) async fn with_control(
     let (from, to) = dates(asked);
     let is_asked = |day: Date| from <= day && day < to;
     let left_out = totals.iter().filter(|total| !is_asked(total.day)).count();
+    if left_out == totals.len() {
+        return Err(Error::config("no day of the control file lies between --from and --to")
+            .hint(format!("Asked for are the days from {from} to {to}, which is not included.")));
+    }
     if left_out > 0 {
-        outcome.notes.push(format!("{left_out} days of the control file lie outside --from and --to."));
+        outcome.notes.push(format!("Days of the control file that lie outside --from and --to: {left_out}."));
     }
     let mut theirs: Theirs =
         totals.iter().filter(|total| is_asked(total.day)).map(|total| (total.day, total.said.clone())).collect();

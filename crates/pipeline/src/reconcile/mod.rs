@@ -48,7 +48,7 @@ pub struct Comparison {
 }
 
 /// What a reconciliation came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Reconciliation {
     /// Its id, in ops.reconciliations.
     pub reconciliation: String,
@@ -59,6 +59,13 @@ pub struct Reconciliation {
     pub window: Window,
     /// One entry a pipeline; with a control file one for all together.
     pub pipelines: Vec<Outcome>,
+    /// Pipelines that could not be compared, and why.
+    #[serde(serialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<(String, Error)>,
+}
+
+fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(failed.iter().map(|(pipeline, error)| (pipeline, error.to_string())))
 }
 
 impl Reconciliation {
@@ -156,14 +163,22 @@ struct Compared {
     differences: Vec<Difference>,
 }
 
-/// Compares the published figures of pipelines, and remembers what was found.
+/// Compares the published figures of pipelines, and remembers what was found. A source that cannot be asked does not keep the others
+/// from being compared.
 ///
-/// Errors with [`ErrorKind::Query`] when nothing is published, and as the sources do when one cannot be asked.
+/// Errors with [`ErrorKind::Query`] when nothing is published, and with [`ErrorKind::Config`] when a source does not have what is to be
+/// compared.
 pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Comparison) -> Result<Reconciliation> {
     let now = Timestamp::now();
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
     let run = session.run().map(|run| run.run_id.clone()).unwrap_or_default();
-    let mut done = Reconciliation { reconciliation: new_run_id(now), run, window: asked.window, pipelines: Vec::new() };
+    let mut done = Reconciliation {
+        reconciliation: new_run_id(now),
+        run,
+        window: asked.window,
+        pipelines: Vec::new(),
+        failed: Vec::new(),
+    };
     let mut rows = Vec::new();
     if let Some(totals) = &asked.control {
         let (mut outcome, compared) = days::with_control(&session, pipelines, asked, totals).await?;
@@ -174,15 +189,25 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
         finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await?;
         done.pipelines.push(outcome);
     } else {
-        for pipeline in pipelines {
-            let at = |e: Error| e.at("pipeline", pipeline.name.clone());
-            let yardstick = yardstick(pipeline, asked.by).map_err(at)?;
-            let (mut outcome, compared) = match yardstick {
+        let at = |pipeline: &Pipeline, error: Error| error.at("pipeline", pipeline.name.clone());
+        let chosen = pipelines.iter().map(|p| Ok((p, yardstick(p, asked.by).map_err(|e| at(p, e))?)));
+        for (pipeline, yardstick) in chosen.collect::<Result<Vec<_>>>()? {
+            let at = |error: Error| at(pipeline, error);
+            let compared = match yardstick {
                 Yardstick::Records => records::compare(context, &session, pipeline, asked).await,
                 Yardstick::Revenue => days::with_revenue(context, &session, pipeline, asked).await,
                 _ => provider::compare(context, &session, pipeline, asked).await,
-            }
-            .map_err(at)?;
+            };
+            let (mut outcome, compared) = match compared.map_err(at) {
+                Ok(compared) => compared,
+                Err(error) if error.kind() == ErrorKind::Interrupted || error.kind() == ErrorKind::Config => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    done.failed.push((pipeline.name.clone(), error));
+                    continue;
+                }
+            };
             caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
             let only = Some(pipeline.name.as_str());
             finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await.map_err(at)?;
@@ -200,8 +225,9 @@ fn yardstick(pipeline: &Pipeline, wanted: Option<Yardstick>) -> Result<Yardstick
         None => Ok(best),
         Some(wanted) if wanted == best || wanted == Yardstick::Records => Ok(wanted),
         Some(wanted) => {
+            let offered = if best == Yardstick::Records { "records" } else { &format!("{}, records", best.as_str()) };
             Err(Error::config(format!("{} has no {} to compare with", pipeline.source_name, wanted.as_str()))
-                .hint(format!("It offers: {}, records.", best.as_str())))
+                .hint(format!("It offers: {offered}.")))
         }
     }
 }
