@@ -156,6 +156,16 @@ pub(crate) enum Command {
     /// SmartNow's reports, over all sources
     #[command(after_help = REPORT_HELP)]
     Report(Report),
+    /// Which past hours, days and months changed since a run, by how much, and because of which transactions
+    #[command(
+        after_help = "Examples:\n  tillhouse restated --since 2026-01-31\n  tillhouse restated --since 20260131T060000Z-1f2e3d --format json\n  tillhouse restated --since 2026-01-31 --by day --format csv\n\nA run is named by its id, or by a time: then it is the last one that had finished by then. Hours that had not been read\nat all are new, not restated, and left out. `tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."
+    )]
+    Restated(Restated),
+    /// Compare the published figures with the provider's own, or with control totals
+    #[command(
+        after_help = "Examples:\n  tillhouse reconcile --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile hecone --from 2026-01-05 --to 2026-01-06 --step 1h\n  tillhouse reconcile hecone --by records --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile pace --control totals.csv --from 2026-01-01 --to 2026-02-01\n\nA control file has the columns day, currency, count, amount:\n  day,currency,count,amount\n  2026-01-01,EUR,1032,41288.10\n\nWhat was found is kept in ops.reconciliations. Exit code 3: something differs."
+    )]
+    Reconcile(Reconcile),
     /// Query the warehouse; without a query, a prompt
     #[command(
         after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
@@ -257,6 +267,9 @@ pub(crate) struct Stats {
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// Count from the transactions themselves, also where the roll-ups have the same answer sooner
+    #[arg(long)]
+    pub(crate) from_facts: bool,
 }
 
 #[derive(Debug, Args)]
@@ -335,6 +348,90 @@ impl Perspective {
             Self::Purchase => "purchase",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restated {
+    /// The run to compare with, or a time: the last run that had finished by then
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) since: String,
+    /// The run whose figures are the present ones [default: the newest]
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
+    /// Only hours from here on: a date (UTC) or a time with its offset
+    #[arg(long, value_name = "T")]
+    pub(crate) from: Option<String>,
+    /// Only hours up to here, exclusive
+    #[arg(long, value_name = "T")]
+    pub(crate) to: Option<String>,
+    /// Only this tenant (HecOne's mandator)
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Only this source
+    #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
+    pub(crate) source: Option<String>,
+    /// The transaction states that count
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    pub(crate) states: Vec<String>,
+    /// Sales, or purchases made elsewhere
+    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
+    pub(crate) perspective: Perspective,
+    /// Only these periods [default: all three; csv: days]
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<Period>,
+    /// How many transactions are listed at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) most: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Period {
+    /// UTC hours.
+    Hour,
+    /// Every site's own days.
+    Day,
+    /// Every site's own months.
+    Month,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+    /// The first instant compared: a date (UTC) or a time with its offset
+    #[arg(long, value_name = "T")]
+    pub(crate) from: String,
+    /// The first instant no longer compared
+    #[arg(long, value_name = "T")]
+    pub(crate) to: String,
+    /// How much is compared at a time: 1h, 1d, 7d. What differs is then compared hour by hour
+    #[arg(long, value_name = "LENGTH", default_value = "1d")]
+    pub(crate) step: String,
+    /// The transaction states that count
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    pub(crate) states: Vec<String>,
+    /// What to compare with [default: the most a source offers]
+    #[arg(long, value_enum, conflicts_with = "control")]
+    pub(crate) by: Option<By>,
+    /// Compare with the totals in this CSV file instead of the provider's figures
+    #[arg(long, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
+    pub(crate) control: Option<PathBuf>,
+    /// The IANA zone in which the days of the control file are cut [default: every site's own clock]
+    #[arg(long, value_name = "ZONE", requires = "control")]
+    pub(crate) timezone: Option<String>,
+    /// How many transactions are named a difference
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) most: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// The provider's own statistics, part by part.
+    Statistics,
+    /// The provider's own revenue by currency and day.
+    Revenue,
+    /// How many records the provider has: completeness only.
+    Records,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_model::{Error, Resource, Result, Slice};
+use tillhouse_model::reconcile::{Evidence, Yardstick};
+use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -124,6 +125,21 @@ pub trait Source: Send + Sync + Debug {
     /// names. By default none.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    /// What this source can be reconciled with. By default only with the number of its records, read again through
+    /// [`Source::pages`].
+    fn yardstick(&self) -> Yardstick {
+        Yardstick::Records
+    }
+
+    /// The provider's own figures of a window, for sources whose [`Source::yardstick`] is more than counting. `tenant` is
+    /// one of the tenants that transactions name; a provider that does not tell tenants apart ignores it.
+    ///
+    /// Figures are what the provider said: labels as it spells them, numbers with all their digits, and no part that it left out.
+    async fn evidence(&self, tenant: Option<&str>, window: Window) -> Result<Evidence> {
+        let _ = (tenant, window);
+        Err(Error::internal("this source has no figures of its own").at("source", self.name()))
     }
 
     /// Requests, bytes and retries so far, for the progress display.

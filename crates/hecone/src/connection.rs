@@ -102,7 +102,7 @@ impl Connection for HecOneConnection {
         not_blank("connection.client_id", &self.client_id)?;
         not_blank("connection.filter_parameter", &self.filter_parameter)?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
-        let list = client.url(&self.paths.transactions)?;
+        let (list, statistics) = (client.url(&self.paths.transactions)?, client.url(&self.paths.statistics)?);
         let login = JsonLogin {
             login: client.url(&self.paths.login)?,
             refresh: self.paths.refresh.as_deref().map(|path| client.url(path)).transpose()?,
@@ -112,7 +112,7 @@ impl Connection for HecOneConnection {
             prefix: TokenPrefix::bearer(),
             words: WORDS,
         };
-        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one }))
+        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one, statistics }))
     }
 }
 

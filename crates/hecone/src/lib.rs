@@ -9,6 +9,7 @@
 //! | window | `start_date` rounded down to the second; `end_date` rounded up, and one second more |
 //! | paging | `page[offset]` and `page[limit]`, sorted by id; the next offset is where the page's records ended |
 //! | total | `meta.total` of every page |
+//! | statistics | `GET /transactions/statistics` of one mandator, to reconcile with |
 //! | one record | `GET /transactions/{id}?additional_info=true`; 404 and 410 mean that it is gone |
 //!
 //! Deliberately absent: creating and updating transactions, and the deprecated `mandator_id` of the list.
@@ -16,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod connection;
+mod statistics;
 mod transactions;
 
 pub use connection::{HecOneConnection, Paths, RESOURCES, SOURCE};

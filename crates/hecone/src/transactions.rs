@@ -4,6 +4,7 @@
 //! gives them; every request says the whole window and the sort anew.
 
 use crate::connection::{RESOURCES, SOURCE};
+use crate::statistics;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,7 @@ use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope,
 };
+use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
@@ -32,6 +34,7 @@ pub(crate) struct HecOne {
     pub(crate) list: Url,
     /// The path of one transaction.
     pub(crate) one: Route,
+    pub(crate) statistics: Url,
 }
 
 impl HecOne {
@@ -128,6 +131,18 @@ impl Source for HecOne {
             None
         });
         pages.map(Some).chain(epilogue).filter_map(std::future::ready).boxed()
+    }
+
+    fn yardstick(&self) -> Yardstick {
+        Yardstick::Statistics
+    }
+
+    async fn evidence(&self, tenant: Option<&str>, window: Window) -> Result<Evidence> {
+        let mandator = tenant.ok_or_else(|| {
+            Error::data("HecOne's statistics are a mandator's, and these transactions name none")
+                .hint("Look for transactions without tenant_id in unified.transactions.")
+        })?;
+        statistics::ask(&self.api, &self.statistics, mandator, window).await
     }
 
     fn stats(&self) -> Stats {

@@ -4,15 +4,17 @@
 
 use crate::month::month_of;
 use crate::ops::{DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tillhouse_model::table::{MONTH, timestamp};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Window};
+use tillhouse_model::{Error, ErrorKind, Exact, Result, ResultExt, Window};
 
 /// A row of a bookkeeping table.
 pub(crate) trait Row: Sized + Clone + Send + Sync {
@@ -45,6 +47,13 @@ pub(crate) trait Row: Sized + Clone + Send + Sync {
             columns.push(match sort {
                 Sort::Text => Arc::new(column.map(|c| c.and_then(Cell::text)).collect::<StringArray>()) as ArrayRef,
                 Sort::Int => Arc::new(column.map(|c| c.and_then(Cell::int)).collect::<Int64Array>()),
+                Sort::Number => Arc::new(
+                    column
+                        .map(|c| c.and_then(Cell::number))
+                        .collect::<Decimal128Array>()
+                        .with_precision_and_scale(NUMBER.0, NUMBER.1)
+                        .map_err(|_| wrong())?,
+                ),
                 Sort::Bool => Arc::new(column.map(|c| c.and_then(Cell::boolean)).collect::<BooleanArray>()),
                 Sort::Time => Arc::new(
                     column.map(|c| c.and_then(Cell::time)).collect::<TimestampMicrosecondArray>().with_timezone("UTC"),
@@ -66,15 +75,20 @@ pub(crate) trait Row: Sized + Clone + Send + Sync {
 pub(crate) enum Sort {
     Text,
     Int,
+    Number,
     Bool,
     Time,
 }
+
+/// Precision and scale of numbers that are amounts, quantities or percentages alike.
+const NUMBER: (u8, i8) = (38, 6);
 
 impl Sort {
     fn data_type(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,
             Self::Int => DataType::Int64,
+            Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
             Self::Bool => DataType::Boolean,
             Self::Time => timestamp(),
         }
@@ -87,6 +101,8 @@ pub(crate) enum Cell {
     Null,
     Text(String),
     Int(i64),
+    /// In millionths.
+    Number(i128),
     Bool(bool),
     Time(Timestamp),
 }
@@ -97,6 +113,9 @@ impl Cell {
     }
     fn int(&self) -> Option<i64> {
         if let Self::Int(value) = self { Some(*value) } else { None }
+    }
+    fn number(&self) -> Option<i128> {
+        if let Self::Number(value) = self { Some(*value) } else { None }
     }
     fn boolean(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }
@@ -136,6 +155,13 @@ impl From<u64> for Cell {
     }
 }
 
+impl From<Exact> for Cell {
+    /// Rounded half-even to six digits after the point; null where it has more digits than fit.
+    fn from(value: Exact) -> Self {
+        value.rescaled(NUMBER.1.unsigned_abs()).map_or(Self::Null, |value| Self::Number(value.units))
+    }
+}
+
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -158,11 +184,11 @@ impl Cells<'_> {
         Error::new(ErrorKind::Storage, "a bookkeeping row lacks a value").at("table", self.table).at("column", name)
     }
 
-    fn maybe_text(&self, name: &str) -> Option<String> {
+    pub(crate) fn maybe_text(&self, name: &str) -> Option<String> {
         Some(self.column(name)?.as_string_opt::<i32>()?.value(self.row).to_owned())
     }
 
-    fn text(&self, name: &str) -> Result<String> {
+    pub(crate) fn text(&self, name: &str) -> Result<String> {
         self.maybe_text(name).ok_or_else(|| self.missing(name))
     }
 
@@ -174,8 +200,13 @@ impl Cells<'_> {
         self.maybe_int(name).ok_or_else(|| self.missing(name))
     }
 
-    fn count(&self, name: &str) -> Result<u64> {
+    pub(crate) fn count(&self, name: &str) -> Result<u64> {
         u64::try_from(self.int(name)?).map_err(|_| self.missing(name))
+    }
+
+    pub(crate) fn maybe_number(&self, name: &str) -> Option<Exact> {
+        let units = self.column(name)?.as_primitive_opt::<Decimal128Type>()?.value(self.row);
+        Some(Exact::new(units, NUMBER.1.unsigned_abs()))
     }
 
     fn boolean(&self, name: &str) -> Result<bool> {
@@ -188,23 +219,23 @@ impl Cells<'_> {
         Timestamp::from_microsecond(micros).ok()
     }
 
-    fn time(&self, name: &str) -> Result<Timestamp> {
+    pub(crate) fn time(&self, name: &str) -> Result<Timestamp> {
         self.maybe_time(name).ok_or_else(|| self.missing(name))
     }
 
-    fn window(&self) -> Result<Window> {
+    pub(crate) fn window(&self) -> Result<Window> {
         Window::new(self.time("window_from")?, self.time("window_to")?)
             .or_error(ErrorKind::Storage, "a bookkeeping row has an empty window")
     }
 
-    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         serde_json::from_str(&self.text(name)?)
             .or_error(ErrorKind::Storage, "a bookkeeping row holds JSON of another shape")
             .map_err(|e| e.at("table", self.table).at("column", name))
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Cell> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Cell> {
     Ok(Cell::Text(serde_json::to_string(value).or_error(ErrorKind::Internal, "a bookkeeping value cannot be written")?))
 }
 

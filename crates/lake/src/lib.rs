@@ -5,20 +5,25 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod adding;
 mod commit;
 mod datafile;
 mod dedup;
 mod delta;
+mod difference;
 mod dimension;
 #[cfg(test)]
 #[path = "disturbed_tests.rs"]
 mod disturbed;
 mod evolve;
+mod facts;
 mod gone;
 mod ledger;
 mod month;
 pub mod ops;
 mod package;
+mod reconciliation;
+mod rollup_table;
 mod scan;
 pub mod source_table;
 mod split;
@@ -26,8 +31,13 @@ mod stats;
 pub mod unified_table;
 pub mod warehouse;
 
+pub use adding::{Adding, Currency, Parents};
 pub use deltalake::datafusion::catalog::TableProvider;
+pub use difference::{Difference, Hours, Partition, Touched};
+pub use facts::{Asked, Facts, Only, Picks};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
+pub use reconciliation::ReconciliationRow;
+pub use rollup_table::{Counted, HOUR, RollupTable};
 pub use source_table::{Fresh, Incoming, LandOptions, Landed, PackageInfo, SourceTable};
 pub use unified_table::{Mark, Replaced, Rows, Step, Superseded, UnifiedTable, Writing};
 pub use warehouse::{FORMAT_VERSION, Location, OpenTable, Warehouse};

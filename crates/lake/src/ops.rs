@@ -1,4 +1,4 @@
-//! The bookkeeping tables: runs, slices, rejects, warnings, drift.
+//! The bookkeeping tables: runs, slices, rejects, warnings, drift; `reconciliation` adds one.
 //!
 //! Invariant: whatever is noted twice stands there once. A change writes the month's file anew instead of adding one, so the tables
 //! do not grow by a file a run; whoever loses a race reads again and does it over.
@@ -153,7 +153,7 @@ pub struct Ops {
 }
 
 /// A change of a bookkeeping table. `note` sees every present row; then `changed` says what becomes of each, and `added` what comes.
-trait Edit<R>: Sync + Send {
+pub(crate) trait Edit<R>: Sync + Send {
     /// Forgets what it noted: the work begins anew on another version.
     fn begin(&mut self) {}
     /// Whether present rows matter at all.
@@ -166,7 +166,7 @@ trait Edit<R>: Sync + Send {
 }
 
 impl Ops {
-    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`), whether it has rows or not. `None`
+    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
         fn of<R: Row>(path: &str) -> Option<SchemaRef> {
@@ -178,6 +178,7 @@ impl Ops {
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<SeenField>(&path))
+            .or_else(|| of::<crate::reconciliation::ReconciliationRow>(&path))
     }
 
     /// Adds slices to the coverage ledger.
@@ -382,7 +383,7 @@ impl Ops {
         Ok(self.runs().await?.into_iter().find(fits))
     }
 
-    async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
+    pub(crate) async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
         let table = self.warehouse.table(R::TABLE)?;
         let Some(snapshot) = table.latest().await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
@@ -395,7 +396,7 @@ impl Ops {
         Ok(found)
     }
 
-    async fn edit<R: Row>(&self, run_id: &str, edit: &mut dyn Edit<R>) -> Result<()> {
+    pub(crate) async fn edit<R: Row>(&self, run_id: &str, edit: &mut dyn Edit<R>) -> Result<()> {
         let table = self.warehouse.table(R::TABLE)?;
         let layout = Arc::new(Layout::new(R::schema(), &["run_id".to_owned()], vec![MONTH.to_owned()])?);
         let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };

@@ -3,9 +3,11 @@
 //! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
 
 use crate::delta::{DataFile, Table};
+use crate::facts::Asked;
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
@@ -81,21 +83,71 @@ async fn open(
     file: &DataFile,
     paths: Option<Vec<String>>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let (name, at) = (file.path.clone(), table.path().to_owned());
-    let failed = move |error: ParquetError| {
-        Error::new(ErrorKind::Storage, "a data file cannot be read").at("table", &at).at("file", &name).because(error)
-    };
-    let path = Path::parse(&file.path).or_error(ErrorKind::Storage, "a data file has an impossible path")?;
-    let reader = Reader { store: table.store(), path, size: file.size };
+    let failed = failure(table, file);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let mut builder =
-        ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(failed.clone())?;
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader(table, file)?, options)
+        .await
+        .map_err(failed.clone())?;
     if let Some(paths) = &paths {
         let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().map(String::as_str));
         builder = builder.with_projection(mask);
     }
     let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
     Ok(stream.map_err(failed).boxed())
+}
+
+/// Streams what is asked of a file.
+pub(crate) async fn asked(
+    table: &Table,
+    file: &DataFile,
+    asked: &Asked,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let failed = failure(table, file);
+    let mut reader = reader(table, file)?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let plain = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await.map_err(failed.clone())?;
+    let fields: Vec<FieldRef> = plain
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| match field.data_type() {
+            DataType::Utf8 if asked.labels.contains(field.name()) => {
+                Arc::new(Field::clone(field).with_data_type(label_type()))
+            }
+            _ => field.clone(),
+        })
+        .collect();
+    let options = options.with_schema(Arc::new(Schema::new(fields)));
+    let metadata = ArrowReaderMetadata::try_new(plain.metadata().clone(), options).map_err(failed.clone())?;
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+    let mask = |names: &mut dyn Iterator<Item = &str>| ProjectionMask::columns(builder.parquet_schema(), names);
+    let wanted = mask(&mut asked.labels.iter().chain(&asked.columns).map(String::as_str));
+    if let Some(only) = &asked.only {
+        let picks = only.picks.clone();
+        let predicate = ArrowPredicateFn::new(mask(&mut only.columns.iter().map(String::as_str)), move |batch| {
+            picks(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e)))
+        });
+        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+    }
+    let stream = builder.with_projection(wanted).with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
+    Ok(stream.map_err(failed).boxed())
+}
+
+/// How text of few different values is read.
+pub(crate) fn label_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+fn reader(table: &Table, file: &DataFile) -> Result<Reader> {
+    let path = Path::parse(&file.path).or_error(ErrorKind::Storage, "a data file has an impossible path")?;
+    Ok(Reader { store: table.store(), path, size: file.size })
+}
+
+fn failure(table: &Table, file: &DataFile) -> impl Fn(ParquetError) -> Error + Clone + Send + 'static {
+    let (name, at) = (file.path.clone(), table.path().to_owned());
+    move |error| {
+        Error::new(ErrorKind::Storage, "a data file cannot be read").at("table", &at).at("file", &name).because(error)
+    }
 }
 
 /// Bytes read from a file's end in the hope that its whole footer is in them.

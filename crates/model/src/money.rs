@@ -73,6 +73,24 @@ impl Exact {
         Some(Self { units: sign * size, scale })
     }
 
+    /// The difference of two numbers, of whatever scale; `None` when it does not fit.
+    pub fn minus(self, other: Self) -> Option<Self> {
+        let (a, b) = self.aligned(other)?;
+        Some(Self { units: a.units.checked_sub(b.units)?, scale: a.scale })
+    }
+
+    /// The sum of two numbers, of whatever scale; `None` when it does not fit.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let (a, b) = self.aligned(other)?;
+        Some(Self { units: a.units.checked_add(b.units)?, scale: a.scale })
+    }
+
+    /// Both numbers with as many digits after the point as the longer one has.
+    fn aligned(self, other: Self) -> Option<(Self, Self)> {
+        let scale = self.scale.max(other.scale);
+        Some((self.rescaled(scale)?, other.rescaled(scale)?))
+    }
+
     /// The largest number with `scale` digits after the point that is not above this one, as its digits, and whether the two are
     /// equal; `None` when it does not fit.
     pub fn floor(self, scale: u8) -> Option<(i128, bool)> {
@@ -279,6 +297,15 @@ mod tests {
         ] {
             assert_eq!(Exact::from_json(text).map(|n| (n.units, n.scale)), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_of_different_scales_are_added_and_subtracted() {
+        let (a, b) = (Exact::new(123, 1), Exact::new(-5, 3));
+        assert_eq!(a.plus(b).unwrap().to_string(), "12.295");
+        assert_eq!(a.minus(b).unwrap().to_string(), "12.305");
+        assert_eq!(Exact::new(i128::MAX, 0).plus(Exact::new(1, 0)), None);
+        assert_eq!(Exact::new(i128::MAX, 0).minus(Exact::new(0, 2)), None);
     }
 
     #[test]

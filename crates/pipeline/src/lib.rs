@@ -1,7 +1,7 @@
 //! One sync, from configuration to published tables; and what belongs around it: rebuild, status, scaffolding.
 //!
 //! ```text
-//!   config --> plan --> read (extract + decode) --> land --> unify --> publish
+//!   config --> plan --> read (extract + decode) --> land --> unify --> roll-ups --> publish
 //! ```
 //!
 //! Invariant: no API is named here; sources come in through [`SourceEntry`]. All progress lives in the warehouse.
@@ -16,6 +16,8 @@ pub mod plan;
 mod publish;
 mod read;
 mod rebuild;
+pub mod reconcile;
+mod rollup;
 pub mod scaffold;
 mod status;
 pub mod sync;

@@ -38,7 +38,7 @@ pub enum Event {
     },
     /// A stage ended.
     Stage {
-        /// `extract`, `unify` or `publish`.
+        /// `extract`, `unify`, `roll-ups` or `publish`.
         name: &'static str,
         /// How long it took.
         took: Duration,

@@ -30,6 +30,7 @@ pub(crate) async fn publish(
             tables.insert(path, table.version);
         }
     }
+    tables.extend(crate::rollup::versions(context, &tables, pipelines, command, run_id).await);
     let mut counts = BTreeMap::new();
     let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {
         counts.insert(name.to_owned(), report.pipelines.iter().map(of).sum());

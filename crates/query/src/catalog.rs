@@ -27,7 +27,7 @@ pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
 /// Schemas of tables that are no source's.
 const OURS: [&str; 4] = [DEFAULT_SCHEMA, OPS, "statistics", LATEST];
-const OPS_TABLES: [&str; 5] = ["drift", "rejects", "runs", "slices", "warnings"];
+const OPS_TABLES: [&str; 6] = ["drift", "reconciliations", "rejects", "runs", "slices", "warnings"];
 
 /// The schemas, by name.
 #[derive(Debug)]

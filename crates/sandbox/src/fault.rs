@@ -35,7 +35,7 @@ pub enum FaultKind {
     SelfLink,
     /// The body is padded with blanks to `bytes` (default 65 MiB).
     Oversized,
-    /// Statistics, or a summary of revenue, whose first entry is one too high.
+    /// Statistics, or a summary of revenue, one figure of which is one too high.
     LieStatistics,
     /// A listing whose declared total is one too high, where the API declares one.
     LieTotal,

@@ -22,6 +22,7 @@ pub const SOURCE: &str = "smartnow";
 
 const LOGIN: &str = "login";
 const REFRESH: &str = "refresh";
+const SUMMARY: &str = "summary";
 const WORDS: Words = Words {
     provider: "SmartNow",
     name: "username",
@@ -44,7 +45,7 @@ pub struct SmartNowConnection {
     /// What a price of 10 means.
     #[serde(default)]
     pub price_unit: PriceUnit,
-    /// Where `login`, `refresh` and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
+    /// Where `login`, `refresh`, `summary` (of revenue, to reconcile with) and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
     #[serde(default)]
     pub paths: BTreeMap<String, String>,
     /// How comparisons are spelt in `where[column][operator]`.
@@ -131,6 +132,8 @@ fn route(endpoint: &Endpoint, path: &str) -> Result<Route> {
 pub(crate) struct Settings {
     /// In the order of [`ENDPOINTS`].
     pub(crate) routes: Vec<Route>,
+    /// Where the summary of revenue is.
+    pub(crate) summary: url::Url,
     pub(crate) operators: Operators,
     pub(crate) archive: ArchiveRule,
     pub(crate) price_unit: PriceUnit,
@@ -149,16 +152,18 @@ impl Connection for SmartNowConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let known = |name: &str| name == LOGIN || name == REFRESH || endpoints::find(name).is_some();
+        let known = |name: &str| [LOGIN, REFRESH, SUMMARY].contains(&name) || endpoints::find(name).is_some();
         if let Some(name) = self.paths.keys().find(|name| !known(name)) {
             let names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
             return Err(Error::config(format!("connection.paths.{name} names nothing that is asked for"))
-                .hint(format!("Known are login, refresh, {}.", names.join(", "))));
+                .hint(format!("Known are login, refresh, summary, {}.", names.join(", "))));
         }
         let path = |name: &str, default: &'static str| self.paths.get(name).cloned().unwrap_or_else(|| default.into());
         let (login, refresh) = (path(LOGIN, "/auth/login"), path(REFRESH, "/auth/refresh"));
         origin::check_path("connection.paths.login", &login)?;
         origin::check_path("connection.paths.refresh", &refresh)?;
+        let summary = path(SUMMARY, "/revenuetransaction/summary");
+        origin::check_path("connection.paths.summary", &summary)?;
         let routes = ENDPOINTS.iter().map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));
         let routes = routes.collect::<Result<_>>()?;
         self.password.check("connection.password")?;
@@ -178,7 +183,8 @@ impl Connection for SmartNowConnection {
             prefix: self.token_prefix,
             words: WORDS,
         };
-        let settings = Settings { routes, operators: self.operators, archive, price_unit: self.price_unit };
+        let summary = client.url(&summary)?;
+        let settings = Settings { routes, summary, operators: self.operators, archive, price_unit: self.price_unit };
         Ok(Arc::new(SmartNow { api: AuthorizedClient::new(client, Arc::new(login)), settings }))
     }
 }

@@ -11,6 +11,7 @@
 //! | paging | by key, `where[id][>]` with `sort=id asc` and `limit` of 100 at most |
 //! | archive | `useArchive=true` for windows that begin longer ago than `archive.after` (60 days; the provider archives after 90) |
 //! | parents | products, extras, flavours, voucher logs and integration transactions are listed parent by parent |
+//! | revenue | `GET /revenuetransaction/summary` by currency and date, to reconcile with |
 //! | prices | as they come; unify SQL reads `$price_unit` |
 //!
 //! A late change of a sale that is archived already is found only with `archive: { after: 0d }`, which asks the archive every time.
@@ -28,6 +29,7 @@ mod connection;
 mod endpoints;
 mod setup;
 mod smartnow;
+mod summary;
 
 pub use connection::{Archive, Operators, SOURCE, SmartNowConnection};
 pub use endpoints::RESOURCES;

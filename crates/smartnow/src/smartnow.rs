@@ -12,6 +12,7 @@ use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, After, Keyed, KeyedPage};
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source};
+use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 /// A machine may have been offline for this long before it could tell the provider when a trouble was over.
@@ -189,6 +190,15 @@ impl Source for SmartNow {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         vec![("price_unit", self.settings.price_unit.as_str().to_owned())]
+    }
+
+    fn yardstick(&self) -> Yardstick {
+        Yardstick::Revenue
+    }
+
+    async fn evidence(&self, _tenant: Option<&str>, window: Window) -> Result<Evidence> {
+        let Settings { summary, price_unit, .. } = &self.settings;
+        crate::summary::ask(&self.api, summary, *price_unit, window).await
     }
 
     fn stats(&self) -> Stats {

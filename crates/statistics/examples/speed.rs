@@ -1,4 +1,4 @@
-//! How long statistics take over a warehouse on disk: windows of different lengths, filters, comparisons.
+//! How long statistics take over a warehouse on disk: windows of different lengths, from the roll-ups and from the facts.
 //!
 //! Invariant: the warehouse is made once, in the folder that is named, and found there by the next run; every question is asked in a
 //! fresh session, so that opening the tables counts.
@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use tillhouse_lake::{AsOf, Location, RunRecord, Step, Superseded, Warehouse};
 use tillhouse_model::{TableSpec, Window, contract};
 use tillhouse_query::{Engine, EngineOptions};
-use tillhouse_statistics::{Request, statistics};
+use tillhouse_statistics::rollup::roll_up;
+use tillhouse_statistics::{Request, statistics, statistics_of_facts};
 
 const RUN: &str = "20260101T000000Z-aaaaaa";
 /// How often each question is asked; the median counts.
@@ -104,6 +105,9 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
         let version = warehouse.open_at(&path, None).await.unwrap().unwrap().version;
         tables.insert(path, version);
     }
+    let start = Instant::now();
+    tables.extend(roll_up(warehouse, &tables, &[], RUN).await.unwrap());
+    println!("rolled up in {:.1} s", start.elapsed().as_secs_f64());
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let run = RunRecord {
         run_id: RUN.into(),
@@ -127,20 +131,31 @@ fn ticks() -> u64 {
 }
 
 async fn time(warehouse: &Warehouse, engine: &Engine, name: &str, request: &Request) {
+    for from_facts in [false, true] {
+        time_from(warehouse, engine, name, request, from_facts).await;
+    }
+}
+
+async fn time_from(warehouse: &Warehouse, engine: &Engine, name: &str, request: &Request, from_facts: bool) {
+    let mut from = String::new();
     let mut took: Vec<Duration> = Vec::new();
     let before = ticks();
     let mut counted = 0;
     for _ in 0..TIMES {
         let start = Instant::now();
         let session = engine.open(warehouse, &AsOf::Latest).await.unwrap();
-        let report = statistics(&session, warehouse, request).await.unwrap();
+        let report = match from_facts {
+            true => statistics_of_facts(&session, warehouse, request).await.unwrap(),
+            false => statistics(&session, warehouse, request).await.unwrap(),
+        };
+        from = report.meta.answered_from;
         took.push(start.elapsed());
         counted = report.data.iter().map(|entry| entry.transactions_count.value).sum();
     }
     took.sort();
     let processor = (ticks() - before) * 10 / TIMES as u64;
     let wall = took[TIMES / 2].as_secs_f64() * 1000.0;
-    println!("{name:<28} {counted:>9} counted {wall:>8.1} ms, processor {processor:>5} ms");
+    println!("{name:<22} {from:<8} {counted:>9} counted {wall:>8.1} ms, processor {processor:>5} ms");
 }
 
 fn window(from: &str, to: &str) -> Request {

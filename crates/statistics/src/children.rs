@@ -7,6 +7,7 @@ use crate::columns::each_batch_of;
 use crate::facts::Conditions;
 use crate::filter::{Fact, Keys, select};
 use crate::request::Question;
+use crate::rollup::Place;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion::common::JoinType;
@@ -37,8 +38,14 @@ pub(crate) async fn groups(
     child: &Child,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    if !session.has_table("unified", child.table).await? {
+    let (schema, table) = question.place.table(child.table);
+    if !session.has_table(schema, table).await? {
         return Ok(());
+    }
+    if question.place == Place::Rollups {
+        // Every row has the currency it belongs to already.
+        let own = rows(session, question, passing, child, "TRUE").await?;
+        return each_batch_of(grouped(own, "currency", child)?, take).await;
     }
     let mut without_currency = false;
     let own = rows(session, question, passing, child, "TRUE").await?;
@@ -82,9 +89,9 @@ async fn rows(
 ) -> Result<DataFrame> {
     let conditions = Conditions::between(question, question.now);
     let sql = format!(
-        "SELECT * FROM unified.{}
+        "SELECT * FROM {}
          WHERE {} AND kind IN ('sale', 'refund') AND transaction_state IN ({}) AND {} AND {which}",
-        child.table,
+        question.place.relation(child.table),
         conditions.sql,
         question.states_sql(),
         child.condition

@@ -36,7 +36,12 @@ pub(crate) struct Decimals {
 impl Decimals {
     /// The digits as a whole number; null reads as zero, which is what it adds.
     pub(crate) fn get(&self, row: usize) -> i128 {
-        if self.values.is_valid(row) { self.values.value(row) } else { 0 }
+        self.known(row).unwrap_or(0)
+    }
+
+    /// The digits as a whole number, where there are any.
+    pub(crate) fn known(&self, row: usize) -> Option<i128> {
+        self.values.is_valid(row).then(|| self.values.value(row))
     }
 }
 

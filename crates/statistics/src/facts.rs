@@ -9,6 +9,7 @@
 use crate::columns::{add, decimals, instants, integers, texts};
 use crate::filter::{Fact, Keys, select};
 use crate::request::{Hours, Question};
+use crate::rollup::{self, Place};
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
@@ -85,7 +86,7 @@ pub(crate) struct Conditions {
 
 impl Conditions {
     /// Whose transactions are asked for, whenever they were.
-    fn whose(question: &Question<'_>) -> Self {
+    pub(crate) fn whose(question: &Question<'_>) -> Self {
         let request = question.request;
         let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
         let mut sql = "perspective = $perspective".to_owned();
@@ -97,6 +98,10 @@ impl Conditions {
         if let Some(source) = &request.source {
             sql.push_str(" AND source = $source");
             params.push(("source", text(source)));
+        }
+        if let Some(pipeline) = &request.pipeline {
+            sql.push_str(" AND pipeline = $pipeline");
+            params.push(("pipeline", text(pipeline)));
         }
         Self { sql, params }
     }
@@ -171,7 +176,8 @@ pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> 
     let mut found = Transactions::default();
     let keys = || question.needs_keys().then(|| Keys::new(session));
     let mut passing = keys();
-    if session.has_table("unified", "transactions").await? {
+    let (schema, table) = question.place.table("transactions");
+    if session.has_table(schema, table).await? {
         let partitions = rows(session, question).await?.execute_stream_partitioned().await.map_err(into_error)?;
         let mut tasks = JoinSet::new();
         for mut rows in partitions {
@@ -200,7 +206,7 @@ pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> 
 /// The transactions of both windows and those without a time, as far as they pass the filter.
 async fn rows(session: &Session, question: &Question<'_>) -> Result<DataFrame> {
     let conditions = Conditions::of_both_windows(question);
-    let sql = format!("SELECT * FROM unified.transactions WHERE {}", conditions.sql);
+    let sql = format!("SELECT * FROM {} WHERE {}", question.place.relation("transactions"), conditions.sql);
     let mut rows = session.frame(&sql, &conditions.params).await?;
     if let Some(filter) = &question.request.filter {
         rows = select(session, rows, filter, Fact::Transaction).await?;
@@ -212,6 +218,9 @@ async fn rows(session: &Session, question: &Question<'_>) -> Result<DataFrame> {
     if question.needs_keys() {
         columns.push("transaction_key");
     }
+    if question.place == Place::Rollups {
+        columns.push(rollup::TRANSACTIONS.count);
+    }
     rows.select(columns.into_iter().map(ident).collect::<Vec<_>>()).map_err(into_error)
 }
 
@@ -222,6 +231,7 @@ struct Rules {
     states: Vec<String>,
     hours: Hours,
     zone: Zone,
+    place: Place,
 }
 
 impl Rules {
@@ -232,6 +242,7 @@ impl Rules {
             states: question.request.states.clone(),
             hours: question.request.hours,
             zone: question.zone,
+            place: question.place,
         }
     }
 }
@@ -249,20 +260,24 @@ impl Transactions {
             (texts(batch, "currency")?, texts(batch, "kind")?, texts(batch, "state")?, texts(batch, "site_key")?);
         let hours = matches!(rules.hours, Hours::OfDay).then(|| integers(batch, "local_hour")).transpose()?;
         let transaction_keys = keys.as_ref().map(|_| texts(batch, "transaction_key")).transpose()?;
+        let counts =
+            (rules.place == Place::Rollups).then(|| integers(batch, rollup::TRANSACTIONS.count)).transpose()?;
         self.scale = amounts.scale;
         let within = |at: i64, (from, to): (i64, i64)| from <= at && at < to;
         for row in 0..batch.num_rows() {
+            // A row of a roll-up stands for all transactions of an hour that are alike.
+            let count = counts.as_ref().map_or(Some(1), |counts| counts.get(row)).unwrap_or(0);
             let Some(at) = times.get(row) else {
-                self.without_time += 1;
+                self.without_time += count;
                 continue;
             };
-            let one = Tally { count: 1, amount: amounts.get(row) };
+            let one = Tally { count, amount: amounts.get(row) };
             let (is_now, is_before) = (within(at, rules.now), rules.before.is_some_and(|before| within(at, before)));
             let (kind, state) = (kinds.get(row), states.get(row));
             let sells = matches!(kind, Some("sale" | "refund"));
             let in_state = state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
             if is_now && sells && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
-                self.open += 1;
+                self.open += count;
             }
             let name = currencies.get(row).unwrap_or(UNKNOWN);
             if !(sells && in_state) {
@@ -289,7 +304,7 @@ impl Transactions {
                 // A site whose clock is not known goes by UTC, as its business date does.
                 Some(hours) => hours.get(row).unwrap_or_else(|| at.rem_euclid(DAY) / HOUR),
             };
-            *currency.hours.entry(hour).or_default() += 1;
+            *currency.hours.entry(hour).or_default() += count;
             match sites.get(row) {
                 None => currency.nowhere.add(one)?,
                 Some(site) => match currency.sites.get_mut(site) {

@@ -11,6 +11,9 @@
 //!                                   └─ ranking: sorted, labelled ─> report::Statistics
 //! ```
 //!
+//! `rollup` adds the facts up hour by hour, and says which of the two a question is asked of. `restated` tells what changed between
+//! two runs, `reconcile` what differs from somebody else's figures.
+//!
 //! docs/statistics.md defines each figure for its readers; keep it and this crate alike, and raise [`DEFINITIONS_VERSION`] when a
 //! definition changes.
 
@@ -26,8 +29,11 @@ mod facts;
 mod filter;
 mod payments;
 mod ranking;
+pub mod reconcile;
 pub mod reports;
 mod request;
+mod restated;
+pub mod rollup;
 pub mod table_functions;
 mod trust;
 
@@ -35,6 +41,8 @@ pub use clock::parse_instant;
 pub use compare::Compare;
 pub use filter::Selection;
 pub use request::{Hours, Request};
+pub use restated::restated;
+pub use rollup::Place;
 
 use request::Question;
 use tillhouse_lake::Warehouse;
@@ -67,7 +75,18 @@ pub struct Figures {
 /// Errors with [`ErrorKind::Config`] when the request names something unknown, with [`ErrorKind::Query`] when the session does not
 /// read a published run.
 pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Request) -> Result<Statistics> {
-    let question = Question::new(request)?;
+    let mut question = Question::new(request)?;
+    question.place = rollup::place(session, &question).await?;
+    judged(session, warehouse, question).await
+}
+
+/// The same, always counted from the facts.
+pub async fn statistics_of_facts(session: &Session, warehouse: &Warehouse, request: &Request) -> Result<Statistics> {
+    judged(session, warehouse, Question::new(request)?).await
+}
+
+async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>) -> Result<Statistics> {
+    let request = question.request;
     let run = session.run().ok_or_else(|| {
         Error::new(ErrorKind::Query, "statistics are asked of a published run, and this session reads none")
     })?;
@@ -87,7 +106,7 @@ pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Requ
         compared: question.compared,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
-        answered_from: "facts".to_owned(),
+        answered_from: question.place.as_str().to_owned(),
         data_through: trust.data_through,
         rejects: trust.rejects,
         gaps: trust.into_gaps(),
@@ -104,7 +123,9 @@ pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Requ
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown.
 pub async fn figures(session: &Session, request: &Request) -> Result<Figures> {
-    answer(session, &Question::new(request)?).await
+    let mut question = Question::new(request)?;
+    question.place = rollup::place(session, &question).await?;
+    answer(session, &question).await
 }
 
 async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {

@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::compare::Compare;
 use crate::filter::Selection;
+use crate::rollup::Place;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_model::{Error, Result, Window};
@@ -27,6 +28,8 @@ pub struct Request {
     pub tenant: Option<String>,
     /// Only that source's (`hecone`); all by default.
     pub source: Option<String>,
+    /// Only that pipeline's; all by default.
+    pub pipeline: Option<String>,
     /// `sale` (the default) or `purchase`; the two are never added up.
     pub perspective: String,
     /// The transaction states that count; completed and consumed by default.
@@ -48,6 +51,7 @@ impl Request {
             window,
             tenant: None,
             source: None,
+            pipeline: None,
             perspective: SALE.to_owned(),
             states: COUNTED_STATES.map(str::to_owned).to_vec(),
             timezone: "UTC".to_owned(),
@@ -108,6 +112,8 @@ pub(crate) struct Question<'a> {
     pub(crate) compared: Option<Window>,
     /// The same in microseconds.
     pub(crate) before: Option<(i64, i64)>,
+    /// Which tables are asked; both give the same figures.
+    pub(crate) place: Place,
 }
 
 impl<'a> Question<'a> {
@@ -127,7 +133,8 @@ impl<'a> Question<'a> {
         let zone = clock::zone(&request.timezone)?;
         let micros = |window: Window| (ceil_micros(window.from()), ceil_micros(window.to()));
         let compared = request.compare.against(request.window, zone);
-        Ok(Self { request, zone, now: micros(request.window), compared, before: compared.map(micros) })
+        let (now, before) = (micros(request.window), compared.map(micros));
+        Ok(Self { request, zone, now, compared, before, place: Place::Facts })
     }
 
     /// Whether articles and payments must be asked by the keys of the transactions that pass the filter.

@@ -54,6 +54,9 @@ async fn pipelines(session: &Session, run: &RunRecord, question: &Question<'_>) 
         .chain(run.pipelines.iter().map(String::as_str))
         .map(str::to_owned)
         .collect();
+    if let Some(only) = &question.request.pipeline {
+        pipelines.retain(|pipeline| pipeline == only);
+    }
     let Some(source) = &question.request.source else {
         return Ok(pipelines);
     };
@@ -132,7 +135,7 @@ fn judge(
 }
 
 /// Whether the published run had a slice's records in its tables.
-fn is_visible(row: &SliceRow, run: &RunRecord) -> bool {
+pub(crate) fn is_visible(row: &SliceRow, run: &RunRecord) -> bool {
     row.run_id == run.run_id || (row.run_id < run.run_id && row.read_at <= run.finished_at)
 }
 
@@ -144,7 +147,7 @@ fn read_through(from: Timestamp, windows: &[Window]) -> Option<Timestamp> {
 }
 
 /// The same instants in as few windows as possible, in order.
-fn merged(mut windows: Vec<Window>) -> Vec<Window> {
+pub(crate) fn merged(mut windows: Vec<Window>) -> Vec<Window> {
     windows.sort();
     let mut merged: Vec<Window> = Vec::with_capacity(windows.len());
     for window in windows {

@@ -29,6 +29,8 @@ mod program;
 mod project;
 mod python;
 mod readers;
+mod reconcile;
+mod rollups;
 mod slt;
 mod smartnow;
 mod tidy;

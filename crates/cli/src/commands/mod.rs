@@ -6,7 +6,9 @@ mod check;
 mod demo;
 mod project;
 pub(crate) mod query;
+mod reconcile;
 mod report;
+mod restated;
 mod sandbox;
 mod stats;
 mod sync;
@@ -43,6 +45,8 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Status(arguments) => check::status(cli, arguments, format).await,
         Command::Stats(arguments) => stats::run(cli, arguments, Some(format)).await,
         Command::Report(arguments) => report::run(cli, arguments, format).await,
+        Command::Restated(arguments) => restated::run(cli, arguments, format).await,
+        Command::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
         Command::Sql(arguments) => query::run(cli, arguments, format).await,
         Command::Sandbox(arguments) => sandbox::run(arguments, format).await,
         Command::Demo(arguments) => demo::run(arguments).await,

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::Nobody;
 use tillhouse_statistics::reports::heat_map;
-use tillhouse_statistics::{Compare, Hours as StatisticsHours, Request, Selection, parse_instant, statistics};
+use tillhouse_statistics::{
+    Compare, Hours as StatisticsHours, Request, Selection, parse_instant, statistics, statistics_of_facts,
+};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) -> Result<ExitCode> {
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
@@ -31,7 +33,6 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
     let context = context(project, Arc::new(Nobody)).await?;
     let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
     let request = Request {
-        window,
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
         perspective: arguments.perspective.as_str().to_owned(),
@@ -43,8 +44,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
         },
         compare,
         filter,
+        ..Request::new(window)
     };
-    let report = statistics(&session, &context.warehouse, &request).await?;
+    let report = match arguments.from_facts {
+        true => statistics_of_facts(&session, &context.warehouse, &request).await?,
+        false => statistics(&session, &context.warehouse, &request).await?,
+    };
     let text = match format {
         Some(Format::Json) => json_text(&report)?,
         Some(Format::Table) => shown::text(&report),

@@ -4,7 +4,9 @@
 
 pub(crate) mod json;
 pub(crate) mod page;
+pub(crate) mod reconciliation;
 pub(crate) mod report;
+pub(crate) mod restated;
 pub(crate) mod statistics;
 
 use crate::args::Format;

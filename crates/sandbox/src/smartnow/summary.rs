@@ -57,7 +57,8 @@ pub(super) struct Entry {
     value: i64,
 }
 
-/// By currency, the days in their order. A `lie` counts one too much in the first of them.
+/// By currency, the days in their order. A `lie` counts one too much on the middle one of the first currency's days: who asks for a
+/// day more on either side, since the document does not say where a stretch ends, does not look at these.
 pub(super) fn revenue(rows: &[Row], asked: &Asked, lie: bool) -> BTreeMap<String, Vec<Entry>> {
     let mut sums: BTreeMap<(String, Date), i64> = BTreeMap::new();
     for row in rows {
@@ -80,11 +81,17 @@ pub(super) fn revenue(rows: &[Row], asked: &Asked, lie: bool) -> BTreeMap<String
         }
     }
     let mut summary: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for (index, ((currency, day), value)) in sums.into_iter().enumerate() {
-        let value = value + i64::from(lie && index == 0);
+    for ((currency, day), value) in sums {
         let entry =
             Entry { currency: currency.clone(), currency_rate: 1, date: day.to_string(), original_value: value, value };
         summary.entry(currency).or_default().push(entry);
+    }
+    if lie && let Some(days) = summary.values_mut().next() {
+        let middle = days.len().saturating_sub(1) / 2;
+        if let Some(entry) = days.get_mut(middle) {
+            entry.original_value += 1;
+            entry.value += 1;
+        }
     }
     summary
 }

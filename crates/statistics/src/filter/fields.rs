@@ -69,6 +69,16 @@ impl Field {
     pub(crate) fn is_on_every_fact(&self) -> bool {
         !matches!(self.place, Place::Transaction | Place::Point)
     }
+
+    /// Whether the roll-ups can be asked as well: they keep the column, or the key of the dimension.
+    pub(crate) fn is_on_rollups(&self) -> bool {
+        match self.place {
+            Place::Site | Place::Tenant => true,
+            // An hour is not the instant, and devices are not told apart.
+            Place::EveryFact => !matches!(self.column, "occurred_at" | "device_key"),
+            Place::Transaction | Place::Device | Place::Point => false,
+        }
+    }
 }
 
 const AMOUNT: Kind = Kind::Decimal { precision: 18, scale: 4 };

@@ -52,4 +52,9 @@ impl Selection {
     pub(crate) fn is_on_every_fact(&self) -> bool {
         self.root.fields().iter().all(|field| field.is_on_every_fact())
     }
+
+    /// Whether the roll-ups can answer it as well.
+    pub(crate) fn is_on_rollups(&self) -> bool {
+        self.root.fields().iter().all(|field| field.is_on_rollups())
+    }
 }

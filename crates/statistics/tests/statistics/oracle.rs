@@ -375,7 +375,7 @@ fn payment() -> impl Strategy<Value = Payment> {
         })
 }
 
-fn house() -> impl Strategy<Value = House> {
+pub(crate) fn house() -> impl Strategy<Value = House> {
     let names = || prop::collection::vec(one_of(&["Centre", "Harbour", "Diesel"]), 0..=3);
     (
         prop::collection::vec(sale(), 1..60),
@@ -457,7 +457,7 @@ fn compare() -> impl Strategy<Value = Compare> {
 }
 
 /// A request, the rule of its zone, and how far from the first of the moments it is.
-fn request() -> impl Strategy<Value = (Request, TimeZone, SignedDuration)> {
+pub(crate) fn request() -> impl Strategy<Value = (Request, TimeZone, SignedDuration)> {
     let when =
         (proptest::sample::select(&MOMENTS[..]), proptest::sample::select(&ZONES[..]), (0_u8..3, 0_i64..30, 1_i64..40));
     let states = prop_oneof![

@@ -16,12 +16,12 @@ use tillhouse_query::{Engine, EngineOptions, Session};
 use tillhouse_statistics::{Request, statistics};
 
 pub(crate) const RUN: &str = "20260110T000000Z-aaaaaa";
-const LATER: &str = "20260111T000000Z-bbbbbb";
+pub(crate) const LATER: &str = "20260111T000000Z-bbbbbb";
 
 pub(crate) struct Place {
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) warehouse: Warehouse,
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 impl Place {
@@ -31,7 +31,7 @@ impl Place {
         let warehouse = Warehouse::open(&Location { url, options: BTreeMap::new() }).await.unwrap();
         warehouse.prepare().await.unwrap();
         let engine = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() }).unwrap();
-        Self { _folder: folder, warehouse, engine }
+        Self { folder, warehouse, engine }
     }
 
     /// Puts the result of a query into a unified table; columns it does not have are null.
@@ -90,12 +90,12 @@ impl Place {
         self.engine.open(&self.warehouse, &AsOf::Latest).await.unwrap()
     }
 
-    async fn ask(&self, window: Window) -> Statistics {
+    pub(crate) async fn ask(&self, window: Window) -> Statistics {
         statistics(&self.session().await, &self.warehouse, &Request::new(window)).await.unwrap()
     }
 }
 
-fn fit(batch: &RecordBatch, spec: &TableSpec) -> RecordBatch {
+pub(crate) fn fit(batch: &RecordBatch, spec: &TableSpec) -> RecordBatch {
     let schema = spec.unified_schema();
     let columns = schema
         .fields()
@@ -108,10 +108,10 @@ fn fit(batch: &RecordBatch, spec: &TableSpec) -> RecordBatch {
     RecordBatch::try_new(schema, columns).unwrap()
 }
 
-const TRANSACTIONS: &str = include_str!("../../../../schemas/unified/transactions.yaml");
-const ARTICLES: &str = include_str!("../../../../schemas/unified/articles.yaml");
-const PAYMENTS: &str = include_str!("../../../../schemas/unified/payments.yaml");
-const SITES: &str = include_str!("../../../../schemas/unified/sites.yaml");
+pub(crate) const TRANSACTIONS: &str = include_str!("../../../../schemas/unified/transactions.yaml");
+pub(crate) const ARTICLES: &str = include_str!("../../../../schemas/unified/articles.yaml");
+pub(crate) const PAYMENTS: &str = include_str!("../../../../schemas/unified/payments.yaml");
+pub(crate) const SITES: &str = include_str!("../../../../schemas/unified/sites.yaml");
 
 /// `count` sales, one a minute from 2026-01-01, of 1.50 each, at three sites, with one article and one payment each.
 fn sales(count: u32, from: u32) -> String {
@@ -140,7 +140,7 @@ async fn filled(count: u32) -> Place {
     place
 }
 
-fn slice(from: &str, to: &str, run_id: &str) -> SliceRow {
+pub(crate) fn slice(from: &str, to: &str, run_id: &str) -> SliceRow {
     SliceRow {
         pipeline: "hecone".into(),
         resource: "transactions".into(),

@@ -1,0 +1,75 @@
+//! `reconcile`: the published figures beside the provider's own, or beside control totals.
+//!
+//! Invariant: exit code 3 where something differs, so that a scheduler sees it.
+
+use crate::args::{By, Cli, Format, Reconcile};
+use crate::commands::{context, find_project, stop_on_ctrl_c};
+use crate::failure::{self, PARTIAL};
+use crate::output::{print, print_json, reconciliation as shown};
+use crate::registry::SOURCES;
+use jiff::tz::TimeZone;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tillhouse_model::reconcile::Yardstick;
+use tillhouse_model::time::{parse_duration, parse_instant};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Window};
+use tillhouse_pipeline::Nobody;
+use tillhouse_pipeline::reconcile::{Comparison, reconcile};
+use tillhouse_statistics::reconcile::control_totals;
+
+pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Result<ExitCode> {
+    let zone = match &arguments.timezone {
+        None => TimeZone::UTC,
+        Some(name) => TimeZone::get(name).map_err(|_| {
+            Error::config(format!("there is no time zone {name:?}"))
+                .hint("Give an IANA name like Europe/Berlin, or UTC.")
+        })?,
+    };
+    let window = Window::new(parse_instant(&arguments.from, &zone)?, parse_instant(&arguments.to, &zone)?)?;
+    let step = parse_duration(&arguments.step)?;
+    if step.as_secs() < 3600 {
+        return Err(
+            Error::config("--step is shorter than an hour").hint("Give a whole number of hours or days: 1h, 1d.")
+        );
+    }
+    let control = match &arguments.control {
+        None => None,
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .or_error(ErrorKind::Config, "the control file cannot be read")
+                .map_err(|e| e.at("file", &name).hint("Name a CSV file, saved as UTF-8."))?;
+            Some(control_totals(&text, &name)?)
+        }
+    };
+    let asked = Comparison {
+        window,
+        step,
+        states: arguments.states.clone(),
+        by: arguments.by.map(|by| match by {
+            By::Statistics => Yardstick::Statistics,
+            By::Revenue => Yardstick::Revenue,
+            By::Records => Yardstick::Records,
+        }),
+        control,
+        timezone: arguments.timezone.clone(),
+        most: arguments.most,
+    };
+    let project = find_project(cli)?;
+    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let context = context(project, Arc::new(Nobody)).await?;
+    stop_on_ctrl_c(&context.cancel);
+    let done = reconcile(&context, &pipelines, &asked).await?;
+    match format {
+        Format::Json => print_json(&done)?,
+        Format::Table => print(&shown::text(&done))?,
+        Format::Csv => print(&shown::csv(&done))?,
+    }
+    if !done.failed.is_empty() {
+        for (_, error) in &done.failed {
+            failure::report(error);
+        }
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(if done.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+}

@@ -1,0 +1,112 @@
+//! What a reconciliation found, as tables and CSV.
+//!
+//! Invariant: where nothing differs that is said as well, with how much was compared.
+
+use crate::output::plain_table;
+use crate::output::restated::quoted;
+use comfy_table::CellAlignment;
+use tillhouse_model::Exact;
+use tillhouse_pipeline::reconcile::{Differs, Outcome, Reconciliation};
+
+/// How many transactions a row of the table names.
+const SHOWN: usize = 3;
+
+/// One paragraph a pipeline.
+pub(crate) fn text(done: &Reconciliation) -> String {
+    done.pipelines.iter().map(outcome).collect::<Vec<_>>().join("\n")
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    let mut text = format!("{}, compared with {}. {}\n", outcome.pipeline, outcome.yardstick.as_str(), outcome.proves);
+    if !outcome.differences.is_empty() {
+        let mut table = plain_table();
+        table.set_header(["window", "part", "label", "ours", "theirs", "difference", "transactions to look at"]);
+        for difference in &outcome.differences {
+            table.add_row([
+                window(difference),
+                difference.part.to_owned(),
+                label(difference),
+                number(difference.ours),
+                number(difference.theirs),
+                number(difference.difference),
+                transactions(difference),
+            ]);
+        }
+        for index in 3..6 {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        text.push_str(&format!("{table}\n"));
+    }
+    for finding in &outcome.findings {
+        text.push_str(&format!("A definition differs ({}): {}\n", finding.definition, finding.text));
+    }
+    for note in &outcome.notes {
+        text.push_str(&format!("Note: {note}\n"));
+    }
+    let (figures, windows) = (outcome.figures, outcome.windows);
+    text.push_str(&match outcome.differences.len() {
+        0 => format!("{figures} figures in {windows} windows: all equal\n"),
+        n => format!("{figures} figures in {windows} windows: {n} differ\n"),
+    });
+    text
+}
+
+fn window(difference: &Differs) -> String {
+    let mut text = format!("{}\n{}", difference.window.from(), difference.window.to());
+    if let Some(tenant) = &difference.tenant {
+        text.push_str(&format!("\n{tenant}"));
+    }
+    text
+}
+
+/// The first few: keys are long.
+fn transactions(difference: &Differs) -> String {
+    let mut lines: Vec<&str> = difference.transactions.iter().take(SHOWN).map(String::as_str).collect();
+    let more = difference.transactions.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more: --format json"));
+    lines.extend(more.as_deref());
+    lines.join("\n")
+}
+
+/// Currency, unit and label, as far as there are any.
+fn label(difference: &Differs) -> String {
+    let parts = [&difference.currency, &difference.unit, &difference.label];
+    parts.into_iter().flatten().cloned().collect::<Vec<_>>().join(" ")
+}
+
+fn number(value: Option<Exact>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.trimmed().to_string())
+}
+
+/// One line a difference.
+pub(crate) fn csv(done: &Reconciliation) -> String {
+    let mut text = String::from(
+        "pipeline,yardstick,from,to,tenant,part,currency,unit,label,ours,theirs,difference,transactions\n",
+    );
+    for outcome in &done.pipelines {
+        for d in &outcome.differences {
+            let own = |text: &Option<String>| quoted(text.as_deref().unwrap_or_default());
+            let number = |value: Option<Exact>| value.map(|value| value.trimmed().to_string()).unwrap_or_default();
+            let cells = [
+                quoted(&outcome.pipeline),
+                outcome.yardstick.as_str().to_owned(),
+                d.window.from().to_string(),
+                d.window.to().to_string(),
+                own(&d.tenant),
+                d.part.to_owned(),
+                own(&d.currency),
+                own(&d.unit),
+                own(&d.label),
+                number(d.ours),
+                number(d.theirs),
+                number(d.difference),
+                quoted(&d.transactions.join(" ")),
+            ];
+            text.push_str(&cells.join(","));
+            text.push('\n');
+        }
+    }
+    text
+}

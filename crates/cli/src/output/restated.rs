@@ -1,0 +1,124 @@
+//! What changed of the past, as tables and CSV.
+//!
+//! Invariant: every figure is printed with all its digits but trailing zeros.
+
+use crate::args::Period;
+use crate::output::plain_table;
+use comfy_table::CellAlignment;
+use tillhouse_model::Exact;
+use tillhouse_model::restated::{Change, ChangedTransaction, Restated, Seen};
+
+/// Months, days, hours and transactions, each as far as there are any.
+pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
+    let mut text = String::new();
+    let wanted = |period| only.is_none_or(|only| only == period);
+    for (period, title, changes) in [
+        (Period::Month, "month", &report.months),
+        (Period::Day, "day", &report.days),
+        (Period::Hour, "hour (UTC)", &report.hours),
+    ] {
+        if wanted(period) && !changes.is_empty() {
+            text.push_str(&table(title, changes));
+        }
+    }
+    if !report.transactions.is_empty() {
+        let mut table = plain_table();
+        table.set_header(["transaction", "change", "what", "then", "now"]);
+        for t in &report.transactions {
+            let ChangedTransaction { transaction_key, change, what, then, now } = t;
+            table.add_row([transaction_key.clone(), change.clone(), what.join(", "), seen(then), seen(now)]);
+        }
+        text.push_str(&format!("{table}\n"));
+    }
+    let meta = &report.meta;
+    if report.hours.is_empty() {
+        text.push_str(&format!("nothing that run {} had read has changed\n", meta.since));
+    } else {
+        let listed = report.transactions.len();
+        let all = meta.transactions_changed;
+        let most = if i64::try_from(listed).is_ok_and(|listed| listed < all) { " (see --most)" } else { "" };
+        text.push_str(&format!(
+            "since run {}, finished {}: {listed} of {all} transactions listed{most}\n",
+            meta.since, meta.since_finished_at
+        ));
+    }
+    if meta.hours_first_read > 0 {
+        text.push_str(&format!(
+            "{} hours with sales had not been read by then; they are new and not listed\n",
+            meta.hours_first_read
+        ));
+    }
+    text
+}
+
+fn table(title: &str, changes: &[Change]) -> String {
+    let mut table = plain_table();
+    table.set_header([title, "currency", "figure", "then", "now", "difference"]);
+    for change in changes {
+        table.add_row([
+            change.period.clone(),
+            change.currency.clone(),
+            figure(change),
+            short(change.then),
+            short(change.now),
+            signed(change.difference),
+        ]);
+    }
+    for index in 3..6 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
+}
+
+fn figure(change: &Change) -> String {
+    change.unit.as_ref().map_or_else(|| change.figure.clone(), |unit| format!("{} {unit}", change.figure))
+}
+
+fn short(value: Exact) -> String {
+    value.trimmed().to_string()
+}
+
+fn signed(value: Exact) -> String {
+    if value.units > 0 { format!("+{}", short(value)) } else { short(value) }
+}
+
+/// A transaction as one run has it, in a few words.
+fn seen(seen: &Option<Seen>) -> String {
+    let Some(seen) = seen else { return "-".to_owned() };
+    let mut words = Vec::new();
+    words.extend(seen.state.clone());
+    words.extend(seen.amount.map(short));
+    words.extend(seen.currency.clone());
+    words.extend(seen.occurred_at.map(|at| at.to_string()));
+    words.join(" ")
+}
+
+/// One kind of period.
+pub(crate) fn csv(report: &Restated, period: Period) -> String {
+    let changes = match period {
+        Period::Hour => &report.hours,
+        Period::Day => &report.days,
+        Period::Month => &report.months,
+    };
+    let mut text = String::from("period,currency,figure,unit,then,now,difference\n");
+    for change in changes {
+        text.push_str(&format!(
+            "{},{},{},{},{},{},{}\n",
+            change.period,
+            quoted(&change.currency),
+            change.figure,
+            quoted(change.unit.as_deref().unwrap_or_default()),
+            short(change.then),
+            short(change.now),
+            short(change.difference)
+        ));
+    }
+    text
+}
+
+/// A CSV cell; in quotes where it has to be.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}

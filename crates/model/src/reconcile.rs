@@ -1,0 +1,198 @@
+//! What a provider says of its own sales, in the shape ours are brought into to be compared.
+//!
+//! Invariant: a figure says which part, currency, unit and label it is about; two figures of one kind are about the same thing
+//! exactly where these are equal.
+
+use crate::money::Exact;
+use crate::report::{CurrencyStatistics, Growth};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What a source can be reconciled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yardstick {
+    /// The provider's own statistics, part by part.
+    Statistics,
+    /// The provider's own revenue by currency and day: amounts, each labelled with its day (`2026-01-31`) on the site's own clock.
+    Revenue,
+    /// How many records the provider has. Amounts are not compared, so this proves completeness and nothing else.
+    Records,
+    /// Totals somebody else keeps: an accountant's, an acquirer's.
+    Control,
+}
+
+impl Yardstick {
+    /// The name in ops.reconciliations and in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Statistics => "statistics",
+            Self::Revenue => "revenue",
+            Self::Records => "records",
+            Self::Control => "control",
+        }
+    }
+
+    /// What agreement with it proves, as a sentence.
+    pub fn proves(self) -> &'static str {
+        match self {
+            Self::Statistics => "Every part of the provider's own statistics is compared.",
+            Self::Revenue => "Amounts by currency and day are compared with the provider's; nothing else is.",
+            Self::Records => "Completeness only: records are counted, their amounts are not compared.",
+            Self::Control => "Counts and amounts by day and currency are compared with the control totals.",
+        }
+    }
+}
+
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident $text:literal $scale:literal)*) => {
+        /// A part of statistics: what a figure is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Part {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Part {
+            /// Every part.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// HecOne's name of it, where HecOne has one.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// How many digits after the point are compared: as many as our tables hold.
+            pub fn scale(self) -> u8 {
+                match self { $(Self::$name => $scale,)* }
+            }
+        }
+    };
+}
+
+parts! {
+    /// How many records there are.
+    Records "records" 0
+    /// How many transactions are counted.
+    Count "transactions_count" 0
+    /// Growth of their number, in per cent.
+    CountGrowth "transactions_count.growth" 2
+    /// The sum of their amounts.
+    Amount "transactions_total_amount" 4
+    /// Growth of that sum, in per cent.
+    AmountGrowth "transactions_total_amount.growth" 2
+    /// Transactions by hour.
+    Hours "hourly_transactions" 0
+    /// Amounts paid by type.
+    PaymentType "payment_type_ranking" 4
+    /// Amounts paid by medium.
+    PaymentMedium "payment_medium_ranking" 4
+    /// Amounts paid by scheme.
+    PaymentScheme "payment_scheme_ranking" 4
+    /// Amounts paid by entry mode.
+    PaymentEntryMode "payment_entry_mode_ranking" 4
+    /// Amounts paid by function.
+    PaymentFunction "payment_function_ranking" 4
+    /// Quantities by unit and article.
+    Quantities "article_quantities_ranking" 6
+    /// Amounts by site.
+    SiteAmount "sites_amount_ranking" 4
+    /// Transactions by site.
+    SiteCount "sites_transactions_ranking" 0
+}
+
+impl Part {
+    /// Whether it compares with the window before, and so cannot be added up over windows, sites or currencies.
+    pub fn is_growth(self) -> bool {
+        matches!(self, Self::CountGrowth | Self::AmountGrowth)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// What it is about.
+    pub part: Part,
+    /// ISO 4217, or `unknown`; `None` where the provider mixes currencies or names none.
+    pub currency: Option<String>,
+    /// The unit of a quantity.
+    pub unit: Option<String>,
+    /// The hour, site, article or payment label; `None` for totals.
+    pub label: Option<String>,
+    /// `None` where there is no number: growth from nothing.
+    pub value: Option<Exact>,
+}
+
+/// What a provider said of one window.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// The parts it spoke of at all; others are not compared.
+    pub parts: BTreeSet<Part>,
+    /// The figures.
+    pub figures: Vec<Figure>,
+}
+
+impl CurrencyStatistics {
+    /// The entry, figure by figure.
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        let mut add = |part, unit: Option<&str>, label: Option<&str>, value: Option<Exact>| {
+            figures.push(Figure {
+                part,
+                currency: Some(self.currency.clone()),
+                unit: unit.map(str::to_owned),
+                label: label.map(str::to_owned),
+                value,
+            });
+        };
+        let count = |value: i64| Some(Exact::new(i128::from(value), 0));
+        let Growth { growth, value } = &self.transactions_count;
+        add(Part::Count, None, None, count(*value));
+        add(Part::CountGrowth, None, None, *growth);
+        let Growth { growth, value } = &self.transactions_total_amount;
+        add(Part::Amount, None, None, Some(*value));
+        add(Part::AmountGrowth, None, None, *growth);
+        for row in &self.hourly_transactions {
+            add(Part::Hours, None, Some(&row.hour), count(row.transactions));
+        }
+        for row in &self.payment_type_ranking {
+            add(Part::PaymentType, None, Some(&row.payment_type), Some(row.amount));
+        }
+        for row in &self.payment_medium_ranking {
+            add(Part::PaymentMedium, None, Some(&row.payment_medium), Some(row.amount));
+        }
+        for row in &self.payment_scheme_ranking {
+            add(Part::PaymentScheme, None, Some(&row.payment_scheme), Some(row.amount));
+        }
+        for row in &self.payment_entry_mode_ranking {
+            add(Part::PaymentEntryMode, None, Some(&row.payment_entry_mode), Some(row.amount));
+        }
+        for row in &self.payment_function_ranking {
+            add(Part::PaymentFunction, None, Some(&row.payment_function), Some(row.amount));
+        }
+        for unit in &self.article_quantities_ranking {
+            for row in &unit.articles_quantities {
+                add(Part::Quantities, Some(&unit.unit_measure), Some(&row.article_name), Some(row.quantity));
+            }
+        }
+        for row in &self.sites_amount_ranking {
+            add(Part::SiteAmount, None, Some(&row.site_name), Some(row.amount));
+        }
+        for row in &self.sites_transactions_ranking {
+            add(Part::SiteCount, None, Some(&row.site_name), count(row.transactions));
+        }
+        figures
+    }
+}

@@ -1,0 +1,100 @@
+//! What changed of the past since a run: hours, days and months whose figures are not what they were, and why.
+//!
+//! Invariant: amounts are [`Exact`]; `now` is always `then` and `difference` together.
+
+use crate::money::Exact;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// The whole report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restated {
+    /// By the site's own month, `2026-01`.
+    pub months: Vec<Change>,
+    /// By the site's own day, `2026-01-31`.
+    pub days: Vec<Change>,
+    /// By UTC hour, named by its start.
+    pub hours: Vec<Change>,
+    /// The transactions that made the difference, those that weigh most first.
+    pub transactions: Vec<ChangedTransaction>,
+    /// What was asked, and what else is to be known.
+    pub meta: Meta,
+}
+
+/// One figure of one period that is not what it was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// The hour, day or month.
+    pub period: String,
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// `transactions`, `amount`, `collected` or `quantity`.
+    pub figure: String,
+    /// The unit of a quantity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What it was.
+    pub then: Exact,
+    /// What it is.
+    pub now: Exact,
+    /// By how much it changed. Zero where sales moved between sites or labels within the period.
+    pub difference: Exact,
+}
+
+/// A transaction that is counted differently.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChangedTransaction {
+    /// Its key.
+    pub transaction_key: String,
+    /// `arrived`, `changed` or `gone`.
+    pub change: String,
+    /// What of it changed: state, kind, amount, time, currency, site, payments, articles.
+    pub what: Vec<String>,
+    /// What it was; null where it was not there.
+    pub then: Option<Seen>,
+    /// What it is; null where it is gone.
+    pub now: Option<Seen>,
+}
+
+/// A transaction as one of two runs has it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Seen {
+    /// When it happened.
+    pub occurred_at: Option<Timestamp>,
+    /// Its kind.
+    pub kind: Option<String>,
+    /// Its state.
+    pub state: Option<String>,
+    /// ISO 4217, or null.
+    pub currency: Option<String>,
+    /// Its amount.
+    pub amount: Option<Exact>,
+    /// What was paid for it: the sum of its collected payments.
+    pub collected: Option<Exact>,
+    /// Its site.
+    pub site_key: Option<String>,
+}
+
+/// What was asked, and what else is to be known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Meta {
+    /// The run that is compared with.
+    pub since: String,
+    /// When it finished.
+    pub since_finished_at: Timestamp,
+    /// The run whose figures are the present ones.
+    pub run: String,
+    /// The tenant asked for; null for all.
+    pub tenant: Option<String>,
+    /// The source asked for; null for all.
+    pub source: Option<String>,
+    /// `sale` or `purchase`.
+    pub perspective: String,
+    /// The transaction states that count.
+    pub states: Vec<String>,
+    /// Hours that have sales now and had not been read at all when the run finished: they are new, not restated, and stand nowhere
+    /// above.
+    pub hours_first_read: i64,
+    /// How many transactions made the difference; more than are listed where the list was cut.
+    pub transactions_changed: i64,
+}

@@ -1,0 +1,343 @@
+//! Reconciliation: a pipeline's published figures beside its provider's, or beside somebody else's control totals.
+//!
+//! ```text
+//!   yardstick of the source ─┬─ statistics              `provider`: window by window, tenant by tenant; what differs, hour by hour
+//!                            ├─ records                 `records`: read again and counted, key by key
+//!                            └─ revenue, control file   `days`: day by day
+//!   differences ─> transactions to look at ─> report, ops.reconciliations
+//! ```
+//!
+//! Invariant: nothing but ops.reconciliations is written, and no API is named: what a source can be compared with, it says itself
+//! ([`tillhouse_extract::Source::yardstick`]).
+
+mod days;
+mod provider;
+mod records;
+
+use crate::config::Pipeline;
+use crate::sync::{Context, new_run_id};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tillhouse_lake::{AsOf, ReconciliationRow};
+use tillhouse_model::reconcile::Yardstick;
+use tillhouse_model::{Error, ErrorKind, Exact, Result, Window};
+use tillhouse_query::Session;
+use tillhouse_statistics::reconcile::{ControlTotal, Difference, Finding, suspects};
+use tillhouse_statistics::{Request, statistics};
+
+/// So many differences are looked into; the rest is listed without transactions.
+const LOOKED_INTO: usize = 40;
+
+/// What is compared.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// The instants.
+    pub window: Window,
+    /// How much is compared at a time; what differs is then compared hour by hour.
+    pub step: SignedDuration,
+    /// The transaction states that count.
+    pub states: Vec<String>,
+    /// What is compared with, if not the best a source offers.
+    pub by: Option<Yardstick>,
+    /// Somebody else's totals, instead of a provider's figures.
+    pub control: Option<Vec<ControlTotal>>,
+    /// The zone in which a control file's days are cut; every site's own by default.
+    pub timezone: Option<String>,
+    /// How many transactions are named a difference.
+    pub most: usize,
+}
+
+/// What a reconciliation came to.
+#[derive(Debug, Serialize)]
+pub struct Reconciliation {
+    /// Its id, in ops.reconciliations.
+    pub reconciliation: String,
+    /// The published run that was compared.
+    pub run: String,
+    /// The instants.
+    #[serde(flatten)]
+    pub window: Window,
+    /// One entry a pipeline; with a control file one for all together.
+    pub pipelines: Vec<Outcome>,
+    /// Pipelines that could not be compared, and why.
+    #[serde(serialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<(String, Error)>,
+}
+
+fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(failed.iter().map(|(pipeline, error)| (pipeline, error.to_string())))
+}
+
+impl Reconciliation {
+    /// Whether nothing differs anywhere.
+    pub fn is_clean(&self) -> bool {
+        self.pipelines.iter().all(|outcome| outcome.differences.is_empty())
+    }
+}
+
+/// What comparing one pipeline came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The pipeline.
+    pub pipeline: String,
+    /// What it was compared with.
+    pub yardstick: Yardstick,
+    /// What agreement proves.
+    pub proves: &'static str,
+    /// How many windows were compared.
+    pub windows: u64,
+    /// How many figures.
+    pub figures: u64,
+    /// What differs.
+    pub differences: Vec<Differs>,
+    /// Definitions of the other side that explain it.
+    pub findings: Vec<Finding>,
+    /// What else is to be known: gaps, rejects, parts that were not compared.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    fn new(pipeline: &str, yardstick: Yardstick) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            yardstick,
+            proves: yardstick.proves(),
+            windows: 0,
+            figures: 0,
+            differences: Vec::new(),
+            findings: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// One figure that differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Differs {
+    /// The instants it is about.
+    #[serde(flatten)]
+    pub window: Window,
+    /// The tenant, where the provider was asked tenant by tenant.
+    pub tenant: Option<String>,
+    /// The part of the statistics.
+    pub part: &'static str,
+    /// ISO 4217, `unknown`, or null where the other side mixes them.
+    pub currency: Option<String>,
+    /// The unit of a quantity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The hour, site, article or payment label.
+    pub label: Option<String>,
+    /// Ours.
+    pub ours: Option<Exact>,
+    /// The other side's.
+    pub theirs: Option<Exact>,
+    /// Theirs less ours.
+    pub difference: Option<Exact>,
+    /// Transactions to look at, by key.
+    pub transactions: Vec<String>,
+}
+
+impl Differs {
+    fn new(window: Window, tenant: Option<&str>, difference: &Difference, transactions: Vec<String>) -> Self {
+        Self {
+            window,
+            tenant: tenant.map(str::to_owned),
+            part: difference.part.as_str(),
+            currency: difference.currency.clone(),
+            unit: difference.unit.clone(),
+            label: difference.label.clone(),
+            ours: difference.ours.map(Exact::trimmed),
+            theirs: difference.theirs.map(Exact::trimmed),
+            difference: difference.difference().map(Exact::trimmed),
+            transactions,
+        }
+    }
+}
+
+/// One window of one tenant that was compared, with what differs in it.
+struct Compared {
+    window: Window,
+    tenant: Option<String>,
+    figures: u64,
+    differences: Vec<Difference>,
+}
+
+/// Compares the published figures of pipelines, and remembers what was found. A source that cannot be asked does not keep the others
+/// from being compared.
+///
+/// Errors with [`ErrorKind::Query`] when nothing is published, and with [`ErrorKind::Config`] when a source does not have what is to be
+/// compared.
+pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Comparison) -> Result<Reconciliation> {
+    let now = Timestamp::now();
+    let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
+    let run = session.run().map(|run| run.run_id.clone()).unwrap_or_default();
+    let mut done = Reconciliation {
+        reconciliation: new_run_id(now),
+        run,
+        window: asked.window,
+        pipelines: Vec::new(),
+        failed: Vec::new(),
+    };
+    let mut rows = Vec::new();
+    if let Some(totals) = &asked.control {
+        let (mut outcome, compared) = days::with_control(&session, pipelines, asked, totals).await?;
+        let only = match pipelines {
+            [one] => Some(one.name.as_str()),
+            _ => None,
+        };
+        finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await?;
+        done.pipelines.push(outcome);
+    } else {
+        let at = |pipeline: &Pipeline, error: Error| error.at("pipeline", pipeline.name.clone());
+        let chosen = pipelines.iter().map(|p| Ok((p, yardstick(p, asked.by).map_err(|e| at(p, e))?)));
+        for (pipeline, yardstick) in chosen.collect::<Result<Vec<_>>>()? {
+            let at = |error: Error| at(pipeline, error);
+            let compared = match yardstick {
+                Yardstick::Records => records::compare(context, &session, pipeline, asked).await,
+                Yardstick::Revenue => days::with_revenue(context, &session, pipeline, asked).await,
+                _ => provider::compare(context, &session, pipeline, asked).await,
+            };
+            let (mut outcome, compared) = match compared.map_err(at) {
+                Ok(compared) => compared,
+                Err(error) if error.kind() == ErrorKind::Interrupted || error.kind() == ErrorKind::Config => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    done.failed.push((pipeline.name.clone(), error));
+                    continue;
+                }
+            };
+            caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
+            let only = Some(pipeline.name.as_str());
+            finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await.map_err(at)?;
+            done.pipelines.push(outcome);
+        }
+    }
+    context.warehouse.ops().record_reconciliation(&rows).await?;
+    Ok(done)
+}
+
+/// What a pipeline is compared with.
+fn yardstick(pipeline: &Pipeline, wanted: Option<Yardstick>) -> Result<Yardstick> {
+    let best = pipeline.source.yardstick();
+    match wanted {
+        None => Ok(best),
+        Some(wanted) if wanted == best || wanted == Yardstick::Records => Ok(wanted),
+        Some(wanted) => {
+            let offered = if best == Yardstick::Records { "records" } else { &format!("{}, records", best.as_str()) };
+            Err(Error::config(format!("{} has no {} to compare with", pipeline.source_name, wanted.as_str()))
+                .hint(format!("It offers: {offered}.")))
+        }
+    }
+}
+
+/// Everything of one pipeline and tenant in a window.
+fn request(asked: &Comparison, pipeline: Option<&str>, tenant: Option<&str>, window: Window) -> Request {
+    Request {
+        pipeline: pipeline.map(str::to_owned),
+        tenant: tenant.map(str::to_owned),
+        states: asked.states.clone(),
+        ..Request::new(window)
+    }
+}
+
+/// What stands in the way of agreement and is known already.
+async fn caveats(
+    context: &Context,
+    session: &Session,
+    pipeline: &Pipeline,
+    asked: &Comparison,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let whole = request(asked, Some(&pipeline.name), None, asked.window);
+    let meta = statistics(session, &context.warehouse, &whole).await?.meta;
+    let mut note = |text: String| outcome.notes.push(text);
+    for gap in meta.gaps {
+        note(format!("{} was never read over {}: run `tillhouse sync`.", gap.resource, gap.window));
+    }
+    if meta.rejects > 0 {
+        note(format!(
+            "{} records of the window did not fit their contract and are missing here: see ops.rejects.",
+            meta.rejects
+        ));
+    }
+    if meta.open_transactions > 0 {
+        note(format!(
+            "{} transactions of the window are still open; the provider may know more of them by now.",
+            meta.open_transactions
+        ));
+    }
+    if meta.transactions_without_time > 0 {
+        note(format!("{} transactions have no time and are in no window.", meta.transactions_without_time));
+    }
+    Ok(())
+}
+
+/// Looks into the differences, and turns everything into rows to be remembered.
+#[expect(clippy::too_many_arguments, reason = "what is gathered comes from everywhere, once")]
+async fn finish(
+    session: &Session,
+    asked: &Comparison,
+    only: Option<&str>,
+    outcome: &mut Outcome,
+    compared: &[Compared],
+    rows: &mut Vec<ReconciliationRow>,
+    done: &Reconciliation,
+    at: Timestamp,
+) -> Result<()> {
+    for Compared { window, tenant, figures, differences } in compared {
+        outcome.windows += 1;
+        outcome.figures += figures;
+        let row = ReconciliationRow {
+            reconciliation_id: done.reconciliation.clone(),
+            at,
+            run_id: done.run.clone(),
+            pipeline: outcome.pipeline.clone(),
+            tenant: tenant.clone(),
+            yardstick: outcome.yardstick.as_str().to_owned(),
+            window: *window,
+            outcome: if differences.is_empty() { "equal" } else { "different" }.to_owned(),
+            figures: *figures,
+            part: None,
+            currency: None,
+            unit: None,
+            label: None,
+            ours: None,
+            theirs: None,
+            transactions: Vec::new(),
+        };
+        if differences.is_empty() {
+            rows.push(row);
+            continue;
+        }
+        for difference in differences {
+            let transactions = match (outcome.yardstick, outcome.differences.len() < LOOKED_INTO) {
+                // Their keys were found already.
+                (Yardstick::Records, _) | (_, false) => Vec::new(),
+                _ => {
+                    let request = request(asked, only, tenant.as_deref(), *window);
+                    suspects(session, &request, difference, asked.most).await?
+                }
+            };
+            rows.push(ReconciliationRow {
+                part: Some(difference.part.as_str().to_owned()),
+                currency: difference.currency.clone(),
+                unit: difference.unit.clone(),
+                label: difference.label.clone(),
+                ours: difference.ours,
+                theirs: difference.theirs,
+                transactions: transactions.clone(),
+                ..row.clone()
+            });
+            outcome.differences.push(Differs::new(*window, tenant.as_deref(), difference, transactions));
+        }
+    }
+    Ok(())
+}
+
+/// The error of a comparison without anything to compare.
+fn nothing() -> Error {
+    Error::new(ErrorKind::Query, "there is nothing to compare: the pipeline has no published transactions")
+        .hint("Run `tillhouse sync` first.")
+}

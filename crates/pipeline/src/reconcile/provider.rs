@@ -1,0 +1,187 @@
+//! With the provider's own statistics: the whole window piece by piece, then what differs hour by hour.
+//!
+//! Invariant: a difference that shows in an hour is listed there and not once more in the day around it; one that shows in the day
+//! alone (the provider contradicts itself, or it is about growth) stays listed with the day.
+
+use super::{Compared, Comparison, Outcome, nothing, request};
+use crate::config::Pipeline;
+use crate::read::interrupted;
+use crate::sync::Context;
+use arrow::array::AsArray;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::SignedDuration;
+use std::collections::BTreeSet;
+use tillhouse_model::reconcile::{Part, Yardstick};
+use tillhouse_model::{Error, Result, Window};
+use tillhouse_query::{ScalarValue, Session};
+use tillhouse_statistics::reconcile::{Difference, Sample, compare as side_by_side, explain};
+use tillhouse_statistics::{Request, figures};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// So many windows that differ are examined for a pattern.
+const SAMPLES: usize = 6;
+/// So many more requests are made to find the hours of what differs.
+const MOST_HOURS: usize = 240;
+
+pub(super) async fn compare(
+    context: &Context,
+    session: &Session,
+    pipeline: &Pipeline,
+    asked: &Comparison,
+) -> Result<(Outcome, Vec<Compared>)> {
+    let mut outcome = Outcome::new(&pipeline.name, Yardstick::Statistics);
+    // Statistics are a tenant's own; the provider does not say which there are, the transactions do.
+    let tenants = tenants(session, pipeline, &mut outcome).await?;
+    let windows = asked.window.split(asked.window.from(), asked.step);
+    let questions: Vec<Request> = tenants
+        .iter()
+        .flat_map(|tenant| windows.iter().map(move |window| (tenant.as_deref(), *window)))
+        .map(|(tenant, window)| request(asked, Some(&pipeline.name), tenant, window))
+        .collect();
+    let samples = ask(context, session, pipeline, questions).await?;
+    let spoken: BTreeSet<Part> = samples.iter().flat_map(|sample| sample.theirs.parts.iter().copied()).collect();
+    let silent: Vec<&str> = Part::ALL
+        .iter()
+        .filter(|part| **part != Part::Records && !spoken.contains(part))
+        .map(|part| part.as_str())
+        .collect();
+    if !silent.is_empty() {
+        outcome.notes.push(format!("The provider says nothing about {}: not compared.", silent.join(", ")));
+    }
+    let mut compared: Vec<Compared> = Vec::new();
+    let mut differing: Vec<Sample> = Vec::new();
+    for sample in samples {
+        let found = side_by_side(&sample.ours, &sample.theirs);
+        compared.push(Compared {
+            window: sample.request.window,
+            tenant: sample.request.tenant.clone(),
+            figures: found.figures,
+            differences: found.differences.clone(),
+        });
+        if !found.differences.is_empty() {
+            differing.push(sample);
+        }
+    }
+    let spread = differing.len().div_ceil(SAMPLES).max(1);
+    let examined: Vec<Sample> = differing.iter().step_by(spread).cloned().collect();
+    outcome.findings = explain(session, &examined).await?;
+    // Where another definition is at work every hour differs, and looking at each shows nothing new.
+    if outcome.findings.is_empty() {
+        refine(context, session, pipeline, &differing, &mut compared, &mut outcome).await?;
+    }
+    Ok((outcome, compared))
+}
+
+/// The tenants that a pipeline's transactions name.
+async fn tenants(session: &Session, pipeline: &Pipeline, outcome: &mut Outcome) -> Result<Vec<Option<String>>> {
+    if !session.has_table("unified", "transactions").await? {
+        return Err(nothing());
+    }
+    let sql = "SELECT DISTINCT tenant_id FROM unified.transactions WHERE pipeline = $pipeline ORDER BY tenant_id";
+    let name = ScalarValue::from(pipeline.name.as_str());
+    let batches = tillhouse_query::collect(session.query_with(sql, &[("pipeline", name)]).await?).await?;
+    let mut tenants = Vec::new();
+    for batch in &batches {
+        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
+            .map_err(|e| Error::internal("tenants are not text").because(e))?;
+        tenants.extend(column.as_string::<i32>().iter().map(|tenant| tenant.map(str::to_owned)));
+    }
+    if tenants.iter().any(Option::is_none) {
+        outcome.notes.push("Transactions without a tenant are not compared: the provider wants one named.".to_owned());
+        tenants.retain(Option::is_some);
+    }
+    if tenants.is_empty() { Err(nothing()) } else { Ok(tenants) }
+}
+
+/// Asks both sides. The provider is asked as many questions at once as the pipeline allows.
+async fn ask(
+    context: &Context,
+    session: &Session,
+    pipeline: &Pipeline,
+    questions: Vec<Request>,
+) -> Result<Vec<Sample>> {
+    let asking = stream::iter(questions).map(|request| async move {
+        let theirs = tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => return Err(interrupted()),
+            evidence = pipeline.source.evidence(request.tenant.as_deref(), request.window) => evidence,
+        };
+        let theirs = theirs.map_err(|e| e.at("window", request.window.to_string()))?;
+        let found = figures(session, &request).await?;
+        let ours = found.data.iter().flat_map(|entry| entry.figures()).collect();
+        Ok(Sample { ours, free: found.free_transactions, theirs, request })
+    });
+    asking.buffered(pipeline.concurrency).try_collect().await
+}
+
+/// Looks for the hours of what differs.
+async fn refine(
+    context: &Context,
+    session: &Session,
+    pipeline: &Pipeline,
+    differing: &[Sample],
+    compared: &mut Vec<Compared>,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let mut questions: Vec<Request> = Vec::new();
+    for sample in differing.iter().filter(|sample| sample.request.window.duration() > HOUR) {
+        let hours = hours(sample);
+        if questions.len() + hours.len() > MOST_HOURS {
+            outcome.notes.push(format!(
+                "More differs than was looked into hour by hour; narrow --from and --to to see the hours after {}.",
+                sample.request.window.from()
+            ));
+            break;
+        }
+        questions.extend(hours.into_iter().map(|window| Request { window, ..sample.request.clone() }));
+    }
+    let mut found: Vec<Compared> = Vec::new();
+    for sample in ask(context, session, pipeline, questions).await? {
+        let hour = side_by_side(&sample.ours, &sample.theirs);
+        let differences: Vec<Difference> =
+            hour.differences.into_iter().filter(|difference| !difference.part.is_growth()).collect();
+        if !differences.is_empty() {
+            let (window, tenant) = (sample.request.window, sample.request.tenant);
+            found.push(Compared { window, tenant, figures: hour.figures, differences });
+        }
+    }
+    for day in compared.iter_mut() {
+        let within = |hour: &&Compared| hour.tenant == day.tenant && day.window.intersection(&hour.window).is_some();
+        let hours: Vec<&Compared> = found.iter().filter(within).collect();
+        day.differences.retain(|of_day| {
+            let same = |of_hour: &Difference| {
+                (of_hour.part, &of_hour.currency, &of_hour.unit, &of_hour.label)
+                    == (of_day.part, &of_day.currency, &of_day.unit, &of_day.label)
+            };
+            !hours.iter().any(|hour| hour.differences.iter().any(same))
+        });
+    }
+    // A day of which nothing is left to say is not equal: its hours follow it.
+    compared.retain(|day| {
+        let within = |hour: &Compared| hour.tenant == day.tenant && day.window.intersection(&hour.window).is_some();
+        !day.differences.is_empty() || !found.iter().any(within)
+    });
+    compared.extend(found);
+    compared.sort_by(|a, b| (&a.tenant, a.window).cmp(&(&b.tenant, b.window)));
+    Ok(())
+}
+
+/// The hours of a window to look at: those whose counts differ, or where all counts agree every one with sales.
+fn hours(sample: &Sample) -> Vec<Window> {
+    let labelled = |label: &str| {
+        let from: jiff::Timestamp = label.parse().ok()?;
+        Window::new(from, from.checked_add(HOUR).ok()?).ok()?.intersection(&sample.request.window)
+    };
+    let differing: BTreeSet<Window> = side_by_side(&sample.ours, &sample.theirs)
+        .differences
+        .iter()
+        .filter(|difference| difference.part == Part::Hours)
+        .filter_map(|difference| labelled(difference.label.as_deref()?))
+        .collect();
+    if !differing.is_empty() {
+        return differing.into_iter().collect();
+    }
+    let ours = sample.ours.iter().filter(|figure| figure.part == Part::Hours);
+    let all: BTreeSet<Window> = ours.filter_map(|figure| labelled(figure.label.as_deref()?)).collect();
+    all.into_iter().collect()
+}

@@ -1,0 +1,33 @@
+//! Between unify and publish: the roll-ups are brought to the versions of the unified tables that are about to be published.
+//!
+//! Invariant: a run names roll-ups that were counted from the very versions it names, or none. What an earlier run left undone is
+//! done here, since the roll-ups themselves remember what they were counted from. They are a short cut: where they cannot be
+//! made, the run is published without them, and answered from the facts.
+
+use crate::config::Pipeline;
+use crate::observer::Event;
+use crate::sync::Context;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tillhouse_statistics::rollup::roll_up;
+
+/// The versions of the roll-ups that belong to these versions of the unified tables, by path. A rebuild counts its pipelines anew.
+pub(crate) async fn versions(
+    context: &Context,
+    unified: &BTreeMap<String, u64>,
+    pipelines: &[Pipeline],
+    command: &str,
+    run_id: &str,
+) -> BTreeMap<String, u64> {
+    let stage = Instant::now();
+    let anew: Vec<String> = match command {
+        "rebuild" => pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let done = roll_up(&context.warehouse, unified, &anew, run_id).await.unwrap_or_else(|error| {
+        tracing::warn!("this run has no roll-ups, statistics are counted from the facts until the next: {error:?}");
+        BTreeMap::new()
+    });
+    context.observer.on(&Event::Stage { name: "roll-ups", took: stage.elapsed() });
+    done
+}

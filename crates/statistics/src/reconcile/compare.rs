@@ -1,0 +1,204 @@
+//! Two lists of figures, side by side.
+//!
+//! Invariant: a figure that one side does not list is zero there, so that a ranking may leave out what sold nothing; growth, which has
+//! no zero, is compared only where both sides speak of it.
+
+use super::hours::{self, Hour};
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_model::Exact;
+use tillhouse_model::reconcile::{Evidence, Figure, Part};
+
+/// A figure that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about.
+    pub part: Part,
+    /// ISO 4217, or `unknown`; `None` where the other side names no currency, and ours are added up.
+    pub currency: Option<String>,
+    /// The unit of a quantity.
+    pub unit: Option<String>,
+    /// The hour, site, article or payment label.
+    pub label: Option<String>,
+    /// Ours.
+    pub ours: Option<Exact>,
+    /// The other side's.
+    pub theirs: Option<Exact>,
+}
+
+impl Difference {
+    /// Theirs less ours; `None` where one has no number.
+    pub fn difference(&self) -> Option<Exact> {
+        self.theirs?.minus(self.ours?)
+    }
+}
+
+/// What a comparison came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Compared {
+    /// How many figures were compared.
+    pub figures: u64,
+    /// Those that differ, in the order of their parts.
+    pub differences: Vec<Difference>,
+}
+
+/// What a figure is about.
+type Key = (Part, Option<String>, Option<String>, Option<String>);
+
+/// Compares every part the other side spoke of.
+pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
+    // A provider that does not tell currencies apart is compared with all of ours together.
+    let mixed = theirs.figures.iter().any(|figure| figure.currency.is_none());
+    let currencies: BTreeSet<&Option<String>> = ours.iter().map(|figure| &figure.currency).collect();
+    let growth_is_comparable = !mixed || currencies.len() <= 1;
+    // One that only knows hours of the day is compared with all days together.
+    let hour_labels = || theirs.figures.iter().filter(|f| f.part == Part::Hours).filter_map(|f| f.label.as_deref());
+    let folds =
+        hour_labels().next().is_some() && hour_labels().all(|label| matches!(Hour::read(label), Some(Hour::OfDay(_))));
+    let hour = |label: &str| match Hour::read(label).map(Hour::of_day) {
+        Some(Hour::OfDay(hour)) if folds => format!("{hour:02}"),
+        _ => hours::canonical(label),
+    };
+    let table = |figures: &[Figure]| {
+        let mut table: BTreeMap<Key, Option<Exact>> = BTreeMap::new();
+        let wanted = figures
+            .iter()
+            .filter(|figure| theirs.parts.contains(&figure.part) && (growth_is_comparable || !figure.part.is_growth()));
+        for figure in wanted {
+            let label = figure.label.as_deref().map(|label| match figure.part {
+                Part::Hours => hour(label),
+                _ => label.to_owned(),
+            });
+            let currency = figure.currency.clone().filter(|_| !mixed);
+            let value = figure.value.and_then(|value| value.rescaled(figure.part.scale()));
+            table
+                .entry((figure.part, currency, figure.unit.clone(), label))
+                .and_modify(|sum| *sum = sum.zip(value).and_then(|(sum, value)| sum.plus(value)))
+                .or_insert(value);
+        }
+        table
+    };
+    let (ours, theirs) = (table(ours), table(&theirs.figures));
+    let keys: BTreeSet<&Key> = ours.keys().chain(theirs.keys()).collect();
+    let mut compared = Compared::default();
+    for key in keys {
+        let (a, b) = (ours.get(key), theirs.get(key));
+        if key.0.is_growth() && (a.is_none() || b.is_none()) {
+            continue;
+        }
+        let zero = Some(Exact::new(0, key.0.scale()));
+        let (a, b) = (a.copied().unwrap_or(zero), b.copied().unwrap_or(zero));
+        compared.figures += 1;
+        if a != b {
+            let (part, currency, unit, label) = key.clone();
+            compared.differences.push(Difference { part, currency, unit, label, ours: a, theirs: b });
+        }
+    }
+    compared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(part: Part, currency: Option<&str>, label: Option<&str>, value: Option<&str>) -> Figure {
+        Figure {
+            part,
+            currency: currency.map(str::to_owned),
+            unit: None,
+            label: label.map(str::to_owned),
+            value: value.map(|text| Exact::parse(text).unwrap()),
+        }
+    }
+
+    fn evidence(figures: Vec<Figure>) -> Evidence {
+        Evidence { parts: figures.iter().map(|f| f.part).collect(), figures }
+    }
+
+    fn shown(compared: &Compared) -> Vec<String> {
+        let text = |value: Option<Exact>| value.map_or("-".to_owned(), |v| v.trimmed().to_string());
+        compared
+            .differences
+            .iter()
+            .map(|d| {
+                let label = d.label.as_deref().or(d.currency.as_deref()).unwrap_or("-");
+                format!("{} {label} {} {}", d.part, text(d.ours), text(d.theirs))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_digits_of_a_float_are_no_difference_and_a_cent_is() {
+        let ours = [
+            figure(Part::Amount, Some("EUR"), None, Some("12.2900")),
+            figure(Part::PaymentType, Some("EUR"), Some("Cash"), Some("1")),
+        ];
+        let theirs = evidence(vec![
+            figure(Part::Amount, Some("EUR"), None, Some("12.290000000000001")),
+            figure(Part::PaymentType, Some("EUR"), Some("Cash"), Some("1.01")),
+        ]);
+        let compared = compare(&ours, &theirs);
+        assert_eq!(compared.figures, 2);
+        assert_eq!(shown(&compared), ["payment_type_ranking Cash 1 1.01"]);
+        assert_eq!(compared.differences[0].difference(), Some(Exact::new(100, 4)));
+    }
+
+    #[test]
+    fn what_is_not_listed_is_zero_and_what_was_not_said_is_not_compared() {
+        let ours = [
+            figure(Part::SiteCount, Some("EUR"), Some("Centre"), Some("2")),
+            figure(Part::SiteCount, Some("EUR"), Some("Closed"), Some("0")),
+            figure(Part::Hours, Some("EUR"), Some("2026-01-01T10:00:00Z"), Some("9")),
+        ];
+        let theirs = evidence(vec![figure(Part::SiteCount, Some("EUR"), Some("Harbour"), Some("1"))]);
+        let expected = ["sites_transactions_ranking Centre 2 0", "sites_transactions_ranking Harbour 0 1"];
+        assert_eq!(shown(&compare(&ours, &theirs)), expected);
+    }
+
+    #[test]
+    fn growth_is_compared_where_both_have_an_entry() {
+        let ours = [
+            figure(Part::CountGrowth, Some("CHF"), None, Some("-100")),
+            figure(Part::CountGrowth, Some("EUR"), None, None),
+            figure(Part::CountGrowth, Some("GBP"), None, Some("5.00")),
+        ];
+        let theirs = evidence(vec![
+            figure(Part::CountGrowth, Some("EUR"), None, Some("0")),
+            figure(Part::CountGrowth, Some("GBP"), None, Some("5")),
+        ]);
+        assert_eq!(shown(&compare(&ours, &theirs)), ["transactions_count.growth EUR - 0"]);
+    }
+
+    #[test]
+    fn a_provider_without_currencies_is_compared_with_all_of_them_together() {
+        let ours = [
+            figure(Part::Count, Some("CHF"), None, Some("2")),
+            figure(Part::Count, Some("EUR"), None, Some("3")),
+            figure(Part::CountGrowth, Some("EUR"), None, Some("3")),
+            figure(Part::CountGrowth, Some("CHF"), None, Some("3")),
+        ];
+        let theirs = |count| {
+            evidence(vec![
+                figure(Part::Count, None, None, Some(count)),
+                figure(Part::CountGrowth, None, None, Some("7")),
+            ])
+        };
+        assert_eq!(shown(&compare(&ours, &theirs("5"))), Vec::<String>::new(), "growth of a mixture is nobody's");
+        assert_eq!(shown(&compare(&ours, &theirs("6"))), ["transactions_count - 5 6"]);
+    }
+
+    #[test]
+    fn hours_are_the_same_however_they_are_written_and_namesakes_add_up() {
+        let ours = [
+            figure(Part::Hours, Some("EUR"), Some("2026-01-01T09:00:00Z"), Some("2")),
+            figure(Part::SiteAmount, Some("EUR"), Some("Centre"), Some("2")),
+            figure(Part::SiteAmount, Some("EUR"), Some("Centre"), Some("3")),
+        ];
+        for label in ["2026-01-01T10:00:00+01:00", "2026-01-01 09:00", "9"] {
+            let theirs = evidence(vec![
+                figure(Part::Hours, Some("EUR"), Some(label), Some("2")),
+                figure(Part::SiteAmount, Some("EUR"), Some("Centre"), Some("5")),
+            ]);
+            assert_eq!(shown(&compare(&ours, &theirs)), Vec::<String>::new(), "{label}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Restatement: which hours, days and months are not what they were when a run was published, by how much, and because of which
+//! transactions.
+//!
+//! ```text
+//!   two runs ─(lake: what differs)─> touched hours ─ of which had been read then ─> past hours
+//!     └─ both runs' roll-ups, or their facts added up alike ─> sums that differ ─> hours, days, months
+//!     └─ both runs' facts ─> transactions counted differently
+//! ```
+//!
+//! Invariant: only hours that had been read when the earlier run finished count as past. What was first read since is new, not
+//! restated, and is only counted.
+
+mod measure;
+mod periods;
+mod sides;
+mod transactions;
+
+use crate::facts::{Conditions, instant};
+use crate::request::{Question, Request};
+use crate::rollup::ROLLUPS;
+use crate::trust::{is_visible, merged};
+use jiff::Timestamp;
+use measure::{Figure, MEASURES, Measure, figures};
+use periods::Periods;
+use sides::Sides;
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_lake::{Hours, RunRecord, Touched, Warehouse};
+use tillhouse_model::restated::{Meta, Restated};
+use tillhouse_model::{Error, Result, Window};
+use tillhouse_query::{Engine, ScalarValue, zone::HOUR};
+
+/// More hours are not named one by one: the months they are in are read whole.
+const MOST_HOURS: usize = 5_000;
+
+/// What changed between two runs of the hours that lie whole within the request's window. Its tenant, source, perspective and states
+/// count; its time zone does not: hours are UTC's, days and months every site's own. At most `most` transactions are listed.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] when the request names something unknown or the runs are in the wrong order, with
+/// [`tillhouse_model::ErrorKind::Storage`] when the earlier run's tables are gone.
+pub async fn restated(
+    engine: &Engine,
+    warehouse: &Warehouse,
+    since: &RunRecord,
+    now: &RunRecord,
+    request: &Request,
+    most: usize,
+) -> Result<Restated> {
+    let question = Question::new(request)?;
+    if since.finished_at > now.finished_at {
+        return Err(Error::config(format!("run {} finished after run {}", since.run_id, now.run_id))
+            .hint("Name the earlier run with --since and the later one with --as-of."));
+    }
+    let mut restated = Restated {
+        months: Vec::new(),
+        days: Vec::new(),
+        hours: Vec::new(),
+        transactions: Vec::new(),
+        meta: Meta {
+            since: since.run_id.clone(),
+            since_finished_at: since.finished_at,
+            run: now.run_id.clone(),
+            tenant: request.tenant.clone(),
+            source: request.source.clone(),
+            perspective: request.perspective.clone(),
+            states: request.states.clone(),
+            hours_first_read: 0,
+            transactions_changed: 0,
+        },
+    };
+    let touched = touched(warehouse, since, now).await?;
+    if touched.is_empty() || !since.tables.contains_key("unified/transactions") {
+        return Ok(restated);
+    }
+    let past = Past::of(warehouse, since, &touched).await?;
+    let asked = Asked::new(&question, &touched);
+    let sides = Sides::open(engine, warehouse, since, now).await?;
+
+    let mut changed: BTreeSet<Figure> = BTreeSet::new();
+    let mut first_read: BTreeSet<(String, i64)> = BTreeSet::new();
+    for measure in &MEASURES {
+        let differing = measure.sql(&asked.of_hours(measure), true);
+        figures(&sides, measure, &differing, &asked, |figure, sums| {
+            if sums.then == sums.now {
+                return Ok(());
+            }
+            if past.holds(&figure.pipeline, figure.hour) {
+                changed.insert(figure);
+            } else {
+                first_read.insert((figure.pipeline, figure.hour));
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    restated.meta.hours_first_read = i64::try_from(first_read.len()).unwrap_or(i64::MAX);
+    if changed.is_empty() {
+        return Ok(restated);
+    }
+    let mut periods = Periods::of(&changed);
+    for measure in &MEASURES {
+        let whole = measure.sql(&asked.of_months(measure, &periods.utc_months()), false);
+        figures(&sides, measure, &whole, &asked, |figure, sums| {
+            if past.holds(&figure.pipeline, figure.hour) { periods.add(&figure, sums) } else { Ok(()) }
+        })
+        .await?;
+    }
+    [restated.hours, restated.days, restated.months] = periods.into_changes();
+    let (listed, all) = transactions::changed(&sides, &asked, &past, most).await?;
+    (restated.transactions, restated.meta.transactions_changed) = (listed, all);
+    Ok(restated)
+}
+
+/// The hours in which the facts of two runs differ.
+async fn touched(warehouse: &Warehouse, since: &RunRecord, now: &RunRecord) -> Result<Touched> {
+    let mut touched = Touched::default();
+    for rollup in ROLLUPS {
+        let path = format!("unified/{}", rollup.fact);
+        let Some(later) = now.tables.get(&path) else { continue };
+        let earlier = since.tables.get(&path).copied();
+        let found = warehouse.touched_hours(&path, earlier, *later, &rollup.columns()).await;
+        touched.merge(found.map_err(|e| {
+            e.at("run", &since.run_id)
+                .hint("The tables of that run may have been vacuumed: name a later run with --since.")
+        })?);
+    }
+    Ok(touched)
+}
+
+/// What had been read when a run finished, by pipeline.
+struct Past(BTreeMap<String, Vec<Window>>);
+
+impl Past {
+    async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &Touched) -> Result<Self> {
+        let mut read = BTreeMap::new();
+        for pipeline in touched.0.keys() {
+            let slices = warehouse.ops().slices(pipeline).await?;
+            // A slice that was read before its window was over says nothing about the rest of it.
+            let window = |from: Timestamp, to: Timestamp, read_at: Timestamp| {
+                Window::new(from, if read_at > from { to.min(read_at) } else { to }).ok()
+            };
+            let visible = slices.iter().filter(|slice| is_visible(slice, run));
+            let windows = visible.filter_map(|s| window(s.window.from(), s.window.to(), s.read_at)).collect();
+            read.insert(pipeline.clone(), merged(windows));
+        }
+        Ok(Self(read))
+    }
+
+    /// Whether the whole of an hour had been read.
+    fn holds(&self, pipeline: &str, hour: i64) -> bool {
+        let Some(windows) = self.0.get(pipeline) else { return false };
+        let next = windows.partition_point(|window| window.from().as_microsecond() <= hour);
+        let window = next.checked_sub(1).and_then(|at| windows.get(at));
+        window.is_some_and(|window| hour.saturating_add(HOUR) <= window.to().as_microsecond())
+    }
+}
+
+/// What a request counts, for both runs alike.
+struct Asked {
+    /// Perspective, tenant, source; hours that lie whole within the window.
+    whose: Conditions,
+    states: String,
+    /// Whether the past that lost or won its time matters.
+    untimed: bool,
+    /// The touched hours; `None` for all there are.
+    hours: Option<BTreeSet<i64>>,
+}
+
+impl Asked {
+    fn new(question: &Question<'_>, touched: &Touched) -> Self {
+        let mut whose = Conditions::whose(question);
+        let (from, to) = question.now;
+        whose.params.push(("since", instant(from)));
+        whose.params.push(("until", instant(to.saturating_sub(HOUR - 1))));
+        let (mut hours, mut untimed) = (Some(BTreeSet::new()), false);
+        for of_pipeline in touched.0.values() {
+            match (of_pipeline, &mut hours) {
+                (Hours::These(these), Some(hours)) => {
+                    untimed |= these.contains(&None);
+                    hours.extend(these.iter().flatten());
+                }
+                _ => (hours, untimed) = (None, true),
+            }
+        }
+        Self { whose, states: question.states_sql(), untimed, hours }
+    }
+
+    fn params(&self) -> &[(&'static str, ScalarValue)] {
+        &self.whose.params
+    }
+
+    /// The rows of a roll-up that count, in the touched hours.
+    fn of_hours(&self, measure: &Measure) -> String {
+        format!("{} AND {}", self.counted(measure), self.touched("hour"))
+    }
+
+    /// The rows of a roll-up that count, in some UTC months.
+    fn of_months(&self, measure: &Measure, months: &BTreeSet<String>) -> String {
+        format!("{} AND month IN ({})", self.counted(measure), list(months))
+    }
+
+    fn counted(&self, measure: &Measure) -> String {
+        let Measure { state, condition, .. } = measure;
+        format!(
+            "{} AND kind IN ('sale', 'refund') AND {state} IN ({}) AND {condition} AND hour >= $since AND hour < $until",
+            self.whose.sql, self.states
+        )
+    }
+
+    /// The touched hours, as a condition on the start of a row's hour.
+    fn touched(&self, hour: &str) -> String {
+        let Some(hours) = &self.hours else { return "TRUE".to_owned() };
+        let months: BTreeSet<String> = hours.iter().map(|hour| month_of(*hour)).collect();
+        let months = if months.is_empty() { "FALSE".to_owned() } else { format!("month IN ({})", list(&months)) };
+        if hours.len() > MOST_HOURS || hours.is_empty() {
+            return months;
+        }
+        let hours: Vec<String> = hours.iter().map(i64::to_string).collect();
+        format!("{months} AND CAST({hour} AS BIGINT) IN ({})", hours.join(", "))
+    }
+}
+
+/// The partition of an hour.
+fn month_of(hour: i64) -> String {
+    let date = Timestamp::from_microsecond(hour).map(|hour| hour.to_zoned(jiff::tz::TimeZone::UTC).date());
+    date.map(|date| format!("{:04}-{:02}", date.year(), date.month())).unwrap_or_default()
+}
+
+/// Names of months as a list of SQL literals: digits and dashes only.
+fn list(months: &BTreeSet<String>) -> String {
+    let quoted: Vec<String> = months.iter().map(|month| format!("'{month}'")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_hours_that_had_been_read_are_past() {
+        let t = |text: &str| text.parse::<Timestamp>().unwrap();
+        let window = |from: &str, to: &str| Window::new(t(from), t(to)).unwrap();
+        let read = vec![
+            window("2026-01-01T00:00:00Z", "2026-01-01T10:30:00Z"),
+            window("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
+        ];
+        let past = Past(BTreeMap::from([("p".to_owned(), read)]));
+        let holds = |hour: &str| past.holds("p", t(hour).as_microsecond());
+        assert!(holds("2026-01-01T00:00:00Z") && holds("2026-01-01T09:00:00Z") && holds("2026-01-02T23:00:00Z"));
+        for hour in ["2025-12-31T23:00:00Z", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z", "2026-01-03T00:00:00Z"] {
+            assert!(!holds(hour), "{hour}");
+        }
+        assert!(!past.holds("another", t("2026-01-01T00:00:00Z").as_microsecond()));
+    }
+}

@@ -1,0 +1,197 @@
+//! Roll-ups: what the unified facts add up to, hour by hour, in three tables under `statistics/`.
+//!
+//! Invariant: a roll-up holds every row of its facts, whatever its kind, state or perspective, and adds up only what can be added up
+//! further: row counts, amounts, quantities. What a request counts is decided when it is answered, so that a roll-up answers it
+//! to the last digit.
+//!
+//! ```text
+//!   unified.transactions ──> hourly_transactions    how many, and their amounts
+//!   unified.articles     ──> hourly_articles        how many, their quantities and amounts, by what was sold
+//!   unified.payments     ──> hourly_payments        how many, and their amounts, by how was paid
+//! ```
+//!
+//! - `keep` brings them to the versions a run is about to publish, hour by hour;
+//! - `place` decides whether a request can be answered from them.
+//!
+//! A row is one UTC hour on one site's clock: an hour of a site half an hour off UTC is two rows, which differ in `local_hour`. That
+//! serves both UTC hours and the site's own. Rejected: one table for all three facts, in which every transaction would have
+//! to be either counted once a payment or kept in rows of its own; and an own cut of hours a zone, since a request may name any
+//! zone: those that are not whole hours off UTC are answered from the facts.
+
+mod keep;
+mod place;
+
+pub use keep::roll_up;
+pub use place::Place;
+pub(crate) use place::place;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::sync::Arc;
+use tillhouse_lake::{HOUR, RollupTable, Warehouse};
+use tillhouse_model::table::{MONTH, timestamp};
+
+/// Raised when the roll-ups mean something else than before; they are then counted anew.
+const EDITION: u32 = 1;
+
+/// The type of a column that is not added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Text,
+    Flag,
+}
+
+/// One roll-up.
+#[derive(Debug)]
+pub(crate) struct Rollup {
+    /// Its name, below `statistics`.
+    pub(crate) name: &'static str,
+    /// The fact it adds up.
+    pub(crate) fact: &'static str,
+    /// The fact's own columns by which its rows are told apart, beyond those every fact has.
+    labels: &'static [(&'static str, Sort)],
+    /// How the number of rows is called.
+    pub(crate) count: &'static str,
+    /// What is added up, with digits after the point.
+    sums: &'static [(&'static str, i8)],
+    /// Whether a row without a currency has its transaction's.
+    pub(crate) inherits: bool,
+}
+
+use Sort::{Flag, Text};
+
+/// The roll-ups.
+pub(crate) const ROLLUPS: [&Rollup; 3] = [&TRANSACTIONS, &ARTICLES, &PAYMENTS];
+
+/// Transactions by state.
+pub(crate) const TRANSACTIONS: Rollup = Rollup {
+    name: "hourly_transactions",
+    fact: "transactions",
+    labels: &[("state", Text)],
+    count: "transactions",
+    sums: &[("amount", 4)],
+    inherits: false,
+};
+
+/// Articles by what was sold.
+pub(crate) const ARTICLES: Rollup = Rollup {
+    name: "hourly_articles",
+    fact: "articles",
+    labels: &[
+        ("transaction_state", Text),
+        ("state", Text),
+        ("unit_measure", Text),
+        ("product_key", Text),
+        ("name", Text),
+    ],
+    count: "articles",
+    sums: &[("quantity", 6), ("amount", 4)],
+    inherits: true,
+};
+
+/// Payments by how was paid.
+pub(crate) const PAYMENTS: Rollup = Rollup {
+    name: "hourly_payments",
+    fact: "payments",
+    labels: &[
+        ("transaction_state", Text),
+        ("state", Text),
+        ("type", Text),
+        ("medium", Text),
+        ("scheme", Text),
+        ("entry_mode", Text),
+        ("function", Text),
+        ("method", Text),
+        ("excluded", Flag),
+    ],
+    count: "payments",
+    sums: &[("amount", 4)],
+    inherits: true,
+};
+
+/// The columns every fact has from its transaction, and the roll-ups keep; hour, pipeline, month, currency and those on the
+/// site's clock apart.
+const SHARED: [&str; 5] = ["source", "tenant_id", "perspective", "kind", "site_key"];
+/// On the site's own clock.
+const LOCAL: [&str; 2] = ["business_date", "local_hour"];
+
+impl Rollup {
+    /// The table.
+    fn table(&self, warehouse: &Warehouse) -> RollupTable {
+        let sources: &[&str] = if self.inherits { &[self.fact, "transactions"] } else { &[self.fact] };
+        warehouse.rollup_table(self.name, self.schema(), sources, EDITION)
+    }
+
+    /// Its path below the warehouse.
+    pub(crate) fn path(&self) -> String {
+        format!("statistics/{}", self.name)
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let mut fields = vec![
+            Field::new(HOUR, timestamp(), true),
+            Field::new("business_date", DataType::Date32, true),
+            Field::new("local_hour", DataType::Int64, true),
+            Field::new("pipeline", DataType::Utf8, false),
+        ];
+        fields.extend(SHARED.iter().map(|name| text(name)));
+        fields.extend(self.labels.iter().map(|(name, sort)| match sort {
+            Text => text(name),
+            Flag => Field::new(*name, DataType::Boolean, true),
+        }));
+        fields.push(text("currency"));
+        fields.push(Field::new(self.count, DataType::Int64, false));
+        // Ten digits more than a single amount has: no hour adds up to more.
+        fields.extend(self.sums.iter().map(|(name, scale)| Field::new(*name, DataType::Decimal128(28, *scale), true)));
+        fields.push(Field::new(MONTH, DataType::Utf8, false));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The columns of the fact that decide what the roll-up holds. The transaction's key is among them because a currency is
+    /// inherited by it.
+    pub(crate) fn columns(&self) -> Vec<&'static str> {
+        let labels = self.labels.iter().map(|(name, _)| *name);
+        let sums = self.sums.iter().map(|(name, _)| *name);
+        LOCAL.into_iter().chain(SHARED).chain(["transaction_key", "currency"]).chain(labels).chain(sums).collect()
+    }
+
+    /// Adds up all rows of tables named after the facts, with a prefix: what a run that names no roll-ups would have in them.
+    pub(crate) fn sql(&self, prefix: &str) -> String {
+        let (fact, count) = (format!("{prefix}{}", self.fact), self.count);
+        let kept: Vec<&str> = LOCAL
+            .into_iter()
+            .chain(["pipeline"])
+            .chain(SHARED)
+            .chain(self.labels.iter().map(|(name, _)| *name))
+            .chain([MONTH])
+            .collect();
+        let kept = kept.join(", ");
+        let measured: Vec<&str> = self.sums.iter().map(|(name, _)| *name).collect();
+        let measured = measured.join(", ");
+        let sums: Vec<String> = self
+            .sums
+            .iter()
+            .map(|(name, scale)| format!("CAST(sum({name}) AS DECIMAL(28, {scale})) AS {name}"))
+            .collect();
+        let sums = sums.join(", ");
+        let hour = "local_hour_start(occurred_at, 'UTC') AS hour";
+        let rows = if self.inherits {
+            format!(
+                "SELECT {hour}, {kept}, currency, {measured} FROM {fact}
+                 WHERE currency IS NOT NULL
+                 UNION ALL
+                 SELECT {hour}, {kept}, parent.currency AS currency, {measured}
+                 FROM (SELECT transaction_key, occurred_at, {kept}, {measured} FROM {fact}
+                       WHERE currency IS NULL) AS child
+                 LEFT JOIN (SELECT transaction_key AS parent_key, currency FROM {prefix}transactions) AS parent
+                 ON child.transaction_key = parent.parent_key"
+            )
+        } else {
+            format!("SELECT {hour}, {kept}, currency, {measured} FROM {fact}")
+        };
+        format!(
+            "SELECT hour, {kept}, currency, count(*) AS {count}, {sums} FROM ({rows}) AS counted
+             GROUP BY hour, {kept}, currency"
+        )
+    }
+}

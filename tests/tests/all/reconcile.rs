@@ -1,0 +1,233 @@
+//! Reconciliation from end to end: clean against a provider that tells the truth, red when it lies in one figure.
+//!
+//! Invariant: exit code 0 means that every figure was compared and none differs; 3 that one does.
+
+use crate::exact;
+use crate::project::{Project, Ran};
+use serde_json::Value;
+use tillhouse_sandbox::{Fault, FaultKind, Sandbox, SandboxOptions, Stir, StirKind};
+
+const WINDOW: [&str; 4] = ["--from", "2026-01-01", "--to", "2026-01-06"];
+
+async fn synced(transactions: u64) -> (Sandbox, Project) {
+    let options = SandboxOptions { transactions, ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.set("slice", "90d");
+    project.sync(&["--to", "2026-01-06"]).await;
+    (sandbox, project)
+}
+
+async fn reconcile(project: &Project, more: &[&str]) -> (Option<i32>, Value) {
+    let mut arguments = vec!["--format", "json", "reconcile"];
+    arguments.extend(WINDOW);
+    arguments.extend(more);
+    let ran: Ran = project.run(&arguments).await;
+    assert!(matches!(ran.code, Some(0 | 3)), "{}", ran.stderr);
+    let report = exact::json(&ran.stdout, "a reconciliation");
+    (ran.code, report["pipelines"][0].clone())
+}
+
+fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
+    rows.as_array().unwrap().iter().filter_map(|row| row[field].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clean_against_the_truth_and_red_when_one_figure_lies() {
+    let (sandbox, project) = synced(3_000).await;
+    let (code, clean) = reconcile(&project, &[]).await;
+    assert_eq!((code, &clean["differences"]), (Some(0), &Value::Array(Vec::new())), "{clean}");
+    assert_eq!(clean["yardstick"], "statistics");
+    let windows = 5 * sandbox.mandators().len() as i64;
+    assert_eq!(exact::whole(&clean["windows"]), windows);
+    assert!(exact::whole(&clean["figures"]) > 1_000, "{}", clean["figures"]);
+    assert_eq!(project.count("SELECT count(*) FROM ops.reconciliations WHERE outcome = 'equal'").await, windows);
+
+    sandbox.inject([Fault::new(FaultKind::LieStatistics).after(3)]);
+    let (code, red) = reconcile(&project, &[]).await;
+    assert_eq!(code, Some(3));
+    let differences = &red["differences"];
+    assert_eq!(texts(differences, "part"), ["transactions_count"], "{red}");
+    assert_eq!(differences[0]["difference"], "#1");
+    assert!(!differences[0]["transactions"].as_array().unwrap().is_empty());
+    assert_eq!(red["findings"], Value::Array(Vec::new()), "one figure is no pattern");
+    let kept = project
+        .sql("SELECT part, ours, theirs, window_from FROM ops.reconciliations WHERE outcome = 'different'")
+        .await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["part"], "transactions_count");
+
+    sandbox.inject([Fault::new(FaultKind::LieStatistics)]);
+    let ran = project.run(&["reconcile", "--from", "2026-01-02", "--to", "2026-01-03"]).await;
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stdout.contains("transactions_count") && ran.stdout.contains("1 differ"), "{}", ran.stdout);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_is_not_here_shows_in_its_hour_and_site_and_another_definition_shows_as_one() {
+    let (sandbox, project) = synced(600).await;
+    let records: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let paid = |r: &Value| r["invoice"]["amount"].as_f64().is_some_and(|amount| amount > 0.0);
+    let usual = |r: &&Value| r["state"] == "completed" && r["invoice"]["created_at"].is_string() && paid(r);
+    let mut late = records.iter().find(usual).expect("a completed sale").clone();
+    late["id"] = "00000009-0000-4000-8000-000000000000".into();
+    sandbox.put(&late.to_string()).unwrap();
+
+    let (code, red) = reconcile(&project, &[]).await;
+    assert_eq!(code, Some(3));
+    let parts = texts(&red["differences"], "part");
+    for part in ["transactions_count", "transactions_total_amount", "hourly_transactions", "sites_transactions_ranking"]
+    {
+        assert!(parts.contains(&part), "{part} in {parts:?}");
+    }
+    let site = late["site"]["name"].as_str().unwrap();
+    assert!(texts(&red["differences"], "label").contains(&site), "{red}");
+    let at: jiff::Timestamp = late["invoice"]["created_at"].as_str().unwrap().parse().unwrap();
+    for difference in red["differences"].as_array().unwrap() {
+        let instant = |field: &str| difference[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let (from, to) = (instant("from"), instant("to"));
+        let is_growth = difference["part"].as_str().unwrap().ends_with(".growth");
+        assert!(is_growth || (from <= at && at < to), "{difference}");
+        let hours = to.duration_since(from).as_hours();
+        assert!(is_growth || hours == 1, "found hour by hour: {difference}");
+    }
+
+    // By records: the key that is missing.
+    let (code, records) = reconcile(&project, &["--by", "records"]).await;
+    assert_eq!((code, &records["yardstick"]), (Some(3), &"records".into()));
+    assert_eq!(texts(&records["differences"], "label"), ["transactions: not here"]);
+    let notes = records["notes"].to_string();
+    assert!(notes.contains("00000009-0000-4000-8000-000000000000"), "{notes}");
+    project.sync(&["--to", "2026-01-06"]).await;
+    let (code, _) = reconcile(&project, &["--by", "records"]).await;
+    assert_eq!(code, Some(0));
+    let (code, _) = reconcile(&project, &[]).await;
+    assert_eq!(code, Some(0), "clean again after a sync");
+
+    // We count other states than the provider.
+    let (code, red) = reconcile(&project, &["--states", "completed"]).await;
+    assert_eq!(code, Some(3));
+    assert_eq!(red["findings"][0]["definition"], "states", "{}", red["findings"]);
+    let text = red["findings"][0]["text"].as_str().unwrap();
+    assert!(text.contains("--states completed,consumed "), "{text}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_totals_are_compared_by_day_and_currency() {
+    let (sandbox, project) = synced(600).await;
+    let rows = project
+        .sql(
+            "SELECT business_date, currency, count(*) AS n, sum(amount) AS total FROM transactions
+             WHERE kind IN ('sale', 'refund') AND state IN ('completed', 'consumed') AND currency IS NOT NULL
+             GROUP BY business_date, currency ORDER BY business_date, currency",
+        )
+        .await;
+    let number = |value: &Value| value.as_str().unwrap().trim_start_matches('#').to_owned();
+    let mut lines = vec!["day,currency,count,amount".to_owned()];
+    for row in &rows {
+        let day = row["business_date"].as_str().unwrap();
+        if ("2026-01-01".."2026-01-06").contains(&day) {
+            let currency = row["currency"].as_str().unwrap();
+            lines.push(format!("{day},{currency},{},{}", number(&row["n"]), number(&row["total"])));
+        }
+    }
+    let file = project.path().join("control.csv");
+    let name = file.to_str().unwrap();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let unknown = project
+        .count("SELECT count(*) FROM transactions WHERE currency IS NULL AND state IN ('completed', 'consumed')")
+        .await;
+    let (code, report) = reconcile(&project, &["--control", name]).await;
+    let others: Vec<&str> = texts(&report["differences"], "currency").into_iter().filter(|c| *c != "unknown").collect();
+    assert!(others.is_empty(), "{report}");
+    assert_eq!(code, Some(if unknown > 0 { 3 } else { 0 }));
+
+    let line = lines[1].clone();
+    let (day_and_currency, amount) = line.rsplit_once(',').unwrap();
+    lines[1] = format!("{day_and_currency},{amount}1");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let (code, report) = reconcile(&project, &["--control", name]).await;
+    assert_eq!(code, Some(3));
+    assert!(texts(&report["differences"], "part").contains(&"transactions_total_amount"), "{report}");
+    let ran = project.run(&["reconcile", "--from", "2026-02-01", "--to", "2026-02-02", "--control", name]).await;
+    assert_eq!(ran.code, Some(2), "nothing was compared: {}", ran.stdout);
+    assert!(ran.stderr.contains("no day of the control file lies between"), "{}", ran.stderr);
+    std::fs::write(&file, "day,currency\n").unwrap();
+    let ran = project.run(&["reconcile", "--from", "2026-01-01", "--to", "2026-01-02", "--control", name]).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("control.csv:1"), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_source_is_compared_with_the_best_it_offers() {
+    let options = SandboxOptions {
+        transactions: 200,
+        smartnow_sales: Some(300),
+        bemo_sessions: Some(150),
+        pace_transactions: Some(150),
+        ..SandboxOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let sources = ["bemo", "hecone", "pace", "smartnow"];
+    let project = Project::of(&sources, &sandbox, "2025-12-20").await;
+    project.json(&["sync", "--to", "2026-01-10"]).await;
+    let found = |ran: &Ran| exact::json(&ran.stdout, "a reconciliation")["pipelines"].clone();
+
+    let clean = project.run(&["--format", "json", "reconcile", "--from", "2025-12-31", "--to", "2026-01-06"]).await;
+    assert_eq!(clean.code, Some(0), "{}\n{}", clean.stderr, clean.stdout);
+    let pipelines = found(&clean);
+    let yardsticks = ["records", "statistics", "records", "revenue"];
+    assert_eq!(texts(&pipelines, "pipeline"), sources);
+    assert_eq!(texts(&pipelines, "yardstick"), yardsticks);
+    for pipeline in pipelines.as_array().unwrap() {
+        assert!(exact::whole(&pipeline["figures"]) > 5, "{pipeline}");
+        let completeness_only = pipeline["proves"].as_str().unwrap().starts_with("Completeness only");
+        assert_eq!(completeness_only, pipeline["yardstick"] == "records");
+    }
+    let statement = "SELECT count(*) FROM ops.reconciliations WHERE yardstick = 'revenue' AND outcome = 'equal'";
+    assert_eq!(project.count(statement).await, 6, "a row a day");
+
+    // SmartNow's summary lies by one cent.
+    sandbox.inject([Fault::new(FaultKind::LieStatistics).on("/smartnow/")]);
+    let range = ["--from", "2025-12-31", "--to", "2026-01-06"];
+    let mut arguments = vec!["--format", "json", "reconcile", "smartnow"];
+    arguments.extend(range);
+    let red = project.run(&arguments).await;
+    assert_eq!(red.code, Some(3), "{}\n{}", red.stderr, red.stdout);
+    let pipelines = found(&red);
+    assert_eq!(texts(&pipelines[0]["differences"], "part"), ["transactions_total_amount"]);
+    // There is a session that was not read.
+    let account = sandbox.accounts()[0].clone();
+    let stir = Stir {
+        resource: "sessions".into(),
+        tenant: Some(account),
+        kind: StirKind::Arrive,
+        from: "2026-01-02T00:00:00Z".parse().unwrap(),
+        to: "2026-01-04T00:00:00Z".parse().unwrap(),
+    };
+    let id = sandbox.stir("bemo", &stir).unwrap().expect("a session can arrive");
+    arguments[3] = "bemo";
+    let red = project.run(&arguments).await;
+    assert_eq!(red.code, Some(3), "{}\n{}", red.stderr, red.stdout);
+    assert!(found(&red)[0]["notes"].to_string().contains(&id), "{}", red.stdout);
+    let ran =
+        project.run(&["reconcile", "pace", "--by", "statistics", "--from", "2026-01-01", "--to", "2026-01-02"]).await;
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("pace has no statistics to compare with"), "{}", ran.stderr);
+
+    // One that cannot be asked does not keep the others from being compared.
+    let refused = Fault { status: Some(403), ..Fault::new(FaultKind::ServerError).times(9).on("/pace/") };
+    sandbox.inject([refused]);
+    let mut both = vec!["--format", "json", "reconcile", "pace", "smartnow"];
+    both.extend(range);
+    let ran = project.run(&both).await;
+    assert_eq!(ran.code, Some(1), "{}\n{}", ran.stderr, ran.stdout);
+    assert!(ran.stderr.contains("pipeline pace"), "{}", ran.stderr);
+    let report = exact::json(&ran.stdout, "a reconciliation");
+    assert_eq!(texts(&report["pipelines"], "pipeline"), ["smartnow"]);
+    assert!(report["failed"]["pace"].is_string(), "{report}");
+    sandbox.stop().await;
+}
