@@ -100,7 +100,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Endpoint> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use tillhouse_model::Reading;
 
     #[test]
     fn every_resource_has_a_name_of_its_own_and_every_parent_exists() {
@@ -110,18 +109,6 @@ mod tests {
             assert!(endpoint.parent.is_none_or(|parent| names.contains(parent)), "{}", endpoint.name);
             assert!(!endpoint.path.contains('{') || endpoint.parent.is_some(), "{}", endpoint.name);
         }
-    }
-
-    #[test]
-    fn facts_are_read_by_windows_and_all_else_whole() {
-        let windows: Vec<&str> =
-            RESOURCES.iter().filter(|r| r.reading == Reading::Windows).map(|resource| resource.name).collect();
-        assert_eq!(
-            windows,
-            ["revenue_transactions", "payment_transactions", "logs", "voucher_logs", "integration_transactions"]
-        );
-        let late: Vec<&str> = RESOURCES.iter().filter(|r| r.late).map(|resource| resource.name).collect();
-        assert_eq!(late, ["logs"]);
     }
 
     #[test]

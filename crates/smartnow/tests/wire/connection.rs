@@ -1,0 +1,74 @@
+//! What can be set of a connection, and what is read through it.
+//!
+//! Invariant: every mistake is named by its key before anything is asked.
+
+use tillhouse_extract::{Connection, Limits};
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::{ErrorKind, Reading};
+use tillhouse_smartnow::{Archive, Operators, RESOURCES, SmartNowConnection};
+
+fn parse(more: &str) -> Result<SmartNowConnection, serde_json::Error> {
+    serde_json::from_str(&format!(
+        r#"{{"base_url":"http://127.0.0.1:1/smartnow","username":"me","password":"hunter2"{more}}}"#
+    ))
+}
+
+#[test]
+fn little_has_to_be_written() {
+    let connection = parse("").unwrap();
+    assert_eq!(connection.price_unit, PriceUnit::Minor);
+    assert_eq!((&connection.operators, &connection.archive), (&Operators::default(), &Archive::default()));
+    assert!(!format!("{connection:?}").contains("hunter2"));
+    let source = connection.open(Limits::default()).unwrap();
+    assert_eq!((source.name(), source.resources()), ("smartnow", RESOURCES));
+    assert_eq!(source.parameters(), [("price_unit", "minor".to_owned())]);
+    assert!(!format!("{source:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_is_set_is_taken() {
+    let more = r#","price_unit":"major","token_prefix":"","operators":{"above":"gt"},"archive":{"after":"never"},
+        "paths":{"vouchers":"/campaign/{campaign}/vouchers","voucher_logs":"/voucherlog"}"#;
+    let connection = parse(more).unwrap();
+    assert_eq!(connection.operators, Operators { above: "gt".into(), ..Operators::default() });
+    assert_eq!(connection.open(Limits::default()).unwrap().parameters(), [("price_unit", "major".to_owned())]);
+}
+
+#[test]
+fn mistakes_are_named() {
+    assert!(parse(r#","passwrod":"x""#).unwrap_err().to_string().contains("unknown field `passwrod`"));
+    assert!(parse(r#","price_unit":"cents""#).unwrap_err().to_string().contains("`minor` or `major`"));
+    for (more, named) in [
+        (r#","paths":{"machine":"/x"}"#, "connection.paths.machine "),
+        (r#","paths":{"login":"auth"}"#, "connection.paths.login"),
+        (r#","paths":{"refresh":"/a?b"}"#, "connection.paths.refresh"),
+        (r#","paths":{"machines":"/../x"}"#, "connection.paths.machines"),
+        (r#","paths":{"machines":"/machine/{id}"}"#, "connection.paths.machines"),
+        (r#","paths":{"machines":"/machineconfig"}"#, "configurations"),
+        (r#","paths":{"products":"/product/{machine"}"#, "connection.paths.products"),
+        (r#","paths":{"products":"/product/{a}/{b}"}"#, "connection.paths.products"),
+        (r#","operators":{"above":"]["}"#, "connection.operators.above"),
+        (r#","archive":{"parameter":""}"#, "connection.archive.parameter"),
+    ] {
+        let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains(named), "{error}");
+    }
+    let error = parse(r#","archive":{"after":"soon"}"#).unwrap().open(Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("connection.archive.after"), "{error}");
+    let empty = r#"{"base_url":"http://127.0.0.1","username":"me","password":""}"#;
+    let error = serde_json::from_str::<SmartNowConnection>(empty).unwrap().open(Limits::default()).unwrap_err();
+    assert!(error.message().contains("connection.password"), "{error}");
+}
+
+#[test]
+fn facts_are_read_by_windows_and_all_else_whole() {
+    let windows: Vec<&str> =
+        RESOURCES.iter().filter(|r| r.reading == Reading::Windows).map(|resource| resource.name).collect();
+    assert_eq!(
+        windows,
+        ["revenue_transactions", "payment_transactions", "logs", "voucher_logs", "integration_transactions"]
+    );
+    let late: Vec<&str> = RESOURCES.iter().filter(|r| r.late).map(|resource| resource.name).collect();
+    assert_eq!(late, ["logs"]);
+}
