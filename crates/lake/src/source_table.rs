@@ -171,7 +171,7 @@ impl SourceTable {
         Err(commit::outrun(&table))
     }
 
-    /// Writes one set of files a month, two months at a time.
+    /// Writes one set of files a month, two for a month with many rows: two at a time, since encoding is most of a landing.
     async fn write(
         &self,
         table: &Arc<Table>,
@@ -181,7 +181,10 @@ impl SourceTable {
         (land, options): (i64, &LandOptions),
         kept: Option<&Kept>,
     ) -> Result<Vec<Add>> {
-        let months = parts.into_iter().map(|(month, parts)| {
+        let months = parts
+            .into_iter()
+            .flat_map(|(month, parts)| package::halves(parts).into_iter().map(move |parts| (month.clone(), parts)));
+        let months = months.map(|(month, parts)| {
             let (layout, package, run_id) = (layout.clone(), package.clone(), options.run_id.clone());
             async move {
                 let partition = vec![(MONTH.to_owned(), Some(month.clone()))];
