@@ -1,7 +1,8 @@
 //! Gathers decoded pages into packages and commits each to its source table, then writes what must be remembered about it.
 //!
-//! Invariant: a slice's ledger row is written only after the commit that holds its last page. While one package is being
-//! written, the next one is gathered; at most those two are in memory.
+//! Invariant: a slice's ledger row is written only after the commit that holds its last page. Three things go on side by side: one
+//! package is gathered, the one before is written, and what must be remembered of the one before that is; at most two packages' records
+//! are in memory.
 
 use crate::observer::{Event, Observer};
 use crate::plan;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A package is committed when its columns take this much memory,
-const PACKAGE_BYTES: usize = 12 << 20;
+const PACKAGE_BYTES: usize = 16 << 20;
 /// or when its first page has waited this long.
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
 
@@ -68,21 +69,45 @@ struct Package {
     resolved: HashSet<String>,
 }
 
+/// A package that is committed; its pages are gone.
+struct Written {
+    at: Timestamp,
+    landed: Landed,
+    package: Package,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Work {
+    writing: Option<JoinHandle<Result<Written>>>,
+    remembering: Option<JoinHandle<Result<Tally>>>,
+    tally: Tally,
+}
+
+impl Work {
+    /// Once the package before is written, `next` is, and meanwhile that one is remembered.
+    async fn go_on(&mut self, lander: &Arc<Lander>, next: Option<Package>) -> Result<()> {
+        let written = joined(self.writing.take()).await?;
+        self.writing = next.map(|package| tokio::spawn(Arc::clone(lander).write(package)));
+        self.tally.add(joined(self.remembering.take()).await?.unwrap_or_default());
+        self.remembering = written.map(|written| tokio::spawn(Arc::clone(lander).remember(written)));
+        Ok(())
+    }
+}
+
 impl Lander {
     /// Lands everything that arrives until the channel closes.
     pub(crate) async fn run(self, mut from: mpsc::Receiver<Message>) -> Result<Tally> {
         let this = Arc::new(self);
-        let mut tally = Tally::default();
         let mut package = Package::default();
-        let mut writing: Option<JoinHandle<Result<Tally>>> = None;
+        let mut work = Work::default();
         loop {
             let deadline = package.since.map(|s| s + PACKAGE_AGE);
             let message = match deadline {
                 Some(deadline) => match tokio::time::timeout_at(deadline, from.recv()).await {
                     Ok(message) => message,
                     Err(_) => {
-                        tally.add(finish(writing.take()).await?);
-                        writing = Some(this.start(std::mem::take(&mut package)));
+                        work.go_on(&this, Some(std::mem::take(&mut package))).await?;
                         continue;
                     }
                 },
@@ -94,36 +119,36 @@ impl Lander {
                 Some(Message::Page(page)) => {
                     package.take(*page, &this.rejected_keys);
                     if package.bytes >= PACKAGE_BYTES {
-                        tally.add(finish(writing.take()).await?);
-                        writing = Some(this.start(std::mem::take(&mut package)));
+                        work.go_on(&this, Some(std::mem::take(&mut package))).await?;
                     }
                 }
             }
         }
-        tally.add(finish(writing.take()).await?);
-        if !package.is_empty() {
-            tally.add(this.write(package).await?);
-        }
-        Ok(tally)
+        work.go_on(&this, (!package.is_empty()).then_some(package)).await?;
+        work.go_on(&this, None).await?;
+        work.tally.add(joined(work.remembering.take()).await?.unwrap_or_default());
+        Ok(work.tally)
     }
 
-    fn start(self: &Arc<Self>, package: Package) -> JoinHandle<Result<Tally>> {
-        let this = Arc::clone(self);
-        tokio::spawn(async move { this.write(package).await })
-    }
-
-    async fn write(&self, package: Package) -> Result<Tally> {
+    /// Commits a package's records, and shows them to whoever follows.
+    async fn write(self: Arc<Self>, mut package: Package) -> Result<Written> {
         let at = Timestamp::now();
-        let mut landed = Landed::default();
-        if !package.pages.is_empty() {
-            // Whoever follows may have stopped: then the source table is all there is.
-            let shown = self.shown.as_ref().filter(|shown| !shown.is_closed());
-            let mut fresh = Fresh::default();
-            landed = self.table.land_and_show(package.pages, &self.options, shown.map(|_| &mut fresh)).await?;
-            if let Some(shown) = shown {
-                let _ = shown.send((landed.clone(), fresh)).await;
-            }
+        let pages = std::mem::take(&mut package.pages);
+        if pages.is_empty() {
+            return Ok(Written { at, landed: Landed::default(), package });
         }
+        // Whoever follows may have stopped: then the source table is all there is.
+        let shown = self.shown.as_ref().filter(|shown| !shown.is_closed());
+        let mut fresh = Fresh::default();
+        let landed = self.table.land_and_show(pages, &self.options, shown.map(|_| &mut fresh)).await?;
+        if let Some(shown) = shown {
+            let _ = shown.send((landed.clone(), fresh)).await;
+        }
+        Ok(Written { at, landed, package })
+    }
+
+    /// Writes down what must be remembered of a package that is committed.
+    async fn remember(self: Arc<Self>, Written { at, landed, package }: Written) -> Result<Tally> {
         let versions = landed.new + landed.changed;
         let run_id = &self.options.run_id;
         let rejects: Vec<RejectRow> = package
@@ -252,9 +277,9 @@ impl Tally {
     }
 }
 
-async fn finish(writing: Option<JoinHandle<Result<Tally>>>) -> Result<Tally> {
-    match writing {
-        None => Ok(Tally::default()),
-        Some(handle) => handle.await.map_err(|e| Error::internal("landing a package failed").because(e))?,
+async fn joined<T>(task: Option<JoinHandle<Result<T>>>) -> Result<Option<T>> {
+    match task {
+        None => Ok(None),
+        Some(task) => task.await.map_err(|e| Error::internal("landing a package failed").because(e))?.map(Some),
     }
 }

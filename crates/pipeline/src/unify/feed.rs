@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::sync::Context;
 
 /// Batches that may wait before a statement.
-const WAITING: usize = 2;
+const WAITING: usize = 12;
 
 /// Statements over the records of one resource, all of them running.
 pub(super) struct Feed {
