@@ -15,7 +15,7 @@ mod registry;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Pages, columns and row groups come and go by the megabyte on several threads. With a few arenas jemalloc gives them back soon and
+/// Pages, columns and row groups come and go by the megabyte on several threads. With one arena jemalloc gives them back soon and
 /// reuses them; glibc kept nearly twice as much, mimalloc spent a fifth of a sync clearing fresh pages.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

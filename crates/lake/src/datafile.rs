@@ -10,9 +10,10 @@ use crate::delta::Table;
 use crate::stats::{Collector, StatColumns};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use deltalake::kernel::Add;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -20,20 +21,21 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY, RECORD_TIME};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
-/// Rows in a row group.
-pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
+/// A row group ends with so many rows, or when it holds so many encoded bytes.
+const ROW_GROUP_ROWS: usize = 65_536;
+const ROW_GROUP_BYTES: usize = 4 << 20;
 /// Bytes of a page and of a column's dictionary. A contract may have a hundred columns, and each holds one of both while a row group
 /// is encoded: with Parquet's usual megabyte that alone would be 200 MiB.
-const PAGE_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 64 << 10;
 const DICTIONARY_BYTES: usize = 96 << 10;
 /// A file is closed when it has grown to this many bytes.
 const FILE_BYTES: u64 = 128 << 20;
 /// Bytes that are gathered before an upload in parts begins; smaller files are put at once.
-const PART_BYTES: usize = 8 << 20;
+const PART_BYTES: usize = 5 << 20;
 
 /// How a table's files look.
 #[derive(Debug)]
@@ -46,8 +48,6 @@ pub(crate) struct Layout {
     pub projection: Vec<usize>,
     pub partition_by: Vec<String>,
     pub stat_columns: StatColumns,
-    /// The instant by which rows are put in order within a row group, where the schema has it.
-    pub order_by: &'static str,
     properties: WriterProperties,
 }
 
@@ -66,6 +66,15 @@ impl Layout {
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
+        // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
+        // table's log.
+        let mut texts = Vec::new();
+        for field in file_schema.fields() {
+            leaves_in(field, Vec::new(), &|kind| matches!(kind, DataType::Utf8), &mut texts);
+        }
+        for path in texts {
+            properties = properties.set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
+        }
         // Nearly every value is different: a dictionary would only be built to be thrown away.
         let mut distinct: Vec<Vec<String>> = key
             .iter()
@@ -74,33 +83,26 @@ impl Layout {
             .map(|name| vec![name.to_owned()])
             .collect();
         for field in file_schema.fields().iter().filter(|field| field.name() != EXTRACTED_AT) {
-            times_in(field, Vec::new(), &mut distinct);
+            leaves_in(field, Vec::new(), &|kind| matches!(kind, DataType::Timestamp(_, _)), &mut distinct);
         }
         for path in distinct {
             properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
-        let properties = properties.build();
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, order_by: RECORD_TIME, properties })
-    }
-
-    /// The same, with rows in the order of another instant.
-    #[must_use]
-    pub(crate) fn ordered_by(self, column: &'static str) -> Self {
-        Self { order_by: column, ..self }
+        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties: properties.build() })
     }
 }
 
-/// The Parquet paths of all instants in a column.
-fn times_in(field: &Field, mut path: Vec<String>, found: &mut Vec<Vec<String>>) {
+/// The Parquet paths of all leaves of a kind in a column.
+fn leaves_in(field: &Field, mut path: Vec<String>, kind: &impl Fn(&DataType) -> bool, found: &mut Vec<Vec<String>>) {
     path.push(field.name().clone());
     match field.data_type() {
-        DataType::Timestamp(_, _) => found.push(path),
-        DataType::Struct(fields) => fields.iter().for_each(|field| times_in(field, path.clone(), found)),
+        DataType::Struct(fields) => fields.iter().for_each(|field| leaves_in(field, path.clone(), kind, found)),
         DataType::List(element) => {
             path.push("list".to_owned());
-            times_in(element, path, found);
+            leaves_in(element, path, kind, found);
         }
+        leaf if kind(leaf) => found.push(path),
         _ => {}
     }
 }
@@ -123,12 +125,26 @@ impl Encoder {
     /// Adds rows; the batch has the file schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.collector.add(batch);
-        self.writer.write(batch).or_error(ErrorKind::Internal, "rows could not be encoded")
+        self.writer.write(batch).or_error(ErrorKind::Internal, "rows could not be encoded")?;
+        if self.writer.in_progress_size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Ends the row group.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
+        self.make_room();
         self.writer.flush().or_error(ErrorKind::Internal, "rows could not be encoded")
+    }
+
+    /// Ends the file.
+    fn finish(&mut self) -> Result<()> {
+        self.make_room();
+        self.writer.finish().map(drop).or_error(ErrorKind::Internal, "rows could not be encoded")
+    }
+
+    /// For the row group that ends: a buffer that grows would copy it several times.
+    fn make_room(&mut self) {
+        let size = self.writer.in_progress_size();
+        self.writer.inner_mut().reserve(size);
     }
 
     fn take(&mut self) -> Vec<u8> {
@@ -142,11 +158,43 @@ impl Encoder {
 
 /// One data file being written.
 struct Open {
-    path: Path,
     encoder: Encoder,
-    pending: Vec<u8>,
+    target: Target,
+}
+
+/// Where a data file goes: put at once when it is small, in parts from when it is not. Bytes are handed on, never copied.
+struct Target {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    /// What came before the upload began.
+    waiting: Vec<Bytes>,
     upload: Option<WriteMultipart>,
-    written: u64,
+    written: usize,
+}
+
+impl Target {
+    async fn add(&mut self, bytes: Vec<u8>) -> object_store::Result<()> {
+        self.written += bytes.len();
+        self.waiting.push(Bytes::from(bytes));
+        if self.upload.is_none() && self.written >= PART_BYTES {
+            let upload = self.store.put_multipart(&self.path).await?;
+            self.upload = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
+        }
+        if let Some(upload) = &mut self.upload {
+            for bytes in self.waiting.drain(..) {
+                upload.wait_for_capacity(1).await?;
+                upload.put(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> object_store::Result<()> {
+        match self.upload {
+            None => self.store.put(&self.path, self.waiting.into_iter().collect()).await.map(drop),
+            Some(upload) => upload.finish().await.map(drop),
+        }
+    }
 }
 
 /// Writes the files of one partition, one after the other.
@@ -172,11 +220,14 @@ impl PartitionWriter {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => Open {
-                path: self.new_path(),
                 encoder: Encoder::new(&self.layout)?,
-                pending: Vec::new(),
-                upload: None,
-                written: 0,
+                target: Target {
+                    store: self.store.clone(),
+                    path: self.new_path(),
+                    waiting: Vec::new(),
+                    upload: None,
+                    written: 0,
+                },
             },
         };
         let (encoder, result) = {
@@ -190,7 +241,7 @@ impl PartitionWriter {
         };
         result?;
         open.encoder = encoder;
-        self.move_on(&mut open).await?;
+        open.target.add(open.encoder.take()).await.map_err(|e| self.failed(e))?;
         if open.encoder.size() >= FILE_BYTES {
             self.close(open).await?;
         } else {
@@ -199,52 +250,21 @@ impl PartitionWriter {
         Ok(())
     }
 
-    async fn move_on(&mut self, open: &mut Open) -> Result<()> {
-        let bytes = open.encoder.take();
-        open.written += bytes.len() as u64;
-        if open.pending.is_empty() {
-            open.pending = bytes;
-        } else {
-            open.pending.extend_from_slice(&bytes);
-        }
-        if open.pending.len() < PART_BYTES {
-            return Ok(());
-        }
-        if open.upload.is_none() {
-            let upload = self.store.put_multipart(&open.path).await.map_err(|e| self.failed(e))?;
-            open.upload = Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES));
-        }
-        if let Some(upload) = &mut open.upload {
-            upload.wait_for_capacity(1).await.map_err(|e| self.failed(e))?;
-            upload.put(std::mem::take(&mut open.pending).into());
-        }
-        Ok(())
-    }
-
     async fn close(&mut self, open: Open) -> Result<()> {
-        let Open { path, mut encoder, mut pending, upload, mut written } = open;
-        let (encoder, result) = tokio::task::spawn_blocking(move || {
-            let result = encoder.writer.finish().map(|_| ());
+        let Open { encoder, mut target } = open;
+        let (mut encoder, result) = tokio::task::spawn_blocking(move || {
+            let mut encoder = encoder;
+            let result = encoder.finish();
             (encoder, result)
         })
         .await
         .or_error(ErrorKind::Internal, "encoding a data file was interrupted")?;
-        result.or_error(ErrorKind::Internal, "rows could not be encoded")?;
-        let mut encoder = encoder;
-        let bytes = encoder.take();
-        written += bytes.len() as u64;
-        pending.extend_from_slice(&bytes);
-        match upload {
-            None => {
-                self.store.put(&path, PutPayload::from(pending)).await.map_err(|e| self.failed(e))?;
-            }
-            Some(mut upload) => {
-                upload.put(pending.into());
-                upload.finish().await.map_err(|e| self.failed(e))?;
-            }
-        }
+        result?;
+        target.add(encoder.take()).await.map_err(|e| self.failed(e))?;
+        let (path, written) = (target.path.to_string(), target.written);
+        target.finish().await.map_err(|e| self.failed(e))?;
         self.adds.push(Add {
-            path: path.to_string(),
+            path,
             partition_values: self.partition.iter().cloned().collect::<HashMap<_, _>>(),
             size: i64::try_from(written).or_error(ErrorKind::Internal, "a data file is too large")?,
             modification_time: jiff::Timestamp::now().as_millisecond(),

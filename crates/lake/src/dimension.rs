@@ -10,7 +10,7 @@ use crate::delta::Table;
 use crate::scan;
 use crate::split::Splitter;
 use crate::unified_table::{Due, Replaced, Rows, Step, Superseded, UnifiedTable};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -21,6 +21,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tillhouse_model::table::{AS_OF, CONTENT_HASH};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// So many rows that lost are held before they are dropped.
+const MANY: usize = 256;
 
 /// How fresh a row is: its `_as_of` in microseconds, then its content hash.
 type Rank = (Option<i64>, Vec<u8>);
@@ -65,48 +68,83 @@ impl Newest {
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let held = self.rows.as_ref().map_or(0, RecordBatch::num_rows);
         let keys = self.keys(batch)?;
-        for row in 0..batch.num_rows() {
-            let rank = rank(batch, row)?;
-            let number = u32::try_from(held + row).or_error(ErrorKind::Internal, "a dimension step is too large")?;
+        let ranks = Ranks::of(batch)?;
+        // Rows of this batch that are the newest so far, one a key; they are numbered on from those that are held.
+        let mut winners: Vec<u32> = Vec::new();
+        for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
+            let rank = ranks.at(row);
             match self.best.get_mut(keys.row(row).as_ref()) {
-                Some(best) if best.0 >= rank => {}
-                Some(best) => *best = (rank, number),
+                Some(((as_of, hash), _)) if (*as_of, hash.as_slice()) >= rank => {}
+                Some((best, place)) => {
+                    *best = (rank.0, rank.1.to_vec());
+                    match (*place as usize).checked_sub(held).and_then(|at| winners.get_mut(at)) {
+                        Some(winner) => *winner = number,
+                        None => *place = add_winner(&mut winners, held, number)?,
+                    }
+                }
                 None => {
-                    self.best.insert(keys.row(row).as_ref().into(), (rank, number));
+                    let place = add_winner(&mut winners, held, number)?;
+                    self.best.insert(keys.row(row).as_ref().into(), ((rank.0, rank.1.to_vec()), place));
                 }
             }
         }
-        let all = match self.rows.take() {
-            Some(rows) => {
-                concat_batches(&rows.schema(), [&rows, batch]).or_error(ErrorKind::Internal, "rows cannot be joined")?
-            }
-            None => batch.clone(),
-        };
-        let mut numbers: Vec<u32> = self.best.values().map(|(_, number)| *number).collect();
-        numbers.sort_unstable();
-        let places: HashMap<u32, u32> = (0_u32..).zip(&numbers).map(|(place, number)| (*number, place)).collect();
-        for (_, number) in self.best.values_mut() {
-            if let Some(place) = places.get(number) {
-                *number = *place;
-            }
+        if winners.is_empty() {
+            return Ok(());
         }
-        self.rows = Some(picked(&all, numbers)?);
+        let won = picked(batch, winners)?;
+        self.rows = Some(match self.rows.take() {
+            Some(rows) => {
+                concat_batches(&rows.schema(), [&rows, &won]).or_error(ErrorKind::Internal, "rows cannot be joined")?
+            }
+            None => won,
+        });
+        self.forget()
+    }
+
+    /// Drops rows that lost since, once they are most of what is held.
+    fn forget(&mut self) -> Result<()> {
+        let Some(rows) = self.rows.as_ref().filter(|rows| rows.num_rows() > 2 * self.best.len() + MANY) else {
+            return Ok(());
+        };
+        let mut held: Vec<&mut u32> = self.best.values_mut().map(|(_, place)| place).collect();
+        held.sort_unstable();
+        let kept = picked(rows, held.iter().map(|place| **place).collect())?;
+        held.into_iter().zip(0..).for_each(|(place, now)| *place = now);
+        self.rows = Some(kept);
         Ok(())
     }
+}
+
+fn add_winner(winners: &mut Vec<u32>, held: usize, row: u32) -> Result<u32> {
+    let place = u32::try_from(held + winners.len()).or_error(ErrorKind::Internal, "a dimension step is too large")?;
+    winners.push(row);
+    Ok(place)
 }
 
 fn picked(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
     take_record_batch(batch, &UInt32Array::from(rows)).or_error(ErrorKind::Internal, "rows cannot be picked")
 }
 
-fn rank(batch: &RecordBatch, row: usize) -> Result<Rank> {
-    let as_of = batch.column_by_name(AS_OF).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-    let hash = batch.column_by_name(CONTENT_HASH).and_then(|c| c.as_binary_opt::<i32>());
-    let (Some(as_of), Some(hash)) = (as_of, hash) else {
-        return Err(Error::data("dimension rows lack _as_of or _content_hash"));
-    };
-    let bytes = if hash.is_valid(row) { hash.value(row).to_vec() } else { Vec::new() };
-    Ok((as_of.is_valid(row).then(|| as_of.value(row)), bytes))
+/// The ranks of a batch's rows.
+struct Ranks<'a> {
+    as_of: &'a TimestampMicrosecondArray,
+    hash: &'a BinaryArray,
+}
+
+impl<'a> Ranks<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let as_of = batch.column_by_name(AS_OF).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let hash = batch.column_by_name(CONTENT_HASH).and_then(|c| c.as_binary_opt::<i32>());
+        match (as_of, hash) {
+            (Some(as_of), Some(hash)) => Ok(Self { as_of, hash }),
+            _ => Err(Error::data("dimension rows lack _as_of or _content_hash")),
+        }
+    }
+
+    fn at(&self, row: usize) -> (Option<i64>, &'a [u8]) {
+        let hash = if self.hash.is_valid(row) { self.hash.value(row) } else { &[] };
+        (self.as_of.is_valid(row).then(|| self.as_of.value(row)), hash)
+    }
 }
 
 impl UnifiedTable {
@@ -154,11 +192,11 @@ impl UnifiedTable {
                 let mut present = scan::rows(table, file, layout.schema.clone()).await?;
                 while let Some(batch) = present.next().await {
                     let batch = batch?;
-                    let keys = newest.keys(&batch)?;
+                    let (keys, ranks) = (newest.keys(&batch)?, Ranks::of(&batch)?);
                     for row in 0..batch.num_rows() {
                         let key = keys.row(row);
                         match wins.get(key.as_ref()) {
-                            Some((incoming, _)) if *incoming <= rank(&batch, row)? => {
+                            Some(((as_of, hash), _)) if (*as_of, hash.as_slice()) <= ranks.at(row) => {
                                 wins.remove(key.as_ref());
                             }
                             Some(_) => replaced += 1,

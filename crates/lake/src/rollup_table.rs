@@ -95,8 +95,7 @@ impl RollupTable {
     ) -> Result<Option<Replaced>> {
         let table = self.table()?;
         let partition_by = vec!["pipeline".to_owned(), MONTH.to_owned()];
-        let layout = Layout::new(self.schema.clone(), &[HOUR.to_owned()], partition_by)?;
-        let layout = Arc::new(layout.ordered_by(HOUR));
+        let layout = Arc::new(Layout::new(self.schema.clone(), &[HOUR.to_owned()], partition_by)?);
         let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
         let mut snapshot = table.latest_or_create(&shape, &layout.stat_columns, run_id).await?;
         if !evolve::fits(&table, &mut snapshot, &layout, run_id).await?

@@ -1,21 +1,23 @@
 //! Streams of rows into the partitions of a unified table.
 //!
 //! Invariant: memory stays below a budget whatever the stream's order: what waits is at most [`WAITING_BYTES`], and at most
-//! [`OPEN_FILES`] files are open. Within a row group rows stand in the order of their record time, so that readers can prune.
+//! [`OPEN_FILES`] files are open. Rows of a partition keep the order they came in.
 
-use crate::datafile::{Encoder, Layout, PartitionWriter, ROW_GROUP_ROWS};
+use crate::datafile::{Layout, PartitionWriter};
 use crate::delta::Table;
 use crate::month::NONE;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
-use arrow::compute::{cast, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-/// Bytes of rows that may wait for their row group, over all partitions.
+/// Rows of a partition that are encoded at once: fewer wait, so that many months in turn do not make a file of each.
+const ENCODED_ROWS: usize = 4_096;
+/// Bytes of rows that may wait, over all partitions.
 const WAITING_BYTES: usize = 12 << 20;
 /// Files that may be open at once.
 const OPEN_FILES: usize = 4;
@@ -75,18 +77,7 @@ impl Splitter {
         }
         self.rows += batch.num_rows() as u64;
         let batch = fitted(&batch, &self.layout)?;
-        let columns = self.partition_columns(&batch)?;
-        let mut groups: Vec<(Partition, Vec<u32>)> = Vec::new();
-        for row in 0..batch.num_rows() {
-            let at = u32::try_from(row).or_error(ErrorKind::Internal, "a batch has too many rows")?;
-            let is_of = |partition: &Partition| {
-                partition.iter().zip(&columns).all(|(known, column)| known.as_deref() == column.value(row))
-            };
-            match groups.iter_mut().rev().find(|(partition, _)| is_of(partition)) {
-                Some((_, rows)) => rows.push(at),
-                None => groups.push((columns.iter().map(|c| c.value(row).map(ToOwned::to_owned)).collect(), vec![at])),
-            }
-        }
+        let groups = self.partitions(&batch)?;
         let file_rows = batch.project(&self.layout.projection).or_error(ErrorKind::Internal, "rows cannot be split")?;
         let single = groups.len() == 1;
         for (partition, rows) in groups {
@@ -96,14 +87,16 @@ impl Splitter {
                 take_record_batch(&file_rows, &UInt32Array::from(rows))
                     .or_error(ErrorKind::Internal, "rows cannot be split")?
             };
-            let bytes = bytes_of(&part);
             let waiting = self.waiting.entry(partition.clone()).or_default();
             waiting.rows += part.num_rows();
-            waiting.bytes += bytes;
-            waiting.batches.push(part);
-            self.waiting_bytes += bytes;
-            if waiting.rows >= ROW_GROUP_ROWS {
+            if waiting.rows >= ENCODED_ROWS {
+                waiting.batches.push(part);
                 self.flush(partition).await?;
+            } else {
+                let bytes = bytes_of(&part);
+                waiting.bytes += bytes;
+                waiting.batches.push(part);
+                self.waiting_bytes += bytes;
             }
         }
         while self.waiting_bytes > self.budget {
@@ -116,19 +109,45 @@ impl Splitter {
         Ok(())
     }
 
-    fn partition_columns<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<PartitionColumn<'a>>> {
-        let columns = self.partition_at.iter().zip(&self.layout.partition_by);
-        let column = |(at, name): (&usize, &String)| {
-            let values = batch
-                .column(*at)
-                .as_string_opt::<i32>()
-                .ok_or_else(|| Error::new(ErrorKind::Config, "a partition column is not text").at("column", name))?;
-            Ok(PartitionColumn { values, null: (name == tillhouse_model::table::MONTH).then_some(NONE) })
+    /// The partitions of a batch, each with its rows. A null month is the month `none`.
+    fn partitions<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<(Partition, Vec<u32>)>> {
+        let columns: Vec<(&'a StringArray, Option<&'a str>)> = self
+            .partition_at
+            .iter()
+            .zip(&self.layout.partition_by)
+            .map(|(at, name)| {
+                let column = batch.column(*at).as_string_opt::<i32>();
+                let none = (name == tillhouse_model::table::MONTH).then_some(NONE);
+                column
+                    .map(|column| (column, none))
+                    .ok_or_else(|| Error::new(ErrorKind::Config, "a partition column is not text").at("column", name))
+            })
+            .collect::<Result<_>>()?;
+        let value = |(column, none): &(&'a StringArray, Option<&'a str>), row: usize| {
+            if column.is_valid(row) { Some(column.value(row)) } else { *none }
         };
-        columns.map(column).collect()
+        let mut groups: Vec<(Partition, Vec<u32>)> = Vec::new();
+        // Neighbours are mostly of one partition.
+        let mut current = 0;
+        for (at, row) in (0..batch.num_rows()).zip(0_u32..) {
+            let of_row = |(partition, _): &(Partition, Vec<u32>)| {
+                partition.iter().zip(&columns).all(|(held, column)| held.as_deref() == value(column, at))
+            };
+            if !groups.get(current).is_some_and(of_row) {
+                current = groups.iter().position(of_row).unwrap_or(groups.len());
+            }
+            match groups.get_mut(current) {
+                Some((_, rows)) => rows.push(row),
+                None => {
+                    let values = columns.iter().map(|column| value(column, at).map(ToOwned::to_owned));
+                    groups.push((values.collect(), vec![row]));
+                }
+            }
+        }
+        Ok(groups)
     }
 
-    /// Writes what waits for a partition as one row group.
+    /// Writes what waits for a partition.
     async fn flush(&mut self, partition: Partition) -> Result<()> {
         let Some(waiting) = self.waiting.remove(&partition) else { return Ok(()) };
         self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes);
@@ -149,8 +168,7 @@ impl Splitter {
             (PartitionWriter::new(table, layout.clone(), named), turn)
         });
         *used = turn;
-        let order_by = layout.order_by;
-        writer.write(move |encoder| encode(encoder, &waiting.batches, order_by)).await
+        writer.write(move |encoder| waiting.batches.iter().try_for_each(|batch| encoder.write(batch))).await
     }
 
     /// Writes what still waits; the Add actions of all files.
@@ -165,67 +183,6 @@ impl Splitter {
         }
         Ok(adds)
     }
-}
-
-/// A column whose values are partitions. A null month is the month `none`.
-struct PartitionColumn<'a> {
-    values: &'a StringArray,
-    null: Option<&'static str>,
-}
-
-impl PartitionColumn<'_> {
-    fn value(&self, row: usize) -> Option<&str> {
-        if self.values.is_valid(row) { Some(self.values.value(row)) } else { self.null }
-    }
-}
-
-fn encode(encoder: &mut Encoder, batches: &[RecordBatch], order_by: &str) -> Result<()> {
-    let Some(first) = batches.first() else { return Ok(()) };
-    let internal = "rows cannot be put in order of time";
-    let sorted = first.schema().index_of(order_by).map(|at| in_order(batches, at)).unwrap_or(true);
-    if sorted {
-        for batch in batches {
-            encoder.write(batch)?;
-        }
-    } else {
-        // In pieces: columns are copied a few thousand rows at a time.
-        let order = order(batches, order_by)?;
-        let batches: Vec<&RecordBatch> = batches.iter().collect();
-        for piece in order.chunks(8_192) {
-            encoder.write(&interleave_record_batch(&batches, piece).or_error(ErrorKind::Internal, internal)?)?;
-        }
-    }
-    encoder.flush()
-}
-
-/// The rows of the batches, as (batch, row), in the order of an instant; nulls first, and equal ones as they came.
-fn order(batches: &[RecordBatch], by: &str) -> Result<Vec<(usize, usize)>> {
-    let mut keyed: Vec<(Option<i64>, usize, usize)> =
-        Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-    for (number, batch) in batches.iter().enumerate() {
-        let times = batch
-            .column_by_name(by)
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
-            .ok_or_else(|| Error::internal("record times are not microseconds"))?;
-        keyed.extend(times.iter().enumerate().map(|(row, time)| (time, number, row)));
-    }
-    keyed.sort_unstable();
-    Ok(keyed.into_iter().map(|(_, batch, row)| (batch, row)).collect())
-}
-
-/// Whether the record times of the batches never fall; nulls first.
-fn in_order(batches: &[RecordBatch], at: usize) -> bool {
-    let mut last: Option<i64> = None;
-    for batch in batches {
-        let Some(times) = batch.column(at).as_primitive_opt::<TimestampMicrosecondType>() else { return false };
-        for time in times {
-            if time < last {
-                return false;
-            }
-            last = time;
-        }
-    }
-    true
 }
 
 fn bytes_of(batch: &RecordBatch) -> usize {

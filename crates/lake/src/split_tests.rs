@@ -1,12 +1,13 @@
 //! Rows of many months in no order, under a small budget.
 //!
-//! Invariant: every row arrives once, in its month, in order of time within its row group; no more files are open than allowed.
+//! Invariant: every row arrives once, in its month; no more files are open than allowed.
 
 use super::*;
 use crate::delta::Shape;
 use crate::disturbed::{Place, fact_spec, sql, times};
 use crate::month::Months;
 use arrow::array::{BinaryArray, Decimal128Array, Int64Array, StringArray};
+use arrow::datatypes::TimestampMicrosecondType;
 use deltalake::kernel::Action;
 use futures::StreamExt;
 use tillhouse_model::table::RECORD_TIME;
@@ -76,19 +77,14 @@ async fn every_row_arrives_once_whatever_the_order_and_the_budget() {
         assert_eq!(file.times.is_none(), file.partition_value("month") == Some("none"), "{file:?}");
         let mut batches = crate::scan::columns(&table, file, vec![RECORD_TIME.to_owned()]).await.unwrap();
         let mut seen = 0;
-        let mut falls = 0;
-        let mut last = None;
         while let Some(batch) = batches.next().await {
             let batch = batch.unwrap();
             for time in batch.column(0).as_primitive::<TimestampMicrosecondType>() {
-                falls += usize::from(time < last);
-                last = time;
                 seen += 1;
                 assert!(time.is_none_or(|time| file.may_hold_times(&[time], 0)), "statistics are bounds");
             }
         }
         assert_eq!(Some(seen), file.rows);
-        assert!(falls < 8, "time falls only where a row group begins: {falls}");
     }
 }
 
@@ -119,13 +115,7 @@ async fn a_file_larger_than_one_upload_part_is_whole() {
         let mut columns = rows.columns().to_vec();
         columns[at] = Arc::new(noise);
         let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
-        writer
-            .write(move |encoder| {
-                encoder.write(&rows)?;
-                encoder.flush()
-            })
-            .await
-            .unwrap();
+        writer.write(move |encoder| encoder.write(&rows)).await.unwrap();
     }
     let adds = writer.finish().await.unwrap();
     assert_eq!(adds.len(), 1);

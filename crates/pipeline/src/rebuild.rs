@@ -17,18 +17,19 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
     let clock = Instant::now();
     let started = Timestamp::now();
     let run_id = new_run_id(started);
+    let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
-        unify::check(&context.engine, pipeline).await?;
+        statements.push(unify::check(&context.engine, pipeline).await?);
     }
     context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
-    for pipeline in pipelines {
+    for (pipeline, statements) in pipelines.iter().zip(&statements) {
         for spec in pipeline.unified.values() {
             let table = context.warehouse.unified_table(Arc::clone(spec));
             table.clear(&pipeline.name, &run_id).await.map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         }
         let mut unified = unify::Totals::new();
-        unify::bring_up_to_date(context, pipeline, &run_id, &mut unified)
+        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut unified)
             .await
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         report.pipelines.push(PipelineReport { pipeline: pipeline.name.clone(), unified, ..PipelineReport::default() });

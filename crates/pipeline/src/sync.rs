@@ -116,16 +116,17 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
     let clock = Instant::now();
     let started = Timestamp::now();
     let run_id = new_run_id(started);
+    let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
-        unify::check(&context.engine, pipeline).await?;
+        statements.push(unify::check(&context.engine, pipeline).await?);
     }
     context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
-    for pipeline in pipelines {
+    for (pipeline, statements) in pipelines.iter().zip(&statements) {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
-        let mut done = extract(context, pipeline, options, &run_id, started).await.map_err(at)?;
+        let mut done = extract(context, pipeline, statements, options, &run_id, started).await.map_err(at)?;
         let stage = Instant::now();
-        unify::bring_up_to_date(context, pipeline, &run_id, &mut done.unified).await.map_err(at)?;
+        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut done.unified).await.map_err(at)?;
         context.observer.on(&Event::Stage { name: "unify", took: stage.elapsed() });
         report.pipelines.push(done);
     }
@@ -140,6 +141,7 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
 async fn extract(
     context: &Context,
     pipeline: &Pipeline,
+    statements: &unify::Checked,
     options: Options,
     run_id: &str,
     now: Timestamp,
@@ -155,7 +157,7 @@ async fn extract(
         }
         let slices = slices(pipeline, plan, &ledger, range, now).await?;
         context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
-        let live = Live::of(context, pipeline, plan, run_id).await?.map(Live::follow);
+        let live = Live::of(context, pipeline, statements, plan, run_id).await?.map(Live::follow);
         let (shown, live) = live.unzip();
         let rejected_keys: HashSet<String> = open_rejects
             .iter()

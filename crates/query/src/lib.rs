@@ -33,3 +33,4 @@ pub use datafusion::execution::SendableRecordBatchStream;
 pub use engine::{Engine, EngineOptions};
 pub use failure::{collect, into_error};
 pub use session::Session;
+pub use staging::Planned;

@@ -49,11 +49,6 @@ impl Session {
         self.frame(sql, params).await?.execute_stream().await.map_err(into_error)
     }
 
-    /// The schema a query's result will have, types as they come out of the last operator. Plans only.
-    pub async fn result_schema(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SchemaRef> {
-        Ok(self.frame(sql, params).await?.create_physical_plan().await.map_err(into_error)?.schema())
-    }
-
     /// Plans a query with values for its `$name` placeholders, for whoever goes on with expressions where SQL text would not be safe.
     pub async fn frame(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
         let frame = self.sql(sql).await?;

@@ -43,10 +43,10 @@ impl Session {
         self.register(name, Arc::new(table))
     }
 
-    /// How often a query scans a table, if all scans go on side by side. `None` where the query joins: then one scan may have to end
-    /// before another begins. Plans only.
-    pub async fn scans(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Option<usize>> {
-        let plan = self.frame(sql, params).await?.into_optimized_plan().map_err(into_error)?;
+    /// Plans a query over a table and runs nothing.
+    pub async fn plan(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Planned> {
+        let (state, plan) = self.frame(sql, params).await?.into_parts();
+        let plan = state.optimize(&plan).map_err(into_error)?;
         let (mut scans, mut joins) = (0, false);
         plan.apply_with_subqueries(|node| {
             joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_));
@@ -58,7 +58,8 @@ impl Session {
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(into_error)?;
-        Ok((!joins).then_some(scans))
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(into_error)?;
+        Ok(Planned { schema: physical.schema(), scans: (!joins).then_some(scans) })
     }
 
     /// Makes a query known as a table; it runs whenever the table is read.
@@ -66,6 +67,16 @@ impl Session {
         let view = self.sql(sql).await?.into_view();
         self.register(name, view)
     }
+}
+
+/// What is known of a query before it runs.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The columns of its result.
+    pub schema: SchemaRef,
+    /// How often it scans its table, if all scans go on side by side. `None` where it joins: then one scan may have to end before
+    /// another begins.
+    pub scans: Option<usize>,
 }
 
 /// Batches on their way into a session.

@@ -159,7 +159,7 @@ async fn placeholders_are_bound_and_types_known_before_anything_runs() {
                FROM transactions WHERE pipeline = $pipeline ORDER BY 1";
     let value = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
     let params = [("pipeline", value("p")), ("source", value("hecone"))];
-    let schema = session.result_schema(sql, &params).await.unwrap();
+    let schema = session.plan(sql, &params, "").await.unwrap().schema;
     assert_eq!(schema.field(0).name(), "key");
     assert!(matches!(schema.field(1).data_type(), DataType::Decimal128(_, 5)), "{schema}");
     let batches: Vec<_> = session.query_with(sql, &params).await.unwrap().try_collect().await.unwrap();
@@ -170,7 +170,7 @@ async fn placeholders_are_bound_and_types_known_before_anything_runs() {
 
 #[tokio::test]
 async fn literals_are_decimals() {
-    let schema = session().result_schema("SELECT 1.10 AS price", &[]).await.unwrap();
+    let schema = session().plan("SELECT 1.10 AS price", &[], "").await.unwrap().schema;
     assert_eq!(*schema.field(0).data_type(), DataType::Decimal128(3, 2));
 }
 
@@ -188,7 +188,7 @@ async fn a_registered_table_hides_and_is_forgotten() {
 #[tokio::test]
 async fn batches_and_views_are_tables() {
     let session = session();
-    let schema = session.result_schema("SELECT 1 AS a, 'x' AS b", &[]).await.unwrap();
+    let schema = session.plan("SELECT 1 AS a, 'x' AS b", &[], "").await.unwrap().schema;
     session.register_batches("nothing", schema, Vec::new()).unwrap();
     assert!(shown(&session, "SELECT count(*) AS n FROM nothing").await.contains("| 0 |"));
     session.create_view("some", "SELECT value FROM range(0, 5)").await.unwrap();

@@ -44,7 +44,7 @@ FROM (
         first_present(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
         sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
-        first_present(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
+        first_present(invoice['currency'], pluck(articles, 'currency')[1], pluck(payments, 'currency')[1]) AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',
             'max_quantity', 'unit_price', 'amount', 'tax_percentage', 'tax_amount', 'currency', 'start_time', 'end_time')) AS a,

@@ -40,7 +40,7 @@ FROM (
         first_present(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
         sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
-        first_present(invoice['currency'], articles[1]['currency'], payments[1]['currency']) AS transaction_currency,
+        first_present(invoice['currency'], pluck(articles, 'currency')[1], pluck(payments, 'currency')[1]) AS transaction_currency,
         unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',
             'reserved_amount', 'currency', 'card_id', 'identification_id', 'created_at')) AS p,
         unnest(positions(payments)) AS position,

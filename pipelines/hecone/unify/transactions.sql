@@ -31,7 +31,7 @@ SELECT
     t.invoice['tax_amount']                                          AS tax_amount,
     CASE WHEN t.invoice['tax_amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
     t.invoice['paid_amount']                                         AS paid_amount,
-    currency_code(first_present(t.invoice['currency'], t.articles[1]['currency'], t.payments[1]['currency'])) AS currency,
+    currency_code(first_present(t.invoice['currency'], pluck(t.articles, 'currency')[1], pluck(t.payments, 'currency')[1])) AS currency,
     concat($pipeline, ':') || t.site_id                              AS site_key,
     concat($pipeline, ':') || t.site_id || '/' || t.device['code']   AS device_key,
     concat($pipeline, ':') || t.point_id                             AS point_key,

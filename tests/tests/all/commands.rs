@@ -115,6 +115,21 @@ async fn a_project_that_is_wrong_is_refused_with_the_place() {
     sandbox.stop().await;
 }
 
+/// The limit is reached by the first part of the union, so that nobody reads the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_has_had_enough_ends() {
+    let (sandbox, project) = small().await;
+    let ran = project.run(&["eject", "hecone"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let sql = project.path().join("pipelines/hecone/unify/events.sql");
+    let text = std::fs::read_to_string(&sql).expect("eject wrote it");
+    std::fs::write(&sql, format!("{}\nLIMIT 1\n", text.trim_end())).unwrap();
+    project.sync(&["--to", "2026-01-06"]).await;
+    let counted = project.run(&["sql", "SELECT count(*) AS n FROM events", "--format", "json"]).await;
+    assert!(counted.stdout.contains("\"n\":1") || counted.stdout.contains("\"n\": 1"), "{}", counted.stdout);
+    sandbox.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_at_work_is_exit_code_one() {
     let (sandbox, project) = small().await;

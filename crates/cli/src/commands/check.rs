@@ -54,7 +54,10 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
     };
     for pipeline in &pipelines {
         if let Some(context) = &opened {
-            note(format!("{}: contracts and unify SQL", pipeline.name), unify::check(&context.engine, pipeline).await);
+            note(
+                format!("{}: contracts and unify SQL", pipeline.name),
+                unify::check(&context.engine, pipeline).await.map(drop),
+            );
         }
         note(format!("{}: connection to {}", pipeline.name, pipeline.source_name), pipeline.source.check().await);
         for file in &pipeline.overrides {

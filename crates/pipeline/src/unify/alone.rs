@@ -6,7 +6,7 @@
 use super::changes::{Changes, current, listed};
 use super::feed::Feed;
 use super::rows::{fit, query_failed};
-use super::statement::{Parameters, Statement, borrowed, empty_session, parameters};
+use super::statement::{Parameters, Statement, borrowed, parameters};
 use super::{Totals, Unified, add, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
@@ -40,7 +40,7 @@ pub(super) async fn unify(
         if packages.is_empty() {
             continue;
         }
-        let (fed, apart) = split(context, pipeline, statements).await?;
+        let (fed, apart) = split(statements);
         for (after, to) in steps(&packages, start) {
             let step = Step {
                 pipeline: pipeline.name.clone(),
@@ -57,20 +57,8 @@ pub(super) async fn unify(
 }
 
 /// Statements whose scans go on side by side can be fed; those that join their resource need it as a table.
-pub(super) async fn split(
-    context: &Context,
-    pipeline: &Pipeline,
-    statements: Vec<Statement>,
-) -> Result<(Vec<Statement>, Vec<Statement>)> {
-    let (mut fed, mut apart) = (Vec::new(), Vec::new());
-    let parameters = parameters(pipeline);
-    for mut statement in statements {
-        let session = empty_session(&context.engine, pipeline)?;
-        let scans = session.scans(&statement.sql, &borrowed(&parameters), statement.resource).await;
-        statement.scans = scans.map_err(|e| e.at("file", statement.origin.clone()))?;
-        if statement.scans.is_some() { fed.push(statement) } else { apart.push(statement) }
-    }
-    Ok((fed, apart))
+pub(super) fn split(statements: Vec<Statement>) -> (Vec<Statement>, Vec<Statement>) {
+    statements.into_iter().partition(|statement| statement.scans.is_some())
 }
 
 async fn take(

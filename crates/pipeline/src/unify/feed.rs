@@ -148,6 +148,8 @@ async fn run(
         let batch = fit(&batch.map_err(query_failed).map_err(at)?, &wanted).map_err(at)?;
         writing.write(batch).await.map_err(at)?;
     }
+    // A statement that has had enough may leave some of its scans unread: whoever pushes must not wait for them.
+    drop((rows, session));
     let end = ended.await.map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
     let replaced = writing.commit(&end.step, &end.superseded).await.map_err(at)?;
     Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))

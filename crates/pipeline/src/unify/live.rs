@@ -5,7 +5,7 @@
 
 use super::alone::split;
 use super::feed::Feed;
-use super::statement::{Parameters, Statement, parameters, statements};
+use super::statement::{Checked, Parameters, Statement, parameters};
 use super::{STEP_RECORDS, Totals, add};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
@@ -54,14 +54,14 @@ impl Live {
     pub(crate) async fn of(
         context: &Context,
         pipeline: &Pipeline,
+        Checked(all): &Checked,
         plan: &ResourcePlan,
         run_id: &str,
     ) -> Result<Option<Self>> {
-        let all = statements(&context.engine, pipeline)?;
         let is_child = pipeline.children.iter().any(|c| c.resource == plan.resource.name);
         let alone: Vec<Statement> =
-            all.into_iter().filter(|s| s.resource == plan.resource.name && s.children.is_empty()).collect();
-        let (statements, _) = split(context, pipeline, alone).await?;
+            all.iter().filter(|s| s.resource == plan.resource.name && s.children.is_empty()).cloned().collect();
+        let (statements, _) = split(alone);
         if statements.is_empty() || is_child {
             return Ok(None);
         }

@@ -19,11 +19,11 @@ mod rows;
 mod statement;
 
 pub(crate) use live::{Live, Shown};
-pub use statement::check;
+pub use statement::{Checked, check};
 
 use crate::config::Pipeline;
 use crate::sync::Context;
-use statement::{Statement, statements};
+use statement::Statement;
 use std::collections::BTreeMap;
 use tillhouse_lake::PackageInfo;
 use tillhouse_model::Result;
@@ -55,8 +55,13 @@ pub(crate) fn add(totals: &mut Totals, done: impl IntoIterator<Item = (String, U
 /// Takes every unified table of a pipeline to the newest package of the resources it is made of.
 ///
 /// Errors as the lake and the SQL do; tables already done stay done.
-pub async fn bring_up_to_date(context: &Context, pipeline: &Pipeline, run_id: &str, totals: &mut Totals) -> Result<()> {
-    let all = statements(&context.engine, pipeline)?;
+pub async fn bring_up_to_date(
+    context: &Context,
+    pipeline: &Pipeline,
+    Checked(all): &Checked,
+    run_id: &str,
+    totals: &mut Totals,
+) -> Result<()> {
     for plan in &pipeline.resources {
         let mine = all.iter().filter(|s| s.resource == plan.resource.name);
         let (alone, related): (Vec<Statement>, Vec<Statement>) = mine.cloned().partition(|s| s.children.is_empty());

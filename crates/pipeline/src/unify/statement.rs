@@ -8,7 +8,8 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 use tillhouse_model::table::{DELETED_AT, TableSpec};
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{Engine, ScalarValue, Session};
+use tillhouse_query::{Engine, Planned, ScalarValue, Session};
+use tokio_util::task::AbortOnDropHandle;
 
 /// A unify statement.
 #[derive(Debug, Clone)]
@@ -22,19 +23,37 @@ pub(super) struct Statement {
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
     pub(super) children: Vec<Child>,
-    /// How often it scans that resource, where all scans go on side by side; see [`Session::scans`].
+    /// How often it scans that resource, where all scans go on side by side; see [`Planned::scans`].
     pub(super) scans: Option<usize>,
 }
+
+/// The unify statements of a pipeline, all of which fit their contracts.
+#[derive(Debug, Clone)]
+pub struct Checked(pub(super) Vec<Statement>);
 
 /// Plans every unify statement against its contract, with no data and no request.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file, the column and what was expected.
-pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
-    for statement in statements(engine, pipeline)? {
-        let session = empty_session(engine, pipeline)?;
-        let schema = session.result_schema(&statement.sql, &borrowed(&parameters(pipeline))).await.map_err(|e| {
+pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
+    let mut checked = Vec::new();
+    // All at once: planning is most of what a sync does before its first request.
+    let planning: Vec<_> = statements(engine, pipeline)?
+        .into_iter()
+        .map(|statement| {
+            let (session, parameters) = (empty_session(engine, pipeline)?, parameters(pipeline));
+            let task = tokio::spawn(async move {
+                let planned = session.plan(&statement.sql, &borrowed(&parameters), statement.resource).await;
+                (statement, planned)
+            });
+            Ok(AbortOnDropHandle::new(task))
+        })
+        .collect::<Result<_>>()?;
+    for task in planning {
+        let (mut statement, planned) = task.await.map_err(|e| Error::internal("planning failed").because(e))?;
+        let Planned { schema, scans } = planned.map_err(|e| {
             Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e)
         })?;
+        statement.scans = scans;
         let wanted = statement.table.unified_schema();
         let mut problems = Vec::new();
         for field in wanted.fields() {
@@ -67,8 +86,9 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<()> {
                 statement.table.name
             )));
         }
+        checked.push(statement);
     }
-    Ok(())
+    Ok(Checked(checked))
 }
 
 /// Whether a value of type `found` becomes one of type `wanted` without losing anything.
@@ -88,7 +108,7 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
 }
 
 /// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do.
-pub(super) fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
+fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
     for asset in &pipeline.unify {
         let named = engine.table_names(&asset.text).map_err(|e| {
