@@ -6,9 +6,11 @@
 use crate::login::TokenAndKey;
 use crate::sessions::Bemo;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Source, origin};
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Route, Source, TokenPrefix,
+};
 use tillhouse_model::{Error, Resource, Result};
 
 /// The source's name.
@@ -32,7 +34,7 @@ pub struct BemoConnection {
     pub accounts: Names,
     /// What stands before the token in its header, for example `Bearer`; by default nothing.
     #[serde(default)]
-    pub token_prefix: String,
+    pub token_prefix: TokenPrefix,
     /// The number of the first page. Where it is not set, pages are counted from 0, and from 1 where that shows.
     #[serde(default)]
     pub first_page: Option<u64>,
@@ -80,19 +82,6 @@ impl Default for Paths {
     }
 }
 
-impl Paths {
-    fn check(&self) -> Result<()> {
-        if self.sessions.matches("{account}").count() != 1 {
-            return Err(Error::config(format!(
-                "connection.paths.sessions {:?} does not hold {{account}} once",
-                self.sessions
-            ))
-            .hint("Write it like /reporting/v1/api/accounts/{account}/sessions."));
-        }
-        origin::check_path("connection.paths.sessions", &self.sessions.replace("{account}", "id"))
-    }
-}
-
 /// Reads a header's name; `key` names it in the error.
 fn header(key: &str, name: &str) -> Result<HeaderName> {
     HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| {
@@ -106,7 +95,8 @@ impl Connection for BemoConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        self.paths.check()?;
+        let example = "/reporting/v1/api/accounts/{account}/sessions";
+        let route = Route::of_one("connection.paths.sessions", &self.paths.sessions, example)?;
         self.accounts.check("connection.accounts")?;
         if self.accounts.as_slice().is_empty() {
             return Err(Error::config("connection.accounts is empty")
@@ -121,13 +111,17 @@ impl Connection for BemoConnection {
         }
         let next_range = self.headers.next_range.as_deref().map(|name| header("next_range", name)).transpose()?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
-        let login = TokenAndKey::new(
-            client.redactor().clone(),
-            (token_header, self.access_token, &self.token_prefix),
-            (key_header, self.subscription_key),
-        );
+        let login = TokenAndKey {
+            redactor: client.redactor().clone(),
+            access_token: self.access_token,
+            token_header,
+            prefix: self.token_prefix,
+            subscription_key: self.subscription_key,
+            key_header,
+            key: RwLock::default(),
+        };
         let api = AuthorizedClient::new(client, Arc::new(login));
-        Ok(Arc::new(Bemo::new(api, self.accounts.into_vec(), self.paths.sessions, next_range, self.first_page)))
+        Ok(Arc::new(Bemo::new(api, self.accounts.into_vec(), route, next_range, self.first_page)))
     }
 }
 

@@ -7,31 +7,19 @@ use crate::complaint::{Complaint, TOKEN_CODES};
 use async_trait::async_trait;
 use std::sync::{Arc, PoisonError, RwLock};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::{Credential, Login, Redactor, Refusal, Request, StatusCode, Token};
+use tillhouse_extract::{Credential, Login, Redactor, Refusal, Request, StatusCode, Token, TokenPrefix};
 use tillhouse_model::{Error, Result, Secret};
 
 #[derive(Debug)]
 pub(crate) struct TokenAndKey {
-    redactor: Arc<Redactor>,
-    access_token: Credential,
-    token_header: HeaderName,
-    /// What stands before the token, with the space between.
-    prefix: String,
-    subscription_key: Credential,
-    key_header: HeaderName,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) access_token: Credential,
+    pub(crate) token_header: HeaderName,
+    pub(crate) prefix: TokenPrefix,
+    pub(crate) subscription_key: Credential,
+    pub(crate) key_header: HeaderName,
     /// The key as it was read with the token in use.
-    key: RwLock<Option<Secret>>,
-}
-
-impl TokenAndKey {
-    pub(crate) fn new(
-        redactor: Arc<Redactor>,
-        (token_header, access_token, prefix): (HeaderName, Credential, &str),
-        (key_header, subscription_key): (HeaderName, Credential),
-    ) -> Self {
-        let prefix = if prefix.trim().is_empty() { String::new() } else { format!("{} ", prefix.trim()) };
-        Self { redactor, access_token, token_header, prefix, subscription_key, key_header, key: RwLock::new(None) }
-    }
+    pub(crate) key: RwLock<Option<Secret>>,
 }
 
 #[async_trait]
@@ -48,7 +36,7 @@ impl Login for TokenAndKey {
     fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner).clone();
         let key = key.ok_or_else(|| Error::internal("a request before the subscription key was read"))?;
-        let token = Secret::new(format!("{}{}", self.prefix, access.expose()));
+        let token = self.prefix.before(access);
         request.secret_header(self.token_header.clone(), &token)?.secret_header(self.key_header.clone(), &key)
     }
 

@@ -5,7 +5,6 @@
 use crate::complaint::{explained, verdict};
 use crate::connection::{RESOURCES, SOURCE};
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -14,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
 use tillhouse_extract::request::HeaderName;
+use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
+    AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
 };
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use url::Url;
@@ -29,8 +29,8 @@ const ID: &str = "sessionId";
 pub(crate) struct Bemo {
     api: AuthorizedClient,
     accounts: Vec<String>,
-    /// The path of the list, with `{account}`.
-    path: String,
+    /// The path of an account's list.
+    route: Route,
     next_range: Option<HeaderName>,
     first_page: u64,
     /// Whether it is known that pages are counted from `first_page`.
@@ -43,14 +43,14 @@ impl Bemo {
     pub(crate) fn new(
         api: AuthorizedClient,
         accounts: Vec<String>,
-        path: String,
+        route: Route,
         next_range: Option<HeaderName>,
         first_page: Option<u64>,
     ) -> Self {
         Self {
             api,
             accounts,
-            path,
+            route,
             next_range,
             first_page: first_page.unwrap_or(0),
             counted: Arc::new(AtomicBool::new(first_page.is_some())),
@@ -60,7 +60,7 @@ impl Bemo {
 
     /// A question about an account's sessions, and how to read the answer.
     fn list(&self, account: &str, question: &[(&str, String)], limit: u32) -> Result<List> {
-        let url = self.api.client().url(&self.path.replace("{account}", &origin::path_segment(account)?))?;
+        let url = self.api.client().url(&self.route.to(account)?)?;
         let request = Request::get(SESSIONS.name, url).judged_by(verdict);
         let request = question.iter().fold(request, |request, (key, value)| request.query(key, value));
         Ok(List {
@@ -75,13 +75,13 @@ impl Bemo {
 
     fn stream(&self, slice: &Slice, question: &[(&str, String)]) -> PageStream {
         let limits = self.api.client().limits();
-        let list = known(&slice.resource).and_then(|()| {
+        let list = known("be-mo", RESOURCES, &slice.resource).and_then(|_| {
             let account = slice.tenant.as_deref();
             let account = account.ok_or_else(|| Error::config("be-mo is asked account by account"))?;
             self.list(account, question, limits.page_size)
         });
         match list {
-            Err(error) => stream::iter([Err(error)]).boxed(),
+            Err(error) => failed(error),
             Ok(list) => paging::by_page(self.counted.clone(), limits.most_pages, move |place| list.clone().page(place)),
         }
     }
@@ -108,15 +108,11 @@ impl List {
                 self.request.clone().query("offset", &number.to_string())
             }
         };
-        let response = match self.api.send(&request).await? {
-            Answer::Success(response) => response,
-            Answer::Refused(refusal) => {
-                return Err(explained(refusal, &self.account, self.api.client().redactor()));
-            }
-        };
+        let answer = self.api.send(&request).await?;
+        let response = answer.success_or(|refusal| explained(refusal, &self.account, self.api.client().redactor()))?;
         let next = self.next(&response);
         let Response { bytes, requested_at, url, .. } = response;
-        let records = identities(&bytes)
+        let records = envelope::identities(&bytes, SESSIONS.records_at, ID)
             .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
         let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account) };
         Ok(NumberedPage { page, records, url, next })
@@ -151,14 +147,6 @@ impl List {
     }
 }
 
-/// What identifies the sessions of a page.
-fn identities(page: &[u8]) -> Result<Vec<u64>> {
-    envelope::identities(page, SESSIONS.records_at, ID)?.ok_or_else(|| {
-        Error::protocol("the page holds no list called data")
-            .hint("Check connection.base_url and connection.paths.sessions: something else may be answering there.")
-    })
-}
-
 /// How far clocks on earth are behind UTC and ahead of it.
 const BEHIND: SignedDuration = SignedDuration::from_hours(12);
 const AHEAD: SignedDuration = SignedDuration::from_hours(14);
@@ -176,13 +164,6 @@ fn dates(window: &Window) -> (Date, Date) {
 fn started(window: &Window) -> [(&'static str, String); 2] {
     let (from, to) = dates(window);
     [("from", from.to_string()), ("to", to.to_string())]
-}
-
-fn known(resource: &str) -> Result<()> {
-    if resource == SESSIONS.name {
-        return Ok(());
-    }
-    Err(Error::config(format!("be-mo has no resource {resource:?}")).hint("It offers: sessions."))
 }
 
 #[async_trait]
@@ -207,18 +188,12 @@ impl Source for Bemo {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known(resource)?;
+        known("be-mo", RESOURCES, resource)?;
         Ok(self.accounts.iter().cloned().map(Some).collect())
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
         self.stream(slice, &started(&slice.window))
-    }
-
-    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
-        let error = known(resource).err();
-        let error = error.unwrap_or_else(|| Error::config("be-mo cannot be asked for single sessions"));
-        stream::iter([Err(error)]).boxed()
     }
 
     fn late_pages(&self, slice: &Slice) -> PageStream {

@@ -1,4 +1,4 @@
-//! Rules that compare columns of one record: whether numbers add up, and whether a clock fits an instant.
+//! Rules that compare columns of one record: whether numbers add up, a clock fits an instant, and an amount its unit.
 //!
 //! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
 
@@ -8,7 +8,8 @@ use crate::plan::{Field, Hop, Keep, Object, What, resolve};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
-use tillhouse_model::table::{LocalTime, Sum};
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::table::{Amount, LocalTime, Sum, UnitOf};
 use tillhouse_model::{Error, Exact, Result, time};
 
 /// A column of a record, and the scale of its numbers.
@@ -28,6 +29,14 @@ pub(crate) struct Adding {
     scale: u8,
 }
 
+/// [`Amount`], compiled.
+#[derive(Debug)]
+pub(crate) struct Priced {
+    is: Term,
+    currency: Vec<Hop>,
+    unit: PriceUnit,
+}
+
 /// [`LocalTime`], compiled. The wall clock is the rule's own path.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -37,20 +46,74 @@ pub(crate) struct Clock {
     zones: BTreeMap<String, Vec<TimeZone>>,
 }
 
+impl Term {
+    fn new(record: &Object, path: &[String]) -> Result<Self> {
+        let (hops, field) = resolve(record, path)?;
+        let scale = match field.what {
+            What::Int => Some(0),
+            What::Decimal { scale, .. } => u8::try_from(scale).ok(),
+            _ => None,
+        };
+        let scale = scale.ok_or_else(|| unfit(path, "a number that can be added"))?;
+        Ok(Self { hops, scale })
+    }
+
+    /// The sum of all values the path leads to; `None` where one is missing.
+    fn total(&self, columns: &[Column], row: usize) -> Option<Exact> {
+        let (first, rest) = self.hops.split_first()?;
+        let Hop::Field(at) = first else { return None };
+        Some(Exact::new(added(columns.get(*at)?, rest, row)?, self.scale))
+    }
+}
+
+impl Priced {
+    /// `parameters` are what the connection settles, by name.
+    pub(crate) fn new(
+        record: &Object,
+        path: &[String],
+        amount: &Amount,
+        parameters: &[(&str, String)],
+    ) -> Result<Self> {
+        let unit = match &amount.unit {
+            UnitOf::Contract(unit) => *unit,
+            UnitOf::Connection(name) => {
+                let value = parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+                value.and_then(PriceUnit::named).ok_or_else(|| {
+                    let hint = "Write unit: minor or unit: major, or the parameter's name as the source has it.";
+                    Error::config(format!("the connection does not say what unit ${name} is")).hint(hint)
+                })?
+            }
+        };
+        let (currency, field) = resolve(record, &amount.currency)?;
+        if !is_open_text(field) {
+            return Err(unfit(&amount.currency, "one open text"));
+        }
+        Ok(Self { is: Term::new(record, path)?, currency, unit })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or there is no amount.
+    pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
+        let amount = self.is.total(columns, row)?;
+        let currency = text_at(columns, &self.currency, row);
+        if self.unit.fits(amount, currency) {
+            return None;
+        }
+        let (amount, currency) = (amount.trimmed(), currency.unwrap_or("of no currency"));
+        Some(match self.unit {
+            PriceUnit::Minor => {
+                format!("{amount} {currency} has a fraction, and amounts are said to be in minor units")
+            }
+            PriceUnit::Major => {
+                format!("{amount} {currency} has too many decimals, and amounts are said to be in major units")
+            }
+        })
+    }
+}
+
 impl Adding {
     pub(crate) fn new(record: &Object, path: &[String], sum: &Sum) -> Result<Self> {
-        let term = |path: &[String]| {
-            let (hops, field) = resolve(record, path)?;
-            let scale = match field.what {
-                What::Int => Some(0),
-                What::Decimal { scale, .. } => u8::try_from(scale).ok(),
-                _ => None,
-            };
-            let scale = scale.ok_or_else(|| unfit(path, "a number that can be added"))?;
-            Ok(Term { hops, scale })
-        };
-        let of = sum.of.iter().map(|path| term(path)).collect::<Result<Vec<_>>>()?;
-        let is = term(path)?;
+        let of = sum.of.iter().map(|path| Term::new(record, path)).collect::<Result<Vec<_>>>()?;
+        let is = Term::new(record, path)?;
         let scale = of.iter().map(|t| t.scale).chain([is.scale, sum.within.scale]).max().unwrap_or(0);
         Ok(Self { of, is, within: sum.within, scale })
     }
@@ -69,12 +132,9 @@ impl Adding {
         })
     }
 
-    /// The sum of all values a path leads to, at the common scale; `None` where one is missing.
+    /// The total of a term at the common scale.
     fn total(&self, term: &Term, columns: &[Column], row: usize) -> Option<i128> {
-        let (first, rest) = term.hops.split_first()?;
-        let Hop::Field(at) = first else { return None };
-        let units = added(columns.get(*at)?, rest, row)?;
-        Some(Exact::new(units, term.scale).rescaled(self.scale)?.units)
+        Some(term.total(columns, row)?.rescaled(self.scale)?.units)
     }
 }
 

@@ -7,7 +7,8 @@
 
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
-use tillhouse_model::table::{Check, LocalTime, Normalise, Role, Rule, Sum, UnknownFields};
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::table::{Amount, Check, LocalTime, Normalise, Role, Rule, Sum, UnitOf, UnknownFields};
 use tillhouse_model::{Class, Column, Exact, Kind, PseudonymKey, Secret, TableSpec, TimeFormat};
 
 pub(crate) fn column(name: &str, kind: Kind) -> Column {
@@ -88,6 +89,7 @@ pub(crate) fn sales() -> TableSpec {
     let sum = Sum { of: vec![strings(&["articles", "amount"]), strings(&["tip"])], within: Exact::new(1, 2) };
     let zones = BTreeMap::from([("Europe".to_owned(), vec!["Europe/Berlin".to_owned(), "Europe/London".to_owned()])]);
     let clock = LocalTime { of: strings(&["updated_at"]), zone_by: Some(strings(&["continent"])), zones };
+    let tip = Amount { currency: strings(&["continent"]), unit: UnitOf::Contract(PriceUnit::Minor) };
     let rule = |name: &str, path: &[&str], check| Rule { name: name.into(), path: strings(path), check };
     TableSpec {
         record_time: vec![strings(&["invoice", "created_at"]), strings(&["articles", "start_time"])],
@@ -101,6 +103,7 @@ pub(crate) fn sales() -> TableSpec {
             rule("unique", &["id"], Check::Unique),
             rule("adds_up", &["invoice", "amount"], Check::Sum(sum)),
             rule("clock_right", &["clock"], Check::LocalTime(clock)),
+            rule("whole_tip", &["tip"], Check::Amount(tip)),
         ],
         ..spec(columns, &["id"])
     }

@@ -120,7 +120,12 @@ impl Decoder {
     /// A decoder for a contract. Errors with [`tillhouse_model::ErrorKind::Config`] when the contract has pseudonymised columns and
     /// there is no key, or when it asks for something that JSON cannot give.
     pub fn new(spec: Arc<TableSpec>, key: Option<PseudonymKey>) -> Result<Self> {
-        let plan = Plan::new(&spec, key.is_some()).map_err(|e| e.at("contract", spec.qualified_name()))?;
+        Self::with(spec, key, &[])
+    }
+
+    /// As [`Decoder::new`], with what the connection settles, by name: quality rules may ask for it.
+    pub fn with(spec: Arc<TableSpec>, key: Option<PseudonymKey>, parameters: &[(&str, String)]) -> Result<Self> {
+        let plan = Plan::new(&spec, key.is_some(), parameters).map_err(|e| e.at("contract", spec.qualified_name()))?;
         let content = spec.content_schema().fields().clone();
         let mut all: Vec<Arc<Field>> = content.iter().cloned().collect();
         if spec.unknown == UnknownFields::Keep {

@@ -3,7 +3,7 @@
 //! Invariant: a [`Plan`] that exists can be walked: every type can be decoded, every path ends in a stored column of a type that fits,
 //! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read.
 
-use crate::across::{Adding, Clock};
+use crate::across::{Adding, Clock, Priced};
 use crate::instant::Spelling;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
@@ -108,6 +108,8 @@ pub(crate) enum Demand {
     Adding(Adding),
     /// That a clock fits an instant.
     Clock(Clock),
+    /// That an amount fits its unit.
+    Priced(Priced),
 }
 
 /// Names of at most seven bytes have the same tag only if they are equal.
@@ -240,7 +242,7 @@ impl Field {
 }
 
 impl Plan {
-    pub(crate) fn new(spec: &TableSpec, has_key: bool) -> Result<Self> {
+    pub(crate) fn new(spec: &TableSpec, has_key: bool, parameters: &[(&str, String)]) -> Result<Self> {
         let mut record = Object::new(&spec.columns, "", has_key, 0)?;
         let mut key = Vec::new();
         for name in &spec.key {
@@ -289,6 +291,7 @@ impl Plan {
                 }
                 Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
                 Check::LocalTime(clock) => (true, Demand::Clock(Clock::new(&record, &rule.path, clock)?)),
+                Check::Amount(amount) => (true, Demand::Priced(Priced::new(&record, &rule.path, amount, parameters)?)),
                 _ => (matches!(field.what, What::Text(Keep::All)), Demand::Value(rule.check.clone())),
             };
             if !fits {
@@ -340,14 +343,14 @@ mod tests {
     fn refused(change: impl FnOnce(&mut TableSpec)) -> String {
         let mut spec = fixture::sales();
         change(&mut spec);
-        let error = Plan::new(&spec, true).unwrap_err();
+        let error = Plan::new(&spec, true, &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         error.to_string()
     }
 
     #[test]
     fn names_are_found_wherever_they_stand() {
-        let plan = Plan::new(&fixture::sales(), true).unwrap();
+        let plan = Plan::new(&fixture::sales(), true, &[]).unwrap();
         for (i, field) in plan.record.fields.iter().enumerate() {
             for guess in 0..=plan.record.fields.len() + 1 {
                 assert_eq!(plan.record.find(field.json_name.as_bytes(), guess), Some(i));
@@ -394,13 +397,13 @@ mod tests {
 
     #[test]
     fn pseudonyms_need_a_key() {
-        let error = Plan::new(&fixture::sales(), false).unwrap_err();
+        let error = Plan::new(&fixture::sales(), false, &[]).unwrap_err();
         assert!(error.to_string().contains("no key"), "{error}");
     }
 
     #[test]
     fn paths_pass_through_lists() {
-        let plan = Plan::new(&fixture::sales(), true).unwrap();
+        let plan = Plan::new(&fixture::sales(), true, &[]).unwrap();
         let path = |names: &[&str]| {
             resolve(&plan.record, &names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).map(|(hops, _)| hops)
         };

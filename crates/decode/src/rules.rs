@@ -51,6 +51,10 @@ impl<'p> Rules<'p> {
                     across(plan, rule, clock.breach(columns, row), warnings);
                     continue;
                 }
+                Demand::Priced(priced) => {
+                    across(plan, rule, priced.breach(columns, row), warnings);
+                    continue;
+                }
             };
             let scale = scale_of(plan, &rule.hops);
             visit(columns, &rule.hops, row, positions, &mut |column, row, positions| match &column.values {
@@ -99,7 +103,7 @@ impl Memory {
             }
             Check::Currency => |text| money::minor_digits(text).is_some(),
             Check::TimeZone => |text| jiff::tz::db().get(text).is_ok(),
-            Check::AtLeast(_) | Check::Unique | Check::Sum(_) | Check::LocalTime(_) => return true,
+            Check::AtLeast(_) | Check::Unique | Check::Sum(_) | Check::LocalTime(_) | Check::Amount(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));

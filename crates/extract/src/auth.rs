@@ -5,7 +5,8 @@
 
 use crate::http::{Client, Stats};
 use crate::redact::Redactor;
-use crate::request::{Answer, Refusal, Request, StatusCode};
+use crate::request::{AUTHORIZATION, Answer, Refusal, Request, StatusCode};
+use crate::token::{Token, TokenPrefix};
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::Arc;
@@ -20,17 +21,6 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// How long a refused login is remembered.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// What a login gives.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// What opens the API.
-    pub access: Secret,
-    /// What gets the next token, where the provider gives one.
-    pub refresh: Option<Secret>,
-    /// How long it is valid from now on; `None` when the provider does not say. Zero counts as not said.
-    pub lifetime: Option<Duration>,
-}
-
 /// How one API is logged in to.
 #[async_trait]
 pub trait Login: Send + Sync + fmt::Debug {
@@ -41,8 +31,7 @@ pub trait Login: Send + Sync + fmt::Debug {
 
     /// Puts the token on a request. By default `Authorization: Bearer`.
     fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
-        let bearer = Secret::new(format!("Bearer {}", access.expose()));
-        request.secret_header(reqwest::header::AUTHORIZATION, &bearer)
+        request.secret_header(AUTHORIZATION, &TokenPrefix::bearer().before(access))
     }
 
     /// Whether a new token may help against a refusal. By default for every 401.

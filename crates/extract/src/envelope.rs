@@ -53,30 +53,40 @@ pub fn read<const N: usize>(page: &[u8], wanted: &[&[&str]; N]) -> Result<[Optio
     Ok(search.found)
 }
 
-/// How many elements the array at a path of keys has; `None` where there is no such array. Walks the whole array.
+/// How many elements the array at a path of keys has. Walks the whole array.
 ///
-/// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read.
-pub fn count(page: &[u8], path: &[&str]) -> Result<Option<u64>> {
+/// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
+pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
     let mut count = 0;
     let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
         count += 1;
         jiter.known_skip(peek)
     });
-    Ok(found.map_err(|e| not_json(&e))?.then_some(count))
+    found_at(path, found)?;
+    Ok(count)
 }
 
 /// What identifies the records in the array at a path of keys: a hash of each one's value at `key`, or of the whole record where it has
-/// none; `None` where there is no such array. Enough to tell whether a page brings anything new. Hashes are good within this
-/// process and program only.
+/// none. Enough to tell whether a page brings anything new. Hashes are good within this process and program only.
 ///
-/// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read.
-pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Option<Vec<u64>>> {
+/// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
+pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Vec<u64>> {
     let mut identities = Vec::new();
     let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
         identities.push(identity(jiter, peek, key)?);
         Ok(())
     });
-    Ok(found.map_err(|e| not_json(&e))?.then_some(identities))
+    found_at(path, found)?;
+    Ok(identities)
+}
+
+/// An error where there is no such array.
+fn found_at(path: &[&str], found: Result<bool, JiterError>) -> Result<()> {
+    if found.map_err(|e| not_json(&e))? {
+        return Ok(());
+    }
+    Err(Error::protocol(format!("the page holds no list called {}", path.join(".")))
+        .hint("Check connection.base_url and connection.paths: something else may be answering there."))
 }
 
 fn identity(jiter: &mut Jiter<'_>, peek: Peek, key: &str) -> Result<u64, JiterError> {
@@ -268,24 +278,25 @@ mod tests {
     #[test]
     fn arrays_are_counted() {
         let page = br#"{"meta":{},"data":[{"a":[1,2]},{"b":"]"},3]}"#;
-        assert_eq!(count(page, &["data"]).unwrap(), Some(3));
-        assert_eq!(count(page, &["meta"]).unwrap(), None);
-        assert_eq!(count(page, &["meta", "x"]).unwrap(), None);
-        assert_eq!(count(b"[1,2]", &[]).unwrap(), Some(2));
-        assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), Some(0));
+        assert_eq!(count(page, &["data"]).unwrap(), 3);
+        assert!(count(page, &["meta"]).is_err());
+        assert!(count(page, &["meta", "x"]).unwrap_err().message().ends_with("no list called meta.x"));
+        assert_eq!(count(b"[1,2]", &[]).unwrap(), 2);
+        assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), 0);
     }
 
     #[test]
     fn records_are_known_again_by_their_key() {
         let of = |page: &str| identities(page.as_bytes(), &["data"], "id").unwrap();
-        let [a, b] = of(r#"{"data":[{"id":"a","x":{"id":"b"}},{"x":[1],"id":7}]}"#).unwrap()[..] else { panic!() };
-        assert_eq!(of(r#"{"trace":1,"data":[ {"x":2,"id" : "a"}, {"id":7} ]}"#), Some(vec![a, b]));
-        let without = of(r#"{"data":[{"x":1},{"id":null,"x":1},{"x":1},3]}"#).unwrap();
+        let [a, b] = of(r#"{"data":[{"id":"a","x":{"id":"b"}},{"x":[1],"id":7}]}"#)[..] else { panic!() };
+        assert_eq!(of(r#"{"trace":1,"data":[ {"x":2,"id" : "a"}, {"id":7} ]}"#), [a, b]);
+        let without = of(r#"{"data":[{"x":1},{"id":null,"x":1},{"x":1},3]}"#);
         assert_eq!(without[0], without[2], "as a whole, where there is no key");
         assert_ne!(without[0], without[1]);
-        assert_eq!(of(r#"{"data":[]}"#), Some(vec![]));
-        assert_eq!(of(r#"{"data":null}"#), None);
-        assert_eq!(of(r#"{"items":[]}"#), None);
+        assert!(of(r#"{"data":[]}"#).is_empty());
+        for none in [&br#"{"data":null}"#[..], br#"{"items":[]}"#] {
+            assert!(identities(none, &["data"], "id").unwrap_err().message().ends_with("no list called data"));
+        }
         assert!(identities(br#"{"data":[{"id":"#, &["data"], "id").is_err());
     }
 

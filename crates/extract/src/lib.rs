@@ -8,7 +8,10 @@
 //!              renews it           limits    rate, pauses
 //!
 //!   paging::by_offset / by_link / by_page  turn "ask for one page" into a PageStream that reads one page ahead
+//!   paging::by_key                         the same by the records' ids, for one list or for every parent's
 //!   envelope::read                         finds totals and links in a page without parsing its records
+//!   route::Route                           a configured path, with the place of an id
+//!   json_login::JsonLogin                  gets tokens for a name and a secret, and for a refresh token
 //!   oauth2::ClientCredentials              gets tokens where OAuth2 gives them out, on a server of its own
 //! ```
 //!
@@ -21,6 +24,7 @@ mod body;
 pub mod credential;
 pub mod envelope;
 pub mod http;
+pub mod json_login;
 pub mod names;
 pub mod oauth2;
 pub mod origin;
@@ -28,16 +32,21 @@ pub mod paging;
 pub mod redact;
 pub mod request;
 pub mod retry;
+pub mod route;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
+pub mod token;
 
-pub use auth::{AuthorizedClient, Login, Token, TokenCache};
+pub use auth::{AuthorizedClient, Login, TokenCache};
 pub use credential::Credential;
 pub use http::{Client, Stats};
+pub use json_login::JsonLogin;
 pub use names::Names;
 pub use origin::{BaseUrl, Endpoint};
 pub use redact::Redactor;
 pub use request::{Answer, Method, Refusal, Request, Response, StatusCode, Verdict};
+pub use route::Route;
 pub use source::{Connection, Limits, Page, PageStream, Source};
+pub use token::{Token, TokenPrefix};

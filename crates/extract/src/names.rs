@@ -9,6 +9,11 @@ use std::collections::HashSet;
 use std::fmt;
 use tillhouse_model::{Error, Result};
 
+/// Checks that a text was written at all. `key` names it in the error, which is of kind [`tillhouse_model::ErrorKind::Config`].
+pub fn not_blank(key: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() { Err(Error::config(format!("{key} is empty"))) } else { Ok(()) }
+}
+
 /// `[A, B]` or `A, B`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names(Vec<String>);

@@ -6,15 +6,16 @@
 //! Deliberately absent: refresh tokens, which this grant should not give and a new token makes needless; and the secret in a Basic
 //! header, which no provider here asks for.
 
-use crate::auth::{Login, Token};
+use crate::auth::Login;
 use crate::credential::Credential;
 use crate::http::Client;
+use crate::names::not_blank;
 use crate::origin::Endpoint;
-use crate::request::{Answer, Refusal, Request};
+use crate::request::{Refusal, Request};
+use crate::token::Token;
 use async_trait::async_trait;
 use serde::Deserialize;
-use std::time::Duration;
-use tillhouse_model::{Error, ErrorKind, Result, Secret};
+use tillhouse_model::{Error, Result, Secret};
 use url::Url;
 
 /// Gets tokens for credentials. The keys of a connection are `token_url`, `client_id`, `client_secret` and `scope`: errors name them.
@@ -27,14 +28,7 @@ pub struct ClientCredentials {
     scope: Option<String>,
 }
 
-/// What a token endpoint answers; `expires_in` is in seconds.
-#[derive(Deserialize)]
-struct Granted {
-    access_token: Secret,
-    expires_in: Option<serde_json::Value>,
-}
-
-/// What it answers instead.
+/// What a token endpoint answers instead of a token.
 #[derive(Deserialize)]
 struct Refused {
     error: String,
@@ -42,7 +36,7 @@ struct Refused {
 
 impl ClientCredentials {
     /// For the API that `api` asks; the token endpoint may lie on any other server. No I/O happens here. Errors with
-    /// [`ErrorKind::Config`], naming the key.
+    /// [`tillhouse_model::ErrorKind::Config`], naming the key.
     pub fn new(
         api: &Client,
         token_url: &Endpoint,
@@ -51,9 +45,7 @@ impl ClientCredentials {
         scope: Option<String>,
     ) -> Result<Self> {
         client_secret.check("connection.client_secret")?;
-        if client_id.trim().is_empty() {
-            return Err(Error::config("connection.client_id is empty"));
-        }
+        not_blank("connection.client_id", &client_id)?;
         let client = api.beside("connection.token_url", token_url)?;
         Ok(Self { client, token_url: token_url.url().clone(), client_id, client_secret, scope })
     }
@@ -70,26 +62,12 @@ impl Login for ClientCredentials {
             ("client_secret", secret.expose()),
         ];
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        match self.client.send(&Request::post_form("login", self.token_url.clone(), &form)).await? {
-            Answer::Success(response) => granted(&response.bytes),
-            Answer::Refused(refusal) => Err(refused(refusal)),
-        }
+        let request = Request::post_form("login", self.token_url.clone(), &form);
+        let response = self.client.send(&request).await?.success_or(refused)?;
+        let token = Token::read(&response.bytes, "the token endpoint")
+            .map_err(|e| e.hint("Check connection.token_url: something else may be answering there."))?;
+        Ok(Token { refresh: None, ..token })
     }
-}
-
-/// Reads the answer. serde's own errors quote values, so they are not shown.
-fn granted(body: &[u8]) -> Result<Token> {
-    let granted = serde_json::from_slice::<Granted>(body).ok().filter(|g| !g.access_token.expose().is_empty());
-    let granted = granted.ok_or_else(|| {
-        Error::protocol("the token endpoint's answer holds no access_token")
-            .hint("Check connection.token_url: something else may be answering there.")
-    })?;
-    let seconds = granted.expires_in.as_ref().and_then(|value| match value {
-        serde_json::Value::String(text) => text.trim().parse::<f64>().ok(),
-        value => value.as_f64(),
-    });
-    let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(Token { access: granted.access_token, refresh: None, lifetime })
 }
 
 /// RFC 6749, section 5.2, and what servers answer that do not know it.
@@ -109,13 +87,9 @@ fn refused(refusal: Refusal) -> Error {
         ("invalid_request" | "invalid_grant" | "unsupported_grant_type", _) => refusal.into_error().hint(
             "Ask the provider to allow this client the grant client_credentials, and check connection.token_url.",
         ),
-        ("invalid_client" | "unauthorized_client" | "access_denied", _) | (_, 401 | 403) => {
-            let said = refusal.message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
-            Error::new(ErrorKind::Unauthorized, format!("the token endpoint refused the client{said}"))
-                .at("url", refusal.url)
-                .at("status", refusal.status.as_str())
-                .hint("Check connection.client_id and connection.client_secret of this pipeline.")
-        }
+        ("invalid_client" | "unauthorized_client" | "access_denied", _) | (_, 401 | 403) => refusal
+            .into_refused_login("the token endpoint refused the client")
+            .hint("Check connection.client_id and connection.client_secret of this pipeline."),
         (_, 404 | 405) => refusal.into_error().hint("Check connection.token_url: no tokens are given out there."),
         _ => refusal.into_error(),
     }
@@ -126,6 +100,7 @@ mod tests {
     use super::*;
     use crate::request::StatusCode;
     use bytes::Bytes;
+    use tillhouse_model::ErrorKind;
 
     fn told(status: u16, body: &str) -> Error {
         refused(Refusal {
@@ -156,25 +131,5 @@ mod tests {
         }
         assert!(told(302, "").message().contains("https://other.example.com"));
         assert_eq!(told(422, "{}").hint_text(), None);
-    }
-
-    #[test]
-    fn lifetimes_are_read_however_they_are_written() {
-        let lifetime =
-            |expires: &str| granted(format!(r#"{{"access_token":"t"{expires}}}"#).as_bytes()).unwrap().lifetime;
-        assert_eq!(lifetime(r#","expires_in":300"#), Some(Duration::from_secs(300)));
-        assert_eq!(lifetime(r#","expires_in":"300""#), Some(Duration::from_secs(300)));
-        for none in ["", r#","expires_in":null"#, r#","expires_in":-1"#] {
-            assert_eq!(lifetime(none), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn an_answer_without_a_token_is_not_quoted() {
-        for body in [r#"{"access_token":""}"#, r#"{"token":"hunter2"}"#, "<html>hunter2"] {
-            let error = granted(body.as_bytes()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Protocol);
-            assert!(!format!("{error} {error:?}").contains("hunter2"));
-        }
     }
 }

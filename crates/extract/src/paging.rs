@@ -1,4 +1,4 @@
-//! Turns "ask for one page" into a stream of pages: by offset, by link, by number, or by whatever says what comes next.
+//! Turns "ask for one page" into a stream of pages: by offset, by link, by number, by id, or by whatever says what comes next.
 //!
 //! Invariant: a stream reads ahead by at most one page, never ends quietly on an error, and never goes on for ever. Dropping it
 //! stops the request under way.
@@ -6,9 +6,13 @@
 //! The page ahead is read by a task of its own. Rejected: polling it from the consumer's side, as `buffered` does; while the
 //! consumer is busy nobody would poll it, its time limit would run out and its permit would starve the other slices.
 
+mod by_key;
 mod by_page;
+mod keys;
 
+pub use by_key::{After, Keyed, KeyedPage, by_key};
 pub use by_page::{Next, NumberedPage, Place, by_page};
+pub use keys::Key;
 
 use crate::origin;
 use crate::source::{Page, PageStream};
@@ -21,9 +25,6 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use url::Url;
-
-/// More pages than any window has.
-pub const MOST_PAGES: u64 = 1_000_000;
 
 /// Reads pages one after the other: `fetch` gets where it stands and gives the page and where to go on, `None` at the end.
 ///

@@ -4,7 +4,7 @@
 
 use crate::redact;
 use bytes::Bytes;
-pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
@@ -141,6 +141,19 @@ impl fmt::Debug for Refusal {
 }
 
 impl Refusal {
+    /// Whether what was asked for no longer exists, or never did.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
+    }
+
+    /// That a login was refused, in `whose` name, with what the server says of it.
+    pub fn into_refused_login(self, whose: &str) -> Error {
+        let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
+        Error::new(ErrorKind::Unauthorized, format!("{whose}{said}"))
+            .at("url", self.url)
+            .at("status", self.status.as_str())
+    }
+
     /// What to report, where a source knows no better.
     pub fn into_error(self) -> Error {
         let status = self.status;
@@ -183,9 +196,14 @@ pub enum Answer {
 impl Answer {
     /// The success, or the refusal's error.
     pub fn success(self) -> Result<Response> {
+        self.success_or(Refusal::into_error)
+    }
+
+    /// The success, or the refusal in the source's own words.
+    pub fn success_or(self, explained: impl FnOnce(Refusal) -> Error) -> Result<Response> {
         match self {
             Self::Success(response) => Ok(response),
-            Self::Refused(refusal) => Err(refusal.into_error()),
+            Self::Refused(refusal) => Err(explained(refusal)),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! is still missing, only the warehouse's ledger knows.
 
 use crate::http::Stats;
-use crate::paging::MOST_PAGES;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -65,7 +64,7 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             attempts: 6,
             max_retry_after: Duration::from_secs(300),
-            most_pages: MOST_PAGES,
+            most_pages: 1_000_000,
         }
     }
 }
@@ -74,15 +73,19 @@ impl Default for Limits {
 ///
 /// # The law
 ///
+/// Every source is held to it by the clauses of the module `testing` (feature `testing`), over a server that misbehaves.
+///
 /// - **Complete**: the pages of a slice hold every record whose time, as the provider sees it, lies in the slice's window. They
-///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows.
+///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows. What
+///   arrives, changes or vanishes while pages are read hides none of the records that are there throughout; where an API leaves
+///   no way to be sure of that, its total tells, or the look-back reads it again.
 /// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
 /// - **Order**: pages come in the provider's paging order. No order is promised between slices.
 /// - **Freshness**: `Page::requested_at` is taken before the request is sent, anew for every attempt.
 /// - **Errors**: an `Err` ends the stream; pages before it are good. A retryable error was already retried by the kit as
 ///   often as [`Limits::attempts`] allows. No error, log or page holds a credential.
-/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; an endless chain of
-///   pages, or a link that repeats, is an error.
+/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; a slice is at most
+///   [`Limits::most_pages`]. No link is followed to another origin or in circles: it is an error, or the source knows another way.
 /// - **Cancellation**: dropping a stream stops its requests. Nothing is left behind.
 #[async_trait]
 pub trait Source: Send + Sync + Debug {
@@ -101,8 +104,15 @@ pub trait Source: Send + Sync + Debug {
     /// The pages of a slice.
     fn pages(&self, slice: &Slice) -> PageStream;
 
-    /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out.
-    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream;
+    /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out. By
+    /// default an error, for sources that have no such resource.
+    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
+        let _ = ids;
+        let error = known(self.name(), self.resources(), resource).err();
+        failed(error.unwrap_or_else(|| {
+            Error::config(format!("{} cannot be asked for single records", self.name())).at("resource", resource)
+        }))
+    }
 
     /// The pages that hold what the provider learnt within the slice's window, whenever it happened, for resources with
     /// [`Resource::late`]. By default none.
@@ -136,6 +146,19 @@ pub trait Source: Send + Sync + Debug {
     fn stats(&self) -> Stats {
         Stats::default()
     }
+}
+
+/// The resource of that name. Errors with [`tillhouse_model::ErrorKind::Config`], naming those there are.
+pub fn known(source: &str, resources: &'static [Resource], name: &str) -> Result<&'static Resource> {
+    resources.iter().find(|resource| resource.name == name).ok_or_else(|| {
+        let names: Vec<&str> = resources.iter().map(|resource| resource.name).collect();
+        Error::config(format!("{source} has no resource {name:?}")).hint(format!("It offers: {}.", names.join(", ")))
+    })
+}
+
+/// A stream that is an error and nothing else.
+pub fn failed(error: Error) -> PageStream {
+    futures::stream::iter([Err(error)]).boxed()
 }
 
 /// The `connection` section of a pipeline: what one source needs to be reached, parsed once and validated.

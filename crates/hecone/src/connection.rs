@@ -2,12 +2,15 @@
 //!
 //! Invariant: a connection that opens has a usable address, paths that stay below it, and credentials that are not empty.
 
-use crate::login::CredentialLogin;
 use crate::transactions::HecOne;
 use serde::Deserialize;
 use std::sync::Arc;
-use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Source, origin};
-use tillhouse_model::{Error, Resource, Result};
+use tillhouse_extract::json_login::Words;
+use tillhouse_extract::names::not_blank;
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
+};
+use tillhouse_model::{Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "hecone";
@@ -15,6 +18,14 @@ pub const SOURCE: &str = "hecone";
 /// What HecOne can be asked for.
 pub const RESOURCES: &[Resource] =
     &[Resource { name: "transactions", records_at: &["data"], by_id: true, declares_total: true, ..Resource::WINDOWS }];
+
+const WORDS: Words = Words {
+    provider: "HecOne",
+    name: "client_id",
+    secret: "client_secret",
+    if_refused: "Check connection.client_id and connection.client_secret of this pipeline.",
+    if_missing: "Set connection.paths.login (and base_url): HecOne does not document them, so ask the provider.",
+};
 
 /// How HecOne is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,24 +78,17 @@ fn filter_parameter() -> String {
 }
 
 impl Paths {
-    /// The path of one transaction, with `{id}` in it.
-    pub(crate) fn of_one(&self) -> String {
-        self.transaction.clone().unwrap_or_else(|| format!("{}/{{id}}", self.transactions.trim_end_matches('/')))
-    }
-
-    fn check(&self) -> Result<()> {
+    /// Checks them; the route of one transaction.
+    fn check(&self) -> Result<Route> {
         origin::check_path("connection.paths.login", &self.login)?;
         origin::check_path("connection.paths.transactions", &self.transactions)?;
         origin::check_path("connection.paths.statistics", &self.statistics)?;
         if let Some(refresh) = &self.refresh {
             origin::check_path("connection.paths.refresh", refresh)?;
         }
-        let one = self.of_one();
-        if one.matches("{id}").count() != 1 {
-            return Err(Error::config(format!("connection.paths.transaction {one:?} does not hold {{id}} once"))
-                .hint("Write it like /transactions/{id}."));
-        }
-        origin::check_path("connection.paths.transaction", &one.replace("{id}", "id"))
+        let default = || format!("{}/{{id}}", self.transactions.trim_end_matches('/'));
+        let one = self.transaction.clone().unwrap_or_else(default);
+        Route::of_one("connection.paths.transaction", &one, "/transactions/{id}")
     }
 }
 
@@ -93,17 +97,22 @@ impl Connection for HecOneConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        self.paths.check()?;
+        let one = self.paths.check()?;
         self.client_secret.check("connection.client_secret")?;
-        for (key, value) in [("client_id", &self.client_id), ("filter_parameter", &self.filter_parameter)] {
-            if value.trim().is_empty() {
-                return Err(Error::config(format!("connection.{key} is empty")));
-            }
-        }
+        not_blank("connection.client_id", &self.client_id)?;
+        not_blank("connection.filter_parameter", &self.filter_parameter)?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
-        let login = CredentialLogin::new(client.clone(), self.client_id, self.client_secret, &self.paths)?;
-        let api = AuthorizedClient::new(client, Arc::new(login));
-        Ok(Arc::new(HecOne::new(api, &self.paths)?))
+        let (list, statistics) = (client.url(&self.paths.transactions)?, client.url(&self.paths.statistics)?);
+        let login = JsonLogin {
+            login: client.url(&self.paths.login)?,
+            refresh: self.paths.refresh.as_deref().map(|path| client.url(path)).transpose()?,
+            client: client.clone(),
+            name: self.client_id,
+            secret: self.client_secret,
+            prefix: TokenPrefix::bearer(),
+            words: WORDS,
+        };
+        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one, statistics }))
     }
 }
 
@@ -122,7 +131,7 @@ mod tests {
     fn little_has_to_be_written() {
         let connection = parse("").unwrap();
         assert_eq!(connection.paths, Paths::default());
-        assert_eq!(connection.paths.of_one(), "/transactions/{id}");
+        assert_eq!(connection.paths.check().unwrap().to("7").unwrap(), "/transactions/7");
         assert_eq!(connection.filter_parameter, "filter");
         assert!(!format!("{connection:?}").contains("hunter2"));
         let source = connection.open(Limits::default()).unwrap();

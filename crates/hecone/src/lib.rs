@@ -17,7 +17,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod connection;
-mod login;
 mod statistics;
 mod transactions;
 

@@ -3,17 +3,19 @@
 //! Invariant: the pages of a window start at offset 0 and each begins where the one before ended, whatever size the server
 //! gives them; every request says the whole window and the sort anew.
 
-use crate::connection::{Paths, RESOURCES, SOURCE};
+use crate::connection::{RESOURCES, SOURCE};
 use crate::statistics;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Offset, OffsetPage};
-use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
-use tillhouse_extract::{envelope, origin};
+use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope,
+};
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,41 +30,29 @@ const SUSPICIOUS: u64 = 10;
 /// One HecOne login.
 #[derive(Debug)]
 pub(crate) struct HecOne {
-    api: AuthorizedClient,
-    list: Url,
-    /// The path of one transaction, with `{id}`.
-    one: String,
-    statistics: Url,
+    pub(crate) api: AuthorizedClient,
+    pub(crate) list: Url,
+    /// The path of one transaction.
+    pub(crate) one: Route,
+    pub(crate) statistics: Url,
 }
 
 impl HecOne {
-    pub(crate) fn new(api: AuthorizedClient, paths: &Paths) -> Result<Self> {
-        let client = api.client();
-        let (list, statistics) = (client.url(&paths.transactions)?, client.url(&paths.statistics)?);
-        Ok(Self { list, one: paths.of_one(), statistics, api })
-    }
-
     /// The request for a page of a window.
     fn page_of(&self, window: &Window) -> impl Fn(Offset) -> Request + Send + 'static {
-        let (start, end) = (written(window.from(), RoundMode::Floor), written(window.to(), RoundMode::Ceil));
-        let end = end.checked_add(OVERLAP).unwrap_or(Timestamp::MAX);
+        let window = window.in_seconds().longer_by(OVERLAP);
         let base = Request::get(TRANSACTIONS, self.list.clone())
-            .query("start_date", &start.to_string())
-            .query("end_date", &end.to_string())
+            .query("start_date", &window.from().to_string())
+            .query("end_date", &window.to().to_string())
             .query("sort", "id");
         move |at| base.clone().query("page[offset]", &at.offset.to_string()).query("page[limit]", &at.limit.to_string())
     }
 
     /// The request for one transaction. Errors with [`tillhouse_model::ErrorKind::Data`] for an id that is no name.
     fn one_of(&self, id: &str) -> Result<Request> {
-        let url = self.api.client().url(&self.one.replace("{id}", &origin::path_segment(id)?))?;
+        let url = self.api.client().url(&self.one.to(id)?)?;
         Ok(Request::get(TRANSACTIONS, url).query("additional_info", "true"))
     }
-}
-
-/// An instant in whole seconds, as the document's examples have them.
-fn written(instant: Timestamp, mode: RoundMode) -> Timestamp {
-    instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
 }
 
 #[async_trait]
@@ -90,13 +80,12 @@ impl Source for HecOne {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known(resource)?;
-        Ok(vec![None])
+        known("HecOne", RESOURCES, resource).map(|_| vec![None])
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
-        if let Err(error) = known(&slice.resource) {
-            return stream::iter([Err(error)]).boxed();
+        if let Err(error) = known("HecOne", RESOURCES, &slice.resource) {
+            return failed(error);
         }
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
@@ -109,8 +98,8 @@ impl Source for HecOne {
     }
 
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
-        if let Err(error) = known(resource) {
-            return stream::iter([Err(error)]).boxed();
+        if let Err(error) = known("HecOne", RESOURCES, resource) {
+            return failed(error);
         }
         let requests: Vec<Result<Request>> = ids.iter().map(|id| self.one_of(id)).collect();
         let asked = requests.len() as u64;
@@ -168,7 +157,7 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
             found.fetch_add(1, Ordering::Relaxed);
             Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None }))
         }
-        Answer::Refused(refusal) if matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::GONE) => Ok(None),
+        Answer::Refused(refusal) if refusal.is_gone() => Ok(None),
         Answer::Refused(refusal) => Err(refused(refusal)),
     }
 }
@@ -178,10 +167,7 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records are counted on the first page
 /// of a window, and later only where `meta.size` proved wrong, or is not what must be left.
 fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPage> {
-    let Response { bytes, requested_at, .. } = match answer {
-        Answer::Success(response) => response,
-        Answer::Refused(refusal) => return Err(refused(refusal)),
-    };
+    let Response { bytes, requested_at, .. } = answer.success_or(refused)?;
     let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
     let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
     let asked = u64::from(at.limit);
@@ -190,10 +176,7 @@ fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPag
     let records = match size {
         Some(size) if at.offset > 0 && Some(size) == expected && credible.load(Ordering::Relaxed) => size,
         _ => {
-            let counted = envelope::count(&bytes, RESOURCES[0].records_at)?.ok_or_else(|| {
-                Error::protocol("the page holds no list called data")
-                    .hint("Check connection.paths.transactions: something else may be answering there.")
-            })?;
+            let counted = envelope::count(&bytes, RESOURCES[0].records_at)?;
             if at.offset == 0 {
                 credible.store(size == Some(counted), Ordering::Relaxed);
             }
@@ -213,11 +196,4 @@ fn refused(refusal: Refusal) -> Error {
         ),
         _ => error,
     }
-}
-
-fn known(resource: &str) -> Result<()> {
-    if resource == TRANSACTIONS {
-        return Ok(());
-    }
-    Err(Error::config(format!("HecOne has no resource {resource:?}")).hint("It offers: transactions."))
 }

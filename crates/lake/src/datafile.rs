@@ -89,7 +89,8 @@ impl Layout {
             properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties: properties.build() })
+        let properties = properties.build();
+        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no value here ever passes through a binary float; what is printed has every digit and no exponent.
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
 use std::fmt;
@@ -181,6 +181,42 @@ impl Serialize for Exact {
     }
 }
 
+/// What an amount of 10 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceUnit {
+    /// Ten cents.
+    #[default]
+    Minor,
+    /// Ten euros.
+    Major,
+}
+
+impl PriceUnit {
+    /// As it is written in configurations and contracts, and as unify SQL reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minor => "minor",
+            Self::Major => "major",
+        }
+    }
+
+    /// The unit of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Minor, Self::Major].into_iter().find(|unit| unit.as_str() == name)
+    }
+
+    /// Whether an amount can be in this unit: minor units are whole, and major ones have no more decimals than ISO 4217 gives their
+    /// currency. A whole number fits both, and an unknown currency has any number of decimals; nobody can tell from those.
+    pub fn fits(self, amount: Exact, currency: Option<&str>) -> bool {
+        let decimals = amount.trimmed().scale;
+        match self {
+            Self::Minor => decimals == 0,
+            Self::Major => currency.and_then(minor_digits).is_none_or(|digits| decimals <= digits),
+        }
+    }
+}
+
 /// How many digits after the point an ISO 4217 currency has; `None` where the code is not one.
 pub fn minor_digits(currency: &str) -> Option<u8> {
     iso_currency::Currency::from_code(currency).map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
@@ -196,6 +232,28 @@ mod tests {
         assert_eq!(Exact::new(123_400, 4).to_string(), "12.3400");
         assert_eq!(serde_json::to_string(&Exact::new(123_400, 4)).unwrap(), "12.34");
         assert_eq!(serde_json::to_string(&Exact::new(10_i128.pow(30), 0)).unwrap(), format!("1{}", "0".repeat(30)));
+    }
+
+    #[test]
+    fn amounts_fit_their_unit_or_not() {
+        let fits = |unit: PriceUnit, amount: &str, currency| unit.fits(Exact::parse(amount).unwrap(), currency);
+        for amount in ["10", "-10", "10.00", "0"] {
+            assert!(fits(PriceUnit::Minor, amount, Some("EUR")), "{amount}");
+        }
+        for amount in ["10.5", "0.01", "-1.20"] {
+            assert!(!fits(PriceUnit::Minor, amount, None), "{amount}");
+        }
+        for (amount, currency) in
+            [("1.50", "EUR"), ("810", "AMD"), ("1.234", "KWD"), ("1.234", "?"), ("-1.5000", "EUR")]
+        {
+            assert!(fits(PriceUnit::Major, amount, Some(currency)), "{amount} {currency}");
+        }
+        for (amount, currency) in [("1.505", "EUR"), ("10.5", "JPY"), ("1.2345", "KWD")] {
+            assert!(!fits(PriceUnit::Major, amount, Some(currency)), "{amount} {currency}");
+        }
+        assert!(fits(PriceUnit::Major, "1.505", None));
+        assert_eq!(PriceUnit::named("major"), Some(PriceUnit::Major));
+        assert_eq!(PriceUnit::named("cents"), None);
     }
 
     #[test]

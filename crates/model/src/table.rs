@@ -3,7 +3,7 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
-use crate::money::Exact;
+use crate::money::{Exact, PriceUnit};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -112,6 +112,26 @@ pub enum Check {
     Sum(Sum),
     /// The text is what the site's clock showed at an instant of the record.
     LocalTime(LocalTime),
+    /// The number can be an amount of its currency.
+    Amount(Amount),
+}
+
+/// What an amount is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amount {
+    /// The column that names the currency.
+    pub currency: Vec<String>,
+    /// The unit.
+    pub unit: UnitOf,
+}
+
+/// Who says which unit amounts are in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UnitOf {
+    /// The contract.
+    Contract(PriceUnit),
+    /// The connection, by the parameter of that name, which unify SQL reads as `$name`.
+    Connection(String),
 }
 
 /// Columns that add up to another one.

@@ -3,7 +3,7 @@
 //! Invariant: a [`Window`] is half-open, never empty, and its instants are UTC.
 
 use crate::error::{Error, Result};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -57,6 +57,21 @@ impl Window {
             from: self.from.checked_sub(by).unwrap_or(Timestamp::MIN),
             to: self.to.checked_add(by).unwrap_or(Timestamp::MAX),
         }
+    }
+
+    /// The same window in whole seconds, for APIs whose times have no fractions: the start rounded down, the end up.
+    #[must_use]
+    pub fn in_seconds(&self) -> Self {
+        let seconds = |instant: Timestamp, mode| {
+            instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
+        };
+        Self { from: seconds(self.from, RoundMode::Floor), to: seconds(self.to, RoundMode::Ceil) }
+    }
+
+    /// The same window, ending later by this much.
+    #[must_use]
+    pub fn longer_by(&self, more: SignedDuration) -> Self {
+        Self { from: self.from, to: self.to.checked_add(more).unwrap_or(Timestamp::MAX) }
     }
 
     /// The part both windows share.
@@ -202,6 +217,16 @@ mod tests {
                 w("2026-01-03T00:00:00Z", "2026-01-03T06:00:00Z"),
             ]
         );
+    }
+
+    #[test]
+    fn whole_seconds_hold_all_of_a_window() {
+        let whole = w("2026-01-01T00:00:00Z", "2026-01-01T00:00:02Z");
+        assert_eq!(w("2026-01-01T00:00:00.25Z", "2026-01-01T00:00:01.75Z").in_seconds(), whole);
+        assert_eq!(whole.in_seconds(), whole);
+        assert_eq!(whole.longer_by(SignedDuration::from_secs(1)), w("2026-01-01T00:00:00Z", "2026-01-01T00:00:03Z"));
+        let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
+        assert_eq!(ever.longer_by(SignedDuration::from_secs(1)).to(), Timestamp::MAX);
     }
 
     #[test]

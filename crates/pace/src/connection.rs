@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tillhouse_extract::oauth2::ClientCredentials;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Source, origin,
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Route, Source, origin,
 };
 use tillhouse_model::{Error, Resource, Result};
 
@@ -107,13 +107,10 @@ impl Default for Filters {
 }
 
 impl PaceConnection {
-    fn check(&self) -> Result<()> {
-        if self.paths.partner.matches("{partner}").count() != 1 {
-            let path = &self.paths.partner;
-            return Err(Error::config(format!("connection.paths.partner {path:?} does not hold {{partner}} once"))
-                .hint("Write it like /pay/2022-1/transactions/contracts/partners/{partner}."));
-        }
-        origin::check_path("connection.paths.partner", &self.paths.partner.replace("{partner}", "name"))?;
+    /// Checks it; the route of a partner's list.
+    fn check(&self) -> Result<Route> {
+        let example = "/pay/2022-1/transactions/contracts/partners/{partner}";
+        let route = Route::of_one("connection.paths.partner", &self.paths.partner, example)?;
         origin::check_path("connection.paths.transactions", &self.paths.transactions)?;
         let Filters { from, to, partner } = &self.filters;
         for (key, name) in [("from", Some(from)), ("to", Some(to)), ("partner", partner.as_ref())] {
@@ -134,7 +131,7 @@ impl PaceConnection {
                     "Set connection.filters.partner to the query parameter that narrows the list to one partner; or make a pipeline for \
                      each partner.",
                 )),
-            _ => Ok(()),
+            _ => Ok(route),
         }
     }
 }
@@ -144,12 +141,12 @@ impl Connection for PaceConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        self.check()?;
+        let route = self.check()?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
         let credentials =
             ClientCredentials::new(&client, &self.token_url, self.client_id, self.client_secret, self.scope)?;
         let question = match self.api {
-            Api::Partner => Question::Partner { path: self.paths.partner },
+            Api::Partner => Question::Partner { route },
             Api::V2025_1 => Question::Changes { path: self.paths.transactions, filters: self.filters },
         };
         let api = AuthorizedClient::new(client, Arc::new(PaceLogin::new(credentials)));

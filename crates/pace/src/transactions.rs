@@ -5,16 +5,14 @@
 use crate::connection::{Filters, LARGEST_PAGE, RESOURCES, SOURCE};
 use crate::problem::explained;
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
-use tillhouse_extract::request::HeaderValue;
-use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Request, Response, Source, envelope, origin, redact,
-};
+use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::{AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, redact};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 const TRANSACTIONS: &Resource = &RESOURCES[0];
@@ -26,8 +24,8 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// What is asked.
 #[derive(Debug)]
 pub(crate) enum Question {
-    /// A partner's list; the path holds `{partner}`.
-    Partner { path: String },
+    /// A partner's list.
+    Partner { route: Route },
     /// The list of what changed.
     Changes { path: String, filters: Filters },
 }
@@ -52,21 +50,19 @@ impl Pace {
 
     /// The request for a window, without the page.
     fn window(&self, partner: Option<&str>, window: &Window) -> Result<Request> {
-        let (from, to) = (written(window.from(), RoundMode::Floor), written(window.to(), RoundMode::Ceil));
-        let client = self.api.client();
+        let (window, client) = (window.in_seconds(), self.api.client());
         match (&self.question, partner) {
-            (Question::Partner { path }, Some(partner)) => {
-                let url = client.url(&path.replace("{partner}", &origin::path_segment(partner)?))?;
-                let to = to.checked_add(OVERLAP).unwrap_or(Timestamp::MAX);
-                Ok(Request::get(TRANSACTIONS.name, url)
-                    .query("date_from", &from.to_string())
-                    .query("date_to", &to.to_string()))
+            (Question::Partner { route }, Some(partner)) => {
+                let window = window.longer_by(OVERLAP);
+                Ok(Request::get(TRANSACTIONS.name, client.url(&route.to(partner)?)?)
+                    .query("date_from", &window.from().to_string())
+                    .query("date_to", &window.to().to_string()))
             }
             (Question::Partner { .. }, None) => Err(Error::config("PACE is asked partner by partner")),
             (Question::Changes { path, filters }, partner) => {
                 let request = Request::get(TRANSACTIONS.name, client.url(path)?)
-                    .query(&filters.from, &from.to_string())
-                    .query(&filters.to, &to.to_string())
+                    .query(&filters.from, &window.from().to_string())
+                    .query(&filters.to, &window.to().to_string())
                     .query("sort", "id");
                 Ok(match (&filters.partner, partner) {
                     (Some(parameter), Some(partner)) => request.query(parameter, partner),
@@ -79,16 +75,9 @@ impl Pace {
     fn list(&self, partner: Option<&str>, window: &Window, size: u32) -> Result<List> {
         let request = self.window(partner, window)?;
         // Both, since PACE answers 406 for the one and 415 for the other.
-        let request = request
-            .header(tillhouse_extract::request::ACCEPT, MEDIA_TYPE)
-            .header(tillhouse_extract::request::CONTENT_TYPE, MEDIA_TYPE);
+        let request = request.header(ACCEPT, MEDIA_TYPE).header(CONTENT_TYPE, MEDIA_TYPE);
         Ok(List { api: self.api.clone(), partner: partner.map(Arc::from), request, size })
     }
-}
-
-/// An instant in whole seconds, as the document's examples have them.
-fn written(instant: Timestamp, mode: RoundMode) -> Timestamp {
-    instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
 }
 
 /// One question, page by page.
@@ -107,12 +96,9 @@ impl List {
             .clone()
             .query("page[number]", &place.index.to_string())
             .query("page[size]", &self.size.to_string());
-        let Response { bytes, requested_at, url, .. } = match self.api.send(&request).await? {
-            Answer::Success(response) => response,
-            Answer::Refused(refusal) => {
-                return Err(explained(refusal, self.partner.as_deref(), self.api.client().redactor()));
-            }
-        };
+        let (answer, redactor) = (self.api.send(&request).await?, self.api.client().redactor());
+        let Response { bytes, requested_at, url, .. } =
+            answer.success_or(|refusal| explained(refusal, self.partner.as_deref(), redactor))?;
         let (declared_total, records) =
             read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
         let page = Page { bytes, declared_total, requested_at, scope: self.partner };
@@ -123,18 +109,7 @@ impl List {
 /// A page's total, and what identifies its transactions.
 fn read(page: &[u8]) -> Result<(Option<u64>, Vec<u64>)> {
     let [count] = envelope::read(page, &[&["meta", "count"]])?;
-    let records = envelope::identities(page, TRANSACTIONS.records_at, "id")?.ok_or_else(|| {
-        Error::protocol("the page holds no list called data")
-            .hint("Check connection.base_url and connection.paths: something else may be answering there.")
-    })?;
-    Ok((count.and_then(|count| count.as_u64()), records))
-}
-
-fn known(resource: &str) -> Result<()> {
-    if resource == TRANSACTIONS.name {
-        return Ok(());
-    }
-    Err(Error::config(format!("PACE has no resource {resource:?}")).hint("It offers: transactions."))
+    Ok((count.and_then(|count| count.as_u64()), envelope::identities(page, TRANSACTIONS.records_at, "id")?))
 }
 
 #[async_trait]
@@ -162,28 +137,23 @@ impl Source for Pace {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known(resource)?;
+        known("PACE", RESOURCES, resource)?;
         Ok(self.tenants())
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
         let limits = self.api.client().limits();
         let size = limits.page_size.min(LARGEST_PAGE);
-        let list = known(&slice.resource).and_then(|()| self.list(slice.tenant.as_deref(), &slice.window, size));
+        let list = known("PACE", RESOURCES, &slice.resource)
+            .and_then(|_| self.list(slice.tenant.as_deref(), &slice.window, size));
         match list {
-            Err(error) => stream::iter([Err(error)]).boxed(),
+            Err(error) => failed(error),
             // The document says that pages are counted from 0.
             Ok(list) => {
                 let counted = Arc::new(AtomicBool::new(true));
                 paging::by_page(counted, limits.most_pages, move |place| list.clone().page(place))
             }
         }
-    }
-
-    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
-        let error = known(resource).err();
-        let error = error.unwrap_or_else(|| Error::config("PACE cannot be asked for single transactions"));
-        stream::iter([Err(error)]).boxed()
     }
 
     fn stats(&self) -> Stats {

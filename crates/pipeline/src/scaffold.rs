@@ -18,10 +18,21 @@ privacy_key: ${TILLHOUSE_PRIVACY_KEY}
 
 const GITIGNORE: &str = "# Secrets and data stay out of git.\n.env\nwarehouse/\n";
 
+const EXAMPLE: &str = ".env.example";
+
+/// What `init` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The files written.
+    pub written: Vec<PathBuf>,
+    /// The variables that the named sources' pipelines read and a `.env.example` that was there before does not name.
+    pub unnamed: Vec<String>,
+}
+
 /// Makes a project, or adds pipelines to one: one for each source named, called like it.
 ///
-/// Returns the files written. Errors with [`ErrorKind::Config`] for an unknown source, and when nothing would be left to write.
-pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_key: &Secret) -> Result<Vec<PathBuf>> {
+/// Errors with [`ErrorKind::Config`] for an unknown source, and when nothing would be left to write.
+pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_key: &Secret) -> Result<Made> {
     let mut files: Vec<(PathBuf, String)> = vec![
         (PROJECT_FILE.into(), PROJECT.to_owned()),
         (".gitignore".into(), GITIGNORE.to_owned()),
@@ -31,6 +42,7 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
         "# Copy what you need to .env, or set it in the environment. The privacy key makes pseudonyms: 64 hexadecimal digits,\n\
          # made once and kept; with another key the same licence plate becomes another token.\nTILLHOUSE_PRIVACY_KEY=\n",
     );
+    let mut wanted: Vec<String> = Vec::new();
     for name in sources {
         let entry = registry.iter().find(|e| e.name == name).ok_or_else(|| {
             let known: Vec<_> = registry.iter().map(|e| e.name).collect();
@@ -43,9 +55,12 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
         for variable in variables_of(template) {
             variables.push_str(&variable);
             variables.push_str("=\n");
+            if !wanted.contains(&variable) {
+                wanted.push(variable);
+            }
         }
     }
-    files.push((".env.example".into(), variables));
+    files.push((EXAMPLE.into(), variables));
     let mut written = Vec::new();
     for (path, text) in files {
         if write_new(&dir.join(&path), &text, path == Path::new(".env"))? {
@@ -56,7 +71,16 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
         return Err(Error::config(format!("{} already has everything", dir.display()))
             .hint("Nothing was changed. To add a source's pipeline, name it with --source."));
     }
-    Ok(written)
+    let example = std::fs::read_to_string(dir.join(EXAMPLE)).unwrap_or_default();
+    let is_named = |variable: &String| example.lines().any(|line| assigns(line, variable));
+    let unnamed = wanted.into_iter().filter(|variable| !is_named(variable)).collect();
+    Ok(Made { written, unnamed })
+}
+
+/// Whether a line of an environment file gives a variable a value, if only in a comment.
+fn assigns(line: &str, variable: &str) -> bool {
+    let line = line.trim_start_matches(['#', ' ']).trim_start_matches("export ");
+    line.split_once('=').is_some_and(|(name, _)| name.trim() == variable)
 }
 
 /// Copies a pipeline's unify SQL and contracts into the project, so that they can be changed.
@@ -128,5 +152,15 @@ mod tests {
     #[test]
     fn variables_are_found_once_and_not_in_comments() {
         assert_eq!(variables_of("a: ${X}/${Y:-1}\n# b: ${Z}\nc: ${X}"), ["X", "Y"]);
+    }
+
+    #[test]
+    fn a_variable_is_named_by_its_whole_name() {
+        for line in ["URL=", "URL = x", "# URL=", "export URL=1"] {
+            assert!(assigns(line, "URL"), "{line}");
+        }
+        for line in ["URLS=", "MY_URL=", "URL", "# set URL", ""] {
+            assert!(!assigns(line, "URL"), "{line}");
+        }
     }
 }

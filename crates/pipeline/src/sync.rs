@@ -3,6 +3,9 @@
 //! Invariant: every step can be repeated. A run that stops anywhere leaves the warehouse readable at the last published run, and
 //! the next run finishes its work: landed but not ledgered slices are read again and found known, landed but not unified
 //! packages are unified, unified but not published tables are published.
+//!
+//! A failure stays where it is: a slice that fails leaves its resource's others alone, a tenant that is refused the other tenants, a resource
+//! that is refused the other resources. Only what nothing came of at all fails a pipeline.
 
 use crate::config::{Pipeline, Project, ResourcePlan};
 use crate::land::{Lander, Message, Tally};
@@ -68,7 +71,7 @@ pub struct PipelineReport {
     pub pipeline: String,
     /// Slices read in full.
     pub slices: u64,
-    /// Slices that failed; the next run takes them up.
+    /// Slices that failed, and resources that failed as a whole; the next run takes them up.
     pub failed: Vec<FailedSlice>,
     /// Open transactions asked for again by id.
     pub followed: u64,
@@ -93,6 +96,14 @@ pub struct FailedSlice {
     pub slice: String,
     /// Why.
     pub error: String,
+    /// What to do now, where more can be said than that the next run takes it up.
+    pub hint: Option<String>,
+}
+
+impl FailedSlice {
+    fn of(slice: impl ToString, error: &Error) -> Self {
+        Self { slice: slice.to_string(), error: error.to_string(), hint: error.hint_text().map(str::to_owned) }
+    }
 }
 
 impl Report {
@@ -110,8 +121,8 @@ pub fn new_run_id(now: Timestamp) -> String {
 
 /// Syncs pipelines, one after the other, and publishes once.
 ///
-/// Errors when a contract or unify statement is wrong (before any request), when a source refuses us altogether, when the
-/// warehouse fails, or when the run was interrupted. Slices that fail one by one are in the report instead.
+/// Errors when a contract or unify statement is wrong (before any request), when nothing at all can be read of a pipeline, when the
+/// warehouse fails, or when the run was interrupted. Slices, tenants and resources that fail by themselves are in the report instead.
 pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -> Result<Report> {
     let clock = Instant::now();
     let started = Timestamp::now();
@@ -119,6 +130,9 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
     let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
         statements.push(unify::check(&context.engine, pipeline).await?);
+        for plan in &pipeline.resources {
+            decoder(context, pipeline, plan)?;
+        }
     }
     context.warehouse.prepare().await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
@@ -150,7 +164,12 @@ async fn extract(
     let mut report = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
     let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
     let open_rejects = context.warehouse.ops().rejects(Some(&pipeline.name), true).await?;
+    let mut trouble = Trouble::default();
     for plan in &pipeline.resources {
+        if let Some(error) = trouble.server_is_gone() {
+            report.failed.push(FailedSlice::of(plan.resource.name, &error));
+            continue;
+        }
         let mut range = options.range;
         if options.full && range.from.is_none() {
             range.from = Some(plan.sync.start);
@@ -179,7 +198,8 @@ async fn extract(
         } else {
             Vec::new()
         };
-        let tally = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
+        let (tally, failure) = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
+        trouble.note(failure)?;
         if let Some(live) = live {
             let unified = live.await.map_err(|e| Error::internal("unify failed").because(e))?;
             unify::add(&mut report.unified, unified);
@@ -191,7 +211,43 @@ async fn extract(
         report.warnings += tally.warnings;
     }
     context.observer.on(&Event::Stage { name: "extract", took: stage.elapsed() });
-    Ok(report)
+    match trouble.first {
+        Some(error) if report.slices == 0 => Err(error),
+        _ => Ok(report),
+    }
+}
+
+/// Resources of which nothing could be read.
+#[derive(Default)]
+struct Trouble {
+    first: Option<Error>,
+    /// How many of them in a row found the server gone or failing.
+    unanswered: u32,
+}
+
+impl Trouble {
+    /// So many in a row are enough: one resource may be too much for a server, several are the server itself, and each costs minutes.
+    const ENOUGH: u32 = 3;
+
+    /// Errors where going on makes no sense.
+    fn note(&mut self, failure: Option<Error>) -> Result<()> {
+        let Some(error) = failure else {
+            self.unanswered = 0;
+            return Ok(());
+        };
+        match error.kind() {
+            ErrorKind::Internal => return Err(error),
+            ErrorKind::Unreachable | ErrorKind::Busy => self.unanswered += 1,
+            _ => self.unanswered = 0,
+        }
+        self.first.get_or_insert(error);
+        Ok(())
+    }
+
+    fn server_is_gone(&self) -> Option<Error> {
+        let text = "not asked for, since the server failed with the ones before";
+        (self.unanswered >= Self::ENOUGH).then(|| Error::new(ErrorKind::Unreachable, text))
+    }
 }
 
 /// Everything that a resource has to be asked for now.
@@ -220,6 +276,12 @@ async fn slices(
     Ok(all)
 }
 
+fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
+    let key = Some(context.project.privacy_key.clone());
+    Decoder::with(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
+}
+
+/// Reads and lands a resource. Also the failure where nothing of it could be read, or not of a tenant; it is in the report already.
 async fn read_resource(
     context: &Context,
     pipeline: &Pipeline,
@@ -228,26 +290,32 @@ async fn read_resource(
     follow: Vec<String>,
     lander: Lander,
     report: &mut PipelineReport,
-) -> Result<Tally> {
-    let key = Some(context.project.privacy_key.clone());
+) -> Result<(Tally, Option<Error>)> {
     let (send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let landing = tokio::spawn(lander.run(receive));
-    // A failure that every other slice would meet too stops the rest of them.
-    let stop = context.cancel.child_token();
-    let hopeless = Arc::new(AtomicBool::new(false));
-    let reader = Arc::new(Reader {
+    let decoder = Arc::new(decoder(context, pipeline, plan)?);
+    // A failure that every other slice of its tenant would meet too stops the rest of them.
+    let reader = |cancel: CancellationToken| Reader {
         source: Arc::clone(&pipeline.source),
         resource: plan.resource,
-        decoder: Arc::new(Decoder::new(Arc::clone(&plan.spec), key)?),
+        decoder: Arc::clone(&decoder),
         observer: Arc::clone(&context.observer),
-        cancel: stop.clone(),
-    });
+        cancel,
+    };
+    let mut readers: BTreeMap<Option<String>, Arc<Reader>> = BTreeMap::new();
+    for (slice, _) in &slices {
+        readers.entry(slice.tenant.clone()).or_insert_with(|| Arc::new(reader(context.cancel.child_token())));
+    }
+    let hopeless = Arc::new(AtomicBool::new(false));
     let outcomes: Vec<(Slice, Result<Read>)> = stream::iter(slices)
         .map(|(slice, by)| {
-            let (reader, send, stop) = (Arc::clone(&reader), send.clone(), stop.clone());
+            let (reader, send) = (readers.get(&slice.tenant).map(Arc::clone), send.clone());
             let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
             async move {
+                let Some(reader) = reader else {
+                    return (slice, Err(Error::internal("a slice without a reader")));
+                };
                 let outcome = match reader.slice(&slice, by, &send).await {
                     Ok(read) => {
                         let complete = Message::Complete(slice.clone(), read.clone());
@@ -261,7 +329,7 @@ async fn read_resource(
                     }
                     if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Config | ErrorKind::Internal) {
                         hopeless.store(true, Ordering::Relaxed);
-                        stop.cancel();
+                        reader.cancel.cancel();
                     }
                 }
                 observer.on(&Event::SliceDone { complete: outcome.is_ok() });
@@ -272,10 +340,10 @@ async fn read_resource(
         .collect()
         .await;
     let mut followed = Ok(0);
-    if !follow.is_empty() && !stop.is_cancelled() {
+    if !follow.is_empty() && !hopeless.load(Ordering::Relaxed) && !context.cancel.is_cancelled() {
         let window = Window::new(plan.sync.start, Timestamp::now())?;
         let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window };
-        followed = reader.by_id(follow, &slice, &send).await;
+        followed = reader(context.cancel.child_token()).by_id(follow, &slice, &send).await;
     }
     drop(send);
     let mut tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
@@ -285,33 +353,35 @@ async fn read_resource(
     if plan.resource.reading == Reading::Whole {
         tally.changed += mark_gone(&table, &options, &outcomes).await?;
     }
-    let mut complete = 0;
-    let mut first_error = None;
+    let mut failure = None;
+    let mut tenants: BTreeMap<Option<String>, Vec<(Slice, Result<Read>)>> = BTreeMap::new();
     for (slice, outcome) in outcomes {
-        match outcome {
-            Ok(_) => complete += 1,
-            Err(error) => {
-                report.failed.push(FailedSlice { slice: slice.to_string(), error: error.to_string() });
-                let worse = first_error.as_ref().is_none_or(|e: &Error| e.kind() == ErrorKind::Interrupted);
-                if worse {
-                    first_error = Some(error);
-                }
-            }
+        tenants.entry(slice.tenant.clone()).or_default().push((slice, outcome));
+    }
+    for (tenant, outcomes) in tenants {
+        let complete = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count() as u64;
+        report.slices += complete;
+        let mut failed: Vec<(Slice, Error)> =
+            outcomes.into_iter().filter_map(|(slice, outcome)| Some((slice, outcome.err()?))).collect();
+        let stopped = failed.iter().any(|(_, error)| error.kind() == ErrorKind::Interrupted);
+        if complete > 0 && !stopped {
+            report.failed.extend(failed.iter().map(|(slice, error)| FailedSlice::of(slice, error)));
+            continue;
+        }
+        // One failure stands for all of them: what stopped the others, or what each of them met.
+        let at = failed.iter().position(|(_, error)| error.kind() != ErrorKind::Interrupted).unwrap_or(0);
+        if at < failed.len() {
+            let (slice, error) = failed.swap_remove(at);
+            let name = tenant.map_or_else(|| slice.resource.clone(), |tenant| format!("{}/{tenant}", slice.resource));
+            report.failed.push(FailedSlice::of(name, &error));
+            failure.get_or_insert(error);
         }
     }
-    if let Some(error) = first_error
-        && (complete == 0 || hopeless.load(Ordering::Relaxed))
-    {
-        return Err(error);
-    }
-    report.slices += complete;
     match followed {
         Ok(records) => report.followed += records,
-        Err(error) => {
-            report.failed.push(FailedSlice { slice: format!("{} by id", plan.resource.name), error: error.to_string() })
-        }
+        Err(error) => report.failed.push(FailedSlice::of(format!("{} by id", plan.resource.name), &error)),
     }
-    Ok(tally)
+    Ok((tally, failure))
 }
 
 /// Marks what a resource that was read whole no longer has. Only a whole that is known to be whole can miss something.

@@ -4,14 +4,17 @@
 //! credentials that are not empty.
 
 use crate::endpoints::{self, ENDPOINTS, Endpoint, RESOURCES};
-use crate::login::PasswordLogin;
-use crate::prices::PriceUnit;
 use crate::smartnow::SmartNow;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_extract::{AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Source, origin};
+use tillhouse_extract::json_login::Words;
+use tillhouse_extract::names::not_blank;
+use tillhouse_extract::{
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
+};
+use tillhouse_model::money::PriceUnit;
 use tillhouse_model::{Error, Resource, Result, time};
 
 /// The source's name.
@@ -20,6 +23,14 @@ pub const SOURCE: &str = "smartnow";
 const LOGIN: &str = "login";
 const REFRESH: &str = "refresh";
 const SUMMARY: &str = "summary";
+const WORDS: Words = Words {
+    provider: "SmartNow",
+    name: "username",
+    secret: "password",
+    if_refused: "Check connection.username and connection.password of this pipeline, and that the user's e-mail is confirmed and the \
+                 password has not expired.",
+    if_missing: "Set connection.paths.login and connection.paths.refresh (and base_url) as the provider says.",
+};
 
 /// How SmartNow is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,8 +55,8 @@ pub struct SmartNowConnection {
     #[serde(default)]
     pub archive: Archive,
     /// What stands before the token in the header `Authorization`; empty for the token alone.
-    #[serde(default = "bearer")]
-    pub token_prefix: String,
+    #[serde(default = "TokenPrefix::bearer")]
+    pub token_prefix: TokenPrefix,
 }
 
 /// How the server spells comparisons. The document names none; these are the ones its kind of server has.
@@ -83,10 +94,6 @@ impl Default for Archive {
     }
 }
 
-fn bearer() -> String {
-    "Bearer".into()
-}
-
 /// What the archive's settings mean.
 #[derive(Debug, Clone)]
 pub(crate) struct ArchiveRule {
@@ -106,53 +113,17 @@ impl Archive {
     }
 }
 
-/// The path of an endpoint, in its parts around the parent's id.
-#[derive(Debug, Clone)]
-pub(crate) struct Route {
-    before: String,
-    /// What follows the parent's id; `None` where there is no parent to name.
-    after: Option<String>,
-}
-
-impl Route {
-    fn parse(endpoint: &Endpoint, path: &str) -> Result<Self> {
-        let key = format!("connection.paths.{}", endpoint.name);
-        let wrong = |why: &str, hint: String| Err(Error::config(format!("{key} {path:?} {why}")).hint(hint));
-        if path.to_ascii_lowercase().contains("config") {
-            return wrong(
-                "leads to the machines' configurations",
-                "They hold Wi-Fi keys and are never asked for.".into(),
-            );
-        }
-        let (before, after) = match path.split_once('{') {
-            None => (path, None),
-            Some((before, rest)) => match (endpoint.parent, rest.split_once('}')) {
-                (None, _) => {
-                    return wrong("holds a '{', and this resource has no parent", "Write a plain path.".into());
-                }
-                (Some(_), Some((_, after))) if !after.contains(['{', '}']) => (before, Some(after)),
-                (Some(parent), _) => {
-                    let hint = format!("Write one placeholder for the id of each of {parent}, like {}.", endpoint.path);
-                    return wrong("does not hold one placeholder", hint);
-                }
-            },
-        };
-        let route = Self { before: before.to_owned(), after: after.map(str::to_owned) };
-        origin::check_path(&key, &route.path("id")?)?;
-        Ok(route)
+/// The path an endpoint is asked at: one with a placeholder is asked for every parent.
+fn route(endpoint: &Endpoint, path: &str) -> Result<Route> {
+    let key = format!("connection.paths.{}", endpoint.name);
+    if path.to_ascii_lowercase().contains("config") {
+        return Err(Error::config(format!("{key} {path:?} leads to the machines' configurations"))
+            .hint("They hold Wi-Fi keys and are never asked for."));
     }
-
-    /// Whether it names a parent.
-    pub(crate) fn has_parent(&self) -> bool {
-        self.after.is_some()
-    }
-
-    /// The path for a parent's id, which counts only where the path names one.
-    pub(crate) fn path(&self, parent: &str) -> Result<String> {
-        match &self.after {
-            None => Ok(self.before.clone()),
-            Some(after) => Ok(format!("{}{}{after}", self.before, origin::path_segment(parent)?)),
-        }
+    if endpoint.parent.is_some() && path.contains('{') {
+        Route::of_one(&key, path, endpoint.path)
+    } else {
+        Route::plain(&key, path)
     }
 }
 
@@ -193,29 +164,28 @@ impl Connection for SmartNowConnection {
         origin::check_path("connection.paths.refresh", &refresh)?;
         let summary = path(SUMMARY, "/revenuetransaction/summary");
         origin::check_path("connection.paths.summary", &summary)?;
-        let routes = ENDPOINTS.iter().map(|endpoint| Route::parse(endpoint, &path(endpoint.name, endpoint.path)));
+        let routes = ENDPOINTS.iter().map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));
         let routes = routes.collect::<Result<_>>()?;
         self.password.check("connection.password")?;
-        if self.username.trim().is_empty() {
-            return Err(Error::config("connection.username is empty"));
-        }
+        not_blank("connection.username", &self.username)?;
         let Operators { at_least, below, above } = &self.operators;
         for (key, value) in [("at_least", at_least), ("below", below), ("above", above)] {
             word(&format!("operators.{key}"), value)?;
         }
         let archive = self.archive.rule()?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
-        let login = PasswordLogin {
+        let login = JsonLogin {
             login: client.url(&login)?,
-            refresh: client.url(&refresh)?,
+            refresh: Some(client.url(&refresh)?),
             client: client.clone(),
-            username: self.username,
-            password: self.password,
-            token_prefix: self.token_prefix.trim().to_owned(),
+            name: self.username,
+            secret: self.password,
+            prefix: self.token_prefix,
+            words: WORDS,
         };
         let summary = client.url(&summary)?;
         let settings = Settings { routes, summary, operators: self.operators, archive, price_unit: self.price_unit };
-        Ok(Arc::new(SmartNow::new(AuthorizedClient::new(client, Arc::new(login)), settings)))
+        Ok(Arc::new(SmartNow { api: AuthorizedClient::new(client, Arc::new(login)), settings }))
     }
 }
 
@@ -276,13 +246,5 @@ mod tests {
         let empty = r#"{"base_url":"http://127.0.0.1","username":"me","password":""}"#;
         let error = serde_json::from_str::<SmartNowConnection>(empty).unwrap().open(Limits::default()).unwrap_err();
         assert!(error.message().contains("connection.password"), "{error}");
-    }
-
-    #[test]
-    fn a_parents_id_cannot_lead_elsewhere() {
-        let endpoint = endpoints::find("products").unwrap();
-        let route = Route::parse(endpoint, "/product/{machine}/all").unwrap();
-        assert_eq!(route.path("a/../b?c").unwrap(), "/product/a%2F..%2Fb%3Fc/all");
-        assert!(route.path("..").is_err());
     }
 }

@@ -25,61 +25,52 @@ pub(crate) struct Endpoint {
     pub(crate) late: Option<&'static str>,
     /// Whether old records move to an archive, which is asked for separately.
     pub(crate) archived: bool,
-    /// Whether records have a `price` and a `currency`.
-    pub(crate) priced: bool,
 }
 
-const fn whole(name: &'static str, path: &'static str) -> Endpoint {
-    Endpoint { name, path, parent: None, time: None, late: None, archived: false, priced: false }
-}
-
-const fn of(parent: &'static str, endpoint: Endpoint) -> Endpoint {
-    Endpoint { parent: Some(parent), ..endpoint }
-}
-
-const fn by(time: &'static str, endpoint: Endpoint) -> Endpoint {
-    Endpoint { time: Some(time), ..endpoint }
-}
-
-/// The sales and payments: by their last change, which also finds what changed long after it happened.
-const fn sales(name: &'static str, path: &'static str) -> Endpoint {
-    Endpoint { archived: true, priced: true, ..by("updatedAt", whole(name, path)) }
-}
+/// What is read whole: the lists of what there is.
+const WHOLE: Endpoint = Endpoint { name: "", path: "", parent: None, time: None, late: None, archived: false };
+/// What is read by its last change, which also finds what changed long after it happened.
+const CHANGES: Endpoint = Endpoint { time: Some("updatedAt"), ..WHOLE };
+/// The same of what moves to the archive when it is old.
+const SALES: Endpoint = Endpoint { archived: true, ..CHANGES };
+/// A log is written once and has no time of last change; it gets `resolvedAt` when the trouble is over, maybe weeks later.
+const LOGS: Endpoint = Endpoint { time: Some("createdAt"), late: Some("resolvedAt"), ..SALES };
+const OF_MACHINES: Endpoint = Endpoint { parent: Some("machines"), ..WHOLE };
 
 /// Every resource, facts first.
+#[rustfmt::skip]
 pub(crate) const ENDPOINTS: [Endpoint; 30] = [
-    sales("revenue_transactions", "/revenuetransaction"),
-    sales("payment_transactions", "/paymenttransaction"),
-    // A log is written once and has no time of last change; it gets `resolvedAt` when the trouble is over, maybe weeks later.
-    Endpoint { archived: true, late: Some("resolvedAt"), ..by("createdAt", whole("logs", "/log")) },
-    of("vouchers", by("updatedAt", whole("voucher_logs", "/voucher/{voucher}/logs"))),
-    of("integrations", by("updatedAt", whole("integration_transactions", "/integration/{integration}/transactions"))),
-    whole("machines", "/machine"),
-    whole("machine_models", "/machinemodel"),
-    whole("machine_types", "/machinetype"),
-    whole("manufacturers", "/manufacturer"),
-    whole("machine_groups", "/machinegroup"),
-    whole("locations", "/location"),
-    whole("location_groups", "/locationgroup"),
-    whole("shifts", "/shift"),
-    whole("opening_hours", "/openinghours"),
-    of("machines", whole("products", "/product/{machine}")),
-    of("machines", whole("product_extras", "/productextra/{machine}")),
-    of("machines", whole("product_flavours", "/productflavour/{machine}")),
-    whole("error_profiles", "/errorprofile"),
-    whole("error_identities", "/erroridentity"),
-    whole("error_codes", "/errorcode"),
-    whole("transaction_profiles", "/transactionprofile"),
-    whole("languages", "/language"),
-    whole("users", "/user"),
-    whole("user_groups", "/usergroup"),
-    whole("alert_observers", "/alertobserver"),
-    whole("alert_groups", "/alertgroup"),
-    whole("alert_recipients", "/alertrecipient"),
-    whole("campaigns", "/campaign"),
+    Endpoint { name: "revenue_transactions", path: "/revenuetransaction", ..SALES },
+    Endpoint { name: "payment_transactions", path: "/paymenttransaction", ..SALES },
+    Endpoint { name: "logs", path: "/log", ..LOGS },
+    Endpoint { name: "voucher_logs", path: "/voucher/{voucher}/logs", parent: Some("vouchers"), ..CHANGES },
+    Endpoint { name: "integration_transactions", path: "/integration/{integration}/transactions", parent: Some("integrations"), ..CHANGES },
+    Endpoint { name: "machines", path: "/machine", ..WHOLE },
+    Endpoint { name: "machine_models", path: "/machinemodel", ..WHOLE },
+    Endpoint { name: "machine_types", path: "/machinetype", ..WHOLE },
+    Endpoint { name: "manufacturers", path: "/manufacturer", ..WHOLE },
+    Endpoint { name: "machine_groups", path: "/machinegroup", ..WHOLE },
+    Endpoint { name: "locations", path: "/location", ..WHOLE },
+    Endpoint { name: "location_groups", path: "/locationgroup", ..WHOLE },
+    Endpoint { name: "shifts", path: "/shift", ..WHOLE },
+    Endpoint { name: "opening_hours", path: "/openinghours", ..WHOLE },
+    Endpoint { name: "products", path: "/product/{machine}", ..OF_MACHINES },
+    Endpoint { name: "product_extras", path: "/productextra/{machine}", ..OF_MACHINES },
+    Endpoint { name: "product_flavours", path: "/productflavour/{machine}", ..OF_MACHINES },
+    Endpoint { name: "error_profiles", path: "/errorprofile", ..WHOLE },
+    Endpoint { name: "error_identities", path: "/erroridentity", ..WHOLE },
+    Endpoint { name: "error_codes", path: "/errorcode", ..WHOLE },
+    Endpoint { name: "transaction_profiles", path: "/transactionprofile", ..WHOLE },
+    Endpoint { name: "languages", path: "/language", ..WHOLE },
+    Endpoint { name: "users", path: "/user", ..WHOLE },
+    Endpoint { name: "user_groups", path: "/usergroup", ..WHOLE },
+    Endpoint { name: "alert_observers", path: "/alertobserver", ..WHOLE },
+    Endpoint { name: "alert_groups", path: "/alertgroup", ..WHOLE },
+    Endpoint { name: "alert_recipients", path: "/alertrecipient", ..WHOLE },
+    Endpoint { name: "campaigns", path: "/campaign", ..WHOLE },
     // Where there is no list of all vouchers, `/campaign/{campaign}/vouchers` in `paths` asks campaign by campaign.
-    of("campaigns", whole("vouchers", "/voucher")),
-    whole("integrations", "/integration"),
+    Endpoint { name: "vouchers", path: "/voucher", parent: Some("campaigns"), ..WHOLE },
+    Endpoint { name: "integrations", path: "/integration", ..WHOLE },
 ];
 
 const fn resources() -> [Resource; ENDPOINTS.len()] {

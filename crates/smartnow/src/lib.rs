@@ -27,13 +27,9 @@
 
 mod connection;
 mod endpoints;
-mod listing;
-mod login;
-mod prices;
 mod setup;
 mod smartnow;
 mod summary;
 
 pub use connection::{Archive, Operators, SOURCE, SmartNowConnection};
 pub use endpoints::RESOURCES;
-pub use prices::PriceUnit;

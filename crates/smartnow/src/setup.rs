@@ -5,59 +5,89 @@
 //!
 //! A server that does not know an operator may refuse it, which says itself, or ignore it, and then every window would hold
 //! everything. So each operator is asked a question whose answer is known.
+//!
+//! The document's samples are in minor units where they are in euros (a small coffee costs 10) and contradict it elsewhere (49
+//! card sales of 81,000 Armenian drams). So the connection says which it is, and here it is noticed where that cannot be, as far as
+//! [`PriceUnit::fits`] can tell. What a sync meets is a quality warning of the contracts.
 
 use crate::endpoints::{ENDPOINTS, Endpoint, LARGEST_PAGE};
-use crate::listing::{Id, Row, rows};
 use crate::smartnow::{SmartNow, compare, refused};
-use tillhouse_extract::{Answer, Request};
-use tillhouse_model::{Error, Result};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tillhouse_extract::Request;
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::{Error, Exact, Result};
 
 const SALES: &Endpoint = &ENDPOINTS[0];
 /// Before the first sale, and behind the last.
 const LONG_AGO: &str = "1971-01-01T00:00:00Z";
 const FAR_AWAY: &str = "2200-01-01T00:00:00Z";
 
+/// What of a sale is looked at.
+#[derive(Debug, Default, Deserialize)]
+struct Sale<'p> {
+    #[serde(borrow)]
+    id: Option<&'p RawValue>,
+    #[serde(borrow)]
+    price: Option<&'p RawValue>,
+    #[serde(borrow)]
+    currency: Option<&'p RawValue>,
+}
+
+impl Sale<'_> {
+    /// Its id, where it is a number.
+    fn number(&self) -> Option<i64> {
+        self.id?.get().parse().ok()
+    }
+
+    /// Whether its price, where it has one, can be in this unit.
+    fn fits(&self, unit: PriceUnit) -> bool {
+        let currency = self.currency.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        let price = self.price.and_then(|raw| Exact::from_json(raw.get().trim_matches('"')));
+        price.is_none_or(|price| unit.fits(price, currency.as_deref()))
+    }
+}
+
+/// The sales of a page, or the one that stands for a list of one. Errors with [`tillhouse_model::ErrorKind::Protocol`] where it is
+/// neither, without quoting it.
+fn sales(page: &[u8]) -> Result<Vec<Sale<'_>>> {
+    if let Ok(records) = serde_json::from_slice::<Vec<&RawValue>>(page) {
+        return Ok(records.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect());
+    }
+    match serde_json::from_slice::<Sale<'_>>(page) {
+        Ok(sale) if sale.id.is_some() => Ok(vec![sale]),
+        _ => Err(Error::protocol("the answer is neither a list nor a record")
+            .hint("Check connection.base_url and connection.paths: something else may be answering there.")),
+    }
+}
+
 pub(crate) async fn check(source: &SmartNow) -> Result<()> {
-    source.api().log_in().await?;
-    let list = || source.request(SALES, "");
-    let operators = &source.settings().operators;
+    source.api.log_in().await?;
+    let list = || source.request(SALES);
+    let operators = &source.settings.operators;
     let newest = list()?.query("sort", "id desc").query("limit", &LARGEST_PAGE.to_string());
     let newest = ask(source, &newest).await?;
-    let (sales, _) = rows(&newest)?;
-    prices(source, &sales)?;
+    let newest = sales(&newest)?;
+    prices(source, &newest)?;
     let column = SALES.time.unwrap_or_default();
     for (key, operator, bound) in [("at_least", &operators.at_least, FAR_AWAY), ("below", &operators.below, LONG_AGO)] {
         let request = list()?.query(&compare(column, operator), bound).query("limit", "1");
-        if !rows(&ask(source, &request).await?)?.0.is_empty() {
+        if !sales(&ask(source, &request).await?)?.is_empty() {
             return Err(ignored(key, operator));
         }
     }
-    if let Some(id) = sales.iter().filter_map(Row::id).max_by(order) {
+    if let Some(id) = newest.iter().filter_map(Sale::number).max() {
         let request = list()?.query(&compare("id", &operators.above), &id.to_string()).query("limit", "1");
-        let answer = ask(source, &request).await?;
-        let (behind, _) = rows(&answer)?;
         // A sale may have happened meanwhile, but none with that id or an earlier one.
-        if behind.iter().filter_map(Row::id).any(|other| order(&other, &id).is_le()) {
+        if sales(&ask(source, &request).await?)?.iter().filter_map(Sale::number).any(|other| other <= id) {
             return Err(ignored("above", &operators.above));
         }
     }
     Ok(())
 }
 
-/// Numbers by size; a sale's id that is no number says nothing of an order.
-fn order(a: &Id, b: &Id) -> std::cmp::Ordering {
-    match (a, b) {
-        (Id::Number(a), Id::Number(b)) => a.cmp(b),
-        (a, b) if a == b => std::cmp::Ordering::Equal,
-        _ => std::cmp::Ordering::Greater,
-    }
-}
-
 async fn ask(source: &SmartNow, request: &Request) -> Result<bytes::Bytes> {
-    match source.api().send(request).await? {
-        Answer::Success(response) => Ok(response.bytes),
-        Answer::Refused(refusal) => Err(refused(SALES, refusal)),
-    }
+    Ok(source.api.send(request).await?.success_or(|refusal| refused(SALES, refusal))?.bytes)
 }
 
 fn ignored(key: &str, operator: &str) -> Error {
@@ -66,13 +96,22 @@ fn ignored(key: &str, operator: &str) -> Error {
         .hint("Ask the provider how comparisons are spelt, and set connection.operators; without them a sync would miss records or read all of them every day.")
 }
 
-fn prices(source: &SmartNow, sales: &[Row<'_>]) -> Result<()> {
-    let unit = source.settings().price_unit;
+fn prices(source: &SmartNow, sales: &[Sale<'_>]) -> Result<()> {
+    let unit = source.settings.price_unit;
     let odd = sales.iter().filter(|sale| !sale.fits(unit)).count();
     if odd == 0 {
         return Ok(());
     }
-    let (what, hint) = unit.misfit();
+    let (what, hint) = match unit {
+        PriceUnit::Minor => (
+            "prices have fractions, although price_unit says minor units",
+            "Set connection.price_unit to major if a price of 1.50 means 1.50 euros; then run `tillhouse rebuild`.",
+        ),
+        PriceUnit::Major => (
+            "prices have more decimals than their currency, although price_unit says major units",
+            "Compare a sale with the provider's own report, and set connection.price_unit; then run `tillhouse rebuild`.",
+        ),
+    };
     Err(Error::config(what)
         .at("key", "connection.price_unit")
         .at("sales", format!("{odd} of the newest {}", sales.len()))

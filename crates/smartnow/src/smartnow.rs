@@ -1,212 +1,114 @@
 //! The source itself: lists by window or whole, and the lists of every parent.
 //!
-//! Invariant: every request says its whole question anew, so a page can be asked for again at any time; the pages of a parent's
-//! list carry the parent's id as their scope.
-//!
-//! ```text
-//!   machines            page after page, for their ids only (not given on)
-//!     -> /product/80    page after page, scope 80
-//!     -> /product/81    page after page, scope 81
-//! ```
-//!
-//! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
-//! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
+//! Invariant: every request says its whole question anew, so a page can be asked for again at any time.
 
-use crate::connection::{Route, SOURCE, Settings};
+use crate::connection::{SOURCE, Settings};
 use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE, RESOURCES};
-use crate::listing::{Next, Pager, Row, rows};
 use async_trait::async_trait;
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt, stream};
-use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
-use std::collections::VecDeque;
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging;
-use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Source, StatusCode};
+use tillhouse_extract::paging::{self, After, Keyed, KeyedPage};
+use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source};
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, ErrorKind, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 /// A machine may have been offline for this long before it could tell the provider when a trouble was over.
 const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// The scope where one list is configured for what is otherwise listed parent by parent.
 const ALL: &str = "all";
+const NOT_BY_KEY: &str = "Check connection.operators (above) with the provider. If there are exactly as many records as a page holds, \
+                          another page_size helps.";
 
-/// One SmartNow login. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct SmartNow(Arc<Inner>);
-
+/// One SmartNow login.
 #[derive(Debug)]
-struct Inner {
-    api: AuthorizedClient,
-    settings: Settings,
-    /// Whether it was said already that prices do not fit their unit.
-    misfit_told: AtomicBool,
-}
-
-/// What is asked of one endpoint, beside where in the list a page begins.
-#[derive(Debug, Clone)]
-struct Question {
-    endpoint: &'static Endpoint,
-    /// Further parameters of the query.
-    filter: Vec<(String, String)>,
-}
-
-/// Where a stream stands.
-#[derive(Debug)]
-struct Place {
-    /// The parents whose lists are still to come; `None` before they are known.
-    parents: Option<VecDeque<Arc<str>>>,
-    parent: Option<Arc<str>>,
-    pager: Pager,
-    /// Whether any list was there.
-    found: bool,
+pub(crate) struct SmartNow {
+    pub(crate) api: AuthorizedClient,
+    pub(crate) settings: Settings,
 }
 
 impl SmartNow {
-    pub(crate) fn new(api: AuthorizedClient, settings: Settings) -> Self {
-        Self(Arc::new(Inner { api, settings, misfit_told: AtomicBool::new(false) }))
-    }
-
-    pub(crate) fn api(&self) -> &AuthorizedClient {
-        &self.0.api
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
     fn route(&self, endpoint: &Endpoint) -> Result<&Route> {
         let at = ENDPOINTS.iter().position(|e| e.name == endpoint.name);
-        let route = at.and_then(|at| self.0.settings.routes.get(at));
+        let route = at.and_then(|at| self.settings.routes.get(at));
         route.ok_or_else(|| Error::internal("an endpoint without a route").at("resource", endpoint.name))
     }
 
-    /// The request for a list, of a parent where the endpoint has one.
-    pub(crate) fn request(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
-        let path = self.route(endpoint)?.path(parent)?;
-        Ok(Request::get(endpoint.name, self.0.api.client().url(&path)?))
+    /// The request for a list that has no parent.
+    pub(crate) fn request(&self, endpoint: &Endpoint) -> Result<Request> {
+        Ok(Request::get(endpoint.name, self.api.client().url(&self.route(endpoint)?.to("")?)?))
     }
 
     /// What asks for a window of a column, and for the archive where that may be needed.
-    fn window(&self, endpoint: &'static Endpoint, column: &str, window: &Window, archive: bool) -> Question {
-        let operators = &self.0.settings.operators;
-        let (from, to) = (written(window.from(), RoundMode::Floor), written(window.to(), RoundMode::Ceil));
+    fn filter(&self, endpoint: &Endpoint, column: &str, window: &Window, archive: bool) -> Vec<(String, String)> {
+        let (operators, window) = (&self.settings.operators, window.in_seconds());
         let mut filter = vec![
-            (compare(column, &operators.at_least), from.to_string()),
-            (compare(column, &operators.below), to.to_string()),
+            (compare(column, &operators.at_least), window.from().to_string()),
+            (compare(column, &operators.below), window.to().to_string()),
         ];
         if archive && endpoint.archived {
-            filter.push((self.0.settings.archive.parameter.clone(), "true".into()));
+            filter.push((self.settings.archive.parameter.clone(), "true".into()));
         }
-        Question { endpoint, filter }
+        filter
     }
 
     /// Whether a window reaches so far back that some of it may have been archived.
     fn reaches_the_archive(&self, window: &Window) -> bool {
-        let after = self.0.settings.archive.after;
+        let after = self.settings.archive.after;
         after.is_some_and(|after| Timestamp::now().checked_sub(after).is_ok_and(|oldest| window.from() < oldest))
     }
 
-    fn list(&self, question: Question) -> PageStream {
-        let this = self.clone();
-        let has_parent = self.route(question.endpoint).is_ok_and(Route::has_parent);
-        let limits = self.0.api.client().limits();
-        let (limit, most_pages) = (limits.page_size.min(LARGEST_PAGE), limits.most_pages);
-        let first = Place {
-            parents: (!has_parent).then(VecDeque::new),
-            parent: None,
-            pager: Pager::new(limit, !has_parent),
-            found: !has_parent,
+    /// The records of a list, or of every parent's; `filter` says which of them.
+    fn list(&self, endpoint: &'static Endpoint, filter: Vec<(String, String)>) -> PageStream {
+        let route = match self.route(endpoint) {
+            Ok(route) => route.clone(),
+            Err(error) => return failed(error),
         };
-        let question = Arc::new(question);
-        paging::chain(first, most_pages, move |place| {
-            let (this, question) = (this.clone(), question.clone());
-            async move { this.page(&question, place, limit).await }
-        })
+        let parent = endpoint.parent.and_then(endpoints::find).filter(|_| route.wants_id());
+        let parents = parent.map(|parent| self.list(parent, Vec::new()));
+        let limits = self.api.client().limits();
+        let limit = limits.page_size.min(LARGEST_PAGE);
+        let (resource, most_pages) = (endpoint.name, limits.most_pages);
+        let asked = Keyed { source: SOURCE, resource, limit, most_pages, hint: NOT_BY_KEY };
+        let above = compare("id", &self.settings.operators.above);
+        let list = Arc::new(List { api: self.api.clone(), endpoint, route, filter, above, limit });
+        paging::by_key(asked, parents, move |after| list.clone().page(after))
     }
+}
 
-    async fn page(&self, question: &Question, mut place: Place, limit: u32) -> Result<(Page, Option<Place>)> {
-        let endpoint = question.endpoint;
-        if place.parents.is_none() {
-            let mut parents = self.parents(endpoint).await?;
-            place.parent = parents.pop_front();
-            place.parents = Some(parents);
-            if place.parent.is_none() {
-                return Ok((nothing(Timestamp::now()), None));
+/// One question, page by page.
+struct List {
+    api: AuthorizedClient,
+    endpoint: &'static Endpoint,
+    route: Route,
+    /// Further parameters of the query.
+    filter: Vec<(String, String)>,
+    /// The parameter that asks for what is behind an id.
+    above: String,
+    limit: u32,
+}
+
+impl List {
+    async fn page(self: Arc<Self>, after: After) -> Result<KeyedPage> {
+        let path = self.route.to(after.parent.as_deref().unwrap_or_default())?;
+        let request = Request::get(self.endpoint.name, self.api.client().url(&path)?);
+        let mut request = self.filter.iter().fold(request, |request, (key, value)| request.query(key, value));
+        if let Some(key) = &after.key {
+            request = request.query(&self.above, &key.to_string());
+        }
+        let request = request.query("sort", "id asc").query("limit", &self.limit.to_string());
+        match self.api.send(&request).await? {
+            Answer::Success(Response { bytes, requested_at, .. }) => {
+                let one_for_all = !self.route.wants_id() && self.endpoint.path.contains('{');
+                let scope = one_for_all.then(|| ALL.into());
+                Ok(KeyedPage::Here(Page { bytes, declared_total: None, requested_at, scope }))
             }
-        }
-        let mut request = self.request(endpoint, place.parent.as_deref().unwrap_or_default())?;
-        for (key, value) in &question.filter {
-            request = request.query(key, value);
-        }
-        if let Some(last) = place.pager.last() {
-            request = request.query(&compare("id", &self.0.settings.operators.above), &last.to_string());
-        }
-        request = request.query("sort", "id asc").query("limit", &limit.to_string());
-        let (page, next) = match self.0.api.send(&request).await? {
-            Answer::Success(response) => self.listed(endpoint, response, &mut place)?,
-            Answer::Refused(refusal) if is_gone(&refusal) && place.parent.is_some() => {
-                // The parent is gone since it was listed. Where every list is missing, it is the path that is wrong.
-                let last = place.parents.as_ref().is_none_or(VecDeque::is_empty);
-                if last && !place.found {
-                    return Err(refused(endpoint, refusal));
-                }
-                (nothing(Timestamp::now()), Next::End)
+            Answer::Refused(refusal) if refusal.is_gone() && after.parent.is_some() => {
+                Ok(KeyedPage::Gone(refused(self.endpoint, refusal)))
             }
-            Answer::Refused(refusal) => return Err(refused(endpoint, refusal)),
-        };
-        if next == Next::More {
-            return Ok((page, Some(place)));
-        }
-        place.pager.start_over();
-        place.parent = place.parents.as_mut().and_then(VecDeque::pop_front);
-        let more = place.parent.is_some();
-        Ok((page, more.then_some(place)))
-    }
-
-    fn listed(&self, endpoint: &Endpoint, response: Response, place: &mut Place) -> Result<(Page, Next)> {
-        let Response { bytes, requested_at, .. } = response;
-        let at = |e: Error| e.at("source", SOURCE).at("resource", endpoint.name);
-        let (records, alone) = rows(&bytes).map_err(at)?;
-        if endpoint.priced {
-            self.look_at_prices(endpoint, &records);
-        }
-        let next = place.pager.take(&records).map_err(at)?;
-        place.found = true;
-        let bytes = if alone { as_list(&bytes) } else { bytes };
-        let one_for_all = place.parent.is_none() && endpoint.path.contains('{');
-        let scope = place.parent.clone().or_else(|| one_for_all.then(|| ALL.into()));
-        Ok((Page { bytes, declared_total: None, requested_at, scope }, next))
-    }
-
-    /// The ids of an endpoint's parents, in their order.
-    async fn parents(&self, endpoint: &Endpoint) -> Result<VecDeque<Arc<str>>> {
-        let parent = endpoint.parent.and_then(endpoints::find);
-        let parent = parent.ok_or_else(|| Error::internal("an endpoint without its parent"))?;
-        let mut ids = VecDeque::new();
-        let mut pages = self.list(Question { endpoint: parent, filter: Vec::new() });
-        while let Some(page) = pages.try_next().await? {
-            let (records, _) = rows(&page.bytes)?;
-            for id in records.iter().filter_map(Row::id) {
-                let id: Arc<str> = id.to_string().into();
-                // A list that ignores paging is given twice.
-                if ids.back() != Some(&id) {
-                    ids.push_back(id);
-                }
-            }
-        }
-        Ok(ids)
-    }
-
-    /// Says once when prices cannot be in the unit that is configured.
-    fn look_at_prices(&self, endpoint: &Endpoint, records: &[Row<'_>]) {
-        let unit = self.0.settings.price_unit;
-        let odd = records.iter().filter(|record| !record.fits(unit)).count();
-        if odd > 0 && !self.0.misfit_told.swap(true, Ordering::Relaxed) {
-            let (what, hint) = unit.misfit();
-            tracing::warn!(source = SOURCE, resource = endpoint.name, records = odd, hint, "{what}");
+            Answer::Refused(refusal) => Err(refused(self.endpoint, refusal)),
         }
     }
 }
@@ -216,35 +118,11 @@ pub(crate) fn compare(column: &str, operator: &str) -> String {
     format!("where[{column}][{operator}]")
 }
 
-/// An instant in whole seconds, as the document's samples have them.
-fn written(instant: Timestamp, mode: RoundMode) -> Timestamp {
-    instant.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(instant)
-}
-
-/// A page without records.
-fn nothing(requested_at: Timestamp) -> Page {
-    Page { bytes: Bytes::from_static(b"[]"), declared_total: None, requested_at, scope: None }
-}
-
-/// One record as a list of one: the document shows some lists so.
-fn as_list(record: &Bytes) -> Bytes {
-    let mut list = BytesMut::with_capacity(record.len() + 2);
-    list.put_u8(b'[');
-    list.put_slice(record);
-    list.put_u8(b']');
-    list.freeze()
-}
-
-fn is_gone(refusal: &Refusal) -> bool {
-    matches!(refusal.status, StatusCode::NOT_FOUND | StatusCode::GONE)
-}
-
 /// A refusal, and what to do about it.
 pub(crate) fn refused(endpoint: &Endpoint, refusal: Refusal) -> Error {
-    let status = refusal.status;
+    let (status, name) = (refusal.status.as_u16(), endpoint.name);
     let error = refusal.into_error();
-    let name = endpoint.name;
-    match status.as_u16() {
+    match status {
         401 => error.hint(
             "SmartNow refuses a token it has just given out: check connection.token_prefix, and ask the provider what this user may do.",
         ),
@@ -260,16 +138,9 @@ pub(crate) fn refused(endpoint: &Endpoint, refusal: Refusal) -> Error {
     }
 }
 
-fn known(resource: &str) -> Result<&'static Endpoint> {
-    endpoints::find(resource).ok_or_else(|| {
-        let names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
-        Error::config(format!("SmartNow has no resource {resource:?}"))
-            .hint(format!("It offers: {}.", names.join(", ")))
-    })
-}
-
-fn failed(error: Error) -> PageStream {
-    stream::iter([Err(error)]).boxed()
+fn endpoint(resource: &str) -> Result<&'static Endpoint> {
+    known("SmartNow", RESOURCES, resource)?;
+    endpoints::find(resource).ok_or_else(|| Error::internal("a resource without an endpoint"))
 }
 
 #[async_trait]
@@ -287,41 +158,30 @@ impl Source for SmartNow {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known(resource)?;
-        Ok(vec![None])
+        endpoint(resource).map(|_| vec![None])
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
-        let endpoint = match known(&slice.resource) {
-            Ok(endpoint) => endpoint,
-            Err(error) => return failed(error),
-        };
-        let Some(column) = endpoint.time else {
-            return self.list(Question { endpoint, filter: Vec::new() });
-        };
-        let archive = self.reaches_the_archive(&slice.window);
-        self.list(self.window(endpoint, column, &slice.window, archive))
-    }
-
-    fn pages_by_id(&self, resource: &str, _: Vec<String>) -> PageStream {
-        let error = known(resource).err();
-        failed(error.unwrap_or_else(|| {
-            Error::new(ErrorKind::Internal, "SmartNow's records are found by their time of change, not by id")
-                .at("resource", resource)
-        }))
+        match endpoint(&slice.resource) {
+            Err(error) => failed(error),
+            Ok(endpoint @ Endpoint { time: None, .. }) => self.list(endpoint, Vec::new()),
+            Ok(endpoint @ Endpoint { time: Some(column), .. }) => {
+                let archive = self.reaches_the_archive(&slice.window);
+                self.list(endpoint, self.filter(endpoint, column, &slice.window, archive))
+            }
+        }
     }
 
     fn late_pages(&self, slice: &Slice) -> PageStream {
-        match known(&slice.resource) {
+        match endpoint(&slice.resource) {
             Err(error) => failed(error),
             Ok(Endpoint { late: None, .. }) => stream::empty().boxed(),
-            // How old the record is that something was learnt of, nobody knows: the archive is asked too.
             Ok(endpoint @ Endpoint { late: Some(column), .. }) => {
                 let from = slice.window.from().checked_sub(OFFLINE).unwrap_or(Timestamp::MIN);
+                // How old the record is that something was learnt of, nobody knows: the archive is asked too.
+                let archive = self.settings.archive.after.is_some();
                 match Window::new(from, slice.window.to()) {
-                    Ok(window) => {
-                        self.list(self.window(endpoint, column, &window, self.0.settings.archive.after.is_some()))
-                    }
+                    Ok(window) => self.list(endpoint, self.filter(endpoint, column, &window, archive)),
                     Err(error) => failed(error),
                 }
             }
@@ -329,7 +189,7 @@ impl Source for SmartNow {
     }
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![("price_unit", self.0.settings.price_unit.as_str().to_owned())]
+        vec![("price_unit", self.settings.price_unit.as_str().to_owned())]
     }
 
     fn yardstick(&self) -> Yardstick {
@@ -337,11 +197,11 @@ impl Source for SmartNow {
     }
 
     async fn evidence(&self, _tenant: Option<&str>, window: Window) -> Result<Evidence> {
-        let Settings { summary, price_unit, .. } = self.settings();
-        crate::summary::ask(self.api(), summary, *price_unit, window).await
+        let Settings { summary, price_unit, .. } = &self.settings;
+        crate::summary::ask(&self.api, summary, *price_unit, window).await
     }
 
     fn stats(&self) -> Stats {
-        self.0.api.stats()
+        self.api.stats()
     }
 }

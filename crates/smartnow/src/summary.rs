@@ -7,13 +7,13 @@
 //! on both sides, and each day is named: whoever compares takes those he wants. Of `orginalValue` (the document's spelling) and
 //! `value`, which may be converted, the first is taken: it is in the currency it stands under.
 
-use crate::prices::PriceUnit;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use tillhouse_extract::{Answer, AuthorizedClient, Request};
+use tillhouse_model::money::PriceUnit;
 use tillhouse_model::money::minor_digits;
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
 use tillhouse_model::{Error, Exact, Result, Window};

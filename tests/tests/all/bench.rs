@@ -47,7 +47,8 @@ impl Bench {
     }
 
     pub(crate) fn decode(&self, resource: &str, page: &str) -> Decoded {
-        let decoder = Decoder::new(spec(self.source, resource), Some(key())).unwrap();
+        let parameters: Vec<_> = self.parameters.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let decoder = Decoder::with(spec(self.source, resource), Some(key()), &parameters).unwrap();
         decoder.decode_scoped(page.as_bytes(), self.records_at, self.scope).unwrap()
     }
 

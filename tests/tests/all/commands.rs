@@ -81,6 +81,32 @@ async fn what_is_typed_wrong_is_refused_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_source_has_its_variables_named_though_no_file_is_changed() {
+    let project = Project::bare().await;
+    let example = project.path().join(".env.example");
+    let before = std::fs::read_to_string(&example).unwrap();
+    let folder = project.path();
+    let init = |source: &'static str| {
+        ran(command(["init".as_ref(), folder.as_os_str(), "--source".as_ref(), source.as_ref()]))
+    };
+    let made = init("bemo").await;
+    assert_eq!((made.code, made.stdout.as_str()), (Some(0), ""), "{}", made.stderr);
+    assert_eq!(std::fs::read_to_string(&example).unwrap(), before, "what exists stays as it is");
+    for variable in ["BEMO_URL", "BEMO_ACCESS_TOKEN", "BEMO_SUBSCRIPTION_KEY", "BEMO_ACCOUNTS"] {
+        assert!(made.stderr.contains(&format!("\n  {variable}=\n")), "{variable} is missing in: {}", made.stderr);
+    }
+    assert!(!made.stderr.contains("HECONE_URL"), "{}", made.stderr);
+    // One that the file names already is not named again, and neither is any where the file is new.
+    std::fs::write(&example, before + "PACE_URL=\n# PACE_TOKEN_URL=\n").unwrap();
+    let made = init("pace").await;
+    assert!(made.stderr.contains("\n  PACE_CLIENT_ID=\n") && !made.stderr.contains("PACE_URL="), "{}", made.stderr);
+    assert!(!made.stderr.contains("PACE_TOKEN_URL="), "{}", made.stderr);
+    std::fs::remove_file(&example).unwrap();
+    let made = init("smartnow").await;
+    assert!(made.stderr.contains("see .env.example") && !made.stderr.contains("SMARTNOW_URL="), "{}", made.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_project_that_is_wrong_is_refused_with_the_place() {
     let (sandbox, project) = small().await;
     let empty = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tillhouse_sandbox::{Decimal, Sandbox, SandboxOptions, Selection, Stir, StirKind};
+use tillhouse_sandbox::{Decimal, PaceApi, Sandbox, SandboxOptions, Selection, Stir, StirKind};
 
 const SOURCES: [&str; 4] = ["bemo", "hecone", "pace", "smartnow"];
 const DAY: Duration = Duration::from_secs(86_400);
@@ -276,6 +276,54 @@ async fn a_payment_after_its_sale_and_a_machine_that_goes_are_noticed() {
     assert_eq!((total(&again, "new"), total(&again, "changed")), (0, 0), "marked once: {again}");
     let held: Vec<String> = expected(&sandbox).into_iter().filter(|line| line.starts_with("smartnow")).collect();
     assert_same(&found(&project).await, &held, "after all that: SmartNow's transactions");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paces_newer_list_is_unified_with_what_only_it_tells() {
+    let options = SandboxOptions {
+        transactions: 10,
+        // Vehicles of fleets pay with PACE too.
+        bemo_sessions: Some(400),
+        pace_transactions: Some(500),
+        pace_api: PaceApi::Successor,
+        clock: "2026-01-04T00:00:00Z".parse().unwrap(),
+        ..SandboxOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let project = Project::of(&["pace"], &sandbox, "2025-06-01").await;
+    let file = project.path().join("pipelines/pace/pipeline.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let newer = "api: 2025-1\n  filters: { partner: \"filter[partner]\" }\n";
+    std::fs::write(&file, text.replacen("api: partner\n", newer, 1)).unwrap();
+    let range = ["sync", "--to", "2026-02-01"];
+    let pace = || expected(&sandbox).into_iter().filter(|line| line.starts_with("pace")).collect::<Vec<_>>();
+    for when in ["at first", "two days later"] {
+        let report = project.json(&range).await;
+        assert!(total(&report, "new") > 0, "{report}");
+        assert_eq!(total(&report, "rejects"), 0, "{report}");
+        assert_same(&found(&project).await, &pace(), when);
+        if when == "at first" {
+            sandbox.advance(2 * DAY).unwrap();
+        }
+    }
+    // What the older list does not have: who drove what, how it was paid, what was taken off, and when it last changed.
+    let told = project
+        .sql(
+            "SELECT count(license_plate) AS plates, count(odometer_km) AS mileages, count(discount_amount) AS discounts, \
+             count(updated_at) AS changes FROM transactions",
+        )
+        .await;
+    let partners = sandbox.partners();
+    let all = partners.iter().flat_map(|partner| records(&sandbox, "pace", "transactions", Some(partner)));
+    let all: Vec<Value> = all.map(|mut record| record["attributes"].take()).collect();
+    for (figure, key) in
+        [("plates", "numberPlate"), ("mileages", "mileage"), ("discounts", "discountAmount"), ("changes", "updatedAt")]
+    {
+        let held = all.iter().filter(|record| !record[key].is_null()).count();
+        assert_eq!((exact::whole(&told[0][figure]), held > 0), (i64::try_from(held).unwrap(), true), "{key}: {told:?}");
+    }
+    assert!(project.count("SELECT count(DISTINCT method) FROM payments").await > 1);
     sandbox.stop().await;
 }
 

@@ -109,7 +109,10 @@ async fn what_the_samples_leave_out() {
     let mut warned: Vec<(String, String)> = decoded.warnings.into_iter().map(|w| (w.key, w.rule)).collect();
     warned.sort();
     let warning = |key: &str, rule: &str| (key.to_owned(), rule.to_owned());
-    assert_eq!(warned, [warning("5", "currency_known"), warning("6", "time_zone_known")]);
+    assert_eq!(
+        warned,
+        [warning("5", "currency_known"), warning("6", "time_zone_known"), warning("8", "price_fits_unit")]
+    );
 
     let session = session(&[("revenue_transactions", page(&sales)), ("payment_transactions", page(&payments))]);
     let rows = unified(&session, "transactions").await;
@@ -282,7 +285,7 @@ async fn every_resource_of_the_sandbox_fits_its_contract() {
         let mut pages = source.pages(&slice);
         let mut records = 0;
         while let Some(page) = pages.try_next().await.unwrap() {
-            let decoder = Decoder::new(spec("smartnow", resource.name), Some(key())).unwrap();
+            let decoder = Decoder::with(spec("smartnow", resource.name), Some(key()), &source.parameters()).unwrap();
             let decoded = decoder.decode_scoped(&page.bytes, &[], page.scope.as_deref()).unwrap();
             assert_eq!(decoded.rejects, [], "{}", resource.name);
             assert_eq!(decoded.warnings, [], "{}", resource.name);

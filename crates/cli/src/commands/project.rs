@@ -8,19 +8,27 @@ use crate::output::say;
 use crate::registry::SOURCES;
 use std::process::ExitCode;
 use tillhouse_model::{Result, Secret};
-use tillhouse_pipeline::scaffold;
+use tillhouse_pipeline::scaffold::{self, Made};
 
 pub(crate) fn init(cli: &Cli, arguments: &Init) -> Result<ExitCode> {
     let dir = arguments.dir.clone().unwrap_or_else(|| start_dir(cli));
     let key: [u8; 32] = rand::random();
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let written = scaffold::init(&dir, &arguments.sources, SOURCES, &Secret::new(key))?;
+    let Made { written, unnamed } = scaffold::init(&dir, &arguments.sources, SOURCES, &Secret::new(key))?;
     for path in &written {
         say(&format!("wrote {}", dir.join(path).display()));
     }
     say("");
     if arguments.sources.is_empty() {
         say("Next: add a source with `tillhouse init --source hecone`.");
+    } else if !unnamed.is_empty() {
+        say(
+            "Next: put the connection's values into .env. The .env.example that was there stays as it is, and does not name these:",
+        );
+        for variable in &unnamed {
+            say(&format!("  {variable}="));
+        }
+        say("Then run `tillhouse check` and `tillhouse sync`.");
     } else {
         say(
             "Next: put the connection's values into .env (see .env.example), then run `tillhouse check` and `tillhouse sync`.",

@@ -81,15 +81,23 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
             }
             print(&format!("{table}\n"))?;
             say(&format!("published as run {} after {:.1} s", report.run, report.seconds));
+            if report.pipelines.iter().any(|p| p.warnings > 0) {
+                say(
+                    "What the warnings are: tillhouse sql \"SELECT rule, field, count(*) FROM ops.warnings GROUP BY rule, field\"",
+                );
+            }
         }
     }
     for pipeline in &report.pipelines {
         for failed in &pipeline.failed {
             say(&format!("failed: {} {}: {}", pipeline.pipeline, failed.slice, failed.error));
+            if let Some(hint) = &failed.hint {
+                say(&format!("  {hint}"));
+            }
         }
     }
     if report.is_partial() {
-        say("Some slices could not be read; the next sync takes them up.");
+        say("Done in part: what could not be read is named above; the next sync takes it up.");
         return Ok(ExitCode::from(PARTIAL));
     }
     Ok(ExitCode::SUCCESS)

@@ -2,13 +2,14 @@
 //!
 //! Invariant: a table of texts and what becomes of them, kind by kind.
 
-use crate::fixture::{column, spec};
+use crate::fixture::{self, column, spec};
 use crate::written::rows;
 use crate::{decode, decoder, sales};
 use arrow::array::{Array, AsArray};
-use tillhouse_decode::Decoded;
-use tillhouse_model::table::UnknownFields;
-use tillhouse_model::{Column, Kind};
+use std::sync::Arc;
+use tillhouse_decode::{Decoded, Decoder};
+use tillhouse_model::table::{Amount, Check, Rule, UnitOf, UnknownFields};
+use tillhouse_model::{Column, Error, Kind, TableSpec};
 
 /// What becomes of a field: the row's JSON without the id, or the reject's field and reason.
 fn field(json: &str) -> Result<String, (String, String)> {
@@ -357,4 +358,32 @@ fn what_the_request_named_may_be_part_of_the_key() {
 
     let error = tillhouse_decode::Decoder::new(std::sync::Arc::new(of(&["id"])), None).unwrap_err();
     assert!(error.message().contains("required only in the key"), "{error}");
+}
+
+#[test]
+fn an_amount_is_compared_with_its_unit() {
+    let told = |unit: &str, json: &str| {
+        let amount = Amount { currency: vec!["currency".into()], unit: UnitOf::Connection("price_unit".into()) };
+        let rule = Rule { name: "fits".into(), path: vec!["price".into()], check: Check::Amount(amount) };
+        let columns = vec![column("id", Kind::Text), column("price", fixture::MONEY), column("currency", Kind::Text)];
+        let spec = Arc::new(TableSpec { rules: vec![rule], ..fixture::spec(columns, &["id"]) });
+        let decoder = Decoder::with(spec, None, &[("price_unit", unit.to_owned())])?;
+        let decoded = decoder.decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])?;
+        assert_eq!(decoded.batch.num_rows(), 1, "the record is kept");
+        Ok::<_, Error>(decoded.warnings.into_iter().map(|w| format!("{}: {}", w.field, w.original)).collect::<Vec<_>>())
+    };
+    let in_minor = |json: &str| told("minor", json).unwrap();
+    let in_major = |json: &str| told("major", json).unwrap();
+    let fraction = "has a fraction, and amounts are said to be in minor units";
+    let decimals = "has too many decimals, and amounts are said to be in major units";
+    assert_eq!(in_minor(r#""price":"12.50","currency":"EUR""#), [format!("price: 12.5 EUR {fraction}")]);
+    assert_eq!(in_minor(r#""price":12.5"#), [format!("price: 12.5 of no currency {fraction}")]);
+    assert_eq!(in_major(r#""price":-1.505,"currency":"EUR""#), [format!("price: -1.505 EUR {decimals}")]);
+    assert_eq!(in_major(r#""price":"10.5","currency":"JPY""#), [format!("price: 10.5 JPY {decimals}")]);
+    for fits in [r#""price":1250,"currency":"EUR""#, r#""price":null"#, r#""currency":"EUR""#] {
+        assert_eq!((in_minor(fits), in_major(fits)), (vec![], vec![]), "{fits}");
+    }
+    assert_eq!(in_major(r#""price":1.505,"currency":"???""#), [""; 0], "nobody knows its decimals");
+    let error = told("cents", r#""price":1"#).unwrap_err();
+    assert!(error.message().contains("$price_unit") && error.hint_text().is_some(), "{error}");
 }

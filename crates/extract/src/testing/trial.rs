@@ -293,6 +293,7 @@ impl Run<'_, '_> {
             }
             match self.came.pop_front() {
                 Some(Ok(page)) => {
+                    self.trial.subject.keeps_secrets(&String::from_utf8_lossy(&page.bytes), "a page")?;
                     self.reading.leaves.push(self.asked.records.leaf(&page, self.asked.resource)?);
                     let pages = self.reading.leaves.len();
                     hold!(pages < TOO_MANY_PAGES, "the stream goes on after {pages} pages");

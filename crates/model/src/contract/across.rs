@@ -1,17 +1,23 @@
-//! Rules that compare columns of one record: `sum` and `localTime`, written at the table.
+//! Rules that compare columns of one record: `sum`, `localTime` and `amount`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
 use super::find;
 use super::problems::{Problems, unknown};
 use super::written::Value;
-use crate::money::Exact;
-use crate::table::{Check, Class, Column, Kind, LocalTime, Sum};
+use crate::money::{Exact, PriceUnit};
+use crate::table::{Amount, Check, Class, Column, Kind, LocalTime, Sum, UnitOf};
 use serde_saphyr::Location;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 2] = ["sum", "localTime"];
+pub(super) const KNOWN: [&str; 3] = ["sum", "localTime", "amount"];
+
+/// What to write where a rule comes without what it compares.
+pub(super) fn wanted(rule: &str) -> String {
+    let keys = if rule == "amount" { "is: ..., currency: ..., unit: ..." } else { "of: ..., is: ..." };
+    format!("`{rule}` needs what it compares: write `{rule}: {{ {keys} }}`")
+}
 
 /// The keys of one rule, each looked up once.
 struct Keys<'w> {
@@ -48,10 +54,10 @@ fn split(path: &str) -> Vec<String> {
     path.split('.').map(str::to_owned).collect()
 }
 
-/// Reads `{ of: ..., is: ... }`: the column that is compared, and what with.
+/// Reads `{ of: ..., is: ... }` and its like: the column that is compared, and what with.
 pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Problems) -> Option<(Vec<String>, Check)> {
     let Value::Map(map) = value else {
-        problems.add(at, format!("`{rule}` needs what it compares: write `{rule}: {{ of: ..., is: ... }}`"));
+        problems.add(at, wanted(rule));
         return None;
     };
     let keys = Keys { rule, map, at };
@@ -62,6 +68,14 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
         let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
         let within = within(map.get("within"), at, problems)?;
         return Some((is?, Check::Sum(Sum { of: of?, within })));
+    }
+    if rule == "amount" {
+        if keys.only(&["is", "currency", "unit"], problems).is_some() {
+            return None;
+        }
+        let (is, currency) = (keys.path("is", problems), keys.path("currency", problems));
+        let unit = unit(map.get("unit"), at, problems)?;
+        return Some((is?, Check::Amount(Amount { currency: currency?, unit })));
     }
     if keys.only(&["of", "is", "zoneBy", "zones"], problems).is_some() {
         return None;
@@ -92,6 +106,19 @@ fn within(value: Option<&Value>, at: Location, problems: &mut Problems) -> Optio
     exact
 }
 
+/// `minor`, `major`, or `$parameter` of the connection.
+fn unit(value: Option<&Value>, at: Location, problems: &mut Problems) -> Option<UnitOf> {
+    let text = value.and_then(Value::as_text);
+    let unit = text.and_then(|text| match text.strip_prefix('$') {
+        Some(name) => Some(UnitOf::Connection(name.to_owned())).filter(|_| !name.is_empty()),
+        None => PriceUnit::named(text).map(UnitOf::Contract),
+    });
+    if unit.is_none() {
+        problems.add(at, "`unit` is `minor`, `major`, or the name of what the connection says of it: `$price_unit`");
+    }
+    unit
+}
+
 /// A zone or several a value: `{ DE: Europe/Berlin, ES: [Europe/Madrid, Atlantic/Canary] }`.
 fn zones_of(value: &Value, at: Location, problems: &mut Problems) -> Option<BTreeMap<String, Vec<String>>> {
     let Value::Map(map) = value else {
@@ -118,9 +145,13 @@ fn zones_of(value: &Value, at: Location, problems: &mut Problems) -> Option<BTre
 
 /// Whether the columns that a rule names are there and can be compared; the text says why not. Other rules fit.
 pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result<(), String> {
+    let is_number = |kind: &Kind| matches!(kind, Kind::Int | Kind::Decimal { .. });
     match check {
+        Check::Amount(Amount { currency, .. }) => {
+            column(columns, path, false, "a whole or decimal number", is_number)?;
+            column(columns, currency, false, "a string", |kind| *kind == Kind::Text)
+        }
         Check::Sum(Sum { of, .. }) => {
-            let is_number = |kind: &Kind| matches!(kind, Kind::Int | Kind::Decimal { .. });
             for path in of {
                 column(columns, path, true, "a whole or decimal number", is_number)?;
             }

@@ -138,7 +138,7 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
 }
 
 fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 5] = ["currency", "timeZone", "atLeast", "sum", "localTime"];
+    const KNOWN: [&str; 6] = ["currency", "timeZone", "atLeast", "sum", "localTime", "amount"];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -159,7 +159,7 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
             None
         }
         Value::Text(word) if across::KNOWN.contains(&word.as_str()) => {
-            problems.add(at, format!("`{word}` needs what it compares: write `{word}: {{ of: ..., is: ... }}`"));
+            problems.add(at, across::wanted(word));
             None
         }
         Value::Text(word) => {
@@ -169,16 +169,16 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
         Value::Map(map) => with_arguments(map, at, problems),
         _ => {
             problems
-                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }`");
+                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`");
             None
         }
     }
 }
 
 fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 3] = ["atLeast", "sum", "localTime"];
+    const KNOWN: [&str; 4] = ["atLeast", "sum", "localTime", "amount"];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
-        let text = "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }`";
+        let text = "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`";
         problems.add(at, text);
         return None;
     };
@@ -204,7 +204,7 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
     let (fitting, expected) = match check {
         Check::AtLeast(_) => (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number"),
         Check::OneOf(_) | Check::Currency | Check::TimeZone => (*kind == Kind::Text, "a string"),
-        Check::Unique | Check::Sum(_) | Check::LocalTime(_) => (true, ""),
+        Check::Unique | Check::Sum(_) | Check::LocalTime(_) | Check::Amount(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));

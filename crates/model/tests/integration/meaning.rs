@@ -3,7 +3,10 @@
 //! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
 
 use jiff::SignedDuration;
-use tillhouse_model::table::{Check, Class, Kind, LocalTime, Normalise, Role, Sum, TimeFormat, UnknownFields};
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::table::{
+    Amount, Check, Class, Kind, LocalTime, Normalise, Role, Sum, TimeFormat, UnitOf, UnknownFields,
+};
 use tillhouse_model::{Column, Exact, TableSpec, contract};
 
 /// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
@@ -196,7 +199,9 @@ fn rules_that_compare_columns_stand_at_the_table() {
          - name: exactly\n  type: custom\n  engine: tillhouse\n  implementation: { sum: { of: [net], is: vat.amount } }\n\
          - name: clock_right\n  type: custom\n  engine: tillhouse\n  implementation:\n    localTime:\n      of: at\n      \
          is: clock\n      zoneBy: country\n      zones: { DE: Europe/Berlin, 'NO': [Europe/Oslo] }\n\
-         - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }",
+         - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }\n\
+         - name: fits\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: $price_unit } }\n\
+         - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: minor } }",
         COMPARED,
     );
     let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
@@ -206,6 +211,7 @@ fn rules_that_compare_columns_stand_at_the_table() {
     let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
         Check::LocalTime(LocalTime { of: path("at"), zone_by: zone_by.map(path), zones: zones(known) })
     };
+    let amount = |unit| Check::Amount(Amount { currency: path("country"), unit });
     let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
     assert_eq!(
         rules,
@@ -218,6 +224,8 @@ fn rules_that_compare_columns_stand_at_the_table() {
                 local(Some("country"), &[("DE", "Europe/Berlin"), ("NO", "Europe/Oslo")])
             ),
             ("clock_near", "clock".to_owned(), local(None, &[])),
+            ("fits", "net".to_owned(), amount(UnitOf::Connection("price_unit".into()))),
+            ("in_cents", "net".to_owned(), amount(UnitOf::Contract(PriceUnit::Minor))),
         ]
     );
 }

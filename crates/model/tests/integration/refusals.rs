@@ -337,9 +337,18 @@ fn rules_that_compare_columns() {
             "{ localTime: { of: at, is: clock, zoneBy: country, zones: { DE: Europe/Bonn } } }",
             "`Europe/Bonn` is not an IANA time zone name, such as Europe/Berlin (file kiosk/sales.yaml:11:69)",
         ),
+        ("amount", "`amount` needs what it compares: write `amount: { is: ..., currency: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ amount: { is: net, currency: country, unit: cents } }",
+            "`unit` is `minor`, `major`, or the name of what the connection says of it: `$price_unit` (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ amount: { is: net, currency: at, unit: minor } }",
+            "the rule `r`: `at` is not a string (file kiosk/sales.yaml:11:9)",
+        ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }` or `{ localTime: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]

@@ -273,7 +273,7 @@ impl Till {
             response => response?,
         };
         let [total] = envelope::read(&response.bytes, &[&["total"]])?;
-        let records = envelope::count(&response.bytes, &["sales"])?.unwrap_or_default();
+        let records = envelope::count(&response.bytes, &["sales"]).unwrap_or_default();
         let total = total.and_then(|total| total.as_u64());
         let mut page =
             Page { bytes: response.bytes, declared_total: total, requested_at: response.requested_at, scope: None };

@@ -1,36 +1,38 @@
-//! Paging by key: from the records of one page to where the next one begins.
+//! Where the next page of a list begins that is paged by its records' ids.
 //!
-//! Invariant: a list that is left has given every record it has, as far as a server that keeps to the document can be known by
-//! its answers; where it cannot, the list ends with an error and never quietly.
+//! Invariant: a list that is left has given every record it has, as far as a server can be known by its answers; where it cannot, the
+//! list ends with an error and never quietly.
 //!
-//! A page is asked for as `where[id][>]=<the last id>&sort=id asc&limit=100`. Rejected: `skip`, which counts rows, so that a row
-//! that vanishes from the part already read pushes another one past the reader. Ids that are strings (vouchers) are paged the
-//! same way: the key is the last id in the server's own order, the server compares it by that same order, and so it does not matter
-//! which order that is.
+//! Rejected: an offset, which counts rows, so that a row that vanishes from the part already read pushes another one past the reader.
+//! Ids that are texts are paged the same way as numbers: the key is the last id in the server's own order, the server compares it by
+//! that same order, and so it does not matter which order that is.
 //!
-//! The end of a list is an empty page, for a short page may have been cut by a server that allows less than the document says. One
+//! The end of a list is an empty page, for a short page may have been cut by a server that allows less than was asked for. One
 //! request more a list is cheap; of the small lists of thousands of parents it would be every second request, so there a page that
 //! is shorter than one seen before counts as the last.
 //!
-//! Few lists are documented to know these parameters. One that ignores them gives the same records again: it has given all it has,
-//! unless the page was exactly as long as asked for, which is an error.
+//! A server that ignores what is asked gives the same records again: it has given all it has, unless the page was exactly as long as
+//! asked for, which is an error.
 
-use crate::prices::PriceUnit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::fmt;
 use tillhouse_model::{Error, Result};
 
 /// A record's id: a whole number, or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Id {
+pub enum Key {
+    /// A whole number.
     Number(i64),
+    /// A text.
     Text(String),
 }
 
-impl Id {
-    fn read(raw: &RawValue) -> Option<Self> {
+impl Key {
+    /// Reads a JSON value; `None` where it is neither.
+    pub fn read(raw: &RawValue) -> Option<Self> {
         let text = raw.get();
         if text.starts_with('"') {
             return serde_json::from_str(text).ok().map(Self::Text);
@@ -39,8 +41,8 @@ impl Id {
     }
 }
 
-impl std::fmt::Display for Id {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => f.write_str(text),
@@ -48,40 +50,23 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// What of a record is looked at before it is decoded.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Row<'p> {
+#[derive(Default, Deserialize)]
+struct Record<'p> {
     #[serde(borrow)]
     id: Option<&'p RawValue>,
-    #[serde(borrow)]
-    price: Option<&'p RawValue>,
-    #[serde(borrow)]
-    currency: Option<&'p RawValue>,
 }
 
-impl Row<'_> {
-    /// Its id, where it has one that can be a key.
-    pub(crate) fn id(&self) -> Option<Id> {
-        self.id.and_then(Id::read)
-    }
-
-    /// Whether its price, where it has one, can be in this unit.
-    pub(crate) fn fits(&self, unit: PriceUnit) -> bool {
-        let currency = self.currency.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-        self.price.is_none_or(|price| unit.fits(price.get(), currency.as_deref()))
-    }
-}
-
-/// The records of a page, and whether it is one record instead of a list of them.
+/// The ids of a page's records, `None` for one without; and whether the page is one record instead of a list of them.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] for anything else, without quoting it.
-pub(crate) fn rows(page: &[u8]) -> Result<(Vec<Row<'_>>, bool)> {
+pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<Key>>, bool)> {
     // A record that is odd in itself (no object, a key twice) is the decoder's to reject; here it only has no id.
     if let Ok(records) = serde_json::from_slice::<Vec<&RawValue>>(page) {
-        return Ok((records.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect(), false));
+        let key = |raw: &&RawValue| serde_json::from_str::<Record<'_>>(raw.get()).ok()?.id.and_then(Key::read);
+        return Ok((records.iter().map(key).collect(), false));
     }
-    match serde_json::from_slice::<Row<'_>>(page) {
-        Ok(row) if row.id.is_some() => Ok((vec![row], true)),
+    match serde_json::from_slice::<Record<'_>>(page) {
+        Ok(Record { id: Some(id) }) => Ok((vec![Key::read(id)], true)),
         _ => Err(Error::protocol("the answer is neither a list nor a record")
             .hint("Check connection.base_url and connection.paths: something else may be answering there.")),
     }
@@ -89,7 +74,7 @@ pub(crate) fn rows(page: &[u8]) -> Result<(Vec<Row<'_>>, bool)> {
 
 /// Reads the lists of one endpoint, one after the other.
 #[derive(Debug)]
-pub(crate) struct Pager {
+pub(super) struct Pager {
     limit: usize,
     /// Whether only an empty page is the end.
     to_the_empty_page: bool,
@@ -103,17 +88,17 @@ pub(crate) struct Pager {
 /// The list at hand.
 #[derive(Debug, Default)]
 struct List {
-    last: Option<Id>,
+    last: Option<Key>,
     /// How many records the page before had.
     before: usize,
     /// The ids that ended a page, and those of the page before.
-    ends: HashSet<Id>,
-    page: HashSet<Id>,
+    ends: HashSet<Key>,
+    page: HashSet<Key>,
 }
 
 /// What a page means for the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(super) enum Next {
     /// Ask for what is behind [`Pager::last`].
     More,
     /// The list is at its end.
@@ -121,39 +106,39 @@ pub(crate) enum Next {
 }
 
 impl Pager {
-    pub(crate) fn new(limit: u32, to_the_empty_page: bool) -> Self {
+    pub(super) fn new(limit: u32, to_the_empty_page: bool) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Self { limit, to_the_empty_page, longest: 0, gives_all: false, list: List::default() }
     }
 
     /// The id behind which the next page begins.
-    pub(crate) fn last(&self) -> Option<&Id> {
+    pub(super) fn last(&self) -> Option<&Key> {
         self.list.last.as_ref()
     }
 
     /// Turns to the next list.
-    pub(crate) fn start_over(&mut self) {
+    pub(super) fn start_over(&mut self) {
         self.list = List::default();
     }
 
     /// Takes a page of the list.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Protocol`] where the server's answers do not let the list be read to its end.
-    pub(crate) fn take(&mut self, rows: &[Row<'_>]) -> Result<Next> {
-        if rows.is_empty() {
+    pub(super) fn take(&mut self, keys: &[Option<Key>]) -> Result<Next> {
+        if keys.is_empty() {
             return Ok(Next::End);
         }
-        let full = rows.len() == self.limit;
+        let full = keys.len() == self.limit;
         if self.gives_all {
             return self.all_at_once(full, "what is asked makes no difference");
         }
         // A record without one is odd; it comes again with the next page, unless it is the last.
-        let ids: Vec<Id> = rows.iter().filter_map(Row::id).collect();
+        let ids: Vec<Key> = keys.iter().flatten().cloned().collect();
         if ids.is_empty() {
             return self.all_at_once(full, "the records have no id to page by");
         }
         let numbers: Option<Vec<i64>> =
-            ids.iter().map(|id| if let Id::Number(number) = id { Some(*number) } else { None }).collect();
+            ids.iter().map(|id| if let Key::Number(number) = id { Some(*number) } else { None }).collect();
         if self.list.last.is_some() && self.stands_still(&ids, numbers.as_deref()) {
             let full = self.list.before == self.limit;
             return self.all_at_once(full, "the records behind an id are asked for, and the same come again");
@@ -164,16 +149,16 @@ impl Pager {
         let List { last, before, ends, page } = &mut self.list;
         *last = ids.last().cloned();
         ends.extend(last.clone());
-        *before = rows.len();
+        *before = keys.len();
         *page = ids.into_iter().collect();
-        let shorter = rows.len().cmp(&self.longest) == Ordering::Less;
-        self.longest = self.longest.max(rows.len());
+        let shorter = keys.len().cmp(&self.longest) == Ordering::Less;
+        self.longest = self.longest.max(keys.len());
         Ok(if shorter && !self.to_the_empty_page { Next::End } else { Next::More })
     }
 
     /// Whether a page does not lead on from the one before.
-    fn stands_still(&self, ids: &[Id], numbers: Option<&[i64]>) -> bool {
-        if let (Some(Id::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
+    fn stands_still(&self, ids: &[Key], numbers: Option<&[i64]>) -> bool {
+        if let (Some(Key::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
             return numbers.iter().any(|number| number <= last);
         }
         ids.iter().any(|id| self.list.page.contains(id) || self.list.ends.contains(id))
@@ -182,10 +167,8 @@ impl Pager {
     /// The endpoint does not page: what it gave is the whole list, unless it happens to be as long as a page.
     fn all_at_once(&mut self, full: bool, why: &str) -> Result<Next> {
         if full {
-            return Err(Error::protocol(format!("the list cannot be paged: {why}")).hint(
-                "Check connection.operators (above) with the provider. If there are exactly as many records as a page holds, another \
-                 page_size helps.",
-            ));
+            return Err(Error::protocol(format!("the list cannot be paged: {why}"))
+                .hint("If there are exactly as many records as a page holds, another page_size helps."));
         }
         self.gives_all = true;
         Ok(Next::End)
@@ -218,8 +201,8 @@ mod tests {
             requests += 1;
             assert!(requests < 1_000, "endless");
             let last = pager.last().map(|id| match id {
-                Id::Number(number) => number.to_string(),
-                Id::Text(text) => format!("{text:?}"),
+                Key::Number(number) => number.to_string(),
+                Key::Text(text) => format!("{text:?}"),
             });
             let from = match last.filter(|_| manner.keys) {
                 Some(last) => all.iter().position(|id| *id == last).unwrap() + 1,
@@ -228,9 +211,9 @@ mod tests {
             let most = if manner.limit { pager.limit } else { usize::MAX };
             let some: Vec<String> = all[from..].iter().take(most.min(manner.cap)).cloned().collect();
             let text = page(&some);
-            let (rows, _) = rows(text.as_bytes()).unwrap();
+            let (keys, _) = keys(text.as_bytes()).unwrap();
             seen.extend(some);
-            if pager.take(&rows)? == Next::End {
+            if pager.take(&keys)? == Next::End {
                 return Ok((seen, requests));
             }
         }
@@ -306,21 +289,18 @@ mod tests {
         assert!(read(&mut Pager::new(10, true), &all, GOOD).is_err());
         assert_eq!(read(&mut Pager::new(11, true), &all, GOOD).unwrap().0.len(), 10);
         let text = r#"[{"day":1},{"day":2}]"#;
-        let (without, _) = rows(text.as_bytes()).unwrap();
+        let (without, _) = keys(text.as_bytes()).unwrap();
         assert!(Pager::new(2, true).take(&without).unwrap_err().message().contains("no id"));
         assert_eq!(Pager::new(3, true).take(&without).unwrap(), Next::End);
     }
 
     #[test]
     fn one_record_is_a_list_of_one() {
-        let (records, alone) = rows(br#"{"id":7,"price":"1.50"}"#).unwrap();
-        assert!(alone && records[0].id() == Some(Id::Number(7)));
-        assert_eq!(records[0].price.unwrap().get(), r#""1.50""#);
-        let (records, alone) = rows(br#"[{"id":"a"},null,{"id":1,"id":2}]"#).unwrap();
-        assert!(!alone && records[0].id() == Some(Id::Text("a".into())));
-        assert_eq!((records[1].id(), records[2].id()), (None, None));
+        assert_eq!(keys(br#"{"id":7,"price":"1.50"}"#).unwrap(), (vec![Some(Key::Number(7))], true));
+        let (of_list, alone) = keys(br#"[{"id":"a"},null,{"id":1,"id":2},{"id":1.5}]"#).unwrap();
+        assert_eq!((of_list, alone), (vec![Some(Key::Text("a".into())), None, None, None], false));
         for wrong in [&b"<html>"[..], b"", b"7", br#"{"message":"hunter2"}"#, br#"[{"id":1},"#] {
-            let error = rows(wrong).unwrap_err();
+            let error = keys(wrong).unwrap_err();
             assert!(!format!("{error:?}").contains("hunter2"));
         }
     }

@@ -1,0 +1,87 @@
+//! A name and a secret for a token, both as JSON: the login of APIs that hold to no standard.
+//!
+//! Invariant: the secret is read anew for every login, goes into the request's body and nowhere else, and is known to the
+//! redactor before it is sent.
+
+use crate::auth::Login;
+use crate::credential::Credential;
+use crate::http::Client;
+use crate::request::{AUTHORIZATION, Refusal, Request};
+use crate::token::{Token, TokenPrefix};
+use async_trait::async_trait;
+use tillhouse_model::{Error, Result, Secret};
+use url::Url;
+
+/// POSTs `{name: ..., secret: ...}` to one address, or `{"refresh_token": ...}` to another where there is one.
+///
+/// A token is read as [`Token::read`] says, and used until it expires or is refused. Then the refresh token gets the next one, or the
+/// secret, where there is no address for the other or it is refused too.
+#[derive(Debug)]
+pub struct JsonLogin {
+    /// Sends it.
+    pub client: Client,
+    /// Where tokens are had for the name and the secret.
+    pub login: Url,
+    /// Where they are had for a refresh token.
+    pub refresh: Option<Url>,
+    /// The name.
+    pub name: String,
+    /// The secret.
+    pub secret: Credential,
+    /// Stands before the token in the header `Authorization`.
+    pub prefix: TokenPrefix,
+    /// What it is called.
+    pub words: Words,
+}
+
+/// What a provider calls the parts of its login, and what to do where it fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// The provider, as people call it.
+    pub provider: &'static str,
+    /// The name's key, in the request and in the connection.
+    pub name: &'static str,
+    /// The secret's key, in the request and in the connection.
+    pub secret: &'static str,
+    /// What to do when name or secret are refused.
+    pub if_refused: &'static str,
+    /// What to do when there is no login at the address.
+    pub if_missing: &'static str,
+}
+
+#[async_trait]
+impl Login for JsonLogin {
+    async fn login(&self, refresh: Option<&Secret>) -> Result<Token> {
+        let (url, body) = match (refresh, &self.refresh) {
+            (Some(token), Some(url)) => (url, serde_json::json!({"refresh_token": token.expose()})),
+            _ => {
+                let secret = self.secret.read(&format!("connection.{}", self.words.secret)).await?;
+                self.client.redactor().add(&secret);
+                let body = serde_json::json!({self.words.name: self.name, self.words.secret: secret.expose()});
+                (&self.login, body)
+            }
+        };
+        let request = Request::post_json("login", url.clone(), &body);
+        let response = self.client.send(&request).await?.success_or(|refusal| self.refused(refusal))?;
+        Token::read(&response.bytes, "the login").map_err(|e| {
+            e.hint("Check connection.base_url and connection.paths.login: something else may be answering there.")
+        })
+    }
+
+    fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
+        request.secret_header(AUTHORIZATION, &self.prefix.before(access))
+    }
+}
+
+impl JsonLogin {
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal.status.as_u16() {
+            // Servers do not agree on which of them a wrong secret gets.
+            400 | 401 | 403 | 422 => refusal
+                .into_refused_login(&format!("{} refused the login", self.words.provider))
+                .hint(self.words.if_refused),
+            404 | 405 => refusal.into_error().hint(self.words.if_missing),
+            _ => refusal.into_error(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a login gives: a token, read from the JSON that servers give it out in, and how it is put into a header.
+//!
+//! Invariant: an answer that holds no token is never quoted.
+
+use serde::Deserialize;
+use std::time::Duration;
+use tillhouse_model::{Error, Result, Secret};
+
+/// What a login gives.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// What opens the API.
+    pub access: Secret,
+    /// What gets the next token, where the provider gives one.
+    pub refresh: Option<Secret>,
+    /// How long it is valid from now on; `None` when the provider does not say. Zero counts as not said.
+    pub lifetime: Option<Duration>,
+}
+
+/// OAuth2's names, which other logins use too; `expires_in` is in seconds.
+#[derive(Deserialize)]
+struct Granted {
+    access_token: Secret,
+    refresh_token: Option<Secret>,
+    expires_in: Option<serde_json::Value>,
+}
+
+impl Token {
+    /// Reads `access_token`, `refresh_token` and `expires_in`, seconds as a number or a text; only the first has to be there.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Protocol`]; `whose` answer it is stands in the message. serde's own errors quote values, so
+    /// they are not shown.
+    pub fn read(body: &[u8], whose: &str) -> Result<Self> {
+        let granted = serde_json::from_slice::<Granted>(body).ok().filter(|g| !g.access_token.expose().is_empty());
+        let granted = granted.ok_or_else(|| Error::protocol(format!("{whose}'s answer holds no access_token")))?;
+        let seconds = granted.expires_in.as_ref().and_then(|value| match value {
+            serde_json::Value::String(text) => text.trim().parse::<f64>().ok(),
+            value => value.as_f64(),
+        });
+        let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Ok(Self { access: granted.access_token, refresh: granted.refresh_token, lifetime })
+    }
+}
+
+/// What stands before a token in its header: `Bearer` mostly, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct TokenPrefix(String);
+
+impl TokenPrefix {
+    /// `Bearer`.
+    pub fn bearer() -> Self {
+        Self("Bearer".into())
+    }
+
+    /// The header's value for a token.
+    pub fn before(&self, token: &Secret) -> Secret {
+        match self.0.trim() {
+            "" => token.clone(),
+            word => Secret::new(format!("{word} {}", token.expose())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::ErrorKind;
+
+    #[test]
+    fn lifetimes_are_read_however_they_are_written() {
+        let lifetime = |expires: &str| {
+            Token::read(format!(r#"{{"access_token":"t"{expires}}}"#).as_bytes(), "the login").unwrap().lifetime
+        };
+        assert_eq!(lifetime(r#","expires_in":3600"#), Some(Duration::from_secs(3_600)));
+        assert_eq!(lifetime(r#","expires_in":"3600""#), Some(Duration::from_secs(3_600)));
+        for none in ["", r#","expires_in":null"#, r#","expires_in":-1"#, r#","expires_in":"soon""#] {
+            assert_eq!(lifetime(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_not_quoted() {
+        for body in [r#"{"access_token":""}"#, r#"{"access_token":42424242}"#, r#"{"token":"hunter2"}"#, "<html>"] {
+            let error = Token::read(body.as_bytes(), "the login").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("42424242") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_stands_before_the_token_or_nothing_does() {
+        let header = |prefix: &str| TokenPrefix(prefix.into()).before(&Secret::new("t")).expose().to_owned();
+        assert_eq!([header("Token"), header(" Token "), header(""), header(" ")], ["Token t", "Token t", "t", "t"]);
+    }
+}
