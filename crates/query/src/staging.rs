@@ -30,7 +30,7 @@ impl Session {
         self.register(name, Arc::new(table))
     }
 
-    /// Makes batches that are still to come known as a table. It can be scanned once for each receiver, see [`Session::scans`]; one more
+    /// Makes batches that are still to come known as a table. It can be scanned once for each receiver, see [`Session::plan`]; one more
     /// scan is an error.
     pub fn register_stream(
         &self,
