@@ -87,7 +87,14 @@ struct Work {
 impl Work {
     /// Once the package before is written, `next` is, and meanwhile that one is remembered.
     async fn go_on(&mut self, lander: &Arc<Lander>, next: Option<Package>) -> Result<()> {
-        let written = joined(self.writing.take()).await?;
+        let written = match joined(self.writing.take()).await {
+            Ok(written) => written,
+            Err(error) => {
+                // What was committed before is remembered all the same.
+                joined(self.remembering.take()).await?;
+                return Err(error);
+            }
+        };
         self.writing = next.map(|package| tokio::spawn(Arc::clone(lander).write(package)));
         self.tally.add(joined(self.remembering.take()).await?.unwrap_or_default());
         self.remembering = written.map(|written| tokio::spawn(Arc::clone(lander).remember(written)));
