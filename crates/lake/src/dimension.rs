@@ -242,3 +242,7 @@ impl UnifiedTable {
         Err(commit::outrun(table))
     }
 }
+
+#[cfg(test)]
+#[path = "dimension_tests.rs"]
+mod tests;
