@@ -48,7 +48,9 @@ pub(crate) async fn execute(session: &Session, query: &str, format: Format) -> R
         print_stream(format, stream).await
     };
     tokio::select! {
-        done = work => done,
+        // In this order, so that the signal is listened for before the query starts; else it would end the process by itself.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Interrupted, "the query was stopped")),
+        done = work => done,
     }
 }
