@@ -6,6 +6,7 @@
 //! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
 //! included, through a float, and encodes on the runtime's threads.
 
+use crate::columnar::{self, Encoded};
 use crate::delta::Table;
 use crate::stats::{Collector, StatColumns};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -26,7 +27,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
 /// A row group ends with so many rows, or when it holds so many encoded bytes.
-const ROW_GROUP_ROWS: usize = 65_536;
+pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 const ROW_GROUP_BYTES: usize = 4 << 20;
 /// Bytes of a page and of a column's dictionary. A contract may have a hundred columns, and each holds one of both while a row group
 /// is encoded: with Parquet's usual megabyte that alone would be 200 MiB.
@@ -48,6 +49,8 @@ pub(crate) struct Layout {
     pub projection: Vec<usize>,
     pub partition_by: Vec<String>,
     pub stat_columns: StatColumns,
+    /// How many Parquet columns each of the file's columns is.
+    pub leaves: Vec<usize>,
     properties: WriterProperties,
 }
 
@@ -90,7 +93,20 @@ impl Layout {
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
         let properties = properties.build();
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, properties })
+        let leaves = |field: &Arc<Field>| {
+            let mut found = Vec::new();
+            leaves_in(field, Vec::new(), &|_| true, &mut found);
+            found.len()
+        };
+        let leaves = file_schema.fields().iter().map(leaves).collect();
+        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, leaves, properties })
+    }
+
+    /// What encodes a file.
+    pub(crate) fn writer(&self) -> Result<ArrowWriter<Vec<u8>>> {
+        let options = ArrowWriterOptions::new().with_properties(self.properties.clone()).with_skip_arrow_metadata(true);
+        ArrowWriter::try_new_with_options(Vec::new(), self.file_schema.clone(), options)
+            .or_error(ErrorKind::Internal, "a table's columns have no place in Parquet")
     }
 }
 
@@ -116,11 +132,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     fn new(layout: &Layout) -> Result<Self> {
-        let options =
-            ArrowWriterOptions::new().with_properties(layout.properties.clone()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), layout.file_schema.clone(), options)
-            .or_error(ErrorKind::Internal, "a table's columns have no place in Parquet")?;
-        Ok(Self { writer, collector: Collector::new(&layout.file_schema, &layout.stat_columns) })
+        Ok(Self { writer: layout.writer()?, collector: Collector::new(&layout.file_schema, &layout.stat_columns) })
     }
 
     /// Adds rows; the batch has the file schema.
@@ -220,16 +232,7 @@ impl PartitionWriter {
     ) -> Result<()> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open {
-                encoder: Encoder::new(&self.layout)?,
-                target: Target {
-                    store: self.store.clone(),
-                    path: self.new_path(),
-                    waiting: Vec::new(),
-                    upload: None,
-                    written: 0,
-                },
-            },
+            None => Open { encoder: Encoder::new(&self.layout)?, target: self.target() },
         };
         let (encoder, result) = {
             let mut encoder = open.encoder;
@@ -262,6 +265,18 @@ impl PartitionWriter {
         .or_error(ErrorKind::Internal, "encoding a data file was interrupted")?;
         result?;
         target.add(encoder.take()).await.map_err(|e| self.failed(e))?;
+        self.finish_file(target, &encoder.collector).await
+    }
+
+    /// Writes rows of the layout's file schema as one file, at once.
+    pub(crate) async fn write_file(&mut self, rows: Vec<RecordBatch>) -> Result<()> {
+        let Encoded { bytes, collector } = columnar::encode(self.layout.clone(), rows).await?;
+        let mut target = self.target();
+        target.add(bytes).await.map_err(|e| self.failed(e))?;
+        self.finish_file(target, &collector).await
+    }
+
+    async fn finish_file(&mut self, target: Target, collector: &Collector) -> Result<()> {
         let (path, written) = (target.path.to_string(), target.written);
         target.finish().await.map_err(|e| self.failed(e))?;
         self.adds.push(Add {
@@ -270,7 +285,7 @@ impl PartitionWriter {
             size: i64::try_from(written).or_error(ErrorKind::Internal, "a data file is too large")?,
             modification_time: jiff::Timestamp::now().as_millisecond(),
             data_change: true,
-            stats: Some(encoder.collector.to_json()),
+            stats: Some(collector.to_json()),
             tags: None,
             deletion_vector: None,
             base_row_id: None,
@@ -278,6 +293,11 @@ impl PartitionWriter {
             clustering_provider: None,
         });
         Ok(())
+    }
+
+    /// Where the next file goes.
+    fn target(&self) -> Target {
+        Target { store: self.store.clone(), path: self.new_path(), waiting: Vec::new(), upload: None, written: 0 }
     }
 
     fn failed(&self, error: object_store::Error) -> Error {

@@ -16,12 +16,6 @@ use tillhouse_model::table::{
 };
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
-/// Rows that are encoded in one go on a blocking thread.
-const PIECE_ROWS: usize = 16_384;
-
-/// A month with more rows than this is written to two files side by side.
-const MANY_ROWS: usize = 4_096;
-
 /// A record that is the newest of its key in the package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Survivor {
@@ -163,36 +157,4 @@ pub(crate) fn key_hashes(package: &[Incoming], parts: &[Part]) -> Vec<u64> {
         }
     }
     hashes
-}
-
-/// The parts of a month, in two lists of about as many rows where these are many.
-pub(crate) fn halves(mut parts: Vec<Part>) -> Vec<Vec<Part>> {
-    let all: usize = parts.iter().map(Part::len).sum();
-    if all <= MANY_ROWS {
-        return vec![parts];
-    }
-    let mut rows = 0;
-    let first = parts.iter().take_while(|part| {
-        rows += part.len();
-        rows <= all / 2
-    });
-    let rest = parts.split_off(first.count().max(1));
-    [parts, rest].into_iter().filter(|parts| !parts.is_empty()).collect()
-}
-
-/// Groups parts so that each group is worth a trip to another thread.
-pub(crate) fn pieces(parts: Vec<Part>) -> Vec<Vec<Part>> {
-    let mut pieces: Vec<Vec<Part>> = Vec::new();
-    let mut rows = PIECE_ROWS;
-    for part in parts {
-        if rows >= PIECE_ROWS {
-            pieces.push(Vec::new());
-            rows = 0;
-        }
-        rows += part.len();
-        if let Some(piece) = pieces.last_mut() {
-            piece.push(part);
-        }
-    }
-    pieces
 }

@@ -17,13 +17,13 @@ use arrow::record_batch::RecordBatch;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::execution::session_state::SessionState;
 use deltalake::kernel::Add;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::StreamExt;
 use jiff::Timestamp;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tillhouse_model::table::{LAND, MONTH};
-use tillhouse_model::{Error, Result, TableSpec};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// The decoded records of one page.
 #[derive(Debug, Clone)]
@@ -80,9 +80,6 @@ pub struct Fresh {
     /// The key of every record that was known before and has changed, with the record time it had.
     pub changed: Vec<(String, Option<i64>)>,
 }
-
-/// Rows that are kept while they are written.
-type Kept = Arc<Mutex<Vec<RecordBatch>>>;
 
 /// One package in a table's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +147,8 @@ impl SourceTable {
                 return Ok(landed);
             }
             landed.land = highest + 1;
-            let rows = shown.is_some().then(Kept::default);
-            let adds = self.write(&table, &layout, &package, parts, (landed.land, options), rows.as_ref()).await?;
+            let mut rows = shown.is_some().then(Vec::new);
+            let adds = self.write(&table, &layout, &package, parts, (landed.land, options), rows.as_mut()).await?;
             landed.bytes_written = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
             let change = Change::append(adds, &layout.partition_by, &options.run_id);
@@ -160,7 +157,7 @@ impl SourceTable {
                     landed.version = version;
                     table.checkpoint_if_due(version).await;
                     if let (Some(shown), Some(rows)) = (shown.take(), rows) {
-                        shown.rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
+                        shown.rows = rows;
                         shown.changed = changed;
                     }
                     return Ok(landed);
@@ -171,7 +168,7 @@ impl SourceTable {
         Err(commit::outrun(&table))
     }
 
-    /// Writes one set of files a month, two for a month with many rows: two at a time, since encoding is most of a landing.
+    /// Writes one file a month. What was written is handed back where it is wanted.
     async fn write(
         &self,
         table: &Arc<Table>,
@@ -179,43 +176,29 @@ impl SourceTable {
         package: &Arc<Vec<Incoming>>,
         parts: BTreeMap<String, Vec<Part>>,
         (land, options): (i64, &LandOptions),
-        kept: Option<&Kept>,
+        mut kept: Option<&mut Vec<RecordBatch>>,
     ) -> Result<Vec<Add>> {
-        let months = parts
-            .into_iter()
-            .flat_map(|(month, parts)| package::halves(parts).into_iter().map(move |parts| (month.clone(), parts)));
-        let months = months.map(|(month, parts)| {
-            let (layout, package, run_id) = (layout.clone(), package.clone(), options.run_id.clone());
-            async move {
-                let partition = vec![(MONTH.to_owned(), Some(month.clone()))];
-                let mut writer = PartitionWriter::new(table, layout.clone(), partition);
-                let hashes: Vec<u64> = package::key_hashes(&package, &parts);
-                for some in package::pieces(parts) {
-                    let (layout, package, run_id) = (layout.clone(), package.clone(), run_id.clone());
-                    let (kept, month) = (kept.cloned(), month.clone());
-                    writer
-                        .write(move |encoder| {
-                            for part in some {
-                                let rows = part.rows(&package, &layout.file_schema, land, &run_id)?;
-                                encoder.write(&rows)?;
-                                if let Some(kept) = &kept {
-                                    let rows = package::with_month(&rows, &layout.schema, &month)?;
-                                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
-                                }
-                            }
-                            Ok(())
-                        })
-                        .await?;
+        let mut adds = Vec::with_capacity(parts.len());
+        for (month, parts) in parts {
+            let (of_layout, of_package, run_id) = (layout.clone(), package.clone(), options.run_id.clone());
+            let gathered = tokio::task::spawn_blocking(move || {
+                let rows = parts.iter().map(|part| part.rows(&of_package, &of_layout.file_schema, land, &run_id));
+                Ok::<_, Error>((rows.collect::<Result<Vec<_>>>()?, package::key_hashes(&of_package, &parts)))
+            });
+            let (rows, hashes) = gathered.await.or_error(ErrorKind::Internal, "gathering rows was interrupted")??;
+            if let Some(kept) = &mut kept {
+                for rows in &rows {
+                    kept.push(package::with_month(rows, &layout.schema, &month)?);
                 }
-                let adds = writer.finish().await?;
-                if let [add] = adds.as_slice() {
-                    table.recent_keys().remember(add.path.clone(), hashes);
-                }
-                Ok::<_, Error>(adds)
             }
-        });
-        let adds: Vec<Vec<Add>> = stream::iter(months).buffered(2).try_collect().await?;
-        Ok(adds.into_iter().flatten().collect())
+            let mut writer = PartitionWriter::new(table, layout.clone(), vec![(MONTH.to_owned(), Some(month))]);
+            writer.write_file(rows).await?;
+            for add in writer.finish().await? {
+                table.recent_keys().remember(add.path.clone(), hashes.clone());
+                adds.push(add);
+            }
+        }
+        Ok(adds)
     }
 
     /// The newest version; `None` before the first landing.
