@@ -4,10 +4,14 @@
 
 use crate::config::Pipeline;
 use crate::sync::{Context, Report};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tillhouse_lake::RunRecord;
-use tillhouse_model::Result;
+use tillhouse_model::{Error, Result};
+
+/// Tables whose versions are looked up at once.
+const OPENED: usize = 8;
 
 pub(crate) async fn publish(
     context: &Context,
@@ -25,11 +29,11 @@ pub(crate) async fn publish(
     if let Some(pipeline) = pipelines.first() {
         paths.extend(pipeline.unified.keys().map(|name| format!("unified/{name}")));
     }
-    for path in paths {
-        if let Some(table) = context.warehouse.open_at(&path, None).await? {
-            tables.insert(path, table.version);
-        }
-    }
+    let opened = stream::iter(paths).map(async |path| {
+        let table = context.warehouse.open_at(&path, None).await?;
+        Ok::<_, Error>(table.map(|table| (path, table.version)))
+    });
+    tables.extend(opened.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten());
     tables.extend(crate::rollup::versions(context, &tables, pipelines, command, run_id).await);
     let mut counts = BTreeMap::new();
     let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {

@@ -11,12 +11,15 @@ use super::{Totals, Unified, add, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
 use crate::sync::Context;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_lake::{Rows, SourceTable, Step, TableProvider};
 use tillhouse_model::table::Role;
 use tillhouse_model::{Error, Result};
+
+/// Tables whose progress is looked up at once.
+const LOOKED_AT: usize = 8;
 
 /// Unifies the statements of one resource up to its newest package.
 pub(super) async fn unify(
@@ -29,11 +32,13 @@ pub(super) async fn unify(
 ) -> Result<()> {
     let source = context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec));
     let Some(version) = source.version().await? else { return Ok(()) };
-    let mut by_progress: BTreeMap<i64, Vec<Statement>> = BTreeMap::new();
-    for statement in statements {
+    let progress = stream::iter(statements).map(async |statement| {
         let table = context.warehouse.unified_table(Arc::clone(&statement.table));
-        let done = table.progress(&pipeline.name, plan.resource.name).await?;
-        by_progress.entry(done).or_default().push(statement.clone());
+        Ok::<_, Error>((table.progress(&pipeline.name, plan.resource.name).await?, statement.clone()))
+    });
+    let mut by_progress: BTreeMap<i64, Vec<Statement>> = BTreeMap::new();
+    for (done, statement) in progress.buffered(LOOKED_AT).try_collect::<Vec<_>>().await? {
+        by_progress.entry(done).or_default().push(statement);
     }
     for (start, statements) in by_progress {
         let packages = source.packages(Some(version), start).await?;

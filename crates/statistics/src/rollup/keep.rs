@@ -21,7 +21,8 @@ use tillhouse_lake::{
 };
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::zone::HOUR;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// The column that says when a fact was.
 const OCCURRED_AT: &str = "occurred_at";
@@ -201,11 +202,12 @@ impl Chunk {
         let mut adding = Adding::new(rollup.schema(), rollup.count, &measured, &self.pipeline, &self.month)?;
         let asked = self.asked(rollup);
         let mut times = HashSet::new();
-        let mut rows = own.rows(&self.pipeline, &self.month, asked.clone());
-        while let Some(batch) = rows.next().await {
+        let (mut rows, reading) = read_ahead(own.rows(&self.pipeline, &self.month, asked.clone()));
+        while let Some(batch) = rows.recv().await {
             let currency = if rollup.inherits { Currency::Apart(&mut times) } else { Currency::Own };
             adding.add(&batch?, currency)?;
         }
+        reading.await.map_err(|e| Error::internal("reading facts was interrupted").because(e))?;
         if !times.is_empty() {
             let parents = match parents {
                 Some(parents) => self.currencies(parents, times).await?,
@@ -300,6 +302,19 @@ impl Span {
             }
         }
     }
+}
+
+/// Reads rows on a task of their own, so that the next are decoded while some are added up.
+fn read_ahead(mut rows: Rows) -> (mpsc::Receiver<Result<RecordBatch>>, JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(2);
+    let reading = tokio::spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+        }
+    });
+    (receiver, reading)
 }
 
 /// When the facts of a batch were.
