@@ -228,6 +228,14 @@ pub(crate) struct Sync {
     pub(crate) full: bool,
 }
 
+/// What counts as a transaction; every command that counts asks it alike.
+#[derive(Debug, Args)]
+pub(crate) struct Counted {
+    /// The transaction states that count
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    pub(crate) states: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
     /// The first instant counted: a date (in --timezone) or a time with its offset
@@ -242,9 +250,8 @@ pub(crate) struct Stats {
     /// Only this source
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
-    /// The transaction states that count
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
-    pub(crate) states: Vec<String>,
+    #[command(flatten)]
+    pub(crate) counted: Counted,
     /// The zone in which dates and hours are cut: an IANA name, or an offset like +02:00
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) timezone: String,
@@ -316,9 +323,8 @@ pub(crate) struct Report {
     /// Whose logs events stand in: transaction, article, payment, receipt, device [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) scopes: Vec<String>,
-    /// The transaction states that count
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
-    pub(crate) states: Vec<String>,
+    #[command(flatten)]
+    pub(crate) counted: Counted,
     /// Sales, or purchases made elsewhere; they are never added up
     #[arg(long, value_enum, default_value_t = Perspective::Sale)]
     pub(crate) perspective: Perspective,
@@ -370,9 +376,8 @@ pub(crate) struct Restated {
     /// Only this source
     #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
     pub(crate) source: Option<String>,
-    /// The transaction states that count
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
-    pub(crate) states: Vec<String>,
+    #[command(flatten)]
+    pub(crate) counted: Counted,
     /// Sales, or purchases made elsewhere
     #[arg(long, value_enum, default_value_t = Perspective::Sale)]
     pub(crate) perspective: Perspective,
@@ -407,9 +412,8 @@ pub(crate) struct Reconcile {
     /// How much is compared at a time: 1h, 1d, 7d. What differs is then compared hour by hour
     #[arg(long, value_name = "LENGTH", default_value = "1d")]
     pub(crate) step: String,
-    /// The transaction states that count
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
-    pub(crate) states: Vec<String>,
+    #[command(flatten)]
+    pub(crate) counted: Counted,
     /// What to compare with [default: the most a source offers]
     #[arg(long, value_enum, conflicts_with = "control")]
     pub(crate) by: Option<By>,

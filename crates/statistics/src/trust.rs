@@ -42,7 +42,33 @@ pub(crate) async fn trust(
         slices.insert(pipeline.clone(), ops.slices(pipeline).await?);
     }
     let rejects = ops.rejects(None, false).await?;
-    Ok(judge(run, question.request.window, question.request.tenant.as_deref(), &slices, &rejects))
+    let tenant = match question.request.tenant.as_deref() {
+        Some(id) => Some(Tenant { id, homes: homes(session, id).await? }),
+        None => None,
+    };
+    Ok(judge(run, question.request.window, tenant.as_ref(), &slices, &rejects))
+}
+
+/// The tenant that is asked about, and the pipelines that know it.
+struct Tenant<'a> {
+    id: &'a str,
+    homes: BTreeSet<String>,
+}
+
+/// The pipelines in whose records a tenant is named. Not every source is read tenant by tenant, so the ledger alone cannot tell.
+async fn homes(session: &Session, tenant: &str) -> Result<BTreeSet<String>> {
+    let mut homes = BTreeSet::new();
+    if session.has_table("unified", "tenants").await? {
+        let sql = "SELECT DISTINCT pipeline FROM unified.tenants WHERE tenant_id = $tenant";
+        let params = [("tenant", ScalarValue::Utf8(Some(tenant.to_owned())))];
+        each_batch(session, sql, &params, |batch| {
+            let names = texts(batch, "pipeline")?;
+            homes.extend((0..batch.num_rows()).filter_map(|row| names.get(row)).map(str::to_owned));
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(homes)
 }
 
 /// The pipelines a request is about: all that ever took part, or those of one source. A pipeline that has no transactions yet
@@ -98,21 +124,40 @@ fn told(
 }
 
 /// The judgement itself, on the ledger's rows.
+///
+/// A pipeline that was read for other tenants only holds nothing of the one asked about, and has no part in the answer: a mandator's sales
+/// are no less complete for what was read of a fleet's account. That needs another pipeline that knows the tenant: one that nobody
+/// knows may be an account that is yet to be read, and a gap too many is better than one too few.
 fn judge(
     run: &RunRecord,
     window: Window,
-    tenant: Option<&str>,
+    tenant: Option<&Tenant<'_>>,
     slices: &BTreeMap<String, Vec<SliceRow>>,
     rejects: &[RejectRow],
 ) -> Trust {
     let mut gaps: BTreeMap<(String, String), Vec<Window>> = BTreeMap::new();
     let mut through: Vec<Option<Timestamp>> = Vec::new();
+    let is_home = |(pipeline, rows): (&String, &Vec<SliceRow>)| {
+        tenant.is_some_and(|tenant| {
+            let named = |row: &SliceRow| row.tenant.as_deref() == Some(tenant.id) && is_visible(row, run);
+            tenant.homes.contains(pipeline) || rows.iter().any(named)
+        })
+    };
+    let has_home = slices.iter().any(is_home);
     for (pipeline, rows) in slices {
         // Every tenant of a resource has a coverage of its own.
         let mut covered: BTreeMap<(&str, Option<&str>), Vec<Window>> = BTreeMap::new();
-        let ours = |row: &&SliceRow| tenant.is_none() || row.tenant.is_none() || row.tenant.as_deref() == tenant;
-        for row in rows.iter().filter(|row| is_visible(row, run)).filter(ours) {
-            covered.entry((&row.resource, row.tenant.as_deref())).or_default().push(row.window);
+        let ours =
+            |row: &SliceRow| tenant.is_none_or(|tenant| row.tenant.as_deref().is_none_or(|of_row| of_row == tenant.id));
+        let mut is_read = false;
+        for row in rows.iter().filter(|row| is_visible(row, run)) {
+            is_read = true;
+            if ours(row) {
+                covered.entry((&row.resource, row.tenant.as_deref())).or_default().push(row.window);
+            }
+        }
+        if covered.is_empty() && is_read && has_home && !is_home((pipeline, rows)) {
+            continue;
         }
         if covered.is_empty() {
             gaps.insert((pipeline.clone(), "*".to_owned()), vec![window]);
@@ -227,7 +272,8 @@ mod tests {
     }
 
     fn judged(window: Window, tenant: Option<&str>, slices: Vec<SliceRow>) -> Trust {
-        judge(&run(), window, tenant, &BTreeMap::from([("p".to_owned(), slices)]), &[])
+        let tenant = tenant.map(|id| Tenant { id, homes: BTreeSet::new() });
+        judge(&run(), window, tenant.as_ref(), &BTreeMap::from([("p".to_owned(), slices)]), &[])
     }
 
     #[test]
@@ -245,6 +291,42 @@ mod tests {
         let a = judged(days(3, 9), Some("a"), slices);
         assert_eq!(a.gaps, [gap("logs", days(8, 9))]);
         assert_eq!(a.data_through, Some(days(1, 8).to()), "the logs, which have no tenant, end on the 8th");
+    }
+
+    #[test]
+    fn a_pipeline_that_is_read_for_others_does_not_spoil_a_tenants_answer() {
+        let slices = BTreeMap::from([
+            ("fleet".to_owned(), vec![slice("sessions", Some("acme"), days(1, 5))]),
+            ("tills".to_owned(), vec![slice("sales", None, days(1, 10))]),
+        ]);
+        let judged = |id: &str, homes: &[&str], slices: &BTreeMap<String, Vec<SliceRow>>| {
+            let tenant = Tenant { id, homes: homes.iter().map(|name| (*name).to_owned()).collect() };
+            judge(&run(), days(1, 9), Some(&tenant), slices, &[])
+        };
+        let everything = |pipeline: &str| (pipeline.to_owned(), "*".to_owned(), days(1, 9));
+
+        let north = judged("north", &["tills"], &slices);
+        assert_eq!(
+            (north.gaps, north.data_through),
+            (Vec::new(), Some(days(1, 10).to())),
+            "the tills alone know north"
+        );
+        // An account's own coverage counts, whether or not it has bought anything yet.
+        for homes in [&["fleet"][..], &[]] {
+            let acme = judged("acme", homes, &slices);
+            assert_eq!(acme.gaps, [("fleet".to_owned(), "sessions".to_owned(), days(5, 9))]);
+            assert_eq!(acme.data_through, Some(days(1, 5).to()));
+        }
+        // Nobody knows it: it may be an account that is yet to be read.
+        let new = judged("new", &[], &slices);
+        assert_eq!((new.gaps, new.data_through), (vec![everything("fleet")], None));
+        // A pipeline that has read nothing at all may hold anything.
+        let empty = BTreeMap::from([("fleet".to_owned(), Vec::new()), ("tills".to_owned(), slices["tills"].clone())]);
+        let north = judged("north", &["tills"], &empty);
+        assert_eq!((north.gaps, north.data_through), (vec![everything("fleet")], None));
+        // Of the pipelines asked about, none knows it.
+        let fleet = BTreeMap::from([("fleet".to_owned(), slices["fleet"].clone())]);
+        assert_eq!(judged("north", &["tills"], &fleet).gaps, [everything("fleet")]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod faults;
 mod fifth;
 mod four;
 mod hecone;
+mod hundred_thousand;
 mod journey;
 mod pace;
 mod partial;

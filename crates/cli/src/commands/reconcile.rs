@@ -45,7 +45,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
     let asked = Comparison {
         window,
         step,
-        states: arguments.states.clone(),
+        states: arguments.counted.states.clone(),
         by: arguments.by.map(|by| match by {
             By::Statistics => Yardstick::Statistics,
             By::Revenue => Yardstick::Revenue,

@@ -52,7 +52,7 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
         perspective: arguments.perspective.as_str().to_owned(),
-        states: arguments.states.clone(),
+        states: arguments.counted.states.clone(),
         sites: [arguments.sites.clone(), sites].concat(),
         devices: [arguments.devices.clone(), devices].concat(),
         amount: arguments.amount,

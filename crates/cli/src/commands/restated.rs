@@ -29,7 +29,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Restated, format: Format) -> Resu
             Perspective::Sale => "sale".to_owned(),
             Perspective::Purchase => "purchase".to_owned(),
         },
-        states: arguments.states.clone(),
+        states: arguments.counted.states.clone(),
         ..Request::new(window)
     };
     let report = restated(&context.engine, &context.warehouse, &since, &now, &request, arguments.most).await?;

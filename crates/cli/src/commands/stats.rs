@@ -36,7 +36,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
         perspective: arguments.perspective.as_str().to_owned(),
-        states: arguments.states.clone(),
+        states: arguments.counted.states.clone(),
         timezone: arguments.timezone.clone(),
         hours: match arguments.hours {
             Hours::Timeline => StatisticsHours::Timeline,

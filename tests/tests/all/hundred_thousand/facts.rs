@@ -1,0 +1,635 @@
+//! What four providers' records say, told as sales: the mapping of the documents, written again without a look at the SQL's results.
+//!
+//! Invariant: nothing here shares code with the house. Rules are those of docs/{smartnow,bemo,pace}.md, of HecOne's rule table and of
+//! docs/functions.md; each stands where it is applied. Wire types name only what is read; numbers go from their text to a decimal.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::{Offset, TimeZone};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use tillhouse_sandbox::{Decimal, Sandbox, Selection};
+
+/// What a transaction is; nobody tells a test sale from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sale,
+    Refund,
+    Free,
+}
+
+/// A transaction: of be-mo what was bought in a session in one currency.
+#[derive(Debug)]
+pub(crate) struct Sale {
+    pub(crate) source: &'static str,
+    /// be-mo reports what an account's own vehicles bought, the other three what was sold.
+    pub(crate) is_purchase: bool,
+    pub(crate) tenant: Option<String>,
+    pub(crate) kind: Kind,
+    pub(crate) state: String,
+    pub(crate) at: Option<Timestamp>,
+    /// The site's own day and hour, and how many minutes its clock is ahead of UTC.
+    pub(crate) day: Option<Date>,
+    pub(crate) hour: i8,
+    pub(crate) offset: Option<i32>,
+    pub(crate) amount: Option<Decimal>,
+    pub(crate) currency: Option<&'static str>,
+    pub(crate) site: Option<String>,
+    pub(crate) has_plate: bool,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) payments: Vec<Payment>,
+}
+
+/// An article. Its currency is its own; `None` where it names none, and then it has its transaction's.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) unit: &'static str,
+    pub(crate) product: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) state: String,
+    pub(crate) quantity: Option<Decimal>,
+    pub(crate) currency: Option<&'static str>,
+}
+
+/// A payment; its currency is as an article's.
+#[derive(Debug)]
+pub(crate) struct Payment {
+    /// Type, medium, scheme, entry mode and function, the provider's words.
+    pub(crate) words: [Option<String>; 5],
+    pub(crate) is_collected: bool,
+    pub(crate) is_excluded: bool,
+    pub(crate) amount: Option<Decimal>,
+    pub(crate) currency: Option<&'static str>,
+}
+
+/// Everything, and what sites and products are called now.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) sales: Vec<Sale>,
+    /// By key: since when a site or product has its name, and the name.
+    sites: HashMap<String, (Timestamp, String)>,
+    products: HashMap<String, (Timestamp, String)>,
+}
+
+impl Facts {
+    /// The records that the sandbox serves now.
+    pub(crate) fn of(sandbox: &Sandbox) -> Self {
+        let mut facts = Self::default();
+        facts.read_hecone(sandbox);
+        facts.read_smartnow(sandbox);
+        facts.read_bemo(sandbox);
+        facts.read_pace(sandbox);
+        facts
+    }
+
+    /// A site's current name.
+    pub(crate) fn site(&self, sale: &Sale) -> Option<&str> {
+        Some(self.sites.get(sale.site.as_ref()?)?.1.as_str())
+    }
+
+    /// An article's name: its product's current one, else its own.
+    pub(crate) fn product<'a>(&'a self, line: &'a Line) -> Option<&'a str> {
+        let product = line.product.as_ref().and_then(|key| self.products.get(key));
+        product.map(|(_, name)| name.as_str()).or(line.name.as_deref())
+    }
+}
+
+/// Puts a name in place of an older one.
+fn call(names: &mut HashMap<String, (Timestamp, String)>, key: &str, since: Timestamp, name: &str) {
+    match names.get_mut(key) {
+        Some((known, old)) if *known <= since => {
+            *known = since;
+            if old != name {
+                name.clone_into(old);
+            }
+        }
+        Some(_) => {}
+        None => {
+            names.insert(key.to_owned(), (since, name.to_owned()));
+        }
+    }
+}
+
+fn records<T: DeserializeOwned>(bodies: &[Bytes]) -> impl Iterator<Item = T> {
+    let text = |body: &Bytes| String::from_utf8_lossy(body).into_owned();
+    bodies.iter().map(move |body| serde_json::from_slice(body).unwrap_or_else(|e| panic!("{e}: {}", text(body))))
+}
+
+fn served(sandbox: &Sandbox, source: &str, resource: &str, tenant: Option<&str>) -> Vec<Bytes> {
+    let selection = Selection { tenant: tenant.map(str::to_owned), ..Selection::of(resource) };
+    sandbox.truth_of(source, &selection).unwrap()
+}
+
+/// The code where ISO 4217 has it. These are all that the sandbox's world pays in.
+fn currency(text: Option<&str>) -> Option<&'static str> {
+    const KNOWN: [&str; 10] = ["AMD", "CHF", "EUR", "GBP", "INR", "JPY", "KWD", "NPR", "PLN", "USD"];
+    let code = text?.trim().to_uppercase();
+    KNOWN.into_iter().find(|known| *known == code)
+}
+
+/// Cents and the like as the currency has them; nobody knows how many an unknown one has.
+fn from_minor(price: Decimal, currency: Option<&str>) -> Option<Decimal> {
+    let digits = match currency? {
+        "JPY" => 0,
+        "KWD" => 3,
+        _ => 2,
+    };
+    Some(price.times(Decimal::new(1, digits), 4))
+}
+
+/// A number as a column of that many digits holds it. Halves, which go to the even neighbour there, are not among the sandbox's.
+fn cut(number: Option<Decimal>, digits: u8) -> Option<Decimal> {
+    number.map(|number| number.times(Decimal::from(1), digits))
+}
+
+/// One spelling of the units that the sandbox's world sells in.
+fn unit(text: Option<&str>) -> &'static str {
+    match text.map(str::to_lowercase).as_deref() {
+        Some("l" | "liter") => "l",
+        Some("kwh") => "kWh",
+        Some("h") => "h",
+        Some("min") => "min",
+        Some("pc") => "pc",
+        Some("kg") => "kg",
+        _ => "unknown",
+    }
+}
+
+/// Refund: a negative amount. Free: over, zero, and no article costs anything. Else a sale.
+fn kind(amount: Option<Decimal>, state: &str, costs: impl Iterator<Item = Option<Decimal>>) -> Kind {
+    let is_over = matches!(state, "completed" | "consumed");
+    let mut costs = costs.flatten();
+    match amount {
+        Some(amount) if amount < Decimal::ZERO => Kind::Refund,
+        Some(amount) if is_over && amount.is_zero() && costs.all(|cost| cost <= Decimal::ZERO) => Kind::Free,
+        _ => Kind::Sale,
+    }
+}
+
+/// A site's clock: by the name of its zone or by its offset; `None` where neither is known.
+fn clock(zone: Option<&str>) -> Option<TimeZone> {
+    let zone = zone?;
+    let Some(sign) = zone.chars().next().filter(|c| matches!(c, '+' | '-')) else { return TimeZone::get(zone).ok() };
+    let (hours, minutes) = zone[1..].split_once(':')?;
+    let size = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+    Some(TimeZone::fixed(Offset::from_seconds(if sign == '-' { -size } else { size }).ok()?))
+}
+
+impl Sale {
+    /// Reads the site's clock; where it is not known, day and hour are those of UTC.
+    fn by(mut self, zone: Option<&TimeZone>) -> Self {
+        let Some(at) = self.at else { return self };
+        let shown = zone.unwrap_or(&TimeZone::UTC).to_datetime(at);
+        (self.day, self.hour) = (Some(shown.date()), shown.hour());
+        self.offset = zone.map(|zone| zone.to_offset(at).seconds() / 60);
+        self
+    }
+}
+
+#[derive(Deserialize)]
+struct HecOne {
+    mandator_id: Option<String>,
+    state: String,
+    invoice: Option<Invoice>,
+    site_id: Option<String>,
+    site: Option<Site>,
+    articles: Option<Vec<Article>>,
+    payments: Option<Vec<Paid>>,
+    customer_data: Option<Customer>,
+}
+
+#[derive(Deserialize)]
+struct Invoice {
+    amount: Option<Decimal>,
+    currency: Option<String>,
+    created_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Site {
+    name: Option<String>,
+    timezone: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Article {
+    product_id: Option<String>,
+    name: Option<String>,
+    state: String,
+    unit_measure: Option<String>,
+    quantity: Option<Decimal>,
+    amount: Option<Decimal>,
+    currency: Option<String>,
+    start_time: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Paid {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    medium: Option<String>,
+    scheme: Option<String>,
+    entry_mode: Option<String>,
+    /// What older terminals write.
+    card_entrymode: Option<String>,
+    function: Option<String>,
+    state: String,
+    amount: Option<Decimal>,
+    currency: Option<String>,
+    created_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Customer {
+    license_plate: Option<String>,
+}
+
+impl Facts {
+    fn read_hecone(&mut self, sandbox: &Sandbox) {
+        for record in records::<HecOne>(&sandbox.truth()) {
+            let (articles, payments) = (record.articles.unwrap_or_default(), record.payments.unwrap_or_default());
+            let invoice = record.invoice.as_ref();
+            // The invoice's time, else the first article's start, else the first payment.
+            let at = invoice.and_then(|invoice| invoice.created_at);
+            let at = at.or_else(|| articles.iter().filter_map(|article| article.start_time).min());
+            let at = at.or_else(|| payments.iter().filter_map(|payment| payment.created_at).min());
+            let named = invoice.and_then(|invoice| invoice.currency.as_deref());
+            let named = named.or_else(|| articles.first().and_then(|article| article.currency.as_deref()));
+            let named = named.or_else(|| payments.first().and_then(|payment| payment.currency.as_deref()));
+            let amount = cut(invoice.and_then(|invoice| invoice.amount), 4);
+            let site = record.site_id.map(|id| format!("hecone:{id}"));
+            let zone = clock(record.site.as_ref().and_then(|site| site.timezone.as_deref()));
+            let name = record.site.and_then(|site| site.name);
+            // The newest record tells a name; one without a time is as old as its reading, which comes after every sale here.
+            let since = at.unwrap_or(Timestamp::MAX);
+            if let (Some(key), Some(name)) = (&site, name) {
+                call(&mut self.sites, key, since, &name);
+            }
+            let lines = articles.iter().map(|article| {
+                let product = article.product_id.as_ref().map(|id| format!("hecone:{id}"));
+                if let (Some(key), Some(name)) = (&product, &article.name) {
+                    call(&mut self.products, key, since, name);
+                }
+                Line {
+                    unit: unit(article.unit_measure.as_deref()),
+                    product,
+                    name: article.name.clone(),
+                    state: article.state.clone(),
+                    quantity: cut(article.quantity, 6),
+                    currency: currency(article.currency.as_deref().or(named)),
+                }
+            });
+            let paid = payments.iter().map(|payment| Payment {
+                words: [
+                    payment.kind.clone(),
+                    payment.medium.clone(),
+                    payment.scheme.clone(),
+                    payment.entry_mode.clone().or_else(|| payment.card_entrymode.clone()),
+                    payment.function.clone(),
+                ],
+                is_collected: payment.state == "collected",
+                is_excluded: false,
+                amount: cut(payment.amount, 4),
+                currency: currency(payment.currency.as_deref().or(named)),
+            });
+            let sale = Sale {
+                source: "hecone",
+                is_purchase: false,
+                tenant: record.mandator_id,
+                kind: kind(amount, &record.state, articles.iter().map(|article| article.amount)),
+                state: record.state,
+                at,
+                day: None,
+                hour: 0,
+                offset: None,
+                amount,
+                currency: currency(named),
+                site,
+                has_plate: record.customer_data.is_some_and(|customer| customer.license_plate.is_some()),
+                lines: lines.collect(),
+                payments: paid.collect(),
+            };
+            self.sales.push(sale.by(zone.as_ref()));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Revenue {
+    id: i64,
+    product: i64,
+    name: Option<String>,
+    machine: i64,
+    location: i64,
+    #[serde(rename = "occurredAt")]
+    occurred_at: Timestamp,
+    #[serde(rename = "timeZone")]
+    timezone: Option<String>,
+    price: Decimal,
+    currency: Option<String>,
+    usergroup: i64,
+}
+
+#[derive(Deserialize)]
+struct PaymentTransaction {
+    revenuetransaction: i64,
+    method: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    price: Decimal,
+    currency: Option<String>,
+    exclude: i64,
+}
+
+#[derive(Deserialize)]
+struct Location {
+    id: i64,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    plu: i64,
+    machine: i64,
+    name: String,
+}
+
+impl Facts {
+    fn read_smartnow(&mut self, sandbox: &Sandbox) {
+        let list = |resource| served(sandbox, "smartnow", resource, None);
+        // Master data is read whole: what is listed is how it is.
+        for place in records::<Location>(&list("locations")) {
+            call(&mut self.sites, &format!("smartnow:{}", place.id), Timestamp::MAX, &place.name);
+        }
+        for product in records::<Product>(&list("products")) {
+            let key = format!("smartnow:{}/{}", product.machine, product.plu);
+            call(&mut self.products, &key, Timestamp::MAX, &product.name);
+        }
+        let mut paid: HashMap<i64, Vec<PaymentTransaction>> = HashMap::new();
+        for payment in records::<PaymentTransaction>(&list("payment_transactions")) {
+            paid.entry(payment.revenuetransaction).or_default().push(payment);
+        }
+        for sale in records::<Revenue>(&list("revenue_transactions")) {
+            let payments = paid.remove(&sale.id).unwrap_or_default();
+            let own = currency(sale.currency.as_deref());
+            let collected: Decimal =
+                payments.iter().filter(|payment| payment.currency == sale.currency).map(|payment| payment.price).sum();
+            // An article that is done: completed where its payments cover the price, consumed where they do not.
+            let state = if collected < sale.price { "consumed" } else { "completed" };
+            let amount = from_minor(sale.price, own);
+            let zone = clock(sale.timezone.as_deref());
+            let paid = payments.into_iter().map(|payment| {
+                let own = currency(payment.currency.as_deref());
+                Payment {
+                    words: [payment.kind, payment.method, None, None, None],
+                    is_collected: true,
+                    is_excluded: payment.exclude != 0,
+                    amount: from_minor(payment.price, own),
+                    currency: own,
+                }
+            });
+            let line = Line {
+                unit: "pc",
+                product: Some(format!("smartnow:{}/{}", sale.machine, sale.product)),
+                name: sale.name,
+                state: "done".to_owned(),
+                quantity: Some(Decimal::from(1)),
+                currency: own,
+            };
+            let sale = Sale {
+                source: "smartnow",
+                is_purchase: false,
+                tenant: (sale.usergroup != 0).then(|| sale.usergroup.to_string()),
+                // In the sale's own price: an unknown currency hides its amount, not what kind of sale it is.
+                kind: kind(Some(sale.price), "completed", std::iter::once(Some(sale.price))),
+                state: state.to_owned(),
+                at: Some(sale.occurred_at),
+                day: None,
+                hour: 0,
+                offset: None,
+                amount,
+                currency: own,
+                site: Some(format!("smartnow:{}", sale.location)),
+                has_plate: false,
+                lines: vec![line],
+                payments: paid.collect(),
+            };
+            self.sales.push(sale.by(zone.as_ref()));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    session_start_date: Timestamp,
+    session_end_date: Option<Timestamp>,
+    time_zone: Option<String>,
+    place_id: Option<String>,
+    place_name: Option<String>,
+    is_rfid: bool,
+    transactions: Vec<Bought>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bought {
+    currency_key: Option<String>,
+    product_family: Option<String>,
+    product_code: Option<String>,
+    quantity: Option<Decimal>,
+    quantity_unit: Option<String>,
+    total_amount: Option<Decimal>,
+}
+
+impl Facts {
+    fn read_bemo(&mut self, sandbox: &Sandbox) {
+        for account in sandbox.accounts() {
+            for session in records::<Session>(&served(sandbox, "bemo", "sessions", Some(&account))) {
+                self.read_session(&account, session);
+            }
+        }
+    }
+
+    fn read_session(&mut self, account: &str, session: Session) {
+        let at = session.session_start_date;
+        // A session that has ended is done and charged to the account; one that has not is going on.
+        let is_over = session.session_end_date.is_some();
+        let state = if is_over { "completed" } else { "pending" };
+        let site = session.place_id.map(|id| format!("bemo:{id}"));
+        if let (Some(key), Some(name)) = (&site, &session.place_name) {
+            call(&mut self.sites, key, at, name);
+        }
+        let zone = clock(session.time_zone.as_deref());
+        let mut labels: Vec<Option<&str>> = Vec::new();
+        for bought in &session.transactions {
+            if let (Some(key), Some(name)) = (bought.key(), bought.name()) {
+                call(&mut self.products, &key, at, name);
+            }
+            if !labels.contains(&bought.currency_key.as_deref()) {
+                labels.push(bought.currency_key.as_deref());
+            }
+        }
+        // A session is a transaction a currency.
+        for label in labels {
+            let own = || session.transactions.iter().filter(|bought| bought.currency_key.as_deref() == label);
+            let amounts: Vec<Decimal> = own().filter_map(|bought| cut(bought.total_amount, 4)).collect();
+            let amount = (!amounts.is_empty()).then(|| amounts.iter().copied().sum());
+            let lines = own().map(|bought| Line {
+                unit: unit(bought.quantity_unit.as_deref()),
+                product: bought.key(),
+                name: bought.name().map(str::to_owned),
+                state: if is_over { "done" } else { "ongoing" }.to_owned(),
+                quantity: cut(bought.quantity, 6),
+                currency: currency(label),
+            });
+            let payment = Payment {
+                words: [Some("account".to_owned()), session.is_rfid.then(|| "RFID".to_owned()), None, None, None],
+                is_collected: is_over,
+                is_excluded: false,
+                amount,
+                currency: currency(label),
+            };
+            let sale = Sale {
+                source: "bemo",
+                is_purchase: true,
+                tenant: Some(account.to_owned()),
+                kind: kind(amount, state, amounts.iter().map(|amount| Some(*amount))),
+                state: state.to_owned(),
+                at: Some(at),
+                day: None,
+                hour: 0,
+                offset: None,
+                amount,
+                currency: currency(label),
+                site: site.clone(),
+                has_plate: false,
+                lines: lines.collect(),
+                payments: vec![payment],
+            };
+            self.sales.push(sale.by(zone.as_ref()));
+        }
+    }
+}
+
+impl Bought {
+    fn key(&self) -> Option<String> {
+        Some(format!("bemo:{}", self.product_code.as_ref().or(self.product_family.as_ref())?))
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.product_family.as_deref().or(self.product_code.as_deref())
+    }
+}
+
+#[derive(Deserialize)]
+struct Fuelled {
+    attributes: Attributes,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attributes {
+    created_at: Timestamp,
+    created_at_localtime: Option<DateTime>,
+    #[serde(rename = "priceIncludingVAT")]
+    price: Option<Decimal>,
+    currency: Option<String>,
+    fuel: Option<Fuel>,
+    location: Pumps,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fuel {
+    unit: Option<String>,
+    amount: Option<Decimal>,
+    product_name: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Pumps {
+    brand: String,
+    address: Address,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    street: String,
+    house_no: String,
+    postal_code: String,
+    city: String,
+    country_code: String,
+}
+
+impl Facts {
+    fn read_pace(&mut self, sandbox: &Sandbox) {
+        for partner in sandbox.partners() {
+            for Fuelled { attributes: record } in
+                records::<Fuelled>(&served(sandbox, "pace", "transactions", Some(&partner)))
+            {
+                let at = record.created_at;
+                // The site is its brand and address; the name is the station's where it is told, which this list does not.
+                let Pumps { brand, address } = record.location;
+                let Address { street, house_no, postal_code, city, country_code } = address;
+                let site = format!("pace:{brand}/{country_code}/{postal_code}/{street}/{house_no}").to_lowercase();
+                call(&mut self.sites, &site, at, &format!("{brand} {city} {street} {house_no}"));
+                // The site's clock is as far ahead as it shows more, to the quarter of an hour.
+                let zone = record.created_at_localtime.and_then(|shown| {
+                    let ahead = shown.duration_since(TimeZone::UTC.to_datetime(at)).as_secs();
+                    let quarters = i32::try_from((ahead + 450).div_euclid(900)).ok()?;
+                    Some(TimeZone::fixed(Offset::from_seconds(quarters * 900).ok()?))
+                });
+                // There is no state: what has an error was not paid.
+                let is_paid = record.error.is_none();
+                let state = if is_paid { "completed" } else { "error" };
+                let (amount, own) = (cut(record.price, 4), currency(record.currency.as_deref()));
+                let line = record.fuel.map(|fuel| {
+                    // Every brand has a name of its own for a product of one type.
+                    let key = format!("pace:{}/{}", fuel.kind, fuel.product_name);
+                    call(&mut self.products, &key, at, &fuel.product_name);
+                    Line {
+                        unit: unit(fuel.unit.as_deref()),
+                        product: Some(key),
+                        name: Some(fuel.product_name),
+                        state: "done".to_owned(),
+                        quantity: cut(fuel.amount, 6),
+                        currency: own,
+                    }
+                });
+                let payment = Payment {
+                    // How was paid, only the newer list says.
+                    words: [const { None }; 5],
+                    is_collected: is_paid,
+                    is_excluded: false,
+                    amount,
+                    currency: own,
+                };
+                let sale = Sale {
+                    source: "pace",
+                    is_purchase: false,
+                    tenant: Some(partner.clone()),
+                    kind: kind(amount, state, std::iter::once(amount)),
+                    state: state.to_owned(),
+                    at: Some(at),
+                    day: None,
+                    hour: 0,
+                    offset: None,
+                    amount,
+                    currency: own,
+                    site: Some(site),
+                    has_plate: false,
+                    lines: line.into_iter().collect(),
+                    payments: vec![payment],
+                };
+                self.sales.push(sale.by(zone.as_ref()));
+            }
+        }
+    }
+}

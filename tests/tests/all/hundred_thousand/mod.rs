@@ -1,0 +1,279 @@
+//! `tillhouse stats` on more than 100,000 transactions of four sources, against plain loops over what the sources serve.
+//!
+//! Invariant: every part of an answer is compared, `meta` included, to the last digit, and counted both from the roll-ups and from the
+//! facts. What a record means is in [`facts`], what the figures are in [`loops`]; neither shares code with the house.
+
+mod facts;
+mod loops;
+mod rarities;
+
+use crate::exact;
+use crate::project::Project;
+use facts::{Facts, Kind, Sale};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use loops::{Answer, Question, answer};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+
+/// Three months with the night in which Europe's clocks go back, and the one in which America's do.
+const STRETCH: [&str; 2] = ["2025-09-01T00:00:00Z", "2025-12-01T00:00:00Z"];
+const SOURCES: [&str; 4] = ["bemo", "hecone", "pace", "smartnow"];
+
+/// A Kendo UI filter, and what it means.
+type Filter = (&'static str, fn(&Facts, &Sale) -> bool);
+
+/// One way to ask.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    from: &'a str,
+    to: &'a str,
+    zone: &'a str,
+    tenant: Option<&'a str>,
+    source: Option<&'a str>,
+    states: &'a [&'a str],
+    purchases: bool,
+    of_day: bool,
+    /// What growth is measured against: as it is asked, as `meta` calls it, and that window's first and last day. The window of equal
+    /// length just before unless told.
+    compare: Option<(&'a str, &'a str, [&'a str; 2])>,
+    filter: Option<Filter>,
+    answered_from: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    fn of(from: &'a str, to: &'a str) -> Self {
+        Self {
+            from,
+            to,
+            zone: "UTC",
+            tenant: None,
+            source: None,
+            states: &["completed", "consumed"],
+            purchases: false,
+            of_day: false,
+            compare: None,
+            filter: None,
+            answered_from: "rollups",
+        }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut all = vec!["stats".to_owned()];
+        let mut add = |flag: &str, value: Option<&str>| {
+            all.extend(value.map(|value| [format!("--{flag}"), value.to_owned()]).into_iter().flatten());
+        };
+        add("from", Some(self.from));
+        add("to", Some(self.to));
+        add("timezone", Some(self.zone));
+        add("states", Some(&self.states.join(",")));
+        add("tenant", self.tenant);
+        add("source", self.source);
+        add("perspective", self.purchases.then_some("purchase"));
+        add("hours", self.of_day.then_some("of_day"));
+        add("compare", self.compare.map(|(asked, ..)| asked));
+        add("filter", self.filter.map(|(json, _)| json));
+        all
+    }
+
+    /// The answer by plain loops.
+    fn expected(&self, facts: &Facts) -> (Answer, Value) {
+        let zone = TimeZone::get(self.zone).unwrap();
+        // A time with its offset, or a day's first instant in the zone.
+        let instant = |text: &str| {
+            text.parse::<Timestamp>()
+                .unwrap_or_else(|_| text.parse::<Date>().unwrap().to_zoned(zone.clone()).unwrap().timestamp())
+        };
+        let window = (instant(self.from), instant(self.to));
+        let before = match self.compare {
+            Some((_, _, [from, to])) => (instant(from), instant(to)),
+            // Length is counted in instants.
+            None => (window.0 - window.1.duration_since(window.0), window.0),
+        };
+        let answer = answer(
+            facts,
+            &Question {
+                purchases: self.purchases,
+                tenant: self.tenant,
+                source: self.source,
+                states: self.states,
+                window,
+                before,
+                zone: &zone,
+                of_day: self.of_day,
+                passes: self.filter.map_or(|_, _| true, |(_, passes)| passes),
+            },
+        );
+        let mut meta = json!({
+            "from": window.0.to_string(), "to": window.1.to_string(), "tenant": self.tenant, "source": self.source,
+            "perspective": if self.purchases { "purchase" } else { "sale" }, "states": self.states, "timezone": self.zone,
+            "hours": if self.of_day { "of_day" } else { "timeline" },
+            "filter": self.filter.map(|(text, _)| exact::json(text, "a filter")),
+            "compare": self.compare.map_or("previous", |(_, name, _)| name),
+            "compared": {"from": before.0.to_string(), "to": before.1.to_string()},
+            "definitions_version": "#1", "answered_from": self.answered_from, "gaps": [], "rejects": "#0",
+        });
+        meta.as_object_mut().unwrap().extend(answer.counted.clone());
+        (answer, meta)
+    }
+}
+
+/// Compares part by part, so that a failure names what differs.
+fn assert_answer_is(found: &Value, wanted: &Answer, meta: &Value, what: &str) {
+    let (ours, theirs) = (found["data"].as_array().unwrap(), wanted.data.as_array().unwrap());
+    let currencies = |entries: &[Value]| entries.iter().map(|entry| entry["currency"].clone()).collect::<Vec<_>>();
+    assert_eq!(currencies(ours), currencies(theirs), "{what}: currencies");
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+        assert!(ours.keys().eq(theirs.keys()), "{what}: {:?}", ours.keys());
+        for (part, wanted) in theirs {
+            assert_eq!(&ours[part], wanted, "{what}: {part} of {}", theirs["currency"]);
+        }
+    }
+    let mut ours = found["meta"].as_object().unwrap().clone();
+    let run = ours.remove("run");
+    assert!(run.is_some_and(|run| run.is_string()), "{what}");
+    let through = ours.remove("data_through").unwrap();
+    let [through, to] =
+        [&through, &meta["to"]].map(|time| time.as_str().and_then(|text| text.parse::<Timestamp>().ok()));
+    assert!(through.is_some() && through >= to, "{what}: read up to {through:?} only");
+    for (part, wanted) in meta.as_object().unwrap() {
+        assert_eq!(ours.remove(part).as_ref(), Some(wanted), "{what}: {part}");
+    }
+    assert!(ours.is_empty(), "{what}: {ours:?} is not compared");
+}
+
+/// Filters that the roll-ups can tell, and such as only the facts can.
+const FILTERS: [(&str, Filter); 4] = [
+    (
+        "rollups",
+        (r#"{"field": "site_name", "operator": "contains", "value": "HA"}"#, |facts, sale| {
+            facts.site(sale).is_some_and(|name| name.to_lowercase().contains("ha"))
+        }),
+    ),
+    (
+        "rollups",
+        (
+            r#"{"logic": "and", "filters": [{"field": "local_hour", "operator": "lt", "value": 6},
+                {"field": "business_date", "operator": "gte", "value": "2025-10-26"}]}"#,
+            |_, sale| sale.hour < 6 && sale.day.is_some_and(|day| day >= jiff::civil::date(2025, 10, 26)),
+        ),
+    ),
+    ("rollups", (r#"{"field": "kind", "operator": "eq", "value": "refund"}"#, |_, sale| sale.kind == Kind::Refund)),
+    (
+        "facts",
+        (
+            r#"{"logic": "or", "filters": [{"field": "license_plate", "operator": "isnotnull"},
+                {"logic": "and", "filters": [{"field": "amount", "operator": "gte", "value": 49.99},
+                {"field": "currency", "operator": "neq", "value": "eur"}]}]}"#,
+            |_, sale| {
+                let is_large = sale.amount.is_some_and(|amount| amount >= tillhouse_sandbox::Decimal::new(4999, 2));
+                sale.has_plate || (is_large && sale.currency != Some("EUR"))
+            },
+        ),
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops() {
+    let [from, to] = STRETCH.map(|text| text.parse::<Timestamp>().unwrap());
+    let options = SandboxOptions {
+        transactions: 50_000,
+        smartnow_sales: Some(25_000),
+        bemo_sessions: Some(10_000),
+        pace_transactions: Some(20_000),
+        from,
+        to,
+        ..SandboxOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    rarities::put(&sandbox);
+    let project = Project::of(&SOURCES, &sandbox, "2025-05-01").await;
+    let report = project.json(&["sync", "--to", "2025-12-02"]).await;
+    assert_eq!(report["published"], true, "{report}");
+    let facts = Facts::of(&sandbox);
+
+    let (whole, november) = (Ask::of("2025-09-01", "2025-12-01"), Ask::of("2025-11-01", "2025-12-01"));
+    let october = Ask { zone: "Europe/Zurich", ..Ask::of("2025-10-01", "2025-11-01") };
+    let calendar = Some(("calendar", "calendar", ["2025-10-01", "2025-11-01"]));
+    let purchases = Ask { purchases: true, ..october };
+    let mut asks = vec![
+        whole,
+        october,
+        Ask { of_day: true, ..october },
+        Ask { zone: "Europe/Zurich", compare: calendar, ..november },
+        // SmartNow's archive has sales of May.
+        Ask { compare: Some(("2025-05-01..2025-06-01", "window", ["2025-05-01", "2025-06-01"])), ..november },
+        Ask { zone: "America/New_York", ..Ask::of("2025-10-27", "2025-11-10") },
+        // A clock that is half an hour off.
+        Ask { zone: "Asia/Kolkata", answered_from: "facts", ..october },
+        Ask { zone: "Asia/Kolkata", answered_from: "facts", of_day: true, ..october },
+        // The hour that comes twice, and half of the next.
+        Ask {
+            zone: "Europe/Berlin",
+            answered_from: "facts",
+            ..Ask::of("2025-10-26T02:00:00+02:00", "2025-10-26T03:30:00+01:00")
+        },
+        Ask { zone: "Europe/London", ..Ask::of("2025-10-26", "2025-10-27") },
+        Ask { states: &["created", "pending", "declined", "error"], ..october },
+        Ask { purchases: true, ..whole },
+        purchases,
+        Ask { of_day: true, ..purchases },
+        Ask { states: &["pending"], ..purchases },
+        Ask { zone: "Europe/Zurich", purchases: true, compare: calendar, ..november },
+        Ask { zone: "Asia/Kathmandu", answered_from: "facts", ..purchases },
+    ];
+    asks.extend(SOURCES.map(|source| Ask { source: Some(source), purchases: source == "bemo", ..october }));
+    let (mandators, partners, accounts) = (sandbox.mandators(), sandbox.partners(), sandbox.accounts());
+    asks.extend([mandators[2].as_str(), &partners[1], "3"].map(|tenant| Ask { tenant: Some(tenant), ..october }));
+    asks.push(Ask { tenant: Some(&accounts[0]), ..purchases });
+    asks.extend(FILTERS.map(|(answered_from, filter)| Ask { filter: Some(filter), answered_from, ..october }));
+    asks.push(Ask { filter: Some(FILTERS[0].1), ..purchases });
+
+    for ask in &asks {
+        let arguments = ask.arguments();
+        let what = arguments.join(" ");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let from_facts: Vec<&str> = arguments.iter().copied().chain(["--from-facts"]).collect();
+        let (found, again) = tokio::join!(project.json(&arguments), project.json(&from_facts));
+        let (wanted, mut meta) = ask.expected(&facts);
+        assert!(wanted.seen.transactions > 0, "{what}: nothing is compared");
+        assert_answer_is(&found, &wanted, &meta, &what);
+        meta["answered_from"] = "facts".into();
+        assert_answer_is(&again, &wanted, &meta, &format!("{what} --from-facts"));
+    }
+    assert_is_not_trivial(&facts);
+    sandbox.stop().await;
+}
+
+/// What has been compared has to be worth it.
+fn assert_is_not_trivial(facts: &Facts) {
+    let whole = Ask::of("2025-09-01", "2025-12-01");
+    let mut transactions = 0;
+    for source in SOURCES {
+        let (answer, _) = Ask { source: Some(source), purchases: source == "bemo", ..whole }.expected(facts);
+        let currencies = answer.data.as_array().unwrap().len();
+        let free = exact::whole(&answer.counted["free_transactions"]);
+        let open = exact::whole(&answer.counted["open_transactions"]);
+        let seen = answer.seen;
+        assert!(currencies >= 2 && free > 0, "{source}: {currencies} currencies, {free} free");
+        assert!(open > 0 || source == "pace", "{source}: {open} open");
+        assert!(seen.refunds > 20 && seen.offsets.len() >= 3, "{source}: {seen:?}");
+        transactions += seen.transactions;
+    }
+    assert!(transactions >= 100_000, "only {transactions}");
+    let (answer, _) = whole.expected(facts);
+    assert!(exact::whole(&answer.counted["transactions_without_time"]) > 0);
+    let names = answer.data.to_string();
+    for renamed in ["Station Nordost", "Kantoor Zuid II", "Kaffee riesig"] {
+        assert!(names.contains(renamed), "nothing is called {renamed}");
+    }
+    let sales = || facts.sales.iter();
+    let currencies: BTreeSet<_> = sales().filter_map(|sale| sale.currency).collect();
+    let offsets: BTreeSet<_> = sales().filter_map(|sale| sale.offset).collect();
+    assert!(currencies.is_superset(&["CHF", "EUR", "INR", "JPY", "KWD"].into()), "{currencies:?}");
+    // India is half an hour off, Nepal three quarters.
+    assert!(offsets.is_superset(&[-240, 60, 120, 330, 345].into()), "{offsets:?}");
+}
