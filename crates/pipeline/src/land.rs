@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A package is committed when its columns take this much memory,
-const PACKAGE_BYTES: usize = 16 << 20;
+const PACKAGE_BYTES: usize = 12 << 20;
 /// or when its first page has waited this long.
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
 
