@@ -1,7 +1,7 @@
 //! Writing data files: Parquet, zstd, with the Add action that names each.
 //!
-//! Invariant: partition columns stand in the Add action and never in the file; encoding runs on blocking threads; what is held in
-//! memory is one row group and a few megabytes of upload, however large the file.
+//! Invariant: partition columns stand in the Add action and never in the file; encoding runs on blocking threads; of a file that grows, what
+//! is held in memory is one row group and a few megabytes of upload. A file whose rows are all there is held as a whole.
 //!
 //! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
 //! included, through a float, and encodes on the runtime's threads.
