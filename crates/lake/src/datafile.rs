@@ -6,6 +6,7 @@
 //! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
 //! included, through a float, and encodes on the runtime's threads.
 
+use crate::chunk::{self, Column};
 use crate::columnar::{self, Encoded};
 use crate::delta::Table;
 use crate::stats::{Collector, StatColumns};
@@ -15,24 +16,19 @@ use bytes::Bytes;
 use deltalake::kernel::Add;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
-/// A row group ends with so many rows, or when it holds so many encoded bytes.
+/// A row group ends before it has more rows, or when it holds so many encoded bytes.
 pub(crate) const ROW_GROUP_ROWS: usize = 65_536;
 const ROW_GROUP_BYTES: usize = 4 << 20;
-/// Bytes of a page and of a column's dictionary. A contract may have a hundred columns, and each holds one of both while a row group
-/// is encoded: with Parquet's usual megabyte that alone would be 200 MiB.
-const PAGE_BYTES: usize = 64 << 10;
-const DICTIONARY_BYTES: usize = 96 << 10;
 /// A file is closed when it has grown to this many bytes.
 const FILE_BYTES: u64 = 128 << 20;
 /// Bytes that are gathered before an upload in parts begins; smaller files are put at once.
@@ -51,7 +47,8 @@ pub(crate) struct Layout {
     pub stat_columns: StatColumns,
     /// How many Parquet columns each of the file's columns is.
     pub leaves: Vec<usize>,
-    properties: WriterProperties,
+    parquet: SchemaDescPtr,
+    properties: WriterPropertiesPtr,
 }
 
 impl Layout {
@@ -61,12 +58,13 @@ impl Layout {
         let file_schema: SchemaRef =
             Arc::new(Schema::new(projection.iter().map(|i| schema.fields()[*i].clone()).collect::<Vec<_>>()));
         let stat_columns = StatColumns::of(&schema, key, &partition_by);
-        let level = ZstdLevel::try_new(1).or_error(ErrorKind::Internal, "zstd refuses its first level")?;
+        if let Some(field) = file_schema.fields().iter().find(|field| !chunk::is_known(field.data_type())) {
+            return Err(Error::internal("a column has a type that is not written")
+                .at("column", field.name())
+                .at("type", field.data_type().to_string()));
+        }
         let mut properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_data_page_size_limit(PAGE_BYTES)
-            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+            .set_compression(chunk::compression()?)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
         // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
@@ -92,22 +90,47 @@ impl Layout {
             properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
         }
         properties = properties.set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
-        let properties = properties.build();
+        let properties = Arc::new(properties.build());
+        let parquet = ArrowSchemaConverter::new().convert(&file_schema).or_error(ErrorKind::Internal, NO_PLACE)?;
         let leaves = |field: &Arc<Field>| {
             let mut found = Vec::new();
             leaves_in(field, Vec::new(), &|_| true, &mut found);
             found.len()
         };
         let leaves = file_schema.fields().iter().map(leaves).collect();
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, leaves, properties })
+        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, leaves, parquet: Arc::new(parquet), properties })
     }
 
-    /// What encodes a file.
-    pub(crate) fn writer(&self) -> Result<ArrowWriter<Vec<u8>>> {
-        let options = ArrowWriterOptions::new().with_properties(self.properties.clone()).with_skip_arrow_metadata(true);
-        ArrowWriter::try_new_with_options(Vec::new(), self.file_schema.clone(), options)
-            .or_error(ErrorKind::Internal, "a table's columns have no place in Parquet")
+    /// What puts the row groups of a file together.
+    pub(crate) fn writer(&self) -> Result<SerializedFileWriter<Vec<u8>>> {
+        SerializedFileWriter::new(Vec::new(), self.parquet.root_schema_ptr(), self.properties.clone())
+            .or_error(ErrorKind::Internal, NO_PLACE)
     }
+
+    /// What encodes the columns of a row group.
+    pub(crate) fn columns(&self) -> Result<Vec<Column>> {
+        let mut from = 0;
+        let columns = self.file_schema.fields().iter().zip(&self.leaves).map(|(field, count)| {
+            let leaves = &self.parquet.columns()[from..from + count];
+            from += count;
+            Column::new(field.clone(), leaves, &self.properties)
+        });
+        columns.collect()
+    }
+}
+
+const NO_PLACE: &str = "a table's columns have no place in Parquet";
+
+/// Puts encoded columns into a file, as its next row group.
+pub(crate) fn append_row_group(
+    file: &mut SerializedFileWriter<Vec<u8>>,
+    chunks: impl Iterator<Item = chunk::Encoded>,
+) -> parquet::errors::Result<()> {
+    let mut row_group = file.next_row_group()?;
+    for chunk in chunks {
+        row_group.append_column(&chunk.bytes, chunk.close)?;
+    }
+    row_group.close().map(drop)
 }
 
 /// The Parquet paths of all leaves of a kind in a column.
@@ -126,48 +149,71 @@ fn leaves_in(field: &Field, mut path: Vec<String>, kind: &impl Fn(&DataType) -> 
 
 /// Turns batches of a layout's file schema into the bytes of one Parquet file.
 pub(crate) struct Encoder {
-    writer: ArrowWriter<Vec<u8>>,
+    layout: Arc<Layout>,
+    file: SerializedFileWriter<Vec<u8>>,
+    columns: Vec<Column>,
+    /// Rows of the row group that is not full.
+    rows: usize,
     collector: Collector,
 }
 
 impl Encoder {
-    fn new(layout: &Layout) -> Result<Self> {
-        Ok(Self { writer: layout.writer()?, collector: Collector::new(&layout.file_schema, &layout.stat_columns) })
+    fn new(layout: Arc<Layout>) -> Result<Self> {
+        Ok(Self {
+            file: layout.writer()?,
+            columns: layout.columns()?,
+            rows: 0,
+            collector: Collector::new(&layout.file_schema, &layout.stat_columns),
+            layout,
+        })
     }
 
     /// Adds rows; the batch has the file schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.rows + batch.num_rows() > ROW_GROUP_ROWS {
+            self.flush()?;
+        }
         self.collector.add(batch);
-        self.writer.write(batch).or_error(ErrorKind::Internal, "rows could not be encoded")?;
-        if self.writer.in_progress_size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
+        self.rows += batch.num_rows();
+        self.columns.iter_mut().zip(batch.columns()).try_for_each(|(column, array)| column.write(array))?;
+        if self.held() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Ends the row group.
     fn flush(&mut self) -> Result<()> {
-        self.make_room();
-        self.writer.flush().or_error(ErrorKind::Internal, "rows could not be encoded")
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.rows = 0;
+        let columns = std::mem::replace(&mut self.columns, self.layout.columns()?);
+        let chunks: Vec<_> = columns.into_iter().map(Column::close).collect::<Result<_>>()?;
+        // A buffer that grows would copy what is in it several times.
+        let size: usize = chunks.iter().flatten().map(|chunk| chunk.bytes.len()).sum();
+        self.file.inner_mut().reserve(size);
+        append_row_group(&mut self.file, chunks.into_iter().flatten()).or_error(ErrorKind::Internal, REFUSED)
     }
 
     /// Ends the file.
     fn finish(&mut self) -> Result<()> {
-        self.make_room();
-        self.writer.finish().map(drop).or_error(ErrorKind::Internal, "rows could not be encoded")
-    }
-
-    /// For the row group that ends: a buffer that grows would copy it several times.
-    fn make_room(&mut self) {
-        let size = self.writer.in_progress_size();
-        self.writer.inner_mut().reserve(size);
+        self.flush()?;
+        self.file.finish().map(drop).or_error(ErrorKind::Internal, REFUSED)
     }
 
     fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.writer.inner_mut())
+        std::mem::take(self.file.inner_mut())
+    }
+
+    /// Bytes of the row group that is not full.
+    fn held(&self) -> usize {
+        self.columns.iter().map(Column::size).sum()
     }
 
     fn size(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.file.bytes_written() + self.held()) as u64
     }
 }
+
+const REFUSED: &str = "rows could not be encoded";
 
 /// One data file being written.
 struct Open {
@@ -232,7 +278,7 @@ impl PartitionWriter {
     ) -> Result<()> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open { encoder: Encoder::new(&self.layout)?, target: self.target() },
+            None => Open { encoder: Encoder::new(self.layout.clone())?, target: self.target() },
         };
         let (encoder, result) = {
             let mut encoder = open.encoder;

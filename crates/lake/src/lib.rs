@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod adding;
+mod chunk;
 mod columnar;
 mod commit;
 mod datafile;

@@ -1,0 +1,157 @@
+//! The different values of a column chunk, numbered in the order they came in.
+//!
+//! Invariant: equal values have one number, different values different ones; what is written is every value once, as Parquet's plain
+//! encoding has it.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use std::hash::BuildHasher;
+
+/// Values by number: texts stand one behind the other with their length before them, numbers as they are.
+pub(super) struct Dictionary {
+    table: HashTable<u32>,
+    hasher: FixedState,
+    plain: Vec<u8>,
+    /// Where each text ends in `plain`.
+    ends: Vec<usize>,
+    numbers: Vec<i64>,
+    last: Option<u32>,
+}
+
+impl Dictionary {
+    pub(super) fn new() -> Self {
+        Self {
+            table: HashTable::new(),
+            hasher: FixedState::default(),
+            plain: Vec::new(),
+            ends: Vec::new(),
+            numbers: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// How many different values there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len() + self.numbers.len()
+    }
+
+    /// Bytes of the values, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.plain.len() + self.numbers.len() * size_of::<i64>()
+    }
+
+    /// The number of a text.
+    pub(super) fn text(&mut self, text: &[u8]) -> u32 {
+        let Self { table, hasher, plain, ends, last, .. } = self;
+        // Neighbours are often equal.
+        if let Some(last) = *last
+            && text_at(plain, ends, last) == text
+        {
+            return last;
+        }
+        let hash = hasher.hash_one(text);
+        let entry = table.entry(
+            hash,
+            |number| text_at(plain, ends, *number) == text,
+            |number| hasher.hash_one(text_at(plain, ends, *number)),
+        );
+        let number = match entry {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+                entry.insert(number);
+                plain.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                plain.extend_from_slice(text);
+                ends.push(plain.len());
+                number
+            }
+        };
+        *last = Some(number);
+        number
+    }
+
+    /// The number of a number.
+    pub(super) fn number(&mut self, value: i64) -> u32 {
+        let Self { table, hasher, numbers, last, .. } = self;
+        let at = |number: u32| numbers.get(number as usize).copied().unwrap_or_default();
+        if let Some(last) = *last
+            && at(last) == value
+        {
+            return last;
+        }
+        let hash = hasher.hash_one(value);
+        let entry = table.entry(hash, |number| at(*number) == value, |number| hasher.hash_one(at(*number)));
+        let number = match entry {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let number = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                entry.insert(number);
+                numbers.push(value);
+                number
+            }
+        };
+        *last = Some(number);
+        number
+    }
+
+    /// Appends one value in its plain encoding; a number takes `width` bytes.
+    pub(super) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
+        match self.numbers.get(number as usize) {
+            Some(value) => out.extend_from_slice(&value.to_le_bytes()[..width]),
+            None => out.extend_from_slice(&self.plain[start(&self.ends, number)..end(&self.ends, number)]),
+        }
+    }
+
+    /// All values in their plain encoding.
+    pub(super) fn into_plain(self, width: usize) -> Vec<u8> {
+        let mut plain = self.plain;
+        plain.reserve(self.numbers.len() * width);
+        self.numbers.iter().for_each(|value| plain.extend_from_slice(&value.to_le_bytes()[..width]));
+        plain
+    }
+}
+
+fn end(ends: &[usize], number: u32) -> usize {
+    ends.get(number as usize).copied().unwrap_or_default()
+}
+
+fn start(ends: &[usize], number: u32) -> usize {
+    number.checked_sub(1).map_or(0, |before| end(ends, before))
+}
+
+fn text_at<'a>(plain: &'a [u8], ends: &[usize], number: u32) -> &'a [u8] {
+    &plain[start(ends, number) + size_of::<u32>()..end(ends, number)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_have_one_number_and_each_is_written_once() {
+        let mut texts = Dictionary::new();
+        let numbers: Vec<u32> = ["a", "", "a", "a", "bc", "", "a"].iter().map(|t| texts.text(t.as_bytes())).collect();
+        assert_eq!(numbers, [0, 1, 0, 0, 2, 1, 0]);
+        let mut one = Vec::new();
+        texts.write(2, 0, &mut one);
+        assert_eq!(one, b"\x02\0\0\0bc");
+        assert_eq!(texts.into_plain(0), b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc");
+
+        let mut numbers = Dictionary::new();
+        let given: Vec<u32> = [7, -1, 7, 7, i64::from(i32::MIN)].iter().map(|n| numbers.number(*n)).collect();
+        assert_eq!(given, [0, 1, 0, 0, 2]);
+        assert_eq!(numbers.into_plain(4), [7, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128]);
+    }
+
+    #[test]
+    fn a_thousand_values_keep_their_numbers_while_the_table_grows() {
+        let mut texts = Dictionary::new();
+        for round in 0..3 {
+            for n in 0..1_000_u32 {
+                assert_eq!(texts.text(format!("value {n}").as_bytes()), n, "round {round}");
+            }
+        }
+        assert_eq!(texts.len(), 1_000);
+    }
+}

@@ -1,0 +1,146 @@
+//! Where the values of a nested column stand: Parquet's definition and repetition levels.
+//!
+//! Invariant: a slot is a place of a value or of what is missing there. Levels are worked out once for every struct and list and shared
+//! by all that is inside it.
+
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use std::rc::Rc;
+
+/// Which elements of an array stand in the slots that are not empty, in their order.
+#[derive(Debug, Clone)]
+pub(super) enum Picks {
+    Range(usize, usize),
+    Each(Rc<[u32]>),
+}
+
+/// The slots of one level of nesting.
+#[derive(Debug, Clone)]
+pub(super) struct Slots {
+    /// How many there are, empty ones included.
+    pub(super) count: usize,
+    /// The definition level of a slot that is not empty.
+    pub(super) level: u8,
+    /// The definition level of each; `None`: none is empty.
+    pub(super) definition: Option<Rc<[u8]>>,
+    pub(super) list_level: u8,
+    /// The repetition level of each; `None`: nothing is repeated.
+    pub(super) repetition: Option<Rc<[u8]>>,
+    pub(super) picks: Picks,
+}
+
+impl Slots {
+    /// The rows of a batch.
+    pub(super) fn rows(count: usize) -> Self {
+        Self { count, level: 0, definition: None, list_level: 0, repetition: None, picks: Picks::Range(0, count) }
+    }
+
+    /// The slots whose value is there, of an array that may have nulls.
+    pub(super) fn present(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Self {
+        if !nullable {
+            return self.clone();
+        }
+        let (before, level) = (self.level, self.level + 1);
+        let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
+            let raised = |levels: &Rc<[u8]>| levels.iter().map(|l| if *l == before { level } else { *l }).collect();
+            return Self { level, definition: self.definition.as_ref().map(raised), ..self.clone() };
+        };
+        let mut gathered = Gathered::default();
+        let mut definition = Vec::with_capacity(self.count);
+        self.each(|slot| {
+            definition.push(match slot {
+                Ok(pick) if nulls.is_valid(pick) => {
+                    gathered.add(pick, 1);
+                    level
+                }
+                Ok(_) => before,
+                Err(level) => level,
+            });
+        });
+        Self { level, definition: Some(definition.into()), picks: gathered.picks(), ..self.clone() }
+    }
+
+    /// The slots of the elements of lists, an empty one for every list that is empty or not there.
+    pub(super) fn elements(&self, nullable: bool, nulls: Option<&NullBuffer>, offsets: &OffsetBuffer<i32>) -> Self {
+        let lists = self.present(nullable, nulls);
+        let (level, list_level) = (lists.level + 1, lists.list_level + 1);
+        let mut gathered = Gathered::default();
+        let mut definition = Vec::with_capacity(lists.count * 2);
+        let mut repetition = Vec::with_capacity(lists.count * 2);
+        let mut at = 0;
+        lists.each(|slot| {
+            let outer = lists.repetition.as_ref().and_then(|levels| levels.get(at)).copied().unwrap_or(0);
+            at += 1;
+            repetition.push(outer);
+            let (from, count) = slot.map_or((0, 0), |list| bounds(offsets, list));
+            if count == 0 {
+                definition.push(slot.err().unwrap_or(lists.level));
+            } else {
+                gathered.add(from, count);
+                definition.resize(definition.len() + count, level);
+                repetition.resize(repetition.len() + count - 1, list_level);
+            }
+        });
+        Self {
+            count: definition.len(),
+            level,
+            definition: Some(definition.into()),
+            list_level,
+            repetition: Some(repetition.into()),
+            picks: gathered.picks(),
+        }
+    }
+
+    /// Calls with the element that stands in each slot, or with the level of a slot that is empty.
+    fn each(&self, mut call: impl FnMut(Result<usize, u8>)) {
+        let mut next = 0;
+        let mut pick = || {
+            next += 1;
+            match &self.picks {
+                Picks::Range(from, _) => from + next - 1,
+                Picks::Each(picks) => picks.get(next - 1).map_or(0, |pick| *pick as usize),
+            }
+        };
+        match &self.definition {
+            None => (0..self.count).for_each(|_| call(Ok(pick()))),
+            Some(levels) => levels.iter().for_each(|l| call(if *l == self.level { Ok(pick()) } else { Err(*l) })),
+        }
+    }
+}
+
+/// The first element of a list and how many it has.
+fn bounds(offsets: &OffsetBuffer<i32>, list: usize) -> (usize, usize) {
+    let at = |i: usize| offsets.get(i).map_or(0, |offset| usize::try_from(*offset).unwrap_or(0));
+    (at(list), at(list + 1).saturating_sub(at(list)))
+}
+
+/// Picks while they are gathered: neighbours are a range until one is left out.
+#[derive(Default)]
+struct Gathered {
+    from: usize,
+    count: usize,
+    each: Vec<u32>,
+}
+
+impl Gathered {
+    fn add(&mut self, from: usize, count: usize) {
+        if self.each.is_empty() {
+            if self.count == 0 {
+                self.from = from;
+            }
+            if self.from + self.count == from {
+                self.count += count;
+                return;
+            }
+            self.each.extend(places(self.from, self.count));
+        }
+        self.each.extend(places(from, count));
+    }
+
+    fn picks(self) -> Picks {
+        if self.each.is_empty() { Picks::Range(self.from, self.count) } else { Picks::Each(self.each.into()) }
+    }
+}
+
+fn places(from: usize, count: usize) -> impl Iterator<Item = u32> {
+    (from..from + count).map(|place| u32::try_from(place).unwrap_or(u32::MAX))
+}
