@@ -2,14 +2,13 @@
 //!
 //! Invariant: equal values are hashed once a page; what is remembered is forgotten with the page, since it holds the plain values.
 
-use std::collections::HashMap;
 use std::fmt;
-use tillhouse_model::PseudonymKey;
+use tillhouse_model::{FastMap, PseudonymKey};
 use tillhouse_model::table::Normalise;
 
 pub(crate) struct Pseudonyms<'p> {
     key: Option<&'p PseudonymKey>,
-    known: [HashMap<Box<str>, Box<str>>; 4],
+    known: [FastMap<Box<str>, Box<str>>; 4],
 }
 
 impl fmt::Debug for Pseudonyms<'_> {

@@ -8,9 +8,8 @@ use crate::column::{Column, Values};
 use crate::identity::{spell, visit};
 use crate::plan::{Demand, Field, Hop, Plan, Rule, What};
 use crate::warnings::Warnings;
-use std::collections::HashMap;
 use tillhouse_model::table::Check;
-use tillhouse_model::{Exact, money};
+use tillhouse_model::{Exact, FastMap, money};
 
 /// So many different texts are remembered for a rule.
 const MAX_KNOWN: usize = 1_024;
@@ -28,7 +27,7 @@ struct Memory {
     last: usize,
     /// The last text that held.
     good: Vec<u8>,
-    known: HashMap<Box<[u8]>, bool>,
+    known: FastMap<Box<[u8]>, bool>,
 }
 
 impl<'p> Rules<'p> {

@@ -112,7 +112,7 @@ impl Connection for HecOneConnection {
             prefix: TokenPrefix::bearer(),
             words: WORDS,
         };
-        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one, statistics }))
+        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one, statistics, sizes: Arc::default() }))
     }
 }
 

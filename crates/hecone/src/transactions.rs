@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Offset, OffsetPage};
 use tillhouse_extract::source::{failed, known};
@@ -35,6 +35,30 @@ pub(crate) struct HecOne {
     /// The path of one transaction.
     pub(crate) one: Route,
     pub(crate) statistics: Url,
+    pub(crate) sizes: Arc<Sizes>,
+}
+
+/// Whether the server counts the records of its pages rightly (`meta.size`). A page that it counted right once spares us counting the
+/// others, which would read every byte of them twice; from the first that it did not on, every page is counted here.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes(AtomicU8);
+
+impl Sizes {
+    const RIGHT: u8 = 1;
+    const WRONG: u8 = 2;
+
+    fn are_right(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::RIGHT
+    }
+
+    fn seen(&self, right: bool) {
+        if right {
+            // Wrong once is wrong for good.
+            let _ = self.0.compare_exchange(0, Self::RIGHT, Ordering::Relaxed, Ordering::Relaxed);
+        } else {
+            self.0.store(Self::WRONG, Ordering::Relaxed);
+        }
+    }
 }
 
 impl HecOne {
@@ -71,7 +95,7 @@ impl Source for HecOne {
         let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
         let at = Offset { offset: 0, limit: 1 };
         let request = self.page_of(&Window::new(minute, now)?)(at);
-        let page = listed(self.api.send(&request).await?, at, &AtomicBool::new(false))?;
+        let page = listed(self.api.send(&request).await?, at, &Sizes::default())?;
         if page.page.declared_total.is_none() {
             return Err(Error::protocol("the list of transactions declares no meta.total")
                 .hint("Check connection.paths.transactions: something else may be answering there."));
@@ -90,10 +114,10 @@ impl Source for HecOne {
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
         let (limit, most_pages) = (api.client().limits().page_size, api.client().limits().most_pages);
-        let credible = Arc::new(AtomicBool::new(false));
+        let sizes = self.sizes.clone();
         paging::by_offset(limit, most_pages, move |at| {
-            let (api, request, credible) = (api.clone(), request(at), credible.clone());
-            async move { listed(api.send(&request).await?, at, &credible) }
+            let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
+            async move { listed(api.send(&request).await?, at, &sizes) }
         })
     }
 
@@ -162,11 +186,11 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
     }
 }
 
-/// A page of the list, with what its envelope says. `credible` is whether `meta.size` was right on the window's first page.
+/// A page of the list, with what its envelope says. `sizes` is whether `meta.size` was right so far.
 ///
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records are counted on the first page
 /// of a window, and later only where `meta.size` proved wrong, or is not what must be left.
-fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPage> {
+fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<OffsetPage> {
     let Response { bytes, requested_at, .. } = answer.success_or(refused)?;
     let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
     let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
@@ -174,12 +198,10 @@ fn listed(answer: Answer, at: Offset, credible: &AtomicBool) -> Result<OffsetPag
     let limit = limit.filter(|limit| (1..asked).contains(limit));
     let expected = total.map(|total| total.saturating_sub(at.offset).min(limit.unwrap_or(asked)));
     let records = match size {
-        Some(size) if at.offset > 0 && Some(size) == expected && credible.load(Ordering::Relaxed) => size,
+        Some(size) if Some(size) == expected && sizes.are_right() => size,
         _ => {
             let counted = envelope::count(&bytes, RESOURCES[0].records_at)?;
-            if at.offset == 0 {
-                credible.store(size == Some(counted), Ordering::Relaxed);
-            }
+            sizes.seen(size == Some(counted));
             counted
         }
     };

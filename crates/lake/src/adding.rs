@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use tillhouse_model::table::{MONTH, timestamp};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
 
 /// The column that says when a fact was.
 const OCCURRED_AT: &str = "occurred_at";
@@ -346,13 +346,13 @@ impl Combinations {
 
 /// Values by small numbers, in the order they turned up.
 struct Codes<T> {
-    codes: HashMap<T, u32>,
+    codes: FastMap<T, u32>,
     values: Vec<T>,
 }
 
 impl<T> Default for Codes<T> {
     fn default() -> Self {
-        Self { codes: HashMap::new(), values: Vec::new() }
+        Self { codes: FastMap::default(), values: Vec::new() }
     }
 }
 

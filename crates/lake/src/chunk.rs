@@ -11,6 +11,7 @@ mod hybrid;
 mod slots;
 
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, FieldRef, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
@@ -27,10 +28,15 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use slots::{Picks, Slots};
 use std::cell::RefCell;
+use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// zstd's level.
-pub(crate) const LEVEL: i32 = 1;
+/// zstd's level. Ids and hashes are most of what is compressed, and looking for repetitions in them is in vain: a faster level than its
+/// first, with letters packed as there, makes files of the same size in two thirds of the time.
+const LEVEL: i32 = -3;
+/// Shorter repetitions than this are not looked for.
+const SHORTEST: u32 = 7;
 /// Rows that are encoded at once; a page has at least as many.
 const SLICE: usize = 2_048;
 /// A page ends with the slice in which it has so many rows or bytes.
@@ -44,15 +50,38 @@ const TRIAL: usize = 1_024;
 const REFUSED: &str = "rows could not be encoded";
 
 /// The chunks of one column of the table, one for each of its leaves.
+#[derive(Clone)]
 pub(crate) struct Column {
     field: FieldRef,
     chunks: Vec<Chunk>,
 }
 
 /// A chunk as it stands in a file, with what the footer says of it.
+#[derive(Clone)]
 pub(crate) struct Encoded {
     pub(crate) bytes: Bytes,
     pub(crate) close: ColumnCloseResult,
+}
+
+impl Encoded {
+    /// The same values in another column.
+    fn of(self, leaf: &ColumnDescPtr) -> Result<Self> {
+        let own = &self.close.metadata;
+        let mut metadata = ColumnChunkMetaData::builder(leaf.clone())
+            .set_compression(compression())
+            .set_encodings_mask(*own.encodings_mask())
+            .set_page_encoding_stats(own.page_encoding_stats().cloned().unwrap_or_default())
+            .set_total_compressed_size(own.compressed_size())
+            .set_total_uncompressed_size(own.uncompressed_size())
+            .set_num_values(own.num_values())
+            .set_data_page_offset(own.data_page_offset())
+            .set_dictionary_page_offset(own.dictionary_page_offset());
+        if let Some(statistics) = own.statistics() {
+            metadata = metadata.set_statistics(statistics.clone());
+        }
+        let metadata = metadata.build().or_error(ErrorKind::Internal, REFUSED)?;
+        Ok(Self { close: ColumnCloseResult { metadata, ..self.close }, ..self })
+    }
 }
 
 impl Column {
@@ -75,6 +104,25 @@ impl Column {
         Ok(())
     }
 
+    /// Whether columns are encoded alike if their values are the same.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self.chunks.as_slice(), other.chunks.as_slice()) {
+            ([one], [another]) => {
+                self.field.data_type() == other.field.data_type()
+                    && self.field.is_nullable() == other.field.is_nullable()
+                    && one.statistics == another.statistics
+            }
+            _ => false,
+        }
+    }
+
+    /// From here on a column of its own, with the values that another has so far.
+    fn take_over(&mut self, other: &Self) {
+        for (own, chunk) in self.chunks.iter_mut().zip(&other.chunks) {
+            *own = Chunk { leaf: own.leaf.clone(), ..chunk.clone() };
+        }
+    }
+
     /// Bytes that are held, roughly.
     pub(crate) fn size(&self) -> usize {
         self.chunks.iter().map(Chunk::size).sum()
@@ -84,6 +132,104 @@ impl Column {
     pub(crate) fn close(self) -> Result<Vec<Encoded>> {
         self.chunks.into_iter().map(Chunk::close).collect()
     }
+}
+
+/// The columns of a row group.
+///
+/// Columns often hold the same values: a record's id and its key, the time of a sale and of its record. As long as they do, one of them
+/// is encoded for all.
+pub(crate) struct Columns {
+    columns: Vec<Column>,
+    /// The earlier column that has held the same so far, of each.
+    twins: Vec<Option<usize>>,
+    rows: usize,
+}
+
+impl Columns {
+    pub(crate) fn new(columns: Vec<Column>) -> Self {
+        Self { twins: vec![None; columns.len()], columns, rows: 0 }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds rows, which have an array for each column.
+    pub(crate) fn write(&mut self, arrays: &[ArrayRef]) -> Result<()> {
+        if self.rows == 0 {
+            self.twins = twins(&self.columns, &[arrays]);
+        }
+        for (at, array) in arrays.iter().enumerate() {
+            if let Some(twin) = self.twins[at]
+                && !same(array, &arrays[twin])
+            {
+                self.twins[at] = None;
+                let (before, rest) = self.columns.split_at_mut(at);
+                rest[0].take_over(&before[twin]);
+            }
+        }
+        // Only now, so that what was taken over ends with the rows before.
+        for ((column, array), twin) in self.columns.iter_mut().zip(arrays).zip(&self.twins) {
+            if twin.is_none() {
+                column.write(array)?;
+            }
+        }
+        self.rows += arrays.first().map_or(0, |array| array.len());
+        Ok(())
+    }
+
+    /// Bytes that are held, roughly.
+    pub(crate) fn size(&self) -> usize {
+        self.columns.iter().map(Column::size).sum()
+    }
+
+    /// Ends the chunks of all columns, in their order.
+    pub(crate) fn close(self) -> Result<Vec<Encoded>> {
+        let mut chunks = Vec::with_capacity(self.columns.len());
+        for (column, twin) in self.columns.into_iter().zip(&self.twins) {
+            chunks.push(if twin.is_none() { Ok(column.close()?) } else { Err(column) });
+        }
+        with_twins(chunks, &self.twins)
+    }
+}
+
+/// Puts the chunks of columns together with those of their twins, which were not written.
+pub(crate) fn with_twins(
+    chunks: Vec<std::result::Result<Vec<Encoded>, Column>>,
+    twins: &[Option<usize>],
+) -> Result<Vec<Encoded>> {
+    let mut done: Vec<Vec<Encoded>> = Vec::with_capacity(chunks.len());
+    for (own, twin) in chunks.into_iter().zip(twins) {
+        done.push(match own {
+            Ok(chunks) => chunks,
+            Err(column) => {
+                let twin = twin.and_then(|twin| done.get(twin)).ok_or_else(|| Error::internal("a column has no chunk"))?;
+                let leaves = column.chunks.iter().map(|chunk| &chunk.leaf);
+                twin.iter().zip(leaves).map(|(chunk, leaf)| chunk.clone().of(leaf)).collect::<Result<_>>()?
+            }
+        });
+    }
+    Ok(done.into_iter().flatten().collect())
+}
+
+/// For each column the first before it that holds the same in all batches.
+pub(crate) fn twins(columns: &[Column], batches: &[&[ArrayRef]]) -> Vec<Option<usize>> {
+    let mut twins: Vec<Option<usize>> = Vec::with_capacity(columns.len());
+    for (at, column) in columns.iter().enumerate() {
+        let is_twin = |before: &usize| {
+            twins[*before].is_none()
+                && columns[*before].is_like(column)
+                && batches.iter().all(|arrays| same(&arrays[at], &arrays[*before]))
+        };
+        let twin = (0..at).find(is_twin);
+        twins.push(twin);
+    }
+    twins
+}
+
+/// Whether arrays of a type hold the same.
+fn same(a: &ArrayRef, b: &ArrayRef) -> bool {
+    Arc::ptr_eq(a, b) || (a.null_count() == b.null_count() && a == b)
 }
 
 /// Whether arrays of the type can be encoded.
@@ -133,7 +279,7 @@ fn write<'a>(
 }
 
 /// Levels of a page; as long as they are all the same they are only counted.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Levels {
     same: u8,
     count: usize,
@@ -184,7 +330,7 @@ impl Levels {
 }
 
 /// The smallest and the largest value so far.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Bounds(Option<(i128, i128)>);
 
 impl Bounds {
@@ -194,12 +340,15 @@ impl Bounds {
 }
 
 /// A page that waits for the end of its chunk.
+#[derive(Clone)]
 struct Ready {
-    page: CompressedPage,
+    page: Page,
+    plain_bytes: usize,
     rows: usize,
 }
 
 /// One leaf's values of a row group.
+#[derive(Clone)]
 struct Chunk {
     leaf: ColumnDescPtr,
     /// Bytes of a value that always has as many; 0 for texts and flags.
@@ -305,10 +454,12 @@ impl Chunk {
         match array.data_type() {
             DataType::Utf8 => {
                 let texts = array.as_string::<i32>();
+                self.expect(texts.offsets());
                 self.texts(places.map(|place| texts.value(place).as_bytes()));
             }
             DataType::Binary => {
                 let texts = array.as_binary::<i32>();
+                self.expect(texts.offsets());
                 self.texts(places.map(|place| texts.value(place)));
             }
             DataType::Boolean => {
@@ -362,6 +513,15 @@ impl Chunk {
         Ok(())
     }
 
+    /// Makes room for texts that are written plainly: a buffer that grows copies what is in it.
+    fn expect(&mut self, offsets: &OffsetBuffer<i32>) {
+        if let (false, [first, .., last]) = (self.repeats, &offsets[..]) {
+            let bytes = usize::try_from(last - first).unwrap_or(0);
+            // Of the elements of a list, only those of this slice come.
+            self.values.reserve(bytes.min(PAGE_BYTES) + offsets.len() * size_of::<u32>());
+        }
+    }
+
     fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a [u8]>) {
         if self.repeats
             && let Some(dictionary) = &mut self.dictionary
@@ -398,7 +558,7 @@ impl Chunk {
     /// The values hardly repeat: what went through the dictionary is written plainly after all.
     fn give_up_dictionary(&mut self) {
         self.repeats = false;
-        // Only the first page can be on trial.
+        // No page has ended yet.
         if let Some(dictionary) = self.dictionary.take() {
             for index in self.indices.drain(..) {
                 dictionary.write(index, self.width, &mut self.values);
@@ -411,6 +571,8 @@ impl Chunk {
             return Ok(());
         }
         let through_dictionary = self.repeats && self.dictionary.is_some();
+        // A page that went through the dictionary needs it.
+        self.on_trial = false;
         let page = SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { plain, .. } = scratch;
             plain.clear();
@@ -428,21 +590,18 @@ impl Chunk {
             } else {
                 plain.extend_from_slice(&self.values);
             }
-            let buf = scratch.compressed()?;
-            Ok::<_, Error>(CompressedPage::new(
-                Page::DataPage {
-                    buf,
-                    num_values: u32::try_from(self.slots).or_error(ErrorKind::Internal, REFUSED)?,
-                    encoding: if through_dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
-                    def_level_encoding: Encoding::RLE,
-                    rep_level_encoding: Encoding::RLE,
-                    statistics: None,
-                },
-                scratch.plain.len(),
-            ))
+            let page = Page::DataPage {
+                buf: scratch.compressed()?,
+                num_values: u32::try_from(self.slots).or_error(ErrorKind::Internal, REFUSED)?,
+                encoding: if through_dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
+            };
+            Ok::<_, Error>(Ready { page, plain_bytes: scratch.plain.len(), rows: self.rows })
         })?;
-        self.ready_bytes += page.compressed_size();
-        self.ready.push(Ready { page, rows: self.rows });
+        self.ready_bytes += page.page.buffer().len();
+        self.ready.push(page);
         self.all_rows += self.rows;
         self.all_slots += self.slots;
         (self.rows, self.slots) = (0, 0);
@@ -484,12 +643,13 @@ impl Chunk {
         }
         let data_at = bytes;
         let mut offsets = OffsetIndexBuilder::new();
-        for Ready { page, rows } in self.ready {
+        for Ready { page, plain_bytes: plain, rows } in self.ready {
             let encoding = page.encoding();
             match pages.last_mut() {
                 Some(last) if last.page_type == PageType::DATA_PAGE && last.encoding == encoding => last.count += 1,
                 _ => pages.push(PageEncodingStats { page_type: PageType::DATA_PAGE, encoding, count: 1 }),
             }
+            let page = CompressedPage::new(page, plain);
             let spec = writer.write_page(page).or_error(ErrorKind::Internal, REFUSED)?;
             plain_bytes += spec.uncompressed_size;
             bytes += spec.compressed_size;
@@ -505,7 +665,7 @@ impl Chunk {
         encodings.sort_unstable();
         encodings.dedup();
         let mut metadata = ColumnChunkMetaData::builder(self.leaf.clone())
-            .set_compression(compression()?)
+            .set_compression(compression())
             .set_encodings(encodings)
             .set_page_encoding_stats(pages)
             .set_total_compressed_size(signed(bytes)?)
@@ -551,8 +711,9 @@ impl Chunk {
 }
 
 /// What pages are compressed with, as the footer has it.
-pub(crate) fn compression() -> Result<Compression> {
-    Ok(Compression::ZSTD(ZstdLevel::try_new(LEVEL).or_error(ErrorKind::Internal, "zstd refuses its first level")?))
+pub(crate) fn compression() -> Compression {
+    // The footer has no level.
+    Compression::ZSTD(ZstdLevel::default())
 }
 
 thread_local! {
@@ -572,7 +733,15 @@ impl Scratch {
     fn compressed(&mut self) -> Result<Bytes> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
-            none => none.insert(zstd::bulk::Compressor::new(LEVEL).or_error(ErrorKind::Internal, REFUSED)?),
+            none => {
+                let mut new = zstd::bulk::Compressor::new(LEVEL).or_error(ErrorKind::Internal, REFUSED)?;
+                for parameter in
+                    [CParameter::LiteralCompressionMode(ParamSwitch::Enable), CParameter::MinMatch(SHORTEST)]
+                {
+                    new.set_parameter(parameter).or_error(ErrorKind::Internal, REFUSED)?;
+                }
+                none.insert(new)
+            }
         };
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(self.plain.len()));

@@ -127,14 +127,9 @@ fn file(schema: &Arc<Schema>, groups: &[Vec<RecordBatch>]) -> Bytes {
     let layout = Layout::new(schema.clone(), &[], Vec::new()).unwrap();
     let mut file = layout.writer().unwrap();
     for group in groups {
-        let mut columns = layout.columns().unwrap();
-        for batch in group {
-            for (column, array) in columns.iter_mut().zip(batch.columns()) {
-                column.write(array).unwrap();
-            }
-        }
-        let chunks: Vec<Encoded> = columns.into_iter().flat_map(|column| column.close().unwrap()).collect();
-        append_row_group(&mut file, chunks.into_iter()).unwrap();
+        let mut columns = Columns::new(layout.columns().unwrap());
+        group.iter().for_each(|batch| columns.write(batch.columns()).unwrap());
+        append_row_group(&mut file, columns.close().unwrap()).unwrap();
     }
     Bytes::from(file.into_inner().unwrap())
 }
@@ -222,6 +217,40 @@ fn a_dictionary_is_kept_where_values_repeat_and_ends_where_it_grows_too_large() 
     assert_eq!(encodings(texts(&|n| format!("number {n}"))), (false, false, true));
     // Each text three times: worth a dictionary, but not one of a megabyte.
     assert_eq!(encodings(texts(&|n| format!("{:060}", n / 3))), (true, true, true));
+}
+
+#[test]
+fn a_dictionary_that_a_page_needs_is_kept() {
+    // So few values that the first page ends before it is known whether they repeat.
+    let texts = (0..60_000).map(|n| (n % 50 == 0).then(|| format!("number {n}")));
+    let (schema, rows) = one_column("text", Arc::new(texts.collect::<StringArray>()));
+    assert!(read(reader(&file(&schema, &[vec![rows.clone()]])), &schema) == rows);
+}
+
+#[test]
+fn columns_that_hold_the_same_are_encoded_once_until_they_differ() {
+    let texts = |from: u32| Arc::new(StringArray::from_iter_values((from..from + 3_000).map(|n| format!("id {n}")))) as ArrayRef;
+    let names = ["id", "key", "other", "later"];
+    let schema = Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).to_vec()));
+    let of = |columns: [u32; 4]| RecordBatch::try_new(schema.clone(), columns.map(texts).to_vec()).unwrap();
+    // `key` is always `id`; `later` is, too, for two batches.
+    let batches = vec![of([0, 0, 5, 0]), of([7, 7, 5, 7]), of([9, 9, 5, 1]), of([4, 4, 5, 4])];
+    let mut columns = Columns::new(Layout::new(schema.clone(), &[], Vec::new()).unwrap().columns().unwrap());
+    let twins: Vec<_> = batches
+        .iter()
+        .map(|batch| {
+            columns.write(batch.columns()).unwrap();
+            columns.twins.clone()
+        })
+        .collect();
+    let (both, one) = (vec![None, Some(0), None, Some(0)], vec![None, Some(0), None, None]);
+    assert_eq!(twins, [both.clone(), both, one.clone(), one]);
+    let written = concat_batches(&schema, &batches).unwrap();
+    let bytes = file(&schema, &[batches]);
+    assert!(read(reader(&bytes), &schema) == written);
+    let paths: Vec<String> =
+        reader(&bytes).metadata().row_group(0).columns().iter().map(|chunk| chunk.column_path().string()).collect();
+    assert_eq!(paths, names);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use crate::chunk::{self, Column};
 use crate::datafile::{Layout, ROW_GROUP_ROWS, append_row_group};
 use crate::stats::Collector;
+use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{ErrorKind, Result, ResultExt};
@@ -34,9 +35,17 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
     rows.iter().for_each(|batch| collector.add(batch));
     let mut file = layout.writer()?;
     for group in row_groups(rows) {
-        let columns = layout.columns()?.into_iter().enumerate();
-        let bytes = |at: usize| group.iter().map(|batch| batch.column(at).get_array_memory_size()).sum();
-        let mut jobs: Vec<Job> = columns.map(|(at, column)| Job { at, column, bytes: bytes(at) }).collect();
+        let columns = layout.columns()?;
+        let arrays: Vec<&[ArrayRef]> = group.iter().map(RecordBatch::columns).collect();
+        let twins = chunk::twins(&columns, &arrays);
+        let bytes = |at: usize| arrays.iter().map(|arrays| arrays[at].get_array_memory_size()).sum();
+        let mut chunks: Vec<_> = columns.into_iter().map(Err).collect();
+        let mut jobs = Vec::new();
+        for (at, _) in twins.iter().enumerate().filter(|(_, twin)| twin.is_none()) {
+            if let Err(column) = std::mem::replace(&mut chunks[at], Ok(Vec::new())) {
+                jobs.push(Job { at, column, bytes: bytes(at) });
+            }
+        }
         // The largest comes first, so that both threads end at about the same time.
         jobs.sort_by_key(|job| job.bytes);
         let (jobs, group) = (Arc::new(Mutex::new(jobs)), Arc::new(group));
@@ -46,14 +55,12 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
                 tokio::task::spawn_blocking(move || work(&jobs, &group))
             })
             .collect();
-        let mut chunks = Vec::new();
         for thread in threads {
-            chunks.extend(thread.await.or_error(ErrorKind::Internal, "encoding a data file was interrupted")??);
+            for (at, encoded) in thread.await.or_error(ErrorKind::Internal, "encoding a data file was interrupted")?? {
+                chunks[at] = Ok(encoded);
+            }
         }
-        chunks.sort_by_key(|(at, _)| *at);
-        // A buffer that grows would copy what is in it several times.
-        file.inner_mut().reserve(chunks.iter().flat_map(|(_, chunks)| chunks).map(|chunk| chunk.bytes.len()).sum());
-        append_row_group(&mut file, chunks.into_iter().flat_map(|(_, chunks)| chunks)).or_error(ErrorKind::Internal, REFUSED)?;
+        append_row_group(&mut file, chunk::with_twins(chunks, &twins)?).or_error(ErrorKind::Internal, REFUSED)?;
     }
     let bytes = file.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
     Ok(Encoded { bytes, collector })

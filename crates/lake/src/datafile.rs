@@ -6,7 +6,7 @@
 //! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
 //! included, through a float, and encodes on the runtime's threads.
 
-use crate::chunk::{self, Column};
+use crate::chunk::{self, Column, Columns};
 use crate::columnar::{self, Encoded};
 use crate::delta::Table;
 use crate::stats::{Collector, StatColumns};
@@ -64,7 +64,7 @@ impl Layout {
                 .at("type", field.data_type().to_string()));
         }
         let mut properties = WriterProperties::builder()
-            .set_compression(chunk::compression()?)
+            .set_compression(chunk::compression())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
         // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
@@ -124,8 +124,10 @@ const NO_PLACE: &str = "a table's columns have no place in Parquet";
 /// Puts encoded columns into a file, as its next row group.
 pub(crate) fn append_row_group(
     file: &mut SerializedFileWriter<Vec<u8>>,
-    chunks: impl Iterator<Item = chunk::Encoded>,
+    chunks: Vec<chunk::Encoded>,
 ) -> parquet::errors::Result<()> {
+    // A buffer that grows would copy what is in it several times.
+    file.inner_mut().reserve(chunks.iter().map(|chunk| chunk.bytes.len()).sum());
     let mut row_group = file.next_row_group()?;
     for chunk in chunks {
         row_group.append_column(&chunk.bytes, chunk.close)?;
@@ -151,9 +153,8 @@ fn leaves_in(field: &Field, mut path: Vec<String>, kind: &impl Fn(&DataType) -> 
 pub(crate) struct Encoder {
     layout: Arc<Layout>,
     file: SerializedFileWriter<Vec<u8>>,
-    columns: Vec<Column>,
-    /// Rows of the row group that is not full.
-    rows: usize,
+    /// The row group that is not full.
+    columns: Columns,
     collector: Collector,
 }
 
@@ -161,8 +162,7 @@ impl Encoder {
     fn new(layout: Arc<Layout>) -> Result<Self> {
         Ok(Self {
             file: layout.writer()?,
-            columns: layout.columns()?,
-            rows: 0,
+            columns: Columns::new(layout.columns()?),
             collector: Collector::new(&layout.file_schema, &layout.stat_columns),
             layout,
         })
@@ -170,27 +170,21 @@ impl Encoder {
 
     /// Adds rows; the batch has the file schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.rows + batch.num_rows() > ROW_GROUP_ROWS {
+        if self.columns.rows() + batch.num_rows() > ROW_GROUP_ROWS {
             self.flush()?;
         }
         self.collector.add(batch);
-        self.rows += batch.num_rows();
-        self.columns.iter_mut().zip(batch.columns()).try_for_each(|(column, array)| column.write(array))?;
-        if self.held() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
+        self.columns.write(batch.columns())?;
+        if self.columns.size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Ends the row group.
     fn flush(&mut self) -> Result<()> {
-        if self.rows == 0 {
+        if self.columns.rows() == 0 {
             return Ok(());
         }
-        self.rows = 0;
-        let columns = std::mem::replace(&mut self.columns, self.layout.columns()?);
-        let chunks: Vec<_> = columns.into_iter().map(Column::close).collect::<Result<_>>()?;
-        // A buffer that grows would copy what is in it several times.
-        let size: usize = chunks.iter().flatten().map(|chunk| chunk.bytes.len()).sum();
-        self.file.inner_mut().reserve(size);
-        append_row_group(&mut self.file, chunks.into_iter().flatten()).or_error(ErrorKind::Internal, REFUSED)
+        let columns = std::mem::replace(&mut self.columns, Columns::new(self.layout.columns()?));
+        append_row_group(&mut self.file, columns.close()?).or_error(ErrorKind::Internal, REFUSED)
     }
 
     /// Ends the file.
@@ -203,13 +197,8 @@ impl Encoder {
         std::mem::take(self.file.inner_mut())
     }
 
-    /// Bytes of the row group that is not full.
-    fn held(&self) -> usize {
-        self.columns.iter().map(Column::size).sum()
-    }
-
     fn size(&self) -> u64 {
-        (self.file.bytes_written() + self.held()) as u64
+        (self.file.bytes_written() + self.columns.size()) as u64
     }
 }
 

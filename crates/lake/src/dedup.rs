@@ -9,12 +9,11 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, RECORD_KEY, RECORD_TIME};
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How many key hashes of recently written files a table handle keeps: 16 MiB.
 const RECENT_KEYS: usize = 2 << 20;
@@ -33,13 +32,11 @@ pub(crate) struct Known {
 }
 
 /// The keys a package asks about; each has a number.
-pub(crate) type KeyIndex<'a> = HashMap<&'a str, u32, BuildHasherDefault<DefaultHasher>>;
+pub(crate) type KeyIndex<'a> = FastMap<&'a str, u32>;
 
 /// A hash of a key that is the same throughout this process.
 pub(crate) fn key_hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
+    xxh3_64(key.as_bytes())
 }
 
 /// Sorted key hashes of the files this process wrote itself, the newest of them. They prove that a file holds none of a package's

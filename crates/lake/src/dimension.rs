@@ -17,10 +17,9 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use deltalake::kernel::Action;
 use futures::StreamExt;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tillhouse_model::table::{AS_OF, CONTENT_HASH};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
 
 /// So many rows that lost are held before they are dropped.
 const MANY: usize = 256;
@@ -34,7 +33,7 @@ pub(crate) struct Newest {
     key: Vec<String>,
     rows: Option<RecordBatch>,
     /// By key: rank and row.
-    best: HashMap<Box<[u8]>, (Rank, u32)>,
+    best: FastMap<Box<[u8]>, (Rank, u32)>,
 }
 
 impl Newest {
@@ -49,7 +48,7 @@ impl Newest {
             })
             .collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(fields).or_error(ErrorKind::Config, "a key column has an impossible type")?;
-        Ok(Self { converter, key: key.to_vec(), rows: None, best: HashMap::new() })
+        Ok(Self { converter, key: key.to_vec(), rows: None, best: FastMap::default() })
     }
 
     fn keys(&self, batch: &RecordBatch) -> Result<arrow::row::Rows> {

@@ -12,6 +12,7 @@
 
 pub mod contract;
 pub mod error;
+mod fast;
 pub mod filter;
 pub mod money;
 pub mod period;
@@ -27,6 +28,7 @@ pub mod table;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use fast::{FastMap, FastSet};
 pub use filter::Filter;
 pub use money::Exact;
 pub use period::Period;

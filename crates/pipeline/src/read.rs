@@ -9,12 +9,12 @@ use crate::observer::{Event, Observer};
 use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
-use tillhouse_model::{Error, ErrorKind, Reading, Resource, Result, Slice};
+use tillhouse_model::{Error, ErrorKind, FastSet, Reading, Resource, Result, Slice};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ pub(crate) struct Read {
     pub(crate) by: By,
     /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
     /// key, and so nobody can tell what is missing.
-    pub(crate) keys: Option<HashSet<u128>>,
+    pub(crate) keys: Option<FastSet<u128>>,
 }
 
 /// Which time of its records a slice's window is about.
@@ -71,7 +71,7 @@ pub(crate) struct Reader {
 
 /// One pass over a stream of pages.
 struct Attempt {
-    distinct: HashSet<u128>,
+    distinct: FastSet<u128>,
     nameless: u64,
     records: u64,
     rejects: u64,
@@ -131,7 +131,7 @@ impl Reader {
 
     async fn attempt(&self, mut pages: PageStream, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<Attempt> {
         let mut attempt = Attempt {
-            distinct: HashSet::new(),
+            distinct: FastSet::default(),
             nameless: 0,
             records: 0,
             rejects: 0,

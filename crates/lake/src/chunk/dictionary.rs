@@ -3,15 +3,19 @@
 //! Invariant: equal values have one number, different values different ones; what is written is every value once, as Parquet's plain
 //! encoding has it.
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 
+/// So many different values are expected.
+const ROOM: usize = 64;
+
 /// Values by number: texts stand one behind the other with their length before them, numbers as they are.
+#[derive(Clone)]
 pub(super) struct Dictionary {
     table: HashTable<u32>,
-    hasher: FixedState,
+    hasher: RandomState,
     plain: Vec<u8>,
     /// Where each text ends in `plain`.
     ends: Vec<usize>,
@@ -22,8 +26,8 @@ pub(super) struct Dictionary {
 impl Dictionary {
     pub(super) fn new() -> Self {
         Self {
-            table: HashTable::new(),
-            hasher: FixedState::default(),
+            table: HashTable::with_capacity(ROOM),
+            hasher: RandomState::default(),
             plain: Vec::new(),
             ends: Vec::new(),
             numbers: Vec::new(),
@@ -46,15 +50,15 @@ impl Dictionary {
         let Self { table, hasher, plain, ends, last, .. } = self;
         // Neighbours are often equal.
         if let Some(last) = *last
-            && text_at(plain, ends, last) == text
+            && equal(text_at(plain, ends, last), text)
         {
             return last;
         }
-        let hash = hasher.hash_one(text);
+        let hash = hash_of(hasher, text);
         let entry = table.entry(
             hash,
-            |number| text_at(plain, ends, *number) == text,
-            |number| hasher.hash_one(text_at(plain, ends, *number)),
+            |number| equal(text_at(plain, ends, *number), text),
+            |number| hash_of(hasher, text_at(plain, ends, *number)),
         );
         let number = match entry {
             Entry::Occupied(entry) => *entry.get(),
@@ -110,6 +114,24 @@ impl Dictionary {
         self.numbers.iter().for_each(|value| plain.extend_from_slice(&value.to_le_bytes()[..width]));
         plain
     }
+}
+
+fn hash_of(hasher: &RandomState, text: &[u8]) -> u64 {
+    // Of most texts that repeat the ends are all there is.
+    if text.len() <= 16 { hasher.hash_one((ends_of(text), text.len())) } else { hasher.hash_one(text) }
+}
+
+/// The first and the last eight bytes; of a shorter text all of them, and nothing.
+fn ends_of(text: &[u8]) -> (u64, u64) {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (text.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)), 0),
+    }
+}
+
+/// Whether two texts are the same; most that are not differ at an end.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && ends_of(a) == ends_of(b) && (a.len() <= 16 || a == b)
 }
 
 fn end(ends: &[usize], number: u32) -> usize {

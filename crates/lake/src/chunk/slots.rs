@@ -10,7 +10,7 @@ use std::rc::Rc;
 #[derive(Debug, Clone)]
 pub(super) enum Picks {
     Range(usize, usize),
-    Each(Rc<[u32]>),
+    Each(Rc<Vec<u32>>),
 }
 
 /// The slots of one level of nesting.
@@ -21,10 +21,10 @@ pub(super) struct Slots {
     /// The definition level of a slot that is not empty.
     pub(super) level: u8,
     /// The definition level of each; `None`: none is empty.
-    pub(super) definition: Option<Rc<[u8]>>,
+    pub(super) definition: Option<Rc<Vec<u8>>>,
     pub(super) list_level: u8,
     /// The repetition level of each; `None`: nothing is repeated.
-    pub(super) repetition: Option<Rc<[u8]>>,
+    pub(super) repetition: Option<Rc<Vec<u8>>>,
     pub(super) picks: Picks,
 }
 
@@ -41,7 +41,9 @@ impl Slots {
         }
         let (before, level) = (self.level, self.level + 1);
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
-            let raised = |levels: &Rc<[u8]>| levels.iter().map(|l| if *l == before { level } else { *l }).collect();
+            let raised = |levels: &Rc<Vec<u8>>| {
+                Rc::new(levels.iter().map(|l| if *l == before { level } else { *l }).collect::<Vec<_>>())
+            };
             return Self { level, definition: self.definition.as_ref().map(raised), ..self.clone() };
         };
         let mut gathered = Gathered::default();
@@ -56,7 +58,7 @@ impl Slots {
                 Err(level) => level,
             });
         });
-        Self { level, definition: Some(definition.into()), picks: gathered.picks(), ..self.clone() }
+        Self { level, definition: Some(Rc::new(definition)), picks: gathered.picks(), ..self.clone() }
     }
 
     /// The slots of the elements of lists, an empty one for every list that is empty or not there.
@@ -83,9 +85,9 @@ impl Slots {
         Self {
             count: definition.len(),
             level,
-            definition: Some(definition.into()),
+            definition: Some(Rc::new(definition)),
             list_level,
-            repetition: Some(repetition.into()),
+            repetition: Some(Rc::new(repetition)),
             picks: gathered.picks(),
         }
     }
@@ -137,7 +139,7 @@ impl Gathered {
     }
 
     fn picks(self) -> Picks {
-        if self.each.is_empty() { Picks::Range(self.from, self.count) } else { Picks::Each(self.each.into()) }
+        if self.each.is_empty() { Picks::Range(self.from, self.count) } else { Picks::Each(Rc::new(self.each)) }
     }
 }
 

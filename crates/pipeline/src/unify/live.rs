@@ -12,11 +12,10 @@ use crate::observer::Event;
 use crate::sync::Context;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use std::collections::HashSet;
 use std::sync::Arc;
 use tillhouse_lake::{Fresh, Landed, Step, Superseded};
 use tillhouse_model::table::RECORD_KEY;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, FastSet, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use xxhash_rust::xxh3::xxh3_64;
@@ -45,7 +44,7 @@ struct Open {
     after: i64,
     records: u64,
     /// Hashes of the keys that are in it.
-    keys: HashSet<u64>,
+    keys: FastSet<u64>,
     superseded: Superseded,
 }
 
@@ -123,7 +122,7 @@ impl Live {
             feed: Feed::start(&self.context, &self.pipeline, &self.statements, &self.parameters, &self.schema),
             after: self.last,
             records: 0,
-            keys: HashSet::new(),
+            keys: FastSet::default(),
             superseded: Superseded::default(),
         });
         for rows in &fresh.rows {

@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringA
 use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::ColumnarValue;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use tillhouse_model::FastMap;
 use tillhouse_model::table::timestamp;
 
 /// What one argument may be.
@@ -233,7 +233,7 @@ impl<'a> Lists<'a> {
 /// Maps a text column value by value. Labels repeat, so each distinct one is worked out once a batch.
 pub(super) fn map_labels(arguments: &Arguments, map: impl Fn(&str) -> Option<&'static str>) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
-    let mut known: HashMap<&str, Option<&'static str>> = HashMap::new();
+    let mut known: FastMap<&str, Option<&'static str>> = FastMap::default();
     let mapped: StringArray = (0..arguments.rows())
         .map(|row| texts.get(row).and_then(|text| *known.entry(text).or_insert_with(|| map(text))))
         .collect();

@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
+use tillhouse_model::FastMap;
 
 /// `category_of(categories)`.
 pub(super) fn function() -> Function {
@@ -16,16 +17,13 @@ pub(super) fn function() -> Function {
 
 fn category_of(arguments: &Arguments) -> Result<ArrayRef> {
     let lists = arguments.lists(0)?;
-    let mut last: Option<(&str, Option<&'static str>)> = None;
+    // Words repeat, so each distinct one is worked out once a batch.
+    let mut known: FastMap<&str, Option<&'static str>> = FastMap::default();
     let categories: StringArray = (0..arguments.rows())
         .map(|row| {
             let mut found = None;
             for word in lists.get(row) {
-                let category = match last {
-                    Some((seen, category)) if seen == word => category,
-                    _ => single(word),
-                };
-                last = Some((word, category));
+                let category = *known.entry(word).or_insert_with(|| single(word));
                 match (found, category) {
                     (None, _) => found = category,
                     (Some(one), Some(other)) if one != other => return Some("mixed"),

@@ -11,9 +11,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use datafusion::common::Result;
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use tillhouse_model::FastMap;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::{clock_offset_minutes, wall_clock};
 
@@ -36,14 +36,14 @@ pub(super) fn functions() -> [Function; 7] {
 /// The clocks of one batch: one a distinct zone, found without hashing while the zone stays the same.
 struct Clocks<'a> {
     zones: Texts<'a>,
-    index: HashMap<&'a str, usize>,
+    index: FastMap<&'a str, usize>,
     clocks: Vec<Option<Clock>>,
     last: Option<(&'a str, usize)>,
 }
 
 impl<'a> Clocks<'a> {
     fn new(zones: Texts<'a>) -> Self {
-        Self { zones, index: HashMap::new(), clocks: Vec::new(), last: None }
+        Self { zones, index: FastMap::default(), clocks: Vec::new(), last: None }
     }
 
     /// The clock at a row; `None` where its zone is null or unknown.

@@ -7,10 +7,9 @@ use super::{Argument, Function};
 use arrow::array::{ArrayRef, Decimal128Array, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use std::collections::HashMap;
 use std::sync::Arc;
-use tillhouse_model::Exact;
 use tillhouse_model::money::minor_digits;
+use tillhouse_model::{Exact, FastMap};
 
 /// Digits of an amount in the unified tables, in all and after the point.
 const AMOUNT: (u8, i8) = (18, 4);
@@ -32,7 +31,7 @@ fn code(text: &str) -> Option<String> {
 
 fn currency_code(arguments: &Arguments) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
-    let mut known: HashMap<&str, Option<String>> = HashMap::new();
+    let mut known: FastMap<&str, Option<String>> = FastMap::default();
     let mut codes = arrow::array::StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
     for row in 0..arguments.rows() {
         codes.append_option(texts.get(row).and_then(|text| known.entry(text).or_insert_with(|| code(text)).as_deref()));
@@ -43,7 +42,7 @@ fn currency_code(arguments: &Arguments) -> Result<ArrayRef> {
 
 fn from_minor_units(arguments: &Arguments) -> Result<ArrayRef> {
     let (amounts, currencies) = (arguments.number(0)?, arguments.text(1)?);
-    let mut known: HashMap<&str, Option<u8>> = HashMap::new();
+    let mut known: FastMap<&str, Option<u8>> = FastMap::default();
     let mut majors = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
         majors.append_option(amounts.get(row).zip(currencies.get(row)).and_then(|(amount, currency)| {

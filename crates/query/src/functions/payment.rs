@@ -10,8 +10,8 @@ use super::{Argument, Function};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use std::collections::HashMap;
 use std::sync::Arc;
+use tillhouse_model::FastMap;
 
 const TEXT: Argument = Argument::Text;
 
@@ -25,7 +25,7 @@ fn payment_method(arguments: &Arguments) -> Result<ArrayRef> {
     for position in 0..5 {
         words.push(arguments.text(position)?);
     }
-    let mut known: HashMap<[Option<&str>; 5], Option<&'static str>> = HashMap::new();
+    let mut known: FastMap<[Option<&str>; 5], Option<&'static str>> = FastMap::default();
     let methods: StringArray = (0..arguments.rows())
         .map(|row| {
             let mut said = [None; 5];

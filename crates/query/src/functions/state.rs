@@ -70,7 +70,8 @@ struct Seen {
 fn seen<'a>(states: impl Iterator<Item = &'a str>) -> Seen {
     let mut seen = Seen::default();
     for state in states {
-        let is = |name: &str| state.trim().eq_ignore_ascii_case(name);
+        let state = state.trim();
+        let is = |name: &str| state.eq_ignore_ascii_case(name);
         let flag = if is("error") {
             &mut seen.error
         } else if is("declined") {
