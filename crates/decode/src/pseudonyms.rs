@@ -3,8 +3,8 @@
 //! Invariant: equal values are hashed once a page; what is remembered is forgotten with the page, since it holds the plain values.
 
 use std::fmt;
-use tillhouse_model::{FastMap, PseudonymKey};
 use tillhouse_model::table::Normalise;
+use tillhouse_model::{FastMap, PseudonymKey};
 
 pub(crate) struct Pseudonyms<'p> {
     key: Option<&'p PseudonymKey>,

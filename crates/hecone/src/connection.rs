@@ -112,7 +112,13 @@ impl Connection for HecOneConnection {
             prefix: TokenPrefix::bearer(),
             words: WORDS,
         };
-        Ok(Arc::new(HecOne { api: AuthorizedClient::new(client, Arc::new(login)), list, one, statistics, sizes: Arc::default() }))
+        Ok(Arc::new(HecOne {
+            api: AuthorizedClient::new(client, Arc::new(login)),
+            list,
+            one,
+            statistics,
+            sizes: Arc::default(),
+        }))
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Invariant: the file is what [`crate::datafile::Encoder`] makes of the same rows, but for where its row groups end.
 //!
-//! A contract has a hundred columns and more. Row by row, each of them holds a page, a dictionary and a compressor while the others
+//! A contract has a hundred columns and more. Row by row, each of them holds a page and a dictionary while the others
 //! have their turn, and all of that leaves the processor's cache before it is needed again; here it is two columns' worth.
 
-use crate::chunk::{self, Column};
-use crate::datafile::{Layout, ROW_GROUP_ROWS, append_row_group};
+use crate::chunk::{Column, Encoded as Chunk};
+use crate::datafile::{Layout, ROW_GROUP_ROWS};
+use crate::row_group::{self, Part};
 use crate::stats::Collector;
 use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
@@ -37,12 +38,12 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
     for group in row_groups(rows) {
         let columns = layout.columns()?;
         let arrays: Vec<&[ArrayRef]> = group.iter().map(RecordBatch::columns).collect();
-        let twins = chunk::twins(&columns, &arrays);
+        let twins = row_group::twins(&columns, &arrays);
         let bytes = |at: usize| arrays.iter().map(|arrays| arrays[at].get_array_memory_size()).sum();
-        let mut chunks: Vec<_> = columns.into_iter().map(Err).collect();
+        let mut parts: Vec<Part> = columns.into_iter().map(Part::Twin).collect();
         let mut jobs = Vec::new();
         for (at, _) in twins.iter().enumerate().filter(|(_, twin)| twin.is_none()) {
-            if let Err(column) = std::mem::replace(&mut chunks[at], Ok(Vec::new())) {
+            if let Part::Twin(column) = std::mem::replace(&mut parts[at], Part::Own(Vec::new())) {
                 jobs.push(Job { at, column, bytes: bytes(at) });
             }
         }
@@ -56,11 +57,13 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
             })
             .collect();
         for thread in threads {
-            for (at, encoded) in thread.await.or_error(ErrorKind::Internal, "encoding a data file was interrupted")?? {
-                chunks[at] = Ok(encoded);
+            for (at, encoded) in
+                thread.await.or_error(ErrorKind::Internal, "encoding a data file was interrupted")??
+            {
+                parts[at] = Part::Own(encoded);
             }
         }
-        append_row_group(&mut file, chunk::with_twins(chunks, &twins)?).or_error(ErrorKind::Internal, REFUSED)?;
+        row_group::append(&mut file, row_group::together(parts, &twins)?).or_error(ErrorKind::Internal, REFUSED)?;
     }
     let bytes = file.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
     Ok(Encoded { bytes, collector })
@@ -69,7 +72,7 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
 const REFUSED: &str = "rows could not be encoded";
 
 /// Takes columns until none is left; the chunks of each, with its place.
-fn work(jobs: &Mutex<Vec<Job>>, group: &[RecordBatch]) -> Result<Vec<(usize, Vec<chunk::Encoded>)>> {
+fn work(jobs: &Mutex<Vec<Job>>, group: &[RecordBatch]) -> Result<Vec<(usize, Vec<Chunk>)>> {
     let mut done = Vec::new();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();

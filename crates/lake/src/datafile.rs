@@ -6,9 +6,10 @@
 //! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
 //! included, through a float, and encodes on the runtime's threads.
 
-use crate::chunk::{self, Column, Columns};
+use crate::chunk::{self, Column};
 use crate::columnar::{self, Encoded};
 use crate::delta::Table;
+use crate::row_group::{self, RowGroup};
 use crate::stats::{Collector, StatColumns};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -98,7 +99,16 @@ impl Layout {
             found.len()
         };
         let leaves = file_schema.fields().iter().map(leaves).collect();
-        Ok(Self { schema, file_schema, projection, partition_by, stat_columns, leaves, parquet: Arc::new(parquet), properties })
+        Ok(Self {
+            schema,
+            file_schema,
+            projection,
+            partition_by,
+            stat_columns,
+            leaves,
+            parquet: Arc::new(parquet),
+            properties,
+        })
     }
 
     /// What puts the row groups of a file together.
@@ -121,20 +131,6 @@ impl Layout {
 
 const NO_PLACE: &str = "a table's columns have no place in Parquet";
 
-/// Puts encoded columns into a file, as its next row group.
-pub(crate) fn append_row_group(
-    file: &mut SerializedFileWriter<Vec<u8>>,
-    chunks: Vec<chunk::Encoded>,
-) -> parquet::errors::Result<()> {
-    // A buffer that grows would copy what is in it several times.
-    file.inner_mut().reserve(chunks.iter().map(|chunk| chunk.bytes.len()).sum());
-    let mut row_group = file.next_row_group()?;
-    for chunk in chunks {
-        row_group.append_column(&chunk.bytes, chunk.close)?;
-    }
-    row_group.close().map(drop)
-}
-
 /// The Parquet paths of all leaves of a kind in a column.
 fn leaves_in(field: &Field, mut path: Vec<String>, kind: &impl Fn(&DataType) -> bool, found: &mut Vec<Vec<String>>) {
     path.push(field.name().clone());
@@ -154,7 +150,7 @@ pub(crate) struct Encoder {
     layout: Arc<Layout>,
     file: SerializedFileWriter<Vec<u8>>,
     /// The row group that is not full.
-    columns: Columns,
+    row_group: RowGroup,
     collector: Collector,
 }
 
@@ -162,7 +158,7 @@ impl Encoder {
     fn new(layout: Arc<Layout>) -> Result<Self> {
         Ok(Self {
             file: layout.writer()?,
-            columns: Columns::new(layout.columns()?),
+            row_group: RowGroup::new(layout.columns()?),
             collector: Collector::new(&layout.file_schema, &layout.stat_columns),
             layout,
         })
@@ -170,21 +166,21 @@ impl Encoder {
 
     /// Adds rows; the batch has the file schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.columns.rows() + batch.num_rows() > ROW_GROUP_ROWS {
+        if self.row_group.rows() + batch.num_rows() > ROW_GROUP_ROWS {
             self.flush()?;
         }
         self.collector.add(batch);
-        self.columns.write(batch.columns())?;
-        if self.columns.size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
+        self.row_group.write(batch.columns())?;
+        if self.row_group.size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Ends the row group.
     fn flush(&mut self) -> Result<()> {
-        if self.columns.rows() == 0 {
+        if self.row_group.rows() == 0 {
             return Ok(());
         }
-        let columns = std::mem::replace(&mut self.columns, Columns::new(self.layout.columns()?));
-        append_row_group(&mut self.file, columns.close()?).or_error(ErrorKind::Internal, REFUSED)
+        let row_group = std::mem::replace(&mut self.row_group, RowGroup::new(self.layout.columns()?));
+        row_group::append(&mut self.file, row_group.close()?).or_error(ErrorKind::Internal, REFUSED)
     }
 
     /// Ends the file.
@@ -198,7 +194,7 @@ impl Encoder {
     }
 
     fn size(&self) -> u64 {
-        (self.file.bytes_written() + self.columns.size()) as u64
+        (self.file.bytes_written() + self.row_group.size()) as u64
     }
 }
 

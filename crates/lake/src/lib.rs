@@ -26,6 +26,7 @@ pub mod ops;
 mod package;
 mod reconciliation;
 mod rollup_table;
+mod row_group;
 mod scan;
 pub mod source_table;
 mod split;
