@@ -9,11 +9,13 @@ use crate::session::Session;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{ScalarValue, exec_err};
-use datafusion::datasource::MemTable;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use std::fmt;
@@ -27,19 +29,6 @@ impl Session {
     /// Errors with [`tillhouse_model::ErrorKind::Query`] when a batch does not have the schema.
     pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<()> {
         let table = MemTable::try_new(schema, vec![batches]).map_err(into_error)?;
-        self.register(name, Arc::new(table))
-    }
-
-    /// Makes batches that are still to come known as a table. It can be scanned once for each receiver, see [`Session::plan`]; one more
-    /// scan is an error.
-    pub fn register_stream(
-        &self,
-        name: &str,
-        schema: SchemaRef,
-        batches: Vec<mpsc::Receiver<RecordBatch>>,
-    ) -> Result<()> {
-        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(batches) };
-        let table = StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
         self.register(name, Arc::new(table))
     }
 
@@ -59,7 +48,13 @@ impl Session {
         })
         .map_err(into_error)?;
         let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(into_error)?;
-        Ok(Planned { schema: physical.schema(), scans: (!joins).then_some(scans) })
+        Ok(Planned {
+            schema: physical.schema(),
+            scans: (!joins).then_some(scans),
+            table: table.to_owned(),
+            plan,
+            state: Arc::new(state),
+        })
     }
 
     /// Makes a query known as a table; it runs whenever the table is read.
@@ -69,7 +64,7 @@ impl Session {
     }
 }
 
-/// What is known of a query before it runs.
+/// A query that is planned and can run, as often as is wanted.
 #[derive(Debug, Clone)]
 pub struct Planned {
     /// The columns of its result.
@@ -77,6 +72,34 @@ pub struct Planned {
     /// How often it scans its table, if all scans go on side by side. `None` where it joins: then one scan may have to end before
     /// another begins.
     pub scans: Option<usize>,
+    table: String,
+    plan: LogicalPlan,
+    state: Arc<SessionState>,
+}
+
+impl Planned {
+    /// Runs it over batches that are still to come, in place of its table, whose schema they have: a receiver for each scan. One more
+    /// scan is an error of the stream.
+    pub async fn run(
+        &self,
+        schema: SchemaRef,
+        batches: Vec<mpsc::Receiver<RecordBatch>>,
+    ) -> Result<SendableRecordBatchStream> {
+        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(batches) };
+        let table = StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
+        let source = provider_as_source(Arc::new(table));
+        let replaced = self.plan.clone().transform_up_with_subqueries(|node| match node {
+            LogicalPlan::TableScan(scan) if scan.table_name.table() == self.table => {
+                let scan = TableScan { source: Arc::clone(&source), ..scan };
+                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        let plan = replaced.map_err(into_error)?.data;
+        let state: &SessionState = &self.state;
+        let physical = state.query_planner().create_physical_plan(&plan, state).await.map_err(into_error)?;
+        execute_stream(physical, state.task_ctx()).map_err(into_error)
+    }
 }
 
 /// Batches on their way into a session.

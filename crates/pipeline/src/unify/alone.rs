@@ -63,7 +63,7 @@ pub(super) async fn unify(
 
 /// Statements whose scans go on side by side can be fed; those that join their resource need it as a table.
 pub(super) fn split(statements: Vec<Statement>) -> (Vec<Statement>, Vec<Statement>) {
-    statements.into_iter().partition(|statement| statement.scans.is_some())
+    statements.into_iter().partition(|statement| statement.live.is_some())
 }
 
 async fn take(
@@ -84,7 +84,7 @@ async fn take(
     let parameters = parameters(pipeline);
     if !fed.is_empty() {
         let schema = plan.spec.source_schema();
-        let mut feed = Feed::start(context, &pipeline.name, fed, &parameters, &schema);
+        let mut feed = Feed::start(context, &pipeline.name, fed, &schema);
         let session = context.engine.bare()?;
         let mut batches = session.query(&records.register(&session)?).await?;
         while let Some(batch) = batches.next().await {

@@ -13,7 +13,7 @@
 
 use super::Unified;
 use super::rows::{fit, query_failed};
-use super::statement::{Parameters, Statement, borrowed};
+use super::statement::Statement;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
@@ -50,26 +50,14 @@ struct End {
 
 impl Feed {
     /// Starts the statements, which all read one resource with this schema.
-    pub(super) fn start(
-        context: &Context,
-        pipeline: &str,
-        statements: &[Statement],
-        parameters: &Parameters,
-        schema: &SchemaRef,
-    ) -> Self {
+    pub(super) fn start(context: &Context, pipeline: &str, statements: &[Statement], schema: &SchemaRef) -> Self {
         let running = statements.iter().map(|statement| {
-            let channels = (0..statement.scans.unwrap_or(1)).map(|_| mpsc::channel(WAITING));
+            let scans = statement.live.as_ref().and_then(|planned| planned.scans).unwrap_or(1);
+            let channels = (0..scans).map(|_| mpsc::channel(WAITING));
             let (batches, arriving): (Vec<_>, Vec<_>) = channels.unzip();
             let (end, ended) = oneshot::channel();
-            let task = run(
-                context.clone(),
-                pipeline.to_owned(),
-                statement.clone(),
-                parameters.clone(),
-                Arc::clone(schema),
-                arriving,
-                ended,
-            );
+            let task =
+                run(context.clone(), pipeline.to_owned(), statement.clone(), Arc::clone(schema), arriving, ended);
             Running {
                 role: statement.table.role,
                 batches,
@@ -132,24 +120,22 @@ async fn run(
     context: Context,
     pipeline: String,
     statement: Statement,
-    parameters: Parameters,
     schema: SchemaRef,
     arriving: Vec<mpsc::Receiver<RecordBatch>>,
     ended: oneshot::Receiver<Arc<End>>,
 ) -> Result<(String, Unified)> {
     let name = statement.table.name.clone();
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
-    let session = context.engine.bare()?;
-    session.register_stream(statement.resource, schema, arriving)?;
     let wanted = statement.table.unified_schema();
     let mut writing = context.warehouse.unified_table(Arc::clone(&statement.table)).begin(&pipeline).map_err(at)?;
-    let mut rows = session.query_with(&statement.sql, &borrowed(&parameters)).await.map_err(at)?;
+    let planned = statement.live.ok_or_else(|| Error::internal("a statement that needs tables was fed")).map_err(at)?;
+    let mut rows = planned.run(schema, arriving).await.map_err(at)?;
     while let Some(batch) = rows.next().await {
         let batch = fit(&batch.map_err(query_failed).map_err(at)?, &wanted).map_err(at)?;
         writing.write(batch).await.map_err(at)?;
     }
     // A statement that has had enough may leave some of its scans unread: whoever pushes must not wait for them.
-    drop((rows, session));
+    drop(rows);
     let end = ended.await.map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
     let replaced = writing.commit(&end.step, &end.superseded).await.map_err(at)?;
     Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))

@@ -5,7 +5,7 @@
 
 use super::alone::split;
 use super::feed::Feed;
-use super::statement::{Checked, Parameters, Statement, parameters};
+use super::statement::{Checked, Statement};
 use super::{STEP_RECORDS, Totals, add};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
@@ -30,7 +30,6 @@ pub(crate) struct Live {
     resource: &'static str,
     run_id: String,
     statements: Vec<Statement>,
-    parameters: Parameters,
     schema: SchemaRef,
     /// The newest package that the feed has, or that was there before.
     last: i64,
@@ -78,7 +77,6 @@ impl Live {
             resource: plan.resource.name,
             run_id: run_id.to_owned(),
             statements,
-            parameters: parameters(pipeline),
             schema: plan.spec.source_schema(),
             last,
             step: None,
@@ -119,7 +117,7 @@ impl Live {
             self.close().await?;
         }
         let open = self.step.get_or_insert_with(|| Open {
-            feed: Feed::start(&self.context, &self.pipeline, &self.statements, &self.parameters, &self.schema),
+            feed: Feed::start(&self.context, &self.pipeline, &self.statements, &self.schema),
             after: self.last,
             records: 0,
             keys: FastSet::default(),

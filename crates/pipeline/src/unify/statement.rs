@@ -23,8 +23,8 @@ pub(super) struct Statement {
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
     pub(super) children: Vec<Child>,
-    /// How often it scans that resource, where all scans go on side by side; see [`Planned::scans`].
-    pub(super) scans: Option<usize>,
+    /// Its plan, where it can run while records still arrive: all its scans of that resource go on side by side.
+    pub(super) live: Option<Planned>,
 }
 
 /// The unify statements of a pipeline, all of which fit their contracts.
@@ -50,10 +50,11 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
         .collect::<Result<_>>()?;
     for task in planning {
         let (mut statement, planned) = task.await.map_err(|e| Error::internal("planning failed").because(e))?;
-        let Planned { schema, scans } = planned.map_err(|e| {
+        let planned = planned.map_err(|e| {
             Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e)
         })?;
-        statement.scans = scans;
+        let schema = Arc::clone(&planned.schema);
+        statement.live = planned.scans.is_some().then_some(planned);
         let wanted = statement.table.unified_schema();
         let mut problems = Vec::new();
         for field in wanted.fields() {
@@ -151,7 +152,7 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
             origin: asset.origin.clone(),
             resource: plan.resource.name,
             children: children.cloned().collect(),
-            scans: None,
+            live: None,
         });
     }
     Ok(statements)
