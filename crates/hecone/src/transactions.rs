@@ -188,8 +188,8 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
 
 /// A page of the list, with what its envelope says. `sizes` is whether `meta.size` was right so far.
 ///
-/// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records are counted on the first page
-/// of a window, and later only where `meta.size` proved wrong, or is not what must be left.
+/// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records of one page are counted, and later only
+/// where `meta.size` proved wrong, or is not what must be left.
 fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<OffsetPage> {
     let Response { bytes, requested_at, .. } = answer.success_or(refused)?;
     let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
@@ -217,5 +217,21 @@ fn refused(refusal: Refusal) -> Error {
             "Set connection.paths.transactions (and base_url): HecOne does not document them, so ask the provider.",
         ),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_believed_after_a_right_one_and_never_again_after_a_wrong_one() {
+        let sizes = Sizes::default();
+        assert!(!sizes.are_right(), "nothing was counted yet");
+        sizes.seen(true);
+        assert!(sizes.are_right());
+        sizes.seen(false);
+        sizes.seen(true);
+        assert!(!sizes.are_right());
     }
 }

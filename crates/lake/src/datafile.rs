@@ -3,8 +3,8 @@
 //! Invariant: partition columns stand in the Add action and never in the file; encoding runs on blocking threads; of a file that grows, what
 //! is held in memory is one row group and a few megabytes of upload. A file whose rows are all there is held as a whole.
 //!
-//! Parquet's own writer is used instead of delta-rs' `DeltaWriter`: that one collects statistics for the first 32 columns, decimals
-//! included, through a float, and encodes on the runtime's threads.
+//! delta-rs' `DeltaWriter` is not used: it collects statistics for the first 32 columns, decimals included, through a float, and encodes on
+//! the runtime's threads.
 
 use crate::chunk::{self, Column};
 use crate::columnar::{self, Encoded};
