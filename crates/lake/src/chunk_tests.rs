@@ -251,6 +251,25 @@ fn columns_that_held_the_same_until_they_differed_are_read_as_they_were() {
 }
 
 #[test]
+fn a_decimal_of_more_digits_than_its_column_is_refused() {
+    for (precision, scale) in [(9, 4), (18, 4), (20, 17)] {
+        let largest = 10_i128.pow(u32::from(precision)) - 1;
+        let written = |decimal: i128| {
+            // Arrow looks at the digits only when it is asked to.
+            let decimals = Decimal128Array::from(vec![Some(0), Some(decimal), None]);
+            let decimals = decimals.with_data_type(DataType::Decimal128(precision, scale));
+            let (schema, rows) = one_column("amount", Arc::new(decimals));
+            let mut columns = Layout::new(schema, &[], Vec::new()).unwrap().columns().unwrap();
+            columns[0].write(rows.column(0)).map_err(|error| error.to_string())
+        };
+        assert_eq!((written(largest), written(-largest)), (Ok(()), Ok(())));
+        for too_long in [largest + 1, -largest - 1, i128::MAX, i128::MIN] {
+            assert!(written(too_long).unwrap_err().contains("more digits"), "{too_long} at {precision}");
+        }
+    }
+}
+
+#[test]
 fn a_type_that_no_contract_has_is_refused() {
     let schema = Arc::new(Schema::new(vec![Field::new("price", DataType::Float64, true)]));
     let error = Layout::new(schema, &[], Vec::new()).unwrap_err();

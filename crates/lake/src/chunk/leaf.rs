@@ -175,12 +175,12 @@ impl Leaf {
         match array.data_type() {
             DataType::Utf8 => {
                 let texts = array.as_string::<i32>();
-                self.expect(texts.offsets());
+                self.make_room(texts.offsets());
                 self.texts(places.map(|place| texts.value(place).as_bytes()));
             }
             DataType::Binary => {
                 let texts = array.as_binary::<i32>();
-                self.expect(texts.offsets());
+                self.make_room(texts.offsets());
                 self.texts(places.map(|place| texts.value(place)));
             }
             DataType::Boolean => {
@@ -204,26 +204,23 @@ impl Leaf {
                 let numbers = array.as_primitive::<TimestampMicrosecondType>().values();
                 self.numbers(places.map(|place| numbers[place]));
             }
-            DataType::Decimal128(_, _) => {
+            DataType::Decimal128(precision, _) => {
                 let decimals = array.as_primitive::<Decimal128Type>().values();
-                if self.width > size_of::<i64>() || self.descriptor.physical_type() == Type::FIXED_LEN_BYTE_ARRAY {
+                if self.descriptor.physical_type() == Type::FIXED_LEN_BYTE_ARRAY {
                     for place in places {
                         let decimal = decimals[place];
                         self.values.extend_from_slice(&decimal.to_be_bytes()[size_of::<i128>() - self.width..]);
                         self.bounds.widen(decimal, decimal);
                     }
                 } else {
-                    let mut fit = true;
-                    self.numbers(places.map(|place| {
-                        i64::try_from(decimals[place]).unwrap_or_else(|_| {
-                            fit = false;
-                            0
-                        })
-                    }));
-                    if !fit {
-                        return Err(Error::internal("a decimal is too large for its column")
-                            .at("column", self.descriptor.name()));
-                    }
+                    // What does not fit becomes more than the precision allows.
+                    self.numbers(places.map(|place| i64::try_from(decimals[place]).unwrap_or(i64::MAX)));
+                }
+                // Bytes that have no place are cut off above: an amount must not become another one unsaid.
+                let limit = 10_i128.pow(u32::from(*precision));
+                if self.bounds.0.is_some_and(|(min, max)| min <= -limit || max >= limit) {
+                    return Err(Error::internal("a decimal has more digits than its column")
+                        .at("column", self.descriptor.name()));
                 }
             }
             other => {
@@ -236,7 +233,7 @@ impl Leaf {
     }
 
     /// Makes room for texts that are written plainly: a buffer that grows copies what is in it.
-    fn expect(&mut self, offsets: &OffsetBuffer<i32>) {
+    fn make_room(&mut self, offsets: &OffsetBuffer<i32>) {
         if let (false, [first, .., last]) = (self.repeats, &offsets[..]) {
             let bytes = usize::try_from(last - first).unwrap_or(0);
             // Of the elements of a list, only those of this slice come.
