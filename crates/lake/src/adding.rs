@@ -57,6 +57,7 @@ pub struct Adding {
     schema: SchemaRef,
     count: String,
     measures: Vec<(String, DataType)>,
+    missing: Option<Missing>,
     partition: [(&'static str, String); 2],
     columns: Vec<Column>,
     when: Combinations,
@@ -66,15 +67,28 @@ pub struct Adding {
     sums: Vec<Sums>,
 }
 
+/// A column that counts rows without a value in one of the measures.
+struct Missing {
+    name: String,
+    /// The measure's position.
+    of: usize,
+}
+
 #[derive(Default, Clone, Copy)]
 struct Sums {
     count: i64,
+    /// Rows without a value in the measure that [`Missing`] names.
+    missing: i64,
     sums: [Option<i128>; MOST_SUMS],
 }
 
 impl Sums {
-    fn add(&mut self, measured: &[Option<Decimal128Array>], row: usize) -> Result<()> {
+    fn add(&mut self, measured: &[Option<Decimal128Array>], missing: Option<&Missing>, row: usize) -> Result<()> {
         self.count += 1;
+        if let Some(Missing { of, .. }) = missing {
+            let has_value = measured.get(*of).and_then(Option::as_ref).is_some_and(|values| values.is_valid(row));
+            self.missing += i64::from(!has_value);
+        }
         for (sum, values) in self.sums.iter_mut().zip(measured) {
             if let Some(values) = values.as_ref().filter(|values| values.is_valid(row)) {
                 *sum = Some(sum.unwrap_or(0).checked_add(values.value(row)).ok_or_else(too_much)?);
@@ -85,9 +99,17 @@ impl Sums {
 }
 
 impl Adding {
-    /// Adds up facts of a pipeline and month. Of the roll-up's schema one column counts rows, and some are sums of the fact's columns of
-    /// the same name; all others are what its rows are told apart by.
-    pub fn new(schema: SchemaRef, count: &str, sums: &[&str], pipeline: &str, month: &str) -> Result<Self> {
+    /// Adds up facts of a pipeline and month. Of the roll-up's schema one column counts rows, some are sums of the fact's columns of the
+    /// same name, and one may count the rows without a value in one of these (`missing`: its name, and the sum's); all others are what
+    /// its rows are told apart by.
+    pub fn new(
+        schema: SchemaRef,
+        count: &str,
+        sums: &[&str],
+        missing: Option<(&str, &str)>,
+        pipeline: &str,
+        month: &str,
+    ) -> Result<Self> {
         if sums.len() > MOST_SUMS {
             return Err(Error::internal("a roll-up adds up too much"));
         }
@@ -97,14 +119,25 @@ impl Adding {
             let name = field.name().as_str();
             if sums.contains(&name) {
                 measured.push((name.to_owned(), field.data_type().clone()));
-            } else if name != count && partition.iter().all(|(column, _)| *column != name) {
+            } else if name != count
+                && missing.is_none_or(|(column, _)| column != name)
+                && partition.iter().all(|(column, _)| *column != name)
+            {
                 columns.push(Column::new(name, field.data_type()));
             }
         }
+        let missing = missing
+            .map(|(name, of)| {
+                let of = measured.iter().position(|(measure, _)| measure == of);
+                let of = of.ok_or_else(|| Error::internal("a roll-up counts what is missing of no sum of its own"))?;
+                Ok::<_, Error>(Missing { name: name.to_owned(), of })
+            })
+            .transpose()?;
         Ok(Self {
             schema,
             count: count.to_owned(),
             measures: measured,
+            missing,
             partition,
             columns,
             when: Combinations::default(),
@@ -151,7 +184,7 @@ impl Adding {
                 self.sums.push(Sums::default());
             }
             if let Some(sums) = self.sums.get_mut(at) {
-                sums.add(&measured, row)?;
+                sums.add(&measured, self.missing.as_ref(), row)?;
             }
         }
         Ok(())
@@ -175,6 +208,7 @@ impl Adding {
             schema: self.schema,
             count: self.count,
             measures: self.measures,
+            missing: self.missing,
             partition: self.partition,
             columns: self.columns,
             when,
@@ -193,6 +227,7 @@ struct Finished {
     schema: SchemaRef,
     count: String,
     measures: Vec<(String, DataType)>,
+    missing: Option<Missing>,
     partition: [(&'static str, String); 2],
     columns: Vec<Column>,
     when: Vec<Box<[u32]>>,
@@ -212,6 +247,8 @@ impl Finished {
                 Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows.len())))
             } else if *field.name() == self.count {
                 Arc::new(sums().map(|sums| Some(sums.count)).collect::<Int64Array>())
+            } else if self.missing.as_ref().is_some_and(|missing| missing.name == *field.name()) {
+                Arc::new(sums().map(|sums| Some(sums.missing)).collect::<Int64Array>())
             } else if self.measures.iter().any(|(name, _)| name == field.name()) {
                 let Some((at, (_, kind))) = measures.next() else { continue };
                 let values: Decimal128Array = sums().map(|sums| sums.sums[at]).collect();

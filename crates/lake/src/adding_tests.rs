@@ -16,6 +16,7 @@ fn schema() -> SchemaRef {
         Field::new("excluded", DataType::Boolean, true),
         Field::new("currency", DataType::Utf8, true),
         Field::new("rows", DataType::Int64, false),
+        Field::new("without", DataType::Int64, true),
         Field::new("quantity", DataType::Decimal128(28, 6), true),
         Field::new("amount", DataType::Decimal128(28, 4), true),
         Field::new(MONTH, DataType::Utf8, false),
@@ -46,7 +47,7 @@ fn facts(rows: &[Fact<'_>]) -> RecordBatch {
 }
 
 fn adding() -> Adding {
-    Adding::new(schema(), "rows", &["quantity", "amount"], "p", "2024-10").unwrap()
+    Adding::new(schema(), "rows", &["quantity", "amount"], Some(("without", "amount")), "p", "2024-10").unwrap()
 }
 
 fn shown(adding: Adding) -> Vec<String> {
@@ -79,10 +80,10 @@ fn rows_that_are_alike_are_one_and_sums_are_exact() {
     assert_eq!(
         shown(adding),
         [
-            "- 2024-10-04 p - - - 1 - -0.0005 2024-10",
-            "1970-01-01T01:00:00Z 2024-10-04 p completed false EUR 2 - 2.0002 2024-10",
-            "1970-01-01T01:00:00Z 2024-10-04 p completed - EUR 2 - - 2024-10",
-            "1970-01-01T02:00:00Z 2024-10-04 p completed false EUR 1 - 0.0001 2024-10",
+            "- 2024-10-04 p - - - 1 0 - -0.0005 2024-10",
+            "1970-01-01T01:00:00Z 2024-10-04 p completed false EUR 2 0 - 2.0002 2024-10",
+            "1970-01-01T01:00:00Z 2024-10-04 p completed - EUR 2 2 - - 2024-10",
+            "1970-01-01T02:00:00Z 2024-10-04 p completed false EUR 1 0 - 0.0001 2024-10",
         ]
     );
 }
@@ -102,7 +103,7 @@ fn a_row_without_a_currency_has_its_transactions() {
     adding.add(&facts(&rows[1..]), Currency::Of(&parents)).unwrap();
     let lines = shown(adding);
     let amounts: Vec<&str> = lines.iter().map(|line| line.split_once(" p ").unwrap().1).collect();
-    assert_eq!(amounts, ["- - - 1 - 0.0003 2024-10", "- - CHF 1 - 0.0001 2024-10", "- - EUR 1 - 0.0002 2024-10"]);
+    assert_eq!(amounts, ["- - - 1 0 - 0.0003 2024-10", "- - CHF 1 0 - 0.0001 2024-10", "- - EUR 1 0 - 0.0002 2024-10"]);
 }
 
 #[test]
@@ -128,5 +129,7 @@ fn many_rows_come_in_batches_and_what_is_too_large_is_an_error() {
     let finer: ArrayRef = Arc::new(finer.with_precision_and_scale(18, 6).unwrap());
     let at: ArrayRef = Arc::new([Some(0)].into_iter().collect::<TimestampMicrosecondArray>());
     let batch = RecordBatch::try_from_iter([(OCCURRED_AT, at), ("amount", finer)]).unwrap();
+    let nothing = Adding::new(schema(), "rows", &["amount"], Some(("without", "quantity")), "p", "2024-10");
+    assert!(nothing.is_err(), "the quantity is no sum of this roll-up");
     assert!(self::adding().add(&batch, Currency::Own).is_err(), "digits would be lost");
 }

@@ -222,9 +222,59 @@ pub fn minor_digits(currency: &str) -> Option<u8> {
     iso_currency::Currency::from_code(currency).map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
 }
 
+/// An amount as people read it: with the digits its currency has (two where the currency is not known), and with more where it has more, so
+/// that nothing is rounded; the whole part in groups of three. `60 432` yen, `46.390` dinars, `12.50` and `12.3456` euros.
+///
+/// For tables and pages; JSON and CSV have the number as it is.
+pub fn readable(amount: Exact, currency: &str) -> String {
+    let digits = minor_digits(currency).unwrap_or(2);
+    let amount = amount.trimmed();
+    let padded = if amount.scale < digits { amount.rescaled(digits) } else { None };
+    grouped(&padded.unwrap_or(amount).to_string())
+}
+
+/// A number's text with its whole part in groups of three, a blank between them.
+pub fn grouped(number: &str) -> String {
+    let (sign, size) = number.strip_prefix('-').map_or(("", number), |size| ("-", size));
+    let (whole, fraction) = size.split_at(size.find('.').unwrap_or(size.len()));
+    let mut out = sign.to_owned();
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out + fraction
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_an_amount_with_its_currencys_digits_and_lose_none() {
+        let read = |amount: &str, currency| readable(Exact::parse(amount).unwrap(), currency);
+        for (amount, currency, expected) in [
+            ("60432.0000", "JPY", "60 432"),
+            ("46.39", "KWD", "46.390"),
+            ("12.5", "EUR", "12.50"),
+            ("12.3456", "EUR", "12.3456"),
+            ("0", "EUR", "0.00"),
+            ("0", "JPY", "0"),
+            ("12.5", "JPY", "12.5"),
+            ("-1234567.25", "EUR", "-1 234 567.25"),
+            ("-999", "CLP", "-999"),
+            ("1000000", "UYW", "1 000 000.0000"),
+            ("1.005", "KWD", "1.005"),
+            ("0.0005", "KWD", "0.0005"),
+            ("7", "unknown", "7.00"),
+            ("1234.567", "XQX", "1 234.567"),
+        ] {
+            assert_eq!(read(amount, currency), expected, "{amount} {currency}");
+        }
+        let most = Exact::new(10_i128.pow(37), 0);
+        assert!(readable(most, "EUR").starts_with("10 000 000"), "what cannot be padded is shown as it is");
+    }
 
     #[test]
     fn printing_is_exact() {

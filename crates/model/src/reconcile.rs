@@ -102,6 +102,20 @@ parts! {
 }
 
 impl Part {
+    /// Whether it is an amount of money; others are counts, quantities, and growth.
+    pub fn is_amount(self) -> bool {
+        matches!(
+            self,
+            Self::Amount
+                | Self::PaymentType
+                | Self::PaymentMedium
+                | Self::PaymentScheme
+                | Self::PaymentEntryMode
+                | Self::PaymentFunction
+                | Self::SiteAmount
+        )
+    }
+
     /// Whether it compares with the window before, and so cannot be added up over windows, sites or currencies.
     pub fn is_growth(self) -> bool {
         matches!(self, Self::CountGrowth | Self::AmountGrowth)

@@ -8,6 +8,11 @@ use crate::time::Window;
 use jiff::Timestamp;
 use serde::Serialize;
 
+/// The kinds of transactions that count; states aside.
+pub const COUNTED_KINDS: [&str; 2] = ["sale", "refund"];
+/// The states in which a transaction counts unless somebody says otherwise.
+pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+
 /// The whole answer: one entry a currency, and what may be thought of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statistics {
@@ -145,6 +150,10 @@ pub struct Meta {
     pub test_transactions: i64,
     /// Transactions without any time, which no window can count.
     pub transactions_without_time: i64,
+    /// Counted transactions without an amount: each counts as one and adds nothing.
+    pub transactions_without_amount: i64,
+    /// Payments of the window that name a sale which is in no table.
+    pub payments_without_sale: i64,
     /// How the amounts of the window hang together, one entry a currency, ordered by currency.
     pub bridge: Vec<Bridge>,
 }
@@ -162,12 +171,51 @@ pub struct Bridge {
     pub open: Exact,
     /// Of `collected`, the payments that the providers leave out of their own reports.
     pub collected_excluded: Exact,
+    /// What came in for transactions that are not counted; with `collected` all collected payments of the window.
+    pub collected_elsewhere: CollectedElsewhere,
     /// Free sales, in none of the above.
     pub free: Aside,
     /// Test sales, in none of the above.
     pub test: Aside,
     /// What else the window has and does not count: void transactions, and those in a state that is not asked for.
     pub excluded: Aside,
+}
+
+/// The state of a payment's sale where the sale is in no table.
+pub const WITHOUT_SALE: &str = "without_sale";
+
+/// Collected payments of transactions that are not counted: a sale whose first card was declined and whose second card paid, for example.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CollectedElsewhere {
+    /// How many payments.
+    pub count: i64,
+    /// What they come to.
+    pub amount: Exact,
+    /// The same by the state and kind of their transactions, ordered by both.
+    pub by_state: Vec<CollectedInState>,
+}
+
+/// Collected payments of the uncounted transactions in one state and of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CollectedInState {
+    /// The transactions' state, `unknown` where they have none, or [`WITHOUT_SALE`].
+    pub state: String,
+    /// The transactions' kind; null without a sale.
+    pub kind: Option<String>,
+    /// How many payments.
+    pub count: i64,
+    /// What they come to.
+    pub amount: Exact,
+}
+
+impl CollectedInState {
+    /// `declined`; `completed (free)` where the kind is why it is not counted.
+    pub fn words(&self) -> String {
+        match self.kind.as_deref() {
+            None | Some("sale" | "refund") => self.state.clone(),
+            Some(kind) => format!("{} ({kind})", self.state),
+        }
+    }
 }
 
 /// Transactions that stand beside the counted ones.

@@ -3,7 +3,7 @@
 //! Invariant: a table is opened at most once a session, at the version the run names; the bookkeeping tables, which a run
 //! cannot name because it is written into them, are opened at their latest.
 
-use crate::{latest, sales};
+use crate::{latest, sales, uncounted};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
@@ -22,6 +22,10 @@ pub(crate) const CATALOG: &str = "tillhouse";
 pub const DEFAULT_SCHEMA: &str = "unified";
 /// The view that joins transactions with the names of their sites, devices, points and tenants.
 pub const SALES: &str = "sales";
+/// The view that lists collected payments which no statistics count by default.
+pub const UNCOUNTED_PAYMENTS: &str = "uncounted_payments";
+/// The views of [`DEFAULT_SCHEMA`], and the table that each needs.
+const VIEWS: [(&str, &str); 2] = [(SALES, sales::FACTS), (UNCOUNTED_PAYMENTS, uncounted::PAYMENTS)];
 /// The schema of the views that show the newest version of each record of a source table.
 pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
@@ -150,9 +154,9 @@ impl Schema {
         self.registered.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Whether the view can be: this is the schema of the facts, and there are transactions.
-    fn has_sales(&self) -> bool {
-        self.name == DEFAULT_SCHEMA && self.has_table(sales::FACTS)
+    /// Whether there is such a view: this is the schema of the facts, and the table it needs is there.
+    fn has_view(&self, name: &str) -> bool {
+        self.name == DEFAULT_SCHEMA && VIEWS.iter().any(|(view, table)| *view == name && self.has_table(table))
     }
 
     fn has_table(&self, name: &str) -> bool {
@@ -198,6 +202,17 @@ impl Schema {
         sales::view(facts, dimensions).map(Some)
     }
 
+    /// The view of that name over the facts.
+    async fn view(&self, name: &str) -> Result<Opened> {
+        if name == SALES {
+            return self.sales().await;
+        }
+        match self.base_table(uncounted::PAYMENTS).await? {
+            Some(payments) => uncounted::view(payments),
+            None => Ok(None),
+        }
+    }
+
     /// The view of that name in `latest`.
     async fn latest(&self, name: &str) -> Result<Opened> {
         let Some(Some((pipeline, resource))) = self.newest.get(name) else {
@@ -210,7 +225,7 @@ impl Schema {
     }
 
     fn is_view(&self, name: &str) -> bool {
-        (name == SALES && self.has_sales()) || matches!(self.newest.get(name), Some(Some(_)))
+        self.has_view(name) || matches!(self.newest.get(name), Some(Some(_)))
     }
 
     async fn base_table(&self, name: &str) -> Result<Opened> {
@@ -227,8 +242,10 @@ impl SchemaProvider for Schema {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         let mut names: BTreeSet<&str> =
             registered.keys().map(String::as_str).chain(self.versions.keys().map(String::as_str)).collect();
-        if self.name == DEFAULT_SCHEMA && names.contains(sales::FACTS) {
-            names.insert(SALES);
+        if self.name == DEFAULT_SCHEMA {
+            let views: Vec<&str> =
+                VIEWS.iter().filter(|(_, table)| names.contains(table)).map(|(view, _)| *view).collect();
+            names.extend(views);
         }
         names.extend(self.newest.iter().filter(|(_, of)| of.is_some()).map(|(name, _)| name.as_str()));
         names.into_iter().map(str::to_owned).collect()
@@ -236,7 +253,7 @@ impl SchemaProvider for Schema {
 
     async fn table(&self, name: &str) -> Result<Opened> {
         match self.base_table(name).await? {
-            None if name == SALES && self.has_sales() => self.sales().await,
+            None if self.has_view(name) => self.view(name).await,
             None => self.latest(name).await,
             table => Ok(table),
         }

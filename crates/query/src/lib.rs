@@ -23,9 +23,10 @@ mod read_only;
 mod sales;
 mod session;
 mod staging;
+mod uncounted;
 pub mod zone;
 
-pub use catalog::{DEFAULT_SCHEMA, LATEST, SALES};
+pub use catalog::{DEFAULT_SCHEMA, LATEST, SALES, UNCOUNTED_PAYMENTS};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;

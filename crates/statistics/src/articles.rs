@@ -33,6 +33,7 @@ struct Line {
 const ARTICLES: Child = Child {
     table: "articles",
     condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
+    of_counted: true,
     labels: &["unit_measure", "product_key", "name"],
     sum: "quantity",
 };

@@ -1,13 +1,13 @@
 //! From what was charged to what came in: `collected + open = total`, and what stands beside it.
 //!
-//! Invariant: the equation holds in every currency to the last digit, and total, free, test and excluded together are everything the
-//! window has.
+//! Invariant: the equation holds in every currency to the last digit; total, free, test and excluded together are everything the
+//! window has; collected and collected elsewhere together are all its collected payments.
 
 use crate::columns::add;
 use crate::facts::{Tally, Transactions};
-use crate::payments::Payments;
-use std::collections::BTreeSet;
-use tillhouse_model::report::{Aside, Bridge};
+use crate::payments::{Payments, Uncounted};
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_model::report::{Aside, Bridge, CollectedElsewhere, CollectedInState};
 use tillhouse_model::{Error, Exact, Result};
 
 /// One entry a currency that the window has, be it only in free sales or in payments.
@@ -20,7 +20,9 @@ pub(crate) fn bridge(transactions: &Transactions, payments: &Payments) -> Result
     let charged = |tally: Tally| exact(tally.amount, transactions.scale);
     let aside = |tally: Tally| Ok::<_, Error>(Aside { transactions: tally.count, amount: charged(tally)? });
     let counted = transactions.currencies.iter().filter(|(_, currency)| currency.now.count > 0).map(|(name, _)| name);
-    let names: BTreeSet<&String> = counted.chain(transactions.aside.keys()).chain(payments.currencies.keys()).collect();
+    let of_transactions = counted.chain(transactions.aside.keys());
+    let of_payments = payments.currencies.keys().chain(payments.elsewhere.keys());
+    let names: BTreeSet<&String> = of_transactions.chain(of_payments).collect();
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
         let total = charged(transactions.currencies.get(name).map(|currency| currency.now).unwrap_or_default())?;
@@ -40,10 +42,25 @@ pub(crate) fn bridge(transactions: &Transactions, payments: &Payments) -> Result
             collected,
             open: Exact::new(open, scale),
             collected_excluded: exact(payments.excluded.get(name).copied().unwrap_or_default(), payments.scale)?,
+            collected_elsewhere: elsewhere(payments.elsewhere.get(name), |units| exact(units, payments.scale))?,
             free: beside(|aside| aside.free)?,
             test: beside(|aside| aside.test)?,
             excluded: beside(|aside| aside.excluded)?,
         });
     }
     Ok(entries)
+}
+
+/// What was collected for transactions that are not counted, and the sum of it.
+fn elsewhere(
+    by_state: Option<&BTreeMap<Uncounted, Tally>>,
+    exact: impl Fn(i128) -> Result<Exact>,
+) -> Result<CollectedElsewhere> {
+    let (mut all, mut rows) = (Tally::default(), Vec::new());
+    for ((state, kind), tally) in by_state.into_iter().flatten() {
+        all.add(*tally)?;
+        let (state, kind, count) = (state.clone(), kind.clone(), tally.count);
+        rows.push(CollectedInState { state, kind, count, amount: exact(tally.amount)? });
+    }
+    Ok(CollectedElsewhere { count: all.count, amount: exact(all.amount)?, by_state: rows })
 }

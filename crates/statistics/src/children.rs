@@ -11,8 +11,8 @@ use crate::rollup::Place;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion::common::JoinType;
-use datafusion::functions_aggregate::expr_fn::sum;
-use datafusion::logical_expr::{Expr, ident};
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::{Expr, ident, lit};
 use std::sync::Arc;
 use tillhouse_model::{Error, Result};
 use tillhouse_query::{DataFrame, Session, into_error};
@@ -20,8 +20,10 @@ use tillhouse_query::{DataFrame, Session, into_error};
 /// A fact that hangs on a transaction.
 pub(crate) struct Child {
     pub(crate) table: &'static str,
-    /// Which rows count, beyond those of counted transactions.
+    /// Which rows are asked for.
     pub(crate) condition: &'static str,
+    /// Whether only those of counted transactions are.
+    pub(crate) of_counted: bool,
     pub(crate) labels: &'static [&'static str],
     pub(crate) sum: &'static str,
 }
@@ -29,8 +31,8 @@ pub(crate) struct Child {
 /// The transactions that pass the request's filter, where articles and payments cannot tell by themselves.
 pub(crate) type Passing = Option<Arc<Keys>>;
 
-/// Groups the rows of the window by currency and labels, and hands over batches with the columns `currency`, the labels, and the
-/// sum as `total`.
+/// Groups the rows of the window by currency and labels, and hands over batches with the columns `currency`, the labels, the sum as
+/// `total` and how many rows of the fact there are as `rows`.
 pub(crate) async fn groups(
     session: &Session,
     question: &Question<'_>,
@@ -45,11 +47,11 @@ pub(crate) async fn groups(
     if question.place == Place::Rollups {
         // Every row has the currency it belongs to already.
         let own = rows(session, question, passing, child, "TRUE").await?;
-        return each_batch_of(grouped(own, "currency", child)?, take).await;
+        return each_batch_of(grouped(own, "currency", question, child)?, take).await;
     }
     let mut without_currency = false;
     let own = rows(session, question, passing, child, "TRUE").await?;
-    each_batch_of(grouped(own, "currency", child)?, |batch| {
+    each_batch_of(grouped(own, "currency", question, child)?, |batch| {
         let currencies = batch.column_by_name("currency");
         let currencies = currencies.ok_or_else(|| Error::internal("the query gave no column currency"))?;
         let named: BooleanArray = (0..batch.num_rows()).map(|row| Some(currencies.is_valid(row))).collect();
@@ -76,10 +78,10 @@ pub(crate) async fn groups(
     let transactions = session.frame(&transactions, &conditions.params).await?;
     let inherited =
         orphans.join(transactions, JoinType::Left, &["transaction_key"], &["parent_key"], None).map_err(into_error)?;
-    each_batch_of(grouped(inherited, "parent_currency", child)?, take).await
+    each_batch_of(grouped(inherited, "parent_currency", question, child)?, take).await
 }
 
-/// The rows that count.
+/// The rows that are asked for.
 async fn rows(
     session: &Session,
     question: &Question<'_>,
@@ -88,12 +90,14 @@ async fn rows(
     which: &str,
 ) -> Result<DataFrame> {
     let conditions = Conditions::between(question, question.now);
+    let counted = match child.of_counted {
+        true => format!("kind IN ('sale', 'refund') AND transaction_state IN ({})", question.states_sql()),
+        false => "TRUE".to_owned(),
+    };
     let sql = format!(
-        "SELECT * FROM {}
-         WHERE {} AND kind IN ('sale', 'refund') AND transaction_state IN ({}) AND {} AND {which}",
+        "SELECT * FROM {} WHERE {} AND {counted} AND {} AND {which}",
         question.place.relation(child.table),
         conditions.sql,
-        question.states_sql(),
         child.condition
     );
     let rows = session.frame(&sql, &conditions.params).await?;
@@ -104,8 +108,12 @@ async fn rows(
     }
 }
 
-fn grouped(rows: DataFrame, currency: &str, child: &Child) -> Result<DataFrame> {
+fn grouped(rows: DataFrame, currency: &str, question: &Question<'_>, child: &Child) -> Result<DataFrame> {
     let mut groups: Vec<Expr> = vec![ident(currency).alias("currency")];
     groups.extend(child.labels.iter().map(|label| ident(*label)));
-    rows.aggregate(groups, vec![sum(ident(child.sum)).alias("total")]).map_err(into_error)
+    let counted = match question.place {
+        Place::Facts => count(lit(1)),
+        Place::Rollups => sum(ident(question.place.weight(child.table))),
+    };
+    rows.aggregate(groups, vec![sum(ident(child.sum)).alias("total"), counted.alias("rows")]).map_err(into_error)
 }

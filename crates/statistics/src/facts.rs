@@ -8,7 +8,7 @@
 
 use crate::columns::{add, decimals, instants, integers, texts};
 use crate::filter::{Fact, Keys, select};
-use crate::request::{Hours, Question};
+use crate::request::{Hours, Question, is_sold};
 use crate::rollup::{self, Place};
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::ident;
@@ -33,9 +33,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: Self) -> Result<()> {
-        self.count =
-            self.count.checked_add(other.count).ok_or_else(|| Error::data("more transactions than can be counted"))?;
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
+        self.count = self.count.checked_add(other.count).ok_or_else(|| Error::data("more rows than can be counted"))?;
         add(&mut self.amount, other.amount)
     }
 }
@@ -73,7 +72,9 @@ pub(crate) struct Transactions {
     pub(crate) open: i64,
     /// Transactions without any time, which no window can count.
     pub(crate) without_time: i64,
-    /// The counted ones, where articles and payments must be asked by key.
+    /// Counted ones without an amount.
+    pub(crate) without_amount: i64,
+    /// Those of the window that pass the filter, where articles and payments must be asked by key.
     pub(crate) passing: Option<Arc<Keys>>,
 }
 
@@ -219,7 +220,7 @@ async fn rows(session: &Session, question: &Question<'_>) -> Result<DataFrame> {
         columns.push("transaction_key");
     }
     if question.place == Place::Rollups {
-        columns.push(rollup::TRANSACTIONS.count);
+        columns.extend([rollup::TRANSACTIONS.count, rollup::WITHOUT_AMOUNT]);
     }
     rows.select(columns.into_iter().map(ident).collect::<Vec<_>>()).map_err(into_error)
 }
@@ -260,8 +261,8 @@ impl Transactions {
             (texts(batch, "currency")?, texts(batch, "kind")?, texts(batch, "state")?, texts(batch, "site_key")?);
         let hours = matches!(rules.hours, Hours::OfDay).then(|| integers(batch, "local_hour")).transpose()?;
         let transaction_keys = keys.as_ref().map(|_| texts(batch, "transaction_key")).transpose()?;
-        let counts =
-            (rules.place == Place::Rollups).then(|| integers(batch, rollup::TRANSACTIONS.count)).transpose()?;
+        let of_rollups = |name: &str| (rules.place == Place::Rollups).then(|| integers(batch, name)).transpose();
+        let (counts, without_amount) = (of_rollups(rollup::TRANSACTIONS.count)?, of_rollups(rollup::WITHOUT_AMOUNT)?);
         self.scale = amounts.scale;
         let within = |at: i64, (from, to): (i64, i64)| from <= at && at < to;
         for row in 0..batch.num_rows() {
@@ -274,10 +275,16 @@ impl Transactions {
             let one = Tally { count, amount: amounts.get(row) };
             let (is_now, is_before) = (within(at, rules.now), rules.before.is_some_and(|before| within(at, before)));
             let (kind, state) = (kinds.get(row), states.get(row));
-            let sells = matches!(kind, Some("sale" | "refund"));
+            let sells = is_sold(kind);
             let in_state = state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
             if is_now && sells && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
                 self.open += count;
+            }
+            // Whether counted or not: what was collected for one that is not counted stands in the bridge.
+            if let (true, Some(keys)) = (is_now, &mut keys)
+                && let Some(key) = transaction_keys.as_ref().and_then(|keys| keys.get(row))
+            {
+                keys.insert(key)?;
             }
             let name = currencies.get(row).unwrap_or(UNKNOWN);
             if !(sells && in_state) {
@@ -299,6 +306,10 @@ impl Transactions {
                 continue;
             }
             currency.now.add(one)?;
+            self.without_amount += match &without_amount {
+                Some(without) => without.get(row).unwrap_or(0),
+                None => i64::from(amounts.known(row).is_none()),
+            };
             let hour = match &hours {
                 None => clock.hour_start(at),
                 // A site whose clock is not known goes by UTC, as its business date does.
@@ -314,9 +325,6 @@ impl Transactions {
                     }
                 },
             }
-            if let (Some(keys), Some(key)) = (&mut keys, transaction_keys.as_ref().and_then(|keys| keys.get(row))) {
-                keys.insert(key)?;
-            }
         }
         Ok(())
     }
@@ -326,6 +334,7 @@ impl Transactions {
         self.scale = self.scale.max(other.scale);
         self.open += other.open;
         self.without_time += other.without_time;
+        self.without_amount += other.without_amount;
         for (name, theirs) in other.aside {
             let ours = self.aside.entry(name).or_default();
             ours.free.add(theirs.free)?;

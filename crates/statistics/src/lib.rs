@@ -51,7 +51,7 @@ use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Session;
 
 /// Which edition of the definitions in docs/statistics.md is used.
-pub const DEFINITIONS_VERSION: u32 = 1;
+pub const DEFINITIONS_VERSION: u32 = 2;
 
 /// The figures of a request, without the ledger's judgement of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,10 @@ pub struct Figures {
     pub test_transactions: i64,
     /// Transactions without any time, whatever their kind and state.
     pub transactions_without_time: i64,
+    /// Counted transactions without an amount.
+    pub transactions_without_amount: i64,
+    /// Payments of the window whose sale is in no table.
+    pub payments_without_sale: i64,
     /// How the amounts hang together, one entry a currency that the window has, ordered by currency.
     pub bridge: Vec<Bridge>,
 }
@@ -114,6 +118,8 @@ async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>
         free_transactions: figures.free_transactions,
         test_transactions: figures.test_transactions,
         transactions_without_time: figures.transactions_without_time,
+        transactions_without_amount: figures.transactions_without_amount,
+        payments_without_sale: figures.payments_without_sale,
         bridge: figures.bridge,
     };
     Ok(Statistics { data: figures.data, meta })
@@ -153,6 +159,8 @@ async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {
         free_transactions: counted(|aside| aside.free),
         test_transactions: counted(|aside| aside.test),
         transactions_without_time: transactions.without_time,
+        transactions_without_amount: transactions.without_amount,
+        payments_without_sale: payments.without_sale,
         bridge,
         data: ranking::entries(question, transactions, articles, payments, &sites)?,
     })

@@ -1,22 +1,29 @@
 //! What was paid: by currency and each of the provider's five words for how.
 //!
-//! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions.
+//! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions. Every collected
+//! payment of the window is either there or among those collected elsewhere, never in both.
 
 use crate::children::{self, Child, Passing};
 use crate::columns::{add, decimals, integers, texts};
-use crate::facts::UNKNOWN;
+use crate::facts::{Tally, UNKNOWN};
 use crate::request::Question;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
+use tillhouse_model::report::WITHOUT_SALE;
 use tillhouse_query::Session;
 
 /// The five words, in the order of [`Payments`]' rankings.
 const LABELS: [&str; 5] = ["type", "medium", "scheme", "entry_mode", "function"];
-/// What payments are grouped by: the words, and whether the provider leaves the payment out of its own reports.
-const GROUPS: [&str; 6] = ["type", "medium", "scheme", "entry_mode", "function", "excluded"];
+/// What payments are grouped by: the words, whether the provider leaves the payment out of its own reports, whether it was collected,
+/// and what decides whether its transaction is counted.
+const GROUPS: [&str; 9] =
+    ["type", "medium", "scheme", "entry_mode", "function", "excluded", "state", "kind", "transaction_state"];
 
 /// Amounts of one currency by label, for each of the five words.
 pub(crate) type ByLabel = [HashMap<String, i128>; 5];
+
+/// The state and kind of transactions that are not counted; no kind where the sale is in no table.
+pub(crate) type Uncounted = (String, Option<String>);
 
 /// Amounts by currency.
 #[derive(Debug, Default)]
@@ -24,22 +31,52 @@ pub(crate) struct Payments {
     pub(crate) currencies: BTreeMap<String, ByLabel>,
     /// Of it, what the providers leave out of their own reports, by currency.
     pub(crate) excluded: BTreeMap<String, i128>,
+    /// What was collected for transactions that are not counted, by currency.
+    pub(crate) elsewhere: BTreeMap<String, BTreeMap<Uncounted, Tally>>,
+    /// Payments, collected or not, whose sale is in no table.
+    pub(crate) without_sale: i64,
     /// Digits after the point of every amount.
     pub(crate) scale: u8,
 }
 
-const PAYMENTS: Child = Child { table: "payments", condition: "state = 'collected'", labels: &GROUPS, sum: "amount" };
+const PAYMENTS: Child = Child {
+    table: "payments",
+    // A payment without a sale has neither kind nor state of one.
+    condition: "(state = 'collected' OR (kind IS NULL AND transaction_state IS NULL))",
+    of_counted: false,
+    labels: &GROUPS,
+    sum: "amount",
+};
 
-/// Sums what was paid for the transactions of the request's window. One fine grouping, summed up five ways.
+/// Sums what was paid in the request's window. One fine grouping, summed up five ways for counted transactions, and by state and kind
+/// for the others.
 pub(crate) async fn payments(session: &Session, question: &Question<'_>, passing: &Passing) -> Result<Payments> {
     let mut found = Payments::default();
     children::groups(session, question, passing, &PAYMENTS, |batch| {
         let (amounts, currencies) = (decimals(batch, "total")?, texts(batch, "currency")?);
         found.scale = amounts.scale;
         let labels = LABELS.iter().map(|label| texts(batch, label)).collect::<Result<Vec<_>>>()?;
-        let excluded = integers(batch, "excluded")?;
+        let (excluded, rows) = (integers(batch, "excluded")?, integers(batch, "rows")?);
+        let (states, kinds) = (texts(batch, "state")?, texts(batch, "kind")?);
+        let sale_states = texts(batch, "transaction_state")?;
         for row in 0..batch.num_rows() {
+            let (kind, sale_state) = (kinds.get(row), sale_states.get(row));
+            let count = rows.get(row).unwrap_or(0);
+            let is_without_sale = kind.is_none() && sale_state.is_none();
+            if is_without_sale {
+                found.without_sale += count;
+            }
+            if states.get(row) != Some("collected") {
+                continue;
+            }
             let currency = currencies.get(row).unwrap_or(UNKNOWN).to_owned();
+            if !question.counts(kind, sale_state) {
+                let state = if is_without_sale { WITHOUT_SALE } else { sale_state.unwrap_or(UNKNOWN) };
+                let uncounted = (state.to_owned(), kind.map(str::to_owned));
+                let of_currency = found.elsewhere.entry(currency).or_default();
+                of_currency.entry(uncounted).or_default().add(Tally { count, amount: amounts.get(row) })?;
+                continue;
+            }
             if excluded.get(row) == Some(1) {
                 add(found.excluded.entry(currency.clone()).or_default(), amounts.get(row))?;
             }

@@ -9,6 +9,7 @@ use crate::filter::Selection;
 use crate::rollup::Place;
 use std::fmt;
 use std::str::FromStr;
+use tillhouse_model::report::{COUNTED_KINDS, COUNTED_STATES};
 use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::zone::Zone;
 
@@ -16,8 +17,11 @@ use tillhouse_query::zone::Zone;
 const STATES: [&str; 6] = ["created", "pending", "consumed", "completed", "declined", "error"];
 /// The perspective unless somebody says otherwise.
 pub(crate) const SALE: &str = "sale";
-/// The states in which a sale counts unless somebody says otherwise.
-pub(crate) const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+
+/// Whether transactions of a kind count, state aside: SQL says `kind IN ('sale', 'refund')`.
+pub(crate) fn is_sold(kind: Option<&str>) -> bool {
+    kind.is_some_and(|kind| COUNTED_KINDS.contains(&kind))
+}
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +144,11 @@ impl<'a> Question<'a> {
     /// Whether articles and payments must be asked by the keys of the transactions that pass the filter.
     pub(crate) fn needs_keys(&self) -> bool {
         self.request.filter.as_ref().is_some_and(|filter| !filter.is_on_every_fact())
+    }
+
+    /// Whether a transaction of the request's windows is counted.
+    pub(crate) fn counts(&self, kind: Option<&str>, state: Option<&str>) -> bool {
+        is_sold(kind) && state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
     }
 
     /// The states that count, as a list of SQL literals. They come from a closed list.

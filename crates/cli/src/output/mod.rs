@@ -1,6 +1,7 @@
 //! How data is printed: tables for people, JSON for programs, CSV for spreadsheets.
 //!
-//! Invariant: amounts are printed with every digit and no exponent, in every format; JSON keeps column names and order.
+//! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
+//! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
 
 pub(crate) mod json;
 pub(crate) mod page;
@@ -13,7 +14,7 @@ use crate::args::Format;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use futures::TryStreamExt;
 use std::io::Write;
 use std::path::Path;
@@ -157,6 +158,16 @@ pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table
+}
+
+/// Columns of numbers: to the right, and never broken at the blank between two groups of digits.
+pub(crate) fn align_numbers(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
 }
 
 /// CSV has no lists and no objects: these become JSON text.

@@ -2,10 +2,11 @@
 //!
 //! Invariant: where nothing differs that is said as well, with how much was compared.
 
-use crate::output::plain_table;
 use crate::output::restated::quoted;
-use comfy_table::CellAlignment;
+use crate::output::{align_numbers, plain_table};
 use tillhouse_model::Exact;
+use tillhouse_model::money::readable;
+use tillhouse_model::reconcile::Part;
 use tillhouse_pipeline::reconcile::{Differs, Outcome, Reconciliation};
 
 /// How many transactions a row of the table names.
@@ -26,17 +27,13 @@ fn outcome(outcome: &Outcome) -> String {
                 window(difference),
                 difference.part.to_owned(),
                 label(difference),
-                number(difference.ours),
-                number(difference.theirs),
-                number(difference.difference),
+                number(difference, difference.ours),
+                number(difference, difference.theirs),
+                number(difference, difference.difference),
                 transactions(difference),
             ]);
         }
-        for index in 3..6 {
-            if let Some(column) = table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        align_numbers(&mut table, 3..6);
         text.push_str(&format!("{table}\n"));
     }
     for finding in &outcome.findings {
@@ -76,8 +73,14 @@ fn label(difference: &Differs) -> String {
     parts.into_iter().flatten().cloned().collect::<Vec<_>>().join(" ")
 }
 
-fn number(value: Option<Exact>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.trimmed().to_string())
+/// One of its figures; amounts have their currency's digits.
+fn number(difference: &Differs, value: Option<Exact>) -> String {
+    let Some(value) = value else { return "-".to_owned() };
+    let is_amount = Part::ALL.iter().any(|part| part.as_str() == difference.part && part.is_amount());
+    match (&difference.currency, is_amount) {
+        (Some(currency), true) => readable(value, currency),
+        _ => value.trimmed().to_string(),
+    }
 }
 
 /// One line a difference.

@@ -2,16 +2,23 @@
 //!
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
-use crate::output::plain_table;
-use comfy_table::{CellAlignment, Table};
+use crate::output::{align_numbers, plain_table};
+use comfy_table::Table;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::Exact;
+use tillhouse_model::money::readable;
 use tillhouse_model::sales_report::{PeriodReport, ReportData, SalesReport, Sold, Summaries};
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// Rows under a header. Columns from `numbers` on are numbers.
+/// What a column of amounts is called; its currency stands in the column [`CURRENCY`] of the row.
+const AMOUNTS: [&str; 3] = ["value", "revenue", "total"];
+const CURRENCY: &str = "currency";
+/// The figure to the left of it, of the period before.
+const BEFORE: &str = "before";
+
+/// Rows under a header. Columns from `numbers` on are numbers, written exactly; only a table shows amounts as people read them.
 struct Listing {
     header: Vec<String>,
     numbers: usize,
@@ -26,13 +33,26 @@ impl Listing {
     fn table(&self) -> Table {
         let mut table = plain_table();
         table.set_header(&self.header);
-        table.add_rows(&self.rows);
-        for index in self.numbers..self.header.len() {
-            if let Some(column) = table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        table.add_rows(self.rows.iter().map(|row| self.shown(row)));
+        align_numbers(&mut table, self.numbers..self.header.len());
         table
+    }
+
+    /// A row's cells, amounts with their currency's digits.
+    fn shown(&self, row: &[String]) -> Vec<String> {
+        let Some(at) = self.header.iter().position(|name| name == CURRENCY) else { return row.to_vec() };
+        let currency = row.get(at).map_or("", String::as_str);
+        let cell = |(index, text): (usize, &String)| match exact(text).filter(|_| self.is_amount(index)) {
+            Some(amount) => readable(amount, currency),
+            None => text.clone(),
+        };
+        row.iter().enumerate().map(cell).collect()
+    }
+
+    fn is_amount(&self, column: usize) -> bool {
+        let name = |column: usize| self.header.get(column).map_or("", String::as_str);
+        AMOUNTS.contains(&name(column))
+            || (name(column) == BEFORE && column.checked_sub(1).is_some_and(|now| AMOUNTS.contains(&name(now))))
     }
 
     fn csv(&self) -> String {
@@ -267,7 +287,7 @@ fn side_by_side(data: &ReportData) -> Listing {
     let (labels, figures) = (flat.numbers - 1, flat.header.len() - flat.numbers);
     let mut listing = Listing { header: flat.header[1..flat.numbers].to_vec(), numbers: labels, rows: Vec::new() };
     for name in &flat.header[flat.numbers..] {
-        listing.header.extend([name.clone(), "before".to_owned(), "change %".to_owned()]);
+        listing.header.extend([name.clone(), BEFORE.to_owned(), "change %".to_owned()]);
     }
     // By label: the figures of both periods, in the order of the first and then of what only the second has.
     let mut order: Vec<Vec<String>> = Vec::new();
@@ -343,6 +363,9 @@ mod tests {
             "token||EUR|0|1|-100.00|0|1|-100.00",
         ];
         assert_eq!(rows, expected);
+        // As people read them; the numbers of sales and the growth stay as they are.
+        assert_eq!(listing.shown(&listing.rows[0]).join("|"), "card||EUR|3|2|50.00|12.50|25.00|-50.00");
+        assert_eq!(listing.shown(&listing.rows[1]).join("|"), "cash, coins||EUR|1|0||0.0001|0.00|");
         let csv = flat(&data).csv();
         assert!(
             csv.starts_with("period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"),

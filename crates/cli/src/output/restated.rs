@@ -1,11 +1,11 @@
 //! What changed of the past, as tables and CSV.
 //!
-//! Invariant: every figure is printed with all its digits but trailing zeros.
+//! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 
 use crate::args::Period;
-use crate::output::plain_table;
-use comfy_table::CellAlignment;
+use crate::output::{align_numbers, plain_table};
 use tillhouse_model::Exact;
+use tillhouse_model::money::readable;
 use tillhouse_model::restated::{Change, ChangedTransaction, Restated, Seen};
 
 /// Months, days, hours and transactions, each as far as there are any.
@@ -55,20 +55,19 @@ fn table(title: &str, changes: &[Change]) -> String {
     let mut table = plain_table();
     table.set_header([title, "currency", "figure", "then", "now", "difference"]);
     for change in changes {
+        let is_amount = matches!(change.figure.as_str(), "amount" | "collected");
+        let shown = |value: Exact| if is_amount { readable(value, &change.currency) } else { short(value) };
+        let sign = if change.difference.units > 0 { "+" } else { "" };
         table.add_row([
             change.period.clone(),
             change.currency.clone(),
             figure(change),
-            short(change.then),
-            short(change.now),
-            signed(change.difference),
+            shown(change.then),
+            shown(change.now),
+            format!("{sign}{}", shown(change.difference)),
         ]);
     }
-    for index in 3..6 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align_numbers(&mut table, 3..6);
     format!("{table}\n")
 }
 
@@ -80,16 +79,12 @@ fn short(value: Exact) -> String {
     value.trimmed().to_string()
 }
 
-fn signed(value: Exact) -> String {
-    if value.units > 0 { format!("+{}", short(value)) } else { short(value) }
-}
-
 /// A transaction as one run has it, in a few words.
 fn seen(seen: &Option<Seen>) -> String {
     let Some(seen) = seen else { return "-".to_owned() };
     let mut words = Vec::new();
     words.extend(seen.state.clone());
-    words.extend(seen.amount.map(short));
+    words.extend(seen.amount.map(|amount| readable(amount, seen.currency.as_deref().unwrap_or_default())));
     words.extend(seen.currency.clone());
     words.extend(seen.occurred_at.map(|at| at.to_string()));
     words.join(" ")

@@ -2,10 +2,10 @@
 //!
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
-use crate::output::plain_table;
-use comfy_table::{Cell, CellAlignment};
+use crate::output::{align_numbers, plain_table};
 use std::fmt::Write;
 use tillhouse_model::Exact;
+use tillhouse_model::money::readable;
 use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
 
 /// How many rows of a ranking are shown; the JSON has them all.
@@ -43,6 +43,14 @@ pub(crate) fn text(report: &Statistics) -> String {
         let _ = writeln!(out, "{}", bridge(entry));
     }
     let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
+    let count = |number: i64, text: &str| if number > 0 { format!("{number} {text}; ") } else { String::new() };
+    let _ = write!(
+        out,
+        "{}{}{}",
+        count(meta.transactions_without_time, "transactions without a time"),
+        count(meta.transactions_without_amount, "transactions without an amount"),
+        count(meta.payments_without_sale, "payments without their sale")
+    );
     let _ = writeln!(
         out,
         "{through}; {} open, {} free, {} test transactions, {} rejects, {} gaps in this window; run {}",
@@ -56,8 +64,9 @@ pub(crate) fn text(report: &Statistics) -> String {
     out
 }
 
-/// How a currency's amounts hang together, in one line.
+/// How a currency's amounts hang together, in one line; what was collected for uncounted sales, in one more.
 fn bridge(entry: &Bridge) -> String {
+    let money = |amount: Exact| readable(amount, &entry.currency);
     let mut line = format!(
         "{}  collected {} + open {} = total {}",
         entry.currency,
@@ -72,6 +81,18 @@ fn bridge(entry: &Bridge) -> String {
         if beside.transactions > 0 {
             let _ = write!(line, "; {} {name}: {}", beside.transactions, money(beside.amount));
         }
+    }
+    // Free sales are "paid" with vouchers of nothing.
+    let parts = entry.collected_elsewhere.by_state.iter().filter(|part| part.amount.units != 0);
+    let parts: Vec<String> = parts.map(|part| format!("{} in {}", money(part.amount), part.words())).collect();
+    if !parts.is_empty() {
+        let _ = write!(
+            line,
+            "\n{}  collected elsewhere {}, for sales that are not counted: {} (SQL: uncounted_payments)",
+            entry.currency,
+            money(entry.collected_elsewhere.amount),
+            parts.join(", ")
+        );
     }
     line
 }
@@ -126,11 +147,15 @@ pub(crate) fn csv(report: &Statistics) -> String {
             ("collected", entry.collected),
             ("open", entry.open),
             ("collected_excluded", entry.collected_excluded),
+            ("collected_elsewhere", entry.collected_elsewhere.amount),
             ("free", entry.free.amount),
             ("test", entry.test.amount),
             ("excluded", entry.excluded.amount),
         ] {
             line(label, amount.trimmed().to_string());
+        }
+        for part in &entry.collected_elsewhere.by_state {
+            line(&format!("collected_elsewhere: {}", part.words()), part.amount.trimmed().to_string());
         }
     }
     out
@@ -154,7 +179,7 @@ fn headline(out: &mut String, meta: &Meta, entry: &CurrencyStatistics) {
         out,
         "\n{}  {} in {} transactions{}",
         entry.currency,
-        with_growth(money(entry.transactions_total_amount.value), &entry.transactions_total_amount),
+        with_growth(readable(entry.transactions_total_amount.value, &entry.currency), &entry.transactions_total_amount),
         with_growth(entry.transactions_count.value.to_string(), &entry.transactions_count),
         if entry.transactions_count.growth.is_some() { format!(", {}", against(meta)) } else { String::new() }
     );
@@ -166,7 +191,9 @@ fn headline(out: &mut String, meta: &Meta, entry: &CurrencyStatistics) {
 
 fn rankings(out: &mut String, entry: &CurrencyStatistics) {
     let amounts = |rows: &[(&str, Exact)]| -> Vec<(String, String, i128)> {
-        rows.iter().map(|(label, amount)| ((*label).to_owned(), money(*amount), amount.units)).collect()
+        rows.iter()
+            .map(|(label, amount)| ((*label).to_owned(), readable(*amount, &entry.currency), scaled(*amount)))
+            .collect()
     };
     macro_rules! ranking {
         ($title:literal, $rows:expr, $label:ident) => {
@@ -201,13 +228,6 @@ fn scaled(value: Exact) -> i128 {
     value.rescaled(6).map_or(value.units, |v| v.units)
 }
 
-fn money(amount: Exact) -> String {
-    amount
-        .rescaled(2)
-        .filter(|two| two.rescaled(amount.scale).is_some_and(|back| back.units == amount.units))
-        .map_or_else(|| amount.trimmed().to_string(), |two| two.to_string())
-}
-
 fn with_growth<T>(value: String, figure: &Growth<T>) -> String {
     match figure.growth {
         Some(growth) if growth.units >= 0 => format!("{value} (+{growth} %)"),
@@ -225,12 +245,9 @@ fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i1
     let mut table = plain_table();
     table.set_header([title, unit, ""]);
     for (label, shown, value) in rows.iter().take(ROWS) {
-        table.add_row([
-            Cell::new(label),
-            Cell::new(shown).set_alignment(CellAlignment::Right),
-            Cell::new(bar(*value, most)),
-        ]);
+        table.add_row([label.clone(), shown.clone(), bar(*value, most)]);
     }
+    align_numbers(&mut table, [1]);
     let _ = writeln!(out, "{table}");
     if rows.len() > ROWS {
         let _ = writeln!(out, "  and {} more; --format json shows all", rows.len() - ROWS);
@@ -260,6 +277,7 @@ fn sparkline(values: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tillhouse_model::report::{Aside, CollectedElsewhere, CollectedInState};
 
     #[test]
     fn bars_show_shares_and_never_hide_something() {
@@ -270,9 +288,40 @@ mod tests {
     }
 
     #[test]
-    fn money_shows_two_decimals_unless_it_has_more() {
-        assert_eq!(money(Exact::new(123_400, 4)), "12.34");
-        assert_eq!(money(Exact::new(123_456, 4)), "12.3456");
-        assert_eq!(money(Exact::new(120_000, 4)), "12.00");
+    fn the_bridge_shows_what_was_collected_elsewhere_with_the_currencys_digits() {
+        let none = Aside { transactions: 0, amount: Exact::new(0, 4) };
+        let part = |state: &str, kind: Option<&str>, count, amount| CollectedInState {
+            state: state.to_owned(),
+            kind: kind.map(str::to_owned),
+            count,
+            amount: Exact::new(amount, 4),
+        };
+        let mut entry = Bridge {
+            currency: "JPY".to_owned(),
+            total: Exact::new(604_320_000, 4),
+            collected: Exact::new(604_320_000, 4),
+            open: Exact::new(0, 4),
+            collected_excluded: Exact::new(0, 4),
+            collected_elsewhere: CollectedElsewhere {
+                count: 3,
+                amount: Exact::new(12_340_000, 4),
+                by_state: vec![
+                    part("completed", Some("free"), 1, 40_000),
+                    part("declined", Some("sale"), 1, 12_000_000),
+                    part("without_sale", None, 1, 300_000),
+                ],
+            },
+            free: none.clone(),
+            test: none.clone(),
+            excluded: none,
+        };
+        assert_eq!(
+            bridge(&entry),
+            "JPY  collected 60 432 + open 0 = total 60 432\n\
+             JPY  collected elsewhere 1 234, for sales that are not counted: 4 in completed (free), 1 200 in declined, \
+             30 in without_sale (SQL: uncounted_payments)"
+        );
+        entry.collected_elsewhere.by_state = vec![part("completed", Some("free"), 9, 0)];
+        assert_eq!(bridge(&entry), "JPY  collected 60 432 + open 0 = total 60 432");
     }
 }

@@ -245,17 +245,25 @@ impl<'w> Pen<'w> {
         let both = self.random.chance(45) && sale.outcome == Outcome::Paid;
         let share = Decimal::new(i128::from(self.random.between(20, 80)), 2);
         let second = Means::draw(self.place.trade, &mut self.random);
+        let state = self.payment_state();
+        if sale.outcome == Outcome::PaidByAnother {
+            let refused = self.payment(means, sale.total, tax, true, state);
+            // The second card is taken once the first was refused.
+            let paid = self.payment(second, sale.total, tax, false, "collected");
+            return if self.stage == Stage::Closed { vec![refused, paid] } else { vec![refused] };
+        }
         if !both {
-            return vec![self.payment(means, sale.total, tax, true)];
+            return vec![self.payment(means, sale.total, tax, true, state)];
         }
         let first = sale.total.times(share, 2);
         let rest = sale.total.plus(first.times(Decimal::from(-1), 2));
-        vec![self.payment(means, first, tax, true), self.payment(second, rest, tax, false)]
+        vec![self.payment(means, first, tax, true, state), self.payment(second, rest, tax, false, state)]
     }
 
+    /// The state of the first payment, or of the only one.
     fn payment_state(&self) -> &'static str {
         match (self.sale.outcome, self.stage) {
-            (Outcome::Refused | Outcome::PaymentRefused, Stage::Closed) => "declined",
+            (Outcome::Refused | Outcome::PaymentRefused | Outcome::PaidByAnother, Stage::Closed) => "declined",
             (Outcome::PaymentFailed, Stage::Closed) => "error",
             (Outcome::Failed, Stage::Closed) => "open",
             (_, Stage::Closed) => "collected",
@@ -264,9 +272,15 @@ impl<'w> Pen<'w> {
         }
     }
 
-    fn payment(&mut self, means: &'static Means, amount: Decimal, tax: Decimal, first: bool) -> Payment<'w> {
+    fn payment(
+        &mut self,
+        means: &'static Means,
+        amount: Decimal,
+        tax: Decimal,
+        first: bool,
+        state: &'static str,
+    ) -> Payment<'w> {
         let sale = self.sale;
-        let state = self.payment_state();
         let collected = state == "collected";
         let id = uuid_text(self.random.uuid());
         let identification = uuid_text(self.random.uuid());

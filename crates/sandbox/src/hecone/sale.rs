@@ -5,7 +5,7 @@
 //! ```text
 //!   start ........ release ........ done ............. paid          arrival (late ones only)
 //!   created        pending          consumed           completed
-//!                     `-> declined, error   `-> declined, error; or never paid
+//!                     `-> declined, error   `-> declined (also where a second card then paid), error; or never paid
 //! ```
 
 use super::places::{ADBLUE, IDLE_TIME, Money, PRODUCTS, Places, Trade};
@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     Failed,
     /// Consumed, then the payment failed.
     PaymentFailed,
+    /// Consumed; one card was refused, a second one paid. The document calls the sale declined all the same.
+    PaidByAnother,
     /// Consumed and never paid: a drive-off, an open bill.
     NeverPaid,
     /// Started and never released.
@@ -136,6 +138,7 @@ impl World {
             30..=39 => Outcome::NeverPaid,
             40..=44 => Outcome::NeverReleased,
             45..=52 => Outcome::NeverFinished,
+            53..=60 => Outcome::PaidByAnother,
             _ => Outcome::Paid,
         };
         let late = random.chance(6);

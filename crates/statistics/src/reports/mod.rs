@@ -23,7 +23,7 @@ mod zones;
 
 pub use revenue::heat_map;
 
-use crate::request::{COUNTED_STATES, Question, Request, SALE};
+use crate::request::{Question, Request, SALE};
 use crate::{DEFINITIONS_VERSION, trust};
 use jiff::Span;
 use jiff::civil::Date;
@@ -31,6 +31,7 @@ use scope::Scope;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_lake::Warehouse;
+use tillhouse_model::report::COUNTED_STATES;
 use tillhouse_model::sales_report::{PeriodData, PeriodMeta, PeriodReport, ReportData, ReportMeta, SalesReport};
 use tillhouse_model::{Error, ErrorKind, Period, Result, Window};
 use tillhouse_query::Session;

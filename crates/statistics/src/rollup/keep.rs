@@ -199,7 +199,8 @@ impl Chunk {
     /// few as a rule, and the keys of all would be half of what there is to read.
     async fn add_up(&self, rollup: &Rollup, own: &Facts, parents: Option<&Facts>) -> Result<Adding> {
         let measured: Vec<&str> = rollup.sums.iter().map(|(name, _)| *name).collect();
-        let mut adding = Adding::new(rollup.schema(), rollup.count, &measured, &self.pipeline, &self.month)?;
+        let mut adding =
+            Adding::new(rollup.schema(), rollup.count, &measured, rollup.missing, &self.pipeline, &self.month)?;
         let asked = self.asked(rollup);
         let mut times = HashSet::new();
         let (mut rows, reading) = read_ahead(own.rows(&self.pipeline, &self.month, asked.clone()));

@@ -30,8 +30,8 @@ use std::sync::Arc;
 use tillhouse_lake::{HOUR, RollupTable, Warehouse};
 use tillhouse_model::table::{MONTH, timestamp};
 
-/// Raised when the roll-ups mean something else than before; they are then counted anew.
-const EDITION: u32 = 1;
+/// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
+const EDITION: u32 = 2;
 
 /// The type of a column that is not added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct Rollup {
     pub(crate) count: &'static str,
     /// What is added up, with digits after the point.
     sums: &'static [(&'static str, i8)],
+    /// A column that counts the rows without a value in one of the sums, and that sum: a sum alone hides that something is missing.
+    missing: Option<(&'static str, &'static str)>,
     /// Whether a row without a currency has its transaction's.
     pub(crate) inherits: bool,
 }
@@ -62,6 +64,9 @@ use Sort::{Flag, Text};
 /// The roll-ups.
 pub(crate) const ROLLUPS: [&Rollup; 3] = [&TRANSACTIONS, &ARTICLES, &PAYMENTS];
 
+/// Counts transactions without an amount.
+pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
+
 /// Transactions by state.
 pub(crate) const TRANSACTIONS: Rollup = Rollup {
     name: "hourly_transactions",
@@ -69,6 +74,7 @@ pub(crate) const TRANSACTIONS: Rollup = Rollup {
     labels: &[("state", Text)],
     count: "transactions",
     sums: &[("amount", 4)],
+    missing: Some((WITHOUT_AMOUNT, "amount")),
     inherits: false,
 };
 
@@ -85,6 +91,7 @@ pub(crate) const ARTICLES: Rollup = Rollup {
     ],
     count: "articles",
     sums: &[("quantity", 6), ("amount", 4)],
+    missing: None,
     inherits: true,
 };
 
@@ -105,6 +112,7 @@ pub(crate) const PAYMENTS: Rollup = Rollup {
     ],
     count: "payments",
     sums: &[("amount", 4)],
+    missing: None,
     inherits: true,
 };
 
@@ -141,6 +149,8 @@ impl Rollup {
         }));
         fields.push(text("currency"));
         fields.push(Field::new(self.count, DataType::Int64, false));
+        // Nullable, since tables of an earlier edition gain it.
+        fields.extend(self.missing.map(|(name, _)| Field::new(name, DataType::Int64, true)));
         // Ten digits more than a single amount has: no hour adds up to more.
         fields.extend(self.sums.iter().map(|(name, scale)| Field::new(*name, DataType::Decimal128(28, *scale), true)));
         fields.push(Field::new(MONTH, DataType::Utf8, false));
@@ -168,12 +178,9 @@ impl Rollup {
         let kept = kept.join(", ");
         let measured: Vec<&str> = self.sums.iter().map(|(name, _)| *name).collect();
         let measured = measured.join(", ");
-        let sums: Vec<String> = self
-            .sums
-            .iter()
-            .map(|(name, scale)| format!("CAST(sum({name}) AS DECIMAL(28, {scale})) AS {name}"))
-            .collect();
-        let sums = sums.join(", ");
+        let sums = self.sums.iter().map(|(name, scale)| format!("CAST(sum({name}) AS DECIMAL(28, {scale})) AS {name}"));
+        let missing = self.missing.map(|(name, of)| format!("count(*) FILTER (WHERE {of} IS NULL) AS {name}"));
+        let sums = missing.into_iter().chain(sums).collect::<Vec<_>>().join(", ");
         let hour = "local_hour_start(occurred_at, 'UTC') AS hour";
         let rows = if self.inherits {
             format!(

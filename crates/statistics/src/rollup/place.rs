@@ -71,11 +71,20 @@ pub(crate) async fn place(session: &Session, question: &Question<'_>) -> Result<
     }
     for rollup in ROLLUPS {
         let is_needed = session.has_table("unified", rollup.fact).await?;
-        if is_needed && !session.has_table("statistics", rollup.name).await? {
+        if is_needed && !has_every_column(session, rollup).await? {
             return Ok(Place::Facts);
         }
     }
     Ok(Place::Rollups)
+}
+
+/// Whether the run has the roll-up, with all of its columns: one of an earlier edition lacks what was added since.
+async fn has_every_column(session: &Session, rollup: &Rollup) -> Result<bool> {
+    if !session.has_table("statistics", rollup.name).await? {
+        return Ok(false);
+    }
+    let present = session.columns("statistics", rollup.name).await?;
+    Ok(rollup.schema().fields().iter().all(|field| present.field_with_name(field.name()).is_ok()))
 }
 
 /// Whether no row of a roll-up is cut by what is asked.

@@ -41,6 +41,7 @@ async fn one_sale_in_the_documents_shape() {
         payments: vec![Payment::new(0, ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"], 125_000)],
         sites: vec![("p:a".into(), some("Harbour"))],
         products: vec![],
+        ..House::default()
     };
     let expected = r#"[{"currency":"EUR","hourly_transactions":[{"hour":"2026-01-02T10:00:00Z","transactions":1}],"payment_type_ranking":[{"amount":12.5,"payment_type":"PSPCard"}],"payment_medium_ranking":[{"amount":12.5,"payment_medium":"Card"}],"payment_scheme_ranking":[{"amount":12.5,"payment_scheme":"Visa"}],"payment_entry_mode_ranking":[{"amount":12.5,"payment_entry_mode":"Contactless"}],"payment_function_ranking":[{"amount":12.5,"payment_function":"SingleCard"}],"article_quantities_ranking":[{"unit_measure":"l","articles_quantities":[{"article_name":"Diesel","quantity":5.5}]}],"sites_amount_ranking":[{"amount":12.5,"site_name":"Harbour"}],"sites_transactions_ranking":[{"site_name":"Harbour","transactions":1}],"transactions_count":{"growth":null,"value":1},"transactions_total_amount":{"growth":null,"value":12.5}}]"#;
     assert_eq!(serde_json::to_string(&ask(&house, &Request::new(day())).await.data).unwrap(), expected);
@@ -151,6 +152,75 @@ async fn children_count_with_their_transaction_alone() {
     assert_eq!(entry["article_quantities_ranking"], tea);
     assert_eq!(entry["payment_type_ranking"], json!([{"amount": 1, "payment_type": "a"}]));
     assert_eq!(entry["payment_function_ranking"], json!([{"amount": 1, "payment_function": "e"}]));
+}
+
+#[tokio::test]
+async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsewhere() {
+    let noon = "2026-01-02T12:00:00Z";
+    let declined = Sale { state: some("declined"), ..Sale::new(noon, 501_300) };
+    let free = Sale { kind: "free".into(), ..Sale::new(noon, 0) };
+    let abroad = Sale { perspective: "purchase".into(), state: some("declined"), ..Sale::new(noon, 10_000) };
+    let yesterday = Sale { state: some("declined"), ..Sale::new("2026-01-01T12:00:00Z", 10_000) };
+    let timeless = Sale { at: None, state: some("declined"), ..Sale::new(noon, 10_000) };
+    let pay = |sale, amount| Payment::new(sale, ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"], amount);
+    let refused = |sale, amount| Payment { state: some("declined"), ..pay(sale, amount) };
+    let house = House {
+        sales: vec![
+            Sale::new(noon, 100_000),
+            declined,
+            free,
+            abroad,
+            yesterday,
+            timeless,
+            Sale { amount: None, ..Sale::new(noon, 0) },
+            Sale { amount: None, state: some("created"), ..Sale::new(noon, 0) },
+        ],
+        // Payments 8 and 9 name a sale that is in no table.
+        orphans: vec![Sale { currency: None, ..Sale::new(noon, 0) }, Sale::new("2026-01-03T12:00:00Z", 0)],
+        payments: vec![
+            pay(0, 100_000),
+            refused(1, 501_300),
+            pay(1, 501_300),
+            Payment { currency: some("CHF"), ..pay(1, 70_000) },
+            Payment { amount: None, ..pay(2, 0) },
+            pay(3, 10_000),
+            pay(4, 10_000),
+            pay(5, 10_000),
+            pay(8, 60_000),
+            Payment { state: some("open"), ..pay(8, 1) },
+            Payment { currency: None, ..pay(8, 40_000) },
+            pay(9, 60_000),
+        ],
+        ..House::default()
+    };
+    let found = ask(&house, &Request::new(day())).await;
+    assert_eq!(found.data.len(), 1, "what is not counted is in the bridge alone");
+    assert_eq!((found.transactions_without_amount, found.payments_without_sale), (1, 3));
+    let elsewhere = |found: &Figures, at: usize| -> Value {
+        serde_json::from_str(&serde_json::to_string(&found.bridge[at].collected_elsewhere).unwrap()).unwrap()
+    };
+    let part = |state: &str, kind: Option<&str>, count: i64, amount: Value| json!({"state": state, "kind": kind, "count": count, "amount": amount});
+    let currencies: Vec<&str> = found.bridge.iter().map(|entry| entry.currency.as_str()).collect();
+    assert_eq!(currencies, ["CHF", "EUR", "unknown"]);
+    let chf = json!({"count": 1, "amount": 7, "by_state": [part("declined", Some("sale"), 1, json!(7))]});
+    assert_eq!(elsewhere(&found, 0), chf);
+    let eur = [
+        part("completed", Some("free"), 1, json!(0)),
+        part("declined", Some("sale"), 1, json!(50.13)),
+        part("without_sale", None, 1, json!(6)),
+    ];
+    assert_eq!(elsewhere(&found, 1), json!({"count": 3, "amount": 56.13, "by_state": eur}));
+    let unknown = json!({"count": 1, "amount": 4, "by_state": [part("without_sale", None, 1, json!(4))]});
+    assert_eq!(elsewhere(&found, 2), unknown);
+    assert_eq!((found.bridge[1].collected.units, found.bridge[1].open.units), (100_000, 0));
+
+    // Where declined sales are asked for, they are counted, and the completed one is elsewhere.
+    let asked = Request { states: vec!["declined".into()], ..Request::new(day()) };
+    let found = ask(&house, &asked).await;
+    assert_eq!(found.bridge[1].collected.units, 501_300);
+    let parts = &found.bridge[1].collected_elsewhere.by_state;
+    let words: Vec<String> = parts.iter().map(|part| part.words()).collect();
+    assert_eq!(words, ["completed (free)", "completed", "without_sale"]);
 }
 
 #[tokio::test]

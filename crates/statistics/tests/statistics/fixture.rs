@@ -41,7 +41,7 @@ pub(crate) struct Article {
     pub(crate) currency: Option<String>,
 }
 
-/// A payment of the transaction at position `sale`.
+/// A payment of the transaction at position `sale`; of a position beyond the sales it is a payment whose sale is in no table.
 #[derive(Debug, Clone)]
 pub(crate) struct Payment {
     pub(crate) sale: usize,
@@ -59,6 +59,8 @@ pub(crate) struct Payment {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct House {
     pub(crate) sales: Vec<Sale>,
+    /// What payments without a sale say themselves: time, tenant, site. Of kind and state they know nothing.
+    pub(crate) orphans: Vec<Sale>,
     pub(crate) articles: Vec<Article>,
     pub(crate) payments: Vec<Payment>,
     /// Key and name.
@@ -111,6 +113,15 @@ impl Payment {
 }
 
 impl House {
+    /// The sale at a position, or what a payment without one says.
+    pub(crate) fn sale(&self, position: usize) -> &Sale {
+        self.sales.get(position).unwrap_or_else(|| &self.orphans[position - self.sales.len()])
+    }
+
+    pub(crate) fn is_known(&self, position: usize) -> bool {
+        position < self.sales.len()
+    }
+
     /// A session in which these are the unified tables.
     pub(crate) fn session(&self) -> Session {
         let options = EngineOptions { threads: 2, ..EngineOptions::default() };
@@ -155,20 +166,23 @@ impl House {
 
     /// The columns every fact has from its transaction.
     fn inherited(&self, parents: &[usize], state: &'static str) -> Vec<(&'static str, ArrayRef)> {
-        let of = |get: fn(&Sale) -> Option<String>| text(parents.iter().map(|i| get(&self.sales[*i])));
+        let of = |get: fn(&Sale) -> Option<String>| text(parents.iter().map(|i| get(self.sale(*i))));
+        let of_known = |get: fn(&Sale) -> Option<String>| {
+            text(parents.iter().map(|i| if self.is_known(*i) { get(self.sale(*i)) } else { None }))
+        };
         let times: TimestampMicrosecondArray =
-            parents.iter().map(|i| self.sales[*i].at.map(Timestamp::as_microsecond)).collect();
+            parents.iter().map(|i| self.sale(*i).at.map(Timestamp::as_microsecond)).collect();
         let month = |sale: &Sale| Some(sale.at.map_or("none".to_owned(), |at| at.strftime("%Y-%m").to_string()));
         vec![
             ("pipeline", of(|_| some("p"))),
             ("source", of(|s| Some(s.source.clone()))),
             ("tenant_id", of(|s| s.tenant.clone())),
             ("perspective", of(|s| Some(s.perspective.clone()))),
-            ("kind", of(|s| Some(s.kind.clone()))),
-            (state, of(|s| s.state.clone())),
+            ("kind", of_known(|s| Some(s.kind.clone()))),
+            (state, of_known(|s| s.state.clone())),
             ("site_key", of(|s| s.site.clone())),
             ("occurred_at", Arc::new(times.with_timezone("UTC"))),
-            ("month", text(parents.iter().map(|i| month(&self.sales[*i])))),
+            ("month", text(parents.iter().map(|i| month(self.sale(*i))))),
         ]
     }
 }

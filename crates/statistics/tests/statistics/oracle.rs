@@ -150,6 +150,22 @@ impl Oracle<'_> {
     /// Amounts of a currency: what was charged, what came in, what is still to come in, sale by sale and payment by payment.
     fn bridge(&self) -> Vec<Value> {
         let mut entries: BTreeMap<String, [i128; 10]> = BTreeMap::new();
+        let mut elsewhere: BTreeMap<String, BTreeMap<(String, Option<String>), (i128, i128)>> = BTreeMap::new();
+        for payment in self.house.payments.iter().filter(|p| p.state.as_deref() == Some("collected")) {
+            let sale = self.house.sale(payment.sale);
+            let is_known = self.house.is_known(payment.sale);
+            if !self.is_in(sale, self.now()) || (is_known && self.is_counted(sale, self.now())) {
+                continue;
+            }
+            let why = match is_known {
+                true => (unknown(&sale.state), Some(sale.kind.clone())),
+                false => ("without_sale".to_owned(), None),
+            };
+            let currency = self.currency(&payment.currency, payment.sale);
+            entries.entry(currency.clone()).or_default();
+            let sums = elsewhere.entry(currency).or_default().entry(why).or_default();
+            *sums = (sums.0 + 1, sums.1 + payment.amount.unwrap_or(0));
+        }
         for sale in self.house.sales.iter().filter(|sale| self.is_in(sale, self.now())) {
             let (amount, entry) = (sale.amount.unwrap_or(0), entries.entry(unknown(&sale.currency)).or_default());
             if self.is_counted(sale, self.now()) {
@@ -171,18 +187,26 @@ impl Oracle<'_> {
                 entry[3] += amount;
             }
         }
-        let shown = |(currency, e): (String, [i128; 10])| {
+        let mut shown = |(currency, e): (String, [i128; 10])| {
             let beside = |at: usize| json!({"transactions": number(e[at], 0), "amount": number(e[at + 1], 4)});
+            let by_state = elsewhere.remove(&currency).unwrap_or_default();
+            let sum = by_state.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let rows = by_state.into_iter().map(|((state, kind), (count, amount))| {
+                json!({"state": state, "kind": kind, "count": number(count, 0), "amount": number(amount, 4)})
+            });
+            let elsewhere =
+                json!({"count": number(sum.0, 0), "amount": number(sum.1, 4), "by_state": rows.collect::<Value>()});
             json!({
                 "currency": currency, "total": number(e[0], 4), "collected": number(e[1], 4), "open": number(e[2], 4),
-                "collected_excluded": number(e[3], 4), "free": beside(4), "test": beside(6), "excluded": beside(8),
+                "collected_excluded": number(e[3], 4), "collected_elsewhere": elsewhere, "free": beside(4), "test": beside(6), "excluded": beside(8),
             })
         };
-        entries.into_iter().map(shown).collect()
+        entries.into_iter().map(&mut shown).collect()
     }
 
     fn currency(&self, own: &Option<String>, sale: usize) -> String {
-        unknown(&own.clone().or_else(|| self.house.sales[sale].currency.clone()))
+        let inherited = || self.house.sales.get(sale).and_then(|sale| sale.currency.clone());
+        unknown(&own.clone().or_else(inherited))
     }
 
     fn name<'b>(names: &'b [(String, Option<String>)], key: Option<&String>) -> Option<&'b String> {
@@ -198,7 +222,8 @@ impl Oracle<'_> {
 
     fn payments(&self) -> impl Iterator<Item = &Payment> {
         self.house.payments.iter().filter(|p| {
-            self.is_counted(&self.house.sales[p.sale], self.now()) && p.state.as_deref() == Some("collected")
+            let sale = self.house.sales.get(p.sale);
+            sale.is_some_and(|sale| self.is_counted(sale, self.now())) && p.state.as_deref() == Some("collected")
         })
     }
 
@@ -378,17 +403,17 @@ fn payment() -> impl Strategy<Value = Payment> {
 pub(crate) fn house() -> impl Strategy<Value = House> {
     let names = || prop::collection::vec(one_of(&["Centre", "Harbour", "Diesel"]), 0..=3);
     (
-        prop::collection::vec(sale(), 1..60),
+        (prop::collection::vec(sale(), 1..60), prop::collection::vec(sale(), 0..4)),
         prop::collection::vec(article(), 0..80),
         prop::collection::vec(payment(), 0..80),
         names(),
         names(),
     )
-        .prop_map(|(sales, mut articles, mut payments, sites, products)| {
+        .prop_map(|((sales, orphans), mut articles, mut payments, sites, products)| {
             articles.iter_mut().for_each(|a| a.sale %= sales.len());
-            payments.iter_mut().for_each(|p| p.sale %= sales.len());
+            payments.iter_mut().for_each(|p| p.sale %= sales.len() + orphans.len());
             let keyed = |names: Vec<Option<String>>| KEYS.iter().map(|k| (*k).to_owned()).zip(names).collect();
-            House { sales, articles, payments, sites: keyed(sites), products: keyed(products) }
+            House { sales, orphans, articles, payments, sites: keyed(sites), products: keyed(products) }
         })
 }
 
@@ -422,7 +447,7 @@ pub(crate) const MOMENTS: [&str; 10] = [
 
 /// Moves a house from around the first of the moments to around another.
 fn moved(mut house: House, by: SignedDuration) -> House {
-    for sale in &mut house.sales {
+    for sale in house.sales.iter_mut().chain(&mut house.orphans) {
         sale.at = sale.at.map(|at| at + by);
     }
     house
@@ -516,10 +541,27 @@ proptest! {
         prop_assert_eq!(found.free_transactions, apart("free"));
         prop_assert_eq!(found.test_transactions, apart("test"));
         prop_assert_eq!(found.transactions_without_time, oracle.how_many(|s| oracle.is_asked(s) && s.at.is_none()));
+        let has_none = |s: &Sale| oracle.is_counted(s, now) && s.amount.is_none();
+        prop_assert_eq!(found.transactions_without_amount, oracle.how_many(has_none));
+        let is_orphan = |p: &&Payment| !house.is_known(p.sale) && oracle.is_in(house.sale(p.sale), now);
+        prop_assert_eq!(found.payments_without_sale, house.payments.iter().filter(is_orphan).count() as i64);
         let bridge = numbers_as_text(&serde_json::to_string(&found.bridge).unwrap());
         prop_assert_eq!(&bridge, &Value::Array(oracle.bridge()));
         for entry in &found.bridge {
             prop_assert_eq!(entry.collected.units + entry.open.units, entry.total.units, "{}", entry.currency);
         }
+        // Every collected payment of the window is in one of the two figures.
+        let mut collected: BTreeMap<String, i128> = BTreeMap::new();
+        for payment in house.payments.iter().filter(|p| p.state.as_deref() == Some("collected")) {
+            if oracle.is_in(house.sale(payment.sale), now) {
+                let currency = oracle.currency(&payment.currency, payment.sale);
+                *collected.entry(currency).or_default() += payment.amount.unwrap_or(0);
+            }
+        }
+        for entry in &found.bridge {
+            let both = entry.collected.units + entry.collected_elsewhere.amount.units;
+            prop_assert_eq!(both, collected.remove(&entry.currency).unwrap_or(0), "{}", entry.currency);
+        }
+        prop_assert!(collected.is_empty(), "{:?} is in no entry", collected);
     }
 }

@@ -26,6 +26,7 @@ fn house() -> House {
         ],
         sites: vec![("p:a".into(), some("Harbour"))],
         products: vec![],
+        ..House::default()
     }
 }
 

@@ -20,6 +20,17 @@ pub(crate) enum Kind {
     Free,
 }
 
+impl Kind {
+    /// As the house calls it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Sale => "sale",
+            Self::Refund => "refund",
+            Self::Free => "free",
+        }
+    }
+}
+
 /// A transaction: of be-mo what was bought in a session in one currency.
 #[derive(Debug)]
 pub(crate) struct Sale {
@@ -68,6 +79,8 @@ pub(crate) struct Payment {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) sales: Vec<Sale>,
+    /// Payments whose sale nobody serves, each as a sale of which only time, place, tenant and the payment are known.
+    pub(crate) orphans: Vec<Sale>,
     /// By key: since when a site or product has its name, and the name.
     sites: HashMap<String, (Timestamp, String)>,
     products: HashMap<String, (Timestamp, String)>,

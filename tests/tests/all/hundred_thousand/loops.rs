@@ -64,6 +64,8 @@ struct Bridge {
     total: Decimal,
     collected: Decimal,
     collected_excluded: Decimal,
+    /// How many and how much, by the state and kind of transactions that are not counted.
+    elsewhere: BTreeMap<(String, Option<&'static str>), (i64, Decimal)>,
     free: (i64, Decimal),
     excluded: (i64, Decimal),
 }
@@ -104,7 +106,7 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
     let mut currencies: BTreeMap<&str, Sums<'_>> = BTreeMap::new();
     let mut bridges: BTreeMap<&str, Bridge> = BTreeMap::new();
     let mut seen = Seen::default();
-    let (mut open, mut free, mut timeless) = (0, 0, 0);
+    let (mut open, mut free, mut timeless, mut without_amount) = (0, 0, 0, 0);
     let is_in = |at: Timestamp, (from, to): (Timestamp, Timestamp)| from <= at && at < to;
     for sale in &facts.sales {
         let is_asked = sale.is_purchase == question.purchases
@@ -132,6 +134,13 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
         if sale.kind != Kind::Free && matches!(sale.state.as_str(), "created" | "pending" | "consumed") {
             open += 1;
         }
+        if !is_counted {
+            let why = (sale.state.clone(), Some(sale.kind.word()));
+            for payment in sale.payments.iter().filter(|payment| payment.is_collected) {
+                let bridge = bridges.entry(payment.currency.unwrap_or(currency)).or_default();
+                bridge.collect_elsewhere(why.clone(), payment.amount);
+            }
+        }
         let bridge = bridges.entry(currency).or_default();
         if !is_counted {
             let is_free = sale.kind == Kind::Free && has_state;
@@ -142,6 +151,7 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
             continue;
         }
         add(&mut bridge.total, sale.amount);
+        without_amount += i64::from(sale.amount.is_none());
         seen.transactions += 1;
         seen.refunds += i64::from(sale.kind == Kind::Refund);
         seen.offsets.extend(sale.offset);
@@ -170,10 +180,28 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
             add(names.entry(facts.product(line).unwrap_or(NONE)).or_default(), line.quantity);
         }
     }
+    let is_asked = |sale: &Sale| {
+        sale.is_purchase == question.purchases
+            && question.tenant.is_none_or(|tenant| sale.tenant.as_deref() == Some(tenant))
+            && question.source.is_none_or(|source| sale.source == source)
+            && (question.passes)(facts, sale)
+            && sale.at.is_some_and(|at| is_in(at, question.window))
+    };
+    let mut without_sale = 0;
+    for orphan in facts.orphans.iter().filter(|orphan| is_asked(orphan)) {
+        for payment in &orphan.payments {
+            without_sale += 1;
+            if payment.is_collected {
+                let bridge = bridges.entry(payment.currency.unwrap_or(NONE)).or_default();
+                bridge.collect_elsewhere(("without_sale".to_owned(), None), payment.amount);
+            }
+        }
+    }
     let counted = json!({
         "open_transactions": number(open), "free_transactions": number(free),
         // No source marks a test sale.
         "test_transactions": number(0), "transactions_without_time": number(timeless),
+        "transactions_without_amount": number(without_amount), "payments_without_sale": number(without_sale),
         "bridge": bridges.into_iter().map(|(currency, bridge)| bridge.shown(currency)).collect::<Value>(),
     });
     let Value::Object(counted) = counted else { unreachable!("an object was written") };
@@ -223,12 +251,25 @@ impl Sums<'_> {
 }
 
 impl Bridge {
+    fn collect_elsewhere(&mut self, why: (String, Option<&'static str>), amount: Option<Decimal>) {
+        let sums = self.elsewhere.entry(why).or_default();
+        sums.0 += 1;
+        add(&mut sums.1, amount);
+    }
+
     fn shown(self, currency: &str) -> Value {
         let beside = |(n, amount): (i64, Decimal)| json!({"transactions": number(n), "amount": number(amount)});
+        let count: i64 = self.elsewhere.values().map(|(n, _)| n).sum();
+        let amount: Decimal = self.elsewhere.values().map(|(_, amount)| *amount).sum();
+        let by_state = self.elsewhere.iter().map(|((state, kind), (n, amount))| {
+            json!({"state": state, "kind": kind, "count": number(n), "amount": number(amount)})
+        });
+        let elsewhere =
+            json!({"count": number(count), "amount": number(amount), "by_state": by_state.collect::<Value>()});
         json!({
             "currency": currency, "total": number(self.total), "collected": number(self.collected),
             "open": number(self.total.minus(self.collected)), "collected_excluded": number(self.collected_excluded),
-            "free": beside(self.free), "test": beside((0, Decimal::ZERO)), "excluded": beside(self.excluded),
+            "collected_elsewhere": elsewhere, "free": beside(self.free), "test": beside((0, Decimal::ZERO)), "excluded": beside(self.excluded),
         })
     }
 }

@@ -113,7 +113,7 @@ impl<'a> Ask<'a> {
             "filter": self.filter.map(|(text, _)| exact::json(text, "a filter")),
             "compare": self.compare.map_or("previous", |(_, name, _)| name),
             "compared": {"from": before.0.to_string(), "to": before.1.to_string()},
-            "definitions_version": "#1", "answered_from": self.answered_from, "gaps": [], "rejects": "#0",
+            "definitions_version": "#2", "answered_from": self.answered_from, "gaps": [], "rejects": "#0",
         });
         meta.as_object_mut().unwrap().extend(answer.counted.clone());
         (answer, meta)
@@ -266,6 +266,13 @@ fn assert_is_not_trivial(facts: &Facts) {
     assert!(transactions >= 100_000, "only {transactions}");
     let (answer, _) = whole.expected(facts);
     assert!(exact::whole(&answer.counted["transactions_without_time"]) > 0);
+    assert!(exact::whole(&answer.counted["transactions_without_amount"]) > 0);
+    // A second card paid what the first was declined for.
+    let declined = answer.counted["bridge"].as_array().unwrap().iter().flat_map(|entry| {
+        let parts = entry["collected_elsewhere"]["by_state"].as_array().unwrap().iter();
+        parts.filter(|part| part["state"] == "declined").map(|part| exact::whole(&part["count"]))
+    });
+    assert!(declined.sum::<i64>() > 100);
     let names = answer.data.to_string();
     for renamed in ["Station Nordost", "Kantoor Zuid II", "Kaffee riesig"] {
         assert!(names.contains(renamed), "nothing is called {renamed}");

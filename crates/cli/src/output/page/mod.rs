@@ -13,7 +13,8 @@ use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::Exact;
-use tillhouse_model::report::{CurrencyStatistics, Growth, Meta, Statistics};
+use tillhouse_model::money::minor_digits;
+use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
 use tillhouse_model::sales_report::HeatCell;
 
 const STYLE: &str = include_str!("style.css");
@@ -134,8 +135,6 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
             numbers::instant(window.to(), zone)
         ));
     }
-    let several =
-        |number: i64, one: &str, many: &str| format!("{} {}", count(number), if number == 1 { one } else { many });
     if meta.rejects > 0 {
         missing.push(format!("{} did not fit and are not counted.", several(meta.rejects, "record", "records")));
     }
@@ -149,6 +148,25 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
             "{} {kind} {} not counted.",
             count(number),
             if number == 1 { "sale is" } else { "sales are" }
+        ));
+    }
+    let lacking = [
+        (meta.transactions_without_time, "no time and is in no period", "no time and are in no period"),
+        (meta.transactions_without_amount, "no amount and adds nothing", "no amount and add nothing"),
+    ];
+    for (number, one, many) in lacking.into_iter().filter(|(number, ..)| *number > 0) {
+        let of = if number == 1 { "transaction has" } else { "transactions have" };
+        more.push(format!("{} {of} {}.", count(number), if number == 1 { one } else { many }));
+    }
+    if meta.payments_without_sale > 0 {
+        let number = meta.payments_without_sale;
+        more.push(format!(
+            "The {} not known.",
+            if number == 1 {
+                "sale of 1 payment is".to_owned()
+            } else {
+                format!("sales of {} payments are", count(number))
+            }
         ));
     }
     let rest = if more.is_empty() { String::new() } else { format!(" {}", escaped(&more.join(" "))) };
@@ -183,6 +201,9 @@ fn currency(
         )
     };
     cards(body, entry, heat, meta);
+    if let Some(bridge) = meta.bridge.iter().find(|bridge| bridge.currency == entry.currency) {
+        body.push_str(&collected(bridge));
+    }
     let curve = match tillhouse_model::Window::new(meta.from, meta.to) {
         Ok(window) if meta.hours == "timeline" => {
             timeline::timeline(format!("c{index}-hours"), &entry.hourly_transactions, &window, zone)
@@ -235,7 +256,7 @@ fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell], meta
     let revenue = amount(total, &entry.currency) + &unit(&entry.currency);
     card("Revenue", revenue, growth(&entry.transactions_total_amount, on));
     card("Transactions", count(entry.transactions_count.value), growth(&entry.transactions_count, on));
-    if let Some(mean) = mean(total, entry.transactions_count.value) {
+    if let Some(mean) = mean(total, entry.transactions_count.value, minor_digits(&entry.currency).unwrap_or(2)) {
         card("Average", amount(mean, &entry.currency) + &unit(&entry.currency), "a transaction".to_owned());
     }
     if let Some(cell) = busiest(heat) {
@@ -245,15 +266,46 @@ fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell], meta
     body.push_str("</dl>\n");
 }
 
-/// An amount shared out evenly, to two digits after the point.
-fn mean(total: Exact, transactions: i64) -> Option<Exact> {
+/// What came in of what was charged, and what came in for sales that are not counted.
+fn collected(bridge: &Bridge) -> String {
+    let money = |value: Exact| format!("{} {}", amount(value, &bridge.currency), bridge.currency);
+    let mut text = format!(
+        "Collected {}, open {}, together the revenue of {}.",
+        money(bridge.collected),
+        money(bridge.open),
+        money(bridge.total)
+    );
+    // Free sales are "paid" with vouchers of nothing.
+    let parts: Vec<_> = bridge.collected_elsewhere.by_state.iter().filter(|part| part.amount.units != 0).collect();
+    if !parts.is_empty() {
+        let payments = parts.iter().map(|part| part.count).sum();
+        let listed: Vec<String> =
+            parts.iter().map(|part| format!("{}: {}", part.words(), money(part.amount))).collect();
+        let _ = write!(
+            text,
+            " Collected elsewhere {}, in {} for sales that are not counted ({}).",
+            money(bridge.collected_elsewhere.amount),
+            several(payments, "payment", "payments"),
+            listed.join(", ")
+        );
+    }
+    format!("<p class=\"note\">{}</p>\n", escaped(&text))
+}
+
+fn several(number: i64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// An amount shared out evenly, to the digits its currency has after the point.
+fn mean(total: Exact, transactions: i64, digits: u8) -> Option<Exact> {
     let parts = i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
     if parts <= 0 {
         return None;
     }
-    // Half a hundredth up, then down to the whole one.
-    let hundredths = total.units.checked_mul(200)?.checked_add(parts)?.div_euclid(parts.checked_mul(2)?);
-    Some(Exact::new(hundredths, 2))
+    // Half of the last digit up, then down to the whole one.
+    let twice = 10_i128.checked_pow(u32::from(digits))?.checked_mul(2)?;
+    let units = total.units.checked_mul(twice)?.checked_add(parts)?.div_euclid(parts.checked_mul(2)?);
+    Some(Exact::new(units, digits))
 }
 
 /// What growth was measured against, in few words.

@@ -10,6 +10,8 @@ use tillhouse_model::{Exact, Window, money};
 /// Between groups of three digits: narrow, and never broken.
 const GAP: char = '\u{202f}';
 
+const MINUS: char = '\u{2212}';
+
 /// Text that means itself in HTML, also within an attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -30,16 +32,17 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// A number's text with its whole part in groups of three.
 pub(crate) fn grouped(text: &str) -> String {
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("\u{2212}", digits));
-    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
-    let mut out = sign.to_owned();
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) {
-            out.push(GAP);
-        }
-        out.push(digit);
-    }
-    out + fraction
+    typeset(&money::grouped(text))
+}
+
+/// A number's text with the signs that print has for minus and blank.
+fn typeset(text: &str) -> String {
+    let sign = |c: char| match c {
+        '-' => MINUS,
+        ' ' => GAP,
+        other => other,
+    };
+    text.chars().map(sign).collect()
 }
 
 /// A count.
@@ -49,9 +52,7 @@ pub(crate) fn count(value: i64) -> String {
 
 /// An amount with the digits its currency has, or with more where it has more.
 pub(crate) fn amount(value: Exact, currency: &str) -> String {
-    let digits = money::minor_digits(currency).unwrap_or(2);
-    let value = value.trimmed();
-    grouped(&if value.scale < digits { value.rescaled(digits).unwrap_or(value) } else { value }.to_string())
+    typeset(&money::readable(value, currency))
 }
 
 /// A quantity.

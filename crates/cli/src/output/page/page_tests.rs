@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use tillhouse_model::report::{Gap, HourlyTransactions, PaymentTypeAmount, SiteAmount, SiteTransactions};
+use tillhouse_model::report::{
+    Aside, CollectedElsewhere, CollectedInState, Gap, HourlyTransactions, PaymentTypeAmount, SiteAmount,
+    SiteTransactions,
+};
 use tillhouse_model::{Exact, Window};
 
 fn report(name: &str) -> Statistics {
@@ -40,7 +43,7 @@ fn report(name: &str) -> Statistics {
         filter: None,
         compare: "previous".into(),
         compared: None,
-        definitions_version: 1,
+        definitions_version: 2,
         run: "20260112T000000Z-000000".into(),
         answered_from: "facts".into(),
         data_through: Some(week.to()),
@@ -50,6 +53,8 @@ fn report(name: &str) -> Statistics {
         free_transactions: 0,
         test_transactions: 2,
         transactions_without_time: 0,
+        transactions_without_amount: 0,
+        payments_without_sale: 0,
         bridge: vec![],
     };
     Statistics { data: vec![entry], meta }
@@ -142,10 +147,56 @@ fn the_currency_with_the_most_transactions_comes_first_and_small_ones_are_folded
 }
 
 #[test]
-fn the_mean_is_rounded_to_cents() {
-    for (total, transactions, expected) in
-        [(10_000, 3, Some("0.33")), (20_000, 3, Some("0.67")), (-10_000, 3, Some("-0.33")), (1, 0, None)]
-    {
-        assert_eq!(mean(Exact::new(total, 4), transactions).map(|mean| mean.to_string()).as_deref(), expected);
+fn the_mean_is_rounded_to_the_currencys_last_digit() {
+    for (total, transactions, digits, expected) in [
+        (10_000, 3, 2, Some("0.33")),
+        (20_000, 3, 2, Some("0.67")),
+        (-10_000, 3, 2, Some("-0.33")),
+        (20_000_000, 3, 0, Some("667")),
+        (20_000, 3, 3, Some("0.667")),
+        (1, 0, 2, None),
+    ] {
+        assert_eq!(mean(Exact::new(total, 4), transactions, digits).map(|mean| mean.to_string()).as_deref(), expected);
+    }
+}
+
+#[test]
+fn what_was_collected_elsewhere_is_told_with_its_states() {
+    let mut report = report("Harbour");
+    let money = |cents: i128| Exact::new(cents, 2);
+    let none = Aside { transactions: 0, amount: money(0) };
+    let part = |state: &str, kind: Option<&str>, count, cents| CollectedInState {
+        state: state.into(),
+        kind: kind.map(str::to_owned),
+        count,
+        amount: money(cents),
+    };
+    report.meta.bridge = vec![Bridge {
+        currency: "EUR".into(),
+        total: money(123_450),
+        collected: money(120_000),
+        open: money(3_450),
+        collected_excluded: money(0),
+        collected_elsewhere: CollectedElsewhere {
+            count: 3,
+            amount: money(4_210),
+            by_state: vec![part("declined", Some("sale"), 2, 4_110), part("without_sale", None, 1, 100)],
+        },
+        free: none.clone(),
+        test: none.clone(),
+        excluded: none,
+    }];
+    report.meta.transactions_without_amount = 1;
+    report.meta.payments_without_sale = 2;
+    let html = page(&report, &[]);
+    let gap = '\u{202f}';
+    for part in [
+        format!("Collected 1{gap}200.00 EUR, open 34.50 EUR, together the revenue of 1{gap}234.50 EUR."),
+        "Collected elsewhere 42.10 EUR, in 3 payments for sales that are not counted".to_owned(),
+        "(declined: 41.10 EUR, without_sale: 1.00 EUR).".to_owned(),
+        "1 transaction has no amount and adds nothing.".to_owned(),
+        "The sales of 2 payments are not known.".to_owned(),
+    ] {
+        assert!(html.contains(&part), "{part} is not in the page");
     }
 }
