@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tillhouse_model::table::{MONTH, timestamp};
-use tillhouse_model::{Error, ErrorKind, Exact, Result, ResultExt, Window};
+use tillhouse_model::{Error, ErrorKind, Exact, ReadBy, Result, ResultExt, Window};
 
 /// A row of a bookkeeping table.
 pub(crate) trait Row: Sized + Clone + Send + Sync {
@@ -192,6 +192,11 @@ impl Cells<'_> {
         self.maybe_text(name).ok_or_else(|| self.missing(name))
     }
 
+    fn read_by(&self, name: &str) -> Result<Option<ReadBy>> {
+        let text = self.maybe_text(name);
+        text.map(|text| ReadBy::parse(&text).ok_or_else(|| self.missing(name))).transpose()
+    }
+
     fn maybe_int(&self, name: &str) -> Option<i64> {
         Some(self.column(name)?.as_primitive_opt::<Int64Type>()?.value(self.row))
     }
@@ -241,6 +246,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<Cell> {
 
 use Sort::{Bool, Int, Text, Time};
 
+/// What the names of resources ended in, in warehouses of older versions, where a window was about change time.
+const OLD_CHANGE_TIME: &str = " (late)";
+
 impl Row for SliceRow {
     const TABLE: &'static str = "ops/slices";
     const COLUMNS: &'static [(&'static str, Sort, bool)] = &[
@@ -256,6 +264,8 @@ impl Row for SliceRow {
         ("declared_total", Int, true),
         ("attempts", Int, false),
         ("land", Int, false),
+        ("read_by", Text, true),
+        ("also_read_by", Text, true),
     ];
 
     fn month(&self) -> String {
@@ -276,15 +286,26 @@ impl Row for SliceRow {
             self.declared_total.into(),
             u64::from(self.attempts).into(),
             self.land.into(),
+            self.read_by.map(ReadBy::as_str).into(),
+            self.also_read_by.map(ReadBy::as_str).into(),
         ])
     }
 
     fn read(cells: &Cells<'_>) -> Result<Self> {
+        let mut resource = cells.text("resource")?;
+        let (mut read_by, mut also_read_by) = (cells.read_by("read_by")?, cells.read_by("also_read_by")?);
+        // Before there was a column for it, the name said that a resource was asked for what the provider had learnt.
+        if let Some(name) = resource.strip_suffix(OLD_CHANGE_TIME).filter(|_| read_by.is_none()) {
+            resource = name.to_owned();
+            (read_by, also_read_by) = (Some(ReadBy::ChangeTime), Some(ReadBy::EventTime));
+        }
         Ok(Self {
             pipeline: cells.text("pipeline")?,
-            resource: cells.text("resource")?,
+            resource,
             tenant: cells.maybe_text("tenant"),
             window: cells.window()?,
+            read_by,
+            also_read_by,
             run_id: cells.text("run_id")?,
             read_at: cells.time("read_at")?,
             records: cells.count("records")?,
@@ -311,6 +332,7 @@ impl Row for RejectRow {
         ("first_seen", Time, false),
         ("last_seen", Time, false),
         ("resolved_at", Time, true),
+        ("read_by", Text, true),
     ];
 
     fn month(&self) -> String {
@@ -331,6 +353,7 @@ impl Row for RejectRow {
             self.first_seen.into(),
             self.last_seen.into(),
             self.resolved_at.into(),
+            self.read_by.map(ReadBy::as_str).into(),
         ])
     }
 
@@ -343,6 +366,7 @@ impl Row for RejectRow {
             reason: cells.text("reason")?,
             redacted: cells.text("redacted")?,
             slice: cells.window()?,
+            read_by: cells.read_by("read_by")?,
             run_id: cells.text("run_id")?,
             first_seen: cells.time("first_seen")?,
             last_seen: cells.time("last_seen")?,

@@ -6,6 +6,7 @@
 use crate::commit::{self, Change, Outcome, ROUNDS};
 use crate::datafile::{Layout, PartitionWriter};
 use crate::delta::{DataFile, Shape, Snapshot, Table};
+use crate::evolve;
 use crate::ledger::{Row, SeenField};
 use crate::scan;
 use crate::warehouse::Warehouse;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use tillhouse_model::table::MONTH;
-use tillhouse_model::{Result, Window};
+use tillhouse_model::{ReadBy, Result, Window, WindowRead};
 
 /// One slice that was read to its end: a row of the coverage ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct SliceRow {
     pub tenant: Option<String>,
     /// The instants that are covered.
     pub window: Window,
+    /// Which time of its records the window is about. `None` where the resource was read whole, and where it was not noted yet.
+    pub read_by: Option<ReadBy>,
+    /// The other time, where the resource is read by both.
+    pub also_read_by: Option<ReadBy>,
     /// The run that read it.
     pub run_id: String,
     /// When its first page was asked for.
@@ -45,6 +50,14 @@ pub struct SliceRow {
     pub attempts: u32,
     /// The package its records landed in.
     pub land: i64,
+}
+
+impl SliceRow {
+    /// What it tells of coverage.
+    pub fn as_read(&self) -> WindowRead {
+        let Self { window, read_at, read_by, also_read_by, .. } = *self;
+        WindowRead { window, read_at, read_by, also_read_by }
+    }
 }
 
 /// A record that did not fit its contract.
@@ -64,6 +77,8 @@ pub struct RejectRow {
     pub redacted: String,
     /// The slice's window.
     pub slice: Window,
+    /// Which time of its records that window is about. `None` where it was read whole or by id, and where it was not noted yet.
+    pub read_by: Option<ReadBy>,
     /// The run that saw it last.
     pub run_id: String,
     /// When it was seen first.
@@ -403,12 +418,16 @@ impl Ops {
         for _ in 0..ROUNDS {
             edit.begin();
             let present = table.latest().await?;
-            let snapshot = match present {
+            let mut snapshot = match present {
                 Some(snapshot) => snapshot,
                 // Nothing is there to be changed, and nothing comes: no table for nothing.
                 None if edit.added().is_empty() => return Ok(()),
                 None => table.latest_or_create(&shape, &layout.stat_columns, run_id).await?,
             };
+            // A table of an older version gains the columns that have come since.
+            if !evolve::fits(&table, &mut snapshot, &layout, run_id).await? {
+                continue;
+            }
             let touched = touched(&table, &snapshot, edit).await?;
             let mut added: BTreeMap<String, Vec<R>> = BTreeMap::new();
             for row in edit.added() {

@@ -16,6 +16,8 @@ fn slice(read_at: &str, tenant: Option<&str>) -> SliceRow {
         resource: "transactions".to_owned(),
         tenant: tenant.map(ToOwned::to_owned),
         window: window(),
+        read_by: tenant.map(|_| ReadBy::ChangeTime),
+        also_read_by: tenant.map(|_| ReadBy::EventTime),
         run_id: "20260301T000000Z-aaaaaa".to_owned(),
         read_at: t(read_at),
         records: 5,
@@ -35,6 +37,7 @@ fn reject(key: Option<&str>, redacted: &str, seen: &str) -> RejectRow {
         reason: "not a number".to_owned(),
         redacted: redacted.to_owned(),
         slice: window(),
+        read_by: key.map(|_| ReadBy::EventTime),
         run_id: format!("run at {seen}"),
         first_seen: t(seen),
         last_seen: t(seen),
@@ -74,6 +77,84 @@ async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
     assert_eq!(ops.slices("other").await.unwrap(), Vec::new());
     let open = ops.warehouse.open_at("ops/slices", None).await.unwrap().unwrap();
     assert_eq!((open.files, open.rows), (2, Some(3)));
+}
+
+/// A slice as it was written before there was a column for the time its window is about.
+#[derive(Clone)]
+struct OldSlice(SliceRow);
+
+impl Row for OldSlice {
+    const TABLE: &'static str = SliceRow::TABLE;
+    const COLUMNS: &'static [(&'static str, crate::ledger::Sort, bool)] = SliceRow::COLUMNS.split_at(OLD_COLUMNS).0;
+
+    fn month(&self) -> String {
+        self.0.month()
+    }
+
+    fn cells(&self) -> Result<Vec<crate::ledger::Cell>> {
+        let mut cells = self.0.cells()?;
+        cells.truncate(OLD_COLUMNS);
+        Ok(cells)
+    }
+
+    fn read(cells: &crate::ledger::Cells<'_>) -> Result<Self> {
+        SliceRow::read(cells).map(Self)
+    }
+}
+
+/// From `pipeline` to `land`.
+const OLD_COLUMNS: usize = 12;
+
+impl Edit<OldSlice> for Vec<OldSlice> {
+    fn looks_back(&self) -> bool {
+        false
+    }
+    fn note(&mut self, _: &OldSlice) {}
+    fn changed(&self, _: &OldSlice) -> Option<OldSlice> {
+        None
+    }
+    fn added(&self) -> Vec<OldSlice> {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_an_older_version_is_read_with_sense_and_gains_columns() {
+    assert_eq!(SliceRow::COLUMNS[OLD_COLUMNS - 1].0, "land");
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    let old =
+        |resource: &str, read_at: &str| OldSlice(SliceRow { resource: resource.to_owned(), ..slice(read_at, None) });
+    let mut before = vec![
+        old("sessions", "2026-03-01T00:00:00Z"),
+        old("sessions (late)", "2026-03-02T00:00:00Z"),
+        old("sessions (late)", "2026-04-01T00:00:00Z"),
+    ];
+    ops.edit::<OldSlice>("r1", &mut before).await.unwrap();
+    let columns = ops.warehouse.open_at("ops/slices", None).await.unwrap().unwrap().provider.schema();
+    assert!(columns.field_with_name("read_by").is_err());
+
+    let told = async || {
+        let rows = ops.slices("hecone").await.unwrap();
+        rows.into_iter().map(|row| (row.resource, row.read_by, row.also_read_by)).collect::<Vec<_>>()
+    };
+    let sessions = |read_by, also| ("sessions".to_owned(), read_by, also);
+    let late = sessions(Some(ReadBy::ChangeTime), Some(ReadBy::EventTime));
+    assert_eq!(told().await, [sessions(None, None), late.clone(), late.clone()]);
+
+    let now = SliceRow {
+        resource: "sessions".to_owned(),
+        read_by: Some(ReadBy::EventTime),
+        also_read_by: Some(ReadBy::ChangeTime),
+        ..slice("2026-04-02T00:00:00Z", None)
+    };
+    ops.record_slices(&[now]).await.unwrap();
+    let new = sessions(Some(ReadBy::EventTime), Some(ReadBy::ChangeTime));
+    assert_eq!(told().await, [sessions(None, None), late.clone(), late, new]);
+    // The month that was written anew says it in columns; the other one is left as it was.
+    let query = "SELECT resource, read_by FROM t ORDER BY read_at";
+    let lines = ["sessions -", "sessions (late) -", "sessions change_time", "sessions event_time"];
+    assert_eq!(sql(&ops.warehouse, "ops/slices", None, query).await, lines);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod contract;
+pub mod coverage;
 pub mod error;
 mod fast;
 pub mod filter;
@@ -27,6 +28,7 @@ pub mod spelling;
 pub mod table;
 pub mod time;
 
+pub use coverage::{Coverage, Missing, WindowRead};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use fast::{FastMap, FastSet};
 pub use filter::Filter;
@@ -34,6 +36,6 @@ pub use money::Exact;
 pub use period::Period;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
-pub use slice::{Reading, Resource, Slice};
+pub use slice::{ReadBy, Reading, Resource, Slice};
 pub use table::{Class, Column, Kind, Role, TableSpec, TimeFormat};
 pub use time::Window;

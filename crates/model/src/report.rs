@@ -4,6 +4,7 @@
 
 use crate::filter::Filter;
 use crate::money::Exact;
+use crate::slice::ReadBy;
 use crate::time::Window;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -138,8 +139,11 @@ pub struct Meta {
     pub answered_from: String,
     /// Up to when every pipeline has been read without a gap; null where nothing was read.
     pub data_through: Option<Timestamp>,
-    /// Parts of the window that were never read, by pipeline and resource.
+    /// What should have been read for this answer and was not, by pipeline and resource.
     pub gaps: Vec<Gap>,
+    /// The end of the window that no run can have read yet, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_to_come: Option<Window>,
     /// Records of the window that did not fit their contract.
     pub rejects: i64,
     /// Sales of the window that are not yet closed: created, pending or consumed.
@@ -227,7 +231,7 @@ pub struct Aside {
     pub amount: Exact,
 }
 
-/// A stretch of time that was never read.
+/// A stretch of time that should have been read and was not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gap {
     /// The pipeline.
@@ -237,4 +241,8 @@ pub struct Gap {
     /// The stretch.
     #[serde(flatten)]
     pub window: Window,
+    /// `change_time` where the stretch is about when the provider learnt of records, and not about when they happened: it may then lie
+    /// beyond the window that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<ReadBy>,
 }

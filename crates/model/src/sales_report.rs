@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::money::Exact;
 use crate::period::{Period, PeriodRequest};
 use crate::report::Gap;
+use crate::time::Window;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -248,8 +249,11 @@ pub struct PeriodMeta {
     pub to: String,
     /// Up to when every pipeline has been read without a gap; null where nothing was read.
     pub data_through: Option<Timestamp>,
-    /// Parts of the period, in any of the sites' time zones, that were never read.
+    /// What should have been read for the period, in any of the sites' time zones, and was not.
     pub gaps: Vec<Gap>,
+    /// The end of the period that no run can have read yet, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub still_to_come: Option<Window>,
     /// Records of the period that did not fit their contract.
     pub rejects: i64,
     /// Payments left out because their provider leaves them out of its own reports; in the payment report alone.

@@ -42,9 +42,46 @@ pub struct Resource {
     pub largest_page: Option<u32>,
     /// How it is brought up to date.
     pub reading: Reading,
-    /// Whether it can also be asked for what the provider learnt in a window, whenever it happened: late records that no
-    /// window of their own time would find any more.
+    /// Which time of its records a slice's window is about.
+    pub read_by: ReadBy,
+    /// Whether it can, beside its windows of event time, also be asked for what the provider learnt in a window, whenever it happened:
+    /// late records that no window of their own time would find any more.
     pub late: bool,
+}
+
+/// Which time of its records a window is about: by the one or by the other, a source cuts a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadBy {
+    /// When they happened: a window is known once it was read, but for what the provider learns of later.
+    EventTime,
+    /// When the provider learnt of them, or of their last change: a window says nothing of what happened in it alone, and with all that
+    /// follow it everything.
+    ChangeTime,
+}
+
+impl ReadBy {
+    /// As tables and JSON spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventTime => "event_time",
+            Self::ChangeTime => "change_time",
+        }
+    }
+
+    /// Reads what [`ReadBy::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::EventTime, Self::ChangeTime].into_iter().find(|by| by.as_str() == text)
+    }
+
+    /// The other time.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::EventTime => Self::ChangeTime,
+            Self::ChangeTime => Self::EventTime,
+        }
+    }
 }
 
 /// How a resource is brought up to date.
@@ -65,9 +102,19 @@ impl Resource {
         declares_total: false,
         largest_page: None,
         reading: Reading::Windows,
+        read_by: ReadBy::EventTime,
         late: false,
     };
 
     /// A resource that is read whole, to be completed with `..`.
     pub const WHOLE: Self = Self { reading: Reading::Whole, ..Self::WINDOWS };
+
+    /// What is noted of a slice that was read by this time: which time its window was about, and which other the resource is read by too.
+    /// Of a resource that is read whole neither.
+    pub fn noted(&self, by: ReadBy) -> (Option<ReadBy>, Option<ReadBy>) {
+        match self.reading {
+            Reading::Whole => (None, None),
+            Reading::Windows => (Some(by), self.late.then(|| by.other())),
+        }
+    }
 }

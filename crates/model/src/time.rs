@@ -106,6 +106,19 @@ impl fmt::Display for Window {
     }
 }
 
+/// The same instants in as few windows as possible, in order.
+pub fn merged(mut windows: Vec<Window>) -> Vec<Window> {
+    windows.sort();
+    let mut merged: Vec<Window> = Vec::with_capacity(windows.len());
+    for window in windows {
+        match merged.last_mut() {
+            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
+            _ => merged.push(window),
+        }
+    }
+    merged
+}
+
 /// What of `wanted` is not covered by any of `covered`, in order.
 pub fn uncovered(wanted: Window, covered: &[Window]) -> Vec<Window> {
     let mut covered: Vec<Window> = covered.iter().filter_map(|w| w.intersection(&wanted)).collect();

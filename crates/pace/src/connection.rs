@@ -11,7 +11,7 @@ use tillhouse_extract::oauth2::ClientCredentials;
 use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Route, Source, origin,
 };
-use tillhouse_model::{Error, Resource, Result};
+use tillhouse_model::{Error, ReadBy, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "pace";
@@ -27,6 +27,9 @@ pub const RESOURCES: &[Resource] = &[Resource {
     largest_page: Some(LARGEST_PAGE),
     ..Resource::WINDOWS
 }];
+
+/// The same as `api: 2025-1` offers it.
+pub(crate) const CHANGES: &[Resource] = &[Resource { read_by: ReadBy::ChangeTime, ..RESOURCES[0] }];
 
 /// How PACE is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -177,9 +180,12 @@ mod tests {
         assert!(!format!("{connection:?}").contains("hunter2"));
         let source = connection.open(Limits::default()).unwrap();
         assert_eq!((source.name(), source.resources()), ("pace", RESOURCES));
+        assert_eq!(source.resources()[0].read_by, ReadBy::EventTime);
         assert!(!format!("{source:?}").contains("hunter2"));
         for api in [r#","api":"2025-1""#, r#","api":"2025-1","partners":["acme"]"#] {
-            assert!(parse(api).unwrap().open(Limits::default()).is_ok());
+            let source = parse(api).unwrap().open(Limits::default()).unwrap();
+            let [Resource { name, read_by, late, .. }] = source.resources() else { panic!("one resource") };
+            assert_eq!((*name, *read_by, *late), (RESOURCES[0].name, ReadBy::ChangeTime, false), "{api}");
         }
         let several = r#","api":"2025-1","partners":["a","b"],"filters":{"partner":"filter[partner]"}"#;
         assert!(parse(several).unwrap().open(Limits::default()).is_ok());

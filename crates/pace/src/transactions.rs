@@ -2,7 +2,7 @@
 //!
 //! Invariant: every request says the whole window, the page's number and its size, and so does the next; the server's links lead nowhere.
 
-use crate::connection::{Filters, LARGEST_PAGE, RESOURCES, SOURCE};
+use crate::connection::{CHANGES, Filters, LARGEST_PAGE, RESOURCES, SOURCE};
 use crate::problem::explained;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -119,7 +119,10 @@ impl Source for Pace {
     }
 
     fn resources(&self) -> &'static [Resource] {
-        RESOURCES
+        match self.question {
+            Question::Partner { .. } => RESOURCES,
+            Question::Changes { .. } => CHANGES,
+        }
     }
 
     async fn check(&self) -> Result<()> {

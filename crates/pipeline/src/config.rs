@@ -313,6 +313,8 @@ impl Project {
                 .hint(format!("Known sources: {}.", known.join(", ")))
         })?;
         let parsed = (entry.parse)(&file)?;
+        // As this connection offers them: it may settle by which time one is read.
+        let offers = parsed.source.resources();
         let contracts = assets::contracts(Some(&self.dir), entry.name)?;
         let mut overrides = Vec::new();
         let mut note = |asset: &Asset| {
@@ -322,8 +324,8 @@ impl Project {
         };
         let mut chosen: Vec<(&'static Resource, SyncWritten)> = Vec::new();
         let find = |name: &str| {
-            entry.resources.iter().find(|r| r.name == name).ok_or_else(|| {
-                let known: Vec<_> = entry.resources.iter().map(|r| r.name).collect();
+            offers.iter().find(|r| r.name == name).ok_or_else(|| {
+                let known: Vec<_> = offers.iter().map(|r| r.name).collect();
                 let error = Error::config(format!("{} has no resource {name:?}", entry.name));
                 let place = parsed.resources.as_ref().map(|r| r.referenced);
                 let error = match place {
@@ -334,7 +336,7 @@ impl Project {
             })
         };
         match parsed.resources.as_ref().map(|r| &r.value) {
-            None => chosen.extend(entry.resources.iter().map(|r| (r, SyncWritten::default()))),
+            None => chosen.extend(offers.iter().map(|r| (r, SyncWritten::default()))),
             Some(ResourcesWritten::List(names)) => {
                 for name in names {
                     chosen.push((find(name)?, SyncWritten::default()));
@@ -362,8 +364,7 @@ impl Project {
             note(&asset);
             unified.insert(spec.name.clone(), spec);
         }
-        let offered: Vec<(&'static Resource, Arc<TableSpec>)> = entry
-            .resources
+        let offered: Vec<(&'static Resource, Arc<TableSpec>)> = offers
             .iter()
             .filter_map(|r| Some((r, Arc::clone(&contracts.iter().find(|(_, s)| s.name == r.name)?.1))))
             .collect();

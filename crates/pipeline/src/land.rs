@@ -5,8 +5,7 @@
 //! are in memory.
 
 use crate::observer::{Event, Observer};
-use crate::plan;
-use crate::read::{Arrived, By, Read};
+use crate::read::{Arrived, Read};
 use crate::unify::Shown;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +15,7 @@ use tillhouse_decode::{Reject, Warning};
 use tillhouse_lake::{
     DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
 };
-use tillhouse_model::{Error, Result, Slice};
+use tillhouse_model::{Error, ReadBy, Resource, Result, Slice};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -46,7 +45,7 @@ pub(crate) enum Message {
 
 pub(crate) struct Lander {
     pub(crate) pipeline: String,
-    pub(crate) resource: &'static str,
+    pub(crate) resource: &'static Resource,
     pub(crate) table: Arc<SourceTable>,
     pub(crate) ops: Ops,
     pub(crate) options: LandOptions,
@@ -63,7 +62,7 @@ struct Package {
     bytes: usize,
     since: Option<Instant>,
     complete: Vec<(Slice, Read)>,
-    rejects: Vec<(Slice, Reject)>,
+    rejects: Vec<(Slice, Option<ReadBy>, Reject)>,
     warnings: Vec<Warning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
@@ -161,14 +160,15 @@ impl Lander {
         let rejects: Vec<RejectRow> = package
             .rejects
             .into_iter()
-            .map(|(slice, reject)| RejectRow {
+            .map(|(slice, read_by, reject)| RejectRow {
                 pipeline: self.pipeline.clone(),
-                resource: self.resource.to_owned(),
+                resource: self.resource.name.to_owned(),
                 record_key: reject.key,
                 field: reject.field,
                 reason: reject.reason,
                 redacted: reject.redacted,
                 slice: slice.window,
+                read_by,
                 run_id: run_id.clone(),
                 first_seen: at,
                 last_seen: at,
@@ -180,7 +180,7 @@ impl Lander {
             .into_iter()
             .map(|w| WarningRow {
                 pipeline: self.pipeline.clone(),
-                resource: self.resource.to_owned(),
+                resource: self.resource.name.to_owned(),
                 record_key: w.key,
                 field: w.field,
                 rule: w.rule,
@@ -194,7 +194,7 @@ impl Lander {
             .into_iter()
             .map(|(field, count)| DriftRow {
                 pipeline: self.pipeline.clone(),
-                resource: self.resource.to_owned(),
+                resource: self.resource.name.to_owned(),
                 field,
                 count,
                 run_id: run_id.clone(),
@@ -203,7 +203,7 @@ impl Lander {
             .collect();
         if !rejects.is_empty() || !package.resolved.is_empty() {
             let resolved = package.resolved;
-            let resource = self.resource;
+            let resource = self.resource.name;
             self.ops.record_rejects(&rejects, &|of, key| of == resource && resolved.contains(key), at).await?;
         }
         if !warnings.is_empty() {
@@ -215,21 +215,23 @@ impl Lander {
         let slices: Vec<SliceRow> = package
             .complete
             .into_iter()
-            .map(|(slice, read)| SliceRow {
-                pipeline: self.pipeline.clone(),
-                resource: match read.by {
-                    By::Window => self.resource.to_owned(),
-                    By::Late => plan::late_name(self.resource),
-                },
-                tenant: slice.tenant,
-                window: slice.window,
-                run_id: run_id.clone(),
-                read_at: read.read_at,
-                records: read.records,
-                rejects: read.rejects,
-                declared_total: read.declared_total,
-                attempts: read.attempts,
-                land: landed.land,
+            .map(|(slice, read)| {
+                let (read_by, also_read_by) = self.resource.noted(read.by);
+                SliceRow {
+                    pipeline: self.pipeline.clone(),
+                    resource: slice.resource,
+                    tenant: slice.tenant,
+                    window: slice.window,
+                    read_by,
+                    also_read_by,
+                    run_id: run_id.clone(),
+                    read_at: read.read_at,
+                    records: read.records,
+                    rejects: read.rejects,
+                    declared_total: read.declared_total,
+                    attempts: read.attempts,
+                    land: landed.land,
+                }
             })
             .collect();
         if !slices.is_empty() {
@@ -250,14 +252,14 @@ impl Lander {
 
 impl Package {
     fn take(&mut self, (slice, arrived): (Slice, Arrived), rejected_keys: &HashSet<String>) {
-        let Arrived { incoming, rejects, warnings, unknown } = arrived;
+        let Arrived { incoming, rejects, warnings, unknown, read_by } = arrived;
         self.since.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
         if !rejected_keys.is_empty() {
             self.resolved
                 .extend(incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned));
         }
-        self.rejects.extend(rejects.into_iter().map(|r| (slice.clone(), r)));
+        self.rejects.extend(rejects.into_iter().map(|r| (slice.clone(), read_by, r)));
         self.warnings.extend(warnings);
         for (field, count) in unknown {
             *self.unknown.entry(field).or_default() += count;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
-use tillhouse_model::{Error, ErrorKind, FastSet, Reading, Resource, Result, Slice};
+use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ pub(crate) struct Arrived {
     pub(crate) rejects: Vec<Reject>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) unknown: BTreeMap<String, u64>,
+    /// Which time the slice's window is about; `None` where records were not asked for by time.
+    pub(crate) read_by: Option<ReadBy>,
 }
 
 /// What reading a slice came to.
@@ -41,19 +43,10 @@ pub(crate) struct Read {
     /// When the first request of the last attempt was sent: the slice is covered up to then.
     pub(crate) read_at: Timestamp,
     /// By which time it was asked for.
-    pub(crate) by: By,
+    pub(crate) by: ReadBy,
     /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
     /// key, and so nobody can tell what is missing.
     pub(crate) keys: Option<FastSet<u128>>,
-}
-
-/// Which time of its records a slice's window is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    /// When they happened, or last changed: what the API's own windows are about.
-    Window,
-    /// When the provider learnt of them.
-    Late,
 }
 
 /// The hash of a record key.
@@ -81,19 +74,19 @@ struct Attempt {
 
 impl Reader {
     /// Reads a slice, again if its count is wrong.
-    pub(crate) async fn slice(&self, slice: &Slice, by: By, to: &mpsc::Sender<Message>) -> Result<Read> {
+    pub(crate) async fn slice(&self, slice: &Slice, by: ReadBy, to: &mpsc::Sender<Message>) -> Result<Read> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let pages = match by {
-                By::Window => self.source.pages(slice),
-                By::Late => self.source.late_pages(slice),
-            };
-            let attempt = self.attempt(pages, slice, to).await?;
-            let read_at = attempt.started.unwrap_or_else(Timestamp::now);
+            let is_own = by == self.resource.read_by;
+            let pages = if is_own { self.source.pages(slice) } else { self.source.late_pages(slice) };
+            // Where there is no page at all, nothing was asked for later than this.
+            let before = Timestamp::now();
+            let attempt = self.attempt(pages, slice, self.resource.noted(by).0, to).await?;
+            let read_at = attempt.started.unwrap_or(before);
             let seen = attempt.distinct.len() as u64 + attempt.nameless;
             let settled = self.resource.declares_total
-                && by == By::Window
+                && is_own
                 && slice.window.to().checked_add(SETTLED_AFTER).is_ok_and(|end| end <= read_at);
             match attempt.declared_total {
                 Some(declared) if settled && declared != seen => {
@@ -126,10 +119,16 @@ impl Reader {
     /// Reads single records by id.
     pub(crate) async fn by_id(&self, ids: Vec<String>, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, slice, to).await?.records)
+        Ok(self.attempt(pages, slice, None, to).await?.records)
     }
 
-    async fn attempt(&self, mut pages: PageStream, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<Attempt> {
+    async fn attempt(
+        &self,
+        mut pages: PageStream,
+        slice: &Slice,
+        read_by: Option<ReadBy>,
+        to: &mpsc::Sender<Message>,
+    ) -> Result<Attempt> {
         let mut attempt = Attempt {
             distinct: FastSet::default(),
             nameless: 0,
@@ -163,7 +162,7 @@ impl Reader {
             self.observer.on(&Event::Page { records, bytes });
             let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
-            let arrived = Arrived { incoming, rejects, warnings, unknown };
+            let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
             if to.send(Message::Page(Box::new((slice.clone(), arrived)))).await.is_err() {
                 // Landing has failed and says why itself.
                 return Err(interrupted());

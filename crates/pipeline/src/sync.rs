@@ -12,7 +12,7 @@ use crate::land::{Lander, Message, Tally};
 use crate::observer::{Event, Observer};
 use crate::plan::{self, Range};
 use crate::publish;
-use crate::read::{By, Read, Reader, interrupted, key_hash};
+use crate::read::{Read, Reader, interrupted, key_hash};
 use crate::unify::{self, Live, Unified};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tillhouse_decode::Decoder;
 use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
-use tillhouse_model::{Error, ErrorKind, Reading, Result, Slice, Window};
+use tillhouse_model::{Coverage, Error, ErrorKind, ReadBy, Reading, Resource, Result, Slice, Window};
 use tillhouse_query::Engine;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -185,7 +185,7 @@ async fn extract(
             .collect();
         let lander = Lander {
             pipeline: pipeline.name.clone(),
-            resource: plan.resource.name,
+            resource: plan.resource,
             table: Arc::new(context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec))),
             ops: context.warehouse.ops(),
             options: LandOptions { run_id: run_id.to_owned(), look_everywhere: options.full },
@@ -193,7 +193,7 @@ async fn extract(
             rejected_keys: Arc::new(rejected_keys),
             shown,
         };
-        let follow = if options.range.from.is_none() && options.range.to.is_none() && plan.resource.by_id {
+        let follow = if options.range.is_open() && plan.resource.by_id {
             open_records(context, pipeline, plan, now).await?
         } else {
             Vec::new()
@@ -250,30 +250,36 @@ impl Trouble {
     }
 }
 
-/// Everything that a resource has to be asked for now.
+/// Everything that a resource has to be asked for now, and by which time.
 async fn slices(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     ledger: &[SliceRow],
     range: Range,
     now: Timestamp,
-) -> Result<Vec<(Slice, By)>> {
-    let name = plan.resource.name;
+) -> Result<Vec<(Slice, ReadBy)>> {
+    let resource = plan.resource;
     let mut all = Vec::new();
-    for tenant in pipeline.source.tenants(name).await? {
-        let tenant = tenant.as_deref();
-        match plan.resource.reading {
-            Reading::Whole => all.push((plan::whole(name, tenant, &plan.sync, now)?, By::Window)),
-            Reading::Windows => {
-                let windows = plan::slices(name, tenant, &plan.sync, ledger, range, now)?;
-                all.extend(windows.into_iter().map(|slice| (slice, By::Window)));
-            }
+    for tenant in pipeline.source.tenants(resource.name).await? {
+        let of = |window| Slice { resource: resource.name.to_owned(), tenant: tenant.clone(), window };
+        if resource.reading == Reading::Whole {
+            all.push((of(plan::whole(&plan.sync, now)?), resource.read_by));
+            continue;
         }
-        if plan.resource.late && range.from.is_none() && range.to.is_none() {
-            all.extend(plan::late(name, tenant, ledger, now).map(|slice| (slice, By::Late)));
+        let coverage = coverage(ledger, resource, tenant.as_deref());
+        let windows = plan::windows(&plan.sync, &coverage, range, now)?;
+        all.extend(windows.into_iter().map(|window| (of(window), resource.read_by)));
+        if range.is_open() {
+            all.extend(coverage.changes_to_read(now).map(|window| (of(window), ReadBy::ChangeTime)));
         }
     }
     Ok(all)
+}
+
+/// What was read of a resource of a tenant.
+fn coverage(ledger: &[SliceRow], resource: &Resource, tenant: Option<&str>) -> Coverage {
+    let ours = |row: &&SliceRow| row.resource == resource.name && row.tenant.as_deref() == tenant;
+    Coverage::new(resource.read_by, resource.late, ledger.iter().filter(ours).map(SliceRow::as_read))
 }
 
 fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
@@ -286,7 +292,7 @@ async fn read_resource(
     context: &Context,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
-    slices: Vec<(Slice, By)>,
+    slices: Vec<(Slice, ReadBy)>,
     follow: Vec<String>,
     lander: Lander,
     report: &mut PipelineReport,

@@ -6,7 +6,7 @@
 //! The document names the fields of every resource and few of its addresses; the paths here are those its own CSV export speaks
 //! of, and each can be set in the connection's `paths`.
 
-use tillhouse_model::Resource;
+use tillhouse_model::{ReadBy, Resource};
 
 /// The most records a page may have, by the document.
 pub(crate) const LARGEST_PAGE: u32 = 100;
@@ -83,6 +83,10 @@ const fn resources() -> [Resource; ENDPOINTS.len()] {
         all[at].name = ENDPOINTS[at].name;
         all[at].largest_page = Some(LARGEST_PAGE);
         all[at].late = ENDPOINTS[at].late.is_some();
+        // What is not found late is found by its last change.
+        if ENDPOINTS[at].time.is_some() && !all[at].late {
+            all[at].read_by = ReadBy::ChangeTime;
+        }
         at += 1;
     }
     all
@@ -108,6 +112,16 @@ mod tests {
         for endpoint in &ENDPOINTS {
             assert!(endpoint.parent.is_none_or(|parent| names.contains(parent)), "{}", endpoint.name);
             assert!(!endpoint.path.contains('{') || endpoint.parent.is_some(), "{}", endpoint.name);
+        }
+    }
+
+    #[test]
+    fn what_is_listed_by_its_last_change_is_read_by_change_time() {
+        let windows = || RESOURCES.iter().zip(&ENDPOINTS).filter(|(_, endpoint)| endpoint.time.is_some());
+        assert_eq!(windows().count(), 5);
+        for (resource, endpoint) in windows() {
+            let by = if endpoint.time == Some("updatedAt") { ReadBy::ChangeTime } else { ReadBy::EventTime };
+            assert_eq!((resource.read_by, resource.late), (by, endpoint.late.is_some()), "{}", resource.name);
         }
     }
 

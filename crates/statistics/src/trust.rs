@@ -1,4 +1,4 @@
-//! Whether an answer may be trusted: what of the window was never read, up to when everything was, what did not fit.
+//! Whether an answer may be trusted: what should have been read for it and was not, up to when everything was, what did not fit.
 //!
 //! Invariant: only what the published run could see counts as read. A slice that a later run brought in does not cover anything
 //! here, because its records are not in the tables this answer comes from.
@@ -10,22 +10,17 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{RejectRow, RunRecord, SliceRow, Warehouse};
 use tillhouse_model::report::Gap;
-use tillhouse_model::time::uncovered;
-use tillhouse_model::{Result, Window};
+use tillhouse_model::time::merged;
+use tillhouse_model::{Coverage, Missing, ReadBy, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
 
 /// What the ledger says about a window.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Trust {
     pub(crate) data_through: Option<Timestamp>,
-    pub(crate) gaps: Vec<(String, String, Window)>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) still_to_come: Option<Window>,
     pub(crate) rejects: i64,
-}
-
-impl Trust {
-    pub(crate) fn into_gaps(self) -> Vec<Gap> {
-        self.gaps.into_iter().map(|(pipeline, resource, window)| Gap { pipeline, resource, window }).collect()
-    }
 }
 
 /// Asks the ledger of every pipeline the request is about.
@@ -37,6 +32,7 @@ pub(crate) async fn trust(
 ) -> Result<Trust> {
     let ops = warehouse.ops();
     let pipelines = pipelines(session, run, question).await?;
+    let syncs = last_syncs(warehouse, run, &pipelines).await?;
     let mut slices = BTreeMap::new();
     for pipeline in &pipelines {
         slices.insert(pipeline.clone(), ops.slices(pipeline).await?);
@@ -46,8 +42,48 @@ pub(crate) async fn trust(
         Some(id) => Some(Tenant { id, homes: homes(session, id).await? }),
         None => None,
     };
-    Ok(judge(run, question.request.window, tenant.as_ref(), &slices, &rejects))
+    Ok(judge(run, &syncs, question.request.window, tenant.as_ref(), &slices, &rejects))
 }
+
+/// The newest published sync of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LastSync {
+    run_id: String,
+    /// Up to here its source should have been read.
+    started_at: Timestamp,
+    /// Whether nothing failed in it.
+    is_whole: bool,
+}
+
+/// When each pipeline's source was last asked by then. A pipeline that has a schedule of its own is not behind because another one was
+/// synced since.
+async fn last_syncs(
+    warehouse: &Warehouse,
+    run: &RunRecord,
+    pipelines: &BTreeSet<String>,
+) -> Result<BTreeMap<String, LastSync>> {
+    let mut syncs: BTreeMap<String, LastSync> = BTreeMap::new();
+    let mut note = |run: &RunRecord| {
+        for pipeline in run.pipelines.iter().filter(|name| run.command == SYNC && pipelines.contains(*name)) {
+            if syncs.get(pipeline).is_none_or(|known| known.started_at < run.started_at) {
+                let is_whole = run.outcome == DONE;
+                let sync = LastSync { run_id: run.run_id.clone(), started_at: run.started_at, is_whole };
+                syncs.insert(pipeline.clone(), sync);
+            }
+        }
+    };
+    note(run);
+    // The newest is asked as a rule, and tells.
+    if run.command != SYNC || pipelines.iter().any(|name| !run.pipelines.contains(name)) {
+        let runs = warehouse.ops().runs().await?;
+        runs.iter().filter(|other| other.published && other.finished_at <= run.finished_at).for_each(&mut note);
+    }
+    Ok(syncs)
+}
+
+/// The command that asks sources, and its outcome where none failed.
+const SYNC: &str = "sync";
+const DONE: &str = "done";
 
 /// The tenant that is asked about, and the pipelines that know it.
 struct Tenant<'a> {
@@ -130,13 +166,15 @@ fn told(
 /// knows may be an account that is yet to be read, and a gap too many is better than one too few.
 fn judge(
     run: &RunRecord,
+    syncs: &BTreeMap<String, LastSync>,
     window: Window,
     tenant: Option<&Tenant<'_>>,
     slices: &BTreeMap<String, Vec<SliceRow>>,
     rejects: &[RejectRow],
 ) -> Trust {
-    let mut gaps: BTreeMap<(String, String), Vec<Window>> = BTreeMap::new();
+    let mut gaps: BTreeMap<(String, String), Vec<Missing>> = BTreeMap::new();
     let mut through: Vec<Option<Timestamp>> = Vec::new();
+    let mut all_asked = window.to();
     let is_home = |(pipeline, rows): (&String, &Vec<SliceRow>)| {
         tenant.is_some_and(|tenant| {
             let named = |row: &SliceRow| row.tenant.as_deref() == Some(tenant.id) && is_visible(row, run);
@@ -146,66 +184,74 @@ fn judge(
     let has_home = slices.iter().any(is_home);
     for (pipeline, rows) in slices {
         // Every tenant of a resource has a coverage of its own.
-        let mut covered: BTreeMap<(&str, Option<&str>), Vec<Window>> = BTreeMap::new();
+        let mut covered: BTreeMap<(&str, Option<&str>), Vec<&SliceRow>> = BTreeMap::new();
         let ours =
             |row: &SliceRow| tenant.is_none_or(|tenant| row.tenant.as_deref().is_none_or(|of_row| of_row == tenant.id));
         let mut is_read = false;
         for row in rows.iter().filter(|row| is_visible(row, run)) {
             is_read = true;
             if ours(row) {
-                covered.entry((&row.resource, row.tenant.as_deref())).or_default().push(row.window);
+                covered.entry((&row.resource, row.tenant.as_deref())).or_default().push(row);
             }
         }
         if covered.is_empty() && is_read && has_home && !is_home((pipeline, rows)) {
             continue;
         }
+        // Where no run tells, as far as anything of it was read.
+        let newest =
+            rows.iter().filter(|row| is_visible(row, run)).filter_map(|row| row.as_read().seen()).map(|w| w.to());
+        let sync = syncs.get(pipeline);
+        let until = sync.map(|sync| sync.started_at).or_else(|| newest.max()).unwrap_or(window.to());
+        all_asked = all_asked.min(until);
         if covered.is_empty() {
-            gaps.insert((pipeline.clone(), "*".to_owned()), vec![window]);
+            let missing = Window::new(window.from(), window.to().min(until)).ok();
+            let missing = missing.map(|window| Missing { window, read_by: ReadBy::EventTime });
+            gaps.insert((pipeline.clone(), "*".to_owned()), missing.into_iter().collect());
             through.push(None);
         }
-        for ((resource, _), windows) in covered {
-            let missing = gaps.entry((pipeline.clone(), resource.to_owned())).or_default();
-            missing.extend(uncovered(window, &windows));
-            through.push(read_through(window.from(), &windows));
+        for ((resource, _), rows) in covered {
+            let coverage = Coverage::of(rows.iter().map(|row| row.as_read()));
+            // Of a sync in which nothing failed, there is a slice of everything that the pipeline still reads. A resource or tenant that it
+            // reads no more should have been read as long as it did.
+            let is_dropped = sync.is_some_and(|sync| sync.is_whole && rows.iter().all(|row| row.run_id != sync.run_id));
+            let last = coverage.covered().last().map(Window::to).filter(|_| is_dropped);
+            let until = last.map_or(until, |last| last.min(until));
+            let missing = coverage.gaps(window, until);
+            if !is_dropped || !missing.is_empty() {
+                through.push(coverage.read_through(window.from(), until));
+            }
+            gaps.entry((pipeline.clone(), resource.to_owned())).or_default().extend(missing);
         }
     }
-    let gaps = gaps
-        .into_iter()
-        .flat_map(|((pipeline, resource), windows)| {
-            merged(windows).into_iter().map(move |gap| (pipeline.clone(), resource.clone(), gap))
-        })
-        .collect();
-    let data_through = through.into_iter().min().flatten();
-    Trust { data_through, gaps, rejects: count_rejects(run, window, slices, rejects) }
+    Trust {
+        data_through: through.into_iter().min().flatten(),
+        gaps: gaps
+            .into_iter()
+            .flat_map(|((pipeline, resource), missing)| named(&pipeline, &resource, &missing))
+            .collect(),
+        still_to_come: Window::new(window.from().max(all_asked), window.to()).ok(),
+        rejects: count_rejects(run, window, slices, rejects),
+    }
+}
+
+/// What any tenant lacks of a resource.
+fn named(pipeline: &str, resource: &str, missing: &[Missing]) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for by in [ReadBy::EventTime, ReadBy::ChangeTime] {
+        let windows = missing.iter().filter(|gap| gap.read_by == by).map(|gap| gap.window).collect();
+        gaps.extend(merged(windows).into_iter().map(|window| Gap {
+            pipeline: pipeline.to_owned(),
+            resource: resource.to_owned(),
+            window,
+            read_by: Some(by).filter(|by| *by == ReadBy::ChangeTime),
+        }));
+    }
+    gaps
 }
 
 /// Whether the published run had a slice's records in its tables.
 pub(crate) fn is_visible(row: &SliceRow, run: &RunRecord) -> bool {
     row.run_id == run.run_id || (row.run_id < run.run_id && row.read_at <= run.finished_at)
-}
-
-/// The end of the first stretch without a gap that reaches beyond `from`; where none does, the end of the last.
-fn read_through(from: Timestamp, windows: &[Window]) -> Option<Timestamp> {
-    let stretches = merged(windows.to_vec());
-    let first = stretches.iter().find(|stretch| stretch.to() > from);
-    first.or(stretches.last()).map(Window::to)
-}
-
-/// The same instants in as few windows as possible, in order.
-pub(crate) fn merged(mut windows: Vec<Window>) -> Vec<Window> {
-    windows.sort();
-    let mut merged: Vec<Window> = Vec::with_capacity(windows.len());
-    for window in windows {
-        match merged.last_mut() {
-            Some(last) if window.from() <= last.to() => {
-                if let Ok(longer) = Window::new(last.from(), last.to().max(window.to())) {
-                    *last = longer;
-                }
-            }
-            _ => merged.push(window),
-        }
-    }
-    merged
 }
 
 /// Records of the window that did not fit and had not landed by the end of the run. A record with two bad fields is one.
@@ -217,7 +263,11 @@ fn count_rejects(
 ) -> i64 {
     let is_open =
         |row: &&RejectRow| row.first_seen <= run.finished_at && row.resolved_at.is_none_or(|at| at > run.finished_at);
-    let in_window = |row: &&RejectRow| row.slice.intersection(&window).is_some();
+    let in_window = |row: &&RejectRow| match row.read_by {
+        // What happened in the window is learnt of, and changed, in it or after it.
+        Some(ReadBy::ChangeTime) => row.slice.to() > window.from(),
+        _ => row.slice.intersection(&window).is_some(),
+    };
     let records: BTreeSet<(&str, &str, &str)> = rejects
         .iter()
         .filter(|row| slices.contains_key(&row.pipeline))
@@ -261,6 +311,8 @@ mod tests {
             resource: resource.into(),
             tenant: tenant.map(str::to_owned),
             window,
+            read_by: Some(ReadBy::EventTime),
+            also_read_by: None,
             run_id: run().run_id,
             read_at: t("2026-01-20T00:30:00Z"),
             records: 0,
@@ -271,9 +323,19 @@ mod tests {
         }
     }
 
+    /// Each was last asked by the run itself.
+    fn syncs(pipelines: &[&str], is_whole: bool) -> BTreeMap<String, LastSync> {
+        let sync = LastSync { run_id: run().run_id, started_at: run().started_at, is_whole };
+        pipelines.iter().map(|pipeline| ((*pipeline).to_owned(), sync.clone())).collect()
+    }
+
+    fn gap(pipeline: &str, resource: &str, window: Window) -> Gap {
+        Gap { pipeline: pipeline.into(), resource: resource.into(), window, read_by: None }
+    }
+
     fn judged(window: Window, tenant: Option<&str>, slices: Vec<SliceRow>) -> Trust {
         let tenant = tenant.map(|id| Tenant { id, homes: BTreeSet::new() });
-        judge(&run(), window, tenant.as_ref(), &BTreeMap::from([("p".to_owned(), slices)]), &[])
+        judge(&run(), &syncs(&["p"], true), window, tenant.as_ref(), &BTreeMap::from([("p".to_owned(), slices)]), &[])
     }
 
     #[test]
@@ -285,11 +347,10 @@ mod tests {
             slice("logs", None, days(2, 8)),
         ];
         let all = judged(days(3, 9), None, slices.clone());
-        let gap = |resource: &str, window| ("p".to_owned(), resource.to_owned(), window);
-        assert_eq!(all.gaps, [gap("logs", days(8, 9)), gap("sales", days(4, 5))]);
+        assert_eq!(all.gaps, [gap("p", "logs", days(8, 9)), gap("p", "sales", days(4, 5))]);
         assert_eq!(all.data_through, Some(days(1, 4).to()));
         let a = judged(days(3, 9), Some("a"), slices);
-        assert_eq!(a.gaps, [gap("logs", days(8, 9))]);
+        assert_eq!(a.gaps, [gap("p", "logs", days(8, 9))]);
         assert_eq!(a.data_through, Some(days(1, 8).to()), "the logs, which have no tenant, end on the 8th");
     }
 
@@ -301,9 +362,9 @@ mod tests {
         ]);
         let judged = |id: &str, homes: &[&str], slices: &BTreeMap<String, Vec<SliceRow>>| {
             let tenant = Tenant { id, homes: homes.iter().map(|name| (*name).to_owned()).collect() };
-            judge(&run(), days(1, 9), Some(&tenant), slices, &[])
+            judge(&run(), &syncs(&["fleet", "tills"], true), days(1, 9), Some(&tenant), slices, &[])
         };
-        let everything = |pipeline: &str| (pipeline.to_owned(), "*".to_owned(), days(1, 9));
+        let everything = |pipeline: &str| gap(pipeline, "*", days(1, 9));
 
         let north = judged("north", &["tills"], &slices);
         assert_eq!(
@@ -314,7 +375,7 @@ mod tests {
         // An account's own coverage counts, whether or not it has bought anything yet.
         for homes in [&["fleet"][..], &[]] {
             let acme = judged("acme", homes, &slices);
-            assert_eq!(acme.gaps, [("fleet".to_owned(), "sessions".to_owned(), days(5, 9))]);
+            assert_eq!(acme.gaps, [gap("fleet", "sessions", days(5, 9))]);
             assert_eq!(acme.data_through, Some(days(1, 5).to()));
         }
         // Nobody knows it: it may be an account that is yet to be read.
@@ -338,9 +399,73 @@ mod tests {
         }
     }
 
+    /// A slice by change time, of a resource that is read by that alone or by event time too.
+    fn changes(window: Window, also_read_by: Option<ReadBy>) -> SliceRow {
+        SliceRow { read_by: Some(ReadBy::ChangeTime), also_read_by, ..slice("s", None, window) }
+    }
+
     #[test]
-    fn overlapping_slices_make_one_stretch() {
-        assert_eq!(merged(vec![days(5, 6), days(1, 3), days(2, 4), days(1, 2), days(4, 5)]), [days(1, 6)]);
+    fn by_change_time_an_answer_needs_all_that_was_read_since() {
+        let read = || vec![changes(days(1, 5), None), changes(days(7, 20), None)];
+        let late = |window| Gap { read_by: Some(ReadBy::ChangeTime), ..gap("p", "s", window) };
+        let first = judged(days(2, 4), None, read());
+        assert_eq!((first.gaps, first.data_through), (vec![late(days(5, 7))], Some(days(4, 5).to())));
+        assert_eq!(judged(days(6, 8), None, read()).gaps, [late(days(6, 7))]);
+        let last = judged(days(7, 8), None, read());
+        assert_eq!((last.gaps, last.data_through), (vec![], Some(days(8, 20).to())));
+        // Nothing was read of it by the run that is asked.
+        assert_eq!(judged(days(2, 4), None, vec![changes(days(1, 15), None)]).gaps, [late(days(15, 20))]);
+    }
+
+    #[test]
+    fn asking_what_was_learnt_since_makes_no_gap_of_what_happened_before() {
+        let both = |row: SliceRow| SliceRow { also_read_by: row.read_by.map(ReadBy::other), ..row };
+        let first = SliceRow { read_at: days(18, 19).to(), ..slice("s", None, days(1, 19)) };
+        let again = slice("s", None, days(17, 20));
+        let rows = vec![both(first.clone()), both(again.clone()), both(changes(days(19, 20), None))];
+        let answer = judged(days(1, 19), None, rows);
+        assert_eq!((answer.gaps, answer.data_through), (vec![], Some(days(19, 20).to())));
+        let lacking = judged(days(1, 19), None, vec![both(first), both(again)]);
+        let late = Gap { read_by: Some(ReadBy::ChangeTime), ..gap("p", "s", days(19, 20)) };
+        assert_eq!((lacking.gaps, lacking.data_through), (vec![late], Some(days(19, 20).from())));
+    }
+
+    #[test]
+    fn what_a_pipeline_reads_no_more_is_no_gap() {
+        let before = |row: SliceRow| SliceRow { run_id: "20260110T000000Z-000000".into(), ..row };
+        let rows = vec![
+            slice("sales", Some("a"), days(1, 20)),
+            before(slice("sales", Some("b"), days(1, 8))),
+            before(changes(days(3, 8), None)),
+        ];
+        let all = judged(days(5, 15), None, rows.clone());
+        assert_eq!((all.gaps, all.data_through), (vec![], Some(days(19, 20).to())));
+        // It was read from the 3rd on, as long as it was read.
+        let late = Gap { read_by: Some(ReadBy::ChangeTime), ..gap("p", "s", days(2, 3)) };
+        assert_eq!(judged(days(2, 15), None, rows.clone()).gaps, [late]);
+        // Where something failed, it may be this.
+        let slices = BTreeMap::from([("p".to_owned(), rows)]);
+        let partial = judge(&run(), &syncs(&["p"], false), days(5, 15), None, &slices, &[]);
+        let late = Gap { read_by: Some(ReadBy::ChangeTime), ..gap("p", "s", days(8, 20)) };
+        assert_eq!(partial.gaps, [late, gap("p", "sales", days(8, 15))]);
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_no_gap_and_was_not_read() {
+        let year = Window::new(t("2026-01-01T00:00:00Z"), t("2030-01-01T00:00:00Z")).unwrap();
+        let (read_at, started) = (t("2026-01-20T00:30:00Z"), run().started_at);
+        for row in [slice("s", None, year), changes(year, None)] {
+            let answer = judged(days(19, 25), None, vec![row.clone()]);
+            assert_eq!((answer.gaps, answer.data_through), (vec![], Some(read_at)), "not further than it was read");
+            assert_eq!(answer.still_to_come, Window::new(started, days(19, 25).to()).ok());
+            let later = Window::new(t("2029-01-01T00:00:00Z"), year.to()).unwrap();
+            let answer = judged(later, None, vec![row]);
+            assert_eq!((answer.gaps, answer.data_through), (vec![], Some(read_at)));
+            assert_eq!(answer.still_to_come, Some(later));
+        }
+        assert_eq!(judged(days(2, 20), None, vec![slice("s", None, days(1, 20))]).still_to_come, None);
+        // What nobody could read yet is no gap of a pipeline that has read nothing.
+        assert_eq!(judged(days(18, 25), None, vec![]).gaps, [gap("p", "*", days(18, 20))]);
     }
 
     #[test]
@@ -368,6 +493,7 @@ mod tests {
             reason: "wrong".into(),
             redacted: redacted.into(),
             slice: days(1, 2),
+            read_by: Some(ReadBy::EventTime),
             run_id: run().run_id,
             first_seen: t("2026-01-20T00:30:00Z"),
             last_seen: t("2026-01-20T00:30:00Z"),
@@ -383,8 +509,10 @@ mod tests {
             RejectRow { first_seen: t("2026-01-21T00:00:00Z"), ..reject(Some("4"), "a", "") },
             RejectRow { pipeline: "other".into(), ..reject(Some("5"), "a", "") },
             RejectRow { slice: days(5, 6), ..reject(Some("6"), "a", "") },
+            RejectRow { slice: days(5, 6), read_by: Some(ReadBy::ChangeTime), ..reject(Some("7"), "a", "") },
         ];
         let slices = BTreeMap::from([("p".to_owned(), vec![slice("s", None, days(1, 2))])]);
-        assert_eq!(judge(&run(), days(1, 3), None, &slices, &rejects).rejects, 4);
+        assert_eq!(judge(&run(), &syncs(&["p"], true), days(1, 3), None, &slices, &rejects).rejects, 5);
+        assert_eq!(judge(&run(), &syncs(&["p"], true), days(6, 7), None, &slices, &rejects).rejects, 0);
     }
 }

@@ -15,6 +15,7 @@ mod bench;
 mod changes;
 mod commands;
 mod contracts;
+mod coverage;
 mod edges;
 mod exact;
 mod faults;

@@ -78,7 +78,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let context = context(project, Arc::new(Nobody)).await?;
-    let rows = pipeline_status(&context.warehouse, &pipelines, Timestamp::now()).await?;
+    let rows = pipeline_status(&context.warehouse, &pipelines).await?;
     let instant =
         |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
     match format {

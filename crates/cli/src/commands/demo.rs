@@ -8,7 +8,7 @@ use crate::commands::{context, execute, stop_on_ctrl_c, sync};
 use crate::output::{print, say, statistics as shown};
 use crate::progress::Progress;
 use crate::registry::{NAMES, SOURCES};
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +32,9 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
             .or_error(ErrorKind::Storage, "cannot make a temporary folder")?
             .keep(),
     };
-    let now = Timestamp::now().round(Unit::Hour).or_error(ErrorKind::Internal, "cannot read the clock")?;
+    // The last full hour: what is shown of the week until then has all happened when it is read.
+    let hour = TimestampRound::new().smallest(Unit::Hour).mode(RoundMode::Floor);
+    let now = Timestamp::now().round(hour).or_error(ErrorKind::Internal, "cannot read the clock")?;
     let from = now
         .checked_sub(SignedDuration::from_hours(DAYS * 24))
         .or_error(ErrorKind::Internal, "cannot read the clock")?;

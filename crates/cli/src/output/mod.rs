@@ -3,6 +3,7 @@
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
 
+pub(crate) mod completeness;
 pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod reconciliation;

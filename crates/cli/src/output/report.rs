@@ -2,8 +2,12 @@
 //!
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
+use crate::output::completeness::{Completeness, clock};
+use crate::output::statistics::gaps;
 use crate::output::{align_numbers, plain_table};
 use comfy_table::Table;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::Exact;
@@ -98,18 +102,25 @@ pub(crate) fn text(report: &SalesReport) -> String {
     }
     let _ = writeln!(out);
     for period in &report.meta.periods {
-        let through = period.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
+        let until = period.still_to_come.map(|rest| rest.to()).or(period.data_through).unwrap_or(Timestamp::MAX);
+        let read = Completeness {
+            to: until,
+            data_through: period.data_through,
+            gaps: &period.gaps,
+            still_to_come: period.still_to_come,
+        };
+        let through = read.in_words(|at| format!("{}Z", clock(at, Timestamp::MIN, &TimeZone::UTC)));
         let left_out = match period.excluded_payments {
             Some(count @ 1..) => format!(", {count} payments left out as their provider does"),
             _ => String::new(),
         };
         let _ = writeln!(
             out,
-            "{} to {}: {through}; {} rejects, {} gaps{left_out}; run {}",
+            "{} to {}: {through}; {} rejects, {}{left_out}; run {}",
             day(&period.from),
             day(&period.to),
             period.rejects,
-            period.gaps.len(),
+            gaps(read.unread().len()),
             report.meta.run
         );
     }

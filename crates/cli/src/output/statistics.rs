@@ -2,7 +2,9 @@
 //!
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
+use crate::output::completeness::{Completeness, Unread, clock};
 use crate::output::{align_numbers, plain_table};
+use jiff::tz::TimeZone;
 use std::fmt::Write;
 use tillhouse_model::Exact;
 use tillhouse_model::money::readable;
@@ -11,6 +13,8 @@ use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statisti
 /// How many rows of a ranking are shown; the JSON has them all.
 const ROWS: usize = 10;
 const BAR: usize = 24;
+/// How many stretches that were never read are named.
+const GAPS: usize = 10;
 /// Of how many currencies the rankings are shown.
 const IN_FULL: usize = 2;
 
@@ -42,7 +46,6 @@ pub(crate) fn text(report: &Statistics) -> String {
     for entry in &meta.bridge {
         let _ = writeln!(out, "{}", bridge(entry));
     }
-    let through = meta.data_through.map_or_else(|| "nothing read yet".to_owned(), |t| format!("read up to {t}"));
     let count = |number: i64, text: &str| if number > 0 { format!("{number} {text}; ") } else { String::new() };
     let _ = write!(
         out,
@@ -51,17 +54,38 @@ pub(crate) fn text(report: &Statistics) -> String {
         count(meta.transactions_without_amount, "transactions without an amount"),
         count(meta.payments_without_sale, "payments without their sale")
     );
+    let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let Meta { to, data_through, still_to_come, .. } = *meta;
+    let read = Completeness { to, data_through, gaps: &meta.gaps, still_to_come };
+    let unread = read.unread();
     let _ = writeln!(
         out,
-        "{through}; {} open, {} free, {} test transactions, {} rejects, {} gaps in this window; run {}",
+        "{}; {} open, {} free, {} test transactions, {} rejects, {}; run {}",
+        read.in_words(|at| clock(at, to, &zone)),
         meta.open_transactions,
         meta.free_transactions,
         meta.test_transactions,
         meta.rejects,
-        meta.gaps.len(),
+        gaps(unread.len()),
         meta.run
     );
+    for Unread { what, window } in unread.iter().take(GAPS) {
+        let (from, to) = (clock(window.from(), to, &zone), clock(window.to(), to, &zone));
+        let _ = writeln!(out, "never read: {what}, from {from} to {to}");
+    }
+    if unread.len() > GAPS {
+        let _ = writeln!(out, "never read: {} more; --format json names all", unread.len() - GAPS);
+    }
     out
+}
+
+/// `no gaps`, `1 gap`, `2 gaps`.
+pub(crate) fn gaps(count: usize) -> String {
+    match count {
+        0 => "no gaps".to_owned(),
+        1 => "1 gap".to_owned(),
+        many => format!("{many} gaps"),
+    }
 }
 
 /// How a currency's amounts hang together, in one line; what was collected for uncounted sales, in one more.

@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tillhouse_lake::{AsOf, ReconciliationRow};
 use tillhouse_model::reconcile::Yardstick;
-use tillhouse_model::{Error, ErrorKind, Exact, Result, Window};
+use tillhouse_model::{Error, ErrorKind, Exact, ReadBy, Result, Window};
 use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{ControlTotal, Difference, Finding, suspects};
 use tillhouse_statistics::{Request, statistics};
@@ -254,7 +254,14 @@ async fn caveats(
     let meta = statistics(session, &context.warehouse, &whole).await?.meta;
     let mut note = |text: String| outcome.notes.push(text);
     for gap in meta.gaps {
-        note(format!("{} was never read over {}: run `tillhouse sync`.", gap.resource, gap.window));
+        let what = match gap.read_by {
+            Some(ReadBy::ChangeTime) => format!("what changed of {}", gap.resource),
+            _ => gap.resource,
+        };
+        note(format!("{what} was never read over {}: run `tillhouse sync`.", gap.window));
+    }
+    if let Some(rest) = meta.still_to_come {
+        note(format!("{rest} was still to come when the source was last read: run `tillhouse sync`."));
     }
     if meta.rejects > 0 {
         note(format!(

@@ -240,7 +240,8 @@ pub async fn report(session: &Session, warehouse: &Warehouse, request: &ReportRe
             to: period.to().to_string(),
             data_through: trust.data_through,
             rejects: trust.rejects,
-            gaps: trust.into_gaps(),
+            gaps: trust.gaps,
+            still_to_come: trust.still_to_come,
             excluded_payments: excluded.get(index).copied(),
         });
     }

@@ -18,7 +18,7 @@ mod transactions;
 use crate::facts::{Conditions, instant};
 use crate::request::{Question, Request};
 use crate::rollup::ROLLUPS;
-use crate::trust::{is_visible, merged};
+use crate::trust::is_visible;
 use jiff::Timestamp;
 use measure::{Figure, MEASURES, Measure, figures};
 use periods::Periods;
@@ -26,7 +26,7 @@ use sides::Sides;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{Hours, RunRecord, Touched, Warehouse};
 use tillhouse_model::restated::{Meta, Restated};
-use tillhouse_model::{Error, Result, Window};
+use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
 use tillhouse_query::{Engine, ScalarValue, zone::HOUR};
 
 /// More hours are not named one by one: the months they are in are read whole.
@@ -127,30 +127,33 @@ async fn touched(warehouse: &Warehouse, since: &RunRecord, now: &RunRecord) -> R
 }
 
 /// What had been read when a run finished, by pipeline.
-struct Past(BTreeMap<String, Vec<Window>>);
+struct Past(BTreeMap<String, Vec<Coverage>>);
 
 impl Past {
     async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &Touched) -> Result<Self> {
         let mut read = BTreeMap::new();
         for pipeline in touched.0.keys() {
             let slices = warehouse.ops().slices(pipeline).await?;
-            // A slice that was read before its window was over says nothing about the rest of it.
-            let window = |from: Timestamp, to: Timestamp, read_at: Timestamp| {
-                Window::new(from, if read_at > from { to.min(read_at) } else { to }).ok()
-            };
-            let visible = slices.iter().filter(|slice| is_visible(slice, run));
-            let windows = visible.filter_map(|s| window(s.window.from(), s.window.to(), s.read_at)).collect();
-            read.insert(pipeline.clone(), merged(windows));
+            let mut reads: BTreeMap<(&str, Option<&str>), Vec<WindowRead>> = BTreeMap::new();
+            for slice in slices.iter().filter(|slice| is_visible(slice, run)) {
+                reads.entry((&slice.resource, slice.tenant.as_deref())).or_default().push(slice.as_read());
+            }
+            // What is read whole, by every run, says nothing of what happened when.
+            let by_time = |reads: &Vec<WindowRead>| reads.iter().any(|read| read.read_by.is_some());
+            if reads.values().any(by_time) {
+                reads.retain(|_, reads| by_time(reads));
+            }
+            read.insert(pipeline.clone(), reads.into_values().map(Coverage::of).collect());
         }
         Ok(Self(read))
     }
 
-    /// Whether the whole of an hour had been read.
+    /// Whether the whole of an hour had been read, of any of its resources and tenants.
     fn holds(&self, pipeline: &str, hour: i64) -> bool {
-        let Some(windows) = self.0.get(pipeline) else { return false };
-        let next = windows.partition_point(|window| window.from().as_microsecond() <= hour);
-        let window = next.checked_sub(1).and_then(|at| windows.get(at));
-        window.is_some_and(|window| hour.saturating_add(HOUR) <= window.to().as_microsecond())
+        let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
+        let window = at(hour).zip(at(hour.saturating_add(HOUR)));
+        let Some(window) = window.and_then(|(from, to)| Window::new(from, to).ok()) else { return false };
+        self.0.get(pipeline).is_some_and(|read| read.iter().any(|coverage| coverage.holds(window)))
     }
 }
 
@@ -239,11 +242,15 @@ mod tests {
     fn only_whole_hours_that_had_been_read_are_past() {
         let t = |text: &str| text.parse::<Timestamp>().unwrap();
         let window = |from: &str, to: &str| Window::new(t(from), t(to)).unwrap();
-        let read = vec![
-            window("2026-01-01T00:00:00Z", "2026-01-01T10:30:00Z"),
-            window("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
-        ];
-        let past = Past(BTreeMap::from([("p".to_owned(), read)]));
+        let read = |window: Window, read_at: &str| {
+            let read_at = t(read_at);
+            WindowRead { window, read_at, read_by: Some(tillhouse_model::ReadBy::EventTime), also_read_by: None }
+        };
+        let coverage = Coverage::of([
+            read(window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), "2026-01-01T10:30:00Z"),
+            read(window("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"), "2026-01-04T00:00:00Z"),
+        ]);
+        let past = Past(BTreeMap::from([("p".to_owned(), vec![coverage])]));
         let holds = |hour: &str| past.holds("p", t(hour).as_microsecond());
         assert!(holds("2026-01-01T00:00:00Z") && holds("2026-01-01T09:00:00Z") && holds("2026-01-02T23:00:00Z"));
         for hour in ["2025-12-31T23:00:00Z", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z", "2026-01-03T00:00:00Z"] {

@@ -191,7 +191,8 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
     let sandbox = Sandbox::start(options).await.unwrap();
     rarities::put(&sandbox);
     let project = Project::of(&SOURCES, &sandbox, "2025-05-01").await;
-    let report = project.json(&["sync", "--to", "2025-12-02"]).await;
+    // Up to now: what is read by change time is complete only so far.
+    let report = project.json(&["sync"]).await;
     assert_eq!(report["published"], true, "{report}");
     let facts = Facts::of(&sandbox);
 

@@ -7,10 +7,10 @@ mod charts;
 mod numbers;
 mod timeline;
 
+use crate::output::completeness::{Completeness, Unread};
 use charts::{Cell, weekday};
 use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::Exact;
 use tillhouse_model::money::minor_digits;
@@ -22,8 +22,6 @@ const STYLE: &str = include_str!("style.css");
 const ROWS: usize = 8;
 /// Currencies that are shown at once, those with the most transactions; the others are a click away.
 const CURRENCIES: usize = 3;
-/// Resources of a pipeline that are named one by one where they were not read.
-const RESOURCES: usize = 3;
 const UNKNOWN: &str = "unknown";
 
 /// The whole page.
@@ -111,26 +109,17 @@ fn contents(entries: &[&CurrencyStatistics]) -> String {
 /// Whether the figures may be trusted, in words.
 fn trust(meta: &Meta, zone: &TimeZone) -> String {
     let mut missing = Vec::new();
+    let Meta { to, data_through, still_to_come, .. } = *meta;
+    let read = Completeness { to, data_through, gaps: &meta.gaps, still_to_come };
+    let so_far = sentence(&read.in_words(|at| numbers::instant(at, zone)));
     match meta.data_through {
         None => missing.push("Nothing has been read yet of at least one pipeline.".to_owned()),
-        Some(through) if through < meta.to => {
-            missing.push(format!("Read without a gap up to {}.", numbers::instant(through, zone)));
-        }
+        Some(_) if !read.is_whole() && !read.is_whole_so_far() => missing.push(so_far.clone()),
         Some(_) => {}
     }
-    // A pipeline that began later than the period lacks the same stretch of every resource: that is one line.
-    let mut gaps: BTreeMap<(&str, tillhouse_model::Window), Vec<&str>> = BTreeMap::new();
-    for gap in &meta.gaps {
-        gaps.entry((&gap.pipeline, gap.window)).or_default().push(&gap.resource);
-    }
-    for ((pipeline, window), resources) in gaps {
-        let of = match resources.as_slice() {
-            ["*"] => "anything".to_owned(),
-            few if few.len() <= RESOURCES => few.join(", "),
-            many => format!("{} resources", many.len()),
-        };
+    for Unread { what, window } in read.unread() {
         missing.push(format!(
-            "Never read: {of} of {pipeline}, from {} to {}.",
+            "Never read: {what}, from {} to {}.",
             numbers::instant(window.from(), zone),
             numbers::instant(window.to(), zone)
         ));
@@ -170,6 +159,10 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
         ));
     }
     let rest = if more.is_empty() { String::new() } else { format!(" {}", escaped(&more.join(" "))) };
+    if missing.is_empty() && !read.is_whole() {
+        let so_far = escaped(&so_far);
+        return format!("<p class=\"trust warn\"><strong>Not over yet.</strong> {so_far}{rest}</p>");
+    }
     if missing.is_empty() {
         return format!(
             "<p class=\"trust ok\"><strong>Complete.</strong> Everything in this period was read.{rest}</p>"
@@ -177,6 +170,12 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
     }
     let listed: String = missing.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
     format!("<div class=\"trust warn\"><strong>Not complete.</strong>{rest}<ul>{listed}</ul></div>")
+}
+
+/// A text as a sentence of its own.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn currency(

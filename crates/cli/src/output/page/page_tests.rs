@@ -48,6 +48,7 @@ fn report(name: &str) -> Statistics {
         answered_from: "facts".into(),
         data_through: Some(week.to()),
         gaps: vec![],
+        still_to_come: None,
         rejects: 0,
         open_transactions: 1,
         free_transactions: 0,
@@ -116,6 +117,7 @@ fn what_was_not_read_is_said_first() {
         pipeline: "hecone".into(),
         resource: "transactions".into(),
         window: Window::new(report.meta.from, report.meta.to).unwrap(),
+        read_by: None,
     }];
     report.meta.rejects = 1;
     report.meta.data_through = None;
@@ -127,6 +129,18 @@ fn what_was_not_read_is_said_first() {
     assert!(html.contains("1 record did not fit"), "{html}");
     report.data.clear();
     assert!(page(&report, &[]).contains("Nothing was sold"));
+}
+
+#[test]
+fn what_is_still_to_come_is_no_gap() {
+    let mut report = report("Harbour");
+    assert!(page(&report, &[]).contains("<strong>Complete.</strong>"));
+    let read: jiff::Timestamp = "2026-01-11T23:58:00Z".parse().unwrap();
+    report.meta.data_through = Some(read);
+    report.meta.still_to_come = Window::new(read, report.meta.to).ok();
+    let html = page(&report, &[]);
+    let said = "<strong>Not over yet.</strong> Read up to 11 January 2026, 23:58, two minutes of the window are still to come.";
+    assert!(html.contains(said) && !html.contains("<strong>Complete") && !html.contains("Never read"), "{html}");
 }
 
 #[test]

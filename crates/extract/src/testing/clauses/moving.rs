@@ -10,7 +10,7 @@ use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tillhouse_model::Window;
+use tillhouse_model::{ReadBy, Window};
 
 /// Between so many of the first pages something happens.
 const STIRS: usize = 3;
@@ -113,7 +113,8 @@ fn judge(asked: &Asked<'_>, course: &Course, stir: Stir, reading: &Reading, comp
     Ok(())
 }
 
-/// Records that the provider learns of now, for times long gone, are found by asking for what it learnt.
+/// Records that the provider learns of now, for times long gone, are found by asking for what it learnt; and those that change now by asking
+/// for now, where a resource is said to be read by change time.
 pub async fn late_records_are_found(subject: Subject) -> Held {
     let bench = Bench::new(&subject)?;
     for asked in bench.resources_by_tenant().await? {
@@ -123,6 +124,13 @@ pub async fn late_records_are_found(subject: Subject) -> Held {
         let around = now.checked_sub(hour).ok().zip(now.checked_add(hour).ok());
         let around = around.and_then(|(from, to)| Window::new(from, to).ok());
         let around = around.ok_or_else(|| Breach::new("the server's clock stands at the end of time"))?;
+        if asked.resource.read_by == ReadBy::ChangeTime {
+            let is_twice = asked.resource.late;
+            hold!(!is_twice, "{}: windows of change time need no late records beside them", asked.resource.name);
+            let late = let_one_be_learnt(&bench, &asked, Stir::Change, around).await?;
+            let reading = trial.read(&asked, trial.source.pages(&asked.slice(around))).await?;
+            asked.say(format_args!("changed in {around}"), late.is_found(&reading))?;
+        }
         if !asked.resource.late {
             bench.control.clear_log().await?;
             let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
@@ -130,24 +138,47 @@ pub async fn late_records_are_found(subject: Subject) -> Held {
             hold!(silent, "{}: asks for late records, though it is said to have none", asked.resource.name);
             continue;
         }
-        let old = bench.window(&asked, 5).await?;
-        hold!(old.to() < around.from(), "{}: the server's first records are of today", asked.resource.name);
-        let before = bench.truth(&asked, None).await?;
         let stir = if asked.records.learns_by_change { Stir::Change } else { Stir::Arrive };
-        let stirred = bench.control.stir(stir, asked.resource.name, asked.tenant.as_deref(), old).await?;
-        hold!(stirred.is_some(), "{}: the server cannot let a record {} in {old}", asked.resource.name, stir.name());
-        let after = bench.truth(&asked, None).await?;
-        let late: Vec<&str> =
-            after.iter().filter(|(key, text)| before.get(*key) != Some(text)).map(|(key, _)| key.as_str()).collect();
-        hold!(late.len() == 1, "{}: the server let {} records {}", asked.resource.name, late.len(), stir.name());
+        let late = let_one_be_learnt(&bench, &asked, stir, around).await?;
         let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
-        let held = reading
-            .ended_well()
-            .and_then(|()| reading.is_true(&after))
-            .and_then(|()| reading.misses_none(late.iter().copied(), 1));
-        asked.say(format_args!("learnt in {around} for {old}"), held)?;
+        asked.say(format_args!("learnt in {around} for {}", late.of), late.is_found(&reading))?;
     }
     Ok(())
+}
+
+/// A record that the provider has just learnt something of.
+struct Learnt {
+    key: String,
+    /// When it happened.
+    of: Window,
+    /// What the server holds since.
+    after: Truth,
+}
+
+impl Learnt {
+    fn is_found(&self, reading: &Reading) -> Held {
+        reading
+            .ended_well()
+            .and_then(|()| reading.is_true(&self.after))
+            .and_then(|()| reading.misses_none([self.key.as_str()].into_iter(), 1))
+    }
+}
+
+/// Lets one record of long ago arrive or change now.
+async fn let_one_be_learnt(bench: &Bench<'_>, asked: &Asked<'_>, stir: Stir, around: Window) -> Result<Learnt, Breach> {
+    let name = asked.resource.name;
+    let of = bench.window(asked, 5).await?;
+    hold!(of.to() < around.from(), "{name}: the server's first records are of today");
+    let before = bench.truth(asked, None).await?;
+    let stirred = bench.control.stir(stir, name, asked.tenant.as_deref(), of).await?;
+    hold!(stirred.is_some(), "{name}: the server cannot let a record {} in {of}", stir.name());
+    let after = bench.truth(asked, None).await?;
+    let late: Vec<&String> =
+        after.iter().filter(|(key, text)| before.get(*key) != Some(text)).map(|(key, _)| key).collect();
+    let &[key] = late.as_slice() else {
+        return Err(Breach::new(format!("{name}: the server let {} records {}", late.len(), stir.name())));
+    };
+    Ok(Learnt { key: key.clone(), of, after })
 }
 
 /// Where records can be had by id, those asked for come, and those that are no more are left out.

@@ -1,0 +1,182 @@
+//! How much of what was asked for has been read, in words: for tables and for the page alike.
+//!
+//! Invariant: what is still to come is not called a gap, and nothing that lacks anything is called complete.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use tillhouse_model::report::Gap;
+use tillhouse_model::{ReadBy, Window};
+
+/// Resources of a pipeline that are named one by one where they were not read.
+const RESOURCES: usize = 3;
+
+/// What an answer's `meta` says of what was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Completeness<'a> {
+    /// The first instant no longer asked for.
+    pub(crate) to: Timestamp,
+    pub(crate) data_through: Option<Timestamp>,
+    pub(crate) gaps: &'a [Gap],
+    pub(crate) still_to_come: Option<Window>,
+}
+
+/// A stretch that was not read: of which resources of which pipeline, by which time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// `logs of smartnow`.
+    pub(crate) what: String,
+    pub(crate) window: Window,
+}
+
+impl Completeness<'_> {
+    /// Whether everything that was asked for was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.gaps.is_empty() && self.data_through.is_some_and(|through| through >= self.to)
+    }
+
+    /// Whether everything was read that was there to be read.
+    pub(crate) fn is_whole_so_far(&self) -> bool {
+        self.gaps.is_empty() && self.data_through.is_some()
+    }
+
+    /// `read up to 11:57, two minutes of the window are still to come`; an instant is shown by `shown`.
+    pub(crate) fn in_words(&self, shown: impl Fn(Timestamp) -> String) -> String {
+        let Some(through) = self.data_through else {
+            return match self.gaps.is_empty() {
+                true => "nothing read yet".to_owned(),
+                false => "not everything read yet".to_owned(),
+            };
+        };
+        let without = if self.gaps.is_empty() { "" } else { " without a gap" };
+        let read = format!("read{without} up to {}", shown(through));
+        // Without a gap, all that was not read is still to come, to the second.
+        match self.still_to_come {
+            Some(rest) if self.gaps.is_empty() && through > rest.from() && through < self.to => {
+                format!("{read}, {}", still_to_come(self.to.duration_since(through)))
+            }
+            Some(rest) if !self.gaps.is_empty() || through < self.to => {
+                format!("{read}, {}", still_to_come(rest.duration()))
+            }
+            _ => read,
+        }
+    }
+
+    /// What was not read. A pipeline that began later than the window lacks the same stretch of every resource: that is one.
+    pub(crate) fn unread(&self) -> Vec<Unread> {
+        let mut grouped: BTreeMap<(&str, Option<ReadBy>, Window), Vec<&str>> = BTreeMap::new();
+        for gap in self.gaps {
+            grouped.entry((&gap.pipeline, gap.read_by, gap.window)).or_default().push(&gap.resource);
+        }
+        grouped
+            .into_iter()
+            .map(|((pipeline, read_by, window), resources)| {
+                let of = match resources.as_slice() {
+                    ["*"] => "anything".to_owned(),
+                    few if few.len() <= RESOURCES => few.join(", "),
+                    many => format!("{} resources", many.len()),
+                };
+                let what = match read_by {
+                    Some(ReadBy::ChangeTime) => format!("what changed of {of} of {pipeline}"),
+                    _ => format!("{of} of {pipeline}"),
+                };
+                Unread { what, window }
+            })
+            .collect()
+    }
+}
+
+/// `two minutes of the window are still to come`.
+fn still_to_come(rest: SignedDuration) -> String {
+    const WORDS: [&str; 12] =
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    let seconds = rest.as_secs().max(1);
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let word = usize::try_from(count - 1).ok().and_then(|at| WORDS.get(at).copied());
+    let number = word.map_or_else(|| count.to_string(), str::to_owned);
+    let (plural, verb) = if count == 1 { ("", "is") } else { ("s", "are") };
+    format!("{number} {unit}{plural} of the window {verb} still to come")
+}
+
+/// An instant on a clock, with its date where that is not the day `beside` is on: `11:57`, `2026-01-31 11:57`.
+pub(crate) fn clock(at: Timestamp, beside: Timestamp, zone: &TimeZone) -> String {
+    let (at, beside) = (zone.to_datetime(at), zone.to_datetime(beside));
+    let format = if at.date() == beside.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(format).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn t(text: &str) -> Timestamp {
+        format!("2026-01-31T{text}Z").parse().unwrap()
+    }
+
+    fn w(from: &str, to: &str) -> Window {
+        Window::new(t(from), t(to)).unwrap()
+    }
+
+    fn words(through: Option<&str>, gaps: &[Gap], still_to_come: Option<Window>) -> String {
+        let to = t("12:00:00");
+        let whole = Completeness { to, data_through: through.map(t), gaps, still_to_come };
+        whole.in_words(|at| clock(at, to, &TimeZone::UTC))
+    }
+
+    fn gap(resource: &str, read_by: Option<ReadBy>) -> Gap {
+        Gap { pipeline: "p".into(), resource: resource.into(), window: w("10:00:00", "11:00:00"), read_by }
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_said_in_words() {
+        let rest = Some(w("11:57:30", "12:00:00"));
+        let two = "read up to 11:57, two minutes of the window are still to come";
+        assert_eq!(words(Some("11:57:30"), &[], rest), two);
+        assert_eq!(words(Some("11:58:30"), &[], rest), "read up to 11:58, one minute of the window is still to come");
+        assert_eq!(words(Some("11:59:50"), &[], rest), "read up to 11:59, ten seconds of the window are still to come");
+        assert_eq!(words(Some("12:00:00"), &[], None), "read up to 12:00");
+        let gaps = [gap("logs", None)];
+        assert_eq!(
+            words(Some("10:00:00"), &gaps, rest),
+            "read without a gap up to 10:00, two minutes of the window are still to come"
+        );
+        assert_eq!(words(Some("10:00:00"), &gaps, None), "read without a gap up to 10:00");
+        assert_eq!(words(None, &gaps, None), "not everything read yet");
+        let hours = |hours: i64| still_to_come(SignedDuration::from_hours(hours));
+        assert_eq!(hours(13), "13 hours of the window are still to come");
+        assert_eq!(hours(48), "two days of the window are still to come");
+    }
+
+    #[test]
+    fn only_what_lacks_nothing_is_whole() {
+        let to = t("12:00:00");
+        let of = |through: Option<&str>, gaps| {
+            let of = Completeness { to, data_through: through.map(t), gaps, still_to_come: None };
+            (of.is_whole(), of.is_whole_so_far())
+        };
+        let gaps = [gap("logs", None)];
+        assert_eq!(of(Some("12:00:00"), &[]), (true, true));
+        assert_eq!(of(Some("11:59:59"), &[]), (false, true));
+        assert_eq!(of(Some("12:00:00"), &gaps), (false, false));
+        assert_eq!(of(None, &[]), (false, false));
+    }
+
+    #[test]
+    fn the_same_stretch_of_many_resources_is_one() {
+        let change = Some(ReadBy::ChangeTime);
+        let gaps = [gap("a", None), gap("b", None), gap("sales", change), gap("*", None)];
+        let of = |gaps: &[Gap]| {
+            let of = Completeness { to: t("12:00:00"), data_through: None, gaps, still_to_come: None };
+            of.unread().into_iter().map(|unread| unread.what).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&gaps[..3]), ["a, b of p", "what changed of sales of p"]);
+        assert_eq!(of(&gaps[3..]), ["anything of p"]);
+        assert_eq!(of(&["a", "b", "c", "d"].map(|name| gap(name, None))), ["4 resources of p"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Coverage: worked examples, and any readings at all against a loop over the minutes.
+//!
+//! Invariant: the loop knows no windows but asks of every minute by itself whether it was read, and when.
+
+use super::*;
+use proptest::prelude::*;
+
+/// A minute of 2026-01-01, which has as many as are needed.
+fn at(minute: i64) -> Timestamp {
+    "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_mins(minute)
+}
+
+fn w(from: i64, to: i64) -> Window {
+    Window::new(at(from), at(to)).unwrap()
+}
+
+fn read(by: Option<ReadBy>, from: i64, to: i64, read_at: i64) -> WindowRead {
+    WindowRead { window: w(from, to), read_at: at(read_at), read_by: by, also_read_by: None }
+}
+
+const EVENT: Option<ReadBy> = Some(ReadBy::EventTime);
+const CHANGE: Option<ReadBy> = Some(ReadBy::ChangeTime);
+
+/// The same reading of a resource that is read by both times.
+fn both(read: WindowRead) -> WindowRead {
+    WindowRead { also_read_by: if read.read_by == EVENT { CHANGE } else { EVENT }, ..read }
+}
+
+fn windows(gaps: &[Missing], by: ReadBy) -> Vec<Window> {
+    gaps.iter().filter(|gap| gap.read_by == by).map(|gap| gap.window).collect()
+}
+
+#[test]
+fn by_event_time_the_window_itself_has_to_be_read() {
+    let coverage = Coverage::of([read(EVENT, 0, 50, 100), read(EVENT, 70, 100, 100)]);
+    assert_eq!(windows(&coverage.gaps(w(10, 40), at(100)), ReadBy::EventTime), []);
+    assert_eq!(windows(&coverage.gaps(w(10, 90), at(100)), ReadBy::EventTime), [w(50, 70)]);
+    assert_eq!(coverage.read_through(at(10), at(100)), Some(at(50)));
+    assert_eq!(coverage.read_through(at(60), at(100)), Some(at(100)));
+    assert!(coverage.holds(w(70, 100)) && coverage.holds(w(0, 50)) && !coverage.holds(w(49, 51)));
+}
+
+#[test]
+fn by_change_time_everything_up_to_the_run_has_to_be_read() {
+    let coverage = Coverage::of([read(CHANGE, 0, 50, 100), read(CHANGE, 70, 100, 100)]);
+    // What happened before the gap may have changed in it; what happened after it cannot.
+    for (asked, gaps) in [(w(10, 20), vec![w(50, 70)]), (w(60, 65), vec![w(60, 70)]), (w(70, 80), vec![])] {
+        assert_eq!(windows(&coverage.gaps(asked, at(100)), ReadBy::ChangeTime), gaps, "{asked}");
+    }
+    // The run is later than everything that was read: what has changed meanwhile is not known.
+    assert_eq!(windows(&coverage.gaps(w(70, 80), at(120)), ReadBy::ChangeTime), [w(100, 120)]);
+    assert_eq!(coverage.read_through(at(70), at(120)), Some(at(100)));
+}
+
+#[test]
+fn by_both_times_what_was_learnt_since_the_reading_has_to_be_known() {
+    let first = both(read(EVENT, 0, 100, 100));
+    let again = both(read(EVENT, 90, 200, 200));
+    assert_eq!(Coverage::of([first]).gaps(w(0, 100), at(100)), [], "the first reading sees everything");
+    let lacking = Coverage::of([first, again]);
+    assert_eq!(windows(&lacking.gaps(w(0, 100), at(200)), ReadBy::ChangeTime), [w(100, 200)]);
+    assert_eq!(lacking.gaps(w(90, 200), at(200)), [], "these were read by this very run");
+    assert_eq!(lacking.read_through(at(0), at(200)), Some(at(100)));
+    assert_eq!(lacking.changes_to_read(at(210)), Some(w(100, 210)));
+    let known = Coverage::of([first, again, both(read(CHANGE, 100, 200, 200))]);
+    assert_eq!(known.gaps(w(0, 200), at(200)), []);
+    assert_eq!(known.read_through(at(0), at(200)), Some(at(200)));
+    assert_eq!(known.changes_to_read(at(210)), Some(w(200, 210)));
+    // Asking for changes finds nothing of a stretch that was never read.
+    let hole = Coverage::of([first, both(read(EVENT, 150, 200, 200)), both(read(CHANGE, 100, 200, 200))]);
+    assert_eq!(windows(&hole.gaps(w(0, 200), at(200)), ReadBy::EventTime), [w(100, 150)]);
+}
+
+#[test]
+fn what_was_to_come_when_it_was_read_was_not_read() {
+    for by in [EVENT, CHANGE, None] {
+        let coverage = Coverage::of([read(by, 0, 10_000, 100)]);
+        assert_eq!(coverage.covered(), [w(0, 100)]);
+        assert_eq!(coverage.read_through(at(5_000), at(100)), Some(at(100)));
+        assert!(!coverage.holds(w(99, 101)));
+        assert_eq!(coverage.gaps(w(5_000, 6_000), at(100)), [], "it is still to come");
+        assert_eq!(coverage.to_read(at(0), at(150), at(150)), [w(100, 150)], "and read when it has come");
+    }
+    assert_eq!(Coverage::of([read(EVENT, 100, 200, 100)]).covered(), []);
+}
+
+#[test]
+fn the_newest_reading_says_what_windows_are_about() {
+    // What was not noted is about the same.
+    let old = [read(None, 0, 50, 50), read(CHANGE, 50, 80, 80)];
+    assert_eq!(windows(&Coverage::of(old).gaps(w(0, 10), at(90)), ReadBy::ChangeTime), [w(80, 90)]);
+    assert_eq!(Coverage::of([read(None, 0, 50, 50)]).gaps(w(0, 10), at(90)), []);
+    // A resource that is read by another time from now on begins anew.
+    let switched = Coverage::of([read(EVENT, 0, 50, 50), read(CHANGE, 60, 80, 80)]);
+    assert_eq!(switched.covered(), [w(60, 80)]);
+    assert_eq!(Coverage::of([read(EVENT, 60, 80, 80), read(CHANGE, 0, 50, 50)]).covered(), [w(60, 80)]);
+    let planned = Coverage::new(ReadBy::ChangeTime, false, [read(EVENT, 0, 50, 50)]);
+    assert_eq!(planned.to_read(at(0), at(60), at(60)), [w(0, 60)]);
+}
+
+#[test]
+fn what_was_read_lately_is_read_again() {
+    let coverage = Coverage::of([read(EVENT, 10, 40, 100), read(EVENT, 60, 100, 100)]);
+    assert_eq!(coverage.to_read(at(0), at(90), at(110)), [w(0, 10), w(40, 60), w(90, 110)]);
+    assert_eq!(coverage.to_read(at(20), at(0), at(110)), [w(20, 110)]);
+    assert_eq!(coverage.to_read(at(120), at(90), at(110)), []);
+    assert_eq!(coverage.changes_to_read(at(110)), None, "it is not read by change time");
+}
+
+const MINUTES: i64 = 40;
+
+/// How a resource is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Event,
+    Change,
+    Both,
+}
+
+fn reading(how: How) -> impl Strategy<Value = WindowRead> {
+    (0..MINUTES, 1..12_i64, 0..MINUTES, any::<bool>()).prop_map(move |(from, length, read_at, late)| {
+        let by = if how == How::Change || (how == How::Both && late) { CHANGE } else { EVENT };
+        let read = read(by, from, from + length, read_at);
+        if how == How::Both { both(read) } else { read }
+    })
+}
+
+fn readings() -> impl Strategy<Value = (How, Vec<WindowRead>)> {
+    prop_oneof![Just(How::Event), Just(How::Change), Just(How::Both)]
+        .prop_flat_map(|how| (Just(how), prop::collection::vec(reading(how), 0..9)))
+}
+
+/// Whether a minute lies in a reading, as far as it had come.
+fn saw(read: &WindowRead, minute: i64) -> bool {
+    read.window.contains(at(minute)) && at(minute) < read.read_at
+}
+
+/// Minutes in as few windows as possible.
+fn stretches(minutes: impl IntoIterator<Item = i64>) -> Vec<Window> {
+    merged(minutes.into_iter().map(|minute| w(minute, minute + 1)).collect())
+}
+
+proptest! {
+    #[test]
+    fn any_readings_answer_as_a_loop_over_the_minutes((how, reads) in readings(), from in 0..MINUTES, length in 1..20_i64, run in 0..60_i64) {
+        let (asked, to) = (w(from, from + length), from + length);
+        let by_event = |minute: i64| {
+            reads.iter().filter(|r| r.read_by == EVENT && saw(r, minute)).map(|r| r.read_at).max()
+        };
+        let by_change = |minute: i64| reads.iter().any(|r| r.read_by == CHANGE && saw(r, minute));
+        let own = |minute: i64| if how == How::Change { by_change(minute) } else { by_event(minute).is_some() };
+        // With no reading at all nobody can tell how it is read.
+        let (read_by, follows) = match how {
+            How::Event => (ReadBy::EventTime, false),
+            How::Change => (ReadBy::ChangeTime, false),
+            How::Both => (ReadBy::EventTime, true),
+        };
+        let coverage = Coverage::new(read_by, follows, reads.clone());
+        if !reads.is_empty() {
+            prop_assert_eq!(&coverage, &Coverage::of(reads.clone()));
+        }
+
+        let mut events = Vec::new();
+        let mut changes = std::collections::BTreeSet::new();
+        match how {
+            How::Change => changes.extend((from..run).filter(|minute| !by_change(*minute))),
+            How::Event => events.extend((from..to.min(run)).filter(|minute| by_event(*minute).is_none())),
+            How::Both => {
+                for minute in from..to.min(run) {
+                    match by_event(minute) {
+                        None => events.push(minute),
+                        Some(read_at) => {
+                            changes.extend((0..run).filter(|learnt| at(*learnt) >= read_at && !by_change(*learnt)));
+                        }
+                    }
+                }
+            }
+        }
+        let gaps = coverage.gaps(asked, at(run));
+        prop_assert_eq!(windows(&gaps, ReadBy::EventTime), stretches(events.clone()));
+        prop_assert_eq!(windows(&gaps, ReadBy::ChangeTime), stretches(changes.clone()));
+
+        prop_assert_eq!(coverage.holds(asked), (from..to).all(own));
+        prop_assert_eq!(coverage.covered(), stretches((0..2 * MINUTES).filter(|minute| own(*minute))));
+
+        // The first minute from there on that was not read after one that was; without one, the end of all.
+        let all: Vec<i64> = (0..2 * MINUTES).filter(|minute| own(*minute)).collect();
+        let first = all.iter().copied().find(|minute| *minute >= from).or(all.last().copied());
+        let end = first.map(|first| (first..).find(|minute| !own(*minute)).unwrap());
+        let through = coverage.read_through(at(from), at(run));
+        if how == How::Both {
+            prop_assert!(through <= end.map(at));
+        } else {
+            prop_assert_eq!(through, end.map(at));
+        }
+
+        let to_read: Vec<i64> = (from..run).filter(|minute| !own(*minute) || *minute >= to).collect();
+        prop_assert_eq!(coverage.to_read(at(from), at(to), at(run)), stretches(to_read));
+    }
+
+    /// Reading what is to be read leaves nothing to read, and no gap.
+    #[test]
+    fn after_a_run_there_is_no_gap((how, mut reads) in readings(), start in 0..MINUTES, lookback in 0..20_i64) {
+        let now = 60;
+        let (read_by, follows) = match how {
+            How::Event => (ReadBy::EventTime, false),
+            How::Change => (ReadBy::ChangeTime, false),
+            How::Both => (ReadBy::EventTime, true),
+        };
+        let before = Coverage::new(read_by, follows, reads.clone());
+        let changes = before.changes_to_read(at(now));
+        let mark = |window: Window, by: ReadBy| {
+            let also = follows.then_some(if by == ReadBy::EventTime { ReadBy::ChangeTime } else { ReadBy::EventTime });
+            WindowRead { window, read_at: at(now), read_by: Some(by), also_read_by: also }
+        };
+        reads.extend(before.to_read(at(start), at(now - lookback), at(now)).into_iter().map(|w| mark(w, read_by)));
+        reads.extend(changes.map(|window| mark(window, ReadBy::ChangeTime)));
+        let after = Coverage::of(reads);
+        prop_assert_eq!(after.gaps(w(start, now + 5), at(now)), []);
+        prop_assert_eq!(after.read_through(at(start), at(now)), Some(at(now)));
+        prop_assert!(after.to_read(at(start), at(now), at(now)).is_empty());
+    }
+}
