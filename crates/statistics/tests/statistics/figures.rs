@@ -4,8 +4,8 @@
 
 use crate::fixture::{Article, House, Payment, Sale, some, t, window};
 use serde_json::{Value, json};
-use tillhouse_model::Window;
-use tillhouse_statistics::{Figures, Hours, Request, figures};
+use tillhouse_model::{Filter, Window};
+use tillhouse_statistics::{Figures, Hours, Request, Selection, figures};
 
 async fn ask(house: &House, request: &Request) -> Figures {
     figures(&house.session(), request).await.unwrap()
@@ -213,6 +213,15 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
     let unknown = json!({"count": 1, "amount": 4, "by_state": [part("without_sale", None, 1, json!(4))]});
     assert_eq!(elsewhere(&found, 2), unknown);
     assert_eq!((found.bridge[1].collected.units, found.bridge[1].open.units), (100_000, 0));
+
+    // A filter on what only transactions have: of the uncounted ones, those that pass, and no payment without a sale.
+    let large = Filter::parse(r#"{"field": "amount", "operator": "gte", "value": 40}"#).unwrap();
+    let asked = Request { filter: Some(Selection::new(&large, "UTC", None).unwrap()), ..Request::new(day()) };
+    let found = ask(&house, &asked).await;
+    assert_eq!((found.data.len(), found.payments_without_sale, found.bridge.len()), (0, 0, 2));
+    assert_eq!(elsewhere(&found, 0), chf);
+    let eur = [part("declined", Some("sale"), 1, json!(50.13))];
+    assert_eq!(elsewhere(&found, 1), json!({"count": 1, "amount": 50.13, "by_state": eur}));
 
     // Where declined sales are asked for, they are counted, and the completed one is elsewhere.
     let asked = Request { states: vec!["declined".into()], ..Request::new(day()) };
