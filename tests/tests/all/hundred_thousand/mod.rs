@@ -180,7 +180,7 @@ const FILTERS: [(&str, Filter); 4] = [
 async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops() {
     let [from, to] = STRETCH.map(|text| text.parse::<Timestamp>().unwrap());
     let options = SandboxOptions {
-        transactions: 50_000,
+        transactions: 51_000,
         smartnow_sales: Some(25_000),
         bemo_sessions: Some(10_000),
         pace_transactions: Some(20_000),
