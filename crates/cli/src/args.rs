@@ -31,6 +31,8 @@ Reports:
   products               products of one period against another                 --period1 [--period2]
   payment-types          payment types of one period against another            --period1 [--period2]
   events                 events of one period against another                   --period1 [--period2] [--scopes]
+  shift-payments         payments by shift, of one period against another       --period1 [--period2]
+  shift-products         products by shift, of one period against another       --period1 [--period2]
 
 A period is 2026-01-01..2026-02-01 (the second date is not included), or JSON with dates told from a reference date:
   '{\"startDate\": {\"month\": 1, \"day\": 1}, \"endDate\": {}}'     from 1 January to the reference date
@@ -320,6 +322,12 @@ pub(crate) struct Report {
     /// Only these devices (SmartNow's machines), by key or by the provider's id
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) devices: Vec<String>,
+    /// Only the sites of these groups (SmartNow's location groups), beside those that --sites names
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) site_groups: Vec<String>,
+    /// Only the devices of these groups (SmartNow's machine groups), beside those that --devices names
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) device_groups: Vec<String>,
     /// Whose logs events stand in: transaction, article, payment, receipt, device [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) scopes: Vec<String>,

@@ -42,6 +42,10 @@ pub enum ReportData {
     PaymentTypes(PeriodReport<PaymentTypeSales>),
     /// Events of one or two periods.
     Events(PeriodReport<EventSum>),
+    /// Payments by shift, of one or two periods.
+    ShiftPayments(PeriodReport<ShiftPayments>),
+    /// Products by shift, of one or two periods.
+    ShiftProducts(PeriodReport<ShiftProducts>),
 }
 
 /// The revenue of one day in one currency.
@@ -165,7 +169,8 @@ impl<R> PeriodData<R> {
 /// One product's sales.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProductSales {
-    /// The product's key, `<pipeline>:<id>`; null where the article names none.
+    /// The product's key, `<pipeline>:<id>`; null where the article names none, and where several machines sell it, each by a key of its
+    /// own.
     #[serde(rename = "productId")]
     pub product_id: Option<String>,
     /// Its current name, or `unknown`.
@@ -205,7 +210,7 @@ pub struct PaymentTypeSales {
 pub struct EventSum {
     /// The provider's code, or `unknown`.
     pub code: String,
-    /// Always null: the unified events know codes, not SmartNow's numbers for them.
+    /// The provider's number of what the code means; null where it has none, or several for one code.
     pub erroridentity: Option<i64>,
     /// What it means, or the code again.
     pub error: String,
@@ -213,6 +218,56 @@ pub struct EventSum {
     pub quantity: i64,
     /// How long, in seconds, of those that ended.
     pub duration: i64,
+}
+
+/// The payments of one shift and one type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShiftPayments {
+    /// The current name of the site, or its key, or `unknown`.
+    pub location: String,
+    /// What was paid with, in the provider's words, or `unknown`.
+    pub payment: String,
+    /// How many payments.
+    pub quantity: i64,
+    /// The group the provider reports them under.
+    #[serde(rename = "reportGroup")]
+    pub report_group: Option<String>,
+    /// What was paid, in major units.
+    pub revenue: Exact,
+    /// The shift's key, `<pipeline>:<id>`; null for what was sold in none.
+    pub shift: Option<String>,
+    /// The provider's word for the type, or `unknown`.
+    #[serde(rename = "type")]
+    pub payment_type: String,
+    /// ISO 4217, or `unknown`; SmartNow's answer has no such field.
+    pub currency: String,
+}
+
+/// One product's sales in one shift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShiftProducts {
+    /// The shift's key, `<pipeline>:<id>`; null for what was sold in none.
+    pub shift: Option<String>,
+    /// As in [`ProductSales`].
+    #[serde(rename = "productId")]
+    pub product_id: Option<String>,
+    /// Its current name, or `unknown`.
+    pub name: String,
+    /// Its bar code, where all its machines have the same.
+    pub barcode: Option<String>,
+    /// Its name in the provider's reports, where all its machines have the same.
+    #[serde(rename = "reportName")]
+    pub report_name: Option<String>,
+    /// How much was sold, in `unit`.
+    pub quantity: Exact,
+    /// What it brought in, in major units.
+    pub revenue: Exact,
+    /// The same: nothing says in what the provider's differs.
+    pub sum: Exact,
+    /// ISO 4217, or `unknown`.
+    pub currency: String,
+    /// The canonical unit of `quantity`, or `unknown`; SmartNow's answer has no such field.
+    pub unit: String,
 }
 
 /// What was asked, and whether the answer may be trusted.
@@ -228,6 +283,10 @@ pub struct ReportMeta {
     pub sites: Vec<String>,
     /// The devices asked for; empty for all.
     pub devices: Vec<String>,
+    /// The groups of sites asked for, whose sites count as if they were named.
+    pub site_groups: Vec<String>,
+    /// The groups of devices asked for.
+    pub device_groups: Vec<String>,
     /// `sale` or `purchase`.
     pub perspective: String,
     /// The transaction states that count.
@@ -271,10 +330,10 @@ pub struct ReportBody {
     /// Sites.
     #[serde(default)]
     pub locations: Vec<Id>,
-    /// Not supported: the unified model has no groups of devices.
+    /// Groups of devices, whose devices count as if they were named.
     #[serde(default)]
     pub machine_groups: Vec<Id>,
-    /// Not supported: the unified model has no groups of sites.
+    /// Groups of sites, likewise.
     #[serde(default)]
     pub location_groups: Vec<Id>,
     /// The first period.
@@ -307,16 +366,11 @@ impl Id {
 impl ReportBody {
     /// Reads the JSON of a request.
     ///
-    /// Errors with [`crate::ErrorKind::Config`] when it is no such request, or names groups.
+    /// Errors with [`crate::ErrorKind::Config`] when it is no such request.
     pub fn parse(json: &str) -> Result<Self> {
-        let body: Self = serde_json::from_str(json).map_err(|e| {
+        serde_json::from_str(json).map_err(|e| {
             Error::config("the report request cannot be read").because(e).hint("docs/reports.md shows one.")
-        })?;
-        if !body.machine_groups.is_empty() || !body.location_groups.is_empty() {
-            return Err(Error::config("reports cannot be limited to groups of machines or locations")
-                .hint("Name the machines or locations themselves."));
-        }
-        Ok(body)
+        })
     }
 }
 
@@ -327,7 +381,7 @@ mod tests {
     #[test]
     fn a_request_is_read_as_the_document_shows_it() {
         let body = ReportBody::parse(
-            r#"{"machines": [87, 94, "smartnow:80"],
+            r#"{"machines": [87, 94, "smartnow:80"], "machineGroups": [3], "locationGroups": ["smartnow:4"],
                 "period1": {"referenceDate": "2019-03-11T11:40:43+01:00",
                     "startDate": {"year": 0, "month": 1, "day": 1, "week": null, "hour": 0, "minute": 0, "second": 0},
                     "endDate": {"year": 0, "month": 0, "day": 0, "week": null, "hour": 23, "minute": 59, "second": 59}}}"#,
@@ -335,16 +389,16 @@ mod tests {
         .unwrap();
         let machines: Vec<String> = body.machines.into_iter().map(Id::into_text).collect();
         assert_eq!(machines, ["87", "94", "smartnow:80"]);
+        assert_eq!(body.machine_groups, [Id::Number(3)]);
+        assert_eq!(body.location_groups, [Id::Text("smartnow:4".into())]);
         let period = body.period1.resolve("2000-01-01".parse().unwrap()).unwrap();
         let shown = serde_json::to_string(&PeriodData::<()>::new(&period, vec![])).unwrap();
         assert_eq!(shown, r#"{"data":[],"endDate":"2019-03-11 23:59:59","startDate":"2019-01-01 00:00:00"}"#);
     }
 
     #[test]
-    fn groups_and_nonsense_are_refused() {
+    fn nonsense_is_refused() {
         let period = r#""period1": {"startDate": {}, "endDate": {}}"#;
-        let groups = ReportBody::parse(&format!(r#"{{"machineGroups": [1], {period}}}"#)).unwrap_err();
-        assert!(groups.message().contains("groups"), "{groups}");
         for broken in ["", "{}", "[]", r#"{"period1": 1}"#, &format!(r#"{{"machine": [1], {period}}}"#)] {
             assert_eq!(ReportBody::parse(broken).unwrap_err().kind(), crate::ErrorKind::Config, "{broken}");
         }

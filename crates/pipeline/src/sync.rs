@@ -141,6 +141,9 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
         let mut done = extract(context, pipeline, statements, options, &run_id, started).await.map_err(at)?;
         let stage = Instant::now();
         unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut done.unified).await.map_err(at)?;
+        if done.failed.is_empty() {
+            done.warnings += unify::check_counts(context, pipeline, &run_id, started).await.map_err(at)?;
+        }
         context.observer.on(&Event::Stage { name: "unify", took: stage.elapsed() });
         report.pipelines.push(done);
     }

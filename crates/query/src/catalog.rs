@@ -3,6 +3,7 @@
 //! Invariant: a table is opened at most once a session, at the version the run names; the bookkeeping tables, which a run
 //! cannot name because it is written into them, are opened at their latest.
 
+use crate::groups::{self, DEVICE_GROUPS, Membership, SITE_GROUPS};
 use crate::{latest, sales, uncounted};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
@@ -25,7 +26,12 @@ pub const SALES: &str = "sales";
 /// The view that lists collected payments which no statistics count by default.
 pub const UNCOUNTED_PAYMENTS: &str = "uncounted_payments";
 /// The views of [`DEFAULT_SCHEMA`], and the table that each needs.
-const VIEWS: [(&str, &str); 2] = [(SALES, sales::FACTS), (UNCOUNTED_PAYMENTS, uncounted::PAYMENTS)];
+const VIEWS: [(&str, &str); 4] = [
+    (SALES, sales::FACTS),
+    (UNCOUNTED_PAYMENTS, uncounted::PAYMENTS),
+    (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
+    (SITE_GROUPS.view, SITE_GROUPS.groups),
+];
 /// The schema of the views that show the newest version of each record of a source table.
 pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
@@ -202,15 +208,26 @@ impl Schema {
         sales::view(facts, dimensions).map(Some)
     }
 
-    /// The view of that name over the facts.
+    /// The view of that name over tables of this schema.
     async fn view(&self, name: &str) -> Result<Opened> {
         if name == SALES {
             return self.sales().await;
+        }
+        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS].into_iter().find(|of| of.view == name) {
+            return self.members(of).await;
         }
         match self.base_table(uncounted::PAYMENTS).await? {
             Some(payments) => uncounted::view(payments),
             None => Ok(None),
         }
+    }
+
+    /// The view over groups, with their members' names where the dimension exists.
+    async fn members(&self, of: &Membership) -> Result<Opened> {
+        let Some(groups) = self.base_table(of.groups).await? else {
+            return Ok(None);
+        };
+        groups::view(of, groups, self.base_table(of.members).await?).map(Some)
     }
 
     /// The view of that name in `latest`.

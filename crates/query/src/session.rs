@@ -16,6 +16,11 @@ use std::sync::Arc;
 use tillhouse_lake::RunRecord;
 use tillhouse_model::{Error, ErrorKind, Result};
 
+/// A table of no rows.
+pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(datafusion::datasource::empty::EmptyTable::new(schema))
+}
+
 /// A session. Made by [`crate::Engine`].
 pub struct Session {
     context: SessionContext,

@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
+};
 use arrow::datatypes::DataType;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
@@ -150,6 +153,43 @@ async fn sales_have_the_names_of_the_dimensions_that_exist() {
 | p:3             | 0.0005 |           |           |             |
 +-----------------+--------+-----------+-----------+-------------+";
     assert_eq!(with, expected);
+}
+
+#[tokio::test]
+async fn groups_are_shown_member_by_member() {
+    let session = session();
+    let mut members = ListBuilder::new(StringBuilder::new());
+    members.append_value([Some("p:80"), Some("p:81")]);
+    members.append_null();
+    members.append_value([] as [Option<&str>; 0]);
+    members.append_value([Some("p:80")]);
+    let groups = vec![
+        ("group_key", text(&[Some("p:1"), Some("p:2"), Some("p:3"), Some("p:4")])),
+        ("name", text(&[Some("North"), Some("South"), Some("West"), Some("Gone")])),
+        ("device_keys", Arc::new(members.finish()) as ArrayRef),
+        ("pipeline", text(&[Some("p"); 4])),
+        ("source", text(&[Some("smartnow"); 4])),
+        (
+            "_deleted_at",
+            Arc::new(TimestampMicrosecondArray::from(vec![None, None, None, Some(1)]).with_timezone("UTC")) as ArrayRef,
+        ),
+    ];
+    session.register("device_groups", table(groups)).unwrap();
+    let sql = "SELECT * FROM device_group_members ORDER BY device_key";
+    assert!(!shown(&session, sql).await.contains("device_name"), "there are no devices yet");
+    let devices = vec![("device_key", text(&[Some("p:80")])), ("name", text(&[Some("Coffee")]))];
+    session.register("devices", table(devices)).unwrap();
+    let expected = "\
++-----------+------------+------------+-------------+----------+----------+
+| group_key | group_name | device_key | device_name | pipeline | source   |
++-----------+------------+------------+-------------+----------+----------+
+| p:1       | North      | p:80       | Coffee      | p        | smartnow |
+| p:1       | North      | p:81       |             | p        | smartnow |
++-----------+------------+------------+-------------+----------+----------+";
+    assert_eq!(shown(&session, sql).await, expected);
+    assert!(session.query("SELECT * FROM site_group_members").await.is_err(), "there are no groups of sites");
+    let tables = session.tables().await.unwrap();
+    assert!(tables.contains(&("unified".into(), "device_group_members".into())), "{tables:?}");
 }
 
 #[tokio::test]

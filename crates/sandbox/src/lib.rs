@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   http://127.0.0.1:PORT/hecone/...     HecOne 360: /auth/login, /transactions, /transactions/{id}, /transactions/statistics
-//!   http://127.0.0.1:PORT/smartnow/...   SmartNow: /auth/login, /auth/refresh, thirty lists; see the module `smartnow`
+//!   http://127.0.0.1:PORT/smartnow/...   SmartNow: /auth/login, /auth/refresh, thirty-one lists; see the module `smartnow`
 //!   http://127.0.0.1:PORT/bemo/...       be-mo: /reporting/v1/api/accounts/{id}/sessions
 //!   http://127.0.0.1:PORT/pace/...       PACE: /auth/token, /pay/2022-1/transactions/contracts/partners/{partner},
 //!                                        /pay/2025-1/transactions

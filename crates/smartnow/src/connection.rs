@@ -15,7 +15,7 @@ use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
 };
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::{Error, Resource, Result, time};
+use tillhouse_model::{Error, Exact, Resource, Result, spelling, time};
 
 /// The source's name.
 pub const SOURCE: &str = "smartnow";
@@ -45,6 +45,12 @@ pub struct SmartNowConnection {
     /// What a price of 10 means.
     #[serde(default)]
     pub price_unit: PriceUnit,
+    /// What a product's `vatrate` of 19 means.
+    #[serde(default)]
+    pub vat_rate: VatRate,
+    /// What kind of sale a `salestype` means: sale, refund, void, free or test. Of those it does not name, the price decides.
+    #[serde(default)]
+    pub sales_types: BTreeMap<SalesType, String>,
     /// Where `login`, `refresh`, `summary` (of revenue, to reconcile with) and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
     #[serde(default)]
     pub paths: BTreeMap<String, String>,
@@ -57,6 +63,78 @@ pub struct SmartNowConnection {
     /// What stands before the token in the header `Authorization`; empty for the token alone.
     #[serde(default = "TokenPrefix::bearer")]
     pub token_prefix: TokenPrefix,
+}
+
+/// What a rate of tax means; the document does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VatRate {
+    /// 19 is 19 %.
+    #[default]
+    Percent,
+    /// 0.19 is 19 %.
+    Fraction,
+}
+
+impl VatRate {
+    /// As it is written in configurations, and as unify SQL reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Percent => "percent",
+            Self::Fraction => "fraction",
+        }
+    }
+
+    /// Whether a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
+    pub(crate) fn fits(self, rate: Exact) -> bool {
+        let (one, hundred) = (Exact::new(1, 0), Exact::new(100, 0));
+        match self {
+            Self::Percent => rate.units == 0 || (rate.compare(one).is_ge() && rate.compare(hundred).is_le()),
+            Self::Fraction => rate.units >= 0 && rate.compare(one).is_le(),
+        }
+    }
+}
+
+/// A `salestype` as a configuration writes it: a number, or a text that is one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(untagged)]
+pub enum SalesType {
+    /// `1`
+    Number(i64),
+    /// `"1"`
+    Text(String),
+}
+
+/// The kinds of sale, as the unified model has them.
+const KINDS: [&str; 5] = ["sale", "refund", "void", "free", "test"];
+
+/// The mapping as unify SQL reads it, `1=test,2=void`. What is a sale by its type is left out: its price says whether it is free or a
+/// refund.
+fn sales_types(written: &BTreeMap<SalesType, String>) -> Result<String> {
+    let mut types = BTreeMap::new();
+    for (key, kind) in written {
+        let (number, shown) = match key {
+            SalesType::Number(number) => (Some(*number), number.to_string()),
+            SalesType::Text(text) => (text.trim().parse().ok(), text.clone()),
+        };
+        let at = |error: Error| error.at("key", format!("connection.sales_types.{shown}"));
+        let Some(number) = number else {
+            return Err(at(Error::config(format!("a sales type is a number, and {shown:?} is none"))
+                .hint("Write what stands in a sale's salestype, as in `sales_types: { 1: test, 2: void }`.")));
+        };
+        let Some(known) = KINDS.into_iter().find(|known| *known == kind.trim()) else {
+            let hint = match spelling::nearest(kind.trim(), &KINDS) {
+                Some(near) => format!("Did you mean {near:?}?"),
+                None => format!("There are {}.", KINDS.join(", ")),
+            };
+            return Err(at(Error::config(format!("there is no kind of sale {kind:?}")).hint(hint)));
+        };
+        if types.insert(number, known).is_some() {
+            return Err(at(Error::config(format!("the sales type {number} stands there twice"))));
+        }
+    }
+    let decided = types.into_iter().filter(|(_, kind)| *kind != "sale");
+    Ok(decided.map(|(number, kind)| format!("{number}={kind}")).collect::<Vec<_>>().join(","))
 }
 
 /// How the server spells comparisons. The document names none; these are the ones its kind of server has.
@@ -137,6 +215,9 @@ pub(crate) struct Settings {
     pub(crate) operators: Operators,
     pub(crate) archive: ArchiveRule,
     pub(crate) price_unit: PriceUnit,
+    pub(crate) vat_rate: VatRate,
+    /// As unify SQL reads it.
+    pub(crate) sales_types: String,
 }
 
 fn word(key: &str, value: &str) -> Result<()> {
@@ -173,6 +254,7 @@ impl Connection for SmartNowConnection {
             word(&format!("operators.{key}"), value)?;
         }
         let archive = self.archive.rule()?;
+        let sales_types = sales_types(&self.sales_types)?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
         let login = JsonLogin {
             login: client.url(&login)?,
@@ -184,7 +266,15 @@ impl Connection for SmartNowConnection {
             words: WORDS,
         };
         let summary = client.url(&summary)?;
-        let settings = Settings { routes, summary, operators: self.operators, archive, price_unit: self.price_unit };
+        let settings = Settings {
+            routes,
+            summary,
+            operators: self.operators,
+            archive,
+            price_unit: self.price_unit,
+            vat_rate: self.vat_rate,
+            sales_types,
+        };
         Ok(Arc::new(SmartNow { api: AuthorizedClient::new(client, Arc::new(login)), settings }))
     }
 }

@@ -1,4 +1,4 @@
-//! What SmartNow can be asked for, and where: the thirty resources.
+//! What SmartNow can be asked for, and where: the thirty-one resources.
 //!
 //! Invariant: this table is the only place that names a path, a parent or a time column. What is not in it is never asked for;
 //! above all the machines' configurations, which hold Wi-Fi keys.
@@ -39,11 +39,12 @@ const OF_MACHINES: Endpoint = Endpoint { parent: Some("machines"), ..WHOLE };
 
 /// Every resource, facts first.
 #[rustfmt::skip]
-pub(crate) const ENDPOINTS: [Endpoint; 30] = [
+pub(crate) const ENDPOINTS: [Endpoint; 31] = [
     Endpoint { name: "revenue_transactions", path: "/revenuetransaction", ..SALES },
     Endpoint { name: "payment_transactions", path: "/paymenttransaction", ..SALES },
     Endpoint { name: "logs", path: "/log", ..LOGS },
     Endpoint { name: "voucher_logs", path: "/voucher/{voucher}/logs", parent: Some("vouchers"), ..CHANGES },
+    Endpoint { name: "integration_records", path: "/integration/{integration}/records", parent: Some("integrations"), ..CHANGES },
     Endpoint { name: "integration_transactions", path: "/integration/{integration}/transactions", parent: Some("integrations"), ..CHANGES },
     Endpoint { name: "machines", path: "/machine", ..WHOLE },
     Endpoint { name: "machine_models", path: "/machinemodel", ..WHOLE },
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn every_resource_has_a_name_of_its_own_and_every_parent_exists() {
         let names: BTreeSet<&str> = RESOURCES.iter().map(|resource| resource.name).collect();
-        assert_eq!(names.len(), 30);
+        assert_eq!(names.len(), 31);
         for endpoint in &ENDPOINTS {
             assert!(endpoint.parent.is_none_or(|parent| names.contains(parent)), "{}", endpoint.name);
             assert!(!endpoint.path.contains('{') || endpoint.parent.is_some(), "{}", endpoint.name);

@@ -10,9 +10,11 @@
 //! | late | a log is resolved long after it was written: `where[resolvedAt]` finds those, from three days earlier on for machines that were offline, see [`Source::late_pages`] |
 //! | paging | by key, `where[id][>]` with `sort=id asc` and `limit` of 100 at most |
 //! | archive | `useArchive=true` for windows that begin longer ago than `archive.after` (60 days; the provider archives after 90) |
-//! | parents | products, extras, flavours, voucher logs and integration transactions are listed parent by parent |
+//! | parents | products, extras, flavours, voucher logs and an integration's records and transactions are listed parent by parent |
 //! | revenue | `GET /revenuetransaction/summary` by currency and date, to reconcile with |
 //! | prices | as they come; unify SQL reads `$price_unit` |
+//! | rates of tax | as they come; unify SQL reads `$vat_rate` |
+//! | kinds of sale | `salestype` as it comes; unify SQL reads `$sales_types` |
 //!
 //! A late change of a sale that is archived already is found only with `archive: { after: 0d }`, which asks the archive every time.
 //!
@@ -31,5 +33,5 @@ mod setup;
 mod smartnow;
 mod summary;
 
-pub use connection::{Archive, Operators, SOURCE, SmartNowConnection};
+pub use connection::{Archive, Operators, SOURCE, SalesType, SmartNowConnection, VatRate};
 pub use endpoints::RESOURCES;

@@ -1,7 +1,7 @@
-//! What `tillhouse check` asks: may this user read sales, does the server compare as we spell it, and are prices in the unit that
-//! is configured?
+//! What `tillhouse check` asks: may this user read sales, does the server compare as we spell it, and are prices and rates of tax in the
+//! units that are configured?
 //!
-//! Invariant: five requests at most, the longest for one page; nothing is asked that a sync would not ask.
+//! Invariant: seven requests at most, the longest for one page; nothing is asked that a sync of all resources would not ask.
 //!
 //! A server that does not know an operator may refuse it, which says itself, or ignore it, and then every window would hold
 //! everything. So each operator is asked a question whose answer is known.
@@ -10,11 +10,12 @@
 //! card sales of 81,000 Armenian drams). So the connection says which it is, and here it is noticed where that cannot be, as far as
 //! [`PriceUnit::fits`] can tell. What a sync meets is a quality warning of the contracts.
 
-use crate::endpoints::{ENDPOINTS, Endpoint, LARGEST_PAGE};
+use crate::connection::VatRate;
+use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE};
 use crate::smartnow::{SmartNow, compare, refused};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tillhouse_extract::Request;
+use tillhouse_extract::{Answer, Request};
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::{Error, Exact, Result};
 
@@ -46,6 +47,22 @@ impl Sale<'_> {
         let price = self.price.and_then(|raw| Exact::from_json(raw.get().trim_matches('"')));
         price.is_none_or(|price| unit.fits(price, currency.as_deref()))
     }
+}
+
+/// What of a machine or a product is looked at.
+#[derive(Debug, Default, Deserialize)]
+struct Item<'p> {
+    #[serde(borrow)]
+    id: Option<&'p RawValue>,
+    #[serde(borrow)]
+    vatrate: Option<&'p RawValue>,
+}
+
+/// The records of a page, or the one that stands for a list of one; none where it is neither.
+fn items(page: &[u8]) -> Vec<Item<'_>> {
+    let records: Vec<&RawValue> =
+        serde_json::from_slice(page).or_else(|_| serde_json::from_slice(page).map(|one| vec![one])).unwrap_or_default();
+    records.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect()
 }
 
 /// The sales of a page, or the one that stands for a list of one. Errors with [`tillhouse_model::ErrorKind::Protocol`] where it is
@@ -83,7 +100,49 @@ pub(crate) async fn check(source: &SmartNow) -> Result<()> {
             return Err(ignored("above", &operators.above));
         }
     }
-    Ok(())
+    rates(source).await
+}
+
+/// Compares the rates of tax of one machine's products with `vat_rate`. Whoever may not read products has none to compare.
+async fn rates(source: &SmartNow) -> Result<()> {
+    let (Some(machines), Some(products)) = (endpoints::find("machines"), endpoints::find("products")) else {
+        return Ok(());
+    };
+    let machines = source.request(machines)?.query("limit", "1");
+    let Some(machines) = answered(source, &machines).await? else { return Ok(()) };
+    let Some(machine) =
+        items(&machines).first().and_then(|machine| machine.id).map(|id| id.get().trim_matches('"').to_owned())
+    else {
+        return Ok(());
+    };
+    let products = source.request_of(products, &machine)?.query("limit", &LARGEST_PAGE.to_string());
+    let Some(products) = answered(source, &products).await? else { return Ok(()) };
+    let rates: Vec<Exact> = items(&products)
+        .iter()
+        .filter_map(|product| Exact::from_json(product.vatrate?.get().trim_matches('"')))
+        .collect();
+    let unit = source.settings.vat_rate;
+    let odd = rates.iter().filter(|rate| !unit.fits(**rate)).count();
+    if odd == 0 {
+        return Ok(());
+    }
+    let (what, other) = match unit {
+        VatRate::Percent => ("rates of tax are below one, although vat_rate says percent", VatRate::Fraction),
+        VatRate::Fraction => ("rates of tax are above one, although vat_rate says fraction", VatRate::Percent),
+    };
+    let other = other.as_str();
+    Err(Error::config(what)
+        .at("key", "connection.vat_rate")
+        .at("products", format!("{odd} of {} of one machine", rates.len()))
+        .hint(format!("Set connection.vat_rate to {other}; then run `tillhouse rebuild`.")))
+}
+
+/// The answer to a request; `None` where it is refused.
+async fn answered(source: &SmartNow, request: &Request) -> Result<Option<bytes::Bytes>> {
+    Ok(match source.api.send(request).await? {
+        Answer::Success(response) => Some(response.bytes),
+        Answer::Refused(_) => None,
+    })
 }
 
 async fn ask(source: &SmartNow, request: &Request) -> Result<bytes::Bytes> {

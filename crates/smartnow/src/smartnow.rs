@@ -38,7 +38,12 @@ impl SmartNow {
 
     /// The request for a list that has no parent.
     pub(crate) fn request(&self, endpoint: &Endpoint) -> Result<Request> {
-        Ok(Request::get(endpoint.name, self.api.client().url(&self.route(endpoint)?.to("")?)?))
+        self.request_of(endpoint, "")
+    }
+
+    /// The request for a parent's list.
+    pub(crate) fn request_of(&self, endpoint: &Endpoint, parent: &str) -> Result<Request> {
+        Ok(Request::get(endpoint.name, self.api.client().url(&self.route(endpoint)?.to(parent)?)?))
     }
 
     /// What asks for a window of a column, and for the archive where that may be needed.
@@ -189,7 +194,12 @@ impl Source for SmartNow {
     }
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![("price_unit", self.settings.price_unit.as_str().to_owned())]
+        let Settings { price_unit, vat_rate, sales_types, .. } = &self.settings;
+        vec![
+            ("price_unit", price_unit.as_str().to_owned()),
+            ("vat_rate", vat_rate.as_str().to_owned()),
+            ("sales_types", sales_types.clone()),
+        ]
     }
 
     fn yardstick(&self) -> Yardstick {

@@ -2,6 +2,10 @@
 SELECT
     concat($pipeline, ':', coalesce(t.a['product_code'], t.a['product_family'])) AS product_key,
     t.a['product_code']                                  AS code,
+    NULL                                                 AS barcode,
+    NULL                                                 AS report_name,
+    NULL                                                 AS ledger,
+    NULL                                                 AS subledger,
     coalesce(t.a['product_family'], t.a['product_code']) AS name,
     category_of(t.a['product_category'])                 AS category,
     canonical_unit(t.a['quantity_unit'])                 AS unit_measure,

@@ -3,6 +3,7 @@ SELECT
     concat($pipeline, ':', e.path, '/', e.position)                  AS event_key,
     e.scope,
     CAST(e.entry['code'] AS VARCHAR)                                 AS code,
+    NULL                                                             AS error_identity,
     e.entry['description']                                           AS description,
     e.entry['level']                                                 AS level,
     e.entry['timestamp']                                             AS occurred_at,

@@ -2,6 +2,10 @@
 SELECT
     concat($pipeline, ':', t.a['product_id']) AS product_key,
     value_where(t.product_codes, t.product_ids, t.a['product_id']) AS code,
+    NULL                                AS barcode,
+    NULL                                AS report_name,
+    NULL                                AS ledger,
+    NULL                                AS subledger,
     t.a['name']                         AS name,
     category_of(t.a['category'])        AS category,
     canonical_unit(t.a['unit_measure']) AS unit_measure,

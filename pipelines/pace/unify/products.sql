@@ -3,6 +3,10 @@
 SELECT
     concat($pipeline, ':', t.product)   AS product_key,
     t.f['type']                         AS code,
+    NULL                                AS barcode,
+    NULL                                AS report_name,
+    NULL                                AS ledger,
+    NULL                                AS subledger,
     coalesce(t.f['product_name'], t.f['type']) AS name,
     'fuelling'                          AS category,
     canonical_unit(t.f['unit'])         AS unit_measure,

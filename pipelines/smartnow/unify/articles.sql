@@ -13,14 +13,15 @@ SELECT
     'done'                                                           AS state,
     'pc'                                                             AS unit_measure,
     NULL                                                             AS source_unit,
-    CAST(1 AS DECIMAL(18, 6))                                        AS quantity,
+    -- What is given back takes its piece away.
+    CAST(CASE WHEN t.signed_price < 0 OR t.kind_of_type = 'refund' THEN -1 ELSE 1 END AS DECIMAL(18, 6)) AS quantity,
     NULL                                                             AS free_quantity,
     NULL                                                             AS max_quantity,
-    CAST(t.amount AS DECIMAL(18, 6))                                 AS unit_price,
+    CAST(CASE WHEN t.signed_price < 0 THEN -t.amount ELSE t.amount END AS DECIMAL(18, 6)) AS unit_price,
     t.amount,
     t.original_amount - t.amount                                     AS discount_amount,
-    NULL                                                             AS tax_percentage,
-    NULL                                                             AS tax_amount,
+    t.rate                                                           AS tax_percentage,
+    included_tax(t.amount, t.rate)                                   AS tax_amount,
     currency_code(t.currency)                                        AS currency,
     NULL                                                             AS tariff_code,
     NULL                                                             AS start_time,
@@ -29,7 +30,7 @@ SELECT
     $source                                                          AS source,
     CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
     'sale'                                                           AS perspective,
-    sale_kind(t.price, 'completed', t.price)                         AS kind,
+    coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) AS kind,
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
     t.occurred_at,
@@ -39,17 +40,36 @@ SELECT
     t.state                                                          AS transaction_state,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT s.*,
-        CAST(s.id AS VARCHAR) AS sale,
-        CASE WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
-        CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.price, s.currency) ELSE s.price END AS amount,
-        CASE WHEN s.price < 0 OR s.original_price <= s.price THEN NULL
+    SELECT s.*, p.paid, r.rate,
+        CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
+        CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.signed_price, s.currency)
+            ELSE CAST(s.signed_price AS DECIMAL(18, 4)) END AS amount,
+        CASE WHEN s.signed_price < 0 OR s.original_price <= s.price THEN NULL
             WHEN $price_unit = 'minor' THEN from_minor_units(s.original_price, s.currency)
             ELSE s.original_price END AS original_amount
-    FROM revenue_transactions s
+    FROM (
+        SELECT *, CAST(id AS VARCHAR) AS sale, mapped(CAST(salestype AS VARCHAR), $sales_types) AS kind_of_type,
+            -- A type that means refund takes money away, also where its prices are not negative.
+            CASE WHEN mapped(CAST(salestype AS VARCHAR), $sales_types) = 'refund' AND price > 0 THEN -price ELSE price END AS signed_price
+        FROM revenue_transactions
+    ) s
     LEFT JOIN (
         SELECT revenuetransaction, currency, sum(price) AS paid
         FROM payment_transactions
         GROUP BY revenuetransaction, currency
     ) p ON p.revenuetransaction = s.id AND p.currency = s.currency
+    LEFT JOIN (
+        -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
+        SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until
+        FROM (
+            SELECT id, machine, plu, _land, coalesce(updated_at, _extracted_at) AS since,
+                CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
+                    WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
+            FROM products
+            WHERE _deleted_at IS NULL AND vatrate >= 0 AND vatrate <= 100
+        )
+        WHERE rate IS NOT NULL
+        WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _land, id)
+    ) r ON r.machine = s.machine AND r.plu = s.product
+        AND (r.nth = 1 OR r.since <= s.occurred_at) AND (r.until IS NULL OR r.until > s.occurred_at)
 ) t

@@ -6,6 +6,7 @@ SELECT
     concat($pipeline, ':log/', t.id)                                 AS event_key,
     'device'                                                         AS scope,
     t.code,
+    t.error_identity,
     t.extra_data                                                     AS description,
     NULL                                                             AS level,
     t.occurred_at,

@@ -2,9 +2,11 @@
 --
 -- The method is in the provider's own five words; the type is in the operator's, so it says nothing that is not said by the method. A payment
 -- that the provider leaves out of its reports is kept, and marked `excluded`. Its time, place and state are those of its sale.
+-- A payment whose sale is not there stands by itself, with its own time and place: kind and transaction_state are null, and its transaction is the one
+-- that it names. When the sale comes, the payment becomes the sale's.
 SELECT
-    concat($pipeline, ':', t.id, '/', t.payment)                     AS payment_key,
-    concat($pipeline, ':', t.id)                                     AS transaction_key,
+    concat($pipeline, ':', t.sale, '/', t.payment)                   AS payment_key,
+    concat($pipeline, ':', t.sale)                                   AS transaction_key,
     CAST(t.payment AS VARCHAR)                                       AS payment_id,
     t.payment_type                                                   AS type,
     t.method                                                         AS medium,
@@ -13,7 +15,7 @@ SELECT
     NULL                                                             AS function,
     payment_method(NULL, coalesce(t.method, t.payment_type), NULL, NULL, NULL) AS method,
     'collected'                                                      AS state,
-    CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, t.payment_currency) ELSE t.paid END AS amount,
+    CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, t.payment_currency) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
     NULL                                                             AS reserved_amount,
     currency_code(t.payment_currency)                                AS currency,
     NULL                                                             AS card_id,
@@ -25,22 +27,38 @@ SELECT
     $source                                                          AS source,
     CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
     'sale'                                                           AS perspective,
-    sale_kind(t.price, 'completed', t.price)                         AS kind,
+    CASE WHEN t.has_sale THEN coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) END AS kind,
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
     t.occurred_at,
     month_of(t.occurred_at)                                          AS month,
     local_date(t.occurred_at, t.time_zone)                           AS business_date,
     local_hour(t.occurred_at, t.time_zone)                           AS local_hour,
-    CASE WHEN coalesce(t.paid_in_all, 0) < t.price THEN 'consumed' ELSE 'completed' END AS transaction_state,
+    CASE WHEN NOT t.has_sale THEN NULL
+        WHEN t.kind_of_type = 'refund' THEN 'completed'
+        WHEN coalesce(t.paid_in_all, 0) < t.price THEN 'consumed'
+        ELSE 'completed' END                                         AS transaction_state,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT s.id, s.usergroup, s.price, s.location, s.machine, s.occurred_at, s.time_zone,
-        s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id,
-        p.id AS payment, p.type AS payment_type, p.method, p.price AS paid, p.currency AS payment_currency, p.exclude, p.report_group,
-        p.occurred_at AS paid_at, a.paid AS paid_in_all
-    FROM revenue_transactions s
-    JOIN payment_transactions p ON p.revenuetransaction = s.id
+    SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
+        coalesce(CAST(p.revenuetransaction AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
+        CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
+        CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,
+        CASE WHEN s.id IS NULL THEN p.occurred_at ELSE s.occurred_at END AS occurred_at,
+        CASE WHEN s.id IS NULL THEN p.time_zone ELSE s.time_zone END AS time_zone,
+        p.id AS payment, p.type AS payment_type, p.method, p.currency AS payment_currency, p.exclude, p.report_group,
+        -- A type that means refund takes money away, also where its prices are not negative.
+        CASE WHEN mapped(CAST(s.salestype AS VARCHAR), $sales_types) = 'refund' AND coalesce(a.paid, p.price) > 0 THEN -p.price
+            ELSE p.price END AS paid,
+        p.occurred_at AS paid_at, a.paid AS paid_in_all,
+        CASE WHEN s.id IS NULL THEN concat('payment_transactions/', p._record_key) ELSE s._record_key END AS _record_key,
+        CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS _record_time,
+        CASE WHEN s.id IS NULL THEN p._land ELSE s._land END AS _land,
+        CASE WHEN s.id IS NULL THEN p._extracted_at ELSE s._extracted_at END AS _extracted_at,
+        CASE WHEN s.id IS NULL THEN p._content_hash ELSE s._content_hash END AS _content_hash,
+        CASE WHEN s.id IS NULL THEN p._run_id ELSE s._run_id END AS _run_id
+    FROM payment_transactions p
+    LEFT JOIN revenue_transactions s ON s.id = p.revenuetransaction
     LEFT JOIN (
         SELECT revenuetransaction, currency, sum(price) AS paid
         FROM payment_transactions

@@ -2,9 +2,10 @@
 --
 -- Prices are in minor units by ISO 4217 or in major units, as the connection's price_unit says. In minor units an amount of an unknown
 -- currency is null, since nobody knows how many digits it has; the sale is kept.
--- A sale of 0 is free, a negative one is a refund. SmartNow has no word for a sale's state. By HecOne's rule table its article is done and its
+-- What kind a sale is, its salestype says where the connection's sales_types knows it; else a sale of 0 is free, and a negative one is a refund.
+-- SmartNow has no word for a sale's state. By HecOne's rule table its article is done and its
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
--- An original price of 0 means that there was no reduction. Tax is not told.
+-- An original price of 0 means that there was no reduction. Tax is derived from the product's rate of that time, which vat_rate explains.
 -- Where the time zone is unknown, day and hour are those of UTC, the offset is null, and ops.warnings names the sale.
 SELECT
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
@@ -13,7 +14,7 @@ SELECT
     t.sale                                                           AS transaction_id,
     CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
     'sale'                                                           AS perspective,
-    sale_kind(t.price, 'completed', t.price)                         AS kind,
+    coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) AS kind,
     t.state                                                          AS state,
     t.state                                                          AS state_derived,
     'vending'                                                        AS category,
@@ -29,10 +30,10 @@ SELECT
     NULL                                                             AS ended_at,
     t.amount,
     t.original_amount - t.amount                                     AS discount_amount,
-    NULL                                                             AS net_amount,
-    NULL                                                             AS tax_amount,
-    'unknown'                                                        AS tax_origin,
-    t.paid_amount,
+    t.amount - included_tax(t.amount, t.rate)                        AS net_amount,
+    included_tax(t.amount, t.rate)                                   AS tax_amount,
+    CASE WHEN included_tax(t.amount, t.rate) IS NULL THEN 'unknown' ELSE 'derived' END AS tax_origin,
+    CASE WHEN t.kind_of_type = 'refund' AND t.paid > 0 THEN -t.unsigned_paid ELSE t.unsigned_paid END AS paid_amount,
     currency_code(t.currency)                                        AS currency,
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
@@ -56,18 +57,37 @@ SELECT
     NULL                                                             AS roaming_session_id,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT s.*,
-        CAST(s.id AS VARCHAR) AS sale,
-        CASE WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
-        CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.price, s.currency) ELSE s.price END AS amount,
-        CASE WHEN s.price < 0 OR s.original_price <= s.price THEN NULL
+    SELECT s.*, p.paid, r.rate,
+        CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
+        CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.signed_price, s.currency)
+            ELSE CAST(s.signed_price AS DECIMAL(18, 4)) END AS amount,
+        CASE WHEN s.signed_price < 0 OR s.original_price <= s.price THEN NULL
             WHEN $price_unit = 'minor' THEN from_minor_units(s.original_price, s.currency)
             ELSE s.original_price END AS original_amount,
-        CASE WHEN $price_unit = 'minor' THEN from_minor_units(p.paid, s.currency) ELSE CAST(p.paid AS DECIMAL(18, 4)) END AS paid_amount
-    FROM revenue_transactions s
+        CASE WHEN $price_unit = 'minor' THEN from_minor_units(p.paid, s.currency) ELSE CAST(p.paid AS DECIMAL(18, 4)) END AS unsigned_paid
+    FROM (
+        SELECT *, CAST(id AS VARCHAR) AS sale, mapped(CAST(salestype AS VARCHAR), $sales_types) AS kind_of_type,
+            -- A type that means refund takes money away, also where its prices are not negative.
+            CASE WHEN mapped(CAST(salestype AS VARCHAR), $sales_types) = 'refund' AND price > 0 THEN -price ELSE price END AS signed_price
+        FROM revenue_transactions
+    ) s
     LEFT JOIN (
         SELECT revenuetransaction, currency, sum(price) AS paid
         FROM payment_transactions
         GROUP BY revenuetransaction, currency
     ) p ON p.revenuetransaction = s.id AND p.currency = s.currency
+    LEFT JOIN (
+        -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
+        SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until
+        FROM (
+            SELECT id, machine, plu, _land, coalesce(updated_at, _extracted_at) AS since,
+                CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
+                    WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
+            FROM products
+            WHERE _deleted_at IS NULL AND vatrate >= 0 AND vatrate <= 100
+        )
+        WHERE rate IS NOT NULL
+        WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _land, id)
+    ) r ON r.machine = s.machine AND r.plu = s.product
+        AND (r.nth = 1 OR r.since <= s.occurred_at) AND (r.until IS NULL OR r.until > s.occurred_at)
 ) t

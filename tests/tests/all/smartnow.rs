@@ -18,8 +18,9 @@ use tillhouse_query::Session;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_smartnow::SmartNowConnection;
 
-const BENCH: Bench =
-    Bench { source: "smartnow", records_at: &[], scope: Some("7"), parameters: &[("price_unit", "minor")] };
+const BENCH: Bench = Bench { source: "smartnow", records_at: &[], scope: Some("7"), parameters: PARAMETERS };
+const PARAMETERS: &[(&str, &str)] =
+    &[("price_unit", "minor"), ("vat_rate", "percent"), ("sales_types", "3=test,4=refund,5=void")];
 
 fn sample(resource: &str) -> String {
     BENCH.sample(resource)
@@ -29,8 +30,13 @@ fn decode(resource: &str, page: &str) -> Decoded {
     BENCH.decode(resource, page)
 }
 
+/// A session with these resources; products may be left out.
 fn session(pages: &[(&str, String)]) -> Session {
-    BENCH.session(pages)
+    let mut pages = pages.to_vec();
+    if !pages.iter().any(|(resource, _)| *resource == "products") {
+        pages.push(("products", "[]".to_owned()));
+    }
+    BENCH.session(&pages)
 }
 
 async fn unified(session: &Session, table: &str) -> Vec<RecordBatch> {
@@ -161,7 +167,7 @@ async fn what_the_samples_leave_out() {
         [&of("business_date")["7"], &of("local_hour")["7"], &of("utc_offset_minutes")["7"]].map(Option::as_deref),
         [Some("2019-02-07"), Some("0"), Some("60")]
     );
-    let bench = Bench { parameters: &[("price_unit", "major")], ..BENCH };
+    let bench = Bench { parameters: &[("price_unit", "major"), ("vat_rate", "percent"), ("sales_types", "")], ..BENCH };
     let in_major_units = bench.unified(&session, "transactions").await;
     assert_eq!(by_key(&in_major_units, "amount")["3"].as_deref(), Some("180.0000"));
     let articles = unified(&session, "articles").await;
@@ -177,8 +183,38 @@ async fn what_the_samples_leave_out() {
         assert_eq!(of_article(article), of(transaction), "{article}");
     }
 
+    let quantity = of_article("quantity");
+    assert_eq!(
+        [&quantity["2"], &quantity["1"], &quantity["3"]].map(Option::as_deref),
+        [Some("-1.000000"), Some("1.000000"), Some("1.000000")]
+    );
+    assert_eq!(of_article("unit_price")["2"].as_deref(), Some("2.500000"), "a piece costs what it cost");
+
     let rows = unified(&session, "payments").await;
     let of = |column: &str| by_key(&rows, column);
+    // A payment whose sale is not there stands by itself.
+    let alone = |column: &str| of(column).get("99/16").cloned().flatten();
+    for (column, value) in [
+        ("transaction_key", Some("smartnow:99")),
+        ("kind", None),
+        ("transaction_state", None),
+        ("state", Some("collected")),
+        ("amount", Some("0.1000")),
+        ("site_key", Some("smartnow:2")),
+        ("device_key", Some("smartnow:80")),
+        ("month", Some("2019-02")),
+        ("business_date", Some("2019-02-06")),
+        ("local_hour", Some("7")),
+        ("tenant_id", None),
+        ("_record_key", Some("payment_transactions/16")),
+    ] {
+        assert_eq!(alone(column).as_deref(), value, "{column}");
+    }
+    let of = |column: &str| {
+        let mut all = by_key(&rows, column);
+        all.remove("99/16").expect("the payment without a sale");
+        all
+    };
     let some = |values: [Option<&str>; 6]| {
         let keys = ["2/10", "3/11", "3/12", "4/13", "6/14", "7/15"];
         expected(&keys.into_iter().zip(values).collect::<Vec<_>>())
@@ -195,6 +231,125 @@ async fn what_the_samples_leave_out() {
         "its sale's"
     );
     assert_eq!(of("kind")["2/10"].as_deref(), Some("refund"));
+}
+
+/// Of every sale net, tax, its origin, and the article's rate.
+async fn taxed(session: &Session, parameters: &'static [(&'static str, &'static str)]) -> Vec<[Option<String>; 4]> {
+    let bench = Bench { parameters, ..BENCH };
+    let (sales, articles) = (bench.unified(session, "transactions").await, bench.unified(session, "articles").await);
+    let columns = ["net_amount", "tax_amount", "tax_origin"].map(|column| by_key(&sales, column));
+    let rates: Vec<Option<String>> = by_key(&articles, "tax_percentage").into_values().collect();
+    assert_eq!(
+        by_key(&articles, "tax_amount").into_values().collect::<Vec<_>>(),
+        columns[1].values().cloned().collect::<Vec<_>>()
+    );
+    let [net, tax, origin] = columns.map(|column| column.into_values().collect::<Vec<_>>());
+    let mut rows = Vec::new();
+    for (at, rate) in rates.into_iter().enumerate() {
+        rows.push([net[at].clone(), tax[at].clone(), origin[at].clone(), rate]);
+    }
+    rows
+}
+
+#[tokio::test]
+async fn tax_is_derived_from_the_products_rate_of_that_time() {
+    let product = |id: i64, plu: i64, rate: Value, changed: &str| json!({"id": id, "plu": plu, "machine": 80, "vatrate": rate, "updatedAt": changed});
+    let early = "2019-01-01T00:00:00Z";
+    let products = [
+        product(1, 1, json!(19), early),
+        product(2, 2, json!("19"), early),
+        product(3, 2, json!(7), "2019-02-06T06:00:00Z"),
+        product(4, 3, json!(8.1), "2019-03-01T00:00:00Z"),
+        product(5, 4, json!(null), early),
+        product(6, 5, json!(0.19), early),
+        product(7, 6, json!(0), early),
+        product(8, 7, json!(-19), early),
+    ];
+    let sale = |id: i64, plu: i64, price: i64| sale(id, json!({"product": plu, "price": price}));
+    let sales = [
+        sale(1, 1, 119),
+        sale(2, 1, -119),
+        sale(3, 2, 107),
+        sale(4, 3, 200),
+        sale(5, 4, 100),
+        sale(6, 5, 119),
+        sale(7, 6, 100),
+        sale(8, 7, 100),
+        sale(9, 99, 100),
+    ];
+    let pages = [
+        ("revenue_transactions", page(&sales)),
+        ("payment_transactions", "[]".to_owned()),
+        ("products", page(&products)),
+    ];
+    let session = session(&pages);
+    let derived = |net: &str, tax: &str, rate: &str| {
+        [Some(net), Some(tax), Some("derived"), Some(rate)].map(|v| v.map(str::to_owned))
+    };
+    let unknown = || [None, None, Some("unknown".to_owned()), None];
+    assert_eq!(
+        taxed(&session, PARAMETERS).await,
+        [
+            derived("1.0000", "0.1900", "19.0000"),
+            derived("-1.0000", "-0.1900", "19.0000"),
+            derived("1.0000", "0.0700", "7.0000"),
+            // 0.149861...; the product was first seen after the sale.
+            derived("1.8501", "0.1499", "8.1000"),
+            unknown(),
+            // A fifth of a per cent: not a rate in per cent.
+            unknown(),
+            derived("1.0000", "0.0000", "0.0000"),
+            unknown(),
+            unknown(),
+        ]
+    );
+    let fractions = taxed(&session, &[("price_unit", "minor"), ("vat_rate", "fraction"), ("sales_types", "")]).await;
+    assert_eq!(fractions[5], derived("1.0000", "0.1900", "19.0000"));
+    assert_eq!(fractions[0], unknown(), "1900 per cent");
+}
+
+#[tokio::test]
+async fn the_type_of_a_sale_says_its_kind_where_it_is_mapped() {
+    let sale = |id: i64, salestype: i64, price: i64| sale(id, json!({"salestype": salestype, "price": price}));
+    let sales = [
+        sale(1, 0, 150),
+        sale(2, 3, 150),
+        sale(3, 4, 150),
+        sale(4, 4, -150),
+        sale(5, 5, 150),
+        sale(6, 0, 0),
+        sale(7, 3, 0),
+        sale(8, 9, -150),
+    ];
+    let payments = [payment(30, 3, json!({"price": 150})), payment(40, 4, json!({"price": -150}))];
+    let session = session(&[("revenue_transactions", page(&sales)), ("payment_transactions", page(&payments))]);
+    let rows = unified(&session, "transactions").await;
+    let articles = unified(&session, "articles").await;
+    let mut found = Vec::new();
+    let (kinds, amounts, paid) = (by_key(&rows, "kind"), by_key(&rows, "amount"), by_key(&rows, "paid_amount"));
+    for (key, quantity) in by_key(&articles, "quantity") {
+        let key = key.replace("/1", "");
+        let shown = |of: &BTreeMap<String, Option<String>>| of[&key].clone().unwrap_or_else(|| "-".to_owned());
+        found.push([shown(&kinds), shown(&amounts), quantity.unwrap(), shown(&paid)].join(" "));
+    }
+    assert_eq!(
+        found,
+        [
+            "sale 1.5000 1.000000 -",
+            "test 1.5000 1.000000 -",
+            "refund -1.5000 -1.000000 -1.5000",
+            "refund -1.5000 -1.000000 -1.5000",
+            "void 1.5000 1.000000 -",
+            "free 0.0000 1.000000 -",
+            "test 0.0000 1.000000 -",
+            "refund -1.5000 -1.000000 -",
+        ]
+    );
+    let payments = unified(&session, "payments").await;
+    let of = |column: &str| by_key(&payments, column).into_values().flatten().collect::<Vec<_>>();
+    assert_eq!(of("amount"), ["-1.5000", "-1.5000"], "given back, whatever the sign");
+    assert_eq!(of("kind"), ["refund", "refund"]);
+    assert_eq!(of("transaction_state"), ["completed", "completed"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! SmartNow's thirty resources from the emulated API into the unified tables, synced again as time goes on.
+//! SmartNow's thirty-one resources from the emulated API into the unified tables, synced again as time goes on.
 //!
 //! Invariant: what has to come out is computed here by plain loops over the records' own text; the site's day and hour are those that
 //! `occurredAt` is written with.
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -314,5 +315,211 @@ async fn a_payment_that_changes_makes_its_sale_be_unified_anew() {
     house.sync().await;
     assert_eq!(house.rows(&state).await, [["consumed"]]);
     house.assert_unified("after a payment's correction").await;
+    house.sandbox.stop().await;
+}
+
+/// A sale and its payment as the sandbox has them, with new ids.
+fn sale_and_payment(house: &House, sale: i64, payment: i64, price: i64) -> (Value, Value) {
+    let mut sold = house.truth("revenue_transactions").remove(0);
+    let mut paid = house.truth("payment_transactions").remove(0);
+    for record in [&mut sold, &mut paid] {
+        record["price"] = price.into();
+        record["currency"] = "EUR".into();
+        record["occurredAt"] = "2026-01-10T08:30:00+01:00".into();
+        record["timeZone"] = "Europe/Berlin".into();
+        record["createdAt"] = "2026-01-10T08:00:00Z".into();
+        record["updatedAt"] = "2026-01-10T08:00:00Z".into();
+    }
+    sold["id"] = sale.into();
+    sold["location"] = 1.into();
+    sold["machine"] = 80.into();
+    sold["salestype"] = 0.into();
+    sold["numPaymentTransactions"] = 1.into();
+    paid["id"] = payment.into();
+    paid["revenuetransaction"] = sale.into();
+    paid["location"] = 3.into();
+    paid["machine"] = 85.into();
+    (sold, paid)
+}
+
+impl House {
+    fn put(&self, resource: &str, record: &Value) {
+        self.sandbox.put_in("smartnow", resource, None, &record.to_string()).unwrap();
+    }
+
+    async fn assert_rebuilt(&self, what: &str) {
+        let before = self.everything().await;
+        rebuild(&self.context, &self.pipelines).await.unwrap();
+        assert_eq!(self.everything().await, before, "{what}: a rebuild gives what the syncs gave");
+    }
+}
+
+const ALONE: &str = "SELECT payment_key, transaction_key, kind, transaction_state, amount, site_key, device_key, business_date, local_hour \
+                     FROM unified.payments WHERE split_part(payment_key, '/', 2) IN ('901', '902')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_waits_for_its_sale_in_the_unified_table() {
+    let house =
+        House::new(SandboxOptions { transactions: 10, smartnow_sales: Some(100), ..SandboxOptions::default() }).await;
+    let (mut sale, mut payment) = sale_and_payment(&house, 9, 901, 250);
+    sale["numPaymentTransactions"] = 2.into();
+    let (mut other_sale, mut other) = sale_and_payment(&house, 9, 902, 50);
+    house.put("payment_transactions", &payment);
+    house.sync().await;
+    let alone = |sale: &str, payment: &str, amount: &str| {
+        let (sale, key) = (format!("smartnow:{sale}"), format!("smartnow:{sale}/{payment}"));
+        let texts = [key.as_str(), &sale, "-", "-", amount, "smartnow:3", "smartnow:85", "2026-01-10", "8"];
+        texts.map(str::to_owned).to_vec()
+    };
+    house.assert_same("the payment first", ALONE, vec![alone("9", "901", "2.5000")]).await;
+    let warned = "SELECT resource, record_key, field, rule, original FROM ops.warnings WHERE rule = 'parent_known'";
+    let warning = |payment: &str, sale: &str| {
+        ["payment_transactions", payment, "revenuetransaction", "parent_known", sale].map(str::to_owned).to_vec()
+    };
+    house.assert_same("who is warned about", warned, vec![warning("901", "9")]).await;
+    house.assert_rebuilt("the payment first").await;
+
+    // It changes while it waits, and another one comes to wait for the same sale.
+    payment["price"] = 200.into();
+    payment["updatedAt"] = "2026-01-10T09:00:00Z".into();
+    house.put("payment_transactions", &payment);
+    house.put("payment_transactions", &other);
+    house.sync().await;
+    let both = vec![alone("9", "901", "2.0000"), alone("9", "902", "0.5000")];
+    house.assert_same("two that wait", ALONE, both).await;
+    house.assert_rebuilt("two that wait").await;
+
+    // The sale comes: they are its own, in its state, at its place.
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    let with_sale = |payment: &str, amount: &str, state: &str| {
+        let key = format!("smartnow:9/{payment}");
+        let texts = [key.as_str(), "smartnow:9", "sale", state, amount, "smartnow:1", "smartnow:80", "2026-01-10", "8"];
+        texts.map(str::to_owned).to_vec()
+    };
+    let both = vec![with_sale("901", "2.0000", "completed"), with_sale("902", "0.5000", "completed")];
+    house.assert_same("the sale came", ALONE, both).await;
+    house
+        .assert_same(
+            "the sale itself",
+            "SELECT state, paid_amount FROM unified.transactions WHERE transaction_key = 'smartnow:9'",
+            vec![vec!["completed".to_owned(), "2.5000".to_owned()]],
+        )
+        .await;
+    house.assert_rebuilt("the sale came").await;
+
+    // One payment names another sale, which is not there either; the first sale lacks it.
+    other["revenuetransaction"] = 10.into();
+    other["updatedAt"] = "2026-01-10T10:00:00Z".into();
+    house.put("payment_transactions", &other);
+    house.sync().await;
+    let apart = vec![with_sale("901", "2.0000", "consumed"), alone("10", "902", "0.5000")];
+    house.assert_same("a payment moved", ALONE, apart).await;
+    let all = vec![warning("901", "9"), warning("902", "9"), warning("902", "10")];
+    house.assert_same("each was warned about once a sale", warned, all).await;
+    house.assert_rebuilt("a payment moved").await;
+
+    // That sale comes too; and the payment names no sale at all in the end.
+    other_sale["id"] = 10.into();
+    other_sale["price"] = 50.into();
+    house.put("revenue_transactions", &other_sale);
+    house.sync().await;
+    let state = "SELECT state FROM unified.transactions WHERE transaction_key IN ('smartnow:9', 'smartnow:10')";
+    house
+        .assert_same(
+            "each has its own",
+            state,
+            [["completed"], ["consumed"]].map(|s| s.map(str::to_owned).to_vec()).to_vec(),
+        )
+        .await;
+    other["revenuetransaction"] = Value::Null;
+    other["updatedAt"] = "2026-01-10T11:00:00Z".into();
+    house.put("payment_transactions", &other);
+    house.sync().await;
+    let nameless = "payment_transactions/902";
+    let key = "SELECT transaction_key, kind, amount FROM unified.payments WHERE payment_id = '902'";
+    house
+        .assert_same("no sale", key, vec![vec![format!("smartnow:{nameless}"), "-".to_owned(), "0.5000".to_owned()]])
+        .await;
+    house.assert_rebuilt("no sale").await;
+    house.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_numbers_of_payments_than_a_sale_says_are_warned_about_once_it_has_settled() {
+    let house =
+        House::new(SandboxOptions { transactions: 10, smartnow_sales: Some(100), ..SandboxOptions::default() }).await;
+    let warned = "SELECT resource, record_key, field, original FROM ops.warnings WHERE rule = 'count_fits'";
+    let warning = |sale: &str, said: &str| {
+        ["revenue_transactions", sale, "num_payment_transactions", said].map(str::to_owned).to_vec()
+    };
+    let now = Timestamp::now();
+    let sync = async || {
+        let range = Range { from: None, to: Some(now + DAY) };
+        sync(&house.context, &house.pipelines, Options { range, full: false }).await.unwrap()
+    };
+    // One has changed just now: its second payment may still come.
+    let (mut fresh, payment) = sale_and_payment(&house, 8, 801, 250);
+    fresh["numPaymentTransactions"] = 2.into();
+    fresh["updatedAt"] = now.to_string().into();
+    let (mut settled, _) = sale_and_payment(&house, 9, 901, 250);
+    settled["numPaymentTransactions"] = 2.into();
+    let (_, mut too_many) = sale_and_payment(&house, 9, 902, 250);
+    for (resource, record) in
+        [("revenue_transactions", &fresh), ("payment_transactions", &payment), ("revenue_transactions", &settled)]
+    {
+        house.put(resource, record);
+    }
+    sync().await;
+    house.assert_same("the settled one lacks two", warned, vec![warning("9", "2, and 0 came")]).await;
+    for id in [902, 903, 904] {
+        too_many["id"] = id.into();
+        house.put("payment_transactions", &too_many);
+    }
+    sync().await;
+    let both = vec![warning("9", "2, and 0 came"), warning("9", "2, and 3 came")];
+    house.assert_same("then it has one too many", warned, both.clone()).await;
+    sync().await;
+    house.assert_same("and that is said once", warned, both).await;
+    house.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_is_taxed_by_the_rate_its_product_had_then() {
+    let house =
+        House::new(SandboxOptions { transactions: 10, smartnow_sales: Some(100), ..SandboxOptions::default() }).await;
+    let (mut sale, _) = sale_and_payment(&house, 9, 901, 119);
+    sale["product"] = 77.into();
+    sale["numPaymentTransactions"] = 0.into();
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    let tax =
+        "SELECT net_amount, tax_amount, tax_origin FROM unified.transactions WHERE transaction_key = 'smartnow:9'";
+    let row = |texts: [&str; 3]| vec![texts.map(str::to_owned).to_vec()];
+    house.assert_same("no such product", tax, row(["-", "-", "unknown"])).await;
+
+    let mut product = house.truth("products").remove(0);
+    product["id"] = 9077.into();
+    product["machine"] = 80.into();
+    product["plu"] = 77.into();
+    product["vatrate"] = 19.into();
+    product["updatedAt"] = "2026-01-11T00:00:00Z".into();
+    house.put("products", &product);
+    house.sync().await;
+    house.assert_same("a product that comes later", tax, row(["1.0000", "0.1900", "derived"])).await;
+
+    // A later rate is for later sales.
+    product["vatrate"] = 7.into();
+    product["updatedAt"] = "2026-01-12T00:00:00Z".into();
+    house.put("products", &product);
+    sale["id"] = 10.into();
+    sale["occurredAt"] = "2026-01-12T08:00:00+01:00".into();
+    sale["price"] = 107.into();
+    sale["updatedAt"] = "2026-01-12T08:00:00Z".into();
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    house.assert_same("another rate", tax, row(["1.0000", "0.1900", "derived"])).await;
+    house.assert_same("of the later sale", &tax.replace(":9'", ":10'"), row(["1.0000", "0.0700", "derived"])).await;
+    house.assert_rebuilt("two rates").await;
     house.sandbox.stop().await;
 }

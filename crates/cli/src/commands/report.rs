@@ -38,7 +38,7 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
         None => TimeZone::UTC.to_datetime(Timestamp::now()).date(),
     };
     let body = arguments.request.as_deref().map(body).transpose()?;
-    let (sites, devices) = body.as_ref().map(places).unwrap_or_default();
+    let [sites, devices, site_groups, device_groups] = body.as_ref().map(places).unwrap_or_default();
     let when = if name.is_about_a_date() {
         if arguments.from.is_some() || arguments.period1.is_some() {
             return Err(Error::config(format!("the report {name} is about one date"))
@@ -55,6 +55,8 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
         states: arguments.counted.states.clone(),
         sites: [arguments.sites.clone(), sites].concat(),
         devices: [arguments.devices.clone(), devices].concat(),
+        site_groups: [arguments.site_groups.clone(), site_groups].concat(),
+        device_groups: [arguments.device_groups.clone(), device_groups].concat(),
         amount: arguments.amount,
         limit: arguments.limit,
         scopes: arguments.scopes.clone(),
@@ -62,10 +64,10 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
     })
 }
 
-/// The sites and devices a request names.
-fn places(body: &ReportBody) -> (Vec<String>, Vec<String>) {
-    let texts = |ids: &[Id]| ids.iter().cloned().map(Id::into_text).collect();
-    (texts(&body.locations), texts(&body.machines))
+/// The sites, devices, groups of sites and groups of devices that a request names.
+fn places(body: &ReportBody) -> [Vec<String>; 4] {
+    [&body.locations, &body.machines, &body.location_groups, &body.machine_groups]
+        .map(|ids| ids.iter().cloned().map(Id::into_text).collect())
 }
 
 fn periods(name: ReportName, arguments: &Report, body: Option<ReportBody>, today: Date) -> Result<When> {

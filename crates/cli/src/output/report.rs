@@ -239,6 +239,56 @@ fn flat(data: &ReportData) -> Listing {
             });
             listing
         }
+        ReportData::ShiftPayments(report) => {
+            let header =
+                ["period", "shift", "location", "payment", "type", "report_group", "currency", "quantity", "revenue"];
+            let mut listing = Listing::new(header, 7);
+            each(report, |period, row| {
+                listing.rows.push(vec![
+                    period.to_owned(),
+                    row.shift.clone().unwrap_or_default(),
+                    row.location.clone(),
+                    row.payment.clone(),
+                    row.payment_type.clone(),
+                    row.report_group.clone().unwrap_or_default(),
+                    row.currency.clone(),
+                    row.quantity.to_string(),
+                    number(row.revenue),
+                ]);
+            });
+            listing
+        }
+        ReportData::ShiftProducts(report) => {
+            let header = [
+                "period",
+                "shift",
+                "product_id",
+                "name",
+                "barcode",
+                "report_name",
+                "unit",
+                "currency",
+                "quantity",
+                "revenue",
+            ];
+            let mut listing = Listing::new(header, 8);
+            each(report, |period, row| {
+                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+                listing.rows.push(vec![
+                    period.to_owned(),
+                    optional(&row.shift),
+                    optional(&row.product_id),
+                    row.name.clone(),
+                    optional(&row.barcode),
+                    optional(&row.report_name),
+                    row.unit.clone(),
+                    row.currency.clone(),
+                    number(row.quantity),
+                    number(row.revenue),
+                ]);
+            });
+            listing
+        }
     }
 }
 
@@ -257,8 +307,14 @@ fn tables(data: &ReportData) -> Vec<(String, Listing)> {
         ReportData::HeatMap(_) => grids(data),
         ReportData::Products(PeriodReport { period2: Some(_), .. })
         | ReportData::PaymentTypes(PeriodReport { period2: Some(_), .. })
-        | ReportData::Events(PeriodReport { period2: Some(_), .. }) => vec![(String::new(), side_by_side(data))],
-        ReportData::Products(_) | ReportData::PaymentTypes(_) | ReportData::Events(_) => {
+        | ReportData::Events(PeriodReport { period2: Some(_), .. })
+        | ReportData::ShiftPayments(PeriodReport { period2: Some(_), .. })
+        | ReportData::ShiftProducts(PeriodReport { period2: Some(_), .. }) => vec![(String::new(), side_by_side(data))],
+        ReportData::Products(_)
+        | ReportData::PaymentTypes(_)
+        | ReportData::Events(_)
+        | ReportData::ShiftPayments(_)
+        | ReportData::ShiftProducts(_) => {
             // One period: its name says nothing.
             let mut listing = flat(data);
             listing.header.remove(0);

@@ -3,7 +3,8 @@
 //! Invariant: the columns are the ones others were promised, in that order; only on purpose are they changed.
 
 use crate::shipped;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
+use std::sync::Arc;
 use tillhouse_model::table::{Class, Kind, Role, timestamp};
 
 const FROM_TRANSACTION: &str = "pipeline source tenant_id perspective kind site_key device_key occurred_at month business_date \
@@ -43,7 +44,7 @@ fn promised() -> Vec<(&'static str, Role, String)> {
         (
             "events",
             fact,
-            "event_key scope code description level occurred_at resolved_at duration_seconds transaction_key \
+            "event_key scope code error_identity description level occurred_at resolved_at duration_seconds transaction_key \
              article_key payment_key pipeline source tenant_id site_key device_key month"
                 .to_owned(),
         ),
@@ -57,7 +58,9 @@ fn promised() -> Vec<(&'static str, Role, String)> {
         ),
         ("devices", dimension, "device_key site_key name code pipeline source".to_owned()),
         ("points", dimension, "point_key device_key site_key name number pipeline source".to_owned()),
-        ("products", dimension, "product_key code name category unit_measure pipeline source".to_owned()),
+        ("products", dimension, "product_key code barcode report_name ledger subledger name category unit_measure pipeline source".to_owned()),
+        ("device_groups", dimension, "group_key name device_keys pipeline source".to_owned()),
+        ("site_groups", dimension, "group_key name site_keys pipeline source".to_owned()),
         (
             "shifts",
             dimension,
@@ -130,13 +133,15 @@ fn types_are_the_houses_own() {
                 "latitude" | "longitude" => decimal(9, 6),
                 n if n.ends_with("amount") => decimal(18, 4),
                 n if n.ends_with("_at") || n.ends_with("_time") || n == "_as_of" => Some(timestamp()),
-                "local_hour" | "utc_offset_minutes" | "line_number" | "duration_seconds" | "_land" => {
-                    Some(DataType::Int64)
-                }
+                "local_hour" | "utc_offset_minutes" | "line_number" | "duration_seconds" | "error_identity"
+                | "_land" => Some(DataType::Int64),
                 "redemption_limit" | "redemptions" | "total_redemptions" => Some(DataType::Int64),
                 "business_date" | "expires_on" => Some(DataType::Date32),
                 "excluded" | "succeeded" => Some(DataType::Boolean),
                 "_content_hash" => Some(DataType::Binary),
+                "device_keys" | "site_keys" => {
+                    Some(DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))))
+                }
                 _ => Some(DataType::Utf8),
             };
             assert_eq!(Some(field.data_type().clone()), expected, "{name}.{}", field.name());

@@ -37,9 +37,7 @@ impl Changes {
         let range = format!("_land > {after} AND _land <= {to}");
         // A version without a time leaves no trace in its successor's `_prev_record_time`; only where such versions exist, every
         // record of the step has to be suspected of having had one.
-        let untimed = collect(&session, "SELECT 1 FROM history WHERE month = 'none' LIMIT 1").await?;
-        let suspect_all = untimed.iter().any(|b| b.num_rows() > 0);
-        let condition = if suspect_all { "TRUE" } else { "_prev_record_time IS NOT NULL" };
+        let condition = if has_untimed(&session).await? { "TRUE" } else { "_prev_record_time IS NOT NULL" };
         let sql = format!("SELECT _record_key, _prev_record_time FROM history WHERE {range} AND {condition}");
         let mut superseded = Superseded::default();
         let mut batches = session.query(&sql).await?;
@@ -98,6 +96,12 @@ impl Changes {
         }
         Ok(outdated)
     }
+}
+
+/// Whether the table `history` of a session has versions without a time.
+pub(super) async fn has_untimed(session: &Session) -> Result<bool> {
+    let untimed = collect(session, "SELECT 1 FROM history WHERE month = 'none' LIMIT 1").await?;
+    Ok(untimed.iter().any(|batch| batch.num_rows() > 0))
 }
 
 /// The rows of a batch that no later version within the step replaces.

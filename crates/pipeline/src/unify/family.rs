@@ -3,7 +3,9 @@
 //!
 //! ```text
 //!   parents: changed since the last step   +   parents of children that changed since then, as they are now
-//!   children: of all these parents, the newest version of each, without the deleted
+//!   children: of all these parents, the newest version of each, without the deleted;
+//!             and changed ones whose parent is not there, see `orphans`
+//!   looked up: every version, see `lookup`
 //! ```
 //!
 //! Invariant: a step marks parents and children as done in one commit. A child without a parent waits: when the parent lands, its step
@@ -13,7 +15,8 @@ use super::changes::{Changes, listed};
 use super::rows::{cast, collect, fit, query_failed, text};
 use super::statement::{Parameters, Statement, borrowed, empty_session, parameters};
 use super::{Totals, Unified, add, steps};
-use crate::config::{Child, Pipeline, ResourcePlan};
+use super::{counts, lookup, orphans};
+use crate::config::{Child, ChildLink, Pipeline, ResourcePlan};
 use crate::observer::Event;
 use crate::sync::Context;
 use arrow::array::{AsArray, RecordBatch, StringArray};
@@ -27,9 +30,9 @@ use tillhouse_model::table::{Role, timestamp};
 use tillhouse_model::{Error, Result};
 
 /// A child's history, pinned, and how far it has come.
-struct Kin {
-    child: Child,
-    history: Arc<dyn TableProvider>,
+pub(super) struct Kin {
+    pub(super) child: Child,
+    pub(super) history: Arc<dyn TableProvider>,
     /// How long before its parent a child's time may lie.
     near: SignedDuration,
     done: i64,
@@ -46,8 +49,17 @@ pub(super) async fn unify(
     totals: &mut Totals,
 ) -> Result<()> {
     let source = context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec));
-    let Some(version) = source.version().await? else { return Ok(()) };
-    let Some(history) = source.provider(Some(version), Some(context.engine.state()?)).await? else { return Ok(()) };
+    let has_orphans = statement.children.iter().any(|child| child.has_orphans_in(&statement.table.name));
+    let version = source.version().await?;
+    let history = match version {
+        Some(_) => source.provider(version, Some(context.engine.state()?)).await?,
+        None => None,
+    };
+    let history = match history {
+        Some(history) => history,
+        None if has_orphans => tillhouse_query::empty_table(plan.spec.source_schema()),
+        None => return Ok(()),
+    };
     let target = context.warehouse.unified_table(Arc::clone(&statement.table));
     let start = target.progress(&pipeline.name, plan.resource.name).await?;
     let mut kin = Vec::new();
@@ -61,7 +73,8 @@ pub(super) async fn unify(
         let near = plan.spec.moves_within.saturating_add(of_child.spec.moves_within);
         kin.push(Kin { child: child.clone(), history, near, done, newest });
     }
-    let mut ranges = steps(&source.packages(Some(version), start).await?, start);
+    let packages = if version.is_some() { source.packages(version, start).await? } else { Vec::new() };
+    let mut ranges = steps(&packages, start);
     if ranges.is_empty() {
         if kin.iter().all(|kin| kin.newest == kin.done) {
             return Ok(());
@@ -85,7 +98,7 @@ pub(super) async fn unify(
             children: marks.collect(),
             run_id: run_id.to_owned(),
         };
-        let done = take(context, pipeline, plan, statement, (&history, &kin), &parameters, &step).await?;
+        let done = take(context, pipeline, plan, statement, (&history, &kin, start), &parameters, &step).await?;
         add(totals, [done]);
     }
     Ok(())
@@ -96,7 +109,7 @@ async fn take(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     statement: &Statement,
-    (history, kin): (&Arc<dyn TableProvider>, &[Kin]),
+    (history, kin, start): (&Arc<dyn TableProvider>, &[Kin], i64),
     parameters: &Parameters,
     step: &Step,
 ) -> Result<(String, Unified)> {
@@ -105,7 +118,7 @@ async fn take(
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
     let mut changes = Changes::find(context, history, (step.after_land, step.to_land)).await?;
     let session = empty_session(&context.engine, pipeline)?;
-    let parents = parents(context, history, kin, step, &mut changes).await?;
+    let parents = parents(context, (history, kin, start), step, &mut changes).await?;
     session.deregister(plan.resource.name)?;
     session.register("history", Arc::clone(history))?;
     session.register_batches("wanted", parents.rows.schema(), vec![parents.rows.clone()])?;
@@ -115,22 +128,39 @@ async fn take(
             "SELECT h.* FROM history h JOIN wanted w ON h._record_key = w._record_key AND h._land = w._land",
         )
         .await?;
-    for kin in kin {
-        let view = children(context, kin, &parents).await?;
-        let table = format!("history_of_{}", kin.child.resource);
-        let chosen = format!("wanted_of_{}", kin.child.resource);
+    let mut warnings = Vec::new();
+    for (kin, mark) in kin.iter().zip(&step.children) {
         session.deregister(kin.child.resource)?;
+        let ChildLink::Part { by, .. } = &kin.child.link else {
+            session.register(kin.child.resource, Arc::clone(&kin.history))?;
+            continue;
+        };
+        let mut chosen = children(context, kin, by, &parents).await?;
+        if kin.child.has_orphans_in(&name) {
+            orphans::no_longer(kin, mark, &chosen, &mut changes.superseded);
+            let found = orphans::find(context, kin, by, mark, &parents.present, &mut changes.superseded).await?;
+            warnings.extend(found.iter().map(|orphan| orphan.warning(pipeline, kin, by, &step.run_id)));
+            chosen.extend(found.into_iter().map(orphans::Orphan::into_version));
+        }
+        let view = listed(&chosen.into_iter().map(|child| (child.key, child.land)).collect())?;
+        let table = format!("history_of_{}", kin.child.resource);
+        let wanted = format!("wanted_of_{}", kin.child.resource);
         session.register(&table, Arc::clone(&kin.history))?;
-        session.register_batches(&chosen, view.schema(), vec![view])?;
+        session.register_batches(&wanted, view.schema(), vec![view])?;
         session
             .create_view(
                 kin.child.resource,
                 &format!(
-                    "SELECT h.* FROM {table} h JOIN {chosen} w ON h._record_key = w._record_key AND h._land = w._land"
+                    "SELECT h.* FROM {table} h JOIN {wanted} w ON h._record_key = w._record_key AND h._land = w._land"
                 ),
             )
             .await?;
     }
+    for kin in kin.iter().filter(|kin| kin.child.has_orphans_in(&name)) {
+        warnings.extend(counts::in_step(&session, plan, &kin.child, pipeline, &step.run_id).await?);
+    }
+    changes.superseded.times.sort_unstable();
+    changes.superseded.times.dedup();
     let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
     let wanted = statement.table.unified_schema();
     let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
@@ -140,6 +170,9 @@ async fn take(
         Role::Fact | Role::Source => target.replace(step, &changes.superseded, rows).await,
     }
     .map_err(at)?;
+    if !warnings.is_empty() {
+        context.warehouse.ops().record_warnings(&warnings).await?;
+    }
     Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
 }
 
@@ -147,22 +180,28 @@ async fn take(
 struct Parents {
     /// `_record_key` and `_land` of the version of each that counts.
     rows: RecordBatch,
+    /// The keys of parents that are there, of those that changed children name, and the step's own.
+    present: HashSet<String>,
     /// The earliest record time among them; `None` where one has none, or there are none.
     earliest: Option<i64>,
 }
 
 /// Which parents a step is about: its own, and those of changed children. What the latter have in the unified tables is superseded.
+///
+/// `start` is where this run began: a parent that came since then has been unified with the children there are now, or is about to be.
 async fn parents(
     context: &Context,
-    history: &Arc<dyn TableProvider>,
-    kin: &[Kin],
+    (history, kin, start): (&Arc<dyn TableProvider>, &[Kin], i64),
     step: &Step,
     changes: &mut Changes,
 ) -> Result<Parents> {
     let mut touched: HashSet<String> = HashSet::new();
     for (kin, mark) in kin.iter().zip(&step.children) {
         if mark.to_land > mark.after_land {
-            touched.extend(parents_of_changed(context, kin, mark).await?);
+            touched.extend(match &kin.child.link {
+                ChildLink::Part { by, .. } => parents_of_changed(context, kin, by, mark).await?,
+                ChildLink::Lookup { on, uses } => lookup::parents(context, history, kin, (on, uses), mark).await?,
+            });
         }
     }
     let session = context.engine.bare()?;
@@ -171,18 +210,17 @@ async fn parents(
     let range = format!("_land > {} AND _land <= {}", step.after_land, step.to_land);
     let own = collect(&session, &format!("SELECT _record_key, _land, _record_time FROM history WHERE {range}")).await?;
     keep_newest(&own, &mut newest)?;
+    let mut present: HashSet<String> = newest.keys().cloned().collect();
     touched.retain(|key| !newest.contains_key(key));
     if !touched.is_empty() {
         let keys: StringArray = touched.iter().map(|key| Some(key.as_str())).collect();
         session.register_batches("touched", key_schema(), vec![one_column(keys)?])?;
-        // A parent of another step that is still to come is left to that step.
-        let sql = format!(
-            "SELECT h._record_key, h._land, h._record_time FROM history h JOIN touched t ON h._record_key = t._record_key \
-             WHERE h._land <= {}",
-            step.after_land
-        );
+        let sql = "SELECT h._record_key, h._land, h._record_time FROM history h JOIN touched t ON h._record_key = t._record_key";
         let mut again = BTreeMap::new();
-        keep_newest(&collect(&session, &sql).await?, &mut again)?;
+        keep_newest(&collect(&session, sql).await?, &mut again)?;
+        present.extend(again.keys().cloned());
+        // A parent that this run has met, or will, is unified by its own step.
+        again.retain(|_, (land, _)| *land <= start);
         for (key, (_, time)) in &again {
             match time {
                 Some(time) => {
@@ -194,21 +232,18 @@ async fn parents(
                 }
             }
         }
-        changes.superseded.times.sort_unstable();
-        changes.superseded.times.dedup();
         newest.extend(again);
     }
     let timed: Option<Vec<i64>> = newest.values().map(|(_, time)| *time).collect();
     let earliest = timed.and_then(|times| times.into_iter().min());
     let rows = listed(&newest.into_iter().map(|(key, (land, _))| (key, land)).collect())?;
-    Ok(Parents { rows, earliest })
+    Ok(Parents { rows, present, earliest })
 }
 
 /// The keys of the parents that the children changed in a step have, or had in an earlier version.
-async fn parents_of_changed(context: &Context, kin: &Kin, mark: &Mark) -> Result<Vec<String>> {
+async fn parents_of_changed(context: &Context, kin: &Kin, by: &str, mark: &Mark) -> Result<Vec<String>> {
     let session = context.engine.bare()?;
     session.register("history", Arc::clone(&kin.history))?;
-    let by = &kin.child.by;
     let range = format!("_land > {} AND _land <= {}", mark.after_land, mark.to_land);
     let changed = format!(
         "SELECT DISTINCT CAST(\"{by}\" AS VARCHAR) FROM history WHERE {range} AND \"{by}\" IS NOT NULL \
@@ -224,28 +259,29 @@ async fn parents_of_changed(context: &Context, kin: &Kin, mark: &Mark) -> Result
     Ok(keys)
 }
 
-/// The children of the parents at hand: key and package of the newest version of each that is not deleted.
-async fn children(context: &Context, kin: &Kin, parents: &Parents) -> Result<RecordBatch> {
+/// A version of a child.
+pub(super) struct ChildVersion {
+    pub(super) key: String,
+    pub(super) land: i64,
+    pub(super) time: Option<i64>,
+}
+
+/// The children of the parents at hand: the newest version of each that is not deleted.
+async fn children(context: &Context, kin: &Kin, by: &str, parents: &Parents) -> Result<Vec<ChildVersion>> {
     let session = context.engine.bare()?;
     session.register("history", Arc::clone(&kin.history))?;
     session.register_batches("parents", parents.rows.schema(), vec![parents.rows.clone()])?;
-    let by = &kin.child.by;
     let near = parents.earliest.map_or(Ok("TRUE".to_owned()), |earliest| not_long_before(earliest, kin.near))?;
     let newest = format!(
-        "SELECT _record_key, _land FROM ( \
+        "SELECT _record_key, _land, _record_time FROM ( \
              SELECT _record_key, max(_land) AS _land, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _land) AS parent, \
-                    last_value(_deleted_at ORDER BY _land) AS gone \
+                    last_value(_deleted_at ORDER BY _land) AS gone, last_value(_record_time ORDER BY _land) AS _record_time \
              FROM history WHERE {near} GROUP BY _record_key \
          ) WHERE gone IS NULL AND parent IN (SELECT _record_key FROM parents)"
     );
-    let mut wanted = HashSet::new();
-    for batch in collect(&session, &newest).await? {
-        let keys = text(&batch, 0)?;
-        let lands = cast(batch.column(1), &DataType::Int64)?;
-        let lands = lands.as_primitive::<arrow::datatypes::Int64Type>();
-        wanted.extend(keys.iter().zip(lands.iter()).filter_map(|(key, land)| Some((key?.to_owned(), land?))));
-    }
-    listed(&wanted)
+    let mut wanted = BTreeMap::new();
+    keep_newest(&collect(&session, &newest).await?, &mut wanted)?;
+    Ok(wanted.into_iter().map(|(key, (land, time))| ChildVersion { key, land, time }).collect())
 }
 
 /// The condition that a record time is not long before the earliest parent's, or not known. A child may come any time after its parent.
@@ -256,6 +292,7 @@ fn not_long_before(earliest: i64, near: SignedDuration) -> Result<String> {
     Ok(format!("(_record_time IS NULL OR _record_time >= TIMESTAMP '{from}')"))
 }
 
+/// Takes down the newest version of each record, of rows with key, package number and record time.
 fn keep_newest(batches: &[RecordBatch], newest: &mut BTreeMap<String, (i64, Option<i64>)>) -> Result<()> {
     for batch in batches {
         let keys = text(batch, 0)?;

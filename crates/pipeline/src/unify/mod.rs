@@ -12,12 +12,16 @@
 
 mod alone;
 mod changes;
+mod counts;
 mod family;
 mod feed;
 mod live;
+mod lookup;
+mod orphans;
 mod rows;
 mod statement;
 
+pub(crate) use counts::check_counts;
 pub(crate) use live::{Live, Shown};
 pub use statement::{Checked, check};
 

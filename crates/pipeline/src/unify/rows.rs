@@ -2,7 +2,7 @@
 //!
 //! Invariant: a value that does not fit its column is an error, never a null.
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 use std::sync::Arc;
@@ -40,6 +40,11 @@ pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 /// A column as text.
 pub(super) fn text(batch: &RecordBatch, column: usize) -> Result<StringArray> {
     Ok(cast(batch.column(column), &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+/// A row's text.
+pub(super) fn text_at(texts: &StringArray, row: usize) -> Option<&str> {
+    texts.is_valid(row).then(|| texts.value(row))
 }
 
 pub(super) async fn collect(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {

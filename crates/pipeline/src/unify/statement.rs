@@ -100,6 +100,7 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
         (T::Null, _) => true,
         (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
         (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
+        (T::List(a), T::List(b)) => fits(a.data_type(), b.data_type()),
         (T::Timestamp(_, Some(zone)), T::Timestamp(_, Some(_))) => matches!(zone.as_ref(), "UTC" | "+00:00"),
         (a, T::Int64) => a.is_integer(),
         (a, T::Decimal128(precision, scale)) if a.is_integer() => *precision >= 18 && *scale >= 0,

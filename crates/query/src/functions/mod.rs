@@ -8,6 +8,7 @@ mod category;
 mod clock;
 mod kind;
 mod list;
+mod mapped;
 mod money;
 mod payment;
 mod present;
@@ -26,7 +27,14 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     clock::functions()
         .into_iter()
         .chain(money::functions())
-        .chain([unit::function(), payment::function(), state::function(), category::function(), kind::function()])
+        .chain([
+            unit::function(),
+            payment::function(),
+            state::function(),
+            category::function(),
+            kind::function(),
+            mapped::function(),
+        ])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
         .chain([present::function()])

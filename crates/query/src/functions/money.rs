@@ -1,4 +1,4 @@
-//! Currencies and minor units.
+//! Currencies, minor units, and the tax that is in an amount.
 //!
 //! Invariant: an amount is exact or null. The number of minor digits is ISO 4217's, never assumed to be two.
 
@@ -7,6 +7,7 @@ use super::{Argument, Function};
 use arrow::array::{ArrayRef, Decimal128Array, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
+use std::cmp::Ordering;
 use std::sync::Arc;
 use tillhouse_model::money::minor_digits;
 use tillhouse_model::{Exact, FastMap};
@@ -14,12 +15,13 @@ use tillhouse_model::{Exact, FastMap};
 /// Digits of an amount in the unified tables, in all and after the point.
 const AMOUNT: (u8, i8) = (18, 4);
 
-/// `currency_code(text)` and `from_minor_units(amount, currency)`.
-pub(super) fn functions() -> [Function; 2] {
+/// `currency_code(text)`, `from_minor_units(amount, currency)` and `included_tax(amount, percent)`.
+pub(super) fn functions() -> [Function; 3] {
     let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
     [
         Function::new("currency_code", &[Argument::Text], DataType::Utf8, currency_code),
-        Function::new("from_minor_units", &[Argument::Number, Argument::Text], amount, from_minor_units),
+        Function::new("from_minor_units", &[Argument::Number, Argument::Text], amount.clone(), from_minor_units),
+        Function::new("included_tax", &[Argument::Number, Argument::Number], amount, included_tax),
     ]
 }
 
@@ -61,6 +63,38 @@ fn major(units: i128, scale: u32, digits: u8) -> Option<i128> {
     (major.unsigned_abs() < 10_u128.pow(u32::from(AMOUNT.0))).then_some(major)
 }
 
+fn included_tax(arguments: &Arguments) -> Result<ArrayRef> {
+    let (amounts, rates) = (arguments.number(0)?, arguments.number(1)?);
+    let mut taxes = Decimal128Array::builder(arguments.rows());
+    for row in 0..arguments.rows() {
+        let both = amounts.get(row).zip(rates.get(row));
+        taxes.append_option(both.and_then(|(amount, rate)| tax(amount, amounts.scale, rate, rates.scale)));
+    }
+    Ok(Arc::new(taxes.finish().with_precision_and_scale(AMOUNT.0, AMOUNT.1)?))
+}
+
+/// The tax in a gross amount, amount x rate / (100 + rate), with four digits, half-even beyond them; `None` for a rate below zero,
+/// and where a step does not fit.
+fn tax(amount: i128, scale: u32, rate: i128, rate_scale: u32) -> Option<i128> {
+    let hundred = 100_i128.checked_mul(10_i128.checked_pow(rate_scale)?)?;
+    let divisor = hundred.checked_add(rate).filter(|_| rate >= 0)?;
+    let (numerator, divisor) = match u32::from(AMOUNT.1.unsigned_abs()).checked_sub(scale) {
+        Some(more) => (amount.checked_mul(rate)?.checked_mul(10_i128.checked_pow(more)?)?, divisor),
+        None => {
+            let less = scale.checked_sub(u32::from(AMOUNT.1.unsigned_abs()))?;
+            (amount.checked_mul(rate)?, divisor.checked_mul(10_i128.checked_pow(less)?)?)
+        }
+    };
+    let (quotient, rest) = (numerator / divisor, numerator % divisor);
+    let away = match rest.unsigned_abs().checked_mul(2)?.cmp(&divisor.unsigned_abs()) {
+        Ordering::Less => false,
+        Ordering::Equal => quotient % 2 != 0,
+        Ordering::Greater => true,
+    };
+    let tax = if away { quotient + numerator.signum() } else { quotient };
+    (tax.unsigned_abs() < 10_u128.pow(u32::from(AMOUNT.0))).then_some(tax)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +108,22 @@ mod tests {
         assert_eq!(major(12_995_000, 4, 2), Some(129_950), "1299.5 cents");
         assert_eq!(major(1, 4, 2), Some(0), "a millionth is rounded");
         assert_eq!(major(i128::from(i64::MAX), 0, 0), None, "does not fit");
+    }
+
+    #[test]
+    fn the_tax_in_an_amount_is_exact_and_half_even() {
+        assert_eq!(tax(11_900, 4, 190_000, 4), Some(1_900), "19 % in 1.19");
+        assert_eq!(tax(-11_900, 4, 190_000, 4), Some(-1_900), "of a refund");
+        assert_eq!(tax(18_000, 4, 190_000, 4), Some(2_874), "1.80 at 19 %: 0.28739...");
+        assert_eq!(tax(119, 2, 19, 0), Some(1_900), "whatever the scales");
+        assert_eq!(tax(1_190_000_000, 9, 19, 0), Some(1_900));
+        assert_eq!(tax(3, 4, 100, 0), Some(2), "1.5 ten-thousandths: to the even two");
+        assert_eq!(tax(5, 4, 100, 0), Some(2), "2.5: to the even two");
+        assert_eq!(tax(-3, 4, 100, 0), Some(-2));
+        assert_eq!(tax(18_000, 4, 0, 4), Some(0));
+        assert_eq!(tax(18_000, 4, -1, 4), None, "no such rate");
+        assert_eq!(tax(i128::MAX, 4, 190_000, 4), None, "too large to work out");
+        assert_eq!(tax(10_i128.pow(18) - 1, 4, 1_000_000, 4), Some(5 * 10_i128.pow(17)), "half of the largest");
     }
 
     #[test]

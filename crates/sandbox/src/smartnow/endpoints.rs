@@ -1,4 +1,4 @@
-//! The endpoints of the document that read: login, refresh, the thirty lists, single records, what belongs to one, the summary.
+//! The endpoints of the document that read: login, refresh, the thirty-one lists, single records, what belongs to one, the summary.
 //!
 //! Invariant: without a good token nothing but the login answers; what is not well asked gets an error in the shape of Sails,
 //! never a guess.
@@ -309,6 +309,7 @@ mod tests {
             ("/voucher/ab-1", Route::One(number("vouchers"), "ab-1".into())),
             ("/voucher/ab-1/logs", Route::List(number("voucher_logs"), Some("ab-1".into()))),
             ("/campaign/2/vouchers", Route::List(number("vouchers"), Some("2".into()))),
+            ("/integration/1/records", Route::List(number("integration_records"), Some("1".into()))),
             ("/integration/1/transactions", Route::List(number("integration_transactions"), Some("1".into()))),
             ("/machineconfig/sb-80", Route::Configuration(Some("sb-80".into()))),
             ("/machine/80/config/x", Route::Unknown),

@@ -15,15 +15,19 @@ pub(crate) fn sales(plan: &Plan, now: i64) -> Vec<Row> {
     plan.sales.iter().filter(|sale| past(sale.created, now)).map(|sale| sale_row(plan, sale, now)).collect()
 }
 
+/// What the machine noted of how a sale was paid.
+pub(super) fn token(plan: &Plan, sale: &Sale) -> String {
+    match (sale.vehicle, sale.paid.0) {
+        (Some(vehicle), _) => format!("^^T:{TAG_MARKER}-{}", plan.world.vehicles[vehicle].rfid),
+        (None, Method::Cash) => "^^C:R/-0".to_owned(),
+        (None, method) => format!("^^{}:R/-{}", method.word().get(..1).unwrap_or("X").to_uppercase(), sale.remote % 7),
+    }
+}
+
 fn sale_row(plan: &Plan, sale: &Sale, now: i64) -> Row {
     let location = &plan.locations[sale.location];
     let updated = sale.updated_at(now);
     let price = sale.price_at(now);
-    let token = match (sale.vehicle, sale.paid.0) {
-        (Some(vehicle), _) => format!("^^T:{TAG_MARKER}-{}", plan.world.vehicles[vehicle].rfid),
-        (None, Method::Cash) => "^^C:R/-0".to_owned(),
-        (None, method) => format!("^^{}:R/-{}", method.word().get(..1).unwrap_or("X").to_uppercase(), sale.remote % 7),
-    };
     let body = Object::new()
         .put("id", sale.id)
         .put("product", sale.item.plu)
@@ -38,7 +42,7 @@ fn sale_row(plan: &Plan, sale: &Sale, now: i64) -> Row {
         .put("barcode", sale.item.barcode)
         .put("currency", location.currency)
         .put("timestamp", sale.occurred)
-        .put("token", token)
+        .put("token", token(plan, sale))
         .put("salestype", i64::from(sale.is_test))
         .put("numPaymentTransactions", sale.payments_at(now))
         .put("remote", sale.remote)

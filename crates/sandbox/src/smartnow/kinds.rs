@@ -1,4 +1,4 @@
-//! The thirty resources: what they are called here and there, where they are listed, and their columns.
+//! The thirty-one resources: what they are called here and there, where they are listed, and their columns.
 //!
 //! Invariant: a column that is not in this table does not exist for `where` and `sort`.
 
@@ -77,7 +77,7 @@ const fn windowed(window: &'static str, archived: bool, kind: Kind) -> Kind {
 }
 
 /// All of them.
-pub(crate) const KINDS: [Kind; 30] = [
+pub(crate) const KINDS: [Kind; 31] = [
     windowed(
         "updatedAt",
         true,
@@ -263,10 +263,25 @@ pub(crate) const KINDS: [Kind; 30] = [
             "updatedAt",
             false,
             whole(
-                "integration_transactions",
-                "/integration/*/transactions",
+                "integration_records",
+                "/integration/*/records",
                 "details",
                 "id:n state machine:n revenuetransaction:n message details createdAt:i updatedAt:i",
+            ),
+        ),
+    ),
+    of(
+        "integrations",
+        None,
+        windowed(
+            "updatedAt",
+            false,
+            whole(
+                "integration_transactions",
+                "/integration/*/transactions",
+                "name",
+                "id:n remote:n price:n occurredAt:i machine:n location:n timestamp:n currency timezone name token salestype:n \
+                 createdAt:i updatedAt:i",
             ),
         ),
     ),

@@ -191,6 +191,7 @@ fn rows(plan: &Plan, resource: &str, now: i64) -> Vec<Row> {
         "vouchers" => vouchers::vouchers,
         "voucher_logs" => vouchers::voucher_logs,
         "integrations" => vouchers::integrations,
+        "integration_records" => vouchers::integration_records,
         "integration_transactions" => vouchers::integration_transactions,
         _ => |_, _| Vec::new(),
     };

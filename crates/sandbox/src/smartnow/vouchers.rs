@@ -3,9 +3,11 @@
 //! Invariant: every code begins with `SECRETVOUCHER`, every PDF's address holds `SECRETPDF`, every e-mail ends in
 //! `@person.invalid` (comments of vouchers hold some), so that a test finds them wherever they leak.
 
+use super::facts::token;
 use super::object::{Object, utc};
-use super::plan::{Method, Plan, past};
+use super::plan::{Method, Plan, Sale, past};
 use super::table::{Key, Row};
+use crate::hecone::paper::stamp;
 use crate::random::uuid_text;
 use std::collections::HashMap;
 
@@ -234,12 +236,17 @@ pub(crate) fn integrations(plan: &Plan, _now: i64) -> Vec<Row> {
     INTEGRATIONS.iter().zip(1..).map(row).collect()
 }
 
-/// Every tenth sale is handed on; some only at the second try, an hour later.
-pub(crate) fn integration_transactions(plan: &Plan, now: i64) -> Vec<Row> {
-    let handed_on = plan.sales.iter().enumerate().filter(|(index, _)| index % 10 == 3);
-    let row = |((index, sale), id): ((usize, &super::plan::Sale), i64)| {
+/// The integration that a sale is handed on by, every tenth one.
+fn handed_on(plan: &Plan) -> impl Iterator<Item = (i64, &Sale)> {
+    let every_tenth = plan.sales.iter().enumerate().filter(|(index, _)| index % 10 == 3);
+    every_tenth.map(|(index, sale)| (index as i64 / 10 % 2 + 1, sale))
+}
+
+/// How handing on went; some sales only get through at the second try, an hour later.
+pub(crate) fn integration_records(plan: &Plan, now: i64) -> Vec<Row> {
+    let row = |(((integration, sale), number), id): (((i64, &Sale), i64), i64)| {
         let created = sale.created + 60;
-        let (fails, again) = (index / 10 % 7 == 0, created + 3600);
+        let (fails, again) = (number % 7 == 0, created + 3600);
         let updated = if fails && past(again, now) { again } else { created };
         let failed = fails && updated == created;
         let body = Object::new()
@@ -251,7 +258,33 @@ pub(crate) fn integration_transactions(plan: &Plan, now: i64) -> Vec<Row> {
             .put("details", failed.then_some("{\"attempt\": 1}"))
             .times(created, updated)
             .done();
-        past(created, now).then(|| Row::new(id, created, updated, body).under(Key::Number(index as i64 / 10 % 2 + 1)))
+        past(created, now).then(|| Row::new(id, created, updated, body).under(Key::Number(integration)))
     };
-    handed_on.zip(HANDED_ON + 1..).filter_map(row).collect()
+    handed_on(plan).zip(0..).zip(HANDED_ON + 1..).filter_map(row).collect()
+}
+
+/// The sales as they are handed on, each under its own id.
+pub(crate) fn integration_transactions(plan: &Plan, now: i64) -> Vec<Row> {
+    let row = |(integration, sale): (i64, &Sale)| {
+        let created = sale.created + 60;
+        let location = &plan.locations[sale.location];
+        let body = Object::new()
+            .put("id", sale.id)
+            .put("remote", sale.remote)
+            .put("price", sale.price)
+            .put("occurredAt", stamp(&location.zone, sale.occurred))
+            .put("machine", plan.machines[sale.machine].id)
+            .put("location", location.id)
+            .put("timestamp", sale.occurred)
+            .put("currency", location.currency)
+            .put("timezone", location.timezone)
+            .put("name", sale.item.name)
+            .put("token", token(plan, sale))
+            .put("salestype", i64::from(sale.is_test))
+            .times(created, created)
+            .done();
+        let row = || Row::new(sale.id, created, created, body).at(sale.occurred).under(Key::Number(integration));
+        past(created, now).then(row)
+    };
+    handed_on(plan).filter_map(row).collect()
 }

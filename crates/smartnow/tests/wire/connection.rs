@@ -21,17 +21,45 @@ fn little_has_to_be_written() {
     assert!(!format!("{connection:?}").contains("hunter2"));
     let source = connection.open(Limits::default()).unwrap();
     assert_eq!((source.name(), source.resources()), ("smartnow", RESOURCES));
-    assert_eq!(source.parameters(), [("price_unit", "minor".to_owned())]);
+    assert_eq!(source.parameters(), parameters("minor", "percent", ""));
     assert!(!format!("{source:?}").contains("hunter2"));
 }
 
 #[test]
 fn what_is_set_is_taken() {
-    let more = r#","price_unit":"major","token_prefix":"","operators":{"above":"gt"},"archive":{"after":"never"},
+    let more = r#","price_unit":"major","vat_rate":"fraction","sales_types":{"2":"void","1":"test","0":"sale"},"token_prefix":"","operators":{"above":"gt"},"archive":{"after":"never"},
         "paths":{"vouchers":"/campaign/{campaign}/vouchers","voucher_logs":"/voucherlog"}"#;
     let connection = parse(more).unwrap();
     assert_eq!(connection.operators, Operators { above: "gt".into(), ..Operators::default() });
-    assert_eq!(connection.open(Limits::default()).unwrap().parameters(), [("price_unit", "major".to_owned())]);
+    assert_eq!(
+        connection.open(Limits::default()).unwrap().parameters(),
+        parameters("major", "fraction", "1=test,2=void")
+    );
+}
+
+fn parameters(price_unit: &str, vat_rate: &str, sales_types: &str) -> [(&'static str, String); 3] {
+    [("price_unit", price_unit.into()), ("vat_rate", vat_rate.into()), ("sales_types", sales_types.into())]
+}
+
+#[test]
+fn types_of_sales_are_checked_word_by_word() {
+    let refused = |types: &str| {
+        let connection = parse(&format!(r#","sales_types":{types}"#)).unwrap();
+        connection.open(Limits::default()).unwrap_err()
+    };
+    for (types, key, hint) in [
+        (r#"{"1":"tset"}"#, "connection.sales_types.1", "Did you mean \"test\"?"),
+        (r#"{"1":"return"}"#, "connection.sales_types.1", "There are sale, refund, void, free, test."),
+        (r#"{"1":""}"#, "connection.sales_types.1", "There are"),
+        (r#"{"one":"test"}"#, "connection.sales_types.one", "salestype"),
+        (r#"{"1":"test"," 1 ":"void"}"#, "connection.sales_types", ""),
+    ] {
+        let error = refused(types);
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(key), "{error}");
+        assert!(error.hint_text().unwrap_or_default().contains(hint), "{error:?}");
+    }
+    assert!(parse(r#","vat_rate":"permille""#).unwrap_err().to_string().contains("`percent` or `fraction`"));
 }
 
 #[test]
@@ -67,7 +95,14 @@ fn facts_are_read_by_windows_and_all_else_whole() {
         RESOURCES.iter().filter(|r| r.reading == Reading::Windows).map(|resource| resource.name).collect();
     assert_eq!(
         windows,
-        ["revenue_transactions", "payment_transactions", "logs", "voucher_logs", "integration_transactions"]
+        [
+            "revenue_transactions",
+            "payment_transactions",
+            "logs",
+            "voucher_logs",
+            "integration_records",
+            "integration_transactions"
+        ]
     );
     let late: Vec<&str> = RESOURCES.iter().filter(|r| r.late).map(|resource| resource.name).collect();
     assert_eq!(late, ["logs"]);

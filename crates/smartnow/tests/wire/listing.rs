@@ -238,5 +238,5 @@ async fn every_resource_is_asked_for_and_no_configuration_of_a_machine() {
     paths.dedup();
     let children = ["/product/", "/productextra/", "/productflavour/", "/voucher/", "/integration/"];
     let parents = paths.iter().filter(|path| !children.iter().any(|child| path.starts_with(child))).count();
-    assert_eq!((parents, paths.len()), (25, 25 + 5 * 2));
+    assert_eq!((parents, paths.len()), (25, 25 + 6 * 2));
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each thing that can be configured wrongly is configured wrongly here, one at a time.
 
-use super::{asked, connection, limits, open, query, with_login};
+use super::{asked, connection, limits, open, query, with_list, with_login};
 use serde_json::{Value, json};
 use tillhouse_extract::Connection;
 use tillhouse_model::{Error, ErrorKind};
@@ -45,6 +45,7 @@ async fn little_is_asked() {
             "/revenuetransaction?where[updatedAt][>=]=2200-01-01T00:00:00Z&limit=1",
             "/revenuetransaction?where[updatedAt][<]=1971-01-01T00:00:00Z&limit=1",
             "/revenuetransaction?where[id][>]=3184234&limit=1",
+            "/machine?limit=1",
         ]
     );
     check(json!([]), KNOWN, json!({})).await.unwrap();
@@ -76,6 +77,29 @@ async fn prices_that_do_not_fit_their_unit_are_told() {
     let error = check(json!([sale(json!("1.505"), "EUR")]), KNOWN, json!({"price_unit": "major"})).await.unwrap_err();
     assert!(error.message().contains("more decimals than their currency"), "{error}");
     check(json!([sale(json!("1.50"), "EUR")]), KNOWN, json!({"price_unit": "major"})).await.unwrap();
+}
+
+async fn with_rates(rates: Value, more: Value) -> Result<(), Error> {
+    let server = MockServer::start().await;
+    with_sales(&server, json!([sale(json!(10), "EUR")]), KNOWN).await;
+    with_list(&server, "/machine", vec![json!({"id": 80})]).await;
+    let products = rates.as_array().unwrap().iter().zip(1..).map(|(rate, id)| json!({"id": id, "vatrate": rate}));
+    with_list(&server, "/product/80", products.collect()).await;
+    connection(&server, more).open(limits()).unwrap().check().await
+}
+
+#[tokio::test]
+async fn rates_of_tax_that_do_not_fit_their_unit_are_told() {
+    let error = with_rates(json!([0.19, "0.07", 0, null]), json!({})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("connection.vat_rate") && error.to_string().contains("2 of 3"), "{error}");
+    assert!(error.hint_text().unwrap().contains("vat_rate to fraction"), "{error:?}");
+    let fraction = json!({"vat_rate": "fraction"});
+    with_rates(json!([0.19, "0.07", 0, null]), fraction.clone()).await.unwrap();
+    with_rates(json!([19, "7.7", 0, null]), json!({})).await.unwrap();
+    let error = with_rates(json!([19]), fraction).await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("vat_rate to percent"), "{error:?}");
+    with_rates(json!([]), json!({})).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use tillhouse_model::{Period, Result};
 /// What to group, and how.
 pub(super) struct Grouping {
     pub(super) table: &'static str,
+    /// What is read in its place, a relation with its columns and more.
+    pub(super) relation: Option<String>,
     /// Which rows count, beyond those of counted transactions.
     pub(super) condition: &'static str,
     /// The labels: the column's name in the result, and the expression over the table's columns.
@@ -27,10 +29,11 @@ pub(super) async fn groups(
     grouping: &Grouping,
     mut take: impl FnMut(String, &RecordBatch, usize) -> Result<()>,
 ) -> Result<()> {
-    let Grouping { table, condition, labels, sums } = grouping;
+    let Grouping { table, relation, condition, labels, sums } = grouping;
     if !scope.session.has_table("unified", table).await? {
         return Ok(());
     }
+    let relation = relation.clone().unwrap_or_else(|| format!("unified.{table}"));
     let rows = scope.children(period);
     let has_parents = scope.session.has_table("unified", "transactions").await?;
     let listed =
@@ -39,7 +42,7 @@ pub(super) async fn groups(
     let summed: String = sums.iter().map(|(name, _)| format!(", sum({name}) AS {name}")).collect();
     let child = |more: &str| {
         format!(
-            "(SELECT transaction_key, currency{}{} FROM unified.{table} WHERE {} AND {condition}{more}) AS child",
+            "(SELECT transaction_key, currency{}{} FROM {relation} WHERE {} AND {condition}{more}) AS child",
             listed(labels),
             listed(sums),
             rows.sql

@@ -20,10 +20,17 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
         "SELECT CAST(NULL AS VARCHAR) AS zone_of, CAST(NULL AS VARCHAR) AS zone"
     };
     let events = scope.events(period);
+    // Runs that were published before there was the column have no identities.
+    let columns = scope.session.columns("unified", "events").await?;
+    let identity = match columns.field_with_name("error_identity") {
+        Ok(_) => "e.error_identity",
+        Err(_) => "CAST(NULL AS BIGINT)",
+    };
     let sql = format!(
         "SELECT code, count(*) AS quantity, sum(duration_seconds) AS duration,
-                min(description) AS first_words, max(description) AS last_words
-         FROM (SELECT nullif(e.code, '') AS code, e.duration_seconds,
+                min(description) AS first_words, max(description) AS last_words,
+                min(error_identity) AS first_identity, max(error_identity) AS last_identity
+         FROM (SELECT nullif(e.code, '') AS code, e.duration_seconds, {identity} AS error_identity,
                       CASE WHEN e.description NOT LIKE '{{%' THEN nullif(e.description, '') END AS description
                FROM unified.events AS e LEFT JOIN ({zones}) AS clock ON e.site_key = clock.zone_of
                WHERE {}) AS counted
@@ -35,6 +42,7 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
             let codes = texts(batch, "code")?;
             let (first, last) = (texts(batch, "first_words")?, texts(batch, "last_words")?);
             let (quantities, durations) = (integers(batch, "quantity")?, integers(batch, "duration")?);
+            let (first_of, last_of) = (integers(batch, "first_identity")?, integers(batch, "last_identity")?);
             for row in 0..batch.num_rows() {
                 let code = label(codes.get(row));
                 // Where one code comes with different words, as in a log, none of them is what the code means; nor are
@@ -43,7 +51,8 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
                 rows.push(EventSum {
                     error: meaning.map_or_else(|| code.clone(), str::to_owned),
                     code,
-                    erroridentity: None,
+                    // Where one code has several, as of machines of different types, none of them is the code's.
+                    erroridentity: first_of.get(row).filter(|identity| last_of.get(row) == Some(*identity)),
                     quantity: quantities.get(row).unwrap_or(0),
                     duration: durations.get(row).unwrap_or(0),
                 });

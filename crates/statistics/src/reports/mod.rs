@@ -7,6 +7,8 @@
 //!   ReportRequest ─check─> Scope ─┬─ revenue   transactions by currency, day, hour
 //!                                 ├─ products ┐ children: what hangs on a transaction
 //!                                 ├─ payments ┘
+//!                                 ├─ shifts    payments and products between a shift's first and last sale
+//!                                 ├─ groups    whose members the sites and devices are
 //!                                 ├─ events    by code, on the clock of the event's site
 //!                                 └─ trust     the ledger's judgement of every period
 //! ```
@@ -15,10 +17,12 @@
 
 mod children;
 mod events;
+mod groups;
 mod payments;
 mod products;
 mod revenue;
 mod scope;
+mod shifts;
 mod zones;
 
 pub use revenue::heat_map;
@@ -64,11 +68,15 @@ pub enum ReportName {
     PaymentTypes,
     /// Events of one period against another.
     Events,
+    /// Payments by shift, of one period against another.
+    ShiftPayments,
+    /// Products by shift, of one period against another.
+    ShiftProducts,
 }
 
 impl ReportName {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::RevenueSummary,
         Self::BestSellingProducts,
         Self::Summary,
@@ -77,6 +85,8 @@ impl ReportName {
         Self::Products,
         Self::PaymentTypes,
         Self::Events,
+        Self::ShiftPayments,
+        Self::ShiftProducts,
     ];
 
     /// As it is typed: `revenue-summary`.
@@ -90,6 +100,8 @@ impl ReportName {
             Self::Products => "products",
             Self::PaymentTypes => "payment-types",
             Self::Events => "events",
+            Self::ShiftPayments => "shift-payments",
+            Self::ShiftProducts => "shift-products",
         }
     }
 
@@ -100,7 +112,7 @@ impl ReportName {
 
     /// Whether it compares two periods.
     pub fn compares(self) -> bool {
-        matches!(self, Self::Products | Self::PaymentTypes | Self::Events)
+        matches!(self, Self::Products | Self::PaymentTypes | Self::Events | Self::ShiftPayments | Self::ShiftProducts)
     }
 }
 
@@ -141,6 +153,10 @@ pub struct ReportRequest {
     pub sites: Vec<String>,
     /// Only these devices, likewise.
     pub devices: Vec<String>,
+    /// Groups of sites, likewise by key or id: their sites count as if they were named.
+    pub site_groups: Vec<String>,
+    /// Groups of devices, likewise.
+    pub device_groups: Vec<String>,
     /// How many products the best-selling ones are.
     pub amount: usize,
     /// How many codes the event counts list.
@@ -170,6 +186,8 @@ impl ReportRequest {
             states: COUNTED_STATES.map(str::to_owned).to_vec(),
             sites: Vec::new(),
             devices: Vec::new(),
+            site_groups: Vec::new(),
+            device_groups: Vec::new(),
             amount: DEFAULT_AMOUNT,
             limit: DEFAULT_LIMIT,
             scopes: Vec::new(),
@@ -251,6 +269,8 @@ pub async fn report(session: &Session, warehouse: &Warehouse, request: &ReportRe
         source: request.source.clone(),
         sites: request.sites.clone(),
         devices: request.devices.clone(),
+        site_groups: request.site_groups.clone(),
+        device_groups: request.device_groups.clone(),
         perspective: request.perspective.clone(),
         states: request.states.clone(),
         definitions_version: DEFINITIONS_VERSION,
@@ -274,7 +294,7 @@ async fn answer(session: &Session, request: &ReportRequest) -> Result<(ReportDat
     let first = *periods.first().ok_or_else(|| Error::internal("a report without a period"))?;
     let asked = request.as_statistics(zones::window(session, request.source.as_deref(), &first).await?);
     let question = Question::new(&asked)?;
-    let scope = Scope { session, question: &question, request };
+    let scope = Scope { session, question: &question, request, places: groups::places(session, request).await? };
     let second = periods.get(1).copied();
     let mut excluded = Vec::new();
     let data = match (request.name, request.when) {
@@ -307,6 +327,22 @@ async fn answer(session: &Session, request: &ReportRequest) -> Result<(ReportDat
                 of.push(events::sums(&scope, period).await?);
             }
             ReportData::Events(compared(&first, second.as_ref(), of))
+        }
+        (ReportName::ShiftPayments, _) => {
+            let mut of = Vec::new();
+            for period in &periods {
+                let (rows, left_out) = shifts::payments(&scope, period).await?;
+                excluded.push(left_out);
+                of.push(rows);
+            }
+            ReportData::ShiftPayments(compared(&first, second.as_ref(), of))
+        }
+        (ReportName::ShiftProducts, _) => {
+            let mut of = Vec::new();
+            for period in &periods {
+                of.push(products::sales_by_shift(&scope, period).await?);
+            }
+            ReportData::ShiftProducts(compared(&first, second.as_ref(), of))
         }
     };
     Ok((data, excluded))

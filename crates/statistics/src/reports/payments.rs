@@ -12,6 +12,7 @@ use tillhouse_model::{Exact, Period, Result};
 
 const BY_TYPE: Grouping = Grouping {
     table: "payments",
+    relation: None,
     condition: "state = 'collected'",
     labels: &[("type", "type"), ("report_group", "report_group"), ("excluded", "excluded")],
     sums: &[("revenue", "amount"), ("payments", "1")],

@@ -8,8 +8,8 @@ use super::scope::{Scope, date, label};
 use crate::articles::Names;
 use crate::columns::{add, decimals, each_batch, integers, texts};
 use jiff::civil::Date;
-use std::collections::{BTreeMap, HashMap};
-use tillhouse_model::sales_report::{DayValue, ProductDays, ProductSales};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tillhouse_model::sales_report::{DayValue, ProductDays, ProductSales, ShiftProducts};
 use tillhouse_model::{Exact, Period, Result};
 use tillhouse_query::Session;
 
@@ -22,11 +22,17 @@ const PIECES: &str = "CASE WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST
                            WHEN quantity < 0 THEN CAST(-1 AS DECIMAL(18, 6))
                            ELSE CAST(1 AS DECIMAL(18, 6)) END";
 
-const BY_DAY: Grouping =
-    Grouping { table: "articles", condition: SOLD, labels: &[("day", EPOCH_DAY)], sums: &[("pieces", PIECES)] };
+const BY_DAY: Grouping = Grouping {
+    table: "articles",
+    relation: None,
+    condition: SOLD,
+    labels: &[("day", EPOCH_DAY)],
+    sums: &[("pieces", PIECES)],
+};
 
 const BY_PRODUCT_AND_DAY: Grouping = Grouping {
     table: "articles",
+    relation: None,
     condition: SOLD,
     labels: &[("product_key", "product_key"), ("name", "name"), ("day", EPOCH_DAY)],
     sums: &[("pieces", PIECES)],
@@ -34,15 +40,42 @@ const BY_PRODUCT_AND_DAY: Grouping = Grouping {
 
 const BY_PRODUCT: Grouping = Grouping {
     table: "articles",
+    relation: None,
     condition: SOLD,
     labels: &[
         ("product_key", "product_key"),
         ("product_code", "product_code"),
         ("name", "name"),
         ("unit_measure", "unit_measure"),
+        ("of_a_device", OF_A_DEVICE),
+        ("pipeline", "pipeline"),
     ],
-    sums: &[("revenue", "amount"), ("quantity", "quantity")],
+    sums: REVENUE_AND_QUANTITY,
 };
+
+const REVENUE_AND_QUANTITY: &[(&str, &str)] = &[("revenue", "amount"), ("quantity", "quantity")];
+
+/// The same by shift, of articles with their shifts.
+fn by_shift(relation: String) -> Grouping {
+    Grouping {
+        table: "articles",
+        relation: Some(relation),
+        condition: SOLD,
+        labels: &[
+            ("product_key", "product_key"),
+            ("product_code", "product_code"),
+            ("name", "name"),
+            ("unit_measure", "unit_measure"),
+            ("of_a_device", OF_A_DEVICE),
+            ("pipeline", "pipeline"),
+            ("shift_key", "shift_key"),
+        ],
+        sums: REVENUE_AND_QUANTITY,
+    }
+}
+
+/// Whether the catalogue that the product's key is from is the device's own: then the key begins with the device's (`smartnow:80/1`).
+const OF_A_DEVICE: &str = "coalesce(starts_with(product_key, concat(device_key, '/')), false)";
 
 /// Products sold, by currency and day, and the digits after their point.
 pub(super) async fn pieces_by_day(scope: &Scope<'_>, period: &Period) -> Result<(BTreeMap<(String, Date), i128>, u8)> {
@@ -87,47 +120,147 @@ pub(super) async fn best_selling(scope: &Scope<'_>, period: &Period) -> Result<V
     Ok(ranked.into_iter().map(|(_, name, days)| ProductDays { name, values: values(days) }).collect())
 }
 
-/// By what rows of the product report are told apart, after the currency.
-type Product = (Option<String>, String, Option<String>, String);
+/// What makes lines of the product report one product.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    /// Its key in the operator's catalogue.
+    Key(String),
+    /// A pipeline and the operator's code, where every device has a catalogue of its own.
+    Coded(String, String),
+    /// The same where there is no code: a pipeline and the name.
+    Named(String, String),
+    /// Name and code, where the article names no product.
+    Unlisted(String, Option<String>),
+}
+
+/// One product's figures, and what its lines call it.
+#[derive(Debug, Default)]
+struct Sums {
+    revenue: i128,
+    quantity: i128,
+    keys: BTreeSet<String>,
+    /// What each name and code brought in.
+    called: BTreeMap<(String, Option<String>), i128>,
+}
+
+impl Sums {
+    /// The name and code that brought in most; among equals, the first by the alphabet.
+    fn name_and_code(&self) -> (String, Option<String>) {
+        let most = self.called.iter().rev().max_by_key(|(_, revenue)| **revenue);
+        most.map(|(called, _)| called.clone()).unwrap_or_default()
+    }
+
+    /// What all its keys have in common of some detail, where they have.
+    fn common(&self, details: &Names) -> Option<String> {
+        let mut found = self.keys.iter().map(|key| details.get(key));
+        let first = found.next()??;
+        found.all(|other| other == Some(first)).then(|| first.clone())
+    }
+
+    /// The product's key, where it has one in all.
+    fn key(&self) -> Option<String> {
+        self.keys.first().filter(|_| self.keys.len() == 1).cloned()
+    }
+}
+
+/// Products by currency, shift (where that is asked for), identity and unit; and the digits after the points of revenue and quantity.
+struct Sales {
+    products: BTreeMap<(String, Option<String>, Identity, String), Sums>,
+    scales: (u8, u8),
+}
+
+/// Adds up what a grouping gives.
+async fn add_up(scope: &Scope<'_>, period: &Period, grouping: &Grouping) -> Result<Sales> {
+    let names = crate::articles::names(scope.session, "products", "product_key").await?;
+    let codes = details(scope.session, "code").await?;
+    let has_shifts = grouping.relation.is_some();
+    let mut sales = Sales { products: BTreeMap::new(), scales: (0, 0) };
+    groups(scope, period, grouping, |currency, batch, row| {
+        let (keys, own_names) = (texts(batch, "product_key")?, texts(batch, "name")?);
+        let (own_codes, units) = (texts(batch, "product_code")?, texts(batch, "unit_measure")?);
+        let (pipelines, of_a_device) = (texts(batch, "pipeline")?, integers(batch, "of_a_device")?);
+        let (revenue, quantity) = (decimals(batch, "revenue")?, decimals(batch, "quantity")?);
+        let shift = if has_shifts { texts(batch, "shift_key")?.get(row).map(str::to_owned) } else { None };
+        sales.scales = (revenue.scale, quantity.scale);
+        let key = keys.get(row);
+        let name = label(current(&names, key, own_names.get(row)));
+        let code = current(&codes, key, own_codes.get(row)).map(str::to_owned);
+        let identity = match key {
+            Some(_) if of_a_device.get(row) == Some(1) => {
+                let pipeline = label(pipelines.get(row));
+                match &code {
+                    Some(code) => Identity::Coded(pipeline, code.clone()),
+                    None => Identity::Named(pipeline, name.clone()),
+                }
+            }
+            Some(key) => Identity::Key(key.to_owned()),
+            None => Identity::Unlisted(name.clone(), code.clone()),
+        };
+        let sums = sales.products.entry((currency, shift, identity, label(units.get(row)))).or_default();
+        sums.keys.extend(key.map(str::to_owned));
+        add(sums.called.entry((name, code)).or_default(), revenue.get(row))?;
+        add(&mut sums.revenue, revenue.get(row))?;
+        add(&mut sums.quantity, quantity.get(row))
+    })
+    .await?;
+    Ok(sales)
+}
 
 /// What each product brought in, the largest first within its currency.
 pub(super) async fn sales(scope: &Scope<'_>, period: &Period) -> Result<Vec<ProductSales>> {
-    let names = crate::articles::names(scope.session, "products", "product_key").await?;
-    let codes = codes(scope.session).await?;
-    let mut products: BTreeMap<(String, Product), (i128, i128)> = BTreeMap::new();
-    let (mut money_scale, mut quantity_scale) = (0, 0);
-    groups(scope, period, &BY_PRODUCT, |currency, batch, row| {
-        let (keys, own_names) = (texts(batch, "product_key")?, texts(batch, "name")?);
-        let (own_codes, units) = (texts(batch, "product_code")?, texts(batch, "unit_measure")?);
-        let (revenue, quantity) = (decimals(batch, "revenue")?, decimals(batch, "quantity")?);
-        (money_scale, quantity_scale) = (revenue.scale, quantity.scale);
-        let key = keys.get(row);
-        let product = (
-            key.map(str::to_owned),
-            label(current(&names, key, own_names.get(row))),
-            current(&codes, key, own_codes.get(row)).map(str::to_owned),
-            label(units.get(row)),
-        );
-        let sums = products.entry((currency, product)).or_default();
-        add(&mut sums.0, revenue.get(row))?;
-        add(&mut sums.1, quantity.get(row))
-    })
-    .await?;
-    let mut rows: Vec<((String, Product), (i128, i128))> = products.into_iter().collect();
-    // The map's order (currency, then key, name, code, unit) decides among equals.
-    rows.sort_by(|(a, (a_revenue, a_quantity)), (b, (b_revenue, b_quantity))| {
-        a.0.cmp(&b.0).then_with(|| (b_revenue, b_quantity).cmp(&(a_revenue, a_quantity)))
+    let Sales { products, scales } = add_up(scope, period, &BY_PRODUCT).await?;
+    let mut rows: Vec<ProductSales> = products
+        .into_iter()
+        .map(|((currency, _, _, unit), sums)| {
+            let (name, internal_ref) = sums.name_and_code();
+            ProductSales {
+                product_id: sums.key(),
+                name,
+                internal_ref,
+                revenue: Exact::new(sums.revenue, scales.0),
+                quantity: Exact::new(sums.quantity, scales.1),
+                currency,
+                unit,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        let rank = |row: &ProductSales| (row.revenue.units, row.quantity.units);
+        let called =
+            |row: &ProductSales| (row.product_id.clone(), row.name.clone(), row.internal_ref.clone(), row.unit.clone());
+        a.currency.cmp(&b.currency).then_with(|| rank(b).cmp(&rank(a))).then_with(|| called(a).cmp(&called(b)))
     });
-    let row = |((currency, (product_id, name, internal_ref, unit)), (revenue, quantity))| ProductSales {
-        product_id,
-        name,
-        internal_ref,
-        revenue: Exact::new(revenue, money_scale),
-        quantity: Exact::new(quantity, quantity_scale),
-        currency,
-        unit,
-    };
-    Ok(rows.into_iter().map(row).collect())
+    Ok(rows)
+}
+
+/// What each product brought in, shift by shift, the largest first within shift and currency.
+pub(super) async fn sales_by_shift(scope: &Scope<'_>, period: &Period) -> Result<Vec<ShiftProducts>> {
+    let relation = super::shifts::with_shifts(scope.session, "articles").await?;
+    let Sales { products, scales } = add_up(scope, period, &by_shift(relation)).await?;
+    let (barcodes, report_names) =
+        (details(scope.session, "barcode").await?, details(scope.session, "report_name").await?);
+    let mut rows: Vec<ShiftProducts> = products
+        .into_iter()
+        .map(|((currency, shift, _, unit), sums)| ShiftProducts {
+            shift,
+            product_id: sums.key(),
+            name: sums.name_and_code().0,
+            barcode: sums.common(&barcodes),
+            report_name: sums.common(&report_names),
+            quantity: Exact::new(sums.quantity, scales.1),
+            revenue: Exact::new(sums.revenue, scales.0),
+            sum: Exact::new(sums.revenue, scales.0),
+            currency,
+            unit,
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        let place = |row: &ShiftProducts| (super::shifts::order(row.shift.as_deref()), row.currency.clone());
+        let rank = |row: &ShiftProducts| (row.revenue.units, row.quantity.units);
+        let called = |row: &ShiftProducts| (row.product_id.clone(), row.name.clone(), row.unit.clone());
+        place(a).cmp(&place(b)).then_with(|| rank(b).cmp(&rank(a))).then_with(|| called(a).cmp(&called(b)))
+    });
+    Ok(rows)
 }
 
 /// What a product is called now; else what the article calls it.
@@ -135,17 +268,20 @@ fn current<'a>(names: &'a Names, key: Option<&str>, own: Option<&'a str>) -> Opt
     key.and_then(|key| names.get(key)).map(String::as_str).or(own)
 }
 
-/// The current codes of products; none where the dimension does not exist yet.
-async fn codes(session: &Session) -> Result<Names> {
+/// A text of the products, by key; none where the dimension does not have it yet.
+async fn details(session: &Session, column: &str) -> Result<Names> {
     let mut found = Names::new();
     if !session.has_table("unified", "products").await? {
         return Ok(found);
     }
-    let sql = "SELECT product_key, code FROM unified.products WHERE code IS NOT NULL";
-    each_batch(session, sql, &[], |batch| {
-        let (keys, codes) = (texts(batch, "product_key")?, texts(batch, "code")?);
-        let pairs = (0..batch.num_rows()).filter_map(|row| keys.get(row).zip(codes.get(row)));
-        found.extend(pairs.map(|(key, code)| (key.to_owned(), code.to_owned())));
+    if session.columns("unified", "products").await?.field_with_name(column).is_err() {
+        return Ok(found);
+    }
+    let sql = format!("SELECT product_key, {column} FROM unified.products WHERE {column} IS NOT NULL");
+    each_batch(session, &sql, &[], |batch| {
+        let (keys, texts) = (texts(batch, "product_key")?, texts(batch, column)?);
+        let pairs = (0..batch.num_rows()).filter_map(|row| keys.get(row).zip(texts.get(row)));
+        found.extend(pairs.map(|(key, text)| (key.to_owned(), text.to_owned())));
         Ok(())
     })
     .await?;

@@ -4,6 +4,7 @@
 //! the instants around it only spare files and never decide.
 
 use super::ReportRequest;
+use super::groups::Places;
 use crate::columns::each_batch;
 use crate::facts::{Conditions, UNKNOWN, instant, month};
 use crate::request::Question;
@@ -22,11 +23,12 @@ const WALL: &str = "(CAST(occurred_at AS BIGINT) + coalesce(utc_offset_minutes, 
 const WIDEST_OFFSET: i64 = 24 * 3_600_000_000;
 
 /// Whose sales, asked of what.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Scope<'a> {
     pub(super) session: &'a Session,
     pub(super) question: &'a Question<'a>,
     pub(super) request: &'a ReportRequest,
+    pub(super) places: Places,
 }
 
 /// A condition, and the values for its placeholders.
@@ -162,8 +164,10 @@ impl Scope<'_> {
 
     /// Sites and devices, by key or by the provider's id.
     fn places(&self, rows: &mut Rows, table: &str) {
-        for (column, wanted) in [("site_key", &self.request.sites), ("device_key", &self.request.devices)] {
+        for (column, wanted) in [("site_key", &self.places.sites), ("device_key", &self.places.devices)] {
+            let Some(wanted) = wanted else { continue };
             if wanted.is_empty() {
+                rows.and("false");
                 continue;
             }
             let names: Vec<String> = (0..wanted.len()).map(|i| format!("{column}_{i}")).collect();

@@ -183,6 +183,142 @@ async fn products_of_one_period_against_another() {
 }
 
 #[tokio::test]
+async fn the_same_product_of_many_machines_is_one() {
+    let at = |device: &str, amount: i128| Sale { device: some(device), ..Sale::new("2026-01-01T12:00:00Z", amount) };
+    let sold = |sale: usize, key: &str, code: &str, name: &str, amount: i128| Article {
+        product: some(key),
+        code: some(code).filter(|code| !code.is_empty()),
+        ..Article::new(sale, name, amount)
+    };
+    let shop = Shop {
+        sales: vec![at("p:80", 1), at("p:81", 1)],
+        articles: vec![
+            sold(0, "p:80/1", "KAF-KL", "Kaffee klein", 10_000),
+            sold(1, "p:81/7", "KAF-KL", "Kleiner Kaffee", 30_000),
+            // Given back.
+            Article { quantity: Some(-1_000_000), ..sold(1, "p:81/7", "KAF-KL", "Kleiner Kaffee", -10_000) },
+            sold(0, "p:80/2", "", "Tee", 5_000),
+            sold(1, "p:81/2", "", "Tee", 5_000),
+            sold(0, "p:80/3", "", "Suppe", 4_000),
+            // The operator's own catalogue: two keys are two products, whatever they are called.
+            sold(0, "p:1", "X", "Diesel", 2_000),
+            sold(0, "p:2", "X", "Diesel", 1_000),
+        ],
+        ..Shop::default()
+    };
+    let row = |key: &str, name: &str, code: &str, revenue: &str, quantity: i64| {
+        format!(
+            r#"{{"productId":{key},"name":"{name}","internalRef":{code},"revenue":{revenue},"quantity":{quantity},"currency":"EUR","unit":"pc"}}"#
+        )
+    };
+    let rows = [
+        row("null", "Kleiner Kaffee", r#""KAF-KL""#, "3", 1),
+        row("null", "Tee", "null", "1", 2),
+        row(r#""p:80/3""#, "Suppe", "null", "0.4", 1),
+        row(r#""p:1""#, "Diesel", r#""X""#, "0.2", 1),
+        row(r#""p:2""#, "Diesel", r#""X""#, "0.1", 1),
+    ]
+    .join(",");
+    let expected = format!(
+        r#"{{"period1":{{"data":[{rows}],"endDate":"2026-01-31 23:59:59","startDate":"2026-01-01 00:00:00"}}}}"#
+    );
+    assert_eq!(shown(&shop, &over(ReportName::Products, "2026-01-01..2026-02-01")).await, expected);
+}
+
+#[tokio::test]
+async fn a_shift_is_what_lies_between_its_first_and_its_last_sale() {
+    // Transactions are numbered from p:0 on; the sixth is of another site.
+    let mut sales: Vec<Sale> = (0..7).map(|_| Sale::new("2026-01-01T12:00:00Z", 1)).collect();
+    sales[5].site = Some(2);
+    let shop = Shop {
+        payments: (0..7).map(|sale| Payment::new(sale, "cash", 10_000 << sale)).collect(),
+        articles: (0..7)
+            .map(|sale| Article { product: some("p:87/1"), ..Article::new(sale, "Tea", 10_000 << sale) })
+            .collect(),
+        sales,
+        shifts: vec![
+            ("p:9", 0, Some("p:1"), Some("p:2")),
+            // Open when it was told, but another began since.
+            ("p:10", 0, Some("p:3"), None),
+            ("p:11", 0, Some("p:4"), None),
+            // Without a sale.
+            ("p:12", 0, None, None),
+        ],
+        ..Shop::default()
+    };
+    let days = "2026-01-01..2026-01-02";
+    let parsed = async |name| {
+        let text = shown(&shop, &over(name, days)).await;
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["period1"]["data"].as_array().unwrap().clone()
+    };
+    let payments = parsed(ReportName::ShiftPayments).await;
+    let brief = |row: &serde_json::Value| {
+        let text = |key: &str| row[key].to_string();
+        [text("shift"), text("location"), text("quantity"), text("revenue")].join(" ")
+    };
+    assert_eq!(
+        payments.iter().map(brief).collect::<Vec<_>>(),
+        [
+            r#""p:9" "p:1" 2 6"#,
+            r#""p:10" "p:1" 1 8"#,
+            r#""p:11" "p:1" 2 80"#,
+            r#"null "p:3" 1 32"#,
+            r#"null "p:1" 1 1"#,
+        ]
+    );
+    let first = serde_json::json!({
+        "location": "p:1", "payment": "cash", "quantity": 2, "reportGroup": null, "revenue": 6, "shift": "p:9", "type": "cash",
+        "currency": "EUR"
+    });
+    assert_eq!(payments[0], first);
+    let products = parsed(ReportName::ShiftProducts).await;
+    let first = serde_json::json!({
+        "shift": "p:9", "productId": "p:87/1", "name": "Tea", "barcode": null, "reportName": null, "quantity": 2, "revenue": 6,
+        "sum": 6, "currency": "EUR", "unit": "pc"
+    });
+    assert_eq!((products.len(), &products[0]), (4, &first));
+    let without = Shop { shifts: vec![], ..shop.clone() };
+    let text = shown(&without, &over(ReportName::ShiftPayments, days)).await;
+    assert!(text.contains(r#""revenue":95,"shift":null"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_group_stands_for_its_members() {
+    let at = |device: &str, amount: i128| Sale { device: some(device), ..Sale::new("2026-01-01T12:00:00Z", amount) };
+    let shop = Shop {
+        sales: vec![at("p:80", 10_000), at("p:81", 20_000), at("p:82", 40_000), at("q:81", 80_000)],
+        device_groups: vec![("p:1", vec!["p:80", "p:81"]), ("p:2", vec![]), ("q:1", vec!["q:81"])],
+        ..Shop::default()
+    };
+    let list = |of: &[&str]| of.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let cases: [(&[&str], &[&str], Option<&str>); 5] = [
+        (&["p:1"], &[], Some("3")),
+        // By the provider's id, in every pipeline.
+        (&["1"], &[], Some("11")),
+        (&["p:1"], &["82"], Some("7")),
+        (&["p:1", "p:2"], &[], Some("3")),
+        (&["p:2"], &[], None),
+    ];
+    for (groups, devices, revenue) in cases {
+        let of = over(ReportName::RevenueSummary, "2026-01-01..2026-01-02");
+        let request = ReportRequest { device_groups: list(groups), devices: list(devices), ..of };
+        let found = shown(&shop, &request).await;
+        let expected = revenue.map_or("{}".to_owned(), |revenue| format!(r#""value":{revenue}}}"#));
+        assert!(found.contains(&expected), "{request:?}: {found}");
+    }
+    let of = || over(ReportName::RevenueSummary, "2026-01-01..2026-01-02");
+    for request in [
+        ReportRequest { device_groups: list(&["9"]), ..of() },
+        ReportRequest { device_groups: list(&["p:1", "' OR 1=1 --"]), ..of() },
+        ReportRequest { site_groups: list(&["1"]), ..of() },
+    ] {
+        let error = report_data(&shop.session(), &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.message().contains("there is no group"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn payment_types_leave_out_what_the_provider_leaves_out() {
     let shop = Shop {
         sales: vec![Sale::new("2026-01-01T12:00:00Z", 1), Sale::new("2026-01-02T12:00:00Z", 1)],
@@ -209,10 +345,19 @@ async fn payment_types_leave_out_what_the_provider_leaves_out() {
 async fn events_are_counted_on_their_sites_clock() {
     let shop = Shop {
         events: vec![
-            Event { description: some("Offline"), ..Event::new("2026-01-01T12:00:00Z", "CM_OFFLINE", 60) },
+            Event {
+                description: some("Offline"),
+                identity: Some(1),
+                ..Event::new("2026-01-01T12:00:00Z", "CM_OFFLINE", 60)
+            },
             Event { description: some("Offline"), ..Event::new("2026-01-01T13:00:00Z", "CM_OFFLINE", 30) },
-            Event { description: some("door 1"), ..Event::new("2026-01-01T12:00:00Z", "ED014", 5) },
-            Event { description: some("door 2"), seconds: None, ..Event::new("2026-01-01T12:00:00Z", "ED014", 0) },
+            Event { description: some("door 1"), identity: Some(31), ..Event::new("2026-01-01T12:00:00Z", "ED014", 5) },
+            Event {
+                description: some("door 2"),
+                identity: Some(32),
+                seconds: None,
+                ..Event::new("2026-01-01T12:00:00Z", "ED014", 0)
+            },
             Event { code: None, ..Event::new("2026-01-01T23:00:00Z", "", 1) },
             Event { site: Some(1), ..Event::new("2026-01-02T04:00:00Z", "LATE", 7) },
             Event { scope: "payment".into(), ..Event::new("2026-01-01T08:00:00Z", "ED014", 100) },
@@ -222,8 +367,9 @@ async fn events_are_counted_on_their_sites_clock() {
     };
     let day = "2026-01-01..2026-01-02";
     let row = |code: &str, error: &str, quantity: i64, duration: i64| {
+        let identity = if code == "CM_OFFLINE" { "1" } else { "null" };
         format!(
-            r#"{{"code":"{code}","erroridentity":null,"error":"{error}","quantity":{quantity},"duration":{duration}}}"#
+            r#"{{"code":"{code}","erroridentity":{identity},"error":"{error}","quantity":{quantity},"duration":{duration}}}"#
         )
     };
     let rows =

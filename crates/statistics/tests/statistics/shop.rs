@@ -4,7 +4,10 @@
 //! worked out by a POSIX rule, not by the tables the crate has.
 
 use crate::fixture::{register, some, text};
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, ListBuilder, StringBuilder,
+    TimestampMicrosecondArray,
+};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -69,6 +72,7 @@ pub(crate) struct Payment {
 pub(crate) struct Event {
     pub(crate) scope: String,
     pub(crate) code: Option<String>,
+    pub(crate) identity: Option<i64>,
     pub(crate) description: Option<String>,
     pub(crate) at: Option<Timestamp>,
     pub(crate) seconds: Option<i64>,
@@ -87,6 +91,10 @@ pub(crate) struct Shop {
     pub(crate) events: Vec<Event>,
     /// Key, name, code.
     pub(crate) products: Vec<(String, Option<String>, Option<String>)>,
+    /// Key, site, first and last sale.
+    pub(crate) shifts: Vec<(&'static str, usize, Option<&'static str>, Option<&'static str>)>,
+    /// Key, devices.
+    pub(crate) device_groups: Vec<(&'static str, Vec<&'static str>)>,
 }
 
 /// What the clock of a site shows; UTC where there is none.
@@ -160,6 +168,7 @@ impl Event {
         Self {
             scope: "device".to_owned(),
             code: some(code),
+            identity: None,
             description: None,
             at: Some(at.parse().unwrap()),
             seconds: Some(seconds),
@@ -206,6 +215,7 @@ impl Shop {
         let parents: Vec<usize> = self.payments.iter().map(|p| p.sale).collect();
         let mut columns = self.inherited(&parents, "transaction_state");
         columns.push(("type", of(|p| p.payment_type.clone())));
+        columns.push(("medium", of(|p| p.payment_type.clone())));
         columns.push(("state", of(|p| p.state.clone())));
         columns.push(("excluded", Arc::new(self.payments.iter().map(|p| p.excluded).collect::<BooleanArray>())));
         columns.push(("report_group", of(|p| p.report_group.clone())));
@@ -217,6 +227,7 @@ impl Shop {
         let columns = vec![
             ("scope", of(|e| Some(e.scope.clone()))),
             ("code", of(|e| e.code.clone())),
+            ("error_identity", Arc::new(self.events.iter().map(|e| e.identity).collect::<Int64Array>()) as ArrayRef),
             ("description", of(|e| e.description.clone())),
             ("occurred_at", times(self.events.iter().map(|e| e.at))),
             ("duration_seconds", Arc::new(self.events.iter().map(|e| e.seconds).collect::<Int64Array>()) as ArrayRef),
@@ -231,6 +242,7 @@ impl Shop {
 
         let sites = vec![
             ("site_key", text(SITES.iter().map(|site| some(site.0)))),
+            ("name", text(SITES.iter().map(|_| None))),
             ("timezone", text(SITES.iter().map(|site| some(site.1)))),
             ("source", text(SITES.iter().map(|_| some("smartnow")))),
         ];
@@ -241,7 +253,41 @@ impl Shop {
             ("code", text(self.products.iter().map(|p| p.2.clone()))),
         ];
         register(&session, "products", products);
+        self.register_shifts_and_groups(&session);
         session
+    }
+
+    /// Shifts and groups, where there are some.
+    fn register_shifts_and_groups(&self, session: &Session) {
+        let pipelines = |keys: Vec<&'static str>| text(keys.into_iter().map(|key| some(&key[..1])));
+        let never = |rows: usize| times((0..rows).map(|_| None));
+        if !self.shifts.is_empty() {
+            let columns = vec![
+                ("shift_key", text(self.shifts.iter().map(|s| some(s.0)))),
+                ("site_key", text(self.shifts.iter().map(|s| site_key(Some(s.1))))),
+                ("first_transaction_key", text(self.shifts.iter().map(|s| s.2.map(str::to_owned)))),
+                ("last_transaction_key", text(self.shifts.iter().map(|s| s.3.map(str::to_owned)))),
+                ("pipeline", pipelines(self.shifts.iter().map(|s| s.0).collect())),
+                ("_deleted_at", never(self.shifts.len())),
+            ];
+            register(session, "shifts", columns);
+        }
+        if !self.device_groups.is_empty() {
+            let mut members = ListBuilder::new(StringBuilder::new());
+            for (_, devices) in &self.device_groups {
+                members.append_value(devices.iter().map(|device| Some(*device)));
+            }
+            let groups = || self.device_groups.iter().map(|group| group.0);
+            let columns = vec![
+                ("group_key", text(groups().map(some))),
+                ("name", text(groups().map(some))),
+                ("device_keys", Arc::new(members.finish()) as ArrayRef),
+                ("pipeline", pipelines(groups().collect())),
+                ("source", text(groups().map(|_| some("smartnow")))),
+                ("_deleted_at", never(self.device_groups.len())),
+            ];
+            register(session, "device_groups", columns);
+        }
     }
 
     /// The columns every fact has from its transaction.

@@ -408,7 +408,8 @@ impl Facts {
                 product: Some(format!("smartnow:{}/{}", sale.machine, sale.product)),
                 name: sale.name,
                 state: "done".to_owned(),
-                quantity: Some(Decimal::from(1)),
+                // What is given back takes its piece away.
+                quantity: Some(Decimal::from(if sale.price < Decimal::ZERO { -1 } else { 1 })),
                 currency: own,
             };
             let sale = Sale {

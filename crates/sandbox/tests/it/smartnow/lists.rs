@@ -1,4 +1,4 @@
-//! The thirty lists: paging, conditions, order, parents, single records.
+//! The thirty-one lists: paging, conditions, order, parents, single records.
 //!
 //! Invariant: whatever way a list is read, it shows exactly the truth.
 

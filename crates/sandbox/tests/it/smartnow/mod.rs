@@ -42,11 +42,12 @@ const PLAIN: [(&str, &str); 25] = [
 ];
 
 /// Those that are listed parent by parent.
-const OF_PARENTS: [(&str, &str, &str); 5] = [
+const OF_PARENTS: [(&str, &str, &str); 6] = [
     ("products", "/product/*", "/machine"),
     ("product_extras", "/productextra/*", "/machine"),
     ("product_flavours", "/productflavour/*", "/machine"),
     ("voucher_logs", "/voucher/*/logs", "/voucher"),
+    ("integration_records", "/integration/*/records", "/integration"),
     ("integration_transactions", "/integration/*/transactions", "/integration"),
 ];
 

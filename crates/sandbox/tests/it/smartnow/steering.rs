@@ -18,7 +18,14 @@ fn order(resource: &str, kind: &str) -> Value {
 #[tokio::test]
 async fn records_arrive_change_and_vanish_where_the_listing_begins() {
     let (_sandbox, client) = small().await;
-    let windowed = ["revenue_transactions", "payment_transactions", "logs", "voucher_logs", "integration_transactions"];
+    let windowed = [
+        "revenue_transactions",
+        "payment_transactions",
+        "logs",
+        "voucher_logs",
+        "integration_records",
+        "integration_transactions",
+    ];
     let all = PLAIN.iter().map(|(name, _)| *name).chain(OF_PARENTS.iter().map(|(name, _, _)| *name));
     for resource in all {
         let query = format!("resource={resource}&from={FROM}&to={TO}");
@@ -78,8 +85,8 @@ async fn records_are_put_as_written_and_outlive_the_clock() {
     let product = r#"{"id":1,"machine":81,"name":"Odd"}"#;
     put("resource=products", product).await;
     assert_eq!(client.list("/product/81", &[("limit", "1")]).await, [serde_json::from_str::<Value>(product).unwrap()]);
-    put("resource=integration_transactions&tenant=2", r#"{"id":1,"state":"failed"}"#).await;
-    assert_eq!(client.list("/integration/2/transactions", &[("limit", "1")]).await[0]["id"], 1);
+    put("resource=integration_records&tenant=2", r#"{"id":1,"state":"failed"}"#).await;
+    assert_eq!(client.list("/integration/2/records", &[("limit", "1")]).await[0]["id"], 1);
     for bad in ["", "[]", "{}", r#"{"id":null}"#] {
         assert_eq!(put("resource=revenue_transactions", bad).await.0, 400, "{bad}");
     }

@@ -1,0 +1,131 @@
+//! Children whose parent is not there: rows of their own in the unified table that `children.yaml` names, until the parent comes.
+//!
+//! ```text
+//!   payment of sale 7, no sale 7 yet  -->  unified.payments: _record_key payment_transactions/16
+//!   sale 7 comes                      -->  that row goes, and the sale's step brings the payment as its own
+//! ```
+//!
+//! Invariant: such a row's `_record_key` is `<resource>/<the child's key>` and its `_record_time` the child's, so that whichever of
+//! the two changes next, exactly that row is superseded. One key a child and not one a parent: a row that is removed is one that
+//! the step knows of.
+
+use super::changes::has_untimed;
+use super::family::{ChildVersion, Kin};
+use super::rows::{cast, collect, text, text_at};
+use crate::config::Pipeline;
+use crate::sync::Context;
+use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use tillhouse_lake::{Mark, Superseded, WarningRow};
+use tillhouse_model::Result;
+use tillhouse_model::table::timestamp;
+
+/// The quality rule that a child's parent is there.
+const PARENT_KNOWN: &str = "parent_known";
+
+/// A changed child whose parent is not there.
+pub(super) struct Orphan {
+    version: ChildVersion,
+    /// The parent that it names.
+    parent: Option<String>,
+}
+
+impl Orphan {
+    pub(super) fn into_version(self) -> ChildVersion {
+        self.version
+    }
+
+    /// What is said of it in `ops.warnings`. A key is no personal value.
+    pub(super) fn warning(&self, pipeline: &Pipeline, kin: &Kin, by: &str, run_id: &str) -> WarningRow {
+        WarningRow {
+            pipeline: pipeline.name.clone(),
+            resource: kin.child.resource.to_owned(),
+            record_key: self.version.key.clone(),
+            field: by.to_owned(),
+            rule: PARENT_KNOWN.to_owned(),
+            original: self.parent.clone().unwrap_or_default(),
+            run_id: run_id.to_owned(),
+            first_seen: Timestamp::now(),
+        }
+    }
+}
+
+/// The record key of a child that stands by itself.
+fn key_of(kin: &Kin, child: &str) -> String {
+    format!("{}/{child}", kin.child.resource)
+}
+
+fn supersede(superseded: &mut Superseded, key: String, time: Option<i64>) {
+    match time {
+        Some(time) => {
+            superseded.times.push(time);
+            superseded.keys.insert(key);
+        }
+        None => {
+            superseded.keys_maybe_untimed.insert(key);
+        }
+    }
+}
+
+/// Children that a step's parents have: those known before may have stood by themselves until now.
+pub(super) fn no_longer(kin: &Kin, mark: &Mark, children: &[ChildVersion], superseded: &mut Superseded) {
+    for child in children.iter().filter(|child| child.land <= mark.after_land) {
+        supersede(superseded, key_of(kin, &child.key), child.time);
+    }
+}
+
+/// The children changed in a step whose parent is not `present`. What any changed child had by itself is superseded.
+pub(super) async fn find(
+    context: &Context,
+    kin: &Kin,
+    by: &str,
+    mark: &Mark,
+    present: &HashSet<String>,
+    superseded: &mut Superseded,
+) -> Result<Vec<Orphan>> {
+    if mark.to_land <= mark.after_land {
+        return Ok(Vec::new());
+    }
+    let session = context.engine.bare()?;
+    session.register("history", Arc::clone(&kin.history))?;
+    let suspect_all = has_untimed(&session).await?;
+    let sql = format!(
+        "SELECT _record_key, _land, _record_time, _prev_record_time, CAST(\"{by}\" AS VARCHAR), \
+                CAST(_deleted_at AS VARCHAR) \
+         FROM history WHERE _land > {} AND _land <= {}",
+        mark.after_land, mark.to_land
+    );
+    // Of each child its newest version, and whether that is a deletion.
+    let mut newest: BTreeMap<String, (Orphan, bool)> = BTreeMap::new();
+    for batch in collect(&session, &sql).await? {
+        let (keys, parents, deleted) = (text(&batch, 0)?, text(&batch, 4)?, text(&batch, 5)?);
+        let lands = cast(batch.column(1), &DataType::Int64)?;
+        let lands = lands.as_primitive::<Int64Type>();
+        let (times, before) = (cast(batch.column(2), &timestamp())?, cast(batch.column(3), &timestamp())?);
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let before = before.as_primitive::<TimestampMicrosecondType>();
+        for (row, (key, land)) in keys.iter().zip(lands.iter()).enumerate() {
+            let (Some(key), Some(land)) = (key, land) else { continue };
+            let time = |times: &TimestampMicrosecondArray| times.is_valid(row).then(|| times.value(row));
+            let earlier = time(before);
+            if earlier.is_some() || suspect_all {
+                supersede(superseded, key_of(kin, key), earlier);
+            }
+            if newest.get(key).is_some_and(|(known, _)| known.version.land >= land) {
+                continue;
+            }
+            let version = ChildVersion { key: key.to_owned(), land, time: time(times) };
+            let parent = text_at(&parents, row).map(str::to_owned);
+            let is_gone = text_at(&deleted, row).is_some();
+            newest.insert(key.to_owned(), (Orphan { version, parent }, is_gone));
+        }
+    }
+    let stands_alone = |(orphan, is_gone): (Orphan, bool)| {
+        let has_parent = orphan.parent.as_ref().is_some_and(|parent| present.contains(parent));
+        (!is_gone && !has_parent).then_some(orphan)
+    };
+    Ok(newest.into_values().filter_map(stands_alone).collect())
+}
