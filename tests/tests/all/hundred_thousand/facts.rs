@@ -46,6 +46,8 @@ pub(crate) struct Sale {
     pub(crate) hour: i8,
     pub(crate) offset: Option<i32>,
     pub(crate) amount: Option<Decimal>,
+    /// The tax in it where it is derived from a rate: SmartNow's.
+    pub(crate) derived_tax: Option<Decimal>,
     pub(crate) currency: Option<&'static str>,
     pub(crate) site: Option<String>,
     pub(crate) has_plate: bool,
@@ -318,6 +320,7 @@ impl Facts {
                 hour: 0,
                 offset: None,
                 amount,
+                derived_tax: None,
                 currency: currency(named),
                 site,
                 has_plate: record.customer_data.is_some_and(|customer| customer.license_plate.is_some()),
@@ -348,6 +351,11 @@ struct Revenue {
 #[derive(Deserialize)]
 struct PaymentTransaction {
     revenuetransaction: i64,
+    location: i64,
+    #[serde(rename = "occurredAt")]
+    occurred_at: Timestamp,
+    #[serde(rename = "timeZone")]
+    timezone: Option<String>,
     method: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -367,6 +375,35 @@ struct Product {
     plu: i64,
     machine: i64,
     name: String,
+    /// In per cent.
+    vatrate: Decimal,
+}
+
+impl PaymentTransaction {
+    fn read(self) -> Payment {
+        let own = currency(self.currency.as_deref());
+        Payment {
+            words: [self.kind, self.method, None, None, None],
+            is_collected: true,
+            is_excluded: self.exclude != 0,
+            amount: from_minor(self.price, own),
+            currency: own,
+        }
+    }
+}
+
+/// The tax in a gross amount, amount x rate / (100 + rate), with four digits, halves to the even one.
+fn tax_inside(amount: Decimal, rate: Decimal) -> Decimal {
+    let units = |number: Decimal| -> i128 {
+        let text = number.to_string();
+        let (whole, fraction) = text.split_once('.').unwrap_or((text.as_str(), ""));
+        format!("{whole}{fraction:0<4}").parse().unwrap()
+    };
+    let (amount, rate) = (units(amount), units(rate));
+    let (dividend, divisor) = (amount.abs() * rate, 100 * 10_000 + rate);
+    let (whole, rest) = (dividend / divisor, dividend % divisor);
+    let up = i128::from(rest * 2 > divisor || (rest * 2 == divisor && whole % 2 == 1));
+    Decimal::new((whole + up) * amount.signum(), 4)
 }
 
 impl Facts {
@@ -376,8 +413,10 @@ impl Facts {
         for place in records::<Location>(&list("locations")) {
             call(&mut self.sites, &format!("smartnow:{}", place.id), Timestamp::MAX, &place.name);
         }
+        let mut rates: HashMap<String, Decimal> = HashMap::new();
         for product in records::<Product>(&list("products")) {
             let key = format!("smartnow:{}/{}", product.machine, product.plu);
+            rates.insert(key.clone(), product.vatrate);
             call(&mut self.products, &key, Timestamp::MAX, &product.name);
         }
         let mut paid: HashMap<i64, Vec<PaymentTransaction>> = HashMap::new();
@@ -393,19 +432,12 @@ impl Facts {
             let state = if collected < sale.price { "consumed" } else { "completed" };
             let amount = from_minor(sale.price, own);
             let zone = clock(sale.timezone.as_deref());
-            let paid = payments.into_iter().map(|payment| {
-                let own = currency(payment.currency.as_deref());
-                Payment {
-                    words: [payment.kind, payment.method, None, None, None],
-                    is_collected: true,
-                    is_excluded: payment.exclude != 0,
-                    amount: from_minor(payment.price, own),
-                    currency: own,
-                }
-            });
+            let paid = payments.into_iter().map(PaymentTransaction::read);
+            let product = format!("smartnow:{}/{}", sale.machine, sale.product);
+            let derived_tax = amount.zip(rates.get(&product).copied()).map(|(amount, rate)| tax_inside(amount, rate));
             let line = Line {
                 unit: "pc",
-                product: Some(format!("smartnow:{}/{}", sale.machine, sale.product)),
+                product: Some(product),
                 name: sale.name,
                 state: "done".to_owned(),
                 // What is given back takes its piece away.
@@ -424,6 +456,7 @@ impl Facts {
                 hour: 0,
                 offset: None,
                 amount,
+                derived_tax,
                 currency: own,
                 site: Some(format!("smartnow:{}", sale.location)),
                 has_plate: false,
@@ -431,6 +464,29 @@ impl Facts {
                 payments: paid.collect(),
             };
             self.sales.push(sale.by(zone.as_ref()));
+        }
+        // Payments of sales that nobody serves have their own time and place.
+        for payment in paid.into_values().flatten() {
+            let zone = clock(payment.timezone.as_deref());
+            let orphan = Sale {
+                source: "smartnow",
+                is_purchase: false,
+                tenant: None,
+                kind: Kind::Sale,
+                state: String::new(),
+                at: Some(payment.occurred_at),
+                day: None,
+                hour: 0,
+                offset: None,
+                amount: None,
+                derived_tax: None,
+                currency: None,
+                site: Some(format!("smartnow:{}", payment.location)),
+                has_plate: false,
+                lines: Vec::new(),
+                payments: vec![payment.read()],
+            };
+            self.orphans.push(orphan.by(zone.as_ref()));
         }
     }
 }
@@ -517,6 +573,7 @@ impl Facts {
                 hour: 0,
                 offset: None,
                 amount,
+                derived_tax: None,
                 currency: currency(label),
                 site: site.clone(),
                 has_plate: false,
@@ -636,6 +693,7 @@ impl Facts {
                     hour: 0,
                     offset: None,
                     amount,
+                    derived_tax: None,
                     currency: own,
                     site: Some(site),
                     has_plate: false,

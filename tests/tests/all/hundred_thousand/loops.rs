@@ -209,6 +209,19 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
     Answer { data, counted, seen }
 }
 
+/// Of SmartNow's sales, whose tax is derived: how many, their tax and what is left of their amounts, by currency.
+pub(crate) fn derived_tax(facts: &Facts) -> Value {
+    let mut sums: BTreeMap<&str, (i64, Decimal, Decimal)> = BTreeMap::new();
+    for sale in &facts.sales {
+        if let (Some(tax), Some(amount)) = (sale.derived_tax, sale.amount) {
+            let sum = sums.entry(sale.currency.unwrap_or(NONE)).or_default();
+            *sum = (sum.0 + 1, sum.1.plus(tax), sum.2.plus(amount.minus(tax)));
+        }
+    }
+    let row = |(currency, (n, tax, net)): (&str, (i64, Decimal, Decimal))| json!({"currency": currency, "n": number(n), "tax": number(tax), "net": number(net)});
+    sums.into_iter().map(row).collect()
+}
+
 /// Largest first, ties by label.
 fn ranking(sums: BTreeMap<&str, Decimal>, label: &str, value: &str) -> Value {
     let mut rows: Vec<(&str, Decimal)> = sums.into_iter().collect();

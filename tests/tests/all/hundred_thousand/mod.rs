@@ -13,7 +13,7 @@ use facts::{Facts, Kind, Sale};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use loops::{Answer, Question, answer};
+use loops::{Answer, Question, answer, derived_tax};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
@@ -246,6 +246,21 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
         assert_answer_is(&again, &wanted, &meta, &format!("{what} --from-facts"));
     }
     assert_is_not_trivial(&facts);
+    let sql = "SELECT currency, count(*) AS n, sum(tax_amount) AS tax, sum(net_amount) AS net FROM transactions
+               WHERE tax_origin = 'derived' GROUP BY currency ORDER BY currency";
+    let derived = project.json(&["sql", sql]).await;
+    assert_eq!(derived, derived_tax(&facts));
+    // Every collected payment is counted or listed.
+    let [all, counted, listed] = [
+        "payments WHERE state = 'collected'",
+        "payments WHERE state = 'collected' AND kind IN ('sale', 'refund')
+         AND transaction_state IN ('completed', 'consumed') AND occurred_at IS NOT NULL",
+        "uncounted_payments",
+    ]
+    .map(|rows| format!("SELECT count(*) FROM {rows}"));
+    let (all, counted) = (project.count(&all).await, project.count(&counted).await);
+    assert_eq!(project.count(&listed).await, all - counted);
+    assert!(all - counted > 1_000, "{all} collected, {counted} counted");
     sandbox.stop().await;
 }
 
@@ -274,6 +289,7 @@ fn assert_is_not_trivial(facts: &Facts) {
         parts.filter(|part| part["state"] == "declined").map(|part| exact::whole(&part["count"]))
     });
     assert!(declined.sum::<i64>() > 100);
+    assert!(exact::whole(&answer.counted["payments_without_sale"]) > 10);
     let names = answer.data.to_string();
     for renamed in ["Station Nordost", "Kantoor Zuid II", "Kaffee riesig"] {
         assert!(names.contains(renamed), "nothing is called {renamed}");

@@ -99,6 +99,17 @@ fn smartnow(sandbox: &Sandbox) {
             2 => (sale["currency"], payment["currency"]) = ("XQX".into(), "XQX".into()),
             // Paid in another currency than it is sold in.
             3 => payment["currency"] = "CHF".into(),
+            // Its sale never comes.
+            4 => {
+                put("payment_transactions", None, &payment);
+                continue;
+            }
+            // The provider learns of it weeks later: it is read by that time, and counted when it happened.
+            5 => {
+                for learnt in ["createdAt", "updatedAt"] {
+                    (sale[learnt], payment[learnt]) = ("2025-11-28T09:00:00Z".into(), "2025-11-28T09:00:00Z".into());
+                }
+            }
             _ => {
                 negate(&mut sale, &["/price"]);
                 negate(&mut payment, &["/price"]);
