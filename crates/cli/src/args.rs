@@ -19,7 +19,7 @@ Examples:
   tillhouse sql \"SELECT count(*) FROM transactions\"
 
 Data goes to standard output, everything else to standard error.
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest).";
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record fitted).";
 
 const REPORT_HELP: &str = "\
 Reports:

@@ -18,6 +18,9 @@ pub(crate) fn column(name: &str, kind: Kind) -> Column {
         kind,
         required: false,
         class: Class::Open,
+        restricted: false,
+        on_misfit: None,
+        blank_is_none: false,
         description: String::new(),
     }
 }

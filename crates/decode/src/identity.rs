@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
 use tillhouse_model::Exact;
+use tillhouse_model::blank::is_blank;
 
 /// Appends the key of a row: its columns' values as text, joined by ':'. Where a key has several columns, a ':' or '\' inside a text is
 /// preceded by '\', so that no two keys meet.
@@ -17,6 +18,17 @@ pub(crate) fn key(plan: &Plan, columns: &[Column], row: usize, out: &mut Vec<u8>
             out.push(b':');
         }
         key_part(&plan.record.fields[*at], &columns[*at], row, plan.key.len() > 1, out);
+    }
+}
+
+/// Whether a part of a key has no value, or a text nobody can see.
+pub(crate) fn is_missing(column: &Column, row: usize) -> bool {
+    if !column.valid.get(row) {
+        return true;
+    }
+    match &column.values {
+        Values::Text(texts) => std::str::from_utf8(texts.get(row)).is_ok_and(is_blank),
+        _ => false,
     }
 }
 
@@ -63,9 +75,9 @@ fn date(days: i32) -> String {
     Date::new(1970, 1, 1).and_then(|d| d.checked_add(days.days())).map_or_else(|_| days.to_string(), |d| d.to_string())
 }
 
-/// The first of the paths that has a value; through a list, its earliest.
-pub(crate) fn earliest(paths: &[Vec<Hop>], columns: &[Column], row: usize) -> Option<i64> {
-    paths.iter().find_map(|hops| {
+/// The first of the paths that has a value, and that value; through a list, its earliest.
+pub(crate) fn earliest(paths: &[Vec<Hop>], columns: &[Column], row: usize) -> Option<(usize, i64)> {
+    paths.iter().enumerate().find_map(|(nth, hops)| {
         let mut found: Option<i64> = None;
         visit(columns, hops, row, &mut Vec::new(), &mut |column, row, _| {
             let micros = match &column.values {
@@ -75,7 +87,7 @@ pub(crate) fn earliest(paths: &[Vec<Hop>], columns: &[Column], row: usize) -> Op
             };
             found = Some(found.map_or(micros, |f| f.min(micros)));
         });
-        found
+        found.map(|micros| (nth, micros))
     })
 }
 

@@ -13,13 +13,22 @@
 //! # How values are read
 //!
 //! - `null` is a missing field. A missing required field rejects the record. A field given twice rejects it as well: which of the two
-//!   counts, nobody can say.
-//! - **Text** is a JSON string; **Bool** `true` or `false`; **Int** a whole number of 64 bits, also written `1.0` or `1e2`.
-//! - **Decimal** is a number, or a string that holds a plain one; digits beyond the scale are rounded half-even with a warning.
+//!   counts, nobody can say. So does a text that is no text (half a surrogate pair, bytes that are not UTF-8).
+//! - **Text** is a JSON string, or a number: its digits as they are written (`1.0` stays `1.0`). A key of which nothing can be seen
+//!   (white space, marks of no width) is missing.
+//! - **Bool** is `true` or `false`, `1` or `0`, or one of these as text in any case.
+//! - **Int** is a whole number of 64 bits, also written `1.0` or `1e2`, or a text that holds one.
+//! - **Decimal** is a number, or a text that holds one; digits beyond the scale are rounded half-even with a warning. A number in a text is digits,
+//!   one point at most, a sign, an exponent, and blanks around them; whatever else people write into numbers is not read.
 //! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are rounded half-even with a warning. Where a zone
 //!   is named, an offset in the text wins; of a local time that occurs twice the earlier instant is meant, and one that never
-//!   occurs is read with the offset from before the clock leapt.
+//!   occurs is read with the offset from before the clock leapt. `9999-12-31` and `0001-01-01` are no instants: see `instant`.
+//! - An **object** may be `[]`, an **array** `{}`: some languages cannot tell their empty ones apart.
+//! - An empty text is null where no text is expected.
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
+//!
+//! What is left does not fit. [`tillhouse_model::OnMisfit`] says whether that rejects the record or the value is null, with a warning
+//! that says what was expected. An object or array within an array is left out then, and its neighbours stay.
 //!
 //! Memory: a page and its columns, nothing that grows over pages. A page whose columns would take more than 64 MiB and sixteen
 //! times its size is refused.
@@ -33,6 +42,7 @@ mod fixture;
 mod hash;
 mod identity;
 mod instant;
+mod misfit;
 mod number;
 mod page;
 mod plan;
@@ -40,12 +50,14 @@ mod pseudonyms;
 mod record;
 mod redact;
 mod rules;
+mod scalar;
 mod scan;
 mod stop;
 mod warnings;
 
 use crate::page::{Hint, Page};
 use crate::plan::Plan;
+pub use crate::warnings::MORE_WARNINGS;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
@@ -110,10 +122,12 @@ pub struct Warning {
     pub key: String,
     /// The field's path.
     pub field: String,
-    /// The rule: `rounded`, or a quality rule's name.
+    /// The rule: `rounded`, what was expected and not found (`expected_whole_number`, `no_time`), or a quality rule's name.
     pub rule: String,
-    /// The original text, for open columns only; else empty. Of a rule over several columns, what they say in words.
+    /// The original text, shortened, for open columns only; else empty. Of a rule over several columns, what they say in words.
     pub original: String,
+    /// How many warnings it stands for: one, but for the last of a page that has too many.
+    pub count: u64,
 }
 
 impl Decoder {

@@ -2,7 +2,8 @@
 //!
 //! Invariant: no number is ever a binary float here. A result is the true value rounded half-even at the asked scale, or nothing.
 
-use crate::scan::{Number, Scan};
+use crate::scan::Number;
+use tillhouse_model::blank;
 
 /// A number brought to a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,7 @@ fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
 #[cold]
 fn long_to_scale(text: &[u8], scale: i32) -> Option<Scaled> {
     let negative = text.first() == Some(&b'-');
-    let text = if negative { &text[1..] } else { text };
+    let text = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     let (significand, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
         Some(e) => (&text[..e], explicit_exponent(&text[e + 1..])),
         None => (text, 0),
@@ -104,16 +105,55 @@ fn explicit_exponent(text: &[u8]) -> i64 {
     if negative { -size } else { size }
 }
 
-/// The number in a JSON string that holds a plain decimal number and nothing else: no exponent, no sign but a minus.
+/// The number in a text that holds one number and nothing else but blanks around it: digits, one point at most, a sign, an exponent (`12.50`, `+7`,
+/// `007`, `.5`, `1E+3`). What people write between digits, or instead of the point, is not read: `1,234` is one number here and another there.
 pub(crate) fn in_text(text: &[u8]) -> Option<Number<'_>> {
-    let mut scan = Scan::new(text);
-    let number = scan.number().ok()?;
-    (scan.pos == text.len() && !text.iter().any(|b| matches!(b, b'e' | b'E'))).then_some(number)
+    match strict(text) {
+        None => strict(blank::trim(std::str::from_utf8(text).ok()?).as_bytes()),
+        number => number,
+    }
+}
+
+fn strict(text: &[u8]) -> Option<Number<'_>> {
+    let (negative, unsigned) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        (b'+', rest) => (false, rest),
+        _ => (false, text),
+    };
+    let end = unsigned.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(unsigned.len());
+    let (significand, exponent) = unsigned.split_at(end);
+    let mut mantissa: u64 = 0;
+    let (mut digits, mut point) = (0_usize, None);
+    for byte in significand {
+        match byte {
+            b'0'..=b'9' => {
+                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                // Zeros in front do not count towards what a u64 holds.
+                digits += usize::from(digits > 0 || *byte != b'0');
+            }
+            b'.' if point.is_none() => point = Some(()),
+            _ => return None,
+        }
+    }
+    if !significand.iter().any(u8::is_ascii_digit) {
+        return None;
+    }
+    if let Some((_, exponent)) = exponent.split_first() {
+        let unsigned = exponent.strip_prefix(b"-").or_else(|| exponent.strip_prefix(b"+")).unwrap_or(exponent);
+        if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+    }
+    let fraction = significand.iter().position(|b| *b == b'.').map_or(0, |point| significand.len() - point - 1);
+    let exponent_of_mantissa = -i32::try_from(fraction).unwrap_or(i32::MAX);
+    let long = !exponent.is_empty() || digits > 19;
+    Some(Number { text, negative, mantissa, exponent: exponent_of_mantissa, long })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::Scan;
     use proptest::prelude::*;
 
     fn at(text: &str, scale: i32) -> Option<(i128, bool)> {
@@ -174,10 +214,59 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_text_is_plain() {
-        assert_eq!(in_text(b"-12.50").map(|n| to_scale(&n, 2).unwrap().units), Some(-1250));
-        for bad in ["", " 1", "1 ", "+1", "1e2", "0x1", "1,5", "NaN", "1.", "--1"] {
-            assert!(in_text(bad.as_bytes()).is_none(), "{bad}");
+    fn a_number_in_text_is_a_number_and_nothing_else() {
+        let in_text = |text: &str| in_text(text.as_bytes()).and_then(|n| to_scale(&n, 2)).map(|s| (s.units, s.rounded));
+        for (text, units) in [
+            ("-12.50", -1250),
+            (" 12.50 ", 1250),
+            ("\u{a0}12.50\u{feff}", 1250),
+            ("+7", 700),
+            ("007", 700),
+            ("-0012.5", -1250),
+            ("00000000000000000000000000.01", 1),
+            (".5", 50),
+            ("5.", 500),
+            ("1e3", 100_000),
+            ("+1E+3", 100_000),
+            ("-125e-2", -125),
+            ("0", 0),
+            ("-0.00", 0),
+            ("1234567890123456789012.34", 123_456_789_012_345_678_901_234),
+        ] {
+            assert_eq!(in_text(text), Some((units, false)), "{text}");
+        }
+        assert_eq!(in_text("12.505"), Some((1250, true)));
+        for bad in [
+            "",
+            " ",
+            "0x1",
+            "1,5",
+            "1,234.50",
+            "1.234,50",
+            "1 234.50",
+            "1'234.50",
+            "12.50 EUR",
+            "\u{20ac}12",
+            "NaN",
+            "Infinity",
+            "-",
+            "+",
+            ".",
+            "--1",
+            "+-1",
+            "1.2.3",
+            "1e",
+            "1e+",
+            "1e1.5",
+            "e5",
+            "12.50-",
+            "(12.50)",
+            "1_000",
+            "\u{ff11}",
+            "true",
+            "\u{2212}1",
+        ] {
+            assert_eq!(in_text(bad), None, "{bad}");
         }
     }
 
@@ -189,6 +278,9 @@ mod tests {
             let text = if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") };
             prop_assert_eq!(at(&text, scale), at(&format!("{text}e0"), scale));
             prop_assert_eq!(at(&text, scale), at(&format!("{text}e5"), scale - 5));
+            let in_text = |text: &str| in_text(text.as_bytes()).and_then(|n| to_scale(&n, scale)).map(|s| (s.units, s.rounded));
+            prop_assert_eq!(in_text(&text), at(&text, scale));
+            prop_assert_eq!(in_text(&format!(" {text}E0\t")), at(&text, scale));
         }
     }
 }

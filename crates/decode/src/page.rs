@@ -8,7 +8,7 @@ use crate::hash;
 use crate::identity;
 use crate::plan::Plan;
 use crate::pseudonyms::Pseudonyms;
-use crate::record::Walker;
+use crate::record::{MISSING, Walker};
 use crate::redact::redact;
 use crate::rules::Rules;
 use crate::scan::name_of;
@@ -187,6 +187,7 @@ impl<'p, 'd> Page<'p, 'd> {
     fn record(&mut self, first: u8, warned: (usize, u64)) -> Walk {
         self.walker.path.clear();
         self.walker.extra.clear();
+        self.walker.unread_times.clear();
         self.walker.spend(self.plan.record.row_bytes)?;
         if first != b'{' {
             return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
@@ -198,16 +199,18 @@ impl<'p, 'd> Page<'p, 'd> {
             column.push_text(self.scope)?;
         }
         let (plan, columns, row) = (self.plan, &self.columns, self.rows);
-        if let Some(empty) = plan.key.iter().find(|at| !columns[**at].valid.get(row)) {
-            return self.walker.reject(&plan.record.fields[*empty].json_name, "missing required field");
+        if let Some(empty) = plan.key.iter().find(|at| identity::is_missing(&columns[**at], row)) {
+            return self.walker.reject(&plan.record.fields[*empty].json_name, MISSING);
         }
+        let time = identity::earliest(&plan.record_time, columns, row);
+        self.walker.check_times(time.map(|(nth, _)| nth))?;
         self.key.clear();
         identity::key(plan, columns, row, &mut self.key);
         self.keys.bytes.extend_from_slice(&self.key);
         self.keys.close()?;
-        self.record_times.push(identity::earliest(&plan.record_time, columns, row));
-        let updated_at = plan.updated_at.as_slice();
-        self.updated_at.push(identity::earliest(updated_at, columns, row));
+        self.record_times.push(time.map(|(_, micros)| micros));
+        let updated_at = identity::earliest(plan.updated_at.as_slice(), columns, row);
+        self.updated_at.push(updated_at.map(|(_, micros)| micros));
         self.hashes.extend_from_slice(&hash::content_hash(&plan.record, columns, row, &mut self.scratch));
         if let Some((texts, valid)) = &mut self.extra {
             let extra = &self.walker.extra;
@@ -288,7 +291,7 @@ impl<'p, 'd> Page<'p, 'd> {
         }
         let mut out = Vec::new();
         for (nth, (at, part)) in plan.key.iter().zip(&parts).enumerate() {
-            if !part.valid.get(0) {
+            if identity::is_missing(part, 0) {
                 return None;
             }
             if nth > 0 {

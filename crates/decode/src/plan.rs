@@ -1,14 +1,16 @@
 //! A contract compiled for the walk: fields with their keys as the page spells them, and paths as steps.
 //!
 //! Invariant: a [`Plan`] that exists can be walked: every type can be decoded, every path ends in a stored column of a type that fits,
-//! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read.
+//! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read. What a value costs that
+//! cannot be read is settled here too, for every field, by the rules of [`tillhouse_model::OnMisfit`].
 
 use crate::across::{Adding, Clock, Priced};
 use crate::instant::Spelling;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
+use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::{Check, Normalise};
-use tillhouse_model::{Class, Column, Error, Kind, Result, TableSpec, TimeFormat};
+use tillhouse_model::{Class, Column, Error, Kind, OnMisfit, Result, TableSpec, TimeFormat};
 
 /// Objects of a contract may be nested this deep; pages may nest twice as deep in what the contract does not know.
 const MAX_CONTRACT_DEPTH: usize = 64;
@@ -51,9 +53,29 @@ pub(crate) struct Field {
     /// `"name":`, as a page without white space spells it.
     pub(crate) spelled: Box<[u8]>,
     pub(crate) required: bool,
+    /// Part of the record's key: a text nobody can see is none.
+    pub(crate) key: bool,
+    /// A text of which nothing can be seen is none.
+    pub(crate) blank_is_none: bool,
+    /// The element of a list.
+    pub(crate) element: bool,
+    /// Whether a value may stand in a warning or a reject as it came.
+    pub(crate) shown: bool,
+    /// What a value costs that cannot be read as this field's.
+    pub(crate) misfit: Misfit,
     /// Stands for the column's path in the content hash; never zero.
     pub(crate) id: u64,
     pub(crate) what: What,
+}
+
+/// What a value costs that cannot be read as its field's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    Record,
+    /// Itself. Of a list's element that is no single value: the element.
+    Value,
+    /// The record, where it would have decided the record time; else itself. The place of its path among those of the record time.
+    Time(usize),
 }
 
 /// How a field's value is read.
@@ -96,6 +118,8 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     /// To the value it is about.
     pub(crate) hops: Vec<Hop>,
+    /// Whether that value may stand in the warning.
+    pub(crate) shown: bool,
     pub(crate) demand: Demand,
 }
 
@@ -135,7 +159,8 @@ impl Object {
         (guess..self.tags.len()).find(hit).or_else(|| (0..guess).find(hit))
     }
 
-    fn new(columns: &[Column], path: &str, has_key: bool, depth: usize) -> Result<Self> {
+    /// `shown`: whether the values of these columns may be shown, as far as what they lie in is concerned.
+    fn new(columns: &[Column], path: &str, has_key: bool, shown: bool, depth: usize) -> Result<Self> {
         if depth > MAX_CONTRACT_DEPTH {
             return Err(Error::config(format!("the contract nests objects deeper than {MAX_CONTRACT_DEPTH}"))
                 .at("column", path));
@@ -146,7 +171,7 @@ impl Object {
                 .at("column", join(path, &twice.name)));
         }
         let fields: Vec<Field> =
-            columns.iter().map(|c| Field::new(c, join(path, &c.name), has_key, depth)).collect::<Result<_>>()?;
+            columns.iter().map(|c| Field::new(c, join(path, &c.name), has_key, shown, depth)).collect::<Result<_>>()?;
         if fields.iter().all(|f| matches!(f.what, What::Nothing)) {
             return Err(Error::config("an object without any stored column cannot be a table's column")
                 .at("column", path)
@@ -165,7 +190,8 @@ fn join(path: &str, name: &str) -> String {
 }
 
 impl Field {
-    fn new(column: &Column, path: String, has_key: bool, depth: usize) -> Result<Self> {
+    fn new(column: &Column, path: String, has_key: bool, shown: bool, depth: usize) -> Result<Self> {
+        let shown = shown && column.class == Class::Open && !column.restricted;
         let wrong = |message: &str| Err(Error::config(message).at("column", &path));
         let keep = match column.class {
             Class::Open => Some(Keep::All),
@@ -205,13 +231,14 @@ impl Field {
             }),
             (Kind::Date, _) => What::Date,
             (Kind::Binary, _) => return wrong("JSON has no binary values; a source's column cannot be binary"),
-            (Kind::Struct(columns), _) => What::Object(Object::new(columns, &path, has_key, depth + 1)?),
+            (Kind::Struct(columns), _) => What::Object(Object::new(columns, &path, has_key, shown, depth + 1)?),
             (Kind::List(element), _) => {
-                let mut element = Self::new(element, format!("{path}[]"), has_key, depth + 1)?;
+                let mut element = Self::new(element, format!("{path}[]"), has_key, shown, depth + 1)?;
                 if matches!(element.what, What::Nothing) {
                     return wrong("a list whose elements are secret or dropped must itself be marked so");
                 }
                 element.json_name.clear();
+                element.element = true;
                 What::List(Box::new(element))
             }
         };
@@ -223,6 +250,16 @@ impl Field {
             json_name: column.json_name.clone(),
             spelled: spelled.into(),
             required: column.required,
+            key: false,
+            blank_is_none: column.blank_is_none,
+            element: false,
+            shown,
+            misfit: match column.on_misfit {
+                Some(OnMisfit::Warn) => Misfit::Value,
+                Some(OnMisfit::Reject) => Misfit::Record,
+                None if column.required || matches!(what, What::Decimal { .. }) => Misfit::Record,
+                None => Misfit::Value,
+            },
             id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),
             what,
         })
@@ -243,7 +280,7 @@ impl Field {
 
 impl Plan {
     pub(crate) fn new(spec: &TableSpec, has_key: bool, parameters: &[(&str, String)]) -> Result<Self> {
-        let mut record = Object::new(&spec.columns, "", has_key, 0)?;
+        let mut record = Object::new(&spec.columns, "", has_key, true, 0)?;
         let mut key = Vec::new();
         for name in &spec.key {
             let index = spec
@@ -258,6 +295,10 @@ impl Plan {
         if key.is_empty() {
             return Err(Error::config("the contract names no key"));
         }
+        for at in &key {
+            record.fields[*at].key = true;
+            record.fields[*at].misfit = Misfit::Record;
+        }
         let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
         if let Some((at, field)) = scope.and_then(|at| Some((at, record.fields.get_mut(at)?))) {
             if !matches!(field.what, What::Text(Keep::All)) || (field.required && !key.contains(&at)) {
@@ -267,7 +308,7 @@ impl Plan {
                 .at("column", &field.name));
             }
             // No record has it: as part of the key it is looked at once it was put in.
-            field.required = false;
+            (field.required, field.key, field.misfit) = (false, false, Misfit::Value);
         }
         let time = |path: &Vec<String>| {
             let (hops, field) = resolve(&record, path)?;
@@ -276,8 +317,9 @@ impl Plan {
             }
             Err(Error::config("a record time must be an instant or a date").at("column", path.join(".")))
         };
-        let record_time = spec.record_time.iter().map(time).collect::<Result<_>>()?;
+        let record_time: Vec<Vec<Hop>> = spec.record_time.iter().map(time).collect::<Result<_>>()?;
         let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
+        settle_misfits(&mut record, spec, &record_time)?;
         let mut rules = Vec::new();
         for rule in &spec.rules {
             // Uniqueness is a matter of the table, not of a record.
@@ -286,7 +328,7 @@ impl Plan {
             }
             let (hops, field) = resolve(&record, &rule.path)?;
             let (fits, demand) = match &rule.check {
-                Check::AtLeast(_) => {
+                Check::AtLeast(_) | Check::AtMost(_) => {
                     (matches!(field.what, What::Int | What::Decimal { .. }), Demand::Value(rule.check.clone()))
                 }
                 Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
@@ -301,10 +343,91 @@ impl Plan {
                 .at("rule", &rule.name)
                 .at("column", rule.path.join(".")));
             }
-            rules.push(Rule { name: rule.name.clone(), hops, demand });
+            rules.push(Rule { name: rule.name.clone(), hops, shown: field.shown, demand });
         }
         Ok(Self { record, key, record_time, updated_at, rules, scope })
     }
+}
+
+/// Settles what a misfit costs where the contract does not say so at the field itself: what is in a currency's column or decides the record time, and what
+/// holds something that a record is rejected for. And where a blank text is none: no currency and no word of a vocabulary is blank.
+fn settle_misfits(record: &mut Object, spec: &TableSpec, record_time: &[Vec<Hop>]) -> Result<()> {
+    for rule in &spec.rules {
+        let currency = rule.check == Check::Currency;
+        let words = matches!(&rule.check, Check::OneOf(words) if !words.iter().any(|word| is_blank(word)));
+        if !(currency || words) {
+            continue;
+        }
+        let (hops, _) = resolve(record, &rule.path)?;
+        let said = said(&spec.columns, &rule.path);
+        if let Some(field) = field_at(record, &hops) {
+            field.blank_is_none = true;
+            if currency && said.is_none() {
+                field.misfit = Misfit::Record;
+            }
+        }
+    }
+    for (nth, hops) in record_time.iter().enumerate() {
+        if let Some(field) = field_at(record, hops).filter(|field| !field.required && !field.key) {
+            field.misfit = Misfit::Time(nth);
+        }
+    }
+    settle_containers(record, &spec.columns);
+    Ok(())
+}
+
+/// What the contract says at a path.
+fn said(columns: &[Column], path: &[String]) -> Option<OnMisfit> {
+    let (name, rest) = path.split_first()?;
+    let column = columns.iter().find(|c| c.name == *name)?;
+    let mut kind = &column.kind;
+    while let Kind::List(element) = kind {
+        kind = &element.kind;
+    }
+    match kind {
+        Kind::Struct(inner) if !rest.is_empty() => said(inner, rest),
+        _ => column.on_misfit,
+    }
+}
+
+/// An object or list of the wrong type costs what it may hold. A list's elements only cost themselves: the others are there.
+fn settle_containers(object: &mut Object, columns: &[Column]) {
+    for (field, column) in object.fields.iter_mut().zip(columns) {
+        let costly = costly(field, column);
+        if costly && column.on_misfit.is_none() {
+            field.misfit = Misfit::Record;
+        }
+    }
+}
+
+/// Whether a record is rejected for something that lies in the field; settles the containers in it on the way.
+fn costly(field: &mut Field, column: &Column) -> bool {
+    match (&mut field.what, &column.kind) {
+        (What::Object(object), Kind::Struct(columns)) => {
+            settle_containers(object, columns);
+            object.fields.iter().any(|field| field.misfit != Misfit::Value)
+        }
+        (What::List(element), Kind::List(column)) => match &element.what {
+            What::Object(_) | What::List(_) => costly(element, column),
+            _ => element.misfit != Misfit::Value,
+        },
+        _ => false,
+    }
+}
+
+/// The field that a path leads to.
+fn field_at<'p>(record: &'p mut Object, hops: &[Hop]) -> Option<&'p mut Field> {
+    let mut hops = hops.iter();
+    let Some(Hop::Field(at)) = hops.next() else { return None };
+    let mut field = record.fields.get_mut(*at)?;
+    for hop in hops {
+        field = match (hop, &mut field.what) {
+            (Hop::Field(at), What::Object(object)) => object.fields.get_mut(*at)?,
+            (Hop::Elements, What::List(element)) => element,
+            _ => return None,
+        };
+    }
+    Some(field)
 }
 
 /// The steps to a column by its names. Lists are passed through by themselves; `element` may be said, or left out.
@@ -359,7 +482,7 @@ mod tests {
         assert_eq!(plan.record.find(b"", 0), None);
         assert_eq!(plan.record.find(b"license_plates", 0), None);
         let wide: Vec<Column> = (0..200).map(|i| fixture::column(&format!("column_{i}"), Kind::Int)).collect();
-        let object = Object::new(&wide, "", true, 0).unwrap();
+        let object = Object::new(&wide, "", true, true, 0).unwrap();
         assert_eq!(object.find(b"column_150", 3), Some(150));
         assert_eq!(object.find(b"column_200", 3), None);
     }

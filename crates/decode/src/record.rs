@@ -2,18 +2,24 @@
 //!
 //! Invariant: after `Ok` every column of the object has exactly one row more; after `Err` the columns may be uneven, and the caller cuts
 //! them back. The bytes of a secret value are only ever passed over.
+//!
+//! A value that is not of its field's type is read where it can mean only one thing, see the crate's head. What is left is a misfit, and the plan
+//! says what it costs: the record, or itself.
 
 use crate::column::{self, Column, Texts, Values};
-use crate::instant::{self, Instant, Spelling};
+use crate::instant;
+use crate::misfit::{self, Misfit, Unread};
 use crate::number;
-use crate::plan::{Field, Keep, Object, What};
+use crate::plan::{self, Field, Keep, Object, What};
 use crate::pseudonyms::Pseudonyms;
-use crate::scan::{Number, Raw, Scan, name_of, unescape};
+use crate::scalar::{Figure, Moment, Truth, is_blank, is_number};
+use crate::scan::{Raw, Scan, unescape};
 use crate::stop::{Stop, Walk};
 use crate::warnings::{MAX_ORIGINAL, Warnings, excerpt};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use tillhouse_model::blank;
 
 /// A page's containers may be nested this deep where a record is read.
 const MAX_DEPTH: usize = 128;
@@ -23,7 +29,7 @@ const MAX_UNKNOWN: usize = 1_000;
 const OTHER: &str = "(other)";
 
 /// The rule a changed number or time breaks.
-const ROUNDED: &str = "rounded";
+pub(crate) const ROUNDED: &str = "rounded";
 
 /// A step of the path to the value at hand, as the page spells it.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +50,8 @@ pub(crate) struct Walker<'p, 'd> {
     /// The unknown fields of this record, as JSON, by path; only where they are kept.
     pub(crate) extra: BTreeMap<String, &'d [u8]>,
     pub(crate) pseudonyms: Pseudonyms<'p>,
+    /// What could not be read of this record where it might have decided the record time.
+    pub(crate) unread_times: Vec<Unread>,
     scratch: Vec<u8>,
     /// Bytes the columns may still grow by, counted in whole rows.
     budget: usize,
@@ -60,6 +68,7 @@ impl<'p, 'd> Walker<'p, 'd> {
             unknown: BTreeMap::new(),
             extra: BTreeMap::new(),
             pseudonyms,
+            unread_times: Vec::new(),
             scratch: Vec::new(),
             // A null costs a page four bytes, or none; in a wide contract it costs a column sixteen.
             budget: page.len().saturating_mul(16).saturating_add(64 << 20),
@@ -80,7 +89,7 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Reads an object; the position is at its opening brace.
     pub(crate) fn object(&mut self, plan: &'p Object, columns: &mut [Column]) -> Walk {
-        let row = columns.first().map_or(0, |c| c.valid.len());
+        let row = rows_of(columns);
         self.scan.pos += 1;
         if !self.scan.empty(b'}')? {
             let mut guess = 0;
@@ -103,15 +112,25 @@ impl<'p, 'd> Walker<'p, 'd> {
                 self.scan.peek()?;
             }
         }
+        self.fill(plan, columns, row)
+    }
+
+    /// Appends a null to every column that still has `row` rows.
+    fn fill(&mut self, plan: &'p Object, columns: &mut [Column], row: usize) -> Walk {
         for (field, column) in plan.fields.iter().zip(columns) {
             if column.valid.len() == row {
-                if field.required {
-                    return self.reject(&field.json_name, "missing required field");
-                }
-                column.push_null()?;
+                self.missing(field, column)?;
             }
         }
         Ok(())
+    }
+
+    /// Appends the null of a field that has no value.
+    fn missing(&mut self, field: &Field, column: &mut Column) -> Walk {
+        if field.required || field.key {
+            return self.reject(&field.json_name, MISSING);
+        }
+        column.push_null()
     }
 
     /// Reads a key and its colon. Fields mostly come in one order, so the one after the last is compared first.
@@ -132,71 +151,102 @@ impl<'p, 'd> Walker<'p, 'd> {
     pub(crate) fn value(&mut self, field: &'p Field, column: &mut Column, first: u8) -> Walk {
         if first == b'n' {
             self.scan.literal("null")?;
-            if field.required {
-                return self.reject(&field.json_name, "missing required field");
-            }
-            return column.push_null();
+            return self.missing(field, column);
         }
+        let start = self.scan.pos;
         match (&field.what, &mut column.values) {
             (What::Text(keep), Values::Text(texts)) => {
-                if first != b'"' {
-                    return self.mismatch(field, "text", first);
+                if first == b'"' {
+                    if !self.text(field, *keep, texts)? {
+                        return self.missing(field, column);
+                    }
+                } else if is_number(first) {
+                    // An identifier or code that is written without its quotes; its digits are its text.
+                    self.scan.number()?;
+                    let written = &self.scan.data[start..self.scan.pos];
+                    self.keep(*keep, &String::from_utf8_lossy(written), texts)?;
+                } else {
+                    return self.misfit(field, column, start, Misfit::expected(misfit::TEXT, first));
                 }
-                self.text(field, *keep, texts)?;
             }
             (What::Decimal { scale, limit }, Values::Decimal(values)) => {
-                let number = self.decimal(field, first)?;
+                let number = match self.figure(first)? {
+                    Figure::Number(number) => number,
+                    Figure::Blank => return self.missing(field, column),
+                    Figure::Other => {
+                        return self.misfit(field, column, start, Misfit::expected(misfit::NUMBER, first));
+                    }
+                };
                 let Some(scaled) = number::to_scale(&number, i32::from(*scale)).filter(|s| s.units.abs() < *limit)
                 else {
-                    return self.reject(&field.json_name, "the number does not fit the column's precision");
+                    return self.misfit(field, column, start, misfit::BEYOND_PRECISION);
                 };
                 if scaled.rounded {
-                    self.warnings.push(self.path_to(&field.json_name), ROUNDED, number.text);
+                    let original: &[u8] = if field.shown { number.text } else { b"" };
+                    self.warnings.push(self.path_to(&field.json_name), ROUNDED, original);
                 }
                 values.push(scaled.units);
             }
-            (What::Time(spelling), Values::Time(values)) => {
-                values.push(self.instant(field, spelling, first)?);
-            }
+            (What::Time(spelling), Values::Time(values)) => match self.instant(field, spelling, first, start)? {
+                Moment::At(micros) => values.push(micros),
+                Moment::Blank => return self.missing(field, column),
+                Moment::No(misfit) => return self.misfit(field, column, start, misfit),
+            },
             (What::Int, Values::Int(values)) => {
-                let number = self.number(field, "a whole number", first)?;
+                let number = match self.figure(first)? {
+                    Figure::Number(number) => number,
+                    Figure::Blank => return self.missing(field, column),
+                    Figure::Other => {
+                        return self.misfit(field, column, start, Misfit::expected(misfit::WHOLE_NUMBER, first));
+                    }
+                };
                 let whole = number::to_scale(&number, 0);
                 if whole.is_some_and(|n| n.rounded) {
-                    return self.reject(&field.json_name, "expected a whole number, found a fraction");
+                    return self.misfit(field, column, start, misfit::FRACTION);
                 }
                 match whole.and_then(|n| i64::try_from(n.units).ok()) {
                     Some(whole) => values.push(whole),
-                    None => return self.reject(&field.json_name, "the number does not fit 64 bits"),
+                    None => return self.misfit(field, column, start, misfit::BEYOND_64_BITS),
                 }
             }
-            (What::Bool, Values::Bool(bits)) => {
-                let bit = match first {
-                    b't' => self.scan.literal("true").map(|()| true)?,
-                    b'f' => self.scan.literal("false").map(|()| false)?,
-                    _ => return self.mismatch(field, "true or false", first),
-                };
-                bits.push(bit);
-            }
+            (What::Bool, Values::Bool(bits)) => match self.truth(first)? {
+                Truth::Known(bit) => bits.push(bit),
+                Truth::Blank => return self.missing(field, column),
+                Truth::Other => return self.misfit(field, column, start, Misfit::expected(misfit::TRUTH, first)),
+            },
             (What::Date, Values::Date(values)) => {
-                let text = self.time_text(field, "a date", first)?;
+                if first != b'"' {
+                    return self.misfit(field, column, start, Misfit::expected(misfit::DATE, first));
+                }
+                let text = self.string()?;
+                if is_blank(&text) {
+                    return self.missing(field, column);
+                }
                 match instant::date(&text) {
                     Ok(days) => values.push(days),
-                    Err(reason) => return self.reject(&field.json_name, reason),
+                    Err(why) => return self.misfit(field, column, start, Misfit::no_time(why, misfit::DATE)),
                 }
             }
             (What::Object(plan), Values::Object(columns)) => {
-                if first != b'{' {
-                    return self.mismatch(field, "an object", first);
-                }
                 self.path.push(Step::Field(&field.json_name));
-                self.object(plan, columns)?;
+                if first == b'{' {
+                    self.object(plan, columns)?;
+                } else if first == b'[' && self.empty_container(b']')? {
+                    // How some languages write an object without fields.
+                    let row = rows_of(columns);
+                    self.fill(plan, columns, row)?;
+                } else {
+                    self.path.pop();
+                    return self.no_container(field, column, start, Misfit::expected(misfit::OBJECT, first));
+                }
                 self.path.pop();
             }
             (What::List(element), Values::List { offsets, elements }) => {
-                if first != b'[' {
-                    return self.mismatch(field, "an array", first);
+                if first == b'[' {
+                    self.list(field, element, elements)?;
+                } else if first != b'{' || !self.empty_container(b'}')? {
+                    return self.no_container(field, column, start, Misfit::expected(misfit::ARRAY, first));
                 }
-                self.list(field, element, elements)?;
                 Column::close_list(offsets, elements)?;
             }
             (What::Nothing, Values::Nothing) => {
@@ -230,27 +280,38 @@ impl<'p, 'd> Walker<'p, 'd> {
         Ok(())
     }
 
+    /// Whether there was a text.
     #[inline]
-    fn text(&mut self, field: &Field, keep: Keep, texts: &mut Texts) -> Walk {
+    fn text(&mut self, field: &Field, keep: Keep, texts: &mut Texts) -> Walk<bool> {
         let raw = self.scan.string()?;
-        if keep == Keep::All && !raw.escaped && self.utf8 {
+        // What starts with a letter or a digit is not blank.
+        let seen = !field.blank_is_none || raw.bytes.first().is_some_and(u8::is_ascii_graphic);
+        if keep == Keep::All && !raw.escaped && self.utf8 && seen {
             texts.bytes.extend_from_slice(raw.bytes);
-            return texts.close();
+            return texts.close().map(|()| true);
         }
         let text = match self.checked(raw) {
             Ok(text) => text,
             Err(reason) => return self.reject(&field.json_name, reason),
         };
+        if (field.key || field.blank_is_none) && blank::is_blank(&text) {
+            return Ok(false);
+        }
+        self.keep(keep, &text, texts).map(|()| true)
+    }
+
+    /// Appends what is kept of a text.
+    fn keep(&mut self, keep: Keep, text: &str, texts: &mut Texts) -> Walk {
         match keep {
             Keep::All => texts.bytes.extend_from_slice(text.as_bytes()),
-            Keep::Pseudonym(how) => self.pseudonyms.write(how, &text, &mut texts.bytes),
-            Keep::LastFour => texts.bytes.extend_from_slice(last_four(&text).as_bytes()),
+            Keep::Pseudonym(how) => self.pseudonyms.write(how, text, &mut texts.bytes),
+            Keep::LastFour => texts.bytes.extend_from_slice(last_four(text).as_bytes()),
         }
         texts.close()
     }
 
     /// What a string means, if it is text at all.
-    fn checked(&self, raw: Raw<'d>) -> Result<Cow<'d, str>, &'static str> {
+    pub(crate) fn checked(&self, raw: Raw<'d>) -> Result<Cow<'d, str>, &'static str> {
         if raw.escaped {
             let mut bytes = Vec::with_capacity(raw.bytes.len());
             unescape(raw.bytes, &mut bytes).map_err(|_| "the text holds half a character (a lone surrogate)")?;
@@ -259,65 +320,59 @@ impl<'p, 'd> Walker<'p, 'd> {
         std::str::from_utf8(raw.bytes).map(Cow::Borrowed).map_err(|_| "the text is not UTF-8")
     }
 
-    #[inline]
-    fn number(&mut self, field: &Field, expected: &str, first: u8) -> Walk<Number<'d>> {
-        if first.is_ascii_digit() || first == b'-' {
-            return self.scan.number();
+    /// Something else where an object or an array belongs: an empty text is none of them.
+    #[cold]
+    fn no_container(&mut self, field: &Field, column: &mut Column, start: usize, misfit: Misfit) -> Walk {
+        self.scan.pos = start;
+        if self.scan.peek()? == b'"' {
+            let text = self.string()?;
+            if is_blank(&text) {
+                return self.missing(field, column);
+            }
         }
-        self.mismatch(field, expected, first)
+        self.misfit(field, column, start, misfit)
     }
 
-    /// A number, or a string that holds one: some APIs spell decimals so, to keep them exact.
-    #[inline]
-    fn decimal(&mut self, field: &Field, first: u8) -> Walk<Number<'d>> {
-        if first != b'"' {
-            return self.number(field, "a number", first);
-        }
-        let raw = self.scan.string()?;
-        match number::in_text(raw.bytes) {
-            Some(number) => Ok(number),
-            None => self.mismatch(field, "a number", first),
-        }
-    }
-
-    fn time_text(&mut self, field: &Field, expected: &str, first: u8) -> Walk<Cow<'d, [u8]>> {
-        if first != b'"' {
-            return self.mismatch(field, expected, first);
-        }
-        let raw = self.scan.string()?;
-        if !raw.escaped {
-            return Ok(Cow::Borrowed(raw.bytes));
-        }
-        match self.checked(raw) {
-            Ok(text) => Ok(Cow::Owned(text.into_owned().into_bytes())),
-            Err(reason) => self.reject(&field.json_name, reason),
-        }
-    }
-
-    #[inline]
-    fn instant(&mut self, field: &Field, spelling: &Spelling, first: u8) -> Walk<i64> {
-        let (read, original) = match spelling {
-            Spelling::Epoch { scale } => {
-                let number = self.number(field, "a number (the contract names a unit since 1970)", first)?;
-                (instant::epoch(&number, *scale), Cow::Borrowed(number.text))
-            }
-            Spelling::Offset => {
-                let text = self.time_text(field, "a time as text", first)?;
-                (instant::read(&text, None), text)
-            }
-            Spelling::Zone(zone) => {
-                let text = self.time_text(field, "a time as text", first)?;
-                (instant::read(&text, Some(zone)), text)
-            }
+    /// A value that is not its field's: costs the record, or is null with a warning. `start` is where it begins.
+    #[cold]
+    #[inline(never)]
+    fn misfit(&mut self, field: &Field, column: &mut Column, start: usize, misfit: Misfit) -> Walk {
+        // A date that stands for none or for an open end is an answer, and no record is worth losing for it but where one is required.
+        let cost = match field.misfit {
+            plan::Misfit::Record if misfit.is_answer() && !field.required && !field.key => plan::Misfit::Value,
+            cost => cost,
         };
-        match read {
-            Ok(Instant { micros, rounded: false }) => Ok(micros),
-            Ok(Instant { micros, rounded: true }) => {
-                self.warnings.push(self.path_to(&field.json_name), ROUNDED, &original);
-                Ok(micros)
-            }
-            Err(reason) => self.reject(&field.json_name, reason),
+        if cost == plan::Misfit::Record {
+            // What holds nothing names nothing: as a key it is missing rather than wrong.
+            self.scan.pos = start;
+            let first = self.scan.peek()?;
+            // A bracket's closing one stands two places behind it in ASCII.
+            let nothing = matches!(first, b'{' | b'[') && self.empty_container(first + 2)?;
+            let reason = if field.key && nothing { MISSING } else { &*misfit.reason };
+            return self.reject(&field.json_name, reason);
         }
+        self.scan.pos = start;
+        let depth = self.scan.skip()?;
+        self.check_depth(depth, &field.json_name)?;
+        let path = self.path_to(&field.json_name);
+        let original = match (&field.what, self.scan.data[start]) {
+            // Who knows what is in it.
+            _ if !field.shown => &b""[..],
+            (_, b'{') => "{…}".as_bytes(),
+            (_, b'[') => "[…]".as_bytes(),
+            (What::Object(_) | What::List(_), _) => &b""[..],
+            (_, b'"') => &self.scan.data[start + 1..self.scan.pos - 1],
+            _ => &self.scan.data[start..self.scan.pos],
+        };
+        self.warnings.push(path.clone(), misfit.rule, original);
+        if let plan::Misfit::Time(path_of_time) = cost {
+            self.unread_times.push(Unread { path_of_time, field: path, misfit });
+        }
+        // An element that is no single value costs its place too: a row of nulls would count as one.
+        if field.element && matches!(field.what, What::Object(_) | What::List(_)) {
+            return Ok(());
+        }
+        column.push_null()
     }
 
     /// Counts a field the contract does not know, keeps it where that is wanted, and passes over it.
@@ -358,6 +413,19 @@ impl<'p, 'd> Walker<'p, 'd> {
         Ok(())
     }
 
+    /// Rejects the record if something could not be read that would have decided its record time. `decided`: the path of the record time that did.
+    pub(crate) fn check_times(&self, decided: Option<usize>) -> Walk {
+        // A value that says it is none leaves the word to the next path; where no path has one, the record has lost its time.
+        let missed =
+            |unread: &&Unread| decided.is_none_or(|nth| !unread.misfit.says_none() && unread.path_of_time <= nth);
+        match self.unread_times.iter().find(missed) {
+            Some(Unread { field, misfit, .. }) => {
+                Err(Box::new(Stop::Reject { field: field.clone(), reason: misfit.reason.clone().into_owned() }))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The path to a field of the object at hand: `payments[0].amount`.
     #[cold]
     pub(crate) fn path_to(&self, name: &str) -> String {
@@ -374,12 +442,13 @@ impl<'p, 'd> Walker<'p, 'd> {
     pub(crate) fn reject<T>(&self, name: &str, reason: &str) -> Walk<T> {
         Err(Box::new(Stop::Reject { field: self.path_to(name), reason: reason.to_owned() }))
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn mismatch<T>(&self, field: &Field, expected: &str, found: u8) -> Walk<T> {
-        self.reject(&field.json_name, &format!("expected {expected}, found {}", name_of(found)))
-    }
+/// The message of a field without a value.
+pub(crate) const MISSING: &str = "missing required field";
+
+fn rows_of(columns: &[Column]) -> usize {
+    columns.first().map_or(0, |c| c.valid.len())
 }
 
 enum Key<'d> {

@@ -3,7 +3,7 @@
 //! Invariant: no value of a column that is not open, and nothing the contract does not know, is ever in the result; the result is JSON and at
 //! most [`MAX_BYTES`] long.
 
-use crate::plan::{Field, Keep, Object, What};
+use crate::plan::{Field, Object, What};
 use crate::scan::{Raw, Scan, unescape};
 use crate::stop::Walk;
 use crate::warnings::excerpt;
@@ -95,9 +95,12 @@ fn value(field: &Field, scan: &mut Scan<'_>, out: &mut String) -> Walk {
             }
             out.push(']');
         }
-        // A container where one value belongs, or the reverse: who knows what is in it.
-        (What::Object(_) | What::List(_) | What::Nothing | What::Text(Keep::Pseudonym(_) | Keep::LastFour), _)
-        | (_, b'{' | b'[') => {
+        // Not to be seen; or a container where one value belongs, or the reverse: who knows what is in it.
+        (What::Object(_) | What::List(_) | What::Nothing, _) | (_, b'{' | b'[') => {
+            scan.skip()?;
+            out.push_str(HIDDEN);
+        }
+        _ if !field.shown => {
             scan.skip()?;
             out.push_str(HIDDEN);
         }

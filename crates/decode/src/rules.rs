@@ -8,8 +8,9 @@ use crate::column::{Column, Values};
 use crate::identity::{spell, visit};
 use crate::plan::{Demand, Field, Hop, Plan, Rule, What};
 use crate::warnings::Warnings;
+use std::cmp::Ordering;
 use tillhouse_model::table::Check;
-use tillhouse_model::{Exact, FastMap, money};
+use tillhouse_model::{Exact, FastMap, money, zone_name};
 
 /// So many different texts are remembered for a rule.
 const MAX_KNOWN: usize = 1_024;
@@ -60,17 +61,20 @@ impl<'p> Rules<'p> {
                 Values::Text(texts) => {
                     let text = texts.get(row);
                     if !memory.holds(check, text) {
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text);
+                        let original: &[u8] = if rule.shown { text } else { b"" };
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
                     }
                 }
                 Values::Int(values) => {
-                    at_least(check, i128::from(values[row]), 0, &mut |text| {
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
+                    bounded(check, i128::from(values[row]), 0, &mut |text| {
+                        let original: &[u8] = if rule.shown { text.as_bytes() } else { b"" };
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
                     });
                 }
                 Values::Decimal(values) => {
-                    at_least(check, values[row], scale, &mut |text| {
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, text.as_bytes());
+                    bounded(check, values[row], scale, &mut |text| {
+                        let original: &[u8] = if rule.shown { text.as_bytes() } else { b"" };
+                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
                     });
                 }
                 _ => {}
@@ -101,8 +105,13 @@ impl Memory {
                 return found.is_some();
             }
             Check::Currency => |text| money::minor_digits(text).is_some(),
-            Check::TimeZone => |text| jiff::tz::db().get(text).is_ok(),
-            Check::AtLeast(_) | Check::Unique | Check::Sum(_) | Check::LocalTime(_) | Check::Amount(_) => return true,
+            Check::TimeZone => |text| zone_name::parse(text).is_some(),
+            Check::AtLeast(_)
+            | Check::AtMost(_)
+            | Check::Unique
+            | Check::Sum(_)
+            | Check::LocalTime(_)
+            | Check::Amount(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));
@@ -131,17 +140,22 @@ fn scale_of(plan: &Plan, hops: &[Hop]) -> i8 {
     field.map_or(0, |f| if let What::Decimal { scale, .. } = f.what { scale } else { 0 })
 }
 
-fn at_least(check: &Check, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
-    let Check::AtLeast(least) = check else { return };
-    let least = *least;
+/// Tells a number that lies outside the bound a check sets.
+fn bounded(check: &Check, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
+    let (bound, wrong) = match check {
+        Check::AtLeast(least) => (*least, Ordering::Less),
+        Check::AtMost(most) => (*most, Ordering::Greater),
+        _ => return,
+    };
     // Compared as units times ten to the minus scale; a side that overflows is larger than any i64 could make it.
     let power = 10_i128.checked_pow(u32::from(scale.unsigned_abs()));
-    let below = if scale >= 0 {
-        power.and_then(|p| i128::from(least).checked_mul(p)).map_or(least > 0, |least| units < least)
+    let order = if scale >= 0 {
+        let bound_units = power.and_then(|p| i128::from(bound).checked_mul(p));
+        bound_units.map_or(0.cmp(&bound), |bound| units.cmp(&bound))
     } else {
-        power.and_then(|p| units.checked_mul(p)).map_or(units < 0, |units| units < i128::from(least))
+        power.and_then(|p| units.checked_mul(p)).map_or(units.cmp(&0), |units| units.cmp(&i128::from(bound)))
     };
-    if below {
+    if order == wrong {
         let shown = if scale >= 0 {
             Exact::new(units, scale.unsigned_abs()).trimmed().to_string()
         } else {

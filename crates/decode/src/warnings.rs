@@ -8,6 +8,9 @@ use crate::Warning;
 /// So many warnings of one page are kept; the rest are counted in one last warning.
 const MAX_WARNINGS: usize = 20_000;
 
+/// The rule of a warning that stands for others, which were left out.
+pub const MORE_WARNINGS: &str = "more_warnings";
+
 /// So much of a value is shown in a warning, in bytes.
 pub(crate) const MAX_ORIGINAL: usize = 128;
 
@@ -25,7 +28,7 @@ impl Warnings {
             return;
         }
         let original = excerpt(original, MAX_ORIGINAL);
-        self.all.push(Warning { key: String::new(), field, rule: rule.to_owned(), original });
+        self.all.push(Warning { key: String::new(), field, rule: rule.to_owned(), original, count: 1 });
     }
 
     /// Where the warnings stand, to come back to.
@@ -48,8 +51,8 @@ impl Warnings {
 
     pub(crate) fn finish(mut self) -> Vec<Warning> {
         if self.unkept > 0 {
-            let (key, field, rule) = (String::new(), String::new(), "more_warnings".to_owned());
-            self.all.push(Warning { key, field, rule, original: self.unkept.to_string() });
+            let (key, field, rule) = (String::new(), String::new(), MORE_WARNINGS.to_owned());
+            self.all.push(Warning { key, field, rule, original: self.unkept.to_string(), count: self.unkept });
         }
         self.all
     }

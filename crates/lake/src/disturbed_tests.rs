@@ -181,6 +181,9 @@ fn column(name: &str, kind: Kind, required: bool) -> Column {
         kind,
         required,
         class: Class::Open,
+        restricted: false,
+        on_misfit: None,
+        blank_is_none: false,
         description: String::new(),
     }
 }

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod blank;
 pub mod contract;
 pub mod coverage;
 pub mod error;
@@ -27,6 +28,7 @@ pub mod slice;
 pub mod spelling;
 pub mod table;
 pub mod time;
+pub mod zone_name;
 
 pub use coverage::{Coverage, Missing, WindowRead};
 pub use error::{Error, ErrorKind, Result, ResultExt};
@@ -37,5 +39,5 @@ pub use period::Period;
 pub use pseudonym::PseudonymKey;
 pub use secret::Secret;
 pub use slice::{ReadBy, Reading, Resource, Slice};
-pub use table::{Class, Column, Kind, Role, TableSpec, TimeFormat};
+pub use table::{Class, Column, Kind, OnMisfit, Role, TableSpec, TimeFormat};
 pub use time::Window;

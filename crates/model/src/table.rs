@@ -102,9 +102,11 @@ pub enum Check {
     OneOf(Vec<String>),
     /// A number not below this one.
     AtLeast(i64),
+    /// A number not above this one.
+    AtMost(i64),
     /// A text that matches an ISO 4217 alphabetic code.
     Currency,
-    /// An IANA time zone name.
+    /// A time zone that [`crate::zone_name`] reads.
     TimeZone,
     /// The key is unique in the table.
     Unique,
@@ -168,8 +170,27 @@ pub struct Column {
     pub required: bool,
     /// What may be done with the value.
     pub class: Class,
+    /// Kept although it may hold personal data: never quoted, in no warning and no reject.
+    pub restricted: bool,
+    /// What a value costs that cannot be read as this column's; `None`: what the column is about decides, see [`OnMisfit`].
+    pub on_misfit: Option<OnMisfit>,
+    /// Whether a text of which nothing can be seen is none: an identifier, a word that decides. Without this it is kept as it came.
+    pub blank_is_none: bool,
     /// Meaning and unit.
     pub description: String,
+}
+
+/// What a value costs that is there and cannot be read as its column's.
+///
+/// Where the contract says nothing, a record is rejected for its key, what is required, a decimal (money and quantities are), a text under the
+/// rule [`Check::Currency`], an instant that decides its record time, and an object or array that holds one of these. Any other value
+/// costs itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMisfit {
+    /// The record is rejected: without the value it would be counted wrong.
+    Reject,
+    /// The value is null, with a warning.
+    Warn,
 }
 
 /// The type of a column.
@@ -239,7 +260,7 @@ impl Class {
 /// How a personal value is brought into one form before it is hashed, so that spellings of one thing meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Normalise {
-    /// Surrounding white space goes.
+    /// Surrounding white space goes. Whatever the kind, spellings that look alike are one: see [`crate::pseudonym::normalise`].
     Text,
     /// Upper case; only letters and digits stay ("KA-XY 1" and "kaxy1" are one plate).
     Plate,

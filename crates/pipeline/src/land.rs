@@ -7,9 +7,10 @@
 use crate::observer::{Event, Observer};
 use crate::read::{Arrived, Read};
 use crate::unify::Shown;
+use crate::warning_limit::WarningLimit;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_decode::{Reject, Warning};
 use tillhouse_lake::{
@@ -32,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) changed: u64,
     pub(crate) unchanged: u64,
     pub(crate) stale: u64,
+    /// Records that came, rejects included.
+    pub(crate) records: u64,
     pub(crate) rejects: u64,
     pub(crate) warnings: u64,
     pub(crate) packages: u64,
@@ -54,12 +57,15 @@ pub(crate) struct Lander {
     pub(crate) rejected_keys: Arc<HashSet<String>>,
     /// Who goes on with what has landed, while that is in memory.
     pub(crate) shown: Option<mpsc::Sender<Shown>>,
+    /// Which warnings are still written down.
+    pub(crate) limit: Mutex<WarningLimit>,
 }
 
 #[derive(Default)]
 struct Package {
     pages: Vec<Incoming>,
     bytes: usize,
+    records: u64,
     since: Option<Instant>,
     complete: Vec<(Slice, Read)>,
     rejects: Vec<(Slice, Option<ReadBy>, Reject)>,
@@ -133,6 +139,8 @@ impl Lander {
         work.go_on(&this, (!package.is_empty()).then_some(package)).await?;
         work.go_on(&this, None).await?;
         work.tally.add(joined(work.remembering.take()).await?.unwrap_or_default());
+        let left_out = this.limit.lock().unwrap_or_else(PoisonError::into_inner).left_out();
+        this.ops.record_warnings(&this.warning_rows(left_out, Timestamp::now())).await?;
         Ok(work.tally)
     }
 
@@ -154,7 +162,7 @@ impl Lander {
     }
 
     /// Writes down what must be remembered of a package that is committed.
-    async fn remember(self: Arc<Self>, Written { at, landed, package }: Written) -> Result<Tally> {
+    async fn remember(self: Arc<Self>, Written { at, landed, mut package }: Written) -> Result<Tally> {
         let versions = landed.new + landed.changed;
         let run_id = &self.options.run_id;
         let rejects: Vec<RejectRow> = package
@@ -175,20 +183,12 @@ impl Lander {
                 resolved_at: None,
             })
             .collect();
-        let warnings: Vec<WarningRow> = package
-            .warnings
-            .into_iter()
-            .map(|w| WarningRow {
-                pipeline: self.pipeline.clone(),
-                resource: self.resource.name.to_owned(),
-                record_key: w.key,
-                field: w.field,
-                rule: w.rule,
-                original: w.original,
-                run_id: run_id.clone(),
-                first_seen: at,
-            })
-            .collect();
+        let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
+        {
+            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+            package.warnings.retain(|warning| limit.admit(warning));
+        }
+        let warnings = self.warning_rows(package.warnings, at);
         let drift: Vec<DriftRow> = package
             .unknown
             .into_iter()
@@ -243,10 +243,26 @@ impl Lander {
             changed: landed.changed,
             unchanged: landed.unchanged,
             stale: landed.stale,
+            records: package.records,
             rejects: rejects.len() as u64,
-            warnings: warnings.len() as u64,
+            warnings: counted,
             packages: u64::from(versions > 0),
         })
+    }
+
+    /// Warnings as the warehouse keeps them.
+    fn warning_rows(&self, warnings: Vec<Warning>, at: Timestamp) -> Vec<WarningRow> {
+        let row = |warning: Warning| WarningRow {
+            pipeline: self.pipeline.clone(),
+            resource: self.resource.name.to_owned(),
+            record_key: warning.key,
+            field: warning.field,
+            rule: warning.rule,
+            original: warning.original,
+            run_id: self.options.run_id.clone(),
+            first_seen: at,
+        };
+        warnings.into_iter().map(row).collect()
     }
 }
 
@@ -255,6 +271,7 @@ impl Package {
         let Arrived { incoming, rejects, warnings, unknown, read_by } = arrived;
         self.since.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
+        self.records += (incoming.batch.num_rows() + rejects.len()) as u64;
         if !rejected_keys.is_empty() {
             self.resolved
                 .extend(incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned));
@@ -280,6 +297,7 @@ impl Tally {
         self.changed += other.changed;
         self.unchanged += other.unchanged;
         self.stale += other.stale;
+        self.records += other.records;
         self.rejects += other.rejects;
         self.warnings += other.warnings;
         self.packages += other.packages;

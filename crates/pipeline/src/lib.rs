@@ -22,6 +22,7 @@ pub mod scaffold;
 mod status;
 pub mod sync;
 pub mod unify;
+mod warning_limit;
 pub mod yaml;
 
 pub use config::{Pipeline, Project, SourceEntry};

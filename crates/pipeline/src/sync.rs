@@ -17,8 +17,8 @@ use crate::unify::{self, Live, Unified};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tillhouse_decode::Decoder;
 use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
@@ -81,9 +81,11 @@ pub struct PipelineReport {
     pub changed: u64,
     /// Records that were known as they are.
     pub unchanged: u64,
+    /// Records that came, rejects included; one that was read twice counts twice.
+    pub records: u64,
     /// Records that did not fit their contract.
     pub rejects: u64,
-    /// Values that were rounded, and quality rules that did not hold.
+    /// Values that were rounded or could not be read, and quality rules that did not hold.
     pub warnings: u64,
     /// Unified rows added and removed, by table.
     pub unified: BTreeMap<String, Unified>,
@@ -110,6 +112,11 @@ impl Report {
     /// Whether some slices failed.
     pub fn is_partial(&self) -> bool {
         self.pipelines.iter().any(|p| !p.failed.is_empty())
+    }
+
+    /// The pipelines of whose records none fitted its contract.
+    pub fn all_rejected(&self) -> impl Iterator<Item = &PipelineReport> {
+        self.pipelines.iter().filter(|p| p.records > 0 && p.rejects == p.records)
     }
 }
 
@@ -195,6 +202,7 @@ async fn extract(
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
             shown,
+            limit: Mutex::default(),
         };
         let follow = if options.range.is_open() && plan.resource.by_id {
             open_records(context, pipeline, plan, now).await?
@@ -210,6 +218,7 @@ async fn extract(
         report.new += tally.new;
         report.changed += tally.changed;
         report.unchanged += tally.unchanged;
+        report.records += tally.records;
         report.rejects += tally.rejects;
         report.warnings += tally.warnings;
     }

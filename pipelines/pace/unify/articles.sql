@@ -1,4 +1,5 @@
--- The fuel of PACE transactions: one line each, which costs what the transaction costs. PACE's rate of VAT is a fraction.
+-- The fuel of PACE transactions: one line each, which costs what the transaction costs. PACE's rate of VAT is a
+-- fraction, but for some sites it comes in per cent: no rate is above 100 % or, but for 0, below 1 %, so up to 1 it is a fraction.
 SELECT
     concat($pipeline, ':', t.id, '/1')                               AS article_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -17,7 +18,7 @@ SELECT
     t.f['price_per_unit']                                            AS unit_price,
     t.a['price_including_vat']                                       AS amount,
     t.a['discount_amount']                                           AS discount_amount,
-    CAST(t.a['vat']['rate'] * 100 AS DECIMAL(9, 4))                  AS tax_percentage,
+    CAST(CASE WHEN t.a['vat']['rate'] BETWEEN -1 AND 1 THEN t.a['vat']['rate'] * 100 ELSE t.a['vat']['rate'] END AS DECIMAL(9, 4)) AS tax_percentage,
     t.a['vat']['amount']                                             AS tax_amount,
     currency_code(t.a['currency'])                                   AS currency,
     NULL                                                             AS tariff_code,

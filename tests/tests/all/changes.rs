@@ -217,3 +217,39 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     assert_eq!(project.count("SELECT count(*) FROM ops.rejects").await, 1, "what was wrong is remembered");
     sandbox.stop().await;
 }
+
+/// How many records of how many were rejected stands below the table, with a query that shows them; where none fitted, the scheduler hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_records_are_never_passed_over_in_silence() {
+    let sandbox = Sandbox::start(SandboxOptions { transactions: 20, ..SandboxOptions::default() }).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    let sales: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let breaking = |sale: &Value| {
+        let mut broken = sale.clone();
+        broken["invoice"]["amount"] = "12,50".into();
+        sandbox.put(&broken.to_string()).unwrap();
+    };
+    sales[..3].iter().for_each(breaking);
+    let sync = ["sync", "--to", "2030-01-01"];
+    let ran = project.run(&sync).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let said = format!("hecone: 3 of {} records did not fit their contract", sales.len());
+    assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    let query =
+        ran.stderr.split_once("tillhouse sql \"").and_then(|(_, rest)| rest.split_once('"')).expect("a query").0;
+    assert_eq!(project.sql(query).await.len(), 3, "{query}");
+
+    sales.iter().for_each(breaking);
+    let mut all = vec!["--format", "json"];
+    all.extend(sync);
+    all.push("--full");
+    let ran = project.run(&all).await;
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let report = exact::json(&ran.stdout, "the report");
+    let report = &report["pipelines"][0];
+    let counts = (exact::whole(&report["rejects"]), exact::whole(&report["records"]));
+    let all = i64::try_from(sales.len()).unwrap();
+    assert_eq!((i64::try_from(counts.0).unwrap(), i64::try_from(counts.1).unwrap()), (all, all), "{report}");
+    assert!(ran.stderr.contains("None of the records of hecone fitted its contract"), "{}", ran.stderr);
+    sandbox.stop().await;
+}

@@ -1,6 +1,7 @@
 //! `sync` and `rebuild`: runs that change the warehouse.
 //!
-//! Invariant: a run that was only partly done exits with 3, so that a scheduler sees it.
+//! Invariant: a run that was only partly done, or of whose records none fitted, exits with 3, so that a scheduler sees it; rejected records are never
+//! passed over in silence.
 
 use crate::args::{Cli, Format, Pipelines, Sync};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
@@ -13,6 +14,7 @@ use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::{Result, Window, time::parse_instant};
+use tillhouse_pipeline::sync::PipelineReport;
 use tillhouse_pipeline::{Options, Report, plan::Range};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<ExitCode> {
@@ -47,10 +49,11 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
     match format {
         Format::Json => print_json(report)?,
         Format::Csv => {
-            let mut text = String::from("pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed\n");
+            let mut text =
+                String::from("pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed,records\n");
             for p in &report.pipelines {
                 text.push_str(&format!(
-                    "{},{},{},{},{},{},{},{},{}\n",
+                    "{},{},{},{},{},{},{},{},{},{}\n",
                     p.pipeline,
                     p.new,
                     p.changed,
@@ -59,7 +62,8 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
                     p.warnings,
                     p.slices,
                     p.failed.len(),
-                    p.followed
+                    p.followed,
+                    p.records
                 ));
             }
             print(&text)?;
@@ -96,9 +100,36 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
             }
         }
     }
+    say_rejects(report);
+    let none_fitted: Vec<&str> = report.all_rejected().map(|p| p.pipeline.as_str()).collect();
+    if !none_fitted.is_empty() {
+        say(&format!(
+            "None of the records of {} fitted its contract: compare it with what the server sends; `tillhouse eject` copies it into the project.",
+            none_fitted.join(", ")
+        ));
+        return Ok(ExitCode::from(PARTIAL));
+    }
     if report.is_partial() {
         say("Done in part: what could not be read is named above; the next sync takes it up.");
         return Ok(ExitCode::from(PARTIAL));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many records were rejected, of how many, and how to see them.
+fn say_rejects(report: &Report) {
+    let rejected: Vec<&PipelineReport> = report.pipelines.iter().filter(|p| p.rejects > 0).collect();
+    for p in &rejected {
+        let (rejects, records) = (HumanCount(p.rejects), HumanCount(p.records));
+        say(&format!(
+            "{}: {rejects} of {records} records did not fit their contract, and are in no figure.",
+            p.pipeline
+        ));
+    }
+    if !rejected.is_empty() {
+        say(&format!(
+            "Which, and why: tillhouse sql \"SELECT pipeline, resource, record_key, field, reason, redacted FROM ops.rejects WHERE run_id = '{}'\"",
+            report.run
+        ));
+    }
 }

@@ -93,9 +93,9 @@ fn value(column: &Column) -> BoxedStrategy<Value> {
                 .prop_map(move |n| Value::Decimal(n, scale))
                 .boxed()
         }
-        // Years 0 to 9999, less a day on either side for the offsets.
-        Kind::Timestamp(_) => (-62_167_000_000_000_000_i64..253_402_000_000_000_000).prop_map(Value::Time).boxed(),
-        Kind::Date => (-719_528..2_932_896).prop_map(Value::Date).boxed(),
+        // Years 2 to 9998, less a day on either side for the offsets: the others mean something else.
+        Kind::Timestamp(_) => (-62_104_000_000_000_000_i64..253_370_600_000_000_000).prop_map(Value::Time).boxed(),
+        Kind::Date => (-718_797..2_932_531).prop_map(Value::Date).boxed(),
         Kind::Struct(columns) => values(columns).prop_map(Value::Object).boxed(),
         Kind::List(element) => prop::collection::vec(value(element), 0..4).prop_map(Value::List).boxed(),
         Kind::Binary => unreachable!("no JSON is binary"),

@@ -8,9 +8,11 @@ mod fixture;
 mod generated;
 mod hostile;
 mod identity;
+mod misfits;
 mod oracle;
 mod rejects;
 mod roundtrip;
+mod sources;
 mod values;
 mod written;
 

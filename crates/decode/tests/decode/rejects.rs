@@ -14,15 +14,15 @@ fn a_reject_is_shown_without_what_must_not_be_seen() {
     let decoded = decode(&[
         r#"{"id":"a"}"#,
         r#"{"id":"b","state":"open","pin":"4711SECRET","license_plate":"SECRET","card":"SECRETSECRET","driver":"SECRET","new":"SECRET","zähler":"SECRETwrong",
-            "invoice":"SECRET","tags":{"x":"SECRET"},"articles":[{"name":"a","pin":"SECRET","amount":"1.5","foo":["SECRET"]},null],"paid":["SECRET"],"day":7}"#,
+            "invoice":"SECRET","tags":{"x":"SECRET"},"articles":[{"name":"a","pin":"SECRET","amount":"1.5","foo":["SECRET"]},null],"paid":["SECRET"],"day":7,"tip":{},"tip":0}"#,
         r#"{"id":"c"}"#,
     ]);
     assert_eq!(rows(&decoded.batch), [r#"{"id":"a"}"#, r#"{"id":"c"}"#]);
     let [reject] = &decoded.rejects[..] else { panic!("{:?}", decoded.rejects) };
-    assert_eq!((reject.key.as_deref(), &*reject.field), (Some("b"), "zähler"));
+    assert_eq!((reject.key.as_deref(), &*reject.field), (Some("b"), "invoice"));
     assert_eq!(
         reject.redacted,
-        r#"{"id":"b","state":"open","pin":"***","license_plate":"***","card":"***","driver":"***","zähler":"SECRETwrong","invoice":"***","tags":"***","articles":[{"name":"a","pin":"***","amount":"1.5"},null],"paid":"***","day":7}"#
+        r#"{"id":"b","state":"open","pin":"***","license_plate":"***","card":"***","driver":"***","zähler":"SECRETwrong","invoice":"***","tags":"***","articles":[{"name":"a","pin":"***","amount":"1.5"},null],"paid":"***","day":7,"tip":"***","tip":0}"#
     );
 }
 
@@ -30,9 +30,9 @@ fn a_reject_is_shown_without_what_must_not_be_seen() {
 fn a_redacted_record_is_bounded_and_still_json() {
     let long = "é\\n".repeat(10_000);
     let articles = vec![r#"{"name":"a","log":[{"code":1},{"code":2}]}"#; 5_000].join(",");
-    let decoded = decode(&[&format!(r#"{{"id":"1","state":"{long}","articles":[{articles},7]}}"#)]);
+    let decoded = decode(&[&format!(r#"{{"id":"1","state":"{long}","articles":[{articles},{{"amount":"x"}}]}}"#)]);
     let reject = &decoded.rejects[0];
-    assert_eq!(reject.field, "articles[5000]");
+    assert_eq!(reject.field, "articles[5000].amount");
     assert!(reject.redacted.len() <= 4096 && reject.redacted.len() > 2000, "{}", reject.redacted.len());
     let shown: serde_json::Value = serde_json::from_str(&reject.redacted).unwrap();
     assert!(shown["state"].as_str().unwrap().ends_with('…'));
@@ -41,14 +41,16 @@ fn a_redacted_record_is_bounded_and_still_json() {
 #[test]
 fn the_key_of_a_reject_is_spelled_as_a_row_would_be() {
     let decoded = decode(&[
-        r#"{"state":1,"id":"\u0061b"}"#,
-        r#"{"state":1}"#,
-        r#"{"state":1,"id":7}"#,
+        r#"{"invoice":1,"id":"\u0061b"}"#,
+        r#"{"invoice":1}"#,
+        r#"{"invoice":1,"id":7}"#,
+        r#"{"invoice":1,"id":""}"#,
+        r#"{"invoice":1,"id":true}"#,
         r#"{"id":"a","id":"b"}"#,
         "7",
     ]);
     let keys: Vec<_> = decoded.rejects.iter().map(|r| r.key.as_deref()).collect();
-    assert_eq!(keys, [Some("ab"), None, None, None, None]);
+    assert_eq!(keys, [Some("ab"), None, Some("7"), None, None, None, None]);
     let mut contract = crate::fixture::sales();
     contract.key = vec!["counter".into(), "license_plate".into()];
     let decoded =
@@ -155,6 +157,8 @@ fn spoilt() -> impl Strategy<Value = &'static str> {
         "[]",
         r#""text""#,
         "{}",
+        r#"{"key":""}"#,
+        r#"{"key":{}}"#,
         r#"{"k0":{}}"#,
         r#"{"k0":"x","k0":"x"}"#,
         r#"{"new":[[[]]]}"#,

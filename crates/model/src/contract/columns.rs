@@ -6,7 +6,7 @@
 use super::problems::{Problems, unknown};
 use super::rules::{Found, read_rules};
 use super::written::{CustomProperty, Property, Value};
-use crate::table::{Class, Column, Kind, Normalise, Role, TimeFormat};
+use crate::table::{Class, Column, Kind, Normalise, OnMisfit, Role, TimeFormat};
 use serde_saphyr::{Location, Spanned};
 
 /// How deep objects and arrays may nest.
@@ -102,7 +102,43 @@ impl<'p> Walk<'p> {
         }
         let description = property.description.as_ref().map(|d| d.value.trim().to_owned()).unwrap_or_default();
         let required = property.required.as_ref().is_some_and(|r| r.value);
-        Some(Column { name, json_name, kind, required, class, description })
+        let on_misfit = self.on_misfit(&options, class, required);
+        let restricted = property.classification.as_ref().is_some_and(|c| c.value == "restricted");
+        let blank_is_none = self.blank_is_none(&options, &kind, class);
+        Some(Column { name, json_name, kind, required, class, restricted, on_misfit, blank_is_none, description })
+    }
+
+    /// What the contract says a misfit costs.
+    fn on_misfit(&mut self, own: &Own<'_>, class: Class, required: bool) -> Option<OnMisfit> {
+        let (word, at) = own.misfit?;
+        if self.role != Role::Source {
+            self.problems.add(at, "`misfit` is for a source's columns: what unify makes fits its type or is an error");
+        } else if !class.is_stored() {
+            self.problems.add(at, "`misfit` is for what is stored: this is never read");
+        }
+        match word {
+            "reject" => Some(OnMisfit::Reject),
+            "warn" if required => {
+                self.problems.add(at, "what is required cannot be null: leave `misfit: warn` out, or `required`");
+                None
+            }
+            "warn" => Some(OnMisfit::Warn),
+            other => {
+                self.problems.add(at, unknown("price of a misfit", other, &["reject", "warn"]));
+                None
+            }
+        }
+    }
+
+    /// Whether the contract says that a blank text is none.
+    fn blank_is_none(&mut self, own: &Own<'_>, kind: &Kind, class: Class) -> bool {
+        let Some((word, at)) = own.blank else { return false };
+        if word != "none" {
+            self.problems.add(at, unknown("meaning of a blank text", word, &["none"]));
+        } else if self.role != Role::Source || *kind != Kind::Text || class != Class::Open {
+            self.problems.add(at, "`blank: none` is for the strings of a source's table that are stored as they come");
+        }
+        true
     }
 
     /// What the standard allows everywhere and a table has at its top only.
@@ -127,8 +163,11 @@ impl<'p> Walk<'p> {
                 "treatment" => &mut own.treatment,
                 "normalise" => &mut own.normalise,
                 "epochUnit" => &mut own.epoch_unit,
+                "misfit" => &mut own.misfit,
+                "blank" => &mut own.blank,
                 other => {
-                    let text = unknown("custom property", other, &["treatment", "normalise", "epochUnit"]);
+                    let known = ["treatment", "normalise", "epochUnit", "misfit", "blank"];
+                    let text = unknown("custom property", other, &known);
                     self.problems.add(key.referenced, text);
                     continue;
                 }
@@ -445,6 +484,8 @@ struct Own<'w> {
     treatment: Option<(&'w str, Location)>,
     normalise: Option<(&'w str, Location)>,
     epoch_unit: Option<(&'w str, Location)>,
+    misfit: Option<(&'w str, Location)>,
+    blank: Option<(&'w str, Location)>,
 }
 
 fn normalise(word: &str) -> Option<Normalise> {

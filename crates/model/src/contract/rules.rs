@@ -138,7 +138,7 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
 }
 
 fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 6] = ["currency", "timeZone", "atLeast", "sum", "localTime", "amount"];
+    const KNOWN: [&str; 7] = ["currency", "timeZone", "atLeast", "atMost", "sum", "localTime", "amount"];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -154,8 +154,8 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
     match &implementation.value {
         Value::Text(word) if word == "currency" => Some(Named::Check(Check::Currency)),
         Value::Text(word) if word == "timeZone" => Some(Named::Check(Check::TimeZone)),
-        Value::Text(word) if word == "atLeast" => {
-            problems.add(at, "`atLeast` needs its bound: write `implementation: { atLeast: 0 }`");
+        Value::Text(word) if word == "atLeast" || word == "atMost" => {
+            problems.add(at, format!("`{word}` needs its bound: write `implementation: {{ {word}: 0 }}`"));
             None
         }
         Value::Text(word) if across::KNOWN.contains(&word.as_str()) => {
@@ -169,14 +169,14 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
         Value::Map(map) => with_arguments(map, at, problems),
         _ => {
             problems
-                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`");
+                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`");
             None
         }
     }
 }
 
 fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 4] = ["atLeast", "sum", "localTime", "amount"];
+    const KNOWN: [&str; 5] = ["atLeast", "atMost", "sum", "localTime", "amount"];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
         let text = "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`";
         problems.add(at, text);
@@ -184,8 +184,9 @@ fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Pr
     };
     match (key.as_str(), value) {
         ("atLeast", Value::Int(bound)) => Some(Named::Check(Check::AtLeast(*bound))),
-        ("atLeast", _) => {
-            problems.add(at, "`atLeast` takes one whole number");
+        ("atMost", Value::Int(bound)) => Some(Named::Check(Check::AtMost(*bound))),
+        ("atLeast" | "atMost", _) => {
+            problems.add(at, format!("`{key}` takes one whole number"));
             None
         }
         (key, value) if across::KNOWN.contains(&key) => {
@@ -202,7 +203,9 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
     // The rule of an array of strings is about each of them.
     let kind = if let Kind::List(element) = kind { &element.kind } else { kind };
     let (fitting, expected) = match check {
-        Check::AtLeast(_) => (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number"),
+        Check::AtLeast(_) | Check::AtMost(_) => {
+            (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number")
+        }
         Check::OneOf(_) | Check::Currency | Check::TimeZone => (*kind == Kind::Text, "a string"),
         Check::Unique | Check::Sum(_) | Check::LocalTime(_) | Check::Amount(_) => (true, ""),
     };

@@ -5,7 +5,7 @@
 use crate::schemas;
 use proptest::prelude::*;
 use std::fmt::Write as _;
-use tillhouse_model::table::{Class, Kind, Normalise, TimeFormat};
+use tillhouse_model::table::{Class, Kind, Normalise, OnMisfit, TimeFormat};
 use tillhouse_model::{Column, contract};
 
 fn scalar() -> impl Strategy<Value = (Kind, Class)> {
@@ -35,7 +35,23 @@ fn scalar() -> impl Strategy<Value = (Kind, Class)> {
 
 fn column(name: String, (kind, class): (Kind, Class), required: bool) -> Column {
     let description = format!("What {name} means: a \"thing\" # and more");
-    Column { json_name: format!("json {name}"), name, kind, required, class, description }
+    let blank_is_none = kind == Kind::Text && class == Class::Open && name.ends_with('3');
+    let on_misfit = match name.as_bytes().last() {
+        Some(b'1') if !required => Some(OnMisfit::Warn),
+        Some(b'2') => Some(OnMisfit::Reject),
+        _ => None,
+    };
+    Column {
+        json_name: format!("json {name}"),
+        name,
+        kind,
+        required,
+        class,
+        restricted: false,
+        on_misfit,
+        blank_is_none,
+        description,
+    }
 }
 
 /// Columns with distinct names, secrets among them.
@@ -92,6 +108,12 @@ fn write(column: &Column, dash: bool, indent: usize, out: &mut String) {
             say("treatment", "pseudonym");
             say("normalise", &format!("{how:?}").to_lowercase());
         }
+    }
+    if column.blank_is_none {
+        say("blank", "none");
+    }
+    if let Some(on_misfit) = column.on_misfit {
+        say("misfit", &format!("{on_misfit:?}").to_lowercase());
     }
     let logical = match &column.kind {
         Kind::Text => "string",

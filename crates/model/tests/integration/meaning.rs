@@ -7,7 +7,7 @@ use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     Amount, Check, Class, Kind, LocalTime, Normalise, Role, Sum, TimeFormat, UnitOf, UnknownFields,
 };
-use tillhouse_model::{Column, Exact, TableSpec, contract};
+use tillhouse_model::{Column, Exact, OnMisfit, TableSpec, contract};
 
 /// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
 pub(crate) fn contract_of(custom: &str, properties: &str) -> String {
@@ -159,13 +159,30 @@ fn keys_of_several_columns_follow_their_positions() {
 }
 
 #[test]
+fn a_contract_may_say_what_a_misfit_costs() {
+    let column = |more: &str| {
+        let spec = spec("", &format!("- name: a\n  logicalType: string\n{more}"));
+        let column = spec.column("a").unwrap().clone();
+        (column.on_misfit, column.restricted)
+    };
+    assert_eq!(column(""), (None, false));
+    assert_eq!(column("  customProperties: [{ property: misfit, value: reject }]"), (Some(OnMisfit::Reject), false));
+    assert_eq!(column("  customProperties: [{ property: misfit, value: warn }]"), (Some(OnMisfit::Warn), false));
+    assert_eq!(
+        column("  classification: restricted\n  customProperties: [{ property: treatment, value: keep }]"),
+        (None, true)
+    );
+}
+
+#[test]
 fn quality_rules() {
     let spec = spec(
         "",
         "- name: tags\n  logicalType: array\n  items:\n    logicalType: string\n    quality:\n      - name: tag_known\n        \
          metric: invalidValues\n        arguments: { validValues: [a, 'no'] }\n        mustBe: 0\n\
          - name: price\n  logicalType: number\n  physicalType: decimal(18,4)\n  quality:\n    - name: price_not_negative\n      \
-         type: custom\n      engine: tillhouse\n      implementation: { atLeast: 0 }\n    - type: text\n      \
+         type: custom\n      engine: tillhouse\n      implementation: { atLeast: 0 }\n    - name: price_below\n      \
+         type: custom\n      engine: tillhouse\n      implementation: { atMost: 100 }\n    - type: text\n      \
          description: It is a price.\n    - type: custom\n      engine: soda\n      implementation: {}\n",
     );
     let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
@@ -174,6 +191,7 @@ fn quality_rules() {
         [
             ("tag_known", "tags".to_owned(), Check::OneOf(vec!["a".into(), "no".into()])),
             ("price_not_negative", "price".to_owned(), Check::AtLeast(0)),
+            ("price_below", "price".to_owned(), Check::AtMost(100)),
         ]
     );
 }

@@ -156,6 +156,37 @@ fn classes() {
 }
 
 #[test]
+fn misfits() {
+    let with = |column: &str, word: &str| {
+        format!("- name: a\n  logicalType: string\n{column}  customProperties: [{{ property: misfit, value: {word} }}]")
+    };
+    told([
+        (with("", "null"), "`misfit` is a word (file kiosk/sales.yaml:17:55)"),
+        (
+            with("", "ignore"),
+            "unknown price of a misfit `ignore`; expected `reject` or `warn` (file kiosk/sales.yaml:17:55)",
+        ),
+        (
+            with("  required: true\n", "warn"),
+            "what is required cannot be null: leave `misfit: warn` out, or `required` (file kiosk/sales.yaml:18:55)",
+        ),
+        (
+            with("  classification: secret\n", "warn"),
+            "`misfit` is for what is stored: this is never read (file kiosk/sales.yaml:18:55)",
+        ),
+        (
+            "- name: a\n  logicalType: string\n  customProperties: [{ property: blank, value: null_it }]".to_owned(),
+            "unknown meaning of a blank text `null_it`; expected `none` (file kiosk/sales.yaml:17:54)",
+        ),
+        (
+            "- name: a\n  logicalType: integer\n  customProperties: [{ property: blank, value: none }]".to_owned(),
+            "`blank: none` is for the strings of a source's table that are stored as they come (file kiosk/sales.yaml:17:54)",
+        ),
+    ]
+    .map(|(properties, told)| (contract_of("", &properties), told)));
+}
+
+#[test]
 fn tables() {
     let time = "- { name: at, logicalType: timestamp }\n- { name: when, logicalType: array, items: { logicalType: timestamp } }";
     told([

@@ -1,0 +1,130 @@
+//! What a value costs that cannot be read: the record, the element of a list, or itself.
+//!
+//! Invariant: a misfit that costs only itself is null in the row and in its hash, and makes exactly one warning, which never shows what must not be seen.
+
+use crate::fixture::{self, column, spec};
+use crate::values::{bad, good, odd, outcome};
+use crate::{decode, decoder};
+use tillhouse_model::table::Normalise;
+use tillhouse_model::{Class, Column, Kind, OnMisfit};
+
+/// The record time comes from the invoice, else from the first article: what cannot be read there counts if it would have decided.
+#[test]
+fn a_time_that_decides_when_a_sale_was_is_worth_the_sale() {
+    let sale = |invoice: &str, article: &str| {
+        decode(&[&format!(
+            r#"{{"id":"1","invoice":{{"created_at":{invoice}}},"articles":[{{"name":"a","start_time":{article}}}]}}"#
+        )])
+    };
+    let (good, zero, open, odd) =
+        (r#""2024-01-01T00:00:00Z""#, r#""0001-01-01T00:00:00Z""#, r#""9999-12-31T23:59:59Z""#, r#""soon""#);
+    for article in [zero, open, odd] {
+        let decoded = sale(good, article);
+        assert_eq!((decoded.batch.num_rows(), decoded.warnings.len()), (1, 1), "{article}");
+        assert_eq!(decoded.warnings[0].field, "articles[0].start_time");
+    }
+    // None is none: the article's time decides, as if the invoice had not been written yet.
+    let decoded = sale(zero, r#""2024-01-02T00:00:00Z""#);
+    assert_eq!(crate::written::instant(decoded.record_times.value(0)), "2024-01-02T00:00:00.000000Z");
+    assert_eq!(decoded.warnings[0].rule, "no_time");
+    for (invoice, article, field) in [
+        (odd, good, "invoice.created_at"),
+        (open, good, "invoice.created_at"),
+        (zero, "null", "invoice.created_at"),
+        ("null", zero, "articles[0].start_time"),
+        ("null", odd, "articles[0].start_time"),
+        (zero, zero, "invoice.created_at"),
+    ] {
+        let decoded = sale(invoice, article);
+        assert_eq!((decoded.batch.num_rows(), &*decoded.rejects[0].field), (0, field), "{invoice} {article}");
+        assert_eq!(decoded.warnings, [], "a reject warns of nothing");
+    }
+    assert_eq!(sale("null", "null").rejects, []);
+    assert_eq!(sale(r#""""#, good).rejects, []);
+}
+
+#[test]
+fn the_wrong_shape_costs_what_may_be_in_it() {
+    bad(r#""invoice":[1]"#, "invoice", "expected an object, found an array");
+    bad(r#""invoice":"none""#, "invoice", "expected an object, found text");
+    bad(r#""articles":{"name":"a"}"#, "articles", "expected an array, found an object");
+    bad(r#""articles":"a""#, "articles", "expected an array, found text");
+    good(r#""invoice":[],"articles":{},"tags":{ }"#, r#"{"invoice":{},"articles":[],"tags":[]}"#);
+    odd(r#""tags":"x""#, "{}", "expected_array", "tags", "");
+    odd(r#""tags":{"x":1}"#, "{}", "expected_array", "tags", "{…}");
+    // An element costs itself, and its neighbours stay.
+    odd(
+        r#""articles":[{"name":"a"},1,{"name":"b"}]"#,
+        r#"{"articles":[{"name":"a"},{"name":"b"}]}"#,
+        "expected_object",
+        "articles[1]",
+        "",
+    );
+    odd(r#""articles":["text"]"#, r#"{"articles":[]}"#, "expected_object", "articles[0]", "");
+    good(r#""articles":[{"name":"a","log":[]},null]"#, r#"{"articles":[{"name":"a","log":[]},null]}"#);
+    odd(
+        r#""articles":[{"name":"a","log":[{"code":1},{"code":"x"}]}]"#,
+        r#"{"articles":[{"name":"a","log":[{"code":1},{}]}]}"#,
+        "expected_whole_number",
+        "articles[0].log[1].code",
+        "x",
+    );
+    bad(r#""articles":[{"name":"a","amount":"x"}]"#, "articles[0].amount", "expected a number, found text");
+    assert_eq!(outcome(decode(&["[1]"])), Err((String::new(), "expected an object, found an array".into())));
+}
+
+#[test]
+fn what_must_not_be_seen_is_not_quoted() {
+    let secret = |class, kind| Column { class, ..column("x", kind) };
+    let restricted = Column { restricted: true, ..column("x", Kind::Text) };
+    let within = column("x", Kind::Struct(vec![column("y", Kind::Int)]));
+    let within = Column { restricted: true, ..within };
+    for (column, value) in [
+        (secret(Class::Pseudonym(Normalise::Text), Kind::Text), r#"["SECRET"]"#),
+        (secret(Class::LastFour, Kind::Text), r#"{"a":"SECRET"}"#),
+        (restricted, r#"["SECRET"]"#),
+        (within, r#"{"y":"SECRET"}"#),
+        (secret(Class::Open, Kind::List(Box::new(fixture::column("element", Kind::Int)))), r#"{"a":"SECRET"}"#),
+    ] {
+        let id = fixture::column("id", Kind::Text);
+        let decoded = decoder(spec(vec![id, column], &["id"]))
+            .decode(format!(r#"[{{"id":"1","x":{value}}}]"#).as_bytes(), &[])
+            .unwrap();
+        assert_eq!((decoded.batch.num_rows(), decoded.warnings.len()), (1, 1), "{value}");
+        assert!(!format!("{decoded:?}").contains("SECRET"), "{:?}", decoded.warnings);
+    }
+    // Digits are a plate too.
+    let token = crate::fixture::key().pseudonym(Normalise::Plate, "123");
+    good(r#""license_plate":123"#, &format!(r#"{{"license_plate":"{token}"}}"#));
+    good(r#""card":12345678"#, r#"{"card":"5678"}"#);
+}
+
+#[test]
+fn the_contract_decides_what_a_misfit_costs() {
+    let money = |on_misfit| Column { on_misfit, ..column("x", fixture::MONEY) };
+    let text = |on_misfit| Column { on_misfit, ..column("x", Kind::Int) };
+    for (column, rejected) in [
+        (money(None), true),
+        (money(Some(OnMisfit::Warn)), false),
+        (text(None), false),
+        (text(Some(OnMisfit::Reject)), true),
+        (Column { required: true, ..text(None) }, true),
+    ] {
+        let id = fixture::column("id", Kind::Text);
+        let decoded =
+            decoder(spec(vec![id, column.clone()], &["id"])).decode(br#"[{"id":"1","x":"n/a"}]"#, &[]).unwrap();
+        assert_eq!(decoded.rejects.len(), usize::from(rejected), "{column:?}");
+        assert_eq!(decoded.warnings.len(), usize::from(!rejected), "{column:?}");
+    }
+}
+
+#[test]
+fn an_odd_value_hashes_as_none() {
+    let hash = |json: &str| decode(&[&format!(r#"{{"id":"1",{json}}}"#)]).content_hashes.value(0).to_vec();
+    assert_eq!(hash(r#""zähler":"A3""#), hash(r#""zähler":null"#));
+    assert_eq!(hash(r#""zähler":"3""#), hash(r#""zähler":3"#));
+    assert_eq!(hash(r#""continent":3"#), hash(r#""continent":"3""#));
+    assert_eq!(hash(r#""paid":1"#), hash(r#""paid":true"#));
+    assert_eq!(hash(r#""invoice":[]"#), hash(r#""invoice":{}"#));
+    assert_eq!(hash(r#""tags":{}"#), hash(r#""tags":[]"#));
+}

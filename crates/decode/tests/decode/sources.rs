@@ -1,0 +1,272 @@
+//! What an odd value costs in the four sources: the shipped contracts, one odd value at a time.
+//!
+//! Invariant: a sale is lost only for its key, its time, its currency, its money and quantities, and what decides its state or kind.
+
+use arrow::array::Array as _;
+use std::path::Path;
+use std::sync::Arc;
+use tillhouse_decode::Decoder;
+use tillhouse_model::contract;
+
+const HECONE: &str = r#"{"id":"1","state":"completed","site_id":"s","invoice":{"amount":12.5,"currency":"EUR","created_at":"2026-01-05T10:00:00Z"},
+    "articles":[{"id":"a","name":"Diesel","state":"done","amount":12.5,"currency":"EUR","quantity":7.5,"unit_measure":"l","tax_percentage":19,
+    "start_time":"2026-01-05T09:00:00Z","end_time":"2026-01-05T09:30:00Z","log":[{"code":1,"description":"x"}]}],
+    "payments":[{"id":"p","state":"collected","amount":12.5,"currency":"EUR","created_at":"2026-01-05T10:00:00Z","medium":"Card","card_id":"1234"}],
+    "point":{"name":"Pump","number":3},"site":{"timezone":"Europe/Berlin","name":"Site"},
+    "customer_data":{"odometer":120000,"license_plate":"KA-XY 1"}}"#;
+
+const BEMO: &str = r#"{"sessionId":"1","isRfid":true,"rfid":"04AB","sessionStartDate":"2026-01-05T10:00:00Z","sessionEndDate":"2026-01-05T11:00:00Z",
+    "timeZone":"+01:00","placeId":"p","latitude":52.5,"longitude":13.4,
+    "transactions":[{"transactionDate":"2026-01-05T10:30:00Z","productCode":"B7","quantity":7.5,"quantityUnit":"L","unitPrice":1.5,"totalAmount":11.25,
+    "currencyKey":"EUR"}]}"#;
+
+const PACE: &str = r#"{"id":"1","type":"transaction","attributes":{"createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00",
+    "priceIncludingVAT":119,"priceWithoutVAT":100,"currency":"EUR","VAT":{"amount":19,"rate":0.19},"fuel":{"pumpNumber":3,"unit":"liter",
+    "amount":7.5,"pricePerUnit":1.5,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B"},"mileage":1000,"references":["r"]}}"#;
+
+const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"location":2,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin",
+    "originalPrice":0,"price":150,"currency":"EUR","timestamp":1767603600,"salestype":0,"numPaymentTransactions":1,"usergroup":0,
+    "updatedAt":"2026-01-05T10:00:01Z"}"#;
+
+fn shipped(table: &str) -> Decoder {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(table);
+    let spec = contract::parse(&std::fs::read_to_string(&file).unwrap(), table).unwrap();
+    Decoder::with(Arc::new(spec), Some(crate::fixture::key()), &[("price_unit", "minor".into())]).unwrap()
+}
+
+/// What becomes of a record with one text in it replaced: `ok`, the warnings' rules and fields, or what the reject says.
+fn told(decoder: &Decoder, record: &str, from: &str, to: &str) -> String {
+    assert!(record.contains(from), "{from} is in {record}");
+    let page = format!("[{}]", record.replacen(from, to, 1));
+    let decoded = decoder.decode_scoped(page.as_bytes(), &[], Some("scope")).unwrap();
+    assert_eq!(decoded.unknown.len(), 0, "{:?}", decoded.unknown);
+    if let Some(reject) = decoded.rejects.first() {
+        return format!("reject: {}: {}", reject.field, reject.reason);
+    }
+    assert_eq!(decoded.keys.len(), 1);
+    let warnings: Vec<String> = decoded.warnings.iter().map(|w| format!("{} at {}", w.rule, w.field)).collect();
+    if warnings.is_empty() { "ok".to_owned() } else { warnings.join(", ") }
+}
+
+fn all(table: &str, record: &str, cases: &[(&str, &str, &str)]) {
+    let decoder = shipped(table);
+    assert_eq!(told(&decoder, record, "1", "1"), "ok", "as it is");
+    for (from, to, outcome) in cases {
+        assert_eq!(told(&decoder, record, from, to), *outcome, "{from} as {to}");
+    }
+}
+
+#[test]
+fn hecone() {
+    let missing = "reject: id: missing required field";
+    all(
+        "hecone/transactions.yaml",
+        HECONE,
+        &[
+            (r#""id":"1""#, r#""id":"""#, missing),
+            (r#""id":"1""#, r#""id":"\u00a0""#, missing),
+            (r#""id":"1""#, r#""id":null"#, missing),
+            (r#""id":"1""#, r#""id":{}"#, missing),
+            (r#""id":"1""#, r#""id":[]"#, missing),
+            (r#""id":"1""#, r#""id":17"#, "ok"),
+            (r#""number":3"#, r#""number":"A3""#, "expected_whole_number at point.number"),
+            (r#""number":3"#, r#""number":"3""#, "ok"),
+            (r#""number":3"#, r#""number":"""#, "ok"),
+            (r#""code":1"#, r#""code":"E-17""#, "expected_whole_number at articles[0].log[0].code"),
+            (r#""description":"x""#, r#""description":5"#, "ok"),
+            (r#"{"code":1,"description":"x"}"#, r#""rebooted""#, "expected_object at articles[0].log[0]"),
+            (r#""log":[{"code":1,"description":"x"}]"#, r#""log":"none""#, "expected_array at articles[0].log"),
+            (r#""log":[{"code":1,"description":"x"}]"#, r#""log":{}"#, "ok"),
+            (
+                r#""end_time":"2026-01-05T09:30:00Z""#,
+                r#""end_time":"9999-12-31T23:59:59Z""#,
+                "open_end at articles[0].end_time",
+            ),
+            (
+                r#""end_time":"2026-01-05T09:30:00Z""#,
+                r#""end_time":"0000-00-00 00:00:00""#,
+                "no_time at articles[0].end_time",
+            ),
+            (r#""end_time":"2026-01-05T09:30:00Z""#, r#""end_time":"2026-01-05T24:00:00Z""#, "ok"),
+            (r#""end_time":"2026-01-05T09:30:00Z""#, r#""end_time":"later""#, "expected_time at articles[0].end_time"),
+            (
+                r#""start_time":"2026-01-05T09:00:00Z""#,
+                r#""start_time":"0001-01-01T00:00:00Z""#,
+                "no_time at articles[0].start_time",
+            ),
+            (
+                r#""created_at":"2026-01-05T10:00:00Z""#,
+                r#""created_at":"0001-01-01T00:00:00Z""#,
+                "no_time at invoice.created_at",
+            ),
+            (
+                r#""created_at":"2026-01-05T10:00:00Z""#,
+                r#""created_at":"soon""#,
+                "reject: invoice.created_at: not a time",
+            ),
+            (r#""amount":12.5"#, r#""amount":" 12.50 ""#, "ok"),
+            (r#""amount":12.5"#, r#""amount":"12,50""#, "reject: invoice.amount: expected a number, found text"),
+            (r#""quantity":7.5"#, r#""quantity":"7,5""#, "reject: articles[0].quantity: expected a number, found text"),
+            (r#""currency":"EUR""#, r#""currency":{}"#, "reject: invoice.currency: expected text, found an object"),
+            (r#""state":"completed""#, r#""state":true"#, "reject: state: expected text, found a truth value"),
+            (r#""state":"collected""#, r#""state":[1]"#, "reject: payments[0].state: expected text, found an array"),
+            (
+                r#""unit_measure":"l""#,
+                r#""unit_measure":false"#,
+                "reject: articles[0].unit_measure: expected text, found a truth value",
+            ),
+            (r#""medium":"Card""#, r#""medium":{"x":1}"#, "expected_text at payments[0].medium"),
+            (r#""tax_percentage":19"#, r#""tax_percentage":"19 %""#, "expected_number at articles[0].tax_percentage"),
+            (r#""tax_percentage":19"#, r#""tax_percentage":"7.6""#, "ok"),
+            (
+                r#""tax_percentage":19"#,
+                r#""tax_percentage":119"#,
+                "tax_percentage_at_most_100 at articles[0].tax_percentage",
+            ),
+            (r#""odometer":120000"#, r#""odometer":"120 000""#, "expected_number at customer_data.odometer"),
+            (r#""odometer":120000"#, r#""odometer":99999999999999999"#, "number_too_large at customer_data.odometer"),
+            (r#""Europe/Berlin""#, r#""W. Europe Standard Time""#, "ok"),
+            (r#""Europe/Berlin""#, r#""EUROPE/BERLIN""#, "ok"),
+            (r#""Europe/Berlin""#, r#""Mars/Base""#, "site_timezone_known at site.timezone"),
+            (r#"{"timezone":"Europe/Berlin","name":"Site"}"#, "[]", "ok"),
+            (r#"{"timezone":"Europe/Berlin","name":"Site"}"#, r#""Site""#, "expected_object at site"),
+            (
+                r#""name":"Site""#,
+                r#""name":"Caf\ud83d""#,
+                "reject: site.name: the text holds half a character (a lone surrogate)",
+            ),
+            (r#""card_id":"1234""#, r#""card_id":1234"#, "ok"),
+            (
+                r#""license_plate":"KA-XY 1""#,
+                r#""license_plate":["KA"]"#,
+                "expected_text at customer_data.license_plate",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bemo() {
+    all(
+        "bemo/sessions.yaml",
+        BEMO,
+        &[
+            (r#""sessionId":"1""#, r#""sessionId":" ""#, "reject: sessionId: missing required field"),
+            (r#""isRfid":true"#, r#""isRfid":1"#, "ok"),
+            (r#""isRfid":true"#, r#""isRfid":"FALSE""#, "ok"),
+            (r#""isRfid":true"#, r#""isRfid":"yes""#, "expected_boolean at isRfid"),
+            (r#""rfid":"04AB""#, r#""rfid":4711"#, "ok"),
+            (r#""timeZone":"+01:00""#, r#""timeZone":"01:00:00""#, "ok"),
+            (r#""timeZone":"+01:00""#, r#""timeZone":"-03:30:00""#, "ok"),
+            (r#""timeZone":"+01:00""#, r#""timeZone":"europe/berlin""#, "ok"),
+            (r#""timeZone":"+01:00""#, r#""timeZone":"MEZ""#, "time_zone_known at timeZone"),
+            (r#""latitude":52.5"#, r#""latitude":"52,5""#, "expected_number at latitude"),
+            (r#""longitude":13.4"#, r#""longitude":"13.4""#, "ok"),
+            (
+                r#""sessionEndDate":"2026-01-05T11:00:00Z""#,
+                r#""sessionEndDate":"9999-12-31T23:59:59.9999999Z""#,
+                "open_end at sessionEndDate",
+            ),
+            (
+                r#""sessionEndDate":"2026-01-05T11:00:00Z""#,
+                r#""sessionEndDate":"0001-01-01T00:00:00""#,
+                "no_time at sessionEndDate",
+            ),
+            (
+                r#""sessionEndDate":"2026-01-05T11:00:00Z""#,
+                r#""sessionEndDate":"soon""#,
+                "reject: sessionEndDate: not a time",
+            ),
+            (
+                r#""sessionStartDate":"2026-01-05T10:00:00Z""#,
+                r#""sessionStartDate":"soon""#,
+                "reject: sessionStartDate: not a time",
+            ),
+            (
+                r#""transactionDate":"2026-01-05T10:30:00Z""#,
+                r#""transactionDate":"soon""#,
+                "expected_time at transactions[0].transactionDate",
+            ),
+            (r#""totalAmount":11.25"#, r#""totalAmount":"11.25""#, "ok"),
+            (
+                r#""totalAmount":11.25"#,
+                r#""totalAmount":"11,25""#,
+                "reject: transactions[0].totalAmount: expected a number, found text",
+            ),
+            (r#""productCode":"B7""#, r#""productCode":7"#, "ok"),
+        ],
+    );
+}
+
+#[test]
+fn pace() {
+    all(
+        "pace/transactions.yaml",
+        PACE,
+        &[
+            (r#""rate":0.19"#, r#""rate":19"#, "ok"),
+            (r#""rate":0.19"#, r#""rate":"0.19""#, "ok"),
+            (r#""rate":0.19"#, r#""rate":119"#, "vat_rate_at_most_100 at attributes.VAT.rate"),
+            (r#""rate":0.19"#, r#""rate":"19%""#, "expected_number at attributes.VAT.rate"),
+            (r#""rate":0.19"#, r#""rate":1900"#, "number_too_large at attributes.VAT.rate"),
+            (r#""pumpNumber":3"#, r#""pumpNumber":"3""#, "ok"),
+            (r#""pumpNumber":3"#, r#""pumpNumber":"3b""#, "expected_whole_number at attributes.fuel.pumpNumber"),
+            (r#""mileage":1000"#, r#""mileage":1000.5"#, "expected_whole_number at attributes.mileage"),
+            (r#""mileage":1000"#, r#""mileage":9223372036854775808"#, "number_too_large at attributes.mileage"),
+            (
+                r#""mileage":1000"#,
+                r#""mileage":1000,"error":{"code":1}"#,
+                "reject: attributes.error: expected text, found an object",
+            ),
+            (r#""references":["r"]"#, r#""references":{}"#, "ok"),
+            (r#""references":["r"]"#, r#""references":"r""#, "expected_array at attributes.references"),
+            (r#""latitude":49.0"#, r#""latitude":"n/a""#, "expected_number at attributes.location.latitude"),
+            (r#""type":"transaction""#, r#""type":{}"#, "expected_text at type"),
+            (
+                r#""createdAt":"2026-01-05T10:00:00Z""#,
+                r#""createdAt":"0001-01-01T00:00:00Z""#,
+                "reject: attributes.createdAt: the time stands for none (0001-01-01 and the like)",
+            ),
+            (
+                r#""createdAt":"2026-01-05T10:00:00Z""#,
+                r#""createdAt":"9999-12-31T23:59:59Z""#,
+                "reject: attributes.createdAt: the time stands for an open end (9999-12-31 and beyond)",
+            ),
+            (r#""createdAt":"2026-01-05T10:00:00Z""#, r#""createdAt":"2026-01-05 10:00:00 UTC""#, "ok"),
+        ],
+    );
+}
+
+#[test]
+fn smartnow() {
+    let missing = "reject: id: missing required field";
+    all(
+        "smartnow/revenue_transactions.yaml",
+        SMARTNOW,
+        &[
+            (r#""id":1"#, r#""id":"1""#, "ok"),
+            (r#""id":1"#, r#""id":"""#, missing),
+            (r#""id":1"#, r#""id":{}"#, missing),
+            (r#""id":1"#, r#""id":"x""#, "reject: id: expected a whole number, found text"),
+            (r#""product":3"#, r#""product":"A3""#, "expected_whole_number at product"),
+            (r#""name":"Cola""#, r#""name":7"#, "ok"),
+            (r#""price":150"#, r#""price":"1,50""#, "reject: price: expected a number, found text"),
+            (r#""price":150"#, r#""price":"150""#, "ok"),
+            (r#""salestype":0"#, r#""salestype":"test""#, "reject: salestype: expected a whole number, found text"),
+            (r#""timestamp":1767603600"#, r#""timestamp":"1767603600""#, "ok"),
+            (r#""timestamp":1767603600"#, r#""timestamp":"soon""#, "expected_time at timestamp"),
+            (
+                r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
+                r#""occurredAt":"2026-01-05T10:00:00""#,
+                "reject: occurredAt: time without offset",
+            ),
+            (
+                r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
+                r#""occurredAt":1767603600"#,
+                "reject: occurredAt: expected a time as text, found a number",
+            ),
+            (r#""updatedAt":"2026-01-05T10:00:01Z""#, r#""updatedAt":"0001-01-01T00:00:00Z""#, "no_time at updatedAt"),
+            (r#""timeZone":"Europe/Berlin""#, r#""timeZone":"Europe/Atlantis""#, "time_zone_known at timeZone"),
+        ],
+    );
+}
