@@ -121,6 +121,32 @@ fn what_must_not_be_kept_is_not() {
 }
 
 #[tokio::test]
+async fn a_rate_of_vat_is_per_cent_however_it_comes() {
+    let rates = [
+        (json!(0.19), "19.0000"),
+        (json!(19), "19.0000"),
+        (json!("0.19"), "19.0000"),
+        (json!("19.0"), "19.0000"),
+        (json!(0.0775), "7.7500"),
+        (json!(7.6), "7.6000"),
+        (json!(0), "0.0000"),
+        (json!(1), "100.0000"),
+        (json!(1.5), "1.5000"),
+        (json!(-0.07), "-7.0000"),
+        (json!(119), "119.0000"),
+    ];
+    let sale_of =
+        |(nth, (rate, _)): (usize, &(Value, &str))| sale(&format!("{nth:02}"), json!({"VAT": {"rate": rate}}));
+    let records: Vec<Value> = rates.iter().enumerate().map(sale_of).collect();
+    let session = BENCH.session(&[("transactions", page(&records))]);
+    let articles = BENCH.unified(&session, "articles").await;
+    let found = by_key(&articles, "tax_percentage");
+    for (nth, (rate, expected)) in rates.iter().enumerate() {
+        assert_eq!(found[&format!("{nth:02}/1")].as_deref(), Some(*expected), "{rate}");
+    }
+}
+
+#[tokio::test]
 async fn both_lists_mean_the_same_in_the_unified_tables() {
     let newer = json!({
         "updatedAt": "2017-07-22T08:00:00Z", "paymentMethodKind": "sepa", "paymentMethodId": "m-1", "discountAmount": 2,
