@@ -255,9 +255,10 @@ impl Field {
             element: false,
             shown,
             misfit: match column.on_misfit {
+                _ if column.required => Misfit::Record,
                 Some(OnMisfit::Warn) => Misfit::Value,
                 Some(OnMisfit::Reject) => Misfit::Record,
-                None if column.required || matches!(what, What::Decimal { .. }) => Misfit::Record,
+                None if matches!(what, What::Decimal { .. }) => Misfit::Record,
                 None => Misfit::Value,
             },
             id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),
