@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_listed_by_its_last_change_is_read_by_change_time() {
         let windows = || RESOURCES.iter().zip(&ENDPOINTS).filter(|(_, endpoint)| endpoint.time.is_some());
-        assert_eq!(windows().count(), 5);
+        assert_eq!(windows().count(), 6);
         for (resource, endpoint) in windows() {
             let by = if endpoint.time == Some("updatedAt") { ReadBy::ChangeTime } else { ReadBy::EventTime };
             assert_eq!((resource.read_by, resource.late), (by, endpoint.late.is_some()), "{}", resource.name);
