@@ -120,6 +120,10 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
     if !url.has_host() {
         return bad("names no host".into());
     }
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if url.domain().is_some_and(|host| !host.chars().all(usual)) {
+        return bad("names a host with characters that no host has".into());
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config(format!("{what} holds a user name or password"))
             .hint("Put credentials into their own keys of the connection; URLs end up in logs."));
@@ -232,6 +236,10 @@ mod tests {
             "ftp://example.com",
             "https://example.com/?key=1",
             "https://u:hunter2@example.com",
+            "http://${HOST}",
+            "http://$HOST/x",
+            "http://{host}",
+            "http://a b",
         ] {
             let error = BaseUrl::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{text}");

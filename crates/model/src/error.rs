@@ -119,6 +119,23 @@ impl Error {
         self
     }
 
+    /// The error with `rewrite` applied to whatever it says, its places left out: to take out what must not be shown.
+    #[must_use]
+    pub fn rewritten(mut self, rewrite: &dyn Fn(&str) -> String) -> Self {
+        self.message = rewrite(&self.message);
+        self.hint = self.hint.map(|hint| rewrite(&hint));
+        let mut causes = Vec::new();
+        let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        if causes.iter().any(|text| rewrite(text) != *text) {
+            self.source = Some(rewrite(&causes.join(": ")).into());
+        }
+        self
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -215,6 +232,9 @@ mod tests {
             .because(std::io::Error::other("connection\nreset"));
         assert_eq!(error.to_string(), "cannot read a page (resource transactions): connection reset");
         assert!(error.is_retryable());
+        let without = |text: &str| text.replace("reset", "...");
+        let rewritten = Error::config("a").hint("reset it").because(std::io::Error::other("reset")).rewritten(&without);
+        assert_eq!((rewritten.to_string().as_str(), rewritten.hint_text()), ("a: ...", Some("... it")));
         let debug = format!("{error:?}");
         assert!(debug.contains("unreachable error") && debug.contains("hint: Check base_url."), "{debug}");
     }

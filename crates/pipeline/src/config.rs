@@ -154,6 +154,13 @@ pub struct ResourcePlan {
     pub sync: SyncSettings,
 }
 
+impl ResourcePlan {
+    /// Whether its windows are about the time of last change.
+    pub(crate) fn read_by_change(&self) -> bool {
+        false
+    }
+}
+
 /// How a resource is synced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncSettings {
@@ -274,11 +281,15 @@ impl Project {
     pub fn load(dir: &Path) -> Result<Self> {
         let environment = Environment::load(dir)?;
         let file = YamlFile::read(&dir.join(PROJECT_FILE), &environment)?;
+        Self::of(dir, &file, environment).map_err(|error| file.redact(error))
+    }
+
+    fn of(dir: &Path, file: &YamlFile, environment: Environment) -> Result<Self> {
         let written: ProjectWritten = file.parse()?;
         let memory_limit = match &written.memory_limit {
             None => 512 << 20,
             Some(text) => parse_bytes(&text.value).ok_or_else(|| {
-                error_at(&file, text.referenced, "memory_limit must be a number and a unit, like 512MiB or 2GiB")
+                error_at(file, text.referenced, "memory_limit must be a number and a unit, like 512MiB or 2GiB")
             })?,
         };
         let privacy_key =
@@ -338,13 +349,17 @@ impl Project {
                 .hint("Use lower-case letters, digits, '-' and '_'; unified, ops, statistics and latest are taken."));
         }
         let file = YamlFile::read(&self.dir.join("pipelines").join(name).join("pipeline.yaml"), &self.environment)?;
+        self.pipeline_of(name, &file, registry).map_err(|error| file.redact(error))
+    }
+
+    fn pipeline_of(&self, name: &str, file: &YamlFile, registry: &[SourceEntry]) -> Result<Pipeline> {
         let SourceOnly { source } = file.parse()?;
         let entry = registry.iter().find(|e| e.name == source.value).ok_or_else(|| {
             let known: Vec<_> = registry.iter().map(|e| e.name).collect();
-            error_at(&file, source.referenced, format!("there is no source {:?}", source.value))
+            error_at(file, source.referenced, format!("there is no source {:?}", source.value))
                 .hint(format!("Known sources: {}.", known.join(", ")))
         })?;
-        let parsed = (entry.parse)(&file)?;
+        let parsed = (entry.parse)(file)?;
         // As this connection offers them: it may settle by which time one is read.
         let offers = parsed.source.resources();
         let contracts = assets::contracts(Some(&self.dir), entry.name)?;
@@ -388,7 +403,7 @@ impl Project {
             })?;
             note(asset);
             check_pseudonyms_are_text(&spec.columns)?;
-            let sync = settings(&file, &parsed.sync, &overrides_of_one)?;
+            let sync = settings(file, &parsed.sync, &overrides_of_one)?;
             resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync });
         }
         let mut unified = BTreeMap::new();

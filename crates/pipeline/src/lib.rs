@@ -10,6 +10,8 @@
 
 pub mod assets;
 pub mod config;
+mod follow;
+mod interpolate;
 mod land;
 pub mod observer;
 pub mod plan;
@@ -22,6 +24,7 @@ pub mod scaffold;
 mod status;
 pub mod sync;
 pub mod unify;
+mod variables;
 mod warning_limit;
 pub mod yaml;
 

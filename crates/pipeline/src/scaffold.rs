@@ -4,6 +4,7 @@
 
 use crate::assets;
 use crate::config::{PROJECT_FILE, SourceEntry};
+use crate::yaml::YamlFile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret};
@@ -52,7 +53,9 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
             .ok_or_else(|| Error::internal("a source comes without a pipeline.yaml").at("source", entry.name))?;
         files.push((Path::new("pipelines").join(entry.name).join("pipeline.yaml"), template.to_owned()));
         variables.push('\n');
-        for variable in variables_of(template) {
+        for variable in
+            YamlFile::of(format!("built-in:{}/pipeline.yaml", entry.name).into(), template.to_owned()).variables()?
+        {
             variables.push_str(&variable);
             variables.push_str("=\n");
             if !wanted.contains(&variable) {
@@ -98,23 +101,6 @@ pub fn eject(dir: &Path, pipeline: &str, source: &str) -> Result<(Vec<PathBuf>, 
     Ok((written, kept))
 }
 
-/// The names in `${NAME}` and `${NAME:-default}`, in order, each once; comments are left out.
-fn variables_of(template: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for line in template.lines() {
-        let mut rest = line.split('#').next().unwrap_or_default();
-        while let Some((_, after)) = rest.split_once("${") {
-            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-            let (name, tail) = after.split_at(end);
-            if !names.iter().any(|n| n == name) {
-                names.push(name.to_owned());
-            }
-            rest = tail;
-        }
-    }
-    names
-}
-
 /// Writes a file that does not exist yet; `false` when it does.
 fn write_new(path: &Path, text: &str, private: bool) -> Result<bool> {
     let failed = |e: std::io::Error| {
@@ -148,11 +134,6 @@ fn write_new(path: &Path, text: &str, private: bool) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_are_found_once_and_not_in_comments() {
-        assert_eq!(variables_of("a: ${X}/${Y:-1}\n# b: ${Z}\nc: ${X}"), ["X", "Y"]);
-    }
 
     #[test]
     fn a_variable_is_named_by_its_whole_name() {

@@ -3,7 +3,7 @@
 //! Invariant: whatever is typed, the answer is an exit code and a few lines, never a panic.
 
 use crate::program::command;
-use crate::project::{Project, Ran, ran};
+use crate::project::{CLIENT_SECRET, Project, Ran, ran};
 use tillhouse_sandbox::{Fault, FaultKind, Sandbox, SandboxOptions};
 
 /// A refused command: the code, nothing on standard output, and one short paragraph that holds all these words.
@@ -138,6 +138,42 @@ async fn a_project_that_is_wrong_is_refused_with_the_place() {
 
     std::fs::write(&sql, text).unwrap();
     project.sync(&["--to", "2026-01-06"]).await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_may_stand_in_quotes_and_within_a_text() {
+    let (sandbox, project) = small().await;
+    let url = sandbox.hecone_url();
+    let host = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/hecone")).expect("a local address");
+    project.add_env(&format!("HOST={host}\nSIZE=500\nFOLDER=ware # house\n"));
+    let file = project.path().join("tillhouse.yaml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("url: ./warehouse", "url: \"./${FOLDER}/of-$$5\"");
+    std::fs::write(&file, text).unwrap();
+    project.set("base_url", "'http://${HOST}/${PATH_OF_IT:-hecone}'");
+    project.set("client_secret", "\"${HECONE_CLIENT_SECRET}\" # not ${THIS}");
+    project.set("page_size", "'${SIZE}'");
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report = project.json(&["sync", "--to", "2026-01-06"]).await;
+    assert_eq!(report["published"], true, "{report}");
+    assert!(project.path().join("ware # house/of-$5/hecone/transactions/_delta_log").is_dir());
+
+    for (key, value, said) in [
+        ("base_url", "'http://${NO_HOST}/hecone'", ["connection.base_url", "NO_HOST"]),
+        ("base_url", "\"http://${HOST/hecone\"", ["connection.base_url", "is not closed"]),
+        ("base_url", "'http://$HOST/hecone'", ["host", "base_url"]),
+        ("base_url", "'${HECONE_CLIENT_SECRET}'", ["base_url", "URL"]),
+        ("page_size", "'${HECONE_CLIENT_SECRET}'", ["pipeline.yaml", "a text"]),
+        ("slice", "'${HECONE_CLIENT_SECRET}'", ["pipeline.yaml", "${HECONE_CLIENT_SECRET}"]),
+    ] {
+        let before = std::fs::read_to_string(project.pipeline()).unwrap();
+        project.set(key, value);
+        let ran = project.run(&["check"]).await;
+        assert_refused(&ran, 2, &said);
+        assert!(!ran.stderr.contains(CLIENT_SECRET) && !ran.stderr.contains("bug"), "{}", ran.stderr);
+        std::fs::write(project.pipeline(), before).unwrap();
+    }
     sandbox.stop().await;
 }
 

@@ -1,0 +1,99 @@
+//! The transactions that are still open and too old for the look-back to see: they are asked for by id.
+//!
+//! Invariant: what an answer by id does not carry keeps its last known value, where a source says that it may leave something out
+//! ([`tillhouse_model::Resource::sparse_by_id`]): the last known version is looked up after everything that this run read before has been
+//! committed, and the record is completed before it is hashed, so that one that did not change is no new version.
+
+use crate::config::{Pipeline, ResourcePlan};
+use crate::land::Message;
+use crate::read::{Reader, interrupted};
+use crate::sync::Context;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use jiff::Timestamp;
+use std::sync::Arc;
+use tillhouse_decode::KnownRecords;
+use tillhouse_lake::SourceTable;
+use tillhouse_model::{Error, Result, Slice};
+use tokio::sync::{mpsc, oneshot};
+
+/// So many records are completed at a time; of as many the last known versions are in memory.
+const CHUNK: usize = 500;
+
+/// Open transactions of one pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct OpenRecords {
+    /// The key of each, and when it happened, as far as that is known.
+    keys: Vec<(String, Option<Timestamp>)>,
+}
+
+impl OpenRecords {
+    /// Those that are too old for the look-back to see, and young enough to be followed.
+    pub(crate) async fn find(
+        context: &Context,
+        pipeline: &Pipeline,
+        plan: &ResourcePlan,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let Some(table) = context.warehouse.open_at("unified/transactions", None).await? else {
+            return Ok(Self::default());
+        };
+        let lookback = now.checked_sub(plan.sync.lookback).unwrap_or(now);
+        let oldest = now.checked_sub(plan.sync.follow_open).unwrap_or(now);
+        if oldest >= lookback {
+            return Ok(Self::default());
+        }
+        let session = context.engine.bare()?;
+        session.register("transactions", table.provider)?;
+        // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
+        let sql = format!(
+            "SELECT _record_key, occurred_at FROM transactions \
+             WHERE pipeline = '{}' AND state IN ('created', 'pending', 'consumed') \
+             AND ((occurred_at >= TIMESTAMP '{oldest}' AND occurred_at < TIMESTAMP '{lookback}') \
+                  OR (occurred_at IS NULL AND _extracted_at >= TIMESTAMP '{oldest}')) ORDER BY _record_key",
+            pipeline.name
+        );
+        let mut keys = Vec::new();
+        for batch in &tillhouse_query::collect(session.query(&sql).await?).await? {
+            let of_type = |e| Error::internal("open transactions have other columns than expected").because(e);
+            let texts = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).map_err(of_type)?;
+            let times = arrow::compute::cast(batch.column(1), &tillhouse_model::table::timestamp()).map_err(of_type)?;
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            for (row, key) in texts.as_string::<i32>().iter().enumerate() {
+                let time = times.is_valid(row).then(|| Timestamp::from_microsecond(times.value(row)).ok()).flatten();
+                keys.extend(key.map(|key| (key.to_owned(), time)));
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// Asks for them; how many came.
+    pub(crate) async fn follow(
+        self,
+        reader: &Reader,
+        table: &SourceTable,
+        slice: &Slice,
+        to: &mpsc::Sender<Message>,
+    ) -> Result<u64> {
+        if self.keys.is_empty() {
+            return Ok(0);
+        }
+        if !reader.resource.sparse_by_id {
+            return reader.by_id(self.keys.into_iter().map(|(key, _)| key).collect(), None, slice, to).await;
+        }
+        let (flushed, answer) = oneshot::channel();
+        let asked = to.send(Message::Flush(flushed)).await.is_ok();
+        if !asked || answer.await.is_err() {
+            // Landing has failed and says why itself.
+            return Err(interrupted());
+        }
+        let mut came = 0;
+        for chunk in self.keys.chunks(CHUNK) {
+            let ids: Vec<String> = chunk.iter().map(|(key, _)| key.clone()).collect();
+            let times: Vec<Timestamp> = chunk.iter().filter_map(|(_, time)| *time).collect();
+            let known = KnownRecords::new(table.newest_rows(&ids, &times).await?)?;
+            came += reader.by_id(ids, Some(Arc::new(known)), slice, to).await?;
+        }
+        Ok(came)
+    }
+}
