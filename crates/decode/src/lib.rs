@@ -42,6 +42,7 @@ mod fixture;
 mod hash;
 mod identity;
 mod instant;
+mod known;
 mod misfit;
 mod number;
 mod page;
@@ -64,6 +65,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::table::{EXTRA, UnknownFields};
 use tillhouse_model::{PseudonymKey, Result, TableSpec};
+
+pub use known::KnownRecords;
 
 /// Decodes pages of one resource. Cheap to clone and to share between threads.
 #[derive(Debug, Clone)]
@@ -164,10 +167,23 @@ impl Decoder {
 
     /// As [`Decoder::decode`], with what the page's request named: it goes into the column whose `physicalName` is `$scope`.
     pub fn decode_scoped(&self, page: &[u8], records_at: &[&str], scope: Option<&str>) -> Result<Decoded> {
+        self.decode_onto(page, records_at, scope, None)
+    }
+
+    /// As [`Decoder::decode_scoped`], for pages whose records may leave out what other pages have: a field that a record does not carry,
+    /// not even as null, keeps the value it has in `known`. Hash, times and rules are about the record as it then is, so that one that
+    /// did not change has the hash it had.
+    pub fn decode_onto(
+        &self,
+        page: &[u8],
+        records_at: &[&str],
+        scope: Option<&str>,
+        known: Option<&KnownRecords>,
+    ) -> Result<Decoded> {
         let at = |e: tillhouse_model::Error| e.at("contract", self.spec.qualified_name());
         let hint = Arc::clone(&self.hint.lock().unwrap_or_else(PoisonError::into_inner));
         let keep = self.spec.unknown == UnknownFields::Keep;
-        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page, scope);
+        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page, scope, known);
         reading.read(records_at).map_err(|stop| at(stop.into_error()))?;
         let (decoded, hint) = reading.finish(&self.schema, &self.content).map_err(at)?;
         *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hint);

@@ -6,6 +6,7 @@
 use crate::column::{Bits, Column, Sizes, Texts};
 use crate::hash;
 use crate::identity;
+use crate::known::KnownRecords;
 use crate::plan::Plan;
 use crate::pseudonyms::Pseudonyms;
 use crate::record::{MISSING, Walker};
@@ -79,6 +80,8 @@ pub(crate) struct Page<'p, 'd> {
     extra: Option<(Texts, Bits)>,
     rejects: Vec<Reject>,
     scope: Option<&'p str>,
+    /// Where records that leave fields out have them from.
+    known: Option<&'p KnownRecords>,
     /// The key of the record at hand.
     key: Vec<u8>,
     scratch: Vec<u8>,
@@ -92,10 +95,13 @@ impl<'p, 'd> Page<'p, 'd> {
         hint: &Hint,
         bytes: &'d [u8],
         scope: Option<&'p str>,
+        known: Option<&'p KnownRecords>,
     ) -> Self {
+        let mut walker = Walker::new(bytes, Pseudonyms::new(key), keep_unknown);
+        walker.absent = known.map(|_| Vec::new());
         Self {
             plan,
-            walker: Walker::new(bytes, Pseudonyms::new(key), keep_unknown),
+            walker,
             rules: Rules::new(plan),
             columns: Column::all(&plan.record, &mut hint.scaled(bytes.len()).iter()),
             rows: 0,
@@ -106,6 +112,7 @@ impl<'p, 'd> Page<'p, 'd> {
             extra: keep_unknown.then(Default::default),
             rejects: Vec::new(),
             scope,
+            known,
             key: Vec::new(),
             scratch: Vec::new(),
         }
@@ -192,6 +199,9 @@ impl<'p, 'd> Page<'p, 'd> {
         if first != b'{' {
             return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
         }
+        if let Some(absent) = &mut self.walker.absent {
+            absent.clear();
+        }
         self.walker.object(&self.plan.record, &mut self.columns)?;
         if let Some(column) = self.plan.scope.and_then(|at| self.columns.get_mut(at)) {
             // Whatever the record itself may have under that name is not what the request named.
@@ -202,10 +212,18 @@ impl<'p, 'd> Page<'p, 'd> {
         if let Some(empty) = plan.key.iter().find(|at| identity::is_missing(&columns[**at], row)) {
             return self.walker.reject(&plan.record.fields[*empty].json_name, MISSING);
         }
-        let time = identity::earliest(&plan.record_time, columns, row);
-        self.walker.check_times(time.map(|(nth, _)| nth))?;
         self.key.clear();
         identity::key(plan, columns, row, &mut self.key);
+        if let (Some(known), Some(absent)) = (self.known, &self.walker.absent) {
+            known.complete(&self.key, plan, absent, &mut self.columns, row)?;
+            let is_missing = |at: &&usize| plan.record.fields[**at].required && !self.columns[**at].valid.get(row);
+            if let Some(missing) = absent.iter().find(is_missing).copied() {
+                return self.walker.reject(&plan.record.fields[missing].json_name, MISSING);
+            }
+        }
+        let columns = &self.columns;
+        let time = identity::earliest(&plan.record_time, columns, row);
+        self.walker.check_times(time.map(|(nth, _)| nth))?;
         self.keys.bytes.extend_from_slice(&self.key);
         self.keys.close()?;
         self.record_times.push(time.map(|(_, micros)| micros));

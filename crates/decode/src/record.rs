@@ -50,6 +50,8 @@ pub(crate) struct Walker<'p, 'd> {
     /// The unknown fields of this record, as JSON, by path; only where they are kept.
     pub(crate) extra: BTreeMap<String, &'d [u8]>,
     pub(crate) pseudonyms: Pseudonyms<'p>,
+    /// The fields that the record at hand does not carry, not even as null; only where somebody wants to know.
+    pub(crate) absent: Option<Vec<usize>>,
     /// What could not be read of this record where it might have decided the record time.
     pub(crate) unread_times: Vec<Unread>,
     scratch: Vec<u8>,
@@ -68,6 +70,7 @@ impl<'p, 'd> Walker<'p, 'd> {
             unknown: BTreeMap::new(),
             extra: BTreeMap::new(),
             pseudonyms,
+            absent: None,
             unread_times: Vec::new(),
             scratch: Vec::new(),
             // A null costs a page four bytes, or none; in a wide contract it costs a column sixteen.
@@ -117,9 +120,16 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Appends a null to every column that still has `row` rows.
     fn fill(&mut self, plan: &'p Object, columns: &mut [Column], row: usize) -> Walk {
-        for (field, column) in plan.fields.iter().zip(columns) {
+        let outermost = self.path.is_empty();
+        for (at, (field, column)) in plan.fields.iter().zip(columns).enumerate() {
             if column.valid.len() == row {
-                self.missing(field, column)?;
+                match &mut self.absent {
+                    Some(absent) if outermost => {
+                        absent.push(at);
+                        column.push_null()?;
+                    }
+                    _ => self.missing(field, column)?,
+                }
             }
         }
         Ok(())

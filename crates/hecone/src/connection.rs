@@ -16,8 +16,16 @@ use tillhouse_model::{Resource, Result};
 pub const SOURCE: &str = "hecone";
 
 /// What HecOne can be asked for.
-pub const RESOURCES: &[Resource] =
-    &[Resource { name: "transactions", records_at: &["data"], by_id: true, declares_total: true, ..Resource::WINDOWS }];
+///
+/// The document's sample of a transaction by id has no site, device, point, products, card issuer and log.
+pub const RESOURCES: &[Resource] = &[Resource {
+    name: "transactions",
+    records_at: &["data"],
+    by_id: true,
+    sparse_by_id: true,
+    declares_total: true,
+    ..Resource::WINDOWS
+}];
 
 const WORDS: Words = Words {
     provider: "HecOne",
@@ -117,6 +125,7 @@ impl Connection for HecOneConnection {
             list,
             one,
             statistics,
+            filter_parameter: self.filter_parameter,
             sizes: Arc::default(),
         }))
     }

@@ -22,6 +22,7 @@ mod facts;
 mod gone;
 mod ledger;
 mod month;
+mod newest_rows;
 pub mod ops;
 mod package;
 mod reconciliation;

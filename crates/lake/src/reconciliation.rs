@@ -44,6 +44,8 @@ pub struct ReconciliationRow {
     pub theirs: Option<Exact>,
     /// Transactions to look at, by key.
     pub transactions: Vec<String>,
+    /// The filter that narrowed both sides, as JSON, with pseudonyms for what is personal in it.
+    pub filter: Option<String>,
 }
 
 impl Row for ReconciliationRow {
@@ -66,6 +68,7 @@ impl Row for ReconciliationRow {
         ("ours", Sort::Number, true),
         ("theirs", Sort::Number, true),
         ("transactions", Sort::Text, false),
+        ("filter", Sort::Text, true),
     ];
 
     fn month(&self) -> String {
@@ -91,6 +94,7 @@ impl Row for ReconciliationRow {
             self.ours.into(),
             self.theirs.into(),
             json(&self.transactions)?,
+            self.filter.as_deref().into(),
         ])
     }
 
@@ -112,6 +116,7 @@ impl Row for ReconciliationRow {
             ours: cells.maybe_number("ours"),
             theirs: cells.maybe_number("theirs"),
             transactions: cells.json("transactions")?,
+            filter: cells.maybe_text("filter"),
         })
     }
 }
@@ -179,6 +184,7 @@ mod tests {
             ours: None,
             theirs: None,
             transactions: vec![],
+            filter: None,
         };
         let different = ReconciliationRow {
             tenant: Some("north".into()),
@@ -189,6 +195,7 @@ mod tests {
             ours: Some(Exact::new(-12_340_000, 6)),
             theirs: Some(Exact::new(1, 6)),
             transactions: vec!["hecone:1".into()],
+            filter: Some("{}".into()),
             ..equal.clone()
         };
         let ops = place.open().await.ops();

@@ -3,7 +3,7 @@
 //! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
 
 use crate::delta::{DataFile, Table};
-use crate::facts::Asked;
+use crate::facts::{Asked, Only};
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -20,6 +20,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::schema::types::SchemaDescriptor;
 use std::ops::Range;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -33,7 +34,7 @@ pub(crate) async fn columns(
     file: &DataFile,
     paths: Vec<String>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    open(table, file, Some(paths)).await
+    open(table, file, Some(paths), None).await
 }
 
 /// Streams whole rows of a file in the table's schema: partition columns are filled in, columns the file does not have are null.
@@ -42,7 +43,17 @@ pub(crate) async fn rows(
     file: &DataFile,
     schema: SchemaRef,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let stream = open(table, file, None).await?;
+    only_rows(table, file, schema, None).await
+}
+
+/// As [`rows`], but only some of them: of the others no more is decoded than what tells them.
+pub(crate) async fn only_rows(
+    table: &Table,
+    file: &DataFile,
+    schema: SchemaRef,
+    only: Option<&Only>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let stream = open(table, file, None, only).await?;
     let file = file.clone();
     Ok(stream
         .map(move |batch| {
@@ -82,6 +93,7 @@ async fn open(
     table: &Table,
     file: &DataFile,
     paths: Option<Vec<String>>,
+    only: Option<&Only>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let failed = failure(table, file);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -91,6 +103,10 @@ async fn open(
     if let Some(paths) = &paths {
         let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().map(String::as_str));
         builder = builder.with_projection(mask);
+    }
+    if let Some(only) = only {
+        let filter = filter(builder.parquet_schema(), only);
+        builder = builder.with_row_filter(filter);
     }
     let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
     Ok(stream.map_err(failed).boxed())
@@ -123,14 +139,20 @@ pub(crate) async fn asked(
     let mask = |names: &mut dyn Iterator<Item = &str>| ProjectionMask::columns(builder.parquet_schema(), names);
     let wanted = mask(&mut asked.labels.iter().chain(&asked.columns).map(String::as_str));
     if let Some(only) = &asked.only {
-        let picks = only.picks.clone();
-        let predicate = ArrowPredicateFn::new(mask(&mut only.columns.iter().map(String::as_str)), move |batch| {
-            picks(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e)))
-        });
-        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
+        let filter = filter(builder.parquet_schema(), only);
+        builder = builder.with_row_filter(filter);
     }
     let stream = builder.with_projection(wanted).with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
     Ok(stream.map_err(failed).boxed())
+}
+
+/// Lets only the rows pass that are asked for.
+fn filter(schema: &SchemaDescriptor, only: &Only) -> RowFilter {
+    let picks = only.picks.clone();
+    let mask = ProjectionMask::columns(schema, only.columns.iter().map(String::as_str));
+    let predicate =
+        ArrowPredicateFn::new(mask, move |batch| picks(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e))));
+    RowFilter::new(vec![Box::new(predicate)])
 }
 
 /// How text of few different values is read.

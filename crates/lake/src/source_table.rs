@@ -302,7 +302,7 @@ impl SourceTable {
     }
 }
 
-fn micros(duration: jiff::SignedDuration) -> i64 {
+pub(crate) fn micros(duration: jiff::SignedDuration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 

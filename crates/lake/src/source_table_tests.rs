@@ -364,3 +364,37 @@ async fn a_page_that_does_not_fit_is_refused_before_anything_is_written() {
     assert_eq!((empty.version, empty.land), (0, 0), "an empty first package makes an empty table");
     assert_eq!(us("1970-01-01T00:00:01Z"), 1_000_000);
 }
+
+#[tokio::test]
+async fn the_newest_versions_of_a_few_records_are_had_whole() {
+    let place = Place::new();
+    let table = table(&place).await;
+    assert_eq!(table.newest_rows(&["a".to_owned()], &[]).await.unwrap().num_rows(), 0, "before the first landing");
+    for (at, records) in [
+        ("2026-03-01T00:00:00Z", vec![Rec("a", JAN, 1, None), Rec("b", JAN, 1, None), Rec("none", None, 1, None)]),
+        ("2026-03-02T00:00:00Z", vec![Rec("a", FEB, 2, None), Rec("c", FEB, 1, None)]),
+        ("2026-03-03T00:00:00Z", vec![Rec("a", FEB, 1, None)]),
+    ] {
+        table.land(vec![page(at, &records)], &run("r")).await.unwrap();
+    }
+    let keys: Vec<String> = ["a", "b", "b", "none", "unknown"].map(str::to_owned).into();
+    let times = [JAN.unwrap().parse().unwrap()];
+    let rows = table.newest_rows(&keys, &times).await.unwrap();
+    let column = |name: &str| rows.column_by_name(name).unwrap().clone();
+    let (ids, lands) = (column("_record_key"), column(LAND));
+    let mut found: Vec<(&str, i64)> = ids
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .zip(lands.as_primitive::<Int64Type>().values().iter().copied())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [("a", 3), ("b", 1), ("none", 1)],
+        "also one that has moved to another month, and one without a time"
+    );
+    assert!(rows.column_by_name("amount").is_some_and(|amounts| amounts.null_count() == 0));
+    let far = table.newest_rows(&keys, &["2020-01-01T00:00:00Z".parse().unwrap()]).await.unwrap();
+    assert!(far.num_rows() < 3, "files of another time are not looked into");
+}

@@ -36,6 +36,9 @@ pub struct Resource {
     pub records_at: &'static [&'static str],
     /// Whether single records can be asked for again by id.
     pub by_id: bool,
+    /// Whether an answer by id may leave out fields that the listing has. What it does not carry, not even as null, keeps its last known
+    /// value.
+    pub sparse_by_id: bool,
     /// Whether every page declares how many records the window has, so that a window can be proved complete.
     pub declares_total: bool,
     /// The largest page the provider is known to allow, if it is known.
@@ -99,6 +102,7 @@ impl Resource {
         name: "",
         records_at: &[],
         by_id: false,
+        sparse_by_id: false,
         declares_total: false,
         largest_page: None,
         reading: Reading::Windows,

@@ -17,7 +17,7 @@ use tillhouse_lake::{
     DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
 };
 use tillhouse_model::{Error, ReadBy, Resource, Result, Slice};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -44,6 +44,8 @@ pub(crate) struct Tally {
 pub(crate) enum Message {
     Page(Box<(Slice, Arrived)>),
     Complete(Slice, Read),
+    /// Commit everything that came before, then answer.
+    Flush(oneshot::Sender<()>),
 }
 
 pub(crate) struct Lander {
@@ -128,6 +130,13 @@ impl Lander {
             match message {
                 None => break,
                 Some(Message::Complete(slice, read)) => package.complete.push((slice, read)),
+                Some(Message::Flush(answer)) => {
+                    let before = std::mem::take(&mut package);
+                    work.go_on(&this, (!before.is_empty()).then_some(before)).await?;
+                    work.go_on(&this, None).await?;
+                    // Whoever asked may have been stopped.
+                    let _ = answer.send(());
+                }
                 Some(Message::Page(page)) => {
                     package.take(*page, &this.rejected_keys);
                     if package.bytes >= PACKAGE_BYTES {

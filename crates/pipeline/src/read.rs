@@ -4,14 +4,16 @@
 //! for a window that is over, exactly that many distinct records came. Pages of failed attempts are landed too: landing drops
 //! what it knows, and what was seen was true.
 
+use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
 use crate::observer::{Event, Observer};
+use crate::sync::Context;
 use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_decode::{Decoded, Decoder, Reject, Warning};
+use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
 use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice};
@@ -54,6 +56,8 @@ pub(crate) fn key_hash(key: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(key.as_bytes())
 }
 
+/// Reads one resource of one pipeline.
+#[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) resource: &'static Resource,
@@ -72,7 +76,24 @@ struct Attempt {
     started: Option<Timestamp>,
 }
 
+/// The decoder of a resource, with what the connection settles.
+pub(crate) fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
+    let key = Some(context.project.privacy_key.clone());
+    Decoder::with(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
+}
+
 impl Reader {
+    /// The reader of a resource, as every command reads it.
+    pub(crate) fn of(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Self> {
+        Ok(Self {
+            source: Arc::clone(&pipeline.source),
+            resource: plan.resource,
+            decoder: Arc::new(decoder(context, pipeline, plan)?),
+            observer: Arc::clone(&context.observer),
+            cancel: context.cancel.child_token(),
+        })
+    }
+
     /// Reads a slice, again if its count is wrong.
     pub(crate) async fn slice(&self, slice: &Slice, by: ReadBy, to: &mpsc::Sender<Message>) -> Result<Read> {
         let mut attempts = 0;
@@ -82,7 +103,7 @@ impl Reader {
             let pages = if is_own { self.source.pages(slice) } else { self.source.late_pages(slice) };
             // Where there is no page at all, nothing was asked for later than this.
             let before = Timestamp::now();
-            let attempt = self.attempt(pages, slice, self.resource.noted(by).0, to).await?;
+            let attempt = self.attempt(pages, None, slice, self.resource.noted(by).0, to).await?;
             let read_at = attempt.started.unwrap_or(before);
             let seen = attempt.distinct.len() as u64 + attempt.nameless;
             let settled = self.resource.declares_total
@@ -116,15 +137,22 @@ impl Reader {
         }
     }
 
-    /// Reads single records by id.
-    pub(crate) async fn by_id(&self, ids: Vec<String>, slice: &Slice, to: &mpsc::Sender<Message>) -> Result<u64> {
+    /// Reads single records by id. What they leave out is as `known`.
+    pub(crate) async fn by_id(
+        &self,
+        ids: Vec<String>,
+        known: Option<Arc<KnownRecords>>,
+        slice: &Slice,
+        to: &mpsc::Sender<Message>,
+    ) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, slice, None, to).await?.records)
+        Ok(self.attempt(pages, known, slice, None, to).await?.records)
     }
 
     async fn attempt(
         &self,
         mut pages: PageStream,
+        known: Option<Arc<KnownRecords>>,
         slice: &Slice,
         read_by: Option<ReadBy>,
         to: &mpsc::Sender<Message>,
@@ -149,9 +177,9 @@ impl Reader {
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
             let decoder = Arc::clone(&self.decoder);
-            let records_at = self.resource.records_at;
+            let (records_at, known) = (self.resource.records_at, known.clone());
             let decoded = tokio::task::spawn_blocking(move || {
-                let decoded = decoder.decode_scoped(&page.bytes, records_at, page.scope.as_deref());
+                let decoded = decoder.decode_onto(&page.bytes, records_at, page.scope.as_deref(), known.as_deref());
                 (decoded, page.requested_at)
             });
             let (decoded, requested_at) =

@@ -8,11 +8,12 @@
 //! that is refused the other resources. Only what nothing came of at all fails a pipeline.
 
 use crate::config::{Pipeline, Project, ResourcePlan};
+use crate::follow::OpenRecords;
 use crate::land::{Lander, Message, Tally};
 use crate::observer::{Event, Observer};
 use crate::plan::{self, Range};
 use crate::publish;
-use crate::read::{Read, Reader, interrupted, key_hash};
+use crate::read::{Read, Reader, decoder, interrupted, key_hash};
 use crate::unify::{self, Live, Unified};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -20,7 +21,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tillhouse_decode::Decoder;
 use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
 use tillhouse_model::{Coverage, Error, ErrorKind, ReadBy, Reading, Resource, Result, Slice, Window};
 use tillhouse_query::Engine;
@@ -205,9 +205,9 @@ async fn extract(
             limit: Mutex::default(),
         };
         let follow = if options.range.is_open() && plan.resource.by_id {
-            open_records(context, pipeline, plan, now).await?
+            Some(OpenRecords::find(context, pipeline, plan, now).await?)
         } else {
-            Vec::new()
+            None
         };
         let (tally, failure) = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
         trouble.note(failure)?;
@@ -294,33 +294,22 @@ fn coverage(ledger: &[SliceRow], resource: &Resource, tenant: Option<&str>) -> C
     Coverage::new(resource.read_by, resource.late, ledger.iter().filter(ours).map(SliceRow::as_read))
 }
 
-fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
-    let key = Some(context.project.privacy_key.clone());
-    Decoder::with(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
-}
-
 /// Reads and lands a resource. Also the failure where nothing of it could be read, or not of a tenant; it is in the report already.
 async fn read_resource(
     context: &Context,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     slices: Vec<(Slice, ReadBy)>,
-    follow: Vec<String>,
+    follow: Option<OpenRecords>,
     lander: Lander,
     report: &mut PipelineReport,
 ) -> Result<(Tally, Option<Error>)> {
     let (send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let landing = tokio::spawn(lander.run(receive));
-    let decoder = Arc::new(decoder(context, pipeline, plan)?);
     // A failure that every other slice of its tenant would meet too stops the rest of them.
-    let reader = |cancel: CancellationToken| Reader {
-        source: Arc::clone(&pipeline.source),
-        resource: plan.resource,
-        decoder: Arc::clone(&decoder),
-        observer: Arc::clone(&context.observer),
-        cancel,
-    };
+    let of_all = Reader::of(context, pipeline, plan)?;
+    let reader = |cancel: CancellationToken| Reader { cancel, ..of_all.clone() };
     let mut readers: BTreeMap<Option<String>, Arc<Reader>> = BTreeMap::new();
     for (slice, _) in &slices {
         readers.entry(slice.tenant.clone()).or_insert_with(|| Arc::new(reader(context.cancel.child_token())));
@@ -358,10 +347,13 @@ async fn read_resource(
         .collect()
         .await;
     let mut followed = Ok(0);
-    if !follow.is_empty() && !hopeless.load(Ordering::Relaxed) && !context.cancel.is_cancelled() {
+    if let Some(open) = follow
+        && !hopeless.load(Ordering::Relaxed)
+        && !context.cancel.is_cancelled()
+    {
         let window = Window::new(plan.sync.start, Timestamp::now())?;
         let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window };
-        followed = reader(context.cancel.child_token()).by_id(follow, &slice, &send).await;
+        followed = open.follow(&reader(context.cancel.child_token()), &table, &slice, &send).await;
     }
     drop(send);
     let mut tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
@@ -413,39 +405,4 @@ async fn mark_gone(table: &SourceTable, options: &LandOptions, outcomes: &[(Slic
     }
     let Some(as_of) = as_of else { return Ok(0) };
     Ok(table.mark_gone(|key| present.contains(&key_hash(key)), as_of, options).await?.changed)
-}
-
-/// The keys of transactions that are still open and too old for the look-back to see.
-async fn open_records(
-    context: &Context,
-    pipeline: &Pipeline,
-    plan: &ResourcePlan,
-    now: Timestamp,
-) -> Result<Vec<String>> {
-    let Some(table) = context.warehouse.open_at("unified/transactions", None).await? else {
-        return Ok(Vec::new());
-    };
-    let lookback = now.checked_sub(plan.sync.lookback).unwrap_or(now);
-    let oldest = now.checked_sub(plan.sync.follow_open).unwrap_or(now);
-    if oldest >= lookback {
-        return Ok(Vec::new());
-    }
-    let session = context.engine.bare()?;
-    session.register("transactions", table.provider)?;
-    // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
-    let sql = format!(
-        "SELECT _record_key FROM transactions WHERE pipeline = '{}' AND state IN ('created', 'pending', 'consumed') \
-         AND ((occurred_at >= TIMESTAMP '{oldest}' AND occurred_at < TIMESTAMP '{lookback}') \
-              OR (occurred_at IS NULL AND _extracted_at >= TIMESTAMP '{oldest}')) ORDER BY _record_key",
-        pipeline.name
-    );
-    let batches = tillhouse_query::collect(session.query(&sql).await?).await?;
-    let mut keys = Vec::new();
-    for batch in &batches {
-        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
-            .map_err(|e| Error::internal("record keys are not text").because(e))?;
-        let column = arrow::array::AsArray::as_string::<i32>(&column).clone();
-        keys.extend(column.iter().flatten().map(str::to_owned));
-    }
-    Ok(keys)
 }

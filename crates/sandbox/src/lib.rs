@@ -97,6 +97,9 @@ pub struct SandboxOptions {
     pub largest_page: u32,
     /// Whether a window's end belongs to it.
     pub end_included: bool,
+    /// Whether a HecOne transaction by id is as in the document's sample, without site, device, point, products, card issuer and log,
+    /// also where `additional_info=true` is asked for.
+    pub sparse_by_id: bool,
     /// Whether bodies are compressed for who accepts it.
     pub gzip: bool,
     /// Where to listen; only loopback is taken.
@@ -121,6 +124,7 @@ impl Default for SandboxOptions {
             token_ttl: Duration::from_secs(3600),
             largest_page: 1000,
             end_included: false,
+            sparse_by_id: false,
             gzip: false,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         }

@@ -76,6 +76,55 @@ async fn an_open_sale_that_closes_is_found_by_its_id() {
     sandbox.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_by_id_that_leaves_much_out_takes_nothing_away() {
+    let clock = "2026-01-03T12:00:00Z".parse::<Timestamp>().unwrap();
+    let options = SandboxOptions { transactions: 3000, clock, sparse_by_id: true, ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let project = patient(&sandbox).await;
+    project.sync(&[]).await;
+    let open =
+        project.count("SELECT count(*) FROM transactions WHERE state IN ('created', 'pending', 'consumed')").await;
+    assert!(open > 0, "some sales are under way at noon");
+    let places = "SELECT * EXCLUDE (_as_of, _extracted_at, _content_hash, _run_id) FROM";
+    let places = async || {
+        let mut rows = Vec::new();
+        for table in ["points", "products", "sites", "devices"] {
+            rows.push(project.sql(&format!("{places} unified.{table} ORDER BY 1")).await);
+        }
+        rows
+    };
+    let known = places().await;
+
+    // Not one has changed yet: asked for by id, each is the version that is known.
+    let report = project.sync(&[]).await;
+    assert_eq!((exact::whole(&report["followed"]), exact::whole(&report["changed"])), (open, 0), "{report}");
+
+    sandbox.advance(6 * DAY).unwrap();
+    let report = project.sync(&[]).await;
+    assert_eq!(exact::whole(&report["followed"]), open, "{report}");
+    assert!(exact::whole(&report["changed"]) > 0, "some have closed: {report}");
+    assert_eq!(places().await, known, "names, codes and numbers are what the listing said");
+    let truth: Vec<Value> = truth::records(&sandbox);
+    let field = |record: &Value, path: &[&str]| path.iter().fold(record.clone(), |value, name| value[*name].clone());
+    for row in project
+        .sql("SELECT transaction_id, state, timezone, device_key, local_hour, utc_offset_minutes FROM transactions WHERE state = 'completed'")
+        .await
+    {
+        let record = truth.iter().find(|record| record["id"] == row["transaction_id"]).unwrap();
+        assert_eq!(row["state"], record["state"]);
+        assert_eq!(row["timezone"], field(record, &["site", "timezone"]), "{row}");
+        let device = field(record, &["device", "code"]);
+        let ends = |key: &str| device.as_str().is_some_and(|code| key.ends_with(&format!("/{code}")));
+        assert!(row["device_key"].as_str().map_or(device.is_null(), ends), "{row}");
+        assert!(row["local_hour"].is_string() && row["utc_offset_minutes"].is_string(), "by the site's own clock: {row}");
+    }
+    let rows = unified_rows(&project).await;
+    project.json(&["rebuild"]).await;
+    assert_eq!(unified_rows(&project).await, rows, "a rebuild gives the same rows");
+    sandbox.stop().await;
+}
+
 /// All rows of all unified tables but the run that wrote them.
 async fn unified_rows(project: &Project) -> Vec<String> {
     let mut rows = Vec::new();

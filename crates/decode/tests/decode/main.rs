@@ -8,6 +8,7 @@ mod fixture;
 mod generated;
 mod hostile;
 mod identity;
+mod known;
 mod misfits;
 mod oracle;
 mod rejects;

@@ -38,7 +38,7 @@ fn promised() -> Vec<(&'static str, Role, String)> {
             fact,
             format!(
                 "payment_key transaction_key payment_id type medium scheme entry_mode function method state amount \
-                 reserved_amount currency card_id identification_id excluded report_group created_at {FROM_TRANSACTION}"
+                 reserved_amount currency card_id additional_card_id additional_card_function identification_id excluded report_group created_at {FROM_TRANSACTION}"
             ),
         ),
         (

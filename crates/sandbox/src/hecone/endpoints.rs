@@ -81,7 +81,8 @@ impl HecOne {
             ("POST", Route::Transactions) => self.create(call.body),
             ("GET", Route::Statistics) => Ok(self.statistics(&pairs, fault)),
             ("GET", Route::Transaction(id)) => {
-                let all = last(&pairs, "additional_info").is_some_and(|text| text == "true");
+                let asked = last(&pairs, "additional_info").is_some_and(|text| text == "true");
+                let all = asked && !self.sparse_by_id;
                 self.one(&id, all)
             }
             ("PUT" | "PATCH", Route::Transaction(id)) => self.update(&id, call.body),

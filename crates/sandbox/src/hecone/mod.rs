@@ -40,6 +40,7 @@ pub(crate) struct HecOne {
     token_ttl: std::time::Duration,
     largest_page: AtomicU32,
     end_included: bool,
+    sparse_by_id: bool,
     /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/hecone`.
     base_url: String,
     records: RwLock<Records>,
@@ -69,6 +70,7 @@ impl HecOne {
             token_ttl: options.token_ttl,
             largest_page: AtomicU32::new(options.largest_page.max(1)),
             end_included: options.end_included,
+            sparse_by_id: options.sparse_by_id,
             base_url,
             records: RwLock::new(records),
             tokens: Mutex::new(Tokens::new(options.seed, u64::MAX - 1, options.token_ttl)),

@@ -2,9 +2,10 @@
 //!
 //! Invariant: the state follows the articles and payments; whoever lists, sees the change.
 
-use crate::client::small;
+use crate::client::{small, with};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tillhouse_sandbox::SandboxOptions;
 
 #[tokio::test]
 async fn a_sale_from_creation_to_completion() {
@@ -71,6 +72,11 @@ async fn by_id_shows_the_lists_extras_only_on_request() {
     }
     assert_eq!(bare["data"], json!([expected]));
     assert_eq!(bare["meta"]["total"], 1);
+
+    let options = SandboxOptions { transactions: 600, sparse_by_id: true, ..SandboxOptions::default() };
+    let (_sparse, client) = with(options).await;
+    let (_, asked) = client.get(&format!("{path}?additional_info=true")).await;
+    assert!(asked["data"][0]["site"].is_null() && asked["data"][0]["id"] == whole["id"], "{asked}");
 }
 
 #[tokio::test]

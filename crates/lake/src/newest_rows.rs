@@ -1,0 +1,77 @@
+//! The newest versions of a few records, whole: for whoever has to complete what a source says only in part.
+//!
+//! Invariant: a record's row is the one with the highest package number at one version of the table. Of files that hold none of the
+//! records only keys are read, and of files that cannot hold any, nothing.
+
+use crate::datafile::Layout;
+use crate::dedup::{self, KeyIndex, Question};
+use crate::facts::Only;
+use crate::scan;
+use crate::source_table::{SourceTable, micros};
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tillhouse_model::table::{LAND, MONTH, RECORD_KEY};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+impl SourceTable {
+    /// The newest versions of records, in no order; of a key that is not there, none. `times` are when they happened, as far as that
+    /// is known: a newest version that has moved further than its contract allows is not found.
+    ///
+    /// Errors with [`ErrorKind::Storage`].
+    pub async fn newest_rows(&self, keys: &[String], times: &[Timestamp]) -> Result<RecordBatch> {
+        let table = self.table()?;
+        let layout = Layout::new(self.spec.source_schema(), &self.spec.key, vec![MONTH.to_owned()])?;
+        let schema = layout.file_schema.clone();
+        let mut found = Vec::new();
+        let Some(snapshot) = table.latest().await? else { return Ok(RecordBatch::new_empty(schema)) };
+        let mut index = KeyIndex::default();
+        for key in keys {
+            let next = u32::try_from(index.len()).unwrap_or(u32::MAX);
+            index.entry(key.as_str()).or_insert(next);
+        }
+        let mut times: Vec<i64> = times.iter().map(|time| time.as_microsecond()).collect();
+        times.sort_unstable();
+        let question = Question {
+            keys: &index,
+            times: &times,
+            moves_within: micros(self.spec.moves_within),
+            everywhere: false,
+            updated_at: None,
+        };
+        let (known, _) = dedup::look_up(&table, &snapshot, &question).await?;
+        let newest: HashMap<String, i64> = index
+            .iter()
+            .filter_map(|(key, number)| Some(((*key).to_owned(), known.get(*number as usize)?.as_ref()?.land)))
+            .collect();
+        let lands: HashSet<i64> = newest.values().copied().collect();
+        let newest = Arc::new(newest);
+        let only = Only {
+            columns: vec![RECORD_KEY.to_owned(), LAND.to_owned()],
+            picks: Arc::new(move |batch: &RecordBatch| {
+                let keys = batch.column_by_name(RECORD_KEY).and_then(|c| c.as_string_opt::<i32>());
+                let lands = batch.column_by_name(LAND).and_then(|c| c.as_primitive_opt::<Int64Type>());
+                let (keys, lands) = keys.zip(lands).ok_or_else(|| {
+                    Error::new(ErrorKind::Storage, "a source table's data file lacks its lineage columns")
+                })?;
+                let is_newest = |row: usize| newest.get(keys.value(row)) == Some(&lands.value(row));
+                Ok((0..batch.num_rows()).map(|row| Some(is_newest(row))).collect::<BooleanArray>())
+            }),
+        };
+        for file in snapshot.files.iter() {
+            if file.lands.is_some_and(|(min, max)| !lands.iter().any(|land| (min..=max).contains(land))) {
+                continue;
+            }
+            let mut batches = scan::only_rows(&table, file, schema.clone(), Some(&only)).await?;
+            while let Some(batch) = batches.next().await {
+                found.push(batch?);
+            }
+        }
+        concat_batches(&schema, &found).or_error(ErrorKind::Internal, "rows of one table do not fit each other")
+    }
+}
