@@ -428,6 +428,9 @@ pub(crate) struct Reconcile {
     /// Compare with the totals in this CSV file instead of the provider's figures
     #[arg(long, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) control: Option<PathBuf>,
+    /// Only transactions that pass, on both sides: a Kendo UI filter descriptor, for example of one site's `site_id`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) filter: Option<String>,
     /// The IANA zone in which the days of the control file are cut [default: every site's own clock]
     #[arg(long, value_name = "ZONE", requires = "control")]
     pub(crate) timezone: Option<String>,

@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -136,9 +136,12 @@ pub trait Source: Send + Sync + Debug {
     /// The provider's own figures of a window, for sources whose [`Source::yardstick`] is more than counting. `tenant` is
     /// one of the tenants that transactions name; a provider that does not tell tenants apart ignores it.
     ///
+    /// With a `filter`, they are of the transactions that pass it; a source whose provider cannot narrow them errors with
+    /// [`tillhouse_model::ErrorKind::Config`].
+    ///
     /// Figures are what the provider said: labels as it spells them, numbers with all their digits, and no part that it left out.
-    async fn evidence(&self, tenant: Option<&str>, window: Window) -> Result<Evidence> {
-        let _ = (tenant, window);
+    async fn evidence(&self, tenant: Option<&str>, window: Window, filter: Option<&Filter>) -> Result<Evidence> {
+        let _ = (tenant, window, filter);
         Err(Error::internal("this source has no figures of its own").at("source", self.name()))
     }
 

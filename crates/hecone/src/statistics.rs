@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use tillhouse_extract::{Answer, AuthorizedClient, Refusal, Request};
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Error, Exact, Result, Window};
+use tillhouse_model::{Error, ErrorKind, Exact, Filter, Result, ResultExt, Window};
 use url::Url;
 
 /// What requests for statistics call themselves in errors and logs.
@@ -89,12 +89,22 @@ struct Total<'a> {
     value: &'a RawValue,
 }
 
-/// Asks for the statistics of one mandator.
-pub(crate) async fn ask(api: &AuthorizedClient, url: &Url, mandator: &str, window: Window) -> Result<Evidence> {
-    let request = Request::get(STATISTICS, url.clone())
+/// Asks for the statistics of one mandator; those of the transactions that pass a filter, with the name of its query parameter.
+pub(crate) async fn ask(
+    api: &AuthorizedClient,
+    url: &Url,
+    mandator: &str,
+    window: Window,
+    filter: Option<(&str, &Filter)>,
+) -> Result<Evidence> {
+    let mut request = Request::get(STATISTICS, url.clone())
         .query("mandator_id", mandator)
         .query("start_date", &window.from().to_string())
         .query("end_date", &window.to().to_string());
+    if let Some((parameter, filter)) = filter {
+        let filter = serde_json::to_string(filter).or_error(ErrorKind::Internal, "a filter cannot be written")?;
+        request = request.query(parameter, &filter);
+    }
     match api.send(&request).await? {
         Answer::Success(response) => read(&response.bytes),
         Answer::Refused(refusal) => Err(refused(refusal)),

@@ -17,7 +17,7 @@ use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -35,6 +35,8 @@ pub(crate) struct HecOne {
     /// The path of one transaction.
     pub(crate) one: Route,
     pub(crate) statistics: Url,
+    /// The query parameter that carries a filter for the statistics.
+    pub(crate) filter_parameter: String,
     pub(crate) sizes: Arc<Sizes>,
 }
 
@@ -161,12 +163,13 @@ impl Source for HecOne {
         Yardstick::Statistics
     }
 
-    async fn evidence(&self, tenant: Option<&str>, window: Window) -> Result<Evidence> {
+    async fn evidence(&self, tenant: Option<&str>, window: Window, filter: Option<&Filter>) -> Result<Evidence> {
         let mandator = tenant.ok_or_else(|| {
             Error::data("HecOne's statistics are a mandator's, and these transactions name none")
                 .hint("Look for transactions without tenant_id in unified.transactions.")
         })?;
-        statistics::ask(&self.api, &self.statistics, mandator, window).await
+        let filter = filter.map(|filter| (self.filter_parameter.as_str(), filter));
+        statistics::ask(&self.api, &self.statistics, mandator, window, filter).await
     }
 
     fn stats(&self) -> Stats {

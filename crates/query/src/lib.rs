@@ -34,5 +34,6 @@ pub use datafusion::dataframe::DataFrame;
 pub use datafusion::execution::SendableRecordBatchStream;
 pub use engine::{Engine, EngineOptions};
 pub use failure::{collect, into_error};
+pub use functions::canonical_unit;
 pub use session::{Session, empty_table};
 pub use staging::Planned;

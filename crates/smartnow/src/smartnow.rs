@@ -13,7 +13,7 @@ use tillhouse_extract::paging::{self, After, Keyed, KeyedPage};
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source};
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
 
 /// A machine may have been offline for this long before it could tell the provider when a trouble was over.
 const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
@@ -206,7 +206,11 @@ impl Source for SmartNow {
         Yardstick::Revenue
     }
 
-    async fn evidence(&self, _tenant: Option<&str>, window: Window) -> Result<Evidence> {
+    async fn evidence(&self, _tenant: Option<&str>, window: Window, filter: Option<&Filter>) -> Result<Evidence> {
+        if filter.is_some() {
+            return Err(Error::config("SmartNow's summary of revenue cannot be narrowed by a filter")
+                .hint("Leave --filter out; a part of the sales can be compared with a file of --control."));
+        }
         let Settings { summary, price_unit, .. } = &self.settings;
         crate::summary::ask(&self.api, summary, *price_unit, window).await
     }

@@ -15,6 +15,8 @@ SELECT
     NULL                                                             AS reserved_amount,
     currency_code(nullif(s.label, 'none'))                            AS currency,
     s.rfid                                                           AS card_id,
+    NULL                                                             AS additional_card_id,
+    NULL                                                             AS additional_card_function,
     NULL                                                             AS identification_id,
     NULL                                                             AS excluded,
     NULL                                                             AS report_group,

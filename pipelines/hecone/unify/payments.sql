@@ -17,6 +17,8 @@ SELECT
     t.p['reserved_amount']                                           AS reserved_amount,
     currency_code(first_present(t.p['currency'], t.transaction_currency)) AS currency,
     t.p['card_id']                                                   AS card_id,
+    t.p['additional_card']['card_id']                                AS additional_card_id,
+    t.p['additional_card']['function']                               AS additional_card_function,
     t.p['identification_id']                                         AS identification_id,
     FALSE                                                            AS excluded,
     NULL                                                             AS report_group,
@@ -42,7 +44,7 @@ FROM (
         sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
         first_present(invoice['currency'], pluck(articles, 'currency')[1], pluck(payments, 'currency')[1]) AS transaction_currency,
         unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',
-            'reserved_amount', 'currency', 'card_id', 'identification_id', 'created_at')) AS p,
+            'reserved_amount', 'currency', 'card_id', 'additional_card', 'identification_id', 'created_at')) AS p,
         unnest(positions(payments)) AS position,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions

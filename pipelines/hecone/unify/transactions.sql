@@ -3,6 +3,7 @@
 -- The record time (invoice.created_at, else the first article's start, else the first payment) is when the sale happened.
 -- A sale is free when it is over, its invoice is zero and no article costs anything; a negative invoice is a refund. HecOne
 -- marks no test sales.
+-- The session id is Hubject's, the roaming network's: it is the session's and the roaming session's at once.
 -- The provider's word for the state is kept; state_derived follows HecOne's rule table.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -51,7 +52,7 @@ SELECT
     t.receipt['email']                                               AS receipt_email,
     t.terminal_transaction_number,
     t.session_id,
-    NULL                                                             AS roaming_session_id,
+    t.session_id                                                     AS roaming_session_id,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT *,

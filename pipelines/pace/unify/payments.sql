@@ -14,6 +14,8 @@ SELECT
     NULL                                                             AS reserved_amount,
     currency_code(t.a['currency'])                                   AS currency,
     NULL                                                             AS card_id,
+    NULL                                                             AS additional_card_id,
+    NULL                                                             AS additional_card_function,
     t.a['payment_method_id']                                         AS identification_id,
     NULL                                                             AS excluded,
     NULL                                                             AS report_group,

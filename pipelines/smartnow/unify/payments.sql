@@ -19,6 +19,8 @@ SELECT
     NULL                                                             AS reserved_amount,
     currency_code(t.payment_currency)                                AS currency,
     NULL                                                             AS card_id,
+    NULL                                                             AS additional_card_id,
+    NULL                                                             AS additional_card_function,
     NULL                                                             AS identification_id,
     t.exclude <> 0                                                   AS excluded,
     t.report_group,

@@ -115,6 +115,45 @@ async fn a_sale_that_is_not_here_shows_in_its_hour_and_site_and_another_definiti
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_site_is_compared_through_a_filter_on_both_sides() {
+    let (sandbox, project) = synced(600).await;
+    let busiest = "SELECT site_key, count(*) AS n FROM transactions WHERE site_key IS NOT NULL GROUP BY 1 ORDER BY n DESC LIMIT 1";
+    let key = project.sql(busiest).await[0]["site_key"].as_str().unwrap().to_owned();
+    let site = key.strip_prefix("hecone:").unwrap();
+    let filter = format!(r#"{{"field":"site_id","operator":"eq","value":"{site}"}}"#);
+    let (_, all) = reconcile(&project, &[]).await;
+    let (code, one) = reconcile(&project, &["--filter", &filter]).await;
+    assert_eq!((code, &one["differences"]), (Some(0), &Value::Array(Vec::new())), "{one}");
+    assert!(
+        exact::whole(&one["figures"]) > 10 && exact::whole(&one["figures"]) < exact::whole(&all["figures"]),
+        "{one}"
+    );
+    let kept = "SELECT count(*) FROM ops.reconciliations WHERE filter LIKE '%site_id%' AND outcome = 'equal'";
+    assert!(project.count(kept).await > 0);
+    assert!(project.count("SELECT count(*) FROM ops.reconciliations WHERE filter IS NULL").await > 0);
+
+    // What the provider does not know of that site shows; of another it does not.
+    sandbox.inject([Fault::new(FaultKind::LieStatistics)]);
+    let (code, red) = reconcile(&project, &["--filter", &filter]).await;
+    assert_eq!((code, texts(&red["differences"], "part")), (Some(3), vec!["transactions_count"]), "{red}");
+
+    for (more, said) in [
+        (["--by", "records"].as_slice(), "the number of records cannot be narrowed"),
+        (&["--states", "completed"], "there is no field \"colour\" to filter by"),
+    ] {
+        let filter =
+            if more[0] == "--by" { filter.as_str() } else { r#"{"field":"colour","operator":"eq","value":"x"}"# };
+        let mut arguments = vec!["reconcile", "--filter", filter];
+        arguments.extend(WINDOW);
+        arguments.extend(more);
+        let ran = project.run(&arguments).await;
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn control_totals_are_compared_by_day_and_currency() {
     let (sandbox, project) = synced(600).await;
     let rows = project
@@ -187,12 +226,22 @@ async fn every_source_is_compared_with_the_best_it_offers() {
         let completeness_only = pipeline["proves"].as_str().unwrap().starts_with("Completeness only");
         assert_eq!(completeness_only, pipeline["yardstick"] == "records");
     }
+    // The records of each are counted again, also of those that offer more.
+    let range = ["--from", "2025-12-31", "--to", "2026-01-06"];
+    let mut arguments = vec!["--format", "json", "reconcile", "--by", "records"];
+    arguments.extend(range);
+    let counted = project.run(&arguments).await;
+    assert_eq!(counted.code, Some(0), "{}\n{}", counted.stderr, counted.stdout);
+    assert_eq!(texts(&found(&counted), "yardstick"), ["records"; 4]);
+    for pipeline in found(&counted).as_array().unwrap() {
+        assert!(exact::whole(&pipeline["figures"]) > 100, "{pipeline}");
+    }
+
     let statement = "SELECT count(*) FROM ops.reconciliations WHERE yardstick = 'revenue' AND outcome = 'equal'";
     assert_eq!(project.count(statement).await, 6, "a row a day");
 
     // SmartNow's summary lies by one cent.
     sandbox.inject([Fault::new(FaultKind::LieStatistics).on("/smartnow/")]);
-    let range = ["--from", "2025-12-31", "--to", "2026-01-06"];
     let mut arguments = vec!["--format", "json", "reconcile", "smartnow"];
     arguments.extend(range);
     let red = project.run(&arguments).await;

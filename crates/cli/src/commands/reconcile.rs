@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::reconcile::Yardstick;
 use tillhouse_model::time::{parse_duration, parse_instant};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Window};
+use tillhouse_model::{Error, ErrorKind, Filter, Result, ResultExt, Window};
 use tillhouse_pipeline::Nobody;
-use tillhouse_pipeline::reconcile::{Comparison, reconcile};
+use tillhouse_pipeline::reconcile::{Comparison, Narrowing, reconcile};
+use tillhouse_statistics::Selection;
 use tillhouse_statistics::reconcile::control_totals;
 
 pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Result<ExitCode> {
@@ -42,6 +43,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
             Some(control_totals(&text, &name)?)
         }
     };
+    let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
+    let project = find_project(cli)?;
+    let narrowed = |asked: Filter| {
+        let selection = Selection::new(&asked, "UTC", Some(&project.privacy_key))?;
+        Ok::<_, Error>(Narrowing { asked, selection })
+    };
     let asked = Comparison {
         window,
         step,
@@ -54,8 +61,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
         control,
         timezone: arguments.timezone.clone(),
         most: arguments.most,
+        filter: filter.map(narrowed).transpose()?,
     };
-    let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let context = context(project, Arc::new(Nobody)).await?;
     stop_on_ctrl_c(&context.cancel);

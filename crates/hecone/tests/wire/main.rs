@@ -7,6 +7,7 @@
 mod listing;
 mod login;
 mod single;
+mod statistics;
 
 use std::sync::Arc;
 use tillhouse_extract::{Connection, Limits, Source};

@@ -37,7 +37,7 @@ pub(super) async fn with_revenue(
     let said = tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(interrupted()),
-        evidence = pipeline.source.evidence(None, asked.window) => evidence?,
+        evidence = pipeline.source.evidence(None, asked.window, asked.filter.as_ref().map(|filter| &filter.asked)) => evidence?,
     };
     let (from, to) = dates(asked);
     let mut theirs = Theirs::new();

@@ -20,10 +20,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tillhouse_lake::{AsOf, ReconciliationRow};
 use tillhouse_model::reconcile::Yardstick;
-use tillhouse_model::{Error, ErrorKind, Exact, ReadBy, Result, Window};
+use tillhouse_model::{Error, ErrorKind, Exact, Filter, ReadBy, Result, ResultExt, Window};
 use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{ControlTotal, Difference, Finding, suspects};
-use tillhouse_statistics::{Request, statistics};
+use tillhouse_statistics::{Request, Selection, statistics};
 
 /// So many differences are looked into; the rest is listed without transactions.
 const LOOKED_INTO: usize = 40;
@@ -45,6 +45,17 @@ pub struct Comparison {
     pub timezone: Option<String>,
     /// How many transactions are named a difference.
     pub most: usize,
+    /// Only the transactions that pass, on both sides; all by default.
+    pub filter: Option<Narrowing>,
+}
+
+/// A filter as both sides need it.
+#[derive(Debug, Clone)]
+pub struct Narrowing {
+    /// As it was asked: what the provider is asked.
+    pub asked: Filter,
+    /// Checked against our columns, with pseudonyms for what is personal in it.
+    pub selection: Selection,
 }
 
 /// What a reconciliation came to.
@@ -57,6 +68,9 @@ pub struct Reconciliation {
     /// The instants.
     #[serde(flatten)]
     pub window: Window,
+    /// The filter that narrowed both sides, with pseudonyms for what is personal in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// One entry a pipeline; with a control file one for all together.
     pub pipelines: Vec<Outcome>,
     /// Pipelines that could not be compared, and why.
@@ -176,6 +190,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
         reconciliation: new_run_id(now),
         run,
         window: asked.window,
+        filter: asked.filter.as_ref().map(|filter| filter.selection.descriptor().clone()),
         pipelines: Vec::new(),
         failed: Vec::new(),
     };
@@ -190,7 +205,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
         done.pipelines.push(outcome);
     } else {
         let at = |pipeline: &Pipeline, error: Error| error.at("pipeline", pipeline.name.clone());
-        let chosen = pipelines.iter().map(|p| Ok((p, yardstick(p, asked.by).map_err(|e| at(p, e))?)));
+        let chosen = pipelines.iter().map(|p| Ok((p, yardstick(p, asked).map_err(|e| at(p, e))?)));
         for (pipeline, yardstick) in chosen.collect::<Result<Vec<_>>>()? {
             let at = |error: Error| at(pipeline, error);
             let compared = match yardstick {
@@ -219,9 +234,9 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
 }
 
 /// What a pipeline is compared with.
-fn yardstick(pipeline: &Pipeline, wanted: Option<Yardstick>) -> Result<Yardstick> {
+fn yardstick(pipeline: &Pipeline, asked: &Comparison) -> Result<Yardstick> {
     let best = pipeline.source.yardstick();
-    match wanted {
+    let chosen = match asked.by {
         None => Ok(best),
         Some(wanted) if wanted == best || wanted == Yardstick::Records => Ok(wanted),
         Some(wanted) => {
@@ -229,7 +244,13 @@ fn yardstick(pipeline: &Pipeline, wanted: Option<Yardstick>) -> Result<Yardstick
             Err(Error::config(format!("{} has no {} to compare with", pipeline.source_name, wanted.as_str()))
                 .hint(format!("It offers: {offered}.")))
         }
+    }?;
+    if asked.filter.is_some() && chosen == Yardstick::Records {
+        return Err(Error::config("the number of records cannot be narrowed by a filter").hint(
+            "A filter narrows a provider's own statistics, where it has some: name its pipeline, without --by records.",
+        ));
     }
+    Ok(chosen)
 }
 
 /// Everything of one pipeline and tenant in a window.
@@ -238,6 +259,7 @@ fn request(asked: &Comparison, pipeline: Option<&str>, tenant: Option<&str>, win
         pipeline: pipeline.map(str::to_owned),
         tenant: tenant.map(str::to_owned),
         states: asked.states.clone(),
+        filter: asked.filter.as_ref().map(|filter| filter.selection.clone()),
         ..Request::new(window)
     }
 }
@@ -313,6 +335,12 @@ async fn finish(
             ours: None,
             theirs: None,
             transactions: Vec::new(),
+            filter: done
+                .filter
+                .as_ref()
+                .map(serde_json::to_string)
+                .transpose()
+                .or_error(ErrorKind::Internal, "a filter cannot be written")?,
         };
         if differences.is_empty() {
             rows.push(row);

@@ -38,7 +38,7 @@ pub(super) async fn compare(
         .flat_map(|tenant| windows.iter().map(move |window| (tenant.as_deref(), *window)))
         .map(|(tenant, window)| request(asked, Some(&pipeline.name), tenant, window))
         .collect();
-    let samples = ask(context, session, pipeline, questions).await?;
+    let samples = ask(context, session, pipeline, asked, questions).await?;
     let spoken: BTreeSet<Part> = samples.iter().flat_map(|sample| sample.theirs.parts.iter().copied()).collect();
     let silent: Vec<&str> = Part::ALL
         .iter()
@@ -67,7 +67,7 @@ pub(super) async fn compare(
     outcome.findings = explain(session, &examined).await?;
     // Where another definition is at work every hour differs, and looking at each shows nothing new.
     if outcome.findings.is_empty() {
-        refine(context, session, pipeline, &differing, &mut compared, &mut outcome).await?;
+        refine(context, session, pipeline, asked, &differing, &mut compared, &mut outcome).await?;
     }
     Ok((outcome, compared))
 }
@@ -98,13 +98,15 @@ async fn ask(
     context: &Context,
     session: &Session,
     pipeline: &Pipeline,
+    asked: &Comparison,
     questions: Vec<Request>,
 ) -> Result<Vec<Sample>> {
+    let filter = asked.filter.as_ref().map(|filter| &filter.asked);
     let asking = stream::iter(questions).map(|request| async move {
         let theirs = tokio::select! {
             biased;
             () = context.cancel.cancelled() => return Err(interrupted()),
-            evidence = pipeline.source.evidence(request.tenant.as_deref(), request.window) => evidence,
+            evidence = pipeline.source.evidence(request.tenant.as_deref(), request.window, filter) => evidence,
         };
         let theirs = theirs.map_err(|e| e.at("window", request.window.to_string()))?;
         let found = figures(session, &request).await?;
@@ -115,10 +117,12 @@ async fn ask(
 }
 
 /// Looks for the hours of what differs.
+#[expect(clippy::too_many_arguments, reason = "both sides are asked here, and what is found goes into two lists")]
 async fn refine(
     context: &Context,
     session: &Session,
     pipeline: &Pipeline,
+    asked: &Comparison,
     differing: &[Sample],
     compared: &mut Vec<Compared>,
     outcome: &mut Outcome,
@@ -136,7 +140,7 @@ async fn refine(
         questions.extend(hours.into_iter().map(|window| Request { window, ..sample.request.clone() }));
     }
     let mut found: Vec<Compared> = Vec::new();
-    for sample in ask(context, session, pipeline, questions).await? {
+    for sample in ask(context, session, pipeline, asked, questions).await? {
         let hour = side_by_side(&sample.ours, &sample.theirs);
         let differences: Vec<Difference> =
             hour.differences.into_iter().filter(|difference| !difference.part.is_growth()).collect();

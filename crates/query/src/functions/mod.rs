@@ -15,6 +15,8 @@ mod present;
 mod state;
 mod unit;
 
+pub use unit::canonical as canonical_unit;
+
 use arguments::{Argument, Arguments};
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;

@@ -12,7 +12,7 @@ pub(super) fn function() -> Function {
 }
 
 /// One of l kWh h min pc kg m3 us_gal uk_gal. Case, white space, points, hyphens and underscores do not matter.
-fn canonical(text: &str) -> Option<&'static str> {
+pub fn canonical(text: &str) -> Option<&'static str> {
     let key: String = text
         .chars()
         .filter(|c| !(c.is_whitespace() || matches!(c, '-' | '_' | '.' | '/' | '(' | ')')))

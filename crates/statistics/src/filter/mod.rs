@@ -48,6 +48,14 @@ impl Selection {
         &self.descriptor
     }
 
+    /// What passes both.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            descriptor: Filter::All(vec![self.descriptor.clone(), other.descriptor.clone()]),
+            root: Node::All(vec![self.root.clone(), other.root.clone()]),
+        }
+    }
+
     /// Whether articles and payments can answer it by their own columns.
     pub(crate) fn is_on_every_fact(&self) -> bool {
         self.root.fields().iter().all(|field| field.is_on_every_fact())

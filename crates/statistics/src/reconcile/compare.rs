@@ -4,9 +4,11 @@
 //! no zero, is compared only where both sides speak of it.
 
 use super::hours::{self, Hour};
+use crate::facts::UNKNOWN;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::Exact;
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
+use tillhouse_query::canonical_unit;
 
 /// A figure that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +72,11 @@ pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
             });
             let currency = figure.currency.clone().filter(|_| !mixed);
             let value = figure.value.and_then(|value| value.rescaled(figure.part.scale()));
+            // Ours are in canonical units; a unit that is none of them has no name there.
+            let unit = (figure.part == Part::Quantities)
+                .then(|| figure.unit.as_deref().and_then(canonical_unit).unwrap_or(UNKNOWN).to_owned());
             table
-                .entry((figure.part, currency, figure.unit.clone(), label))
+                .entry((figure.part, currency, unit, label))
                 .and_modify(|sum| *sum = sum.zip(value).and_then(|(sum, value)| sum.plus(value)))
                 .or_insert(value);
         }
@@ -184,6 +189,26 @@ mod tests {
         };
         assert_eq!(shown(&compare(&ours, &theirs("5"))), Vec::<String>::new(), "growth of a mixture is nobody's");
         assert_eq!(shown(&compare(&ours, &theirs("6"))), ["transactions_count - 5 6"]);
+    }
+
+    #[test]
+    fn quantities_are_compared_in_canonical_units() {
+        let quantity = |unit: Option<&str>, value: &str| Figure {
+            unit: unit.map(str::to_owned),
+            ..figure(Part::Quantities, Some("EUR"), Some("Diesel"), Some(value))
+        };
+        let ours = [quantity(Some("l"), "30"), quantity(Some("unknown"), "5")];
+        let theirs = |last| {
+            let units =
+                [(Some("Liter"), "10"), (Some("l"), "15"), (Some(" LTR."), last), (Some("barrel"), "3"), (None, "2")];
+            evidence(units.map(|(unit, value)| quantity(unit, value)).into())
+        };
+        assert_eq!(shown(&compare(&ours, &theirs("5"))), Vec::<String>::new());
+        let compared = compare(&ours, &theirs("6"));
+        assert_eq!(shown(&compared), ["article_quantities_ranking Diesel 30 31"]);
+        assert_eq!(compared.differences[0].unit.as_deref(), Some("l"));
+        let gallons = compare(&[quantity(Some("us_gal"), "1")], &evidence(vec![quantity(Some("uk-gallon"), "1")]));
+        assert_eq!(gallons.differences.len(), 2, "two gallons are two units");
     }
 
     #[test]

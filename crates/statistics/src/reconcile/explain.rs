@@ -6,13 +6,15 @@
 use super::compare::compare;
 use super::hours::Hour;
 use crate::figures;
+use crate::filter::Selection;
 use crate::request::Request;
 use jiff::{SignedDuration, ToSpan};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use tillhouse_model::filter::{Operand, Operator, Test};
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Exact, Result, Window};
+use tillhouse_model::{Exact, Filter, Result, Window};
 use tillhouse_query::Session;
 
 /// A window that was compared, for one tenant.
@@ -31,7 +33,7 @@ pub struct Sample {
 /// A definition that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `states`, `kinds`, `end`, `clock`, `hours` or `growth`.
+    /// `states`, `kinds`, `end`, `time`, `clock`, `hours` or `growth`.
     pub definition: String,
     /// What the other side does, as a sentence.
     pub text: String,
@@ -50,6 +52,14 @@ const STATE_SETS: [&[&str]; 6] = [
 ];
 /// How far a provider's clock may be off UTC, in hours either way.
 const OFFSETS: i64 = 14;
+/// Times of a transaction by which a provider may count it, instead of when the sale happened.
+const TIMES: [(&str, &str); 3] = [
+    ("started_at", "when its first article started"),
+    ("ended_at", "when its last article ended"),
+    ("created_at", "when its invoice was made"),
+];
+/// How far these times may lie apart from the sale.
+const APART: SignedDuration = SignedDuration::from_hours(45 * 24);
 /// So many figures have to differ before a pattern is looked for.
 const PATTERN: usize = 3;
 
@@ -128,6 +138,13 @@ async fn counting(session: &Session, samples: &[Sample]) -> Result<Option<Findin
         let text = "The other side counts the end of a window as part of it; ours is not.".to_owned();
         return Ok(Some(finding("end", text, samples)));
     }
+    for (column, means) in TIMES {
+        if agrees(session, samples, |request| by_time(request, column)).await? {
+            let text =
+                format!("The other side counts a transaction by {means} ({column}); ours counts it by occurred_at.");
+            return Ok(Some(finding("time", text, samples)));
+        }
+    }
     for hours in (1..=OFFSETS).flat_map(|hours| [hours, -hours]) {
         let by = SignedDuration::from_hours(-hours);
         if agrees(session, samples, |request| moved(request, by, by)).await? {
@@ -142,6 +159,23 @@ async fn counting(session: &Session, samples: &[Sample]) -> Result<Option<Findin
         }
     }
     Ok(None)
+}
+
+/// The same window of another time; a transaction that has none keeps its own.
+fn by_time(request: &Request, column: &str) -> Option<Request> {
+    let test = |field: &str, operator: Operator, value: Operand| {
+        Filter::Test(Test { field: field.to_owned(), operator, value, ignore_case: true })
+    };
+    let within = |field: &str| {
+        let at = |instant: jiff::Timestamp| Operand::Text(instant.to_string());
+        let (from, to) = (at(request.window.from()), at(request.window.to()));
+        [test(field, Operator::Gte, from), test(field, Operator::Lt, to)]
+    };
+    let [from, to] = within("occurred_at");
+    let untimed = Filter::All(vec![test(column, Operator::IsNull, Operand::Null), from, to]);
+    let other = Selection::new(&Filter::Any(vec![Filter::All(within(column).into()), untimed]), "UTC", None).ok()?;
+    let filter = Some(request.filter.as_ref().map_or_else(|| other.clone(), |asked| asked.and(&other)));
+    Some(Request { window: request.window.widened(APART), filter, ..request.clone() })
 }
 
 fn moved(request: &Request, from: SignedDuration, to: SignedDuration) -> Option<Request> {

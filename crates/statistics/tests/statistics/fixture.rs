@@ -7,7 +7,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::datasource::MemTable;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use tillhouse_model::Window;
 use tillhouse_query::{Engine, EngineOptions, Session};
@@ -132,6 +132,9 @@ impl House {
         columns.push(("local_hour", Arc::new(self.sales.iter().map(|s| s.local_hour).collect::<Int64Array>())));
         columns.push(("amount", decimal(self.sales.iter().map(|s| s.amount), 4)));
         columns.push(("currency", text(self.sales.iter().map(|s| s.currency.clone()))));
+        let started: TimestampMicrosecondArray =
+            every.iter().map(|i| self.started(*i).map(Timestamp::as_microsecond)).collect();
+        columns.push(("started_at", Arc::new(started.with_timezone("UTC"))));
         register(&session, "transactions", columns);
 
         let parents: Vec<usize> = self.articles.iter().map(|a| a.sale).collect();
@@ -162,6 +165,12 @@ impl House {
             register(&session, table, vec![(key, keys), ("name", text(rows.iter().map(|(_, name)| name.clone())))]);
         }
         session
+    }
+
+    /// When a sale's first article started: one to thirteen hours before the sale; every ninth has none.
+    pub(crate) fn started(&self, sale: usize) -> Option<Timestamp> {
+        let before = SignedDuration::from_hours(1 + i64::try_from(sale % 5).unwrap() * 3);
+        self.sales[sale].at.filter(|_| sale % 9 != 8).map(|at| at - before)
     }
 
     /// The columns every fact has from its transaction.

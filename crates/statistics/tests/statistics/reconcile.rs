@@ -112,6 +112,25 @@ async fn another_clock_and_an_end_that_belongs_to_the_window_are_found() {
 }
 
 #[tokio::test]
+async fn sales_counted_by_the_start_of_their_first_article_are_found() {
+    let house = house();
+    let session = house.session();
+    // The same sales, moved to when they started: what a provider counts that goes by the start.
+    let mut moved = house.clone();
+    for (at, sale) in moved.sales.iter_mut().enumerate() {
+        sale.at = house.started(at).or(sale.at);
+    }
+    let elsewhere = moved.session();
+    let mut samples = samples(&session, same, |_| {}).await;
+    for sample in &mut samples {
+        sample.theirs.figures = counted(&elsewhere, &sample.request).await;
+    }
+    let findings = found(&samples, &session).await;
+    assert_eq!((findings.len(), findings[0].definition.as_str(), findings[0].windows), (1, "time", 4));
+    assert!(findings[0].text.contains("started_at"), "{}", findings[0].text);
+}
+
+#[tokio::test]
 async fn hours_labelled_by_another_clock_are_found() {
     let session = house().session();
     for (zone, text) in [("+02:00", "2 h ahead of UTC"), ("-05:00", "5 h behind UTC")] {

@@ -1,0 +1,38 @@
+//! HecOne's own statistics.
+//!
+//! Invariant: a filter is sent as it was asked, in the parameter that the connection names.
+
+use super::{connection, limits, query, with_login};
+use serde_json::json;
+use tillhouse_extract::Connection;
+use tillhouse_model::{Filter, Window};
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+#[tokio::test]
+async fn a_filter_goes_into_the_parameter_that_is_configured() {
+    let server = MockServer::start().await;
+    let window = Window::new("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-02T00:00:00Z".parse().unwrap()).unwrap();
+    let filter = Filter::parse(r#"{"field":"site_id","operator":"eq","value":"a&b=ü %"}"#).unwrap();
+    for (more, parameter, filter) in [
+        ("", "filter", None),
+        ("", "filter", Some(&filter)),
+        (r#","filter_parameter":"$where""#, "$where", Some(&filter)),
+    ] {
+        server.reset().await;
+        with_login(&server).await;
+        let answer = ResponseTemplate::new(200).set_body_json(json!({"data": []}));
+        Mock::given(method("GET"))
+            .and(path("/hecone/transactions/statistics"))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
+        let source = connection(&server, more).open(limits()).unwrap();
+        source.evidence(Some("m"), window, filter).await.unwrap();
+        let requests = server.received_requests().await.unwrap();
+        let asked = requests.iter().find(|request| request.method.as_str() == "GET").unwrap();
+        assert_eq!(query(asked, "mandator_id").as_deref(), Some("m"));
+        let sent = query(asked, parameter).map(|sent| Filter::parse(&sent).unwrap());
+        assert_eq!(sent.as_ref(), filter, "{}", asked.url);
+    }
+}
