@@ -115,7 +115,7 @@ fn a_variable_is_replaced_in_every_style() {
 #[test]
 fn it_is_replaced_in_lists_maps_and_below() {
     let sample = parse(
-        "name: x\nlist: [\"${HOST}\", 'a${PORT}b', '${NONE:-,}']\nmap: { a: '${HOST}', b: ~, c: ${EMPTY} }\nplace: '${HOST}'\n\
+        "name: x\nlist: [\"${HOST}\", 'a${PORT}b', '${NONE:-,}']\nmap: { a: '${HOST}', b: ~, c: '${EMPTY}' }\nplace: '${HOST}'\n\
          either: ['${HOST}']\ninner: { name: \"${HOST}\", inner: { name: '${PORT}', either: \"${PORT}\" } }",
     )
     .unwrap();
