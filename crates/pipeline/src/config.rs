@@ -154,13 +154,6 @@ pub struct ResourcePlan {
     pub sync: SyncSettings,
 }
 
-impl ResourcePlan {
-    /// Whether its windows are about the time of last change.
-    pub(crate) fn read_by_change(&self) -> bool {
-        false
-    }
-}
-
 /// How a resource is synced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncSettings {

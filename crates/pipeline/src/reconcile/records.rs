@@ -1,22 +1,24 @@
 //! With the number of records: every window is read again and counted, key by key. For providers that keep no figures of their own.
 //!
 //! Invariant: completeness is all this proves; amounts are not looked at. What is read here is not landed. Pages are read, proved complete
-//! and decoded by the [`Reader`] of a sync, and a record belongs to the window that holds the time by which its resource is read.
+//! and decoded by the [`Reader`] of a sync.
 //!
-//! A record may have moved since: another time, another window. So one that a window lacks is looked for in all that came, and in all
-//! that is here, before it is called missing.
+//! A provider cuts its windows by the time of a record or by the time of its last change, which may lie in different windows. So all windows
+//! are read first; then a record is counted in the window in which it happened, whichever window brought it, if it has changed within
+//! the whole that was asked for: such a record is in both kinds of windows. One that a window lacks is looked for in all that came, and in
+//! all that is here, before it is called missing.
 
 use super::{Compared, Comparison, Outcome};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
-use crate::read::{By, Reader, key_hash};
+use crate::read::{By, Reader, interrupted};
 use crate::sync::Context;
 use arrow::array::AsArray;
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use tillhouse_model::reconcile::{Part, Yardstick};
 use tillhouse_model::table::MONTH;
-use tillhouse_model::{Error, Exact, FastSet, Reading, Result, Slice, Window};
+use tillhouse_model::{Error, Exact, Reading, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::Difference;
 use tokio::sync::mpsc;
@@ -40,43 +42,57 @@ pub(super) async fn compare(
     let mut outcome = Outcome::new(&pipeline.name, Yardstick::Records);
     let mut compared = Vec::new();
     for plan in pipeline.resources.iter().filter(|plan| plan.resource.reading == Reading::Windows) {
-        let provider = Provider { context, pipeline, plan, reader: Reader::of(context, pipeline, plan)? };
-        let source = SourceRows { session, pipeline, plan };
-        let mut came = FastSet::default();
-        let mut windows = Vec::new();
-        for window in asked.window.split(asked.window.from(), asked.step) {
-            let Again { keys: theirs, rejects } = provider.read(window, &mut came).await?;
-            let ours = source.keys(window).await?;
-            let missing: BTreeSet<String> = theirs.difference(&ours).cloned().collect();
-            let gone: BTreeSet<String> = ours.difference(&theirs).cloned().collect();
+        let source = SourceRows { session, pipeline, plan, asked: asked.window };
+        let windows = asked.window.split(asked.window.from(), asked.step);
+        let mut provider = Provider {
+            context,
+            pipeline,
+            reader: Reader::of(context, pipeline, plan)?,
+            asked: asked.window,
+            records: HashMap::new(),
+        };
+        for window in &windows {
+            let rejects = provider.read(plan, *window).await?;
             if rejects > 0 {
                 outcome.notes.push(format!(
                     "{}, {window}: {rejects} records do not fit their contract and were not compared: see ops.rejects.",
                     plan.resource.name
                 ));
             }
-            windows.push((window, theirs.union(&ours).count() as u64, missing, gone));
         }
-        if plan.read_by_change()
-            && windows.iter().any(|(.., gone)| gone.iter().any(|key| !came.contains(&key_hash(key))))
-        {
-            // What has changed since lies in a later window now.
-            let now = Timestamp::now();
-            if let Ok(since) = Window::new(asked.window.to(), now) {
-                for window in since.split(since.from(), asked.step) {
-                    provider.read(window, &mut came).await?;
-                }
+        let mut theirs: HashMap<Window, HashSet<&str>> = HashMap::new();
+        for (key, time) in &provider.records {
+            let Some(time) = *time else { continue };
+            let next = windows.partition_point(|window| window.to() <= time);
+            if let Some(window) = windows.get(next).filter(|window| window.from() <= time) {
+                theirs.entry(*window).or_default().insert(key);
             }
         }
-        for (window, figures, missing, mut gone) in windows {
+        let mut found = Vec::new();
+        for window in windows {
+            let theirs = theirs.remove(&window).unwrap_or_default();
+            let ours = source.keys(window).await?;
+            let missing: BTreeSet<String> =
+                theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
+            let gone: BTreeSet<String> =
+                ours.iter().filter(|key| !provider.records.contains_key(*key)).cloned().collect();
+            found.push((window, theirs.len() + gone.len(), missing, gone));
+        }
+        drop(theirs);
+        let changes = plan.spec.updated_at.is_some() && found.iter().any(|(.., gone)| !gone.is_empty());
+        if let (true, Ok(since)) = (changes, Window::new(asked.window.to(), Timestamp::now())) {
+            // What has changed since the last sync may lie in a later window now.
+            provider.read(plan, since).await?;
+        }
+        for (window, figures, missing, mut gone) in found {
+            gone.retain(|key| !provider.records.contains_key(key));
             let older = source.held(&missing).await?;
             let not_here: BTreeSet<String> = missing.difference(&older).cloned().collect();
-            gone.retain(|key| !came.contains(&key_hash(key)));
             let mut differences = Vec::new();
             for (what, keys) in [(NOT_HERE, &not_here), (OLDER_HERE, &older), (NO_LONGER_THERE, &gone)] {
                 differences.extend(difference(plan, window, what, keys, &mut outcome.notes));
             }
-            compared.push(Compared { window, tenant: None, figures, differences });
+            compared.push(Compared { window, tenant: None, figures: figures as u64, differences });
         }
     }
     if compared.is_empty() {
@@ -114,33 +130,26 @@ fn difference(
     })
 }
 
-/// What the provider has now of a window.
-#[derive(Default)]
-struct Again {
-    /// The keys of the records that belong to it.
-    keys: HashSet<String>,
-    /// Records that do not fit their contract.
-    rejects: u64,
-}
-
 /// The provider's side.
 struct Provider<'a> {
     context: &'a Context,
     pipeline: &'a Pipeline,
-    plan: &'a ResourcePlan,
     reader: Reader,
+    asked: Window,
+    /// The records that came, by key: when each happened, if it has changed within what was asked for.
+    records: HashMap<String, Option<Timestamp>>,
 }
 
 impl Provider<'_> {
-    /// Reads a window again. Whatever came, also beside it, is added to `came`.
-    async fn read(&self, window: Window, came: &mut FastSet<u128>) -> Result<Again> {
-        let (from, to) = (window.from().as_microsecond(), window.to().as_microsecond());
-        let mut again = Again::default();
-        for tenant in self.pipeline.source.tenants(self.plan.resource.name).await? {
-            let slice = Slice { resource: self.plan.resource.name.to_owned(), tenant, window };
+    /// Reads a window again; how many of its records do not fit their contract.
+    async fn read(&mut self, plan: &ResourcePlan, window: Window) -> Result<u64> {
+        let mut rejects = 0;
+        for tenant in self.pipeline.source.tenants(plan.resource.name).await? {
+            let slice = Slice { resource: plan.resource.name.to_owned(), tenant, window };
             let (send, mut receive) = mpsc::channel(1);
+            let (reader, records, asked) = (&self.reader, &mut self.records, self.asked);
             let reading = async {
-                let outcome = self.reader.slice(&slice, By::Window, &send).await;
+                let outcome = reader.slice(&slice, By::Window, &send).await;
                 drop(send);
                 outcome
             };
@@ -151,22 +160,19 @@ impl Provider<'_> {
                     let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
                     for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
                         let Some(key) = key else { continue };
-                        came.insert(key_hash(key));
-                        // A page may hold more than was asked for; without a time a record is in no window.
-                        let time = if self.plan.read_by_change() { changed.or(happened) } else { happened };
-                        if time.is_some_and(|time| from <= time && time < to) {
-                            again.keys.insert(key.to_owned());
-                        }
+                        let instant = |micros: i64| Timestamp::from_microsecond(micros).ok();
+                        let within = changed.and_then(instant).is_none_or(|at| asked.from() <= at && at < asked.to());
+                        records.insert(key.to_owned(), happened.and_then(instant).filter(|_| within));
                     }
                 }
             };
             let (read, ()) = tokio::join!(reading, counting);
-            again.rejects += read?.rejects;
+            rejects += read?.rejects;
             if self.context.cancel.is_cancelled() {
-                return Err(crate::read::interrupted());
+                return Err(interrupted());
             }
         }
-        Ok(again)
+        Ok(rejects)
     }
 }
 
@@ -175,10 +181,11 @@ struct SourceRows<'a> {
     session: &'a Session,
     pipeline: &'a Pipeline,
     plan: &'a ResourcePlan,
+    asked: Window,
 }
 
 impl SourceRows<'_> {
-    /// The keys of the records that belong to a window.
+    /// The keys of the records that happened in a window and have changed within what was asked for.
     async fn keys(&self, window: Window) -> Result<HashSet<String>> {
         let (schema, table) = (self.pipeline.name.as_str(), self.plan.resource.name);
         if !self.session.has_table(schema, table).await? {
@@ -186,32 +193,33 @@ impl SourceRows<'_> {
         }
         let columns = self.session.columns(schema, table).await?;
         let there = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at IS NULL" } else { "TRUE" };
-        let changed = self.plan.spec.updated_at.as_deref().filter(|_| self.plan.read_by_change());
-        let time = match changed {
+        let changed = match self.plan.spec.updated_at.as_deref() {
             Some([column, nested @ ..]) => {
                 let path: String = nested.iter().map(|name| format!("['{name}']")).collect();
-                format!("coalesce(\"{column}\"{path}, _record_time)")
+                format!(
+                    "(\"{column}\"{path} IS NULL OR (\"{column}\"{path} >= $since AND \"{column}\"{path} < $until))"
+                )
             }
-            _ => "_record_time".to_owned(),
+            _ => "$since <= $until".to_owned(),
         };
-        // A newer version may have moved to another month, as far as the contract allows; what changed may have happened long ago.
+        // A newer version may have moved to another month, as far as the contract allows.
         let around = window.widened(self.plan.spec.moves_within);
-        let months = match changed {
-            Some(_) => format!("{MONTH} <= $last"),
-            None => format!("{MONTH} >= $first AND {MONTH} <= $last"),
-        };
         let month = |at: Timestamp| ScalarValue::from(at.strftime("%Y-%m").to_string());
         let at = |t: Timestamp| ScalarValue::TimestampMicrosecond(Some(t.as_microsecond()), Some("UTC".into()));
         let sql = format!(
             "SELECT _record_key FROM
                 (SELECT *, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
-                 FROM \"{schema}\".\"{table}\" WHERE {months}) AS version
-             WHERE nth = 1 AND {there} AND {time} >= $from AND {time} < $to"
+                 FROM \"{schema}\".\"{table}\" WHERE {MONTH} >= $first AND {MONTH} <= $last) AS version
+             WHERE nth = 1 AND {there} AND {changed} AND _record_time >= $from AND _record_time < $to"
         );
-        let mut params = vec![("last", month(around.to())), ("from", at(window.from())), ("to", at(window.to()))];
-        if changed.is_none() {
-            params.push(("first", month(around.from())));
-        }
+        let params = [
+            ("first", month(around.from())),
+            ("last", month(around.to())),
+            ("from", at(window.from())),
+            ("to", at(window.to())),
+            ("since", at(self.asked.from())),
+            ("until", at(self.asked.to())),
+        ];
         keys(self.session, &sql, &params).await
     }
 
