@@ -3,22 +3,21 @@
 //! Invariant: completeness is all this proves; amounts are not looked at. What is read here is not landed. Pages are read, proved complete
 //! and decoded by the [`Reader`] of a sync.
 //!
-//! A provider cuts its windows by the time of a record or by the time of its last change, which may lie in different windows. So all windows
-//! are read first; then a record is counted in the window in which it happened, whichever window brought it, if it has changed within
-//! the whole that was asked for: such a record is in both kinds of windows. One that a window lacks is looked for in all that came, and in
-//! all that is here, before it is called missing.
+//! A record belongs to the window that holds the time by which its resource is read: when it happened, or when it last changed. It may have
+//! moved since. So all windows are read first, and one that a window lacks is looked for in all that came, and in all that is here,
+//! before it is called missing.
 
 use super::{Compared, Comparison, Outcome};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
-use crate::read::{By, Reader, interrupted};
+use crate::read::{Reader, interrupted};
 use crate::sync::Context;
 use arrow::array::AsArray;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tillhouse_model::reconcile::{Part, Yardstick};
 use tillhouse_model::table::MONTH;
-use tillhouse_model::{Error, Exact, Reading, Result, Slice, Window};
+use tillhouse_model::{Error, Exact, ReadBy, Reading, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::Difference;
 use tokio::sync::mpsc;
@@ -42,15 +41,10 @@ pub(super) async fn compare(
     let mut outcome = Outcome::new(&pipeline.name, Yardstick::Records);
     let mut compared = Vec::new();
     for plan in pipeline.resources.iter().filter(|plan| plan.resource.reading == Reading::Windows) {
-        let source = SourceRows { session, pipeline, plan, asked: asked.window };
+        let source = SourceRows { session, pipeline, plan };
         let windows = asked.window.split(asked.window.from(), asked.step);
-        let mut provider = Provider {
-            context,
-            pipeline,
-            reader: Reader::of(context, pipeline, plan)?,
-            asked: asked.window,
-            records: HashMap::new(),
-        };
+        let mut provider =
+            Provider { context, pipeline, reader: Reader::of(context, pipeline, plan)?, records: HashMap::new() };
         for window in &windows {
             let rejects = provider.read(plan, *window).await?;
             if rejects > 0 {
@@ -79,7 +73,7 @@ pub(super) async fn compare(
             found.push((window, theirs.len() + gone.len(), missing, gone));
         }
         drop(theirs);
-        let changes = plan.spec.updated_at.is_some() && found.iter().any(|(.., gone)| !gone.is_empty());
+        let changes = plan.resource.read_by == ReadBy::ChangeTime && found.iter().any(|(.., gone)| !gone.is_empty());
         if let (true, Ok(since)) = (changes, Window::new(asked.window.to(), Timestamp::now())) {
             // What has changed since the last sync may lie in a later window now.
             provider.read(plan, since).await?;
@@ -135,8 +129,7 @@ struct Provider<'a> {
     context: &'a Context,
     pipeline: &'a Pipeline,
     reader: Reader,
-    asked: Window,
-    /// The records that came, by key: when each happened, if it has changed within what was asked for.
+    /// The records that came, by key, with the time by which they are read.
     records: HashMap<String, Option<Timestamp>>,
 }
 
@@ -147,9 +140,9 @@ impl Provider<'_> {
         for tenant in self.pipeline.source.tenants(plan.resource.name).await? {
             let slice = Slice { resource: plan.resource.name.to_owned(), tenant, window };
             let (send, mut receive) = mpsc::channel(1);
-            let (reader, records, asked) = (&self.reader, &mut self.records, self.asked);
+            let (reader, records, by) = (&self.reader, &mut self.records, plan.resource.read_by);
             let reading = async {
-                let outcome = reader.slice(&slice, By::Window, &send).await;
+                let outcome = reader.slice(&slice, by, &send).await;
                 drop(send);
                 outcome
             };
@@ -160,9 +153,13 @@ impl Provider<'_> {
                     let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
                     for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
                         let Some(key) = key else { continue };
-                        let instant = |micros: i64| Timestamp::from_microsecond(micros).ok();
-                        let within = changed.and_then(instant).is_none_or(|at| asked.from() <= at && at < asked.to());
-                        records.insert(key.to_owned(), happened.and_then(instant).filter(|_| within));
+                        // A page may hold more than was asked for; without a time a record is in no window.
+                        let time = match by {
+                            ReadBy::EventTime => happened,
+                            ReadBy::ChangeTime => changed.or(happened),
+                        };
+                        records
+                            .insert(key.to_owned(), time.and_then(|micros| Timestamp::from_microsecond(micros).ok()));
                     }
                 }
             };
@@ -181,11 +178,10 @@ struct SourceRows<'a> {
     session: &'a Session,
     pipeline: &'a Pipeline,
     plan: &'a ResourcePlan,
-    asked: Window,
 }
 
 impl SourceRows<'_> {
-    /// The keys of the records that happened in a window and have changed within what was asked for.
+    /// The keys of the records that belong to a window.
     async fn keys(&self, window: Window) -> Result<HashSet<String>> {
         let (schema, table) = (self.pipeline.name.as_str(), self.plan.resource.name);
         if !self.session.has_table(schema, table).await? {
@@ -193,33 +189,30 @@ impl SourceRows<'_> {
         }
         let columns = self.session.columns(schema, table).await?;
         let there = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at IS NULL" } else { "TRUE" };
-        let changed = match self.plan.spec.updated_at.as_deref() {
+        let by_change = self.plan.resource.read_by == ReadBy::ChangeTime;
+        let time = match self.plan.spec.updated_at.as_deref().filter(|_| by_change) {
             Some([column, nested @ ..]) => {
                 let path: String = nested.iter().map(|name| format!("['{name}']")).collect();
-                format!(
-                    "(\"{column}\"{path} IS NULL OR (\"{column}\"{path} >= $since AND \"{column}\"{path} < $until))"
-                )
+                format!("coalesce(\"{column}\"{path}, _record_time)")
             }
-            _ => "$since <= $until".to_owned(),
+            _ => "_record_time".to_owned(),
         };
-        // A newer version may have moved to another month, as far as the contract allows.
+        // What has changed in a window may have happened at any time; a newer version of what happened in it may have moved to another
+        // month, as far as the contract allows.
+        let months = if by_change { "TRUE".to_owned() } else { format!("{MONTH} >= $first AND {MONTH} <= $last") };
         let around = window.widened(self.plan.spec.moves_within);
         let month = |at: Timestamp| ScalarValue::from(at.strftime("%Y-%m").to_string());
         let at = |t: Timestamp| ScalarValue::TimestampMicrosecond(Some(t.as_microsecond()), Some("UTC".into()));
         let sql = format!(
             "SELECT _record_key FROM
                 (SELECT *, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
-                 FROM \"{schema}\".\"{table}\" WHERE {MONTH} >= $first AND {MONTH} <= $last) AS version
-             WHERE nth = 1 AND {there} AND {changed} AND _record_time >= $from AND _record_time < $to"
+                 FROM \"{schema}\".\"{table}\" WHERE {months}) AS version
+             WHERE nth = 1 AND {there} AND {time} >= $from AND {time} < $to"
         );
-        let params = [
-            ("first", month(around.from())),
-            ("last", month(around.to())),
-            ("from", at(window.from())),
-            ("to", at(window.to())),
-            ("since", at(self.asked.from())),
-            ("until", at(self.asked.to())),
-        ];
+        let mut params = vec![("from", at(window.from())), ("to", at(window.to()))];
+        if !by_change {
+            params.extend([("first", month(around.from())), ("last", month(around.to()))]);
+        }
         keys(self.session, &sql, &params).await
     }
 
