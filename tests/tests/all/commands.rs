@@ -170,7 +170,8 @@ async fn a_variable_may_stand_in_quotes_and_within_a_text() {
         let before = std::fs::read_to_string(project.pipeline()).unwrap();
         project.set(key, value);
         let ran = project.run(&["check"]).await;
-        assert_refused(&ran, 2, &said);
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(said.iter().all(|word| ran.stderr.contains(word)), "{said:?}: {}", ran.stderr);
         assert!(!ran.stderr.contains(CLIENT_SECRET) && !ran.stderr.contains("bug"), "{}", ran.stderr);
         std::fs::write(project.pipeline(), before).unwrap();
     }

@@ -133,9 +133,11 @@ async fn one_site_is_compared_through_a_filter_on_both_sides() {
     assert!(project.count("SELECT count(*) FROM ops.reconciliations WHERE filter IS NULL").await > 0);
 
     // What the provider does not know of that site shows; of another it does not.
-    sandbox.inject([Fault::new(FaultKind::LieStatistics)]);
+    sandbox.inject([Fault::new(FaultKind::LieStatistics).times(100)]);
     let (code, red) = reconcile(&project, &["--filter", &filter]).await;
-    assert_eq!((code, texts(&red["differences"], "part")), (Some(3), vec!["transactions_count"]), "{red}");
+    sandbox.clear_faults();
+    let parts = texts(&red["differences"], "part");
+    assert!(code == Some(3) && parts.iter().all(|part| *part == "transactions_count"), "{red}");
 
     for (more, said) in [
         (["--by", "records"].as_slice(), "the number of records cannot be narrowed"),
