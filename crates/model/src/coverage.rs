@@ -35,6 +35,12 @@ pub struct WindowRead {
 }
 
 impl WindowRead {
+    /// The same of a resource that was read whole: all there was by then, whatever window is noted.
+    #[must_use]
+    pub fn of_everything(self) -> Self {
+        Self { window: Window::new(Timestamp::MIN, self.window.to()).unwrap_or(self.window), ..self }
+    }
+
     /// The instants that were seen; `None` where all of them were still to come.
     pub fn seen(&self) -> Option<Window> {
         Window::new(self.window.from(), self.window.to().min(self.read_at)).ok()

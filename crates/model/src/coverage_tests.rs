@@ -85,6 +85,13 @@ fn what_was_to_come_when_it_was_read_was_not_read() {
 }
 
 #[test]
+fn what_was_read_whole_has_no_gap_before_its_window() {
+    let coverage = Coverage::of([read(None, 50, 80, 80).of_everything()]);
+    assert_eq!(coverage.gaps(w(0, 90), at(80)), []);
+    assert_eq!(windows(&coverage.gaps(w(0, 90), at(90)), ReadBy::EventTime), [w(80, 90)]);
+}
+
+#[test]
 fn the_newest_reading_says_what_windows_are_about() {
     // What was not noted is about the same.
     let old = [read(None, 0, 50, 50), read(CHANGE, 50, 80, 80)];

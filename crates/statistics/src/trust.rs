@@ -209,8 +209,13 @@ fn judge(
             gaps.insert((pipeline.clone(), "*".to_owned()), missing.into_iter().collect());
             through.push(None);
         }
+        // Beside resources that say by which time they are read, one that does not is read whole.
+        let by_time = |row: &&SliceRow| row.read_by.is_some();
+        let is_told = covered.values().flatten().any(by_time);
         for ((resource, _), rows) in covered {
-            let coverage = Coverage::of(rows.iter().map(|row| row.as_read()));
+            let is_whole = is_told && !rows.iter().any(by_time);
+            let reads = rows.iter().map(|row| row.as_read());
+            let coverage = Coverage::of(reads.map(|read| if is_whole { read.of_everything() } else { read }));
             // Of a sync in which nothing failed, there is a slice of everything that the pipeline still reads. A resource or tenant that it
             // reads no more should have been read as long as it did.
             let is_dropped = sync.is_some_and(|sync| sync.is_whole && rows.iter().all(|row| row.run_id != sync.run_id));
@@ -428,6 +433,16 @@ mod tests {
         let lacking = judged(days(1, 19), None, vec![both(first), both(again)]);
         let late = Gap { read_by: Some(ReadBy::ChangeTime), ..gap("p", "s", days(19, 20)) };
         assert_eq!((lacking.gaps, lacking.data_through), (vec![late], Some(days(19, 20).from())));
+    }
+
+    #[test]
+    fn what_is_read_whole_has_no_past_to_read() {
+        let whole = |resource: &str, to: u8| SliceRow { read_by: None, ..slice(resource, None, days(10, to)) };
+        let rows = vec![slice("sales", None, days(10, 20)), whole("machines", 20), whole("users", 15)];
+        let gaps = [gap("p", "sales", days(5, 10)), gap("p", "users", days(15, 18))];
+        assert_eq!(judged(days(5, 18), None, rows).gaps, gaps);
+        // A ledger of an older version does not tell what is read whole.
+        assert_eq!(judged(days(5, 18), None, vec![whole("sales", 20)]).gaps, [gap("p", "sales", days(5, 10))]);
     }
 
     #[test]
