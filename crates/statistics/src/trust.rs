@@ -85,6 +85,9 @@ async fn last_syncs(
 const SYNC: &str = "sync";
 const DONE: &str = "done";
 
+/// What is read out of a name, and what also is noted of changes beside windows of event time, never without one of those.
+const OLD_NOTE: (Option<ReadBy>, Option<ReadBy>) = (Some(ReadBy::ChangeTime), Some(ReadBy::EventTime));
+
 /// The tenant that is asked about, and the pipelines that know it.
 struct Tenant<'a> {
     id: &'a str,
@@ -209,11 +212,12 @@ fn judge(
             gaps.insert((pipeline.clone(), "*".to_owned()), missing.into_iter().collect());
             through.push(None);
         }
-        // Beside resources that say by which time they are read, one that does not is read whole.
-        let by_time = |row: &&SliceRow| row.read_by.is_some();
-        let is_told = covered.values().flatten().any(by_time);
+        // In a run that notes by which time windows are read, a row without it is of a resource that is read whole. What a ledger of an
+        // older version had in a name is no such note.
+        let is_note = |row: &&&SliceRow| row.read_by.is_some() && (row.read_by, row.also_read_by) != OLD_NOTE;
+        let noting: BTreeSet<&str> = covered.values().flatten().filter(is_note).map(|row| &*row.run_id).collect();
         for ((resource, _), rows) in covered {
-            let is_whole = is_told && !rows.iter().any(by_time);
+            let is_whole = rows.iter().any(|row| row.read_by.is_none() && noting.contains(&*row.run_id));
             let reads = rows.iter().map(|row| row.as_read());
             let coverage = Coverage::of(reads.map(|read| if is_whole { read.of_everything() } else { read }));
             // Of a sync in which nothing failed, there is a slice of everything that the pipeline still reads. A resource or tenant that it
@@ -441,8 +445,10 @@ mod tests {
         let rows = vec![slice("sales", None, days(10, 20)), whole("machines", 20), whole("users", 15)];
         let gaps = [gap("p", "sales", days(5, 10)), gap("p", "users", days(15, 18))];
         assert_eq!(judged(days(5, 18), None, rows).gaps, gaps);
-        // A ledger of an older version does not tell what is read whole.
-        assert_eq!(judged(days(5, 18), None, vec![whole("sales", 20)]).gaps, [gap("p", "sales", days(5, 10))]);
+        // A ledger of an older version does not tell what is read whole, nor does what it had in a name.
+        let old = vec![whole("sales", 20), changes(days(17, 20), Some(ReadBy::EventTime))];
+        assert_eq!(judged(days(5, 18), None, old[..1].to_vec()).gaps, [gap("p", "sales", days(5, 10))]);
+        assert!(judged(days(5, 18), None, old).gaps.contains(&gap("p", "sales", days(5, 10))));
     }
 
     #[test]
