@@ -136,6 +136,8 @@ async fn reports_take_requests_as_their_provider_writes_them() {
         &["products", "--period1", "2026-01-01..2026-01-03", "--period2", "2026-01-03..2026-01-05"],
         &["payment-types", "--from", "2026-01-01", "--to", "2026-01-06"],
         &["events", "--request", file],
+        &["shift-payments", "--period1", "2026-01-01..2026-01-03", "--period2", "2026-01-03..2026-01-05"],
+        &["shift-products", "--from", "2026-01-01", "--to", "2026-01-06"],
     ] {
         for format in ["table", "csv"] {
             let ran = project.run(&[&["--format", format, "report"], arguments].concat()).await;
@@ -148,6 +150,8 @@ async fn reports_take_requests_as_their_provider_writes_them() {
         (&["products"], "--period1"),
         (&["revenue-summary", "--period1", "January"], "2026-01-01..2026-02-01"),
         (&["best-sellers"], "best-selling-products"),
+        (&["products", "--period1", "2026-01-01..2026-01-03", "--device-groups", "99"], "device_groups"),
+        (&["products", "--period1", "2026-01-01..2026-01-03", "--site-groups", "99"], "site_groups"),
     ] {
         let ran = project.run(&[&["report"], arguments].concat()).await;
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);

@@ -227,11 +227,12 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::Events(report) => {
-            let mut listing = Listing::new(["period", "code", "error", "quantity", "duration"], 3);
+            let mut listing = Listing::new(["period", "code", "erroridentity", "error", "quantity", "duration"], 4);
             each(report, |period, row| {
                 listing.rows.push(vec![
                     period.to_owned(),
                     row.code.clone(),
+                    row.erroridentity.map_or_else(String::new, |identity| identity.to_string()),
                     row.error.clone(),
                     row.quantity.to_string(),
                     row.duration.to_string(),
