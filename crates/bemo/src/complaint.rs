@@ -59,6 +59,12 @@ pub(crate) fn verdict(body: &[u8]) -> Option<String> {
     Some(Complaint::of(body).map(|complaint| complaint.words()).unwrap_or_default())
 }
 
+/// Whether a refusal is one of a page that is not there: by its status, or by be-mo's own code, which may come with any.
+pub(crate) fn is_past_the_end(refusal: &Refusal) -> bool {
+    let not_found = |complaint: Complaint| complaint.codes().any(|code| code == "ResourceNotFound");
+    refusal.is_past_the_end() || Complaint::of(&refusal.body).is_some_and(not_found)
+}
+
 /// A refusal in be-mo's own terms; `account` is the one that was asked for.
 pub(crate) fn explained(refusal: Refusal, account: &str, redactor: &Redactor) -> Error {
     let complaint = Complaint::of(&refusal.body);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every request says the whole question and names one account, and so does every page, in its scope.
 
-use crate::complaint::{explained, verdict};
+use crate::complaint::{explained, is_past_the_end, verdict};
 use crate::connection::{RESOURCES, SOURCE};
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
+use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
 use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{
-    AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
+    Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
 };
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use url::Url;
@@ -33,8 +33,8 @@ pub(crate) struct Bemo {
     route: Route,
     next_range: Option<HeaderName>,
     first_page: u64,
-    /// Whether it is known that pages are counted from `first_page`.
-    counted: Arc<AtomicBool>,
+    /// Whether pages are counted from `first_page`, as far as that is known.
+    numbering: Numbering,
     /// Whether it was said that the server's links are not followed.
     warned: Arc<AtomicBool>,
 }
@@ -53,7 +53,7 @@ impl Bemo {
             route,
             next_range,
             first_page: first_page.unwrap_or(0),
-            counted: Arc::new(AtomicBool::new(first_page.is_some())),
+            numbering: first_page.map_or_else(Numbering::default, |_| Numbering::known()),
             warned: Arc::default(),
         }
     }
@@ -74,15 +74,15 @@ impl Bemo {
     }
 
     fn stream(&self, slice: &Slice, question: &[(&str, String)]) -> PageStream {
-        let limits = self.api.client().limits();
+        let listing = self.api.client().listing(SESSIONS);
         let list = known("be-mo", RESOURCES, &slice.resource).and_then(|_| {
             let account = slice.tenant.as_deref();
             let account = account.ok_or_else(|| Error::config("be-mo is asked account by account"))?;
-            self.list(account, question, limits.page_size)
+            self.list(account, question, listing.page_size)
         });
         match list {
             Err(error) => failed(error),
-            Ok(list) => paging::by_page(self.counted.clone(), limits.most_pages, move |place| list.clone().page(place)),
+            Ok(list) => paging::by_page(self.numbering.clone(), listing, move |place| list.clone().page(place)),
         }
     }
 }
@@ -100,7 +100,7 @@ struct List {
 }
 
 impl List {
-    async fn page(self, place: Place) -> Result<NumberedPage> {
+    async fn page(self, place: Place) -> Result<Fetched<NumberedPage>> {
         let request = match place.link {
             Some(link) => Request::get(SESSIONS.name, link).judged_by(verdict),
             None => {
@@ -109,13 +109,19 @@ impl List {
             }
         };
         let answer = self.api.send(&request).await?;
-        let response = answer.success_or(|refusal| explained(refusal, &self.account, self.api.client().redactor()))?;
+        let explained = |refusal| explained(refusal, &self.account, self.api.client().redactor());
+        let response = match answer {
+            Answer::Success(response) => response,
+            Answer::Refused(refusal) if is_past_the_end(&refusal) => return Ok(Fetched::Missing(explained(refusal))),
+            Answer::Refused(refusal) => return Err(explained(refusal)),
+        };
         let next = self.next(&response);
         let Response { bytes, requested_at, url, .. } = response;
+        let bytes = paging::or_empty(bytes, SESSIONS.records_at);
         let records = envelope::identities(&bytes, SESSIONS.records_at, ID)
             .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
-        let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account) };
-        Ok(NumberedPage { page, records, url, next })
+        let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account), anew: false };
+        Ok(NumberedPage { page, records, url, next }.into())
     }
 
     /// The link to the next page. One that leads away is not followed, with our credentials or without: the page is then asked
@@ -182,7 +188,9 @@ impl Source for Bemo {
         let today = Window::new(now, now.checked_add(1.second()).unwrap_or(Timestamp::MAX))?;
         for account in &self.accounts {
             let list = self.list(account, &started(&today), 1)?;
-            list.page(Place { index: 0, link: None }).await?;
+            if let Fetched::Missing(error) = list.page(Place { index: 0, link: None }).await? {
+                return Err(error);
+            }
         }
         Ok(())
     }

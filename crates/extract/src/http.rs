@@ -8,6 +8,7 @@
 
 use crate::body::{self, BodyError};
 use crate::origin::{self, BaseUrl, Endpoint};
+use crate::paging::{Listing, Rereads};
 use crate::redact::{self, Redactor};
 use crate::request::{Answer, Refusal, Request, Response, StatusCode};
 use crate::retry::{Failure, Policy, is_passing, retry_after};
@@ -20,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, ErrorKind, Resource, Result};
 use tracing::Instrument;
 use url::Url;
 
@@ -42,7 +43,7 @@ pub struct Stats {
     pub requests: u64,
     /// Bytes of bodies received, decompressed.
     pub bytes: u64,
-    /// Requests that were sent again.
+    /// Requests that were sent again, and listings that were read again.
     pub retries: u64,
 }
 
@@ -72,6 +73,7 @@ struct Shared {
     requests: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
+    rereads: Rereads,
 }
 
 impl Client {
@@ -92,6 +94,7 @@ impl Client {
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            rereads: Rereads::default(),
         };
         Ok(Self::to(source, "base_url", base, http, limits, Arc::new(shared)))
     }
@@ -132,6 +135,18 @@ impl Client {
         &self.inner.limits
     }
 
+    /// What is known of a resource's listing before its first page.
+    pub fn listing(&self, resource: &Resource) -> Listing {
+        let Limits { most_pages, page_size, confirm_end, .. } = self.inner.limits;
+        Listing {
+            most_pages,
+            page_size: resource.largest_page.map_or(page_size, |largest| largest.min(page_size)),
+            records_at: Some(resource.records_at),
+            confirm_end,
+            rereads: self.inner.shared.rereads.clone(),
+        }
+    }
+
     /// The source it asks.
     pub fn source(&self) -> &'static str {
         self.inner.source
@@ -144,11 +159,11 @@ impl Client {
 
     /// What was done so far.
     pub fn stats(&self) -> Stats {
-        let Shared { requests, bytes, retries, .. } = &*self.inner.shared;
+        let Shared { requests, bytes, retries, rereads, .. } = &*self.inner.shared;
         Stats {
             requests: requests.load(Ordering::Relaxed),
             bytes: bytes.load(Ordering::Relaxed),
-            retries: retries.load(Ordering::Relaxed),
+            retries: retries.load(Ordering::Relaxed) + rereads.count(),
         }
     }
 

@@ -3,42 +3,205 @@
 //! Invariant: a stream reads ahead by at most one page, never ends quietly on an error, and never goes on for ever. Dropping it
 //! stops the request under way.
 //!
+//! # The law of an end
+//!
+//! What looks like the end of a listing (a short or an empty page, no link to a next one, `null`, 204, a 404, 410 or 416 behind
+//! pages that came) is only a sign of it. One judge, [`ledger`], decides what it is worth, for every form of paging:
+//!
+//! | what came and what is declared | what follows |
+//! |---|---|
+//! | fewer records, repeats counted, than the largest total that a page of this reading declared | the listing is read anew after a pause, [`REREADS`] times at most; then an error with both figures |
+//! | as many, and the last page was not full | the end, without a request more |
+//! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
+//! | no total at all, a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
+//! | a page that repeats a whole earlier page, the total not reached | an error; without a total the listing is read anew first, since arrivals in front push pages back |
+//! | a total that fell | as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
+//!
+//! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. A page of a single
+//! record is no page to be known again: only the second repeat in a row is one. No page is asked for twice in a row without a
+//! pause. A page whose [`Page::anew`] is set begins the listing again: what was counted before it is void.
+//!
 //! The page ahead is read by a task of its own. Rejected: polling it from the consumer's side, as `buffered` does; while the
 //! consumer is busy nobody would poll it, its time limit would run out and its permit would starve the other slices.
 
 mod by_key;
+mod by_link;
+mod by_offset;
 mod by_page;
 mod keys;
+mod ledger;
+mod records;
 
 pub use by_key::{After, Keyed, KeyedPage, by_key};
-pub use by_page::{Next, NumberedPage, Place, by_page};
+pub use by_link::by_link;
+pub use by_offset::{Offset, OffsetPage, by_offset};
+pub use by_page::{Next, NumberedPage, Numbering, Place, by_page};
 pub use keys::Key;
+pub use records::or_empty;
 
-use crate::origin;
+use crate::envelope;
 use crate::source::{Page, PageStream};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use jiff::Timestamp;
+use ledger::{Ledger, Repeat};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tillhouse_model::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
-use url::Url;
+
+/// How often a listing that proved not to be whole is read anew.
+pub const REREADS: usize = PAUSES.len();
+
+/// The pauses before a listing is read anew: replicas that lag behind need seconds, not milliseconds.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+/// Counts the listings that were read anew, for [`crate::http::Stats`].
+#[derive(Debug, Clone, Default)]
+pub struct Rereads(Arc<AtomicU64>);
+
+impl Rereads {
+    /// How many so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is known of a listing before its first page: see [`crate::Client::listing`].
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Pages in all, see [`crate::Limits::most_pages`].
+    pub most_pages: u64,
+    /// Records asked for a page.
+    pub page_size: u32,
+    /// Where a page's records are, see [`tillhouse_model::Resource::records_at`]; `None` where nobody knows, and then pages are neither
+    /// counted nor known again.
+    pub records_at: Option<&'static [&'static str]>,
+    /// Whether one page more is asked for before an end that no total proves is believed, see [`crate::Limits::confirm_end`].
+    pub confirm_end: bool,
+    /// Counts how often a listing was read anew.
+    pub rereads: Rereads,
+}
+
+/// A listing of which nothing is known but how many pages it may have.
+impl From<u64> for Listing {
+    fn from(most_pages: u64) -> Self {
+        Self { most_pages, page_size: u32::MAX, records_at: None, confirm_end: true, rereads: Rereads::default() }
+    }
+}
+
+impl Listing {
+    /// A page without records, asked for at that time.
+    fn nothing(&self, requested_at: Timestamp) -> Page {
+        let bytes = or_empty(Bytes::new(), self.records_at.unwrap_or_default());
+        Page { bytes, declared_total: None, requested_at, scope: None, anew: false }
+    }
+
+    /// What a page's records are known again by.
+    fn fingerprint(&self, page: &Page) -> Option<u64> {
+        self.records_at.and_then(|at| records::fingerprint(&page.bytes, at))
+    }
+}
+
+/// What came of asking for a page.
+#[derive(Debug)]
+pub enum Fetched<P> {
+    /// The page.
+    Page(P),
+    /// Nothing is there, by a 404, 410 or 416 ([`crate::Refusal::is_past_the_end`]): the end behind pages that came, otherwise this error.
+    Missing(Error),
+}
+
+impl<P> From<P> for Fetched<P> {
+    fn from(page: P) -> Self {
+        Self::Page(page)
+    }
+}
+
+/// Where a listing goes on.
+enum Step<At> {
+    On(At),
+    End,
+    /// What came is not the whole: from here on it is read anew, or, if that was done often enough, ends with this error.
+    Anew(At, Error),
+}
 
 /// Reads pages one after the other: `fetch` gets where it stands and gives the page and where to go on, `None` at the end.
 ///
-/// `most_pages` is the source's [`crate::Limits::most_pages`]. The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after `most_pages`.
-pub fn chain<At, Fetch, Fut>(first: At, most_pages: u64, fetch: Fetch) -> PageStream
+/// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after [`Listing::most_pages`], and where what came is
+/// not the whole (see the module's head) however often it is read anew from `first`. Where [`Listing::records_at`] is not known, nobody
+/// can count what came, and the end is believed.
+pub fn chain<At, Fetch, Fut, Found>(first: At, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
+where
+    At: Clone + Send + Sync + 'static,
+    Fetch: FnMut(At) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Found>> + Send + 'static,
+    Found: Into<Fetched<(Page, Option<At>)>>,
+{
+    let listing: Listing = listing.into();
+    let limits = listing.clone();
+    walk((first.clone(), Ledger::default()), limits, move |(at, mut ledger)| {
+        let requested_at = Timestamp::now();
+        let answer = fetch(at);
+        let (first, listing) = (first.clone(), listing.clone());
+        async move {
+            let (mut page, next) = match answer.await?.into() {
+                Fetched::Page(found) => found,
+                Fetched::Missing(error) if ledger.is_new() => return Err(error),
+                Fetched::Missing(_) => (listing.nothing(requested_at), None),
+            };
+            let repeat = ledger.look(&listing, &mut page)?;
+            let step = match (repeat, next, ledger.shortfall()) {
+                // Whoever says where to go on says so for the records, not for their number: none that arrive push them there.
+                (Some(Repeat::Unproved(error)), ..) => return Err(error),
+                (Some(Repeat::OfTheEnd), ..) => Step::End,
+                (None, Some(next), _) => Step::On((next, ledger)),
+                (None, None, Some(error)) => Step::Anew((first, Ledger::default()), error),
+                (None, None, None) => Step::End,
+            };
+            Ok((page, step))
+        }
+    })
+}
+
+impl Ledger {
+    /// Takes a page of which nothing is known but what is written in it; whether it repeats another.
+    fn look(&mut self, listing: &Listing, page: &mut Page) -> Result<Option<Repeat>> {
+        let Some(records_at) = listing.records_at else {
+            self.page(0, None);
+            return Ok(None);
+        };
+        page.bytes = or_empty(std::mem::take(&mut page.bytes), records_at);
+        let print = listing.fingerprint(page);
+        // A large page has more than one record, and nobody needs to know more of it where no total is declared.
+        let counts =
+            page.declared_total.is_some() || self.declared().is_some() || page.bytes.len() < records::LOOKED_AT;
+        let records = if counts { envelope::count(&page.bytes, records_at)? } else { 2 };
+        let place = self.pages();
+        self.page(records, page.declared_total);
+        self.repeats(print, records, || format!("page {place} of the listing repeats one that came before"))
+    }
+}
+
+/// The engine of every form of paging: a task that reads, a pause before a listing is read anew, and an end.
+fn walk<At, Fetch, Fut>(first: At, listing: Listing, fetch: Fetch) -> PageStream
 where
     At: Send + 'static,
     Fetch: FnMut(At) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<(Page, Option<At>)>> + Send + 'static,
+    Fut: Future<Output = Result<(Page, Step<At>)>> + Send + 'static,
 {
     // Nothing runs before the stream is polled: the source's `pages` is no async function and needs no runtime.
     let stream = stream::once(async move {
         let (sender, receiver) = mpsc::channel(1);
-        let task = tokio::spawn(read_all(first, most_pages, fetch, sender).in_current_span());
+        let task = tokio::spawn(read_all(first, listing, fetch, sender).in_current_span());
         stream::unfold((receiver, Some(AbortOnDropHandle::new(task))), |(mut receiver, mut task)| async move {
             if let Some(page) = receiver.recv().await {
                 return Some((page, (receiver, task)));
@@ -53,13 +216,14 @@ where
     stream.flatten().boxed()
 }
 
-async fn read_all<At, Fetch, Fut>(first: At, most_pages: u64, mut fetch: Fetch, sender: mpsc::Sender<Result<Page>>)
+async fn read_all<At, Fetch, Fut>(first: At, listing: Listing, mut fetch: Fetch, sender: mpsc::Sender<Result<Page>>)
 where
     Fetch: FnMut(At) -> Fut,
-    Fut: Future<Output = Result<(Page, Option<At>)>>,
+    Fut: Future<Output = Result<(Page, Step<At>)>>,
 {
+    let most_pages = listing.most_pages;
     let mut at = Some(first);
-    let mut pages = 0;
+    let (mut pages, mut rereads, mut anew) = (0, 0, false);
     while let Some(here) = at.take() {
         // A place for the page before it is asked for: with one place, that is one page ahead.
         let Ok(place) = sender.reserve().await else { return };
@@ -69,222 +233,54 @@ where
             place.send(Err(error));
             return;
         }
-        match fetch(here).await {
-            Ok((page, next)) => {
-                place.send(Ok(page));
-                at = next;
-                pages += 1;
-            }
+        let (mut page, step) = match fetch(here).await {
+            Ok(found) => found,
             Err(error) => {
                 place.send(Err(error));
                 return;
             }
+        };
+        page.anew = std::mem::take(&mut anew);
+        place.send(Ok(page));
+        pages += 1;
+        match step {
+            Step::On(next) => at = Some(next),
+            Step::End => {}
+            Step::Anew(first, error) => match PAUSES.get(rereads) {
+                Some(pause) => {
+                    tracing::warn!(pause_s = pause.as_secs(), "reading a listing anew: {error}");
+                    listing.rereads.note();
+                    tokio::time::sleep(*pause).await;
+                    (at, anew, pages) = (Some(first), true, 0);
+                    rereads += 1;
+                }
+                None => {
+                    let Ok(place) = sender.reserve().await else { return };
+                    place.send(Err(error.at("times read", (rereads + 1).to_string())));
+                    return;
+                }
+            },
         }
     }
-}
-
-/// Where one page of offset paging begins, and how many records it should hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offset {
-    /// Records before it.
-    pub offset: u64,
-    /// Records asked for.
-    pub limit: u32,
-}
-
-/// One page of offset paging, and what is known of it.
-#[derive(Debug)]
-pub struct OffsetPage {
-    /// The page.
-    pub page: Page,
-    /// How many records it holds.
-    pub records: u64,
-    /// How many records a page can hold at most, where the server says so; it may be fewer than asked for.
-    pub limit: Option<u64>,
-}
-
-/// Pages by offset, from the first record on.
-///
-/// The next page starts where this one's records ended, so a server may cut pages shorter, or longer, than asked. With a total
-/// ([`Page::declared_total`], read anew from every page) the end is there, or at an empty page; without one it is at the first
-/// page that is short, and a page that repeats the one before is an error of kind [`tillhouse_model::ErrorKind::Protocol`].
-///
-/// A total that falls says that records vanished, and that those behind them moved up past the offset, maybe unseen. The next page
-/// then starts as far back as they can have moved. Counting at the end would not tell: the vanished records that were seen make up for
-/// the others that were not.
-pub fn by_offset<Fetch, Fut>(limit: u32, most_pages: u64, mut fetch: Fetch) -> PageStream
-where
-    Fetch: FnMut(Offset) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<OffsetPage>> + Send + 'static,
-{
-    chain((0, Before::default()), most_pages, move |(offset, before): (u64, Before)| {
-        let page = fetch(Offset { offset, limit });
-        async move {
-            let OffsetPage { page, records, limit: most } = page.await?;
-            let full = most.filter(|most| *most > 0).unwrap_or(u64::MAX).min(u64::from(limit));
-            let next = match (page.declared_total, before.total) {
-                (Some(total), Some(before)) if total < before => Some(offset.saturating_sub(before - total)),
-                (Some(total), _) => Some(offset + records).filter(|next| records > 0 && *next < total),
-                (None, _) => Some(offset + records).filter(|_| records > 0 && records >= full),
-            };
-            let print = page.declared_total.is_none().then(|| Fingerprint::of(&page));
-            if records > 0 && print.is_some() && print == before.print {
-                return Err(Error::protocol(format!("the page at offset {offset} repeats the one before it"))
-                    .hint("The server seems to ignore the offset's parameter: check its name."));
-            }
-            let mine = Before { total: page.declared_total, print };
-            Ok((page, next.map(|next| (next, mine))))
-        }
-    })
-}
-
-/// What is remembered of the page before: its total, or without one enough to know it again.
-#[derive(Debug, Clone, Copy, Default)]
-struct Before {
-    total: Option<u64>,
-    print: Option<Fingerprint>,
-}
-
-/// Enough of a page to notice that it is the same one again: its length, and its last bytes, where the records are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Fingerprint(usize, u64);
-
-impl Fingerprint {
-    fn of(page: &Page) -> Self {
-        use std::hash::{DefaultHasher, Hasher};
-        let bytes = &page.bytes;
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&bytes[bytes.len().saturating_sub(16 << 10)..]);
-        Self(bytes.len(), hasher.finish())
-    }
-}
-
-/// Pages by the link each gives to the next one; `fetch` gives the page and the link as it stands there.
-///
-/// A link to another origin, or one that was followed before, is an error of kind [`tillhouse_model::ErrorKind::Protocol`].
-pub fn by_link<Fetch, Fut>(first: Url, most_pages: u64, mut fetch: Fetch) -> PageStream
-where
-    Fetch: FnMut(Url) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<(Page, Option<String>)>> + Send + 'static,
-{
-    let hasher = RandomState::new();
-    let mut seen = HashSet::new();
-    chain(first, most_pages, move |url| {
-        let repeated = !seen.insert(hasher.hash_one(&url));
-        let page = fetch(url.clone());
-        async move {
-            if repeated {
-                return Err(Error::protocol("a paging link leads back to a page that was read before")
-                    .at("url", crate::redact::url(&url)));
-            }
-            let (page, link) = page.await?;
-            let next = link.filter(|l| !l.is_empty()).map(|link| origin::follow(&url, &link)).transpose()?;
-            Ok((page, next))
-        }
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use tokio::sync::Notify;
 
-    fn page(text: impl Into<String>, declared_total: Option<u64>) -> Page {
-        Page { bytes: Bytes::from(text.into()), declared_total, requested_at: jiff::Timestamp::UNIX_EPOCH, scope: None }
+    pub(super) fn page(text: impl Into<String>, declared_total: Option<u64>) -> Page {
+        let requested_at = Timestamp::UNIX_EPOCH;
+        Page { bytes: Bytes::from(text.into()), declared_total, requested_at, scope: None, anew: false }
     }
 
-    async fn texts(stream: PageStream) -> Vec<Result<String>> {
+    pub(super) async fn texts(stream: PageStream) -> Vec<Result<String>> {
         stream.map(|p| p.map(|p| String::from_utf8(p.bytes.to_vec()).unwrap())).collect().await
     }
 
-    async fn good(stream: PageStream) -> Vec<String> {
+    pub(super) async fn good(stream: PageStream) -> Vec<String> {
         texts(stream).await.into_iter().map(Result::unwrap).collect()
-    }
-
-    /// A server with `total` records that gives at most `most` a page.
-    fn server(total: u64, most: u64, declares: bool, limit: u32) -> PageStream {
-        by_offset(limit, 100, move |at| async move {
-            let records = total.saturating_sub(at.offset).min(most).min(u64::from(at.limit));
-            let page = page(format!("{}+{records}", at.offset), declares.then_some(total));
-            Ok(OffsetPage { page, records, limit: Some(most) })
-        })
-    }
-
-    #[tokio::test]
-    async fn offsets_follow_the_records_that_came() {
-        assert_eq!(good(server(7, 100, true, 3)).await, ["0+3", "3+3", "6+1"]);
-        assert_eq!(good(server(6, 100, true, 3)).await, ["0+3", "3+3"]);
-        assert_eq!(good(server(0, 100, true, 3)).await, ["0+0"]);
-        assert_eq!(good(server(5, 2, true, 3)).await, ["0+2", "2+2", "4+1"]);
-    }
-
-    #[tokio::test]
-    async fn without_a_total_the_first_short_page_is_the_last() {
-        assert_eq!(good(server(7, 100, false, 3)).await, ["0+3", "3+3", "6+1"]);
-        assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0"]);
-        assert_eq!(good(server(5, 2, false, 3)).await, ["0+2", "2+2", "4+1"]);
-    }
-
-    #[tokio::test]
-    async fn rows_that_move_up_are_not_passed_over() {
-        // 0 to 9; after the second page the rows 0 and 1 vanish, after the third everything behind row 7.
-        let listings: [Vec<u64>; 3] = [(0..10).collect(), (2..10).collect(), (2..8).collect()];
-        let mut asked = 0;
-        let stream = by_offset(3, 100, move |at| {
-            let rows = &listings[[0, 0, 1, 1, 2][asked.min(4)]];
-            asked += 1;
-            let page_rows: Vec<u64> = rows.iter().skip(at.offset as usize).take(3).copied().collect();
-            let records = page_rows.len() as u64;
-            let page = page(format!("{}:{page_rows:?}", at.offset), Some(rows.len() as u64));
-            async move { Ok(OffsetPage { page, records, limit: None }) }
-        });
-        let pages = ["0:[0, 1, 2]", "3:[3, 4, 5]", "6:[8, 9]", "4:[6, 7, 8]", "7:[]", "5:[7]"];
-        assert_eq!(good(stream).await, pages);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_ignores_the_offset_is_found_out() {
-        let stream =
-            by_offset(2, 100, |_| async { Ok(OffsetPage { page: page("same", None), records: 2, limit: None }) });
-        let pages = texts(stream).await;
-        assert_eq!(pages.len(), 2);
-        assert!(pages[1].as_ref().unwrap_err().message().contains("offset 2 repeats"));
-    }
-
-    #[tokio::test]
-    async fn an_endless_chain_ends_with_an_error() {
-        let stream = by_offset(1, 3, |at| async move {
-            let page = page(at.offset.to_string(), Some(at.offset + 10));
-            Ok(OffsetPage { page, records: 1, limit: None })
-        });
-        let pages = texts(stream).await;
-        assert_eq!(pages.len(), 4);
-        assert!(pages[3].as_ref().unwrap_err().message().contains("after 3 pages"));
-    }
-
-    #[tokio::test]
-    async fn links_are_followed_at_home_only() {
-        let first = || Url::parse("http://127.0.0.1:1/list").unwrap();
-        let follow = |links: &'static [&'static str]| {
-            let mut links = links.iter();
-            by_link(first(), 100, move |url| {
-                let link = links.next().map(|l| (*l).to_owned());
-                async move { Ok((page(url.as_str(), None), link)) }
-            })
-        };
-        assert_eq!(
-            good(follow(&["/list?page=2", "?page=3", ""])).await,
-            ["http://127.0.0.1:1/list", "http://127.0.0.1:1/list?page=2", "http://127.0.0.1:1/list?page=3"]
-        );
-        let pages = texts(follow(&["?page=2", "http://127.0.0.1:2/list?page=3"])).await;
-        assert_eq!(pages.len(), 2, "the page before a bad link is not given: its successor is unknown");
-        let message = pages[1].as_ref().unwrap_err().to_string();
-        assert!(message.contains("http://127.0.0.1:1") && message.contains("http://127.0.0.1:2"), "{message}");
-        let pages = texts(follow(&["?page=2", "/list"])).await;
-        assert!(pages[2].as_ref().unwrap_err().message().contains("leads back"));
     }
 
     #[tokio::test]
@@ -320,7 +316,7 @@ mod tests {
             async move {
                 let _gone = gone;
                 begun.notify_one();
-                std::future::pending().await
+                std::future::pending::<Result<(Page, Option<()>)>>().await
             }
         });
         tokio::select! {
@@ -340,5 +336,24 @@ mod tests {
         let pages = texts(stream).await;
         assert_eq!(pages.len(), 2);
         assert_eq!(pages[1].as_ref().unwrap_err().kind(), tillhouse_model::ErrorKind::Internal);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_is_judged_as_every_form_of_paging() {
+        let listing = || Listing { records_at: Some(&[]), ..Listing::from(100) };
+        let read = |total: u64| {
+            let rereads = Rereads::default();
+            let listing = Listing { rereads: rereads.clone(), ..listing() };
+            let stream = chain(0, listing, move |at: u32| async move {
+                Ok((page(["[1,2]", "null"][at as usize], Some(total)), (at == 0).then_some(1)))
+            });
+            async move { (texts(stream).await, rereads.count()) }
+        };
+        let (pages, rereads) = read(2).await;
+        assert_eq!((pages.len(), rereads), (2, 0));
+        assert_eq!(pages[1].as_deref().unwrap(), "[]", "null is no records");
+        let (pages, rereads) = read(3).await;
+        assert_eq!((pages.len(), rereads), (9, 3));
+        assert!(pages[8].as_ref().unwrap_err().message().contains("declares 3 records, but 2 came"));
     }
 }

@@ -146,6 +146,11 @@ impl Refusal {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
     }
 
+    /// Whether a listing has no such page: behind its last one, that is how some servers say so.
+    pub fn is_past_the_end(&self) -> bool {
+        self.is_gone() || self.status == StatusCode::RANGE_NOT_SATISFIABLE
+    }
+
     /// That a login was refused, in `whose` name, with what the server says of it.
     pub fn into_refused_login(self, whose: &str) -> Error {
         let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();

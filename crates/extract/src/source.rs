@@ -28,6 +28,9 @@ pub struct Page {
     /// What the request named and the records do not repeat: the account, the partner, the parent. Contracts read it as a column
     /// with `physicalName: $scope`.
     pub scope: Option<Arc<str>>,
+    /// Whether the listing begins anew with this page, since what came before proved not to be the whole of it: what was counted of
+    /// the slice so far is void. What was landed stays, it was true. Only [`crate::paging`] sets it.
+    pub anew: bool,
 }
 
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
@@ -52,6 +55,9 @@ pub struct Limits {
     pub max_retry_after: Duration,
     /// Pages a slice may have; what goes on after them is taken for a listing without end.
     pub most_pages: u64,
+    /// Whether one page more is asked for before the end of a listing is believed that no total proves. An API that charges for requests
+    /// may be worth the risk.
+    pub confirm_end: bool,
 }
 
 impl Default for Limits {
@@ -65,6 +71,7 @@ impl Default for Limits {
             attempts: 6,
             max_retry_after: Duration::from_secs(300),
             most_pages: 1_000_000,
+            confirm_end: true,
         }
     }
 }
@@ -79,6 +86,11 @@ impl Default for Limits {
 ///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows. What
 ///   arrives, changes or vanishes while pages are read hides none of the records that are there throughout; where an API leaves
 ///   no way to be sure of that, its total tells, or the look-back reads it again.
+/// - **Every row, or an error**: a slice ends well only where as many records came, repeats counted, as the largest total says that its
+///   pages declared, or none did; and only a page that is missing, empty or short, or that names no next one, is a sign of the end.
+///   What is not whole is read anew after a pause, three times at most, from a page with [`Page::anew`] on; then the slice ends with an
+///   error of kind [`tillhouse_model::ErrorKind::Protocol`] and both figures. No page is asked for twice in a row without a pause. All of that is
+///   [`crate::paging`]'s to do, see its head.
 /// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
 /// - **Order**: pages come in the provider's paging order. No order is promised between slices.
 /// - **Freshness**: `Page::requested_at` is taken before the request is sent, anew for every attempt.

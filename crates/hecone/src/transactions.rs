@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Offset, OffsetPage};
+use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope,
@@ -24,6 +24,8 @@ use url::Url;
 const TRANSACTIONS: &str = RESOURCES[0].name;
 /// Neighbouring slices overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+/// A page of so many bytes is counted in no time; one whose records went missing is such a page.
+const SMALL: usize = 64 << 10;
 /// From so many ids on, not finding a single one is worth a word: the path may be wrong.
 const SUSPICIOUS: u64 = 10;
 
@@ -97,7 +99,10 @@ impl Source for HecOne {
         let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
         let at = Offset { offset: 0, limit: 1 };
         let request = self.page_of(&Window::new(minute, now)?)(at);
-        let page = listed(self.api.send(&request).await?, at, &Sizes::default())?;
+        let page = match listed(self.api.send(&request).await?, at, &Sizes::default())? {
+            Fetched::Page(page) => page,
+            Fetched::Missing(error) => return Err(error),
+        };
         if page.page.declared_total.is_none() {
             return Err(Error::protocol("the list of transactions declares no meta.total")
                 .hint("Check connection.paths.transactions: something else may be answering there."));
@@ -115,9 +120,9 @@ impl Source for HecOne {
         }
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
-        let (limit, most_pages) = (api.client().limits().page_size, api.client().limits().most_pages);
+        let (limit, listing) = (api.client().limits().page_size, api.client().listing(&RESOURCES[0]));
         let sizes = self.sizes.clone();
-        paging::by_offset(limit, most_pages, move |at| {
+        paging::by_offset(limit, listing, move |at| {
             let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
             async move { listed(api.send(&request).await?, at, &sizes) }
         })
@@ -182,7 +187,7 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
     match api.send(&request).await? {
         Answer::Success(Response { bytes, requested_at, .. }) => {
             found.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None }))
+            Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None, anew: false }))
         }
         Answer::Refused(refusal) if refusal.is_gone() => Ok(None),
         Answer::Refused(refusal) => Err(refused(refusal)),
@@ -191,24 +196,46 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
 
 /// A page of the list, with what its envelope says. `sizes` is whether `meta.size` was right so far.
 ///
-/// Counting walks the whole page, which costs as much as a tenth of decoding it. So the records of one page are counted, and later only
-/// where `meta.size` proved wrong, or is not what must be left.
-fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<OffsetPage> {
-    let Response { bytes, requested_at, .. } = answer.success_or(refused)?;
+/// Counting walks the whole page, which costs as much as a tenth of decoding it. So of large pages the records of one are counted, and
+/// later only where `meta.size` proved wrong, or is not what must be left; what the decoder finds is compared with the total once more. For the link to a next page only what may be the last one is looked into.
+fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPage>> {
+    let Response { bytes, requested_at, url, .. } = match answer {
+        Answer::Success(response) => response,
+        Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refused(refusal))),
+        Answer::Refused(refusal) => return Err(refused(refusal)),
+    };
+    let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
     let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
     let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
     let asked = u64::from(at.limit);
     let limit = limit.filter(|limit| (1..asked).contains(limit));
     let expected = total.map(|total| total.saturating_sub(at.offset).min(limit.unwrap_or(asked)));
     let records = match size {
-        Some(size) if Some(size) == expected && sizes.are_right() => size,
+        Some(size) if Some(size) == expected && sizes.are_right() && bytes.len() > SMALL => size,
         _ => {
             let counted = envelope::count(&bytes, RESOURCES[0].records_at)?;
             sizes.seen(size == Some(counted));
             counted
         }
     };
-    Ok(OffsetPage { page: Page { bytes, declared_total: total, requested_at, scope: None }, records, limit })
+    let may_be_last = records == 0 || total.is_some_and(|total| at.offset + records >= total);
+    // A page that cannot be read that far says nothing of it; its records are the decoder's to judge.
+    let said = may_be_last.then(|| envelope::read(&bytes, &[&["status"], &["_links", "next"]]));
+    let [status, next] = said.and_then(Result::ok).unwrap_or_default();
+    if records == 0 && at.offset == 0 && status.as_ref().and_then(|s| s.as_text()).is_some_and(is_error) {
+        return Err(Error::protocol("the server answered 200 with an error in it")
+            .at("source", SOURCE)
+            .at("url", tillhouse_extract::redact::url(&url))
+            .hint("Run `tillhouse sync` again later; if it stays so, ask the provider."));
+    }
+    let linked = next.as_ref().and_then(|next| next.as_text()).is_some();
+    let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false };
+    Ok(OffsetPage { page, records, limit, linked }.into())
+}
+
+/// An envelope that says so is none of the document's; with no records it may hide some.
+fn is_error(status: &str) -> bool {
+    status.eq_ignore_ascii_case("error")
 }
 
 fn refused(refusal: Refusal) -> Error {

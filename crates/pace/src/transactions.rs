@@ -7,12 +7,12 @@ use crate::problem::explained;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use tillhouse_extract::envelope::{self, Scalar};
 use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Next, NumberedPage, Place};
+use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
 use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tillhouse_extract::source::{failed, known};
-use tillhouse_extract::{AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, redact};
+use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, redact};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 const TRANSACTIONS: &Resource = &RESOURCES[0];
@@ -90,26 +90,47 @@ struct List {
 }
 
 impl List {
-    async fn page(self, place: Place) -> Result<NumberedPage> {
+    async fn page(self, place: Place) -> Result<Fetched<NumberedPage>> {
         let request = self
             .request
             .clone()
             .query("page[number]", &place.index.to_string())
             .query("page[size]", &self.size.to_string());
         let (answer, redactor) = (self.api.send(&request).await?, self.api.client().redactor());
-        let Response { bytes, requested_at, url, .. } =
-            answer.success_or(|refusal| explained(refusal, self.partner.as_deref(), redactor))?;
-        let (declared_total, records) =
+        let explained = |refusal| explained(refusal, self.partner.as_deref(), redactor);
+        let Response { bytes, requested_at, url, .. } = match answer {
+            Answer::Success(response) => response,
+            Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(explained(refusal))),
+            Answer::Refused(refusal) => return Err(explained(refusal)),
+        };
+        let bytes = paging::or_empty(bytes, TRANSACTIONS.records_at);
+        let Read { declared_total, records, next } =
             read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
-        let page = Page { bytes, declared_total, requested_at, scope: self.partner };
-        Ok(NumberedPage { page, records, url, next: Next::Unsaid })
+        let page = Page { bytes, declared_total, requested_at, scope: self.partner, anew: false };
+        Ok(NumberedPage { page, records, url, next }.into())
     }
 }
 
-/// A page's total, and what identifies its transactions.
-fn read(page: &[u8]) -> Result<(Option<u64>, Vec<u64>)> {
-    let [count] = envelope::read(page, &[&["meta", "count"]])?;
-    Ok((count.and_then(|count| count.as_u64()), envelope::identities(page, TRANSACTIONS.records_at, "id")?))
+/// What of a page is looked at.
+struct Read {
+    declared_total: Option<u64>,
+    /// What identifies its transactions.
+    records: Vec<u64>,
+    next: Next,
+}
+
+fn read(page: &[u8]) -> Result<Read> {
+    // Only whether there is a link: JSON:API has them, PACE's document does not say so.
+    let [count, next] = envelope::read(page, &[&["meta", "count"], &["links", "next"]])?;
+    let linked = match next {
+        Some(Scalar::Nested) => true,
+        next => next.as_ref().and_then(Scalar::as_text).is_some(),
+    };
+    Ok(Read {
+        declared_total: count.and_then(|count| count.as_u64()),
+        records: envelope::identities(page, TRANSACTIONS.records_at, "id")?,
+        next: if linked { Next::Elsewhere } else { Next::Unsaid },
+    })
 }
 
 #[async_trait]
@@ -131,7 +152,11 @@ impl Source for Pace {
         let window = Window::new(now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN), now)?;
         for partner in self.tenants() {
             let list = self.list(partner.as_deref(), &window, 1)?;
-            if list.page(Place { index: 0, link: None }).await?.page.declared_total.is_none() {
+            let page = match list.page(Place { index: 0, link: None }).await? {
+                Fetched::Page(page) => page,
+                Fetched::Missing(error) => return Err(error),
+            };
+            if page.page.declared_total.is_none() {
                 return Err(Error::protocol("the list of transactions declares no meta.count")
                     .hint("Check connection.api and connection.paths: something else may be answering there."));
             }
@@ -145,17 +170,14 @@ impl Source for Pace {
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
-        let limits = self.api.client().limits();
-        let size = limits.page_size.min(LARGEST_PAGE);
+        let listing = self.api.client().listing(TRANSACTIONS);
+        let size = listing.page_size.min(LARGEST_PAGE);
         let list = known("PACE", RESOURCES, &slice.resource)
             .and_then(|_| self.list(slice.tenant.as_deref(), &slice.window, size));
         match list {
             Err(error) => failed(error),
             // The document says that pages are counted from 0.
-            Ok(list) => {
-                let counted = Arc::new(AtomicBool::new(true));
-                paging::by_page(counted, limits.most_pages, move |place| list.clone().page(place))
-            }
+            Ok(list) => paging::by_page(Numbering::known(), listing, move |place| list.clone().page(place)),
         }
     }
 

@@ -218,6 +218,8 @@ struct SyncWritten {
     concurrency: Option<Spanned<usize>>,
     rate_limit: Option<Spanned<String>>,
     page_size: Option<Spanned<u32>>,
+    /// Whether the end of a listing that declares no total is proved by a request more.
+    confirm_end: Option<Spanned<bool>>,
     /// When a scheduler runs the pipeline; a single sync has no use for it.
     #[serde(rename = "schedule")]
     _schedule: Option<String>,
@@ -239,6 +241,7 @@ fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
         }
         limits.page_size = size.value;
     }
+    limits.confirm_end = written.sync.confirm_end.as_ref().is_none_or(|confirm| confirm.value);
     if let Some(concurrency) = &written.sync.concurrency {
         if concurrency.value == 0 || concurrency.value > 64 {
             return Err(error_at(file, concurrency.referenced, "concurrency must be between 1 and 64"));
@@ -514,6 +517,7 @@ fn settings(file: &YamlFile, base: &SyncWritten, over: &SyncWritten) -> Result<S
         ("concurrency", over.concurrency.as_ref().map(|s| s.referenced)),
         ("rate_limit", over.rate_limit.as_ref().map(|s| s.referenced)),
         ("page_size", over.page_size.as_ref().map(|s| s.referenced)),
+        ("confirm_end", over.confirm_end.as_ref().map(|s| s.referenced)),
     ] {
         if let Some(place) = given {
             return Err(error_at(file, place, format!("{what} belongs to the whole pipeline: write it under sync")));

@@ -1,8 +1,12 @@
 //! Reads one slice to its end: pages, decoded as they come, proved complete where the source says how much there is.
 //!
-//! Invariant: a slice is reported complete only if every page of one attempt was read and, where the source declares a total
-//! for a window that is over, exactly that many distinct records came. Pages of failed attempts are landed too: landing drops
-//! what it knows, and what was seen was true.
+//! Invariant: a slice is reported complete only if every page of one reading of it was had, and, where the source declares a total, at least
+//! as many records came, repeats counted. Whether a listing is whole, and reading it anew where it is not, is the source's stream to say
+//! ([`tillhouse_extract::paging`]); here the records are counted once more, as the decoder has them. Pages of readings that were not whole
+//! are landed too: landing drops what it knows, and what was seen was true.
+//!
+//! The first window of all begins a second before `sync.start`: a provider may take a window's start for outside of it, and no other
+//! window overlaps that one. A record from that second is landed like any other; it is known when it comes again.
 
 use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
@@ -11,19 +15,24 @@ use crate::sync::Context;
 use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
-use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice};
+use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// A window must have ended this long ago before its declared total is believed: until then records still arrive.
-const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
-/// How often a slice is read again when its count is wrong.
-const REREADS: u32 = 3;
+/// How much earlier than `sync.start` the first window begins: the resolution of the coarsest API.
+const BEFORE_START: SignedDuration = SignedDuration::from_secs(1);
+/// The rule of the warning about a record that is listed more than once.
+const LISTED_TWICE: &str = "listed_twice";
+/// How many of them are told of a slice.
+const TWICE_TOLD: usize = 1_000;
+/// Of how many rejects and warnings of a slice it is remembered that they were told.
+const REMEMBERED: usize = 1 << 16;
 
 /// A decoded page on its way to the lake.
 pub(crate) struct Arrived {
@@ -56,7 +65,6 @@ pub(crate) fn key_hash(key: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(key.as_bytes())
 }
 
-/// Reads one resource of one pipeline.
 #[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) source: Arc<dyn Source>,
@@ -64,16 +72,30 @@ pub(crate) struct Reader {
     pub(crate) decoder: Arc<Decoder>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) cancel: CancellationToken,
+    /// From when on the resource is wanted.
+    pub(crate) start: Timestamp,
 }
 
-/// One pass over a stream of pages.
+/// One reading of a slice.
+#[derive(Default)]
 struct Attempt {
     distinct: FastSet<u128>,
     nameless: u64,
     records: u64,
     rejects: u64,
+    /// Records that came before in the same page, or in another while the total stood still.
+    twice: usize,
     declared_total: Option<u64>,
+    total_moved: bool,
     started: Option<Timestamp>,
+}
+
+/// What the readings of a slice have told already, so that reading it anew tells nothing twice.
+#[derive(Default)]
+struct Told {
+    hasher: std::hash::RandomState,
+    remarks: HashSet<u64>,
+    fields: HashSet<String>,
 }
 
 /// The decoder of a resource, with what the connection settles.
@@ -91,50 +113,38 @@ impl Reader {
             decoder: Arc::new(decoder(context, pipeline, plan)?),
             observer: Arc::clone(&context.observer),
             cancel: context.cancel.child_token(),
+            start: plan.sync.start,
         })
     }
 
-    /// Reads a slice, again if its count is wrong.
+    /// Reads a slice.
     pub(crate) async fn slice(&self, slice: &Slice, by: ReadBy, to: &mpsc::Sender<Message>) -> Result<Read> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let is_own = by == self.resource.read_by;
-            let pages = if is_own { self.source.pages(slice) } else { self.source.late_pages(slice) };
-            // Where there is no page at all, nothing was asked for later than this.
-            let before = Timestamp::now();
-            let attempt = self.attempt(pages, None, slice, self.resource.noted(by).0, to).await?;
-            let read_at = attempt.started.unwrap_or(before);
-            let seen = attempt.distinct.len() as u64 + attempt.nameless;
-            let settled = self.resource.declares_total
-                && is_own
-                && slice.window.to().checked_add(SETTLED_AFTER).is_ok_and(|end| end <= read_at);
-            match attempt.declared_total {
-                Some(declared) if settled && declared != seen => {
-                    if attempts > REREADS {
-                        return Err(Error::new(
-                            ErrorKind::Data,
-                            format!("the source declares {declared} records, but {seen} came, {attempts} times"),
-                        )
-                        .at("slice", slice.to_string())
-                        .hint("Run `tillhouse sync` again later; if it stays so, tell the provider both figures."));
-                    }
-                    tracing::warn!(%slice, declared, seen, "the count is wrong; reading the slice again");
-                }
-                declared_total => {
-                    return Ok(Read {
-                        records: attempt.records,
-                        rejects: attempt.rejects,
-                        declared_total,
-                        attempts,
-                        read_at,
-                        by,
-                        keys: (self.resource.reading == Reading::Whole && attempt.nameless == 0)
-                            .then_some(attempt.distinct),
-                    });
-                }
-            }
+        let is_own = by == self.resource.read_by;
+        let pages = if is_own { self.source.pages(&asked(slice, self.start)) } else { self.source.late_pages(slice) };
+        // Where there is no page at all, nothing was asked for later than this.
+        let before = Timestamp::now();
+        let (attempt, attempts) = self.attempt(pages, None, slice, self.resource.noted(by).0, to).await?;
+        let came = attempt.records + attempt.rejects;
+        let counts = self.resource.declares_total && is_own;
+        if let Some(declared) = attempt.declared_total.filter(|declared| counts && came < *declared) {
+            // Its pages told otherwise, or the stream is not of the kit's making.
+            let error = Error::protocol(format!("the source declares {declared} records, but {came} came"));
+            return Err(error
+                .at("slice", slice.to_string())
+                .hint("Run `tillhouse sync` again later; if it stays so, tell the provider both figures."));
         }
+        if attempt.twice > 0 {
+            tracing::warn!(%slice, records = attempt.twice, "the source lists records more than once");
+        }
+        Ok(Read {
+            records: attempt.records,
+            rejects: attempt.rejects,
+            declared_total: attempt.declared_total,
+            attempts,
+            read_at: attempt.started.unwrap_or(before),
+            by,
+            keys: (self.resource.reading == Reading::Whole && attempt.nameless == 0).then_some(attempt.distinct),
+        })
     }
 
     /// Reads single records by id. What they leave out is as `known`.
@@ -146,9 +156,10 @@ impl Reader {
         to: &mpsc::Sender<Message>,
     ) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, known, slice, None, to).await?.records)
+        Ok(self.attempt(pages, known, slice, None, to).await?.0.records)
     }
 
+    /// Reads a stream to its end: its last reading of the slice, and how many there were.
     async fn attempt(
         &self,
         mut pages: PageStream,
@@ -156,15 +167,9 @@ impl Reader {
         slice: &Slice,
         read_by: Option<ReadBy>,
         to: &mpsc::Sender<Message>,
-    ) -> Result<Attempt> {
-        let mut attempt = Attempt {
-            distinct: FastSet::default(),
-            nameless: 0,
-            records: 0,
-            rejects: 0,
-            declared_total: None,
-            started: None,
-        };
+    ) -> Result<(Attempt, u32)> {
+        let (mut attempt, mut attempts) = (Attempt::default(), 1);
+        let mut told = Told::default();
         loop {
             let page = tokio::select! {
                 biased;
@@ -173,7 +178,11 @@ impl Reader {
             };
             let Some(page) = page else { break };
             let page = page.map_err(|e| e.at("slice", slice.to_string()))?;
-            attempt.declared_total = page.declared_total.or(attempt.declared_total);
+            if page.anew {
+                attempt = Attempt::default();
+                attempts += 1;
+            }
+            attempt.declares(page.declared_total);
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
             let decoder = Arc::clone(&self.decoder);
@@ -184,10 +193,11 @@ impl Reader {
             });
             let (decoded, requested_at) =
                 decoded.await.map_err(|e| Error::internal("decoding a page failed").because(e))?;
-            let decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
-            attempt.count(&decoded);
+            let mut decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
+            attempt.count(&mut decoded);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on(&Event::Page { records, bytes });
+            told.once(&mut decoded, attempts > 1);
             let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
             let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
@@ -196,16 +206,47 @@ impl Reader {
                 return Err(interrupted());
             }
         }
-        Ok(attempt)
+        Ok((attempt, attempts))
     }
 }
 
+/// What a source is asked for: the slice, and at the very start a little more.
+fn asked(slice: &Slice, start: Timestamp) -> Slice {
+    let from = slice.window.from();
+    let earlier = from.checked_sub(BEFORE_START).ok().filter(|_| from == start);
+    let wider = earlier.and_then(|earlier| Window::new(earlier, slice.window.to()).ok());
+    Slice { window: wider.unwrap_or(slice.window), ..slice.clone() }
+}
+
 impl Attempt {
-    fn count(&mut self, decoded: &Decoded) {
+    /// Takes a page's total. One that moves says that records do, and may come again for that.
+    fn declares(&mut self, total: Option<u64>) {
+        self.total_moved |= self.records + self.rejects > 0 && total != self.declared_total;
+        self.declared_total = total.or(self.declared_total);
+    }
+
+    /// Counts a page's records; one that is listed more than once gets a warning.
+    fn count(&mut self, decoded: &mut Decoded) {
         self.records += decoded.keys.len() as u64;
         self.rejects += decoded.rejects.len() as u64;
+        let stands_still = self.declared_total.is_some() && !self.total_moved;
+        let mut page = FastSet::default();
         for key in decoded.keys.iter().flatten() {
-            self.distinct.insert(key_hash(key));
+            let hash = key_hash(key);
+            let is_new = self.distinct.insert(hash);
+            if page.insert(hash) && (is_new || !stands_still) {
+                continue;
+            }
+            self.twice += 1;
+            if self.twice <= TWICE_TOLD {
+                decoded.warnings.push(Warning {
+                    key: key.to_owned(),
+                    field: String::new(),
+                    rule: LISTED_TWICE.to_owned(),
+                    original: String::new(),
+                    count: 1,
+                });
+            }
         }
         for reject in &decoded.rejects {
             match &reject.key {
@@ -218,7 +259,104 @@ impl Attempt {
     }
 }
 
+impl Told {
+    /// Leaves out of a page of a reading `again` what an earlier one has told.
+    fn once(&mut self, decoded: &mut Decoded, again: bool) {
+        let Decoded { rejects, warnings, unknown, .. } = decoded;
+        rejects.retain(|r| self.is_news(("reject", &r.key, &r.field, &r.reason)) || !again);
+        warnings.retain(|w| self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again);
+        unknown.retain(|field, _| self.fields.insert(field.clone()) || !again);
+    }
+
+    fn is_news(&mut self, remark: impl Hash) -> bool {
+        let hash = self.hasher.hash_one(remark);
+        if self.remarks.len() < REMEMBERED { self.remarks.insert(hash) } else { !self.remarks.contains(&hash) }
+    }
+}
+
 pub(crate) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted")
         .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
+    use arrow::datatypes::Schema;
+    use arrow::record_batch::RecordBatch;
+
+    fn page(keys: &[&str]) -> Decoded {
+        let rows = keys.len();
+        Decoded {
+            batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            keys: StringArray::from(keys.to_vec()),
+            record_times: TimestampMicrosecondArray::new_null(rows),
+            updated_at: TimestampMicrosecondArray::new_null(rows),
+            content_hashes: FixedSizeBinaryArray::new_null(17, rows),
+            rejects: Vec::new(),
+            warnings: Vec::new(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The warnings about records listed twice, for pages with their totals.
+    fn warned(pages: &[(&[&str], Option<u64>)]) -> Vec<String> {
+        let (mut attempt, mut warned) = (Attempt::default(), Vec::new());
+        for (keys, total) in pages {
+            let mut page = page(keys);
+            attempt.declares(*total);
+            attempt.count(&mut page);
+            assert!(page.warnings.iter().all(|warning| warning.rule == LISTED_TWICE));
+            warned.extend(page.warnings.into_iter().map(|warning| warning.key));
+        }
+        assert_eq!(attempt.twice, warned.len());
+        assert_eq!(attempt.records, pages.iter().map(|(keys, _)| keys.len() as u64).sum::<u64>());
+        warned
+    }
+
+    #[test]
+    fn an_id_that_is_listed_twice_counts_twice_and_has_a_warning() {
+        assert_eq!(warned(&[(&["a", "b", "b", "c"], Some(4))]), ["b"]);
+        assert_eq!(warned(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(4))]), ["b"]);
+        assert_eq!(warned(&[(&["a", "a"], None), (&["b"], None)]), ["a"]);
+        // Records that move may come again, and where no total is declared nobody knows whether they do.
+        assert!(warned(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(5))]).is_empty());
+        assert!(warned(&[(&["a", "b"], None), (&["b", "c"], None)]).is_empty());
+    }
+
+    #[test]
+    fn the_first_window_begins_a_little_earlier() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let slice = |from: &str| Slice {
+            resource: "sales".into(),
+            tenant: None,
+            window: Window::new(at(from), at("2026-01-03T00:00:00Z")).unwrap(),
+        };
+        let start = at("2026-01-01T00:00:00Z");
+        let first = asked(&slice("2026-01-01T00:00:00Z"), start);
+        assert_eq!((first.window.from(), first.window.to()), (at("2025-12-31T23:59:59Z"), at("2026-01-03T00:00:00Z")));
+        let second = slice("2026-01-02T00:00:00Z");
+        assert_eq!(asked(&second, start), second);
+    }
+
+    #[test]
+    fn totals_that_move_are_noticed() {
+        let mut attempt = Attempt::default();
+        attempt.declares(Some(4));
+        attempt.records = 2;
+        attempt.declares(Some(4));
+        assert!(!attempt.total_moved);
+        attempt.declares(Some(5));
+        assert_eq!((attempt.total_moved, attempt.declared_total), (true, Some(5)));
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let mut told = Told::default();
+        assert!(told.is_news(("reject", "a")));
+        assert!(!told.is_news(("reject", "a")));
+        assert!(told.is_news(("warning", "a")));
+        assert!(told.fields.insert("payments[].foo".into()) && !told.fields.insert("payments[].foo".into()));
+    }
 }

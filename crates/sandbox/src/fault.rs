@@ -39,6 +39,18 @@ pub enum FaultKind {
     LieStatistics,
     /// A listing whose declared total is one too high, where the API declares one.
     LieTotal,
+    /// A listing whose declared total counts the page only, where the API declares one.
+    PageTotal,
+    /// What the first request got that met this fault, again and again.
+    Repeat,
+    /// A listing's page without its records, all else as it is.
+    Hole,
+    /// A listing's page without records that says `null` instead of an empty list. Hits pages without records only.
+    NullPage,
+    /// The same, as 204 without a body.
+    NoContent,
+    /// The same, as a refusal with `status` (default 404).
+    Missing,
     /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
     /// come. With a `times` without end, it never does.
     Endless,
@@ -48,6 +60,12 @@ pub enum FaultKind {
     MissingLinkedIdentity,
 }
 
+impl FaultKind {
+    fn hits_what_is_empty(self) -> bool {
+        matches!(self, Self::NullPage | Self::NoContent | Self::Missing)
+    }
+}
+
 /// Which requests a fault can hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -55,6 +73,8 @@ pub(crate) enum Target {
     List,
     /// A list request beyond the first page.
     LaterPage,
+    /// A list request whose answer holds no records.
+    EmptyPage,
     Statistics,
     Other,
 }
@@ -77,7 +97,7 @@ pub struct Fault {
     /// See [`FaultKind::RateLimited`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// See [`FaultKind::ServerError`].
+    /// See [`FaultKind::ServerError`] and [`FaultKind::Missing`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// See [`FaultKind::Slow`].
@@ -138,10 +158,16 @@ impl Fault {
 
     fn matches(&self, path: &str, target: Target) -> bool {
         let can_hit = match self.kind {
+            _ if target == Target::EmptyPage && !self.kind.hits_what_is_empty() => false,
             FaultKind::Shift => target == Target::LaterPage,
-            FaultKind::ForeignLink | FaultKind::SelfLink | FaultKind::LieTotal | FaultKind::Endless => {
-                matches!(target, Target::List | Target::LaterPage)
-            }
+            FaultKind::ForeignLink
+            | FaultKind::SelfLink
+            | FaultKind::LieTotal
+            | FaultKind::PageTotal
+            | FaultKind::Repeat
+            | FaultKind::Hole
+            | FaultKind::Endless => matches!(target, Target::List | Target::LaterPage),
+            FaultKind::NullPage | FaultKind::NoContent | FaultKind::Missing => target == Target::EmptyPage,
             FaultKind::LieStatistics => target == Target::Statistics,
             _ => true,
         };
@@ -151,26 +177,30 @@ impl Fault {
 
 /// The faults that are still to come, in the order they were asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct Faults {
+    queue: Vec<Fault>,
+    /// What the first request got that met [`FaultKind::Repeat`].
+    repeated: Option<Vec<u8>>,
+}
 
 impl Faults {
     pub(crate) fn add(&mut self, faults: impl IntoIterator<Item = Fault>) {
-        self.0.extend(faults);
+        self.queue.extend(faults);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// What is left.
     pub(crate) fn pending(&self) -> &[Fault] {
-        &self.0
+        &self.queue
     }
 
     /// The fault that this request meets.
     pub(crate) fn meet(&mut self, path: &str, target: Target) -> Option<Fault> {
         let mut met: Option<Fault> = None;
-        for fault in &mut self.0 {
+        for fault in &mut self.queue {
             if !fault.matches(path, target) {
                 continue;
             }
@@ -181,8 +211,13 @@ impl Faults {
                 met = Some(fault.clone());
             }
         }
-        self.0.retain(|fault| fault.times > 0);
+        self.queue.retain(|fault| fault.times > 0);
         met
+    }
+
+    /// The body that is repeated from now on; `body` where there is none yet.
+    pub(crate) fn repeat(&mut self, body: &[u8]) -> Vec<u8> {
+        self.repeated.get_or_insert_with(|| body.to_vec()).clone()
     }
 }
 

@@ -32,6 +32,7 @@ mod decimal;
 mod emulated;
 mod fault;
 mod hecone;
+mod listing;
 mod pace;
 mod query;
 mod random;

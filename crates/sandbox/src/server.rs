@@ -9,8 +9,9 @@ use crate::call::Call;
 use crate::connection::Line;
 use crate::control;
 use crate::emulated::Emulated;
-use crate::fault::{Fault, FaultKind, Faults};
+use crate::fault::{Fault, FaultKind, Faults, Target};
 use crate::hecone::HecOne;
+use crate::listing;
 use crate::pace::Pace;
 use crate::requests::{Request, RequestLog};
 use crate::smartnow::SmartNow;
@@ -22,6 +23,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{any, get, post, put};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tillhouse_model::{Error, Result};
@@ -165,6 +167,20 @@ async fn provider(
         None => None,
     }
     .unwrap_or_else(|| source.answer(&call, fault.as_ref()));
+    let is_list = matches!(source.target(&call), Target::List | Target::LaterPage);
+    if fault.is_none() && is_list && answer.status == StatusCode::OK && listing::is_empty(&answer.body) {
+        let met = shared.faults().meet(uri.path(), Target::EmptyPage);
+        if let Some(fault) = met {
+            answer = without_records(source.as_ref(), answer, &fault);
+        }
+    }
+    match fault.as_ref().map(|fault| fault.kind) {
+        Some(FaultKind::Repeat) => answer.body = shared.faults().repeat(&answer.body),
+        Some(FaultKind::Hole) => {
+            answer.body = listing::with_records(&answer.body, json!([])).map_or(answer.body, String::into_bytes);
+        }
+        _ => {}
+    }
     shared.requests().add(Request {
         time: Timestamp::now(),
         at_ms: u64::try_from(arrived.as_millis()).unwrap_or(u64::MAX),
@@ -180,6 +196,23 @@ async fn provider(
     }
     let accepted = call.header(header::ACCEPT_ENCODING.as_str());
     answer.into_response(shared.gzip && accepted.is_some_and(|accepted| accepted.contains("gzip")))
+}
+
+/// A page without records, as a fault says so.
+fn without_records(source: &dyn Emulated, answer: Answer, fault: &Fault) -> Answer {
+    match fault.kind {
+        FaultKind::NoContent => {
+            Answer { status: StatusCode::NO_CONTENT, content_type: "", body: Vec::new(), headers: Vec::new() }
+        }
+        FaultKind::Missing => {
+            let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
+            source.error(status.unwrap_or(StatusCode::NOT_FOUND), "not_found", "there is no such page")
+        }
+        _ => {
+            let body = listing::with_records(&answer.body, Value::Null).map_or(answer.body, String::into_bytes);
+            Answer { body, ..answer }
+        }
+    }
 }
 
 fn name_of(fault: &Fault) -> String {

@@ -3,7 +3,7 @@
 //! Invariant: every request says its whole question anew, so a page can be asked for again at any time.
 
 use crate::connection::{SOURCE, Settings};
-use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE, RESOURCES};
+use crate::endpoints::{self, ENDPOINTS, Endpoint, RESOURCES};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +19,7 @@ use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
 const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// The scope where one list is configured for what is otherwise listed parent by parent.
 const ALL: &str = "all";
-const NOT_BY_KEY: &str = "Check connection.operators (above) with the provider. If there are exactly as many records as a page holds, \
-                          another page_size helps.";
+const NOT_BY_KEY: &str = "Check connection.operators (above) with the provider.";
 
 /// One SmartNow login.
 #[derive(Debug)]
@@ -67,18 +66,16 @@ impl SmartNow {
 
     /// The records of a list, or of every parent's; `filter` says which of them.
     fn list(&self, endpoint: &'static Endpoint, filter: Vec<(String, String)>) -> PageStream {
-        let route = match self.route(endpoint) {
-            Ok(route) => route.clone(),
-            Err(error) => return failed(error),
+        let (route, resource) = match (self.route(endpoint), known("SmartNow", RESOURCES, endpoint.name)) {
+            (Ok(route), Ok(resource)) => (route.clone(), resource),
+            (Err(error), _) | (_, Err(error)) => return failed(error),
         };
         let parent = endpoint.parent.and_then(endpoints::find).filter(|_| route.wants_id());
         let parents = parent.map(|parent| self.list(parent, Vec::new()));
-        let limits = self.api.client().limits();
-        let limit = limits.page_size.min(LARGEST_PAGE);
-        let (resource, most_pages) = (endpoint.name, limits.most_pages);
-        let asked = Keyed { source: SOURCE, resource, limit, most_pages, hint: NOT_BY_KEY };
+        let listing = self.api.client().listing(resource);
+        let asked = Keyed { source: SOURCE, resource: endpoint.name, listing, hint: NOT_BY_KEY };
         let above = compare("id", &self.settings.operators.above);
-        let list = Arc::new(List { api: self.api.clone(), endpoint, route, filter, above, limit });
+        let list = Arc::new(List { api: self.api.clone(), endpoint, route, filter, above });
         paging::by_key(asked, parents, move |after| list.clone().page(after))
     }
 }
@@ -92,7 +89,6 @@ struct List {
     filter: Vec<(String, String)>,
     /// The parameter that asks for what is behind an id.
     above: String,
-    limit: u32,
 }
 
 impl List {
@@ -103,14 +99,14 @@ impl List {
         if let Some(key) = &after.key {
             request = request.query(&self.above, &key.to_string());
         }
-        let request = request.query("sort", "id asc").query("limit", &self.limit.to_string());
+        let request = request.query("sort", "id asc").query("limit", &after.limit.to_string());
         match self.api.send(&request).await? {
             Answer::Success(Response { bytes, requested_at, .. }) => {
                 let one_for_all = !self.route.wants_id() && self.endpoint.path.contains('{');
                 let scope = one_for_all.then(|| ALL.into());
-                Ok(KeyedPage::Here(Page { bytes, declared_total: None, requested_at, scope }))
+                Ok(KeyedPage::Here(Page { bytes, declared_total: None, requested_at, scope, anew: false }))
             }
-            Answer::Refused(refusal) if refusal.is_gone() && after.parent.is_some() => {
+            Answer::Refused(refusal) if refusal.is_past_the_end() => {
                 Ok(KeyedPage::Gone(refused(self.endpoint, refusal)))
             }
             Answer::Refused(refusal) => Err(refused(self.endpoint, refusal)),

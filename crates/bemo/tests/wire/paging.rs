@@ -25,9 +25,9 @@ async fn a_window_is_asked_for_by_the_dates_of_every_clock() {
     let pages = read(open(&server, json!({})).pages(&slice())).await;
     let first = pages[0].as_ref().unwrap();
     assert_eq!((first.scope.as_deref(), first.declared_total), (Some("acme"), None));
-    assert_eq!(ids(pages), [vec![0, 1, 2], vec![]]);
+    assert_eq!(ids(pages), [vec![0, 1, 2], vec![], vec![]]);
     let asked = "from=2025-12-31&to=2026-01-03&limit=500&offset=";
-    assert_eq!(queries(&server).await, [format!("{asked}0"), format!("{asked}1")]);
+    assert_eq!(queries(&server).await, [0, 1, 2].map(|page| format!("{asked}{page}")));
 }
 
 #[tokio::test]
@@ -36,16 +36,16 @@ async fn late_sessions_are_asked_for_by_the_day_they_were_learnt_of() {
     serve(&server, |request| cut(request, 0, 1_000, 2)).await;
     let source = open(&server, json!({}));
     assert!(source.resources()[0].late);
-    assert_eq!(ids(read(source.late_pages(&slice())).await), [vec![0, 1], vec![]]);
+    assert_eq!(ids(read(source.late_pages(&slice())).await), [vec![0, 1], vec![], vec![]]);
     assert_eq!(queries(&server).await[0], "lastCreated=2025-12-31&limit=500&offset=0");
 }
 
 #[tokio::test]
 async fn pages_are_read_until_one_is_short_however_large_they_are() {
     for (most, total, wanted) in [
-        (1_000, 5, vec![vec![0, 1], vec![2, 3], vec![4]]),
-        (1_000, 4, vec![vec![0, 1], vec![2, 3], vec![]]),
-        (1, 3, vec![vec![0], vec![1], vec![2], vec![]]),
+        (1_000, 5, vec![vec![0, 1], vec![2, 3], vec![4], vec![]]),
+        (1_000, 4, vec![vec![0, 1], vec![2, 3], vec![], vec![], vec![]]),
+        (1, 3, vec![vec![0], vec![1], vec![2], vec![], vec![], vec![]]),
         (1_000, 0, vec![vec![], vec![]]),
     ] {
         let server = MockServer::start().await;
@@ -59,10 +59,13 @@ async fn pages_are_read_until_one_is_short_however_large_they_are() {
 async fn pages_counted_from_one_are_found_out_or_configured() {
     let server = MockServer::start().await;
     serve(&server, |request| cut(request, 1, 2, 3)).await;
-    assert_eq!(ids(read(open(&server, json!({})).pages(&slice())).await), [vec![], vec![0, 1], vec![2]]);
+    assert_eq!(
+        ids(read(open(&server, json!({})).pages(&slice())).await),
+        [vec![], vec![0, 1], vec![], vec![2], vec![]]
+    );
     let told = open(&server, json!({"first_page": 1}));
-    assert_eq!(ids(read(told.pages(&slice())).await), [vec![0, 1], vec![2]]);
-    assert!(queries(&server).await[3].ends_with("offset=1"));
+    assert_eq!(ids(read(told.pages(&slice())).await), [vec![0, 1], vec![2], vec![]]);
+    assert!(queries(&server).await[5].ends_with("offset=1"));
     // One that takes zero for one repeats its first page.
     let lenient = MockServer::start().await;
     let answer = |request: &Request| {
@@ -70,8 +73,11 @@ async fn pages_counted_from_one_are_found_out_or_configured() {
         page(before.min(5)..(before + 2).min(5))
     };
     serve(&lenient, answer).await;
-    let pages = ids(read(open(&lenient, json!({})).pages(&slice())).await);
-    assert_eq!(pages, [vec![0, 1], vec![0, 1], vec![2, 3], vec![4]]);
+    let source = open(&lenient, json!({}));
+    let all = [vec![0, 1], vec![0, 1], vec![2, 3], vec![4], vec![]];
+    // Found out by reading anew, and known from then on.
+    assert_eq!(ids(read(source.pages(&slice())).await), [&all[..2], &all].concat());
+    assert_eq!(ids(read(source.pages(&slice())).await), all);
 }
 
 #[tokio::test]
@@ -84,24 +90,63 @@ async fn an_empty_first_page_is_doubted_only_until_one_had_sessions() {
     })
     .await;
     let source = open(&server, json!({}));
-    for wanted in [vec![vec![], vec![]], vec![vec![0], vec![]], vec![vec![]]] {
+    for wanted in [vec![vec![], vec![]], vec![vec![0], vec![], vec![]], vec![vec![], vec![]]] {
         assert_eq!(ids(read(source.pages(&slice())).await), wanted);
     }
 }
 
 #[tokio::test]
-async fn a_page_that_repeats_twice_is_the_last_whatever_stands_around_it() {
+async fn a_server_that_gives_the_same_sessions_whatever_is_asked_is_found_out() {
     let server = MockServer::start().await;
     serve(&server, |request| {
-        // Beyond the end, the last page again; the envelope differs every time.
-        let last = number(request, "offset").min(1);
-        let data: Vec<_> = (last * 2..last * 2 + 2).map(|id| json!({"sessionId": format!("s{id}")})).collect();
+        // The envelope differs every time.
+        let data: Vec<_> = (0..2).map(|id| json!({"sessionId": format!("s{id}")})).collect();
         let trace = format!("{}", number(request, "offset"));
         ResponseTemplate::new(200).set_body_json(json!({"status": "Success", "trace": trace, "data": data}))
     })
     .await;
-    let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
-    assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![2, 3], vec![2, 3]]);
+    let source = connection(&server, json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+    let pages = read(source.pages(&slice())).await;
+    let error = pages.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.message().contains("repeats what was there before"), "{error}");
+    assert!(queries(&server).await.len() <= 12);
+    // Somebody says that a short page is believed: this is all there is.
+    let unpaged = connection(&server, json!({})).open(Limits { confirm_end: false, ..limits() }).unwrap();
+    assert_eq!(ids(read(unpaged.pages(&slice())).await), [vec![0, 1]]);
+}
+
+#[tokio::test]
+async fn an_empty_page_in_the_middle_is_found_out() {
+    for slip in [0, 1, 2] {
+        let server = MockServer::start().await;
+        let asked = AtomicU64::new(0);
+        serve(&server, move |request| {
+            let slips = asked.fetch_add(1, Ordering::SeqCst) == slip;
+            if slips { page([]) } else { cut(request, 0, 2, 5) }
+        })
+        .await;
+        let source = connection(&server, json!({"first_page": 0})).open(limits()).unwrap();
+        let came: std::collections::BTreeSet<u64> =
+            ids(read(source.pages(&slice())).await).into_iter().flatten().collect();
+        assert_eq!(came, (0..5).collect(), "{slip}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_behind_the_last_page_is_said_in_many_ways() {
+    for how in 0..5 {
+        let server = MockServer::start().await;
+        serve(&server, move |request| match (number(request, "offset"), how) {
+            (0, _) => page([0, 1]),
+            (_, 0) => ResponseTemplate::new(200).set_body_json(json!({"status": "Success", "data": null})),
+            (_, 1) => ResponseTemplate::new(204),
+            (_, how) => crate::complaint([404, 410, 416][how - 2], "ResourceNotFound", "no such page"),
+        })
+        .await;
+        let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
+        assert_eq!((pages[0].len(), pages[1..].concat().len()), (2, 0), "{how}");
+    }
 }
 
 #[tokio::test]
@@ -134,7 +179,7 @@ async fn a_link_that_leads_away_or_nowhere_leaves_the_number() {
         let header = first.unwrap_or(link);
         serve(&server, move |request| cut(request, 0, 2, 5).insert_header("Next-Range", header.as_str())).await;
         let pages = ids(read(open(&server, json!({})).pages(&slice())).await);
-        assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(pages, [vec![0, 1], vec![2, 3], vec![4], vec![]]);
     }
     assert!(away.received_requests().await.unwrap().is_empty(), "no credentials, and nothing else");
 }
@@ -144,7 +189,7 @@ async fn without_the_headers_name_links_are_not_looked_for() {
     let server = MockServer::start().await;
     serve(&server, |request| cut(request, 0, 2, 3).insert_header("Next-Range", "/elsewhere")).await;
     let source = open(&server, json!({"headers": {"next_range": null}}));
-    assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2]]);
+    assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2], vec![]]);
 }
 
 #[tokio::test]

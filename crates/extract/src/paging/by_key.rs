@@ -12,8 +12,9 @@
 //! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
 //! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
 
-use super::chain;
 use super::keys::{Key, Next, Pager, keys};
+use super::ledger::Ledger;
+use super::{Listing, Step, or_empty, walk};
 use crate::source::{Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -23,16 +24,14 @@ use std::sync::Arc;
 use tillhouse_model::{Error, Result};
 
 /// What is asked page by page, for limits and for errors.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Keyed {
     /// The source.
     pub source: &'static str,
     /// The resource.
     pub resource: &'static str,
-    /// Records a page.
-    pub limit: u32,
-    /// Pages in all, see [`crate::Limits::most_pages`].
-    pub most_pages: u64,
+    /// What is known of the listing. Its records are the whole page, whatever is said here.
+    pub listing: Listing,
     /// What to do where the list turns out to know no paging by id.
     pub hint: &'static str,
 }
@@ -44,6 +43,8 @@ pub struct After {
     pub parent: Option<Arc<str>>,
     /// The id behind which the page begins; `None` for the first of a list.
     pub key: Option<Key>,
+    /// How many records are asked for.
+    pub limit: u32,
 }
 
 /// What came of asking for a page.
@@ -51,7 +52,8 @@ pub struct After {
 pub enum KeyedPage {
     /// The page: a list of records, or a single one that stands for a list of one.
     Here(Page),
-    /// The parent has no list, since it is gone: with the error for the case that no parent has one.
+    /// Nothing is there, by a 404, 410 or 416: the end of a list behind pages of it that came, otherwise a parent that is gone. With
+    /// the error for the case that there is no parent, or none of them has a list.
     Gone(Error),
 }
 
@@ -64,17 +66,22 @@ where
     Fetch: Fn(After) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<KeyedPage>> + Send + 'static,
 {
+    let confirm = asked.listing.confirm_end;
     let first = Place {
         found: parents.is_none(),
-        pager: Pager::new(asked.limit, parents.is_none()),
+        pager: Pager::new(asked.listing.page_size, confirm, parents.is_none()),
+        thorough: parents.is_none(),
         unread: parents,
+        all: VecDeque::new(),
         parents: VecDeque::new(),
         parent: None,
+        ledger: Ledger::default(),
     };
     let fetch = Arc::new(fetch);
-    chain(first, asked.most_pages, move |place| {
-        let fetch = fetch.clone();
-        async move { page(asked, place, &*fetch).await }
+    let listing = asked.listing.clone();
+    walk(first, listing, move |place| {
+        let (fetch, asked) = (fetch.clone(), asked.clone());
+        async move { page(&asked, place, &*fetch).await }
     })
 }
 
@@ -82,55 +89,85 @@ where
 struct Place {
     /// The parents, as long as nobody knows them.
     unread: Option<PageStream>,
+    /// All parents, for a reading anew.
+    all: VecDeque<Arc<str>>,
     /// The parents whose lists are still to come.
     parents: VecDeque<Arc<str>>,
     parent: Option<Arc<str>>,
     pager: Pager,
+    thorough: bool,
     /// Whether any list was there.
     found: bool,
+    /// What came of the list at hand.
+    ledger: Ledger,
 }
 
-async fn page<Fetch, Fut>(asked: Keyed, mut place: Place, fetch: &Fetch) -> Result<(Page, Option<Place>)>
+impl Place {
+    /// The beginning again.
+    fn anew(self, asked: &Keyed) -> Self {
+        let mut parents = self.all.clone();
+        let parent = parents.pop_front();
+        let pager = Pager::new(asked.listing.page_size, asked.listing.confirm_end, self.thorough);
+        Self { unread: None, parents, parent, pager, found: self.thorough, ledger: Ledger::default(), ..self }
+    }
+}
+
+async fn page<Fetch, Fut>(asked: &Keyed, mut place: Place, fetch: &Fetch) -> Result<(Page, Step<Place>)>
 where
     Fetch: Fn(After) -> Fut,
     Fut: Future<Output = Result<KeyedPage>>,
 {
     if let Some(unread) = place.unread.take() {
-        place.parents = ids(unread).await?;
+        place.all = ids(unread).await?;
+        place.parents = place.all.clone();
         place.parent = place.parents.pop_front();
         if place.parent.is_none() {
-            return Ok((nothing(), None));
+            return Ok((nothing(), Step::End));
         }
     }
-    let after = After { parent: place.parent.clone(), key: place.pager.last().cloned() };
+    let limit = if place.pager.asks_for_one() { 1 } else { asked.listing.page_size };
+    let after = After { parent: place.parent.clone(), key: place.pager.last().cloned(), limit };
+    let at = |e: Error| e.at("source", asked.source).at("resource", asked.resource);
     let (page, next) = match fetch(after).await? {
         KeyedPage::Here(page) => {
             place.found = true;
-            let at = |e: Error| e.at("source", asked.source).at("resource", asked.resource);
-            let (keys, alone) = keys(&page.bytes).map_err(at)?;
-            let next = place.pager.take(&keys).map_err(|e| at(e).hint(asked.hint))?;
-            let bytes = if alone { as_list(&page.bytes) } else { page.bytes };
+            let bytes = or_empty(page.bytes, &[]);
+            let (keys, alone) = keys(&bytes).map_err(at)?;
+            place.ledger.page(keys.len() as u64, page.declared_total);
+            let next = place.pager.take(&keys, alone).map_err(|e| {
+                let hint = e.hint_text().unwrap_or_default().to_owned();
+                at(e).hint(format!("{} {hint}", asked.hint))
+            })?;
+            let bytes = if alone { as_list(&bytes) } else { bytes };
             (Page { bytes, scope: place.parent.clone().or(page.scope), ..page }, next)
         }
+        KeyedPage::Gone(_) if place.pager.has_begun() => (nothing(), Next::End),
         KeyedPage::Gone(error) if place.parent.is_none() || (place.parents.is_empty() && !place.found) => {
             return Err(error);
         }
         KeyedPage::Gone(_) => (nothing(), Next::End),
     };
     if next == Next::End {
+        if let Some(error) = place.ledger.shortfall() {
+            return Ok((page, Step::Anew(place.anew(asked), at(error))));
+        }
+        place.ledger = Ledger::default();
         place.pager.start_over();
         place.parent = place.parents.pop_front();
         if place.parent.is_none() {
-            return Ok((page, None));
+            return Ok((page, Step::End));
         }
     }
-    Ok((page, Some(place)))
+    Ok((page, Step::On(place)))
 }
 
 /// The ids of all records, in their order.
 async fn ids(mut pages: PageStream) -> Result<VecDeque<Arc<str>>> {
     let mut ids = VecDeque::new();
     while let Some(page) = pages.try_next().await? {
+        if page.anew {
+            ids.clear();
+        }
         for key in keys(&page.bytes)?.0.into_iter().flatten() {
             let id: Arc<str> = key.to_string().into();
             // A list that ignores paging is given twice.
@@ -144,7 +181,13 @@ async fn ids(mut pages: PageStream) -> Result<VecDeque<Arc<str>>> {
 
 /// A page without records.
 fn nothing() -> Page {
-    Page { bytes: Bytes::from_static(b"[]"), declared_total: None, requested_at: Timestamp::now(), scope: None }
+    Page {
+        bytes: Bytes::from_static(b"[]"),
+        declared_total: None,
+        requested_at: Timestamp::now(),
+        scope: None,
+        anew: false,
+    }
 }
 
 /// One record as a list of one.
@@ -162,8 +205,10 @@ mod tests {
     use futures::StreamExt;
     use std::sync::Mutex;
 
-    const ASKED: Keyed =
-        Keyed { source: "till", resource: "products", limit: 2, most_pages: 100, hint: "Ask about ids." };
+    fn asked() -> Keyed {
+        let listing = Listing { page_size: 2, ..Listing::from(100) };
+        Keyed { source: "till", resource: "products", listing, hint: "Ask about ids." }
+    }
 
     fn here(text: &str) -> KeyedPage {
         KeyedPage::Here(Page { bytes: Bytes::from(text.to_owned()), ..nothing() })
@@ -175,14 +220,15 @@ mod tests {
         answer: fn(&str, Option<i64>) -> KeyedPage,
     ) -> (Vec<String>, Vec<String>) {
         let parents = parents.map(|list| {
-            by_key(ASKED, None, move |after| async move { Ok(here(if after.key.is_none() { list } else { "[]" })) })
+            by_key(asked(), None, move |after| async move { Ok(here(if after.key.is_none() { list } else { "[]" })) })
         });
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
-        let stream = by_key(ASKED, parents, move |after| {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = requests.clone();
+        let stream = by_key(asked(), parents, move |after| {
             let parent = after.parent.as_deref().unwrap_or("-").to_owned();
             let key = after.key.map(|key| key.to_string());
-            log.lock().unwrap().push(format!("{parent}>{}", key.as_deref().unwrap_or("")));
+            let one = if after.limit == 1 { "?" } else { "" };
+            log.lock().unwrap().push(format!("{parent}>{}{one}", key.as_deref().unwrap_or("")));
             let page = answer(&parent, key.map(|key| key.parse().unwrap()));
             async move { Ok(page) }
         });
@@ -191,21 +237,22 @@ mod tests {
             Err(error) => format!("{error} {}", error.hint_text().unwrap_or_default()),
         };
         let pages = stream.map(shown).collect().await;
-        let asked = asked.lock().unwrap().clone();
-        (pages, asked)
+        let requests = requests.lock().unwrap().clone();
+        (pages, requests)
     }
 
     #[tokio::test]
     async fn every_parents_list_comes_under_its_id() {
-        let (pages, asked) = read(Some(r#"[{"id":7},{"id":8}]"#), |parent, key| match (parent, key) {
+        let (pages, asked) = read(Some(r#"[{"id":7},{"id":8},{"id":9}]"#), |parent, key| match (parent, key) {
             ("7", None) => here(r#"[{"id":1},{"id":2}]"#),
             ("7", Some(2)) => here(r#"[{"id":3}]"#),
             ("8", None) => here(r#"{"id":4}"#),
-            _ => panic!("{parent} {key:?}"),
+            _ => here(["null", ""][usize::from(key.is_some())]),
         })
         .await;
-        assert_eq!(asked, ["7>", "7>2", "8>"]);
-        assert_eq!(pages, [r#"7[{"id":1},{"id":2}]"#, r#"7[{"id":3}]"#, r#"8[{"id":4}]"#]);
+        assert_eq!(asked, ["7>", "7>2", "7>3", "8>", "8>4", "9>", "9>?"]);
+        let came: Vec<_> = pages.iter().filter(|page| page.ends_with("}]")).collect();
+        assert_eq!(came, [r#"7[{"id":1},{"id":2}]"#, r#"7[{"id":3}]"#, r#"8[{"id":4}]"#]);
         assert_eq!(read(Some("[]"), |_, _| panic!("nobody to ask for")).await, (vec!["[]".to_owned()], vec![]));
     }
 
@@ -220,15 +267,41 @@ mod tests {
             _ => KeyedPage::Gone(Error::protocol("no such list")),
         })
         .await;
-        assert_eq!(pages, ["7[]", "[]"]);
+        assert_eq!(pages, ["7[]", "7[]", "[]"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_behind_a_page_is_the_end_of_a_list() {
+        let (pages, asked) = read(None, |_, key| match key {
+            None => here(r#"[{"id":1},{"id":2}]"#),
+            _ => KeyedPage::Gone(Error::protocol("no such page")),
+        })
+        .await;
+        assert_eq!((pages.len(), asked), (2, vec!["->".to_owned(), "->2".into()]));
+        let (pages, _) = read(None, |_, _| KeyedPage::Gone(Error::protocol("no such list"))).await;
+        assert_eq!(pages, ["no such list "]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_is_not_reached_has_every_list_read_anew() {
+        let parents = Some(r#"[{"id":7},{"id":8}]"#);
+        let (pages, asked) = read(parents, |parent, key| {
+            let page = if key.is_none() { r#"[{"id":1}]"# } else { "[]" };
+            let declared_total = Some(if parent == "8" { 2 } else { 1 });
+            KeyedPage::Here(Page { bytes: Bytes::from_static(page.as_bytes()), declared_total, ..nothing() })
+        })
+        .await;
+        assert_eq!((&asked[..4], asked.len()), (&["7>", "7>1", "8>", "8>1"].map(String::from)[..], 16));
+        assert!(pages[16].contains("declares 2 records, but 1 came"), "{pages:?}");
     }
 
     #[tokio::test]
     async fn what_cannot_be_paged_says_where_and_what_to_do() {
         let (pages, asked) = read(None, |_, _| here(r#"[{"id":1},{"id":2}]"#)).await;
         assert_eq!(asked, ["->", "->2"]);
+        assert_eq!(pages[0], r#"[{"id":1},{"id":2}]"#);
         let error = "the list cannot be paged: the records behind an id are asked for, and the same come again \
-                     (source till, resource products) Ask about ids.";
-        assert_eq!(pages, [r#"[{"id":1},{"id":2}]"#, error]);
+                     (source till, resource products) Ask about ids. If the provider gives this list whole";
+        assert!(pages[1].starts_with(error), "{}", pages[1]);
     }
 }

@@ -4,24 +4,32 @@
 //!
 //! | what a page shows | what follows |
 //! |---|---|
+//! | a total | the next number until it is reached, see the head of the module `paging` |
+//! | a total that fell | as many pages back as the records behind can have moved up |
 //! | a link to the next page, at home and not followed before | that link |
 //! | only records that were there before, where a link led | the page by its number, and links no more |
 //! | no link, where the pages before had one | the end |
-//! | a total | the next number until so many records have passed; an empty page ends it too |
-//! | a total that fell | as many pages back as the records behind can have moved up |
-//! | no record | the end |
-//! | only records that were there before | the next number, once; the second time in a row the end |
-//! | fewer records than a page before | the end |
+//! | the records of a whole page before it, and no total | read anew after a pause, see below |
+//! | no record, or fewer than a page before | the next number, once; nothing there is the end |
+//! | records behind such a page, or nothing behind an empty one that follows a page that was not short | that page once more, then on: it may have been a slip |
 //! | anything else | the next number |
 //!
+//! A page that repeats another without a total to tell has three causes, and only reading anew tells them apart. So many records arrived
+//! in front that it shows what the one before did: read anew, the listing stands still. The server takes page 0 for page 1: the second
+//! page repeats the first again, and is passed over from then on, in later listings too ([`Numbering`]). The server does not heed the
+//! number: the third page is the same as well, and that is an error. The page that only brings what was there before, without being the
+//! same, is one that arrivals pushed; two of them in a row are read anew too.
+//!
 //! A first page that is shorter than asked proves nothing: the server may cut pages shorter than that. So it costs one request more to
-//! find the end of a listing of one page. Nor does a single page without news: so many records may have arrived in front that it shows what
-//! the one before did, and some servers take page 0 for page 1. And since some count pages from 0 and some from 1, a first page that is
-//! empty is given one more chance, until some first page had records.
+//! find the end of a listing of one page. And since some count pages from 0 and some from 1, a first page that is empty is given one
+//! more chance, until some first page had records.
 
-use super::chain;
+use super::ledger::{Ledger, Repeat};
+use super::{Fetched, Listing, Step, walk};
 use crate::source::{Page, PageStream};
+use jiff::Timestamp;
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_model::{Error, Result};
@@ -60,100 +68,283 @@ pub struct NumberedPage {
     pub next: Next,
 }
 
+/// How a server numbers its pages, as far as its answers have shown it. Shared by all listings of a source.
+#[derive(Debug, Clone, Default)]
+pub struct Numbering {
+    /// Whether it is known that pages are counted from where the source counts them.
+    known: Arc<AtomicBool>,
+    /// Whether somebody said where they are counted from.
+    told: bool,
+    /// Whether the first page is had twice, since the server takes page 0 for page 1.
+    twice: Arc<AtomicBool>,
+    /// Whether pages were found to be counted from one more than that on.
+    from_next: Arc<AtomicBool>,
+}
+
+impl Numbering {
+    /// Pages are counted from where the source counts them.
+    pub fn known() -> Self {
+        Self { known: Arc::new(AtomicBool::new(true)), told: true, ..Self::default() }
+    }
+
+    /// Whether it is known by now that pages are counted from where the source counts them.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+}
+
 /// Pages by number, from the first on; see the module's head for where they end.
-///
-/// `counted` says whether it is known that pages are counted from where the source counts them; it is set once that shows. A page that
-/// repeats the ones before although the total promises more is an error of kind [`tillhouse_model::ErrorKind::Protocol`].
-pub fn by_page<Fetch, Fut>(counted: Arc<AtomicBool>, most_pages: u64, mut fetch: Fetch) -> PageStream
+pub fn by_page<Fetch, Fut, Found>(numbering: Numbering, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
 where
     Fetch: FnMut(Place) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<NumberedPage>> + Send + 'static,
+    Fut: Future<Output = Result<Found>> + Send + 'static,
+    Found: Into<Fetched<NumberedPage>>,
 {
-    let first = (Place { index: 0, link: None }, Progress::default());
-    chain(first, most_pages, move |(place, mut progress): (Place, Progress)| {
-        let page = fetch(place.clone());
-        let counted = counted.clone();
+    let listing: Listing = listing.into();
+    walk(Course::default(), listing.clone(), move |course: Course| {
+        let requested_at = Timestamp::now();
+        let answer = fetch(course.place.clone());
+        let (numbering, listing) = (numbering.clone(), listing.clone());
         async move {
-            let page = page.await?;
-            let next = progress.after(&place, &page, &counted)?;
-            Ok((page.page, next.map(|next| (next, progress))))
+            match answer.await?.into() {
+                Fetched::Page(found) => course.after(found, &numbering, &listing),
+                Fetched::Missing(error) if course.ledger.is_new() => Err(error),
+                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing())),
+            }
         }
     })
 }
 
-/// What is remembered of a listing while it is read.
-#[derive(Debug, Default)]
-struct Progress {
+/// Where a reading stands.
+#[derive(Debug)]
+struct Course {
+    place: Place,
     seen: HashSet<u64>,
     visited: HashSet<String>,
+    ledger: Ledger,
+    /// How many records each page had, by its number.
+    counts: Vec<u64>,
     /// The most records that a page had.
     fullest: u64,
-    /// The number of the furthest page.
-    furthest: Option<u64>,
-    total: Option<u64>,
     /// Whether the page before gave a link.
     linked: bool,
     /// Whether a link was found to lead back.
     misled: bool,
     /// Pages in a row, up to this one, that had records and no news.
     stale: u32,
+    /// The page before, if it was empty or short.
+    doubted: Option<Doubt>,
+    /// Where to go on after a page that is asked for once more.
+    resume: Option<u64>,
+    /// Whether pages that are short or empty in the middle proved to be the server's way.
+    holes_are_real: bool,
+    /// Whether the reading before found that the second page repeats the first.
+    second_repeated: bool,
+    /// Whether the page before was passed over for that.
+    passed_over: bool,
 }
 
-impl Progress {
-    /// Where to go on after a page; `None` at the end.
-    fn after(&mut self, place: &Place, page: &NumberedPage, counted: &AtomicBool) -> Result<Option<Place>> {
-        let records = page.records.len() as u64;
-        let new = page.records.iter().filter(|record| self.seen.insert(**record)).count();
+/// A page that looked like the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It was the first, and shorter than asked: the server may cut all of them so.
+    First,
+    /// It was the first and empty: pages may be counted from one on.
+    Base,
+    /// It was shorter than those before, or empty behind such a one.
+    Gap(u64),
+    /// It was empty behind a page that was not short.
+    Empty(u64),
+    /// That page is asked for once more, since nothing is behind it either.
+    Last,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            place: Place { index: 0, link: None },
+            seen: HashSet::new(),
+            visited: HashSet::new(),
+            ledger: Ledger::default(),
+            counts: Vec::new(),
+            fullest: 0,
+            linked: false,
+            misled: false,
+            stale: 0,
+            doubted: None,
+            resume: None,
+            holes_are_real: false,
+            second_repeated: false,
+            passed_over: false,
+        }
+    }
+}
+
+impl Course {
+    fn on(mut self, index: u64, link: Option<Url>) -> Step<Self> {
+        self.place = Place { index, link };
+        Step::On(self)
+    }
+
+    fn anew(error: Error, second_repeated: bool) -> Step<Self> {
+        Step::Anew(Self { second_repeated, ..Self::default() }, error)
+    }
+
+    /// A sign of the end, judged.
+    fn end(self) -> Step<Self> {
+        match self.ledger.shortfall() {
+            Some(error) => Self::anew(error, false),
+            None => Step::End,
+        }
+    }
+
+    /// There is no such page.
+    fn missing(mut self) -> Step<Self> {
+        match self.resume.take() {
+            Some(resume) => self.on(resume, None),
+            None => self.end(),
+        }
+    }
+
+    /// Where a reading goes on after a page.
+    fn after(mut self, found: NumberedPage, numbering: &Numbering, listing: &Listing) -> Result<(Page, Step<Self>)> {
+        let NumberedPage { page, records: ids, url, next } = found;
+        let (index, by_link) = (self.place.index, self.place.link.is_some());
+        let records = ids.len() as u64;
+        let is_new_place = index >= self.counts.len() as u64;
+        let fall = self.ledger.declare(page.declared_total, is_new_place);
+        let new = ids.iter().filter(|id| self.seen.insert(**id)).count();
+        self.visited.insert(url.to_string());
+        if index == 0 && records > 0 {
+            numbering.known.store(true, Ordering::Relaxed);
+        }
+        let print = (records > 0 && is_new_place && !by_link).then(|| {
+            let mut hasher = DefaultHasher::new();
+            ids.hash(&mut hasher);
+            hasher.finish()
+        });
+        let what = || format!("page {index} repeats what was there before");
+        match self.ledger.repeats(print, records, what)? {
+            None => {}
+            Some(Repeat::OfTheEnd) => return Ok((page, Step::End)),
+            Some(Repeat::Unproved(error)) => {
+                self.passed_over = false;
+                let is_second = index == 1 && self.counts.len() == 1 && !numbering.told;
+                if !is_second {
+                    return Ok((page, Self::anew(error, false)));
+                }
+                if !self.second_repeated && !numbering.twice.load(Ordering::Relaxed) {
+                    return Ok((page, Self::anew(error, true)));
+                }
+                // It is passed over: the next one shows whether the server heeds numbers at all.
+                self.counts.push(0);
+                self.passed_over = true;
+                return Ok((page, self.on(2, None)));
+            }
+        }
+        if std::mem::take(&mut self.passed_over) {
+            numbering.twice.store(true, Ordering::Relaxed);
+        }
+        if is_new_place {
+            self.counts.push(records);
+        }
+        let upto = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1).min(self.counts.len());
+        if let Some((last, before)) = self.counts.get_mut(..upto).and_then(<[u64]>::split_last_mut) {
+            // Of a page that is asked for again, what it has now counts.
+            *last = records;
+            self.ledger.came(records.saturating_add(before.iter().sum()));
+        }
         let fullest = self.fullest;
         self.fullest = fullest.max(records);
-        let is_new_place = self.furthest.is_none_or(|furthest| place.index > furthest);
-        self.furthest = self.furthest.max(Some(place.index));
-        self.visited.insert(page.url.to_string());
-        if place.index == 0 && records > 0 {
-            counted.store(true, Ordering::Relaxed);
+        let full = records >= u64::from(listing.page_size) || (fullest > 0 && records >= fullest);
+        if fall > 0 {
+            let back = index.saturating_sub(fall.div_ceil(self.fullest.max(1)));
+            if back < index {
+                return Ok((page, self.on(back, None)));
+            }
+            // It was read after the fall.
+            self.ledger.fall_holds();
         }
-        let on = |link| Ok(Some(Place { index: place.index + 1, link }));
+        let step = match self.ledger.is_complete(full, next != Next::Unsaid) {
+            Some(true) => Step::End,
+            // Pages may be counted from one on.
+            Some(false) if records > 0 || (index == 0 && !numbering.is_known()) => self.on(index + 1, None),
+            Some(false) => self.end(),
+            None => self.untold(records, new, fullest, &next, numbering, listing),
+        };
+        Ok((page, step))
+    }
 
-        let repeats = records > 0 && new == 0 && is_new_place;
-        if let Some(total) = page.page.declared_total {
-            let before = self.total.replace(total);
-            if let Some(before) = before.filter(|before| total < *before) {
-                let back = (before - total).div_ceil(self.fullest.max(1));
-                return Ok(Some(Place { index: place.index.saturating_sub(back), link: None }));
-            }
-            let passed = (place.index * fullest).saturating_add(records);
-            if records == 0 || passed >= total {
-                return Ok(None);
-            }
-            if repeats && before == Some(total) {
-                return Err(Error::protocol(format!("page {} repeats what was there before", place.index))
-                    .hint("The server seems to ignore the page's number: check its parameter's name."));
-            }
-            return on(None);
-        }
-
-        if repeats && place.link.is_some() {
+    /// Where to go on without a total.
+    fn untold(
+        mut self,
+        records: u64,
+        new: usize,
+        fullest: u64,
+        next: &Next,
+        numbering: &Numbering,
+        listing: &Listing,
+    ) -> Step<Self> {
+        let index = self.place.index;
+        if records > 0 && new == 0 && self.place.link.is_some() {
             // A link that goes in circles is none of the server's way to say where it ends.
             (self.linked, self.misled) = (false, true);
-            return Ok(Some(Place { index: place.index, link: None }));
+            return self.on(index, None);
         }
-        match &page.next {
+        match next {
             Next::Link(link) if !self.visited.contains(link.as_str()) && !self.misled => {
                 self.linked = true;
-                return on(Some(link.clone()));
+                return self.on(index + 1, Some(link.clone()));
             }
-            Next::Unsaid if self.linked => return Ok(None),
+            Next::Unsaid if self.linked => return Step::End,
             _ => {}
         }
-        self.stale = if records > 0 && new == 0 { self.stale + 1 } else { 0 };
+        if let Some(resume) = self.resume.take() {
+            // Asked for once more: what was missing came, or is not there.
+            if index == 0 && records == 0 && !numbering.is_known() {
+                numbering.from_next.store(true, Ordering::Relaxed);
+            } else {
+                self.holes_are_real = new == 0;
+            }
+            return self.on(resume, None);
+        }
+        let doubted = self.doubted.take();
         if records == 0 {
-            // Pages may be counted from one on.
-            return if place.index == 0 && !counted.load(Ordering::Relaxed) { on(None) } else { Ok(None) };
+            self.doubted = match doubted {
+                None if index == 0 && !numbering.is_known() => Some(Doubt::Base),
+                Some(Doubt::First) if listing.confirm_end => Some(Doubt::Gap(index)),
+                None if listing.confirm_end => Some(Doubt::Empty(index)),
+                Some(Doubt::Empty(empty)) if empty > 0 => {
+                    self.doubted = Some(Doubt::Last);
+                    return self.on(empty, None);
+                }
+                _ => return Step::End,
+            };
+            return self.on(index + 1, None);
         }
-        if self.stale > 1 || records < fullest {
-            return Ok(None);
+        self.stale = if new == 0 { self.stale + 1 } else { 0 };
+        if self.stale > 1 {
+            let error = Error::protocol(format!("page {index} brings nothing that was not there before"))
+                .hint("Records may arrive faster than they are read: choose shorter slices, or larger pages.");
+            return Self::anew(error, false);
         }
-        on(None)
+        let is_short = if fullest == 0 { records < u64::from(listing.page_size) } else { records < fullest };
+        if is_short {
+            if !listing.confirm_end {
+                return Step::End;
+            }
+            self.doubted = Some(if fullest == 0 { Doubt::First } else { Doubt::Gap(index) });
+        }
+        let gap = match doubted {
+            Some(Doubt::Gap(gap) | Doubt::Empty(gap)) => Some(gap).filter(|_| !self.holes_are_real),
+            Some(Doubt::Base) => Some(0).filter(|_| !numbering.from_next.load(Ordering::Relaxed)),
+            _ => None,
+        };
+        if let Some(gap) = gap.filter(|_| new > 0) {
+            self.resume = Some(index + 1);
+            return self.on(gap, None);
+        }
+        self.on(index + 1, None)
     }
 }
 
@@ -174,9 +365,13 @@ mod tests {
 
     /// The pages that were had, as their places and records, and the outcome of the last.
     async fn read_with(counted: bool, manner: Manner) -> (Vec<String>, Option<Error>, bool) {
-        let counted = Arc::new(AtomicBool::new(counted));
+        let numbering = if counted { Numbering::known() } else { Numbering::default() };
+        read_in(numbering, 20.into(), manner).await
+    }
+
+    async fn read_in(numbering: Numbering, listing: Listing, manner: Manner) -> (Vec<String>, Option<Error>, bool) {
         let asked = Arc::new(Mutex::new(0));
-        let stream = by_page(counted.clone(), 20, move |place| {
+        let stream = by_page(numbering.clone(), listing, move |place| {
             let number = {
                 let mut asked = asked.lock().unwrap();
                 *asked += 1;
@@ -190,6 +385,7 @@ mod tests {
                 declared_total,
                 requested_at: jiff::Timestamp::UNIX_EPOCH,
                 scope: None,
+                anew: false,
             };
             async move { Ok(NumberedPage { page, records, url: at, next }) }
         });
@@ -200,7 +396,7 @@ mod tests {
                 Err(e) => error = Some(e),
             }
         }
-        (pages, error, counted.load(Ordering::Relaxed))
+        (pages, error, numbering.is_known())
     }
 
     async fn read(manner: Manner) -> Vec<String> {
@@ -215,41 +411,125 @@ mod tests {
         ((page * size).min(to)..((page + 1) * size).min(to)).collect()
     }
 
+    /// Of pages of so many records, as a source asks for them.
+    fn sized(page_size: u32) -> Listing {
+        Listing { page_size, ..Listing::from(20) }
+    }
+
     #[tokio::test]
-    async fn without_a_total_a_shorter_page_is_the_last_and_the_first_proves_nothing() {
+    async fn without_a_total_one_page_more_proves_the_end() {
         let seven = read(|at, _| (cut(at, 0, 3, 7), None, Next::Unsaid)).await;
-        assert_eq!(seven, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[6]"]);
+        assert_eq!(seven, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[6]", "3:[]"]);
         let six = read(|at, _| (cut(at, 0, 3, 6), None, Next::Unsaid)).await;
-        assert_eq!(six, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]"]);
-        assert_eq!(read(|at, _| (cut(at, 0, 3, 2), None, Next::Unsaid)).await, ["0:[0, 1]", "1:[]"]);
-        assert_eq!(read(|_, _| (vec![], None, Next::Unsaid)).await, ["0:[]"]);
+        assert_eq!(six, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]", "3:[]", "2:[]"]);
+        // A first page that is short may be all that the server gives at once.
+        assert_eq!(read(|at, _| (cut(at, 0, 3, 2), None, Next::Unsaid)).await, ["0:[0, 1]", "1:[]", "2:[]"]);
+        assert_eq!(read(|_, _| (vec![], None, Next::Unsaid)).await, ["0:[]", "1:[]"]);
+        let manner: Manner = |at, _| (cut(at, 0, 3, 4), None, Next::Unsaid);
+        for (page_size, wanted) in [(3, &["0:[0, 1, 2]", "1:[3]"][..]), (100, &["0:[0, 1, 2]"][..])] {
+            let unsure = Listing { confirm_end: false, ..sized(page_size) };
+            assert_eq!(read_in(Numbering::known(), unsure, manner).await.0, wanted, "short is believed");
+        }
     }
 
     #[tokio::test]
-    async fn a_page_that_repeats_twice_ends_it() {
-        // The last page again and again.
-        let clamped =
-            read(|at, _| (cut(&Place { index: at.index.min(1), link: None }, 0, 3, 6), None, Next::Unsaid)).await;
-        assert_eq!(clamped, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[3, 4, 5]", "3:[3, 4, 5]"]);
-        let deaf = read(|_, _| (vec![1, 2], None, Next::Unsaid)).await;
-        assert_eq!(deaf, ["0:[1, 2]", "1:[1, 2]", "2:[1, 2]"]);
+    async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
+        let slip: Manner = |at, number| (if number == 1 { vec![] } else { cut(at, 0, 2, 5) }, None, Next::Unsaid);
+        for page_size in [2, 500] {
+            let (pages, error, _) = read_in(Numbering::known(), sized(page_size), slip).await;
+            assert_eq!(pages, ["0:[0, 1]", "1:[]", "2:[4]", "1:[2, 3]", "3:[]"], "{page_size}");
+            assert!(error.is_none());
+        }
+        let last: Manner = |at, number| (if number == 2 { vec![] } else { cut(at, 0, 2, 5) }, None, Next::Unsaid);
+        assert_eq!(read(last).await, ["0:[0, 1]", "1:[2, 3]", "2:[]", "3:[]", "2:[4]", "3:[]"]);
+        let first: Manner = |at, number| (if number == 0 { vec![] } else { cut(at, 0, 2, 3) }, None, Next::Unsaid);
+        for counted in [true, false] {
+            let (pages, _, _) = read_with(counted, first).await;
+            assert_eq!(pages, ["0:[]", "1:[2]", "0:[0, 1]", "2:[]", "3:[]"], "{counted}");
+        }
+        // Pages that the server sieves afterwards: it is asked once whether that is so.
+        let sieved: Manner = |at, _| {
+            let mut page = cut(at, 0, 3, 15);
+            page.retain(|id| ![4, 7, 8].contains(id));
+            (page, None, Next::Unsaid)
+        };
+        let (pages, error, _) = read_in(Numbering::known(), sized(3), sieved).await;
+        let wanted =
+            ["0:[0, 1, 2]", "1:[3, 5]", "2:[6]", "1:[3, 5]", "3:[9, 10, 11]", "4:[12, 13, 14]", "5:[]", "6:[]", "5:[]"];
+        assert_eq!((pages.iter().map(String::as_str).collect::<Vec<_>>(), error.is_none()), (wanted.to_vec(), true));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_heed_the_number_is_found_out() {
+        let deaf: Manner = |_, _| (vec![1, 2], None, Next::Unsaid);
+        for counted in [true, false] {
+            let (pages, error, _) = read_with(counted, deaf).await;
+            assert!(pages.len() <= 12, "{pages:?}");
+            let error = error.unwrap();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            assert!(error.message().contains("repeats what was there before"), "{error}");
+            assert!(error.to_string().contains("times read 4"), "{error}");
+        }
+        // The last page again and again, and one that slips in the middle once.
+        let clamped: Manner = |at, _| (cut(&Place { index: at.index.min(1), link: None }, 0, 3, 6), None, Next::Unsaid);
+        assert!(read_with(true, clamped).await.1.unwrap().message().contains("page 2 repeats"));
+        let slip: Manner = |at, number| {
+            let index = if number == 2 { 1 } else { at.index };
+            (cut(&Place { index, link: None }, 0, 2, 7), None, Next::Unsaid)
+        };
+        let pages = read(slip).await;
+        let wanted = ["0:[0, 1]", "1:[2, 3]", "2:[2, 3]", "0:[0, 1]", "1:[2, 3]", "2:[4, 5]", "3:[6]", "4:[]"];
+        assert_eq!(pages, wanted);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn pages_counted_from_one_are_all_read() {
-        let (pages, _, counted) = read_with(false, |at, _| (cut(at, 1, 2, 3), None, Next::Unsaid)).await;
-        assert_eq!(pages, ["0:[]", "1:[0, 1]", "2:[2]"]);
+        let from_one: Manner = |at, _| (cut(at, 1, 2, 3), None, Next::Unsaid);
+        let numbering = Numbering::default();
+        let (pages, _, counted) = read_in(numbering.clone(), 20.into(), from_one).await;
+        assert_eq!(pages, ["0:[]", "1:[0, 1]", "0:[]", "2:[2]", "3:[]"]);
         assert!(!counted);
-        // Zero taken for one.
-        let lenient = read(|at, _| {
+        assert_eq!(read_in(numbering, 20.into(), from_one).await.0, ["0:[]", "1:[0, 1]", "2:[2]", "3:[]"]);
+        // Zero taken for one: found out by reading anew, and remembered.
+        let lenient: Manner = |at, _| {
             let place = Place { index: at.index.max(1), link: None };
             (cut(&place, 1, 2, 5), None, Next::Unsaid)
-        });
-        assert_eq!(lenient.await, ["0:[0, 1]", "1:[0, 1]", "2:[2, 3]", "3:[4]"]);
-        // Where a first page once had records, an empty one is the end.
+        };
+        let numbering = Numbering::default();
+        let all = ["0:[0, 1]", "1:[0, 1]", "2:[2, 3]", "3:[4]", "4:[]"];
+        let (pages, error, _) = read_in(numbering.clone(), 20.into(), lenient).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(pages, [&["0:[0, 1]", "1:[0, 1]"][..], &all].concat());
+        assert_eq!(read_in(numbering, 20.into(), lenient).await.0, all);
+        // Whoever says where pages are counted from is believed.
+        assert!(read_with(true, lenient).await.1.is_some());
+        // Where a first page once had records, an empty one is no first page before the first.
         let (pages, _, counted) = read_with(false, |_, _| (vec![], None, Next::Unsaid)).await;
         assert_eq!((pages.len(), counted), (2, false));
         assert!(read_with(false, |at, _| (cut(at, 0, 2, 1), None, Next::Unsaid)).await.2);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_missing_behind_others_is_the_end() {
+        for (base, total, came) in [(2, None, 3), (2, Some(4), 3), (0, None, 0)] {
+            let stream = by_page(Numbering::known(), 20, move |place| async move {
+                if place.index >= base {
+                    return Ok(Fetched::Missing(Error::protocol("no such page")));
+                }
+                let records = cut(&place, 0, 2, 10);
+                let page = Page {
+                    bytes: Bytes::new(),
+                    declared_total: total,
+                    requested_at: Timestamp::UNIX_EPOCH,
+                    scope: None,
+                    anew: false,
+                };
+                Ok(NumberedPage { page, records, url: url(place.index), next: Next::Unsaid }.into())
+            });
+            let pages: Vec<_> = stream.collect().await;
+            assert_eq!(pages.iter().filter(|page| page.is_ok()).count(), came);
+            assert_eq!(pages.iter().filter(|page| page.is_err()).count(), usize::from(came == 0));
+        }
     }
 
     #[tokio::test]
@@ -275,7 +555,7 @@ mod tests {
                 Next::Elsewhere => |at, _| (cut(at, 0, 2, 5), None, Next::Elsewhere),
                 _ => |at, _| (cut(at, 0, 2, 5), None, Next::Link(url(0))),
             };
-            assert_eq!(read(manner).await, ["0:[0, 1]", "1:[2, 3]", "2:[4]"]);
+            assert_eq!(read(manner).await, ["0:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
         }
     }
 
@@ -286,17 +566,19 @@ mod tests {
             let index = at.link.as_ref().map_or(at.index, |_| at.index - 1);
             (cut(&Place { index, link: None }, 0, 2, 5), None, Next::Link(url(100 + number as u64)))
         });
-        assert_eq!(circles.await, ["0:[0, 1]", "1L:[0, 1]", "1:[2, 3]", "2:[4]"]);
+        assert_eq!(circles.await, ["0:[0, 1]", "1L:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_total_says_where_it_ends() {
-        assert_eq!(read(|at, _| (cut(at, 0, 3, 6), Some(6), Next::Unsaid)).await, ["0:[0, 1, 2]", "1:[3, 4, 5]"]);
+        let full = read(|at, _| (cut(at, 0, 3, 6), Some(6), Next::Unsaid)).await;
+        assert_eq!(full, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]"], "a full page may not be the last");
+        assert_eq!(read(|at, _| (cut(at, 0, 3, 4), Some(4), Next::Unsaid)).await, ["0:[0, 1, 2]", "1:[3]"]);
         assert_eq!(read(|at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid)).await, ["0:[0, 1]"]);
         assert_eq!(read(|_, _| (vec![], Some(0), Next::Unsaid)).await, ["0:[]"]);
-        // One that lies costs an empty page.
-        let lies = read(|at, _| (cut(at, 0, 3, 4), Some(5), Next::Unsaid)).await;
-        assert_eq!(lies, ["0:[0, 1, 2]", "1:[3]", "2:[]"]);
+        let (pages, error, _) = read_with(true, |at, _| (cut(at, 0, 3, 4), Some(5), Next::Unsaid)).await;
+        assert_eq!((pages.len(), pages[2].as_str()), (12, "2:[]"));
+        assert!(error.unwrap().message().contains("declares 5 records, but 4 came"));
         let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(9), Next::Unsaid)).await;
         assert_eq!(pages, ["0:[1, 2]"]);
         let error = error.unwrap();
@@ -304,7 +586,35 @@ mod tests {
         assert!(error.message().contains("page 1 repeats"), "{error}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_is_too_low_is_not_believed() {
+        for manner in [
+            |at, _| (cut(at, 0, 2, 7), Some(cut(at, 0, 2, 7).len() as u64), Next::Unsaid),
+            |at, _| (cut(at, 0, 2, 7), Some(4), Next::Unsaid),
+            |at, _| (cut(at, 0, 2, 7), Some(6), Next::Unsaid),
+            |at, _| (cut(at, 0, 2, 7), Some(7 - 2 * at.index.min(3)), Next::Unsaid),
+            |at, _| (cut(at, 0, 2, 7), Some(0), Next::Unsaid),
+            |at, number| (cut(at, 0, 2, 7), Some(7 - number as u64 % 2), Next::Unsaid),
+        ] as [Manner; 6]
+        {
+            let (pages, error, _) = read_in(Numbering::known(), sized(2), manner).await;
+            assert!(error.is_none() && pages.contains(&"3:[6]".to_owned()), "{pages:?} {error:?}");
+        }
+        let linked =
+            read(|at, _| (cut(at, 0, 1, 2), Some(1), if at.index == 0 { Next::Elsewhere } else { Next::Unsaid }));
+        assert!(linked.await.len() > 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
+        let (pages, error, _) =
+            read_with(true, |at, _| (cut(at, 0, 2, 4), Some([6, 4, 4][at.index.min(2) as usize]), Next::Unsaid)).await;
+        assert!(pages.len() <= 24, "{pages:?}");
+        let error = error.unwrap().to_string();
+        assert!(error.contains("declares 6 records, but 4 came") && error.contains("4 to 6"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn records_that_move_are_not_passed_over() {
         // After the second page the first two records vanish: what stood at 4 and 5 stands at 2 and 3.
         let vanish = read(|at, number| {
@@ -312,20 +622,21 @@ mod tests {
             let page = listing.iter().skip(at.index as usize * 2).take(2).copied().collect();
             (page, Some(listing.len() as u64), Next::Unsaid)
         });
-        assert_eq!(vanish.await, ["0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]"]);
+        assert_eq!(vanish.await, ["0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]", "3:[]"]);
         // One that arrives at the front pushes the others back, and a page may bring nothing new.
         let arrive = read(|at, number| {
             let listing: Vec<u64> = if number < 2 { (0..3).collect() } else { [9, 0, 1, 2].to_vec() };
             let page = listing.iter().skip(at.index as usize).take(1).copied().collect();
             (page, Some(listing.len() as u64), Next::Unsaid)
         });
-        assert_eq!(arrive.await, ["0:[0]", "1:[1]", "2:[1]", "3:[2]"]);
+        assert_eq!(arrive.await, ["0:[0]", "1:[1]", "2:[1]", "3:[2]", "4:[]"]);
         // The same without a total, and with a whole page of arrivals.
         let crowd = read(|at, number| {
             let listing: Vec<u64> = if number < 2 { (0..5).collect() } else { [8, 9, 0, 1, 2, 3, 4].to_vec() };
             (listing.iter().skip(at.index as usize * 2).take(2).copied().collect(), None, Next::Unsaid)
         });
-        assert_eq!(crowd.await, ["0:[0, 1]", "1:[2, 3]", "2:[2, 3]", "3:[4]"]);
+        let anew = ["0:[8, 9]", "1:[0, 1]", "2:[2, 3]", "3:[4]", "4:[]"];
+        assert_eq!(crowd.await, [&["0:[0, 1]", "1:[2, 3]", "2:[2, 3]"][..], &anew].concat());
     }
 
     #[tokio::test]

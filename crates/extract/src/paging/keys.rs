@@ -7,16 +7,16 @@
 //! Ids that are texts are paged the same way as numbers: the key is the last id in the server's own order, the server compares it by
 //! that same order, and so it does not matter which order that is.
 //!
-//! The end of a list is an empty page, for a short page may have been cut by a server that allows less than was asked for. One
-//! request more a list is cheap; of the small lists of thousands of parents it would be every second request, so there a page that
-//! is shorter than one seen before counts as the last.
+//! The end of a list is an empty page, for a short page may have been cut by a server that allows less than was asked for; and an empty
+//! page behind one that was not short (behind none at all, for example) is asked for once more, for a single record, since it may have
+//! been a slip. With [`super::Listing::confirm_end`] off, a page that is shorter than asked for ends a list.
 //!
-//! A server that ignores what is asked gives the same records again: it has given all it has, unless the page was exactly as long as
-//! asked for, which is an error.
+//! A server that gives the same records again does not heed what it is asked. Only where its page is longer than asked for, or is a single
+//! record that is no list, has it surely given all it has; otherwise that is an error. A list that comes in another order than that of its
+//! ids is asked for once more, behind the least of them: all the others have to come.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use tillhouse_model::{Error, Result};
@@ -76,10 +76,10 @@ pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<Key>>, bool)> {
 #[derive(Debug)]
 pub(super) struct Pager {
     limit: usize,
-    /// Whether only an empty page is the end.
-    to_the_empty_page: bool,
-    /// The longest page so far.
-    longest: usize,
+    /// Whether an end is proved by a request more.
+    confirm: bool,
+    /// Whether a first page that is short and nothing behind it may yet be a slip: lists of thousands of parents cannot afford that.
+    thorough: bool,
     /// Whether the endpoint was found to give whole lists, whatever is asked.
     gives_all: bool,
     list: List,
@@ -89,11 +89,19 @@ pub(super) struct Pager {
 #[derive(Debug, Default)]
 struct List {
     last: Option<Key>,
-    /// How many records the page before had.
-    before: usize,
+    /// How many records the page before had, `None` before the first.
+    before: Option<usize>,
+    /// The longest page so far.
+    longest: usize,
+    /// Whether the page before was shorter than pages are.
+    short: bool,
     /// The ids that ended a page, and those of the page before.
     ends: HashSet<Key>,
     page: HashSet<Key>,
+    /// What has to come behind the least id of a page that was in no order.
+    others: Option<HashSet<Key>>,
+    /// Whether an empty page is asked for once more.
+    doubted: bool,
 }
 
 /// What a page means for the list.
@@ -106,9 +114,9 @@ pub(super) enum Next {
 }
 
 impl Pager {
-    pub(super) fn new(limit: u32, to_the_empty_page: bool) -> Self {
+    pub(super) fn new(limit: u32, confirm: bool, thorough: bool) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { limit, to_the_empty_page, longest: 0, gives_all: false, list: List::default() }
+        Self { limit, confirm, thorough, gives_all: false, list: List::default() }
     }
 
     /// The id behind which the next page begins.
@@ -116,44 +124,76 @@ impl Pager {
         self.list.last.as_ref()
     }
 
+    /// Whether only a single record is asked for, to see whether there is one at all.
+    pub(super) fn asks_for_one(&self) -> bool {
+        self.list.doubted
+    }
+
+    /// Whether a page of the list came.
+    pub(super) fn has_begun(&self) -> bool {
+        self.list.before.is_some()
+    }
+
     /// Turns to the next list.
     pub(super) fn start_over(&mut self) {
         self.list = List::default();
     }
 
-    /// Takes a page of the list.
+    /// Takes a page of the list; `alone` is whether it was a record instead of a list of them.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Protocol`] where the server's answers do not let the list be read to its end.
-    pub(super) fn take(&mut self, keys: &[Option<Key>]) -> Result<Next> {
+    pub(super) fn take(&mut self, keys: &[Option<Key>], alone: bool) -> Result<Next> {
+        let doubted = std::mem::take(&mut self.list.doubted);
         if keys.is_empty() {
-            return Ok(Next::End);
+            let proved = doubted || self.list.short || self.list.others.is_some() || self.gives_all;
+            self.list.before = Some(0);
+            self.list.doubted = self.confirm && !proved;
+            return Ok(if self.list.doubted { Next::More } else { Next::End });
         }
-        let full = keys.len() == self.limit;
         if self.gives_all {
-            return self.all_at_once(full, "what is asked makes no difference");
+            return self.all_at_once(keys.len(), alone, "what is asked makes no difference");
         }
         // A record without one is odd; it comes again with the next page, unless it is the last.
         let ids: Vec<Key> = keys.iter().flatten().cloned().collect();
         if ids.is_empty() {
-            return self.all_at_once(full, "the records have no id to page by");
+            // There is nothing to ask behind; a page that is not full has to be believed.
+            let full = keys.len() == self.limit;
+            return if full { Err(not_paged("the records have no id to page by")) } else { Ok(Next::End) };
         }
         let numbers: Option<Vec<i64>> =
             ids.iter().map(|id| if let Key::Number(number) = id { Some(*number) } else { None }).collect();
+        if let Some(others) = self.list.others.take() {
+            let all = ids.iter().all(|id| others.contains(id)) && others.iter().all(|id| ids.contains(id));
+            return if all { Ok(Next::End) } else { Err(not_paged(UNSORTED)) };
+        }
         if self.list.last.is_some() && self.stands_still(&ids, numbers.as_deref()) {
-            let full = self.list.before == self.limit;
-            return self.all_at_once(full, "the records behind an id are asked for, and the same come again");
+            let before = self.list.before.unwrap_or(0);
+            return self.all_at_once(before, alone, "the records behind an id are asked for, and the same come again");
         }
-        if numbers.is_some_and(|numbers| !numbers.is_sorted_by(|a, b| a < b)) {
-            return self.all_at_once(full, "the records do not come in the order of their ids");
+        if let Some(numbers) = numbers.filter(|numbers| !numbers.is_sorted_by(|a, b| a < b)) {
+            let least = numbers.iter().min().copied().map(Key::Number);
+            let others: HashSet<Key> = ids.into_iter().filter(|id| Some(id) != least.as_ref()).collect();
+            let can_ask_again =
+                self.confirm && keys.len() < self.limit && self.list.last.is_none() && !others.is_empty();
+            if !can_ask_again {
+                return self.all_at_once(keys.len(), alone, UNSORTED);
+            }
+            (self.list.last, self.list.others, self.list.before) = (least, Some(others), Some(keys.len()));
+            return Ok(Next::More);
         }
-        let List { last, before, ends, page } = &mut self.list;
+        let List { last, before, longest, short, ends, page, .. } = &mut self.list;
         *last = ids.last().cloned();
         ends.extend(last.clone());
-        *before = keys.len();
+        // A page of one is what is asked for to prove an end.
+        if !doubted {
+            let is_first = *longest == 0;
+            *short = if is_first { keys.len() < self.limit && !self.thorough } else { keys.len() < *longest };
+            *longest = keys.len().max(*longest);
+        }
+        *before = Some(keys.len());
         *page = ids.into_iter().collect();
-        let shorter = keys.len().cmp(&self.longest) == Ordering::Less;
-        self.longest = self.longest.max(keys.len());
-        Ok(if shorter && !self.to_the_empty_page { Next::End } else { Next::More })
+        let believed = !self.confirm && keys.len() < self.limit;
+        Ok(if believed { Next::End } else { Next::More })
     }
 
     /// Whether a page does not lead on from the one before.
@@ -164,15 +204,23 @@ impl Pager {
         ids.iter().any(|id| self.list.page.contains(id) || self.list.ends.contains(id))
     }
 
-    /// The endpoint does not page: what it gave is the whole list, unless it happens to be as long as a page.
-    fn all_at_once(&mut self, full: bool, why: &str) -> Result<Next> {
-        if full {
-            return Err(Error::protocol(format!("the list cannot be paged: {why}"))
-                .hint("If there are exactly as many records as a page holds, another page_size helps."));
+    /// The endpoint does not page: a page of so many records is the whole list where it was surely not cut.
+    fn all_at_once(&mut self, records: usize, alone: bool, why: &str) -> Result<Next> {
+        let whole = records > self.limit || alone || (!self.confirm && records < self.limit);
+        if !whole {
+            return Err(not_paged(why));
         }
         self.gives_all = true;
         Ok(Next::End)
     }
+}
+
+const UNSORTED: &str = "the records do not come in the order of their ids";
+
+fn not_paged(why: &str) -> Error {
+    Error::protocol(format!("the list cannot be paged: {why}")).hint(
+        "If the provider gives this list whole, whatever is asked, set sync.confirm_end to false, or sync.page_size to another number.",
+    )
 }
 
 #[cfg(test)]
@@ -185,9 +233,11 @@ mod tests {
         keys: bool,
         limit: bool,
         cap: usize,
+        /// The request that is answered with nothing.
+        slips: Option<usize>,
     }
 
-    const GOOD: Manner = Manner { keys: true, limit: true, cap: usize::MAX };
+    const GOOD: Manner = Manner { keys: true, limit: true, cap: usize::MAX, slips: None };
 
     fn page(ids: &[String]) -> String {
         format!("[{}]", ids.iter().map(|id| format!(r#"{{"id":{id}}}"#)).collect::<Vec<_>>().join(","))
@@ -208,12 +258,14 @@ mod tests {
                 Some(last) => all.iter().position(|id| *id == last).unwrap() + 1,
                 None => 0,
             };
-            let most = if manner.limit { pager.limit } else { usize::MAX };
+            let asked = if pager.asks_for_one() { 1 } else { pager.limit };
+            let most = if manner.limit { asked } else { usize::MAX };
             let some: Vec<String> = all[from..].iter().take(most.min(manner.cap)).cloned().collect();
+            let some = if manner.slips == Some(requests) { Vec::new() } else { some };
             let text = page(&some);
-            let (keys, _) = keys(text.as_bytes()).unwrap();
+            let (keys, alone) = keys(text.as_bytes()).unwrap();
             seen.extend(some);
-            if pager.take(&keys)? == Next::End {
+            if pager.take(&keys, alone)? == Next::End {
                 return Ok((seen, requests));
             }
         }
@@ -233,9 +285,9 @@ mod tests {
         for make in [numbers, texts] {
             for count in [0, 1, 9, 10, 11, 30, 31] {
                 for cap in [1, 3, 10, usize::MAX] {
-                    for to_the_empty_page in [true, false] {
+                    for thorough in [true, false] {
                         let all = make(count);
-                        let mut pager = Pager::new(10, to_the_empty_page);
+                        let mut pager = Pager::new(10, true, thorough);
                         let (seen, _) = read(&mut pager, &all, Manner { cap, ..GOOD }).unwrap();
                         assert_eq!(seen, all, "{count} records, cut to {cap}");
                     }
@@ -245,53 +297,72 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_ends_a_list_and_a_shorter_one_a_parents() {
-        let requests = |sure, counts: &[usize]| {
-            let mut pager = Pager::new(10, sure);
+    fn an_empty_page_ends_a_list_where_the_one_before_was_short_or_it_comes_twice() {
+        let requests = |confirm, thorough, counts: &[usize]| {
+            let mut pager = Pager::new(10, confirm, thorough);
             counts.iter().map(|count| read(&mut pager, &numbers(*count), GOOD).unwrap().1).collect::<Vec<_>>()
         };
-        assert_eq!(requests(true, &[25, 3, 2]), [4, 2, 2]);
-        assert_eq!(requests(false, &[3, 2, 4, 1, 0, 4]), [2, 1, 2, 1, 1, 2]);
-        assert_eq!(requests(false, &[25, 3, 2]), [3, 1, 1]);
+        assert_eq!(requests(true, true, &[25, 20, 3, 0]), [4, 4, 3, 2]);
+        assert_eq!(requests(true, false, &[25, 20, 3, 0]), [4, 4, 2, 2]);
+        assert_eq!(requests(false, true, &[25, 20, 3, 0]), [3, 3, 1, 1]);
     }
 
     #[test]
-    fn a_server_that_gives_all_at_once_is_believed_unless_it_may_have_cut() {
+    fn an_empty_page_in_the_middle_is_found_out() {
+        for (cap, slips) in [(usize::MAX, 1), (usize::MAX, 2), (usize::MAX, 3), (5, 2), (5, 3)] {
+            let all = numbers(25);
+            let mut pager = Pager::new(10, true, true);
+            let (seen, _) = read(&mut pager, &all, Manner { cap, slips: Some(slips), ..GOOD }).unwrap();
+            assert_eq!(seen, all, "{cap} {slips}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_gives_all_at_once_is_believed_where_it_cannot_have_cut() {
+        let deaf = Manner { keys: false, limit: false, ..GOOD };
         for make in [numbers, texts] {
-            for (manner, count) in [
-                (Manner { keys: false, limit: false, ..GOOD }, 25),
-                (Manner { keys: false, limit: false, ..GOOD }, 4),
-                (Manner { keys: false, ..GOOD }, 4),
-                (Manner { limit: false, ..GOOD }, 25),
-            ] {
-                let mut pager = Pager::new(10, true);
-                let (seen, _) = read(&mut pager, &make(count), manner).unwrap();
+            for (manner, count) in [(deaf, 25), (Manner { limit: false, ..GOOD }, 25)] {
+                let (seen, _) = read(&mut Pager::new(10, true, true), &make(count), manner).unwrap();
                 let distinct: HashSet<&String> = seen.iter().collect();
                 assert_eq!(distinct.len(), count);
             }
-            for manner in [Manner { keys: false, ..GOOD }, Manner { keys: false, limit: false, ..GOOD }] {
-                let error = read(&mut Pager::new(10, true), &make(10), manner).unwrap_err();
+            for (manner, count) in [(deaf, 4), (deaf, 10), (Manner { keys: false, ..GOOD }, 4)] {
+                let error = read(&mut Pager::new(10, true, true), &make(count), manner).unwrap_err();
                 assert!(error.message().contains("the same come again"), "{error}");
+                assert!(error.hint_text().unwrap().contains("confirm_end"));
             }
+            let (seen, requests) = read(&mut Pager::new(10, false, true), &make(4), deaf).unwrap();
+            assert_eq!((seen.len(), requests), (4, 1), "somebody said so");
         }
         // Once known, it is not asked twice again.
-        let mut pager = Pager::new(10, false);
-        let manner = Manner { keys: false, limit: false, ..GOOD };
-        assert_eq!(read(&mut pager, &numbers(4), manner).unwrap().1, 2);
-        assert_eq!(read(&mut pager, &numbers(7), manner).unwrap().1, 1);
-        assert!(read(&mut pager, &numbers(10), Manner { keys: false, ..GOOD }).is_err(), "it may have been cut");
+        let mut pager = Pager::new(10, true, false);
+        assert_eq!(read(&mut pager, &numbers(14), deaf).unwrap().1, 2);
+        assert_eq!(read(&mut pager, &numbers(17), deaf).unwrap().1, 1);
+        assert_eq!(read(&mut pager, &numbers(0), deaf).unwrap().1, 1);
+        assert!(read(&mut pager, &numbers(10), deaf).is_err(), "it may have been cut");
     }
 
     #[test]
-    fn a_full_page_out_of_order_is_an_error() {
+    fn a_list_in_no_order_has_to_come_again_without_its_least_id() {
+        let of = |ids: &[i64]| ids.iter().map(|id| Some(Key::Number(*id))).collect::<Vec<_>>();
+        let take = |second: &[i64]| {
+            let mut pager = Pager::new(10, true, true);
+            assert_eq!(pager.take(&of(&[5, 3, 9]), false).unwrap(), Next::More);
+            assert_eq!(pager.last(), Some(&Key::Number(3)));
+            pager.take(&of(second), false)
+        };
+        assert_eq!(take(&[9, 5]).unwrap(), Next::End);
+        for second in [&[9, 5, 3][..], &[12, 9, 5], &[9]] {
+            assert!(take(second).unwrap_err().message().contains("the order of their ids"), "{second:?}");
+        }
         let mut all = numbers(10);
         all.reverse();
-        assert!(read(&mut Pager::new(10, true), &all, GOOD).is_err());
-        assert_eq!(read(&mut Pager::new(11, true), &all, GOOD).unwrap().0.len(), 10);
+        assert!(read(&mut Pager::new(10, true, true), &all, GOOD).is_err(), "full");
+        assert_eq!(read(&mut Pager::new(9, true, true), &all, Manner { limit: false, ..GOOD }).unwrap().0.len(), 10);
         let text = r#"[{"day":1},{"day":2}]"#;
         let (without, _) = keys(text.as_bytes()).unwrap();
-        assert!(Pager::new(2, true).take(&without).unwrap_err().message().contains("no id"));
-        assert_eq!(Pager::new(3, true).take(&without).unwrap(), Next::End);
+        assert!(Pager::new(2, true, true).take(&without, false).unwrap_err().message().contains("no id"));
+        assert_eq!(Pager::new(3, true, true).take(&without, false).unwrap(), Next::End);
     }
 
     #[test]

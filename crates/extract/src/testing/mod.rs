@@ -55,6 +55,12 @@
 //! | `self_link` | a listing whose link to the next page leads to itself. The same |
 //! | `endless` | a listing that never ends: always one more full page of new, made-up records. Hits listings only |
 //! | `lie_total` | a listing whose total is one too high. Hits listings only, and only where there are totals |
+//! | `page_total` | a listing whose total counts the page only. The same |
+//! | `repeat` | what the first request got that met it, again and again |
+//! | `hole` | a listing's page without its records, all else as it is |
+//! | `null_page` | a listing's page without records, which says `null` instead of an empty list. Hits pages without records only |
+//! | `no_content` | the same as 204 without a body |
+//! | `missing` | the same as a refusal with `status`, 404 without one |
 //!
 //! [`emulator`] answers all of this for an API that is described in a few functions. The sandbox has its own.
 //!
@@ -111,6 +117,12 @@ macro_rules! conformance {
             a_whole_is_whole_whatever_the_window
             the_same_question_has_the_same_answer
             totals_are_handed_on
+            a_total_that_stays_wrong_is_an_error
+            a_total_that_is_wrong_for_a_while_is_outwaited
+            a_total_that_is_too_low_is_not_believed
+            a_page_that_comes_again_is_found_out
+            an_empty_page_in_the_middle_is_found_out
+            nothing_is_understood_however_it_is_said
             records_that_arrive_while_paging_hide_none
             records_that_change_while_paging_hide_none
             records_that_vanish_while_paging_hide_none

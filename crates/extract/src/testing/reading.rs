@@ -24,6 +24,7 @@ pub(crate) struct Leaf {
     pub(crate) records: Vec<Record>,
     pub(crate) declared_total: Option<u64>,
     pub(crate) requested_at: Timestamp,
+    pub(crate) anew: bool,
 }
 
 /// A slice, read to its end or to the error that ended it.
@@ -68,6 +69,7 @@ impl Records {
             records: records.collect::<Result<_, Breach>>()?,
             declared_total: page.declared_total,
             requested_at: page.requested_at,
+            anew: page.anew,
         })
     }
 
@@ -102,6 +104,12 @@ fn records(bytes: &[u8], at: &[&str]) -> Result<Vec<String>, String> {
 impl Reading {
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.leaves.iter().flat_map(|leaf| &leaf.records)
+    }
+
+    /// The pages of the last reading of the slice, where it was read anew.
+    pub(crate) fn last_leaves(&self) -> &[Leaf] {
+        let from = self.leaves.iter().rposition(|leaf| leaf.anew).unwrap_or(0);
+        self.leaves.get(from..).unwrap_or_default()
     }
 
     /// How many different records came.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tillhouse_model::{Error, Reading as HowRead, Resource, Slice, Window};
 
 /// Longer than any pause between two attempts that the kit makes by itself.
-const BACKOFF: Duration = Duration::from_secs(120);
+pub(crate) const BACKOFF: Duration = Duration::from_secs(120);
 /// How long nothing may come, in real time, before a source is taken for hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A log that did not grow over so many round trips does not grow by itself.

@@ -124,6 +124,94 @@ async fn every_record_comes_once_however_pages_are_cut() {
     }
 }
 
+/// A server whose pages say what `answer` makes of their offset.
+async fn listed(page_size: u32, answer: fn(u64) -> ResponseTemplate) -> (Vec<u64>, Option<Error>, usize) {
+    let server = MockServer::start().await;
+    with_login(&server).await;
+    let answer = move |request: &Request| answer(query(request, "page[offset]").unwrap().parse().unwrap());
+    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(&server).await;
+    let (mut good, mut error) = (Vec::new(), None);
+    for page in read(&server, page_size).await {
+        match page {
+            Ok(page) => good.push(Ok(page)),
+            Err(e) => error = Some(e),
+        }
+    }
+    let asked = server.received_requests().await.unwrap().iter().filter(|request| request.method == "GET").count();
+    (ids(good), error, asked)
+}
+
+fn rows(from: u64, to: u64, total: u64) -> ResponseTemplate {
+    let rows: Vec<Value> = (from..to.max(from)).map(|id| json!({"id": id})).collect();
+    ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": total}, "data": rows}))
+}
+
+#[tokio::test]
+async fn a_total_that_falls_from_page_to_page_is_an_error_with_both_figures_and_no_loop() {
+    let answers: [fn(u64) -> ResponseTemplate; 2] = [
+        |offset| rows(offset, (offset + 2).min(4), if offset == 0 { 6 } else { 4 }),
+        |offset| match offset {
+            0 => rows(0, 2, 6),
+            _ => ResponseTemplate::new(200).set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}})),
+        },
+    ];
+    for (answer, came) in answers.into_iter().zip([4, 2]) {
+        let (_, error, asked) = listed(2, answer).await;
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.message().contains(&format!("declares 6 records, but {came} came")), "{error}");
+        assert!(asked <= 24, "{asked} requests");
+    }
+    let hidden =
+        |_| ResponseTemplate::new(200).set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}}));
+    assert!(listed(2, hidden).await.1.unwrap().message().contains("an error in it"));
+}
+
+#[tokio::test]
+async fn the_same_page_under_a_huge_total_is_asked_for_twice() {
+    let (came, error, asked) = listed(2, |_| rows(0, 2, 1_000_000_000)).await;
+    assert_eq!((came, asked), (vec![0, 1], 2));
+    assert!(error.unwrap().message().contains("offset 2 repeats"));
+}
+
+#[tokio::test]
+async fn an_id_twice_and_nothing_said_in_many_ways_end_well() {
+    let twice = |offset: u64| {
+        let ids: Vec<Value> = [1, 2, 2, 3].iter().skip(offset as usize).take(2).map(|id| json!({"id": id})).collect();
+        ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 4}, "data": ids}))
+    };
+    let (came, error, _) = listed(2, twice).await;
+    assert_eq!((came, error.is_none()), (vec![1, 2, 2, 3], true));
+    let answers: [fn(u64) -> ResponseTemplate; 5] = [
+        |_| ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 2}, "data": null})),
+        |_| ResponseTemplate::new(204),
+        |_| ResponseTemplate::new(404),
+        |_| ResponseTemplate::new(410),
+        |_| ResponseTemplate::new(416),
+    ];
+    for (how, answer) in answers.into_iter().enumerate() {
+        let server = MockServer::start().await;
+        with_login(&server).await;
+        let answer = move |request: &Request| match query(request, "page[offset]").unwrap().as_str() {
+            "0" => rows(0, 2, 2),
+            _ => answer(2),
+        };
+        Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(&server).await;
+        assert_eq!(ids(read(&server, 2).await), [0, 1], "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_to_a_next_page_is_a_sign_that_there_is_one() {
+    let linked = |offset: u64| {
+        let ids: Vec<Value> = (offset..3.min(offset + 2)).map(|id| json!({"id": id})).collect();
+        let next = if offset == 0 { json!("/hecone/transactions?page[offset]=2") } else { Value::Null };
+        ResponseTemplate::new(200).set_body_json(json!({"_links": {"next": next}, "meta": {"total": 2}, "data": ids}))
+    };
+    let (came, error, _) = listed(10, linked).await;
+    assert_eq!((came, error.is_none()), (vec![0, 1, 2], true));
+}
+
 async fn answer_with(response: ResponseTemplate) -> Error {
     let server = MockServer::start().await;
     with_login(&server).await;

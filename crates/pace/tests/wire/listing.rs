@@ -76,7 +76,8 @@ async fn the_newer_list_is_asked_for_by_the_time_of_last_change() {
 async fn pages_are_read_until_so_many_have_passed_as_are_declared() {
     for (size, most, total, pages) in [
         (2, 100, 5, vec![vec![0, 1], vec![2, 3], vec![4]]),
-        (2, 100, 4, vec![vec![0, 1], vec![2, 3]]),
+        // A total may be too low where the last page is full.
+        (2, 100, 4, vec![vec![0, 1], vec![2, 3], vec![]]),
         (100, 2, 3, vec![vec![0, 1], vec![2]]),
         (1, 100, 0, vec![vec![]]),
     ] {
@@ -102,6 +103,53 @@ async fn transactions_that_leave_the_window_meanwhile_hide_none_of_the_others() 
     let source = servers.connection(json!({"api": "2025-1"})).open(Limits { page_size: 2, ..limits() }).unwrap();
     let pages = ids(read(source.pages(&slice())).await);
     assert_eq!(pages, [vec![0, 1], vec![3, 4], vec![1, 2], vec![3, 4], vec![5]]);
+}
+
+#[tokio::test]
+async fn a_count_of_the_page_or_up_to_a_limit_hides_none() {
+    type Count = fn(u64, u64) -> u64;
+    let counts: [Count; 4] = [|here, _| here, |_, _| 100, |_, _| 200, |_, before| 240 - before];
+    for count in counts {
+        let servers = Servers::start().await;
+        servers
+            .serve(move |request| {
+                let before = crate::number(request, "page[number]") * 100;
+                let here = before.min(240)..(before + 100).min(240);
+                page(here.clone(), count(here.end - here.start, before.min(240)))
+            })
+            .await;
+        let pages = ids(read(servers.open(json!({})).pages(&slice())).await);
+        let came: std::collections::BTreeSet<u64> = pages.into_iter().flatten().collect();
+        assert_eq!(came, (0..240).collect());
+        assert!(servers.asked().await.len() <= 6);
+    }
+}
+
+#[tokio::test]
+async fn nothing_behind_the_last_page_is_said_in_many_ways() {
+    let nothing = |how: usize| match how {
+        0 => ResponseTemplate::new(200).set_body_raw(r#"{"data":null,"meta":{"count":0}}"#, MEDIA_TYPE),
+        1 => ResponseTemplate::new(204),
+        how => crate::problem([404, 410, 416][how - 2], json!({"title": "no such page"})),
+    };
+    for how in 0..5 {
+        let servers = Servers::start().await;
+        servers
+            .serve(
+                move |request| if crate::number(request, "page[number]") == 0 { page([0, 1], 2) } else { nothing(how) },
+            )
+            .await;
+        let source = servers.connection(json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+        assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![]], "{how}");
+        // Of a first page, only null and 204 are no error.
+        let servers = Servers::start().await;
+        servers.serve(move |_| nothing(how)).await;
+        let first = read(servers.open(json!({})).pages(&slice())).await.remove(0);
+        match how {
+            0 | 1 => assert!(first.is_ok(), "{how}"),
+            _ => assert!(first.unwrap_err().to_string().contains("no such page")),
+        }
+    }
 }
 
 #[tokio::test]

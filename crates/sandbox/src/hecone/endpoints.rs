@@ -207,14 +207,16 @@ impl HecOne {
         let links = json!({
             "self": itself, "next": next, "prev": previous, "first": link(0), "last": link(final_page),
         });
-        let lie = usize::from(fault.is_some_and(|f| f.kind == FaultKind::LieTotal));
+        let total = match fault.map(|fault| fault.kind) {
+            Some(FaultKind::LieTotal) => total + 1,
+            Some(FaultKind::PageTotal) => size,
+            _ => total,
+        };
         // Writing into a String does not fail.
         let _ = write!(
             body,
             "{{\"_links\":{links},\"meta\":{{\"limit\":{},\"start\":{},\"size\":{size},\"total\":{}}},\"data\":[",
-            cut.limit,
-            cut.offset,
-            total + lie
+            cut.limit, cut.offset, total
         );
     }
 

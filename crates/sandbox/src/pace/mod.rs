@@ -201,7 +201,11 @@ impl Pace {
                 }
             };
             let mut body = b"{\"data\":[".to_vec();
-            let mut count = rows.len() + usize::from(kind == Some(FaultKind::LieTotal));
+            let mut count = match kind {
+                Some(FaultKind::LieTotal) => rows.len() + 1,
+                Some(FaultKind::PageTotal) => page.len(),
+                _ => rows.len(),
+            };
             if kind == Some(FaultKind::Endless) {
                 let Cut { number, size } = cut.unwrap_or(Cut { number: 0, size: 1000 });
                 count = number.saturating_add(2).saturating_mul(size);

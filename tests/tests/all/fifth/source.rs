@@ -7,10 +7,11 @@ use futures::{StreamExt, stream};
 use serde::Deserialize;
 use std::sync::Arc;
 use tillhouse_extract::http::Stats;
+use tillhouse_extract::paging::Fetched;
 use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Login, Page, PageStream, Request, Source, Token,
-    envelope, paging,
+    Answer, AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Login, Page, PageStream, Request,
+    Source, Token, envelope, paging,
 };
 use tillhouse_model::{Error, Resource, Result, Secret, Slice};
 use url::Url;
@@ -66,11 +67,20 @@ struct Washbay {
 }
 
 /// A page that was asked for, and the link to the next one.
-async fn page(api: &AuthorizedClient, request: &Request) -> Result<(Page, Option<String>)> {
-    let response = api.send(request).await?.success()?;
-    let [next] = envelope::read(&response.bytes, &[&["next"]])?;
-    let page = Page { bytes: response.bytes, declared_total: None, requested_at: response.requested_at, scope: None };
-    Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))))
+async fn page(
+    api: &AuthorizedClient,
+    request: &Request,
+    resource: &Resource,
+) -> Result<Fetched<(Page, Option<String>)>> {
+    let response = match api.send(request).await? {
+        Answer::Success(response) => response,
+        Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refusal.into_error())),
+        Answer::Refused(refusal) => return Err(refusal.into_error()),
+    };
+    let bytes = paging::or_empty(response.bytes, resource.records_at);
+    let [next] = envelope::read(&bytes, &[&["next"]])?;
+    let page = Page { bytes, declared_total: None, requested_at: response.requested_at, scope: None, anew: false };
+    Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))).into())
 }
 
 impl Washbay {
@@ -111,7 +121,10 @@ impl Source for Washbay {
     }
 
     async fn check(&self) -> Result<()> {
-        page(&self.api, &Request::get("halls", self.url("halls")?)).await.map(drop)
+        match page(&self.api, &Request::get("halls", self.url("halls")?), &HALLS).await? {
+            Fetched::Page(_) => Ok(()),
+            Fetched::Missing(error) => Err(error),
+        }
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
@@ -123,10 +136,10 @@ impl Source for Washbay {
             Ok(first) => first,
             Err(error) => return failed(error),
         };
-        let (api, resource) = (self.api.clone(), slice.resource.clone());
-        paging::by_link(first, api.client().limits().most_pages, move |url| {
-            let (api, request) = (api.clone(), Request::get(&resource, url));
-            async move { page(&api, &request).await }
+        let (api, resource) = (self.api.clone(), if slice.resource == HALLS.name { &HALLS } else { &WASHES });
+        paging::by_link(first, api.client().listing(resource), move |url| {
+            let (api, request) = (api.clone(), Request::get(resource.name, url));
+            async move { page(&api, &request, resource).await }
         })
     }
 

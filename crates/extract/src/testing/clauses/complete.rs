@@ -183,7 +183,7 @@ pub async fn the_same_question_has_the_same_answer(subject: Subject) -> Held {
     Ok(())
 }
 
-/// Where totals are declared, every page has one and it is right; and a wrong one comes through, for the pipeline to see.
+/// Where totals are declared, every page has one, as the server tells it.
 pub async fn totals_are_handed_on(subject: Subject) -> Held {
     let bench = Bench::new(&subject)?;
     for asked in bench.resources().await? {
@@ -197,11 +197,9 @@ pub async fn totals_are_handed_on(subject: Subject) -> Held {
             continue;
         }
         hold!(right, "{name}: {} records came, and the pages' totals are {told:?}", reading.distinct());
-        let everything = bench.truth(&asked, None).await?;
         let lies = 10_000;
         bench.control.fault(json!({"kind": "lie_total", "times": lies})).await?;
         let reading = bench.read(&asked, course.window, course.page_size).await?;
-        asked.say("a total one too high", reading.is_exactly(&course.truth, &everything))?;
         hold!(bench.control.pending().await? < lies, "{name}: the server did not lie about its total");
         let (told, came) = (reading.declared_total(), reading.distinct() as u64);
         hold!(

@@ -3,6 +3,7 @@
 //! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it stirred.
 
 mod complete;
+mod ends;
 mod leaving;
 mod links;
 mod moving;
@@ -15,6 +16,11 @@ mod waiting;
 pub use complete::{
     a_whole_is_whole_whatever_the_window, every_record_comes_once_whatever_the_page_size, pages_cut_short_lose_nothing,
     the_same_question_has_the_same_answer, totals_are_handed_on, windows_that_touch_leave_no_gap,
+};
+pub use ends::{
+    a_page_that_comes_again_is_found_out, a_total_that_is_too_low_is_not_believed,
+    a_total_that_is_wrong_for_a_while_is_outwaited, a_total_that_stays_wrong_is_an_error,
+    an_empty_page_in_the_middle_is_found_out, nothing_is_understood_however_it_is_said,
 };
 pub use leaving::{a_dropped_slice_sends_nothing_more, a_dropped_slice_stops_waiting, one_page_is_read_ahead};
 pub use links::{a_link_to_another_host_is_not_followed, a_link_to_itself_ends, a_listing_without_end_ends};

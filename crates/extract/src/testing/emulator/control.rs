@@ -40,6 +40,7 @@ impl<P: Provider> Shared<P> {
             ("POST", false, "faults") => self.add_faults(&question.body),
             ("DELETE", false, "faults") => {
                 self.faults.clear();
+                self.repeated = None;
                 Reply::json(self.faults.shown())
             }
             ("GET", false, "requests") => {

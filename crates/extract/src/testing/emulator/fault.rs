@@ -36,6 +36,9 @@ pub struct Fault {
     /// For `slow`.
     #[serde(default)]
     pub millis: Option<u64>,
+    /// For `missing`.
+    #[serde(default)]
+    pub status: Option<u16>,
     /// For `unauthorized`.
     #[serde(default)]
     pub refresh_too: bool,
@@ -48,7 +51,12 @@ fn once() -> u64 {
 impl Fault {
     /// Whether it is the provider's to do: its pages hold other links, totals or records.
     pub fn concerns_content(&self) -> bool {
-        matches!(self.kind.as_str(), "foreign_link" | "self_link" | "endless" | "lie_total")
+        matches!(self.kind.as_str(), "foreign_link" | "self_link" | "endless" | "lie_total" | "page_total")
+    }
+
+    /// Whether it hits only listings' pages that have no records.
+    pub(crate) fn hits_what_is_empty(&self) -> bool {
+        matches!(self.kind.as_str(), "null_page" | "no_content" | "missing")
     }
 
     /// Whether there is such a fault.
@@ -64,8 +72,10 @@ impl Fault {
             "slow",
             "wrong_content_type",
             "oversized",
+            "repeat",
+            "hole",
         ];
-        self.concerns_content() || transport.contains(&self.kind.as_str())
+        self.concerns_content() || self.hits_what_is_empty() || transport.contains(&self.kind.as_str())
     }
 
     /// What is answered in the provider's place.

@@ -8,6 +8,7 @@
 
 mod control;
 mod fault;
+mod listing;
 mod wire;
 
 pub use fault::Fault;
@@ -120,6 +121,8 @@ struct Shared<P> {
     log: Vec<Value>,
     now: Timestamp,
     origin: String,
+    /// What the first request got that met a `repeat`.
+    repeated: Option<String>,
 }
 
 /// A running server. Dropping it ends it.
@@ -136,7 +139,7 @@ impl Emulator {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(unbound)?;
         let url = format!("http://{}", listener.local_addr().map_err(unbound)?);
         let (faults, log) = (Faults::default(), Vec::new());
-        let shared = Arc::new(Mutex::new(Shared { provider, faults, log, now, origin: url.clone() }));
+        let shared = Arc::new(Mutex::new(Shared { provider, faults, log, now, origin: url.clone(), repeated: None }));
         let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -174,7 +177,10 @@ impl<P: Provider> Shared<P> {
             return (self.control(route, &question), Manner::Plain);
         }
         let login = self.provider.is_login(&question.path);
-        let open = |fault: &Fault| !fault.concerns_content() || self.provider.is_open_to(&question, fault);
+        let open = |fault: &Fault| match fault.kind.as_str() {
+            _ if fault.hits_what_is_empty() => false,
+            _ => !fault.concerns_content() || self.provider.is_open_to(&question, fault),
+        };
         let fault = self.faults.meet(&question.path, login, open);
         if let Some(Fault { kind, refresh_too, .. }) = &fault
             && kind == "unauthorized"
@@ -189,9 +195,37 @@ impl<P: Provider> Shared<P> {
                 fault.as_ref().map_or((reply.clone(), Manner::Plain), |fault| fault.spoil(reply))
             }
         };
+        let (reply, manner) = self.as_listing(&question.path, login, fault.as_ref(), (reply, manner));
         self.log.push(json!({
             "method": question.method, "path": question.path, "query": question.raw_query, "status": reply.status,
         }));
+        (reply, manner)
+    }
+
+    /// The faults that need to know no more of an API than that its pages hold a list.
+    fn as_listing(
+        &mut self,
+        path: &str,
+        login: bool,
+        fault: Option<&Fault>,
+        (mut reply, manner): (Reply, Manner),
+    ) -> (Reply, Manner) {
+        let body = reply.body.as_bytes();
+        match fault.map(|fault| fault.kind.as_str()) {
+            Some("repeat") => reply.body = self.repeated.get_or_insert_with(|| reply.body.clone()).clone(),
+            Some("hole") => reply.body = listing::with_records(body, json!([])).unwrap_or(reply.body),
+            None if reply.status == 200 && listing::is_empty(body) => {
+                match self.faults.meet(path, login, Fault::hits_what_is_empty) {
+                    Some(fault) if fault.kind == "missing" => {
+                        reply = Reply::error(fault.status.unwrap_or(404), "there is no such page");
+                    }
+                    Some(fault) if fault.kind == "no_content" => reply = Reply { status: 204, ..Reply::json("") },
+                    Some(_) => reply.body = listing::with_records(body, Value::Null).unwrap_or(reply.body),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
         (reply, manner)
     }
 }

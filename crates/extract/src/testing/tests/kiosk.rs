@@ -104,7 +104,8 @@ impl Kiosk {
         let page: Vec<_> = rows.iter().skip(offset).take(limit).collect();
         let texts: Vec<String> = page.iter().map(|(_, sale)| sale.text.clone()).collect();
         if !by_link {
-            return page_of(&texts, Some(rows.len() + usize::from(is("lie_total"))), &Value::Null);
+            let total = if is("page_total") { texts.len() } else { rows.len() + usize::from(is("lie_total")) };
+            return page_of(&texts, Some(total), &Value::Null);
         }
         let link = |after: &str| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -157,7 +158,7 @@ impl Provider for Kiosk {
     fn is_open_to(&self, question: &Question, fault: &Fault) -> bool {
         match fault.kind.as_str() {
             "endless" => ["/kiosk/sales", "/kiosk/feed"].contains(&question.path.as_str()),
-            "lie_total" => question.path == "/kiosk/sales",
+            "lie_total" | "page_total" => question.path == "/kiosk/sales",
             _ => question.path == "/kiosk/feed",
         }
     }

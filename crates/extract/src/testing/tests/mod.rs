@@ -64,6 +64,17 @@ fn totals() {
 }
 
 #[test]
+fn ends() {
+    let (offset, believes) = (Style::Offset, Flaw::BelievesTheEnd);
+    breaks(offset, believes, a_total_that_stays_wrong_is_an_error, "as if all were well");
+    breaks(offset, believes, a_total_that_is_wrong_for_a_while_is_outwaited, "waited for 0 times");
+    breaks(offset, believes, a_total_that_is_too_low_is_not_believed, "records are missing");
+    breaks(offset, believes, a_page_that_comes_again_is_found_out, "ends the slice with None");
+    breaks(offset, believes, an_empty_page_in_the_middle_is_found_out, "records are missing");
+    breaks(offset, Flaw::TakesNothingForAnError, nothing_is_understood_however_it_is_said, "has no key");
+}
+
+#[test]
 fn rows_that_move() {
     let offset = Style::Offset;
     breaks(offset, Flaw::MovesOnlyForward, records_that_vanish_while_paging_hide_none, "nobody will notice");

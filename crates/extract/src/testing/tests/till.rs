@@ -4,7 +4,7 @@
 
 use super::kiosk::{self, PASSWORD, USER};
 use crate::http::Stats;
-use crate::paging::{self, Offset, OffsetPage};
+use crate::paging::{self, Fetched, Listing, Offset, OffsetPage};
 use crate::request::{Answer, Refusal, Request, StatusCode};
 use crate::source::{Limits, Page, PageStream, Source};
 use crate::testing::emulator::Emulator;
@@ -67,6 +67,9 @@ pub(super) enum Flaw {
     TakesTheFirstTime,
     TakesAnyBody,
     EndsQuietly,
+    /// Of ends.
+    BelievesTheEnd,
+    TakesNothingForAnError,
     /// Of links and ends.
     FollowsAnyLink,
     FollowsInCircles,
@@ -195,9 +198,14 @@ impl Till {
         }
         let this = self.clone();
         match self.style {
-            Style::Link => self.by_link(request.query("limit", &page_size.to_string()).url().clone(), most_pages),
+            Style::Link => {
+                self.by_link(request.query("limit", &page_size.to_string()).url().clone(), self.listing(most_pages))
+            }
             Style::Offset
-                if matches!(self.flaw, Flaw::MovesOnlyForward | Flaw::HasNoTotals | Flaw::StopsAtShortPages) =>
+                if matches!(
+                    self.flaw,
+                    Flaw::MovesOnlyForward | Flaw::HasNoTotals | Flaw::StopsAtShortPages | Flaw::BelievesTheEnd
+                ) =>
             {
                 paging::chain(0, most_pages, move |offset| {
                     let (this, request) = (this.clone(), at_offset(&request, Offset { offset, limit: page_size }));
@@ -207,23 +215,30 @@ impl Till {
                         let on = match this.flaw {
                             Flaw::StopsAtShortPages => records == u64::from(page_size),
                             Flaw::HasNoTotals => records > 0,
+                            Flaw::BelievesTheEnd if records == 0 => false,
                             _ => page.declared_total.is_some_and(|total| next < total),
                         };
                         Ok((page, on.then_some(next)))
                     }
                 })
             }
-            Style::Offset => paging::by_offset(page_size, most_pages, move |at| {
+            Style::Offset => paging::by_offset(page_size, self.listing(most_pages), move |at| {
                 let (this, request) = (this.clone(), at_offset(&request, at));
                 async move {
-                    let (page, records) = this.page(&request).await?;
-                    Ok(OffsetPage { page, records, limit: None })
+                    Ok(match this.page_or_none(&request).await? {
+                        Ok((page, records)) => OffsetPage { page, records, limit: None, linked: false }.into(),
+                        Err(refusal) => Fetched::Missing(refusal.into_error()),
+                    })
                 }
             }),
         }
     }
 
-    fn by_link(&self, first: Url, most_pages: u64) -> PageStream {
+    fn listing(&self, most_pages: u64) -> Listing {
+        Listing { most_pages, ..self.api.client().listing(&SALES) }
+    }
+
+    fn by_link(&self, first: Url, listing: Listing) -> PageStream {
         let (this, flaw) = (self.clone(), self.flaw);
         let fetch = move |url: Url| {
             let this = this.clone();
@@ -234,9 +249,9 @@ impl Till {
             }
         };
         if !matches!(flaw, Flaw::FollowsAnyLink | Flaw::FollowsInCircles) {
-            return paging::by_link(first, most_pages, fetch);
+            return paging::by_link(first, listing, fetch);
         }
-        paging::chain(first, most_pages, move |url| {
+        paging::chain(first, listing.most_pages, move |url| {
             let page = fetch(url.clone());
             async move {
                 let (page, next) = page.await?;
@@ -258,8 +273,18 @@ impl Till {
 
     /// One page, and how many records it had.
     async fn page(&self, request: &Request) -> Result<(Page, u64)> {
+        self.page_or_none(request).await?.map_err(Refusal::into_error)
+    }
+
+    /// The same, or that there is no such page.
+    async fn page_or_none(&self, request: &Request) -> Result<Result<(Page, u64), Refusal>> {
         let first = Timestamp::now();
-        let mut response = self.api.send(request).await.and_then(Answer::success);
+        let mut response = match self.api.send(request).await {
+            Ok(Answer::Refused(refusal)) if refusal.is_past_the_end() && self.flaw != Flaw::TakesNothingForAnError => {
+                return Ok(Err(refusal));
+            }
+            answer => answer.and_then(Answer::success),
+        };
         while let Err(error) = &response
             && matches!(self.flaw, Flaw::IgnoresRetryAfter | Flaw::TriesForEver)
             && error.kind() != ErrorKind::Protocol
@@ -272,11 +297,16 @@ impl Till {
             Err(error) if self.flaw == Flaw::TellsItsPassword => return Err(error.at("password", PASSWORD)),
             response => response?,
         };
-        let [total] = envelope::read(&response.bytes, &[&["total"]])?;
-        let records = envelope::count(&response.bytes, &["sales"]).unwrap_or_default();
+        let bytes = match self.flaw {
+            Flaw::TakesNothingForAnError => response.bytes,
+            _ if &*request.resource == "sales" => paging::or_empty(response.bytes, SALES.records_at),
+            _ => response.bytes,
+        };
+        let [total] = envelope::read(&bytes, &[&["total"]])?;
+        let records = envelope::count(&bytes, &["sales"]).unwrap_or_default();
         let total = total.and_then(|total| total.as_u64());
         let mut page =
-            Page { bytes: response.bytes, declared_total: total, requested_at: response.requested_at, scope: None };
+            Page { bytes, declared_total: total, requested_at: response.requested_at, scope: None, anew: false };
         match self.flaw {
             Flaw::RewritesNumbers => {
                 let body: serde_json::Value = serde_json::from_slice(&page.bytes).unwrap_or_default();
@@ -293,7 +323,7 @@ impl Till {
             Flaw::TakesTheFirstTime => page.requested_at = first,
             _ => {}
         }
-        Ok((page, records))
+        Ok(Ok((page, records)))
     }
 
     fn prices(&self, slice: &Slice) -> PageStream {
@@ -418,7 +448,7 @@ impl Source for Till {
         pages
             .map(|response: Result<crate::Response>| {
                 let crate::Response { bytes, requested_at, .. } = response?;
-                Ok(Page { bytes, declared_total: None, requested_at, scope: None })
+                Ok(Page { bytes, declared_total: None, requested_at, scope: None, anew: false })
             })
             .boxed()
     }

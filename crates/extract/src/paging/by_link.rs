@@ -1,0 +1,120 @@
+//! Paging by the link that each page gives to the next one.
+//!
+//! Invariant: a link leads within the origin, and nowhere twice.
+
+use super::{Fetched, Listing, chain};
+use crate::origin;
+use crate::source::{Page, PageStream};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use tillhouse_model::{Error, Result};
+use url::Url;
+
+/// Where a page is had, and whether it is a reading's first.
+#[derive(Debug, Clone)]
+struct At {
+    url: Url,
+    first: bool,
+}
+
+/// Pages by the link each gives to the next one; `fetch` gives the page and the link as it stands there.
+///
+/// A link to another origin, or one that was followed before, is an error of kind [`tillhouse_model::ErrorKind::Protocol`]. No link is the
+/// end, as far as the law of the module's head believes it.
+pub fn by_link<Fetch, Fut, Found>(first: Url, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
+where
+    Fetch: FnMut(Url) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Found>> + Send + 'static,
+    Found: Into<Fetched<(Page, Option<String>)>>,
+{
+    let hasher = RandomState::new();
+    let mut seen = HashSet::new();
+    chain(At { url: first, first: true }, listing, move |At { url, first }| {
+        if first {
+            seen.clear();
+        }
+        let repeated = !seen.insert(hasher.hash_one(&url));
+        let page = fetch(url.clone());
+        async move {
+            if repeated {
+                return Err(Error::protocol("a paging link leads back to a page that was read before")
+                    .at("url", crate::redact::url(&url)));
+            }
+            let (page, link) = match page.await?.into() {
+                Fetched::Page(found) => found,
+                Fetched::Missing(error) => return Ok(Fetched::Missing(error)),
+            };
+            let next = link.filter(|l| !l.is_empty()).map(|link| origin::follow(&url, &link)).transpose()?;
+            Ok(Fetched::Page((page, next.map(|url| At { url, first: false }))))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{good, page, texts};
+    use super::*;
+
+    #[tokio::test]
+    async fn links_are_followed_at_home_only() {
+        let first = || Url::parse("http://127.0.0.1:1/list").unwrap();
+        let follow = |links: &'static [&'static str]| {
+            let mut links = links.iter();
+            by_link(first(), 100, move |url| {
+                let link = links.next().map(|l| (*l).to_owned());
+                async move { Ok((page(url.as_str(), None), link)) }
+            })
+        };
+        assert_eq!(
+            good(follow(&["/list?page=2", "?page=3", ""])).await,
+            ["http://127.0.0.1:1/list", "http://127.0.0.1:1/list?page=2", "http://127.0.0.1:1/list?page=3"]
+        );
+        let pages = texts(follow(&["?page=2", "http://127.0.0.1:2/list?page=3"])).await;
+        assert_eq!(pages.len(), 2, "the page before a bad link is not given: its successor is unknown");
+        let message = pages[1].as_ref().unwrap_err().to_string();
+        assert!(message.contains("http://127.0.0.1:1") && message.contains("http://127.0.0.1:2"), "{message}");
+        let pages = texts(follow(&["?page=2", "/list"])).await;
+        assert!(pages[2].as_ref().unwrap_err().message().contains("leads back"));
+    }
+
+    /// Two pages of a listing that declares a total in some readings, and what came of it.
+    async fn listed(totals: &'static [u64], second: fn() -> Fetched<(Page, Option<String>)>) -> (usize, Option<Error>) {
+        let listing = Listing { records_at: Some(&["data"]), ..Listing::from(100) };
+        let mut readings = 0;
+        let pages = by_link(Url::parse("http://127.0.0.1:1/list").unwrap(), listing, move |url| {
+            let first = url.query().is_none();
+            readings += usize::from(first);
+            let total = totals.get(readings - 1).copied();
+            async move {
+                if !first {
+                    return Ok(second());
+                }
+                Ok(Fetched::Page((page(r#"{"data":[{"id":1},{"id":2}]}"#, total), Some("?page=2".into()))))
+            }
+        });
+        let mut pages = texts(pages).await;
+        let error = pages.pop_if(|page| page.is_err()).map(|page| page.unwrap_err());
+        (pages.len(), error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_is_not_whole_is_read_anew_and_in_the_end_an_error() {
+        let rest = || Fetched::Page((page(r#"{"data":[{"id":3}]}"#, None), None));
+        let missing = || Fetched::Missing(Error::protocol("there is nothing"));
+        assert!(matches!(listed(&[3], rest).await, (2, None)));
+        assert!(matches!(listed(&[4, 4, 3], rest).await, (6, None)));
+        let began = tokio::time::Instant::now();
+        let (pages, error) = listed(&[4, 4, 4, 4], rest).await;
+        assert_eq!((pages, began.elapsed().as_secs()), (8, 20));
+        let error = error.unwrap().to_string();
+        assert!(error.contains("declares 4 records, but 3 came") && error.contains("times read 4"), "{error}");
+        assert!(matches!(listed(&[2], missing).await, (2, None)), "404 behind the last page");
+        assert!(matches!(listed(&[], missing).await, (2, None)));
+        assert!(listed(&[3, 3, 3, 3], missing).await.1.unwrap().message().contains("but 2 came"));
+        let same = || Fetched::Page((page(r#"{"data":[{"id":1},{"id":2}],"page":2}"#, Some(9)), None));
+        assert!(listed(&[9], same).await.1.unwrap().message().contains("page 1 of the listing repeats"));
+        let untold = || Fetched::Page((page(r#"{"data":[{"id":1},{"id":2}],"page":2}"#, None), None));
+        let (pages, error) = listed(&[], untold).await;
+        assert_eq!((pages, error.unwrap().message().contains("page 1 of the listing repeats")), (1, true));
+    }
+}

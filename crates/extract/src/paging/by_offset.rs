@@ -1,0 +1,416 @@
+//! Paging by how many records lie before a page.
+//!
+//! Invariant: a page begins where the one before ended, whatever its length was; the reader goes back only where a total fell, and ahead
+//! only where no total is declared and an empty page has to be proved the last.
+//!
+//! A total that falls says that records vanished, and that those behind them moved up past the offset, maybe unseen. The next page
+//! then starts as far back as they can have moved. Counting at the end would not tell: the vanished records that were seen make up for
+//! the others that were not.
+
+use super::ledger::{Ledger, Repeat};
+use super::{Fetched, Listing, Step, walk};
+use crate::source::{Page, PageStream};
+use jiff::Timestamp;
+use tillhouse_model::Result;
+
+/// Where one page of offset paging begins, and how many records it should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offset {
+    /// Records before it.
+    pub offset: u64,
+    /// Records asked for.
+    pub limit: u32,
+}
+
+/// One page of offset paging, and what is known of it.
+#[derive(Debug)]
+pub struct OffsetPage {
+    /// The page.
+    pub page: Page,
+    /// How many records it holds.
+    pub records: u64,
+    /// How many records a page can hold at most, where the server says so; it may be fewer than asked for.
+    pub limit: Option<u64>,
+    /// Whether it says by a link that there is a next one.
+    pub linked: bool,
+}
+
+/// Pages by offset, from the first record on.
+///
+/// The next page starts where this one's records ended, so a server may cut pages shorter, or longer, than asked. See the head of the
+/// module `paging` for where a listing ends.
+pub fn by_offset<Fetch, Fut, Found>(limit: u32, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
+where
+    Fetch: FnMut(Offset) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Found>> + Send + 'static,
+    Found: Into<Fetched<OffsetPage>>,
+{
+    let listing: Listing = listing.into();
+    walk(Course::default(), listing.clone(), move |course: Course| {
+        let requested_at = Timestamp::now();
+        let answer = fetch(Offset { offset: course.offset, limit });
+        let listing = listing.clone();
+        async move {
+            match answer.await?.into() {
+                Fetched::Page(found) => course.after(found, limit, &listing),
+                Fetched::Missing(error) if course.ledger.is_new() => Err(error),
+                Fetched::Missing(_) => {
+                    let step = course.end();
+                    Ok((listing.nothing(requested_at), step))
+                }
+            }
+        }
+    })
+}
+
+/// Where a reading stands.
+#[derive(Debug, Default)]
+struct Course {
+    offset: u64,
+    /// The end of the furthest page.
+    reach: u64,
+    ledger: Ledger,
+    /// The most records that a page had.
+    fullest: u64,
+    doubt: Doubt,
+}
+
+/// Whether the page before looked like the last, where no total tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Doubt {
+    #[default]
+    None,
+    /// It was short.
+    Short,
+    /// None was at this offset, and the reader looks behind it.
+    Empty(u64),
+    /// There was something behind it: the offset is asked for once more.
+    Hole,
+}
+
+/// How long a page with records is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Full,
+    /// As long as those before it: the server may cut all of them so.
+    ShorterThanAsked,
+    Short,
+}
+
+impl Course {
+    /// Where a reading goes on after a page.
+    fn after(mut self, found: OffsetPage, limit: u32, listing: &Listing) -> Result<(Page, Step<Self>)> {
+        let OffsetPage { page, records, limit: most, linked } = found;
+        let (offset, end) = (self.offset, self.offset.saturating_add(records));
+        let is_new_place = self.ledger.is_new() || offset >= self.reach;
+        let fall = self.ledger.declare(page.declared_total, end > self.reach);
+        self.reach = self.reach.max(end);
+        if records > 0 && is_new_place {
+            let print = listing.fingerprint(&page);
+            match self
+                .ledger
+                .repeats(print, records, || format!("the page at offset {offset} repeats one before it"))?
+            {
+                None => {}
+                Some(Repeat::OfTheEnd) => return Ok((page, Step::End)),
+                Some(Repeat::Unproved(error)) => return Ok((page, Step::Anew(Self::default(), error))),
+            }
+        }
+        self.ledger.came(end);
+        if fall > 0 {
+            let back = offset.saturating_sub(fall);
+            if back < offset {
+                self.offset = back;
+                return Ok((page, Step::On(self)));
+            }
+            // It was read after the fall.
+            self.ledger.fall_holds();
+        }
+        let is_first = self.fullest == 0;
+        let asked = most.filter(|most| *most > 0).unwrap_or(u64::MAX).min(u64::from(limit));
+        let full = records >= asked || (!is_first && records >= self.fullest);
+        let longest = self.fullest;
+        self.fullest = longest.max(records);
+        self.offset = end;
+        let step = match self.ledger.is_complete(full, linked) {
+            Some(true) => Step::End,
+            Some(false) if records > 0 => Step::On(self),
+            Some(false) => self.end(),
+            None => {
+                let length = if records >= asked {
+                    Length::Full
+                } else if is_first || records >= longest {
+                    Length::ShorterThanAsked
+                } else {
+                    Length::Short
+                };
+                self.untold(records, length, u64::from(limit), listing.confirm_end)
+            }
+        };
+        Ok((page, step))
+    }
+
+    /// Where to go on without a total.
+    fn untold(mut self, records: u64, length: Length, limit: u64, confirm: bool) -> Step<Self> {
+        let doubt = std::mem::take(&mut self.doubt);
+        match doubt {
+            // There is something behind the gap.
+            Doubt::Empty(hole) if records > 0 => {
+                (self.offset, self.doubt) = (hole, Doubt::Hole);
+                return Step::On(self);
+            }
+            Doubt::Hole if records == 0 => {
+                self.offset = self.reach;
+                return Step::On(self);
+            }
+            _ => {}
+        }
+        match (records, confirm) {
+            (0, true) if doubt == Doubt::None => {
+                self.doubt = Doubt::Empty(self.offset);
+                self.offset = self.offset.saturating_add(limit);
+                Step::On(self)
+            }
+            (0, _) => Step::End,
+            (_, true) => {
+                self.doubt = if length == Length::Short { Doubt::Short } else { Doubt::None };
+                Step::On(self)
+            }
+            (_, false) if length == Length::Full => Step::On(self),
+            (_, false) => Step::End,
+        }
+    }
+
+    /// A sign of the end, judged.
+    fn end(self) -> Step<Self> {
+        match self.ledger.shortfall() {
+            Some(error) => Step::Anew(Self::default(), error),
+            None => Step::End,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{good, page, texts};
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tillhouse_model::Error;
+    use tokio::time::Instant;
+
+    const DATA: &[&str] = &["data"];
+
+    fn listing() -> Listing {
+        Listing { records_at: Some(DATA), ..Listing::from(100) }
+    }
+
+    /// A server with `total` records that gives at most `most` a page.
+    fn server(total: u64, most: u64, declares: bool, limit: u32) -> PageStream {
+        by_offset(limit, 100, move |at| async move {
+            let records = total.saturating_sub(at.offset).min(most).min(u64::from(at.limit));
+            let page = page(format!("{}+{records}", at.offset), declares.then_some(total));
+            Ok(OffsetPage { page, records, limit: Some(most), linked: false })
+        })
+    }
+
+    /// What a server gives: the records at an offset, and the total, by the number of the request.
+    type Manner = fn(u64, usize) -> (Vec<u64>, Option<u64>);
+
+    /// The pages that came, as their offset and records; when each was asked for, in seconds; and the error.
+    async fn read(limit: u32, listing: Listing, manner: Manner) -> (Vec<String>, Vec<u64>, Option<Error>) {
+        let (began, asked) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        let log = Arc::clone(&asked);
+        let stream = by_offset(limit, listing, move |at| {
+            let number = {
+                let mut log = log.lock().unwrap();
+                log.push((at.offset, began.elapsed().as_secs()));
+                log.len() - 1
+            };
+            let (rows, total) = manner(at.offset, number);
+            let text = format!(r#"{{"start":{},"data":{rows:?}}}"#, at.offset);
+            let records = rows.len() as u64;
+            async move { Ok(OffsetPage { page: page(text, total), records, limit: None, linked: false }) }
+        });
+        let (mut pages, mut error) = (Vec::new(), None);
+        for page in texts(stream).await {
+            match page {
+                Ok(text) => pages.push(text.replace(r#"{"start":"#, "").replace(r#","data""#, "").replace('}', "")),
+                Err(e) => error = Some(e),
+            }
+        }
+        let asked = asked.lock().unwrap();
+        let in_a_row = asked.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 == pair[1].1);
+        assert!(!in_a_row, "the same page twice in a row without a pause: {asked:?}");
+        (pages, asked.iter().map(|(_, at)| *at).collect(), error)
+    }
+
+    fn cut(offset: u64, size: u64, of: u64) -> Vec<u64> {
+        (offset.min(of)..(offset + size).min(of)).collect()
+    }
+
+    #[tokio::test]
+    async fn offsets_follow_the_records_that_came() {
+        assert_eq!(good(server(7, 100, true, 3)).await, ["0+3", "3+3", "6+1"]);
+        // The total may be too low where the last page is full.
+        assert_eq!(good(server(6, 100, true, 3)).await, ["0+3", "3+3", "6+0"]);
+        assert_eq!(good(server(0, 100, true, 3)).await, ["0+0"]);
+        assert_eq!(good(server(2, 100, true, 3)).await, ["0+2"]);
+        assert_eq!(good(server(5, 2, true, 3)).await, ["0+2", "2+2", "4+1"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_total_one_page_more_proves_the_end() {
+        assert_eq!(good(server(7, 100, false, 3)).await, ["0+3", "3+3", "6+1", "7+0"]);
+        assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0", "9+0"]);
+        assert_eq!(good(server(5, 2, false, 3)).await, ["0+2", "2+2", "4+1", "5+0"]);
+        assert_eq!(good(server(0, 2, false, 3)).await, ["0+0", "3+0"]);
+        let unsure = Listing { confirm_end: false, ..listing() };
+        let (pages, _, error) = read(3, unsure, |offset, _| (cut(offset, 3, 7), None)).await;
+        assert_eq!((pages.last().map(String::as_str), error.is_none()), (Some("6:[6]"), true));
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
+        let empty: Manner = |offset, number| (if number == 1 { vec![] } else { cut(offset, 2, 5) }, None);
+        let (pages, _, error) = read(2, listing(), empty).await;
+        assert_eq!(pages, ["0:[0, 1]", "2:[]", "4:[4]", "2:[2, 3]", "4:[4]", "5:[]"]);
+        assert!(error.is_none());
+        let short: Manner = |offset, number| (cut(offset, if number == 0 { 1 } else { 2 }, 4), None);
+        assert_eq!(read(2, listing(), short).await.0, ["0:[0]", "1:[1, 2]", "3:[3]", "4:[]"]);
+    }
+
+    #[tokio::test]
+    async fn rows_that_move_up_are_not_passed_over() {
+        // 0 to 9; after the second page the rows 0 and 1 vanish, after the third everything behind row 7.
+        let manner: Manner = |offset, number| {
+            let listings: [Vec<u64>; 3] = [(0..10).collect(), (2..10).collect(), (2..8).collect()];
+            let rows = &listings[[0, 0, 1, 1, 2][number.min(4)]];
+            (rows.iter().skip(offset as usize).take(3).copied().collect(), Some(rows.len() as u64))
+        };
+        let (pages, _, error) = read(3, listing(), manner).await;
+        assert_eq!(pages, ["0:[0, 1, 2]", "3:[3, 4, 5]", "6:[8, 9]", "4:[6, 7, 8]", "7:[]", "5:[7]"]);
+        assert!(error.is_none(), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
+        let falls: Manner = |offset, _| (cut(offset, 2, 4), Some([6, 4, 4][(offset / 2).min(2) as usize]));
+        let vanishes: Manner = |offset, _| if offset == 0 { (vec![0, 1], Some(6)) } else { (vec![], Some(0)) };
+        for (manner, came, most) in [(falls, 4, 24), (vanishes, 2, 16)] {
+            let (_, asked, error) = read(2, listing(), manner).await;
+            assert!(asked.len() <= most, "{} requests", asked.len());
+            let error = error.unwrap().to_string();
+            assert!(error.contains(&format!("declares 6 records, but {came} came")), "{error}");
+            assert!(error.contains("times read 4") && error.contains("to 6"), "{error}");
+        }
+        // What is left is no total, but no reason to lose a row.
+        let left: Manner = |offset, _| (cut(offset, 2, 6), Some(6_u64.saturating_sub(offset)));
+        let (pages, _, error) = read(2, listing(), left).await;
+        assert!(error.is_none() && pages.contains(&"4:[4, 5]".to_owned()), "{pages:?} {error:?}");
+        // One that falls at every page is followed, and ends.
+        let slides: Manner = |offset, number| (cut(offset, 3, 60), Some(1_000_000 - number as u64));
+        let long = Listing { most_pages: 500, ..listing() };
+        let (_, asked, error) = read(3, long, slides).await;
+        assert!(error.unwrap().message().contains("records, but 60 came"));
+        assert!(asked.len() < 4 * 100, "{} requests", asked.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_is_too_low_is_not_believed() {
+        for manner in [
+            |offset, _| (cut(offset, 2, 7), Some(cut(offset, 2, 7).len() as u64)),
+            |offset, _| (cut(offset, 2, 7), Some(4)),
+            |offset, _| (cut(offset, 2, 7), Some(6)),
+            |offset, number| (cut(offset, 2, 7), Some(7 - number as u64 % 2)),
+            |offset, _| (cut(offset, 2, 7), Some(0)),
+        ] as [Manner; 5]
+        {
+            let (pages, _, error) = read(2, listing(), manner).await;
+            assert!(error.is_none(), "{error:?} {pages:?}");
+            assert!(pages.iter().any(|page| page.ends_with("6]")), "{pages:?}");
+        }
+        // A link says it too, where the page is short.
+        let linked = by_offset(3, listing(), |at| async move {
+            let rows = cut(at.offset, 2, 3);
+            let text = format!(r#"{{"data":{rows:?}}}"#);
+            let (records, linked) = (rows.len() as u64, at.offset == 0);
+            Ok(OffsetPage { page: page(text, Some(2)), records, limit: None, linked })
+        });
+        assert_eq!(good(linked).await.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_that_is_too_high_for_a_while_is_read_again_after_a_pause() {
+        let lags: Manner = |offset, number| (cut(offset, 2, 3), Some(if number < 6 { 4 } else { 3 }));
+        let (pages, asked, error) = read(2, listing(), lags).await;
+        assert_eq!((pages.len(), error.is_none()), (8, true), "{pages:?}");
+        assert_eq!(asked, [0, 0, 0, 1, 1, 1, 5, 5]);
+        let anew = by_offset(2, listing(), {
+            let mut number = 0;
+            move |at| {
+                number += 1;
+                let rows = cut(at.offset, 2, 1);
+                let total = if number > 2 { 1 } else { 2 };
+                let text = format!(r#"{{"data":{rows:?}}}"#);
+                async move {
+                    let records = rows.len() as u64;
+                    Ok(OffsetPage { page: page(text, Some(total)), records, limit: None, linked: false })
+                }
+            }
+        });
+        let anew: Vec<bool> =
+            futures::StreamExt::collect::<Vec<_>>(anew).await.into_iter().map(|p| p.unwrap().anew).collect();
+        assert_eq!(anew, [false, false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_id_twice_counts_twice() {
+        let twice: Manner = |offset, _| ([1, 2, 2, 3].into_iter().skip(offset as usize).take(2).collect(), Some(4));
+        let (pages, asked, error) = read(2, listing(), twice).await;
+        assert_eq!((pages.join(" ").as_str(), asked.last()), ("0:[1, 2] 2:[2, 3] 4:[]", Some(&0)));
+        assert!(error.is_none(), "{error:?}");
+        let single: Manner = |offset, _| ([1, 2, 2, 3].into_iter().skip(offset as usize).take(1).collect(), Some(4));
+        let (pages, _, error) = read(1, listing(), single).await;
+        assert!(error.is_none() && pages.len() == 5, "{pages:?} {error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ignores_the_offset_is_found_out() {
+        let (pages, asked, error) = read(2, listing(), |_, _| (vec![1, 2], Some(1_000_000_000))).await;
+        assert_eq!((pages.len(), asked.len()), (1, 2));
+        assert!(error.unwrap().message().contains("offset 2 repeats"));
+        let (_, asked, error) = read(2, listing(), |_, _| (vec![1, 2], None)).await;
+        assert_eq!(asked, [0, 0, 1, 1, 5, 5, 20, 20]);
+        assert!(error.unwrap().message().contains("offset 2 repeats"));
+        // Behind the total it is the end: the server gives its last page whatever is asked.
+        let last: Manner = |offset, _| (cut(offset.min(2), 2, 4), Some(4));
+        assert!(read(2, listing(), last).await.2.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_missing_behind_others_is_the_end() {
+        let listed = |from: u64, total: Option<u64>| {
+            by_offset(2, listing(), move |at| async move {
+                if at.offset >= from {
+                    return Ok(Fetched::Missing(Error::protocol("no such page")));
+                }
+                let page = page(format!(r#"{{"data":[{},{}]}}"#, at.offset, at.offset + 1), total);
+                Ok(OffsetPage { page, records: 2, limit: None, linked: false }.into())
+            })
+        };
+        assert_eq!(good(listed(4, None)).await.len(), 3);
+        assert_eq!(good(listed(4, Some(4))).await[2], r#"{"data":[]}"#);
+        assert_eq!(texts(listed(0, None)).await[0].as_ref().unwrap_err().message(), "no such page");
+    }
+
+    #[tokio::test]
+    async fn an_endless_chain_ends_with_an_error() {
+        let stream = by_offset(1, 3, |at| async move {
+            let page = page(at.offset.to_string(), Some(at.offset + 10));
+            Ok(OffsetPage { page, records: 1, limit: None, linked: false })
+        });
+        let pages = texts(stream).await;
+        assert_eq!(pages.len(), 4);
+        assert!(pages[3].as_ref().unwrap_err().message().contains("after 3 pages"));
+    }
+}

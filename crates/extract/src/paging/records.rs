@@ -1,0 +1,166 @@
+//! Where a page's records begin, whether there are any, and what they are known again by: without reading them.
+//!
+//! Invariant: nothing here is an error. A page that is not understood is handed on as it is, for whoever decodes it to judge; a damaged
+//! record is never looked into.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use jiter::{Jiter, JiterError, Peek};
+use std::hash::{DefaultHasher, Hasher};
+
+/// How much of a page's records is looked at to know it again: so much that is the same is the same page.
+pub(super) const LOOKED_AT: usize = 64 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What stands where the records belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// A list, from this byte on.
+    List(usize),
+    /// `null`, at this byte.
+    Null(usize),
+    /// The page holds nothing at all, or `null` above it.
+    Nothing,
+    /// Something else.
+    Other,
+}
+
+/// A page in which the server says with `null`, or without a body, that there are no records, as a page with an empty list of them;
+/// any other as it is. `records_at` is [`tillhouse_model::Resource::records_at`].
+pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
+    match find(&page, records_at) {
+        Found::Null(at) => {
+            let mut list = BytesMut::with_capacity(page.len());
+            list.put_slice(&page[..at]);
+            list.put_slice(b"[]");
+            list.put_slice(page.get(at + "null".len()..).unwrap_or_default());
+            list.freeze()
+        }
+        Found::Nothing => {
+            let mut list = String::new();
+            for key in records_at {
+                list.push('{');
+                list.push_str(&serde_json::Value::from(*key).to_string());
+                list.push(':');
+            }
+            list.push_str("[]");
+            list.extend(records_at.iter().map(|_| '}'));
+            list.into()
+        }
+        Found::List(_) | Found::Other => page,
+    }
+}
+
+/// What the records of a page are known again by, whatever stands around them; `None` where there are none.
+pub(super) fn fingerprint(page: &[u8], records_at: &[&str]) -> Option<u64> {
+    let Found::List(at) = find(page, records_at) else { return None };
+    let list = page.get(at..)?;
+    let list = list.get(..end(list).unwrap_or(list.len()).min(LOOKED_AT))?;
+    if list.iter().skip(1).all(|byte| byte.is_ascii_whitespace() || *byte == b']') {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(list);
+    Some(hasher.finish())
+}
+
+/// Where a list that begins here ends, if that is soon: brackets outside of strings, and nothing else.
+fn end(list: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in list.iter().enumerate().take(LOOKED_AT) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn find(page: &[u8], records_at: &[&str]) -> Found {
+    let skipped = if page.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let page = &page[skipped..];
+    if page.iter().all(u8::is_ascii_whitespace) {
+        return Found::Nothing;
+    }
+    match within(&mut Jiter::new(page), records_at, records_at) {
+        Ok(Found::List(at)) => Found::List(at + skipped),
+        Ok(Found::Null(at)) => Found::Null(at + skipped),
+        Ok(found) => found,
+        Err(_) => Found::Other,
+    }
+}
+
+fn within(jiter: &mut Jiter<'_>, path: &[&str], left: &[&str]) -> Result<Found, JiterError> {
+    let peek = jiter.peek()?;
+    let at = jiter.current_index();
+    let Some((key, rest)) = left.split_first() else {
+        return Ok(match peek {
+            Peek::Array => Found::List(at),
+            Peek::Null if path.is_empty() => Found::Nothing,
+            Peek::Null => Found::Null(at),
+            _ => Found::Other,
+        });
+    };
+    if peek == Peek::Null {
+        return Ok(Found::Nothing);
+    }
+    if peek != Peek::Object {
+        return Ok(Found::Other);
+    }
+    let mut matches = jiter.known_object()?.map(|k| k == *key);
+    while let Some(here) = matches {
+        if here {
+            return within(jiter, path, rest);
+        }
+        jiter.next_skip()?;
+        matches = jiter.next_key()?.map(|k| k == *key);
+    }
+    Ok(Found::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: &[&str] = &["data"];
+
+    fn emptied(page: &str, records_at: &[&str]) -> String {
+        String::from_utf8(or_empty(Bytes::from(page.to_owned()), records_at).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_said_in_many_ways() {
+        for page in ["", "  \n", "null", " null ", "\u{feff}", "\u{feff}null"] {
+            assert_eq!(emptied(page, DATA), r#"{"data":[]}"#, "{page:?}");
+            assert_eq!(emptied(page, &[]), "[]", "{page:?}");
+            assert_eq!(emptied(page, &["a", "b"]), r#"{"a":{"b":[]}}"#, "{page:?}");
+        }
+        let page = r#"{"meta":{"total":4},"data": null,"x":1}"#;
+        assert_eq!(emptied(page, DATA), r#"{"meta":{"total":4},"data": [],"x":1}"#);
+        assert_eq!(emptied(r#"{"a":null}"#, &["a", "b"]), r#"{"a":{"b":[]}}"#);
+        for page in [r#"{"data":[]}"#, r#"{"data":{}}"#, r#"{"items":null}"#, "<html>", r#"{"data":[{"a":"\ud83d"}]}"#]
+        {
+            assert_eq!(emptied(page, DATA), page);
+        }
+    }
+
+    #[test]
+    fn pages_are_known_again_by_their_records() {
+        let of = |page: &str| fingerprint(page.as_bytes(), DATA);
+        let page = r#"{"start":0,"data":[{"id":"a]"},{"id":"\"b"}],"trace":1}"#;
+        assert_eq!(of(page), of(r#"{"start":500,"data":[{"id":"a]"},{"id":"\"b"}],"trace":27}"#));
+        assert_ne!(of(page), of(r#"{"start":0,"data":[{"id":"a]"},{"id":"\"c"}],"trace":1}"#));
+        assert_eq!((of(r#"{"data":[ ]}"#), of(r#"{"data":null}"#), of("[1]")), (None, None, None));
+        assert!(of(r#"{"data":[{"id":"\ud83d"}]}"#).is_some(), "what is damaged is not looked into");
+        let long = |last: &str| format!(r#"{{"data":[{}{last}]}}"#, r#"{"id":1},"#.repeat(10_000));
+        assert_eq!(of(&long("1")), of(&long("2")), "so much alike is the same page");
+    }
+}

@@ -1,0 +1,193 @@
+//! Every row, or an error: what a sign of the end is worth, and what is done where it is worth nothing.
+//!
+//! Invariant: where the server lies, a slice ends with an error or with every record; never with fewer and no word, and never not at all.
+
+use crate::testing::breach::Held;
+use crate::testing::reading::Reading;
+use crate::testing::subject::{Links, Subject};
+use crate::testing::trial::{Asked, BACKOFF, Bench, Course, Step, limits, pass};
+use serde_json::{Value, json};
+use tillhouse_model::{ErrorKind, Window};
+
+/// Times a fault hits: every request there can be.
+const ALWAYS: u64 = 100_000;
+/// How often a listing is read in all before it is given up.
+const READINGS: usize = 1 + crate::paging::REREADS;
+
+/// What came of a slice while a fault was in force, and how many requests that took.
+async fn faulty(
+    bench: &Bench<'_>,
+    asked: &Asked<'_>,
+    (window, page_size): (Window, u32),
+    fault: Value,
+) -> Result<(Reading, usize, u64), crate::testing::Breach> {
+    let times = fault["times"].as_u64().unwrap_or(1);
+    bench.control.clear_log().await?;
+    bench.control.fault(fault).await?;
+    let trial = bench.open(limits(page_size))?;
+    let reading = trial.read(asked, trial.source.pages(&asked.slice(window))).await?;
+    let met = times - bench.control.pending().await?;
+    bench.control.calm().await?;
+    let log = bench.quiet().await?;
+    let requests = bench.lists(&log).count();
+    Ok((reading, requests, met))
+}
+
+/// A total that promises more than comes is read again, a few times and after pauses, and is then an error with both figures.
+pub async fn a_total_that_stays_wrong_is_an_error(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
+        let name = asked.resource.name;
+        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        let fault = json!({"kind": "lie_total", "times": ALWAYS});
+        let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        hold!(met > 0, "{name}: the server did not lie about its total");
+        let Some(error) = &reading.error else {
+            hold!(false, "{name}: a total that is never reached ends the slice as if all were well");
+            continue;
+        };
+        hold!(error.kind() == ErrorKind::Protocol, "{name}: a wrong total is an error of kind {:?}", error.kind());
+        let (declared, came) = ((truth.len() + 1).to_string(), truth.len().to_string());
+        let text = error.to_string();
+        let figures = text.contains(&declared) && text.contains(&came);
+        hold!(figures, "{name}: {declared} declared, {came} came, and the error says not so: {error}");
+        asked.say("a total one too high", reading.is_true(&everything))?;
+        asked.say("a total one too high", reading.misses_none(truth.keys().map(String::as_str), truth.len()))?;
+        let most = READINGS * (requests + 2);
+        hold!(sent <= most, "{name}: {sent} requests, where {requests} do");
+    }
+    Ok(())
+}
+
+/// A total that promises more than comes, until it was read again after a pause, costs nothing but the time.
+pub async fn a_total_that_is_wrong_for_a_while_is_outwaited(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
+        let name = asked.resource.name;
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        bench.control.fault(json!({"kind": "lie_total", "times": ALWAYS})).await?;
+        let trial = bench.open(limits(course.page_size))?;
+        let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
+        let mut waits = 0;
+        loop {
+            match run.step().await? {
+                Step::Page => {}
+                Step::Waits => {
+                    waits += 1;
+                    bench.control.calm().await?;
+                    pass(BACKOFF).await;
+                }
+                Step::Over => break,
+            }
+        }
+        bench.control.calm().await?;
+        hold!(waits == 1, "{name}: a total that was wrong once was waited for {waits} times");
+        asked.say("a total that is wrong for a while", run.reading.is_complete(&course.truth, &everything))?;
+        let last = run.reading.last_leaves();
+        let came: usize = last.iter().map(|leaf| leaf.records.len()).sum();
+        hold!(came == course.truth.len(), "{name}: the reading that is good has {came} records");
+    }
+    Ok(())
+}
+
+/// A total that counts the page only, or is wrong on the first page alone, hides no record.
+pub async fn a_total_that_is_too_low_is_not_believed(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
+        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        for fault in [
+            json!({"kind": "page_total", "times": ALWAYS}),
+            json!({"kind": "page_total"}),
+            json!({"kind": "lie_total"}),
+            json!({"kind": "lie_total", "after": 1}),
+        ] {
+            let name = format!("{}, {fault}", asked.resource.name);
+            let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            hold!(met > 0, "{name}: the server told its total as ever");
+            reading.is_complete(&truth, &everything).map_err(|breach| breach.at(&name))?;
+            hold!(sent <= READINGS * (requests + 4), "{name}: {sent} requests, where {requests} do");
+        }
+    }
+    Ok(())
+}
+
+/// A server that gives the same page whatever it is asked is found out, and soon.
+pub async fn a_page_that_comes_again_is_found_out(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+        let name = asked.resource.name;
+        let Course { window, page_size, pages, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        if page_size < 2 || pages < 3 {
+            // One record again may be one that is listed twice.
+            continue;
+        }
+        let everything = bench.truth(&asked, None).await?;
+        let fault = json!({"kind": "repeat", "times": ALWAYS});
+        let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        let kind = reading.error.as_ref().map(tillhouse_model::Error::kind);
+        hold!(
+            kind == Some(ErrorKind::Protocol),
+            "{name}: the same page again and again ends the slice with {kind:?}, not Protocol"
+        );
+        hold!(sent <= 6 * READINGS, "{name}: the same page was asked for {sent} times");
+        if asked.records.links == Links::None {
+            asked.say("the same page again and again", reading.is_true(&everything))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where pages do not link each other, one that comes without its records once does not end the slice, and hides none of them.
+pub async fn an_empty_page_in_the_middle_is_found_out(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    let linked = |asked: &Asked<'_>| asked.records.links == Links::Followed;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged && !linked(asked)) {
+        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        for after in [0, 1, 2] {
+            let fault = json!({"kind": "hole", "after": after});
+            let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let how = format!("request {} answered without its records", after + 1);
+            asked.say(&how, reading.is_complete(&truth, &everything))?;
+            let name = asked.resource.name;
+            hold!(sent <= 2 * requests + 4, "{name}, {how}: {sent} requests, where {requests} do");
+        }
+    }
+    Ok(())
+}
+
+/// However a server says that there is nothing behind the last page, it is the end.
+pub async fn nothing_is_understood_however_it_is_said(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+        let window = asked.say("undisturbed", bench.course(&asked).await)?.window;
+        let truth = bench.truth(&asked, Some(window)).await?;
+        let everything = bench.truth(&asked, None).await?;
+        // A page that is full may not be the last: what is behind it is asked for.
+        let all = u32::try_from(truth.len()).unwrap_or(u32::MAX);
+        let full = asked.resource.largest_page.map_or(all, |largest| largest.min(all));
+        for fault in [
+            json!({"kind": "null_page", "times": ALWAYS}),
+            json!({"kind": "no_content", "times": ALWAYS}),
+            json!({"kind": "missing", "times": ALWAYS}),
+            json!({"kind": "missing", "status": 410, "times": ALWAYS}),
+            json!({"kind": "missing", "status": 416, "times": ALWAYS}),
+        ] {
+            let name = format!("{}, {fault}", asked.resource.name);
+            let (reading, ..) = faulty(&bench, &asked, (window, full), fault).await?;
+            reading.is_complete(&truth, &everything).map_err(|breach| breach.at(&name))?;
+        }
+        if let Some(empty) = crate::testing::trial::long_after(subject.window).filter(|_| !asked.is_whole()) {
+            for kind in ["null_page", "no_content"] {
+                let fault = json!({"kind": kind, "times": ALWAYS});
+                let (reading, ..) = faulty(&bench, &asked, (empty, full), fault).await?;
+                let held = reading.ended_well().and_then(|()| reading.is_true(&everything));
+                asked.say(format_args!("a window without records, {kind}"), held)?;
+            }
+        }
+    }
+    Ok(())
+}
