@@ -1,15 +1,16 @@
-//! Rules that compare columns of one record: whether numbers add up, a clock fits an instant, and an amount its unit.
+//! Rules that compare columns of one record: whether numbers add up, a clock fits an instant, and an amount its unit. What is multiplied
+//! stands in `product`, what a state follows from in `state`.
 //!
 //! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
 
 use crate::column::{Column, Values};
 use crate::identity::visit;
-use crate::plan::{Field, Hop, Keep, Object, What, resolve};
+use crate::plan::{Field, Hop, Object, What, resolve};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, LocalTime, Sum, UnitOf};
+use tillhouse_model::table::{Amount, Except, LocalTime, Sum, UnitOf};
 use tillhouse_model::{Error, Exact, Result, time};
 
 /// A column of a record, and the scale of its numbers.
@@ -25,8 +26,25 @@ pub(crate) struct Adding {
     of: Vec<Term>,
     is: Term,
     within: Exact,
+    except: Option<Left>,
     /// The largest scale of them all, in which they are compared.
     scale: u8,
+}
+
+/// Elements that may be left out: [`Except`], compiled.
+#[derive(Debug)]
+struct Left {
+    hops: Vec<Hop>,
+    words: Vec<String>,
+}
+
+/// What came of adding up.
+enum Outcome {
+    Fits,
+    /// In words.
+    Off(String),
+    /// A value is missing, or the sum has too many digits.
+    Unknown,
 }
 
 /// [`Amount`], compiled.
@@ -59,10 +77,11 @@ impl Term {
     }
 
     /// The sum of all values the path leads to; `None` where one is missing.
-    fn total(&self, columns: &[Column], row: usize) -> Option<Exact> {
+    fn total(&self, columns: &[Column], row: usize, except: Option<&Left>) -> Option<Exact> {
         let (first, rest) = self.hops.split_first()?;
         let Hop::Field(at) = first else { return None };
-        Some(Exact::new(added(columns.get(*at)?, rest, row)?, self.scale))
+        let except = except.map(|left| (left.hops.as_slice(), left.words.as_slice()));
+        Some(Exact::new(added(columns.get(*at)?, rest, row, below(except, *first))?, self.scale))
     }
 }
 
@@ -85,7 +104,7 @@ impl Priced {
             }
         };
         let (currency, field) = resolve(record, &amount.currency)?;
-        if !is_open_text(field) {
+        if !field.is_open_text() {
             return Err(unfit(&amount.currency, "one open text"));
         }
         Ok(Self { is: Term::new(record, path)?, currency, unit })
@@ -93,13 +112,19 @@ impl Priced {
 
     /// What is wrong with a row; `None` where nothing is, or there is no amount.
     pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
-        let amount = self.is.total(columns, row)?;
+        let amount = self.is.total(columns, row, None)?;
         let currency = text_at(columns, &self.currency, row);
-        if self.unit.fits(amount, currency) {
+        let fits = self.unit.fits(amount, currency);
+        // What a code means that ISO 4217 does not have, another rule asks; and 0 minor units are 0 of whatever it is.
+        let is_of_nothing = self.unit == PriceUnit::Minor && currency.is_none() && amount.units != 0;
+        if fits && !is_of_nothing {
             return None;
         }
         let (amount, currency) = (amount.trimmed(), currency.unwrap_or("of no currency"));
         Some(match self.unit {
+            PriceUnit::Minor if fits => {
+                format!("{amount} {currency} is in minor units, and nobody knows how many of them make a major one")
+            }
             PriceUnit::Minor => {
                 format!("{amount} {currency} has a fraction, and amounts are said to be in minor units")
             }
@@ -115,39 +140,99 @@ impl Adding {
         let of = sum.of.iter().map(|path| Term::new(record, path)).collect::<Result<Vec<_>>>()?;
         let is = Term::new(record, path)?;
         let scale = of.iter().map(|t| t.scale).chain([is.scale, sum.within.scale]).max().unwrap_or(0);
-        Ok(Self { of, is, within: sum.within, scale })
+        let except = sum.except.as_ref().map(|Except { path, words }| {
+            let (hops, field) = resolve(record, path)?;
+            if field.is_open_text() {
+                Ok(Left { hops, words: words.clone() })
+            } else {
+                Err(unfit(path, "an open text"))
+            }
+        });
+        Ok(Self { of, is, within: sum.within, except: except.transpose()?, scale })
     }
 
     /// What is wrong with a row; `None` where nothing is, or a value is missing.
     pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
-        let terms: Option<Vec<i128>> = self.of.iter().map(|term| self.total(term, columns, row)).collect();
-        let (terms, is) = (terms?, self.total(&self.is, columns, row)?);
-        let sum = terms.iter().try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
-        let within = self.within.rescaled(self.scale)?.units;
-        let off = sum.checked_sub(is)?.checked_abs()?;
+        let all = self.added_up(columns, row, None);
+        let left = self.except.as_ref().map(|except| self.added_up(columns, row, Some(except)));
+        match (all, left) {
+            // It adds up with them or without.
+            (Outcome::Fits, _) | (_, Some(Outcome::Fits)) => None,
+            (_, Some(Outcome::Off(words))) | (Outcome::Off(words), _) => Some(words),
+            (Outcome::Unknown, _) => None,
+        }
+    }
+
+    /// What the numbers add up to, without the elements of `except`.
+    fn added_up(&self, columns: &[Column], row: usize, except: Option<&Left>) -> Outcome {
+        let off = || {
+            let terms: Option<Vec<i128>> = self.of.iter().map(|term| self.total(term, columns, row, except)).collect();
+            let (terms, is) = (terms?, self.total(&self.is, columns, row, None)?);
+            let sum = terms.iter().try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
+            let off = sum.checked_sub(is)?.checked_abs()?;
+            Some((terms, sum, is, off > self.within.rescaled(self.scale)?.units))
+        };
         let shown = |units| Exact::new(units, self.scale).trimmed();
-        (off > within).then(|| {
-            let terms: Vec<String> = terms.iter().map(|term| shown(*term).to_string()).collect();
-            format!("{} is {}, not {}", terms.join(" + "), shown(sum), shown(is))
-        })
+        match off() {
+            None => Outcome::Unknown,
+            Some((.., false)) => Outcome::Fits,
+            Some((terms, sum, is, true)) => {
+                let terms: Vec<String> = terms.iter().map(|term| shown(*term).to_string()).collect();
+                Outcome::Off(format!("{} is {}, not {}", terms.join(" + "), shown(sum), shown(is)))
+            }
+        }
     }
 
     /// The total of a term at the common scale.
-    fn total(&self, term: &Term, columns: &[Column], row: usize) -> Option<i128> {
-        Some(term.total(columns, row)?.rescaled(self.scale)?.units)
+    fn total(&self, term: &Term, columns: &[Column], row: usize, except: Option<&Left>) -> Option<i128> {
+        Some(term.total(columns, row, except)?.rescaled(self.scale)?.units)
     }
 }
 
-fn added(column: &Column, hops: &[Hop], row: usize) -> Option<i128> {
+/// What is left of the way to a text that keeps elements out, and the words that do.
+type Excluding<'e> = Option<(&'e [Hop], &'e [String])>;
+
+/// The rest of the way after a step; `None` where it parts from this one.
+fn below(except: Excluding<'_>, step: Hop) -> Excluding<'_> {
+    except.and_then(|(hops, words)| {
+        hops.split_first().filter(|(first, _)| **first == step).map(|(_, rest)| (rest, words))
+    })
+}
+
+/// Whether an element is one of those that are kept out.
+fn is_kept_out(element: &Column, row: usize, except: Excluding<'_>) -> bool {
+    let Some((mut hops, words)) = except else { return false };
+    let mut column = element;
+    while let Some((Hop::Field(field), rest)) = hops.split_first() {
+        let Values::Object(columns) = &column.values else { return false };
+        let Some(inner) = columns.get(*field).filter(|_| column.valid.get(row)) else { return false };
+        (column, hops) = (inner, rest);
+    }
+    match &column.values {
+        Values::Text(texts) if hops.is_empty() && column.valid.get(row) => {
+            let text = std::str::from_utf8(texts.get(row)).unwrap_or_default().trim();
+            words.iter().any(|word| word.eq_ignore_ascii_case(text))
+        }
+        _ => false,
+    }
+}
+
+fn added(column: &Column, hops: &[Hop], row: usize, except: Excluding<'_>) -> Option<i128> {
     if !column.valid.get(row) {
         return None;
     }
     match (hops.split_first(), &column.values) {
         (None, Values::Decimal(values)) => values.get(row).copied(),
         (None, Values::Int(values)) => values.get(row).map(|value| i128::from(*value)),
-        (Some((Hop::Field(at), rest)), Values::Object(columns)) => added(columns.get(*at)?, rest, row),
-        (Some((Hop::Elements, rest)), Values::List { offsets, elements }) => Column::elements_of(offsets, row)
-            .try_fold(0_i128, |sum, element| sum.checked_add(added(elements, rest, element)?)),
+        (Some((Hop::Field(at), rest)), Values::Object(columns)) => {
+            added(columns.get(*at)?, rest, row, below(except, Hop::Field(*at)))
+        }
+        (Some((Hop::Elements, rest)), Values::List { offsets, elements }) => {
+            let except = below(except, Hop::Elements);
+            Column::elements_of(offsets, row)
+                .filter(|element| !is_kept_out(elements, *element, except))
+                .try_fold(0_i128, |sum, element| sum.checked_add(added(elements, rest, element, except)?))
+        }
         _ => None,
     }
 }
@@ -169,8 +254,12 @@ impl Clock {
             .map(|(value, names)| Ok((value.clone(), names.iter().map(zone).collect::<Result<Vec<TimeZone>>>()?)));
         Ok(Self {
             of: column(&rule.of, "one instant", |field| matches!(field.what, What::Time(_)))?,
-            is: column(path, "one open text", is_open_text)?,
-            zone_by: rule.zone_by.as_ref().map(|path| column(path, "one open text", is_open_text)).transpose()?,
+            is: column(path, "one open text", Field::is_open_text)?,
+            zone_by: rule
+                .zone_by
+                .as_ref()
+                .map(|path| column(path, "one open text", Field::is_open_text))
+                .transpose()?,
             zones: zones.collect::<Result<_>>()?,
         })
     }
@@ -198,10 +287,6 @@ impl Clock {
         let place = key.map(|key| format!(" in {key}")).unwrap_or_default();
         (!holds).then(|| format!("{wall_text} at {at}{place}"))
     }
-}
-
-fn is_open_text(field: &Field) -> bool {
-    matches!(field.what, What::Text(Keep::All))
 }
 
 fn text_at<'c>(columns: &'c [Column], hops: &[Hop], row: usize) -> Option<&'c str> {

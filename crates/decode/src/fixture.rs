@@ -8,7 +8,9 @@
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, Check, LocalTime, Normalise, Role, Rule, Sum, UnitOf, UnknownFields};
+use tillhouse_model::table::{
+    Amount, Check, Except, LocalTime, Normalise, Product, Role, Rule, StateRule, Sum, UnitOf, UnknownFields,
+};
 use tillhouse_model::{Class, Column, Exact, Kind, PseudonymKey, Secret, TableSpec, TimeFormat};
 
 pub(crate) fn column(name: &str, kind: Kind) -> Column {
@@ -89,10 +91,26 @@ pub(crate) fn sales() -> TableSpec {
         column("clock", Kind::Text),
         column("continent", Kind::Text),
     ];
-    let sum = Sum { of: vec![strings(&["articles", "amount"]), strings(&["tip"])], within: Exact::new(1, 2) };
+    let sum = Sum {
+        of: vec![strings(&["articles", "amount"]), strings(&["tip"])],
+        within: Exact::new(1, 2),
+        except: Some(Except { path: strings(&["articles", "name"]), words: strings(&["void"]) }),
+    };
+    let product = Product {
+        of: vec![strings(&["counter"]), strings(&["tip"])],
+        is: vec![strings(&["invoice", "amount"])],
+        or_less: Vec::new(),
+        within: Exact::new(0, 0),
+    };
+    let state = StateRule {
+        articles: strings(&["tags"]),
+        payments: strings(&["articles", "name"]),
+        collected: strings(&["articles", "amount"]),
+        owed: strings(&["invoice", "amount"]),
+    };
     let zones = BTreeMap::from([("Europe".to_owned(), vec!["Europe/Berlin".to_owned(), "Europe/London".to_owned()])]);
     let clock = LocalTime { of: strings(&["updated_at"]), zone_by: Some(strings(&["continent"])), zones };
-    let tip = Amount { currency: strings(&["continent"]), unit: UnitOf::Contract(PriceUnit::Minor) };
+    let tip = Amount { currency: strings(&["continent"]), unit: UnitOf::Contract(PriceUnit::Major) };
     let rule = |name: &str, path: &[&str], check| Rule { name: name.into(), path: strings(path), check };
     TableSpec {
         record_time: vec![strings(&["invoice", "created_at"]), strings(&["articles", "start_time"])],
@@ -107,6 +125,8 @@ pub(crate) fn sales() -> TableSpec {
             rule("adds_up", &["invoice", "amount"], Check::Sum(sum)),
             rule("clock_right", &["clock"], Check::LocalTime(clock)),
             rule("whole_tip", &["tip"], Check::Amount(tip)),
+            rule("multiplies", &["invoice", "amount"], Check::Product(product)),
+            rule("follows", &["state"], Check::State(state)),
         ],
         ..spec(columns, &["id"])
     }

@@ -47,12 +47,14 @@ mod misfit;
 mod number;
 mod page;
 mod plan;
+mod product;
 mod pseudonyms;
 mod record;
 mod redact;
 mod rules;
 mod scalar;
 mod scan;
+mod state;
 mod stop;
 mod warnings;
 

@@ -6,6 +6,8 @@
 
 use crate::across::{Adding, Clock, Priced};
 use crate::instant::Spelling;
+use crate::product::ProductRule;
+use crate::state::StateRules;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use tillhouse_model::blank::is_blank;
@@ -100,6 +102,8 @@ pub(crate) enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
     All,
+    /// Without surrounding blanks and in upper case, as ISO 4217 writes it, so that whatever compares or groups by it meets one spelling.
+    Currency,
     Pseudonym(Normalise),
     LastFour,
 }
@@ -134,6 +138,10 @@ pub(crate) enum Demand {
     Clock(Clock),
     /// That an amount fits its unit.
     Priced(Priced),
+    /// That a number is the product of others.
+    Product(ProductRule),
+    /// That a state follows from those of its articles and payments.
+    State(StateRules),
 }
 
 /// Names of at most seven bytes have the same tag only if they are equal.
@@ -189,7 +197,35 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
+impl Object {
+    /// Has the text at a path read as a currency. A path that leads elsewhere is refused where its rule is compiled.
+    fn make_currency(&mut self, path: &[String]) {
+        let Some((name, rest)) = path.split_first() else { return };
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == *name) {
+            field.make_currency(rest);
+        }
+    }
+}
+
 impl Field {
+    fn make_currency(&mut self, rest: &[String]) {
+        match &mut self.what {
+            What::List(element) => {
+                // Lists are passed through by themselves; `element` may be said, or left out.
+                let is_said = rest.first().is_some_and(|name| name == "element");
+                element.make_currency(if is_said { &rest[1..] } else { rest });
+            }
+            What::Object(object) => object.make_currency(rest),
+            What::Text(keep) if rest.is_empty() && *keep == Keep::All => *keep = Keep::Currency,
+            _ => {}
+        }
+    }
+
+    /// Whether it is text that is stored, not changed into something else.
+    pub(crate) fn is_open_text(&self) -> bool {
+        matches!(self.what, What::Text(Keep::All | Keep::Currency))
+    }
+
     fn new(column: &Column, path: String, has_key: bool, shown: bool, depth: usize) -> Result<Self> {
         let shown = shown && column.class == Class::Open && !column.restricted;
         let wrong = |message: &str| Err(Error::config(message).at("column", &path));
@@ -282,6 +318,9 @@ impl Field {
 impl Plan {
     pub(crate) fn new(spec: &TableSpec, has_key: bool, parameters: &[(&str, String)]) -> Result<Self> {
         let mut record = Object::new(&spec.columns, "", has_key, true, 0)?;
+        for rule in spec.rules.iter().filter(|rule| rule.check == Check::Currency) {
+            record.make_currency(&rule.path);
+        }
         let mut key = Vec::new();
         for name in &spec.key {
             let index = spec
@@ -335,7 +374,9 @@ impl Plan {
                 Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
                 Check::LocalTime(clock) => (true, Demand::Clock(Clock::new(&record, &rule.path, clock)?)),
                 Check::Amount(amount) => (true, Demand::Priced(Priced::new(&record, &rule.path, amount, parameters)?)),
-                _ => (matches!(field.what, What::Text(Keep::All)), Demand::Value(rule.check.clone())),
+                Check::Product(product) => (true, Demand::Product(ProductRule::new(&record, product)?)),
+                Check::State(state) => (true, Demand::State(StateRules::new(&record, &rule.path, state)?)),
+                _ => (field.is_open_text(), Demand::Value(rule.check.clone())),
             };
             if !fits {
                 return Err(Error::config(

@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use tillhouse_model::blank;
+use tillhouse_model::money::canonical_currency;
 
 /// A page's containers may be nested this deep where a record is read.
 const MAX_DEPTH: usize = 128;
@@ -296,7 +297,9 @@ impl<'p, 'd> Walker<'p, 'd> {
         let raw = self.scan.string()?;
         // What starts with a letter or a digit is not blank.
         let seen = !field.blank_is_none || raw.bytes.first().is_some_and(u8::is_ascii_graphic);
-        if keep == Keep::All && !raw.escaped && self.utf8 && seen {
+        let is_canonical = |bytes: &[u8]| bytes.len() == 3 && bytes.iter().all(u8::is_ascii_uppercase);
+        let as_it_is = keep == Keep::All || (keep == Keep::Currency && is_canonical(raw.bytes));
+        if as_it_is && !raw.escaped && self.utf8 && seen {
             texts.bytes.extend_from_slice(raw.bytes);
             return texts.close().map(|()| true);
         }
@@ -304,7 +307,7 @@ impl<'p, 'd> Walker<'p, 'd> {
             Ok(text) => text,
             Err(reason) => return self.reject(&field.json_name, reason),
         };
-        if (field.key || field.blank_is_none) && blank::is_blank(&text) {
+        if (field.key || field.blank_is_none || keep == Keep::Currency) && blank::is_blank(&text) {
             return Ok(false);
         }
         self.keep(keep, &text, texts).map(|()| true)
@@ -314,6 +317,7 @@ impl<'p, 'd> Walker<'p, 'd> {
     fn keep(&mut self, keep: Keep, text: &str, texts: &mut Texts) -> Walk {
         match keep {
             Keep::All => texts.bytes.extend_from_slice(text.as_bytes()),
+            Keep::Currency => texts.bytes.extend_from_slice(canonical_currency(text).as_bytes()),
             Keep::Pseudonym(how) => self.pseudonyms.write(how, text, &mut texts.bytes),
             Keep::LastFour => texts.bytes.extend_from_slice(last_four(text).as_bytes()),
         }

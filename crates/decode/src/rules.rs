@@ -7,6 +7,7 @@
 use crate::column::{Column, Values};
 use crate::identity::{spell, visit};
 use crate::plan::{Demand, Field, Hop, Plan, Rule, What};
+use crate::product::Miscalculated;
 use crate::warnings::Warnings;
 use std::cmp::Ordering;
 use tillhouse_model::table::Check;
@@ -53,6 +54,16 @@ impl<'p> Rules<'p> {
                 }
                 Demand::Priced(priced) => {
                     across(plan, rule, priced.breach(columns, row), warnings);
+                    continue;
+                }
+                Demand::State(state) => {
+                    across(plan, rule, state.breach(columns, row), warnings);
+                    continue;
+                }
+                Demand::Product(product) => {
+                    for Miscalculated { hops, positions, words } in product.breaches(columns, row) {
+                        warnings.push(spell(plan, hops, &positions), &rule.name, words.as_bytes());
+                    }
                     continue;
                 }
             };
@@ -110,8 +121,10 @@ impl Memory {
             | Check::AtMost(_)
             | Check::Unique
             | Check::Sum(_)
+            | Check::Product(_)
             | Check::LocalTime(_)
-            | Check::Amount(_) => return true,
+            | Check::Amount(_)
+            | Check::State(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));

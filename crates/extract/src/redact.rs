@@ -71,6 +71,12 @@ impl Redactor {
         let message = self.scrub(message);
         (!message.is_empty()).then_some(message)
     }
+
+    /// Whether a secret that was given stands in a text. For ids, which look like tokens and are none.
+    pub fn knows(&self, text: &str) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|secret| text.contains(secret.expose()))
+    }
 }
 
 impl fmt::Debug for Redactor {
@@ -128,6 +134,7 @@ mod tests {
         );
         assert_eq!(redactor.scrub(&"word ".repeat(100)).chars().count(), 200);
         assert!(!format!("{redactor:?}").contains("hunter2"));
+        assert!(redactor.knows("1-hunter2-3") && !redactor.knows("cbgmhslmp1o9or9kh1p0"));
     }
 
     #[test]

@@ -13,9 +13,11 @@
 pub mod blank;
 pub mod contract;
 pub mod coverage;
+mod derived_state;
 pub mod error;
 mod fast;
 pub mod filter;
+mod labels;
 pub mod money;
 pub mod period;
 pub mod pseudonym;
@@ -31,9 +33,11 @@ pub mod time;
 pub mod zone_name;
 
 pub use coverage::{Coverage, Missing, WindowRead};
+pub use derived_state::derived_state;
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use fast::{FastMap, FastSet};
 pub use filter::Filter;
+pub use labels::{LabelKind, Labels};
 pub use money::Exact;
 pub use period::Period;
 pub use pseudonym::PseudonymKey;

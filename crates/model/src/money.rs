@@ -217,9 +217,16 @@ impl PriceUnit {
     }
 }
 
-/// How many digits after the point an ISO 4217 currency has; `None` where the code is not one.
+/// How many digits after the point an ISO 4217 currency has; `None` where the code is not one. Neither case nor surrounding blanks matter.
 pub fn minor_digits(currency: &str) -> Option<u8> {
-    iso_currency::Currency::from_code(currency).map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
+    let found = iso_currency::Currency::from_code(currency)
+        .or_else(|| iso_currency::Currency::from_code(&canonical_currency(currency)));
+    found.map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
+}
+
+/// A currency as it is compared and grouped by everywhere: without surrounding blanks, in upper case.
+pub fn canonical_currency(currency: &str) -> String {
+    currency.trim().to_uppercase()
 }
 
 /// An amount as people read it: with the digits its currency has (two where the currency is not known), and with more where it has more, so
@@ -403,5 +410,7 @@ mod tests {
         assert_eq!(minor_digits("JPY"), Some(0));
         assert_eq!(minor_digits("KWD"), Some(3));
         assert_eq!(minor_digits("XYZ"), None);
+        assert_eq!((minor_digits(" eur"), minor_digits("Jpy\u{a0}"), minor_digits("")), (Some(2), Some(0), None));
+        assert_eq!(canonical_currency("\teur "), "EUR");
     }
 }

@@ -116,6 +116,10 @@ pub enum Check {
     LocalTime(LocalTime),
     /// The number can be an amount of its currency.
     Amount(Amount),
+    /// The number is the product of those of other columns of the record, or of the same element of a list.
+    Product(Product),
+    /// The text is the state that follows from those of the record's articles and payments.
+    State(StateRule),
 }
 
 /// What an amount is in.
@@ -143,6 +147,43 @@ pub struct Sum {
     pub of: Vec<Vec<String>>,
     /// How far off the sum may be, not negative: figures that are rounded one by one need not meet exactly.
     pub within: Exact,
+    /// Elements of a list that may be left out: the sum holds with them or without.
+    pub except: Option<Except>,
+}
+
+/// Elements that need not count, told by a text of theirs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Except {
+    /// The text's column, below the list.
+    pub path: Vec<String>,
+    /// The texts of those that need not count; neither case nor surrounding blanks matter.
+    pub words: Vec<String>,
+}
+
+/// Columns whose product another one is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Product {
+    /// The factors. Those that lead through the list that `is` leads through are of the same element.
+    pub of: Vec<Vec<String>>,
+    /// The column that is compared: the first of these that has a value.
+    pub is: Vec<Vec<String>>,
+    /// Those of `is` that may be less than the product: a reduction that nobody told.
+    pub or_less: Vec<Vec<String>>,
+    /// How far off the product may be, not negative.
+    pub within: Exact,
+}
+
+/// What a state follows from, see [`crate::derived_state`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateRule {
+    /// The states of the articles.
+    pub articles: Vec<String>,
+    /// The states of the payments.
+    pub payments: Vec<String>,
+    /// The amounts of the payments, below the same list as their states.
+    pub collected: Vec<String>,
+    /// What has to be collected.
+    pub owed: Vec<String>,
 }
 
 /// A wall clock beside an instant.

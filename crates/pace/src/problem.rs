@@ -1,6 +1,7 @@
 //! JSON:API's errors, and what to do about them.
 //!
-//! Invariant: what PACE says of a request is shown as title, detail and place, each scrubbed; ids, links and meta are not.
+//! Invariant: what PACE says of a request is shown as title, detail, place and id, each scrubbed; links and meta are not. The id is what PACE
+//! finds the failure by in its own logs.
 
 use serde::Deserialize;
 use tillhouse_extract::{Redactor, Refusal};
@@ -18,6 +19,8 @@ pub(crate) struct Problems {
 
 #[derive(Debug, Deserialize)]
 struct Problem {
+    #[serde(default)]
+    id: Option<String>,
     #[serde(default)]
     code: Option<String>,
     #[serde(default)]
@@ -63,12 +66,32 @@ impl Problems {
         let words: Vec<String> = words.collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
+
+    /// The ids of the errors, a few of them; `None` where there is none. They look like tokens, so they are not scrubbed by their looks: what is
+    /// longer than an id, made of more than one is, or holds a secret that was sent is left out.
+    fn ids(&self, redactor: &Redactor) -> Option<String> {
+        const MOST: usize = 3;
+        const LONGEST: usize = 40;
+        let is_id = |id: &&str| {
+            (1..=LONGEST).contains(&id.len())
+                && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+                && !redactor.knows(id)
+        };
+        let ids = self.errors.iter().filter_map(|problem| problem.id.as_deref().map(str::trim)).filter(is_id);
+        let ids: Vec<&str> = ids.take(MOST).collect();
+        (!ids.is_empty()).then(|| ids.join(", "))
+    }
 }
 
 /// A refusal in PACE's own terms; `partner` is the one that was asked for, if one was.
 pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Redactor) -> Error {
     let problems = Problems::of(&refusal.body);
     let words = problems.words().map(|words| redactor.scrub(&words)).or_else(|| refusal.message.clone());
+    let ids = problems.ids(redactor);
+    let with_ids = |error: Error| match &ids {
+        Some(ids) => error.at("error id", ids.clone()),
+        None => error,
+    };
     let said = words.map(|words| format!(": {words}")).unwrap_or_default();
     let unauthorized = |text: &str| Error::new(ErrorKind::Unauthorized, format!("{text}{said}"));
     let error = match (refusal.status.as_u16(), partner) {
@@ -92,7 +115,7 @@ pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Reda
             .hint("Check sync.start and connection.filters: PACE names the parameter it means."),
         (409, _) => Error::protocol(format!("PACE finds the request in conflict with something{said}")),
         _ => {
-            let error = refusal.into_error();
+            let error = with_ids(refusal.into_error());
             return match partner {
                 Some(partner) => error.at("partner", partner),
                 None => error,
@@ -104,7 +127,7 @@ pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Reda
         Some(partner) => error.at("partner", partner),
         None => error,
     };
-    error.at("url", refusal.url).at("status", refusal.status.as_str())
+    with_ids(error.at("url", refusal.url).at("status", refusal.status.as_str()))
 }
 
 #[cfg(test)]
@@ -140,8 +163,13 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "PACE does not take what it is asked: Invalid value: *** is no date (at date_from); Invalid (at /data/attributes/x); \
-             only this; c (source pace, partner acme, url http://127.0.0.1/x, status 400)"
+             only this; c (source pace, partner acme, url http://127.0.0.1/x, status 400, error id x1)"
         );
+        for hidden in ["hunter2", "a b", "eyJhbGciOiJIUzI1NiJ9.e30.abc1", ""] {
+            let body = format!(r#"{{"errors":[{{"id":"{hidden}","title":"No"}}]}}"#);
+            assert!(!told(503, &body, None).to_string().contains("error id"), "{hidden}");
+        }
+        assert!(told(503, MISSING, None).to_string().contains("error id cbgmhslmp1o9or9kh1p0"), "whatever the status");
     }
 
     #[test]
@@ -172,6 +200,7 @@ mod tests {
         for body in ["", "<html>", "[]", r#"{"errors":[{"code":7}]}"#, r#"{"errors":null}"#] {
             assert!(!Problems::of(body.as_bytes()).has_code(LINKED_IDENTITY));
             assert_eq!(Problems::of(body.as_bytes()).words(), None);
+            assert_eq!(Problems::of(body.as_bytes()).ids(&Redactor::default()), None);
         }
     }
 }

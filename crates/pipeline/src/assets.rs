@@ -10,6 +10,9 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../pipelines");
 static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../schemas");
 
+/// The name of the file that holds a pipeline's words, without extension.
+const LABELS: &str = "labels";
+
 /// A text asset and where it came from.
 #[derive(Debug, Clone)]
 pub struct Asset {
@@ -52,6 +55,12 @@ pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<
     Ok(merged(&PIPELINES, &folder, project, "yaml")?.into_iter().find(|asset| asset.name == "children"))
 }
 
+/// A pipeline's words for how was paid: `labels.yaml`, where there is one.
+pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<Asset>> {
+    let project = project.map(|p| p.join("pipelines").join(pipeline));
+    Ok(merged(&PIPELINES, Path::new(source), project, "yaml")?.into_iter().find(|asset| asset.name == LABELS))
+}
+
 /// The built-in `pipeline.yaml` of a source, which `init` writes.
 pub fn pipeline_template(source: &str) -> Option<&'static str> {
     PIPELINES.get_file(Path::new(source).join("pipeline.yaml"))?.contents_utf8()
@@ -65,6 +74,9 @@ pub fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>>
             let name = format!("{}.{extension}", asset.name);
             files.push((Path::new("pipelines").join(pipeline).join("unify").join(name), asset.text));
         }
+    }
+    if let Some(labels) = labels(None, source, pipeline)? {
+        files.push((Path::new("pipelines").join(pipeline).join(format!("{LABELS}.yaml")), labels.text));
     }
     for folder in [source, "unified"] {
         for asset in merged(&SCHEMAS, Path::new(folder), None, "yaml")? {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tillhouse_extract::{Connection, Limits, Source};
 use tillhouse_lake::Location;
-use tillhouse_model::{Class, Column, Error, Kind, PseudonymKey, Resource, Result, Secret, TableSpec, time};
+use tillhouse_model::{Class, Column, Error, Kind, Labels, PseudonymKey, Resource, Result, Secret, TableSpec, time};
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tillhouse.yaml";
@@ -76,6 +76,8 @@ pub struct Pipeline {
     pub offered: Vec<(&'static Resource, Arc<TableSpec>)>,
     /// Which resources hold parts of another's records.
     pub children: Vec<Child>,
+    /// The source's words for how was paid, and the common ones.
+    pub labels: Labels,
     /// The unify statements, by name of the unified table.
     pub unify: Vec<Asset>,
     /// The contracts of the unified tables, by name.
@@ -418,6 +420,8 @@ impl Project {
             }
             None => Vec::new(),
         };
+        let (asset, labels) = crate::labels::labels(Some(&self.dir), entry.name, name)?;
+        asset.iter().for_each(&mut note);
         let unify = assets::unify_sql(Some(&self.dir), entry.name, name)?;
         for statement in &unify {
             note(statement);
@@ -435,6 +439,7 @@ impl Project {
             resources,
             offered,
             children,
+            labels,
             unify,
             unified,
             overrides,

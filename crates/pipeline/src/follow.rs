@@ -43,14 +43,15 @@ impl OpenRecords {
         if oldest >= lookback {
             return Ok(Self::default());
         }
+        let (oldest, lookback) = (crate::unify::instant(oldest), crate::unify::instant(lookback));
         let session = context.engine.bare()?;
         session.register("transactions", table.provider)?;
         // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
         let sql = format!(
             "SELECT _record_key, occurred_at FROM transactions \
              WHERE pipeline = '{}' AND state IN ('created', 'pending', 'consumed') \
-             AND ((occurred_at >= TIMESTAMP '{oldest}' AND occurred_at < TIMESTAMP '{lookback}') \
-                  OR (occurred_at IS NULL AND _extracted_at >= TIMESTAMP '{oldest}')) ORDER BY _record_key",
+             AND ((occurred_at >= {oldest} AND occurred_at < {lookback}) \
+                  OR (occurred_at IS NULL AND _extracted_at >= {oldest})) ORDER BY _record_key",
             pipeline.name
         );
         let mut keys = Vec::new();

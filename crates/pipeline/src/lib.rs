@@ -12,6 +12,7 @@ pub mod assets;
 pub mod config;
 mod follow;
 mod interpolate;
+pub mod labels;
 mod land;
 pub mod observer;
 pub mod plan;

@@ -28,11 +28,13 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
             let table = context.warehouse.unified_table(Arc::clone(spec));
             table.clear(&pipeline.name, &run_id).await.map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         }
-        let mut unified = unify::Totals::new();
+        let mut unified = unify::Totals::default();
         unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut unified)
             .await
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
-        report.pipelines.push(PipelineReport { pipeline: pipeline.name.clone(), unified, ..PipelineReport::default() });
+        let mut done = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
+        done.take(unified);
+        report.pipelines.push(done);
     }
     publish::publish(context, pipelines, "rebuild", &run_id, started, &report).await?;
     report.published = true;

@@ -108,6 +108,18 @@ impl FailedSlice {
     }
 }
 
+impl PipelineReport {
+    /// Adds what unify did.
+    pub(crate) fn take(&mut self, unified: unify::Totals) {
+        for (table, Unified { added, removed }) in unified.tables {
+            let total = self.unified.entry(table).or_default();
+            total.added += added;
+            total.removed += removed;
+        }
+        self.warnings += unified.warnings;
+    }
+}
+
 impl Report {
     /// Whether some slices failed.
     pub fn is_partial(&self) -> bool {
@@ -147,7 +159,9 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
         let mut done = extract(context, pipeline, statements, options, &run_id, started).await.map_err(at)?;
         let stage = Instant::now();
-        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut done.unified).await.map_err(at)?;
+        let mut totals = unify::Totals::default();
+        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut totals).await.map_err(at)?;
+        done.take(totals);
         if done.failed.is_empty() {
             done.warnings += unify::check_counts(context, pipeline, &run_id, started).await.map_err(at)?;
         }
@@ -213,7 +227,7 @@ async fn extract(
         trouble.note(failure)?;
         if let Some(live) = live {
             let unified = live.await.map_err(|e| Error::internal("unify failed").because(e))?;
-            unify::add(&mut report.unified, unified);
+            report.take(unified);
         }
         report.new += tally.new;
         report.changed += tally.changed;

@@ -5,6 +5,7 @@
 use crate::catalog::Catalog;
 use crate::failure::into_error;
 use crate::functions;
+use crate::lenient::{LenientProjections, RowErrors};
 use crate::session::Session;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -93,6 +94,16 @@ impl Engine {
         self.session(config, Arc::new(Catalog::empty()), None)
     }
 
+    /// The same, where an expression that fails for a row gives null there and is noted: what a unify statement derives from one record must not
+    /// keep the others from their tables.
+    pub fn lenient(&self, errors: &RowErrors) -> Result<Session> {
+        let config = self.config.clone().with_target_partitions(1).with_batch_size(UNIFY_BATCH_ROWS);
+        let catalog = Arc::new(Catalog::empty());
+        let rule = Arc::new(LenientProjections { errors: errors.clone() });
+        let context = context_with(config, Arc::clone(&self.runtime), &catalog, Some(rule));
+        Ok(Session::new(context, catalog, None))
+    }
+
     /// The settings of its sessions, for tables that are opened before they are registered.
     pub fn state(&self) -> Result<Arc<SessionState>> {
         Ok(Arc::new(self.bare()?.context().state()))
@@ -111,9 +122,21 @@ impl Engine {
 
 /// A context with the functions of the house, over a catalog.
 pub(crate) fn context(config: SessionConfig, runtime: Arc<RuntimeEnv>, catalog: &Arc<Catalog>) -> SessionContext {
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
-    let context = SessionContext::new_with_state(state);
+    context_with(config, runtime, catalog, None)
+}
+
+/// The same with one more rule for plans, after all others.
+fn context_with(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    catalog: &Arc<Catalog>,
+    rule: Option<Arc<LenientProjections>>,
+) -> SessionContext {
+    let mut builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    if let Some(rule) = rule {
+        builder = builder.with_physical_optimizer_rule(rule);
+    }
+    let context = SessionContext::new_with_state(builder.build());
     for function in functions::all() {
         context.register_udf(function);
     }

@@ -13,8 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use tillhouse_extract::{Answer, AuthorizedClient, Request};
-use tillhouse_model::money::PriceUnit;
-use tillhouse_model::money::minor_digits;
+use tillhouse_model::money::{PriceUnit, canonical_currency, minor_digits};
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
 use tillhouse_model::{Error, Exact, Result, Window};
 use url::Url;
@@ -61,7 +60,7 @@ fn read(body: &[u8], unit: PriceUnit) -> Result<Evidence> {
     let summary: BTreeMap<String, Vec<Entry<'_>>> = serde_json::from_slice(body).map_err(|_| strange())?;
     let mut evidence = Evidence { parts: [Part::Amount].into(), figures: Vec::new() };
     for (currency, days) in summary {
-        let currency = currency.trim().to_ascii_uppercase();
+        let currency = canonical_currency(&currency);
         let digits = match unit {
             PriceUnit::Major => Some(0),
             PriceUnit::Minor => minor_digits(&currency),

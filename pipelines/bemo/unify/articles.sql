@@ -1,10 +1,12 @@
 -- What was bought in be-mo sessions, one row a product. Lines are counted within their transaction: the session and the currency.
+--
+-- Codes of products and ids of sites are the networks' own, so their keys carry the network.
 SELECT
     concat($pipeline, ':', s.session_id, ':', s.label, '/', s.line_number) AS article_key,
     concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
     NULL                                                             AS article_id,
     s.line_number,
-    concat($pipeline, ':') || coalesce(s.a['product_code'], s.a['product_family']) AS product_key,
+    concat($pipeline, ':') || s.network || coalesce(s.a['product_code'], s.a['product_family']) AS product_key,
     s.a['product_code']                                              AS product_code,
     coalesce(s.a['product_family'], s.a['product_code'])             AS name,
     category_of(s.a['product_category'])                             AS category,
@@ -28,7 +30,7 @@ SELECT
     s.account_id                                                     AS tenant_id,
     'purchase'                                                       AS perspective,
     sale_kind(s.amount, s.state, array_max(s.amounts))               AS kind,
-    concat($pipeline, ':') || s.place_id                             AS site_key,
+    concat($pipeline, ':') || s.network || s.place_id                AS site_key,
     NULL                                                             AS device_key,
     s._record_time                                                   AS occurred_at,
     month_of(s._record_time)                                         AS month,
@@ -38,7 +40,7 @@ SELECT
     s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id
 FROM (
     SELECT
-        p.session_id, p.account_id, p.label, p.a, p.amount, p.place_id, p.time_zone, p.session_start_date, p.session_end_date,
+        p.session_id, p.account_id, p.label, p.a, p.amount, p.network, p.place_id, p.time_zone, p.session_start_date, p.session_end_date,
         CAST(array_position(values_where(positions(p.labels), p.labels, p.label), p.position) AS BIGINT) AS line_number,
         values_where(p.all_amounts, p.labels, p.label) AS amounts,
         p.article_state,
@@ -51,13 +53,14 @@ FROM (
             CASE WHEN c.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END AS article_state
         FROM (
             SELECT
-                l.session_id, l.account_id, l.labels, l.place_id, l.time_zone, l.session_start_date, l.session_end_date,
+                l.session_id, l.account_id, l.labels, l.network, l.place_id, l.time_zone, l.session_start_date, l.session_end_date,
                 pluck(l.transactions, 'total_amount') AS all_amounts,
                 unnest(l.transactions) AS a, unnest(positions(l.transactions)) AS position, unnest(l.labels) AS label,
                 l._record_key, l._record_time, l._land, l._extracted_at, l._content_hash, l._run_id
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,
+                    coalesce(nullif(trim(place_network), '') || '/', '') AS network
                 FROM sessions
             ) l
         ) c

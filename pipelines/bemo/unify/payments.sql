@@ -4,8 +4,8 @@ SELECT
     concat($pipeline, ':', s.session_id, ':', s.label, '/1')         AS payment_key,
     concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
     NULL                                                             AS payment_id,
-    'account'                                                        AS type,
-    CASE WHEN s.is_rfid THEN 'RFID' END                              AS medium,
+    label($labels, 'type', 'account')                                AS type,
+    label($labels, 'medium', CASE WHEN s.is_rfid THEN 'RFID' END)    AS medium,
     NULL                                                             AS scheme,
     NULL                                                             AS entry_mode,
     NULL                                                             AS function,
@@ -26,7 +26,7 @@ SELECT
     s.account_id                                                     AS tenant_id,
     'purchase'                                                       AS perspective,
     sale_kind(s.amount, s.state, array_max(s.amounts))               AS kind,
-    concat($pipeline, ':') || s.place_id                             AS site_key,
+    concat($pipeline, ':') || s.site                                 AS site_key,
     NULL                                                             AS device_key,
     s._record_time                                                   AS occurred_at,
     month_of(s._record_time)                                         AS month,
@@ -36,7 +36,7 @@ SELECT
     s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id
 FROM (
     SELECT
-        p.session_id, p.account_id, p.label, p.amount, p.rfid, p.is_rfid, p.place_id, p.time_zone, p.payment_state,
+        p.session_id, p.account_id, p.label, p.amount, p.rfid, p.is_rfid, p.site, p.time_zone, p.payment_state,
         values_where(pluck(p.transactions, 'total_amount'), p.labels, p.label)     AS amounts,
         values_where(pluck(p.transactions, 'transaction_date'), p.labels, p.label) AS dates,
         derived_state([CASE WHEN p.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END], [p.payment_state], p.amount, p.amount)
@@ -50,7 +50,8 @@ FROM (
             SELECT l.*, unnest(array_distinct(l.labels)) AS label
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,
+                    coalesce(nullif(trim(place_network), '') || '/', '') || place_id AS site
                 FROM sessions
             ) l
         ) c

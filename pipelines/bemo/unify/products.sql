@@ -1,6 +1,6 @@
--- The products that were bought, as the newest session shows them.
+-- The products that were bought, as the newest session shows them. Their codes are the networks' own, so their keys carry the network.
 SELECT
-    concat($pipeline, ':', coalesce(t.a['product_code'], t.a['product_family'])) AS product_key,
+    concat($pipeline, ':', t.network, coalesce(t.a['product_code'], t.a['product_family'])) AS product_key,
     t.a['product_code']                                  AS code,
     NULL                                                 AS barcode,
     NULL                                                 AS report_name,
@@ -13,7 +13,8 @@ SELECT
     $source                                              AS source,
     coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT unnest(transactions) AS a, _record_time, _extracted_at, _content_hash, _run_id
+    SELECT unnest(transactions) AS a, coalesce(nullif(trim(place_network), '') || '/', '') AS network,
+        _record_time, _extracted_at, _content_hash, _run_id
     FROM sessions
 ) t
 WHERE t.a['product_code'] IS NOT NULL OR t.a['product_family'] IS NOT NULL

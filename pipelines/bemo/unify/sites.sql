@@ -1,6 +1,7 @@
--- The sites that sessions name, as the newest session shows them. The time zone is the offset that the site's clock had then.
+-- The sites that sessions name, as the newest session shows them. placeId is the network's own, so the key carries the network. The time
+-- zone is the offset that the site's clock had then.
 SELECT
-    concat($pipeline, ':', place_id)    AS site_key,
+    concat($pipeline, ':', coalesce(nullif(trim(place_network), '') || '/', ''), place_id) AS site_key,
     place_name                          AS name,
     place_id                            AS code,
     time_zone                           AS timezone,
@@ -9,8 +10,8 @@ SELECT
     city_key                            AS city,
     zip_code                            AS postal_code,
     country_code                        AS country_code,
-    CAST(latitude AS DECIMAL(9, 6))     AS latitude,
-    CAST(longitude AS DECIMAL(9, 6))    AS longitude,
+    CAST(latitude AS DECIMAL(20, 6))    AS latitude,
+    CAST(longitude AS DECIMAL(20, 6))   AS longitude,
     place_network                       AS brand,
     $pipeline                           AS pipeline,
     $source                             AS source,

@@ -2,7 +2,8 @@
 --
 -- A session in which nothing was bought (yet) has no transaction; it stands in the source table. Where no currency is named, `none` stands
 -- in its place in the id. The account buys, so these are purchases and never added to anybody's sales. Neither be-mo's states nor its taxes
--- are known: a session that has ended is done and charged to the account, one that has not is going on. placeId is the site.
+-- are known: a session that has ended is done and charged to the account, one that has not is going on. The site is
+-- placeId within its network: ids are the networks' own.
 SELECT
     concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
     $pipeline                                                        AS pipeline,
@@ -31,7 +32,7 @@ SELECT
     'unknown'                                                        AS tax_origin,
     CASE WHEN s.session_end_date IS NOT NULL THEN s.amount END       AS paid_amount,
     currency_code(nullif(s.label, 'none'))                            AS currency,
-    concat($pipeline, ':') || s.place_id                             AS site_key,
+    concat($pipeline, ':') || s.site                                 AS site_key,
     NULL                                                             AS device_key,
     NULL                                                             AS point_key,
     NULL                                                             AS client_id,
@@ -54,7 +55,7 @@ SELECT
     s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id
 FROM (
     SELECT
-        p.session_id, p.account_id, p.label, p.amount, p.vehicle_id, p.place_id, p.time_zone, p.session_start_date, p.session_end_date,
+        p.session_id, p.account_id, p.label, p.amount, p.vehicle_id, p.site, p.time_zone, p.session_start_date, p.session_end_date,
         values_where(pluck(p.transactions, 'total_amount'), p.labels, p.label)     AS amounts,
         values_where(pluck(p.transactions, 'product_category'), p.labels, p.label) AS categories,
         derived_state(
@@ -70,7 +71,8 @@ FROM (
             SELECT l.*, unnest(array_distinct(l.labels)) AS label
             FROM (
                 SELECT *,
-                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels
+                    array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,
+                    coalesce(nullif(trim(place_network), '') || '/', '') || place_id AS site
                 FROM sessions
             ) l
         ) c

@@ -1,15 +1,16 @@
 -- The payments of HecOne transactions, one row each.
 --
--- A payment without a currency has its transaction's. Older terminals write card_entrymode instead of entry_mode.
+-- A payment without a currency has its transaction's. Older terminals write card_entrymode instead of entry_mode. How was
+-- paid is told in the common words (labels.yaml); the method follows from HecOne's own.
 SELECT
     concat($pipeline, ':', t.id, '/', t.position)                    AS payment_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     t.p['id']                                                        AS payment_id,
-    t.p['type']                                                      AS type,
-    t.p['medium']                                                    AS medium,
-    t.p['scheme']                                                    AS scheme,
-    first_present(t.p['entry_mode'], t.p['card_entrymode'])               AS entry_mode,
-    t.p['function']                                                  AS function,
+    label($labels, 'type', t.p['type'])                              AS type,
+    label($labels, 'medium', t.p['medium'])                          AS medium,
+    label($labels, 'scheme', t.p['scheme'])                          AS scheme,
+    label($labels, 'entry_mode', first_present(t.p['entry_mode'], t.p['card_entrymode'])) AS entry_mode,
+    label($labels, 'function', t.p['function'])                      AS function,
     payment_method(t.p['type'], t.p['medium'], t.p['scheme'], first_present(t.p['entry_mode'], t.p['card_entrymode']),
         t.p['function'])                                             AS method,
     t.p['state']                                                     AS state,

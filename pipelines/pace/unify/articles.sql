@@ -1,4 +1,5 @@
--- The fuel of PACE transactions: one line each, which costs what the transaction costs. PACE's rate of VAT is a
+-- What was sold in PACE transactions: one line each, which costs what the transaction costs. Where no fuel is named, something else was
+-- sold, and nobody says what. PACE's rate of VAT is a
 -- fraction, but for some sites it comes in per cent: no rate is above 100 % or, but for 0, below 1 %, so up to 1 it is a fraction.
 SELECT
     concat($pipeline, ':', t.id, '/1')                               AS article_key,
@@ -8,7 +9,7 @@ SELECT
     concat($pipeline, ':') || t.product                              AS product_key,
     t.f['type']                                                      AS product_code,
     coalesce(t.f['product_name'], t.f['type'])                       AS name,
-    'fuelling'                                                       AS category,
+    CASE WHEN t.has_fuel THEN 'fuelling' ELSE 'other' END            AS category,
     'done'                                                           AS state,
     canonical_unit(t.f['unit'])                                      AS unit_measure,
     t.f['unit']                                                      AS source_unit,
@@ -18,7 +19,7 @@ SELECT
     t.f['price_per_unit']                                            AS unit_price,
     t.a['price_including_vat']                                       AS amount,
     t.a['discount_amount']                                           AS discount_amount,
-    CAST(CASE WHEN t.a['vat']['rate'] BETWEEN -1 AND 1 THEN t.a['vat']['rate'] * 100 ELSE t.a['vat']['rate'] END AS DECIMAL(9, 4)) AS tax_percentage,
+    CAST(CASE WHEN t.a['vat']['rate'] BETWEEN -1 AND 1 THEN t.a['vat']['rate'] * 100 ELSE t.a['vat']['rate'] END AS DECIMAL(38, 4)) AS tax_percentage,
     t.a['vat']['amount']                                             AS tax_amount,
     currency_code(t.a['currency'])                                   AS currency,
     NULL                                                             AS tariff_code,
@@ -51,7 +52,9 @@ FROM (
             coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
         derived_state(['done'], [CASE WHEN attributes['error'] IS NULL THEN 'collected' ELSE 'error' END],
             attributes['price_including_vat'], attributes['price_including_vat']) AS transaction_state,
+        (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
+            OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
+            OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
-    WHERE attributes['fuel'] IS NOT NULL
 ) t

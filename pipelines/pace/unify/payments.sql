@@ -3,7 +3,7 @@ SELECT
     concat($pipeline, ':', t.id, '/1')                               AS payment_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     NULL                                                             AS payment_id,
-    t.a['payment_method_kind']                                       AS type,
+    label($labels, 'type', t.a['payment_method_kind'])               AS type,
     NULL                                                             AS medium,
     NULL                                                             AS scheme,
     NULL                                                             AS entry_mode,

@@ -1,7 +1,8 @@
 -- PACE transactions, one row each.
 --
 -- PACE lists what was paid, and gives no state: a transaction that has an error was not paid, every other one is completed. The offset of the
--- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. The site is its brand and address.
+-- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. A sale that
+-- names no fuel is of category other. The site is its brand and address.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     $pipeline                                                        AS pipeline,
@@ -12,7 +13,7 @@ SELECT
     sale_kind(t.a['price_including_vat'], t.state, t.a['price_including_vat']) AS kind,
     t.state,
     t.state                                                          AS state_derived,
-    'fuelling'                                                       AS category,
+    CASE WHEN t.has_fuel THEN 'fuelling' ELSE 'other' END            AS category,
     t._record_time                                                   AS occurred_at,
     month_of(t._record_time)                                         AS month,
     local_date(t._record_time, t.clock)                              AS business_date,
@@ -63,6 +64,9 @@ FROM (
             coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
         derived_state(['done'], [CASE WHEN attributes['error'] IS NULL THEN 'collected' ELSE 'error' END],
             attributes['price_including_vat'], attributes['price_including_vat']) AS state,
+        (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
+            OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
+            OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,
         _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

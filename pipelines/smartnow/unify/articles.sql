@@ -17,7 +17,7 @@ SELECT
     CAST(CASE WHEN t.signed_price < 0 OR t.kind_of_type = 'refund' THEN -1 ELSE 1 END AS DECIMAL(18, 6)) AS quantity,
     NULL                                                             AS free_quantity,
     NULL                                                             AS max_quantity,
-    CAST(CASE WHEN t.signed_price < 0 THEN -t.amount ELSE t.amount END AS DECIMAL(18, 6)) AS unit_price,
+    CASE WHEN t.signed_price < 0 THEN -t.amount ELSE t.amount END    AS unit_price,
     t.amount,
     t.original_amount - t.amount                                     AS discount_amount,
     t.rate                                                           AS tax_percentage,
@@ -54,10 +54,12 @@ FROM (
         FROM revenue_transactions
     ) s
     LEFT JOIN (
-        SELECT revenuetransaction, currency, sum(price) AS paid
-        FROM payment_transactions
-        GROUP BY revenuetransaction, currency
-    ) p ON p.revenuetransaction = s.id AND p.currency = s.currency
+        SELECT r.id, sum(p.price) AS paid
+        FROM payment_transactions p
+        JOIN revenue_transactions r ON r.id = p.revenuetransaction
+        WHERE r.currency IS NULL OR upper(trim(coalesce(p.currency, r.currency))) = upper(trim(r.currency))
+        GROUP BY r.id
+    ) p ON p.id = s.id
     LEFT JOIN (
         -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
         SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until

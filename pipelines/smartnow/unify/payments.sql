@@ -8,14 +8,14 @@ SELECT
     concat($pipeline, ':', t.sale, '/', t.payment)                   AS payment_key,
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
     CAST(t.payment AS VARCHAR)                                       AS payment_id,
-    t.payment_type                                                   AS type,
-    t.method                                                         AS medium,
+    label($labels, 'type', t.payment_type)                           AS type,
+    label($labels, 'medium', t.method)                               AS medium,
     NULL                                                             AS scheme,
     NULL                                                             AS entry_mode,
     NULL                                                             AS function,
     payment_method(NULL, coalesce(t.method, t.payment_type), NULL, NULL, NULL) AS method,
     'collected'                                                      AS state,
-    CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, t.payment_currency) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
+    CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, coalesce(t.payment_currency, t.sale_currency)) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
     NULL                                                             AS reserved_amount,
     currency_code(t.payment_currency)                                AS currency,
     NULL                                                             AS card_id,
@@ -42,7 +42,7 @@ SELECT
         ELSE 'completed' END                                         AS transaction_state,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
+    SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, s.currency AS sale_currency, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
         coalesce(CAST(p.revenuetransaction AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
         CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
         CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,
@@ -62,8 +62,10 @@ FROM (
     FROM payment_transactions p
     LEFT JOIN revenue_transactions s ON s.id = p.revenuetransaction
     LEFT JOIN (
-        SELECT revenuetransaction, currency, sum(price) AS paid
-        FROM payment_transactions
-        GROUP BY revenuetransaction, currency
-    ) a ON a.revenuetransaction = s.id AND a.currency = s.currency
+        SELECT r.id, sum(p.price) AS paid
+        FROM payment_transactions p
+        JOIN revenue_transactions r ON r.id = p.revenuetransaction
+        WHERE r.currency IS NULL OR upper(trim(coalesce(p.currency, r.currency))) = upper(trim(r.currency))
+        GROUP BY r.id
+    ) a ON a.id = s.id
 ) t

@@ -1,7 +1,8 @@
 -- SmartNow's sales, one row each: a revenue transaction is the sale of one product.
 --
 -- Prices are in minor units by ISO 4217 or in major units, as the connection's price_unit says. In minor units an amount of an unknown
--- currency is null, since nobody knows how many digits it has; the sale is kept.
+-- currency, or of none, is null, since nobody knows how many digits it has; the sale is kept, and ops.warnings names it. A payment without a
+-- currency is in its sale's.
 -- What kind a sale is, its salestype says where the connection's sales_types knows it; else a sale of 0 is free, and a negative one is a refund.
 -- SmartNow has no word for a sale's state. By HecOne's rule table its article is done and its
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
@@ -64,7 +65,7 @@ FROM (
         CASE WHEN s.signed_price < 0 OR s.original_price <= s.price THEN NULL
             WHEN $price_unit = 'minor' THEN from_minor_units(s.original_price, s.currency)
             ELSE s.original_price END AS original_amount,
-        CASE WHEN $price_unit = 'minor' THEN from_minor_units(p.paid, s.currency) ELSE CAST(p.paid AS DECIMAL(18, 4)) END AS unsigned_paid
+        CASE WHEN $price_unit = 'minor' THEN from_minor_units(p.paid, s.currency) ELSE p.paid END AS unsigned_paid
     FROM (
         SELECT *, CAST(id AS VARCHAR) AS sale, mapped(CAST(salestype AS VARCHAR), $sales_types) AS kind_of_type,
             -- A type that means refund takes money away, also where its prices are not negative.
@@ -72,10 +73,12 @@ FROM (
         FROM revenue_transactions
     ) s
     LEFT JOIN (
-        SELECT revenuetransaction, currency, sum(price) AS paid
-        FROM payment_transactions
-        GROUP BY revenuetransaction, currency
-    ) p ON p.revenuetransaction = s.id AND p.currency = s.currency
+        SELECT r.id, sum(p.price) AS paid
+        FROM payment_transactions p
+        JOIN revenue_transactions r ON r.id = p.revenuetransaction
+        WHERE r.currency IS NULL OR upper(trim(coalesce(p.currency, r.currency))) = upper(trim(r.currency))
+        GROUP BY r.id
+    ) p ON p.id = s.id
     LEFT JOIN (
         -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
         SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until

@@ -181,9 +181,75 @@ fn what_does_not_fit_is_told_and_kept() {
     let decoded = BENCH.decode("sessions", &page(&[session("odd", json!([purchase]), json!({"$scope": "forged"}))]));
     let mut told: Vec<(&str, &str)> = decoded.warnings.iter().map(|w| (&*w.rule, &*w.field)).collect();
     told.sort_unstable();
-    assert_eq!(told, [("currency_known", "transactions[0].currencyKey"), ("rounded", "transactions[0].totalAmount")]);
+    assert_eq!(
+        told,
+        [
+            ("currency_known", "transactions[0].currencyKey"),
+            ("rounded", "transactions[0].totalAmount"),
+            ("transaction_multiplies", "transactions[0].totalAmount")
+        ]
+    );
     assert_eq!(decoded.unknown.keys().collect::<Vec<_>>(), ["transactions[].newField"]);
     assert!(shown(&[decoded.batch]).contains("account_id: acme"), "the account is the one that was asked for");
+}
+
+#[tokio::test]
+async fn a_currency_in_any_spelling_is_one_transaction() {
+    let none = json!({});
+    let purchases = json!([
+        bought("EUR".into(), json!(12.1), none.clone()),
+        bought("eur".into(), json!(12.1), none.clone()),
+        bought(" EUR".into(), json!(12.1), none.clone()),
+        bought("  ".into(), json!(12.1), none.clone()),
+        bought(Value::Null, json!(12.1), none.clone()),
+    ]);
+    let bench = BENCH.session(&[("sessions", page(&[session("one", purchases, none)]))]);
+    let rows = BENCH.unified(&bench, "transactions").await;
+    assert_eq!(by_key(&rows, "amount"), expected(&[("one:EUR", Some("36.3000")), ("one:none", Some("24.2000"))]));
+    assert_eq!(by_key(&rows, "currency"), expected(&[("one:EUR", Some("EUR")), ("one:none", None)]));
+    let articles = BENCH.unified(&bench, "articles").await;
+    let lines: Vec<String> = by_key(&articles, "line_number").into_keys().collect();
+    assert_eq!(lines, ["one:EUR/1", "one:EUR/2", "one:EUR/3", "one:none/1", "one:none/2"]);
+    assert_eq!(BENCH.unified(&bench, "payments").await.iter().map(|b| b.num_rows()).sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn networks_keep_their_sites_and_products_apart() {
+    let bought = json!([bought("EUR".into(), json!(12.1), json!({}))]);
+    let at = |id: &str, network: Value| session(id, bought.clone(), json!({"placeNetwork": network}));
+    let sessions = [at("a", "Total".into()), at("b", "Shell".into()), at("c", " Total ".into()), at("d", Value::Null)];
+    let bench = BENCH.session(&[("sessions", page(&sessions))]);
+    let sites = [
+        ("a:EUR", Some("bemo:Total/P1")),
+        ("b:EUR", Some("bemo:Shell/P1")),
+        ("c:EUR", Some("bemo:Total/P1")),
+        ("d:EUR", Some("bemo:P1")),
+    ];
+    for table in ["transactions", "payments"] {
+        let rows = BENCH.unified(&bench, table).await;
+        let keys: Vec<_> = by_key(&rows, "site_key").into_values().collect();
+        assert_eq!(keys, expected(&sites).into_values().collect::<Vec<_>>(), "{table}");
+    }
+    let articles = BENCH.unified(&bench, "articles").await;
+    assert_eq!(
+        by_key(&articles, "site_key").into_values().collect::<Vec<_>>(),
+        expected(&sites).into_values().collect::<Vec<_>>()
+    );
+    let products = ["bemo:Total/B7", "bemo:Shell/B7", "bemo:Total/B7", "bemo:B7"].map(|key| Some(key.to_owned()));
+    assert_eq!(by_key(&articles, "product_key").into_values().collect::<Vec<_>>(), products);
+    for (table, keys) in [
+        ("sites", ["P1", "Shell/P1", "Total/P1", "Total/P1"]),
+        ("products", ["B7", "Shell/B7", "Total/B7", "Total/B7"]),
+    ] {
+        let rows = BENCH.unified(&bench, table).await;
+        let mut found: Vec<String> = rows
+            .iter()
+            .flat_map(|batch| shown(std::slice::from_ref(batch)).lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|line| line.split_once("_key: bemo:").map(|(_, key)| key.to_owned()))
+            .collect();
+        found.sort();
+        assert_eq!(found, keys, "{table}");
+    }
 }
 
 /// The sandbox reads the document in its own way: what it serves has to fit the contract, record by record.

@@ -1,7 +1,7 @@
 //! A source's contract and unify SQL without a warehouse: pages in, rows of the unified tables out, for golden files.
 //!
-//! Invariant: a statement that gives a column too many or too few for its unified contract fails, and so does a value that does not fit,
-//! as they would in a sync.
+//! Invariant: a statement that gives a column too many or too few for its unified contract fails, and a value that does not fit is null,
+//! as in a sync.
 
 use crate::tree;
 use arrow::array::{
@@ -93,14 +93,17 @@ impl Bench {
     pub(crate) async fn unified(&self, session: &Session, table: &str) -> Vec<RecordBatch> {
         let sql = tree::text(&tree::root().join(format!("pipelines/{}/unify/{table}.sql", self.source)));
         let own = [("pipeline", self.source), ("source", self.source)];
+        let (_, labels) = tillhouse_pipeline::labels::labels(None, self.source, self.source).unwrap();
         let parameters: Vec<(&str, ScalarValue)> = own
             .into_iter()
             .chain(self.parameters.iter().copied())
             .map(|(name, value)| (name, ScalarValue::Utf8(Some(value.to_owned()))))
+            .chain([("labels", ScalarValue::Utf8(Some(labels.to_json())))])
             .collect();
         let batches = collect(session.query_with(&sql, &parameters).await.unwrap()).await.unwrap();
         let wanted = spec("unified", table).unified_schema();
-        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        // What does not fit is null, as in a sync, which tells it.
+        let lenient = CastOptions { safe: true, ..CastOptions::default() };
         let fit = |batch: &RecordBatch| {
             let schema = batch.schema();
             let extra: Vec<&String> =
@@ -112,7 +115,7 @@ impl Bench {
                     return new_null_array(field.data_type(), batch.num_rows());
                 };
                 assert!(!column.data_type().is_floating(), "{table}.{}", field.name());
-                cast_with_options(column, field.data_type(), &strict).unwrap()
+                cast_with_options(column, field.data_type(), &lenient).unwrap()
             });
             let columns = columns.collect();
             RecordBatch::try_new(Arc::clone(&wanted), columns).unwrap()

@@ -3,7 +3,8 @@
 //! Invariant: what comes out of the samples stands in golden files, value by value. They hold the word `string` where a provider would write
 //! a currency, a time zone or a state; that is told, and costs no row.
 
-use crate::bench::{Bench, shown};
+use crate::bench::{Bench, by_key, shown};
+use serde_json::{Value, json};
 
 const BENCH: Bench = Bench { source: "hecone", records_at: &["data"], scope: None, parameters: &[] };
 const TABLES: [&str; 9] =
@@ -32,4 +33,77 @@ async fn the_documents_samples_are_unified() {
             insta::assert_snapshot!(format!("hecone_unified_{sample}_{table}"), shown(&rows));
         }
     }
+}
+
+#[test]
+fn the_documents_sample_contradicts_itself_and_that_is_told() {
+    for (sample, has_site) in [("transactions", true), ("transaction", false)] {
+        let decoded = BENCH.decode("transactions", &BENCH.sample(sample));
+        let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.rule, &*w.field, &*w.original)).collect();
+        let mut expected = vec![("invoice_currency_known", "invoice.currency", "STRING")];
+        if has_site {
+            expected.push(("site_timezone_known", "site.timezone", "string"));
+        }
+        expected.extend([
+            ("articles_add_up", "invoice.amount", "10.5 is 10.5, not 0"),
+            ("taxes_add_up", "invoice.tax_amount", "13 is 13, not 0"),
+            ("article_multiplies", "articles[0].amount", "5 x 0.34 is 1.7, not 10.5"),
+        ]);
+        assert_eq!(told, expected, "{sample}");
+    }
+}
+
+/// The document's sample without its contradictions, with some parts replaced.
+fn sale(changes: &Value) -> Value {
+    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    let mut record = sample["data"][0].clone();
+    record["invoice"] = json!({"amount": 1.7, "paid_amount": 0, "currency": "EUR", "tax_amount": 0.12});
+    record["site"] = Value::Null;
+    record["articles"][0]["amount"] = json!(1.7);
+    record["articles"][0]["tax_amount"] = json!(0.12);
+    record.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    record
+}
+
+fn told(changes: &Value) -> Vec<String> {
+    let decoded = BENCH.decode("transactions", &json!({"data": [sale(changes)]}).to_string());
+    assert_eq!(decoded.rejects, []);
+    decoded.warnings.into_iter().map(|w| format!("{}: {}", w.rule, w.original)).collect()
+}
+
+#[test]
+fn what_adds_up_is_not_told() {
+    assert_eq!(told(&json!({})), [""; 0]);
+    let articles = json!([
+        {"state": "done", "amount": 1.2, "tax_amount": 0.08, "quantity": 1, "unit_price": 1.2},
+        {"state": "declined", "amount": 99, "tax_amount": 7, "quantity": 1, "unit_price": 99},
+        {"state": "done", "amount": 0.5, "tax_amount": 0.04},
+    ]);
+    assert_eq!(
+        told(&json!({"state": "declined", "articles": articles})),
+        [""; 0],
+        "what was declined is not on the invoice"
+    );
+    assert_eq!(
+        told(&json!({"state": "completed"})),
+        ["state_follows: completed, where its articles and payments say created"]
+    );
+}
+
+#[tokio::test]
+async fn how_was_paid_is_told_in_the_common_words() {
+    let payments = json!([
+        {"type": "pspcard", "medium": "CARD ", "scheme": "7 byte uid", "entry_mode": null, "card_entrymode": "remote", "function": "Single Card"},
+        {"type": "FleetCard", "medium": "App"},
+    ]);
+    let session =
+        BENCH.session(&[("transactions", json!({"data": [sale(&json!({"payments": payments}))]}).to_string())]);
+    let rows = BENCH.unified(&session, "payments").await;
+    let words = |column: &str| -> Vec<Option<String>> { by_key(&rows, column).into_values().collect() };
+    let some = |word: &str| Some(word.to_owned());
+    assert_eq!(words("type"), [some("PSPCard"), some("FleetCard")]);
+    assert_eq!(words("medium"), [some("Card"), some("App")]);
+    assert_eq!(words("scheme"), [some("7 Byte UID"), None]);
+    assert_eq!(words("entry_mode"), [some("Remote"), None]);
+    assert_eq!(words("function"), [some("SingleCard"), None]);
 }

@@ -27,6 +27,7 @@ fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
         told,
         [
             (id, "attributes.priceIncludingVAT", "vat_adds_up", "58.27 + 10.88 is 69.15, not 68.17"),
+            (id, "attributes.priceIncludingVAT", "fuel_multiplies", "55.12 x 1.112 is 61.29344, not 68.17"),
             (
                 id,
                 "attributes.createdAtLocaltime",
@@ -54,6 +55,7 @@ fn sale(id: &str, changes: Value) -> Value {
     record["id"] = id.into();
     let attributes = record["attributes"].as_object_mut().unwrap();
     attributes.insert("priceWithoutVAT".into(), json!(57.29));
+    attributes["fuel"]["amount"] = json!(61.304);
     attributes.insert("createdAtLocaltime".into(), json!("2017-07-21T19:32:28"));
     attributes.extend(changes.as_object().unwrap().clone());
     record
@@ -65,12 +67,16 @@ fn page(records: &[Value]) -> String {
 
 #[test]
 fn rules_tell_contradictions_and_nothing_else() {
+    let before = json!({"amount": 63.103, "pricePerUnit": 1.112});
     let records = [
         sale("right", json!({})),
         sale("a cent off", json!({"priceWithoutVAT": 57.28})),
         sale("two cents off", json!({"priceWithoutVAT": 57.27})),
-        sale("discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 2})),
-        sale("wrong discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 3})),
+        sale("discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 2, "fuel": before})),
+        sale("wrong discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 3, "fuel": before})),
+        sale("another quantity", json!({"fuel": {"amount": 61, "pricePerUnit": 1.112}})),
+        sale("a discount that is not told", json!({"fuel": {"amount": 63, "pricePerUnit": 1.112}})),
+        sale("no price of a unit", json!({"fuel": {"amount": 61}})),
         sale("no rate", json!({"VAT": {"rate": 0.19}})),
         sale(
             "canary",
@@ -96,6 +102,7 @@ fn rules_tell_contradictions_and_nothing_else() {
         [
             ("two cents off", "vat_adds_up", "57.27 + 10.88 is 68.15, not 68.17"),
             ("wrong discount", "discount_adds_up", "68.17 + 3 is 71.17, not 70.17"),
+            ("another quantity", "fuel_multiplies", "61 x 1.112 is 67.832, not 68.17"),
             ("wrong clock", "local_time_fits", "2017-07-21T20:32:28 at 2017-07-21T17:32:28Z in ES"),
             ("no time", "local_time_fits", "teatime at 2017-07-21T17:32:28Z in DE"),
             ("unit", "fuel_unit_known", "barrel"),
@@ -181,7 +188,9 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
         keys.into_iter().map(str::to_owned).zip(values.map(|v| v.map(str::to_owned))).collect()
     };
     let all = |value| some([Some(value); 7]);
-    assert_eq!((of("perspective"), of("tenant_id"), of("category")), (all("sale"), all("acme"), all("fuelling")));
+    assert_eq!((of("perspective"), of("tenant_id")), (all("sale"), all("acme")));
+    let fuelled = "fuelling";
+    assert_eq!(of("category"), some([fuelled, fuelled, fuelled, fuelled, fuelled, fuelled, "other"].map(Some)));
     assert_eq!(of("kind"), some(["sale", "free", "sale", "sale", "sale", "refund", "sale"].map(Some)));
     assert_eq!(
         of("state"),
@@ -215,7 +224,14 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
 
     let articles = BENCH.unified(&session, "articles").await;
     let of_article = |column: &str| by_key(&articles, column);
-    assert_eq!(articles.iter().map(|b| b.num_rows()).sum::<usize>(), 6, "no fuel, no article");
+    assert_eq!(articles.iter().map(|b| b.num_rows()).sum::<usize>(), 7, "each has one");
+    let of_wash = ["category", "state", "amount", "currency", "name", "product_key", "quantity", "unit_measure"]
+        .map(|column| of_article(column)["wash/1"].clone());
+    assert_eq!(
+        of_wash.each_ref().map(Option::as_deref),
+        [Some("other"), Some("done"), Some("68.1700"), Some("EUR"), None, None, None, None]
+    );
+    assert_eq!(of_article("category")["older/1"].as_deref(), Some("fuelling"));
     assert_eq!(of_article("tax_percentage")["older/1"].as_deref(), Some("19.0000"));
     assert_eq!(of_article("tax_percentage")["gallons/1"].as_deref(), Some("7.7500"));
     assert_eq!(of_article("unit_measure")["gallons/1"].as_deref(), Some("us_gal"));
@@ -294,12 +310,12 @@ async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
     sandbox.put_in("pace", "transactions", Some(&partner), &sample["data"][0].to_string()).unwrap();
     let project = Project::of(&["pace"], &sandbox, "2017-07-01").await;
     let report = project.sync(&["--from", "2017-07-21", "--to", "2017-07-22"]).await;
-    assert_eq!((&report["rejects"], &report["warnings"]), (&json!("#0"), &json!("#2")), "{report}");
+    assert_eq!((&report["rejects"], &report["warnings"]), (&json!("#0"), &json!("#3")), "{report}");
     let told = project.sql("SELECT resource, record_key, field, rule, original FROM ops.warnings ORDER BY rule").await;
     let rules: Vec<&str> = told.iter().map(|row| row["rule"].as_str().unwrap()).collect();
-    assert_eq!(rules, ["local_time_fits", "vat_adds_up"]);
-    assert_eq!(told[1]["field"], "attributes.priceIncludingVAT");
-    assert_eq!(told[1]["original"], "58.27 + 10.88 is 69.15, not 68.17");
+    assert_eq!(rules, ["fuel_multiplies", "local_time_fits", "vat_adds_up"]);
+    assert_eq!(told[2]["field"], "attributes.priceIncludingVAT");
+    assert_eq!(told[2]["original"], "58.27 + 10.88 is 69.15, not 68.17");
     assert!(told.iter().all(|row| row["record_key"] == sample["data"][0]["id"]), "{told:?}");
     let row = "SELECT amount, net_amount, tax_amount, local_hour, utc_offset_minutes, tenant_id FROM transactions";
     let wanted = json!({"amount": "#68.17", "net_amount": "#58.27", "tax_amount": "#10.88", "local_hour": "#18", "utc_offset_minutes": "#60", "tenant_id": partner});

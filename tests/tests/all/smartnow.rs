@@ -117,7 +117,12 @@ async fn what_the_samples_leave_out() {
     let warning = |key: &str, rule: &str| (key.to_owned(), rule.to_owned());
     assert_eq!(
         warned,
-        [warning("5", "currency_known"), warning("6", "time_zone_known"), warning("8", "price_fits_unit")]
+        [
+            warning("5", "currency_known"),
+            warning("6", "time_zone_known"),
+            warning("8", "price_fits_unit"),
+            warning("9", "price_fits_unit")
+        ]
     );
 
     let session = session(&[("revenue_transactions", page(&sales)), ("payment_transactions", page(&payments))]);

@@ -167,8 +167,8 @@ impl House {
             let sale = by_id.get(&whole(&payment["revenuetransaction"]))?;
             Some(vec![
                 format!("{}/{}", key(&sale["id"]), text(&payment["id"])),
-                text(&payment["method"]),
-                text(&payment["type"]),
+                common(&text(&payment["method"])),
+                common(&text(&payment["type"])),
                 money(&payment["price"], &payment["currency"]),
                 (whole(&payment["exclude"]) != 0).to_string(),
                 text(&payment["reportGroup"]),
@@ -248,6 +248,15 @@ fn text(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// The word as the unified tables have it: HecOne's where HecOne has one.
+fn common(word: &str) -> String {
+    match word.to_lowercase().as_str() {
+        "card" => "Card".into(),
+        "cash" => "Cash".into(),
+        _ => word.into(),
     }
 }
 

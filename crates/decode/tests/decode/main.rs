@@ -11,6 +11,7 @@ mod identity;
 mod known;
 mod misfits;
 mod oracle;
+mod record_rules;
 mod rejects;
 mod roundtrip;
 mod sources;

@@ -8,6 +8,7 @@ use crate::{decode, decoder, sales};
 use arrow::array::{Array, AsArray};
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder};
+use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{Amount, Check, Normalise, Rule, UnitOf, UnknownFields};
 use tillhouse_model::{Class, Column, Error, Kind, TableSpec};
 
@@ -533,10 +534,25 @@ fn an_amount_is_compared_with_its_unit() {
     assert_eq!(in_minor(r#""price":12.5"#), [format!("price: 12.5 of no currency {fraction}")]);
     assert_eq!(in_major(r#""price":-1.505,"currency":"EUR""#), [format!("price: -1.505 EUR {decimals}")]);
     assert_eq!(in_major(r#""price":"10.5","currency":"JPY""#), [format!("price: 10.5 JPY {decimals}")]);
-    for fits in [r#""price":1250,"currency":"EUR""#, r#""price":null"#, r#""currency":"EUR""#] {
+    let unknown = "is in minor units, and nobody knows how many of them make a major one";
+    assert_eq!(in_minor(r#""price":1250"#), [format!("price: 1250 of no currency {unknown}")]);
+    assert_eq!(in_minor(r#""price":1250,"currency":"???""#), [""; 0], "another rule asks for codes that are none");
+    assert_eq!(in_major(r#""price":1250"#), [""; 0], "a major unit is one whatever the currency");
+    for fits in
+        [r#""price":1250,"currency":"EUR""#, r#""price":null"#, r#""currency":"EUR""#, r#""price":0,"currency":"EUR""#]
+    {
         assert_eq!((in_minor(fits), in_major(fits)), (vec![], vec![]), "{fits}");
     }
     assert_eq!(in_major(r#""price":1.505,"currency":"???""#), [""; 0], "nobody knows its decimals");
     let error = told("cents", r#""price":1"#).unwrap_err();
     assert!(error.message().contains("$price_unit") && error.hint_text().is_some(), "{error}");
+}
+
+#[test]
+fn nothing_costs_nothing_in_any_currency() {
+    let amount = Amount { currency: vec!["currency".into()], unit: UnitOf::Contract(PriceUnit::Minor) };
+    let rule = Rule { name: "fits".into(), path: vec!["price".into()], check: Check::Amount(amount) };
+    let columns = vec![column("id", Kind::Text), column("price", fixture::MONEY), column("currency", Kind::Text)];
+    let decoder = decoder(TableSpec { rules: vec![rule], ..spec(columns, &["id"]) });
+    assert_eq!(decoder.decode(br#"[{"id":"1","price":0.0}]"#, &[]).unwrap().warnings, []);
 }

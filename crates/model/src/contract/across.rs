@@ -1,4 +1,4 @@
-//! Rules that compare columns of one record: `sum`, `localTime` and `amount`, written at the table.
+//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount` and `state`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
@@ -6,16 +6,20 @@ use super::find;
 use super::problems::{Problems, unknown};
 use super::written::Value;
 use crate::money::{Exact, PriceUnit};
-use crate::table::{Amount, Check, Class, Column, Kind, LocalTime, Sum, UnitOf};
+use crate::table::{Amount, Check, Class, Column, Except, Kind, LocalTime, Product, StateRule, Sum, UnitOf};
 use serde_saphyr::Location;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 3] = ["sum", "localTime", "amount"];
+pub(super) const KNOWN: [&str; 5] = ["sum", "product", "localTime", "amount", "state"];
 
 /// What to write where a rule comes without what it compares.
 pub(super) fn wanted(rule: &str) -> String {
-    let keys = if rule == "amount" { "is: ..., currency: ..., unit: ..." } else { "of: ..., is: ..." };
+    let keys = match rule {
+        "amount" => "is: ..., currency: ..., unit: ...",
+        "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
+        _ => "of: ..., is: ...",
+    };
     format!("`{rule}` needs what it compares: write `{rule}: {{ {keys} }}`")
 }
 
@@ -43,6 +47,14 @@ impl Keys<'_> {
         texts.map(|texts| texts.into_iter().map(split).collect())
     }
 
+    /// A path, or a list of paths.
+    fn one_or_more(&self, key: &str, problems: &mut Problems) -> Option<Vec<Vec<String>>> {
+        match self.map.get(key).and_then(Value::as_text) {
+            Some(path) => Some(vec![split(path)]),
+            None => self.paths(key, problems),
+        }
+    }
+
     fn only(&self, known: &[&str], problems: &mut Problems) -> Option<()> {
         let stray = self.map.keys().find(|key| !known.contains(&key.as_str()))?;
         problems.add(self.at, unknown(&format!("key of `{}`", self.rule), stray, known));
@@ -62,12 +74,40 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
     };
     let keys = Keys { rule, map, at };
     if rule == "sum" {
-        if keys.only(&["of", "is", "within"], problems).is_some() {
+        if keys.only(&["of", "is", "within", "except"], problems).is_some() {
             return None;
         }
         let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
         let within = within(map.get("within"), at, problems)?;
-        return Some((is?, Check::Sum(Sum { of: of?, within })));
+        let except = map.get("except").map(|except| except_of(except, at, problems).ok_or(())).transpose().ok()?;
+        return Some((is?, Check::Sum(Sum { of: of?, within, except })));
+    }
+    if rule == "product" {
+        if keys.only(&["of", "is", "orLess", "within"], problems).is_some() {
+            return None;
+        }
+        let (of, is) = (keys.paths("of", problems), keys.one_or_more("is", problems));
+        let or_less = match map.get("orLess") {
+            None => Vec::new(),
+            Some(_) => keys.one_or_more("orLess", problems)?,
+        };
+        let within = within(map.get("within"), at, problems)?;
+        let is = is?;
+        if let Some(stray) = or_less.iter().find(|path| !is.contains(path)) {
+            problems.add(at, format!("`orLess` names `{}`, which `is` does not", stray.join(".")));
+            return None;
+        }
+        return Some((is.first()?.clone(), Check::Product(Product { of: of?, is, or_less, within })));
+    }
+    if rule == "state" {
+        if keys.only(&["is", "articles", "payments", "collected", "owed"], problems).is_some() {
+            return None;
+        }
+        let mut path = |key| keys.path(key, problems);
+        let (is, articles, payments) = (path("is"), path("articles"), path("payments"));
+        let (collected, owed) = (path("collected"), path("owed"));
+        let state = StateRule { articles: articles?, payments: payments?, collected: collected?, owed: owed? };
+        return Some((is?, Check::State(state)));
     }
     if rule == "amount" {
         if keys.only(&["is", "currency", "unit"], problems).is_some() {
@@ -90,6 +130,22 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
         }
     };
     Some((is?, Check::LocalTime(LocalTime { of: of?, zone_by, zones })))
+}
+
+/// `{ articles.state: [declined, error] }`: the elements that may be left out, by a text of theirs.
+fn except_of(value: &Value, at: Location, problems: &mut Problems) -> Option<Except> {
+    let one = match value {
+        Value::Map(map) if map.len() == 1 => map.first_key_value(),
+        _ => None,
+    };
+    let except = one.and_then(|(path, words)| {
+        let words = words.as_texts()?.into_iter().map(str::to_owned).collect();
+        Some(Except { path: split(path), words })
+    });
+    if except.is_none() {
+        problems.add(at, "`except` names a column below the list and its words: { articles.state: [declined, error] }");
+    }
+    except
 }
 
 fn within(value: Option<&Value>, at: Location, problems: &mut Problems) -> Option<Exact> {
@@ -151,11 +207,44 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
             column(columns, path, false, "a whole or decimal number", is_number)?;
             column(columns, currency, false, "a string", |kind| *kind == Kind::Text)
         }
-        Check::Sum(Sum { of, .. }) => {
+        Check::Sum(Sum { of, except, .. }) => {
             for path in of {
                 column(columns, path, true, "a whole or decimal number", is_number)?;
             }
+            if let Some(Except { path, .. }) = except {
+                column(columns, path, true, "a string", |kind| *kind == Kind::Text)?;
+                let list = lists(columns, path);
+                if list.is_empty() || !of.iter().any(|of| lists(columns, of).starts_with(&list)) {
+                    return Err(format!("`{}` is below no array that is added", path.join(".")));
+                }
+            }
             column(columns, path, false, "a whole or decimal number", is_number)
+        }
+        Check::Product(Product { of, is, .. }) => {
+            for path in of.iter().chain(is) {
+                column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            // One element is compared at a time, so all that is named has to be of that element, or of what it is in.
+            let element = lists(columns, path);
+            match of.iter().chain(is).find(|path| !element.starts_with(&lists(columns, path))) {
+                Some(stray) => Err(format!(
+                    "`{}` leads through another array than `{}`: which element belongs to which?",
+                    stray.join("."),
+                    path.join(".")
+                )),
+                None => Ok(()),
+            }
+        }
+        Check::State(StateRule { articles, payments, collected, owed }) => {
+            column(columns, path, false, "a string", |kind| *kind == Kind::Text)?;
+            column(columns, articles, true, "a string", |kind| *kind == Kind::Text)?;
+            column(columns, payments, true, "a string", |kind| *kind == Kind::Text)?;
+            column(columns, collected, true, "a whole or decimal number", is_number)?;
+            if lists(columns, payments) != lists(columns, collected) {
+                let (payments, collected) = (payments.join("."), collected.join("."));
+                return Err(format!("`{payments}` and `{collected}` are not of one array"));
+            }
+            column(columns, owed, false, "a whole or decimal number", is_number)
         }
         Check::LocalTime(LocalTime { of, zone_by, .. }) => {
             column(columns, of, false, "a timestamp", |kind| matches!(kind, Kind::Timestamp(_)))?;
@@ -167,6 +256,21 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
         }
         _ => Ok(()),
     }
+}
+
+/// The names of the path up to the last array that it leads through; none where it leads through none.
+fn lists(columns: &[Column], path: &[String]) -> Vec<String> {
+    let (mut at, mut last) = (columns, 0);
+    for (depth, name) in path.iter().enumerate() {
+        let Some(column) = at.iter().find(|column| column.name == *name) else { break };
+        let mut kind = &column.kind;
+        while let Kind::List(element) = kind {
+            (kind, last) = (&element.kind, depth + 1);
+        }
+        let Kind::Struct(inner) = kind else { break };
+        at = inner;
+    }
+    path.iter().take(last).cloned().collect()
 }
 
 fn column(

@@ -137,8 +137,12 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
     }
 }
 
+/// The rules that are written as a map.
+const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }` or `{ state: ... }`";
+
 fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 7] = ["currency", "timeZone", "atLeast", "atMost", "sum", "localTime", "amount"];
+    const KNOWN: [&str; 9] =
+        ["currency", "timeZone", "atLeast", "atMost", "sum", "product", "localTime", "amount", "state"];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -168,18 +172,16 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
         }
         Value::Map(map) => with_arguments(map, at, problems),
         _ => {
-            problems
-                .add(at, "expected `currency`, `timeZone`, `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`");
+            problems.add(at, format!("expected `currency`, `timeZone`, {MAPS}"));
             None
         }
     }
 }
 
 fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 5] = ["atLeast", "atMost", "sum", "localTime", "amount"];
+    const KNOWN: [&str; 7] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "state"];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
-        let text = "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }`";
-        problems.add(at, text);
+        problems.add(at, format!("`implementation` says one thing: {MAPS}"));
         return None;
     };
     match (key.as_str(), value) {
@@ -207,7 +209,12 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
             (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number")
         }
         Check::OneOf(_) | Check::Currency | Check::TimeZone => (*kind == Kind::Text, "a string"),
-        Check::Unique | Check::Sum(_) | Check::LocalTime(_) | Check::Amount(_) => (true, ""),
+        Check::Unique
+        | Check::Sum(_)
+        | Check::Product(_)
+        | Check::LocalTime(_)
+        | Check::Amount(_)
+        | Check::State(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));

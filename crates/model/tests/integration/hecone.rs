@@ -5,7 +5,10 @@
 use crate::shipped;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tillhouse_model::table::{Check, Class, Column, Kind, Normalise, Role, TimeFormat, UnknownFields};
+use tillhouse_model::Exact;
+use tillhouse_model::table::{
+    Check, Class, Column, Except, Kind, Normalise, Product, Role, StateRule, Sum, TimeFormat, UnknownFields,
+};
 
 /// One record of the list answer, as the API's document prints it.
 const SAMPLE: &str = include_str!("hecone_transaction.json");
@@ -126,6 +129,24 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
     let rules: Vec<(&str, String, &Check)> =
         spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), &r.check)).collect();
     let words = |list: &[&str]| Check::OneOf(list.iter().map(|w| (*w).to_owned()).collect());
+    let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let within = Exact::new(1, 2);
+    let sum = |of: &str| {
+        let except = Except { path: path("articles.state"), words: vec!["declined".into(), "error".into()] };
+        Check::Sum(Sum { of: vec![path(of)], within, except: Some(except) })
+    };
+    let state = Check::State(StateRule {
+        articles: path("articles.state"),
+        payments: path("payments.state"),
+        collected: path("payments.amount"),
+        owed: path("invoice.amount"),
+    });
+    let product = Check::Product(Product {
+        of: vec![path("articles.quantity"), path("articles.unit_price")],
+        is: vec![path("articles.amount")],
+        or_less: Vec::new(),
+        within,
+    });
     assert_eq!(
         rules,
         [
@@ -150,6 +171,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             ),
             ("payment_currency_known", "payments.currency".to_owned(), &Check::Currency),
             ("site_timezone_known", "site.timezone".to_owned(), &Check::TimeZone),
+            ("state_follows", "state".to_owned(), &state),
+            ("articles_add_up", "invoice.amount".to_owned(), &sum("articles.amount")),
+            ("taxes_add_up", "invoice.tax_amount".to_owned(), &sum("articles.tax_amount")),
+            ("article_multiplies", "articles.amount".to_owned(), &product),
         ]
     );
 }

@@ -5,7 +5,8 @@
 use jiff::SignedDuration;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
-    Amount, Check, Class, Kind, LocalTime, Normalise, Role, Sum, TimeFormat, UnitOf, UnknownFields,
+    Amount, Check, Class, Except, Kind, LocalTime, Normalise, Product, Role, StateRule, Sum, TimeFormat, UnitOf,
+    UnknownFields,
 };
 use tillhouse_model::{Column, Exact, OnMisfit, TableSpec, contract};
 
@@ -205,7 +206,7 @@ pub(crate) fn with_quality(quality: &str, properties: &str) -> String {
 /// Two numbers, one of them nested, a list of them, an instant and two texts.
 pub(crate) const COMPARED: &str = "- { name: net, logicalType: number, physicalType: 'decimal(18,4)' }\n\
     - { name: vat, logicalType: object, properties: [{ name: amount, logicalType: number, physicalType: 'decimal(18,2)' }] }\n\
-    - { name: lines, logicalType: array, items: { logicalType: object, properties: [{ name: pieces, logicalType: integer }] } }\n\
+    - { name: lines, logicalType: array, items: { logicalType: object, properties: [{ name: pieces, logicalType: integer }, { name: kind, logicalType: string }] } }\n\
     - { name: at, logicalType: timestamp }\n- { name: clock, logicalType: string }\n- { name: country, logicalType: string }\n\
     - { name: card, logicalType: string, classification: personal, customProperties: [{ property: treatment, value: lastFour }] }";
 
@@ -219,15 +220,25 @@ fn rules_that_compare_columns_stand_at_the_table() {
          is: clock\n      zoneBy: country\n      zones: { DE: Europe/Berlin, 'NO': [Europe/Oslo] }\n\
          - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }\n\
          - name: fits\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: $price_unit } }\n\
-         - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: minor } }",
+         - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: minor } }\n\
+         - name: multiplies\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net, lines.pieces], is: lines.pieces, within: '1' } }\n\
+         - name: either\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net], is: [vat.amount, net] } }\n\
+         - name: counted\n  type: custom\n  engine: tillhouse\n  \
+         implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] } } }\n\
+         - name: follows\n  type: custom\n  engine: tillhouse\n  implementation:\n    state: { is: clock, articles: lines.kind, \
+         payments: lines.kind, collected: lines.pieces, owed: net }",
         COMPARED,
     );
     let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let zones = |list: &[(&str, &str)]| list.iter().map(|(k, z)| ((*k).to_owned(), vec![(*z).to_owned()])).collect();
-    let sum = |of: &[&str], within| Check::Sum(Sum { of: of.iter().map(|p| path(p)).collect(), within });
+    let sum = |of: &[&str], within| Check::Sum(Sum { of: of.iter().map(|p| path(p)).collect(), within, except: None });
     let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
         Check::LocalTime(LocalTime { of: path("at"), zone_by: zone_by.map(path), zones: zones(known) })
+    };
+    let paths = |of: &[&str]| of.iter().map(|p| path(p)).collect::<Vec<_>>();
+    let product = |of: &[&str], is: &[&str], within| {
+        Check::Product(Product { of: paths(of), is: paths(is), or_less: Vec::new(), within })
     };
     let amount = |unit| Check::Amount(Amount { currency: path("country"), unit });
     let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
@@ -244,6 +255,31 @@ fn rules_that_compare_columns_stand_at_the_table() {
             ("clock_near", "clock".to_owned(), local(None, &[])),
             ("fits", "net".to_owned(), amount(UnitOf::Connection("price_unit".into()))),
             ("in_cents", "net".to_owned(), amount(UnitOf::Contract(PriceUnit::Minor))),
+            (
+                "multiplies",
+                "lines.pieces".to_owned(),
+                product(&["net", "lines.pieces"], &["lines.pieces"], Exact::new(1, 0))
+            ),
+            ("either", "vat.amount".to_owned(), product(&["net"], &["vat.amount", "net"], Exact::new(0, 0))),
+            (
+                "counted",
+                "net".to_owned(),
+                Check::Sum(Sum {
+                    of: vec![path("lines.pieces")],
+                    within: Exact::new(0, 0),
+                    except: Some(Except { path: path("lines.kind"), words: vec!["void".into()] }),
+                })
+            ),
+            (
+                "follows",
+                "clock".to_owned(),
+                Check::State(StateRule {
+                    articles: path("lines.kind"),
+                    payments: path("lines.kind"),
+                    collected: path("lines.pieces"),
+                    owed: path("net"),
+                })
+            ),
         ]
     );
 }

@@ -355,6 +355,41 @@ fn rules_that_compare_columns() {
             "{ sum: { of: [net], is: lines.pieces } }",
             "the rule `r`: `lines.pieces` leads through an array: a record has one such value (file kiosk/sales.yaml:11:9)",
         ),
+        (
+            "{ sum: { of: [net], is: net, except: declined } }",
+            "`except` names a column below the list and its words: { articles.state: [declined, error] } (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [net], is: net, except: { clock: [x] } } }",
+            "the rule `r`: `clock` is below no array that is added (file kiosk/sales.yaml:11:9)",
+        ),
+        ("product", "`product` needs what it compares: write `product: { of: ..., is: ... }` (file kiosk/sales.yaml:11:69)"),
+        ("{ product: { of: [net] } }", "`product` needs `is`: a list of paths of columns (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ product: { of: [net], is: net, orLess: vat.amount } }",
+            "`orLess` names `vat.amount`, which `is` does not (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ product: { of: [lines.pieces], is: net } }",
+            "the rule `r`: `lines.pieces` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ product: { of: [net, vat.amuont], is: [net, vat.amount] } }",
+            "the rule `r`: `vat.amuont`: unknown column `amuont`; did you mean `amount`? (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "state",
+            "`state` needs what it compares: write `state: { is: ..., articles: ..., payments: ..., collected: ..., owed: ... }` (file \
+             kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ state: { is: clock, articles: clock, payments: country, collected: lines.pieces, owed: net } }",
+            "the rule `r`: `country` and `lines.pieces` are not of one array (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ state: { is: clock, articles: clock, payments: country, collected: net, owned: net } }",
+            "unknown key of `state` `owned`; did you mean `owed`? (file kiosk/sales.yaml:11:69)",
+        ),
         ("{ localTime: { of: clock, is: clock } }", "the rule `r`: `clock` is not a timestamp (file kiosk/sales.yaml:11:9)"),
         (
             "{ localTime: { of: at, is: card } }",
@@ -379,7 +414,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ sum: ... }`, `{ localTime: ... }` or `{ amount: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }` or `{ state: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]

@@ -13,6 +13,7 @@
 mod days;
 mod provider;
 mod records;
+mod words;
 
 use crate::config::Pipeline;
 use crate::sync::{Context, new_run_id};
@@ -24,6 +25,7 @@ use tillhouse_model::{Error, ErrorKind, Exact, Filter, ReadBy, Result, ResultExt
 use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{ControlTotal, Difference, Finding, suspects};
 use tillhouse_statistics::{Request, Selection, statistics};
+use words::Words;
 
 /// So many differences are looked into; the rest is listed without transactions.
 const LOOKED_INTO: usize = 40;
@@ -108,6 +110,9 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// What else is to be known: gaps, rejects, parts that were not compared.
     pub notes: Vec<String>,
+    /// What the provider calls the labels that were compared in the common words.
+    #[serde(skip)]
+    words: Words,
 }
 
 impl Outcome {
@@ -121,6 +126,7 @@ impl Outcome {
             differences: Vec::new(),
             findings: Vec::new(),
             notes: Vec::new(),
+            words: Words::default(),
         }
     }
 }
@@ -198,7 +204,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
     if let Some(totals) = &asked.control {
         let (mut outcome, compared) = days::with_control(&session, pipelines, asked, totals).await?;
         let only = match pipelines {
-            [one] => Some(one.name.as_str()),
+            [one] => Some(one),
             _ => None,
         };
         finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await?;
@@ -224,7 +230,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
                 }
             };
             caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
-            let only = Some(pipeline.name.as_str());
+            let only = Some(pipeline);
             finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await.map_err(at)?;
             done.pipelines.push(outcome);
         }
@@ -308,7 +314,7 @@ async fn caveats(
 async fn finish(
     session: &Session,
     asked: &Comparison,
-    only: Option<&str>,
+    only: Option<&Pipeline>,
     outcome: &mut Outcome,
     compared: &[Compared],
     rows: &mut Vec<ReconciliationRow>,
@@ -351,10 +357,13 @@ async fn finish(
                 // Their keys were found already.
                 (Yardstick::Records, _) | (_, false) => Vec::new(),
                 _ => {
-                    let request = request(asked, only, tenant.as_deref(), *window);
+                    let request = request(asked, only.map(|p| p.name.as_str()), tenant.as_deref(), *window);
                     suspects(session, &request, difference, asked.most).await?
                 }
             };
+            let shown = only.zip(difference.label.as_deref());
+            let shown = shown.map(|(pipeline, label)| outcome.words.of(&pipeline.labels, difference.part, label));
+            let difference = &Difference { label: shown.or_else(|| difference.label.clone()), ..difference.clone() };
             rows.push(ReconciliationRow {
                 part: Some(difference.part.as_str().to_owned()),
                 currency: difference.currency.clone(),

@@ -3,6 +3,7 @@
 //! Invariant: a difference that shows in an hour is listed there and not once more in the day around it; one that shows in the day
 //! alone (the provider contradicts itself, or it is about growth) stays listed with the day.
 
+use super::words::in_common_words;
 use super::{Compared, Comparison, Outcome, nothing, request};
 use crate::config::Pipeline;
 use crate::read::interrupted;
@@ -38,7 +39,7 @@ pub(super) async fn compare(
         .flat_map(|tenant| windows.iter().map(move |window| (tenant.as_deref(), *window)))
         .map(|(tenant, window)| request(asked, Some(&pipeline.name), tenant, window))
         .collect();
-    let samples = ask(context, session, pipeline, asked, questions).await?;
+    let samples = ask(context, session, pipeline, asked, questions, &mut outcome).await?;
     let spoken: BTreeSet<Part> = samples.iter().flat_map(|sample| sample.theirs.parts.iter().copied()).collect();
     let silent: Vec<&str> = Part::ALL
         .iter()
@@ -100,6 +101,7 @@ async fn ask(
     pipeline: &Pipeline,
     asked: &Comparison,
     questions: Vec<Request>,
+    outcome: &mut Outcome,
 ) -> Result<Vec<Sample>> {
     let filter = asked.filter.as_ref().map(|filter| &filter.asked);
     let asking = stream::iter(questions).map(|request| async move {
@@ -113,7 +115,13 @@ async fn ask(
         let ours = found.data.iter().flat_map(|entry| entry.figures()).collect();
         Ok(Sample { ours, free: found.free_transactions, theirs, request })
     });
-    asking.buffered(pipeline.concurrency).try_collect().await
+    let mut samples: Vec<Sample> = asking.buffered(pipeline.concurrency).try_collect().await?;
+    for sample in &mut samples {
+        outcome.words.note(&pipeline.labels, &sample.theirs.figures);
+        in_common_words(&pipeline.labels, &mut sample.ours);
+        in_common_words(&pipeline.labels, &mut sample.theirs.figures);
+    }
+    Ok(samples)
 }
 
 /// Looks for the hours of what differs.
@@ -140,7 +148,7 @@ async fn refine(
         questions.extend(hours.into_iter().map(|window| Request { window, ..sample.request.clone() }));
     }
     let mut found: Vec<Compared> = Vec::new();
-    for sample in ask(context, session, pipeline, asked, questions).await? {
+    for sample in ask(context, session, pipeline, asked, questions, outcome).await? {
         let hour = side_by_side(&sample.ours, &sample.theirs);
         let differences: Vec<Difference> =
             hour.differences.into_iter().filter(|difference| !difference.part.is_growth()).collect();

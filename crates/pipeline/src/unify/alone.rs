@@ -5,9 +5,10 @@
 
 use super::changes::{Changes, current, listed};
 use super::feed::Feed;
-use super::rows::{fit, query_failed};
+use super::misfits::{Misfits, Origin, fit};
+use super::rows::{conform, query_failed};
 use super::statement::{Parameters, Statement, borrowed, parameters};
-use super::{Totals, Unified, add, steps};
+use super::{Done, Totals, Unified, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
 use crate::sync::Context;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use tillhouse_lake::{Rows, SourceTable, Step, TableProvider};
 use tillhouse_model::table::Role;
 use tillhouse_model::{Error, Result};
+use tillhouse_query::SendableRecordBatchStream;
 
 /// Tables whose progress is looked up at once.
 const LOOKED_AT: usize = 8;
@@ -88,18 +90,18 @@ async fn take(
         let session = context.engine.bare()?;
         let mut batches = session.query(&records.register(&session)?).await?;
         while let Some(batch) = batches.next().await {
-            let batch = fit(&batch.map_err(query_failed)?, &schema)?;
+            let batch = conform(&batch.map_err(query_failed)?, &schema)?;
             feed.push(&batch, &current(&batch, &changes.outdated)?).await?;
         }
         let done = feed.finish(step, &changes.superseded).await?;
-        for (table, _) in &done {
+        for Done { table, .. } in &done {
             context.observer.on(&Event::Unifying { table: table.clone() });
         }
-        add(totals, done);
+        totals.add(done);
     }
     for statement in apart {
         let done = take_apart(context, statement, &parameters, &records, &changes, step).await?;
-        add(totals, [done]);
+        totals.add([done]);
     }
     Ok(())
 }
@@ -137,11 +139,11 @@ async fn take_apart(
     records: &Records,
     changes: &Changes,
     step: &Step,
-) -> Result<(String, Unified)> {
+) -> Result<Done> {
     let name = statement.table.name.clone();
     context.observer.on(&Event::Unifying { table: name.clone() });
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
-    let session = context.engine.bare()?;
+    let session = context.engine.lenient(&statement.errors)?;
     let mut view = records.register(&session)?;
     if !changes.outdated.is_empty() && statement.table.role != Role::Dimension {
         let outdated = listed(&changes.outdated)?;
@@ -153,13 +155,27 @@ async fn take_apart(
     }
     session.create_view(statement.resource, &view).await?;
     let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
-    let wanted = statement.table.unified_schema();
-    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
+    let (rows, misfits) = fitted(context, statement, result, step);
     let target = context.warehouse.unified_table(Arc::clone(&statement.table));
     let replaced = match statement.table.role {
         Role::Dimension => target.merge(step, rows).await,
         Role::Fact | Role::Source => target.replace(step, &changes.superseded, rows).await,
     }
     .map_err(at)?;
-    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+    let unified = Unified { added: replaced.rows_added, removed: replaced.rows_removed };
+    Ok(Done { table: name, unified, warnings: misfits.count() })
+}
+
+/// A statement's result as rows of its table, and what of it does not fit.
+pub(super) fn fitted(
+    context: &Context,
+    statement: &Statement,
+    result: SendableRecordBatchStream,
+    step: &Step,
+) -> (Rows, Misfits) {
+    let misfits = Misfits::of(&statement.errors);
+    let (table, wanted, noted) = (Arc::clone(&statement.table), statement.table.unified_schema(), misfits.clone());
+    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &table, &wanted, &noted)).boxed();
+    let origin = Origin::of(&statement.table, step);
+    (misfits.told_at_the_end(rows, context.warehouse.ops(), origin), misfits)
 }

@@ -8,7 +8,7 @@
 //! Invariant: a parent is judged only once it has not changed for as long as its contract says that records move (`movesWithin`), since
 //! children come late. A child that comes later still changes nothing: a warning says what was so then.
 
-use super::rows::{cast, collect, text};
+use super::rows::{cast, collect, instant, text};
 use crate::config::{Child, ChildLink, Pipeline, ResourcePlan};
 use crate::sync::Context;
 use arrow::array::AsArray;
@@ -64,7 +64,7 @@ impl Stretch {
     /// The condition that a record is not older than what the stretch may be about.
     fn near(&self, moves: SignedDuration) -> String {
         let from = self.from.and_then(|from| from.checked_sub(moves).ok());
-        from.map_or("TRUE".to_owned(), |from| format!("(_record_time IS NULL OR _record_time >= TIMESTAMP '{from}')"))
+        from.map_or("TRUE".to_owned(), |from| format!("(_record_time IS NULL OR _record_time >= {})", instant(from)))
     }
 }
 
@@ -158,12 +158,12 @@ fn changed(parents: &ResourcePlan) -> String {
 
 /// The query for the parents (`_record_key`, `said`, `changed`) of the stretch that have another number of children (`parent`).
 fn differing(parents: &str, children: &str, stretch: &Stretch) -> String {
-    let since = stretch.from.map_or("TRUE".to_owned(), |from| format!("p.changed > TIMESTAMP '{from}'"));
+    let since = stretch.from.map_or("TRUE".to_owned(), |from| format!("p.changed > {}", instant(from)));
     format!(
         "SELECT p._record_key, p.said, coalesce(c.came, 0) FROM ({parents}) p \
          LEFT JOIN (SELECT parent, count(*) AS came FROM ({children}) GROUP BY parent) c ON p._record_key = c.parent \
-         WHERE p.said <> coalesce(c.came, 0) AND {since} AND p.changed <= TIMESTAMP '{}' ORDER BY p._record_key",
-        stretch.to
+         WHERE p.said <> coalesce(c.came, 0) AND {since} AND p.changed <= {} ORDER BY p._record_key",
+        instant(stretch.to)
     )
 }
 

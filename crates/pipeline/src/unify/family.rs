@@ -11,23 +11,24 @@
 //! Invariant: a step marks parents and children as done in one commit. A child without a parent waits: when the parent lands, its step
 //! takes every child there is by then.
 
+use super::alone::fitted;
 use super::changes::{Changes, listed};
-use super::rows::{cast, collect, fit, query_failed, text};
+use super::rows::{cast, collect, text};
 use super::statement::{Parameters, Statement, borrowed, empty_session, parameters};
-use super::{Totals, Unified, add, steps};
+use super::{Done, Totals, Unified, steps};
 use super::{counts, lookup, orphans};
 use crate::config::{Child, ChildLink, Pipeline, ResourcePlan};
 use crate::observer::Event;
 use crate::sync::Context;
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
-use futures::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{Mark, Rows, Step, TableProvider};
+use tillhouse_lake::{Mark, Step, TableProvider};
 use tillhouse_model::table::{Role, timestamp};
 use tillhouse_model::{Error, Result};
+use tillhouse_query::ScalarValue;
 
 /// A child's history, pinned, and how far it has come.
 pub(super) struct Kin {
@@ -99,7 +100,7 @@ pub(super) async fn unify(
             run_id: run_id.to_owned(),
         };
         let done = take(context, pipeline, plan, statement, (&history, &kin, start), &parameters, &step).await?;
-        add(totals, [done]);
+        totals.add([done]);
     }
     Ok(())
 }
@@ -112,12 +113,12 @@ async fn take(
     (history, kin, start): (&Arc<dyn TableProvider>, &[Kin], i64),
     parameters: &Parameters,
     step: &Step,
-) -> Result<(String, Unified)> {
+) -> Result<Done> {
     let name = statement.table.name.clone();
     context.observer.on(&Event::Unifying { table: name.clone() });
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
     let mut changes = Changes::find(context, history, (step.after_land, step.to_land)).await?;
-    let session = empty_session(&context.engine, pipeline)?;
+    let session = empty_session(&context.engine, pipeline, &statement.errors)?;
     let parents = parents(context, (history, kin, start), step, &mut changes).await?;
     session.deregister(plan.resource.name)?;
     session.register("history", Arc::clone(history))?;
@@ -162,8 +163,7 @@ async fn take(
     changes.superseded.times.sort_unstable();
     changes.superseded.times.dedup();
     let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
-    let wanted = statement.table.unified_schema();
-    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &wanted)).boxed();
+    let (rows, misfits) = fitted(context, statement, result, step);
     let target = context.warehouse.unified_table(Arc::clone(&statement.table));
     let replaced = match statement.table.role {
         Role::Dimension => target.merge(step, rows).await,
@@ -173,7 +173,8 @@ async fn take(
     if !warnings.is_empty() {
         context.warehouse.ops().record_warnings(&warnings).await?;
     }
-    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+    let unified = Unified { added: replaced.rows_added, removed: replaced.rows_removed };
+    Ok(Done { table: name, unified, warnings: misfits.count() })
 }
 
 /// The parents of a step.
@@ -271,7 +272,10 @@ async fn children(context: &Context, kin: &Kin, by: &str, parents: &Parents) -> 
     let session = context.engine.bare()?;
     session.register("history", Arc::clone(&kin.history))?;
     session.register_batches("parents", parents.rows.schema(), vec![parents.rows.clone()])?;
-    let near = parents.earliest.map_or(Ok("TRUE".to_owned()), |earliest| not_long_before(earliest, kin.near))?;
+    // As a parameter: a time in SQL text is read with nanoseconds, which hold no year before 1677 or after 2262.
+    let from = parents.earliest.map(|earliest| not_long_before(earliest, kin.near));
+    let near = if from.is_some() { "(_record_time IS NULL OR _record_time >= $from)" } else { "TRUE" };
+    let parameters: Vec<(&str, ScalarValue)> = from.map(|from| ("from", from)).into_iter().collect();
     let newest = format!(
         "SELECT _record_key, _land, _record_time FROM ( \
              SELECT _record_key, max(_land) AS _land, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _land) AS parent, \
@@ -280,16 +284,15 @@ async fn children(context: &Context, kin: &Kin, by: &str, parents: &Parents) -> 
          ) WHERE gone IS NULL AND parent IN (SELECT _record_key FROM parents)"
     );
     let mut wanted = BTreeMap::new();
-    keep_newest(&collect(&session, &newest).await?, &mut wanted)?;
+    let found = tillhouse_query::collect(session.query_with(&newest, &parameters).await?).await?;
+    keep_newest(&found, &mut wanted)?;
     Ok(wanted.into_iter().map(|(key, (land, time))| ChildVersion { key, land, time }).collect())
 }
 
-/// The condition that a record time is not long before the earliest parent's, or not known. A child may come any time after its parent.
-fn not_long_before(earliest: i64, near: SignedDuration) -> Result<String> {
-    let earliest =
-        Timestamp::from_microsecond(earliest).map_err(|e| Error::internal("an impossible time").because(e))?;
-    let from = earliest.checked_sub(near).unwrap_or(Timestamp::MIN);
-    Ok(format!("(_record_time IS NULL OR _record_time >= TIMESTAMP '{from}')"))
+/// A time not long before the earliest parent's. A child may come any time after its parent.
+fn not_long_before(earliest: i64, near: SignedDuration) -> ScalarValue {
+    let near = i64::try_from(near.as_micros()).unwrap_or(i64::MAX);
+    ScalarValue::TimestampMicrosecond(Some(earliest.saturating_sub(near)), Some("UTC".into()))
 }
 
 /// Takes down the newest version of each record, of rows with key, package number and record time.

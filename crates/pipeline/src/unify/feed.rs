@@ -11,9 +11,10 @@
 //! Invariant: nothing is in a unified table before [`Feed::finish`]; a feed that is dropped leaves only files that no commit names.
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
-use super::Unified;
-use super::rows::{fit, query_failed};
+use super::misfits::{Misfits, Origin, fit};
+use super::rows::query_failed;
 use super::statement::Statement;
+use super::{Done, Unified};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
@@ -39,7 +40,7 @@ struct Running {
     /// One for each scan; empty once the statement wants no more.
     batches: Vec<mpsc::Sender<RecordBatch>>,
     end: Option<oneshot::Sender<Arc<End>>>,
-    task: Option<AbortOnDropHandle<Result<(String, Unified)>>>,
+    task: Option<AbortOnDropHandle<Result<Done>>>,
 }
 
 /// What is known once all records have come.
@@ -94,7 +95,7 @@ impl Feed {
     }
 
     /// All records have come: every statement commits the step. What each did, by table.
-    pub(super) async fn finish(mut self, step: &Step, superseded: &Superseded) -> Result<Vec<(String, Unified)>> {
+    pub(super) async fn finish(mut self, step: &Step, superseded: &Superseded) -> Result<Vec<Done>> {
         let end = Arc::new(End { step: step.clone(), superseded: superseded.clone() });
         for running in &mut self.running {
             running.batches.clear();
@@ -111,7 +112,7 @@ impl Feed {
     }
 }
 
-async fn outcome(task: Option<AbortOnDropHandle<Result<(String, Unified)>>>) -> Result<(String, Unified)> {
+async fn outcome(task: Option<AbortOnDropHandle<Result<Done>>>) -> Result<Done> {
     let task = task.ok_or_else(|| Error::internal("a unify statement has failed before"))?;
     task.await.map_err(|e| Error::internal("a unify step failed").because(e))?
 }
@@ -123,20 +124,23 @@ async fn run(
     schema: SchemaRef,
     arriving: Vec<mpsc::Receiver<RecordBatch>>,
     ended: oneshot::Receiver<Arc<End>>,
-) -> Result<(String, Unified)> {
+) -> Result<Done> {
     let name = statement.table.name.clone();
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
-    let wanted = statement.table.unified_schema();
+    let (wanted, misfits) = (statement.table.unified_schema(), Misfits::of(&statement.errors));
     let mut writing = context.warehouse.unified_table(Arc::clone(&statement.table)).begin(&pipeline).map_err(at)?;
     let planned = statement.live.ok_or_else(|| Error::internal("a statement that needs tables was fed")).map_err(at)?;
     let mut rows = planned.run(schema, arriving).await.map_err(at)?;
     while let Some(batch) = rows.next().await {
-        let batch = fit(&batch.map_err(query_failed).map_err(at)?, &wanted).map_err(at)?;
+        let batch = batch.map_err(query_failed).map_err(at)?;
+        let batch = fit(&batch, &statement.table, &wanted, &misfits).map_err(at)?;
         writing.write(batch).await.map_err(at)?;
     }
     // A statement that has had enough may leave some of its scans unread: whoever pushes must not wait for them.
     drop(rows);
     let end = ended.await.map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
+    misfits.record(&context.warehouse.ops(), &Origin::of(&statement.table, &end.step)).await.map_err(at)?;
     let replaced = writing.commit(&end.step, &end.superseded).await.map_err(at)?;
-    Ok((name, Unified { added: replaced.rows_added, removed: replaced.rows_removed }))
+    let unified = Unified { added: replaced.rows_added, removed: replaced.rows_removed };
+    Ok(Done { table: name, unified, warnings: misfits.count() })
 }

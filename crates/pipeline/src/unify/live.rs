@@ -6,7 +6,7 @@
 use super::alone::split;
 use super::feed::Feed;
 use super::statement::{Checked, Statement};
-use super::{STEP_RECORDS, Totals, add};
+use super::{Done, STEP_RECORDS, Totals};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
 use crate::sync::Context;
@@ -80,7 +80,7 @@ impl Live {
             schema: plan.spec.source_schema(),
             last,
             step: None,
-            totals: Totals::new(),
+            totals: Totals::default(),
         }))
     }
 
@@ -155,10 +155,10 @@ impl Live {
             run_id: self.run_id.clone(),
         };
         let done = open.feed.finish(&step, &open.superseded).await?;
-        for (table, _) in &done {
+        for Done { table, .. } in &done {
             self.context.observer.on(&Event::Unifying { table: table.clone() });
         }
-        add(&mut self.totals, done);
+        self.totals.add(done);
         Ok(())
     }
 }

@@ -17,12 +17,14 @@ mod family;
 mod feed;
 mod live;
 mod lookup;
+mod misfits;
 mod orphans;
 mod rows;
 mod statement;
 
 pub(crate) use counts::check_counts;
 pub(crate) use live::{Live, Shown};
+pub(crate) use rows::instant;
 pub use statement::{Checked, check};
 
 use crate::config::Pipeline;
@@ -44,15 +46,31 @@ pub struct Unified {
     pub removed: u64,
 }
 
-/// What unify did, by table.
-pub(crate) type Totals = BTreeMap<String, Unified>;
+/// What unify did.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// By table.
+    pub(crate) tables: BTreeMap<String, Unified>,
+    /// Derived values that did not fit their columns.
+    pub(crate) warnings: u64,
+}
 
-/// Adds what was done to the totals.
-pub(crate) fn add(totals: &mut Totals, done: impl IntoIterator<Item = (String, Unified)>) {
-    for (table, unified) in done {
-        let total = totals.entry(table).or_default();
-        total.added += unified.added;
-        total.removed += unified.removed;
+/// What one statement did in one step.
+#[derive(Debug)]
+struct Done {
+    table: String,
+    unified: Unified,
+    warnings: u64,
+}
+
+impl Totals {
+    fn add(&mut self, done: impl IntoIterator<Item = Done>) {
+        for Done { table, unified, warnings } in done {
+            let total = self.tables.entry(table).or_default();
+            total.added += unified.added;
+            total.removed += unified.removed;
+            self.warnings += warnings;
+        }
     }
 }
 

@@ -1,22 +1,33 @@
-//! A statement's result on its way into the columns of its contract.
+//! A result on its way into other columns' order and types.
 //!
-//! Invariant: a value that does not fit its column is an error, never a null.
+//! Invariant: [`conform`] never changes a value: one that does not fit its column is an error. What becomes of one in a statement's result,
+//! `misfits` says.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_model::table::DELETED_AT;
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Session;
 
-/// Puts a result's columns into the contract's order and types. A statement may leave out [`DELETED_AT`].
-pub(super) fn fit(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+/// Puts columns into a schema's order and types, strictly.
+pub(super) fn conform(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+    arranged(batch, wanted, |column, field| cast(column, field.data_type()))
+}
+
+/// Puts columns into a schema's order; `fit` brings each to its type. [`DELETED_AT`] may be missing.
+pub(super) fn arranged(
+    batch: &RecordBatch,
+    wanted: &SchemaRef,
+    fit: impl Fn(&ArrayRef, &Field) -> Result<ArrayRef>,
+) -> Result<RecordBatch> {
     let columns = wanted
         .fields()
         .iter()
         .map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => cast(column, field.data_type()).map_err(|e| e.at("column", field.name().clone())),
+            Some(column) => fit(column, field).map_err(|e| e.at("column", field.name().clone())),
             None if field.name() == DELETED_AT => Ok(new_null_array(field.data_type(), batch.num_rows())),
             None => Err(Error::internal(format!("column {:?} went missing", field.name()))),
         })
@@ -27,7 +38,6 @@ pub(super) fn fit(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch
             .hint("Use coalesce, or leave the row out with WHERE.")
     })
 }
-
 /// A cast that fails instead of writing null where a value does not fit.
 pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if column.data_type() == to {
@@ -53,4 +63,10 @@ pub(super) async fn collect(session: &Session, sql: &str) -> Result<Vec<RecordBa
 
 pub(super) fn query_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Query, "a unify query failed").because(error)
+}
+
+/// An instant in SQL text, in the type that instants of tables have. A plain literal has nanoseconds, to which years before 1677 or after
+/// 2262 cannot be brought.
+pub(crate) fn instant(at: Timestamp) -> String {
+    format!("arrow_cast('{at}', 'Timestamp(Microsecond, Some(\"UTC\"))')")
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 use tillhouse_model::table::{DELETED_AT, TableSpec};
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{Engine, Planned, ScalarValue, Session};
+use tillhouse_query::{Engine, Planned, RowErrors, ScalarValue, Session};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A unify statement.
@@ -23,6 +23,8 @@ pub(super) struct Statement {
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
     pub(super) children: Vec<Child>,
+    /// What its plan could not compute.
+    pub(super) errors: RowErrors,
     /// Its plan, where it can run while records still arrive: all its scans of that resource go on side by side.
     pub(super) live: Option<Planned>,
 }
@@ -40,7 +42,7 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
     let planning: Vec<_> = statements(engine, pipeline)?
         .into_iter()
         .map(|statement| {
-            let (session, parameters) = (empty_session(engine, pipeline)?, parameters(pipeline));
+            let (session, parameters) = (empty_session(engine, pipeline, &statement.errors)?, parameters(pipeline));
             let task = tokio::spawn(async move {
                 let planned = session.plan(&statement.sql, &borrowed(&parameters), statement.resource).await;
                 (statement, planned)
@@ -153,15 +155,16 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
             origin: asset.origin.clone(),
             resource: plan.resource.name,
             children: children.cloned().collect(),
+            errors: RowErrors::default(),
             live: None,
         });
     }
     Ok(statements)
 }
 
-/// A session in which every resource of the source is there, but empty.
-pub(super) fn empty_session(engine: &Engine, pipeline: &Pipeline) -> Result<Session> {
-    let session = engine.bare()?;
+/// A session in which every resource of the source is there, but empty; what it cannot compute is noted in `errors`.
+pub(super) fn empty_session(engine: &Engine, pipeline: &Pipeline, errors: &RowErrors) -> Result<Session> {
+    let session = engine.lenient(errors)?;
     for (resource, spec) in &pipeline.offered {
         session.register_batches(resource.name, spec.source_schema(), Vec::new())?;
     }
@@ -175,6 +178,7 @@ pub(super) fn parameters(pipeline: &Pipeline) -> Parameters {
     let mut all = vec![
         ("pipeline".to_owned(), ScalarValue::from(pipeline.name.as_str())),
         ("source".to_owned(), ScalarValue::from(pipeline.source_name)),
+        ("labels".to_owned(), ScalarValue::from(pipeline.labels.to_json())),
     ];
     all.extend(pipeline.source.parameters().into_iter().map(|(name, text)| (name.to_owned(), ScalarValue::from(text))));
     all

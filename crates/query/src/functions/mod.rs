@@ -7,6 +7,7 @@ mod arguments;
 mod category;
 mod clock;
 mod kind;
+mod label;
 mod list;
 mod mapped;
 mod money;
@@ -39,7 +40,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         ])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
-        .chain([present::function()])
+        .chain([present::function(), label::function()])
         .collect()
 }
 

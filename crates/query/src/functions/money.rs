@@ -9,11 +9,12 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::cmp::Ordering;
 use std::sync::Arc;
-use tillhouse_model::money::minor_digits;
+use tillhouse_model::money::{canonical_currency, minor_digits};
 use tillhouse_model::{Exact, FastMap};
 
-/// Digits of an amount in the unified tables, in all and after the point.
-const AMOUNT: (u8, i8) = (18, 4);
+/// Digits of a result, in all and after the point: those of an amount in the unified tables, with room before the point. One that fits no
+/// amount is null only in the column it is written to, with a warning (see docs/functions.md).
+const AMOUNT: (u8, i8) = (38, 4);
 
 /// `currency_code(text)`, `from_minor_units(amount, currency)` and `included_tax(amount, percent)`.
 pub(super) fn functions() -> [Function; 3] {
@@ -27,7 +28,7 @@ pub(super) fn functions() -> [Function; 3] {
 
 /// The upper-case ISO 4217 code; `None` where it is not one.
 fn code(text: &str) -> Option<String> {
-    let code = text.trim().to_ascii_uppercase();
+    let code = canonical_currency(text);
     minor_digits(&code).map(|_| code)
 }
 
@@ -56,7 +57,7 @@ fn from_minor_units(arguments: &Arguments) -> Result<ArrayRef> {
 }
 
 /// `units` times ten to the minus `scale` minor units, in major units with four digits (half-even beyond them); `None` where
-/// that does not fit decimal(18,4).
+/// that does not fit 38 digits.
 fn major(units: i128, scale: u32, digits: u8) -> Option<i128> {
     let scale = u8::try_from(scale).ok()?.checked_add(digits)?;
     let major = Exact::new(units, scale).rescaled(AMOUNT.1.unsigned_abs())?.units;
@@ -107,7 +108,12 @@ mod tests {
         assert_eq!(major(-1, 0, 2), Some(-100));
         assert_eq!(major(12_995_000, 4, 2), Some(129_950), "1299.5 cents");
         assert_eq!(major(1, 4, 2), Some(0), "a millionth is rounded");
-        assert_eq!(major(i128::from(i64::MAX), 0, 0), None, "does not fit");
+        assert_eq!(
+            major(i128::from(i64::MAX), 0, 0),
+            Some(i128::from(i64::MAX) * 10_000),
+            "what a column holds is not asked here"
+        );
+        assert_eq!(major(10_i128.pow(37), 0, 0), None, "does not fit");
     }
 
     #[test]

@@ -1,20 +1,7 @@
 //! The state of a transaction, derived from its articles and payments by HecOne's rule table.
 //!
-//! Invariant: where no line of the table applies, the answer is null; nothing is guessed.
-//!
-//! HecOne's table, to the letter, and how it is read where it is silent:
-//!
-//! | state | its condition | read as |
-//! |---|---|---|
-//! | error | any error state in article or payment | before everything else, since "declined" names error too |
-//! | declined | any error or declined state in article or payment | then any declined |
-//! | created | article is reserved + any payment state | with several articles: any is reserved |
-//! | pending | article is released or ongoing + any payment state | else any is released or ongoing |
-//! | completed | article is done + payment is collected (amount >= invoice) | else all are done; collected amounts together |
-//! | consumed | article is done + payment is open/reserved (or collected, amount < invoice) | else |
-//!
-//! So the article that has come least far decides. "Any payment state" is met by having no payment too; "payment is ..."
-//! is not: done and never paid is null, and so is collected where either amount is missing.
+//! Invariant: where no line of the table applies, the answer is null; nothing is guessed. The table itself is
+//! [`tillhouse_model::derived_state`], which the contracts' rules go by as well.
 
 use super::arguments::Arguments;
 use super::{Argument, Function};
@@ -23,6 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use tillhouse_model::derived_state as derive;
 
 const TAKES: [Argument; 4] = [Argument::Texts, Argument::Texts, Argument::Number, Argument::Number];
 
@@ -54,121 +42,15 @@ fn compare(a: (i128, u32), b: (i128, u32)) -> Option<Ordering> {
     Some(a.cmp(&b))
 }
 
-/// Which of the known states were seen, and whether any other was.
-#[derive(Default)]
-struct Seen {
-    error: bool,
-    declined: bool,
-    reserved: bool,
-    under_way: bool,
-    done: bool,
-    open: bool,
-    collected: bool,
-    unknown: bool,
-}
-
-fn seen<'a>(states: impl Iterator<Item = &'a str>) -> Seen {
-    let mut seen = Seen::default();
-    for state in states {
-        let state = state.trim();
-        let is = |name: &str| state.eq_ignore_ascii_case(name);
-        let flag = if is("error") {
-            &mut seen.error
-        } else if is("declined") {
-            &mut seen.declined
-        } else if is("reserved") {
-            &mut seen.reserved
-        } else if is("released") || is("ongoing") {
-            &mut seen.under_way
-        } else if is("done") {
-            &mut seen.done
-        } else if is("open") {
-            &mut seen.open
-        } else if is("collected") {
-            &mut seen.collected
-        } else {
-            &mut seen.unknown
-        };
-        *flag = true;
-    }
-    seen
-}
-
-/// `collected` is how the collected amount compares with the invoice's.
-fn derive<'a>(
-    articles: impl Iterator<Item = &'a str>,
-    payments: impl Iterator<Item = &'a str>,
-    collected: Option<Ordering>,
-) -> Option<&'static str> {
-    let (articles, payments) = (seen(articles), seen(payments));
-    if articles.error || payments.error {
-        return Some("error");
-    }
-    if articles.declined || payments.declined {
-        return Some("declined");
-    }
-    if articles.reserved {
-        return Some("created");
-    }
-    if articles.under_way {
-        return Some("pending");
-    }
-    if !articles.done || articles.unknown {
-        return None;
-    }
-    if payments.collected {
-        return collected.map(|order| if order.is_lt() { "consumed" } else { "completed" });
-    }
-    (payments.open || payments.reserved).then_some("consumed")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn state(articles: &[&str], payments: &[&str], amounts: Option<(i128, i128)>) -> Option<&'static str> {
-        let compared = amounts.and_then(|(collected, invoice)| compare((collected, 4), (invoice, 2)));
-        derive(articles.iter().copied(), payments.iter().copied(), compared)
-    }
-
     #[test]
-    fn the_documents_table() {
-        for payment in ["open", "reserved", "collected"] {
-            assert_eq!(state(&["reserved"], &[payment], None), Some("created"), "{payment}");
-            assert_eq!(state(&["released"], &[payment], None), Some("pending"), "{payment}");
-            assert_eq!(state(&["ongoing"], &[payment], None), Some("pending"), "{payment}");
-        }
-        assert_eq!(state(&["done"], &["open"], None), Some("consumed"));
-        assert_eq!(state(&["done"], &["reserved"], None), Some("consumed"));
-        assert_eq!(state(&["done"], &["collected"], Some((99_999, 1_000))), Some("consumed"));
-        assert_eq!(state(&["done"], &["collected"], Some((100_000, 1_000))), Some("completed"));
-        assert_eq!(state(&["done"], &["collected"], Some((100_001, 1_000))), Some("completed"));
-        for bad in ["declined", "error"] {
-            assert_eq!(state(&[bad], &["collected"], None), Some(bad));
-            assert_eq!(state(&["done"], &[bad], None), Some(bad));
-        }
-    }
-
-    #[test]
-    fn error_comes_before_declined() {
-        assert_eq!(state(&["declined"], &["error"], None), Some("error"));
-        assert_eq!(state(&["error", "done"], &["declined"], None), Some("error"));
-    }
-
-    #[test]
-    fn the_article_that_has_come_least_far_decides() {
-        assert_eq!(state(&["done", "reserved"], &["collected"], Some((1, 0))), Some("created"));
-        assert_eq!(state(&["done", "ongoing"], &["collected"], Some((1, 0))), Some("pending"));
-        assert_eq!(state(&["done", "done"], &["collected", "open"], Some((100, 1))), Some("completed"));
-    }
-
-    #[test]
-    fn where_the_table_is_silent_nothing_is_guessed() {
-        assert_eq!(state(&[], &["collected"], Some((1, 0))), None);
-        assert_eq!(state(&["done"], &[], None), None);
-        assert_eq!(state(&["done"], &["collected"], None), None);
-        assert_eq!(state(&["done", "exploded"], &["open"], None), None);
-        assert_eq!(state(&["reserved"], &[], None), Some("created"), "any payment state is met by none");
-        assert_eq!(state(&[], &["declined"], None), Some("declined"));
+    fn amounts_of_different_scale_are_compared() {
+        assert_eq!(compare((99_999, 4), (1_000, 2)), Some(Ordering::Less));
+        assert_eq!(compare((100_000, 4), (1_000, 2)), Some(Ordering::Equal));
+        assert_eq!(compare((100_001, 4), (1_000, 2)), Some(Ordering::Greater));
+        assert_eq!(compare((i128::MAX, 0), (0, 2)), None, "beyond any amount of money");
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Line {
 /// A payment; its currency is as an article's.
 #[derive(Debug)]
 pub(crate) struct Payment {
-    /// Type, medium, scheme, entry mode and function, the provider's words.
+    /// Type, medium, scheme, entry mode and function, in the common words.
     pub(crate) words: [Option<String>; 5],
     pub(crate) is_collected: bool,
     pub(crate) is_excluded: bool,
@@ -383,7 +383,7 @@ impl PaymentTransaction {
     fn read(self) -> Payment {
         let own = currency(self.currency.as_deref());
         Payment {
-            words: [self.kind, self.method, None, None, None],
+            words: [self.kind.map(common), self.method.map(common), None, None, None],
             is_collected: true,
             is_excluded: self.exclude != 0,
             amount: from_minor(self.price, own),
@@ -404,6 +404,15 @@ fn tax_inside(amount: Decimal, rate: Decimal) -> Decimal {
     let (whole, rest) = (dividend / divisor, dividend % divisor);
     let up = i128::from(rest * 2 > divisor || (rest * 2 == divisor && whole % 2 == 1));
     Decimal::new((whole + up) * amount.signum(), 4)
+}
+
+/// SmartNow's word as statistics show it: HecOne's where HecOne has one.
+fn common(word: String) -> String {
+    match word.to_lowercase().as_str() {
+        "card" => "Card".to_owned(),
+        "cash" => "Cash".to_owned(),
+        _ => word,
+    }
 }
 
 impl Facts {
@@ -499,6 +508,7 @@ struct Session {
     time_zone: Option<String>,
     place_id: Option<String>,
     place_name: Option<String>,
+    place_network: Option<String>,
     is_rfid: bool,
     transactions: Vec<Bought>,
 }
@@ -528,14 +538,16 @@ impl Facts {
         // A session that has ended is done and charged to the account; one that has not is going on.
         let is_over = session.session_end_date.is_some();
         let state = if is_over { "completed" } else { "pending" };
-        let site = session.place_id.map(|id| format!("bemo:{id}"));
+        // Ids and codes are the network's own.
+        let network = session.place_network.as_deref().map(|network| format!("{network}/")).unwrap_or_default();
+        let site = session.place_id.map(|id| format!("bemo:{network}{id}"));
         if let (Some(key), Some(name)) = (&site, &session.place_name) {
             call(&mut self.sites, key, at, name);
         }
         let zone = clock(session.time_zone.as_deref());
         let mut labels: Vec<Option<&str>> = Vec::new();
         for bought in &session.transactions {
-            if let (Some(key), Some(name)) = (bought.key(), bought.name()) {
+            if let (Some(key), Some(name)) = (bought.key(&network), bought.name()) {
                 call(&mut self.products, &key, at, name);
             }
             if !labels.contains(&bought.currency_key.as_deref()) {
@@ -549,7 +561,7 @@ impl Facts {
             let amount = (!amounts.is_empty()).then(|| amounts.iter().copied().sum());
             let lines = own().map(|bought| Line {
                 unit: unit(bought.quantity_unit.as_deref()),
-                product: bought.key(),
+                product: bought.key(&network),
                 name: bought.name().map(str::to_owned),
                 state: if is_over { "done" } else { "ongoing" }.to_owned(),
                 quantity: cut(bought.quantity, 6),
@@ -586,8 +598,8 @@ impl Facts {
 }
 
 impl Bought {
-    fn key(&self) -> Option<String> {
-        Some(format!("bemo:{}", self.product_code.as_ref().or(self.product_family.as_ref())?))
+    fn key(&self, network: &str) -> Option<String> {
+        Some(format!("bemo:{network}{}", self.product_code.as_ref().or(self.product_family.as_ref())?))
     }
 
     fn name(&self) -> Option<&str> {

@@ -1,0 +1,212 @@
+//! Rules that look into a record's lists: products, sums, states; and currencies in one spelling.
+//!
+//! Invariant: what is told names the element and what was compared; a value that is missing breaks nothing.
+
+use crate::decoder;
+use crate::fixture::{self, column, spec};
+use crate::written::rows;
+use arrow::array::AsArray;
+use tillhouse_model::table::{Check, Except, Product, Rule, StateRule, Sum};
+use tillhouse_model::{Column, Exact, Kind, TableSpec};
+
+/// A sale with lines and payments, and all rules that look into them.
+fn till() -> TableSpec {
+    till_where(&[])
+}
+
+fn till_where(or_less: &[&str]) -> TableSpec {
+    let list = |name: &str, of: Vec<Column>| column(name, Kind::List(Box::new(column("element", Kind::Struct(of)))));
+    let quantity = || Kind::Decimal { precision: 18, scale: 6 };
+    let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let rule = |name: &str, is: &str, check| Rule { name: name.into(), path: path(is), check };
+    let cent = Exact::new(1, 2);
+    let or_less = or_less.iter().map(|text| path(text)).collect();
+    let sum = Sum {
+        of: vec![path("lines.amount")],
+        within: cent,
+        except: Some(Except { path: path("lines.state"), words: vec!["declined".into(), "error".into()] }),
+    };
+    let product = Product {
+        of: vec![path("lines.quantity"), path("lines.unit_price"), path("factor")],
+        is: vec![path("lines.before"), path("lines.amount")],
+        or_less,
+        within: cent,
+    };
+    let state = StateRule {
+        articles: path("lines.state"),
+        payments: path("payments.state"),
+        collected: path("payments.amount"),
+        owed: path("total"),
+    };
+    let columns = vec![
+        column("id", Kind::Text),
+        column("state", Kind::Text),
+        column("total", fixture::MONEY),
+        column("currency", Kind::Text),
+        column("factor", Kind::Int),
+        list(
+            "lines",
+            vec![
+                column("state", Kind::Text),
+                column("quantity", quantity()),
+                column("unit_price", quantity()),
+                column("before", fixture::MONEY),
+                column("amount", fixture::MONEY),
+            ],
+        ),
+        list(
+            "payments",
+            vec![column("state", Kind::Text), column("amount", fixture::MONEY), column("currency", Kind::Text)],
+        ),
+    ];
+    let rules = vec![
+        rule("currency_known", "currency", Check::Currency),
+        rule("payment_currency_known", "payments.currency", Check::Currency),
+        rule("adds_up", "total", Check::Sum(sum)),
+        rule("multiplies", "lines.before", Check::Product(product)),
+        rule("follows", "state", Check::State(state)),
+    ];
+    TableSpec { rules, ..spec(columns, &["id"]) }
+}
+
+/// What is warned about in a sale: field, rule and words.
+fn told(json: &str) -> Vec<String> {
+    let decoded = decoder(till()).decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[]).unwrap();
+    assert_eq!((decoded.batch.num_rows(), decoded.rejects.len()), (1, 0), "{json}");
+    decoded.warnings.into_iter().map(|w| format!("{} {}: {}", w.rule, w.field, w.original)).collect()
+}
+
+#[test]
+fn products_are_compared_element_by_element() {
+    let lines = |lines: &str| told(&format!(r#""factor":1,"lines":[{lines}]"#));
+    assert_eq!(
+        lines(
+            r#"{"quantity":2,"unit_price":1.5,"amount":3},{"quantity":5,"unit_price":0.34,"amount":10.5},null,{"quantity":16.53,"unit_price":1.21,"amount":20}"#
+        ),
+        ["multiplies lines[1].amount: 5 x 0.34 x 1 is 1.7, not 10.5"]
+    );
+    assert_eq!(
+        lines(r#"{"quantity":1,"unit_price":10,"amount":9.99},{"quantity":1,"unit_price":10,"amount":9.9899}"#),
+        ["multiplies lines[1].amount: 1 x 10 x 1 is 10, not 9.9899"]
+    );
+    assert_eq!(lines(r#"{"quantity":1,"unit_price":10,"amount":8,"before":10}"#), [""; 0], "before a discount");
+    assert_eq!(
+        lines(r#"{"quantity":1,"unit_price":10,"amount":10,"before":12}"#),
+        ["multiplies lines[0].before: 1 x 10 x 1 is 10, not 12"]
+    );
+    assert_eq!(lines(r#"{"quantity":-1,"unit_price":2.5,"amount":-2.5}"#), [""; 0]);
+    for missing in
+        [r#"{"unit_price":10,"amount":8}"#, r#"{"quantity":1,"amount":8}"#, r#"{"quantity":1,"unit_price":10}"#]
+    {
+        assert_eq!(lines(missing), [""; 0], "{missing}");
+    }
+    assert_eq!(
+        told(r#""lines":[{"quantity":5,"unit_price":0.34,"amount":10.5}]"#),
+        [""; 0],
+        "a factor of the record is missing"
+    );
+    let most = "999999999999.999999";
+    let words = lines(&format!(r#"{{"quantity":{most},"unit_price":-{most},"amount":-99999999999999.9999}}"#));
+    assert_eq!(words.len(), 1, "the largest numbers there are can be multiplied: {words:?}");
+    assert!(words[0].ends_with("not -99999999999999.9999"), "{words:?}");
+}
+
+#[test]
+fn what_may_be_less_is_told_where_it_is_more() {
+    let decoder = decoder(till_where(&["lines.amount"]));
+    for (numbers, is_told) in [
+        (r#""quantity":2,"unit_price":5,"amount":10"#, false),
+        (r#""quantity":2,"unit_price":5,"amount":9"#, false),
+        (r#""quantity":2,"unit_price":5,"amount":0"#, false),
+        (r#""quantity":-2,"unit_price":5,"amount":-9"#, false),
+        (r#""quantity":2,"unit_price":5,"amount":10.01"#, false),
+        (r#""quantity":2,"unit_price":5,"amount":10.02"#, true),
+        (r#""quantity":-2,"unit_price":5,"amount":-11"#, true),
+        (r#""quantity":2,"unit_price":5,"amount":-9"#, true),
+        (r#""quantity":2,"unit_price":5,"amount":9,"before":10"#, false),
+        (r#""quantity":2,"unit_price":5,"amount":9,"before":9"#, true),
+    ] {
+        let page = format!(r#"[{{"id":"1","factor":1,"lines":[{{{numbers}}}]}}]"#);
+        let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
+        assert_eq!(decoded.warnings.len(), usize::from(is_told), "{numbers}: {:?}", decoded.warnings);
+    }
+}
+
+#[test]
+fn elements_that_may_not_count_may_be_left_out() {
+    let sale = |lines: &str, total: &str| told(&format!(r#""total":{total},"lines":[{lines}]"#));
+    assert_eq!(
+        sale(r#"{"state":"done","amount":2},{"state":" DECLINED ","amount":5},{"state":"error"}"#, "2"),
+        [""; 0]
+    );
+    assert_eq!(sale(r#"{"state":"done","amount":2},{"amount":5}"#, "2"), ["adds_up total: 7 is 7, not 2"]);
+    assert_eq!(sale(r#"{"state":"done"},{"amount":5}"#, "2"), [""; 0], "an amount is missing");
+    assert_eq!(sale(r#"{"state":"declined","amount":5}"#, "5"), [""; 0], "they may count all the same");
+    assert_eq!(sale(r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#, "7"), [""; 0]);
+    assert_eq!(
+        sale(r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#, "6"),
+        ["adds_up total: 2 is 2, not 6"]
+    );
+    assert_eq!(sale(r#"{"state":"done","amount":2},{"state":"declined"}"#, "6"), ["adds_up total: 2 is 2, not 6"]);
+}
+
+#[test]
+fn a_state_follows_from_articles_and_payments() {
+    let sale = |state: &str, payments: &str| {
+        told(&format!(
+            r#""state":"{state}","total":10,"lines":[{{"state":"done","amount":10}}],"payments":[{payments}]"#
+        ))
+    };
+    let ten = r#"{"state":"collected","amount":10}"#;
+    assert_eq!(sale("completed", ten), [""; 0]);
+    assert_eq!(sale(" Completed", ten), [""; 0]);
+    assert_eq!(sale("consumed", ten), ["follows state: consumed, where its articles and payments say completed"]);
+    assert_eq!(
+        sale("completed", r#"{"state":"collected","amount":9.99}"#),
+        ["follows state: completed, where its articles and payments say consumed"]
+    );
+    assert_eq!(
+        sale(
+            "completed",
+            r#"{"state":"collected","amount":4},{"state":"open","amount":9},{"state":"collected","amount":6}"#
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        sale("completed", &format!(r#"{{"state":"declined"}},{ten}"#)),
+        ["follows state: completed, where its articles and payments say declined"]
+    );
+    assert_eq!(sale("completed", r#"{"state":"collected"}"#), [""; 0], "nobody knows how much was collected");
+    assert_eq!(sale("completed", ""), [""; 0], "the table has no answer");
+    assert_eq!(told(r#""lines":[{"state":"reserved"}]"#), [""; 0], "no state was named");
+    let most = "99999999999999.9999";
+    let payments = format!(r#"{{"state":"collected","amount":{most}}},{{"state":"collected","amount":{most}}}"#);
+    assert_eq!(sale("completed", &payments), [""; 0], "a sum may be larger than an amount");
+}
+
+#[test]
+fn a_currency_has_one_spelling() {
+    let page = r#"[{"id":"1","currency":"EUR","payments":[{"currency":" eur"},{"currency":"\u0065ur"},{"currency":"\u00a0Eur\t"}]},
+        {"id":"2","currency":"  "},{"id":"3","currency":""},{"id":"4","currency":null},{"id":"5"},{"id":"6","currency":"euros"},{"id":"7","currency":"eur"}]"#;
+    let decoded = decoder(till()).decode(page.as_bytes(), &[]).unwrap();
+    assert_eq!(decoded.rejects, []);
+    let rows = rows(&decoded.batch);
+    assert_eq!(rows[0].matches(r#""currency":"EUR""#).count(), 4, "{}", rows[0]);
+    let currencies = decoded.batch.column_by_name("currency").unwrap().as_string::<i32>();
+    let currencies: Vec<_> = currencies.iter().collect();
+    assert_eq!(currencies, [Some("EUR"), None, None, None, None, Some("EUROS"), Some("EUR")]);
+    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.original)).collect();
+    assert_eq!(told, [("6", "currency_known", "EUROS")]);
+    let twice = decoder(till()).decode(br#"[{"id":"1","currency":"EUR"},{"id":"1","currency":" eur "}]"#, &[]).unwrap();
+    assert_eq!(twice.content_hashes.value(0), twice.content_hashes.value(1), "another spelling is no new version");
+    let required = TableSpec {
+        columns: till()
+            .columns
+            .into_iter()
+            .map(|c| Column { required: c.required || c.name == "currency", ..c })
+            .collect(),
+        ..till()
+    };
+    let decoded = decoder(required).decode(br#"[{"id":"1","currency":" "}]"#, &[]).unwrap();
+    assert_eq!(decoded.rejects[0].reason, "missing required field");
+}

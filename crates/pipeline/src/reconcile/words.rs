@@ -1,0 +1,97 @@
+//! Payment labels of two sides that spell them differently: compared in the common words, shown in the provider's.
+//!
+//! Invariant: both sides' labels go through the same map before they are compared, so that a word which our tables hold under its common name
+//! is never a difference by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_model::reconcile::{Figure, Part};
+use tillhouse_model::{LabelKind, Labels};
+
+/// The provider's words for the common labels of one reconciliation.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Words(BTreeMap<(Part, String), BTreeSet<String>>);
+
+/// What a ranking's labels are about; `None` for parts without payment labels.
+fn kind_of(part: Part) -> Option<LabelKind> {
+    match part {
+        Part::PaymentType => Some(LabelKind::Type),
+        Part::PaymentMedium => Some(LabelKind::Medium),
+        Part::PaymentScheme => Some(LabelKind::Scheme),
+        Part::PaymentEntryMode => Some(LabelKind::EntryMode),
+        Part::PaymentFunction => Some(LabelKind::Function),
+        _ => None,
+    }
+}
+
+/// Puts the common words into figures.
+pub(super) fn in_common_words(labels: &Labels, figures: &mut [Figure]) {
+    for figure in figures {
+        let Some((kind, label)) = kind_of(figure.part).zip(figure.label.as_ref()) else { continue };
+        if let Some(common) = labels.common(kind, label).map(str::to_owned) {
+            figure.label = Some(common);
+        }
+    }
+}
+
+impl Words {
+    /// Notes what the provider calls its labels, before they are put into the common words.
+    pub(super) fn note(&mut self, labels: &Labels, theirs: &[Figure]) {
+        for figure in theirs {
+            let Some((kind, label)) = kind_of(figure.part).zip(figure.label.as_ref()) else { continue };
+            let common = labels.common(kind, label).unwrap_or(label);
+            self.0.entry((figure.part, common.to_owned())).or_default().insert(label.clone());
+        }
+    }
+
+    /// The provider's word, or words, for a common label. Where it said none, the one that its labels list; else the label itself.
+    pub(super) fn of(&self, labels: &Labels, part: Part, label: &str) -> String {
+        if let Some(said) = self.0.get(&(part, label.to_owned())) {
+            return said.iter().map(String::as_str).collect::<Vec<_>>().join(" + ");
+        }
+        match kind_of(part).map(|kind| labels.words_for(kind, label)).as_deref() {
+            Some([one]) => (*one).to_owned(),
+            _ => label.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(part: Part, label: &str) -> Figure {
+        Figure { part, currency: None, unit: None, label: Some(label.to_owned()), value: None }
+    }
+
+    fn labels() -> Labels {
+        let mut labels = Labels::default();
+        for (word, common) in [("card", "Card"), ("coin", "Cash"), ("note", "Cash"), ("RFID", "RFID")] {
+            labels.list(LabelKind::Medium, word, common).unwrap();
+        }
+        labels
+    }
+
+    #[test]
+    fn what_is_compared_in_common_words_is_shown_in_the_providers() {
+        let labels = labels();
+        let mut theirs = vec![
+            figure(Part::PaymentMedium, "card"),
+            figure(Part::PaymentMedium, "CARD"),
+            figure(Part::PaymentMedium, "token"),
+            figure(Part::SiteAmount, "card"),
+        ];
+        let mut words = Words::default();
+        words.note(&labels, &theirs);
+        in_common_words(&labels, &mut theirs);
+        let shown: Vec<_> = theirs.iter().filter_map(|f| f.label.as_deref()).collect();
+        assert_eq!(shown, ["Card", "Card", "token", "card"], "a site's name is no payment label");
+        assert_eq!(words.of(&labels, Part::PaymentMedium, "Card"), "CARD + card");
+        assert_eq!(words.of(&labels, Part::PaymentMedium, "token"), "token");
+        assert_eq!(
+            words.of(&labels, Part::PaymentMedium, "RFID"),
+            "RFID",
+            "the provider said nothing; its labels know the word"
+        );
+        assert_eq!(words.of(&labels, Part::PaymentMedium, "Cash"), "Cash", "two words could be meant");
+    }
+}

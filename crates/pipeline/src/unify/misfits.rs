@@ -1,0 +1,240 @@
+//! Values of a statement's result that do not fit their columns: null there, and a warning each.
+//!
+//! Invariant: whatever a record was accepted with, its rows arrive. A derived value with more digits than its column holds costs that value
+//! alone, and `ops.warnings` names record, column and value before the rows are committed.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use std::sync::{Arc, Mutex, PoisonError};
+use tillhouse_lake::{Ops, Rows, Step, WarningRow};
+use tillhouse_model::table::{RECORD_KEY, TableSpec};
+use tillhouse_model::{Error, Result};
+use tillhouse_query::{RowError, RowErrors};
+
+/// The rule in `ops.warnings`.
+const RULE: &str = "derived_value_fits";
+/// So many of one step are told one by one; the rest are counted in one last warning.
+const MOST_TOLD: usize = 20_000;
+
+/// The misfits of one statement in one step; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Misfits {
+    found: Arc<Mutex<Found>>,
+    errors: RowErrors,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    told: Vec<Misfit>,
+    more: u64,
+}
+
+#[derive(Debug)]
+struct Misfit {
+    key: String,
+    column: String,
+    value: String,
+}
+
+/// Whose values they are: a statement's table, and where its records come from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    table: Arc<TableSpec>,
+    pipeline: String,
+    resource: String,
+    run_id: String,
+}
+
+impl Origin {
+    pub(super) fn of(table: &Arc<TableSpec>, step: &Step) -> Self {
+        Self {
+            table: Arc::clone(table),
+            pipeline: step.pipeline.clone(),
+            resource: step.resource.clone(),
+            run_id: step.run_id.clone(),
+        }
+    }
+}
+
+impl Misfits {
+    /// Those of a statement that notes here what it cannot compute. What a step before has left there is forgotten: it was not committed.
+    pub(super) fn of(errors: &RowErrors) -> Self {
+        errors.take();
+        Self { found: Arc::default(), errors: errors.clone() }
+    }
+
+    /// Casts a column of a result, null where a value does not fit.
+    ///
+    /// Errors where the column must not be null.
+    fn cast(&self, batch: &RecordBatch, column: &ArrayRef, field: &Field, key: &str) -> Result<ArrayRef> {
+        let cast = |safe| cast_with_options(column, field.data_type(), &CastOptions { safe, ..CastOptions::default() });
+        let failed = |e| Error::data("a value does not fit its column").because(e);
+        let fitted = cast(true).map_err(failed)?;
+        // A column of nulls alone has no type, and no mask to count.
+        if column.data_type().is_null() || fitted.null_count() == column.null_count() {
+            return Ok(fitted);
+        }
+        if !field.is_nullable() {
+            return cast(false).map_err(failed);
+        }
+        let keys = batch.column_by_name(RECORD_KEY).or_else(|| batch.column_by_name(key));
+        let keys = keys.and_then(|keys| keys.as_string_opt::<i32>());
+        let shown = ArrayFormatter::try_new(column, &FormatOptions::default()).map_err(failed)?;
+        for row in (0..column.len()).filter(|row| column.is_valid(*row) && fitted.is_null(*row)) {
+            let key = keys.filter(|keys| keys.is_valid(row)).map_or("", |keys| keys.value(row));
+            self.note(key, field.name(), || shown.value(row).to_string());
+        }
+        Ok(fitted)
+    }
+
+    fn note(&self, key: &str, column: &str, value: impl FnOnce() -> String) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.told.len() >= MOST_TOLD {
+            found.more += 1;
+            return;
+        }
+        found.told.push(Misfit { key: key.to_owned(), column: column.to_owned(), value: value() });
+    }
+
+    /// How many were written down.
+    pub(super) fn count(&self) -> u64 {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.told.len() as u64 + found.more
+    }
+
+    /// Writes them down. A step that is taken again tells the same again, which is noted once.
+    pub(super) async fn record(&self, ops: &Ops, origin: &Origin) -> Result<()> {
+        let rows = self.rows(origin);
+        if rows.is_empty() { Ok(()) } else { ops.record_warnings(&rows).await }
+    }
+
+    fn rows(&self, origin: &Origin) -> Vec<WarningRow> {
+        let noted = self.errors.take();
+        for RowError { record_key, column, reason } in noted.errors {
+            self.note(record_key.as_deref().unwrap_or_default(), &column, || excerpt(&reason));
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.more += noted.more;
+        let first_seen = Timestamp::now();
+        let row = |record_key: &str, field: String, rule: &str, original: String| WarningRow {
+            pipeline: origin.pipeline.clone(),
+            resource: origin.resource.clone(),
+            record_key: record_key.to_owned(),
+            field,
+            rule: rule.to_owned(),
+            original,
+            run_id: origin.run_id.clone(),
+            first_seen,
+        };
+        let of_column = |column: &str| format!("unified.{}.{column}", origin.table.name);
+        let told = found.told.iter().map(|m| row(&m.key, of_column(&m.column), RULE, m.value.clone()));
+        let more = (found.more > 0).then(|| row("", of_column("*"), "more_warnings", found.more.to_string()));
+        told.chain(more).collect()
+    }
+
+    /// The rows, and once the last has been handed on, the warnings about them: whoever commits at the end of the stream commits after them.
+    pub(super) fn told_at_the_end(&self, rows: Rows, ops: Ops, origin: Origin) -> Rows {
+        let misfits = self.clone();
+        let told = stream::once(async move { misfits.record(&ops, &origin).await });
+        rows.chain(told.filter_map(async |told| told.err().map(Err))).boxed()
+    }
+}
+
+/// The start of a reason.
+fn excerpt(reason: &str) -> String {
+    const MOST: usize = 200;
+    match reason.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
+}
+
+/// Puts a result's columns into the contract's order and types. A statement may leave out [`tillhouse_model::table::DELETED_AT`].
+pub(super) fn fit(
+    batch: &RecordBatch,
+    table: &TableSpec,
+    wanted: &SchemaRef,
+    misfits: &Misfits,
+) -> Result<RecordBatch> {
+    let key = table.key.first().map_or("", String::as_str);
+    super::rows::arranged(batch, wanted, |column, field| {
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        misfits.cast(batch, column, field, key)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Decimal128Array, StringArray};
+    use arrow::datatypes::{DataType, Decimal128Type, Schema};
+    use tillhouse_model::contract;
+
+    const MOST: i128 = 999_999_999_999_999_999;
+
+    fn spec() -> TableSpec {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/unified/transactions.yaml");
+        contract::parse(&std::fs::read_to_string(path).unwrap(), path).unwrap()
+    }
+
+    fn batch(amounts: Vec<Option<i128>>) -> RecordBatch {
+        let keys: StringArray = (0..amounts.len()).map(|row| Some(format!("sale {row}"))).collect();
+        let amounts = Decimal128Array::from(amounts).with_precision_and_scale(38, 4).unwrap();
+        let schema = Schema::new(vec![
+            Field::new(RECORD_KEY, DataType::Utf8, false),
+            Field::new("net_amount", DataType::Decimal128(38, 4), true),
+        ]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(amounts)]).unwrap()
+    }
+
+    fn fitted(batch: &RecordBatch, nullable: bool) -> (Result<ArrayRef>, Misfits) {
+        let misfits = Misfits::default();
+        let field = Field::new("net_amount", DataType::Decimal128(18, 4), nullable);
+        (misfits.cast(batch, batch.column(1), &field, "transaction_key"), misfits)
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_null_and_told_with_its_record() {
+        let batch = batch(vec![Some(MOST), Some(MOST + 1), None, Some(-MOST - 1), Some(-MOST)]);
+        let (fitted, misfits) = fitted(&batch, true);
+        let fitted = fitted.unwrap();
+        let values: Vec<Option<i128>> = fitted.as_primitive::<Decimal128Type>().iter().collect();
+        assert_eq!(values, [Some(MOST), None, None, None, Some(-MOST)]);
+        let origin = Origin {
+            table: Arc::new(spec()),
+            pipeline: "tills".into(),
+            resource: "sales".into(),
+            run_id: "run".into(),
+        };
+        let told: Vec<_> =
+            misfits.rows(&origin).into_iter().map(|w| (w.record_key, w.field, w.rule, w.original)).collect();
+        let row = |key: &str, value: &str| {
+            (key.to_owned(), "unified.transactions.net_amount".to_owned(), RULE.to_owned(), value.to_owned())
+        };
+        assert_eq!(told, [row("sale 1", "100000000000000.0000"), row("sale 3", "-100000000000000.0000")]);
+        assert_eq!(misfits.count(), 2);
+    }
+
+    #[test]
+    fn a_column_of_nulls_has_no_misfits() {
+        let batch = batch(vec![None, None]);
+        let misfits = Misfits::default();
+        let nulls: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
+        let field = Field::new("vin", DataType::Utf8, true);
+        assert_eq!(misfits.cast(&batch, &nulls, &field, "transaction_key").unwrap().null_count(), 2);
+        assert_eq!(misfits.count(), 0);
+    }
+
+    #[test]
+    fn a_value_that_must_be_there_is_an_error() {
+        let (fitted, misfits) = fitted(&batch(vec![Some(MOST + 1)]), false);
+        assert!(fitted.is_err());
+        assert_eq!(misfits.count(), 0);
+    }
+}

@@ -1,0 +1,420 @@
+//! The largest and smallest values that each source's contract accepts, through every statement to the published tables.
+//!
+//! Invariant: nothing that was accepted stops a run. Whatever the amounts, quantities, rates and times of a record, its rows arrive, a derived
+//! value that fits no column is null and told with its record, and roll-ups, statistics and a rebuild work.
+
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tillhouse_bemo::BemoConnection;
+use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
+use tillhouse_hecone::HecOneConnection;
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::{Resource, Result, Slice, Window};
+use tillhouse_pace::PaceConnection;
+use tillhouse_pipeline::plan::Range;
+use tillhouse_pipeline::{Context, Nobody, Options, Project, Report, SourceEntry, rebuild, sync};
+use tillhouse_query::{Engine, EngineOptions};
+use tillhouse_smartnow::SmartNowConnection;
+use tillhouse_statistics::{Request, statistics};
+use tokio_util::sync::CancellationToken;
+
+/// The largest amount, quantity and whole number, and the first and last times there are.
+const MOST: &str = "99999999999999.9999";
+const MANY: &str = "999999999999.999999";
+const WHOLE: &str = "9223372036854775807";
+const FIRST: &str = "0002-01-01T00:00:00Z";
+const EARLY: &str = "1583-01-01T23:59:59.999999Z";
+const NOW: &str = "2026-01-01T12:30:00Z";
+const LATE: &str = "9998-12-31T23:59:59.999999Z";
+const TIMES: [&str; 4] = [FIRST, EARLY, NOW, LATE];
+
+/// One of the sources, whose pages stand in a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Canned<C> {
+    /// The pages of every resource, as JSON.
+    pages: PathBuf,
+    /// What the connection settles.
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    #[serde(skip)]
+    like: PhantomData<C>,
+}
+
+impl<C: Connection> Connection for Canned<C> {
+    const SOURCE: &'static str = C::SOURCE;
+    const RESOURCES: &'static [Resource] = C::RESOURCES;
+
+    fn open(self, _: Limits) -> Result<Arc<dyn Source>> {
+        let text = std::fs::read_to_string(&self.pages).unwrap();
+        let pages = serde_json::from_str(&text).unwrap();
+        let parameters = self.parameters.into_iter().map(|(name, value)| (&*name.leak(), value)).collect();
+        Ok(Arc::new(Shelf { name: C::SOURCE, resources: C::RESOURCES, pages, parameters }))
+    }
+}
+
+#[derive(Debug)]
+struct Shelf {
+    name: &'static str,
+    resources: &'static [Resource],
+    pages: BTreeMap<String, String>,
+    parameters: Vec<(&'static str, String)>,
+}
+
+#[async_trait::async_trait]
+impl Source for Shelf {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        self.resources
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn tenants(&self, _: &str) -> Result<Vec<Option<String>>> {
+        Ok(vec![None])
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        let page = self.pages.get(&slice.resource).map(|text| Page {
+            bytes: text.clone().into(),
+            declared_total: None,
+            requested_at: slice.window.to(),
+            scope: Some("scope".into()),
+        });
+        stream::iter(page.map(Ok)).boxed()
+    }
+
+    fn pages_by_id(&self, _: &str, _: Vec<String>) -> PageStream {
+        stream::empty().boxed()
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        self.parameters.clone()
+    }
+}
+
+const SOURCES: &[SourceEntry] = &[
+    SourceEntry::of::<Canned<HecOneConnection>>(),
+    SourceEntry::of::<Canned<SmartNowConnection>>(),
+    SourceEntry::of::<Canned<BemoConnection>>(),
+    SourceEntry::of::<Canned<PaceConnection>>(),
+];
+
+/// A project with one pipeline, named like its source.
+struct Bench {
+    context: Context,
+    source: &'static str,
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// `pages` are the records of each resource; a record is JSON.
+    async fn new(source: &'static str, pages: &[(&str, Vec<String>)], parameters: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let resources = SOURCES.iter().find(|entry| entry.name == source).unwrap().resources;
+        let page = |name: &str, records: &[String]| {
+            let resource = resources.iter().find(|resource| resource.name == name).unwrap();
+            let list = format!("[{}]", records.join(","));
+            resource.records_at.iter().rev().fold(list, |inner, key| format!(r#"{{"{key}":{inner}}}"#))
+        };
+        let text: BTreeMap<&str, String> = pages.iter().map(|(name, records)| (*name, page(name, records))).collect();
+        std::fs::write(dir.join("pages.json"), serde_json::to_string(&text).unwrap()).unwrap();
+        let names: Vec<&str> = pages.iter().map(|(name, _)| *name).collect();
+        let pipeline = dir.join("pipelines").join(source);
+        std::fs::create_dir_all(&pipeline).unwrap();
+        std::fs::write(
+            pipeline.join("pipeline.yaml"),
+            format!(
+                "source: {source}\nconnection: {{ pages: \"{}\", parameters: {{ {parameters} }} }}\nsync: {{ start: 2026-01-01, \
+                 slice: 3650d }}\nresources: [{}]\n",
+                dir.join("pages.json").display(),
+                names.join(", ")
+            ),
+        )
+        .unwrap();
+        let key = "0123456789abcdef".repeat(4);
+        std::fs::write(dir.join("tillhouse.yaml"), format!("warehouse: {{ url: ./warehouse }}\nprivacy_key: {key}\n"))
+            .unwrap();
+        let project = Arc::new(Project::load(dir).unwrap());
+        let context = Context {
+            warehouse: Warehouse::open(&project.warehouse).await.unwrap(),
+            engine: Engine::new(EngineOptions::default()).unwrap(),
+            project,
+            observer: Arc::new(Nobody),
+            cancel: CancellationToken::new(),
+        };
+        Self { context, source, _folder: folder }
+    }
+
+    async fn sync(&self) -> Report {
+        let pipelines = self.context.project.pipelines(&[], SOURCES).unwrap();
+        let range = Range { from: Some("2026-01-01T00:00:00Z".parse().unwrap()), to: None };
+        let report = sync(&self.context, &pipelines, Options { range, full: false }).await;
+        let report = report.unwrap_or_else(|error| panic!("{}: {error:?}", self.source));
+        assert!(report.published && !report.is_partial(), "{report:?}");
+        report
+    }
+
+    async fn rows(&self, query: &str) -> Vec<String> {
+        let session = self.context.engine.open(&self.context.warehouse, &AsOf::Latest).await.unwrap();
+        let batches = tillhouse_query::collect(session.query(query).await.unwrap()).await.unwrap();
+        let table = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+        let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
+        lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()).collect()
+    }
+
+    async fn count(&self, table: &str) -> u64 {
+        self.rows(&format!("SELECT count(*) FROM {table}")).await[0].parse().unwrap()
+    }
+
+    /// Syncs, and sees that as many rows arrive as are expected, twice and after a rebuild; that there are roll-ups; and that statistics
+    /// answer.
+    async fn publishes(&self, tables: &[(&str, usize)]) {
+        let report = self.sync().await;
+        assert_eq!(report.pipelines[0].rejects, 0, "all of it is accepted");
+        self.holds(tables).await;
+        let session = self.context.engine.open(&self.context.warehouse, &AsOf::Latest).await.unwrap();
+        assert!(session.has_table("statistics", "hourly_transactions").await.unwrap(), "the hours are added up");
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let window = Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z")).unwrap();
+        for perspective in ["sale", "purchase"] {
+            let request = Request { perspective: perspective.into(), ..Request::new(window) };
+            statistics(&session, &self.context.warehouse, &request).await.unwrap();
+        }
+        drop(session);
+        let again = self.sync().await;
+        assert_eq!((again.pipelines[0].new, again.pipelines[0].changed), (0, 0), "{again:?}");
+        let pipelines = self.context.project.pipelines(&[], SOURCES).unwrap();
+        assert!(rebuild(&self.context, &pipelines).await.unwrap().published);
+        self.holds(tables).await;
+    }
+
+    async fn holds(&self, tables: &[(&str, usize)]) {
+        for (table, rows) in tables {
+            assert_eq!(self.count(&format!("unified.{table}")).await, *rows as u64, "{}: unified.{table}", self.source);
+        }
+    }
+
+    /// What did not fit: column, and how many records it is of.
+    async fn misfits(&self) -> BTreeMap<String, u64> {
+        let sql = "SELECT field, count(*) FROM ops.warnings WHERE rule = 'derived_value_fits' AND record_key <> '' AND original <> '' GROUP BY 1";
+        let rows = self.rows(sql).await;
+        rows.iter()
+            .filter_map(|row| row.rsplit_once(' '))
+            .map(|(field, count)| (field.to_owned(), count.parse().unwrap()))
+            .collect()
+    }
+}
+
+/// Every pair of two lists.
+fn pairs<'a>(first: &[&'a str], second: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    first.iter().flat_map(|a| second.iter().map(move |b| (*a, *b))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hecones_extremes_arrive() {
+    let (minus, less) = (format!("-{MOST}"), format!("-{MANY}"));
+    let amounts = [MOST, &minus, "0", "null"];
+    let mut records = Vec::new();
+    for (at, time) in TIMES.iter().enumerate() {
+        for (nth, (amount, tax)) in pairs(&amounts, &amounts).into_iter().enumerate() {
+            let article = |quantity: &str, price: &str| {
+                format!(
+                    r#"{{"id":"a","product_id":"p{nth}","category":"charging","state":"done","start_time":"{time}","end_time":"{LATE}","unit_price":{price},"amount":{amount},"tax_percentage":99999.9999,"tax_amount":{tax},"quantity":{quantity},"free_quantity":{quantity},"max_quantity":{quantity},"max_amount":{amount},"name":"x","unit_measure":"l","currency":"EUR","log":[{{"code":-{WHOLE},"timestamp":"{time}"}}]}}"#
+                )
+            };
+            let payment = format!(
+                r#"{{"id":"b","state":"collected","created_at":"{time}","amount":{amount},"reserved_amount":{tax},"currency":"eur"}}"#
+            );
+            records.push(format!(
+                r#"{{"id":"{at}-{nth}","mandator_id":"m","state":"completed","site_id":"s","site":{{"name":"S","timezone":"Pacific/Kiritimati"}},"point_id":"p","point":{{"number":{WHOLE}}},
+                "invoice":{{"amount":{amount},"paid_amount":{amount},"tax_amount":{tax},"currency":"EUR","created_at":"{time}"}},
+                "articles":[{},{}],"payments":[{payment},{payment},{payment}],
+                "customer_data":{{"odometer":999999999999999.999}},"log":[{{"code":{WHOLE},"timestamp":"{time}"}}]}}"#,
+                article(MANY, MANY), article(&less, MANY),
+            ));
+        }
+    }
+    let count = records.len();
+    let bench = Bench::new("hecone", &[("transactions", records)], "").await;
+    bench
+        .publishes(&[("transactions", count), ("articles", 2 * count), ("payments", 3 * count), ("events", 3 * count)])
+        .await;
+    // Of sixteen pairs two leave the largest amount: a charge and a refund whose tax has the other sign.
+    let expected = BTreeMap::from([("unified.transactions.net_amount".to_owned(), 2 * TIMES.len() as u64)]);
+    assert_eq!(bench.misfits().await, expected);
+    let shown = "SELECT record_key, field, rule, original FROM ops.warnings WHERE rule = 'derived_value_fits' AND record_key = '2-1'";
+    assert_eq!(
+        bench.rows(shown).await,
+        ["2-1 unified.transactions.net_amount derived_value_fits 199999999999999.9998"]
+    );
+    let row = "SELECT amount, tax_amount, net_amount FROM unified.transactions WHERE transaction_id = '2-1'";
+    assert_eq!(bench.rows(row).await, [format!("{MOST} -{MOST}")]);
+    let states = "SELECT DISTINCT state, state_derived FROM unified.transactions WHERE amount > 0";
+    assert_eq!(bench.rows(states).await, ["completed completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paces_extremes_arrive() {
+    let minus = format!("-{MOST}");
+    let amounts = [MOST, &minus, "null"];
+    let degrees = "999.99999999999999999";
+    let mut records = Vec::new();
+    for (at, time) in TIMES.iter().enumerate() {
+        for (nth, (gross, net)) in pairs(&amounts, &amounts).into_iter().enumerate() {
+            let sign = if nth % 2 == 0 { "" } else { "-" };
+            records.push(format!(
+                r#"{{"type":"transaction","id":"{at}-{nth}","attributes":{{"createdAt":"{time}","createdAtLocaltime":"9999-12-31T23:59:59","updatedAt":"{time}",
+                "priceIncludingVAT":{gross},"priceWithoutVAT":{net},"priceIncludingVATBeforeDiscount":{net},"discountAmount":{gross},"currency":"JPY",
+                "VAT":{{"amount":{net},"rate":{sign}999.999999}},"mileage":{sign}{WHOLE},
+                "fuel":{{"pumpNumber":{WHOLE},"unit":"liter","pricePerUnit":{MANY},"amount":{sign}{MANY},"type":"ron98"}},
+                "location":{{"latitude":{sign}{degrees},"longitude":{degrees},"brand":"B","address":{{"city":"{nth}"}}}}}}}}"#
+            ));
+        }
+    }
+    let count = records.len();
+    let bench = Bench::new("pace", &[("transactions", records)], "").await;
+    bench.publishes(&[("transactions", count), ("articles", count), ("payments", count), ("sites", 9)]).await;
+    let misfits = bench.misfits().await;
+    assert_eq!(misfits.get("unified.transactions.odometer_km"), Some(&(count as u64)), "{misfits:?}");
+    assert!(
+        misfits.contains_key("unified.sites.latitude") && misfits.contains_key("unified.sites.longitude"),
+        "{misfits:?}"
+    );
+    assert_eq!(misfits.keys().filter(|field| !field.starts_with("unified.sites.")).count(), 1, "{misfits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bemos_extremes_arrive() {
+    let minus = format!("-{MOST}");
+    let degrees = "999.99999999999999999";
+    let mut records = Vec::new();
+    for (at, time) in TIMES.iter().enumerate() {
+        for (nth, (one, other)) in pairs(&[MOST, &minus, "null"], &[MOST, &minus]).into_iter().enumerate() {
+            let line = |amount: &str, currency: &str| {
+                format!(
+                    r#"{{"transactionDate":"{time}","productCategory":"Fueling","productFamily":"Diesel","productCode":"B7","quantity":-{MANY},"quantityUnit":"L","unitPrice":{MANY},"totalAmount":{amount},"currencyKey":{currency}}}"#
+                )
+            };
+            records.push(format!(
+                r#"{{"sessionId":"{at}-{nth}","sessionStartDate":"{time}","sessionEndDate":"{LATE}","timeZone":"+14:00","placeId":"{nth}","placeNetwork":"N","latitude":-{degrees},"longitude":{degrees},"transactions":[{},{},{},{}]}}"#,
+                line(one, r#""EUR""#), line(other, r#""eur""#), line(other, r#"" EUR""#), line(one, "null")
+            ));
+        }
+    }
+    let count = records.len();
+    let bench = Bench::new("bemo", &[("sessions", records)], "").await;
+    bench
+        .publishes(&[("transactions", 2 * count), ("articles", 4 * count), ("payments", 2 * count), ("sites", 6)])
+        .await;
+    let misfits = bench.misfits().await;
+    // Sums of three, and of two where one is null; the account pays what it is charged.
+    for column in ["transactions.amount", "transactions.paid_amount", "payments.amount"] {
+        assert_eq!(misfits.get(&format!("unified.{column}")), Some(&(4 * TIMES.len() as u64)), "{misfits:?}");
+    }
+    let kinds = "SELECT kind, count(*) FROM unified.transactions WHERE currency = 'EUR' AND amount IS NULL GROUP BY 1 ORDER BY 1";
+    assert_eq!(bench.rows(kinds).await, ["refund 8", "sale 8"], "the kind is that of the sum, whether it fits or not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn smartnows_extremes_arrive() {
+    for unit in ["minor", "major"] {
+        let minus = format!("-{MOST}");
+        let (mut sales, mut payments, mut logs) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, time) in TIMES.iter().enumerate() {
+            for (nth, (price, currency)) in
+                pairs(&[MOST, &minus, "0", "null"], &[r#""EUR""#, r#""jpy""#, r#""KWD""#, "null", r#""???""#])
+                    .into_iter()
+                    .enumerate()
+            {
+                let id = at * 100 + nth + 1;
+                sales.push(format!(
+                    r#"{{"id":{id},"product":{WHOLE},"name":"x","machine":-{WHOLE},"location":{WHOLE},"occurredAt":"{time}","timeZone":"Pacific/Niue","originalPrice":{MOST},"price":{price},"currency":{currency},"remote":{WHOLE},"usergroup":-{WHOLE},"createdAt":"{time}","updatedAt":"{time}"}}"#
+                ));
+                for part in 0..3 {
+                    payments.push(format!(
+                        r#"{{"id":{},"revenuetransaction":{id},"occurredAt":"{time}","method":"card","type":"card","price":{price},"currency":{currency},"exclude":0,"createdAt":"{time}","updatedAt":"{time}"}}"#,
+                        id * 10 + part
+                    ));
+                }
+            }
+            logs.push(format!(
+                r#"{{"id":{at},"machine":1,"location":1,"code":"c","occurredAt":"{time}","resolvedAt":"9998-12-31 23:59:59","createdAt":"{time}","duration":999999999999999.999}}"#
+            ));
+        }
+        let voucher = |id: &str, currency: &str, amount: &str| {
+            format!(
+                r#"{{"id":"{id}","campaign":{WHOLE},"type":"single","value":{amount},"valueType":"cents","currency":{currency},"initialValue":{amount},"balance":{amount},"amountRedeemed":{amount},"totalAmountRedeemed":{amount},"expiresOn":"9999-12-31T23:59:59Z","timeZone":"UTC","createdAt":"{FIRST}","updatedAt":"{LATE}"}}"#
+            )
+        };
+        let vouchers =
+            vec![voucher("a", r#""JPY""#, MOST), voucher("b", "null", &minus), voucher("c", r#""EUR""#, &minus)];
+        let locations = vec![format!(
+            r#"{{"id":1,"name":"L","latitude":999999.999999999999,"longitude":-999999.999999999999,"timeZone":"UTC"}}"#
+        )];
+        let products = vec![format!(r#"{{"id":1,"machine":-{WHOLE},"plu":{WHOLE},"name":"x","vatrate":100}}"#)];
+        let count = sales.len();
+        let pages = [
+            ("revenue_transactions", sales),
+            ("payment_transactions", payments),
+            ("logs", logs),
+            ("vouchers", vouchers),
+            ("locations", locations),
+            ("products", products),
+        ];
+        let bench =
+            Bench::new("smartnow", &pages, &format!("price_unit: {unit}, vat_rate: percent, sales_types: \"\"")).await;
+        bench
+            .publishes(&[
+                ("transactions", count),
+                ("articles", count),
+                ("payments", 3 * count),
+                ("events", TIMES.len()),
+                ("vouchers", 3),
+                ("sites", 1),
+            ])
+            .await;
+        let misfits = bench.misfits().await;
+        for column in ["unified.articles.unit_price", "unified.sites.latitude", "unified.transactions.paid_amount"] {
+            assert!(misfits.contains_key(column), "{unit}: {misfits:?}");
+        }
+        let expired = "SELECT DISTINCT expires_on FROM unified.vouchers";
+        assert_eq!(bench.rows(expired).await, ["9999-12-31"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projects_own_sql_that_fails_for_a_record_costs_that_value() {
+    let record = |id: &str, price: &str| {
+        format!(r#"{{"id":"{id}","attributes":{{"createdAt":"{NOW}","priceIncludingVAT":{price},"currency":"EUR"}}}}"#)
+    };
+    let records = vec![record("fine", "2"), record("nought", "1"), record("huge", MOST), record("none", "null")];
+    let bench = Bench::new("pace", &[("transactions", records)], "").await;
+    let folder = bench.context.project.dir.join("pipelines/pace/unify");
+    std::fs::create_dir_all(&folder).unwrap();
+    let built_in = crate::tree::text(&crate::tree::root().join("pipelines/pace/unify/transactions.sql"));
+    let (price, own) = ("t.a['discount_amount']", "CAST(10 / (PRICE - 1) + PRICE * PRICE AS DECIMAL(18, 4))");
+    let own = own.replace("PRICE", "t.a['price_including_vat']");
+    assert_eq!(built_in.matches(price).count(), 1);
+    std::fs::write(folder.join("transactions.sql"), built_in.replace(price, &own)).unwrap();
+    bench.publishes(&[("transactions", 4), ("articles", 4), ("payments", 4)]).await;
+    let rows = "SELECT transaction_id, amount, discount_amount FROM unified.transactions ORDER BY 1";
+    let expected =
+        ["fine 2.0000 14.0000".to_owned(), format!("huge {MOST}"), "none".to_owned(), "nought 1.0000".to_owned()];
+    assert_eq!(bench.rows(rows).await, expected);
+    let told = "SELECT record_key, field FROM ops.warnings WHERE rule = 'derived_value_fits' ORDER BY 1";
+    let field = "unified.transactions.discount_amount";
+    assert_eq!(bench.rows(told).await, [format!("huge {field}"), format!("nought {field}")]);
+}
