@@ -90,6 +90,7 @@ impl Source for Shelf {
             declared_total: None,
             requested_at: slice.window.to(),
             scope: Some("scope".into()),
+            anew: false,
         });
         stream::iter(page.map(Ok)).boxed()
     }
