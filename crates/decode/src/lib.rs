@@ -116,7 +116,7 @@ pub struct Reject {
     /// Why, without the value.
     pub reason: String,
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
-    /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object.
+    /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object, or no JSON.
     pub redacted: String,
 }
 

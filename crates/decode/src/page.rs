@@ -1,7 +1,7 @@
 //! A page: its envelope, its records one after the other, and what becomes of each.
 //!
-//! Invariant: a record is either a row of every column here, or a reject, never both and never neither; a page whose bytes are not
-//! JSON to the end gives nothing at all.
+//! Invariant: a record is either a row of every column here, or a reject, never both and never neither; so is one that is not JSON, as
+//! long as its end can be made out. A page whose bytes are not JSON to the end otherwise gives nothing at all.
 
 use crate::column::{Bits, Column, Sizes, Texts};
 use crate::hash;
@@ -12,7 +12,7 @@ use crate::pseudonyms::Pseudonyms;
 use crate::record::{MISSING, Walker};
 use crate::redact::redact;
 use crate::rules::Rules;
-use crate::scan::name_of;
+use crate::scan::{name_of, unescape};
 use crate::stop::{Stop, Walk};
 use crate::{Decoded, Reject};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, TimestampMicrosecondArray};
@@ -120,12 +120,8 @@ impl<'p, 'd> Page<'p, 'd> {
 
     /// Reads the whole page; `records_at` are the keys that lead to the array of records.
     pub(crate) fn read(&mut self, records_at: &[&str]) -> Walk {
-        // A byte order mark is no JSON, but some servers send one, and a reader may ignore it.
-        if self.walker.scan.data.starts_with(b"\xef\xbb\xbf") {
-            self.walker.scan.pos = 3;
-        }
         self.envelope(records_at)?;
-        self.walker.scan.end()
+        Ok(self.walker.scan.end()?)
     }
 
     fn envelope(&mut self, records_at: &[&str]) -> Walk {
@@ -141,8 +137,7 @@ impl<'p, 'd> Page<'p, 'd> {
         while more {
             let key = self.walker.scan.key()?;
             name.clear();
-            let meaning =
-                if key.escaped && crate::scan::unescape(key.bytes, &mut name).is_ok() { &name[..] } else { key.bytes };
+            let meaning = if key.escaped && unescape(key.bytes, &mut name).is_ok() { &name[..] } else { key.bytes };
             if meaning == wanted.as_bytes() {
                 if found {
                     let error = Error::data("the page has its records twice").at("key", *wanted);
@@ -151,7 +146,7 @@ impl<'p, 'd> Page<'p, 'd> {
                 found = true;
                 self.envelope(deeper)?;
             } else {
-                self.walker.scan.skip()?;
+                self.walker.scan.skip_any()?;
             }
             more = self.walker.scan.another(b'}')?;
         }
@@ -181,10 +176,17 @@ impl<'p, 'd> Page<'p, 'd> {
             let warned = self.walker.warnings.mark();
             match self.record(first, warned) {
                 Ok(()) => self.rows += 1,
-                Err(stop) => match *stop {
-                    Stop::Reject { field, reason } => self.reject(start, warned, field, reason)?,
-                    other => return Err(Box::new(other)),
-                },
+                Err(stop) => {
+                    let (field, reason) = match *stop {
+                        Stop::Reject { field, reason } => (field, reason),
+                        // Where the record's end cannot be made out either, that is the page's error.
+                        Stop::Syntax { expected, .. } => {
+                            (self.walker.path_to(""), format!("not valid JSON: expected {expected}"))
+                        }
+                        page @ Stop::Page(_) => return Err(Box::new(page)),
+                    };
+                    self.reject(start, warned, field, reason)?;
+                }
             }
             more = self.walker.scan.another(b']')?;
         }
@@ -256,7 +258,7 @@ impl<'p, 'd> Page<'p, 'd> {
         }
         self.walker.warnings.back_to(warned);
         self.walker.scan.pos = start;
-        self.walker.scan.skip()?;
+        self.walker.scan.skip_record()?;
         let end = self.walker.scan.pos;
         let key = self.key_of(start);
         self.walker.warnings.back_to(warned);
@@ -284,24 +286,12 @@ impl<'p, 'd> Page<'p, 'd> {
             plan.key.iter().map(|at| Column::new(&plan.record.fields[*at], &mut [].iter())).collect();
         let mut more = !walker.scan.empty(b'}').ok()?;
         while more {
-            let key = walker.scan.key().ok()?;
-            self.scratch.clear();
-            let name = if key.escaped {
-                crate::scan::unescape(key.bytes, &mut self.scratch).ok().map(|()| &self.scratch[..])
-            } else {
-                Some(key.bytes)
+            more = match self.key_field(&mut parts) {
+                Ok(more) => more,
+                // Of a record that is not JSON counts what stands before the damage.
+                Err(stop) if matches!(*stop, Stop::Syntax { .. }) => false,
+                Err(_) => return None,
             };
-            let field = name.and_then(|name| plan.record.find(name, 0));
-            let first = walker.scan.peek().ok()?;
-            match plan.key.iter().position(|at| Some(*at) == field) {
-                // A key that is given twice is none.
-                Some(nth) if parts[nth].valid.len() > 0 => return None,
-                Some(nth) => walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first).ok()?,
-                None => {
-                    walker.scan.skip().ok()?;
-                }
-            }
-            more = walker.scan.another(b'}').ok()?;
         }
         if let Some(nth) = plan.key.iter().position(|at| Some(*at) == plan.scope) {
             parts[nth].truncate(0);
@@ -318,6 +308,29 @@ impl<'p, 'd> Page<'p, 'd> {
             identity::key_part(&plan.record.fields[*at], part, 0, parts.len() > 1, &mut out);
         }
         String::from_utf8(out).ok().filter(|key| key.len() <= MAX_KEY)
+    }
+
+    /// Reads a field of a record into its key's parts, if it is one of them; whether another field follows.
+    fn key_field(&mut self, parts: &mut [Column]) -> Walk<bool> {
+        let (plan, walker) = (self.plan, &mut self.walker);
+        let key = walker.scan.key()?;
+        self.scratch.clear();
+        let name = if key.escaped {
+            unescape(key.bytes, &mut self.scratch).ok().map(|()| &self.scratch[..])
+        } else {
+            Some(key.bytes)
+        };
+        let field = name.and_then(|name| plan.record.find(name, 0));
+        let first = walker.scan.peek()?;
+        match plan.key.iter().position(|at| Some(*at) == field) {
+            // A key that is given twice is none.
+            Some(nth) if parts[nth].valid.len() > 0 => return walker.reject("", "duplicate field"),
+            Some(nth) => walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first)?,
+            None => {
+                walker.scan.skip()?;
+            }
+        }
+        Ok(walker.scan.another(b'}')?)
     }
 
     /// What the page held, and a hint for the next one.

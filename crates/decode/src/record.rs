@@ -63,7 +63,7 @@ pub(crate) struct Walker<'p, 'd> {
 impl<'p, 'd> Walker<'p, 'd> {
     pub(crate) fn new(page: &'d [u8], pseudonyms: Pseudonyms<'p>, keep_unknown: bool) -> Self {
         Self {
-            scan: Scan::new(page),
+            scan: Scan::of_page(page),
             utf8: std::str::from_utf8(page).is_ok(),
             keep_unknown,
             path: Vec::new(),

@@ -39,7 +39,7 @@ impl<'d> Walker<'_, 'd> {
     #[inline]
     pub(crate) fn figure(&mut self, first: u8) -> Walk<Figure<'d>> {
         if is_number(first) {
-            return self.scan.number().map(Figure::Number);
+            return Ok(Figure::Number(self.scan.number()?));
         }
         if first != b'"' {
             return Ok(Figure::Other);
@@ -67,8 +67,8 @@ impl<'d> Walker<'_, 'd> {
     #[inline]
     pub(crate) fn truth(&mut self, first: u8) -> Walk<Truth> {
         match first {
-            b't' => self.scan.literal("true").map(|()| Truth::Known(true)),
-            b'f' => self.scan.literal("false").map(|()| Truth::Known(false)),
+            b't' => Ok(self.scan.literal("true").map(|()| Truth::Known(true))?),
+            b'f' => Ok(self.scan.literal("false").map(|()| Truth::Known(false))?),
             _ => self.odd_truth(first),
         }
     }

@@ -1,13 +1,15 @@
 //! Reads a few values of a page's envelope (a total, a link) without parsing its records.
 //!
 //! Invariant: reading stops as soon as every wanted value is found or known to be absent; where the envelope comes before the
-//! records, their bytes are never touched.
+//! records, their bytes are never touched. What a decoder rejects of a record is none of the envelope's business: a damaged record is
+//! one record here too.
 //!
-//! Rejected: serde with `IgnoredAny`, which always walks the whole page; and a search for `"total":` in the bytes, which
-//! would find it inside a record.
+//! Rejected: serde with `IgnoredAny`, which always walks the whole page; a search for `"total":` in the bytes, which would find it
+//! inside a record; and a JSON parser that knows no [`Scan::skip_record`], to which one odd record is the end of the page.
 
-use jiter::{Jiter, JiterError, Peek};
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
+use tillhouse_model::json::{Malformed, Raw, Scan, Scanned, unescape};
 use tillhouse_model::{Error, Result};
 
 /// A value of an envelope.
@@ -48,8 +50,13 @@ impl Scalar {
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not a JSON object as far as it was read.
 pub fn read<const N: usize>(page: &[u8], wanted: &[&[&str]; N]) -> Result<[Option<Scalar>; N]> {
     const { assert!(N > 0 && N <= 32) };
-    let mut search = Search { jiter: Jiter::new(page), wanted, found: std::array::from_fn(|_| None), open: all(N) };
-    search.object(0, all(N)).map_err(|e| not_json(&e))?;
+    let mut search = Search { scan: Scan::of_page(page), wanted, found: std::array::from_fn(|_| None), open: all(N) };
+    let read = match search.scan.peek() {
+        Ok(b'{') => search.object(0, all(N)),
+        Ok(_) => search.scan.fail("an object"),
+        Err(malformed) => Err(malformed),
+    };
+    read.map_err(|e| not_json(&e))?;
     Ok(search.found)
 }
 
@@ -58,11 +65,7 @@ pub fn read<const N: usize>(page: &[u8], wanted: &[&[&str]; N]) -> Result<[Optio
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
 pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
     let mut count = 0;
-    let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
-        count += 1;
-        jiter.known_skip(peek)
-    });
-    found_at(path, found)?;
+    found_at(path, elements(page, path, &mut |_| count += 1))?;
     Ok(count)
 }
 
@@ -72,41 +75,47 @@ pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
 pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Vec<u64>> {
     let mut identities = Vec::new();
-    let found = elements(&mut Jiter::new(page), path, &mut |jiter, peek| {
-        identities.push(identity(jiter, peek, key)?);
-        Ok(())
-    });
-    found_at(path, found)?;
+    let identity = &mut |record| identities.push(hash(value_at(record, key).unwrap_or(record)));
+    found_at(path, elements(page, path, identity))?;
     Ok(identities)
 }
 
+/// The elements of a page that is a list, as they are written; `None` where it is anything else.
+pub fn list(page: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut records = Vec::new();
+    elements(page, &[], &mut |record| records.push(record)).is_ok_and(|found| found).then_some(records)
+}
+
+/// What a record has at a key, as it is written; `None` where it has none or null, or is no object. Of a damaged record that is found
+/// which stands before the damage.
+pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
+    let mut scan = Scan::new(record);
+    if scan.peek().ok()? != b'{' {
+        return None;
+    }
+    scan.pos += 1;
+    let mut more = !scan.empty(b'}').ok()?;
+    while more {
+        let here = is(scan.key().ok()?, key);
+        let null = scan.peek().ok()? == b'n';
+        let start = scan.pos;
+        scan.skip().ok()?;
+        if here && !null {
+            return Some(&record[start..scan.pos]);
+        }
+        more = scan.another(b'}').ok()?;
+    }
+    None
+}
+
 /// An error where there is no such array.
-fn found_at(path: &[&str], found: Result<bool, JiterError>) -> Result<()> {
+fn found_at(path: &[&str], found: Scanned<bool>) -> Result<()> {
     if found.map_err(|e| not_json(&e))? {
         return Ok(());
     }
-    Err(Error::protocol(format!("the page holds no list called {}", path.join(".")))
+    let list = if path.is_empty() { "no list".to_owned() } else { format!("no list called {}", path.join(".")) };
+    Err(Error::protocol(format!("the page holds {list}"))
         .hint("Check connection.base_url and connection.paths: something else may be answering there."))
-}
-
-fn identity(jiter: &mut Jiter<'_>, peek: Peek, key: &str) -> Result<u64, JiterError> {
-    let start = jiter.current_index();
-    let mut value = None;
-    if peek == Peek::Object {
-        let mut is_key = jiter.known_object()?.map(|k| k == key);
-        while let Some(here) = is_key {
-            let peek = jiter.peek()?;
-            let from = jiter.current_index();
-            jiter.known_skip(peek)?;
-            if here && peek != Peek::Null {
-                value = Some(hash(jiter.slice_to_current(from)));
-            }
-            is_key = jiter.next_key()?.map(|k| k == key);
-        }
-    } else {
-        jiter.known_skip(peek)?;
-    }
-    Ok(value.unwrap_or_else(|| hash(jiter.slice_to_current(start))))
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -115,39 +124,57 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Calls `each` for the elements of the array at a path of keys, which it has to read; whether there is such an array.
-fn elements(
-    jiter: &mut Jiter<'_>,
-    path: &[&str],
-    each: &mut dyn FnMut(&mut Jiter<'_>, Peek) -> Result<(), JiterError>,
-) -> Result<bool, JiterError> {
-    let Some((key, rest)) = path.split_first() else {
-        if jiter.peek()? != Peek::Array {
-            return Ok(false);
-        }
-        let mut next = jiter.known_array()?;
-        while let Some(peek) = next {
-            each(jiter, peek)?;
-            next = jiter.array_step()?;
-        }
-        return Ok(true);
-    };
-    if jiter.peek()? != Peek::Object {
-        return Ok(false);
-    }
-    let mut matches = jiter.known_object()?.map(|k| k == *key);
-    while let Some(here) = matches {
-        if here {
-            return elements(jiter, rest, each);
-        }
-        jiter.next_skip()?;
-        matches = jiter.next_key()?.map(|k| k == *key);
-    }
-    Ok(false)
+/// Whether a key is spelt so or means so.
+fn is(key: Raw<'_>, wanted: &str) -> bool {
+    if key.escaped { meaning(key) == wanted } else { key.bytes == wanted.as_bytes() }
 }
 
-struct Search<'j, 'w, const N: usize> {
-    jiter: Jiter<'j>,
+/// What a string means; what is no text in it is replaced by U+FFFD.
+fn meaning(text: Raw<'_>) -> Cow<'_, str> {
+    let mut bytes = Vec::new();
+    match text.escaped && unescape(text.bytes, &mut bytes).is_ok() {
+        true => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        false => String::from_utf8_lossy(text.bytes),
+    }
+}
+
+/// Calls `each` with the elements of the array at a path of keys; whether there is such an array.
+fn elements<'p>(page: &'p [u8], path: &[&str], each: &mut dyn FnMut(&'p [u8])) -> Scanned<bool> {
+    let mut scan = Scan::of_page(page);
+    for wanted in path {
+        if scan.peek()? != b'{' {
+            return Ok(false);
+        }
+        scan.pos += 1;
+        let mut more = !scan.empty(b'}')?;
+        loop {
+            if !more {
+                return Ok(false);
+            }
+            if is(scan.key()?, wanted) {
+                break;
+            }
+            scan.skip_any()?;
+            more = scan.another(b'}')?;
+        }
+    }
+    if scan.peek()? != b'[' {
+        return Ok(false);
+    }
+    scan.pos += 1;
+    let mut more = !scan.empty(b']')?;
+    while more {
+        scan.peek()?;
+        let start = scan.pos;
+        scan.skip_record()?;
+        each(&page[start..scan.pos]);
+        more = scan.another(b']')?;
+    }
+    Ok(true)
+}
+
+struct Search<'p, 'w, const N: usize> {
+    scan: Scan<'p>,
     wanted: &'w [&'w [&'w str]; N],
     found: [Option<Scalar>; N],
     /// The paths, as bits, of which it is not yet known whether they are there.
@@ -159,71 +186,64 @@ fn all(n: usize) -> u32 {
 }
 
 impl<const N: usize> Search<'_, '_, N> {
-    /// Walks an object whose path is a prefix, of `depth` keys, of the paths in `here`.
-    fn object(&mut self, depth: usize, here: u32) -> Result<(), JiterError> {
-        let mut key = below(self.wanted, self.jiter.next_object()?, depth, here & self.open);
-        while let Some(below_key) = key {
-            self.value(depth + 1, below_key)?;
+    /// Walks an object whose path is a prefix, of `depth` keys, of the paths in `here`; the position is at its opening brace.
+    fn object(&mut self, depth: usize, here: u32) -> Scanned {
+        self.scan.pos += 1;
+        let mut more = !self.scan.empty(b'}')?;
+        while more {
+            let key = self.scan.key()?;
+            self.value(depth + 1, below(self.wanted, key, depth, here & self.open))?;
             if self.open == 0 {
                 return Ok(());
             }
-            key = below(self.wanted, self.jiter.next_key()?, depth, here & self.open);
+            more = self.scan.another(b'}')?;
         }
         Ok(())
     }
 
     /// Reads or skips a value at a path of `depth` keys; `here` are the wanted paths that lead to it or through it.
-    fn value(&mut self, depth: usize, here: u32) -> Result<(), JiterError> {
-        let peek = self.jiter.peek()?;
+    fn value(&mut self, depth: usize, here: u32) -> Scanned {
+        let first = self.scan.peek()?;
         if here == 0 {
-            return self.jiter.known_skip(peek);
+            return self.scan.skip_any();
         }
         let ends_here = (0..N).filter(|i| here & (1 << i) != 0 && self.wanted[*i].len() == depth);
         let ends: Vec<usize> = ends_here.collect();
         if !ends.is_empty() {
-            let scalar = self.scalar(peek)?;
+            let scalar = self.scalar(first)?;
             for i in ends {
                 self.found[i] = Some(scalar.clone());
             }
-        } else if peek == Peek::Object {
+        } else if first == b'{' {
             self.object(depth, here)?;
         } else if self.open != here {
-            self.jiter.known_skip(peek)?;
+            self.scan.skip_any()?;
         }
         self.open &= !here;
         Ok(())
     }
 
-    fn scalar(&mut self, peek: Peek) -> Result<Scalar, JiterError> {
-        Ok(match peek {
-            Peek::Null => {
-                self.jiter.known_null()?;
-                Scalar::Null
-            }
-            Peek::True | Peek::False => Scalar::Bool(self.jiter.known_bool(peek)?),
-            Peek::String => Scalar::Text(self.jiter.known_str()?.to_owned()),
-            Peek::Array | Peek::Object => {
-                self.jiter.known_skip(peek)?;
-                Scalar::Nested
-            }
-            _ => {
-                let bytes = self.jiter.known_number_bytes(peek)?;
-                Scalar::Number(String::from_utf8_lossy(bytes).into_owned())
-            }
+    fn scalar(&mut self, first: u8) -> Scanned<Scalar> {
+        Ok(match first {
+            b'n' => self.scan.literal("null").map(|()| Scalar::Null)?,
+            b't' => self.scan.literal("true").map(|()| Scalar::Bool(true))?,
+            b'f' => self.scan.literal("false").map(|()| Scalar::Bool(false))?,
+            b'"' => Scalar::Text(meaning(self.scan.string()?).into_owned()),
+            b'[' | b'{' => self.scan.skip_any().map(|()| Scalar::Nested)?,
+            _ => Scalar::Number(String::from_utf8_lossy(self.scan.number()?.text).into_owned()),
         })
     }
 }
 
-/// The paths of `here` whose key at `depth` is `key`; `None` at the end of the object.
-fn below(wanted: &[&[&str]], key: Option<&str>, depth: usize, here: u32) -> Option<u32> {
-    let key = key?;
-    let leads = |i: &usize| here & (1 << i) != 0 && wanted[*i].get(depth) == Some(&key);
-    Some((0..wanted.len()).filter(leads).fold(0, |bits, i| bits | 1 << i))
+/// The paths of `here` whose key at `depth` is `key`.
+fn below(wanted: &[&[&str]], key: Raw<'_>, depth: usize, here: u32) -> u32 {
+    let leads = |i: &usize| here & (1 << i) != 0 && wanted[*i].get(depth).is_some_and(|wanted| is(key, wanted));
+    (0..wanted.len()).filter(leads).fold(0, |bits, i| bits | 1 << i)
 }
 
-/// The error's kind and place; never the text around it, which may be a record's.
-fn not_json(error: &JiterError) -> Error {
-    Error::protocol(format!("the answer is not the JSON object it should be, at byte {}", error.index))
+/// The error's place; never the text around it, which may be a record's.
+fn not_json(error: &Malformed) -> Error {
+    Error::protocol(format!("the answer is not the JSON object it should be, at byte {}", error.at))
 }
 
 #[cfg(test)]
@@ -283,6 +303,47 @@ mod tests {
         assert!(count(page, &["meta", "x"]).unwrap_err().message().ends_with("no list called meta.x"));
         assert_eq!(count(b"[1,2]", &[]).unwrap(), 2);
         assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_damaged_record_is_one_record() {
+        let deep = format!(r#"{{"id":"b","x":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+        for damaged in [
+            &br#"{"id":"b","name":"Caf\ud83d"}"#[..],
+            b"{\"id\":\"b\",\"name\":\"Caf\xe9\"}",
+            br#"{"id":"b","amount":NaN}"#,
+            br#"{"id":"b","amount":007}"#,
+            br#"{"id":"b","amount":1e999}"#,
+            br#"{"id":"b","id":"c"}"#,
+            b"{\"id\":\"b\",\"name\":\"a\nb\x00\"}",
+            br#"{"id":"b","name":"C:\x"}"#,
+            br#"{"id":"b","name":"C:\"}"#,
+            deep.as_bytes(),
+            b"7",
+            b"null",
+            b"[1]",
+        ] {
+            let shown = String::from_utf8_lossy(damaged);
+            let records = [&br#"[{"id":"a"},"#[..], damaged, br#",{"id":"c"}]"#].concat();
+            let page = [&br#"{"data":"#[..], &records, br#","meta":{"total":3}}"#].concat();
+            assert_eq!(count(&page, &["data"]).unwrap(), 3, "{shown}");
+            assert_eq!(read(&page, &[TOTAL]).unwrap(), [number("3")], "{shown}");
+            let ids = identities(&page, &["data"], "id").unwrap();
+            let whole = identities(br#"{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#, &["data"], "id").unwrap();
+            assert_eq!((ids.len(), ids[0], ids[2]), (3, whole[0], whole[2]), "{shown}");
+            assert_eq!(list(&records).unwrap()[1], damaged, "{shown}");
+            assert_eq!(shown.contains(r#""id":"b""#), ids[1] == whole[1], "{shown}");
+        }
+        let cut = br#"{"data":[{"id":"a"},{"id":NaN"#;
+        assert!(count(cut, &["data"]).is_err() && read(cut, &[TOTAL]).is_err() && list(&cut[8..]).is_none());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let page = b"\xef\xbb\xbf{\"meta\":{\"total\":3},\"data\":[1]}";
+        assert_eq!(read(page, &[TOTAL]).unwrap(), [number("3")]);
+        assert_eq!(count(page, &["data"]).unwrap(), 1);
+        assert_eq!(list(b"\xef\xbb\xbf[1]").unwrap(), [b"1"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod derived_state;
 pub mod error;
 mod fast;
 pub mod filter;
+pub mod json;
 mod labels;
 pub mod money;
 pub mod period;

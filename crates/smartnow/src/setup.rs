@@ -15,7 +15,7 @@ use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE};
 use crate::smartnow::{SmartNow, compare, refused};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tillhouse_extract::{Answer, Request};
+use tillhouse_extract::{Answer, Request, envelope};
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::{Error, Exact, Result};
 
@@ -68,8 +68,8 @@ fn items(page: &[u8]) -> Vec<Item<'_>> {
 /// The sales of a page, or the one that stands for a list of one. Errors with [`tillhouse_model::ErrorKind::Protocol`] where it is
 /// neither, without quoting it.
 fn sales(page: &[u8]) -> Result<Vec<Sale<'_>>> {
-    if let Ok(records) = serde_json::from_slice::<Vec<&RawValue>>(page) {
-        return Ok(records.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect());
+    if let Some(records) = envelope::list(page) {
+        return Ok(records.into_iter().map(|record| serde_json::from_slice(record).unwrap_or_default()).collect());
     }
     match serde_json::from_slice::<Sale<'_>>(page) {
         Ok(sale) if sale.id.is_some() => Ok(vec![sale]),

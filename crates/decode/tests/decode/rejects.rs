@@ -92,6 +92,46 @@ fn depth_spoils_its_record_alone() {
 }
 
 #[test]
+fn a_record_that_is_not_json_spoils_itself_alone() {
+    let nested = format!(r#"{{"id":"b","new":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+    for (damaged, field, reason) in [
+        (&br#"{"id":"b","invoice":{"amount":NaN}}"#[..], "invoice.amount", "expected a number, found what is not JSON"),
+        (br#"{"id":"b","invoice":{"amount":-Infinity}}"#, "invoice", "not valid JSON: expected a value"),
+        (br#"{"id":"b","invoice":{"amount":007}}"#, "invoice", "not valid JSON: expected a value"),
+        (br#"{"id":"b","new":NaN,"state":1}"#, "", "not valid JSON: expected a value"),
+        (br#"{"id":"b","articles":[{},{"name":"C:\x\temp\q"},{"name":"C:\q\"}]}"#, "", ""),
+        (
+            br#"{"id":"b","articles":[{},{"name":"C:\q"}]}"#,
+            "articles[1]",
+            "not valid JSON: expected an escape sequence",
+        ),
+        (br#"{"id":"b","state":"C:\"}"#, "", ""),
+        (b"{\"id\":\"b\",\"state\":\"a\nb\"}", "", "not valid JSON: expected text without control characters"),
+        (b"{\"id\":\"b\",\"state\":\"Caf\xe9\"}", "state", "the text is not UTF-8"),
+        (br#"{"id":"b","state":"Caf\ud83d"}"#, "state", "the text holds half a character (a lone surrogate)"),
+        (br#"{"id":"b","state":"12" screen"}"#, "", "not valid JSON: expected a comma or the end of the container"),
+        (br#"{"id":"b","state":"x",}"#, "", "not valid JSON: expected a key"),
+        (br#"{"id":"b",,"state":"x"}"#, "", "not valid JSON: expected a key"),
+        (br#"{"id":"b","state":}"#, "", ""),
+        (br#"{"id":"b","id":"c"}"#, "id", "duplicate field"),
+        (nested.as_bytes(), "(unknown field)", "nested deeper than 128"),
+        (b"NaN", "", "expected an object, found what is not JSON"),
+    ] {
+        let shown = String::from_utf8_lossy(damaged);
+        let page = [&br#"{"data":[{"id":"a"},"#[..], damaged, br#",{"id":"c"}],"meta":{}}"#].concat();
+        let decoded = sales().decode(&page, &["data"]).unwrap_or_else(|error| panic!("{shown}: {error:?}"));
+        assert_eq!(rows(&decoded.batch), [r#"{"id":"a"}"#, r#"{"id":"c"}"#], "{shown}");
+        let [reject] = &decoded.rejects[..] else { panic!("{shown}: {:?}", decoded.rejects) };
+        if !reason.is_empty() {
+            assert_eq!((&*reject.field, &*reject.reason), (field, reason), "{shown}");
+        }
+        let key = Some("b").filter(|_| field != "id" && damaged != b"NaN");
+        assert_eq!(reject.key.as_deref(), key, "{shown}");
+        assert!(!reject.redacted.contains("screen"), "{}", reject.redacted);
+    }
+}
+
+#[test]
 fn the_envelope_is_found_or_the_page_refused() {
     let decoder = sales();
     let rows_at = |page: &str, at: &[&str]| decoder.decode(page.as_bytes(), at).map(|d| d.batch.num_rows());
@@ -113,7 +153,7 @@ fn the_envelope_is_found_or_the_page_refused() {
         (r#"{"data":[{"id":"a"},]}"#, &["data"]),
         (r#"{"data":[{"id":"a"}{"id":"b"}]}"#, &["data"]),
         (r#"{"data":[{"id":"a"},{"id":1"#, &["data"]),
-        (r#"{"data":[{"id":7,,}]}"#, &["data"]),
+        (r#"{"data":[{"id":"a","state":"x},{"id":"b","state":"y"}]}"#, &["data"]),
     ] {
         let error = decoder.decode(page.as_bytes(), at).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data, "{page}");
@@ -123,8 +163,7 @@ fn the_envelope_is_found_or_the_page_refused() {
 
 #[test]
 fn errors_hold_no_values() {
-    let error =
-        sales().decode(br#"{"data":[{"id":"SECRET","license_plate":"SECRET" SECRET}]}"#, &["data"]).unwrap_err();
+    let error = sales().decode(br#"{"data":[{"id":"SECRET","license_plate":"SECRET" SECRET"#, &["data"]).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("SECRET"), "{error:?}");
     assert!(error.to_string().contains("byte 49"), "{error}");
     let key = tillhouse_decode::Decoder::new(std::sync::Arc::new(crate::fixture::sales()), None).unwrap_err();

@@ -15,8 +15,7 @@
 //! record that is no list, has it surely given all it has; otherwise that is an error. A list that comes in another order than that of its
 //! ids is asked for once more, behind the least of them: all the others have to come.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::envelope;
 use std::collections::HashSet;
 use std::fmt;
 use tillhouse_model::{Error, Result};
@@ -31,13 +30,12 @@ pub enum Key {
 }
 
 impl Key {
-    /// Reads a JSON value; `None` where it is neither.
-    pub fn read(raw: &RawValue) -> Option<Self> {
-        let text = raw.get();
-        if text.starts_with('"') {
-            return serde_json::from_str(text).ok().map(Self::Text);
+    /// Reads a JSON value as it is written; `None` where it is neither.
+    pub fn read(raw: &[u8]) -> Option<Self> {
+        if raw.starts_with(b"\"") {
+            return serde_json::from_slice(raw).ok().map(Self::Text);
         }
-        text.parse().ok().map(Self::Number)
+        std::str::from_utf8(raw).ok()?.parse().ok().map(Self::Number)
     }
 }
 
@@ -50,24 +48,18 @@ impl fmt::Display for Key {
     }
 }
 
-#[derive(Default, Deserialize)]
-struct Record<'p> {
-    #[serde(borrow)]
-    id: Option<&'p RawValue>,
-}
-
 /// The ids of a page's records, `None` for one without; and whether the page is one record instead of a list of them.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] for anything else, without quoting it.
 pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<Key>>, bool)> {
-    // A record that is odd in itself (no object, a key twice) is the decoder's to reject; here it only has no id.
-    if let Ok(records) = serde_json::from_slice::<Vec<&RawValue>>(page) {
-        let key = |raw: &&RawValue| serde_json::from_str::<Record<'_>>(raw.get()).ok()?.id.and_then(Key::read);
-        return Ok((records.iter().map(key).collect(), false));
+    // A record that is odd in itself (no object, a key twice, no JSON) is the decoder's to reject; here it may have no id.
+    let id = |record| envelope::value_at(record, "id");
+    if let Some(records) = envelope::list(page) {
+        return Ok((records.into_iter().map(|record| id(record).and_then(Key::read)).collect(), false));
     }
-    match serde_json::from_slice::<Record<'_>>(page) {
-        Ok(Record { id: Some(id) }) => Ok((vec![Key::read(id)], true)),
-        _ => Err(Error::protocol("the answer is neither a list nor a record")
+    match id(page) {
+        Some(id) => Ok((vec![Key::read(id)], true)),
+        None => Err(Error::protocol("the answer is neither a list nor a record")
             .hint("Check connection.base_url and connection.paths: something else may be answering there.")),
     }
 }
@@ -368,8 +360,9 @@ mod tests {
     #[test]
     fn one_record_is_a_list_of_one() {
         assert_eq!(keys(br#"{"id":7,"price":"1.50"}"#).unwrap(), (vec![Some(Key::Number(7))], true));
-        let (of_list, alone) = keys(br#"[{"id":"a"},null,{"id":1,"id":2},{"id":1.5}]"#).unwrap();
-        assert_eq!((of_list, alone), (vec![Some(Key::Text("a".into())), None, None, None], false));
+        let (of_list, alone) = keys(br#"[{"id":"a"},null,{"id":1.5},{"id":2,"price":NaN}]"#).unwrap();
+        let (text, number) = (Key::Text("a".into()), Key::Number(2));
+        assert_eq!((of_list, alone), (vec![Some(text), None, None, Some(number)], false));
         for wrong in [&b"<html>"[..], b"", b"7", br#"{"message":"hunter2"}"#, br#"[{"id":1},"#] {
             let error = keys(wrong).unwrap_err();
             assert!(!format!("{error:?}").contains("hunter2"));
