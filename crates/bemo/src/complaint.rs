@@ -101,6 +101,13 @@ pub(crate) fn explained(refusal: Refusal, account: &str, redactor: &Redactor) ->
             "Check connection.subscription_key: it stands in your profile at the provider's portal. If the gateway does not see it, \
              set connection.headers.subscription_key.",
         ),
+        None if refusal.names_token() => unauthorized("the access token is refused").hint(
+            "Put a fresh one where connection.access_token points; { file: PATH } and { command: [...] } are read anew whenever a token \
+             is refused.",
+        ),
+        None if refusal.names_page_size() => {
+            Error::protocol(format!("be-mo does not give so many sessions at once{said}")).hint(Refusal::LOWER_PAGE_SIZE)
+        }
         None if status == 401 => unauthorized("be-mo refuses the credentials")
             .hint("Check connection.access_token and connection.subscription_key of this pipeline."),
         None if status == 403 => unauthorized("be-mo does not allow this")
@@ -141,6 +148,7 @@ mod tests {
             message: redactor.provider_message(body.as_bytes()),
             body: body.to_owned().into(),
             redirect: None,
+            challenge: None,
             source: "bemo",
             resource: "sessions".into(),
             url: "http://127.0.0.1/x".into(),
@@ -183,6 +191,10 @@ mod tests {
     fn a_gateway_without_an_envelope_is_understood_too() {
         let missing = r#"{"statusCode":401,"message":"Access denied due to missing subscription key."}"#;
         assert!(told(401, missing).hint_text().unwrap().contains("connection.subscription_key"));
+        let expired = told(403, r#"{"statusCode":403,"message":"JWT expired"}"#);
+        assert!(expired.message().ends_with("token is refused: JWT expired"), "{expired}");
+        let large = told(400, r#"{"statusCode":400,"message":"limit must not exceed 100"}"#);
+        assert!(large.hint_text().unwrap().contains("sync.page_size"), "{large:?}");
         assert!(told(401, "").hint_text().unwrap().contains("connection.access_token"));
         assert_eq!(told(403, "{}").kind(), ErrorKind::Unauthorized);
         let nowhere = told(404, r#"{"statusCode":404,"message":"Resource not found"}"#);

@@ -7,7 +7,7 @@ use crate::complaint::{Complaint, TOKEN_CODES};
 use async_trait::async_trait;
 use std::sync::{Arc, PoisonError, RwLock};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::{Credential, Login, Redactor, Refusal, Request, StatusCode, Token, TokenPrefix};
+use tillhouse_extract::{Credential, Login, Redactor, Refusal, Request, Token, TokenPrefix};
 use tillhouse_model::{Error, Result, Secret};
 
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Login for TokenAndKey {
         }
         // A gateway in front knows no envelope; and be-mo says 403 of a token it cannot read.
         match Complaint::of(&refusal.body) {
-            Some(complaint) => complaint.codes().any(|code| TOKEN_CODES.contains(&code)),
-            None => refusal.status == StatusCode::UNAUTHORIZED,
+            Some(complaint) => refusal.names_token() || complaint.codes().any(|code| TOKEN_CODES.contains(&code)),
+            None => refusal.blames_token(),
         }
     }
 }

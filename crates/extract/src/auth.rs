@@ -5,7 +5,7 @@
 
 use crate::http::{Client, Stats};
 use crate::redact::Redactor;
-use crate::request::{AUTHORIZATION, Answer, Refusal, Request, StatusCode};
+use crate::request::{AUTHORIZATION, Answer, Refusal, Request};
 use crate::token::{Token, TokenPrefix};
 use async_trait::async_trait;
 use std::fmt;
@@ -34,9 +34,9 @@ pub trait Login: Send + Sync + fmt::Debug {
         request.secret_header(AUTHORIZATION, &TokenPrefix::bearer().before(access))
     }
 
-    /// Whether a new token may help against a refusal. By default for every 401.
+    /// Whether a new token may help against a refusal. By default for every 401, and wherever the server blames the token.
     fn wants_new_token(&self, refusal: &Refusal) -> bool {
-        refusal.status == StatusCode::UNAUTHORIZED
+        refusal.blames_token()
     }
 }
 

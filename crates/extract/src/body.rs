@@ -1,26 +1,41 @@
 //! Reads a body into one buffer.
 //!
 //! Invariant: a body is never longer than the limit, counted after decompression and checked while it streams; a body of
-//! declared length is copied once, into a buffer of that length.
+//! declared length is copied once, into a buffer of that length. A byte order mark is no part of it.
 //!
 //! hyper hands out slices of its read buffer. Keeping those of a large body would keep its buffers alive and leave the page
 //! in pieces, which the decoder cannot use; so pieces are copied together, while a body that comes in one piece is kept.
+//!
+//! Decompression is done here and not by reqwest, which knows `gzip` in lower case only, does not tell an encoding that nobody asked for from
+//! none, and cannot be told a limit. What counts is whether a body begins as gzip does: some proxies decompress and leave the header, others
+//! do the reverse.
 
+use crate::gunzip::{self, Gunzip};
 use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use std::io;
+use tillhouse_model::json::BYTE_ORDER_MARK;
 
 /// A single piece below this size is copied, so that it does not keep the connection's whole read buffer alive.
 const KEEP_FROM: usize = 64 << 10;
+/// So often a body may have been compressed, one time over another.
+const LAYERS: usize = 4;
 
 #[derive(Debug)]
 pub(crate) enum BodyError {
     /// The body is longer than the limit; the declared length, where there is one.
     TooLong(Option<u64>),
     /// The connection or the compression broke.
-    Broken { error: reqwest::Error, read: usize, declared: Option<u64> },
+    Broken { cause: String, read: usize, declared: Option<u64> },
+    /// It is encoded in a way that was not asked for.
+    Encoded(String),
 }
 
 /// The whole body, of at most `limit` bytes.
 pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, BodyError> {
+    if let Some(encoding) = unasked(response.headers()) {
+        return Err(BodyError::Encoded(encoding));
+    }
     let declared = response.content_length();
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLong(declared));
@@ -28,6 +43,17 @@ pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Res
     let Some(first) = piece(response, 0, declared).await? else {
         return Ok(Bytes::new());
     };
+    let body = if gunzip::is_gzip(&first) {
+        gunzipped(response, first, limit).await?
+    } else {
+        plain(response, first, limit).await?
+    };
+    Ok(if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body })
+}
+
+/// A body that is not compressed.
+async fn plain(response: &mut reqwest::Response, first: Bytes, limit: usize) -> Result<Bytes, BodyError> {
+    let declared = response.content_length();
     if first.len() > limit {
         return Err(BodyError::TooLong(declared));
     }
@@ -52,8 +78,49 @@ pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Res
     Ok(all.freeze())
 }
 
+/// A body that is compressed.
+async fn gunzipped(response: &mut reqwest::Response, first: Bytes, limit: usize) -> Result<Bytes, BodyError> {
+    let declared = response.content_length();
+    let guess = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(first.len()).saturating_mul(4);
+    let mut gunzip = Gunzip::new(limit, guess);
+    let (mut next, mut read) = (Some(first), 0);
+    while let Some(bytes) = next {
+        gunzip.push(&bytes).map_err(|error| corrupt(&error, gunzip.len()))?;
+        read += bytes.len();
+        next = piece(response, read, declared).await?;
+    }
+    let read = gunzip.len();
+    let mut body = gunzip.finish().map_err(|error| corrupt(&error, read))?;
+    for _ in 1..LAYERS {
+        if !gunzip::is_gzip(&body) {
+            break;
+        }
+        let mut inner = Gunzip::new(limit, body.len().saturating_mul(4));
+        inner.push(&body).map_err(|error| corrupt(&error, inner.len()))?;
+        body = inner.finish().map_err(|error| corrupt(&error, body.len()))?;
+    }
+    Ok(body.into())
+}
+
+fn corrupt(error: &io::Error, read: usize) -> BodyError {
+    if gunzip::is_over_limit(error) {
+        return BodyError::TooLong(None);
+    }
+    BodyError::Broken { cause: format!("cannot be decompressed: {error}"), read, declared: None }
+}
+
+/// The first encoding that is none of those asked for. There may be several, in one header or in many.
+fn unasked(headers: &HeaderMap) -> Option<String> {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
+    let mut names = encodings.flat_map(|list| list.split(',')).map(|name| name.trim().to_ascii_lowercase());
+    names.find(|name| !matches!(name.as_str(), "" | "identity" | "gzip" | "x-gzip" | "none"))
+}
+
 /// The first `limit` bytes of a body that is only read for its explanation. One that breaks off explains what it got to.
 pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) -> Bytes {
+    if unasked(response.headers()).is_some() {
+        return Bytes::new();
+    }
     let mut all = BytesMut::new();
     while all.len() < limit {
         match response.chunk().await {
@@ -61,7 +128,14 @@ pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) ->
             Ok(None) | Err(_) => break,
         }
     }
-    all.freeze()
+    let mut body = all.freeze();
+    if gunzip::is_gzip(&body) {
+        let mut gunzip = Gunzip::new(limit, limit);
+        // What is too long or broken explains what it got to, too.
+        let _ = gunzip.push(&body);
+        body = gunzip.beginning().into();
+    }
+    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
 }
 
 async fn piece(
@@ -69,5 +143,6 @@ async fn piece(
     read: usize,
     declared: Option<u64>,
 ) -> Result<Option<Bytes>, BodyError> {
-    response.chunk().await.map_err(|error| BodyError::Broken { error, read, declared })
+    let broken = |error| BodyError::Broken { cause: crate::http::root_cause(&error), read, declared };
+    response.chunk().await.map_err(broken)
 }

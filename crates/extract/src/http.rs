@@ -6,17 +6,21 @@
 //! Where tokens come from another server than the API, that server has a client of its own, [`Client::beside`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
+use crate::blame;
 use crate::body::{self, BodyError};
+use crate::media_type::{self, Judged};
 use crate::origin::{self, BaseUrl, Endpoint};
 use crate::paging::{Listing, Rereads};
+use crate::proxy;
 use crate::redact::{self, Redactor};
-use crate::request::{Answer, Refusal, Request, Response, StatusCode};
-use crate::retry::{Failure, Policy, is_passing, retry_after};
+use crate::request::{Answer, Method, Refusal, Request, Response, StatusCode};
+use crate::retry::{Failure, Policy, is_passing};
+use crate::retry_after::{is_used_up, retry_after};
 use crate::source::Limits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +62,8 @@ struct Inner {
     /// The key of the connection that holds the address, for hints.
     key: &'static str,
     base: BaseUrl,
+    /// The environment variable that names the proxy which requests go through.
+    proxy: Option<&'static str>,
     http: reqwest::Client,
     limits: Limits,
     shared: Arc<Shared>,
@@ -96,7 +102,7 @@ impl Client {
             retries: AtomicU64::new(0),
             rereads: Rereads::default(),
         };
-        Ok(Self::to(source, "base_url", base, http, limits, Arc::new(shared)))
+        Self::to(source, "base_url", base, http, limits, Arc::new(shared))
     }
 
     /// A client for an address on another server, which `key` of the connection names. It shares limits, counters and what is
@@ -107,7 +113,7 @@ impl Client {
         // Connections are kept by server anyway; only whether a proxy is asked is settled for all of them.
         let alike = server.is_loopback() == base.is_loopback();
         let http = if alike { http.clone() } else { connections(&server, limits)? };
-        Ok(Self::to(source, key, server, http, limits.clone(), Arc::clone(shared)))
+        Self::to(source, key, server, http, limits.clone(), Arc::clone(shared))
     }
 
     fn to(
@@ -117,12 +123,14 @@ impl Client {
         http: reqwest::Client,
         limits: Limits,
         shared: Arc<Shared>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let proxied = !base.is_loopback();
+        let proxy = if proxied { proxy::variable(base.url(), |name| std::env::var(name).ok())? } else { None };
         if base.is_exposed() {
             tracing::warn!(source, origin = base.origin(), "{key} is plain http: credentials can be read on the way");
         }
         let (answers, proper) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inner: Arc::new(Inner { source, key, base, http, limits, shared, answers, proper }) }
+        Ok(Self { inner: Arc::new(Inner { source, key, base, proxy, http, limits, shared, answers, proper }) })
     }
 
     /// The URL of a path below the base URL.
@@ -197,7 +205,9 @@ impl Client {
 fn connections(base: &BaseUrl, limits: &Limits) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::custom(redirect))
+        // Both are done here: what becomes of a POST, and what of a body in an encoding that was not asked for.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_gzip()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(limits.concurrency)
         .tcp_nodelay(true);
@@ -277,64 +287,121 @@ impl Inner {
     }
 
     async fn exchange(&self, request: &Request, requested_at: Timestamp) -> Result<Answer, Failure> {
-        let mut builder = self.http.request(request.method.clone(), request.url.clone());
-        if !request.headers.contains_key(ACCEPT) {
-            builder = builder.header(ACCEPT, HeaderValue::from_static("application/json"));
-        }
-        builder = builder.headers(request.headers.clone());
-        if let Some(body) = &request.body {
-            builder = builder.body(body.clone());
-        }
-        let mut response = builder.send().await.map_err(|e| self.not_sent(&e))?;
-        self.answers.fetch_add(1, Ordering::Relaxed);
+        let mut response = self.ask(request).await?;
         let status = response.status();
         if !status.is_success() {
             return self.unsuccessful(request, &mut response).await;
         }
-        if let Some(instead) = not_json(&response) {
-            return Err(self.improper(format!("the server answered {instead} instead of JSON")));
+        let nothing = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+        let judged = if nothing { Judged::Json } else { self.limits.accept_media_types.judge(response.headers()) };
+        if let Judged::Other(instead) = &judged {
+            return Err(self.other_type(instead));
         }
         let bytes = body::whole(&mut response, self.limits.max_body_bytes).await.map_err(|e| self.no_body(e))?;
-        if bytes.is_empty() && status != StatusCode::NO_CONTENT {
+        if bytes.is_empty() && !nothing {
             return Err(self.improper(format!("the server answered {status} with nothing instead of JSON")));
+        }
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err(self.improper("the server answered in UTF-16, where JSON is UTF-8".into()));
+        }
+        if judged == Judged::Unsure && !media_type::begins_as_json(&bytes) {
+            return Err(self.improper(format!("the server answered {status} with something else than JSON")));
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(said) = request.verdict.and_then(|verdict| verdict(&bytes)) {
             let beginning = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message = Some(self.shared.redactor.scrub(&said)).filter(|said| !said.is_empty());
-            return Ok(Answer::Refused(self.refusal(request, status, message, beginning, None)));
+            return Ok(Answer::Refused(Refusal { message, body: beginning, ..self.refusal(request, status) }));
         }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
         Ok(Answer::Success(Response { status, headers, bytes, url, requested_at }))
     }
 
+    /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.
+    async fn ask(&self, request: &Request) -> Result<reqwest::Response, Failure> {
+        let mut url = request.url.clone();
+        for _ in 0..=REDIRECTS {
+            let mut builder = self.http.request(request.method.clone(), url);
+            if !request.headers.contains_key(ACCEPT) {
+                builder = builder.header(ACCEPT, HeaderValue::from_static("application/json"));
+            }
+            builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            builder = builder.headers(request.headers.clone());
+            if let Some(body) = &request.body {
+                builder = builder.body(body.clone());
+            }
+            let response = builder.send().await.map_err(|e| self.not_sent(&e))?;
+            self.answers.fetch_add(1, Ordering::Relaxed);
+            match self.redirect(request, &response)? {
+                Some(next) => url = next,
+                None => return Ok(response),
+            }
+        }
+        Err(Failure::last(Error::protocol(format!("{} redirects in circles", self.base.origin()))))
+    }
+
+    /// Where a response redirects to within the origin. A POST that would become a GET is an error: what it carries would be lost.
+    fn redirect(&self, request: &Request, response: &reqwest::Response) -> Result<Option<Url>, Failure> {
+        let status = response.status();
+        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let Some(next) = location(response).filter(|next| origin::same(next, response.url())) else { return Ok(None) };
+        if request.method == Method::GET || matches!(status.as_u16(), 307 | 308) {
+            return Ok(Some(next));
+        }
+        let (method, to) = (&request.method, redact::url(&next));
+        let error = Error::protocol(format!(
+            "the server redirects this {method} to {to} with {status}, which would make it a GET without its content"
+        ));
+        let hint = match self.key {
+            "base_url" => {
+                format!("Change base_url and the paths in the pipeline's connection, so that they lead to {to}.")
+            }
+            key => format!("Set {key} to {to}."),
+        };
+        Err(Failure::last(error.at("status", status.as_str()).hint(hint)))
+    }
+
     async fn unsuccessful(&self, request: &Request, response: &mut reqwest::Response) -> Result<Answer, Failure> {
         let status = response.status();
-        let after = retry_after(response.headers(), SystemTime::now());
-        let redirect = status.is_redirection().then(|| elsewhere(response)).flatten();
+        let after = retry_after(status, response.headers(), SystemTime::now());
+        let used_up = is_used_up(response.headers());
+        let redirect = location(response).filter(|_| status.is_redirection()).map(|url| origin::name(&url));
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenge = Some(challenges.collect::<Vec<_>>().join(", ")).filter(|challenge| !challenge.is_empty());
         let body = body::beginning(response, EXPLANATION).await;
-        let message = self.shared.redactor.provider_message(&body);
-        if is_passing(status) {
-            let said = message.map(|m| format!(": {m}")).unwrap_or_default();
+        let redactor = &self.shared.redactor;
+        let challenged = || challenge.as_deref().and_then(blame::words_of).map(|words| redactor.scrub(&words));
+        let message = redactor.provider_message(&body).or_else(challenged);
+        let refusal = Refusal { message, body, redirect, challenge, ..self.refusal(request, status) };
+        // A gateway that counts calls says 403 and when to come back.
+        let quota = status == StatusCode::FORBIDDEN
+            && (after.is_some() || used_up || blame::names_quota(&refusal.body))
+            && !refusal.names_token();
+        if quota || is_passing(status) {
+            let said = refusal.message.map(|m| format!(": {m}")).unwrap_or_default();
             let error = Error::new(ErrorKind::Busy, format!("the server answered {status}{said}"))
                 .hint("Run again later; if it stays like this, lower rate_limit or concurrency, or ask the provider.");
             return Err(Failure { error, again: true, after });
         }
-        Ok(Answer::Refused(self.refusal(request, status, message, body, redirect)))
+        Ok(Answer::Refused(refusal))
     }
 
-    fn refusal(
-        &self,
-        request: &Request,
-        status: StatusCode,
-        message: Option<String>,
-        body: Bytes,
-        redirect: Option<String>,
-    ) -> Refusal {
-        let (source, resource, url) = (self.source, request.resource.clone(), redact::url(&request.url));
-        Refusal { status, message, body, redirect, source, resource, url }
+    /// What is known of every refusal.
+    fn refusal(&self, request: &Request, status: StatusCode) -> Refusal {
+        Refusal {
+            status,
+            message: None,
+            body: Bytes::new(),
+            redirect: None,
+            challenge: None,
+            source: self.source,
+            resource: request.resource.clone(),
+            url: redact::url(&request.url),
+        }
     }
 
     /// Why no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
@@ -342,9 +409,6 @@ impl Inner {
         let origin = self.base.origin();
         if error.is_builder() {
             return Failure::last(Error::internal("cannot build a request").because(root_cause(error)));
-        }
-        if error.is_redirect() {
-            return Failure::last(Error::protocol(format!("{origin} redirects in circles")));
         }
         if let Some(certificate) = certificate_trouble(error) {
             let error = Error::new(ErrorKind::Unreachable, format!("cannot trust {origin}: {certificate}"))
@@ -358,10 +422,15 @@ impl Inner {
         } else {
             format!("the connection to {origin} broke before the answer")
         };
-        let error = Error::new(ErrorKind::Unreachable, message)
-            .because(root_cause(error))
-            .hint(format!("Check {} (host and port), the network, and any proxy or VPN the server needs.", self.key));
-        Failure::passing(error)
+        let hint = match self.proxy {
+            Some(variable) => format!(
+                "Requests go through the proxy that the environment variable {variable} names: check it, or list the server in \
+                 NO_PROXY; then {} (host and port) and the network.",
+                self.key
+            ),
+            None => format!("Check {} (host and port), the network, and any proxy or VPN the server needs.", self.key),
+        };
+        Failure::passing(Error::new(ErrorKind::Unreachable, message).because(root_cause(error)).hint(hint))
     }
 
     /// An answer that is no page: a wrong address, unless proper answers came from there before.
@@ -373,6 +442,19 @@ impl Inner {
         Failure { error, again, after: None }
     }
 
+    /// An answer of a media type that is not JSON's.
+    fn other_type(&self, instead: &str) -> Failure {
+        let mut failure = self.improper(format!("the server answered {instead} instead of JSON"));
+        if !instead.contains("html") {
+            failure.error = failure.error.hint(format!(
+                "If what comes is JSON all the same, write into the pipeline's connection: accept_media_types: [{instead}]. \
+                 If not, check {}: something else may be answering there.",
+                self.key
+            ));
+        }
+        failure
+    }
+
     fn no_body(&self, error: BodyError) -> Failure {
         match error {
             BodyError::TooLong(declared) => {
@@ -382,44 +464,30 @@ impl Inner {
                     .hint("Lower page_size.");
                 Failure::last(error)
             }
-            BodyError::Broken { error, read, declared } => {
+            BodyError::Encoded(encoding) => {
+                let encoding: String = encoding.chars().filter(char::is_ascii_graphic).take(40).collect();
+                let mut failure = self.improper(format!("the answer is encoded as {encoding}, which nobody asked for"));
+                failure.error = failure.error.hint(
+                    "Tillhouse asks for gzip or no encoding at all: have it switched off at the server, or at the proxy before it that adds it.",
+                );
+                failure
+            }
+            BodyError::Broken { cause, read, declared } => {
                 let of = declared.map(|d| format!(" of {d}")).unwrap_or_default();
                 let message = format!("the answer broke off after {read}{of} bytes");
-                Failure::passing(Error::new(ErrorKind::Unreachable, message).because(root_cause(&error)))
+                Failure::passing(Error::new(ErrorKind::Unreachable, message).because(cause))
             }
         }
     }
 }
 
-/// Follows a redirect within the origin; any other comes back as the 3xx answer it is.
-fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
-    let home = attempt.previous().first().is_some_and(|first| origin::same(first, attempt.url()));
-    if !home {
-        attempt.stop()
-    } else if attempt.previous().len() > REDIRECTS {
-        attempt.error("too many redirects")
-    } else {
-        attempt.follow()
-    }
-}
-
-fn elsewhere(response: &reqwest::Response) -> Option<String> {
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    response.url().join(location).ok().map(|url| origin::name(&url))
-}
-
-/// A page must be JSON of some kind; a portal's or proxy's HTML is told by its type before it is read. A missing type is
-/// tolerated: the decoder will tell.
-fn not_json(response: &reqwest::Response) -> Option<String> {
-    let text = response.headers().get(CONTENT_TYPE)?.to_str().unwrap_or("unreadable");
-    let essence = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
-    let json = subtype == "json" || subtype.ends_with("+json");
-    (!json).then(|| essence.chars().filter(char::is_ascii_graphic).take(60).collect())
+/// The address in a response's `Location`.
+fn location(response: &reqwest::Response) -> Option<Url> {
+    response.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
 }
 
 /// The innermost cause, as text; it names no URL.
-fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = match std::error::Error::source(error) {
         Some(source) => source,
         None => return "no further cause is known".into(),

@@ -9,7 +9,7 @@ use crate::http::Client;
 use crate::request::{AUTHORIZATION, Refusal, Request};
 use crate::token::{Token, TokenPrefix};
 use async_trait::async_trait;
-use tillhouse_model::{Error, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, Result, Secret};
 use url::Url;
 
 /// POSTs `{name: ..., secret: ...}` to one address, or `{"refresh_token": ...}` to another where there is one.
@@ -63,8 +63,9 @@ impl Login for JsonLogin {
         };
         let request = Request::post_json("login", url.clone(), &body);
         let response = self.client.send(&request).await?.success_or(|refusal| self.refused(refusal))?;
-        Token::read(&response.bytes, "the login").map_err(|e| {
-            e.hint("Check connection.base_url and connection.paths.login: something else may be answering there.")
+        Token::read(&response.bytes, "the login", self.client.redactor()).map_err(|e| match e.kind() {
+            ErrorKind::Unauthorized => e.hint(self.words.if_refused),
+            _ => e.hint("Check connection.base_url and connection.paths.login: something else may be answering there."),
         })
     }
 
@@ -77,7 +78,7 @@ impl JsonLogin {
     fn refused(&self, refusal: Refusal) -> Error {
         match refusal.status.as_u16() {
             // Servers do not agree on which of them a wrong secret gets.
-            400 | 401 | 403 | 422 => refusal
+            400 | 401 | 403 | 419 | 422 | 498 => refusal
                 .into_refused_login(&format!("{} refused the login", self.words.provider))
                 .hint(self.words.if_refused),
             404 | 405 => refusal.into_error().hint(self.words.if_missing),

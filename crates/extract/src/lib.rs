@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   Request -> AuthorizedClient -> Client -> Throttle -> the network
-//!              token, one 401      retry,    concurrency,
-//!              renews it           limits    rate, pauses
+//!              token, a refusal    retry,    concurrency,
+//!              of it renews it     limits    rate, pauses
 //!
 //!   paging::by_offset / by_link / by_page  turn "ask for one page" into a PageStream that reads one page ahead
 //!   paging::by_key                         the same by the records' ids, for one list or for every parent's
@@ -20,18 +20,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod auth;
+mod blame;
 mod body;
 pub mod credential;
 pub mod envelope;
+mod gunzip;
 pub mod http;
 pub mod json_login;
+pub mod media_type;
 pub mod names;
 pub mod oauth2;
 pub mod origin;
 pub mod paging;
+mod proxy;
 pub mod redact;
 pub mod request;
 pub mod retry;
+pub mod retry_after;
 pub mod route;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
@@ -43,6 +48,7 @@ pub use auth::{AuthorizedClient, Login, TokenCache};
 pub use credential::Credential;
 pub use http::{Client, Stats};
 pub use json_login::JsonLogin;
+pub use media_type::MediaTypes;
 pub use names::Names;
 pub use origin::{BaseUrl, Endpoint};
 pub use redact::Redactor;

@@ -15,7 +15,7 @@ use crate::request::{Refusal, Request};
 use crate::token::Token;
 use async_trait::async_trait;
 use serde::Deserialize;
-use tillhouse_model::{Error, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, Result, Secret};
 use url::Url;
 
 /// Gets tokens for credentials. The keys of a connection are `token_url`, `client_id`, `client_secret` and `scope`: errors name them.
@@ -27,6 +27,8 @@ pub struct ClientCredentials {
     client_secret: Credential,
     scope: Option<String>,
 }
+
+const IF_REFUSED: &str = "Check connection.client_id and connection.client_secret of this pipeline.";
 
 /// What a token endpoint answers instead of a token.
 #[derive(Deserialize)]
@@ -64,8 +66,11 @@ impl Login for ClientCredentials {
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let request = Request::post_form("login", self.token_url.clone(), &form);
         let response = self.client.send(&request).await?.success_or(refused)?;
-        let token = Token::read(&response.bytes, "the token endpoint")
-            .map_err(|e| e.hint("Check connection.token_url: something else may be answering there."))?;
+        let token =
+            Token::read(&response.bytes, "the token endpoint", self.client.redactor()).map_err(|e| match e.kind() {
+                ErrorKind::Unauthorized => e.hint(IF_REFUSED),
+                _ => e.hint("Check connection.token_url: something else may be answering there."),
+            })?;
         Ok(Token { refresh: None, ..token })
     }
 }
@@ -87,9 +92,9 @@ fn refused(refusal: Refusal) -> Error {
         ("invalid_request" | "invalid_grant" | "unsupported_grant_type", _) => refusal.into_error().hint(
             "Ask the provider to allow this client the grant client_credentials, and check connection.token_url.",
         ),
-        ("invalid_client" | "unauthorized_client" | "access_denied", _) | (_, 401 | 403) => refusal
-            .into_refused_login("the token endpoint refused the client")
-            .hint("Check connection.client_id and connection.client_secret of this pipeline."),
+        ("invalid_client" | "unauthorized_client" | "access_denied", _) | (_, 401 | 403) => {
+            refusal.into_refused_login("the token endpoint refused the client").hint(IF_REFUSED)
+        }
         (_, 404 | 405) => refusal.into_error().hint("Check connection.token_url: no tokens are given out there."),
         _ => refusal.into_error(),
     }
@@ -100,7 +105,6 @@ mod tests {
     use super::*;
     use crate::request::StatusCode;
     use bytes::Bytes;
-    use tillhouse_model::ErrorKind;
 
     fn told(status: u16, body: &str) -> Error {
         refused(Refusal {
@@ -108,6 +112,7 @@ mod tests {
             message: Some("no".into()),
             body: Bytes::from(body.to_owned()),
             redirect: (status == 302).then(|| "https://other.example.com".into()),
+            challenge: None,
             source: "pace",
             resource: "login".into(),
             url: "http://127.0.0.1/token".into(),

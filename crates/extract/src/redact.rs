@@ -1,8 +1,11 @@
 //! What of a request or an answer may be shown.
 //!
-//! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], and
-//! nothing that looks like a token or an address.
+//! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in whichever
+//! coat (see `coats`), and nothing that looks like a token or an address.
 
+mod coats;
+
+use coats::Coats;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -13,6 +16,8 @@ use url::Url;
 const REMEMBERED: usize = 64;
 /// The longest message of a provider that is shown, in characters.
 const LONGEST_MESSAGE: usize = 200;
+/// The longest plain text that is taken for an explanation, in bytes.
+const PLAIN_TEXT: usize = 1_000;
 /// A run of letters and digits at least this long is taken for a token.
 const TOKEN_LENGTH: usize = 20;
 
@@ -29,28 +34,26 @@ pub fn url(url: &Url) -> String {
 /// Knows the secrets that were sent or received, to take them out of what servers write back.
 #[derive(Default)]
 pub struct Redactor {
-    known: RwLock<VecDeque<Secret>>,
+    known: RwLock<VecDeque<Coats>>,
 }
 
 impl Redactor {
     /// Remembers a secret. Empty ones are ignored.
     pub fn add(&self, secret: &Secret) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if secret.expose().is_empty() || known.iter().any(|s| s.expose() == secret.expose()) {
+        if secret.expose().is_empty() || known.iter().any(|known| known.plain().expose() == secret.expose()) {
             return;
         }
         if known.len() == REMEMBERED {
             known.pop_front();
         }
-        known.push_back(secret.clone());
+        known.push_back(Coats::of(secret));
     }
 
     /// One line of at most 200 characters, without known secrets, things that look like tokens, and e-mail addresses.
     pub fn scrub(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in self.known.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            text = text.replace(secret.expose(), "***");
-        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let text = without(text, known.iter().flat_map(|secret| secret.places(text)).collect());
         let mut line = String::new();
         for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
             if !line.is_empty() {
@@ -64,11 +67,13 @@ impl Redactor {
         line
     }
 
-    /// The short explanation in a provider's error body, scrubbed: the first of the fields providers use for one.
+    /// The short explanation in a provider's error body, scrubbed: the first of the fields providers use for one, or the whole of a
+    /// plain text.
     pub fn provider_message(&self, body: &[u8]) -> Option<String> {
-        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let message = explanation(&value, 0)?;
-        let message = self.scrub(message);
+        let message = match serde_json::from_slice::<serde_json::Value>(body) {
+            Ok(value) => self.scrub(explanation(&value, 0)?),
+            Err(_) => self.scrub(plain_text(body)?),
+        };
         (!message.is_empty()).then_some(message)
     }
 
@@ -83,6 +88,28 @@ impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Redactor(***)")
     }
+}
+
+/// A text without these places, which may overlap.
+fn without(text: &str, mut places: Vec<(usize, usize)>) -> String {
+    places.sort_unstable();
+    let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+    for (from, to) in places {
+        if from >= end {
+            shown.push_str(&text[end..from]);
+            shown.push_str("***");
+        }
+        end = end.max(to);
+    }
+    shown.push_str(&text[end..]);
+    shown
+}
+
+/// A body that is neither JSON nor a web page, if it is text and short.
+fn plain_text(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let is_said = text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains(|c: char| c == '\0');
+    is_said.then_some(text)
 }
 
 fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
@@ -138,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_within_another_or_twice_at_one_place_is_taken_out_whole() {
+        let redactor = Redactor::default();
+        for secret in ["hunter2", "hunter2-long", "2-long-er"] {
+            redactor.add(&Secret::new(secret));
+        }
+        assert_eq!(redactor.scrub("a hunter2-long-er b hunter2. aHVudGVyMi1sb25n"), "a *** b ***. ***");
+    }
+
+    #[test]
     fn old_tokens_make_room() {
         let redactor = Redactor::default();
         for i in 0..100 {
@@ -156,6 +192,9 @@ mod tests {
         assert_eq!(message(r#"{"error":"invalid_client","error_description":"no"}"#).as_deref(), Some("no"));
         assert_eq!(message(r#"{"errors":[{"status":"404","title":"no"}]}"#).as_deref(), Some("no"));
         assert_eq!(message("<html>"), None);
+        assert_eq!(message("Out of order.\n").as_deref(), Some("Out of order."));
+        assert_eq!(message(r#"{"message":"cut"#), None);
+        assert_eq!(message(&"x".repeat(2_000)), None);
         assert_eq!(message(r#"{"data":"private"}"#), None);
     }
 }

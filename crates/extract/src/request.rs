@@ -2,7 +2,7 @@
 //!
 //! Invariant: `Debug` of a [`Request`] and of an answer shows no header's value, no query's value and no body.
 
-use crate::redact;
+use crate::{blame, redact};
 use bytes::Bytes;
 pub use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
@@ -126,6 +126,8 @@ pub struct Refusal {
     pub body: Bytes,
     /// Where a redirect wanted to lead, as an origin, when it was not followed.
     pub redirect: Option<String>,
+    /// What its header `WWW-Authenticate` says. Not for printing.
+    pub challenge: Option<String>,
     /// Which source.
     pub source: &'static str,
     /// Which resource.
@@ -151,6 +153,26 @@ impl Refusal {
         self.is_gone() || self.status == StatusCode::RANGE_NOT_SATISFIABLE
     }
 
+    /// Whether a new token may help: the status says so, or the server's words do, which also 400, 403 and a success may bring.
+    pub fn blames_token(&self) -> bool {
+        matches!(self.status.as_u16(), 401 | 419 | 440 | 498) || self.names_token()
+    }
+
+    /// Whether the server's own words, in its body or its challenge, name a token that has expired or is none.
+    pub fn names_token(&self) -> bool {
+        matches!(self.status.as_u16(), 200..=299 | 400 | 401 | 403 | 419 | 440 | 498)
+            && blame::names_token(self.challenge.as_deref(), &self.body)
+    }
+
+    /// Whether the server refuses the number of records asked for.
+    pub fn names_page_size(&self) -> bool {
+        matches!(self.status.as_u16(), 400 | 413 | 416 | 422) && blame::names_page_size(&self.body)
+    }
+
+    /// What to do about [`Refusal::names_page_size`].
+    pub const LOWER_PAGE_SIZE: &'static str =
+        "Lower sync.page_size of this pipeline: the server refuses to give so many records a page.";
+
     /// That a login was refused, in `whose` name, with what the server says of it.
     pub fn into_refused_login(self, whose: &str) -> Error {
         let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
@@ -162,12 +184,17 @@ impl Refusal {
     /// What to report, where a source knows no better.
     pub fn into_error(self) -> Error {
         let status = self.status;
+        let (names_token, names_page_size) = (self.names_token(), self.names_page_size());
         let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
         let error = match (status.as_u16(), self.redirect) {
             (300..=399, Some(elsewhere)) => Error::protocol(format!(
                 "the server redirects to {elsewhere}, which is not followed with our credentials"
             ))
             .hint(format!("Set base_url to {elsewhere} if that is the right server.")),
+            (status, _) if names_token || matches!(status, 419 | 440 | 498) => {
+                Error::new(ErrorKind::Unauthorized, format!("the server refuses our token{said}"))
+                    .hint("If a new one does not help either, check the credentials in the pipeline's connection, and the clocks.")
+            }
             (200..=299, _) => Error::protocol(format!("the server answered {status} with an error in it{said}")),
             (401, _) => Error::new(ErrorKind::Unauthorized, format!("the server refused our credentials{said}"))
                 .hint("Check the credentials in the pipeline's connection."),
@@ -177,6 +204,9 @@ impl Refusal {
             }
             (404, _) => Error::protocol(format!("the server has nothing at this address{said}"))
                 .hint("Check base_url and the paths in the pipeline's connection."),
+            _ if names_page_size => {
+                Error::protocol(format!("the server answered {status}{said}")).hint(Self::LOWER_PAGE_SIZE)
+            }
             _ => Error::protocol(format!("the server answered {status}{said}")),
         };
         error
@@ -252,6 +282,7 @@ mod tests {
             message: Some("no".into()),
             body: Bytes::new(),
             redirect: (status == 301).then(|| "https://other.example.com".into()),
+            challenge: None,
             source: "hecone",
             resource: "transactions".into(),
             url: "http://127.0.0.1/t".into(),
@@ -271,6 +302,23 @@ mod tests {
             assert_eq!(error.kind(), kind, "{status}");
             assert!(!error.is_retryable());
         }
+        let expired = |status: u16| Refusal { body: Bytes::from_static(b"jwt expired"), ..refusal(status) };
+        for status in [400, 401, 403] {
+            assert!(expired(status).blames_token());
+            assert_eq!(refusal(status).blames_token(), status == 401);
+            assert!(expired(status).into_error().message().ends_with("refuses our token: no"));
+        }
+        for status in [419, 440, 498] {
+            assert!(refusal(status).blames_token());
+            assert_eq!(refusal(status).into_error().kind(), ErrorKind::Unauthorized);
+        }
+        assert!(!expired(404).blames_token());
+        let challenged = Refusal { challenge: Some(r#"Bearer error="invalid_token""#.into()), ..refusal(403) };
+        assert!(challenged.blames_token());
+        let large =
+            |status| Refusal { body: Bytes::from_static(br#"{"message":"limit is above 100"}"#), ..refusal(status) };
+        assert!(large(422).into_error().hint_text().unwrap().contains("sync.page_size"));
+        assert!(!large(404).into_error().hint_text().unwrap().contains("page_size"));
         assert!(refusal(301).into_error().hint_text().unwrap().contains("https://other.example.com"));
     }
 }

@@ -5,9 +5,8 @@
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Why an attempt failed, and whether another one may follow.
@@ -92,8 +91,10 @@ impl Policy {
     fn pause(&self, failure: &Failure, planned: Option<Duration>) -> Option<Duration> {
         let planned = planned?;
         match failure.after {
-            None => Some(planned),
             Some(asked) if asked > self.max_retry_after => None,
+            // No pause, or a date that is over: the server says that it may be asked again, not that it may be asked without end.
+            None => Some(planned),
+            Some(asked) if asked < FIRST => Some(planned),
             // The server's word counts; a little of the planned jitter keeps everybody from coming back at the same moment.
             Some(asked) => Some(asked + planned.min(FIRST) / 8),
         }
@@ -108,28 +109,15 @@ fn too_long(asked: Duration, allowed: Duration) -> Error {
     .hint("Run again later; a lower rate_limit or concurrency may avoid it.")
 }
 
-/// Whether a server with this status may answer better soon.
+/// Whether a server with this status may answer better soon: it, or a gateway before it, is overloaded, out of order or slow. 520 to 530
+/// are Cloudflare's, 598 and 599 those of proxies that give up.
 pub fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// What a Retry-After header asks for, in seconds or as a date. A date counts from the server's own Date header where it sends
-/// one, so that wrong clocks do not matter. A date in the past is no pause; what cannot be read is none asked for.
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
-    }
-    let date = |text: &str| httpdate::parse_http_date(text).ok();
-    let until = date(text)?;
-    let from = headers.get(DATE).and_then(|d| date(d.to_str().ok()?)).unwrap_or(now);
-    Some(until.duration_since(from).unwrap_or(Duration::ZERO))
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 520..=530 | 598 | 599)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
     use std::cell::RefCell;
     use tokio::time::Instant;
 
@@ -137,10 +125,6 @@ mod tests {
 
     fn busy() -> Failure {
         Failure::passing(Error::new(ErrorKind::Busy, "busy"))
-    }
-
-    fn headers(pairs: &[(reqwest::header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_str(v).unwrap())).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -179,6 +163,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn no_pause_is_a_planned_pause() {
+        let start = Instant::now();
+        let outcome: Result<()> =
+            POLICY.run(async |_| Err(Failure { after: Some(Duration::ZERO), ..busy() }), |_, _| {}).await;
+        assert_eq!(outcome.unwrap_err().to_string(), "busy (attempts 4)");
+        assert!(start.elapsed() >= Duration::from_millis(250 + 625 + 1562), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_pause_that_is_too_long_is_an_error_that_says_so() {
         let start = Instant::now();
         let outcome: Result<()> =
@@ -212,24 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_comes_in_seconds_and_as_a_date() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let ask = |pairs: &[(reqwest::header::HeaderName, &str)]| retry_after(&headers(pairs), now);
-        assert_eq!(ask(&[]), None);
-        assert_eq!(ask(&[(RETRY_AFTER, "120")]), Some(Duration::from_secs(120)));
-        assert_eq!(ask(&[(RETRY_AFTER, "0")]), Some(Duration::ZERO));
-        assert_eq!(ask(&[(RETRY_AFTER, "99999999999999999999999")]), Some(Duration::MAX));
-        assert_eq!(ask(&[(RETRY_AFTER, "-1")]), None);
-        assert_eq!(ask(&[(RETRY_AFTER, "soon")]), None);
-        assert_eq!(ask(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:07 GMT")]), Some(Duration::from_secs(30)));
-        assert_eq!(ask(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(Duration::ZERO));
-        let skewed = [(RETRY_AFTER, "Mon, 07 Nov 1994 00:00:10 GMT"), (DATE, "Mon, 07 Nov 1994 00:00:00 GMT")];
-        assert_eq!(ask(&skewed), Some(Duration::from_secs(10)));
-    }
-
-    #[test]
     fn only_passing_troubles_are_retried() {
         let passing: Vec<u16> = (100..600).filter(|s| is_passing(StatusCode::from_u16(*s).unwrap())).collect();
-        assert_eq!(passing, [408, 425, 429, 500, 502, 503, 504]);
+        let servers = [500, 502, 503, 504, 507].into_iter().chain(520..=530).chain([598, 599]);
+        assert_eq!(passing, [408, 425, 429].into_iter().chain(servers).collect::<Vec<u16>>());
     }
 }

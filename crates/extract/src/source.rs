@@ -4,6 +4,7 @@
 //! is still missing, only the warehouse's ledger knows.
 
 use crate::http::Stats;
+use crate::media_type::MediaTypes;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -36,7 +37,7 @@ pub struct Page {
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
 pub type PageStream = BoxStream<'static, Result<Page>>;
 
-/// How hard a source may be asked.
+/// How hard a source may be asked, and what is taken for an answer.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Records a page; a source lowers it to the provider's largest.
@@ -58,6 +59,8 @@ pub struct Limits {
     /// Whether one page more is asked for before the end of a listing is believed that no total proves. An API that charges for requests
     /// may be worth the risk.
     pub confirm_end: bool,
+    /// Media types that JSON may come under beside its own.
+    pub accept_media_types: MediaTypes,
 }
 
 impl Default for Limits {
@@ -72,6 +75,7 @@ impl Default for Limits {
             max_retry_after: Duration::from_secs(300),
             most_pages: 1_000_000,
             confirm_end: true,
+            accept_media_types: MediaTypes::default(),
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Invariant: an answer that holds no token is never quoted.
 
+use crate::redact::Redactor;
 use serde::Deserialize;
 use std::time::Duration;
-use tillhouse_model::{Error, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, Result, Secret};
 
 /// What a login gives.
 #[derive(Debug, Clone)]
@@ -28,11 +29,12 @@ struct Granted {
 impl Token {
     /// Reads `access_token`, `refresh_token` and `expires_in`, seconds as a number or a text; only the first has to be there.
     ///
-    /// Errors with [`tillhouse_model::ErrorKind::Protocol`]; `whose` answer it is stands in the message. serde's own errors quote values, so
-    /// they are not shown.
-    pub fn read(body: &[u8], whose: &str) -> Result<Self> {
+    /// Errors with [`tillhouse_model::ErrorKind::Protocol`], or [`tillhouse_model::ErrorKind::Unauthorized`] where the answer is an error, which
+    /// some servers send as a success; `whose` answer it is stands in the message, and the server's words as the redactor lets them through.
+    /// serde's own errors quote values, so they are not shown.
+    pub fn read(body: &[u8], whose: &str, redactor: &Redactor) -> Result<Self> {
         let granted = serde_json::from_slice::<Granted>(body).ok().filter(|g| !g.access_token.expose().is_empty());
-        let granted = granted.ok_or_else(|| Error::protocol(format!("{whose}'s answer holds no access_token")))?;
+        let granted = granted.ok_or_else(|| missing(body, whose, redactor))?;
         let seconds = granted.expires_in.as_ref().and_then(|value| match value {
             serde_json::Value::String(text) => text.trim().parse::<f64>().ok(),
             value => value.as_f64(),
@@ -40,6 +42,35 @@ impl Token {
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Ok(Self { access: granted.access_token, refresh: granted.refresh_token, lifetime })
     }
+}
+
+/// Why there is no token.
+fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
+    let said = redactor.provider_message(body).map(|words| format!(": {words}")).unwrap_or_default();
+    if is_refusal(body) {
+        return Error::new(ErrorKind::Unauthorized, format!("{whose} answered with an error instead of a token{said}"));
+    }
+    Error::protocol(format!("{whose}'s answer holds no access_token{said}"))
+}
+
+/// Whether an answer says that it is an error.
+fn is_refusal(body: &[u8]) -> bool {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(body) else { return false };
+    let has = |key: &str| {
+        fields.get(key).is_some_and(|value| match value {
+            serde_json::Value::Null | serde_json::Value::Bool(false) => false,
+            serde_json::Value::String(text) => !text.is_empty(),
+            serde_json::Value::Array(items) => !items.is_empty(),
+            _ => true,
+        })
+    };
+    let denies = |key: &str| fields.get(key) == Some(&serde_json::Value::Bool(false));
+    let status = fields.get("status").and_then(serde_json::Value::as_str).unwrap_or_default();
+    ["error", "errors", "error_description", "fault"].iter().any(|key| has(key))
+        || ["success", "ok", "authenticated"].iter().any(|key| denies(key))
+        || ["error", "fail", "failed", "failure", "denied", "unauthorized"]
+            .iter()
+            .any(|word| status.eq_ignore_ascii_case(word))
 }
 
 /// What stands before a token in its header: `Bearer` mostly, or nothing.
@@ -70,7 +101,8 @@ mod tests {
     #[test]
     fn lifetimes_are_read_however_they_are_written() {
         let lifetime = |expires: &str| {
-            Token::read(format!(r#"{{"access_token":"t"{expires}}}"#).as_bytes(), "the login").unwrap().lifetime
+            let body = format!(r#"{{"access_token":"t"{expires}}}"#);
+            Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap().lifetime
         };
         assert_eq!(lifetime(r#","expires_in":3600"#), Some(Duration::from_secs(3_600)));
         assert_eq!(lifetime(r#","expires_in":"3600""#), Some(Duration::from_secs(3_600)));
@@ -82,10 +114,47 @@ mod tests {
     #[test]
     fn an_answer_without_a_token_is_not_quoted() {
         for body in [r#"{"access_token":""}"#, r#"{"access_token":42424242}"#, r#"{"token":"hunter2"}"#, "<html>"] {
-            let error = Token::read(body.as_bytes(), "the login").unwrap_err();
+            let error = Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("42424242") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_comes_as_a_success_is_told_in_the_servers_words() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("hunter2"));
+        for (body, kind, message) in [
+            (
+                r#"{"error":"invalid_client","error_description":"no hunter2"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: no ***",
+            ),
+            (
+                r#"{"success":false,"message":"Wrong password"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: Wrong password",
+            ),
+            (
+                r#"{"status":"Error","errors":[{"message":"locked"}]}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: locked",
+            ),
+            (
+                r#"{"access_token":"","errors":{"code":7}}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token",
+            ),
+            (
+                r#"{"message":"Welcome","error":null,"errors":[]}"#,
+                ErrorKind::Protocol,
+                "the login's answer holds no access_token: Welcome",
+            ),
+            ("[]", ErrorKind::Protocol, "the login's answer holds no access_token"),
+        ] {
+            let error = Token::read(body.as_bytes(), "the login", &redactor).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (kind, message), "{body}");
         }
     }
 

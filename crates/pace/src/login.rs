@@ -1,11 +1,11 @@
 //! PACE's login: client credentials, and which refusals a new token cannot mend.
 //!
-//! Invariant: a token is had anew for a 401, except where PACE says that it is not the token it misses.
+//! Invariant: a token is had anew where PACE blames it, except where PACE says that it is not the token it misses.
 
 use crate::problem::{LINKED_IDENTITY, Problems};
 use async_trait::async_trait;
 use tillhouse_extract::oauth2::ClientCredentials;
-use tillhouse_extract::{Login, Refusal, StatusCode, Token};
+use tillhouse_extract::{Login, Refusal, Token};
 use tillhouse_model::{Result, Secret};
 
 #[derive(Debug)]
@@ -26,6 +26,6 @@ impl Login for PaceLogin {
     }
 
     fn wants_new_token(&self, refusal: &Refusal) -> bool {
-        refusal.status == StatusCode::UNAUTHORIZED && !Problems::of(&refusal.body).has_code(LINKED_IDENTITY)
+        refusal.blames_token() && !Problems::of(&refusal.body).has_code(LINKED_IDENTITY)
     }
 }

@@ -99,8 +99,10 @@ pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Reda
             "No new token helps. A client reads on behalf of itself and needs none: check that connection.client_id is a client of \
              the kind that client credentials are for, and ask the provider to link its identity.",
         ),
-        (401, _) => unauthorized("PACE refuses a token it has just given out")
-            .hint("Check that connection.base_url and connection.token_url belong together, and connection.scope."),
+        (status, _) if refusal.names_token() || matches!(status, 401 | 419 | 440 | 498) => {
+            unauthorized("PACE refuses a token it has just given out")
+                .hint("Check that connection.base_url and connection.token_url belong together, and connection.scope.")
+        }
         (403, _) => unauthorized("PACE does not allow this client to read transactions").hint(
             "Ask the provider which partners this client may read; some want connection.scope set, for example pay:transactions:read.",
         ),
@@ -111,6 +113,9 @@ pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Reda
             .hint("Check connection.base_url, connection.api and connection.paths."),
         (406 | 415, _) => Error::protocol(format!("PACE refuses the media type application/vnd.api+json{said}"))
             .hint("It is what PACE documents: a proxy may be changing headers, or something else answers at connection.base_url."),
+        _ if refusal.names_page_size() => {
+            Error::protocol(format!("PACE does not give so many transactions at once{said}")).hint(Refusal::LOWER_PAGE_SIZE)
+        }
         (400 | 422, _) => Error::protocol(format!("PACE does not take what it is asked{said}"))
             .hint("Check sync.start and connection.filters: PACE names the parameter it means."),
         (409, _) => Error::protocol(format!("PACE finds the request in conflict with something{said}")),
@@ -139,6 +144,9 @@ mod tests {
     /// The document's own example.
     const MISSING: &str = r#"{ "errors": [ { "id": "cbgmhslmp1o9or9kh1p0", "title": "Missing linked identity for authorized access", "detail": "Linked identity is needed to access this resource, please check why the user does not have a linked identity", "status": "401", "code": "missing-linked-identity" } ] }"#;
 
+    const EXPIRED: &str = r#"{"errors":[{"title":"Forbidden","detail":"The token has expired","status":"403"}]}"#;
+    const LARGE: &str = r#"{"errors":[{"title":"Invalid value","detail":"page[size] is above 100"}]}"#;
+
     fn told(status: u16, body: &str, partner: Option<&str>) -> Error {
         let redactor = Redactor::default();
         redactor.add(&Secret::new("hunter2"));
@@ -147,6 +155,7 @@ mod tests {
             message: redactor.provider_message(body.as_bytes()),
             body: body.to_owned().into(),
             redirect: None,
+            challenge: None,
             source: "pace",
             resource: "transactions".into(),
             url: "http://127.0.0.1/x".into(),
@@ -177,6 +186,22 @@ mod tests {
         for (status, body, partner, kind, text, hint) in [
             (401, MISSING, None, ErrorKind::Unauthorized, "Linked identity is needed", "No new token helps"),
             (401, "{}", None, ErrorKind::Unauthorized, "just given out", "connection.token_url"),
+            (
+                403,
+                EXPIRED,
+                Some("acme"),
+                ErrorKind::Unauthorized,
+                "just given out: Forbidden: The token has expired",
+                "scope",
+            ),
+            (
+                400,
+                LARGE,
+                None,
+                ErrorKind::Protocol,
+                "at once: Invalid value: page[size] is above 100",
+                "sync.page_size",
+            ),
             (403, "{}", Some("acme"), ErrorKind::Unauthorized, "does not allow", "connection.scope"),
             (404, "{}", Some("acme"), ErrorKind::Config, "nothing for the partner \"acme\"", "connection.partners"),
             (404, "{}", None, ErrorKind::Protocol, "no such list", "connection.paths"),

@@ -3,6 +3,7 @@
 //! Invariant: a [`Project`] and a [`Pipeline`] are valid; everything about them that can be checked without a network has been.
 
 use crate::assets::{self, Asset};
+use crate::common_keys::ConnectionWritten;
 use crate::yaml::{Environment, YamlFile, error_at};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Deserialize;
@@ -196,7 +197,7 @@ struct SourceOnly {
 struct PipelineWritten<C> {
     #[serde(rename = "source")]
     _source: String,
-    connection: C,
+    connection: ConnectionWritten<C>,
     #[serde(default)]
     sync: SyncWritten,
     #[serde(default)]
@@ -236,7 +237,8 @@ struct Parsed {
 
 fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
     let written: PipelineWritten<C> = file.parse()?;
-    let mut limits = Limits { rate_per_second: None, ..Limits::default() };
+    let ConnectionWritten { own: connection, accept_media_types } = written.connection;
+    let mut limits = Limits { rate_per_second: None, accept_media_types, ..Limits::default() };
     if let Some(size) = &written.sync.page_size {
         if size.value == 0 {
             return Err(error_at(file, size.referenced, "page_size must be at least 1"));
@@ -258,7 +260,7 @@ fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
         }
     }
     let concurrency = limits.concurrency;
-    let source = written.connection.open(limits).map_err(|e| e.at("file", file.path.display().to_string()))?;
+    let source = connection.open(limits).map_err(|e| e.at("file", file.path.display().to_string()))?;
     Ok(Parsed { source, sync: written.sync, resources: written.resources, concurrency })
 }
 

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod assets;
+mod common_keys;
 pub mod config;
 mod follow;
 mod interpolate;

@@ -8,6 +8,7 @@ use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write as _;
 use tillhouse_model::{Error, ErrorKind};
 
@@ -21,7 +22,7 @@ pub(crate) struct Answer {
     pub content_type: &'static str,
     pub body: Vec<u8>,
     /// Headers beside the content's own.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Answer {
@@ -53,8 +54,8 @@ impl Answer {
 
     /// The same answer with a header more.
     #[must_use]
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub(crate) fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -73,7 +74,7 @@ impl Answer {
         }
         for (name, text) in self.headers {
             // A text that no header can hold is left out: the client sees a missing header, as it would from a proxy.
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(&text)) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(&*name), HeaderValue::from_str(&text)) {
                 headers.insert(name, value);
             }
         }
@@ -82,7 +83,7 @@ impl Answer {
 }
 
 /// Gzip at the level of speed; `None` if that fails, which writing into memory does not.
-fn compress(body: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn compress(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
     encoder.write_all(body).ok()?;
     encoder.finish().ok()

@@ -4,6 +4,7 @@
 //! the request down.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,17 @@ pub enum FaultKind {
     Html,
     /// The right body under `text/plain`.
     WrongContentType,
+    /// `status` (default 200) with `headers` and `body`.
+    Answer,
+    /// `status` (default 400) with what the request carried in the message: its body with every byte percent-encoded and as it came, its
+    /// headers.
+    Echo,
+    /// The right body behind a byte order mark.
+    ByteOrderMark,
+    /// The right body under `Content-Encoding: <encoding>`; gzipped, in so many `members`, where its name ends in `gzip` in any case.
+    Encoded,
+    /// The right body, in which the first `text` is replaced by `with`; U+FFFD in the latter is sent as the byte 0xFF.
+    Replaced,
     /// A listing's later page: a record is inserted before the pages already read, so that every offset shifts by one.
     Shift,
     /// A listing whose next link leads to another host (`link`, or 127.0.0.2 on the same port).
@@ -97,9 +109,27 @@ pub struct Fault {
     /// See [`FaultKind::RateLimited`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// See [`FaultKind::ServerError`] and [`FaultKind::Missing`].
+    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::Answer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// See [`FaultKind::Answer`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// See [`FaultKind::Answer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// See [`FaultKind::Encoded`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// See [`FaultKind::Encoded`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<usize>,
+    /// See [`FaultKind::Replaced`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// See [`FaultKind::Replaced`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
     /// See [`FaultKind::Slow`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub millis: Option<u64>,
@@ -128,6 +158,12 @@ impl Fault {
             path: None,
             retry_after: None,
             status: None,
+            headers: BTreeMap::new(),
+            body: None,
+            encoding: None,
+            members: None,
+            text: None,
+            with: None,
             millis: None,
             link: None,
             bytes: None,

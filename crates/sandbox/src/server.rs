@@ -19,7 +19,7 @@ use crate::world::World;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{any, get, post, put};
 use jiff::{SignedDuration, Timestamp};
@@ -163,7 +163,7 @@ async fn provider(
     };
     let fault = shared.faults().meet(uri.path(), source.target(&call));
     let mut answer = match &fault {
-        Some(fault) => instead(&shared, source.as_ref(), fault, &line).await,
+        Some(fault) => instead(&shared, source.as_ref(), fault, &call, &line).await,
         None => None,
     }
     .unwrap_or_else(|| source.answer(&call, fault.as_ref()));
@@ -195,7 +195,8 @@ async fn provider(
         spoil(&mut answer, fault, &line);
     }
     let accepted = call.header(header::ACCEPT_ENCODING.as_str());
-    answer.into_response(shared.gzip && accepted.is_some_and(|accepted| accepted.contains("gzip")))
+    let encoded = fault.is_some_and(|fault| fault.kind == FaultKind::Encoded);
+    answer.into_response(shared.gzip && !encoded && accepted.is_some_and(|accepted| accepted.contains("gzip")))
 }
 
 /// A page without records, as a fault says so.
@@ -220,13 +221,20 @@ fn name_of(fault: &Fault) -> String {
 }
 
 /// The faults that answer in the provider's place; `None` lets the provider answer.
-async fn instead(shared: &Shared, source: &dyn Emulated, fault: &Fault, line: &Line) -> Option<Answer> {
+async fn instead(
+    shared: &Shared,
+    source: &dyn Emulated,
+    fault: &Fault,
+    call: &Call<'_>,
+    line: &Line,
+) -> Option<Answer> {
     let plain = |status, content_type, body: &str| Answer {
         status,
         content_type,
         body: body.as_bytes().to_vec(),
         headers: Vec::new(),
     };
+    let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
     match fault.kind {
         FaultKind::RateLimited => {
             let answer = source.error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests");
@@ -234,9 +242,18 @@ async fn instead(shared: &Shared, source: &dyn Emulated, fault: &Fault, line: &L
             Some(if retry_after.is_empty() { answer } else { answer.with("retry-after", retry_after) })
         }
         FaultKind::ServerError => {
-            let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Some(source.error(status, "server_error", "something went wrong"))
+        }
+        FaultKind::Answer => {
+            let body = fault.body.as_deref().unwrap_or_default();
+            let answer = plain(status.unwrap_or(StatusCode::OK), crate::answer::JSON, body);
+            let headers = fault.headers.iter();
+            Some(headers.fold(answer, |answer, (name, value)| answer.with(name.clone(), value.clone())))
+        }
+        FaultKind::Echo => {
+            let body = serde_json::json!({ "message": echo(call) }).to_string();
+            Some(plain(status.unwrap_or(StatusCode::BAD_REQUEST), crate::answer::JSON, &body))
         }
         FaultKind::Empty => Some(plain(StatusCode::OK, crate::answer::JSON, "")),
         FaultKind::Html => {
@@ -264,6 +281,14 @@ async fn instead(shared: &Shared, source: &dyn Emulated, fault: &Fault, line: &L
     }
 }
 
+/// What a request carried, as it came and with every byte percent-encoded.
+fn echo(call: &Call<'_>) -> String {
+    let encoded: String = call.body.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let header = |name: &HeaderName| call.header(name.as_str()).map(|value| format!(" {name}: {value}"));
+    let headers: String = call.headers.keys().filter_map(header).collect();
+    format!("cannot read {encoded} {}{headers}", String::from_utf8_lossy(call.body))
+}
+
 /// The faults that spoil a good answer.
 fn spoil(answer: &mut Answer, fault: &Fault, line: &Line) {
     match fault.kind {
@@ -273,6 +298,25 @@ fn spoil(answer: &mut Answer, fault: &Fault, line: &Line) {
         FaultKind::Oversized => {
             let size = usize::try_from(fault.bytes.unwrap_or(OVERSIZED)).unwrap_or(usize::MAX).min(1 << 30);
             answer.body.resize(size.max(answer.body.len()), b' ');
+        }
+        FaultKind::ByteOrderMark => {
+            answer.body.splice(..0, *b"\xef\xbb\xbf");
+        }
+        FaultKind::Encoded => {
+            let encoding = fault.encoding.clone().unwrap_or_else(|| "gzip".to_owned());
+            if encoding.to_ascii_lowercase().ends_with("gzip") {
+                let length = answer.body.len().div_ceil(fault.members.unwrap_or(1).max(1)).max(1);
+                answer.body = answer.body.chunks(length).filter_map(crate::answer::compress).flatten().collect();
+            }
+            answer.headers.push((header::CONTENT_ENCODING.as_str().into(), encoding));
+        }
+        FaultKind::Replaced => {
+            let text = fault.text.as_deref().unwrap_or_default().as_bytes();
+            if let Some(at) = answer.body.windows(text.len().max(1)).position(|window| window == text) {
+                let with: Vec<&[u8]> =
+                    fault.with.iter().flat_map(|with| with.split('\u{fffd}')).map(str::as_bytes).collect();
+                answer.body.splice(at..at + text.len(), with.join(&0xff));
+            }
         }
         _ => {}
     }

@@ -122,8 +122,10 @@ pub(crate) fn compare(column: &str, operator: &str) -> String {
 /// A refusal, and what to do about it.
 pub(crate) fn refused(endpoint: &Endpoint, refusal: Refusal) -> Error {
     let (status, name) = (refusal.status.as_u16(), endpoint.name);
+    let settled = refusal.names_page_size() || (status != 401 && refusal.names_token());
     let error = refusal.into_error();
     match status {
+        _ if settled => error,
         401 => error.hint(
             "SmartNow refuses a token it has just given out: check connection.token_prefix, and ask the provider what this user may do.",
         ),

@@ -42,7 +42,12 @@
 //! | kind | what happens |
 //! |---|---|
 //! | `rate_limited` | 429 with `Retry-After: <retry_after>`, seconds or a date |
-//! | `server_error` | 500 |
+//! | `server_error` | 500, or `status` |
+//! | `answer` | `status` (200) with `headers`, a map, and `body` |
+//! | `echo` | 400, or `status`, with what the request carried in the error's message: its body with every byte percent-encoded and as it came, its headers |
+//! | `byte_order_mark` | the right body behind the three bytes of a byte order mark |
+//! | `encoded` | the right body under `Content-Encoding: <encoding>`; gzipped, in so many `members` (1), where its name ends in `gzip` in any case |
+//! | `replaced` | the right body, in which the first `text` is replaced by `with`; U+FFFD in the latter is sent as the byte 0xFF |
 //! | `unauthorized` | every access token is revoked before the request is answered, with `"refresh_too": true` every refresh token as well |
 //! | `slow` | the answer comes after `millis` |
 //! | `truncated` | the body breaks off half-way through what Content-Length promised |
@@ -131,16 +136,26 @@ macro_rules! conformance {
             a_token_that_dies_on_the_way_is_replaced
             a_refused_refresh_means_a_new_login
             a_token_is_renewed_before_it_expires
+            a_dead_token_is_replaced_however_it_is_said
+            a_token_that_stays_refused_is_an_error_in_the_servers_words
             troubles_at_the_login_are_outwaited
             retry_after_seconds_are_obeyed
             retry_after_a_date_is_obeyed
+            retry_after_with_a_fraction_is_obeyed
+            a_limit_that_starts_again_is_waited_for
             a_retry_after_beyond_the_limit_is_an_error
             a_server_error_is_outwaited
+            every_passing_failure_is_outwaited
             a_reset_connection_is_outwaited
             a_truncated_body_is_outwaited
             an_empty_body_is_outwaited
             a_web_page_is_outwaited
             a_wrong_content_type_is_outwaited
+            an_accepted_media_type_is_read
+            a_byte_order_mark_is_passed_over
+            compressed_bodies_are_read
+            an_encoding_that_nobody_asked_for_is_an_error
+            a_damaged_record_costs_no_other
             an_answer_that_never_comes_is_given_up
             troubles_that_stay_are_errors
             a_body_over_the_limit_is_an_error

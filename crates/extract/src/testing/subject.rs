@@ -102,9 +102,11 @@ impl Subject {
         self
     }
 
-    /// A breach if one of the secrets is in the text.
+    /// A breach if one of the secrets is in the text, as it is or percent-encoded.
     pub(crate) fn keeps_secrets(&self, text: &str, what: &str) -> Result<(), Breach> {
-        match self.secrets.iter().find(|secret| text.contains(secret.as_str())) {
+        let encoded = |secret: &String| secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let forms = self.secrets.iter().flat_map(|secret| [secret.clone(), encoded(secret)]);
+        match forms.into_iter().find(|secret: &String| text.contains(secret.as_str())) {
             None => Ok(()),
             Some(secret) => {
                 let shown = text.replace(secret.as_str(), "<the secret>");

@@ -8,5 +8,7 @@ mod authorized;
 mod credentials;
 mod limits;
 mod printing;
+mod refusals;
 mod retries;
 mod scripted;
+mod wrappings;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it stirred.
 
+mod bodies;
 mod complete;
 mod ends;
 mod leaving;
@@ -13,6 +14,10 @@ mod tokens;
 mod troubles;
 mod waiting;
 
+pub use bodies::{
+    a_byte_order_mark_is_passed_over, a_damaged_record_costs_no_other, an_accepted_media_type_is_read,
+    an_encoding_that_nobody_asked_for_is_an_error, compressed_bodies_are_read,
+};
 pub use complete::{
     a_whole_is_whole_whatever_the_window, every_record_comes_once_whatever_the_page_size, pages_cut_short_lose_nothing,
     the_same_question_has_the_same_answer, totals_are_handed_on, windows_that_touch_leave_no_gap,
@@ -33,15 +38,17 @@ pub use start::{
     a_refused_login_is_told_and_not_tried_again, checking_works_and_asks_little, what_is_not_offered_is_an_error,
 };
 pub use tokens::{
-    a_refused_refresh_means_a_new_login, a_token_is_renewed_before_it_expires,
-    a_token_that_dies_on_the_way_is_replaced, troubles_at_the_login_are_outwaited,
+    a_dead_token_is_replaced_however_it_is_said, a_refused_refresh_means_a_new_login,
+    a_token_is_renewed_before_it_expires, a_token_that_dies_on_the_way_is_replaced,
+    a_token_that_stays_refused_is_an_error_in_the_servers_words, troubles_at_the_login_are_outwaited,
 };
 pub use troubles::{
     a_body_over_the_limit_is_an_error, a_page_is_as_fresh_as_its_last_attempt, a_reset_connection_is_outwaited,
     a_server_error_is_outwaited, a_truncated_body_is_outwaited, a_web_page_is_outwaited,
     a_wrong_content_type_is_outwaited, an_answer_that_never_comes_is_given_up, an_empty_body_is_outwaited,
-    troubles_that_stay_are_errors,
+    every_passing_failure_is_outwaited, troubles_that_stay_are_errors,
 };
 pub use waiting::{
-    a_retry_after_beyond_the_limit_is_an_error, retry_after_a_date_is_obeyed, retry_after_seconds_are_obeyed,
+    a_limit_that_starts_again_is_waited_for, a_retry_after_beyond_the_limit_is_an_error, retry_after_a_date_is_obeyed,
+    retry_after_seconds_are_obeyed, retry_after_with_a_fraction_is_obeyed,
 };

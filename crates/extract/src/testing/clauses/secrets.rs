@@ -15,7 +15,8 @@ pub async fn no_error_or_log_tells_a_secret(subject: Subject) -> Held {
     let asked = bench.resources().await?.swap_remove(0);
     let course = asked.say("undisturbed", bench.course(&asked).await)?;
     let login = subject.login.first();
-    for trouble in ["server_error", "reset", "truncated", "empty", "html", "wrong_content_type", "unauthorized"] {
+    for trouble in ["server_error", "reset", "truncated", "empty", "html", "wrong_content_type", "unauthorized", "echo"]
+    {
         for path in [login, None] {
             let mut limits = limits(course.page_size);
             limits.attempts = 2;

@@ -5,7 +5,7 @@
 use crate::testing::breach::Held;
 use crate::testing::subject::Subject;
 use crate::testing::trial::{Bench, Step, limits, pass};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tillhouse_model::ErrorKind;
 
@@ -50,6 +50,75 @@ async fn revoked(subject: &Subject, refresh_too: bool) -> Held {
         // Requests side by side are refused together; a refused refresh comes before the new login.
         hold!((1..=4).contains(&refused), "{}: {refused} requests were sent with a dead token", asked.resource.name);
         hold!((2..=3).contains(&logins), "{}: one dead token led to {logins} logins", asked.resource.name);
+    }
+    Ok(())
+}
+
+/// The ways in which servers say that a token is dead; all but the first without a 401.
+fn dead_tokens() -> [Value; 7] {
+    const WORDS: &str = "the access token has expired, says till nine";
+    let said = |status: u16, headers: Value, body: Value| json!({"kind": "answer", "status": status, "headers": headers, "body": body.to_string()});
+    let challenge = format!(r#"Bearer realm="api", error="invalid_token", error_description="{WORDS}""#);
+    [
+        said(401, json!({}), json!({"message": WORDS})),
+        said(403, json!({"WWW-Authenticate": challenge}), json!({})),
+        said(400, json!({"WWW-Authenticate": challenge}), json!({})),
+        said(400, json!({}), json!({"message": WORDS})),
+        said(403, json!({}), json!({"errors": [{"title": WORDS}]})),
+        said(419, json!({}), json!({"message": WORDS})),
+        said(498, json!({}), json!({"error": {"message": WORDS}})),
+    ]
+}
+
+/// A token is dead when the server says so in words, whatever the status.
+pub async fn a_dead_token_is_replaced_however_it_is_said(subject: Subject) -> Held {
+    if subject.login.is_empty() {
+        return Ok(());
+    }
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        for mut dead in dead_tokens() {
+            let how = format!("its token dead by {}", dead["status"]);
+            dead["after"] = json!(course.requests / 2);
+            bench.control.clear_log().await?;
+            bench.control.fault(dead).await?;
+            let reading = bench.read(&asked, course.window, course.page_size).await?;
+            hold!(bench.control.pending().await? == 0, "{}: no request was refused", asked.resource.name);
+            asked.say(&how, reading.is_exactly(&course.truth, &everything))?;
+            let log = bench.quiet().await?;
+            let logins = log.len() - bench.lists(&log).count();
+            hold!((2..=3).contains(&logins), "{}, {how}: led to {logins} logins", asked.resource.name);
+        }
+    }
+    Ok(())
+}
+
+/// A new token is tried once; when it is refused as well, that is an error with the server's own words in it.
+pub async fn a_token_that_stays_refused_is_an_error_in_the_servers_words(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    let asked = bench.resources().await?.swap_remove(0);
+    let course = asked.say("undisturbed", bench.course(&asked).await)?;
+    for mut dead in dead_tokens() {
+        let how = format!("tokens refused with {}", dead["status"]);
+        dead["times"] = json!(1_000);
+        bench.control.clear_log().await?;
+        bench.control.fault(dead).await?;
+        let mut limits = limits(course.page_size);
+        limits.concurrency = 1;
+        let trial = bench.open(limits)?;
+        let reading = trial.read(&asked, trial.source.pages(&asked.slice(course.window))).await?;
+        let log = bench.quiet().await?;
+        bench.control.calm().await?;
+        let Some(error) = &reading.error else {
+            hold!(false, "{how}: the stream ends as if all were well");
+            continue;
+        };
+        hold!(error.kind() == ErrorKind::Unauthorized, "{how}: an error of another kind: {error}");
+        hold!(error.to_string().contains("says till nine"), "{how}: the server's words are lost: {error}");
+        let asked_for = bench.lists(&log).count();
+        hold!(asked_for <= 2, "{how}: asked {asked_for} times, where one new token is worth a try");
     }
     Ok(())
 }

@@ -15,6 +15,16 @@ pub async fn a_server_error_is_outwaited(subject: Subject) -> Held {
     outwaited(&subject, json!({"kind": "server_error"})).await
 }
 
+/// Whatever a server or a gateway says that passes is asked for again; so is a quota of calls that is used up, which gateways say with 403.
+pub async fn every_passing_failure_is_outwaited(subject: Subject) -> Held {
+    for status in [408, 425, 429, 502, 503, 504, 507, 520, 524, 530, 598, 599] {
+        outwaited(&subject, json!({"kind": "answer", "status": status, "body": "<html>"})).await?;
+    }
+    let azure = r#"{"statusCode":403,"message":"Out of call volume quota. Quota will be replenished in 00:00:07."}"#;
+    let quota = json!({"kind": "answer", "status": 403, "body": azure, "headers": {"Retry-After": "7"}});
+    outwaited(&subject, quota).await
+}
+
 /// A connection that is reset is made again.
 pub async fn a_reset_connection_is_outwaited(subject: Subject) -> Held {
     outwaited(&subject, json!({"kind": "reset"})).await

@@ -5,7 +5,7 @@
 use crate::testing::breach::Held;
 use crate::testing::subject::Subject;
 use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::ErrorKind;
 
@@ -17,28 +17,45 @@ const SILENCE: [u64; 3] = [0, 100, 200];
 
 /// `Retry-After: 240`: nothing is sent for 240 seconds, then the slice goes on.
 pub async fn retry_after_seconds_are_obeyed(subject: Subject) -> Held {
-    obeyed(&subject, || PAUSE.to_string()).await
+    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": PAUSE.to_string()})).await
+}
+
+/// `Retry-After: 240.0`, as some gateways write it.
+pub async fn retry_after_with_a_fraction_is_obeyed(subject: Subject) -> Held {
+    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": format!("{PAUSE}.0")})).await
+}
+
+/// Without `Retry-After`, the time at which the limit starts again is what is asked for.
+pub async fn a_limit_that_starts_again_is_waited_for(subject: Subject) -> Held {
+    let fault = || {
+        let then = SystemTime::now() + Duration::from_secs(PAUSE);
+        let then = then.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
+        json!({"kind": "answer", "status": 429, "body": "{}", "headers": {"X-RateLimit-Reset": then.to_string()}})
+    };
+    obeyed(&subject, fault).await
 }
 
 /// `Retry-After` as a date.
 pub async fn retry_after_a_date_is_obeyed(subject: Subject) -> Held {
-    obeyed(&subject, || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(PAUSE))).await
+    let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(PAUSE));
+    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": date()})).await
 }
 
-async fn obeyed(subject: &Subject, header: impl Fn() -> String) -> Held {
+async fn obeyed(subject: &Subject, fault: impl Fn() -> Value) -> Held {
     let bench = Bench::new(subject)?;
     for asked in bench.resources().await? {
         let course = asked.say("undisturbed", bench.course(&asked).await)?;
-        asked.say(format_args!("429 with {PAUSE} s to wait"), wait(&bench, &asked, &course, header()).await)?;
+        asked.say(format_args!("429 with {PAUSE} s to wait"), wait(&bench, &asked, &course, fault()).await)?;
     }
     Ok(())
 }
 
-async fn wait(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, header: String) -> Held {
+async fn wait(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, mut fault: Value) -> Held {
     let everything = bench.truth(asked, None).await?;
     let slice = asked.slice(course.window);
     bench.control.clear_log().await?;
-    bench.control.fault(json!({"kind": "rate_limited", "retry_after": header, "after": course.requests / 2})).await?;
+    fault["after"] = json!(course.requests / 2);
+    bench.control.fault(fault).await?;
     let trial = bench.open(limits(course.page_size))?;
     let mut run = trial.start(asked, trial.source.pages(&slice));
     loop {

@@ -3,10 +3,14 @@
 //! Invariant: a request meets at most one fault, the first in the queue that is due; every fault that could hit a request counts it
 //! down.
 
-use crate::testing::emulator::Reply;
 use crate::testing::emulator::wire::Manner;
+use crate::testing::emulator::{Question, Reply};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::Duration;
 
 /// One fault.
@@ -27,6 +31,27 @@ pub struct Fault {
     /// For `rate_limited`.
     #[serde(default)]
     pub retry_after: Option<String>,
+    /// For `server_error`, `answer` and `missing`.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// For `answer`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// For `answer`.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// For `encoded`.
+    #[serde(default)]
+    pub encoding: Option<String>,
+    /// For `encoded`.
+    #[serde(default)]
+    pub members: Option<usize>,
+    /// For `replaced`.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// For `replaced`.
+    #[serde(default)]
+    pub with: Option<String>,
     /// For `foreign_link`.
     #[serde(default)]
     pub link: Option<String>,
@@ -36,9 +61,6 @@ pub struct Fault {
     /// For `slow`.
     #[serde(default)]
     pub millis: Option<u64>,
-    /// For `missing`.
-    #[serde(default)]
-    pub status: Option<u16>,
     /// For `unauthorized`.
     #[serde(default)]
     pub refresh_too: bool,
@@ -74,19 +96,30 @@ impl Fault {
             "oversized",
             "repeat",
             "hole",
+            "answer",
+            "echo",
+            "byte_order_mark",
+            "encoded",
+            "replaced",
         ];
         self.concerns_content() || self.hits_what_is_empty() || transport.contains(&self.kind.as_str())
     }
 
     /// What is answered in the provider's place.
-    pub(crate) fn instead(&self) -> Option<(Reply, Manner)> {
+    pub(crate) fn instead(&self, question: &Question) -> Option<(Reply, Manner)> {
         let reply = match self.kind.as_str() {
             "rate_limited" => {
                 let mut reply = Reply::error(429, "too many requests");
-                reply.headers.push(("Retry-After", self.retry_after.clone().unwrap_or_else(|| "1".to_owned())));
+                reply.headers.push(("Retry-After".into(), self.retry_after.clone().unwrap_or_else(|| "1".to_owned())));
                 reply
             }
-            "server_error" => Reply::error(500, "something went wrong"),
+            "server_error" => Reply::error(self.status.unwrap_or(500), "something went wrong"),
+            "answer" => Reply {
+                status: self.status.unwrap_or(200),
+                body: self.body.clone().unwrap_or_default().into(),
+                headers: self.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())).collect(),
+            },
+            "echo" => Reply::error(self.status.unwrap_or(400), &echo(question)),
             "empty" => Reply::json(""),
             "reset" => return Some((Reply::json(""), Manner::Reset)),
             "html" => return Some((Reply::json("<!doctype html><title>Please wait</title>"), Manner::As("text/html"))),
@@ -103,12 +136,52 @@ impl Fault {
             "wrong_content_type" => (reply, Manner::As("text/plain")),
             "oversized" => {
                 let missing = self.bytes.unwrap_or(65 << 20).saturating_sub(reply.body.len());
-                reply.body.push_str(&" ".repeat(missing));
+                reply.body.resize(reply.body.len() + missing, b' ');
+                (reply, Manner::Plain)
+            }
+            "byte_order_mark" => {
+                reply.body.splice(..0, *b"\xef\xbb\xbf");
+                (reply, Manner::Plain)
+            }
+            "encoded" => {
+                let encoding = self.encoding.clone().unwrap_or_else(|| "gzip".to_owned());
+                if encoding.to_ascii_lowercase().ends_with("gzip") {
+                    let pieces = reply.body.chunks(reply.body.len().div_ceil(self.members.unwrap_or(1)).max(1));
+                    reply.body = pieces.flat_map(gzip).collect();
+                }
+                reply.headers.push(("Content-Encoding".into(), encoding));
+                (reply, Manner::Plain)
+            }
+            "replaced" => {
+                let (text, with) = (self.text.clone().unwrap_or_default(), self.with.clone().unwrap_or_default());
+                reply.body = replaced(&reply.body, text.as_bytes(), &with);
                 (reply, Manner::Plain)
             }
             _ => (reply, Manner::Plain),
         }
     }
+}
+
+/// What a request carried, as it came and with every byte percent-encoded.
+fn echo(question: &Question) -> String {
+    let headers: String = question.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
+    let encoded: String = question.body.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    format!("cannot read {encoded} {}{headers}", question.body)
+}
+
+/// One member.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing into a Vec does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// A body with a text replaced, once; U+FFFD in what replaces it stands for the byte 0xFF.
+fn replaced(body: &[u8], text: &[u8], with: &str) -> Vec<u8> {
+    let Some(at) = body.windows(text.len().max(1)).position(|window| window == text) else { return body.to_vec() };
+    let with: Vec<u8> = with.split('\u{fffd}').map(str::as_bytes).collect::<Vec<_>>().join(&0xff);
+    [&body[..at], &with, &body[at + text.len()..]].concat()
 }
 
 /// The queue.

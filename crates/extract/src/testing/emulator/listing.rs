@@ -20,8 +20,8 @@ pub(crate) fn is_empty(body: &[u8]) -> bool {
 }
 
 /// The same envelope with this in place of the records.
-pub(crate) fn with_records(body: &[u8], instead: Value) -> Option<String> {
+pub(crate) fn with_records(body: &[u8], instead: Value) -> Option<Vec<u8>> {
     let mut answer = serde_json::from_slice(body).ok()?;
     *records(&mut answer)? = instead;
-    Some(answer.to_string())
+    Some(answer.to_string().into_bytes())
 }

@@ -17,6 +17,7 @@ use crate::testing::breach::Breach;
 use fault::Faults;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::Window;
 use tokio::net::{TcpListener, TcpStream};
@@ -59,21 +60,21 @@ impl Question {
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// The body, JSON.
-    pub body: String,
+    /// The body, JSON unless a fault says otherwise.
+    pub body: Vec<u8>,
     /// More headers.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Reply {
     /// 200 with a body.
     pub fn json(body: impl Into<String>) -> Self {
-        Self { status: 200, body: body.into(), headers: Vec::new() }
+        Self { status: 200, body: body.into().into_bytes(), headers: Vec::new() }
     }
 
     /// An error with a message.
     pub fn error(status: u16, message: &str) -> Self {
-        Self { status, body: json!({ "error": message }).to_string(), headers: Vec::new() }
+        Self { status, body: json!({ "error": message }).to_string().into_bytes(), headers: Vec::new() }
     }
 }
 
@@ -122,7 +123,7 @@ struct Shared<P> {
     now: Timestamp,
     origin: String,
     /// What the first request got that met a `repeat`.
-    repeated: Option<String>,
+    repeated: Option<Vec<u8>>,
 }
 
 /// A running server. Dropping it ends it.
@@ -188,7 +189,7 @@ impl<P: Provider> Shared<P> {
             self.provider.revoke(*refresh_too);
         }
         let content = fault.as_ref().filter(|fault| fault.concerns_content());
-        let (reply, manner) = match fault.as_ref().and_then(Fault::instead) {
+        let (reply, manner) = match fault.as_ref().and_then(|fault| fault.instead(&question)) {
             Some(instead) => instead,
             None => {
                 let reply = self.provider.answer(&question, content);
@@ -210,7 +211,7 @@ impl<P: Provider> Shared<P> {
         fault: Option<&Fault>,
         (mut reply, manner): (Reply, Manner),
     ) -> (Reply, Manner) {
-        let body = reply.body.as_bytes();
+        let body = &reply.body[..];
         match fault.map(|fault| fault.kind.as_str()) {
             Some("repeat") => reply.body = self.repeated.get_or_insert_with(|| reply.body.clone()).clone(),
             Some("hole") => reply.body = listing::with_records(body, json!([])).unwrap_or(reply.body),

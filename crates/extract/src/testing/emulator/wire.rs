@@ -68,7 +68,7 @@ impl Connection {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let whole = reply.body.as_bytes();
+        let whole = &reply.body[..];
         let body = if manner == Manner::Truncated { &whole[..whole.len() / 2] } else { whole };
         let sent = async {
             self.stream.write_all(head.as_bytes()).await?;

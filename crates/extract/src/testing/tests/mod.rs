@@ -98,6 +98,11 @@ fn what_can_be_asked_for() {
 fn tokens() {
     for style in [Style::Offset, Style::Link] {
         breaks(style, Flaw::NeverRenews, a_token_that_dies_on_the_way_is_replaced, "came an error");
+        let (dead, stays) =
+            (a_dead_token_is_replaced_however_it_is_said, a_token_that_stays_refused_is_an_error_in_the_servers_words);
+        breaks(style, Flaw::KnowsOnly401, dead, "came an error");
+        breaks(style, Flaw::HidesTheServersWords, stays, "the server's words are lost");
+        breaks(style, Flaw::EndsQuietly, stays, "as if all were well");
         breaks(style, Flaw::NeedsItsRefresh, a_refused_refresh_means_a_new_login, "came an error");
         breaks(style, Flaw::SeesNoLifetime, a_token_is_renewed_before_it_expires, "1 logins");
         breaks(style, Flaw::GivesUpAtOnce, troubles_at_the_login_are_outwaited, "came an error");
@@ -109,6 +114,9 @@ fn patience() {
     let offset = Style::Offset;
     breaks(offset, Flaw::IgnoresRetryAfter, retry_after_seconds_are_obeyed, "were sent after");
     breaks(offset, Flaw::IgnoresRetryAfter, retry_after_a_date_is_obeyed, "were sent after");
+    breaks(offset, Flaw::IgnoresRetryAfter, retry_after_with_a_fraction_is_obeyed, "were sent after");
+    breaks(offset, Flaw::IgnoresRetryAfter, a_limit_that_starts_again_is_waited_for, "were sent after");
+    breaks(offset, Flaw::GivesUpAtOnce, every_passing_failure_is_outwaited, "came an error");
     breaks(offset, Flaw::WaitsTooLong, a_retry_after_beyond_the_limit_is_an_error, "beyond the limit");
     breaks(offset, Flaw::WaitsForEver, an_answer_that_never_comes_is_given_up, "still waits");
     breaks(offset, Flaw::GivesUpAtOnce, a_server_error_is_outwaited, "came an error");
@@ -122,6 +130,18 @@ fn patience() {
     breaks(offset, Flaw::EndsQuietly, a_body_over_the_limit_is_an_error, "None, not Protocol");
     breaks(offset, Flaw::TakesAnyBody, a_body_over_the_limit_is_an_error, "None, not Protocol");
     breaks(offset, Flaw::TakesTheFirstTime, a_page_is_as_fresh_as_its_last_attempt, "the time of the first attempt");
+}
+
+#[test]
+fn bodies() {
+    for style in [Style::Offset, Style::Link] {
+        breaks(style, Flaw::RefusesAcceptedTypes, an_accepted_media_type_is_read, "came an error");
+        breaks(style, Flaw::KeepsTheMark, a_byte_order_mark_is_passed_over, "a page of");
+        breaks(style, Flaw::KnowsOneSpelling, compressed_bodies_are_read, "came an error");
+        breaks(style, Flaw::EndsQuietly, an_encoding_that_nobody_asked_for_is_an_error, "as if all were well");
+        breaks(style, Flaw::HidesTheServersWords, an_encoding_that_nobody_asked_for_is_an_error, "says neither");
+        breaks(style, Flaw::IsStricterThanTheDecoder, a_damaged_record_costs_no_other, "came an error");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::request::{Answer, Refusal, Request, StatusCode};
 use crate::source::{Limits, Page, PageStream, Source};
 use crate::testing::emulator::Emulator;
 use crate::testing::{Links, Records, Subject};
-use crate::{AuthorizedClient, BaseUrl, Client, Login, Token, envelope, origin};
+use crate::{AuthorizedClient, BaseUrl, Client, Login, MediaTypes, Token, envelope, origin};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -56,6 +56,8 @@ pub(super) enum Flaw {
     FailsForGoneRecords,
     /// Of tokens.
     NeverRenews,
+    KnowsOnly401,
+    HidesTheServersWords,
     NeedsItsRefresh,
     SeesNoLifetime,
     /// Of patience.
@@ -70,6 +72,11 @@ pub(super) enum Flaw {
     /// Of ends.
     BelievesTheEnd,
     TakesNothingForAnError,
+    /// Of bodies.
+    RefusesAcceptedTypes,
+    KeepsTheMark,
+    KnowsOneSpelling,
+    IsStricterThanTheDecoder,
     /// Of links and ends.
     FollowsAnyLink,
     FollowsInCircles,
@@ -135,7 +142,11 @@ impl Login for Cashier {
     }
 
     fn wants_new_token(&self, refusal: &Refusal) -> bool {
-        self.flaw != Flaw::NeverRenews && refusal.status == StatusCode::UNAUTHORIZED
+        match self.flaw {
+            Flaw::NeverRenews => false,
+            Flaw::KnowsOnly401 => refusal.status == StatusCode::UNAUTHORIZED,
+            _ => refusal.blames_token(),
+        }
     }
 }
 
@@ -155,6 +166,7 @@ fn open(url: &str, style: Style, flaw: Flaw, password: &'static str, mut limits:
         Flaw::GoesOnForEver => limits.most_pages = 1_000_000,
         Flaw::GivesUpAtOnce => limits.attempts = 1,
         Flaw::TakesAnyBody => limits.max_body_bytes = 1 << 30,
+        Flaw::RefusesAcceptedTypes => limits.accept_media_types = MediaTypes::default(),
         Flaw::WaitsForEver => limits.request_timeout = Duration::from_secs(100_000),
         Flaw::WaitsTooLong => limits.max_retry_after = Duration::from_secs(100_000),
         Flaw::IgnoresRetryAfter | Flaw::TriesForEver => (limits.attempts, limits.max_retry_after) = (1, Duration::ZERO),
@@ -295,8 +307,16 @@ impl Till {
         }
         let response = match response {
             Err(error) if self.flaw == Flaw::TellsItsPassword => return Err(error.at("password", PASSWORD)),
+            Err(error) if self.flaw == Flaw::HidesTheServersWords => return Err(Error::new(error.kind(), "it failed")),
             response => response?,
         };
+        let encoding = response.headers.get(reqwest::header::CONTENT_ENCODING);
+        if self.flaw == Flaw::KnowsOneSpelling && encoding.is_some_and(|encoding| encoding != "gzip") {
+            return Err(Error::protocol("an unknown encoding"));
+        }
+        if self.flaw == Flaw::IsStricterThanTheDecoder {
+            serde_json::from_slice::<serde_json::Value>(&response.bytes).map_err(|_| Error::protocol("not JSON"))?;
+        }
         let bytes = match self.flaw {
             Flaw::TakesNothingForAnError => response.bytes,
             _ if &*request.resource == "sales" => paging::or_empty(response.bytes, SALES.records_at),
@@ -321,6 +341,7 @@ impl Till {
             // The lie is one too high, and the last page is the one that is not full.
             Flaw::RepairsTotals => page.declared_total = total.map(|total| total - total % 2),
             Flaw::TakesTheFirstTime => page.requested_at = first,
+            Flaw::KeepsTheMark => page.bytes = [b"\xef\xbb\xbf", &page.bytes[..]].concat().into(),
             _ => {}
         }
         Ok(Ok((page, records)))

@@ -1,0 +1,132 @@
+//! Under which media types an answer is taken for JSON.
+//!
+//! Invariant: JSON's own types always count, and no type at all; what else counts the connection says, and then the body has to begin as
+//! JSON does. Anything else is told by its type before it is read: a portal's or a proxy's web page.
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde::{Deserialize, Deserializer, de};
+
+/// Media types that count beside JSON's own, without parameters, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MediaTypes(Vec<String>);
+
+impl MediaTypes {
+    /// These types. The error says what is wrong with one.
+    pub fn new(types: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
+        let types = types.into_iter().map(|written| {
+            let name = written.as_ref().trim().to_ascii_lowercase();
+            let part = |part: &str| {
+                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+            };
+            match name.split_once('/') {
+                Some((kind, subtype)) if part(kind) && part(subtype) => Ok(name),
+                _ => Err(format!("{:?} is not a media type: write it like text/plain", written.as_ref())),
+            }
+        });
+        types.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether an answer with these headers can be JSON; else its type, for people.
+    pub(crate) fn judge(&self, headers: &HeaderMap) -> Judged {
+        let Some(value) = headers.get(CONTENT_TYPE) else { return Judged::Unsure };
+        let text = value.to_str().unwrap_or("unreadable");
+        let essence = text.split([';', ',']).next().unwrap_or("").trim().to_ascii_lowercase();
+        let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
+        if subtype == "json" || subtype.ends_with("+json") {
+            return Judged::Json;
+        }
+        if essence.is_empty() || self.0.contains(&essence) {
+            return Judged::Unsure;
+        }
+        Judged::Other(essence.chars().filter(char::is_ascii_graphic).take(60).collect())
+    }
+}
+
+/// What a media type tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// The body is JSON.
+    Json,
+    /// The body may be JSON: it shows by its first byte.
+    Unsure,
+    /// The body is something else.
+    Other(String),
+}
+
+/// Whether a body begins as a JSON document does.
+pub(crate) fn begins_as_json(body: &[u8]) -> bool {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_none_or(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'))
+}
+
+impl<'de> Deserialize<'de> for MediaTypes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Vec::<String>::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn judged(accepted: &[&str], header: Option<&str>) -> Judged {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(header).unwrap());
+        }
+        MediaTypes::new(accepted).unwrap().judge(&headers)
+    }
+
+    #[test]
+    fn json_has_many_names_and_others_are_had_by_asking() {
+        for json in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "text/json",
+            "application/vnd.api+json",
+            "application/problem+json;v=1",
+        ] {
+            assert_eq!(judged(&[], Some(json)), Judged::Json, "{json}");
+        }
+        for none in [None, Some(""), Some("; charset=utf-8")] {
+            assert_eq!(judged(&[], none), Judged::Unsure);
+        }
+        for other in [
+            "text/plain; charset=utf-8",
+            "application/octet-stream",
+            "text/html",
+            "application/jsonp",
+            "json",
+            "unreadable",
+        ] {
+            let essence = other.split(';').next().unwrap();
+            assert_eq!(judged(&[], Some(other)), Judged::Other(essence.to_owned()), "{other}");
+            if let Ok(accepted) = MediaTypes::new([essence.to_uppercase()]) {
+                let headers = [(CONTENT_TYPE, HeaderValue::from_str(other).unwrap())].into_iter().collect();
+                assert_eq!(accepted.judge(&headers), Judged::Unsure, "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for wrong in ["", "json", "text/", "/plain", "text/plain; charset=utf-8", "*/*", "text plain"] {
+            assert!(MediaTypes::new([wrong]).unwrap_err().contains("is not a media type"), "{wrong}");
+        }
+        let read = |text: &str| serde_json::from_str::<MediaTypes>(text);
+        assert_eq!(read(r#"["Text/Plain "]"#).unwrap(), MediaTypes(vec!["text/plain".into()]));
+        assert!(read(r#"["x"]"#).unwrap_err().to_string().contains("like text/plain"));
+        assert!(read(r#""text/plain""#).is_err());
+    }
+
+    #[test]
+    fn json_is_known_by_its_first_byte() {
+        for json in [&b"{}"[..], b" \r\n[", b"null", b"-1", b"\"x\"", b"", b" "] {
+            assert!(begins_as_json(json));
+        }
+        for other in [&b"<html>"[..], b"Please wait", b"\xff\xfe", b"%PDF"] {
+            assert!(!begins_as_json(other));
+        }
+    }
+}

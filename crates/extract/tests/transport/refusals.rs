@@ -1,0 +1,130 @@
+//! What a refusal says: of tokens, of quotas, of redirects, and in whose words.
+//!
+//! Invariant: what waiting or a new token can mend is told from what it cannot.
+
+use crate::scripted::{Scripted, json, limits};
+use std::sync::Arc;
+use tillhouse_extract::json_login::Words;
+use tillhouse_extract::{
+    Answer, AuthorizedClient, Client, Credential, JsonLogin, Limits, Request, StatusCode, TokenPrefix,
+};
+use tillhouse_model::{ErrorKind, Secret};
+
+const WORDS: Words = Words {
+    provider: "The shop",
+    name: "user",
+    secret: "password",
+    if_refused: "Check the password.",
+    if_missing: "Check paths.login.",
+};
+
+fn login(client: &Client) -> JsonLogin {
+    JsonLogin {
+        login: client.url("/login").unwrap(),
+        refresh: None,
+        client: client.clone(),
+        name: "me".into(),
+        secret: Credential::Value(Secret::new("p@ss/w ord")),
+        prefix: TokenPrefix::bearer(),
+        words: WORDS,
+    }
+}
+
+fn api(client: &Client) -> AuthorizedClient {
+    AuthorizedClient::new(client.clone(), Arc::new(login(client)))
+}
+
+#[tokio::test]
+async fn a_challenge_is_an_explanation_and_a_reason_for_a_new_token() {
+    let challenge = "WWW-Authenticate: Bearer realm=\"x\"\r\nWWW-Authenticate: Bearer error=\"invalid_token\", error_description=\"it is over\"\r\n";
+    let granted = |n: u32| json("200 OK", "", &format!(r#"{{"access_token":"t-{n}"}}"#));
+    let refused = || json("403 Forbidden", challenge, "");
+    let server = Scripted::start(vec![granted(1), refused(), granted(2), refused()]).await;
+    let client = server.client(limits());
+    let request = Request::get("things", client.url("/things").unwrap());
+    let error = api(&client).send(&request).await.unwrap().success().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(error.message(), "the server refuses our token: it is over");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_waited_for_or_says_for_how_long() {
+    let azure = r#"{"statusCode":403,"message":"Out of call volume quota. Quota will be replenished in 12:00:00."}"#;
+    let used_up = |headers: &str| json("403 Quota Exceeded", headers, azure);
+    let good = || json("200 OK", "", "{}");
+    for headers in ["Retry-After: 0\r\n", "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 0.1\r\n", ""] {
+        let server = Scripted::start(vec![used_up(headers), good()]).await;
+        let client = server.client(limits());
+        let answer = client.send(&Request::get("things", client.url("/").unwrap())).await.unwrap();
+        assert!(matches!(answer, Answer::Success(_)), "{headers}");
+        assert_eq!(client.stats().retries, 1);
+    }
+    let server = Scripted::start(vec![used_up("Retry-After: 43200.5\r\n"), good()]).await;
+    let client = server.client(limits());
+    let error = client.send(&Request::get("things", client.url("/").unwrap())).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Busy, true));
+    assert!(error.message().contains("43200 s"), "{error}");
+    assert_eq!(server.requests().len(), 1);
+
+    let server = Scripted::start(vec![json("403 Forbidden", "", r#"{"message":"not yours"}"#), good()]).await;
+    let client = server.client(limits());
+    let answer = client.send(&Request::get("things", client.url("/").unwrap())).await.unwrap();
+    let Answer::Refused(refusal) = answer else { panic!("asked again") };
+    assert_eq!(refusal.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_login_is_not_sent_as_a_get() {
+    for status in ["301 Moved Permanently", "302 Found", "303 See Other"] {
+        let server = Scripted::start(vec![json(status, "Location: /login/?x=hunter2\r\n", "")]).await;
+        let error = api(&server.client(limits())).log_in().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.message().contains("redirects this POST to"), "{error}");
+        assert!(error.message().contains("/login/?x with 30"), "{error}");
+        assert!(error.hint_text().unwrap().contains("base_url and the paths"), "{error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+        assert_eq!(server.requests().len(), 1);
+    }
+    let granted = json("200 OK", "", r#"{"access_token":"t"}"#);
+    let server = Scripted::start(vec![json("308 Permanent Redirect", "Location: /login/\r\n", ""), granted]).await;
+    api(&server.client(limits())).log_in().await.unwrap();
+    let second = &server.requests()[1];
+    assert!(second.starts_with("POST /login/ ") && second.contains("p@ss/w ord"), "{second}");
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let round = || json("302 Found", "Location: /\r\n", "");
+    let server = Scripted::start((0..20).map(|_| round()).collect()).await;
+    let client = server.client(limits());
+    let error = client.send(&Request::get("things", client.url("/").unwrap())).await.unwrap_err();
+    assert!(error.message().contains("redirects in circles"), "{error}");
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn a_login_refused_as_a_success_says_why_and_is_not_tried_again_at_once() {
+    let body = r#"{"success":false,"message":"no user me with p%40ss%2Fw+ord or p@ss\/w ord"}"#;
+    let server = Scripted::start(vec![json("200 OK", "", body)]).await;
+    let api = api(&server.client(limits()));
+    for _ in 0..2 {
+        let error = api.log_in().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        assert_eq!(error.message(), "the login answered with an error instead of a token: no user me with *** or ***");
+        assert_eq!(error.hint_text(), Some("Check the password."));
+    }
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_echo_of_a_token_is_not_shown() {
+    let token = "tok/en+1=";
+    let echo = r#"{"message":"bad header Bearer tok\/en+1= or tok%2Fen%2B1%3D or dXNlcjp0b2svZW4rMT0="}"#;
+    let granted = json("200 OK", "", &format!(r#"{{"access_token":"{token}"}}"#));
+    let server = Scripted::start(vec![granted, json("400 Bad Request", "", echo)]).await;
+    let client = server.client(Limits { attempts: 1, ..limits() });
+    let request = Request::get("things", client.url("/things").unwrap());
+    let error = api(&client).send(&request).await.unwrap().success().unwrap_err();
+    assert_eq!(error.message(), "the server answered 400 Bad Request: bad header Bearer *** or *** or ***");
+}
