@@ -108,7 +108,8 @@ async fn text(from: impl AsyncRead + Unpin, key: &str) -> Result<Secret> {
     if text.len() as u64 > LONGEST {
         return Err(Error::config(format!("what {key} points to is longer than {LONGEST} bytes")));
     }
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    // Some editors begin a file with a byte order mark.
+    Ok(Secret::new(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])))
 }
 
 impl fmt::Debug for Credential {
@@ -197,7 +198,7 @@ mod tests {
         assert_eq!(read(r#""hunter2""#).await.unwrap(), "hunter2");
         assert_eq!(read(r#"{"command":["printf","%s\n","hunter2"]}"#).await.unwrap(), "hunter2");
         let path = std::env::temp_dir().join(format!("tillhouse-credential-{}", std::process::id()));
-        for (written, wanted) in [("one\n", "one"), ("two \r\n", "two ")] {
+        for (written, wanted) in [("one\n", "one"), ("two \r\n", "two "), ("\u{feff}three\n", "three")] {
             std::fs::write(&path, written).unwrap();
             let credential = Credential::File(path.clone());
             assert_eq!(credential.read("client_secret").await.unwrap().expose(), wanted);

@@ -34,7 +34,12 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
     if let Some(pause) = said.filter_map(|said| pause(said, now)).next() {
         return Some(pause);
     }
-    if status != StatusCode::TOO_MANY_REQUESTS && !is_used_up(headers) {
+    let counts = match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => remaining(headers).is_none_or(|left| left <= 0.0),
+        _ => is_used_up(headers),
+    };
+    if !counts {
         return None;
     }
     let resets = RESETS.iter().filter_map(|name| text(headers, name)).chain(reset_of_rate_limit(headers));
@@ -43,10 +48,11 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
 
 /// Whether the headers say that no request is left.
 pub(crate) fn is_used_up(headers: &HeaderMap) -> bool {
-    REMAINING
-        .iter()
-        .filter_map(|name| text(headers, name))
-        .any(|left| left.parse::<f64>().is_ok_and(|left| left <= 0.0))
+    remaining(headers).is_some_and(|left| left <= 0.0)
+}
+
+fn remaining(headers: &HeaderMap) -> Option<f64> {
+    REMAINING.iter().filter_map(|name| text(headers, name)).find_map(|left| left.parse().ok())
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -160,6 +166,7 @@ mod tests {
     fn a_counter_that_is_told_with_every_answer_is_no_pause() {
         assert_eq!(asked(503, &[("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "7")]), None);
         assert_eq!(asked(500, &[("ratelimit-reset", "30")]), None);
+        assert_eq!(asked(503, &[("ratelimit-reset", "30")]), Some(Duration::from_secs(30)));
         let used_up = [("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "0")];
         assert_eq!(asked(403, &used_up), Some(Duration::from_secs(30)));
     }
