@@ -60,9 +60,8 @@ struct Item<'p> {
 
 /// The records of a page, or the one that stands for a list of one; none where it is neither.
 fn items(page: &[u8]) -> Vec<Item<'_>> {
-    let records: Vec<&RawValue> =
-        serde_json::from_slice(page).or_else(|_| serde_json::from_slice(page).map(|one| vec![one])).unwrap_or_default();
-    records.iter().map(|raw| serde_json::from_str(raw.get()).unwrap_or_default()).collect()
+    let records = envelope::list(page).unwrap_or_else(|| vec![page]);
+    records.into_iter().map(|record| serde_json::from_slice(record).unwrap_or_default()).collect()
 }
 
 /// The sales of a page, or the one that stands for a list of one. Errors with [`tillhouse_model::ErrorKind::Protocol`] where it is
