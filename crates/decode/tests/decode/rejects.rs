@@ -101,7 +101,7 @@ fn a_record_that_is_not_json_spoils_itself_alone() {
         (br#"{"id":"b","new":NaN,"state":1}"#, "", "not valid JSON: expected a value"),
         (br#"{"id":"b","articles":[{},{"name":"C:\x\temp\q"},{"name":"C:\q\"}]}"#, "", ""),
         (
-            br#"{"id":"b","articles":[{},{"name":"C:\q"}]}"#,
+            br#"{"id":"b","articles":[{"name":"a"},{"name":"C:\q"}]}"#,
             "articles[1]",
             "not valid JSON: expected an escape sequence",
         ),
