@@ -125,7 +125,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Whether a key is spelt so or means so.
-fn is(key: Raw<'_>, wanted: &str) -> bool {
+pub(crate) fn is(key: Raw<'_>, wanted: &str) -> bool {
     if key.escaped { meaning(key) == wanted } else { key.bytes == wanted.as_bytes() }
 }
 

@@ -3,13 +3,13 @@
 //! Invariant: nothing here is an error. A page that is not understood is handed on as it is, for whoever decodes it to judge; a damaged
 //! record is never looked into.
 
+use crate::envelope;
 use bytes::{BufMut, Bytes, BytesMut};
-use jiter::{Jiter, JiterError, Peek};
 use std::hash::{DefaultHasher, Hasher};
+use tillhouse_model::json::{Scan, Scanned};
 
 /// How much of a page's records is looked at to know it again: so much that is the same is the same page.
 pub(super) const LOOKED_AT: usize = 64 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What stands where the records belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,43 +85,37 @@ fn end(list: &[u8]) -> Option<usize> {
 }
 
 fn find(page: &[u8], records_at: &[&str]) -> Found {
-    let skipped = if page.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    let page = &page[skipped..];
-    if page.iter().all(u8::is_ascii_whitespace) {
+    let mut scan = Scan::of_page(page);
+    if page[scan.pos..].iter().all(u8::is_ascii_whitespace) {
         return Found::Nothing;
     }
-    match within(&mut Jiter::new(page), records_at, records_at) {
-        Ok(Found::List(at)) => Found::List(at + skipped),
-        Ok(Found::Null(at)) => Found::Null(at + skipped),
-        Ok(found) => found,
-        Err(_) => Found::Other,
-    }
+    within(&mut scan, records_at, records_at).unwrap_or(Found::Other)
 }
 
-fn within(jiter: &mut Jiter<'_>, path: &[&str], left: &[&str]) -> Result<Found, JiterError> {
-    let peek = jiter.peek()?;
-    let at = jiter.current_index();
+fn within(scan: &mut Scan<'_>, path: &[&str], left: &[&str]) -> Scanned<Found> {
+    let first = scan.peek()?;
     let Some((key, rest)) = left.split_first() else {
-        return Ok(match peek {
-            Peek::Array => Found::List(at),
-            Peek::Null if path.is_empty() => Found::Nothing,
-            Peek::Null => Found::Null(at),
+        return Ok(match first {
+            b'[' => Found::List(scan.pos),
+            b'n' if path.is_empty() => Found::Nothing,
+            b'n' => Found::Null(scan.pos),
             _ => Found::Other,
         });
     };
-    if peek == Peek::Null {
+    if first == b'n' {
         return Ok(Found::Nothing);
     }
-    if peek != Peek::Object {
+    if first != b'{' {
         return Ok(Found::Other);
     }
-    let mut matches = jiter.known_object()?.map(|k| k == *key);
-    while let Some(here) = matches {
-        if here {
-            return within(jiter, path, rest);
+    scan.pos += 1;
+    let mut more = !scan.empty(b'}')?;
+    while more {
+        if envelope::is(scan.key()?, key) {
+            return within(scan, path, rest);
         }
-        jiter.next_skip()?;
-        matches = jiter.next_key()?.map(|k| k == *key);
+        scan.skip_any()?;
+        more = scan.another(b'}')?;
     }
     Ok(Found::Other)
 }
