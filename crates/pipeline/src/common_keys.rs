@@ -143,7 +143,7 @@ mod tests {
 
     fn parse(text: &str) -> tillhouse_model::Result<ConnectionWritten<Own>> {
         let environment = Environment::of([("NAME".into(), "x: y".into())]);
-        let file = YamlFile { path: "pipeline.yaml".into(), text: text.into(), environment };
+        let file = YamlFile { path: "pipeline.yaml".into(), text: text.into(), environment: Some(environment) };
         file.parse::<File>().map(|file| file.connection)
     }
 
