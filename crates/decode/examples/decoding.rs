@@ -3,14 +3,14 @@
 //! Invariant: one thread, medians of five rounds of time on the processor (of the clock where the system does not tell), pages in memory; hashes, keys, pseudonyms and rules included, as in a sync.
 //!
 //! Without arguments it makes about 200 MB of pages like those of HecOne 360, 1,000 records of some 2 kB each, and decodes them by the
-//! contract in schemas/hecone. Beside it stands what the pull parser jiter takes to walk the same bytes and keep nothing.
+//! contract in schemas/hecone. Beside it stands what the scanner takes to walk the same bytes and keep nothing.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
-use jiter::{Jiter, Peek};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tillhouse_decode::Decoder;
+use tillhouse_model::json::Scan;
 use tillhouse_model::{PseudonymKey, Secret, contract};
 
 const RECORDS_A_PAGE: usize = 1_000;
@@ -58,7 +58,7 @@ fn main() {
     report("decode", bytes, || {
         pages.iter().map(|p| decoder.decode(p, &["data"]).expect("the page is good").batch.num_rows()).sum()
     });
-    report("jiter, walk only", bytes, || pages.iter().map(|p| walk(&mut Jiter::new(p))).sum());
+    report("scan only", bytes, || pages.iter().map(|p| Scan::of_page(p).skip().expect("the page is JSON")).sum());
 }
 
 fn report(what: &str, bytes: usize, mut once: impl FnMut() -> usize) {
@@ -78,34 +78,6 @@ fn report(what: &str, bytes: usize, mut once: impl FnMut() -> usize) {
 fn on_processor() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
-}
-
-fn walk(json: &mut Jiter<'_>) -> usize {
-    let peek = json.peek().expect("a value");
-    match peek {
-        Peek::Object => {
-            let mut count = 1;
-            let mut key = json.known_object().expect("an object").map(str::len);
-            while key.is_some() {
-                count += walk(json);
-                key = json.next_key().expect("a key").map(str::len);
-            }
-            count
-        }
-        Peek::Array => {
-            let mut count = 1;
-            let mut element = json.known_array().expect("an array");
-            while element.is_some() {
-                count += walk(json);
-                element = json.array_step().expect("an element");
-            }
-            count
-        }
-        Peek::String => json.known_str().expect("text").len().min(1),
-        Peek::Null => json.known_null().map(|()| 1).expect("null"),
-        Peek::True | Peek::False => usize::from(json.known_bool(peek).expect("a truth value")),
-        _ => json.known_number_bytes(peek).expect("a number").len().min(1),
-    }
 }
 
 struct Dice(u64);
