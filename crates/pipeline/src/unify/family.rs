@@ -174,7 +174,7 @@ async fn take(
         context.warehouse.ops().record_warnings(&warnings).await?;
     }
     let unified = Unified { added: replaced.rows_added, removed: replaced.rows_removed };
-    Ok(Done { table: name, unified, warnings: misfits.count() })
+    Ok(Done { table: name, unified, warnings: misfits.count() + warnings.len() as u64 })
 }
 
 /// The parents of a step.
