@@ -22,7 +22,7 @@ const BEMO: &str = r#"{"sessionId":"1","isRfid":true,"rfid":"04AB","sessionStart
 
 const PACE: &str = r#"{"id":"1","type":"transaction","attributes":{"createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00",
     "priceIncludingVAT":119,"priceWithoutVAT":100,"currency":"EUR","VAT":{"amount":19,"rate":0.19},"fuel":{"pumpNumber":3,"unit":"liter",
-    "amount":7.5,"pricePerUnit":1.5,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B"},"mileage":1000,"references":["r"]}}"#;
+    "amount":70,"pricePerUnit":1.7,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B"},"mileage":1000,"references":["r"]}}"#;
 
 const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"location":2,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin",
     "originalPrice":0,"price":150,"currency":"EUR","timestamp":1767603600,"salestype":0,"numPaymentTransactions":1,"usergroup":0,
