@@ -1,6 +1,6 @@
 //! be-mo's envelope where it says that something is wrong, and what to do about it.
 //!
-//! Invariant: a body whose status is `Error` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
+//! Invariant: a body whose status is `Error` or `Failed` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
 
 use serde::Deserialize;
 use tillhouse_extract::{Redactor, Refusal, envelope};
@@ -49,7 +49,7 @@ impl Complaint {
 }
 
 fn is_error(status: &str) -> bool {
-    status.eq_ignore_ascii_case("error")
+    ["error", "failed", "failure"].iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
 /// Whether a success is none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status.

@@ -108,6 +108,49 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
     None
 }
 
+/// Whether a success says of itself that it is none: its status is an error, it names one, or it says that it did not succeed. Asked of a
+/// listing's first page where that holds no records: taken for an empty listing, what the server has would never be asked for again.
+///
+/// ```
+/// use tillhouse_extract::envelope::complains;
+/// assert!(complains(br#"{"error": "the database is down", "data": []}"#));
+/// assert!(complains(br#"{"errors": [{"title": "down"}], "data": []}"#));
+/// assert!(!complains(br#"{"status": "ok", "errors": [], "error": null, "data": []}"#));
+/// ```
+pub fn complains(page: &[u8]) -> bool {
+    let Ok([status, error, success]) = read(page, &[&["status"], &["error"], &["success"]]) else { return false };
+    let words = |scalar: &Scalar| scalar.as_text().map(|text| text.trim().to_ascii_lowercase());
+    let failed = status
+        .as_ref()
+        .and_then(words)
+        .is_some_and(|status| matches!(status.as_str(), "error" | "failed" | "failure" | "fail"));
+    let named = match error {
+        None | Some(Scalar::Null | Scalar::Bool(false)) => false,
+        Some(Scalar::Number(number)) => number != "0",
+        Some(Scalar::Text(text)) => !text.trim().is_empty(),
+        Some(Scalar::Bool(true)) => true,
+        Some(Scalar::Nested) => !is_empty_at(page, "error"),
+    };
+    let listed = !is_empty_at(page, "errors");
+    failed || named || listed || success == Some(Scalar::Bool(false))
+}
+
+/// Whether an object has no value under a key, or one that holds nothing.
+fn is_empty_at(page: &[u8], key: &str) -> bool {
+    let page = page.strip_prefix(tillhouse_model::json::BYTE_ORDER_MARK).unwrap_or(page);
+    let Some(value) = value_at(page, key) else { return true };
+    value.iter().all(|byte| byte.is_ascii_whitespace() || b"[]{}\"".contains(byte))
+        || value == b"null"
+        || value == b"false"
+}
+
+/// The error of a first page that complains, in the server's words as they were scrubbed.
+pub fn complaint(words: Option<String>) -> Error {
+    let said = words.map(|words| format!(": {words}")).unwrap_or_default();
+    Error::protocol(format!("the server answered 200 with an error in it{said}"))
+        .hint("Run `tillhouse sync` again later; if it stays so, ask the provider.")
+}
+
 /// An error where there is no such array.
 fn found_at(path: &[&str], found: Scanned<bool>) -> Result<()> {
     if found.map_err(|e| not_json(&e))? {

@@ -24,7 +24,7 @@ pub(crate) struct Gunzip {
 #[derive(Debug)]
 enum State {
     /// Within a member.
-    Member(GzDecoder<Bounded>),
+    Member(Box<GzDecoder<Bounded>>),
     /// After a member, or before the first.
     Between(Bounded),
     /// After what is no member.
@@ -97,7 +97,8 @@ impl Gunzip {
                 }
                 State::Between(out) => {
                     let out = std::mem::take(out);
-                    self.state = if is_gzip(piece) { State::Member(GzDecoder::new(out)) } else { State::After(out) };
+                    self.state =
+                        if is_gzip(piece) { State::Member(Box::new(GzDecoder::new(out))) } else { State::After(out) };
                 }
                 State::After(_) => return Ok(()),
             }

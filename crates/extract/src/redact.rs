@@ -108,7 +108,7 @@ fn without(text: &str, mut places: Vec<(usize, usize)>) -> String {
 /// A body that is neither JSON nor a web page, if it is text and short.
 fn plain_text(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let is_said = text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains(|c: char| c == '\0');
+    let is_said = text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains('\0');
     is_said.then_some(text)
 }
 

@@ -14,7 +14,7 @@ use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope,
+    Answer, AuthorizedClient, Page, PageStream, Redactor, Refusal, Request, Response, Route, Source, envelope,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -99,7 +99,7 @@ impl Source for HecOne {
         let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
         let at = Offset { offset: 0, limit: 1 };
         let request = self.page_of(&Window::new(minute, now)?)(at);
-        let page = match listed(self.api.send(&request).await?, at, &Sizes::default())? {
+        let page = match listed(self.api.send(&request).await?, at, &Sizes::default(), self.api.client().redactor())? {
             Fetched::Page(page) => page,
             Fetched::Missing(error) => return Err(error),
         };
@@ -124,7 +124,7 @@ impl Source for HecOne {
         let sizes = self.sizes.clone();
         paging::by_offset(limit, listing, move |at| {
             let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
-            async move { listed(api.send(&request).await?, at, &sizes) }
+            async move { listed(api.send(&request).await?, at, &sizes, api.client().redactor()) }
         })
     }
 
@@ -187,6 +187,8 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
     match api.send(&request).await? {
         Answer::Success(Response { bytes, requested_at, .. }) => {
             found.fetch_add(1, Ordering::Relaxed);
+            // "Nothing" is no record, and no damaged page.
+            let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
             Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None, anew: false }))
         }
         Answer::Refused(refusal) if refusal.is_gone() => Ok(None),
@@ -198,7 +200,7 @@ async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Res
 ///
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So of large pages the records of one are counted, and
 /// later only where `meta.size` proved wrong, or is not what must be left; what the decoder finds is compared with the total once more. For the link to a next page only what may be the last one is looked into.
-fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPage>> {
+fn listed(answer: Answer, at: Offset, sizes: &Sizes, redactor: &Redactor) -> Result<Fetched<OffsetPage>> {
     let Response { bytes, requested_at, url, .. } = match answer {
         Answer::Success(response) => response,
         Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refused(refusal))),
@@ -220,22 +222,17 @@ fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPag
     };
     let may_be_last = records == 0 || total.is_some_and(|total| at.offset + records >= total);
     // A page that cannot be read that far says nothing of it; its records are the decoder's to judge.
-    let said = may_be_last.then(|| envelope::read(&bytes, &[&["status"], &["_links", "next"]]));
-    let [status, next] = said.and_then(Result::ok).unwrap_or_default();
-    if records == 0 && at.offset == 0 && status.as_ref().and_then(|s| s.as_text()).is_some_and(is_error) {
-        return Err(Error::protocol("the server answered 200 with an error in it")
+    let said = may_be_last.then(|| envelope::read(&bytes, &[&["_links", "next"]]));
+    let [next] = said.and_then(Result::ok).unwrap_or_default();
+    // None of the document's; with no records it may hide some.
+    if records == 0 && at.offset == 0 && envelope::complains(&bytes) {
+        return Err(envelope::complaint(redactor.provider_message(&bytes))
             .at("source", SOURCE)
-            .at("url", tillhouse_extract::redact::url(&url))
-            .hint("Run `tillhouse sync` again later; if it stays so, ask the provider."));
+            .at("url", tillhouse_extract::redact::url(&url)));
     }
     let linked = next.as_ref().and_then(|next| next.as_text()).is_some();
     let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false };
     Ok(OffsetPage { page, records, limit, linked }.into())
-}
-
-/// An envelope that says so is none of the document's; with no records it may hide some.
-fn is_error(status: &str) -> bool {
-    status.eq_ignore_ascii_case("error")
 }
 
 fn refused(refusal: Refusal) -> Error {

@@ -106,6 +106,11 @@ impl List {
         let bytes = paging::or_empty(bytes, TRANSACTIONS.records_at);
         let Read { declared_total, records, next } =
             read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+        if records.is_empty() && place.index == 0 && envelope::complains(&bytes) {
+            return Err(envelope::complaint(redactor.provider_message(&bytes))
+                .at("source", SOURCE)
+                .at("url", redact::url(&url)));
+        }
         let page = Page { bytes, declared_total, requested_at, scope: self.partner, anew: false };
         Ok(NumberedPage { page, records, url, next }.into())
     }

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+use std::time::Duration;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
@@ -31,6 +32,10 @@ const BEFORE_START: SignedDuration = SignedDuration::from_secs(1);
 const LISTED_TWICE: &str = "listed_twice";
 /// How many of them are told of a slice.
 const TWICE_TOLD: usize = 1_000;
+/// How often a slice is read again because its records moved while it was read.
+const SHIFTED_REREADS: u32 = 3;
+/// The pause before that.
+const SHIFTED_PAUSE: Duration = Duration::from_secs(1);
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
 const REMEMBERED: usize = 1 << 16;
 
@@ -87,12 +92,15 @@ struct Attempt {
     twice: usize,
     declared_total: Option<u64>,
     total_moved: bool,
+    /// Whether a record of an earlier page came again after the total moved: what arrived in front pushed it back, and was not read itself.
+    rows_shifted: bool,
     started: Option<Timestamp>,
 }
 
 /// What the readings of a slice have told already, so that reading it anew tells nothing twice.
 #[derive(Default)]
 struct Told {
+    readings: u32,
     hasher: std::hash::RandomState,
     remarks: HashSet<u64>,
     fields: HashSet<String>,
@@ -123,7 +131,21 @@ impl Reader {
         let pages = if is_own { self.source.pages(&asked(slice, self.start)) } else { self.source.late_pages(slice) };
         // Where there is no page at all, nothing was asked for later than this.
         let before = Timestamp::now();
-        let (attempt, attempts) = self.attempt(pages, None, slice, self.resource.noted(by).0, to).await?;
+        let (read_by, mut told) = (self.resource.noted(by).0, Told::default());
+        let (mut attempt, mut attempts) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
+        for _ in 0..SHIFTED_REREADS {
+            if !(is_own && attempt.rows_shifted) {
+                break;
+            }
+            tracing::warn!(%slice, "records moved while the slice was read; reading it again");
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(interrupted()),
+                () = tokio::time::sleep(SHIFTED_PAUSE) => {}
+            }
+            let pages = self.source.pages(&asked(slice, self.start));
+            let (again, more) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
+            (attempt, attempts) = (again, attempts + more);
+        }
         let came = attempt.records + attempt.rejects;
         let counts = self.resource.declares_total && is_own;
         if let Some(declared) = attempt.declared_total.filter(|declared| counts && came < *declared) {
@@ -156,7 +178,7 @@ impl Reader {
         to: &mpsc::Sender<Message>,
     ) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, known, slice, None, to).await?.0.records)
+        Ok(self.attempt(pages, known, slice, None, to, &mut Told::default()).await?.0.records)
     }
 
     /// Reads a stream to its end: its last reading of the slice, and how many there were.
@@ -167,9 +189,10 @@ impl Reader {
         slice: &Slice,
         read_by: Option<ReadBy>,
         to: &mpsc::Sender<Message>,
+        told: &mut Told,
     ) -> Result<(Attempt, u32)> {
         let (mut attempt, mut attempts) = (Attempt::default(), 1);
-        let mut told = Told::default();
+        let again = told.readings > 0;
         loop {
             let page = tokio::select! {
                 biased;
@@ -197,7 +220,7 @@ impl Reader {
             attempt.count(&mut decoded);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on(&Event::Page { records, bytes });
-            told.once(&mut decoded, attempts > 1);
+            told.once(&mut decoded, again || attempts > 1);
             let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
             let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
@@ -206,6 +229,7 @@ impl Reader {
                 return Err(interrupted());
             }
         }
+        told.readings += attempts;
         Ok((attempt, attempts))
     }
 }
@@ -234,6 +258,8 @@ impl Attempt {
         for key in decoded.keys.iter().flatten() {
             let hash = key_hash(key);
             let is_new = self.distinct.insert(hash);
+            let in_page = page.contains(&hash);
+            self.rows_shifted |= !is_new && !in_page && self.total_moved;
             if page.insert(hash) && (is_new || !stands_still) {
                 continue;
             }

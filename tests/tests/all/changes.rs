@@ -246,8 +246,12 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     let drift = project.sql("SELECT field, count FROM ops.drift").await;
     assert!(drift.iter().any(|row| row["field"].as_str().is_some_and(|f| f.starts_with("loyalty"))), "{drift:?}");
     let warnings = project.sql("SELECT record_key, field, original FROM ops.warnings").await;
-    let warned = warnings.iter().find(|row| row["record_key"] == long.as_str() && row["field"] == "invoice.amount");
-    assert_eq!(warned.expect("a warning")["original"], "12.290000000000001");
+    let warned = warnings.iter().any(|row| {
+        row["record_key"] == long.as_str()
+            && row["field"] == "invoice.amount"
+            && row["original"] == "12.290000000000001"
+    });
+    assert!(warned, "{warnings:?}");
     let rejects = project.sql("SELECT * FROM ops.rejects").await;
     assert_eq!(rejects.len(), 1, "{rejects:?}");
     assert_eq!(rejects[0]["record_key"], broken.as_str());

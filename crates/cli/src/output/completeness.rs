@@ -110,6 +110,11 @@ pub(crate) fn clock(at: Timestamp, beside: Timestamp, zone: &TimeZone) -> String
     at.strftime(format).to_string()
 }
 
+/// An instant on a clock with its date: `2026-01-31 11:57`.
+pub(crate) fn day_and_clock(at: Timestamp, zone: &TimeZone) -> String {
+    zone.to_datetime(at).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

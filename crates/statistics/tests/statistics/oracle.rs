@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use tillhouse_model::Window;
 use tillhouse_statistics::{Compare, Hours, Request, figures};
 
+/// Count and amount of payments, by state and kind of their sale.
+type ByStateAndKind = BTreeMap<(String, Option<String>), (i128, i128)>;
+
 /// Growth in per cent, half-even at two decimals, as text.
 fn growth(now: i128, before: i128) -> Value {
     if before == 0 {
@@ -150,7 +153,7 @@ impl Oracle<'_> {
     /// Amounts of a currency: what was charged, what came in, what is still to come in, sale by sale and payment by payment.
     fn bridge(&self) -> Vec<Value> {
         let mut entries: BTreeMap<String, [i128; 10]> = BTreeMap::new();
-        let mut elsewhere: BTreeMap<String, BTreeMap<(String, Option<String>), (i128, i128)>> = BTreeMap::new();
+        let mut elsewhere: BTreeMap<String, ByStateAndKind> = BTreeMap::new();
         for payment in self.house.payments.iter().filter(|p| p.state.as_deref() == Some("collected")) {
             let sale = self.house.sale(payment.sale);
             let is_known = self.house.is_known(payment.sale);
