@@ -25,9 +25,12 @@ pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<(O
     Ok((asset, labels.unwrap_or_default()))
 }
 
+/// The file as written: by kind, a source's words and the common ones.
+type Written = BTreeMap<String, Option<BTreeMap<String, Spanned<String>>>>;
+
 fn parse(origin: &str, text: &str) -> Result<Labels> {
     let file = YamlFile::of(origin.into(), text.to_owned());
-    let written: Option<BTreeMap<String, Option<BTreeMap<String, Spanned<String>>>>> = file.parse()?;
+    let written: Option<Written> = file.parse()?;
     let mut labels = Labels::default();
     for (name, words) in written.unwrap_or_default() {
         let kind = LabelKind::named(&name).ok_or_else(|| unknown_kind(origin, text, &name))?;

@@ -125,7 +125,6 @@ async fn ask(
 }
 
 /// Looks for the hours of what differs.
-#[expect(clippy::too_many_arguments, reason = "both sides are asked here, and what is found goes into two lists")]
 async fn refine(
     context: &Context,
     session: &Session,
