@@ -8,7 +8,7 @@ use crate::output::{plain_table, print, say};
 use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
 use std::path::PathBuf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use tillhouse_query::Session;
+use tillhouse_query::{Session, is_complete, split_statements};
 
 const HELP: &str = "\
 A query ends with a semicolon and may take several lines.
@@ -22,7 +22,7 @@ struct Complete;
 impl Validator for Complete {
     fn validate(&self, line: &str) -> ValidationResult {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('\\') || line.ends_with(';') {
+        if line.is_empty() || line.starts_with('\\') || is_complete(line) {
             ValidationResult::Complete
         } else {
             ValidationResult::Incomplete
@@ -83,7 +83,7 @@ pub(crate) async fn run(session: &Session, format: Format) -> Result<()> {
 }
 
 async fn run_all(session: &Session, text: &str, format: Format) -> Result<()> {
-    for query in statements(text) {
+    for query in split_statements(text) {
         execute(session, &query, format).await?;
     }
     Ok(())
@@ -113,55 +113,10 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
     print(&format!("{table}\n"))
 }
 
-/// Splits a text at semicolons outside quotes and comments.
-pub(crate) fn statements(text: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut current = String::new();
-    let mut quote: Option<char> = None;
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        match quote {
-            Some(q) => {
-                current.push(c);
-                if c == q {
-                    quote = None;
-                }
-            }
-            None if c == '\'' || c == '"' => {
-                current.push(c);
-                quote = Some(c);
-            }
-            None if c == '-' && characters.peek() == Some(&'-') => {
-                for skipped in characters.by_ref() {
-                    if skipped == '\n' {
-                        break;
-                    }
-                }
-                current.push('\n');
-            }
-            None if c == ';' => all.push(std::mem::take(&mut current)),
-            None => current.push(c),
-        }
-    }
-    all.push(current);
-    all.retain(|s| !s.trim().is_empty());
-    all.into_iter().map(|s| s.trim().to_owned()).collect()
-}
-
 /// `$XDG_STATE_HOME/tillhouse/sql_history`, by default below `~/.local/state`.
 fn history_file() -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state")))?;
     Some(state.join("tillhouse").join("sql_history"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::statements;
-
-    #[test]
-    fn semicolons_in_quotes_and_comments_do_not_split() {
-        assert_eq!(statements("SELECT ';' ; -- no; \n SELECT 2;;"), ["SELECT ';'", "SELECT 2"]);
-    }
 }

@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod catalog;
+mod dialect;
 mod engine;
 mod failure;
 mod functions;
@@ -25,6 +26,7 @@ mod read_only;
 mod sales;
 mod session;
 mod staging;
+mod statements;
 mod uncounted;
 pub mod zone;
 
@@ -39,3 +41,4 @@ pub use functions::canonical_unit;
 pub use lenient::{Noted, RowError, RowErrors};
 pub use session::{Session, empty_table};
 pub use staging::Planned;
+pub use statements::{is_complete, split_statements};

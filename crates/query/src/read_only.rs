@@ -3,12 +3,15 @@
 //! Invariant: whatever passes here cannot change a table, a file or a setting. It is checked twice: on the statement, for an error
 //! that says what is meant, and on the plan, in case a query hides something ([`options`]).
 
+use crate::catalog::DEFAULT_SCHEMA;
+use crate::dialect;
 use crate::failure::into_error;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
+use std::collections::VecDeque;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// What a plan may hold.
@@ -21,17 +24,37 @@ pub(crate) fn options() -> SQLOptions {
 /// Errors with [`ErrorKind::Query`] when it cannot be parsed, is none, is more than one, or writes.
 pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
     if sql.trim().trim_end_matches(';').is_empty() {
-        return Err(Error::new(ErrorKind::Query, "there is no SQL to run"));
+        return Err(nothing());
     }
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(|error| match error {
-        DataFusionError::NotImplemented(_) => {
-            Error::new(ErrorKind::Query, "more than one statement was given").hint("Run one query at a time.")
-        }
-        error => into_error(error),
-    })?;
+    let mut statements = statements(state, sql).map_err(into_error)?;
+    let statement = statements.pop_front().ok_or_else(nothing)?;
+    if !statements.is_empty() {
+        return Err(Error::new(ErrorKind::Query, "more than one statement was given").hint("Run one query at a time."));
+    }
     check(&statement)?;
-    Ok(statement)
+    Ok(in_default_schema(statement))
+}
+
+/// `SHOW COLUMNS FROM t` means the table that `SELECT * FROM t` reads. The planner would list the columns of that name's tables in every schema.
+fn in_default_schema(mut statement: Statement) -> Statement {
+    if let Statement::Statement(inner) = &mut statement
+        && let ast::Statement::ShowColumns { show_options, .. } = inner.as_mut()
+        && let Some(table) = show_options.show_in.as_mut().and_then(|within| within.parent_name.as_mut())
+        && table.0.len() == 1
+    {
+        table.0.insert(0, ast::ObjectNamePart::Identifier(ast::Ident::new(DEFAULT_SCHEMA)));
+    }
+    statement
+}
+
+fn nothing() -> Error {
+    Error::new(ErrorKind::Query, "there is no SQL to run")
+}
+
+fn statements(state: &SessionState, sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
+    let limit = state.config_options().sql_parser.recursion_limit.get();
+    let dialect = dialect::Sql;
+    DFParserBuilder::new(sql).with_dialect(&dialect).with_recursion_limit(limit).build()?.parse_statements()
 }
 
 fn check(statement: &Statement) -> Result<()> {

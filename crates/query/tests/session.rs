@@ -110,6 +110,20 @@ async fn questions_about_the_catalog_are_queries() {
 }
 
 #[tokio::test]
+async fn the_columns_shown_are_those_of_the_table_that_is_read() {
+    let session = with_facts();
+    session.register("p.transactions", table(vec![("other", text(&[Some("x")]))])).unwrap();
+    let here = shown(&session, "SHOW COLUMNS FROM transactions").await;
+    assert!(here.contains("site_key") && !here.contains("other"), "{here}");
+    for named in ["p.transactions", "tillhouse.p.transactions", "\"p\".TRANSACTIONS"] {
+        let there = shown(&session, &format!("SHOW COLUMNS FROM {named}")).await;
+        assert!(there.contains("other") && !there.contains("site_key"), "{named}: {there}");
+    }
+    let full = shown(&session, "SHOW FULL COLUMNS IN transactions").await;
+    assert!(full.contains("site_key") && !full.contains("other"), "{full}");
+}
+
+#[tokio::test]
 async fn errors_say_what_was_meant() {
     let session = with_facts();
     let error = session.sql("SELECT amout FROM transactions").await.unwrap_err();

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_pipeline::config::parse_bytes;
-use tillhouse_query::{Engine, EngineOptions, Session};
+use tillhouse_query::{Engine, EngineOptions, Session, split_statements};
 use tillhouse_statistics::table_functions;
 
 pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<ExitCode> {
@@ -33,7 +33,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<Ex
     } else {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).or_error(ErrorKind::Config, "cannot read standard input")?;
-        for query in prompt::statements(&text) {
+        for query in split_statements(&text) {
             execute(&session, &query, format).await?;
         }
     }

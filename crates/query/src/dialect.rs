@@ -1,0 +1,226 @@
+//! The SQL that is read here: DataFusion's generic dialect with PostgreSQL's precedence of operators.
+//!
+//! Invariant: an expression without parentheses means here what it means in PostgreSQL, or it is an error. From the tightest to the loosest:
+//!
+//! ```text
+//!   .  ::  unary minus  AT TIME ZONE  * / %  + -  any other operator (|| & | ^ << >> ~ -> @>)
+//!   BETWEEN IN LIKE ILIKE SIMILAR TO  comparisons  IS  NOT  AND  OR
+//! ```
+//!
+//! The parser's generic table lets `a LIKE 'x' = b` compare first, `a || b * c` concatenate first, and `a IS DISTINCT FROM b AND c` take the
+//! condition into the comparison: rows come back that should not, without a word.
+//!
+//! Rejected: rotating the tree after it was parsed. Parentheses are nodes of their own, so it can be done, but it needs the table of
+//! precedences as well, and knows less than the parser does. Rejected: the PostgreSQL dialect itself; it has no `EXCLUDE`, no `{a: 1}`, no `FROM t`, which
+//! queries written for Tillhouse use.
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use std::any::{Any, TypeId};
+
+/// Any operator that is not one of arithmetic, comparison or logic.
+const OTHER: u8 = 25;
+
+/// The dialect of every statement.
+#[derive(Debug, Default)]
+pub(crate) struct Sql;
+
+/// What the generic dialect can read, this one can.
+macro_rules! as_generic {
+    ($($ability:ident),* $(,)?) => {
+        $(fn $ability(&self) -> bool {
+            GenericDialect.$ability()
+        })*
+    };
+}
+
+impl Dialect for Sql {
+    /// The parser asks at some places for the generic dialect by its type.
+    fn dialect(&self) -> TypeId {
+        GenericDialect.type_id()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        GenericDialect.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        GenericDialect.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        GenericDialect.is_identifier_part(ch)
+    }
+
+    // `/*! ... */` stays the comment that it is in PostgreSQL; MySQL would run it.
+    as_generic!(
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        support_map_literal_syntax,
+        supports_array_join_syntax,
+        supports_array_typedef_with_brackets,
+        supports_asc_desc_in_column_definition,
+        supports_bitwise_shift_operators,
+        supports_comma_separated_set_assignments,
+        supports_comma_separated_trim,
+        supports_comment_on,
+        supports_comment_optimizer_hint,
+        supports_connect_by,
+        supports_constraint_keyword_without_name,
+        supports_create_index_with_clause,
+        supports_create_view_comment_syntax,
+        supports_cte_without_as,
+        supports_data_type_signed_suffix,
+        supports_detach,
+        supports_dictionary_syntax,
+        supports_empty_projections,
+        supports_explain_with_utility_options,
+        supports_extract_comma_syntax,
+        supports_filter_during_aggregation,
+        supports_from_first_select,
+        supports_group_by_expr,
+        supports_group_by_with_modifier,
+        supports_install,
+        supports_interpolate,
+        supports_interval_options,
+        supports_key_column_option,
+        supports_left_associative_joins_without_parens,
+        supports_limit_by,
+        supports_limit_comma,
+        supports_load_extension,
+        supports_match_against,
+        supports_match_recognize,
+        supports_named_fn_args_with_assignment_operator,
+        supports_nested_comments,
+        supports_optimize_table,
+        supports_parens_around_table_factor,
+        supports_parenthesized_set_variables,
+        supports_partition_by_after_order_by,
+        supports_pipe_operator,
+        supports_prewhere,
+        supports_projection_trailing_commas,
+        supports_quote_delimited_string,
+        supports_select_format,
+        supports_select_item_multi_column_alias,
+        supports_select_wildcard_except,
+        supports_select_wildcard_exclude,
+        supports_select_wildcard_ilike,
+        supports_select_wildcard_rename,
+        supports_select_wildcard_replace,
+        supports_set_names,
+        supports_settings,
+        supports_start_transaction_modifier,
+        supports_string_escape_constant,
+        supports_struct_literal,
+        supports_try_convert,
+        supports_unicode_string_literal,
+        supports_update_order_by,
+        supports_user_host_grantee,
+        supports_values_as_table_factor,
+        supports_window_clause_named_window_reference,
+        supports_window_function_null_treatment_arg,
+        supports_with_fill,
+        supports_xml_expressions
+    );
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        match precedence {
+            Precedence::Period => 100,
+            Precedence::DoubleColon => 50,
+            Precedence::AtTz => 41,
+            Precedence::MulDivModOp => 40,
+            Precedence::PlusMinus => 30,
+            Precedence::Xor | Precedence::Ampersand | Precedence::Caret | Precedence::Pipe | Precedence::PgOther => {
+                OTHER
+            }
+            Precedence::Colon => 24,
+            Precedence::Between | Precedence::Like => 22,
+            Precedence::Eq => 20,
+            Precedence::Is => 17,
+            Precedence::UnaryNot => 15,
+            Precedence::And => 10,
+            Precedence::Or => 5,
+        }
+    }
+
+    /// Where the parser's own table has an operator at another one's level.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        match &parser.peek_token_ref().token {
+            Token::StringConcat
+            | Token::Tilde
+            | Token::TildeAsterisk
+            | Token::ExclamationMarkTilde
+            | Token::ExclamationMarkTildeAsterisk
+            | Token::DoubleTilde
+            | Token::DoubleTildeAsterisk
+            | Token::ExclamationMarkDoubleTilde
+            | Token::ExclamationMarkDoubleTildeAsterisk => Some(Ok(OTHER)),
+            Token::Word(word) if word.keyword == Keyword::OPERATOR => Some(Ok(OTHER)),
+            token if null_test(token).is_some() => Some(Ok(self.prec_value(Precedence::Is))),
+            _ => None,
+        }
+    }
+
+    fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        for (keyword, operator) in [(Keyword::AND, BinaryOperator::And), (Keyword::OR, BinaryOperator::Or)] {
+            if parser.peek_keyword(keyword) {
+                return Some(conditions(parser, left, keyword, &operator, precedence));
+            }
+        }
+        let left = || Box::new(left.clone());
+        if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            let right = parser.parse_subexpr(precedence);
+            return Some(right.map(|right| Expr::IsDistinctFrom(left(), Box::new(right))));
+        }
+        if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            let right = parser.parse_subexpr(precedence);
+            return Some(right.map(|right| Expr::IsNotDistinctFrom(left(), Box::new(right))));
+        }
+        let is_null = null_test(&parser.peek_token_ref().token)?;
+        parser.advance_token();
+        Some(Ok(if is_null { Expr::IsNull(left()) } else { Expr::IsNotNull(left()) }))
+    }
+}
+
+/// As many conditions in a row stay the chain that they are written as.
+const SHORT_CHAIN: usize = 64;
+
+/// All conditions of one chain of ANDs, or of ORs. A long one becomes a balanced tree: ten thousand conditions are then fourteen levels deep, and
+/// whatever walks the tree later needs no more stack for them than for a dozen. AND and OR are associative, nulls included.
+fn conditions(
+    parser: &mut Parser<'_>,
+    first: &Expr,
+    keyword: Keyword,
+    operator: &BinaryOperator,
+    precedence: u8,
+) -> Result<Expr, ParserError> {
+    let mut all = vec![first.clone()];
+    while parser.parse_keyword(keyword) {
+        all.push(parser.parse_subexpr(precedence)?);
+    }
+    let both =
+        |left: Expr, right: Expr| Expr::BinaryOp { left: Box::new(left), op: operator.clone(), right: Box::new(right) };
+    while all.len() > SHORT_CHAIN {
+        let mut level = Vec::with_capacity(all.len().div_ceil(2));
+        let mut rest = all.into_iter();
+        while let Some(left) = rest.next() {
+            level.push(match rest.next() {
+                Some(right) => both(left, right),
+                None => left,
+            });
+        }
+        all = level;
+    }
+    let expected = || ParserError::ParserError("a condition is missing".to_owned());
+    all.into_iter().reduce(both).ok_or_else(expected)
+}
+
+/// `ISNULL` is a test for null, `NOTNULL` for the contrary, as in PostgreSQL; elsewhere they would be read as a column's new name.
+fn null_test(token: &Token) -> Option<bool> {
+    let Token::Word(word) = token else { return None };
+    let named = |name: &str| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name);
+    if named("ISNULL") { Some(true) } else { named("NOTNULL").then_some(false) }
+}
