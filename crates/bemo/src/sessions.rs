@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
 };
@@ -186,11 +186,16 @@ impl Source for Bemo {
         self.api.log_in().await?;
         let now = Timestamp::now();
         let today = Window::new(now, now.checked_add(1.second()).unwrap_or(Timestamp::MAX))?;
+        let size = self.api.client().listing(SESSIONS).page_size;
         for account in &self.accounts {
-            let list = self.list(account, &started(&today), 1)?;
-            if let Fetched::Missing(error) = list.page(Place { index: 0, link: None }).await? {
-                return Err(error);
-            }
+            let page = check_page(size, async |limit| {
+                let list = self.list(account, &started(&today), limit)?;
+                match list.page(Place { index: 0, link: None }).await? {
+                    Fetched::Page(_) => Ok(()),
+                    Fetched::Missing(error) => Err(error),
+                }
+            });
+            page.await?;
         }
         Ok(())
     }

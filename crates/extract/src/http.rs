@@ -145,7 +145,10 @@ impl Client {
 
     /// What is known of a resource's listing before its first page.
     pub fn listing(&self, resource: &Resource) -> Listing {
-        let Limits { most_pages, page_size, confirm_end, .. } = self.inner.limits;
+        let Limits { most_pages, page_size, confirm_end, ref by_resource, .. } = self.inner.limits;
+        let own = by_resource.get(resource.name);
+        let page_size = own.and_then(|own| own.page_size).unwrap_or(page_size);
+        let confirm_end = own.and_then(|own| own.confirm_end).unwrap_or(confirm_end);
         Listing {
             most_pages,
             page_size: resource.largest_page.map_or(page_size, |largest| largest.min(page_size)),
@@ -231,7 +234,7 @@ impl fmt::Debug for Client {
 impl Inner {
     /// One attempt, from its place in the throttle to the last byte of the body.
     async fn attempt(&self, request: &Request, attempt: usize) -> Result<Answer, Failure> {
-        let permit = self.shared.throttle.enter().await?;
+        let permit = self.shared.throttle.enter(&request.resource).await?;
         let started = tokio::time::Instant::now();
         let requested_at = Timestamp::now();
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -352,7 +355,7 @@ impl Inner {
         if request.method == Method::GET || matches!(status.as_u16(), 307 | 308) {
             return Ok(Some(next));
         }
-        let (method, to) = (&request.method, redact::url(&next));
+        let (method, to) = (&request.method, self.shown(&next));
         let error = Error::protocol(format!(
             "the server redirects this {method} to {to} with {status}, which would make it a GET without its content"
         ));
@@ -369,7 +372,7 @@ impl Inner {
         let status = response.status();
         let after = retry_after(status, response.headers(), SystemTime::now());
         let used_up = is_used_up(response.headers());
-        let redirect = location(response).filter(|_| status.is_redirection()).map(|url| origin::name(&url));
+        let redirect = location(response).filter(|_| status.is_redirection()).map(|url| self.shown(&url));
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenge = Some(challenges.collect::<Vec<_>>().join(", ")).filter(|challenge| !challenge.is_empty());
         let body = body::beginning(response, EXPLANATION).await;
@@ -388,6 +391,12 @@ impl Inner {
             return Err(Failure { error, again: true, after });
         }
         Ok(Answer::Refused(refusal))
+    }
+
+    /// An address that a server named: without its query, and without its path where a secret stands in that.
+    fn shown(&self, url: &Url) -> String {
+        let whole = redact::url(&redact::without_query(url));
+        if self.shared.redactor.knows(&whole) { origin::name(url) } else { whole }
     }
 
     /// What is known of every refusal.

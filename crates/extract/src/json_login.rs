@@ -76,6 +76,13 @@ impl Login for JsonLogin {
 
 impl JsonLogin {
     fn refused(&self, refusal: Refusal) -> Error {
+        if let (true, Some(elsewhere)) = (refusal.status.is_redirection(), refusal.redirect.clone()) {
+            let text = format!("the login is redirected to {elsewhere}, where {} is not sent", self.words.secret);
+            return Error::protocol(text)
+                .at("url", refusal.url.clone())
+                .at("status", refusal.status.as_str())
+                .hint(format!("If that is the right server, set connection.base_url and connection.paths so that the login is {elsewhere}."));
+        }
         match refusal.status.as_u16() {
             // Servers do not agree on which of them a wrong secret gets.
             400 | 401 | 403 | 419 | 422 | 498 => refusal

@@ -54,5 +54,5 @@ pub use origin::{BaseUrl, Endpoint};
 pub use redact::Redactor;
 pub use request::{Answer, Method, Refusal, Request, Response, StatusCode, Verdict};
 pub use route::Route;
-pub use source::{Connection, Limits, Page, PageStream, Source};
+pub use source::{Connection, Limits, Page, PageStream, ResourceLimits, Source};
 pub use token::{Token, TokenPrefix};

@@ -81,7 +81,7 @@ fn refused(refusal: Refusal) -> Error {
         let text = format!("the token endpoint redirects to {elsewhere}, where the secret is not sent");
         return Error::protocol(text)
             .at("url", refusal.url.clone())
-            .hint("Set connection.token_url to the address where tokens are given out.");
+            .hint(format!("If that is the right server, set connection.token_url to {elsewhere}."));
     }
     let code = serde_json::from_slice::<Refused>(&refusal.body).map(|refused| refused.error).unwrap_or_default();
     let status = refusal.status.as_u16();

@@ -31,6 +31,14 @@ pub fn url(url: &Url) -> String {
     text
 }
 
+/// A URL without its query and fragment: what a server adds there is of no use to whoever sets an address.
+pub(crate) fn without_query(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url
+}
+
 /// Knows the secrets that were sent or received, to take them out of what servers write back.
 #[derive(Default)]
 pub struct Redactor {
@@ -112,16 +120,60 @@ fn plain_text(body: &[u8]) -> Option<&str> {
     is_said.then_some(text)
 }
 
+/// The keys under which servers explain themselves, letters only, the most telling first.
+const EXPLAINING: [&str; 24] = [
+    "message",
+    "msg",
+    "errormessage",
+    "errormsg",
+    "errordescription",
+    "faultstring",
+    "statusmessage",
+    "detail",
+    "details",
+    "description",
+    "reason",
+    "reasonphrase",
+    "error",
+    "title",
+    "errors",
+    "errorinfo",
+    "fault",
+    "failure",
+    "exception",
+    "cause",
+    "text",
+    "messages",
+    "statustext",
+    "status",
+];
+
+/// The first text that explains an error, in whichever case and however nested its key is; a text that says nothing is passed over.
 fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
-    if depth > 3 {
+    if depth > 5 {
         return None;
     }
     match value {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Array(items) => explanation(items.first()?, depth + 1),
-        serde_json::Value::Object(fields) => ["message", "error_description", "error", "detail", "title", "errors"]
-            .iter()
-            .find_map(|key| explanation(fields.get(*key)?, depth + 1)),
+        serde_json::Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
+        serde_json::Value::Array(items) => items.iter().find_map(|item| explanation(item, depth + 1)),
+        serde_json::Value::Object(fields) => {
+            let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
+            let keys: Vec<(String, &serde_json::Value)> = fields.iter().map(|(k, v)| (letters(k), v)).collect();
+            let under = |wanted: &str| keys.iter().filter(|(key, _)| key == wanted).map(|(_, value)| *value).collect();
+            EXPLAINING.iter().find_map(|wanted| {
+                let values: Vec<&serde_json::Value> = under(wanted);
+                values.into_iter().find_map(|value| match (*wanted, value) {
+                    // A status that is a word ("Error") is no explanation, but one that holds more may be.
+                    ("status", serde_json::Value::String(_)) => None,
+                    // What is wrong with which field: {"errors": {"client_id": ["is unknown"]}}.
+                    ("errors" | "error" | "details", serde_json::Value::Object(by_field)) => {
+                        explanation(value, depth + 1)
+                            .or_else(|| by_field.values().find_map(|of_field| explanation(of_field, depth + 2)))
+                    }
+                    _ => explanation(value, depth + 1),
+                })
+            })
+        }
         _ => None,
     }
 }
@@ -191,6 +243,25 @@ mod tests {
         assert_eq!(message(r#"{"error":{"code":1,"message":"no"}}"#).as_deref(), Some("no"));
         assert_eq!(message(r#"{"error":"invalid_client","error_description":"no"}"#).as_deref(), Some("no"));
         assert_eq!(message(r#"{"errors":[{"status":"404","title":"no"}]}"#).as_deref(), Some("no"));
+        for told in [
+            r#"{"Message":"no"}"#,
+            r#"{"msg":"no"}"#,
+            r#"{"fault":"no"}"#,
+            r#"{"Fault":{"faultCode":7,"faultString":"no"}}"#,
+            r#"{"reason":"no","code":401}"#,
+            r#"{"ErrorDescription":"no","error":"x"}"#,
+            r#"{"error":{"message":"no"}}"#,
+            r#"{"error":{"inner":{"status":3},"details":[{"reason":"no"}]}}"#,
+            r#"{"success":false,"error":{"code":"E1","description":"no"}}"#,
+            r#"{"errors":{"client_id":["no"]}}"#,
+            r#"{"message":"","error":true,"Errors":["","no"]}"#,
+            r#"{"status":{"code":3,"description":"no"}}"#,
+            r#"{"response":7,"error_msg":"no"}"#,
+            r#"[{"message":"no"}]"#,
+        ] {
+            assert_eq!(message(told).as_deref(), Some("no"), "{told}");
+        }
+        assert_eq!(message(r#"{"status":"Error"}"#), None);
         assert_eq!(message("<html>"), None);
         assert_eq!(message("Out of order.\n").as_deref(), Some("Out of order."));
         assert_eq!(message(r#"{"message":"cut"#), None);

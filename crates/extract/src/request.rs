@@ -124,7 +124,7 @@ pub struct Refusal {
     pub message: Option<String>,
     /// The first 16 KiB of the body, as it came. Not for printing.
     pub body: Bytes,
-    /// Where a redirect wanted to lead, as an origin, when it was not followed.
+    /// Where a redirect wanted to lead, without its query, when it was not followed.
     pub redirect: Option<String>,
     /// What its header `WWW-Authenticate` says. Not for printing.
     pub challenge: Option<String>,
@@ -190,7 +190,9 @@ impl Refusal {
             (300..=399, Some(elsewhere)) => Error::protocol(format!(
                 "the server redirects to {elsewhere}, which is not followed with our credentials"
             ))
-            .hint(format!("Set base_url to {elsewhere} if that is the right server.")),
+            .hint(format!(
+                "If that is the right server, set base_url and the paths in the pipeline's connection so that they lead to {elsewhere}."
+            )),
             (status, _) if names_token || matches!(status, 419 | 440 | 498) => {
                 Error::new(ErrorKind::Unauthorized, format!("the server refuses our token{said}"))
                     .hint("If a new one does not help either, check the credentials in the pipeline's connection, and the clocks.")

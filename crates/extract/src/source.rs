@@ -11,11 +11,12 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ErrorKind, Filter, Resource, Result, Slice, Window};
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -61,6 +62,22 @@ pub struct Limits {
     pub confirm_end: bool,
     /// Media types that JSON may come under beside its own.
     pub accept_media_types: MediaTypes,
+    /// What holds for one resource instead, by its name.
+    pub by_resource: BTreeMap<String, ResourceLimits>,
+}
+
+/// What holds for one resource instead of the pipeline's; `None` for what the pipeline says. The pipeline's own concurrency and rate hold
+/// over all resources together, whatever stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResourceLimits {
+    /// See [`Limits::page_size`].
+    pub page_size: Option<u32>,
+    /// Its requests under way at once.
+    pub concurrency: Option<usize>,
+    /// Its requests a second.
+    pub rate_per_second: Option<u32>,
+    /// See [`Limits::confirm_end`].
+    pub confirm_end: Option<bool>,
 }
 
 impl Default for Limits {
@@ -76,6 +93,7 @@ impl Default for Limits {
             most_pages: 1_000_000,
             confirm_end: true,
             accept_media_types: MediaTypes::default(),
+            by_resource: BTreeMap::new(),
         }
     }
 }
@@ -173,6 +191,17 @@ pub fn known(source: &str, resources: &'static [Resource], name: &str) -> Result
         let names: Vec<&str> = resources.iter().map(|resource| resource.name).collect();
         Error::config(format!("{source} has no resource {name:?}")).hint(format!("It offers: {}.", names.join(", ")))
     })
+}
+
+/// Asks for a first page as large as a sync will ask for, for [`Source::check`]. Where the server refuses it, one record is asked for: if
+/// those come, it is the size that is refused, whatever the server calls it.
+pub async fn check_page<T, F: Future<Output = Result<T>>>(size: u32, ask: impl Fn(u32) -> F) -> Result<T> {
+    match ask(size).await {
+        Err(error) if size > 1 && error.kind() == ErrorKind::Protocol && ask(1).await.is_ok() => Err(error.hint(format!(
+            "The server answers when it is asked for one record, and not for {size}: lower sync.page_size of this pipeline."
+        ))),
+        outcome => outcome,
+    }
 }
 
 /// A stream that is an error and nothing else.

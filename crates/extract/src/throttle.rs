@@ -11,6 +11,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -30,19 +31,19 @@ impl Clock for TokioClock {
     }
 }
 
+/// How many requests are under way at once, and how many are sent a second.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+struct Gate {
     permits: Semaphore,
     rate: Option<RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>>,
-    resume_at: Mutex<Option<Instant>>,
 }
 
-impl Throttle {
-    pub(crate) fn new(limits: &Limits) -> Result<Self> {
-        if limits.concurrency == 0 || limits.concurrency > Semaphore::MAX_PERMITS {
+impl Gate {
+    fn new(concurrency: usize, rate_per_second: Option<u32>) -> Result<Self> {
+        if concurrency == 0 || concurrency > Semaphore::MAX_PERMITS {
             return Err(Error::config("concurrency is zero").hint("Allow at least one request at a time."));
         }
-        let rate = match limits.rate_per_second {
+        let rate = match rate_per_second {
             None => None,
             Some(rate) => {
                 let rate = NonZeroU32::new(rate).ok_or_else(|| {
@@ -52,12 +53,63 @@ impl Throttle {
                 Some(RateLimiter::direct_with_clock(quota, TokioClock(Instant::now())))
             }
         };
-        Ok(Self { permits: Semaphore::new(limits.concurrency), rate, resume_at: Mutex::new(None) })
+        Ok(Self { permits: Semaphore::new(concurrency), rate })
     }
 
-    /// Waits until a request may be sent. The permit is held until its body is read.
-    pub(crate) async fn enter(&self) -> Result<SemaphorePermit<'_>> {
-        let permit = self.permits.acquire().await.map_err(|_| Error::internal("the throttle was closed"))?;
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.permits.acquire().await.map_err(|_| Error::internal("the throttle was closed"))
+    }
+
+    async fn turn(&self) {
+        if let Some(rate) = &self.rate {
+            while let Err(denied) = rate.check() {
+                tokio::time::sleep(denied.wait_time_from(rate.clock().now())).await;
+            }
+        }
+    }
+}
+
+/// A request's place among those under way: its resource's own, where that has a limit of its own, and that of all.
+#[derive(Debug)]
+pub(crate) struct Permit<'t> {
+    _of_resource: Option<SemaphorePermit<'t>>,
+    _of_all: SemaphorePermit<'t>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    all: Gate,
+    by_resource: HashMap<String, Gate>,
+    resume_at: Mutex<Option<Instant>>,
+}
+
+impl Throttle {
+    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+        let narrower = limits.by_resource.iter();
+        let narrower = narrower.filter(|(_, own)| own.concurrency.is_some() || own.rate_per_second.is_some());
+        let by_resource = narrower.map(|(name, own)| {
+            let concurrency = own.concurrency.unwrap_or(limits.concurrency);
+            Ok((name.clone(), Gate::new(concurrency, own.rate_per_second)?))
+        });
+        Ok(Self {
+            all: Gate::new(limits.concurrency, limits.rate_per_second)?,
+            by_resource: by_resource.collect::<Result<_>>()?,
+            resume_at: Mutex::new(None),
+        })
+    }
+
+    /// Waits until a request for a resource may be sent. The permit is held until its body is read.
+    pub(crate) async fn enter(&self, resource: &str) -> Result<Permit<'_>> {
+        // Its own place first: whoever waits for that keeps no place from the others.
+        let own = self.by_resource.get(resource);
+        let of_resource = match own {
+            Some(gate) => Some(gate.permit().await?),
+            None => None,
+        };
+        if let Some(gate) = own {
+            gate.turn().await;
+        }
+        let permit = self.all.permit().await?;
         loop {
             let resume_at = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
             match resume_at {
@@ -65,12 +117,8 @@ impl Throttle {
                 _ => break,
             }
         }
-        if let Some(rate) = &self.rate {
-            while let Err(denied) = rate.check() {
-                tokio::time::sleep(denied.wait_time_from(rate.clock().now())).await;
-            }
-        }
-        Ok(permit)
+        self.all.turn().await;
+        Ok(Permit { _of_resource: of_resource, _of_all: permit })
     }
 
     /// The provider asked everybody to wait: no request is sent before that time is over.
@@ -94,7 +142,7 @@ mod tests {
         let throttle = throttle(8, Some(10));
         let start = Instant::now();
         for _ in 0..11 {
-            drop(throttle.enter().await.unwrap());
+            drop(throttle.enter("x").await.unwrap());
         }
         let elapsed = start.elapsed();
         assert!(elapsed >= Duration::from_millis(1_000) && elapsed < Duration::from_millis(1_100), "{elapsed:?}");
@@ -106,7 +154,7 @@ mod tests {
         throttle.pause(Duration::from_secs(5));
         throttle.pause(Duration::from_secs(1));
         let start = Instant::now();
-        let (a, b) = tokio::join!(throttle.enter(), throttle.enter());
+        let (a, b) = tokio::join!(throttle.enter("x"), throttle.enter("x"));
         drop((a.unwrap(), b.unwrap()));
         assert_eq!(start.elapsed().as_secs(), 5);
     }
@@ -114,15 +162,35 @@ mod tests {
     #[tokio::test]
     async fn permits_are_bounded_and_come_back() {
         let throttle = throttle(1, None);
-        let permit = throttle.enter().await.unwrap();
-        assert!(futures::FutureExt::now_or_never(throttle.enter()).is_none());
+        let permit = throttle.enter("x").await.unwrap();
+        assert!(futures::FutureExt::now_or_never(throttle.enter("x")).is_none());
         drop(permit);
-        drop(throttle.enter().await.unwrap());
+        drop(throttle.enter("x").await.unwrap());
     }
 
     #[test]
     fn nothing_at_all_is_no_limit_but_a_mistake() {
         assert!(Throttle::new(&Limits { concurrency: 0, ..Limits::default() }).is_err());
         assert!(Throttle::new(&Limits { rate_per_second: Some(0), ..Limits::default() }).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resource_may_have_narrower_limits() {
+        let slow = crate::source::ResourceLimits { rate_per_second: Some(1), ..Default::default() };
+        let one = crate::source::ResourceLimits { concurrency: Some(1), ..Default::default() };
+        let by_resource = [("slow".to_owned(), slow), ("one".to_owned(), one)].into();
+        let limits = Limits { concurrency: 2, rate_per_second: None, by_resource, ..Limits::default() };
+        let throttle = Throttle::new(&limits).unwrap();
+        let start = Instant::now();
+        for resource in ["slow", "other", "other", "slow"] {
+            drop(throttle.enter(resource).await.unwrap());
+        }
+        assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&start.elapsed()));
+        let held = throttle.enter("one").await.unwrap();
+        let second = throttle.enter("one");
+        assert!(tokio::time::timeout(Duration::from_secs(9), second).await.is_err());
+        let other = throttle.enter("other").await.unwrap();
+        drop((held, other));
+        drop(throttle.enter("one").await.unwrap());
     }
 }

@@ -56,21 +56,33 @@ fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
 /// Whether an answer says that it is an error.
 fn is_refusal(body: &[u8]) -> bool {
     let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(body) else { return false };
-    let has = |key: &str| {
-        fields.get(key).is_some_and(|value| match value {
-            serde_json::Value::Null | serde_json::Value::Bool(false) => false,
-            serde_json::Value::String(text) => !text.is_empty(),
-            serde_json::Value::Array(items) => !items.is_empty(),
-            _ => true,
-        })
+    // However a key is spelt: `Error`, `error_code` and `errorCode` are one kind.
+    let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
+    let says = |value: &serde_json::Value| match value {
+        serde_json::Value::Null | serde_json::Value::Bool(false) => false,
+        serde_json::Value::String(text) => !text.trim().is_empty() && text.trim() != "0",
+        serde_json::Value::Array(items) => !items.is_empty(),
+        serde_json::Value::Number(number) => number.as_i64() != Some(0),
+        serde_json::Value::Object(fields) => !fields.is_empty(),
+        serde_json::Value::Bool(true) => true,
     };
-    let denies = |key: &str| fields.get(key) == Some(&serde_json::Value::Bool(false));
-    let status = fields.get("status").and_then(serde_json::Value::as_str).unwrap_or_default();
-    ["error", "errors", "error_description", "fault"].iter().any(|key| has(key))
-        || ["success", "ok", "authenticated"].iter().any(|key| denies(key))
-        || ["error", "fail", "failed", "failure", "denied", "unauthorized"]
-            .iter()
-            .any(|word| status.eq_ignore_ascii_case(word))
+    fields.iter().any(|(key, value)| match letters(key).as_str() {
+        "error" | "errors" | "errordescription" | "errormessage" | "errormsg" | "errorcode" | "fault" | "exception" => {
+            says(value)
+        }
+        "success" | "succeeded" | "ok" | "authenticated" | "issuccess" => *value == serde_json::Value::Bool(false),
+        "status" | "result" | "state" => match value {
+            serde_json::Value::String(text) => {
+                ["error", "fail", "failed", "failure", "denied", "unauthorized", "forbidden", "nok", "ko"]
+                    .iter()
+                    .any(|word| text.trim().eq_ignore_ascii_case(word))
+                    || text.trim().parse::<u16>().is_ok_and(|status| (400..600).contains(&status))
+            }
+            value => value.as_u64().is_some_and(|status| (400..600).contains(&status)),
+        },
+        "statuscode" | "code" => value.as_u64().is_some_and(|status| (400..600).contains(&status)),
+        _ => false,
+    })
 }
 
 /// What stands before a token in its header: `Bearer` mostly, or nothing.

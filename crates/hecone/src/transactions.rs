@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
-use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Redactor, Refusal, Request, Response, Route, Source, envelope,
 };
@@ -97,12 +97,16 @@ impl Source for HecOne {
         self.api.log_in().await?;
         let now = Timestamp::now();
         let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
-        let at = Offset { offset: 0, limit: 1 };
-        let request = self.page_of(&Window::new(minute, now)?)(at);
-        let page = match listed(self.api.send(&request).await?, at, &Sizes::default(), self.api.client().redactor())? {
-            Fetched::Page(page) => page,
-            Fetched::Missing(error) => return Err(error),
-        };
+        let request = self.page_of(&Window::new(minute, now)?);
+        let page = check_page(self.api.client().listing(&RESOURCES[0]).page_size, async |limit| {
+            let at = Offset { offset: 0, limit };
+            let answer = self.api.send(&request(at)).await?;
+            match listed(answer, at, &Sizes::default(), self.api.client().redactor())? {
+                Fetched::Page(page) => Ok(page),
+                Fetched::Missing(error) => Err(error),
+            }
+        });
+        let page = page.await?;
         if page.page.declared_total.is_none() {
             return Err(Error::protocol("the list of transactions declares no meta.total")
                 .hint("Check connection.paths.transactions: something else may be answering there."));
@@ -120,9 +124,9 @@ impl Source for HecOne {
         }
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
-        let (limit, listing) = (api.client().limits().page_size, api.client().listing(&RESOURCES[0]));
+        let listing = api.client().listing(&RESOURCES[0]);
         let sizes = self.sizes.clone();
-        paging::by_offset(limit, listing, move |at| {
+        paging::by_offset(listing.page_size, listing, move |at| {
             let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
             async move { listed(api.send(&request).await?, at, &sizes, api.client().redactor()) }
         })

@@ -11,7 +11,7 @@ use tillhouse_extract::envelope::{self, Scalar};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
 use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use tillhouse_extract::source::{failed, known};
+use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, redact};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
@@ -155,12 +155,16 @@ impl Source for Pace {
         self.api.log_in().await?;
         let now = Timestamp::now();
         let window = Window::new(now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN), now)?;
+        let size = self.api.client().listing(TRANSACTIONS).page_size.min(LARGEST_PAGE);
         for partner in self.tenants() {
-            let list = self.list(partner.as_deref(), &window, 1)?;
-            let page = match list.page(Place { index: 0, link: None }).await? {
-                Fetched::Page(page) => page,
-                Fetched::Missing(error) => return Err(error),
-            };
+            let page = check_page(size, async |limit| {
+                let list = self.list(partner.as_deref(), &window, limit)?;
+                match list.page(Place { index: 0, link: None }).await? {
+                    Fetched::Page(page) => Ok(page),
+                    Fetched::Missing(error) => Err(error),
+                }
+            });
+            let page = page.await?;
             if page.page.declared_total.is_none() {
                 return Err(Error::protocol("the list of transactions declares no meta.count")
                     .hint("Check connection.api and connection.paths: something else may be answering there."));

@@ -11,10 +11,11 @@
 //! [`PriceUnit::fits`] can tell. What a sync meets is a quality warning of the contracts.
 
 use crate::connection::VatRate;
-use crate::endpoints::{self, ENDPOINTS, Endpoint, LARGEST_PAGE};
+use crate::endpoints::{self, ENDPOINTS, Endpoint};
 use crate::smartnow::{SmartNow, compare, refused};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tillhouse_extract::source::check_page;
 use tillhouse_extract::{Answer, Request, envelope};
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::{Error, Exact, Result};
@@ -81,8 +82,10 @@ pub(crate) async fn check(source: &SmartNow) -> Result<()> {
     source.api.log_in().await?;
     let list = || source.request(SALES);
     let operators = &source.settings.operators;
-    let newest = list()?.query("sort", "id desc").query("limit", &LARGEST_PAGE.to_string());
-    let newest = ask(source, &newest).await?;
+    let newest = check_page(source.page_size(SALES)?, async |limit| {
+        ask(source, &list()?.query("sort", "id desc").query("limit", &limit.to_string())).await
+    });
+    let newest = newest.await?;
     let newest = sales(&newest)?;
     prices(source, &newest)?;
     let column = SALES.time.unwrap_or_default();
@@ -114,7 +117,8 @@ async fn rates(source: &SmartNow) -> Result<()> {
     else {
         return Ok(());
     };
-    let products = source.request_of(products, &machine)?.query("limit", &LARGEST_PAGE.to_string());
+    let limit = source.page_size(products)?;
+    let products = source.request_of(products, &machine)?.query("limit", &limit.to_string());
     let Some(products) = answered(source, &products).await? else { return Ok(()) };
     let rates: Vec<Exact> = items(&products)
         .iter()

@@ -64,6 +64,11 @@ impl SmartNow {
         after.is_some_and(|after| Timestamp::now().checked_sub(after).is_ok_and(|oldest| window.from() < oldest))
     }
 
+    /// How many records of an endpoint a sync asks for at once.
+    pub(crate) fn page_size(&self, endpoint: &Endpoint) -> Result<u32> {
+        known("SmartNow", RESOURCES, endpoint.name).map(|resource| self.api.client().listing(resource).page_size)
+    }
+
     /// The records of a list, or of every parent's; `filter` says which of them.
     fn list(&self, endpoint: &'static Endpoint, filter: Vec<(String, String)>) -> PageStream {
         let (route, resource) = match (self.route(endpoint), known("SmartNow", RESOURCES, endpoint.name)) {

@@ -81,7 +81,7 @@ async fn a_login_is_not_sent_as_a_get() {
         let error = api(&server.client(limits())).log_in().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.message().contains("redirects this POST to"), "{error}");
-        assert!(error.message().contains("/login/?x with 30"), "{error}");
+        assert!(error.message().contains("/login/ with 30"), "{error}");
         assert!(error.hint_text().unwrap().contains("base_url and the paths"), "{error:?}");
         assert!(!format!("{error:?}").contains("hunter2"));
         assert_eq!(server.requests().len(), 1);
@@ -91,6 +91,24 @@ async fn a_login_is_not_sent_as_a_get() {
     api(&server.client(limits())).log_in().await.unwrap();
     let second = &server.requests()[1];
     assert!(second.starts_with("POST /login/ ") && second.contains("p@ss/w ord"), "{second}");
+}
+
+#[tokio::test]
+async fn a_login_that_is_redirected_elsewhere_says_where_with_its_path() {
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let to = "Location: https://id.example.com:8443/realm/login?next=hunter2#x\r\n";
+        let server = Scripted::start(vec![json(status, to, "")]).await;
+        let error = api(&server.client(limits())).log_in().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        let hint = error.hint_text().unwrap();
+        assert!(error.message().contains("redirected to https://id.example.com:8443/realm/login, "), "{error}");
+        assert!(
+            hint.contains("connection.paths") && hint.contains("https://id.example.com:8443/realm/login"),
+            "{hint}"
+        );
+        assert!(!format!("{error:?}").contains("hunter2"));
+        assert_eq!(server.requests().len(), 1);
+    }
 }
 
 #[tokio::test]

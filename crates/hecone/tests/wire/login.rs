@@ -5,7 +5,7 @@
 use super::{connection, limits, open, slice, with_login};
 use futures::StreamExt;
 use serde_json::{Value, json};
-use tillhouse_extract::{Connection, Limits};
+use tillhouse_extract::{Connection, Limits, ResourceLimits};
 use tillhouse_model::ErrorKind;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -16,17 +16,36 @@ fn empty() -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn check_logs_in_and_asks_for_one_record() {
-    let server = MockServer::start().await;
-    with_login(&server).await;
-    Mock::given(method("GET"))
-        .and(path("/hecone/transactions"))
-        .and(wiremock::matchers::query_param("page[limit]", "1"))
-        .respond_with(empty())
-        .expect(1)
-        .mount(&server)
-        .await;
-    open(&server, limits()).check().await.unwrap();
+async fn check_logs_in_and_asks_for_a_page_as_large_as_a_sync_does() {
+    let of_transactions = ResourceLimits { page_size: Some(77), ..Default::default() };
+    let by_resource = [("transactions".to_owned(), of_transactions)].into();
+    for (limits, size) in [(limits(), "500"), (Limits { by_resource, ..limits() }, "77")] {
+        let server = MockServer::start().await;
+        with_login(&server).await;
+        Mock::given(method("GET"))
+            .and(path("/hecone/transactions"))
+            .and(wiremock::matchers::query_param("page[limit]", size))
+            .respond_with(empty())
+            .expect(1)
+            .mount(&server)
+            .await;
+        open(&server, Limits { page_size: 500, ..limits }).check().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_page_size_that_is_refused_is_found_by_check_whatever_the_server_calls_it() {
+    for told in [json!({"message": "limit must not exceed 100"}), json!({"code": 17})] {
+        let server = MockServer::start().await;
+        with_login(&server).await;
+        let few = wiremock::matchers::query_param("page[limit]", "1");
+        Mock::given(method("GET")).and(few).respond_with(empty()).mount(&server).await;
+        let refused = ResponseTemplate::new(400).set_body_json(told);
+        Mock::given(method("GET")).respond_with(refused).mount(&server).await;
+        let error = open(&server, Limits { page_size: 500, ..limits() }).check().await.unwrap_err();
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains("500") && hint.contains("sync.page_size"), "{hint}");
+    }
 }
 
 #[tokio::test]

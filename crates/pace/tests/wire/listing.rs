@@ -173,7 +173,7 @@ async fn a_listing_without_end_is_an_error() {
 }
 
 #[tokio::test]
-async fn check_asks_for_one_transaction_of_each_partner_and_wants_a_total() {
+async fn check_asks_for_one_page_of_each_partner_and_wants_a_total() {
     let servers = Servers::start().await;
     Mock::given(method("GET"))
         .and(header("accept", MEDIA_TYPE))
@@ -184,7 +184,7 @@ async fn check_asks_for_one_transaction_of_each_partner_and_wants_a_total() {
     servers.open(json!({"partners": ["acme", "beta"]})).check().await.unwrap();
     let asked = servers.asked().await;
     assert!(
-        asked.iter().all(|request| query(request).ends_with(&pairs(&[("page[number]", "0"), ("page[size]", "1")])))
+        asked.iter().all(|request| query(request).ends_with(&pairs(&[("page[number]", "0"), ("page[size]", "100")])))
     );
     assert!(asked[1].url.path().ends_with("/partners/beta"));
 
