@@ -8,6 +8,7 @@
 //! and nothing else belongs to the commit.
 
 use crate::delta::{DataFile, Snapshot, Table};
+use crate::log_guard::LINES;
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
 use deltalake::logstore::CommitOrBytes;
@@ -76,6 +77,8 @@ pub(crate) async fn attempt(table: &Table, version: u64, change: &Change<'_>) ->
     let metadata = HashMap::from([
         (RUN_ID.to_owned(), serde_json::Value::from(change.run_id)),
         (COMMIT_ID.to_owned(), serde_json::Value::from(commit_id.to_string())),
+        // A file that is cut between two lines is found out by it. The first line is the one that holds this.
+        (LINES.to_owned(), serde_json::Value::from(1 + change.actions.len() + change.marks.len())),
     ]);
     let marks = change.marks.iter().map(|(app_id, mark)| Transaction::new(app_id, *mark)).collect();
     let bytes = CommitData::new(change.actions.clone(), change.operation.clone(), metadata, marks)

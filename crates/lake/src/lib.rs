@@ -14,6 +14,7 @@ mod dedup;
 mod delta;
 mod difference;
 mod dimension;
+mod durable;
 #[cfg(test)]
 #[path = "disturbed_tests.rs"]
 mod disturbed;
@@ -21,6 +22,7 @@ mod evolve;
 mod facts;
 mod gone;
 mod ledger;
+mod log_guard;
 mod month;
 mod newest_rows;
 pub mod ops;
@@ -37,6 +39,7 @@ pub mod warehouse;
 
 pub use adding::{Adding, Currency, Parents};
 pub use deltalake::datafusion::catalog::TableProvider;
+pub use durable::{DiskEvent, DiskWitness};
 pub use difference::{Difference, Hours, Partition, Touched};
 pub use facts::{Asked, Facts, Only, Picks};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};

@@ -4,13 +4,14 @@
 //! they have read of a table's log.
 
 use crate::delta::Table;
+use crate::durable::{DiskWitness, LocalDisk};
+use crate::log_guard::LogGuard;
 use crate::ops::Ops;
 use crate::source_table::SourceTable;
 use crate::unified_table::UnifiedTable;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,13 @@ impl Warehouse {
     /// Errors with [`ErrorKind::Config`] when the place holds something else, when its kind of storage is not supported, or when its
     /// format is not this version's.
     pub async fn open(location: &Location) -> Result<Self> {
-        let (store, url) = storage(location)?;
+        let (store, url) = storage(location, None)?;
+        Self::open_on(store, url).await
+    }
+
+    /// As [`Warehouse::open`], on a disk that tells of every step that changes it; for tests that cut the power between two of them.
+    pub async fn open_watched(location: &Location, witness: DiskWitness) -> Result<Self> {
+        let (store, url) = storage(location, Some(witness))?;
         Self::open_on(store, url).await
     }
 
@@ -96,6 +103,7 @@ impl Warehouse {
     pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
         let prefix =
             Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
+        let store = Arc::new(LogGuard::new(store));
         let warehouse = Self { inner: Arc::new(Inner { url, store, prefix, tables: Mutex::default() }) };
         if !warehouse.has_format().await? {
             warehouse.refuse_foreign().await?;
@@ -280,7 +288,7 @@ impl Warehouse {
 }
 
 /// The store a location names, rooted where the URL's path begins, and the warehouse's URL.
-fn storage(location: &Location) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
+fn storage(location: &Location, witness: Option<DiskWitness>) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
     let text = location.url.trim();
     let bad = |why: &str| {
         Error::config(format!("warehouse.url {why}"))
@@ -309,7 +317,7 @@ fn storage(location: &Location) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
     if let Some(option) = location.options.keys().next() {
         return Err(Error::config("warehouse.options: a folder has no options").at("option", option));
     }
-    Ok((Arc::new(LocalFileSystem::new()), url))
+    Ok((Arc::new(LocalDisk::new(witness)), url))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Compressing pages.
 //!
-//! Invariant: what is made is a zstd frame like any other. A thread makes its compressor once, since one costs more than many a page.
+//! Invariant: what is made is a zstd frame like any other, with the checksum of its content, which every decoder compares: a bit that
+//! has flipped is an error and not another value. A thread makes its compressor once, since one costs more than many a page.
 
 use super::REFUSED;
 use bytes::Bytes;
@@ -40,9 +41,11 @@ impl Scratch {
             Some(compressor) => compressor,
             none => {
                 let mut new = zstd::bulk::Compressor::new(LEVEL).or_error(ErrorKind::Internal, REFUSED)?;
-                for parameter in
-                    [CParameter::LiteralCompressionMode(ParamSwitch::Enable), CParameter::MinMatch(SHORTEST)]
-                {
+                for parameter in [
+                    CParameter::LiteralCompressionMode(ParamSwitch::Enable),
+                    CParameter::MinMatch(SHORTEST),
+                    CParameter::ChecksumFlag(true),
+                ] {
                     new.set_parameter(parameter).or_error(ErrorKind::Internal, REFUSED)?;
                 }
                 none.insert(new)

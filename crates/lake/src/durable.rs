@@ -1,0 +1,407 @@
+//! A folder on a local disk as an object store that flushes what it writes.
+//!
+//! Invariant: a file of a table's log gets its name only when its content is on disk, and the data files that this process wrote into the
+//! table before are too. A put of one is over when its name is on disk. So a commit that is seen after a power cut is whole, and so is
+//! everything that was committed before it.
+//!
+//! ```text
+//!   data file   written, named                              (flushed by the next commit: nothing names it before)
+//!   log file    staged --+--> flushed ----------------+
+//!   data files ----------+--> flushed, their folders -+--> log file named --> its folder flushed
+//! ```
+//!
+//! Rejected: a flush of every file as it is written. Data files come by the dozen, and a disk flushes a dozen files at once in hardly more
+//! time than one. Rejected too: one flush of the whole file system; it waits for whatever other programs have written.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Files that are flushed at once.
+const AT_ONCE: usize = 8;
+/// The folder of a table's log.
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
+const STORE: &str = "LocalDisk";
+
+/// A step that changed the disk, told after it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskEvent {
+    /// A file was written, under this name.
+    Wrote(PathBuf),
+    /// A file's content is on disk.
+    FlushedFile(PathBuf),
+    /// A file has another name.
+    Named {
+        /// The name it had.
+        from: PathBuf,
+        /// The name it has.
+        to: PathBuf,
+    },
+    /// The names in a folder are on disk.
+    FlushedFolder(PathBuf),
+    /// A file was removed.
+    Removed(PathBuf),
+}
+
+/// Who is told of every step; for tests that cut the power between two of them.
+pub type DiskWitness = Arc<dyn Fn(DiskEvent) + Send + Sync>;
+
+/// The store. Its root is the root of the file system.
+pub(crate) struct LocalDisk {
+    files: LocalFileSystem,
+    state: Arc<State>,
+}
+
+struct State {
+    /// Data files that were written and not flushed.
+    unflushed: Mutex<BTreeSet<PathBuf>>,
+    /// Folders whose own names are on disk.
+    anchored: Mutex<HashSet<PathBuf>>,
+    /// Why a flush failed. What was written before may be lost, and a second flush would not say so.
+    failed: Mutex<Option<String>>,
+    witness: Option<DiskWitness>,
+}
+
+impl std::fmt::Debug for LocalDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STORE)
+    }
+}
+
+impl std::fmt::Display for LocalDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STORE)
+    }
+}
+
+impl LocalDisk {
+    pub(crate) fn new(witness: Option<DiskWitness>) -> Self {
+        let (unflushed, anchored, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { files: LocalFileSystem::new(), state: Arc::new(State { unflushed, anchored, failed, witness }) }
+    }
+}
+
+/// Whether a file is data, which counts only once a commit names it.
+fn is_data(location: &Path) -> bool {
+    location.extension() == Some("parquet") && location.parts().all(|part| part.as_ref() != LOG_FOLDER)
+}
+
+/// The folder of the table whose log holds the file; `None` for any other file.
+fn table_of(path: &FilePath) -> Option<&FilePath> {
+    path.parent().filter(|folder| folder.file_name().is_some_and(|name| name == LOG_FOLDER)).and_then(FilePath::parent)
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn generic(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Generic { store: STORE, source: error.into() }
+}
+
+/// An error of the operating system with the file it is about.
+fn at(path: &FilePath, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Runs what waits for the disk on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+impl State {
+    fn tell(&self, event: DiskEvent) {
+        if let Some(witness) = &self.witness {
+            witness(event);
+        }
+    }
+
+    /// Errors where an earlier flush failed.
+    fn is_sound(&self) -> Result<()> {
+        match &*held(&self.failed) {
+            Some(why) => Err(generic(format!("the disk did not keep what was written to it: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn note<T>(&self, outcome: io::Result<T>) -> Result<T> {
+        outcome.map_err(|error| {
+            held(&self.failed).get_or_insert_with(|| error.to_string());
+            generic(error)
+        })
+    }
+
+    fn flush_file(&self, path: &FilePath) -> io::Result<()> {
+        // Only Windows wants to write what it flushes.
+        let file = match std::fs::File::options().read(true).write(cfg!(windows)).open(path) {
+            Ok(file) => file,
+            // Discarded meanwhile, by a writer that lost a race: nobody names it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(at(path, &error)),
+        };
+        supported(file.sync_all()).map_err(|error| at(path, &error))?;
+        self.tell(DiskEvent::FlushedFile(path.to_owned()));
+        Ok(())
+    }
+
+    /// Flushes the names in a folder, and the folder's own name, up to the root, where this process has not done so before.
+    fn flush_folder(&self, folder: &FilePath) -> io::Result<()> {
+        let mut next = Some(folder);
+        while let Some(folder) = next {
+            if cfg!(unix) {
+                match std::fs::File::open(folder) {
+                    Ok(open) => supported(open.sync_all()).map_err(|error| at(folder, &error))?,
+                    // A folder above the warehouse that may be passed through and not listed: nothing was written into it.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    Err(error) => return Err(at(folder, &error)),
+                }
+                self.tell(DiskEvent::FlushedFolder(folder.to_owned()));
+            }
+            if held(&self.anchored).contains(folder) {
+                break;
+            }
+            next = folder.parent();
+        }
+        let mut anchored = held(&self.anchored);
+        anchored.extend(folder.ancestors().map(FilePath::to_owned));
+        Ok(())
+    }
+
+    /// Flushes the data files that were written below a folder, and the folders they are in.
+    async fn flush_below(self: &Arc<Self>, table: &FilePath) -> io::Result<()> {
+        let waiting: Vec<PathBuf> =
+            held(&self.unflushed).iter().filter(|path| path.starts_with(table)).cloned().collect();
+        let folders: BTreeSet<PathBuf> =
+            waiting.iter().filter_map(|path| path.parent()).map(FilePath::to_owned).collect();
+        let flush = |path: PathBuf| {
+            let state = Arc::clone(self);
+            blocking(move || state.flush_file(&path))
+        };
+        stream::iter(waiting.clone()).map(flush).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let state = Arc::clone(self);
+        blocking(move || folders.iter().try_for_each(|folder| state.flush_folder(folder))).await?;
+        let mut unflushed = held(&self.unflushed);
+        waiting.iter().for_each(|path| drop(unflushed.remove(path)));
+        Ok(())
+    }
+
+    /// Writes a file under a name that nobody else has; its path.
+    fn stage(&self, path: &FilePath, payload: &[Bytes]) -> io::Result<PathBuf> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
+        }
+        // Names that end so are passed over by listings. Two processes may count alike: whoever comes second counts on.
+        let mut number = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let (staged, mut file) = loop {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("#{number}"));
+            match std::fs::File::options().write(true).create_new(true).open(&name) {
+                Ok(file) => break (PathBuf::from(name), file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(at(path, &error)),
+            }
+        };
+        if let Err(error) = payload.iter().try_for_each(|bytes| file.write_all(bytes)) {
+            let _ = std::fs::remove_file(&staged);
+            return Err(at(path, &error));
+        }
+        self.tell(DiskEvent::Wrote(staged.clone()));
+        Ok(staged)
+    }
+
+    /// Gives a staged file its name; `false` where there is such a file and it must not be replaced.
+    fn name(&self, staged: &FilePath, path: &FilePath, replace: bool) -> io::Result<bool> {
+        let named = if replace { std::fs::rename(staged, path) } else { std::fs::hard_link(staged, path) };
+        if named.is_ok() {
+            self.tell(DiskEvent::Named { from: staged.to_owned(), to: path.to_owned() });
+        }
+        if !replace || named.is_err() {
+            let _ = std::fs::remove_file(staged);
+        }
+        match named {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(at(path, &error)),
+        }
+    }
+
+    /// Writes a file that is there as a whole and on disk, or not at all.
+    async fn put(self: &Arc<Self>, path: PathBuf, payload: PutPayload, replace: bool) -> Result<PutResult> {
+        self.is_sound()?;
+        let (state, target) = (Arc::clone(self), path.clone());
+        let payload: Vec<Bytes> = payload.into_iter().collect();
+        let staged = blocking(move || state.stage(&target, &payload)).await.map_err(generic)?;
+        let (state, own) = (Arc::clone(self), staged.clone());
+        let own = blocking(move || state.flush_file(&own));
+        let data = async {
+            match table_of(&path) {
+                Some(table) => self.flush_below(table).await,
+                None => Ok(()),
+            }
+        };
+        let flushed = futures::future::try_join(own, data).await.map(drop);
+        if let Err(error) = self.note(flushed) {
+            let _ = std::fs::remove_file(&staged);
+            return Err(error);
+        }
+        let (state, target) = (Arc::clone(self), path.clone());
+        if !blocking(move || state.name(&staged, &target, replace)).await.map_err(generic)? {
+            let path = path.display().to_string();
+            return Err(Error::AlreadyExists { path, source: "there is such a file".into() });
+        }
+        let state = Arc::clone(self);
+        let flushed = blocking(move || path.parent().map_or(Ok(()), |folder| state.flush_folder(folder))).await;
+        self.note(flushed)?;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    fn wrote_data(&self, path: PathBuf) {
+        self.tell(DiskEvent::Wrote(path.clone()));
+        held(&self.unflushed).insert(path);
+    }
+}
+
+/// Where a file system cannot flush at all, nothing is promised, and nothing fails.
+fn supported(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalDisk {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let path = self.files.path_to_filesystem(location)?;
+        if is_data(location) {
+            let put = self.files.put_opts(location, payload, opts).await?;
+            self.state.wrote_data(path);
+            return Ok(put);
+        }
+        match opts.mode {
+            PutMode::Create => self.state.put(path, payload, false).await,
+            PutMode::Overwrite => self.state.put(path, payload, true).await,
+            PutMode::Update(_) => self.files.put_opts(location, payload, opts).await,
+        }
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let (path, state) = (self.files.path_to_filesystem(location)?, Arc::clone(&self.state));
+        if is_data(location) {
+            let inner = self.files.put_multipart_opts(location, opts).await?;
+            return Ok(Box::new(DataUpload { inner, path, state }));
+        }
+        Ok(Box::new(LogUpload { parts: Vec::new(), path, state }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.files.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let (files, state) = (self.files.clone(), Arc::clone(&self.state));
+        let told = move |location: Result<Path>| {
+            let location = location?;
+            let path = files.path_to_filesystem(&location)?;
+            held(&state.unflushed).remove(&path);
+            state.tell(DiskEvent::Removed(path));
+            Ok(location)
+        };
+        self.files.delete_stream(locations).map(told).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let payload = self.files.get_opts(from, GetOptions::default()).await?.bytes().await?;
+        let mode = match options.mode {
+            object_store::CopyMode::Create => PutMode::Create,
+            object_store::CopyMode::Overwrite => PutMode::Overwrite,
+        };
+        self.put_opts(to, payload.into(), mode.into()).await.map(drop)
+    }
+}
+
+/// A data file that is written in parts.
+#[derive(Debug)]
+struct DataUpload {
+    inner: Box<dyn MultipartUpload>,
+    path: PathBuf,
+    state: Arc<State>,
+}
+
+/// A file of the log that is written in parts: held until all are there, since it is small and has to be flushed before it is named.
+#[derive(Debug)]
+struct LogUpload {
+    parts: Vec<Bytes>,
+    path: PathBuf,
+    state: Arc<State>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STORE)
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for DataUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.inner.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let put = self.inner.complete().await?;
+        self.state.wrote_data(self.path.clone());
+        Ok(put)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for LogUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.extend(data);
+        Box::pin(futures::future::ready(Ok(())))
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let payload = std::mem::take(&mut self.parts).into_iter().collect();
+        self.state.put(self.path.clone(), payload, true).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.clear();
+        Ok(())
+    }
+}
