@@ -20,8 +20,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -194,7 +194,9 @@ impl State {
         let state = Arc::clone(self);
         blocking(move || folders.iter().try_for_each(|folder| state.flush_folder(folder))).await?;
         let mut unflushed = held(&self.unflushed);
-        waiting.iter().for_each(|path| drop(unflushed.remove(path)));
+        for path in &waiting {
+            unflushed.remove(path);
+        }
         Ok(())
     }
 
@@ -405,3 +407,7 @@ impl MultipartUpload for LogUpload {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "durable_tests.rs"]
+mod tests;

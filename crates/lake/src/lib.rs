@@ -14,10 +14,10 @@ mod dedup;
 mod delta;
 mod difference;
 mod dimension;
-mod durable;
 #[cfg(test)]
 #[path = "disturbed_tests.rs"]
 mod disturbed;
+mod durable;
 mod evolve;
 mod facts;
 mod gone;
@@ -39,8 +39,8 @@ pub mod warehouse;
 
 pub use adding::{Adding, Currency, Parents};
 pub use deltalake::datafusion::catalog::TableProvider;
-pub use durable::{DiskEvent, DiskWitness};
 pub use difference::{Difference, Hours, Partition, Touched};
+pub use durable::{DiskEvent, DiskWitness};
 pub use facts::{Asked, Facts, Only, Picks};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use reconciliation::ReconciliationRow;

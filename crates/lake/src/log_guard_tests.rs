@@ -96,7 +96,8 @@ fn a_commit_of_another_writer_needs_no_count() {
     check_commit(ours).unwrap();
     check_commit(b"{\"commitInfo\":{}}\n{\"add\":{}}\n\n").unwrap();
     check_commit(b"{\"protocol\":{}}\n").unwrap();
-    for torn in [&b""[..], b"\n \n", b"{", b"{\"commitInfo\":{\"tillhouseLines\":2}}", b"{\"commitInfo\":{}}\n{\"add\""] {
+    for torn in [&b""[..], b"\n \n", b"{", b"{\"commitInfo\":{\"tillhouseLines\":2}}", b"{\"commitInfo\":{}}\n{\"add\""]
+    {
         check_commit(torn).unwrap_err();
     }
 }
