@@ -6,11 +6,13 @@ use crate::catalog::Catalog;
 use crate::failure::into_error;
 use crate::functions;
 use crate::lenient::{LenientProjections, RowErrors};
+use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::session::Session;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -132,14 +134,19 @@ fn context_with(
     catalog: &Arc<Catalog>,
     rule: Option<Arc<LenientProjections>>,
 ) -> SessionContext {
-    let mut builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(CheckedArithmetic::new()));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
     let context = SessionContext::new_with_state(builder.build());
-    for function in functions::all() {
+    for function in functions::all().into_iter().chain(overflow::functions()) {
         context.register_udf(function);
     }
+    context.register_udaf(AggregateUDF::new_from_impl(CheckedSum::default()));
     catalog.attach(&context);
     context
 }

@@ -4,6 +4,7 @@
 //! it went in.
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::error::DataFusionError as E;
 use datafusion::execution::SendableRecordBatchStream;
@@ -33,6 +34,11 @@ pub fn into_error(error: DataFusionError) -> Error {
         }
         E::ObjectStore(_) | E::IoError(_) => {
             Error::new(ErrorKind::Storage, "a table could not be read").because(shorten(&error.find_root().message()))
+        }
+        // Without the numbers: they may be somebody's.
+        E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => {
+            Error::new(ErrorKind::Query, "a number does not fit its type")
+                .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
         }
         E::Internal(_) => Error::internal("the query engine failed").because(shorten(&error.find_root().message())),
         root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),

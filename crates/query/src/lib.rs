@@ -22,6 +22,7 @@ mod functions;
 mod groups;
 mod latest;
 mod lenient;
+mod overflow;
 mod read_only;
 mod sales;
 mod session;

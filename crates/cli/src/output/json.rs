@@ -1,33 +1,42 @@
 //! Query results as JSON: an array of objects, one a row, written as they come.
 //!
-//! Invariant: decimals and whole numbers are JSON numbers with every digit; instants are RFC 3339 text in UTC; binary is
-//! hexadecimal text; columns keep their order.
+//! Invariant: decimals and whole numbers are JSON numbers with every digit; instants are RFC 3339 text with their offset; binary is
+//! hexadecimal text; columns keep their order, and each has a name of its own: of several `sum`, the second is `sum_2`.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, TimeUnit};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use crate::output::cannot_show;
+use crate::output::cell::Cells;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Schema};
+use std::collections::HashSet;
 use std::fmt::Write;
-use tillhouse_model::{Error, Exact, Result};
+use std::sync::Arc;
+use tillhouse_model::{Exact, Result};
 
 /// An array of objects that is written batch by batch.
 #[derive(Default)]
 pub(crate) struct Rows {
     is_begun: bool,
+    /// The columns' names as JSON text; known from the first batch on.
+    names: Vec<String>,
 }
 
 impl Rows {
     /// The text of more rows.
     pub(crate) fn more(&mut self, batch: &RecordBatch) -> Result<String> {
         let mut text = String::new();
-        let schema = batch.schema();
+        if self.names.is_empty() {
+            self.names = unique_names(&batch.schema());
+        }
+        let columns = batch.columns().iter().map(plain).collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             text.push_str(if self.is_begun { ",\n  {" } else { "[\n  {" });
             self.is_begun = true;
-            for (index, column) in batch.columns().iter().enumerate() {
+            for (index, (name, column)) in self.names.iter().zip(&columns).enumerate() {
                 if index > 0 {
                     text.push_str(", ");
                 }
-                string(&mut text, schema.field(index).name());
+                text.push_str(name);
                 text.push_str(": ");
                 write_value(&mut text, column.as_ref(), row)?;
             }
@@ -42,6 +51,35 @@ impl Rows {
     }
 }
 
+/// The names of the columns as JSON text, each once: of several `sum`, the second is `sum_2`, unless another column is called that.
+fn unique_names(schema: &Schema) -> Vec<String> {
+    let given: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut names = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let mut name = field.name().clone();
+        let mut number = 1_usize;
+        while taken.contains(&name) || (number > 1 && given.contains(name.as_str())) {
+            number += 1;
+            name = format!("{}_{number}", field.name());
+        }
+        let mut text = String::new();
+        string(&mut text, &name);
+        names.push(text);
+        taken.insert(name);
+    }
+    names
+}
+
+/// A column without the packing of its values: what a dictionary holds once is there for every row.
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    match column.data_type() {
+        DataType::Dictionary(_, values) => cast(column, values).map_err(cannot_show),
+        DataType::RunEndEncoded(_, values) => cast(column, values.data_type()).map_err(cannot_show),
+        _ => Ok(Arc::clone(column)),
+    }
+}
+
 /// One value.
 pub(crate) fn value(array: &dyn Array, row: usize) -> Result<String> {
     let mut text = String::new();
@@ -50,7 +88,8 @@ pub(crate) fn value(array: &dyn Array, row: usize) -> Result<String> {
 }
 
 fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
-    if array.is_null(row) {
+    // A column of the type null has no validity buffer: every value of it is null all the same.
+    if array.is_null(row) || array.data_type() == &DataType::Null {
         text.push_str("null");
         return Ok(());
     }
@@ -71,27 +110,32 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
             if shown.parse::<f64>().is_ok_and(f64::is_finite) { text.push_str(&shown) } else { string(text, &shown) }
         }
         data_type if data_type.is_integer() => text.push_str(&display(array, row)?),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => {
+            text.push_str(&display(array, row)?);
+        }
         DataType::Binary => hexadecimal(text, array.as_binary::<i32>().value(row)),
+        DataType::LargeBinary => hexadecimal(text, array.as_binary::<i64>().value(row)),
+        DataType::FixedSizeBinary(_) => hexadecimal(text, array.as_fixed_size_binary().value(row)),
         DataType::BinaryView => hexadecimal(text, array.as_binary_view().value(row)),
-        DataType::List(_) => {
-            let items = array.as_list::<i32>().value(row);
-            text.push('[');
-            for item in 0..items.len() {
-                if item > 0 {
-                    text.push_str(", ");
-                }
-                write_value(text, items.as_ref(), item)?;
-            }
-            text.push(']');
+        DataType::List(_) => list(text, &array.as_list::<i32>().value(row))?,
+        DataType::LargeList(_) => list(text, &array.as_list::<i64>().value(row))?,
+        DataType::FixedSizeList(..) => list(text, &array.as_fixed_size_list().value(row))?,
+        // Keys of a map may be of any type, which a JSON object's may not.
+        DataType::Map(..) => {
+            let entries: ArrayRef = Arc::new(array.as_map().value(row));
+            list(text, &entries)?;
+        }
+        DataType::Dictionary(..) | DataType::RunEndEncoded(..) => {
+            write_value(text, plain(&array.slice(row, 1))?.as_ref(), 0)?;
         }
         DataType::Struct(fields) => {
             let object = array.as_struct();
             text.push('{');
-            for (index, field) in fields.iter().enumerate() {
+            for (index, name) in unique_names(&Schema::new(fields.clone())).iter().enumerate() {
                 if index > 0 {
                     text.push_str(", ");
                 }
-                string(text, field.name());
+                text.push_str(name);
                 text.push_str(": ");
                 write_value(text, object.column(index).as_ref(), row)?;
             }
@@ -102,16 +146,20 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
     Ok(())
 }
 
-fn display(array: &dyn Array, row: usize) -> Result<String> {
-    let options = match array.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-            FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"))
+fn list(text: &mut String, items: &ArrayRef) -> Result<()> {
+    text.push('[');
+    for item in 0..items.len() {
+        if item > 0 {
+            text.push_str(", ");
         }
-        _ => FormatOptions::default(),
-    };
-    let shown = |e| Error::internal("cannot show a value").because(e);
-    let formatter = ArrayFormatter::try_new(array, &options).map_err(shown)?;
-    Ok(formatter.value(row).to_string())
+        write_value(text, items.as_ref(), item)?;
+    }
+    text.push(']');
+    Ok(())
+}
+
+fn display(array: &dyn Array, row: usize) -> Result<String> {
+    Cells::of(array)?.text(row)
 }
 
 fn string(text: &mut String, value: &str) {
@@ -130,8 +178,57 @@ fn hexadecimal(text: &mut String, bytes: &[u8]) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::{Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray};
-    use std::sync::Arc;
+    use arrow::array::{
+        Decimal128Array, DictionaryArray, Int64Array, NullArray, StringArray, TimestampMicrosecondArray,
+    };
+    use arrow::datatypes::{Field, Int32Type};
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let fields = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true));
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, column)| column).collect()).unwrap()
+    }
+
+    fn number(value: i64) -> ArrayRef {
+        Arc::new(Int64Array::from(vec![value]))
+    }
+
+    #[test]
+    fn columns_of_one_name_are_told_apart() {
+        for (names, expected) in [
+            (vec!["sum", "sum"], vec!["sum", "sum_2"]),
+            (vec!["a", "a", "b", "a"], vec!["a", "a_2", "b", "a_3"]),
+            (vec!["a", "a", "a_2"], vec!["a", "a_3", "a_2"]),
+            (vec!["a_2", "a", "a", "a_2"], vec!["a_2", "a", "a_3", "a_2_2"]),
+            (vec!["", "", "A", "a"], vec!["", "_2", "A", "a"]),
+        ] {
+            let columns = names.iter().enumerate().map(|(at, name)| (*name, number(i64::try_from(at).unwrap())));
+            let text = Rows::default().more(&batch(columns.collect())).unwrap();
+            let pairs = expected.iter().enumerate().map(|(at, name)| format!("\"{name}\": {at}"));
+            assert_eq!(text, format!("[\n  {{{}}}", pairs.collect::<Vec<_>>().join(", ")), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_null_is_null_whatever_its_type() {
+        let words: DictionaryArray<Int32Type> = vec![None, Some("x")].into_iter().collect();
+        let lists = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(vec![
+            None,
+            Some(vec![Some(1), None]),
+        ]);
+        let nulls = batch(vec![
+            ("untyped", Arc::new(NullArray::new(2))),
+            ("word", Arc::new(words)),
+            ("list", Arc::new(lists)),
+            ("text", Arc::new(StringArray::from(vec![None, Some("")]))),
+        ]);
+        assert_eq!(
+            Rows::default().more(&nulls).unwrap(),
+            "[\n  {\"untyped\": null, \"word\": null, \"list\": null, \"text\": null},\n  \
+             {\"untyped\": null, \"word\": \"x\", \"list\": [1, null], \"text\": \"\"}"
+        );
+        assert_eq!(value(&NullArray::new(1), 0).unwrap(), "null");
+    }
 
     #[test]
     fn amounts_keep_every_digit_and_text_is_escaped() {

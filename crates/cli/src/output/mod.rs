@@ -3,6 +3,7 @@
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
 
+mod cell;
 pub(crate) mod completeness;
 pub(crate) mod json;
 pub(crate) mod page;
@@ -14,7 +15,7 @@ pub(crate) mod statistics;
 use crate::args::Format;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use cell::Cells;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use futures::TryStreamExt;
 use std::io::Write;
@@ -131,16 +132,11 @@ pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatch
 pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
     let mut table = plain_table();
     table.set_header(schema.fields().iter().map(|f| f.name().as_str()));
-    let options = FormatOptions::default().with_null("").with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
     let mut rows = 0_usize;
     for batch in batches {
-        let formatters: Vec<ArrayFormatter<'_>> = batch
-            .columns()
-            .iter()
-            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).map_err(cannot_show))
-            .collect::<Result<_>>()?;
+        let columns: Vec<Cells<'_>> = batch.columns().iter().map(|c| Cells::of(c.as_ref())).collect::<Result<_>>()?;
         for row in 0..batch.num_rows() {
-            table.add_row(formatters.iter().map(|f| f.value(row).to_string()));
+            table.add_row(columns.iter().map(|cells| cells.text(row)).collect::<Result<Vec<_>>>()?);
         }
         rows += batch.num_rows();
     }

@@ -1,0 +1,190 @@
+//! Whole numbers that do not fit are errors: DataFusion's `+`, `-`, `*` and `sum` would wrap round without a word.
+//!
+//! Invariant: no session of ours gives a wrapped number. `9223372036854775807 + 1` is an error, whether it is folded while planning or computed for a row.
+//!
+//! The rule replaces the operators after types are known, on whole numbers alone: decimals are checked by Arrow itself, dates and intervals are no
+//! numbers. Rejected: DataFusion's own `fail_on_overflow`, which can be set for one physical expression but neither for a session nor for the folding of
+//! constants.
+
+mod sum;
+
+pub(crate) use sum::CheckedSum;
+
+use arrow::compute::kernels::numeric::{add, mul, neg, sub};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr_common::datum::apply;
+use std::sync::Arc;
+
+/// An operator on whole numbers that may overflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Negate,
+}
+
+impl Arithmetic {
+    const ALL: [Self; 4] = [Self::Add, Self::Subtract, Self::Multiply, Self::Negate];
+
+    fn of(operator: Operator) -> Option<Self> {
+        match operator {
+            Operator::Plus => Some(Self::Add),
+            Operator::Minus => Some(Self::Subtract),
+            Operator::Multiply => Some(Self::Multiply),
+            _ => None,
+        }
+    }
+}
+
+/// The operator as a function that fails where the result does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Checked {
+    arithmetic: Arithmetic,
+    signature: Signature,
+}
+
+impl Checked {
+    fn function(arithmetic: Arithmetic) -> ScalarUDF {
+        let count = if arithmetic == Arithmetic::Negate { 1 } else { 2 };
+        ScalarUDF::new_from_impl(Self { arithmetic, signature: Signature::any(count, Volatility::Immutable) })
+    }
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &'static str {
+        match self.arithmetic {
+            Arithmetic::Add => "checked_add",
+            Arithmetic::Subtract => "checked_subtract",
+            Arithmetic::Multiply => "checked_multiply",
+            Arithmetic::Negate => "checked_negate",
+        }
+    }
+
+    /// The name that the operator's column has.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let operator = match self.arithmetic {
+            Arithmetic::Add => "+",
+            Arithmetic::Subtract => "-",
+            Arithmetic::Multiply => "*",
+            Arithmetic::Negate => "-",
+        };
+        match args {
+            [of] => Ok(format!("({operator} {})", of.schema_name())),
+            [left, right] => Ok(format!("{} {operator} {}", left.schema_name(), right.schema_name())),
+            _ => internal_err!("an operator has one operand or two"),
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types.first() {
+            Some(first) => Ok(first.clone()),
+            None => internal_err!("an operator has an operand"),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, is_nullable)))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match (self.arithmetic, args.args.as_slice()) {
+            (Arithmetic::Add, [left, right]) => apply(left, right, add),
+            (Arithmetic::Subtract, [left, right]) => apply(left, right, sub),
+            (Arithmetic::Multiply, [left, right]) => apply(left, right, mul),
+            (Arithmetic::Negate, [ColumnarValue::Array(of)]) => Ok(ColumnarValue::Array(neg(of.as_ref())?)),
+            (Arithmetic::Negate, [ColumnarValue::Scalar(of)]) => {
+                let negated = neg(of.to_array()?.as_ref())?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(negated.as_ref(), 0)?))
+            }
+            _ => internal_err!("{} has other operands", self.name()),
+        }
+    }
+}
+
+/// The functions that take the operators' places, so that a plan which travels by their names finds them.
+pub(crate) fn functions() -> impl Iterator<Item = ScalarUDF> {
+    Arithmetic::ALL.into_iter().map(Checked::function)
+}
+
+/// Replaces the operators of a plan. It comes after types are coerced.
+#[derive(Debug)]
+pub(crate) struct CheckedArithmetic {
+    functions: [Arc<ScalarUDF>; 4],
+}
+
+impl CheckedArithmetic {
+    pub(crate) fn new() -> Self {
+        Self { functions: Arithmetic::ALL.map(|arithmetic| Arc::new(Checked::function(arithmetic))) }
+    }
+
+    fn call(&self, arithmetic: Arithmetic, args: Vec<Expr>) -> Expr {
+        let function = match arithmetic {
+            Arithmetic::Add => &self.functions[0],
+            Arithmetic::Subtract => &self.functions[1],
+            Arithmetic::Multiply => &self.functions[2],
+            Arithmetic::Negate => &self.functions[3],
+        };
+        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args))
+    }
+
+    /// The checked form of one operator; its operands have been seen to.
+    fn checked(&self, expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+        let is_whole = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer());
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Arithmetic::of(op) {
+                Some(arithmetic) if is_whole(&left) && is_whole(&right) => {
+                    Transformed::yes(self.call(arithmetic, vec![*left, *right]))
+                }
+                _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            },
+            Expr::Negative(of) if is_whole(&of) => Transformed::yes(self.call(Arithmetic::Negate, vec![*of])),
+            other => Transformed::no(other),
+        }
+    }
+}
+
+impl AnalyzerRule for CheckedArithmetic {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let done = plan.transform_up_with_subqueries(|plan| {
+            let mut schema = merge_schema(&plan.inputs());
+            if let LogicalPlan::TableScan(scan) = &plan {
+                let columns = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+                schema.merge(&columns);
+            }
+            let names = NamePreserver::new(&plan);
+            let plan = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let done = expr.transform_up(|expr| Ok(self.checked(expr, &schema)))?;
+                Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+            })?;
+            if plan.transformed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+        });
+        Ok(done?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "checked_arithmetic"
+    }
+}
