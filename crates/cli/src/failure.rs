@@ -12,10 +12,14 @@ pub(crate) const PARTIAL: u8 = 3;
 /// Writes an error to standard error and gives the exit code for it.
 pub(crate) fn report(error: &Error) -> ExitCode {
     let mut err = std::io::stderr().lock();
-    // Nothing can be done where standard error itself is gone.
-    let _ = writeln!(err, "error: {error}");
-    if let Some(hint) = error.hint_text().or_else(|| general_hint(error.kind())) {
-        let _ = writeln!(err, "  {hint}");
+    // Errors that were found together each say what to do.
+    let each = if error.parts().is_empty() { std::slice::from_ref(error) } else { error.parts() };
+    for error in each {
+        // Nothing can be done where standard error itself is gone.
+        let _ = writeln!(err, "error: {error}");
+        if let Some(hint) = error.hint_text().or_else(|| general_hint(error.kind())) {
+            let _ = writeln!(err, "  {hint}");
+        }
     }
     ExitCode::from(code(error.kind()))
 }

@@ -62,13 +62,23 @@ pub struct Error {
     hint: Option<String>,
     retryable: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Errors that were found together.
+    parts: Vec<Error>,
 }
 
 impl Error {
     /// A new error. `message` says what failed, without a trailing full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Conflict);
-        Self { kind, message: message.into(), context: Vec::new(), hint: None, retryable, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            hint: None,
+            retryable,
+            source: None,
+            parts: Vec::new(),
+        }
     }
 
     /// Shorthand for [`ErrorKind::Config`].
@@ -89,6 +99,61 @@ impl Error {
     /// Shorthand for [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Errors that were found together, as one: the one that is there, or all of them, each with its own places and hint. It is of
+    /// [`ErrorKind::Config`] where one of them is, else of the first one's kind.
+    ///
+    /// ```
+    /// use tillhouse_model::Error;
+    /// let both = Error::several(vec![Error::config("a is missing"), Error::config("b is empty").at("file", "x:2:1")]);
+    /// assert_eq!(both.to_string(), "2 problems: a is missing; b is empty (file x:2:1)");
+    /// assert_eq!(both.parts().len(), 2);
+    /// ```
+    pub fn several(errors: Vec<Self>) -> Self {
+        let mut parts: Vec<Self> = Vec::new();
+        for mut error in errors {
+            match error.parts.is_empty() {
+                true => parts.push(error),
+                false => parts.append(&mut error.parts),
+            }
+        }
+        if parts.len() == 1
+            && let Some(one) = parts.pop()
+        {
+            return one;
+        }
+        let config = parts.iter().any(|part| part.kind == ErrorKind::Config);
+        let kind = match parts.first() {
+            Some(first) if !config => first.kind,
+            _ => ErrorKind::Config,
+        };
+        let retryable = !parts.is_empty() && parts.iter().all(|part| part.retryable);
+        Self { parts, retryable, ..Self::new(kind, "") }.counted()
+    }
+
+    fn counted(mut self) -> Self {
+        self.message = format!("{} problems", self.parts.len());
+        self
+    }
+
+    /// The error with each of those that were found together changed.
+    #[must_use]
+    pub fn map_parts(mut self, change: impl Fn(Self) -> Self) -> Self {
+        self.parts = self.parts.into_iter().map(change).collect();
+        self
+    }
+
+    /// Says where, in place of what was said of that kind before.
+    #[must_use]
+    pub fn replacing(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.context.retain(|(known, _)| *known != key);
+        self.at(key, value)
+    }
+
+    /// The errors that were found together; none where it is one error.
+    pub fn parts(&self) -> &[Self] {
+        &self.parts
     }
 
     /// Says where: `("resource", "transactions")`, `("slice", "...")`, `("file", "...")`. Never a secret.
@@ -123,6 +188,7 @@ impl Error {
     #[must_use]
     pub fn rewritten(mut self, rewrite: &dyn Fn(&str) -> String) -> Self {
         self.message = rewrite(&self.message);
+        self.parts = self.parts.into_iter().map(|part| part.rewritten(rewrite)).collect();
         self.hint = self.hint.map(|hint| rewrite(&hint));
         let mut causes = Vec::new();
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
@@ -175,6 +241,9 @@ impl fmt::Display for Error {
             }
             f.write_str(")")?;
         }
+        for (i, part) in self.parts.iter().enumerate() {
+            write!(f, "{} {part}", if i == 0 { ":" } else { ";" })?;
+        }
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
         while let Some(error) = cause {
             write!(f, ": {}", error.to_string().replace('\n', " "))?;
@@ -197,6 +266,9 @@ impl fmt::Debug for Error {
         }
         if let Some(hint) = &self.hint {
             writeln!(f, "  hint: {hint}")?;
+        }
+        for part in &self.parts {
+            write!(f, "{part:?}")?;
         }
         Ok(())
     }

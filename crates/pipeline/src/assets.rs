@@ -2,6 +2,7 @@
 //!
 //! Invariant: an override has the same relative path as what it replaces; everything else comes from the binary.
 
+use crate::yaml::YamlFile;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,13 +30,24 @@ pub struct Asset {
 /// The unified contracts, and a source's own, with the project's overrides.
 pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(Asset, Arc<TableSpec>)>> {
     let assets = merged(&SCHEMAS, Path::new(source), project.map(|p| p.join("schemas").join(source)), "yaml")?;
-    assets
+    let (specs, errors) = assets
         .into_iter()
         .map(|asset| {
+            // Contracts are read with none: what looks like a variable would be taken as it is written.
+            if asset.overridden && asset.text.contains('$') {
+                YamlFile::of(asset.origin.clone().into(), asset.text.clone()).parse::<serde::de::IgnoredAny>()?;
+            }
             let spec = tillhouse_model::contract::parse(&asset.text, &asset.origin)?;
             Ok((asset, Arc::new(spec)))
         })
-        .collect()
+        .fold((Vec::new(), Vec::new()), |(mut specs, mut errors), read: Result<_>| {
+            match read {
+                Ok(spec) => specs.push(spec),
+                Err(error) => errors.push(error),
+            }
+            (specs, errors)
+        });
+    if errors.is_empty() { Ok(specs) } else { Err(Error::several(errors)) }
 }
 
 /// The unify statements of a pipeline: the source's built-in ones with the project's overrides for this pipeline.

@@ -3,16 +3,16 @@
 //! Invariant: a source's own type never sees a common key, so that it can refuse what it does not know; a source that comes later has the
 //! common keys without a line for them.
 //!
-//! Rejected: `#[serde(flatten)]`, under which no type can refuse unknown keys, and errors lose their line.
+//! Rejected: `#[serde(flatten)]`, under which no type can refuse unknown keys.
 
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, forward_to_deserialize_any};
-use std::fmt;
-use std::marker::PhantomData;
+use crate::yaml::YamlFile;
+use serde::de::DeserializeOwned;
 use tillhouse_extract::MediaTypes;
+use tillhouse_model::yaml::Node;
+use tillhouse_model::{Error, Result};
 
-/// The one common key so far: media types that JSON may come under.
-const ACCEPT_MEDIA_TYPES: &str = "accept_media_types";
+/// The common keys so far: media types that JSON may come under.
+const COMMON: &[&str] = &["accept_media_types"];
 
 /// A `connection` as it is written.
 pub(crate) struct ConnectionWritten<C> {
@@ -22,108 +22,35 @@ pub(crate) struct ConnectionWritten<C> {
     pub(crate) accept_media_types: MediaTypes,
 }
 
-impl<'de, C: Deserialize<'de>> Deserialize<'de> for ConnectionWritten<C> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut common = None;
-        let own = C::deserialize(Without { inner: deserializer, common: &mut common })?;
-        Ok(Self { own, accept_media_types: common.unwrap_or_default() })
-    }
-}
-
-/// What it wraps, without the common keys, whose values it puts aside.
-struct Without<'c, T> {
-    inner: T,
-    common: &'c mut Option<MediaTypes>,
-}
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Without<'_, D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_map(Without { inner: visitor, common: self.common })
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_struct(name, fields, Without { inner: visitor, common: self.common })
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Without<'_, V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(Without { inner: map, common: self.common })
-    }
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Without<'_, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let mut seed = Some(seed);
-        loop {
-            match self.inner.next_key_seed(Key { seed: &mut seed, read: PhantomData })? {
-                None => return Ok(None),
-                Some(Some(own)) => return Ok(Some(own)),
-                Some(None) if self.common.is_some() => return Err(de::Error::duplicate_field(ACCEPT_MEDIA_TYPES)),
-                Some(None) => *self.common = Some(self.inner.next_value()?),
-            }
+/// Reads the `connection` of a file. Errors with [`tillhouse_model::ErrorKind::Config`], naming all that is wrong with it.
+pub(crate) fn connection<C: DeserializeOwned>(file: &YamlFile, node: &Node) -> Result<ConnectionWritten<C>> {
+    let mut node = node.clone();
+    let accept_media_types = match node.take("accept_media_types") {
+        Some(entry) => {
+            file.read_as(&Node::of_one(entry), "connection").map(|Common { accept_media_types }| accept_media_types)
         }
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        self.inner.next_value_seed(seed)
-    }
-}
-
-/// A key: `None` for a common one. The seed is used up by one of the source's own.
-struct Key<'s, K, T> {
-    seed: &'s mut Option<K>,
-    read: PhantomData<T>,
-}
-
-impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, K, K::Value> {
-    type Value = Option<K::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_identifier(self)
+        None => Ok(MediaTypes::default()),
+    };
+    let own = node.read_all::<C>().map_err(|faults| {
+        file.errors(faults.into_iter().map(|fault| fault.also_known(COMMON)).collect(), "connection")
+    });
+    match (own, accept_media_types) {
+        (Ok(own), Ok(accept_media_types)) => Ok(ConnectionWritten { own, accept_media_types }),
+        (own, types) => Err(Error::several(own.err().into_iter().chain(types.err()).collect())),
     }
 }
 
-impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Key<'_, K, K::Value> {
-    type Value = Option<K::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Self::Value, E> {
-        if key == ACCEPT_MEDIA_TYPES {
-            return Ok(None);
-        }
-        let seed = self.seed.take().ok_or_else(|| E::custom("a key was read twice"))?;
-        seed.deserialize(key.into_deserializer()).map(Some)
-    }
+#[derive(serde::Deserialize)]
+struct Common {
+    #[serde(default)]
+    accept_media_types: MediaTypes,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::yaml::{Environment, YamlFile};
+    use crate::yaml::Environment;
+    use serde::Deserialize;
     use tillhouse_extract::Credential;
 
     #[derive(Debug, Deserialize)]
@@ -136,15 +63,10 @@ mod tests {
         port: u16,
     }
 
-    #[derive(Deserialize)]
-    struct File {
-        connection: ConnectionWritten<Own>,
-    }
-
-    fn parse(text: &str) -> tillhouse_model::Result<ConnectionWritten<Own>> {
+    fn parse(text: &str) -> Result<ConnectionWritten<Own>> {
         let environment = Environment::of([("NAME".into(), "x: y".into())]);
         let file = YamlFile { path: "pipeline.yaml".into(), text: text.into(), environment: Some(environment) };
-        file.parse::<File>().map(|file| file.connection)
+        connection(&file, file.tree()?.get("connection").unwrap())
     }
 
     #[test]
@@ -163,17 +85,25 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_still_point_at_their_place() {
+    fn mistakes_point_at_their_place_and_all_are_told() {
         for (text, message, place) in [
-            ("connection:\n  name: x\n  nmae: y\n", "unknown field `nmae`", ":3:"),
-            ("connection:\n  name: x\n  port: many\n", "", ":3:"),
+            ("connection:\n  name: x\n  nmae: y\n", "unknown key `nmae` in `connection`; did you mean `name`?", ":3:"),
+            ("connection:\n  name: x\n  accept_media_type: y\n", "did you mean `accept_media_types`?", ":3:"),
+            (
+                "connection:\n  name: x\n  colour: y\n",
+                "expected `name`, `secret`, `port` or `accept_media_types`",
+                ":3:",
+            ),
+            ("connection:\n  name: x\n  port: many\n", "`connection.port`: expected a whole number", ":3:"),
             ("connection:\n  name: x\n  accept_media_types: [plain]\n", "write it like text/plain", ":3:"),
-            ("connection:\n  name: x\n  accept_media_types: 7\n", "", ":3:"),
-            ("connection:\n  port: 1\n", "missing field `name`", ":"),
-            ("connection: 7\n", "", ":1:"),
+            ("connection:\n  name: x\n  accept_media_types: 7\n", "`connection.accept_media_types`", ":3:"),
+            ("connection:\n  port: 1\n", "the key `connection.name` is missing", ":2:"),
+            ("connection: 7\n", "`connection`: expected keys and values, found a number", ":1:"),
         ] {
             let error = parse(text).err().unwrap().to_string();
             assert!(error.contains(message) && error.contains(&format!("pipeline.yaml{place}")), "{text}{error}");
         }
+        let error = parse("connection:\n  port: x\n  nmae: y\n  accept_media_types: 7\n").err().unwrap();
+        assert_eq!(error.parts().len(), 4, "{error}");
     }
 }

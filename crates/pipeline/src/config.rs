@@ -3,17 +3,21 @@
 //! Invariant: a [`Project`] and a [`Pipeline`] are valid; everything about them that can be checked without a network has been.
 
 use crate::assets::{self, Asset};
-use crate::common_keys::ConnectionWritten;
+use crate::common_keys::{ConnectionWritten, connection};
+pub use crate::sync_keys::SyncSettings;
+use crate::sync_keys::{self, SyncWritten, Wanted};
 use crate::yaml::{Environment, YamlFile, error_at};
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use tillhouse_extract::{Connection, Limits, Source};
+use tillhouse_extract::{Connection, Source};
 use tillhouse_lake::Location;
-use tillhouse_model::{Class, Column, Error, Kind, Labels, PseudonymKey, Resource, Result, Secret, TableSpec, time};
+use tillhouse_model::yaml::Spanned;
+use tillhouse_model::{
+    Class, Column, Error, Kind, Labels, PseudonymKey, Resource, Result, Secret, TableSpec, spelling,
+};
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tillhouse.yaml";
@@ -87,6 +91,8 @@ pub struct Pipeline {
     pub overrides: Vec<String>,
     /// Requests and slices under way at once.
     pub concurrency: usize,
+    /// Whether `sync.schedule` says when it is to run, which whoever runs it has to see to.
+    pub scheduled: bool,
 }
 
 impl Pipeline {
@@ -157,19 +163,6 @@ pub struct ResourcePlan {
     pub sync: SyncSettings,
 }
 
-/// How a resource is synced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncSettings {
-    /// The first instant that is wanted.
-    pub start: Timestamp,
-    /// How much is asked for at a time.
-    pub slice: SignedDuration,
-    /// How far back every run reads again, for late and changed records.
-    pub lookback: SignedDuration,
-    /// For how long open transactions are asked for by id.
-    pub follow_open: SignedDuration,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProjectWritten {
@@ -182,7 +175,7 @@ struct ProjectWritten {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WarehouseWritten {
-    url: String,
+    url: Spanned<String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
 }
@@ -192,76 +185,66 @@ struct SourceOnly {
     source: Spanned<String>,
 }
 
+/// The file's keys; what `connection` and `resources` hold is read by itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PipelineWritten<C> {
+struct PipelineWritten {
     #[serde(rename = "source")]
-    _source: String,
-    connection: ConnectionWritten<C>,
+    _source: IgnoredAny,
+    #[serde(rename = "connection")]
+    _connection: IgnoredAny,
     #[serde(default)]
-    sync: SyncWritten,
-    #[serde(default)]
-    resources: Option<Spanned<ResourcesWritten>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ResourcesWritten {
-    List(Vec<String>),
-    Map(BTreeMap<String, Option<SyncWritten>>),
-}
-
-#[derive(Deserialize, Default, Clone)]
-#[serde(deny_unknown_fields, default)]
-struct SyncWritten {
-    start: Option<Spanned<String>>,
-    slice: Option<Spanned<String>>,
-    lookback: Option<Spanned<String>>,
-    follow_open: Option<Spanned<String>>,
-    concurrency: Option<Spanned<usize>>,
-    rate_limit: Option<Spanned<String>>,
-    page_size: Option<Spanned<u32>>,
-    /// Whether the end of a listing that declares no total is proved by a request more.
-    confirm_end: Option<Spanned<bool>>,
-    /// When a scheduler runs the pipeline; a single sync has no use for it.
-    #[serde(rename = "schedule")]
-    _schedule: Option<String>,
+    sync: Option<SyncWritten>,
+    #[serde(default, rename = "resources")]
+    _resources: IgnoredAny,
 }
 
 struct Parsed {
     source: Arc<dyn Source>,
     sync: SyncWritten,
-    resources: Option<Spanned<ResourcesWritten>>,
+    wanted: Option<Vec<Wanted>>,
     concurrency: usize,
 }
 
+/// What went wrong so far; the rest is read all the same, so that one look tells everything.
+#[derive(Default)]
+struct Problems(Vec<Error>);
+
+impl Problems {
+    fn keep<T>(&mut self, outcome: Result<T>) -> Option<T> {
+        outcome.map_err(|error| self.0.push(error)).ok()
+    }
+
+    fn into_result(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::several(self.0)) }
+    }
+
+    /// The value, where nothing went wrong.
+    fn or<T>(self, value: Option<T>) -> Result<T> {
+        self.into_result()?;
+        value.ok_or_else(|| Error::internal("a configuration was refused without a reason"))
+    }
+}
+
 fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
-    let written: PipelineWritten<C> = file.parse()?;
-    let ConnectionWritten { own: connection, accept_media_types } = written.connection;
-    let mut limits = Limits { rate_per_second: None, accept_media_types, ..Limits::default() };
-    if let Some(size) = &written.sync.page_size {
-        if size.value == 0 {
-            return Err(error_at(file, size.referenced, "page_size must be at least 1"));
+    let root = file.tree()?;
+    let mut problems = Problems::default();
+    let written = problems.keep(file.read_as::<PipelineWritten>(&root, ""));
+    let wanted = problems.keep(sync_keys::wanted(file, root.get("resources")));
+    let connection = root.get("connection").and_then(|node| problems.keep(connection::<C>(file, node)));
+    let sync = written.and_then(|written| written.sync).unwrap_or_default();
+    let named = wanted.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let limits = problems.keep(sync_keys::limits(file, &sync, named));
+    let parsed = match (connection, limits, wanted) {
+        (Some(ConnectionWritten { own, accept_media_types }), Some(mut limits), wanted) => {
+            limits.accept_media_types = accept_media_types;
+            let concurrency = limits.concurrency;
+            let source = problems.keep(own.open(limits).map_err(|error| file.told(error)));
+            source.zip(wanted).map(|(source, wanted)| Parsed { source, sync, wanted, concurrency })
         }
-        limits.page_size = size.value;
-    }
-    limits.confirm_end = written.sync.confirm_end.as_ref().is_none_or(|confirm| confirm.value);
-    if let Some(concurrency) = &written.sync.concurrency {
-        if concurrency.value == 0 || concurrency.value > 64 {
-            return Err(error_at(file, concurrency.referenced, "concurrency must be between 1 and 64"));
-        }
-        limits.concurrency = concurrency.value;
-    }
-    if let Some(rate) = &written.sync.rate_limit {
-        let per_second = rate.value.trim().strip_suffix("/s").and_then(|n| n.trim().parse::<u32>().ok());
-        match per_second {
-            Some(n) if n > 0 => limits.rate_per_second = Some(n),
-            _ => return Err(error_at(file, rate.referenced, "rate_limit must be a whole number a second, like 20/s")),
-        }
-    }
-    let concurrency = limits.concurrency;
-    let source = connection.open(limits).map_err(|e| e.at("file", file.path.display().to_string()))?;
-    Ok(Parsed { source, sync: written.sync, resources: written.resources, concurrency })
+        _ => None,
+    };
+    problems.or(parsed)
 }
 
 impl Project {
@@ -269,37 +252,69 @@ impl Project {
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] when there is none, or it is not valid.
     pub fn find(start: &Path) -> Result<Self> {
-        let start = std::path::absolute(start).unwrap_or_else(|_| start.to_owned());
+        Self::load(&Self::folder(start)?)
+    }
+
+    /// The nearest folder, from `start` upwards, that has a `tillhouse.yaml`.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] when there is none.
+    pub fn folder(start: &Path) -> Result<PathBuf> {
+        let start = without_parents(start);
         let dir = start.ancestors().find(|d| d.join(PROJECT_FILE).is_file()).ok_or_else(|| {
             Error::config(format!("{} is no Tillhouse project, and no folder above it is one", start.display()))
                 .hint("Go to your project's folder, name it with --project DIR, or make one with `tillhouse init`.")
         })?;
-        Self::load(dir)
+        Ok(dir.to_owned())
     }
 
     /// The project in exactly this folder.
     pub fn load(dir: &Path) -> Result<Self> {
         let environment = Environment::load(dir)?;
         let file = YamlFile::read(&dir.join(PROJECT_FILE), &environment)?;
-        Self::of(dir, &file, environment).map_err(|error| file.redact(error))
+        Self::of(dir, &file, environment).map_err(|error| file.told(error))
+    }
+
+    /// The project and its pipelines of these names, or all where `names` is empty, as far as each is valid: what is wrong with one
+    /// keeps nobody from hearing what is wrong with the others.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] where there is no project in `dir`, or no such pipeline.
+    pub fn examine(dir: &Path, names: &[String], registry: &[SourceEntry]) -> Result<Examined> {
+        let environment = Environment::load(dir)?;
+        let folder = Folder { dir, environment: &environment };
+        let pipelines = match folder.chosen(names) {
+            Ok(names) => names.into_iter().map(|name| (name.clone(), folder.pipeline(&name, registry))).collect(),
+            Err(error) if names.is_empty() => vec![("pipelines".to_owned(), Err(error))],
+            Err(error) => return Err(error),
+        };
+        Ok(Examined { project: Self::load(dir), pipelines })
     }
 
     fn of(dir: &Path, file: &YamlFile, environment: Environment) -> Result<Self> {
-        let written: ProjectWritten = file.parse()?;
+        let root = file.tree()?;
+        let written: ProjectWritten = file.read_as(&root, "")?;
+        let mut problems = Problems::default();
         let memory_limit = match &written.memory_limit {
-            None => 512 << 20,
-            Some(text) => parse_bytes(&text.value).ok_or_else(|| {
-                error_at(file, text.referenced, "memory_limit must be a number and a unit, like 512MiB or 2GiB")
-            })?,
+            None => Some(512 << 20),
+            Some(text) => problems.keep(parse_bytes(&text.value).ok_or_else(|| {
+                let what = format!(
+                    "`memory_limit` is {:?}, and must be 64MiB or more, as a whole number and a unit",
+                    text.value
+                );
+                error_at(file, text.referenced, what)
+                    .hint("Write it like `memory_limit: 512MiB`; units are KiB, MiB, GiB, KB, MB and GB.")
+            })),
         };
-        let privacy_key =
-            PseudonymKey::parse(&written.privacy_key).map_err(|e| e.at("file", file.path.display().to_string()))?;
-        let url = if written.warehouse.url.contains("://") || Path::new(&written.warehouse.url).is_absolute() {
-            written.warehouse.url
-        } else {
-            let relative = written.warehouse.url.trim_start_matches("./");
-            dir.join(relative).display().to_string()
-        };
+        let privacy_key = problems.keep(PseudonymKey::parse(&written.privacy_key).map_err(|error| file.told(error)));
+        let url = written.warehouse.url;
+        let url =
+            problems.keep(match url.value.trim() {
+                "" => Err(error_at(file, url.referenced, "`warehouse.url` is empty")
+                    .hint("Write it like `url: ./warehouse`.")),
+                text if text.contains("://") => Ok(text.to_owned()),
+                path => Ok(without_parents(&dir.join(path)).display().to_string()),
+            });
+        let settled = memory_limit.zip(privacy_key).zip(url);
+        let ((memory_limit, privacy_key), url) = problems.or(settled)?;
         Ok(Self {
             dir: dir.to_owned(),
             warehouse: Location { url, options: written.warehouse.options },
@@ -311,9 +326,50 @@ impl Project {
 
     /// The names of all pipelines, in alphabetical order.
     pub fn pipeline_names(&self) -> Result<Vec<String>> {
-        let folder = self.dir.join("pipelines");
+        self.folder_of().names()
+    }
+
+    /// The pipelines of these names, or all where `names` is empty.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for a name that does not exist, listing those that do, and with all that is wrong
+    /// with any of them.
+    pub fn pipelines(&self, names: &[String], registry: &[SourceEntry]) -> Result<Vec<Pipeline>> {
+        let folder = self.folder_of();
+        let mut problems = Problems::default();
+        let pipelines: Vec<Pipeline> =
+            folder.chosen(names)?.iter().filter_map(|name| problems.keep(folder.pipeline(name, registry))).collect();
+        problems.or(Some(pipelines))
+    }
+
+    fn folder_of(&self) -> Folder<'_> {
+        Folder { dir: &self.dir, environment: &self.environment }
+    }
+}
+
+/// What of a project is valid, see [`Project::examine`].
+#[derive(Debug)]
+pub struct Examined {
+    /// `tillhouse.yaml`.
+    pub project: Result<Project>,
+    /// The pipelines by name.
+    pub pipelines: Vec<(String, Result<Pipeline>)>,
+}
+
+/// A project's folder, as far as its pipelines are concerned.
+struct Folder<'a> {
+    dir: &'a Path,
+    environment: &'a Environment,
+}
+
+/// Names that mean something else in the warehouse or in SQL.
+const TAKEN: [&str; 7] = ["unified", "ops", "statistics", "latest", "information_schema", "pg_catalog", "public"];
+/// The longest name of a pipeline: names of folders and objects are made from it.
+const LONGEST_NAME: usize = 64;
+
+impl Folder<'_> {
+    fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        if let Ok(entries) = std::fs::read_dir(&folder) {
+        if let Ok(entries) = std::fs::read_dir(self.dir.join("pipelines")) {
             for entry in entries.flatten() {
                 if entry.path().join("pipeline.yaml").is_file() {
                     names.push(entry.file_name().to_string_lossy().into_owned());
@@ -324,90 +380,103 @@ impl Project {
         Ok(names)
     }
 
-    /// The pipelines of these names, or all where `names` is empty.
-    ///
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] for a name that does not exist, listing those that do.
-    pub fn pipelines(&self, names: &[String], registry: &[SourceEntry]) -> Result<Vec<Pipeline>> {
-        let all = self.pipeline_names()?;
+    /// The names of those that are asked for, all of them where none is named.
+    fn chosen(&self, names: &[String]) -> Result<Vec<String>> {
+        let all = self.names()?;
         if all.is_empty() {
             return Err(Error::config(format!("{} has no pipelines", self.dir.display()))
                 .hint("Add one with `tillhouse init --source hecone`, or write pipelines/NAME/pipeline.yaml."));
         }
         if let Some(unknown) = names.iter().find(|n| !all.contains(n)) {
-            return Err(Error::config(format!("there is no pipeline {unknown:?}"))
+            let known: Vec<&str> = all.iter().map(String::as_str).collect();
+            let meant = spelling::nearest(unknown, &known).map(|near| format!("; did you mean {near:?}?"));
+            return Err(Error::config(format!("there is no pipeline {unknown:?}{}", meant.unwrap_or_default()))
                 .hint(format!("This project has: {}.", all.join(", "))));
         }
-        let wanted = if names.is_empty() { &all } else { names };
-        wanted.iter().map(|name| self.pipeline(name, registry)).collect()
+        Ok(if names.is_empty() { all } else { names.to_vec() })
     }
 
     fn pipeline(&self, name: &str, registry: &[SourceEntry]) -> Result<Pipeline> {
-        if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
-            || ["unified", "ops", "statistics", "latest"].contains(&name)
-        {
+        let place = self.dir.join("pipelines").join(name);
+        let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if !name.chars().all(letters) || name.starts_with('-') || TAKEN.contains(&name) || name.len() > LONGEST_NAME {
             return Err(Error::config(format!("{name:?} cannot be a pipeline's name"))
-                .hint("Use lower-case letters, digits, '-' and '_'; unified, ops, statistics and latest are taken."));
+                .at("file", place.display().to_string())
+                .hint(format!(
+                    "Rename the folder: at most {LONGEST_NAME} lower-case letters, digits, '-' and '_', no '-' first; {} are taken.",
+                    TAKEN.join(", ")
+                )));
         }
-        let file = YamlFile::read(&self.dir.join("pipelines").join(name).join("pipeline.yaml"), &self.environment)?;
-        self.pipeline_of(name, &file, registry).map_err(|error| file.redact(error))
+        let file = YamlFile::read(&place.join("pipeline.yaml"), self.environment)?;
+        self.pipeline_of(name, &file, registry).map_err(|error| file.told(error))
     }
 
     fn pipeline_of(&self, name: &str, file: &YamlFile, registry: &[SourceEntry]) -> Result<Pipeline> {
         let SourceOnly { source } = file.parse()?;
         let entry = registry.iter().find(|e| e.name == source.value).ok_or_else(|| {
             let known: Vec<_> = registry.iter().map(|e| e.name).collect();
-            error_at(file, source.referenced, format!("there is no source {:?}", source.value))
-                .hint(format!("Known sources: {}.", known.join(", ")))
+            let meant = spelling::nearest(&source.value, &known).map(|near| format!("; did you mean {near:?}?"));
+            error_at(
+                file,
+                source.referenced,
+                format!("there is no source {:?}{}", source.value, meant.unwrap_or_default()),
+            )
+            .hint(format!("Known sources: {}.", known.join(", ")))
         })?;
-        let parsed = (entry.parse)(file)?;
-        // As this connection offers them: it may settle by which time one is read.
-        let offers = parsed.source.resources();
-        let contracts = assets::contracts(Some(&self.dir), entry.name)?;
+        let mut problems = Problems::default();
         let mut overrides = Vec::new();
         let mut note = |asset: &Asset| {
             if asset.overridden {
                 overrides.push(asset.origin.clone());
             }
         };
-        let mut chosen: Vec<(&'static Resource, SyncWritten)> = Vec::new();
-        let find = |name: &str| {
-            offers.iter().find(|r| r.name == name).ok_or_else(|| {
-                let known: Vec<_> = offers.iter().map(|r| r.name).collect();
-                let error = Error::config(format!("{} has no resource {name:?}", entry.name));
-                let place = parsed.resources.as_ref().map(|r| r.referenced);
-                let error = match place {
-                    Some(p) => error.at("file", format!("{}:{}:{}", file.path.display(), p.line(), p.column())),
-                    None => error,
-                };
-                error.hint(format!("It has: {}.", known.join(", ")))
-            })
+        let parsed = problems.keep((entry.parse)(file));
+        let contracts = problems.keep(assets::contracts(Some(self.dir), entry.name)).unwrap_or_default();
+        let unified_contracts = problems.keep(assets::contracts(Some(self.dir), "unified"));
+        let labels = problems.keep(crate::labels::labels(Some(self.dir), entry.name, name));
+        // As this connection offers them: it may settle by which time one is read.
+        let offers = parsed.as_ref().map_or(entry.resources, |parsed| parsed.source.resources());
+        let (Some(parsed), Some(unified_contracts), Some((labels_asset, labels))) = (parsed, unified_contracts, labels)
+        else {
+            return problems.or(None);
         };
-        match parsed.resources.as_ref().map(|r| &r.value) {
-            None => chosen.extend(offers.iter().map(|r| (r, SyncWritten::default()))),
-            Some(ResourcesWritten::List(names)) => {
-                for name in names {
-                    chosen.push((find(name)?, SyncWritten::default()));
-                }
+        let chosen: Vec<(&'static Resource, SyncWritten)> = match &parsed.wanted {
+            None => offers.iter().map(|r| (r, SyncWritten::default())).collect(),
+            Some(wanted) => {
+                let known: Vec<_> = offers.iter().map(|r| r.name).collect();
+                let find = |one: &Wanted| {
+                    let found = offers.iter().find(|r| r.name == one.name).ok_or_else(|| {
+                        let meant =
+                            spelling::nearest(&one.name, &known).map(|near| format!("; did you mean {near:?}?"));
+                        let text =
+                            format!("{} has no resource {:?}{}", entry.name, one.name, meant.unwrap_or_default());
+                        error_at(file, one.at, text).hint(format!("It has: {}.", known.join(", ")))
+                    });
+                    found.map(|resource| (resource, one.sync.clone()))
+                };
+                wanted.iter().filter_map(|one| problems.keep(find(one))).collect()
             }
-            Some(ResourcesWritten::Map(map)) => {
-                for (name, sync) in map {
-                    chosen.push((find(name)?, sync.clone().unwrap_or_default()));
-                }
-            }
-        }
+        };
         let mut resources = Vec::new();
-        for (resource, overrides_of_one) in chosen {
-            let (asset, spec) = contracts.iter().find(|(_, s)| s.name == resource.name).ok_or_else(|| {
-                Error::config(format!("there is no contract for {}.{}", entry.name, resource.name))
-                    .hint(format!("Write schemas/{}/{}.yaml.", entry.name, resource.name))
-            })?;
+        for (resource, own) in chosen {
+            let Some((asset, spec)) = contracts.iter().find(|(_, s)| s.name == resource.name) else {
+                problems.0.push(
+                    Error::config(format!("there is no contract for {}.{}", entry.name, resource.name))
+                        .hint(format!("Write schemas/{}/{}.yaml.", entry.name, resource.name)),
+                );
+                continue;
+            };
             note(asset);
-            check_pseudonyms_are_text(&spec.columns)?;
-            let sync = settings(file, &parsed.sync, &overrides_of_one)?;
-            resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync });
+            problems.keep(check_pseudonyms_are_text(&spec.columns).map_err(|e| e.at("file", asset.origin.clone())));
+            if let Some(sync) = problems.keep(sync_keys::settings(file, &parsed.sync, resource.name, &own)) {
+                resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync });
+            } else if resources.is_empty() && own.is_empty() {
+                // The same keys are wrong for all that follow.
+                break;
+            }
         }
         let mut unified = BTreeMap::new();
-        for (asset, spec) in assets::contracts(Some(&self.dir), "unified")? {
+        for (asset, spec) in unified_contracts {
             note(&asset);
             unified.insert(spec.name.clone(), spec);
         }
@@ -415,26 +484,27 @@ impl Project {
             .iter()
             .filter_map(|r| Some((r, Arc::clone(&contracts.iter().find(|(_, s)| s.name == r.name)?.1))))
             .collect();
-        let children = match assets::children(Some(&self.dir), entry.name, name)? {
+        let children = match problems.keep(assets::children(Some(self.dir), entry.name, name)).flatten() {
             Some(asset) => {
                 note(&asset);
-                children(&asset, &offered, &unified)?
+                problems.keep(children(&asset, &offered, &unified)).unwrap_or_default()
             }
             None => Vec::new(),
         };
-        let (asset, labels) = crate::labels::labels(Some(&self.dir), entry.name, name)?;
-        asset.iter().for_each(&mut note);
-        let unify = assets::unify_sql(Some(&self.dir), entry.name, name)?;
+        labels_asset.iter().for_each(&mut note);
+        let unify = problems.keep(assets::unify_sql(Some(self.dir), entry.name, name)).unwrap_or_default();
         for statement in &unify {
             note(statement);
             if !unified.contains_key(&statement.name) {
                 let known: Vec<_> = unified.keys().map(String::as_str).collect();
-                return Err(Error::config(format!("there is no unified table {:?}", statement.name))
-                    .at("file", statement.origin.clone())
-                    .hint(format!("A unify file is named after its table: {}.", known.join(", "))));
+                problems.0.push(
+                    Error::config(format!("there is no unified table {:?}", statement.name))
+                        .at("file", statement.origin.clone())
+                        .hint(format!("A unify file is named after its table: {}.", known.join(", "))),
+                );
             }
         }
-        Ok(Pipeline {
+        problems.or(Some(Pipeline {
             name: name.to_owned(),
             source_name: entry.name,
             source: parsed.source,
@@ -446,8 +516,26 @@ impl Project {
             unified,
             overrides,
             concurrency: parsed.concurrency,
-        })
+            scheduled: sync_keys::is_scheduled(&parsed.sync),
+        }))
     }
+}
+
+/// An absolute path without `..`: where one follows a link, it leads above what the link leads to.
+fn without_parents(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean = std::fs::canonicalize(&clean).unwrap_or(clean);
+                clean.pop();
+            }
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    clean
 }
 
 /// The children that a unify folder declares.
@@ -502,51 +590,6 @@ fn children(
         all.push(Child { resource: resource.name, of: of.name, link });
     }
     Ok(all)
-}
-
-fn settings(file: &YamlFile, base: &SyncWritten, over: &SyncWritten) -> Result<SyncSettings> {
-    let duration = |a: &Option<Spanned<String>>, b: &Option<Spanned<String>>, default: &str, least: i64| {
-        let (text, place) = match a.as_ref().or(b.as_ref()) {
-            Some(s) => (s.value.as_str(), Some(s.referenced)),
-            None => (default, None),
-        };
-        let at = |e: Error| match place {
-            Some(p) => e.at("file", format!("{}:{}:{}", file.path.display(), p.line(), p.column())),
-            None => e,
-        };
-        let parsed = time::parse_duration(text).map_err(at)?;
-        if parsed.as_secs() < least {
-            return Err(at(Error::config(format!("{text:?} is too short; the least is {least}s"))));
-        }
-        Ok(parsed)
-    };
-    for (what, given) in [
-        ("concurrency", over.concurrency.as_ref().map(|s| s.referenced)),
-        ("rate_limit", over.rate_limit.as_ref().map(|s| s.referenced)),
-        ("page_size", over.page_size.as_ref().map(|s| s.referenced)),
-        ("confirm_end", over.confirm_end.as_ref().map(|s| s.referenced)),
-    ] {
-        if let Some(place) = given {
-            return Err(error_at(file, place, format!("{what} belongs to the whole pipeline: write it under sync")));
-        }
-    }
-    let start = over.start.as_ref().or(base.start.as_ref());
-    let start = match start {
-        Some(s) => time::parse_instant(&s.value, &TimeZone::UTC).map_err(|e| {
-            e.at("file", format!("{}:{}:{}", file.path.display(), s.referenced.line(), s.referenced.column()))
-        })?,
-        None => {
-            return Err(Error::config("sync.start is missing: from when on shall be read?")
-                .at("file", file.path.display().to_string())
-                .hint("Write `sync: { start: 2024-01-01 }`."));
-        }
-    };
-    Ok(SyncSettings {
-        start,
-        slice: duration(&over.slice, &base.slice, "1d", 60)?,
-        lookback: duration(&over.lookback, &base.lookback, "3d", 0)?,
-        follow_open: duration(&over.follow_open, &base.follow_open, "30d", 0)?,
-    })
 }
 
 /// Only text can become a pseudonym; a contract that says otherwise would silently store the value.

@@ -9,9 +9,8 @@
 
 use crate::assets::{self, Asset};
 use crate::yaml::{YamlFile, error_at};
-use serde_saphyr::Spanned;
-use std::collections::BTreeMap;
 use std::path::Path;
+use tillhouse_model::yaml::{Content, Node};
 use tillhouse_model::{Error, LabelKind, Labels, Result, spelling};
 
 /// The labels of a pipeline: its source's built-in ones, or the project's own for this pipeline, and where they stand.
@@ -25,46 +24,79 @@ pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<(O
     Ok((asset, labels.unwrap_or_default()))
 }
 
-/// The file as written: by kind, a source's words and the common ones.
-type Written = BTreeMap<String, Option<BTreeMap<String, Spanned<String>>>>;
-
 fn parse(origin: &str, text: &str) -> Result<Labels> {
     let file = YamlFile::of(origin.into(), text.to_owned());
-    let written: Option<Written> = file.parse()?;
+    let root = file.tree()?;
     let mut labels = Labels::default();
-    for (name, words) in written.unwrap_or_default() {
-        let kind = LabelKind::named(&name).ok_or_else(|| unknown_kind(origin, text, &name))?;
-        for (word, common) in words.unwrap_or_default() {
-            let at = |message: String| error_at(&file, common.referenced, message);
-            if word.trim().is_empty() || common.value.trim().is_empty() {
-                return Err(at(format!("a word of {kind} and what it stands for cannot be empty")));
+    let mut problems = Vec::new();
+    let kinds = match &root.content {
+        Content::Map(kinds) => kinds.as_slice(),
+        _ if root.is_null() => &[],
+        _ => return Err(shape(&file, &root, "the file")),
+    };
+    for entry in kinds {
+        let Some(kind) = LabelKind::named(&entry.key) else {
+            problems.push(unknown_kind(&file, &entry.key, entry.at));
+            continue;
+        };
+        let words = match &entry.value.content {
+            Content::Map(words) => words.as_slice(),
+            _ if entry.value.is_null() => &[],
+            _ => {
+                problems.push(shape(&file, &entry.value, &format!("`{kind}`")));
+                continue;
             }
-            labels.list(kind, &word, &common.value).map_err(|known| {
-                at(format!(
-                    "{word:?} and {known:?} are the same word of {kind}: neither case nor blanks tell them apart"
-                ))
-            })?;
+        };
+        for word in words {
+            let at = |message: String| error_at(&file, word.value.at, message);
+            let Some(common) = word.value.text() else {
+                let expected = format!("`{kind}.{}`: expected the common word as a text", word.key);
+                problems.push(at(expected).hint("Write the source's word and the common one, like `card: Card`."));
+                continue;
+            };
+            if word.key.trim().is_empty() || common.trim().is_empty() {
+                problems.push(
+                    at(format!("a word of {kind} and what it stands for cannot be empty"))
+                        .hint("Write the source's word and the common one, like `card: Card`."),
+                );
+                continue;
+            }
+            if let Err(known) = labels.list(kind, &word.key, common) {
+                problems.push(
+                    at(format!(
+                        "{:?} and {known:?} are the same word of {kind}: neither case nor blanks tell them apart",
+                        word.key
+                    ))
+                    .hint("Keep one of the two."),
+                );
+            }
         }
     }
-    Ok(labels)
+    if problems.is_empty() { Ok(labels) } else { Err(Error::several(problems)) }
 }
 
-fn unknown_kind(origin: &str, text: &str, name: &str) -> Error {
+fn shape(file: &YamlFile, node: &Node, what: &str) -> Error {
+    error_at(file, node.at, format!("{what}: expected a source's words and the common ones, as keys and values"))
+        .hint("Write it like `medium: { card: Card, cash: Cash }`.")
+}
+
+fn unknown_kind(file: &YamlFile, name: &str, at: tillhouse_model::yaml::Location) -> Error {
     let kinds = LabelKind::ALL.map(LabelKind::as_str);
-    let line = text
-        .lines()
-        .position(|line| line.split(':').next().is_some_and(|key| key.trim_matches(['"', '\'', ' ']) == name));
-    let place = line.map_or_else(|| origin.to_owned(), |line| format!("{origin}:{}:1", line + 1));
-    let error = Error::config(match spelling::nearest(name, &kinds) {
-        Some(nearest) => format!("unknown kind of label `{name}`; did you mean `{nearest}`?"),
-        None => format!("unknown kind of label `{name}`"),
-    });
-    error.at("file", place).hint(format!("There are: {}.", kinds.join(", ")))
+    let error = error_at(
+        file,
+        at,
+        match spelling::nearest(name, &kinds) {
+            Some(nearest) => format!("unknown kind of label `{name}`; did you mean `{nearest}`?"),
+            None => format!("unknown kind of label `{name}`"),
+        },
+    );
+    error.hint(format!("There are: {}.", kinds.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn refused(text: &str) -> String {
         parse("pipelines/kiosk/labels.yaml", text).unwrap_err().to_string()

@@ -1,7 +1,9 @@
 //! What a configuration file may say, with variables and without, and what its mistakes look like.
 
 use super::*;
+use serde::Deserialize;
 use std::collections::BTreeMap;
+use tillhouse_model::yaml::Spanned;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -250,15 +252,30 @@ fn a_number_or_boolean_is_read_where_one_is_wanted() {
 }
 
 #[test]
-fn without_variables_a_file_is_read_as_before() {
+fn a_dollar_sign_by_itself_is_one() {
     for (text, name) in
         [("name: $5", "$5"), ("name: pa$word", "pa$word"), ("name: pa$$word", "pa$word"), ("name: $HOST", "$HOST")]
     {
         assert_eq!(parse(text).unwrap().name, name, "{text}");
     }
-    let text = "name: \"${HOST} $$\"\nlist: [\"${\"]";
-    let sample: Sample = YamlFile::of("sample.yaml".into(), text.into()).parse().unwrap();
-    assert_eq!((sample.name.as_str(), sample.list), ("${HOST} $$", vec!["${".to_owned()]));
+}
+
+#[test]
+fn a_file_without_variables_says_so() {
+    let parse = |text: &str| YamlFile::of("labels.yaml".into(), text.into()).tree();
+    for (text, found, place) in [
+        ("a: x\nb: ${HOST}\n", "`${HOST}` in `b`", "labels.yaml:2:4"),
+        ("a: x\nb: \"http://${HOST:-y}\"\n", "`${HOST}` in `b`", "labels.yaml:2:4"),
+        ("b: { c: 'pa$$word' }\n", "`$$` in `b.c`", "labels.yaml:1:9"),
+        ("'${HOST}': x\n", "`${HOST}`", "labels.yaml:1:1"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.message().starts_with(found) && error.to_string().contains(place), "{error}");
+        assert!(error.hint_text().unwrap().contains("pipeline.yaml"));
+    }
+    for text in ["a: 5$\n", "a: ^[A-Z]{2}$\n", "a: ${\n", "description: see ${HOST}\n", "a: x # ${HOST}\n"] {
+        parse(text).unwrap();
+    }
 }
 
 #[test]
@@ -320,7 +337,7 @@ fn mistakes_point_at_line_and_column_and_show_no_value() {
     assert!(unknown.to_string().contains("sample.yaml:2:7"), "{unknown}");
     for text in ["name: x\nprot: 1", "name: ${SECRET}\nprot: 1", "name: '${SECRET}'\nprot: ${HOST}"] {
         let error = error(text);
-        assert!(error.to_string().starts_with("unknown field `prot`"), "{error}");
+        assert!(error.to_string().starts_with("unknown key `prot`; did you mean `port`?"), "{error}");
         assert!(error.to_string().contains("sample.yaml:2:"), "{error}");
     }
     for text in [
@@ -348,12 +365,106 @@ fn mistakes_point_at_line_and_column_and_show_no_value() {
 
 #[test]
 fn errors_after_parsing_show_a_variable_instead_of_its_value() {
-    let file = file("name: '${SECRET} ${HOST} ${S}'", &[("S", "1m")]);
-    let shown =
-        |message: &str| file.redact(Error::config(message).hint(message).at("file", "/example.com/x")).to_string();
-    assert_eq!(shown("\"hunter2: # {\" is no duration"), "\"${SECRET}\" is no duration (file /example.com/x)");
-    assert_eq!(shown("EXAMPLE.COM, example.com"), "EXAMPLE.COM, ${HOST} (file /example.com/x)");
-    assert_eq!(shown("`1m` is not 1m5"), "`${S}` is not 1m5 (file /example.com/x)");
+    let text = "name: '${SECRET}'\nmap: { a: '${S}', b: 'http://${HOST}/x', c: 2026-13-01 }\nlist: ['${L}']\n";
+    let file = file(text, &[("S", "1m"), ("L", "a, b")]);
+    let told = |message: &str| file.told(Error::config(message).hint(message));
+    for (message, wanted) in [
+        ("name \"hunter2: # {\" is no name", "name \"'${SECRET}'\" is no name (file sample.yaml:1:7)"),
+        ("map.a \"1m\" is not 1m5", "map.a \"${S}\" is not 1m5 (file sample.yaml:2:11)"),
+        ("map.b: \"http://example.com/x\"", "map.b: \"http://${HOST}/x\" (file sample.yaml:2:22)"),
+        ("map.b: \"http://example.com\"", "map.b: \"http://${HOST}\" (file sample.yaml:2:22)"),
+        ("the map.b EXAMPLE.COM, example.com", "the map.b EXAMPLE.COM, example.com (file sample.yaml:2:22)"),
+        ("\"hunter2: # {\" or \"hunter2\"", "\"${SECRET}\" or \"hunter2\" (file sample.yaml)"),
+        ("list: \"a\"", "list: \"${L}\" (file sample.yaml:3:7)"),
+    ] {
+        let wanted = wanted.replace("\"'", "\"").replace("'\"", "\"");
+        assert_eq!(told(message).to_string(), wanted);
+    }
+}
+
+#[test]
+fn what_tillhouse_says_itself_stays_whatever_variables_hold() {
+    let values = ["name", "page", "2026", "map", "ABSENT", "port", "a", "file", "sample.yaml", "date", "nor", "known"];
+    for value in values {
+        let of = |text: &str| file(text, &[("X", value), ("NAME", value)]);
+        let error = of("name: '${X}'\nmap: { a: '${NAME}' }\nport: '${ABSENT}'").parse::<Sample>().unwrap_err();
+        let text = "the key `port` wants the environment variable ABSENT, which is not set (file sample.yaml:3:8)";
+        assert_eq!(error.to_string(), text);
+        let told = of("name: '${X}'\nlist: ['${NAME}']\nplace: 2026-13-01");
+        let message = "`place` is \"2026-13-01\", which is neither a date nor a time";
+        let error = told.told(Error::config(message).at("file", "sample.yaml:3:8").hint("Lower sync.page_size."));
+        assert_eq!(error.to_string(), format!("{message} (file sample.yaml:3:8)"));
+        assert_eq!(error.hint_text(), Some("Lower sync.page_size."));
+        let error = of("name: '${X}'\nprot: 1").parse::<Sample>().unwrap_err();
+        assert!(error.to_string().starts_with("unknown key `prot`; did you mean `port`? (file sample.yaml:2:1)"));
+    }
+    // Two variables of one value: the one is named that the message is about.
+    let both = file("name: '${A}'\nplace: '${B}'", &[("A", "NOPE"), ("B", "NOPE")]);
+    let error = both.told(Error::config("`place` is \"NOPE\"").at("file", "sample.yaml:2:8"));
+    assert_eq!(error.to_string(), "`place` is \"${B}\" (file sample.yaml:2:8)");
+    // Set to nothing.
+    let blank = file("name: '${A}'", &[("A", " ")]).told(Error::config("name is empty"));
+    assert!(blank.hint_text().unwrap().contains("variable A is set to nothing"), "{blank:?}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_an_example_each() {
+    let error = error("port: x\nprot: 1\nstrict: 7\nlist: a\nunit: mayor\nmap: [1]\ninner: { name: [] }\n");
+    let all: Vec<String> = error.parts().iter().map(ToString::to_string).collect();
+    for wanted in [
+        "`port`: expected a whole number that is not negative, found \"x\" (file sample.yaml:1:7)",
+        "unknown key `prot`; did you mean `port`? (file sample.yaml:2:1)",
+        "`strict`: expected true or false, found \"7\" (file sample.yaml:3:9)",
+        "`list`: expected a list, found a text (file sample.yaml:4:7)",
+        "`unit`: `mayor` is not known; did you mean `major`? (file sample.yaml:5:7)",
+        "`map`: expected keys and values, found a list (file sample.yaml:6:6)",
+        "`inner.name`: expected a text, found a list (file sample.yaml:7:16)",
+        "the key `name` is missing (file sample.yaml:1:1)",
+    ] {
+        assert!(all.iter().any(|told| told == wanted), "{wanted}\n{all:#?}");
+    }
+    assert_eq!(all.len(), 8, "{all:#?}");
+    assert!(error.parts().iter().all(|part| part.hint_text().is_some()), "{error:?}");
+}
+
+#[test]
+fn what_is_no_yaml_is_told_to_people() {
+    for (text, says, place) in [
+        ("", "the key `name` is missing", "1:1"),
+        ("# nothing\n", "the key `name` is missing", "1:1"),
+        ("name: x\nlist:\n\t- a\n", "a tab stands where YAML wants blanks", "3:"),
+        ("name: x\nname: y\n", "the key `name` stands here twice", "2:1"),
+        ("name: x\n---\nname: y\n", "a second document begins here", "3:"),
+        ("name: { a\n", "is not closed", "1:"),
+        ("name: [a}\n", "is not closed", "1:"),
+        ("name: \"a\n", "a quote is opened and never closed", ""),
+        ("name: 'a' b\n", "something stands after the closing quote", "1:"),
+        ("name: *a\n", "refers to a name that no `&` before it gives", "1:"),
+        ("name: @a\n", "means something else in YAML", "1:"),
+        ("name: x\n port: 1\n", "", "2:"),
+        ("name: x\nport 1\n", "a `:` is missing after the key", "2:"),
+        ("? [a]\n: b\n", "a key is a list or a map here", "1:"),
+        ("~: b\n", "a key is empty here", "1:"),
+        ("map: { <<: 3 }\nname: x\n", "`<<` wants keys and values", "1:"),
+        ("name: !!int x\n", "not what its tag", "1:"),
+        ("- name\n", "the file: expected keys and values, found a list", "1:1"),
+        ("name\n", "the file: expected keys and values, found a text", "1:1"),
+        ("name: ${NONE:-a: b}\n", "`: ` and ` #` within a variable's default", "1:"),
+        ("name: ${NONE:-a #b}\n", "is not closed", "1:"),
+    ] {
+        let error = parse(text).map(|sample| sample.name).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains(says) && shown.contains(&format!("sample.yaml:{place}")), "{text:?}: {error:?}");
+        assert!(error.hint_text().is_some(), "{text:?}: {error:?}");
+        for foreign in ["mapping", "sequence", "scalar", "serde", "Option", "struct", "enum", "unit value", "Policy"] {
+            assert!(!format!("{error:?}").contains(foreign), "{text:?}: {error:?}");
+        }
+    }
+    assert!(error("name: ${NONE:-a #b}\n").hint_text().unwrap().contains("quotes"));
+    // Windows' line ends, a byte order mark, anchors and merges are no mistakes.
+    let text = "\u{feff}base: &b { a: '1' }\r\nname: x\r\nmap: { <<: *b, c: d }\r\n";
+    let read = file(text, &[]).tree().unwrap();
+    assert_eq!(read.find(&["map", "a"]).and_then(Node::text), Some("1"));
 }
 
 #[test]

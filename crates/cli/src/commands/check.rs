@@ -3,7 +3,7 @@
 //! Invariant: `check` tries everything and reports all it finds, not only the first.
 
 use crate::args::{Cli, Format, Pipelines};
-use crate::commands::{context, find_project};
+use crate::commands::{context, find_project, start_dir};
 use crate::failure::report;
 use crate::output::{plain_table, print, print_json, say};
 use crate::registry::SOURCES;
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tillhouse_model::Result;
-use tillhouse_pipeline::{Nobody, status as pipeline_status, unify};
+use tillhouse_model::{ErrorKind, Result};
+use tillhouse_pipeline::{Examined, Nobody, Project, status as pipeline_status, unify};
 
 #[derive(Serialize)]
 struct Checked {
@@ -25,43 +25,69 @@ struct Checked {
 }
 
 pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
-    let project = find_project(cli)?;
-    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let Examined { project, pipelines } =
+        Project::examine(&Project::folder(&start_dir(cli))?, &arguments.pipelines, SOURCES)?;
     let mut found: Vec<Checked> = Vec::new();
-    let mut worst = ExitCode::SUCCESS;
+    let mut worst = Worst::default();
     let mut note = |what: String, outcome: Result<()>| match outcome {
         Ok(()) => found.push(Checked { what, ok: true, error: None, hint: None }),
         Err(error) => {
+            worst.note(error.kind());
             if format == Format::Table {
-                worst = report(&error);
-            } else {
-                worst = ExitCode::from(if error.kind() == tillhouse_model::ErrorKind::Config { 2 } else { 1 });
+                report(&error);
             }
-            let hint = error.hint_text().map(str::to_owned);
-            found.push(Checked { what, ok: false, error: Some(error.to_string()), hint });
+            let each = if error.parts().is_empty() { std::slice::from_ref(&error) } else { error.parts() };
+            for error in each {
+                let hint = error.hint_text().map(str::to_owned);
+                found.push(Checked { what: what.clone(), ok: false, error: Some(error.to_string()), hint });
+            }
         }
     };
-    let opened = context(Arc::clone(&project), Arc::new(Nobody)).await;
-    let opened = match opened {
-        Ok(context) => {
-            note(format!("warehouse {}", context.warehouse.url()), Ok(()));
-            Some(context)
+    let opened = match project {
+        Ok(project) => {
+            note("tillhouse.yaml".into(), Ok(()));
+            let named = project.warehouse.url.clone();
+            match context(Arc::new(project), Arc::new(Nobody)).await {
+                Ok(context) => {
+                    note(format!("warehouse {}", context.warehouse.url()), Ok(()));
+                    Some(context)
+                }
+                Err(error) => {
+                    note(format!("warehouse {named}"), Err(error));
+                    None
+                }
+            }
         }
         Err(error) => {
-            note(format!("warehouse {}", project.warehouse.url), Err(error));
+            note("tillhouse.yaml".into(), Err(error));
             None
         }
     };
-    for pipeline in &pipelines {
+    for (name, pipeline) in pipelines {
+        let what = format!("{name}: configuration");
+        let pipeline = match pipeline {
+            Ok(pipeline) => pipeline,
+            Err(error) => {
+                note(what, Err(error));
+                continue;
+            }
+        };
+        note(what, Ok(()));
         if let Some(context) = &opened {
             note(
                 format!("{}: contracts and unify SQL", pipeline.name),
-                unify::check(&context.engine, pipeline).await.map(drop),
+                unify::check(&context.engine, &pipeline).await.map(drop),
             );
         }
         note(format!("{}: connection to {}", pipeline.name, pipeline.source_name), pipeline.source.check().await);
         for file in &pipeline.overrides {
             say(&format!("{}: {file} replaces the built-in file", pipeline.name));
+        }
+        if pipeline.scheduled {
+            say(&format!(
+                "{}: sync.schedule is a note for whoever runs it; nothing runs by itself: put `tillhouse sync` into cron or a timer",
+                pipeline.name
+            ));
         }
     }
     if format == Format::Json {
@@ -71,7 +97,31 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
             print(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
         }
     }
-    Ok(worst)
+    Ok(worst.code())
+}
+
+/// The exit code of all that failed: a mistake in the configuration counts more than a server that is down.
+#[derive(Default)]
+struct Worst {
+    config: bool,
+    other: bool,
+}
+
+impl Worst {
+    fn note(&mut self, kind: ErrorKind) {
+        match kind {
+            ErrorKind::Config => self.config = true,
+            _ => self.other = true,
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        match (self.config, self.other) {
+            (true, _) => ExitCode::from(2),
+            (false, true) => ExitCode::FAILURE,
+            (false, false) => ExitCode::SUCCESS,
+        }
+    }
 }
 
 pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {

@@ -7,7 +7,7 @@ use super::problems::{Problems, unknown};
 use super::written::Value;
 use crate::money::{Exact, PriceUnit};
 use crate::table::{Amount, Check, Class, Column, Except, Kind, LocalTime, Product, StateRule, Sum, UnitOf};
-use serde_saphyr::Location;
+use crate::yaml::Location;
 use std::collections::BTreeMap;
 
 /// The rules there are.

@@ -7,7 +7,7 @@ use super::problems::{Problems, unknown};
 use super::rules::{Found, read_rules};
 use super::written::{CustomProperty, Property, Value};
 use crate::table::{Class, Column, Kind, Normalise, OnMisfit, Role, TimeFormat};
-use serde_saphyr::{Location, Spanned};
+use crate::yaml::{Location, Spanned};
 
 /// How deep objects and arrays may nest.
 const MAX_DEPTH: usize = 16;

@@ -24,12 +24,12 @@ mod written;
 use crate::error::Result;
 use crate::table::{Class, Column, Kind, MONTH, Role, TableSpec, UnknownFields};
 use crate::time::parse_duration;
+use crate::yaml::{Location, Node, Spanned};
 use columns::{Walk, is_name};
 use jiff::SignedDuration;
 use problems::{Problems, unknown};
 use rules::Found;
 use serde::de::DeserializeOwned;
-use serde_saphyr::{Location, Spanned};
 use written::{Contract, CustomProperty, Edition, Property, Table, Value};
 
 /// The value of `dataProduct` that marks a contract of a unified table.
@@ -50,9 +50,10 @@ pub fn parse(text: &str, file: &str) -> Result<TableSpec> {
 }
 
 fn read(text: &str, problems: &mut Problems) -> Option<TableSpec> {
-    let edition: Edition = yaml(text, problems)?;
+    let node = Node::parse(text).map_err(|fault| problems.add_fault(&fault)).ok()?;
+    let edition: Edition = yaml(&node, problems)?;
     check_edition(&edition, problems)?;
-    let contract: Contract = yaml(text, problems)?;
+    let contract: Contract = yaml(&node, problems)?;
     for (key, value) in [("id", &contract.id), ("version", &contract.version), ("status", &contract.status)] {
         if value.is_none() {
             problems.add(Location::UNKNOWN, format!("the key `{key}` is missing; the standard wants it"));
@@ -88,9 +89,8 @@ fn read(text: &str, problems: &mut Problems) -> Option<TableSpec> {
     table_spec(source?, table?, problems)
 }
 
-fn yaml<T: DeserializeOwned>(text: &str, problems: &mut Problems) -> Option<T> {
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    serde_saphyr::from_str_with_options(text, options).map_err(|e| problems.add_yaml(&e)).ok()
+fn yaml<T: DeserializeOwned>(node: &Node, problems: &mut Problems) -> Option<T> {
+    node.read_all().map_err(|faults| faults.iter().for_each(|fault| problems.add_fault(fault))).ok()
 }
 
 fn check_edition(edition: &Edition, problems: &mut Problems) -> Option<()> {

@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::spelling::nearest;
-use serde_saphyr::Location;
+use crate::yaml::{Fault, Location, What, one_of};
 
 /// How many problems one error shows; the rest is counted.
 const SHOWN: usize = 20;
@@ -28,26 +28,20 @@ impl Problems {
         self.found.push(Problem { line: place.line().max(1), column: place.column().max(1), text: text.into() });
     }
 
-    /// Notes what the YAML library found.
-    pub(super) fn add_yaml(&mut self, error: &serde_saphyr::Error) {
-        use serde_saphyr::Error as Yaml;
-        let text = match error.without_snippet() {
-            Yaml::SerdeUnknownField { field, expected, .. } => unknown("key", field, expected),
-            Yaml::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
-            Yaml::SerdeInvalidType { unexpected, expected, .. }
-            | Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
-                format!("expected {expected}, found {unexpected}")
+    /// Notes what is wrong with the YAML, or with what its values are.
+    pub(super) fn add_fault(&mut self, fault: &Fault) {
+        let path = fault.path();
+        let key = path.iter().rev().find(|key| !key.starts_with('[')).map(|key| format!("`{key}`: "));
+        let text = match &fault.what {
+            // The place says which of them; the standard's keys lead a long way.
+            What::UnknownKey { key, known } => unknown("key", key, known),
+            What::MissingKey(key) => format!("the key `{key}` is missing"),
+            What::Wrong { expected, found } => {
+                format!("{}expected {expected}, found {found}", key.unwrap_or_default())
             }
-            Yaml::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands here twice"),
-            Yaml::MultipleDocuments { .. } => "expected one contract a file, found a second YAML document".to_owned(),
-            other => {
-                // The library repeats the place at the end of its text; it is printed apart.
-                let text = other.to_string();
-                let line = text.lines().next().unwrap_or("the file is not valid YAML");
-                line.split(" at line ").next().unwrap_or(line).trim_end_matches(':').to_owned()
-            }
+            _ => fault.message("the contract"),
         };
-        self.add(error.location().unwrap_or(Location::UNKNOWN), text);
+        self.add(fault.at, text);
     }
 
     /// How many there are by now.
@@ -81,18 +75,6 @@ pub(super) fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
     match nearest(found, expected) {
         Some(near) => format!("unknown {what} `{found}`; did you mean `{near}`?"),
         None => format!("unknown {what} `{found}`; expected {}", one_of(expected)),
-    }
-}
-
-/// `a, b or c`.
-fn one_of(names: &[&str]) -> String {
-    match names {
-        [] => "nothing".to_owned(),
-        [one] => format!("`{one}`"),
-        [most @ .., last] => {
-            let most: Vec<String> = most.iter().map(|n| format!("`{n}`")).collect();
-            format!("{} or `{last}`", most.join(", "))
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::across;
 use super::problems::{Problems, unknown};
 use super::written::{Quality, Value};
 use crate::table::{Check, Class, Kind, Rule};
-use serde_saphyr::{Location, Spanned};
+use crate::yaml::{Location, Spanned};
 use std::collections::BTreeMap;
 
 /// The name by which quality entries of type `custom` call this house.

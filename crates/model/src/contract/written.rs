@@ -3,9 +3,9 @@
 //! Invariant: every key the standard has is known here, so that a key nobody knows is a slip of the hand and refused. Keys that
 //! mean nothing to the house (prices, teams, support channels) are read over.
 
+use crate::yaml::Spanned;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 
 /// What is read before all else: a contract of another edition must not fail for its keys.

@@ -39,7 +39,7 @@ fn columns() {
         ),
         ("- name: a\n  logicalType: time", "`time` cannot be stored; take timestamp, or string for a time of day (file kiosk/sales.yaml:16:22)"),
         ("- name: a\n  logicalType: string\n  requird: true", "unknown key `requird`; did you mean `required`? (file kiosk/sales.yaml:17:9)"),
-        ("- name: a\n  logicalType: string\n  required: yes", "invalid boolean (strict mode expects true/false) (file kiosk/sales.yaml:17:19)"),
+        ("- name: a\n  logicalType: string\n  required: yes", "`required`: expected true or false, found \"yes\" (file kiosk/sales.yaml:17:19)"),
         ("- name: a\n  name: b", "the key `name` stands here twice (file kiosk/sales.yaml:16:9)"),
         (
             "- name: a b\n  logicalType: string",

@@ -1,0 +1,230 @@
+//! What is wrong with a YAML file, in the words of those who write it.
+//!
+//! Invariant: a fault has a place, from 1, unless it comes from a value that stands in no file.
+
+use super::node::Location;
+use crate::spelling::nearest;
+use serde::de::{self, Expected, Unexpected};
+use std::fmt;
+
+/// What is wrong, where, and below which keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub what: What,
+    /// Where it is.
+    pub at: Location,
+    /// The keys that lead there, the outermost last.
+    path: Vec<String>,
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// A key that nobody knows, and those that are known.
+    UnknownKey {
+        /// The key as it is written.
+        key: String,
+        /// What could stand there.
+        known: Vec<&'static str>,
+    },
+    /// A key that is needed.
+    MissingKey(String),
+    /// A value of another kind than is wanted.
+    Wrong {
+        /// What is wanted.
+        expected: String,
+        /// What stands there, without the value of anything that could be a secret.
+        found: String,
+    },
+    /// A word that is none of those which have a meaning there.
+    UnknownWord {
+        /// The word as it is written.
+        word: String,
+        /// Those that have a meaning.
+        known: Vec<&'static str>,
+    },
+    /// The file is not YAML, or more than is read here; and what to do about it.
+    Syntax {
+        /// What is wrong.
+        text: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Whatever the type that read the value says.
+    Said(String),
+}
+
+impl Fault {
+    pub(crate) fn new(what: What) -> Self {
+        Self { what, at: Location::UNKNOWN, path: Vec::new() }
+    }
+
+    pub(crate) fn wrong(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::new(What::Wrong { expected: expected.into(), found: found.into() })
+    }
+
+    /// The fault at a place, unless a closer one is known.
+    #[must_use]
+    pub(crate) fn at(mut self, at: Location) -> Self {
+        if self.at == Location::UNKNOWN {
+            self.at = at;
+        }
+        self
+    }
+
+    /// The fault below a key, or below a place in a list.
+    #[must_use]
+    pub fn below(mut self, key: impl Into<String>) -> Self {
+        self.path.push(key.into());
+        self
+    }
+
+    /// The keys that lead to the value, from the outermost; the last is the unknown or the missing key itself.
+    pub fn path(&self) -> Vec<&str> {
+        self.path.iter().rev().map(String::as_str).collect()
+    }
+
+    /// The keys that lead to the value, like `sync.start` and `resources[2]`; empty for the file as a whole.
+    pub fn key(&self) -> String {
+        joined(&self.path())
+    }
+
+    /// One sentence that says what is wrong, where `of_file` is what the file as a whole is called.
+    pub fn message(&self, of_file: &str) -> String {
+        let (key, keys) = (self.key(), self.path());
+        let above = joined(keys.get(..keys.len().saturating_sub(1)).unwrap_or_default());
+        let within = if above.is_empty() { String::new() } else { format!(" in `{above}`") };
+        let whole = if key.is_empty() { of_file.to_owned() } else { format!("`{key}`") };
+        match &self.what {
+            What::UnknownKey { key, known } => match nearest(key, known) {
+                Some(near) => format!("unknown key `{key}`{within}; did you mean `{near}`?"),
+                None => format!("unknown key `{key}`{within}; expected {}", one_of(known)),
+            },
+            What::MissingKey(key) => format!("the key `{}` is missing", joined(&[&keys[..], &[key]].concat())),
+            What::Wrong { expected, found } => format!("{whole}: expected {expected}, found {found}"),
+            What::UnknownWord { word, known } => match nearest(word, known) {
+                Some(near) => format!("{whole}: `{word}` is not known; did you mean `{near}`?"),
+                None => format!("{whole}: `{word}` is not known; expected {}", one_of(known)),
+            },
+            What::Syntax { text, .. } => text.clone(),
+            What::Said(text) if key.is_empty() => text.clone(),
+            What::Said(text) => format!("{whole}: {text}"),
+        }
+    }
+
+    /// What to do, where that does not depend on the key.
+    pub fn hint(&self) -> Option<String> {
+        match &self.what {
+            What::Syntax { hint, .. } => Some((*hint).to_owned()),
+            What::UnknownKey { known, .. } if !known.is_empty() => {
+                Some(format!("Keys that may stand there: {}.", known.join(", ")))
+            }
+            What::UnknownWord { known, .. } if !known.is_empty() => Some(format!("Write one of {}.", known.join(", "))),
+            _ => None,
+        }
+    }
+
+    /// Keys that are known there too, for an unknown one among those of the value that was read.
+    #[must_use]
+    pub fn also_known(mut self, more: &[&'static str]) -> Self {
+        if let (What::UnknownKey { known, .. }, 1) = (&mut self.what, self.path.len()) {
+            known.extend(more);
+        }
+        self
+    }
+}
+
+/// `a.b[1].c`.
+fn joined(keys: &[&str]) -> String {
+    keys.iter().fold(String::new(), |path, key| match path.is_empty() || key.starts_with('[') {
+        true => path + key,
+        false => format!("{path}.{key}"),
+    })
+}
+
+/// `a, b or c`, each in backticks.
+pub(crate) fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        [one] => format!("`{one}`"),
+        [most @ .., last] => {
+            let most: Vec<String> = most.iter().map(|n| format!("`{n}`")).collect();
+            format!("{} or `{last}`", most.join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message("the file"))
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What a visitor of serde's was given, without its value.
+fn kind_of(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "true or false",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => "a text",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "keys and values",
+        _ => "something else",
+    }
+}
+
+/// What serde's own visitors call what they want, in words for people; what ours say stays as it is.
+fn wanted(expected: &dyn Expected) -> String {
+    let text = expected.to_string();
+    match text.as_str() {
+        "a string" | "string" | "a character" => "a text".into(),
+        "a boolean" => "true or false".into(),
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number that is not negative".into(),
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number".into(),
+        "f32" | "f64" => "a number".into(),
+        "unit" | "option" => "nothing".into(),
+        "a sequence" => "a list".into(),
+        "a map" => "keys and values".into(),
+        _ if text.starts_with("struct ") || text.starts_with("enum ") => "keys and values".into(),
+        _ if text.starts_with("tuple ") || text.starts_with("a tuple ") => "a list".into(),
+        _ => text,
+    }
+}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(What::Said(text.to_string()))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::wrong(wanted(expected), kind_of(found))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::wrong(wanted(expected), kind_of(found))
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::wrong(wanted(expected), format!("{length} entries"))
+    }
+
+    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownWord { word: word.to_owned(), known: known.to_vec() })
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        Self::new(What::UnknownKey { key: key.to_owned(), known: known.to_vec() })
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::new(What::MissingKey(key.to_owned()))
+    }
+
+    fn duplicate_field(key: &'static str) -> Self {
+        Self::new(What::Said(format!("the key `{key}` stands here twice")))
+    }
+}

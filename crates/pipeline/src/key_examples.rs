@@ -1,0 +1,112 @@
+//! How the keys of configuration files are written: the example that a mistake is answered with.
+//!
+//! Invariant: an example is valid where its key stands, and holds no value of anybody's.
+
+use tillhouse_model::yaml::{Fault, What};
+
+/// Keys, by all that leads to them or by their last part, and how they are written.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("warehouse", "warehouse: { url: ./warehouse }"),
+    ("warehouse.url", "url: ./warehouse"),
+    ("memory_limit", "memory_limit: 512MiB"),
+    ("privacy_key", "privacy_key: ${TILLHOUSE_PRIVACY_KEY}"),
+    ("source", "source: hecone"),
+    ("connection", "connection: { base_url: https://api.example.com }"),
+    ("sync", "sync: { start: 2024-01-01 }"),
+    ("resources", "resources: [transactions], or resources: { transactions: { lookback: 7d } }"),
+    ("start", "start: 2024-01-01"),
+    ("slice", "slice: 1d"),
+    ("lookback", "lookback: 3d"),
+    ("follow_open", "follow_open: 30d"),
+    ("concurrency", "concurrency: 4"),
+    ("rate_limit", "rate_limit: 20/s"),
+    ("page_size", "page_size: 500"),
+    ("confirm_end", "confirm_end: true"),
+    ("schedule", "schedule: \"*/15 * * * *\""),
+    ("base_url", "base_url: https://api.example.com"),
+    ("token_url", "token_url: https://id.example.com/oauth2/token"),
+    ("client_id", "client_id: ${CLIENT_ID}"),
+    ("client_secret", "client_secret: ${CLIENT_SECRET}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    ("username", "username: ${USERNAME}"),
+    ("password", "password: ${PASSWORD}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    ("access_token", "access_token: ${ACCESS_TOKEN}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    ("subscription_key", "subscription_key: ${SUBSCRIPTION_KEY}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    ("file", "client_secret: { file: /run/secrets/NAME }"),
+    ("command", "client_secret: { command: [pass, show, NAME] }"),
+    ("accounts", "accounts: [A, B]"),
+    ("partners", "partners: [A, B]"),
+    ("paths", "paths: { login: /auth/login }"),
+    ("headers", "headers: { token: Authorization }"),
+    ("accept_media_types", "accept_media_types: [text/plain]"),
+    ("sales_types", "sales_types: { 1: test, 2: void }"),
+    ("first_page", "first_page: 0"),
+    ("token_prefix", "token_prefix: Bearer"),
+    ("filter_parameter", "filter_parameter: filter"),
+    ("type", "type: { pspcard: PSPCard }"),
+    ("medium", "medium: { card: Card }"),
+    ("scheme", "scheme: { visa: Visa }"),
+    ("entry_mode", "entry_mode: { chip: Chip }"),
+    ("function", "function: { fleet: Fleet }"),
+];
+
+/// How a key is written, all keys that lead to it before it with dots.
+fn example(key: &str) -> Option<&'static str> {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let of = |wanted: &str| EXAMPLES.iter().find(|(key, _)| *key == wanted).map(|(_, example)| *example);
+    of(key).or_else(|| of(last))
+}
+
+/// What to write where a fault is; `None` where what is wrong says it.
+pub(crate) fn hint(fault: &Fault) -> Option<String> {
+    let written = |how: &str| Some(format!("Write it like `{how}`."));
+    match &fault.what {
+        What::MissingKey(missing) => {
+            let above = fault.key();
+            let key = if above.is_empty() { missing.clone() } else { format!("{above}.{missing}") };
+            match example(&key) {
+                Some(how) => written(how),
+                None => written(&format!("{missing}: ...")),
+            }
+        }
+        What::Wrong { expected, .. } => {
+            let key = fault.key();
+            if key.is_empty() {
+                return written("key: value");
+            }
+            let key = key.split('[').next().unwrap_or(&key);
+            if let Some(how) = example(key) {
+                return written(how);
+            }
+            let last = key.rsplit('.').next().unwrap_or(key);
+            let how = match expected.as_str() {
+                "a list" => "[a, b]",
+                "keys and values" => "{ name: value }",
+                "true or false" => "true",
+                "a text" => "\"text\"",
+                _ if expected.contains("number") => "5",
+                _ => return None,
+            };
+            written(&format!("{last}: {how}"))
+        }
+        What::Said(_) => example(&fault.key()).and_then(written),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tillhouse_model::yaml::Node;
+
+    #[test]
+    fn every_example_is_yaml() {
+        for (key, how) in EXAMPLES {
+            let last = key.rsplit('.').next().unwrap();
+            let first = how.split(", or ").next().unwrap();
+            let first = if first.contains("}, { ") || first.contains("${") { "" } else { first };
+            if !first.is_empty() && !["file", "command"].contains(key) {
+                assert!(Node::parse(first).unwrap().get(last).is_some(), "{how}");
+            }
+        }
+    }
+}
