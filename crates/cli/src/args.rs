@@ -273,7 +273,8 @@ pub(crate) struct Stats {
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
-    /// Write to this file instead of standard output
+    /// Write to this file instead of standard output. A file is replaced as a whole and keeps its mode, a link is followed, a
+    /// pipe or a device is written into
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
     /// Count from the transactions themselves, also where the roll-ups have the same answer sooner

@@ -5,6 +5,7 @@
 
 mod cell;
 pub(crate) mod completeness;
+mod deliver;
 pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod reconciliation;
@@ -46,21 +47,13 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Writes a text to a file, or to standard output where none is named.
-///
-/// The file is there as a whole or not at all: it is written beside its place and then put there.
 pub(crate) fn deliver(file: Option<&Path>, text: &str) -> Result<()> {
     let Some(file) = file else {
         return print(text);
     };
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file));
-    if written.is_err() {
-        // What cannot be written can as a rule not be removed either; the first error is the one to tell.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
-        e.at("file", file.display().to_string()).hint("Check that its folder exists and can be written to.")
+    deliver::write(file, text).or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
+        e.at("file", file.display().to_string())
+            .hint("Check that it is no folder, that its folder exists and can be written to, and that there is room.")
     })
 }
 
