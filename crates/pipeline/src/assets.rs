@@ -2,7 +2,7 @@
 //!
 //! Invariant: an override has the same relative path as what it replaces; everything else comes from the binary.
 
-use crate::yaml::YamlFile;
+use crate::yaml::{self, YamlFile};
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,9 +122,7 @@ fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension
                 continue;
             }
             let name = stem(&path);
-            let text = std::fs::read_to_string(&path)
-                .or_error(ErrorKind::Config, "cannot read a file of the project")
-                .map_err(|e| e.at("file", path.display().to_string()))?;
+            let text = yaml::read(&path)?;
             let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
             assets.retain(|a| a.name != name);
             assets.push(Asset { name, origin: path.display().to_string(), overridden: !unchanged, text });

@@ -229,18 +229,23 @@ impl Problems {
 fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
     let root = file.tree()?;
     let mut problems = Problems::default();
-    let written = problems.keep(file.read_as::<PipelineWritten>(&root, ""));
-    let wanted = problems.keep(sync_keys::wanted(file, root.get("resources")));
+    let (written, faults) = root.read_some::<PipelineWritten>();
+    if !faults.is_empty() {
+        problems.0.push(file.errors(faults, ""));
+    }
+    let (wanted, faults) = sync_keys::wanted(file, root.get("resources"));
+    problems.0.extend(faults);
     let connection = root.get("connection").and_then(|node| problems.keep(connection::<C>(file, node)));
     let sync = written.and_then(|written| written.sync).unwrap_or_default();
-    let named = wanted.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let named = wanted.as_deref().unwrap_or_default();
     let limits = problems.keep(sync_keys::limits(file, &sync, named));
-    let parsed = match (connection, limits, wanted) {
-        (Some(ConnectionWritten { own, accept_media_types }), Some(mut limits), wanted) => {
+    problems.keep(sync_keys::check(file, &sync, wanted.as_deref()));
+    let parsed = match (connection, limits) {
+        (Some(ConnectionWritten { own, accept_media_types }), Some(mut limits)) => {
             limits.accept_media_types = accept_media_types;
             let concurrency = limits.concurrency;
             let source = problems.keep(own.open(limits).map_err(|error| file.told(error)));
-            source.zip(wanted).map(|(source, wanted)| Parsed { source, sync, wanted, concurrency })
+            source.map(|source| Parsed { source, sync, wanted, concurrency })
         }
         _ => None,
     };
@@ -431,13 +436,13 @@ impl Folder<'_> {
             }
         };
         let parsed = problems.keep((entry.parse)(file));
-        let contracts = problems.keep(assets::contracts(Some(self.dir), entry.name)).unwrap_or_default();
+        let contracts = problems.keep(assets::contracts(Some(self.dir), entry.name));
         let unified_contracts = problems.keep(assets::contracts(Some(self.dir), "unified"));
         let labels = problems.keep(crate::labels::labels(Some(self.dir), entry.name, name));
         // As this connection offers them: it may settle by which time one is read.
         let offers = parsed.as_ref().map_or(entry.resources, |parsed| parsed.source.resources());
-        let (Some(parsed), Some(unified_contracts), Some((labels_asset, labels))) = (parsed, unified_contracts, labels)
-        else {
+        let all = (parsed, contracts, unified_contracts, labels);
+        let (Some(parsed), Some(contracts), Some(unified_contracts), Some((labels_asset, labels))) = all else {
             return problems.or(None);
         };
         let chosen: Vec<(&'static Resource, SyncWritten)> = match &parsed.wanted {
@@ -470,9 +475,6 @@ impl Folder<'_> {
             problems.keep(check_pseudonyms_are_text(&spec.columns).map_err(|e| e.at("file", asset.origin.clone())));
             if let Some(sync) = problems.keep(sync_keys::settings(file, &parsed.sync, resource.name, &own)) {
                 resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync });
-            } else if resources.is_empty() && own.is_empty() {
-                // The same keys are wrong for all that follow.
-                break;
             }
         }
         let mut unified = BTreeMap::new();

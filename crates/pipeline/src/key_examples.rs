@@ -74,6 +74,9 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
                 return written("key: value");
             }
             let key = key.split('[').next().unwrap_or(&key);
+            if let Some(resource) = key.strip_prefix("resources.").filter(|name| !name.contains('.')) {
+                return written(&format!("resources: {{ {resource}: {{ lookback: 7d }} }}"));
+            }
             if let Some(how) = example(key) {
                 return written(how);
             }

@@ -47,17 +47,6 @@ pub(crate) struct SyncWritten {
     schedule: Option<Spanned<String>>,
 }
 
-impl SyncWritten {
-    /// Whether no key stands there.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { start, slice, lookback, follow_open, concurrency, rate_limit, page_size, confirm_end, schedule } =
-            self;
-        let texts = [start, slice, lookback, follow_open, rate_limit, schedule];
-        let none = concurrency.is_none() && page_size.is_none() && confirm_end.is_none();
-        none && texts.iter().all(|text| text.is_none())
-    }
-}
-
 /// A resource that is wanted, where it is named, and what differs for it.
 pub(crate) struct Wanted {
     pub(crate) name: String,
@@ -65,9 +54,10 @@ pub(crate) struct Wanted {
     pub(crate) sync: SyncWritten,
 }
 
-/// The resources that are wanted, from the key `resources`: a list, or a map that overrides `sync` for one; `None` for all there are.
-pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> Result<Option<Vec<Wanted>>> {
-    let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(None) };
+/// The resources that are wanted, from the key `resources`: a list, or a map that overrides `sync` for one; `None` for all there are. And
+/// what is wrong with the rest.
+pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted>>, Vec<Error>) {
+    let Some(node) = node.filter(|node| !node.is_null()) else { return (None, Vec::new()) };
     let mut all: Vec<Wanted> = Vec::new();
     let mut problems = Vec::new();
     match &node.content {
@@ -84,14 +74,12 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> Result<Option<Vec<
         }
         Content::Map(entries) => {
             for entry in entries {
-                let sync = entry.value.read_all::<SyncWritten>().map_err(|faults| {
+                let (sync, faults) = entry.value.read_some::<SyncWritten>();
+                if !faults.is_empty() {
                     let below = |fault: Fault| fault.below(&entry.key);
-                    file.errors(faults.into_iter().map(below).collect(), "resources")
-                });
-                match sync {
-                    Ok(sync) => all.push(Wanted { name: entry.key.clone(), at: entry.at, sync }),
-                    Err(error) => problems.push(error),
+                    problems.push(file.errors(faults.into_iter().map(below).collect(), "resources"));
                 }
+                all.push(Wanted { name: entry.key.clone(), at: entry.at, sync: sync.unwrap_or_default() });
             }
         }
         Content::Scalar { .. } => problems.push(
@@ -105,7 +93,9 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> Result<Option<Vec<
     }
     let named = |name: &str| all.iter().filter(|wanted| wanted.name == name).count();
     if let Some(twice) = all.iter().rev().find(|wanted| named(&wanted.name) > 1) {
-        problems.push(error_at(file, twice.at, format!("`resources` names {:?} twice", twice.name)));
+        problems.push(
+            error_at(file, twice.at, format!("`resources` names {:?} twice", twice.name)).hint("Keep one of the two."),
+        );
     }
     if all.is_empty() && problems.is_empty() {
         problems.push(
@@ -114,7 +104,7 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> Result<Option<Vec<
             ),
         );
     }
-    if problems.is_empty() { Ok(Some(all)) } else { Err(Error::several(problems)) }
+    (Some(all), problems)
 }
 
 /// Reads keys one by one, and gathers what is wrong with them.
@@ -236,8 +226,29 @@ pub(crate) fn is_scheduled(sync: &SyncWritten) -> bool {
     sync.schedule.is_some()
 }
 
+/// That the settings of every resource that is wanted are within their bounds; what is wrong with several of them is told once.
+pub(crate) fn check(file: &YamlFile, base: &SyncWritten, wanted: Option<&[Wanted]>) -> Result<()> {
+    let all = Wanted { name: String::new(), at: Location::UNKNOWN, sync: SyncWritten::default() };
+    let wanted = wanted.unwrap_or(std::slice::from_ref(&all));
+    let mut problems: Vec<Error> = Vec::new();
+    for one in wanted {
+        let (_, found) = read(file, base, &one.name, &one.sync);
+        for error in found {
+            if !problems.iter().any(|known| known.to_string() == error.to_string()) {
+                problems.push(error);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
+}
+
 /// How a resource is synced: what is written for it, else for all, else the default.
 pub(crate) fn settings(file: &YamlFile, base: &SyncWritten, name: &str, over: &SyncWritten) -> Result<SyncSettings> {
+    let (settings, problems) = read(file, base, name, over);
+    settings.ok_or_else(|| Error::several(problems))
+}
+
+fn read(file: &YamlFile, base: &SyncWritten, name: &str, over: &SyncWritten) -> (Option<SyncSettings>, Vec<Error>) {
     let mut keys = Keys { file, problems: Vec::new() };
     let own = format!("resources.{name}");
     let start =
@@ -269,10 +280,11 @@ pub(crate) fn settings(file: &YamlFile, base: &SyncWritten, name: &str, over: &S
     let slice = span(|sync| sync.slice.as_ref(), "slice", "1d", 60);
     let lookback = span(|sync| sync.lookback.as_ref(), "lookback", "3d", 0);
     let follow_open = span(|sync| sync.follow_open.as_ref(), "follow_open", "30d", 0);
-    match (start, slice, lookback, follow_open) {
+    let settings = match (start, slice, lookback, follow_open) {
         (Some(start), Some(slice), Some(lookback), Some(follow_open)) => {
-            Ok(SyncSettings { start, slice, lookback, follow_open })
+            Some(SyncSettings { start, slice, lookback, follow_open })
         }
-        _ => Err(Error::several(keys.problems)),
-    }
+        _ => None,
+    };
+    (settings, keys.problems)
 }

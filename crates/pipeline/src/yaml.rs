@@ -204,7 +204,10 @@ impl YamlFile {
     fn told_one(&self, error: Error) -> Error {
         let Ok(root) = self.tree() else { return error };
         let file = self.path.display().to_string();
-        let placed = error.context().iter().find(|(key, place)| *key == "file" && place.starts_with(&file));
+        let placed = error.context().iter().find(|(key, _)| *key == "file");
+        if placed.is_some_and(|(_, place)| !place.starts_with(&file)) {
+            return error;
+        }
         let at = placed.and_then(|(_, place)| place_in(place.get(file.len()..)?));
         let (node, error) = match at {
             Some(at) => (node_at(&root, at), error),
@@ -355,7 +358,7 @@ fn named<'n>(root: &'n Node, error: &Error) -> Option<(Option<&'n Node>, Locatio
     let mut found: Option<(String, &Node, Location)> = None;
     walk(root, "", &mut |key, node, at| {
         let longer = found.as_ref().is_none_or(|(known, ..)| known.len() < key.len());
-        if longer && texts.iter().any(|text| names(text, key)) {
+        if longer && texts.iter().any(|text| names(text, key) || leads_to(text, key)) {
             found = Some((key.to_owned(), node, at));
         }
     });
@@ -384,6 +387,11 @@ fn names(text: &str, key: &str) -> bool {
         let goes_on = next.is_some_and(|c| part(c) && !(c == '.' && then.is_none_or(char::is_whitespace)));
         !before.is_some_and(part) && !goes_on
     })
+}
+
+/// Whether a text names, in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
+fn leads_to(text: &str, key: &str) -> bool {
+    text.contains(&format!("`{key}."))
 }
 
 /// A text with what stands between double quotes rewritten; `inner` gets it as it stands there, escapes and all.
@@ -440,7 +448,8 @@ pub(crate) fn error_at(file: &YamlFile, location: Location, message: impl Into<S
     Error::config(message).at("file", file.place_of(location))
 }
 
-fn read(path: &Path) -> Result<String> {
+/// The text of a file that people write. Errors with [`ErrorKind::Config`], with the place where it is no UTF-8.
+pub(crate) fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path)
         .or_error(ErrorKind::Config, "cannot read a configuration file")
         .map_err(|e| e.at("file", path.display().to_string()))?;

@@ -39,6 +39,9 @@ impl Problems {
             What::Wrong { expected, found } => {
                 format!("{}expected {expected}, found {found}", key.unwrap_or_default())
             }
+            What::Syntax { text, hint } if !text.ends_with("twice") => {
+                format!("{text}. {}", hint.trim_end_matches('.'))
+            }
             _ => fault.message("the contract"),
         };
         self.add(fault.at, text);

@@ -94,7 +94,11 @@ impl Fault {
     /// One sentence that says what is wrong, where `of_file` is what the file as a whole is called.
     pub fn message(&self, of_file: &str) -> String {
         let (key, keys) = (self.key(), self.path());
-        let above = joined(keys.get(..keys.len().saturating_sub(1)).unwrap_or_default());
+        // A type that reads its keys by itself does not say which of them it was at.
+        let above = match (&self.what, keys.split_last()) {
+            (What::UnknownKey { key, .. }, Some((last, above))) if last == key => joined(above),
+            _ => joined(&keys),
+        };
         let within = if above.is_empty() { String::new() } else { format!(" in `{above}`") };
         let whole = if key.is_empty() { of_file.to_owned() } else { format!("`{key}`") };
         match &self.what {
@@ -129,7 +133,9 @@ impl Fault {
     /// Keys that are known there too, for an unknown one among those of the value that was read.
     #[must_use]
     pub fn also_known(mut self, more: &[&'static str]) -> Self {
-        if let (What::UnknownKey { known, .. }, 1) = (&mut self.what, self.path.len()) {
+        if let (What::UnknownKey { key, known }, [one]) = (&mut self.what, self.path.as_slice())
+            && one == key
+        {
             known.extend(more);
         }
         self

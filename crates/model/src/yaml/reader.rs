@@ -29,11 +29,19 @@ impl Node {
 
     /// Reads it as whatever is wanted of it, or says all that is wrong with it: what a fault is about is left out, and the rest read again.
     pub fn read_all<T: DeserializeOwned>(&self) -> Result<T, Vec<Fault>> {
+        match self.read_some() {
+            (Some(value), faults) if faults.is_empty() => Ok(value),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// Reads what can be read of it as whatever is wanted, and says all that is wrong with the rest. `None` where nothing can.
+    pub fn read_some<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Fault>) {
         let mut fault = match self.read() {
-            Ok(value) => return Ok(value),
+            Ok(value) => return (Some(value), Vec::new()),
             Err(fault) => fault,
         };
-        let (mut faults, mut rest, mut left_out) = (Vec::new(), self.clone(), Vec::new());
+        let (mut faults, mut rest, mut left_out) = (Vec::new(), self.clone(), Vec::<Vec<String>>::new());
         loop {
             let mut path: Vec<String> = fault.path().into_iter().map(str::to_owned).collect();
             let missing = match &fault.what {
@@ -41,7 +49,11 @@ impl Node {
                 _ => None,
             };
             // What was left out here is not missing, but nothing is to be had of what holds it.
-            let by_us = missing.as_ref().is_some_and(|missing| left_out.contains(missing));
+            let by_us = match &fault.what {
+                What::MissingKey(_) => missing.as_ref().is_some_and(|missing| left_out.contains(missing)),
+                What::Wrong { .. } | What::Said(_) => left_out.iter().any(|out| out.starts_with(&path)),
+                _ => false,
+            };
             if !by_us {
                 faults.push(fault);
             }
@@ -49,15 +61,14 @@ impl Node {
             path.truncate(path.iter().position(|key| key.starts_with('[')).unwrap_or(path.len()));
             let keys: Vec<&str> = path.iter().map(String::as_str).collect();
             if faults.len() >= MOST_FAULTS || !rest.remove(&keys) {
-                break;
+                return (None, faults);
             }
             left_out.push(path);
-            match rest.read::<T>() {
-                Ok(_) => break,
+            match rest.read() {
+                Ok(value) => return (Some(value), faults),
                 Err(next) => fault = next,
             }
         }
-        Err(faults)
     }
 
     /// What stands there, for an error. A text is not quoted: it may be a secret that went to the wrong key.
