@@ -19,7 +19,7 @@ Examples:
   tillhouse sql \"SELECT count(*) FROM transactions\"
 
 Data goes to standard output, everything else to standard error.
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record fitted).";
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record of a resource fitted).";
 
 const REPORT_HELP: &str = "\
 Reports:
@@ -165,7 +165,7 @@ pub(crate) enum Command {
     Restated(Restated),
     /// Compare the published figures with the provider's own, or with control totals
     #[command(
-        after_help = "Examples:\n  tillhouse reconcile --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile hecone --from 2026-01-05 --to 2026-01-06 --step 1h\n  tillhouse reconcile hecone --by records --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile pace --control totals.csv --from 2026-01-01 --to 2026-02-01\n\nA control file has the columns day, currency, count, amount:\n  day,currency,count,amount\n  2026-01-01,EUR,1032,41288.10\n\nWhat was found is kept in ops.reconciliations. Exit code 3: something differs."
+        after_help = "Examples:\n  tillhouse reconcile --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile hecone --from 2026-01-05 --to 2026-01-06 --step 1h\n  tillhouse reconcile hecone --by records --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile pace --control totals.csv --from 2026-01-01 --to 2026-02-01\n\nA control file has the columns day, currency, count, amount:\n  day,currency,count,amount\n  2026-01-01,EUR,1032,41288.10\n\nWhat was found is kept in ops.reconciliations. Exit code 3: something differs, or was not compared."
     )]
     Reconcile(Reconcile),
     /// Query the warehouse; without a query, a prompt
@@ -222,7 +222,7 @@ pub(crate) struct Sync {
     /// Read from here on, known or not: a date (UTC) or a time with its offset
     #[arg(long, value_name = "T")]
     pub(crate) from: Option<String>,
-    /// Read up to here, exclusive
+    /// Read up to here, exclusive; a time in the future means now
     #[arg(long, value_name = "T")]
     pub(crate) to: Option<String>,
     /// Read everything again, and look for known versions everywhere

@@ -145,7 +145,7 @@ impl Entry<'_> {
     /// `None` where something that should be a number is none.
     fn read(&self, evidence: &mut Evidence) -> Option<()> {
         let Evidence { parts, figures } = evidence;
-        let mut list = List { currency: self.currency.as_deref().filter(|c| !c.is_empty()), parts, figures };
+        let mut list = List { currency: self.currency.as_deref().filter(|c| !c.trim().is_empty()), parts, figures };
         for (total, value, growth) in [
             (&self.transactions_count, Part::Count, Part::CountGrowth),
             (&self.transactions_total_amount, Part::Amount, Part::AmountGrowth),

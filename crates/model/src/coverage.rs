@@ -56,6 +56,16 @@ pub struct Missing {
     pub read_by: ReadBy,
 }
 
+/// What an answer about a window lacks, and up to when it lacks nothing. The two never contradict each other: the first gap begins where
+/// `through` ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assessment {
+    /// Up to when, from the beginning of the window on, there is no gap; `None` where its very beginning was not read.
+    pub through: Option<Timestamp>,
+    /// What should have been read and was not, in order.
+    pub gaps: Vec<Missing>,
+}
+
 /// What has been read of one resource of one tenant.
 ///
 /// ```
@@ -146,6 +156,17 @@ impl Coverage {
         gaps
     }
 
+    /// Whether an answer about a window is complete, as of the time of the run that is asked: the one judgement that status, statistics,
+    /// reports and pages show.
+    pub fn assess(&self, asked: Window, until: Timestamp) -> Assessment {
+        let gaps = self.gaps(asked, until);
+        let through = match gaps.first().map(|gap| gap.window.from()) {
+            Some(gap) => Some(gap).filter(|gap| *gap > asked.from()),
+            None => self.read_through(asked.from(), until),
+        };
+        Assessment { through, gaps }
+    }
+
     /// Of the newest readings of every instant of a window, when the oldest was made.
     fn oldest_read(&self, window: Window) -> Option<Timestamp> {
         let mut left = vec![window];
@@ -165,7 +186,7 @@ impl Coverage {
 
     /// Up to when there is no gap, seen from an instant: the end of the first stretch that reaches beyond it; where none does, the end of
     /// the last. `None` where nothing was read.
-    pub fn read_through(&self, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    fn read_through(&self, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let first = self.covered.iter().find(|stretch| stretch.to() > from);
         let through = first.or(self.covered.last()).map(Window::to)?;
         let asked = Window::new(from, through).ok().filter(|_| self.follows_changes);

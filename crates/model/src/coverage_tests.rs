@@ -228,3 +228,23 @@ proptest! {
         prop_assert!(after.to_read(at(start), at(now), at(now)).is_empty());
     }
 }
+
+#[test]
+fn an_assessment_does_not_say_without_a_gap_beside_a_gap() {
+    for by in [EVENT, CHANGE] {
+        for pieces in [&[(20, 50), (70, 200)][..], &[(10, 50), (50, 90), (120, 200)], &[(30, 40)], &[(10, 200)], &[]] {
+            let reads = pieces.iter().map(|(from, to)| read(by, *from, *to, 200));
+            let coverage = Coverage::new(by.unwrap(), false, reads);
+            for (from, to) in [(10, 200), (20, 40), (40, 80), (60, 70), (90, 120), (100, 200), (10, 20)] {
+                let asked = w(from, to);
+                let Assessment { through, gaps } = coverage.assess(asked, at(200));
+                match gaps.first() {
+                    Some(first) => {
+                        assert_eq!(through.unwrap_or(at(from)), first.window.from(), "{by:?} {pieces:?} {asked}")
+                    }
+                    None => assert!(through.is_some_and(|through| through >= at(to)), "{by:?} {pieces:?} {asked}"),
+                }
+            }
+        }
+    }
+}

@@ -34,7 +34,7 @@ pub mod time;
 pub mod yaml;
 pub mod zone_name;
 
-pub use coverage::{Coverage, Missing, WindowRead};
+pub use coverage::{Assessment, Coverage, Missing, WindowRead};
 pub use derived_state::derived_state;
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use fast::{FastMap, FastSet};

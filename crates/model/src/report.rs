@@ -137,7 +137,7 @@ pub struct Meta {
     pub run: String,
     /// `facts` or `rollups`.
     pub answered_from: String,
-    /// Up to when every pipeline has been read without a gap; null where nothing was read.
+    /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
     /// What should have been read for this answer and was not, by pipeline and resource.
     pub gaps: Vec<Gap>,

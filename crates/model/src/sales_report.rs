@@ -306,7 +306,7 @@ pub struct PeriodMeta {
     pub from: String,
     /// The first second no longer counted.
     pub to: String,
-    /// Up to when every pipeline has been read without a gap; null where nothing was read.
+    /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
     /// What should have been read for the period, in any of the sites' time zones, and was not.
     pub gaps: Vec<Gap>,

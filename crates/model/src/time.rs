@@ -24,6 +24,13 @@ impl Window {
         Ok(Self { from, to })
     }
 
+    /// What of it is over at some moment: nothing can be asked of the future.
+    ///
+    /// Errors with [`crate::ErrorKind::Config`] where it begins then or later.
+    pub fn until(self, now: Timestamp) -> Result<Self> {
+        if self.from >= now { Err(in_the_future(self.from, now)) } else { Self::new(self.from, self.to.min(now)) }
+    }
+
     /// The first instant inside.
     pub fn from(&self) -> Timestamp {
         self.from
@@ -135,6 +142,12 @@ pub fn uncovered(wanted: Window, covered: &[Window]) -> Vec<Window> {
         gaps.push(Window { from: at, to: wanted.to });
     }
     gaps
+}
+
+/// The error of a question about nothing but the future.
+pub fn in_the_future(from: Timestamp, now: Timestamp) -> Error {
+    Error::config(format!("--from {from} lies in the future: now it is {}", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        .hint("Give a --from in the past; what has not happened yet can be neither read nor counted.")
 }
 
 /// Reads what a user writes for an instant: an RFC 3339 time with offset, or a date (midnight in `zone`).

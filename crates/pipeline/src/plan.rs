@@ -1,10 +1,11 @@
 //! What has to be read now: what was read before and the clock in, windows out.
 //!
 //! Invariant: after every planned window has been read, no instant between `start` and now is uncovered, and everything
-//! within the look-back has been read again by this run.
+//! within the look-back has been read again by this run. Nothing is planned beyond now, whatever was asked for.
 
 use crate::config::SyncSettings;
 use jiff::Timestamp;
+use tillhouse_model::time::in_the_future;
 use tillhouse_model::{Coverage, Result, Window};
 
 /// What the user narrowed a run to.
@@ -20,6 +21,16 @@ impl Range {
     /// Whether it narrows nothing.
     pub fn is_open(&self) -> bool {
         self.from.is_none() && self.to.is_none()
+    }
+
+    /// What of it is over at some moment: no API is asked for what has not happened.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] where it begins then or later.
+    pub fn until(self, now: Timestamp) -> Result<Self> {
+        match self.from {
+            Some(from) if from >= now => Err(in_the_future(from, now)),
+            _ => Ok(Self { to: self.to.map(|to| to.min(now)), ..self }),
+        }
     }
 }
 
@@ -38,6 +49,7 @@ pub fn windows(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Time
         let again = now.checked_sub(sync.lookback).unwrap_or(sync.start);
         coverage.to_read(sync.start, again, now)
     } else {
+        let range = range.until(now)?;
         vec![Window::new(range.from.unwrap_or(sync.start), range.to.unwrap_or(now))?]
     };
     Ok(windows.iter().flat_map(|window| window.split(sync.start, sync.slice)).collect())
@@ -120,5 +132,23 @@ mod tests {
             vec![w("2026-01-02T00:00:00Z", "2026-01-02T12:00:00Z")]
         );
         assert!(plan(&[], Range::default(), "2025-01-01T00:00:00Z").is_empty());
+    }
+
+    #[test]
+    fn nothing_is_planned_beyond_now() {
+        let now = "2026-01-02T06:00:00Z";
+        for to in ["2026-01-02T06:00:01Z", "2030-01-01T00:00:00Z", "9999-12-30T22:00:00Z"] {
+            for from in [None, Some(t("2025-12-31T00:00:00Z")), Some(t("2026-01-02T05:59:59Z"))] {
+                let planned = plan(&[], Range { from, to: Some(t(to)) }, now);
+                assert!(planned.len() <= 3 && planned.last().unwrap().to() == t(now), "{from:?} {to}: {planned:?}");
+            }
+        }
+        for (from, to) in
+            [(now, None), ("2027-01-01T00:00:00Z", None), ("2027-01-01T00:00:00Z", Some("2028-01-01T00:00:00Z"))]
+        {
+            let range = Range { from: Some(t(from)), to: to.map(t) };
+            let error = windows(&settings(), &Coverage::of([]), range, t(now)).unwrap_err();
+            assert!(error.to_string().contains("lies in the future") && error.hint_text().is_some(), "{error}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! What `tillhouse status` shows: how far every pipeline has been read, and what needs attention.
 //!
-//! Invariant: read from the warehouse alone; no source is asked.
+//! Invariant: read from the warehouse alone; no source is asked. Whether something lacks is [`Coverage::assess`]'s to say, as it is for
+//! statistics and reports.
 
 use crate::config::{Pipeline, ResourcePlan};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{SliceRow, Warehouse};
-use tillhouse_model::{Coverage, Result, Window, WindowRead};
+use tillhouse_lake::{RunRecord, SliceRow, Warehouse};
+use tillhouse_model::{Coverage, Reading, Result, Window, WindowRead};
 
 /// The state of one resource of one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,27 +33,47 @@ pub struct ResourceStatus {
     pub outcome: Option<String>,
 }
 
-/// Up to when all tenants of a resource have been read without a gap, and the gaps of any of them. What lies after the newest instant that
-/// was read is none: it is what the next run is for.
+/// Up to when all tenants of a resource have been read without a gap, and the gaps of any of them, of the time up to `until`.
 fn read_so_far(
     plan: &ResourcePlan,
-    tenants: impl Iterator<Item = impl Iterator<Item = WindowRead>>,
+    until: Option<Timestamp>,
+    tenants: &[Coverage],
 ) -> (Option<Timestamp>, Vec<Window>) {
-    let (start, resource) = (plan.sync.start, plan.resource);
+    let wanted = until.and_then(|until| Window::new(plan.sync.start, until).ok());
     let mut through: Vec<Option<Timestamp>> = Vec::new();
     let mut gaps: BTreeSet<Window> = BTreeSet::new();
-    for reads in tenants {
-        let coverage = Coverage::new(resource.read_by, resource.late, reads);
-        let newest = coverage.covered().last().map(Window::to);
-        let wanted = newest.and_then(|newest| Some((newest, Window::new(start, newest).ok()?)));
-        let missing = wanted.map(|(newest, wanted)| coverage.gaps(wanted, newest)).unwrap_or_default();
-        through.push(match missing.first().map(|gap| gap.window.from()) {
-            Some(gap) => Some(gap).filter(|gap| *gap > start),
-            None => newest,
-        });
-        gaps.extend(missing.into_iter().map(|gap| gap.window));
+    for coverage in tenants {
+        let Some(wanted) = wanted else {
+            through.push(coverage.covered().last().map(Window::to));
+            continue;
+        };
+        let answer = coverage.assess(wanted, wanted.to());
+        through.push(answer.through);
+        gaps.extend(answer.gaps.into_iter().map(|gap| gap.window));
     }
     (through.into_iter().min().flatten(), gaps.into_iter().collect())
+}
+
+/// What was read of every tenant that is still read.
+fn coverages(ledger: &[SliceRow], plan: &ResourcePlan, last: Option<&RunRecord>) -> Vec<Coverage> {
+    let mut tenants: BTreeMap<Option<&str>, Vec<&SliceRow>> = BTreeMap::new();
+    for row in ledger.iter().filter(|row| row.resource == plan.resource.name) {
+        tenants.entry(row.tenant.as_deref()).or_default().push(row);
+    }
+    // Of a sync in which nothing failed there is a slice of every tenant that is still read.
+    let sync = last.filter(|run| run.command == "sync" && run.outcome == "done");
+    let is_read = |rows: &Vec<&SliceRow>| sync.is_some_and(|sync| rows.iter().any(|row| row.run_id == sync.run_id));
+    if tenants.values().any(is_read) {
+        tenants.retain(|_, rows| is_read(rows));
+    }
+    let of = |rows: Vec<&SliceRow>| {
+        let reads = rows.into_iter().map(SliceRow::as_read);
+        match plan.resource.reading {
+            Reading::Whole => Coverage::of(reads.map(WindowRead::of_everything)),
+            Reading::Windows => Coverage::new(plan.resource.read_by, plan.resource.late, reads),
+        }
+    };
+    tenants.into_values().map(of).collect()
 }
 
 /// The state of every resource of these pipelines.
@@ -63,21 +84,15 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
         let ledger = warehouse.ops().slices(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
         let run = runs.iter().find(|r| r.published && r.pipelines.contains(&pipeline.name));
-        for plan in &pipeline.resources {
-            let mut tenants: BTreeMap<Option<&str>, Vec<&SliceRow>> = BTreeMap::new();
-            for row in ledger.iter().filter(|row| row.resource == plan.resource.name) {
-                tenants.entry(row.tenant.as_deref()).or_default().push(row);
-            }
-            let last_read = tenants.values().flatten().map(|row| row.read_at).max();
-            // Of a sync in which nothing failed there is a slice of every tenant that is still read.
-            let sync = run.filter(|run| run.command == "sync" && run.outcome == "done");
-            let is_read =
-                |rows: &Vec<&SliceRow>| sync.is_some_and(|sync| rows.iter().any(|row| row.run_id == sync.run_id));
-            if tenants.values().any(is_read) {
-                tenants.retain(|_, rows| is_read(rows));
-            }
-            let reads = tenants.into_values().map(|rows| rows.into_iter().map(SliceRow::as_read));
-            let (data_through, gaps) = read_so_far(plan, reads);
+        let read: Vec<Vec<Coverage>> = pipeline.resources.iter().map(|plan| coverages(&ledger, plan, run)).collect();
+        // As far as anything of the pipeline was read by time, everything should have been: what lies after that is for the next run.
+        let by_time =
+            pipeline.resources.iter().zip(&read).filter(|(plan, _)| plan.resource.reading == Reading::Windows);
+        let until = by_time.flat_map(|(_, read)| read).filter_map(|read| read.covered().last()).map(Window::to).max();
+        for (plan, read) in pipeline.resources.iter().zip(&read) {
+            let of_resource = |row: &&SliceRow| row.resource == plan.resource.name;
+            let last_read = ledger.iter().filter(of_resource).map(|row| row.read_at).max();
+            let (data_through, gaps) = read_so_far(plan, until, read);
             let table = warehouse.open_at(&format!("{}/{}", pipeline.name, plan.resource.name), None).await?;
             all.push(ResourceStatus {
                 pipeline: pipeline.name.clone(),

@@ -85,6 +85,9 @@ pub struct PipelineReport {
     pub records: u64,
     /// Records that did not fit their contract.
     pub rejects: u64,
+    /// The resources of which records came and none fitted its contract.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub none_fitted: Vec<String>,
     /// Values that were rounded or could not be read, and quality rules that did not hold.
     pub warnings: u64,
     /// Unified rows added and removed, by table.
@@ -126,9 +129,13 @@ impl Report {
         self.pipelines.iter().any(|p| !p.failed.is_empty())
     }
 
-    /// The pipelines of whose records none fitted its contract.
-    pub fn all_rejected(&self) -> impl Iterator<Item = &PipelineReport> {
-        self.pipelines.iter().filter(|p| p.records > 0 && p.rejects == p.records)
+    /// The resources of which records came and none fitted its contract, as `pipeline.resource`. Other resources' records are no comfort:
+    /// machines that fit do not make up for sales that do not.
+    pub fn none_fitted(&self) -> Vec<String> {
+        let of = |p: &PipelineReport| {
+            p.none_fitted.iter().map(|resource| format!("{}.{resource}", p.pipeline)).collect::<Vec<_>>()
+        };
+        self.pipelines.iter().flat_map(of).collect()
     }
 }
 
@@ -145,6 +152,7 @@ pub fn new_run_id(now: Timestamp) -> String {
 pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -> Result<Report> {
     let clock = Instant::now();
     let started = Timestamp::now();
+    let options = Options { range: options.range.until(started)?, ..options };
     let run_id = new_run_id(started);
     let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
@@ -234,6 +242,9 @@ async fn extract(
         report.unchanged += tally.unchanged;
         report.records += tally.records;
         report.rejects += tally.rejects;
+        if tally.records > 0 && tally.rejects >= tally.records {
+            report.none_fitted.push(plan.resource.name.to_owned());
+        }
         report.warnings += tally.warnings;
     }
     context.observer.on(&Event::Stage { name: "extract", took: stage.elapsed() });

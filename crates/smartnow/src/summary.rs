@@ -1,7 +1,7 @@
 //! SmartNow's own summary of revenue by currency and date, to reconcile with.
 //!
-//! Invariant: a sum keeps every digit it was written with; one in minor units whose currency nobody knows is left out, as the amounts
-//! of its sales are.
+//! Invariant: a sum keeps every digit it was written with; one in minor units whose currency nobody knows is a figure without a number, as
+//! the amounts of its sales are: it cannot be compared, and that can be told.
 //!
 //! The document says neither whether both ends of a stretch belong to it nor on which clock a date is cut. So a day more is asked for
 //! on both sides, and each day is named: whoever compares takes those he wants. Of `orginalValue` (the document's spelling) and
@@ -70,13 +70,13 @@ fn read(body: &[u8], unit: PriceUnit) -> Result<Evidence> {
             let value = entry.original.or(entry.value).ok_or_else(strange)?.get();
             let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
             let value = Exact::from_json(value).ok_or_else(strange)?;
-            let Some(scale) = digits.and_then(|digits| value.scale.checked_add(digits)) else { continue };
+            let scale = digits.and_then(|digits| value.scale.checked_add(digits));
             evidence.figures.push(Figure {
                 part: Part::Amount,
                 currency: Some(currency.clone()),
                 unit: None,
                 label: Some(day.to_string()),
-                value: Some(Exact::new(value.units, scale)),
+                value: scale.map(|scale| Exact::new(value.units, scale)),
             });
         }
     }
@@ -95,12 +95,13 @@ mod tests {
     fn shown(unit: PriceUnit) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap();
         let figures = read(BODY, unit).unwrap().figures;
-        figures.iter().map(|f| format!("{} {} {}", text(&f.label), text(&f.currency), f.value.unwrap())).collect()
+        let value = |value: Option<Exact>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        figures.iter().map(|f| format!("{} {} {}", text(&f.label), text(&f.currency), value(f.value))).collect()
     }
 
     #[test]
     fn sums_are_in_the_unit_prices_are_in_and_in_their_own_currency() {
-        assert_eq!(shown(PriceUnit::Minor), ["2026-01-02 EUR 12.50", "2026-01-02 JPY 300"]);
+        assert_eq!(shown(PriceUnit::Minor), ["2026-01-02 EUR 12.50", "2026-01-02 TOKEN -", "2026-01-02 JPY 300"]);
         let major = ["2026-01-02 EUR 1250", "2026-01-02 TOKEN 4", "2026-01-02 JPY 300"];
         assert_eq!(shown(PriceUnit::Major), major);
     }

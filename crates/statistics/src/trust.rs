@@ -112,7 +112,7 @@ async fn homes(session: &Session, tenant: &str) -> Result<BTreeSet<String>> {
 
 /// The pipelines a request is about: all that ever took part, or those of one source. A pipeline that has no transactions yet
 /// cannot tell its source and is kept: a gap too many is better than one too few.
-async fn pipelines(session: &Session, run: &RunRecord, question: &Question<'_>) -> Result<BTreeSet<String>> {
+pub(crate) async fn pipelines(session: &Session, run: &RunRecord, question: &Question<'_>) -> Result<BTreeSet<String>> {
     let of_tables = run.tables.keys().filter_map(|path| path.split_once('/')).map(|(schema, _)| schema);
     let mut pipelines: BTreeSet<String> = of_tables
         .filter(|schema| !matches!(*schema, "unified" | "ops" | "statistics"))
@@ -225,11 +225,11 @@ fn judge(
             let is_dropped = sync.is_some_and(|sync| sync.is_whole && rows.iter().all(|row| row.run_id != sync.run_id));
             let last = coverage.covered().last().map(Window::to).filter(|_| is_dropped);
             let until = last.map_or(until, |last| last.min(until));
-            let missing = coverage.gaps(window, until);
-            if !is_dropped || !missing.is_empty() {
-                through.push(coverage.read_through(window.from(), until));
+            let answer = coverage.assess(window, until);
+            if !is_dropped || !answer.gaps.is_empty() {
+                through.push(answer.through);
             }
-            gaps.entry((pipeline.clone(), resource.to_owned())).or_default().extend(missing);
+            gaps.entry((pipeline.clone(), resource.to_owned())).or_default().extend(answer.gaps);
         }
     }
     Trust {
@@ -402,9 +402,14 @@ mod tests {
     #[test]
     fn data_through_starts_where_the_question_does() {
         let slices = || vec![slice("s", None, days(2, 4)), slice("s", None, days(4, 6)), slice("s", None, days(8, 10))];
-        for (asked, through) in [(days(1, 2), 6), (days(5, 7), 6), (days(6, 7), 10), (days(11, 12), 10)] {
+        for (asked, through) in [(days(3, 4), 6), (days(5, 7), 6), (days(8, 9), 10)] {
             let expected = Some(days(1, through).to());
             assert_eq!(judged(asked, None, slices()).data_through, expected, "{asked}");
+        }
+        // What begins with a gap was read up to nowhere, whatever was read after it.
+        for asked in [days(1, 2), days(1, 9), days(6, 7), days(11, 12)] {
+            let answer = judged(asked, None, slices());
+            assert_eq!((answer.data_through, answer.gaps[0].window.from()), (None, asked.from()), "{asked}");
         }
     }
 

@@ -308,6 +308,26 @@ async fn rejected_records_are_never_passed_over_in_silence() {
     let counts = (exact::whole(&report["rejects"]), exact::whole(&report["records"]));
     let all = i64::try_from(sales.len()).unwrap();
     assert_eq!(counts, (all, all), "{report}");
-    assert!(ran.stderr.contains("None of the records of hecone fitted its contract"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("None of the records of hecone.transactions fitted its contract"), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_fit_do_not_make_up_for_sales_that_do_not() {
+    let options = SandboxOptions { transactions: 20, smartnow_sales: Some(20), ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let project = Project::of(&["smartnow"], &sandbox, "2025-12-20").await;
+    let selection = tillhouse_sandbox::Selection::of("revenue_transactions");
+    for body in sandbox.truth_of("smartnow", &selection).unwrap() {
+        let mut sale: Value = serde_json::from_slice(&body).unwrap();
+        sale["price"] = "12,50".into();
+        sandbox.put_in("smartnow", "revenue_transactions", None, &sale.to_string()).unwrap();
+    }
+    let ran = project.run(&["--format", "json", "sync"]).await;
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    let said = "None of the records of smartnow.revenue_transactions fitted its contract";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let report = exact::json(&ran.stdout, "the report");
+    assert_eq!(report["pipelines"][0]["none_fitted"], serde_json::json!(["revenue_transactions"]), "{report}");
     sandbox.stop().await;
 }

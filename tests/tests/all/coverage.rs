@@ -97,20 +97,35 @@ async fn a_window_that_was_read_before_it_was_over_is_read_when_it_is() {
     let sandbox = sandbox().await;
     let project = project(&["hecone"], &sandbox).await;
     project.set("slice", "365d");
-    project.json(&["sync", "--to", "2100-01-01"]).await;
     let before = Timestamp::now();
-    let answer = meta(&project, "2099-01-01", "2100-01-01").await;
-    assert!(!is_complete(&answer) && instant(&answer["data_through"]) <= before, "{answer}");
-    assert_eq!((&answer["gaps"], &answer["still_to_come"]["from"]), (&json!([]), &answer["from"]), "{answer}");
-    let page = project.run(&["stats", "--from", "2099-01-01", "--to", "2100-01-01", "--format", "html"]).await.stdout;
+    let asked = sandbox.requests().total;
+    let ran = project.run(&["sync", "--to", "2100-01-01"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Read up to now: --to 2100-01-01T00:00:00Z lies in the future."), "{}", ran.stderr);
+    assert!(sandbox.requests().total - asked < 40, "nothing of the future was asked for");
+    assert_eq!(project.count("SELECT count(*) FROM ops.slices WHERE window_to > now()").await, 0);
+    let answer = meta(&project, &in_hours(-24), "2100-01-01").await;
+    assert!(!is_complete(&answer) && instant(&answer["data_through"]) <= Timestamp::now(), "{answer}");
+    assert_eq!((&answer["gaps"], &answer["still_to_come"]["to"]), (&json!([]), &answer["to"]), "{answer}");
+    let page = project.run(&["stats", "--from", &in_hours(-24), "--to", "2100-01-01", "--format", "html"]).await.stdout;
     assert!(page.contains("Not over yet.") && !page.contains("Complete."), "{page}");
+    let future = ["--from", "2099-01-01", "--to", "2100-01-01"];
+    for command in [
+        &["sync"][..],
+        &["stats"],
+        &["restated", "--since", "2099-01-01"],
+        &["reconcile"],
+        &["report", "revenue-summary"],
+    ] {
+        let ran = project.run(&[command, &future].concat()).await;
+        assert_eq!(ran.code, Some(2), "{command:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("lies in the future: now it is 20"), "{command:?}: {}", ran.stderr);
+    }
     project.json(&["sync"]).await;
     // From where it had come to, to now.
-    let read = project
-        .sql("SELECT max(window_from) AS from_, max(window_to) AS to_ FROM ops.slices WHERE window_to < '2100-01-01'")
-        .await;
+    let read = project.sql("SELECT max(window_from) AS from_, max(window_to) AS to_ FROM ops.slices").await;
     assert!(instant(&read[0]["to_"]) >= before, "{read:?}");
-    assert!(instant(&meta(&project, "2099-01-01", "2100-01-01").await["data_through"]) >= before);
+    assert!(instant(&meta(&project, &in_hours(-24), "2100-01-01").await["data_through"]) >= before);
     sandbox.stop().await;
 }
 

@@ -239,7 +239,8 @@ async fn every_source_is_compared_with_the_best_it_offers() {
         assert!(exact::whole(&pipeline["figures"]) > 100, "{pipeline}");
     }
 
-    let statement = "SELECT count(*) FROM ops.reconciliations WHERE yardstick = 'revenue' AND outcome = 'equal'";
+    let statement =
+        "SELECT count(*) FROM ops.reconciliations WHERE yardstick = 'revenue' AND outcome IN ('equal', 'empty')";
     assert_eq!(project.count(statement).await, 6, "a row a day");
 
     // SmartNow's summary lies by one cent.
@@ -280,5 +281,116 @@ async fn every_source_is_compared_with_the_best_it_offers() {
     let report = exact::json(&ran.stdout, "a reconciliation");
     assert_eq!(texts(&report["pipelines"], "pipeline"), ["smartnow"]);
     assert!(report["failed"]["pace"].is_string(), "{report}");
+    sandbox.stop().await;
+}
+
+/// A completed sale of the sandbox.
+fn usual(sandbox: &Sandbox) -> Value {
+    let records: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let is_usual = |r: &&Value| r["state"] == "completed" && r["invoice"]["created_at"].is_string();
+    records.iter().find(is_usual).expect("a completed sale").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_compared_is_never_called_equal() {
+    let (sandbox, project) = synced(300).await;
+    let mut range = vec!["reconcile", "--by", "records"];
+    range.extend(WINDOW);
+    let ran = project.run(&range).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    assert!(ran.stdout.contains("in 5 windows: all equal"), "{}", ran.stdout);
+
+    // One that does not fit is there, and was not compared: neither equal nor gone.
+    let mut broken = usual(&sandbox);
+    broken["invoice"]["amount"] = "12,50".into();
+    sandbox.put(&broken.to_string()).unwrap();
+    let (code, report) = reconcile(&project, &["--by", "records"]).await;
+    assert_eq!(
+        (code, &report["verdict"], &report["differences"]),
+        (Some(3), &"incomplete".into(), &Value::Array(vec![]))
+    );
+    assert_eq!(exact::whole(&report["not_compared"]), 1, "{report}");
+    let ran = project.run(&range).await;
+    assert!(ran.code == Some(3) && !ran.stdout.contains("all equal"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("what was compared is equal; 1 was not compared, see the notes"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 records do not fit their contract and were not compared"), "{}", ran.stdout);
+
+    // A filter that nothing passes compares nothing.
+    let nobody = r#"{"field":"site_name","operator":"eq","value":"no such site"}"#;
+    let (code, report) = reconcile(&project, &["--filter", nobody]).await;
+    assert_eq!((code, &report["verdict"]), (Some(3), &"incomplete".into()), "{report}");
+    let mut filtered = vec!["reconcile", "--filter", nobody];
+    filtered.extend(WINDOW);
+    let ran = project.run(&filtered).await;
+    assert!(ran.stdout.contains("nothing was compared") && !ran.stdout.contains("all equal"), "{}", ran.stdout);
+    let kept = "SELECT count(*) FROM ops.reconciliations WHERE outcome = 'equal' AND figures = 0";
+    assert_eq!(project.count(kept).await, 0);
+
+    // A control file says nothing of the days around it.
+    let file = project.path().join("control.csv");
+    std::fs::write(&file, "day,currency,count,amount\n2026-01-02,EUR,1,1\n").unwrap();
+    let (code, report) = reconcile(&project, &["--control", file.to_str().unwrap()]).await;
+    assert_eq!((code, exact::whole(&report["not_compared"])), (Some(3), 4), "{report}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_moved_is_not_called_gone() {
+    let (sandbox, project) = synced(300).await;
+    // Into another window asked for, and out of all of them.
+    let (mut inside, id) = (usual(&sandbox), usual(&sandbox)["id"].as_str().unwrap().to_owned());
+    for (day, label, ours) in [
+        ("2026-01-05T23:00:00Z", "transactions: moved into this window, an older version here", "#0"),
+        ("2026-01-20T12:00:00Z", "transactions: moved to another window, an older version here", "#1"),
+    ] {
+        inside["invoice"]["created_at"] = day.into();
+        sandbox.put(&inside.to_string()).unwrap();
+        let (code, report) = reconcile(&project, &["--by", "records"]).await;
+        assert_eq!((code, texts(&report["differences"], "label")), (Some(3), vec![label]), "{report}");
+        assert_eq!(report["differences"][0]["ours"], ours, "{report}");
+        assert!(report["notes"].to_string().contains(&id), "{report}");
+    }
+    // One that is nowhere is.
+    assert!(sandbox.remove(&id));
+    let (_, report) = reconcile(&project, &["--by", "records"]).await;
+    assert_eq!(texts(&report["differences"], "label"), ["transactions: no longer there"], "{report}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ignores_the_filter_is_found_out() {
+    let (sandbox, project) = synced(600).await;
+    let busiest = "SELECT site_key, count(*) AS n FROM transactions WHERE site_key IS NOT NULL GROUP BY 1 ORDER BY n DESC LIMIT 1";
+    let key = project.sql(busiest).await[0]["site_key"].as_str().unwrap().to_owned();
+    let site = key.strip_prefix("hecone:").unwrap();
+    let filter = format!(r#"{{"field":"site_id","operator":"eq","value":"{site}"}}"#);
+    let path = project.path().join("pipelines/hecone/pipeline.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("connection:\n", "connection:\n  filter_parameter: narrowed_by\n", 1)).unwrap();
+    let (code, report) = reconcile(&project, &["--filter", &filter]).await;
+    assert_eq!((code, &report["findings"][0]["definition"]), (Some(3), &"filter".into()), "{}", report["findings"]);
+    let said = report["findings"][0]["text"].as_str().unwrap();
+    assert!(said.contains("The other side ignores the filter"), "{said}");
+
+    // Also where something else differs.
+    sandbox.inject([Fault::new(FaultKind::LieStatistics).after(2)]);
+    let (_, report) = reconcile(&project, &["--filter", &filter]).await;
+    let said = report["findings"][0]["text"].as_str().unwrap();
+    assert!(said.contains("what the filter leaves out came back"), "{said}");
+    sandbox.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_cannot_be_written_to_is_compared_all_the_same() {
+    let (sandbox, project) = synced(300).await;
+    // A file where the table's folder should be: nothing can be kept there, whoever asks.
+    std::fs::write(project.path().join("warehouse/ops/reconciliations"), "").unwrap();
+    let mut range = vec!["reconcile"];
+    range.extend(WINDOW);
+    let ran = project.run(&range).await;
+    assert!(ran.stdout.contains("windows: all equal"), "{ran:?}");
+    assert!(ran.stderr.contains("Not kept in ops.reconciliations: "), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     sandbox.stop().await;
 }

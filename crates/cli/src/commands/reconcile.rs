@@ -1,11 +1,12 @@
 //! `reconcile`: the published figures beside the provider's own, or beside control totals.
 //!
-//! Invariant: exit code 3 where something differs, so that a scheduler sees it.
+//! Invariant: exit code 0 only where everything was compared and nothing differs; 3 where something differs or was not compared, so that a
+//! scheduler sees it.
 
 use crate::args::{By, Cli, Format, Reconcile};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
 use crate::failure::{self, PARTIAL};
-use crate::output::{print, print_json, reconciliation as shown};
+use crate::output::{print, print_json, reconciliation as shown, say};
 use crate::registry::SOURCES;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
@@ -71,6 +72,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
         Format::Json => print_json(&done)?,
         Format::Table => print(&shown::text(&done))?,
         Format::Csv => print(&shown::csv(&done))?,
+    }
+    if done.window.to() < window.to() {
+        say(&format!("Compared up to now: --to {} lies in the future.", window.to()));
+    }
+    if let Some(error) = &done.not_kept {
+        say(&format!("Not kept in ops.reconciliations: {error}"));
     }
     if !done.failed.is_empty() {
         for (_, error) in &done.failed {

@@ -7,7 +7,7 @@ use crate::commands::{as_of, context, find_project};
 use crate::output::{print, print_json, report as shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,12 +15,20 @@ use tillhouse_model::period::{PeriodRequest, day_of};
 use tillhouse_model::sales_report::{Id, ReportBody};
 use tillhouse_model::{Error, ErrorKind, Period, Result, ResultExt};
 use tillhouse_pipeline::Nobody;
+use tillhouse_statistics::Names;
 use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result<ExitCode> {
     let request = request(arguments)?;
     let context = context(find_project(cli)?, Arc::new(Nobody)).await?;
     let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
+    let names = Names {
+        tenant: request.tenant.as_deref(),
+        source: request.source.as_deref(),
+        sites: &request.sites,
+        devices: &request.devices,
+    };
+    names.check(&session, &context.warehouse).await?;
     let report = report(&session, &context.warehouse, &request).await?;
     match format {
         Format::Json => print_json(&report)?,
@@ -48,6 +56,7 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
     } else {
         periods(name, arguments, body, today)?
     };
+    refuse_the_future(&when, Timestamp::now())?;
     Ok(ReportRequest {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
@@ -62,6 +71,25 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
         scopes: arguments.scopes.clone(),
         ..ReportRequest::new(name, when)
     })
+}
+
+/// Errors where a period begins when no site's clock has come to yet.
+fn refuse_the_future(when: &When, now: Timestamp) -> Result<()> {
+    let latest = TimeZone::fixed(Offset::constant(14)).to_datetime(now);
+    let (begins, flag) = match when {
+        When::On(date) => (vec![date.at(0, 0, 0, 0)], "--reference"),
+        When::Periods(one, two) => {
+            ([Some(one), two.as_ref()].into_iter().flatten().map(Period::from).collect(), "the period from")
+        }
+    };
+    match begins.into_iter().find(|begin| *begin > latest) {
+        None => Ok(()),
+        Some(begin) => Err(Error::config(format!(
+            "{flag} {begin} lies in the future: now it is {}",
+            now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ))
+        .hint("Ask for days that have begun; what has not happened yet cannot be counted.")),
+    }
 }
 
 /// The sites, devices, groups of sites and groups of devices that a request names.

@@ -12,16 +12,20 @@ use std::sync::Arc;
 use tillhouse_lake::{AsOf, RunRecord, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result, Window, time::parse_instant};
 use tillhouse_pipeline::Nobody;
-use tillhouse_statistics::{Request, restated};
+use tillhouse_statistics::{Names, Request, restated};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Restated, format: Format) -> Result<ExitCode> {
     let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
     let from = instant(&arguments.from)?.unwrap_or(Timestamp::MIN);
     let window = Window::new(from, instant(&arguments.to)?.unwrap_or(Timestamp::MAX))?;
+    window.until(Timestamp::now())?;
     let project = find_project(cli)?;
     let context = context(project, Arc::new(Nobody)).await?;
     let since = published(&context.warehouse, &as_of(Some(&arguments.since))?).await?;
     let now = published(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
+    let session = context.engine.open(&context.warehouse, &AsOf::Run(now.run_id.clone())).await?;
+    let names = Names { tenant: arguments.tenant.as_deref(), source: arguments.source.as_deref(), ..Names::default() };
+    names.check(&session, &context.warehouse).await?;
     let request = Request {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),

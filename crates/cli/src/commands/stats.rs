@@ -6,18 +6,20 @@ use crate::args::{Cli, Format, Hours, Stats};
 use crate::commands::{as_of, context, find_project};
 use crate::output::{deliver, json_text, page, statistics as shown};
 use crate::registry::{NAMES, SOURCES};
+use jiff::Timestamp;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::Nobody;
 use tillhouse_statistics::reports::heat_map;
 use tillhouse_statistics::{
-    Compare, Hours as StatisticsHours, Request, Selection, parse_instant, statistics, statistics_of_facts,
+    Compare, Hours as StatisticsHours, Names, Request, Selection, parse_instant, statistics, statistics_of_facts,
 };
 
 pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) -> Result<ExitCode> {
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
+    window.until(Timestamp::now())?;
     let compare = Compare::parse(&arguments.compare, &arguments.timezone)?;
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
@@ -32,6 +34,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
     }
     let context = context(project, Arc::new(Nobody)).await?;
     let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
+    let names = Names { tenant: arguments.tenant.as_deref(), source: arguments.source.as_deref(), ..Names::default() };
+    names.check(&session, &context.warehouse).await?;
     let request = Request {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),

@@ -1,6 +1,6 @@
 //! `sync` and `rebuild`: runs that change the warehouse.
 //!
-//! Invariant: a run that was only partly done, or of whose records none fitted, exits with 3, so that a scheduler sees it; rejected records are never
+//! Invariant: a run that was only partly done, or of one of whose resources no record fitted, exits with 3, so that a scheduler sees it; rejected records are never
 //! passed over in silence.
 
 use crate::args::{Cli, Format, Pipelines, Sync};
@@ -10,6 +10,7 @@ use crate::output::{plain_table, print, print_json, say};
 use crate::progress::Progress;
 use crate::registry::SOURCES;
 use indicatif::HumanCount;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,9 +20,15 @@ use tillhouse_pipeline::{Options, Report, plan::Range};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<ExitCode> {
     let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
-    let range = Range { from: instant(&arguments.from)?, to: instant(&arguments.to)? };
+    let asked_to = instant(&arguments.to)?;
+    let range = Range { from: instant(&arguments.from)?, to: asked_to };
     if let (Some(from), Some(to)) = (range.from, range.to) {
         Window::new(from, to)?;
+    }
+    let now = Timestamp::now();
+    let range = range.until(now)?;
+    if let Some(asked) = asked_to.filter(|to| *to > now) {
+        say(&format!("Read up to now: --to {asked} lies in the future."));
     }
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
@@ -101,19 +108,18 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
         }
     }
     say_rejects(report);
-    let none_fitted: Vec<&str> = report.all_rejected().map(|p| p.pipeline.as_str()).collect();
+    let none_fitted = report.none_fitted();
     if !none_fitted.is_empty() {
         say(&format!(
             "None of the records of {} fitted its contract: compare it with what the server sends; `tillhouse eject` copies it into the project.",
             none_fitted.join(", ")
         ));
-        return Ok(ExitCode::from(PARTIAL));
     }
     if report.is_partial() {
         say("Done in part: what could not be read is named above; the next sync takes it up.");
         return Ok(ExitCode::from(PARTIAL));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if none_fitted.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
 /// How many records were rejected, of how many, and how to see them.

@@ -45,7 +45,7 @@ impl Completeness<'_> {
         let Some(through) = self.data_through else {
             return match self.gaps.is_empty() {
                 true => "nothing read yet".to_owned(),
-                false => "not everything read yet".to_owned(),
+                false => "not read from the beginning on".to_owned(),
             };
         };
         let without = if self.gaps.is_empty() { "" } else { " without a gap" };
@@ -152,7 +152,7 @@ mod tests {
             "read without a gap up to 10:00, two minutes of the window are still to come"
         );
         assert_eq!(words(Some("10:00:00"), &gaps, None), "read without a gap up to 10:00");
-        assert_eq!(words(None, &gaps, None), "not everything read yet");
+        assert_eq!(words(None, &gaps, None), "not read from the beginning on");
         let hours = |hours: i64| still_to_come(SignedDuration::from_hours(hours));
         assert_eq!(hours(13), "13 hours of the window are still to come");
         assert_eq!(hours(48), "two days of the window are still to come");

@@ -1,13 +1,14 @@
 //! What a reconciliation found, as tables and CSV.
 //!
-//! Invariant: where nothing differs that is said as well, with how much was compared.
+//! Invariant: where nothing differs that is said as well, with how much was compared and how much was not. `all equal` stands nowhere but
+//! beside [`Verdict::Equal`].
 
 use crate::output::restated::quoted;
 use crate::output::{align_numbers, plain_table};
 use tillhouse_model::Exact;
 use tillhouse_model::money::readable;
 use tillhouse_model::reconcile::Part;
-use tillhouse_pipeline::reconcile::{Differs, Outcome, Reconciliation};
+use tillhouse_pipeline::reconcile::{Differs, Outcome, Reconciliation, Verdict};
 
 /// How many transactions a row of the table names.
 const SHOWN: usize = 3;
@@ -42,12 +43,34 @@ fn outcome(outcome: &Outcome) -> String {
     for note in &outcome.notes {
         text.push_str(&format!("Note: {note}\n"));
     }
-    let (figures, windows) = (outcome.figures, outcome.windows);
-    text.push_str(&match outcome.differences.len() {
-        0 => format!("{figures} figures in {windows} windows: all equal\n"),
-        n => format!("{figures} figures in {windows} windows: {n} differ\n"),
-    });
+    text.push_str(&verdict(outcome));
+    text.push('\n');
     text
+}
+
+/// The last line: what the comparison comes to.
+fn verdict(outcome: &Outcome) -> String {
+    let Outcome { figures, windows, not_compared, .. } = outcome;
+    let left_out = match not_compared {
+        0 => String::new(),
+        1 => "; 1 was not compared, see the notes".to_owned(),
+        many => format!("; {many} were not compared, see the notes"),
+    };
+    let silent = match outcome.parts_not_compared.len() {
+        0 => "",
+        _ => ", but for the parts that the provider says nothing about",
+    };
+    match outcome.verdict {
+        Verdict::Equal => format!("{figures} figures in {windows} windows: all equal{silent}"),
+        Verdict::Empty => format!("0 figures in {windows} windows: neither side has any"),
+        Verdict::Different => {
+            format!("{figures} figures in {windows} windows: {} differ{left_out}", outcome.differences.len())
+        }
+        Verdict::Incomplete if *figures > 0 => {
+            format!("{figures} figures in {windows} windows: what was compared is equal{left_out}")
+        }
+        Verdict::Incomplete => format!("0 figures in {windows} windows: nothing was compared{left_out}"),
+    }
 }
 
 fn window(difference: &Differs) -> String {

@@ -7,7 +7,7 @@ use super::{Compared, Comparison, Outcome, request};
 use crate::config::Pipeline;
 use crate::read::interrupted;
 use crate::sync::Context;
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{Evidence, Figure, Part, Yardstick};
@@ -39,7 +39,7 @@ pub(super) async fn with_revenue(
         () = context.cancel.cancelled() => return Err(interrupted()),
         evidence = pipeline.source.evidence(None, asked.window, asked.filter.as_ref().map(|filter| &filter.asked)) => evidence?,
     };
-    let (from, to) = dates(asked);
+    let (from, to) = dates(asked, &mut outcome);
     let mut theirs = Theirs::new();
     let mut day = from;
     while day < to {
@@ -66,7 +66,7 @@ pub(super) async fn with_control(
 ) -> Result<(Outcome, Vec<Compared>)> {
     let names: Vec<&str> = pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     let mut outcome = Outcome::new(&names.join("+"), Yardstick::Control);
-    let (from, to) = dates(asked);
+    let (from, to) = dates(asked, &mut outcome);
     let is_asked = |day: Date| from <= day && day < to;
     let left_out = totals.iter().filter(|total| !is_asked(total.day)).count();
     if left_out == totals.len() {
@@ -81,6 +81,14 @@ pub(super) async fn with_control(
     let parts: BTreeSet<Part> = theirs.values().flat_map(|said| said.parts.iter().copied()).collect();
     let ends = theirs.keys().next().copied().zip(theirs.keys().next_back().copied());
     if let Some((mut day, last)) = ends {
+        let days = |from: Date, to: Date| u64::try_from(to.duration_since(from).as_hours() / 24).unwrap_or(0);
+        let beyond = days(from, day) + days(last, to).saturating_sub(1);
+        if beyond > 0 {
+            let note = format!(
+                "{beyond} days between --from and --to lie before the control file's first day or after its last: not compared."
+            );
+            outcome.leave_out(beyond, note);
+        }
         while day <= last {
             theirs.entry(day).or_default().parts.clone_from(&parts);
             let Ok(next) = day.tomorrow() else { break };
@@ -91,11 +99,15 @@ pub(super) async fn with_control(
     Ok((outcome, compared))
 }
 
-/// The first day asked for and the first that is not.
-fn dates(asked: &Comparison) -> (Date, Date) {
+/// The first day asked for and the first that is not. A last day that is asked for in part is left out.
+fn dates(asked: &Comparison, outcome: &mut Outcome) -> (Date, Date) {
     let zone = asked.timezone.as_deref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
-    let of = |instant: jiff::Timestamp| instant.to_zoned(zone.clone()).date();
-    (of(asked.window.from()), of(asked.window.to()))
+    let of = |instant: jiff::Timestamp| instant.to_zoned(zone.clone()).datetime();
+    let (from, to) = (of(asked.window.from()), of(asked.window.to()));
+    if to.time() != Time::midnight() {
+        outcome.leave_out(1, format!("{} is not over by the end of the window: not compared.", to.date()));
+    }
+    (from.date(), to.date())
 }
 
 async fn compare(
@@ -129,7 +141,7 @@ fn days(ours: &Ours, theirs: &Theirs) -> Vec<Compared> {
         let found = side_by_side(ours.get(day).map(Vec::as_slice).unwrap_or_default(), said);
         let start = |day: Date| day.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
         let window = Window::new(start(*day).ok()?, start(day.tomorrow().ok()?).ok()?).ok()?;
-        Some(Compared { window, tenant: None, figures: found.figures, differences: found.differences })
+        Some(Compared::of(window, None, found))
     });
     compared.collect()
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariant: nothing but ops.reconciliations is written, and no API is named: what a source can be compared with, it says itself
-//! ([`tillhouse_extract::Source::yardstick`]).
+//! ([`tillhouse_extract::Source::yardstick`]). Nothing is called equal that was not compared: what could not be is counted, and the
+//! [`Verdict`] says so.
 
 mod days;
 mod provider;
@@ -23,7 +24,7 @@ use tillhouse_lake::{AsOf, ReconciliationRow};
 use tillhouse_model::reconcile::Yardstick;
 use tillhouse_model::{Error, ErrorKind, Exact, Filter, ReadBy, Result, ResultExt, Window};
 use tillhouse_query::Session;
-use tillhouse_statistics::reconcile::{ControlTotal, Difference, Finding, suspects};
+use tillhouse_statistics::reconcile::{self as side_by_side, ControlTotal, Difference, Finding, suspects};
 use tillhouse_statistics::{Request, Selection, statistics};
 use words::Words;
 
@@ -78,6 +79,13 @@ pub struct Reconciliation {
     /// Pipelines that could not be compared, and why.
     #[serde(serialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<(String, Error)>,
+    /// Why nothing of it is in ops.reconciliations, where that is so: the warehouse cannot be written to, for example.
+    #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<Error>,
+}
+
+fn text<S: serde::Serializer>(error: &Option<Error>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    error.as_ref().map(Error::to_string).serialize(serializer)
 }
 
 fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -85,10 +93,24 @@ fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std
 }
 
 impl Reconciliation {
-    /// Whether nothing differs anywhere.
+    /// Whether everything was compared, and nothing differs anywhere.
     pub fn is_clean(&self) -> bool {
-        self.pipelines.iter().all(|outcome| outcome.differences.is_empty())
+        self.pipelines.iter().all(|outcome| matches!(outcome.verdict, Verdict::Equal | Verdict::Empty))
     }
+}
+
+/// What a comparison proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything was compared and is equal.
+    Equal,
+    /// Neither side has anything in windows that were read to their end, and no filter left anything out.
+    Empty,
+    /// Something differs.
+    Different,
+    /// Nothing differs of what was compared, but something, or everything, was not.
+    Incomplete,
 }
 
 /// What comparing one pipeline came to.
@@ -104,6 +126,13 @@ pub struct Outcome {
     pub windows: u64,
     /// How many figures.
     pub figures: u64,
+    /// How many figures, records or days were not compared, though they were asked for; the notes say which.
+    pub not_compared: u64,
+    /// The parts of the statistics that the other side says nothing about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts_not_compared: Vec<&'static str>,
+    /// What that comes to.
+    pub verdict: Verdict,
     /// What differs.
     pub differences: Vec<Differs>,
     /// Definitions of the other side that explain it.
@@ -123,11 +152,31 @@ impl Outcome {
             proves: yardstick.proves(),
             windows: 0,
             figures: 0,
+            not_compared: 0,
+            parts_not_compared: Vec::new(),
+            verdict: Verdict::Incomplete,
             differences: Vec::new(),
             findings: Vec::new(),
             notes: Vec::new(),
             words: Words::default(),
         }
+    }
+
+    /// Leaves something out of the comparison, and says so.
+    fn leave_out(&mut self, count: u64, note: String) {
+        self.not_compared += count;
+        self.notes.push(note);
+    }
+
+    /// What the comparison comes to. `is_proved_empty` says that a window in which neither side has anything is one of which everything
+    /// was asked and read.
+    fn judge(&mut self, is_proved_empty: bool) {
+        self.verdict = match (self.differences.is_empty(), self.not_compared, self.figures) {
+            (false, ..) => Verdict::Different,
+            (true, 0, 0) if is_proved_empty => Verdict::Empty,
+            (true, 0, 1..) => Verdict::Equal,
+            _ => Verdict::Incomplete,
+        };
     }
 }
 
@@ -180,7 +229,25 @@ struct Compared {
     window: Window,
     tenant: Option<String>,
     figures: u64,
+    not_compared: u64,
     differences: Vec<Difference>,
+}
+
+impl Compared {
+    fn of(window: Window, tenant: Option<String>, found: side_by_side::Compared) -> Self {
+        let side_by_side::Compared { figures, not_compared, differences } = found;
+        Self { window, tenant, figures, not_compared, differences }
+    }
+
+    /// As ops.reconciliations spells it.
+    fn outcome(&self) -> &'static str {
+        match (self.differences.is_empty(), self.not_compared, self.figures) {
+            (false, ..) => "different",
+            (true, 0, 0) => "empty",
+            (true, 0, 1..) => "equal",
+            _ => "incomplete",
+        }
+    }
 }
 
 /// Compares the published figures of pipelines, and remembers what was found. A source that cannot be asked does not keep the others
@@ -190,6 +257,7 @@ struct Compared {
 /// compared.
 pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Comparison) -> Result<Reconciliation> {
     let now = Timestamp::now();
+    let asked = &Comparison { window: asked.window.until(now)?, ..asked.clone() };
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
     let run = session.run().map(|run| run.run_id.clone()).unwrap_or_default();
     let mut done = Reconciliation {
@@ -199,6 +267,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
         filter: asked.filter.as_ref().map(|filter| filter.selection.descriptor().clone()),
         pipelines: Vec::new(),
         failed: Vec::new(),
+        not_kept: None,
     };
     let mut rows = Vec::new();
     if let Some(totals) = &asked.control {
@@ -208,6 +277,7 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
             _ => None,
         };
         finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await?;
+        outcome.judge(false);
         done.pipelines.push(outcome);
     } else {
         let at = |pipeline: &Pipeline, error: Error| error.at("pipeline", pipeline.name.clone());
@@ -229,13 +299,15 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
                     continue;
                 }
             };
-            caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
+            let is_read = caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
             let only = Some(pipeline);
             finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await.map_err(at)?;
+            outcome.judge(is_read && asked.filter.is_none());
             done.pipelines.push(outcome);
         }
     }
-    context.warehouse.ops().record_reconciliation(&rows).await?;
+    // What was found is worth more than that it is kept: a warehouse that cannot be written to is compared all the same.
+    done.not_kept = context.warehouse.ops().record_reconciliation(&rows).await.err();
     Ok(done)
 }
 
@@ -270,16 +342,17 @@ fn request(asked: &Comparison, pipeline: Option<&str>, tenant: Option<&str>, win
     }
 }
 
-/// What stands in the way of agreement and is known already.
+/// What stands in the way of agreement and is known already; whether the whole window had been read.
 async fn caveats(
     context: &Context,
     session: &Session,
     pipeline: &Pipeline,
     asked: &Comparison,
     outcome: &mut Outcome,
-) -> Result<()> {
+) -> Result<bool> {
     let whole = request(asked, Some(&pipeline.name), None, asked.window);
     let meta = statistics(session, &context.warehouse, &whole).await?.meta;
+    let is_read = meta.gaps.is_empty() && meta.data_through.is_some_and(|through| through >= meta.to);
     let mut note = |text: String| outcome.notes.push(text);
     for gap in meta.gaps {
         let what = match gap.read_by {
@@ -306,7 +379,7 @@ async fn caveats(
     if meta.transactions_without_time > 0 {
         note(format!("{} transactions have no time and are in no window.", meta.transactions_without_time));
     }
-    Ok(())
+    Ok(is_read)
 }
 
 /// Looks into the differences, and turns everything into rows to be remembered.
@@ -321,9 +394,15 @@ async fn finish(
     done: &Reconciliation,
     at: Timestamp,
 ) -> Result<()> {
-    for Compared { window, tenant, figures, differences } in compared {
+    for one in compared {
+        let Compared { window, tenant, figures, not_compared, differences } = one;
         outcome.windows += 1;
         outcome.figures += figures;
+        if *not_compared > 0 {
+            let of = tenant.as_ref().map_or_else(String::new, |tenant| format!(" of {tenant}"));
+            let note = format!("{not_compared} figures of {window}{of} have no number on one side: not compared.");
+            outcome.leave_out(*not_compared, note);
+        }
         let row = ReconciliationRow {
             reconciliation_id: done.reconciliation.clone(),
             at,
@@ -332,7 +411,7 @@ async fn finish(
             tenant: tenant.clone(),
             yardstick: outcome.yardstick.as_str().to_owned(),
             window: *window,
-            outcome: if differences.is_empty() { "equal" } else { "different" }.to_owned(),
+            outcome: one.outcome().to_owned(),
             figures: *figures,
             part: None,
             currency: None,

@@ -9,6 +9,7 @@ use crate::config::Pipeline;
 use crate::read::interrupted;
 use crate::sync::Context;
 use arrow::array::AsArray;
+use arrow::datatypes::{DataType, UInt64Type};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ pub(super) async fn compare(
 ) -> Result<(Outcome, Vec<Compared>)> {
     let mut outcome = Outcome::new(&pipeline.name, Yardstick::Statistics);
     // Statistics are a tenant's own; the provider does not say which there are, the transactions do.
-    let tenants = tenants(session, pipeline, &mut outcome).await?;
+    let tenants = tenants(session, pipeline, asked.window, &mut outcome).await?;
     let windows = asked.window.split(asked.window.from(), asked.step);
     let questions: Vec<Request> = tenants
         .iter()
@@ -48,18 +49,15 @@ pub(super) async fn compare(
         .collect();
     if !silent.is_empty() {
         outcome.notes.push(format!("The provider says nothing about {}: not compared.", silent.join(", ")));
+        outcome.parts_not_compared = silent;
     }
     let mut compared: Vec<Compared> = Vec::new();
     let mut differing: Vec<Sample> = Vec::new();
     for sample in samples {
         let found = side_by_side(&sample.ours, &sample.theirs);
-        compared.push(Compared {
-            window: sample.request.window,
-            tenant: sample.request.tenant.clone(),
-            figures: found.figures,
-            differences: found.differences.clone(),
-        });
-        if !found.differences.is_empty() {
+        let differs = !found.differences.is_empty();
+        compared.push(Compared::of(sample.request.window, sample.request.tenant.clone(), found));
+        if differs {
             differing.push(sample);
         }
     }
@@ -74,22 +72,36 @@ pub(super) async fn compare(
 }
 
 /// The tenants that a pipeline's transactions name.
-async fn tenants(session: &Session, pipeline: &Pipeline, outcome: &mut Outcome) -> Result<Vec<Option<String>>> {
+async fn tenants(
+    session: &Session,
+    pipeline: &Pipeline,
+    window: Window,
+    outcome: &mut Outcome,
+) -> Result<Vec<Option<String>>> {
     if !session.has_table("unified", "transactions").await? {
         return Err(nothing());
     }
-    let sql = "SELECT DISTINCT tenant_id FROM unified.transactions WHERE pipeline = $pipeline ORDER BY tenant_id";
-    let name = ScalarValue::from(pipeline.name.as_str());
-    let batches = tillhouse_query::collect(session.query_with(sql, &[("pipeline", name)]).await?).await?;
-    let mut tenants = Vec::new();
+    let at = |t: jiff::Timestamp| ScalarValue::TimestampMicrosecond(Some(t.as_microsecond()), Some("UTC".into()));
+    let params =
+        [("pipeline", ScalarValue::from(pipeline.name.as_str())), ("from", at(window.from())), ("to", at(window.to()))];
+    let sql = "SELECT tenant_id, count(*) FILTER (WHERE occurred_at >= $from AND occurred_at < $to) AS asked
+               FROM unified.transactions WHERE pipeline = $pipeline GROUP BY tenant_id ORDER BY tenant_id";
+    let batches = tillhouse_query::collect(session.query_with(sql, &params).await?).await?;
+    let (mut tenants, mut without) = (Vec::new(), 0);
     for batch in &batches {
-        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
-            .map_err(|e| Error::internal("tenants are not text").because(e))?;
-        tenants.extend(column.as_string::<i32>().iter().map(|tenant| tenant.map(str::to_owned)));
+        let of_type = |e| Error::internal("tenants are not text, or their counts no numbers").because(e);
+        let names = arrow::compute::cast(batch.column(0), &DataType::Utf8).map_err(of_type)?;
+        let counts = arrow::compute::cast(batch.column(1), &DataType::UInt64).map_err(of_type)?;
+        for (tenant, asked) in names.as_string::<i32>().iter().zip(counts.as_primitive::<UInt64Type>()) {
+            match tenant {
+                Some(tenant) => tenants.push(Some(tenant.to_owned())),
+                None => without += asked.unwrap_or(0),
+            }
+        }
     }
-    if tenants.iter().any(Option::is_none) {
-        outcome.notes.push("Transactions without a tenant are not compared: the provider wants one named.".to_owned());
-        tenants.retain(Option::is_some);
+    if without > 0 {
+        let note = format!("{without} transactions without a tenant are not compared: the provider wants one named.");
+        outcome.leave_out(without, note);
     }
     if tenants.is_empty() { Err(nothing()) } else { Ok(tenants) }
 }
@@ -153,7 +165,8 @@ async fn refine(
             hour.differences.into_iter().filter(|difference| !difference.part.is_growth()).collect();
         if !differences.is_empty() {
             let (window, tenant) = (sample.request.window, sample.request.tenant);
-            found.push(Compared { window, tenant, figures: hour.figures, differences });
+            // What has no number in an hour had none in the day.
+            found.push(Compared { window, tenant, figures: hour.figures, not_compared: 0, differences });
         }
     }
     for day in compared.iter_mut() {

@@ -1,22 +1,25 @@
 //! With the number of records: every window is read again and counted, key by key. For providers that keep no figures of their own.
 //!
 //! Invariant: completeness is all this proves; amounts are not looked at. What is read here is not landed. Pages are read, proved complete
-//! and decoded by the [`Reader`] of a sync.
+//! and decoded by the [`Reader`] of a sync. A record that does not fit its contract is there, and was not compared: it is counted as such,
+//! and never called gone.
 //!
-//! A record belongs to the window that holds the time by which its resource is read: when it happened, or when it last changed. It may have
-//! moved since. So all windows are read first, and one that a window lacks is looked for in all that came, and in all that is here,
-//! before it is called missing.
+//! A record belongs to the window that holds the time by which its resource is read: when it happened, or when it last changed; one without
+//! a time, to the window that it came in. It may have moved since. So all windows are read first, and one that a window lacks is looked for
+//! in all that came, in all that is here, and at last at the provider: by its id, or in the time around. What is found in another window has
+//! moved; only what is found nowhere is no longer there.
 
 use super::{Compared, Comparison, Outcome};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
 use crate::read::{Reader, interrupted};
 use crate::sync::Context;
-use arrow::array::AsArray;
-use jiff::Timestamp;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tillhouse_model::reconcile::{Part, Yardstick};
-use tillhouse_model::table::MONTH;
+use tillhouse_model::table::{MONTH, timestamp};
 use tillhouse_model::{Error, Exact, ReadBy, Reading, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::Difference;
@@ -26,10 +29,15 @@ use tokio::sync::mpsc;
 const NAMED: usize = 20;
 /// So many keys are looked up at a time.
 const LOOKED_UP: usize = 1_000;
+/// A record that lies further than this outside of the window it came in was not asked for: some APIs cut windows by days, on any clock.
+const COARSEST: SignedDuration = SignedDuration::from_hours(48);
 
-/// What is said of a record that one side lacks.
+/// What is said of a record that one side lacks, or that the two sides have in different windows.
 const NOT_HERE: &str = "not here";
 const OLDER_HERE: &str = "an older version here";
+const MOVED_IN: &str = "moved into this window, an older version here";
+const DELETED_HERE: &str = "marked as deleted here";
+const MOVED_OUT: &str = "moved to another window, an older version here";
 const NO_LONGER_THERE: &str = "no longer there";
 
 pub(super) async fn compare(
@@ -40,61 +48,134 @@ pub(super) async fn compare(
 ) -> Result<(Outcome, Vec<Compared>)> {
     let mut outcome = Outcome::new(&pipeline.name, Yardstick::Records);
     let mut compared = Vec::new();
-    for plan in pipeline.resources.iter().filter(|plan| plan.resource.reading == Reading::Windows) {
-        let source = SourceRows { session, pipeline, plan };
-        let windows = asked.window.split(asked.window.from(), asked.step);
-        let mut provider =
-            Provider { context, pipeline, reader: Reader::of(context, pipeline, plan)?, records: HashMap::new() };
-        for window in &windows {
-            let rejects = provider.read(plan, *window).await?;
-            if rejects > 0 {
-                outcome.notes.push(format!(
-                    "{}, {window}: {rejects} records do not fit their contract and were not compared: see ops.rejects.",
-                    plan.resource.name
-                ));
-            }
-        }
-        let mut theirs: HashMap<Window, HashSet<&str>> = HashMap::new();
-        for (key, time) in &provider.records {
-            let Some(time) = *time else { continue };
-            let next = windows.partition_point(|window| window.to() <= time);
-            if let Some(window) = windows.get(next).filter(|window| window.from() <= time) {
-                theirs.entry(*window).or_default().insert(key);
-            }
-        }
-        let mut found = Vec::new();
-        for window in windows {
-            let theirs = theirs.remove(&window).unwrap_or_default();
-            let ours = source.keys(window).await?;
-            let missing: BTreeSet<String> =
-                theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
-            let gone: BTreeSet<String> =
-                ours.iter().filter(|key| !provider.records.contains_key(*key)).cloned().collect();
-            found.push((window, theirs.len() + gone.len(), missing, gone));
-        }
-        drop(theirs);
-        let changes = plan.resource.read_by == ReadBy::ChangeTime && found.iter().any(|(.., gone)| !gone.is_empty());
-        if let (true, Ok(since)) = (changes, Window::new(asked.window.to(), Timestamp::now())) {
-            // What has changed since the last sync may lie in a later window now.
-            provider.read(plan, since).await?;
-        }
-        for (window, figures, missing, mut gone) in found {
-            gone.retain(|key| !provider.records.contains_key(key));
-            let older = source.held(&missing).await?;
-            let not_here: BTreeSet<String> = missing.difference(&older).cloned().collect();
-            let mut differences = Vec::new();
-            for (what, keys) in [(NOT_HERE, &not_here), (OLDER_HERE, &older), (NO_LONGER_THERE, &gone)] {
-                differences.extend(difference(plan, window, what, keys, &mut outcome.notes));
-            }
-            compared.push(Compared { window, tenant: None, figures: figures as u64, differences });
-        }
+    let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
+    let (by_time, whole): (Vec<&ResourcePlan>, Vec<&ResourcePlan>) =
+        pipeline.resources.iter().partition(|plan| plan.resource.reading == Reading::Windows);
+    for plan in by_time {
+        let last_read = ledger.iter().filter(|row| row.resource == plan.resource.name).map(|row| row.read_at).max();
+        compared.extend(of_resource(context, session, pipeline, plan, asked, last_read, &mut outcome).await?);
     }
     if compared.is_empty() {
         return Err(Error::config(
             "none of this pipeline's resources is read by time, so none can be counted over a window",
         ));
     }
+    if !whole.is_empty() {
+        let names: Vec<&str> = whole.iter().map(|plan| plan.resource.name).collect();
+        outcome.notes.push(format!("Read whole and so in no window, not counted: {}.", names.join(", ")));
+    }
     Ok((outcome, compared))
+}
+
+/// What differs of a window, by key.
+struct Found {
+    window: Window,
+    figures: usize,
+    missing: BTreeSet<String>,
+    gone: BTreeSet<String>,
+    rejected: u64,
+}
+
+async fn of_resource(
+    context: &Context,
+    session: &Session,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+    asked: &Comparison,
+    last_read: Option<Timestamp>,
+    outcome: &mut Outcome,
+) -> Result<Vec<Compared>> {
+    let name = plan.resource.name;
+    let source = SourceRows { session, pipeline, plan };
+    let windows = asked.window.split(asked.window.from(), asked.step);
+    let mut provider = Provider::new(context, pipeline, plan)?;
+    let mut rejects = Vec::with_capacity(windows.len());
+    for window in &windows {
+        rejects.push(provider.read(plan, *window).await?);
+    }
+    if provider.strays > 0 {
+        outcome.notes.push(format!(
+            "{name}: {} records came that lie outside of the window they were asked for in; the server may ignore what narrows the listing.",
+            provider.strays
+        ));
+    }
+    let mut theirs: HashMap<Window, HashSet<&str>> = HashMap::new();
+    for (key, seen) in &provider.records {
+        let time = seen.time.unwrap_or(seen.came_in.from());
+        let next = windows.partition_point(|window| window.to() <= time);
+        if let Some(window) = windows.get(next).filter(|window| window.from() <= time) {
+            theirs.entry(*window).or_default().insert(key);
+        }
+    }
+    let mut found = Vec::new();
+    for (window, rejected) in windows.into_iter().zip(rejects) {
+        let theirs = theirs.remove(&window).unwrap_or_default();
+        let ours = source.keys(window).await?;
+        let missing: BTreeSet<String> =
+            theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
+        let gone: BTreeSet<String> = ours.into_iter().filter(|key| !provider.has(key)).collect();
+        found.push(Found { window, figures: theirs.len(), missing, gone, rejected });
+    }
+    drop(theirs);
+    let lost: BTreeSet<String> = found.iter().flat_map(|found| found.gone.iter().cloned()).collect();
+    provider.look_for(plan, asked, &lost).await?;
+    let mut compared = Vec::new();
+    for Found { window, figures, mut missing, mut gone, rejected } in found {
+        let mut differences = Vec::new();
+        if rejected > 0 {
+            let note = format!(
+                "{name}, {window}: {rejected} records do not fit their contract and were not compared: see ops.rejects."
+            );
+            outcome.leave_out(rejected, note);
+        }
+        // A record without a time is in no window here either; it is here, or it is not.
+        let held = source.held(&missing).await?;
+        missing.retain(|key| !(held.contains_key(key) && provider.is_untimed(key)));
+        let (mut not_here, mut older, mut moved_in, mut deleted) =
+            <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
+        for key in missing {
+            match held.get(&key) {
+                None => not_here.insert(key),
+                Some(Held { is_deleted: true }) => deleted.insert(key),
+                Some(_) if plan.resource.read_by == ReadBy::ChangeTime => older.insert(key),
+                Some(_) => moved_in.insert(key),
+            };
+        }
+        gone.retain(|key| !provider.rejected.contains(key));
+        let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) =
+            gone.into_iter().partition(|key| provider.records.contains_key(key));
+        // What changed after it was last asked for is for the next sync to find, and no fault of the ones before.
+        let (since, moved_out): (BTreeSet<String>, BTreeSet<String>) = moved.into_iter().partition(|key| {
+            let time = provider.records.get(key).and_then(|seen| seen.time);
+            plan.resource.read_by == ReadBy::ChangeTime && time.zip(last_read).is_some_and(|(time, read)| time >= read)
+        });
+        if !since.is_empty() {
+            let (many, names) = (since.len(), named(&since));
+            outcome.notes.push(format!(
+                "{name}, {window}: {many} changed since the last sync, and moved to a later window: {names}"
+            ));
+        }
+        let figures = figures + since.len() + moved_out.len() + no_longer.len();
+        for (what, keys) in [
+            (NOT_HERE, &not_here),
+            (OLDER_HERE, &older),
+            (MOVED_IN, &moved_in),
+            (DELETED_HERE, &deleted),
+            (MOVED_OUT, &moved_out),
+            (NO_LONGER_THERE, &no_longer),
+        ] {
+            differences.extend(difference(plan, window, what, keys, &mut outcome.notes));
+        }
+        // The note about its rejects says more than the figure.
+        compared.push(Compared { window, tenant: None, figures: figures as u64, not_compared: 0, differences });
+    }
+    Ok(compared)
+}
+
+/// The first few of some keys.
+fn named(keys: &BTreeSet<String>) -> String {
+    let named: Vec<&str> = keys.iter().take(NAMED).map(String::as_str).collect();
+    format!("{}{}", named.join(", "), if keys.len() > NAMED { ", ..." } else { "" })
 }
 
 /// The difference that some records make, and a note that names them.
@@ -109,11 +190,10 @@ fn difference(
         return None;
     }
     let label = format!("{}: {what}", plan.resource.name);
-    let named: Vec<&str> = keys.iter().take(NAMED).map(String::as_str).collect();
-    let more = if keys.len() > NAMED { ", ..." } else { "" };
-    notes.push(format!("{label}, {window}: {}{more}", named.join(", ")));
+    notes.push(format!("{label}, {window}: {}", named(keys)));
     let count = |n: usize| Some(Exact::new(i128::try_from(n).unwrap_or(i128::MAX), 0));
-    let (here, there) = if what == NO_LONGER_THERE { (keys.len(), 0) } else { (0, keys.len()) };
+    let is_ours = matches!(what, NO_LONGER_THERE | MOVED_OUT);
+    let (here, there) = if is_ours { (keys.len(), 0) } else { (0, keys.len()) };
     Some(Difference {
         part: Part::Records,
         currency: None,
@@ -124,46 +204,57 @@ fn difference(
     })
 }
 
+/// A record that came.
+struct Seen {
+    /// The time by which its resource is read.
+    time: Option<Timestamp>,
+    /// The window it was asked for in.
+    came_in: Window,
+}
+
 /// The provider's side.
 struct Provider<'a> {
     context: &'a Context,
     pipeline: &'a Pipeline,
     reader: Reader,
-    /// The records that came, by key, with the time by which they are read.
-    records: HashMap<String, Option<Timestamp>>,
+    /// The records that came, by key.
+    records: HashMap<String, Seen>,
+    /// The keys of those that do not fit their contract, as far as they have one.
+    rejected: HashSet<String>,
+    /// How many came that no window asked for holds.
+    strays: u64,
 }
 
-impl Provider<'_> {
+impl<'a> Provider<'a> {
+    fn new(context: &'a Context, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
+        let reader = Reader::of(context, pipeline, plan)?;
+        let (records, rejected) = (HashMap::new(), HashSet::new());
+        Ok(Self { context, pipeline, reader, records, rejected, strays: 0 })
+    }
+
+    /// Whether a record came, fitting or not.
+    fn has(&self, key: &str) -> bool {
+        self.records.contains_key(key) || self.rejected.contains(key)
+    }
+
+    /// Whether a record came that is in no window.
+    fn is_untimed(&self, key: &str) -> bool {
+        self.records.get(key).is_some_and(|seen| seen.time.is_none())
+    }
+
     /// Reads a window again; how many of its records do not fit their contract.
     async fn read(&mut self, plan: &ResourcePlan, window: Window) -> Result<u64> {
         let mut rejects = 0;
         for tenant in self.pipeline.source.tenants(plan.resource.name).await? {
             let slice = Slice { resource: plan.resource.name.to_owned(), tenant, window };
-            let (send, mut receive) = mpsc::channel(1);
-            let (reader, records, by) = (&self.reader, &mut self.records, plan.resource.read_by);
+            let (send, receive) = mpsc::channel(1);
+            let reader = self.reader.clone();
             let reading = async {
-                let outcome = reader.slice(&slice, by, &send).await;
+                let outcome = reader.slice(&slice, plan.resource.read_by, &send).await;
                 drop(send);
                 outcome
             };
-            let counting = async {
-                while let Some(message) = receive.recv().await {
-                    let Message::Page(page) = message else { continue };
-                    let incoming = &page.1.incoming;
-                    let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
-                    for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
-                        let Some(key) = key else { continue };
-                        // A page may hold more than was asked for; without a time a record is in no window.
-                        let time = match by {
-                            ReadBy::EventTime => happened,
-                            ReadBy::ChangeTime => changed.or(happened),
-                        };
-                        records
-                            .insert(key.to_owned(), time.and_then(|micros| Timestamp::from_microsecond(micros).ok()));
-                    }
-                }
-            };
-            let (read, ()) = tokio::join!(reading, counting);
+            let (read, ()) = tokio::join!(reading, self.take(plan.resource.read_by, window, true, receive));
             rejects += read?.rejects;
             if self.context.cancel.is_cancelled() {
                 return Err(interrupted());
@@ -171,6 +262,81 @@ impl Provider<'_> {
         }
         Ok(rejects)
     }
+
+    /// Takes the pages of one reading, to their end.
+    async fn take(&mut self, by: ReadBy, window: Window, is_listing: bool, mut pages: mpsc::Receiver<Message>) {
+        let wide = window.widened(COARSEST);
+        while let Some(message) = pages.recv().await {
+            let Message::Page(page) = message else { continue };
+            let incoming = &page.1.incoming;
+            self.rejected.extend(page.1.rejects.iter().filter_map(|reject| reject.key.clone()));
+            let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
+            for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
+                let Some(key) = key else { continue };
+                let time = match by {
+                    ReadBy::EventTime => happened,
+                    ReadBy::ChangeTime => changed.or(happened),
+                };
+                let time = time.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+                let is_stray = time.is_some_and(|time| time < wide.from() || wide.to() <= time);
+                self.strays += u64::from(is_listing && is_stray);
+                self.records.insert(key.to_owned(), Seen { time, came_in: window });
+            }
+        }
+    }
+
+    /// Looks for records that none of the windows asked for has: by id, or in the time around that the contract lets them move in.
+    async fn look_for(&mut self, plan: &ResourcePlan, asked: &Comparison, lost: &BTreeSet<String>) -> Result<()> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        if plan.resource.by_id {
+            let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window: asked.window };
+            for some in lost.iter().cloned().collect::<Vec<_>>().chunks(LOOKED_UP) {
+                let (send, receive) = mpsc::channel(1);
+                let reader = self.reader.clone();
+                let reading = async {
+                    let outcome = reader.by_id(some.to_vec(), None, &slice, &send).await;
+                    drop(send);
+                    outcome
+                };
+                let (read, ()) = tokio::join!(reading, self.take(plan.resource.read_by, asked.window, false, receive));
+                read?;
+            }
+            return Ok(());
+        }
+        let around = match plan.resource.read_by {
+            // What changed moves forward only, and as far as the present.
+            ReadBy::ChangeTime => Window::new(asked.window.to(), now),
+            ReadBy::EventTime => Window::new(asked.window.from(), asked.window.to()),
+        };
+        let Ok(around) = around else { return Ok(()) };
+        let pieces = match plan.resource.read_by {
+            ReadBy::ChangeTime => vec![around],
+            ReadBy::EventTime => {
+                let wide = around.widened(plan.spec.moves_within);
+                let flanks = [Window::new(wide.from(), around.from()), Window::new(around.to(), wide.to().min(now))];
+                flanks
+                    .into_iter()
+                    .filter_map(Result::ok)
+                    .flat_map(|flank| flank.split(flank.from(), plan.sync.slice))
+                    .collect()
+            }
+        };
+        for piece in pieces {
+            if lost.iter().all(|key| self.has(key)) {
+                break;
+            }
+            self.read(plan, piece).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A record that is here.
+struct Held {
+    is_deleted: bool,
 }
 
 /// Our side: the newest versions in the source table.
@@ -216,22 +382,37 @@ impl SourceRows<'_> {
         keys(self.session, &sql, &params).await
     }
 
-    /// Those of some keys that are here in any version.
-    async fn held(&self, wanted: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    /// Those of some keys that are here in any version, as the newest has them.
+    async fn held(&self, wanted: &BTreeSet<String>) -> Result<HashMap<String, Held>> {
         let (schema, table) = (self.pipeline.name.as_str(), self.plan.resource.name);
-        let mut held = BTreeSet::new();
+        let mut held = HashMap::new();
         if wanted.is_empty() || !self.session.has_table(schema, table).await? {
             return Ok(held);
         }
+        let columns = self.session.columns(schema, table).await?;
+        let deleted = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at" } else { "NULL" };
         let wanted: Vec<&String> = wanted.iter().collect();
         for some in wanted.chunks(LOOKED_UP) {
             let names: Vec<String> = (0..some.len()).map(|nth| format!("k{nth}")).collect();
             let list = names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(", ");
             let params: Vec<(&str, ScalarValue)> =
                 names.iter().map(String::as_str).zip(some.iter().map(|key| ScalarValue::from(key.as_str()))).collect();
-            let sql =
-                format!("SELECT DISTINCT _record_key FROM \"{schema}\".\"{table}\" WHERE _record_key IN ({list})");
-            held.extend(keys(self.session, &sql, &params).await?);
+            let sql = format!(
+                "SELECT _record_key, CAST(deleted AS TIMESTAMP WITH TIME ZONE) AS deleted FROM
+                    (SELECT _record_key, {deleted} AS deleted, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
+                     FROM \"{schema}\".\"{table}\" WHERE _record_key IN ({list})) AS version
+                 WHERE nth = 1"
+            );
+            for batch in &tillhouse_query::collect(self.session.query_with(&sql, &params).await?).await? {
+                let of_type = |e| Error::internal("record keys are not text").because(e);
+                let keys = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).map_err(of_type)?;
+                let deleted = arrow::compute::cast(batch.column(1), &timestamp()).map_err(of_type)?;
+                let deleted = deleted.as_primitive::<TimestampMicrosecondType>();
+                for (row, key) in keys.as_string::<i32>().iter().enumerate() {
+                    let is_deleted = deleted.is_valid(row);
+                    held.extend(key.map(|key| (key.to_owned(), Held { is_deleted })));
+                }
+            }
         }
         Ok(held)
     }

@@ -1,12 +1,14 @@
 //! Two lists of figures, side by side.
 //!
 //! Invariant: a figure that one side does not list is zero there, so that a ranking may leave out what sold nothing; growth, which has
-//! no zero, is compared only where both sides speak of it.
+//! no zero, is compared only where both sides speak of it. A figure that has no number on one side is neither equal nor different: it is
+//! counted as not compared.
 
 use super::hours::{self, Hour};
 use crate::facts::UNKNOWN;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::Exact;
+use tillhouse_model::money::canonical_currency;
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
 use tillhouse_query::canonical_unit;
 
@@ -39,6 +41,8 @@ impl Difference {
 pub struct Compared {
     /// How many figures were compared.
     pub figures: u64,
+    /// How many could not be, since one side has no number that our tables could hold.
+    pub not_compared: u64,
     /// Those that differ, in the order of their parts.
     pub differences: Vec<Difference>,
 }
@@ -49,8 +53,8 @@ type Key = (Part, Option<String>, Option<String>, Option<String>);
 /// Compares every part the other side spoke of.
 pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
     // A provider that does not tell currencies apart is compared with all of ours together.
-    let mixed = theirs.figures.iter().any(|figure| figure.currency.is_none());
-    let currencies: BTreeSet<&Option<String>> = ours.iter().map(|figure| &figure.currency).collect();
+    let mixed = !theirs.figures.is_empty() && theirs.figures.iter().all(|figure| figure.currency.is_none());
+    let currencies: BTreeSet<String> = ours.iter().map(|figure| currency(figure.currency.as_deref())).collect();
     let growth_is_comparable = !mixed || currencies.len() <= 1;
     // One that only knows hours of the day is compared with all days together.
     let hour_labels = || theirs.figures.iter().filter(|f| f.part == Part::Hours).filter_map(|f| f.label.as_deref());
@@ -70,7 +74,7 @@ pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
                 Part::Hours => hour(label),
                 _ => label.to_owned(),
             });
-            let currency = figure.currency.clone().filter(|_| !mixed);
+            let currency = (!mixed).then(|| currency(figure.currency.as_deref()));
             let value = figure.value.and_then(|value| value.rescaled(figure.part.scale()));
             // Ours are in canonical units; a unit that is none of them has no name there.
             let unit = (figure.part == Part::Quantities)
@@ -92,6 +96,10 @@ pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
         }
         let zero = Some(Exact::new(0, key.0.scale()));
         let (a, b) = (a.copied().unwrap_or(zero), b.copied().unwrap_or(zero));
+        if !key.0.is_growth() && (a.is_none() || b.is_none()) {
+            compared.not_compared += 1;
+            continue;
+        }
         compared.figures += 1;
         if a != b {
             let (part, currency, unit, label) = key.clone();
@@ -99,6 +107,13 @@ pub fn compare(ours: &[Figure], theirs: &Evidence) -> Compared {
         }
     }
     compared
+}
+
+/// A currency as both sides are compared by it: in one spelling, and `unknown` where it is none.
+fn currency(written: Option<&str>) -> String {
+    let canonical = canonical_currency(written.unwrap_or_default());
+    let is_none = canonical.is_empty() || canonical.eq_ignore_ascii_case(UNKNOWN);
+    if is_none { UNKNOWN.to_owned() } else { canonical }
 }
 
 #[cfg(test)]
@@ -189,6 +204,44 @@ mod tests {
         };
         assert_eq!(shown(&compare(&ours, &theirs("5"))), Vec::<String>::new(), "growth of a mixture is nobody's");
         assert_eq!(shown(&compare(&ours, &theirs("6"))), ["transactions_count - 5 6"]);
+    }
+
+    #[test]
+    fn currencies_are_compared_in_canonical_form() {
+        let ours =
+            [figure(Part::Count, Some("EUR"), None, Some("3")), figure(Part::Count, Some("unknown"), None, Some("2"))];
+        for spelled in ["eur", " EUR", "Eur\t"] {
+            for none in [None, Some(""), Some(" "), Some("Unknown")] {
+                let theirs = evidence(vec![
+                    figure(Part::Count, Some(spelled), None, Some("3")),
+                    figure(Part::Count, none, None, Some("2")),
+                ]);
+                let compared = compare(&ours, &theirs);
+                assert_eq!((compared.figures, shown(&compared)), (2, Vec::new()), "{spelled:?} {none:?}");
+            }
+        }
+        // Two spellings of one are one sum.
+        let theirs = evidence(vec![
+            figure(Part::Count, Some("eur"), None, Some("1")),
+            figure(Part::Count, Some("EUR "), None, Some("3")),
+            figure(Part::Count, Some("unknown"), None, Some("2")),
+        ]);
+        assert_eq!(shown(&compare(&ours, &theirs)), ["transactions_count EUR 3 4"]);
+    }
+
+    #[test]
+    fn what_has_no_number_is_not_compared() {
+        let ours =
+            [figure(Part::Amount, Some("EUR"), None, Some("5")), figure(Part::Amount, Some("TOKEN"), None, Some("0"))];
+        let too_large = "1".repeat(38);
+        for none in [None, Some(too_large.as_str())] {
+            let theirs = evidence(vec![
+                figure(Part::Amount, Some("EUR"), None, Some("5")),
+                figure(Part::Amount, Some("TOKEN"), None, none),
+            ]);
+            let compared = compare(&ours, &theirs);
+            assert_eq!((compared.figures, compared.not_compared, shown(&compared)), (1, 1, Vec::new()), "{none:?}");
+        }
     }
 
     #[test]

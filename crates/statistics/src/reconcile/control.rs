@@ -68,23 +68,24 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
             return Err(at(index + 1, format!("{day} {currency} stands here twice")));
         }
         let said = days.entry(day).or_default();
-        let said_before = said.figures.len();
+        let mut has_number = false;
         for (part, name, column) in sums {
-            let Some(text) = column.map(cell).filter(|text| !text.is_empty()) else { continue };
+            let Some(text) = column.map(cell) else { continue };
+            let figure = |value| Figure { part, currency: Some(currency.clone()), unit: None, label: None, value };
+            if text.is_empty() {
+                // Nobody knows it: that is no zero.
+                said.figures.push(figure(None));
+                continue;
+            }
             let text = if separator == ',' { text.to_owned() } else { text.replace(',', ".") };
             let value = Exact::parse(&text).filter(|v| part == Part::Amount || v.trimmed().scale == 0);
             let hint = "Write digits with a point, without thousands' separators.";
             let value = value.ok_or_else(|| wrong(&format!("the {name}")).hint(hint))?;
             said.parts.insert(part);
-            said.figures.push(Figure {
-                part,
-                currency: Some(currency.clone()),
-                unit: None,
-                label: None,
-                value: Some(value),
-            });
+            said.figures.push(figure(Some(value)));
+            has_number = true;
         }
-        if said.figures.len() == said_before {
+        if !has_number {
             return Err(at(index + 1, "there is neither a count nor an amount".to_owned()));
         }
     }
@@ -181,7 +182,8 @@ mod tests {
                 .said
                 .figures
                 .iter()
-                .map(|f| format!("{}:{}={}", f.currency.as_deref().unwrap(), f.part, f.value.unwrap()));
+                .map(|f| (f, f.value.map_or_else(|| "-".to_owned(), |value| value.to_string())))
+                .map(|(f, value)| format!("{}:{}={value}", f.currency.as_deref().unwrap(), f.part));
             format!("{} {}", total.day, figures.collect::<Vec<_>>().join(" "))
         };
         totals.iter().map(line).collect()
@@ -192,7 +194,7 @@ mod tests {
         let plain = "day,currency,count,amount\n2026-01-02,EUR,3,10.50\n2026-01-01,eur,0,0\n\n2026-01-02,CHF,1,\n2026-01-02,Unknown,2,\n";
         let expected = [
             "2026-01-01 EUR:transactions_count=0 EUR:transactions_total_amount=0",
-            "2026-01-02 EUR:transactions_count=3 EUR:transactions_total_amount=10.50 CHF:transactions_count=1 unknown:transactions_count=2",
+            "2026-01-02 EUR:transactions_count=3 EUR:transactions_total_amount=10.50 CHF:transactions_count=1 CHF:transactions_total_amount=- unknown:transactions_count=2 unknown:transactions_total_amount=-",
         ];
         assert_eq!(shown(&control_totals(plain, "f").unwrap()), expected);
         let other = "\u{feff}Amount;Day;Currency\r\n\"10,50\";2026-01-02;EUR\r\n";

@@ -11,7 +11,7 @@ use crate::request::Request;
 use jiff::{SignedDuration, ToSpan};
 use serde::Serialize;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::filter::{Operand, Operator, Test};
 use tillhouse_model::reconcile::{Evidence, Figure, Part};
 use tillhouse_model::{Exact, Filter, Result, Window};
@@ -33,7 +33,7 @@ pub struct Sample {
 /// A definition that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `states`, `kinds`, `end`, `time`, `clock`, `hours` or `growth`.
+    /// `filter`, `states`, `kinds`, `end`, `time`, `clock`, `hours` or `growth`.
     pub definition: String,
     /// What the other side does, as a sentence.
     pub text: String,
@@ -65,7 +65,10 @@ const PATTERN: usize = 3;
 
 /// Looks for definitions that explain what differs in all of the samples, each of which differs somewhere.
 pub async fn explain(session: &Session, samples: &[Sample]) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = ignored_filter(session, samples).await?.into_iter().collect();
+    if !findings.is_empty() {
+        return Ok(findings);
+    }
     let counts = |part: Part| !part.is_growth() && part != Part::Hours;
     if differing(samples, counts) >= PATTERN {
         findings.extend(counting(session, samples).await?);
@@ -110,6 +113,41 @@ async fn agrees(session: &Session, samples: &[Sample], other: impl Fn(&Request) 
         }
     }
     Ok(true)
+}
+
+/// Whether figures of transactions that the filter leaves out came back.
+async fn ignored_filter(session: &Session, samples: &[Sample]) -> Result<Option<Finding>> {
+    const TEXT: &str = "The filter's parameter may have another name at the provider: see the connection's keys.";
+    if samples.is_empty() || samples.iter().any(|sample| sample.request.filter.is_none()) {
+        return Ok(None);
+    }
+    let unfiltered = |request: &Request| Request { filter: None, ..request.clone() };
+    if agrees(session, samples, |request| Some(unfiltered(request))).await? {
+        let text = format!("The other side ignores the filter: its figures are those of all transactions. {TEXT}");
+        return Ok(Some(finding("filter", text, samples)));
+    }
+    let labels = |figures: &[Figure]| -> BTreeSet<String> {
+        let sold = |f: &&Figure| {
+            matches!(f.part, Part::SiteAmount | Part::SiteCount | Part::Quantities)
+                && f.value.is_some_and(|v| v.units != 0)
+        };
+        figures.iter().filter(sold).filter_map(|figure| figure.label.clone()).collect()
+    };
+    for sample in samples {
+        let theirs = labels(&sample.theirs.figures);
+        let stray = theirs.difference(&labels(&sample.ours)).cloned().collect::<BTreeSet<_>>();
+        if stray.is_empty() {
+            continue;
+        }
+        let all = labels(&counted(session, &unfiltered(&sample.request)).await?);
+        if let Some(label) = stray.intersection(&all).next() {
+            let text = format!(
+                "Figures of what the filter leaves out came back ({label:?}): the other side ignores the filter, or reads it otherwise. {TEXT}"
+            );
+            return Ok(Some(finding("filter", text, samples)));
+        }
+    }
+    Ok(None)
 }
 
 /// Which transactions count.

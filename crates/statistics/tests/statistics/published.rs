@@ -13,7 +13,7 @@ use tillhouse_model::report::Statistics;
 use tillhouse_model::table::Role;
 use tillhouse_model::{ErrorKind, TableSpec, Window, contract};
 use tillhouse_query::{Engine, EngineOptions, Session};
-use tillhouse_statistics::{Request, statistics};
+use tillhouse_statistics::{Names, Request, statistics};
 
 pub(crate) const RUN: &str = "20260110T000000Z-aaaaaa";
 pub(crate) const LATER: &str = "20260111T000000Z-bbbbbb";
@@ -261,4 +261,51 @@ async fn a_pipeline_that_read_nothing_is_one_gap() {
     assert_eq!(answer.meta.data_through, None);
     assert_eq!((answer.meta.gaps.len(), answer.meta.gaps[0].resource.as_str()), (1, "*"));
     assert_eq!(answer.meta.gaps[0].window, window("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"));
+}
+
+#[tokio::test]
+async fn a_name_that_nothing_has_is_an_error_that_offers_those_there_are() {
+    let place = filled(10).await;
+    place
+        .warehouse
+        .ops()
+        .record_slices(&[SliceRow {
+            tenant: Some("south".into()),
+            ..slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", RUN)
+        }])
+        .await
+        .unwrap();
+    place.publish(RUN, "2026-01-10T01:00:00Z").await;
+    let session = place.session().await;
+    let asked = |tenant: Option<&'static str>, source: Option<&'static str>| {
+        let (session, place) = (&session, &place);
+        async move {
+            let names = Names { tenant, source, ..Names::default() };
+            names.check(session, &place.warehouse).await.map_err(|e| format!("{e} {}", e.hint_text().unwrap_or("")))
+        }
+    };
+    for (tenant, source) in
+        [(None, None), (Some("north"), None), (Some("north"), Some("hecone")), (Some("south"), None)]
+    {
+        assert_eq!(asked(tenant, source).await, Ok(()), "{tenant:?} {source:?}");
+    }
+    for (tenant, source, said) in [
+        (Some("Nort"), None, "no tenant \"Nort\" Did you mean \"north\"?"),
+        (Some(""), None, "There are: \"north\", \"south\"."),
+        (Some("' OR 1=1 --"), None, "There are: \"north\""),
+        (None, Some("pace"), "nothing of source \"pace\" was ever read The pipelines that were read: hecone."),
+    ] {
+        let error = asked(tenant, source).await.unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    for (sites, devices, said) in [
+        (&["hecone:999"][..], &[][..], "there is no site \"hecone:999\""),
+        (&[][..], &["x"][..], "there is no device \"x\""),
+    ] {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (sites, devices) = (own(sites), own(devices));
+        let names = Names { sites: &sites, devices: &devices, ..Names::default() };
+        let error = names.check(&session, &place.warehouse).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
 }

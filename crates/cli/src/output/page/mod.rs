@@ -112,10 +112,8 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
     let Meta { to, data_through, still_to_come, .. } = *meta;
     let read = Completeness { to, data_through, gaps: &meta.gaps, still_to_come };
     let so_far = sentence(&read.in_words(|at| numbers::instant(at, zone)));
-    match meta.data_through {
-        None => missing.push("Nothing has been read yet of at least one pipeline.".to_owned()),
-        Some(_) if !read.is_whole() && !read.is_whole_so_far() => missing.push(so_far.clone()),
-        Some(_) => {}
+    if !read.is_whole() && !read.is_whole_so_far() {
+        missing.push(so_far.clone());
     }
     for Unread { what, window } in read.unread() {
         missing.push(format!(
