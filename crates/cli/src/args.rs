@@ -2,9 +2,11 @@
 //!
 //! Invariant: nothing is decided here; a value that parses may still be refused by what it is about.
 
+use crate::output::CsvStyle;
 use crate::registry;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use tillhouse_statistics::reports::{DEFAULT_AMOUNT, DEFAULT_LIMIT, ReportName};
 
@@ -70,6 +72,9 @@ pub(crate) struct Cli {
     /// How data is printed [default: table]; html is for `stats`
     #[arg(long, global = true, value_enum)]
     pub(crate) format: Option<Printed>,
+    /// In CSV, put a quote before texts that begin with = + - @, a tab or a line end, so that no spreadsheet takes them for formulas
+    #[arg(long, global = true)]
+    pub(crate) csv_safe: bool,
     /// How logs are written to standard error
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -98,16 +103,21 @@ pub(crate) enum Printed {
 pub(crate) enum Format {
     Table,
     Json,
-    Csv,
+    Csv(CsvStyle),
 }
 
 impl Cli {
+    /// How the texts of CSV are written: as they are into files and pipes, with visible escapes for a terminal.
+    pub(crate) fn csv_style(&self) -> CsvStyle {
+        CsvStyle { is_safe: self.csv_safe, is_shown: std::io::stdout().is_terminal() }
+    }
+
     /// How data is to be printed; `None` where a page of charts was asked for, which only some commands have.
     pub(crate) fn data_format(&self) -> Option<Format> {
         match self.format {
             None | Some(Printed::Table) => Some(Format::Table),
             Some(Printed::Json) => Some(Format::Json),
-            Some(Printed::Csv) => Some(Format::Csv),
+            Some(Printed::Csv) => Some(Format::Csv(self.csv_style())),
             Some(Printed::Html) => None,
         }
     }

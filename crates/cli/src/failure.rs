@@ -1,7 +1,8 @@
 //! How an error reaches the user: one paragraph, and what to do now.
 //!
-//! Invariant: exit code 2 for usage and configuration, 1 for everything else that failed.
+//! Invariant: what a server or a file says in it cannot order the terminal; exit code 2 for usage and configuration, 1 for everything else that failed.
 
+use crate::output::visible::{visible, visible_lines};
 use std::io::Write;
 use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind};
@@ -16,9 +17,9 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     let each = if error.parts().is_empty() { std::slice::from_ref(error) } else { error.parts() };
     for error in each {
         // Nothing can be done where standard error itself is gone.
-        let _ = writeln!(err, "error: {error}");
+        let _ = writeln!(err, "error: {}", visible(&error.to_string()));
         if let Some(hint) = error.hint_text().or_else(|| general_hint(error.kind())) {
-            let _ = writeln!(err, "  {hint}");
+            let _ = writeln!(err, "  {}", visible_lines(hint));
         }
     }
     ExitCode::from(code(error.kind()))

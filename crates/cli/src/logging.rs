@@ -1,8 +1,9 @@
 //! Logs: to standard error, as text or JSON, around the progress bars.
 //!
-//! Invariant: no secret gets here; the crates that hold secrets cannot print them.
+//! Invariant: no secret gets here; the crates that hold secrets cannot print them. What a server says in a log line cannot order the terminal.
 
 use crate::args::{Cli, LogFormat};
+use crate::output::visible::LogStyle;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -16,11 +17,17 @@ pub(crate) fn start(cli: &Cli) {
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // Colours are for people: a log that goes to a file holds text only.
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let style = match cli.log_format {
+        LogFormat::Json => LogStyle::Json,
+        LogFormat::Text if is_coloured => LogStyle::Coloured,
+        LogFormat::Text => LogStyle::Plain,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(crate::progress::LogWriter::default)
-        // Colours are for people: a log that goes to a file holds text only.
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+        .with_writer(move || crate::progress::LogWriter::new(style))
+        .with_ansi(is_coloured);
     match cli.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

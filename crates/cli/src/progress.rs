@@ -2,6 +2,7 @@
 //!
 //! Invariant: bars are drawn only on a terminal; log lines are printed above them, never through them.
 
+use crate::output::visible::LogStyle;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,12 +79,21 @@ fn bar_style() -> ProgressStyle {
 }
 
 /// Writes a log line above the bar.
-#[derive(Default)]
-pub(crate) struct LogWriter(Vec<u8>);
+pub(crate) struct LogWriter {
+    line: Vec<u8>,
+    style: LogStyle,
+}
+
+impl LogWriter {
+    /// A writer of one event.
+    pub(crate) fn new(style: LogStyle) -> Self {
+        Self { line: Vec::new(), style }
+    }
+}
 
 impl Write for LogWriter {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(buffer);
+        self.line.extend_from_slice(buffer);
         Ok(buffer.len())
     }
 
@@ -94,10 +104,11 @@ impl Write for LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        let line = std::mem::take(&mut self.0);
+        let line = String::from_utf8_lossy(&self.line);
+        let line = self.style.visible(&line);
         let write = || {
             // Nothing can be done where standard error itself is gone.
-            let _ = std::io::stderr().write_all(&line);
+            let _ = std::io::stderr().write_all(line.as_bytes());
         };
         match BAR.get() {
             Some(bar) => bar.suspend(write),

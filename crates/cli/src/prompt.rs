@@ -4,7 +4,7 @@
 
 use crate::args::Format;
 use crate::commands::execute;
-use crate::output::{plain_table, print, say};
+use crate::output::{CsvStyle, TextTable, print_text, say};
 use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
 use std::path::PathBuf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -31,7 +31,7 @@ impl Validator for Complete {
 }
 
 /// Reads and runs queries until the user leaves.
-pub(crate) async fn run(session: &Session, format: Format) -> Result<()> {
+pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Result<()> {
     let mut format = format;
     let mut editor = Reedline::create().with_validator(Box::new(Complete));
     if let Some(path) = history_file() {
@@ -64,7 +64,7 @@ pub(crate) async fn run(session: &Session, format: Format) -> Result<()> {
                         Ok(())
                     }
                     "\\json" => set(&mut format, Format::Json),
-                    "\\csv" => set(&mut format, Format::Csv),
+                    "\\csv" => set(&mut format, Format::Csv(csv)),
                     "\\table" => set(&mut format, Format::Table),
                     command if command.starts_with("\\d") => describe(session, command[2..].trim()).await,
                     command if command.starts_with('\\') => {
@@ -95,7 +95,7 @@ fn set(format: &mut Format, to: Format) -> Result<()> {
 }
 
 async fn describe(session: &Session, what: &str) -> Result<()> {
-    let mut table = plain_table();
+    let mut table = TextTable::new();
     if what.is_empty() {
         table.set_header(["schema", "table"]);
         for (schema, name) in session.tables().await? {
@@ -110,7 +110,7 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
             table.add_row([field.name().as_str(), &field.data_type().to_string(), null]);
         }
     }
-    print(&format!("{table}\n"))
+    print_text(&format!("{table}\n"))
 }
 
 /// `$XDG_STATE_HOME/tillhouse/sql_history`, by default below `~/.local/state`.

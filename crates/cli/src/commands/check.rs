@@ -5,7 +5,7 @@
 use crate::args::{Cli, Format, Pipelines};
 use crate::commands::{context, find_project, start_dir};
 use crate::failure::report;
-use crate::output::{plain_table, print, print_json, say};
+use crate::output::{TextTable, print, print_json, print_text, say};
 use crate::registry::SOURCES;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
         print_json(&found)?;
     } else {
         for checked in &found {
-            print(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
+            print_text(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
         }
     }
     Ok(worst.code())
@@ -133,7 +133,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
         |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
     match format {
         Format::Json => print_json(&rows)?,
-        Format::Csv => {
+        Format::Csv(_) => {
             let mut text =
                 String::from("pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n");
             for r in &rows {
@@ -153,7 +153,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
             print(&text)?;
         }
         Format::Table => {
-            let mut table = plain_table();
+            let mut table = TextTable::new();
             table.set_header([
                 "pipeline",
                 "resource",
@@ -180,7 +180,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
                     run,
                 ]);
             }
-            print(&format!("{table}\n"))?;
+            print_text(&format!("{table}\n"))?;
             for r in rows.iter().filter(|r| !r.gaps.is_empty()) {
                 for gap in r.gaps.iter().take(5) {
                     say(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));

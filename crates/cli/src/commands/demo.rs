@@ -5,7 +5,7 @@
 use crate::args::{Demo, Format};
 use crate::commands::sandbox::env;
 use crate::commands::{context, execute, stop_on_ctrl_c, sync};
-use crate::output::{print, say, statistics as shown};
+use crate::output::{print_text, say, statistics as shown};
 use crate::progress::Progress;
 use crate::registry::{NAMES, SOURCES};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
 
     say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
     let request = Request::new(Window::new(week, now)?);
-    print(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
+    print_text(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
     sandbox.stop().await;
     say(&format!(
         "\nWhat to try next\n  \

@@ -29,7 +29,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<Ex
     if let Some(query) = &arguments.query {
         execute(&session, query, format).await?;
     } else if std::io::stdin().is_terminal() {
-        prompt::run(&session, format).await?;
+        prompt::run(&session, format, cli.csv_style()).await?;
     } else {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).or_error(ErrorKind::Config, "cannot read standard input")?;

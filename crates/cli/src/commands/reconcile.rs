@@ -6,7 +6,7 @@
 use crate::args::{By, Cli, Format, Reconcile};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
 use crate::failure::{self, PARTIAL};
-use crate::output::{print, print_json, reconciliation as shown, say};
+use crate::output::{print, print_json, print_text, reconciliation as shown, say};
 use crate::registry::SOURCES;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
@@ -70,8 +70,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
     let done = reconcile(&context, &pipelines, &asked).await?;
     match format {
         Format::Json => print_json(&done)?,
-        Format::Table => print(&shown::text(&done))?,
-        Format::Csv => print(&shown::csv(&done))?,
+        Format::Table => print_text(&shown::text(&done))?,
+        Format::Csv(style) => print(&shown::csv(&done, style))?,
     }
     if done.window.to() < window.to() {
         say(&format!("Compared up to now: --to {} lies in the future.", window.to()));

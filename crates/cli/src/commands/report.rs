@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, Format, Report};
 use crate::commands::{as_of, context, find_project};
-use crate::output::{print, print_json, report as shown};
+use crate::output::{print, print_json, print_text, report as shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
@@ -32,8 +32,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result
     let report = report(&session, &context.warehouse, &request).await?;
     match format {
         Format::Json => print_json(&report)?,
-        Format::Table => print(&shown::text(&report))?,
-        Format::Csv => print(&shown::csv(&report))?,
+        Format::Table => print_text(&shown::text(&report))?,
+        Format::Csv(style) => print(&shown::csv(&report, style))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, Format, Period, Perspective, Restated};
 use crate::commands::{as_of, context, find_project};
-use crate::output::{print, print_json, restated as shown};
+use crate::output::{print, print_json, print_text, restated as shown};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
@@ -39,8 +39,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Restated, format: Format) -> Resu
     let report = restated(&context.engine, &context.warehouse, &since, &now, &request, arguments.most).await?;
     match format {
         Format::Json => print_json(&report)?,
-        Format::Table => print(&shown::text(&report, arguments.by))?,
-        Format::Csv => print(&shown::csv(&report, arguments.by.unwrap_or(Period::Day)))?,
+        Format::Table => print_text(&shown::text(&report, arguments.by))?,
+        Format::Csv(style) => print(&shown::csv(&report, arguments.by.unwrap_or(Period::Day), style))?,
     }
     Ok(ExitCode::SUCCESS)
 }

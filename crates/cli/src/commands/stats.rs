@@ -4,7 +4,8 @@
 
 use crate::args::{Cli, Format, Hours, Stats};
 use crate::commands::{as_of, context, find_project};
-use crate::output::{deliver, json_text, page, statistics as shown};
+use crate::output::visible::visible_lines;
+use crate::output::{CsvStyle, deliver, json_text, page, statistics as shown};
 use crate::registry::{NAMES, SOURCES};
 use jiff::Timestamp;
 use std::process::ExitCode;
@@ -56,8 +57,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
     };
     let text = match format {
         Some(Format::Json) => json_text(&report)?,
-        Some(Format::Table) => shown::text(&report),
-        Some(Format::Csv) => shown::csv(&report),
+        Some(Format::Table) => visible_lines(&shown::text(&report)).into_owned(),
+        Some(Format::Csv(style)) => {
+            // A file is no terminal.
+            let is_shown = style.is_shown && arguments.output.is_none();
+            shown::csv(&report, CsvStyle { is_shown, ..style })
+        }
         None => page::page(&report, &heat_map(&session, &request).await?),
     };
     deliver(arguments.output.as_deref(), &text)?;

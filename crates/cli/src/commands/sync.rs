@@ -6,7 +6,7 @@
 use crate::args::{Cli, Format, Pipelines, Sync};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
 use crate::failure::PARTIAL;
-use crate::output::{plain_table, print, print_json, say};
+use crate::output::{TextTable, print, print_json, print_text, say};
 use crate::progress::Progress;
 use crate::registry::SOURCES;
 use indicatif::HumanCount;
@@ -26,7 +26,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<E
         Window::new(from, to)?;
     }
     let now = Timestamp::now();
-    let range = range.until(now)?;
+    // The run reads up to its own start, which is a moment later; a question about the future is refused before anything is opened.
+    range.until(now)?;
     if let Some(asked) = asked_to.filter(|to| *to > now) {
         say(&format!("Read up to now: --to {asked} lies in the future."));
     }
@@ -55,7 +56,7 @@ pub(crate) async fn rebuild(cli: &Cli, arguments: &Pipelines, format: Format) ->
 pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
     match format {
         Format::Json => print_json(report)?,
-        Format::Csv => {
+        Format::Csv(_) => {
             let mut text =
                 String::from("pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed,records\n");
             for p in &report.pipelines {
@@ -76,7 +77,7 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
             print(&text)?;
         }
         Format::Table => {
-            let mut table = plain_table();
+            let mut table = TextTable::new();
             table.set_header(["pipeline", "new", "changed", "unchanged", "rejects", "warnings", "unified rows"]);
             for p in &report.pipelines {
                 let unified: u64 = p.unified.values().map(|u| u.added).sum();
@@ -90,7 +91,7 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
                     HumanCount(unified).to_string(),
                 ]);
             }
-            print(&format!("{table}\n"))?;
+            print_text(&format!("{table}\n"))?;
             say(&format!("published as run {} after {:.1} s", report.run, report.seconds));
             if report.pipelines.iter().any(|p| p.warnings > 0) {
                 say(

@@ -1,5 +1,7 @@
 //! How data is printed: tables for people, JSON for programs, CSV for spreadsheets.
 //!
+//! Invariant: nothing that a terminal would obey leaves this folder raw, see [`visible`].
+//!
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
 
@@ -12,23 +14,33 @@ pub(crate) mod reconciliation;
 pub(crate) mod report;
 pub(crate) mod restated;
 pub(crate) mod statistics;
+mod text_table;
+pub(crate) mod visible;
 
 use crate::args::Format;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use cell::Cells;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use futures::TryStreamExt;
 use std::io::Write;
 use std::path::Path;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::SendableRecordBatchStream;
+use visible::{in_json, visible_lines};
+
+pub(crate) use text_table::TextTable;
+pub(crate) use visible::CsvStyle;
 
 /// Writes one text to standard output.
 ///
 /// A reader that has had enough (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<()> {
     write(text.as_bytes()).map(drop)
+}
+
+/// Writes a text for people to standard output, with the names in it made harmless.
+pub(crate) fn print_text(text: &str) -> Result<()> {
+    print(&visible_lines(text))
 }
 
 /// Writes bytes to standard output; false when nobody reads on.
@@ -43,7 +55,7 @@ fn write(bytes: &[u8]) -> Result<bool> {
 /// Writes one line for people to standard error.
 pub(crate) fn say(text: &str) {
     // Nothing can be done where standard error itself is gone.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(text));
 }
 
 /// Writes a text to a file, or to standard output where none is named.
@@ -60,7 +72,7 @@ pub(crate) fn deliver(file: Option<&Path>, text: &str) -> Result<()> {
 /// A value as JSON.
 pub(crate) fn json_text(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
-    Ok(text + "\n")
+    Ok(in_json(&text).into_owned() + "\n")
 }
 
 /// Writes a value as JSON.
@@ -84,30 +96,30 @@ pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatch
                 let room = TABLE_ROWS - rows;
                 if batch.num_rows() > room {
                     batches.push(batch.slice(0, room));
-                    print(&table(&schema, &batches)?)?;
+                    print_text(&table(&schema, &batches)?)?;
                     say("there are more; --format csv or json prints all of them");
                     return Ok(());
                 }
                 rows += batch.num_rows();
                 batches.push(batch);
             }
-            print(&table(&schema, &batches)?)
+            print_text(&table(&schema, &batches)?)
         }
         Format::Json => {
             let mut rows = json::Rows::default();
             while let Some(batch) = next().await? {
-                if !write(rows.more(&batch)?.as_bytes())? {
+                if !write(in_json(&rows.more(&batch)?).as_bytes())? {
                     return Ok(());
                 }
             }
             print(rows.end())
         }
-        Format::Csv => {
+        Format::Csv(style) => {
             let mut header = true;
             let csv = |batch: &RecordBatch, header: bool| {
                 let mut text = Vec::new();
                 let mut writer = arrow::csv::WriterBuilder::new().with_header(header).build(&mut text);
-                writer.write(&flattened(batch)?).map_err(cannot_show)?;
+                writer.write(&styled(flattened(batch)?, style)?).map_err(cannot_show)?;
                 drop(writer);
                 Ok::<_, Error>(text)
             };
@@ -123,7 +135,7 @@ pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatch
 
 /// A table with aligned columns, numbers to the right.
 pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
-    let mut table = plain_table();
+    let mut table = TextTable::new();
     table.set_header(schema.fields().iter().map(|f| f.name().as_str()));
     let mut rows = 0_usize;
     for batch in batches {
@@ -134,30 +146,11 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
         rows += batch.num_rows();
     }
     for (index, field) in schema.fields().iter().enumerate() {
-        if field.data_type().is_numeric()
-            && let Some(column) = table.column_mut(index)
-        {
-            column.set_cell_alignment(CellAlignment::Right);
+        if field.data_type().is_numeric() {
+            table.align_right(index);
         }
     }
     Ok(format!("{table}\n{rows} {}\n", if rows == 1 { "row" } else { "rows" }))
-}
-
-/// The look of every table of ours.
-pub(crate) fn plain_table() -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table
-}
-
-/// Columns of numbers: to the right, and never broken at the blank between two groups of digits.
-pub(crate) fn align_numbers(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
-    for index in columns {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
 }
 
 /// CSV has no lists and no objects: these become JSON text.
@@ -175,6 +168,35 @@ fn flattened(batch: &RecordBatch) -> Result<RecordBatch> {
             columns.push(Arc::new(texts));
         } else {
             fields.push(field.as_ref().clone());
+            columns.push(Arc::clone(column));
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(cannot_show)
+}
+
+/// The texts of CSV in a style; numbers, times and booleans are no texts.
+fn styled(batch: RecordBatch, style: CsvStyle) -> Result<RecordBatch> {
+    use arrow::array::{ArrayRef, AsArray, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use std::sync::Arc;
+    if style.is_plain() {
+        return Ok(batch);
+    }
+    let is_text = |data_type: &DataType| match data_type {
+        DataType::Dictionary(_, values) => values.is_string(),
+        other => other.is_string(),
+    };
+    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let name = style.text(field.name()).into_owned();
+        if is_text(field.data_type()) {
+            let texts = arrow::compute::cast(column, &DataType::Utf8).map_err(cannot_show)?;
+            let texts: StringArray =
+                texts.as_string::<i32>().iter().map(|text| text.map(|text| style.text(text))).collect();
+            fields.push(Field::new(name, DataType::Utf8, true));
+            columns.push(Arc::new(texts));
+        } else {
+            fields.push(field.as_ref().clone().with_name(name));
             columns.push(Arc::clone(column));
         }
     }

@@ -3,8 +3,7 @@
 //! Invariant: where nothing differs that is said as well, with how much was compared and how much was not. `all equal` stands nowhere but
 //! beside [`Verdict::Equal`].
 
-use crate::output::restated::quoted;
-use crate::output::{align_numbers, plain_table};
+use crate::output::{CsvStyle, TextTable};
 use tillhouse_model::Exact;
 use tillhouse_model::money::readable;
 use tillhouse_model::reconcile::Part;
@@ -21,20 +20,21 @@ pub(crate) fn text(done: &Reconciliation) -> String {
 fn outcome(outcome: &Outcome) -> String {
     let mut text = format!("{}, compared with {}. {}\n", outcome.pipeline, outcome.yardstick.as_str(), outcome.proves);
     if !outcome.differences.is_empty() {
-        let mut table = plain_table();
+        let mut table = TextTable::new();
         table.set_header(["window", "part", "label", "ours", "theirs", "difference", "transactions to look at"]);
         for difference in &outcome.differences {
-            table.add_row([
+            let line = |text: String| vec![text];
+            table.add_row_of_lines([
                 window(difference),
-                difference.part.to_owned(),
-                label(difference),
-                number(difference, difference.ours),
-                number(difference, difference.theirs),
-                number(difference, difference.difference),
+                line(difference.part.to_owned()),
+                line(label(difference)),
+                line(number(difference, difference.ours)),
+                line(number(difference, difference.theirs)),
+                line(number(difference, difference.difference)),
                 transactions(difference),
             ]);
         }
-        align_numbers(&mut table, 3..6);
+        table.align_numbers(3..6);
         text.push_str(&format!("{table}\n"));
     }
     for finding in &outcome.findings {
@@ -73,21 +73,18 @@ fn verdict(outcome: &Outcome) -> String {
     }
 }
 
-fn window(difference: &Differs) -> String {
-    let mut text = format!("{}\n{}", difference.window.from(), difference.window.to());
-    if let Some(tenant) = &difference.tenant {
-        text.push_str(&format!("\n{tenant}"));
-    }
-    text
+fn window(difference: &Differs) -> Vec<String> {
+    let mut lines = vec![difference.window.from().to_string(), difference.window.to().to_string()];
+    lines.extend(difference.tenant.clone());
+    lines
 }
 
 /// The first few: keys are long.
-fn transactions(difference: &Differs) -> String {
-    let mut lines: Vec<&str> = difference.transactions.iter().take(SHOWN).map(String::as_str).collect();
+fn transactions(difference: &Differs) -> Vec<String> {
+    let mut lines: Vec<String> = difference.transactions.iter().take(SHOWN).cloned().collect();
     let more = difference.transactions.len().saturating_sub(SHOWN);
-    let more = (more > 0).then(|| format!("and {more} more: --format json"));
-    lines.extend(more.as_deref());
-    lines.join("\n")
+    lines.extend((more > 0).then(|| format!("and {more} more: --format json")));
+    lines
 }
 
 /// Currency, unit and label, as far as there are any.
@@ -107,16 +104,16 @@ fn number(difference: &Differs, value: Option<Exact>) -> String {
 }
 
 /// One line a difference.
-pub(crate) fn csv(done: &Reconciliation) -> String {
+pub(crate) fn csv(done: &Reconciliation, style: CsvStyle) -> String {
     let mut text = String::from(
         "pipeline,yardstick,from,to,tenant,part,currency,unit,label,ours,theirs,difference,transactions\n",
     );
     for outcome in &done.pipelines {
         for d in &outcome.differences {
-            let own = |text: &Option<String>| quoted(text.as_deref().unwrap_or_default());
+            let own = |text: &Option<String>| style.cell(text.as_deref().unwrap_or_default());
             let number = |value: Option<Exact>| value.map(|value| value.trimmed().to_string()).unwrap_or_default();
             let cells = [
-                quoted(&outcome.pipeline),
+                style.cell(&outcome.pipeline),
                 outcome.yardstick.as_str().to_owned(),
                 d.window.from().to_string(),
                 d.window.to().to_string(),
@@ -128,7 +125,7 @@ pub(crate) fn csv(done: &Reconciliation) -> String {
                 number(d.ours),
                 number(d.theirs),
                 number(d.difference),
-                quoted(&d.transactions.join(" ")),
+                style.cell(&d.transactions.join(" ")),
             ];
             text.push_str(&cells.join(","));
             text.push('\n');

@@ -4,8 +4,7 @@
 
 use crate::output::completeness::{Completeness, clock};
 use crate::output::statistics::gaps;
-use crate::output::{align_numbers, plain_table};
-use comfy_table::Table;
+use crate::output::{CsvStyle, TextTable};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -34,11 +33,11 @@ impl Listing {
         Self { header: header.map(str::to_owned).to_vec(), numbers, rows: Vec::new() }
     }
 
-    fn table(&self) -> Table {
-        let mut table = plain_table();
+    fn table(&self) -> TextTable {
+        let mut table = TextTable::new();
         table.set_header(&self.header);
-        table.add_rows(self.rows.iter().map(|row| self.shown(row)));
-        align_numbers(&mut table, self.numbers..self.header.len());
+        self.rows.iter().for_each(|row| table.add_row(self.shown(row)));
+        table.align_numbers(self.numbers..self.header.len());
         table
     }
 
@@ -59,19 +58,17 @@ impl Listing {
             || (name(column) == BEFORE && column.checked_sub(1).is_some_and(|now| AMOUNTS.contains(&name(now))))
     }
 
-    fn csv(&self) -> String {
+    fn csv(&self, style: CsvStyle) -> String {
         let mut out = String::new();
         for row in std::iter::once(&self.header).chain(&self.rows) {
-            let cells: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
+            // A number may begin with a minus.
+            let cell = |(at, cell): (usize, &String)| if at < self.numbers { style.cell(cell) } else { cell.clone() };
+            let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
             out.push_str(&cells.join(","));
             out.push('\n');
         }
         out
     }
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 fn number(exact: Exact) -> String {
@@ -133,8 +130,8 @@ fn day(civil: &str) -> &str {
 }
 
 /// Every figure on a line of its own.
-pub(crate) fn csv(report: &SalesReport) -> String {
-    flat(&report.data).csv()
+pub(crate) fn csv(report: &SalesReport, style: CsvStyle) -> String {
+    flat(&report.data).csv(style)
 }
 
 fn flat(data: &ReportData) -> Listing {
@@ -434,7 +431,7 @@ mod tests {
         // As people read them; the numbers of sales and the growth stay as they are.
         assert_eq!(listing.shown(&listing.rows[0]).join("|"), "card||EUR|3|2|50.00|12.50|25.00|-50.00");
         assert_eq!(listing.shown(&listing.rows[1]).join("|"), "cash, coins||EUR|1|0||0.0001|0.00|");
-        let csv = flat(&data).csv();
+        let csv = flat(&data).csv(CsvStyle::default());
         assert!(
             csv.starts_with("period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"),
             "{csv}"

@@ -3,7 +3,7 @@
 //! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 
 use crate::args::Period;
-use crate::output::{align_numbers, plain_table};
+use crate::output::{CsvStyle, TextTable};
 use tillhouse_model::Exact;
 use tillhouse_model::money::readable;
 use tillhouse_model::restated::{Change, ChangedTransaction, Restated, Seen};
@@ -22,7 +22,7 @@ pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
         }
     }
     if !report.transactions.is_empty() {
-        let mut table = plain_table();
+        let mut table = TextTable::new();
         table.set_header(["transaction", "change", "what", "then", "now"]);
         for t in &report.transactions {
             let ChangedTransaction { transaction_key, change, what, then, now } = t;
@@ -52,7 +52,7 @@ pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
 }
 
 fn table(title: &str, changes: &[Change]) -> String {
-    let mut table = plain_table();
+    let mut table = TextTable::new();
     table.set_header([title, "currency", "figure", "then", "now", "difference"]);
     for change in changes {
         let is_amount = matches!(change.figure.as_str(), "amount" | "collected");
@@ -67,7 +67,7 @@ fn table(title: &str, changes: &[Change]) -> String {
             format!("{sign}{}", shown(change.difference)),
         ]);
     }
-    align_numbers(&mut table, 3..6);
+    table.align_numbers(3..6);
     format!("{table}\n")
 }
 
@@ -91,7 +91,7 @@ fn seen(seen: &Option<Seen>) -> String {
 }
 
 /// One kind of period.
-pub(crate) fn csv(report: &Restated, period: Period) -> String {
+pub(crate) fn csv(report: &Restated, period: Period, style: CsvStyle) -> String {
     let changes = match period {
         Period::Hour => &report.hours,
         Period::Day => &report.days,
@@ -102,18 +102,13 @@ pub(crate) fn csv(report: &Restated, period: Period) -> String {
         text.push_str(&format!(
             "{},{},{},{},{},{},{}\n",
             change.period,
-            quoted(&change.currency),
+            style.cell(&change.currency),
             change.figure,
-            quoted(change.unit.as_deref().unwrap_or_default()),
+            style.cell(change.unit.as_deref().unwrap_or_default()),
             short(change.then),
             short(change.now),
             short(change.difference)
         ));
     }
     text
-}
-
-/// A CSV cell; in quotes where it has to be.
-pub(crate) fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

@@ -3,7 +3,7 @@
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
 use crate::output::completeness::{Completeness, Unread, clock, day_and_clock};
-use crate::output::{align_numbers, plain_table};
+use crate::output::{CsvStyle, TextTable};
 use jiff::tz::TimeZone;
 use std::fmt::Write;
 use tillhouse_model::Exact;
@@ -123,11 +123,8 @@ fn bridge(entry: &Bridge) -> String {
 }
 
 /// Every figure on a line of its own: currency, statistic, label, value.
-pub(crate) fn csv(report: &Statistics) -> String {
-    let quoted = |text: &str| {
-        let special = text.contains([',', '"', '\n', '\r']);
-        if special { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-    };
+pub(crate) fn csv(report: &Statistics, style: CsvStyle) -> String {
+    let quoted = |text: &str| style.cell(text);
     let mut out = String::from("currency,statistic,unit,label,value\n");
     for e in &report.data {
         let mut line = |statistic: &str, unit: &str, label: &str, value: String| {
@@ -165,7 +162,7 @@ pub(crate) fn csv(report: &Statistics) -> String {
     }
     for entry in &report.meta.bridge {
         let mut line = |label: &str, value: String| {
-            let _ = writeln!(out, "{},bridge,,{label},{value}", quoted(&entry.currency));
+            let _ = writeln!(out, "{},bridge,,{},{value}", quoted(&entry.currency), quoted(label));
         };
         for (label, amount) in [
             ("total", entry.total),
@@ -267,12 +264,12 @@ fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i1
         return;
     }
     let most = rows.iter().map(|r| r.2).max().unwrap_or(0);
-    let mut table = plain_table();
+    let mut table = TextTable::new();
     table.set_header([title, unit, ""]);
     for (label, shown, value) in rows.iter().take(ROWS) {
         table.add_row([label.clone(), shown.clone(), bar(*value, most)]);
     }
-    align_numbers(&mut table, [1]);
+    table.align_numbers([1]);
     let _ = writeln!(out, "{table}");
     if rows.len() > ROWS {
         let _ = writeln!(out, "  and {} more; --format json shows all", rows.len() - ROWS);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a number keeps every digit it has; only shares and positions on a chart are rounded.
 
+use crate::output::visible::visible;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -15,15 +16,13 @@ const MINUS: char = '\u{2212}';
 /// Text that means itself in HTML, also within an attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // HTML has no such characters, whatever is written for them.
-            c if c.is_control() && !c.is_whitespace() => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }

@@ -1,0 +1,74 @@
+//! Tables for people, in the one look of this house.
+//!
+//! Invariant: a cell holds nothing that a terminal would obey: every text that is put in is made visible, with its line ends, so that a name
+//! can forge no row. Lines within a cell are put in line by line.
+
+use super::visible::visible;
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+use std::fmt;
+
+/// A table that is filled row by row.
+pub(crate) struct TextTable(Table);
+
+impl TextTable {
+    pub(crate) fn new() -> Self {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        Self(table)
+    }
+
+    pub(crate) fn set_header(&mut self, names: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.set_header(names.into_iter().map(|name| visible(name.as_ref()).into_owned()));
+    }
+
+    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.0.add_row(cells.into_iter().map(|cell| visible(cell.as_ref()).into_owned()));
+    }
+
+    /// Adds a row whose cells may have several lines.
+    pub(crate) fn add_row_of_lines(&mut self, cells: impl IntoIterator<Item = Vec<String>>) {
+        let cell =
+            |lines: Vec<String>| lines.iter().map(|line| visible(line).into_owned()).collect::<Vec<_>>().join("\n");
+        self.0.add_row(cells.into_iter().map(cell));
+    }
+
+    /// Puts a column to the right.
+    pub(crate) fn align_right(&mut self, index: usize) {
+        if let Some(column) = self.0.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+
+    /// Columns of numbers: to the right, and never broken at the blank between two groups of digits.
+    pub(crate) fn align_numbers(&mut self, columns: impl IntoIterator<Item = usize>) {
+        for index in columns {
+            self.align_right(index);
+            if let Some(column) = self.0.column_mut(index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+}
+
+impl fmt::Display for TextTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_neither_order_the_terminal_nor_forge_a_row() {
+        let mut table = TextTable::new();
+        table.set_header(["site", "amount\u{1b}[8m"]);
+        table.add_row(["Harbour\n│ forged ┆ 1 │\u{1b}[1A", "5"]);
+        table.add_row_of_lines([vec!["a\u{202e}".to_owned(), "b".to_owned()], vec!["\r".to_owned()]]);
+        let shown = table.to_string();
+        assert!(!shown.contains(['\u{1b}', '\u{202e}', '\r']), "{shown:?}");
+        assert!(shown.contains("Harbour\\n│ forged") && shown.contains("\\u{202e}"), "{shown}");
+        assert_eq!(shown.lines().count(), 3 + 1 + 2 + 1, "{shown}");
+    }
+}
