@@ -22,7 +22,9 @@ const COMPARED: usize = 10_000;
 fn unknown(what: &str, name: &str, known: &BTreeSet<String>, empty: &str) -> Error {
     let error = Error::config(format!("there is no {what} {name:?}"));
     let all: Vec<&str> = known.iter().map(String::as_str).collect();
-    match nearest(name, &all) {
+    // One or two letters are a slip away from anything.
+    let meant = if name.chars().count() > 2 { nearest(name, &all) } else { None };
+    match meant {
         Some(meant) => error.hint(format!("Did you mean {meant:?}?")),
         None if all.is_empty() => error.hint(empty),
         None => {
