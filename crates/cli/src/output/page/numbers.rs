@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn text_means_itself() {
-        assert_eq!(escaped("<b a='1'>&\"\u{0}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\u{fffd}");
+        assert_eq!(escaped("<b a='1'>&\"\u{0}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\\u{0}");
     }
 
     #[test]
