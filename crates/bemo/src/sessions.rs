@@ -61,7 +61,7 @@ impl Bemo {
     /// A question about an account's sessions, and how to read the answer.
     fn list(&self, account: &str, question: &[(&str, String)], limit: u32) -> Result<List> {
         let url = self.api.client().url(&self.route.to(account)?)?;
-        let request = Request::get(SESSIONS.name, url).judged_by(verdict);
+        let request = Request::get(SESSIONS.name, url).judged_by(verdict).lists(SESSIONS.records_at);
         let request = question.iter().fold(request, |request, (key, value)| request.query(key, value));
         Ok(List {
             api: self.api.clone(),
@@ -102,7 +102,7 @@ struct List {
 impl List {
     async fn page(self, place: Place) -> Result<Fetched<NumberedPage>> {
         let request = match place.link {
-            Some(link) => Request::get(SESSIONS.name, link).judged_by(verdict),
+            Some(link) => Request::get(SESSIONS.name, link).judged_by(verdict).lists(SESSIONS.records_at),
             None => {
                 let number = self.first_page.saturating_add(place.index);
                 self.request.clone().query("offset", &number.to_string())
@@ -120,7 +120,8 @@ impl List {
         let bytes = paging::or_empty(bytes, SESSIONS.records_at);
         let records = envelope::identities(&bytes, SESSIONS.records_at, ID)
             .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
-        let page = Page { bytes, declared_total: None, requested_at, scope: Some(self.account), anew: false };
+        let page =
+            Page { bytes, declared_total: None, requested_at, scope: Some(self.account), anew: false, again: false };
         Ok(NumberedPage { page, records, url, next }.into())
     }
 

@@ -11,6 +11,7 @@
 //! do the reverse.
 
 use crate::gunzip::{self, Gunzip};
+use crate::media_type::begins_as_json;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io;
@@ -27,15 +28,18 @@ pub(crate) enum BodyError {
     TooLong(Option<u64>),
     /// The connection or the compression broke.
     Broken { cause: String, read: usize, declared: Option<u64> },
-    /// It is encoded in a way that was not asked for.
+    /// It is encoded in a way that was not asked for, by this name. Not for printing.
     Encoded(String),
 }
 
 /// The whole body, of at most `limit` bytes.
 pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, BodyError> {
-    if let Some(encoding) = unasked(response.headers()) {
-        return Err(BodyError::Encoded(encoding));
+    let unasked = unasked(response.headers());
+    if let Some(encoding) = unasked.iter().find(|name| is_encoding(name)) {
+        return Err(BodyError::Encoded(encoding.clone()));
     }
+    // The name of a character set, or a word of some proxy's: what counts is whether the body can be read.
+    let odd = unasked.into_iter().next();
     let declared = response.content_length();
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLong(declared));
@@ -48,7 +52,11 @@ pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Res
     } else {
         plain(response, first, limit).await?
     };
-    Ok(if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body })
+    let body = if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body };
+    match odd.filter(|_| !begins_as_json(&body)) {
+        Some(encoding) => Err(BodyError::Encoded(encoding)),
+        None => Ok(body),
+    }
 }
 
 /// A body that is not compressed.
@@ -109,16 +117,42 @@ fn corrupt(error: &io::Error, read: usize) -> BodyError {
     BodyError::Broken { cause: format!("cannot be decompressed: {error}"), read, declared: None }
 }
 
-/// The first encoding that is none of those asked for. There may be several, in one header or in many.
-fn unasked(headers: &HeaderMap) -> Option<String> {
+/// The encodings that are none of those asked for, as they are written: not for printing. There may be several, in one header or in many.
+fn unasked(headers: &HeaderMap) -> Vec<String> {
     let encodings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
-    let mut names = encodings.flat_map(|list| list.split(',')).map(|name| name.trim().to_ascii_lowercase());
-    names.find(|name| !matches!(name.as_str(), "" | "identity" | "gzip" | "x-gzip" | "none"))
+    let names = encodings.flat_map(|list| list.split([',', ';'])).map(str::trim);
+    let known =
+        |name: &&str| ["", "identity", "gzip", "x-gzip", "none"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    names.filter(|name| !known(name)).map(str::to_owned).collect()
+}
+
+/// Whether it is the name of an encoding, as registered or as seen: its body cannot be read, even where it looks so by chance.
+fn is_encoding(name: &str) -> bool {
+    const ENCODINGS: [&str; 17] = [
+        "br",
+        "zstd",
+        "deflate",
+        "x-deflate",
+        "compress",
+        "x-compress",
+        "exi",
+        "pack200-gzip",
+        "aes128gcm",
+        "dcb",
+        "dcz",
+        "bzip2",
+        "x-bzip2",
+        "xz",
+        "lzma",
+        "lz4",
+        "snappy",
+    ];
+    ENCODINGS.iter().any(|encoding| name.eq_ignore_ascii_case(encoding))
 }
 
 /// The first `limit` bytes of a body that is only read for its explanation. One that breaks off explains what it got to.
 pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) -> Bytes {
-    if unasked(response.headers()).is_some() {
+    if unasked(response.headers()).iter().any(|name| is_encoding(name)) {
         return Bytes::new();
     }
     let mut all = BytesMut::new();

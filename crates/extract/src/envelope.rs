@@ -7,6 +7,7 @@
 //! Rejected: serde with `IgnoredAny`, which always walks the whole page; a search for `"total":` in the bytes, which would find it
 //! inside a record; and a JSON parser that knows no [`Scan::skip_record`], to which one odd record is the end of the page.
 
+use reqwest::StatusCode;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{Malformed, Raw, Scan, Scanned, unescape};
@@ -86,6 +87,35 @@ pub fn list(page: &[u8]) -> Option<Vec<&[u8]>> {
     elements(page, &[], &mut |record| records.push(record)).is_ok_and(|found| found).then_some(records)
 }
 
+/// The records of an answer to a question by id, as they are written: those of the list at a path of keys, or the single object there; where the
+/// answer has neither, the answer itself, as a list or as one record that has a value at `key`.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Protocol`] where there is none of them.
+pub fn records<'p>(page: &'p [u8], path: &[&str], key: &str) -> Result<Vec<&'p [u8]>> {
+    let mut records = Vec::new();
+    let found = elements(page, path, &mut |record| records.push(record));
+    if matches!(found, Ok(true)) {
+        return Ok(records);
+    }
+    if let Ok(Some(record)) = object_at(page, path) {
+        return Ok(vec![record]);
+    }
+    if value_at(page, key).is_some() {
+        return Ok(vec![page]);
+    }
+    match list(page) {
+        Some(records) => Ok(records),
+        None => found_at(path, found).map(|()| records),
+    }
+}
+
+/// Whether a record has this text at a key, or the number that it is.
+pub fn has(record: &[u8], key: &str, text: &str) -> bool {
+    let Some(value) = value_at(record, key) else { return false };
+    let meant = serde_json::from_slice::<String>(value).ok();
+    meant.map_or(value == text.as_bytes(), |meant| meant.trim() == text.trim())
+}
+
 /// What a record has at a key, as it is written; `None` where it has none or null, or is no object. Of a damaged record that is found
 /// which stands before the damage.
 pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
@@ -108,8 +138,8 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
     None
 }
 
-/// Whether a success says of itself that it is none: its status is an error, it names one, or it says that it did not succeed. Asked of a
-/// listing's first page where that holds no records: taken for an empty listing, what the server has would never be asked for again.
+/// Whether a success says of itself that it is none: its status or code is an error's, it names an error, or says that it did not succeed.
+/// Asked of pages without records: taken for the end of a listing, what the server has would never be asked for again.
 ///
 /// ```
 /// use tillhouse_extract::envelope::complains;
@@ -118,36 +148,49 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
 /// assert!(!complains(br#"{"status": "ok", "errors": [], "error": null, "data": []}"#));
 /// ```
 pub fn complains(page: &[u8]) -> bool {
-    let Ok([status, error, success]) = read(page, &[&["status"], &["error"], &["success"]]) else { return false };
-    let words = |scalar: &Scalar| scalar.as_text().map(|text| text.trim().to_ascii_lowercase());
-    let failed = status
-        .as_ref()
-        .and_then(words)
-        .is_some_and(|status| matches!(status.as_str(), "error" | "failed" | "failure" | "fail"));
-    let named = match error {
-        None | Some(Scalar::Null | Scalar::Bool(false)) => false,
-        Some(Scalar::Number(number)) => number != "0",
-        Some(Scalar::Text(text)) => !text.trim().is_empty(),
-        Some(Scalar::Bool(true)) => true,
-        Some(Scalar::Nested) => !is_empty_at(page, "error"),
-    };
-    let listed = !is_empty_at(page, "errors");
-    failed || named || listed || success == Some(Scalar::Bool(false))
+    const STATES: [&[&str]; 5] = [&["status"], &["state"], &["result"], &["code"], &["statusCode"]];
+    const SUCCESSES: [&[&str]; 3] = [&["success"], &["ok"], &["succeeded"]];
+    let states = read(page, &STATES).unwrap_or_default();
+    let successes = read(page, &SUCCESSES).unwrap_or_default();
+    let failed = states.iter().flatten().any(is_failure);
+    let denied = successes.iter().flatten().any(is_no);
+    failed || denied || ["error", "errors", "fault", "exception"].iter().any(|key| names_something(page, key))
 }
 
-/// Whether an object has no value under a key, or one that holds nothing.
-fn is_empty_at(page: &[u8], key: &str) -> bool {
+/// Whether a status or a code is an error's.
+fn is_failure(state: &Scalar) -> bool {
+    const WORDS: [&str; 8] = ["error", "err", "failed", "failure", "fail", "exception", "unavailable", "fault"];
+    let code = |text: &str| text.trim().parse::<u32>().is_ok_and(|code| (400..600).contains(&code));
+    match state {
+        Scalar::Number(number) => code(number),
+        Scalar::Text(text) => code(text) || WORDS.iter().any(|word| text.trim().eq_ignore_ascii_case(word)),
+        _ => false,
+    }
+}
+
+fn is_no(success: &Scalar) -> bool {
+    match success {
+        Scalar::Bool(success) => !success,
+        Scalar::Number(number) => number == "0",
+        Scalar::Text(text) => ["false", "no", "0"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)),
+        _ => false,
+    }
+}
+
+/// Whether an object has something under a key that is said of errors.
+fn names_something(page: &[u8], key: &str) -> bool {
+    const NOTHING: [&str; 8] = ["null", "false", "0", "none", "no", "ok", "no error", "success"];
     let page = page.strip_prefix(tillhouse_model::json::BYTE_ORDER_MARK).unwrap_or(page);
-    let Some(value) = value_at(page, key) else { return true };
-    value.iter().all(|byte| byte.is_ascii_whitespace() || b"[]{}\"".contains(byte))
-        || value == b"null"
-        || value == b"false"
+    let Some(value) = value_at(page, key) else { return false };
+    let text = String::from_utf8_lossy(value);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || "[]{}\"".contains(c));
+    !text.is_empty() && !NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
 }
 
-/// The error of a first page that complains, in the server's words as they were scrubbed.
-pub fn complaint(words: Option<String>) -> Error {
+/// The error of a success that complains, in the server's words as they were scrubbed.
+pub(crate) fn complaint(status: StatusCode, words: Option<String>) -> Error {
     let said = words.map(|words| format!(": {words}")).unwrap_or_default();
-    Error::protocol(format!("the server answered 200 with an error in it{said}"))
+    Error::protocol(format!("the server answered {status} with an error in it{said}"))
         .hint("Run `tillhouse sync` again later; if it stays so, ask the provider.")
 }
 
@@ -181,9 +224,37 @@ fn meaning(text: Raw<'_>) -> Cow<'_, str> {
     }
 }
 
+/// The object at a path of keys.
+fn object_at<'p>(page: &'p [u8], path: &[&str]) -> Scanned<Option<&'p [u8]>> {
+    let mut scan = Scan::of_page(page);
+    if path.is_empty() || !lead(&mut scan, path)? || scan.peek()? != b'{' {
+        return Ok(None);
+    }
+    let start = scan.pos;
+    scan.skip_record()?;
+    Ok(Some(&page[start..scan.pos]))
+}
+
 /// Calls `each` with the elements of the array at a path of keys; whether there is such an array.
 fn elements<'p>(page: &'p [u8], path: &[&str], each: &mut dyn FnMut(&'p [u8])) -> Scanned<bool> {
     let mut scan = Scan::of_page(page);
+    if !lead(&mut scan, path)? || scan.peek()? != b'[' {
+        return Ok(false);
+    }
+    scan.pos += 1;
+    let mut more = !scan.empty(b']')?;
+    while more {
+        scan.peek()?;
+        let start = scan.pos;
+        scan.skip_record()?;
+        each(&page[start..scan.pos]);
+        more = scan.another(b']')?;
+    }
+    Ok(true)
+}
+
+/// Leads to the value at a path of keys; whether there is one.
+fn lead(scan: &mut Scan<'_>, path: &[&str]) -> Scanned<bool> {
     for wanted in path {
         if scan.peek()? != b'{' {
             return Ok(false);
@@ -200,18 +271,6 @@ fn elements<'p>(page: &'p [u8], path: &[&str], each: &mut dyn FnMut(&'p [u8])) -
             scan.skip_any()?;
             more = scan.another(b'}')?;
         }
-    }
-    if scan.peek()? != b'[' {
-        return Ok(false);
-    }
-    scan.pos += 1;
-    let mut more = !scan.empty(b']')?;
-    while more {
-        scan.peek()?;
-        let start = scan.pos;
-        scan.skip_record()?;
-        each(&page[start..scan.pos]);
-        more = scan.another(b']')?;
     }
     Ok(true)
 }
@@ -346,6 +405,81 @@ mod tests {
         assert!(count(page, &["meta", "x"]).unwrap_err().message().ends_with("no list called meta.x"));
         assert_eq!(count(b"[1,2]", &[]).unwrap(), 2);
         assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_single_record_is_found_wherever_it_is_put() {
+        let of = |page: &'static str| {
+            records(page.as_bytes(), &["data"], "id")
+                .map(|r| r.iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect::<Vec<_>>())
+        };
+        for page in
+            [r#"{"data":[{"id":7}]}"#, r#"{"meta":{"id":1},"data":{"id":7},"x":1}"#, r#"{"id":7}"#, r#"[{"id":7}]"#]
+        {
+            assert_eq!(of(page).unwrap(), [r#"{"id":7}"#], "{page}");
+        }
+        assert_eq!(of(r#"{"data":{"id":7,"name":"Caf\ud83d"}}"#).unwrap(), [r#"{"id":7,"name":"Caf\ud83d"}"#]);
+        assert_eq!(of(r#"{"data":[]}"#).unwrap(), Vec::<String>::new());
+        for page in [r#"{"items":[]}"#, "7", "", r#""x""#, r#"{"data":7}"#] {
+            assert!(of(page).is_err(), "{page}");
+        }
+        for (record, is_it) in [
+            (r#"{"id":"7"}"#, true),
+            (r#"{"id":7}"#, true),
+            (r#"{"x":{"id":7},"id":" \u0037"}"#, true),
+            (r#"{"id":77}"#, false),
+            (r#"{"id":null}"#, false),
+            (r#"{"x":{"id":7}}"#, false),
+            ("7", false),
+        ] {
+            assert_eq!(has(record.as_bytes(), "id", "7"), is_it, "{record}");
+        }
+    }
+
+    #[test]
+    fn what_failed_says_so_in_many_ways() {
+        for page in [
+            r#"{"status":"error","data":[]}"#,
+            r#"{"status":" Failed "}"#,
+            r#"{"status":500,"data":[]}"#,
+            r#"{"statusCode":"503","message":"later","data":[]}"#,
+            r#"{"code":429}"#,
+            r#"{"result":"failure","data":null}"#,
+            r#"{"error":"down"}"#,
+            r#"{"error":true,"data":[]}"#,
+            r#"{"error":17}"#,
+            r#"{"error":{"code":1}}"#,
+            r#"{"data":[],"errors":[{"title":"down"}],"meta":{"count":0}}"#,
+            r#"{"errors":["down"]}"#,
+            r#"{"errors":{"page":["down"]}}"#,
+            r#"{"fault":{"faultstring":"down"}}"#,
+            r#"{"success":false,"data":[]}"#,
+            r#"{"success":"false"}"#,
+            r#"{"ok":0,"data":[]}"#,
+            "\u{feff}{\"error\":\"down\"}",
+        ] {
+            assert!(complains(page.as_bytes()), "{page}");
+        }
+        for page in [
+            r#"{"status":"ok","data":[]}"#,
+            r#"{"status":"success","code":200,"data":[]}"#,
+            r#"{"status":204}"#,
+            r#"{"code":"E-MPTY","data":[]}"#,
+            r#"{"status":"Success","errors":[],"data":[]}"#,
+            r#"{"errors":null,"error":null}"#,
+            r#"{"errors":{},"error":""}"#,
+            r#"{"errors":[ [ ] ],"error":false}"#,
+            r#"{"error":0,"fault":"none","exception":"null"}"#,
+            r#"{"success":true,"ok":1,"data":[]}"#,
+            r#"{"message":"nothing found","data":[]}"#,
+            r#"{"data":[],"meta":{"error":"not here"}}"#,
+            "[]",
+            "null",
+            "",
+            "<html>",
+        ] {
+            assert!(!complains(page.as_bytes()), "{page}");
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@
 
 use crate::blame;
 use crate::body::{self, BodyError};
-use crate::media_type::{self, Judged};
+use crate::envelope;
+use crate::media_type::{self, Judged, MediaTypes};
 use crate::origin::{self, BaseUrl, Endpoint};
-use crate::paging::{Listing, Rereads};
+use crate::paging::{self, Listing, Rereads, Totals};
 use crate::proxy;
 use crate::redact::{self, Redactor};
 use crate::request::{Answer, Method, Refusal, Request, Response, StatusCode};
@@ -21,9 +22,10 @@ use crate::throttle::Throttle;
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::{Error, ErrorKind, Resource, Result};
 use tracing::Instrument;
@@ -80,6 +82,8 @@ struct Shared {
     bytes: AtomicU64,
     retries: AtomicU64,
     rereads: Rereads,
+    /// Whether totals count listings, by resource.
+    totals: Mutex<HashMap<&'static str, Totals>>,
 }
 
 impl Client {
@@ -101,6 +105,7 @@ impl Client {
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             rereads: Rereads::default(),
+            totals: Mutex::default(),
         };
         Self::to(source, "base_url", base, http, limits, Arc::new(shared))
     }
@@ -145,16 +150,22 @@ impl Client {
 
     /// What is known of a resource's listing before its first page.
     pub fn listing(&self, resource: &Resource) -> Listing {
-        let Limits { most_pages, page_size, confirm_end, ref by_resource, .. } = self.inner.limits;
+        let Limits { most_pages, page_size, confirm_end, reread_pause, ref by_resource, .. } = self.inner.limits;
         let own = by_resource.get(resource.name);
         let page_size = own.and_then(|own| own.page_size).unwrap_or(page_size);
         let confirm_end = own.and_then(|own| own.confirm_end).unwrap_or(confirm_end);
+                let shared = &self.inner.shared;
+        let totals =
+            shared.totals.lock().unwrap_or_else(PoisonError::into_inner).entry(resource.name).or_default().clone();
         Listing {
             most_pages,
             page_size: resource.largest_page.map_or(page_size, |largest| largest.min(page_size)),
             records_at: Some(resource.records_at),
+            id: "id",
             confirm_end,
-            rereads: self.inner.shared.rereads.clone(),
+            rereads: shared.rereads.clone(),
+            pause: reread_pause,
+            totals,
         }
     }
 
@@ -317,6 +328,16 @@ impl Inner {
             let message = Some(self.shared.redactor.scrub(&said)).filter(|said| !said.is_empty());
             return Ok(Answer::Refused(Refusal { message, body: beginning, ..self.refusal(request, status) }));
         }
+        if request.lists.is_some_and(|records_at| paging::complains(&bytes, records_at)) {
+            let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
+            let message = self.shared.redactor.provider_message(&body);
+            let refusal = Refusal { message, body, ..self.refusal(request, status) };
+            // A new token helps where the old one died; anything else may be over soon.
+            return match refusal.names_token() {
+                true => Ok(Answer::Refused(refusal)),
+                false => Err(Failure::passing(envelope::complaint(status, refusal.message))),
+            };
+        }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
         Ok(Answer::Success(Response { status, headers, bytes, url, requested_at }))
@@ -453,8 +474,10 @@ impl Inner {
 
     /// An answer of a media type that is not JSON's.
     fn other_type(&self, instead: &str) -> Failure {
-        let mut failure = self.improper(format!("the server answered {instead} instead of JSON"));
-        if !instead.contains("html") {
+        let shown = self.shared.redactor.name(instead);
+        let mut failure = self.improper(format!("the server answered {shown} instead of JSON"));
+        // What is no media type, or names a secret, is not to be written anywhere.
+        if shown == instead && !instead.to_ascii_lowercase().contains("html") && MediaTypes::new([instead]).is_ok() {
             failure.error = failure.error.hint(format!(
                 "If what comes is JSON all the same, write into the pipeline's connection: accept_media_types: [{instead}]. \
                  If not, check {}: something else may be answering there.",
@@ -474,7 +497,7 @@ impl Inner {
                 Failure::last(error)
             }
             BodyError::Encoded(encoding) => {
-                let encoding: String = encoding.chars().filter(char::is_ascii_graphic).take(40).collect();
+                let encoding = self.shared.redactor.name(&encoding).to_lowercase();
                 let mut failure = self.improper(format!("the answer is encoded as {encoding}, which nobody asked for"));
                 failure.error = failure.error.hint(
                     "Tillhouse asks for gzip or no encoding at all: have it switched off at the server, or at the proxy before it that adds it.",

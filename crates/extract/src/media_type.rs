@@ -26,11 +26,12 @@ impl MediaTypes {
         types.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether an answer with these headers can be JSON; else its type, for people.
+    /// Whether an answer with these headers can be JSON; else its type, as it is written: not for printing.
     pub(crate) fn judge(&self, headers: &HeaderMap) -> Judged {
         let Some(value) = headers.get(CONTENT_TYPE) else { return Judged::Unsure };
         let text = value.to_str().unwrap_or("unreadable");
-        let essence = text.split([';', ',']).next().unwrap_or("").trim().to_ascii_lowercase();
+        let written = text.split([';', ',']).next().unwrap_or("").trim();
+        let essence = written.to_ascii_lowercase();
         let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
         if subtype == "json" || subtype.ends_with("+json") {
             return Judged::Json;
@@ -38,7 +39,7 @@ impl MediaTypes {
         if essence.is_empty() || self.0.contains(&essence) {
             return Judged::Unsure;
         }
-        Judged::Other(essence.chars().filter(char::is_ascii_graphic).take(60).collect())
+        Judged::Other(written.to_owned())
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) enum Judged {
     Json,
     /// The body may be JSON: it shows by its first byte.
     Unsure,
-    /// The body is something else.
+    /// The body is something else, by the name it was given. Not for printing.
     Other(String),
 }
 

@@ -127,7 +127,7 @@ mod tests {
             (401, "<html>", ErrorKind::Unauthorized, "connection.client_secret"),
             (400, r#"{"error":"invalid_scope"}"#, ErrorKind::Protocol, "connection.scope"),
             (400, r#"{"error":"unsupported_grant_type"}"#, ErrorKind::Protocol, "client_credentials"),
-            (404, "{}", ErrorKind::Protocol, "connection.token_url"),
+            (404, "{}", ErrorKind::Config, "connection.token_url"),
             (302, "", ErrorKind::Protocol, "connection.token_url"),
         ] {
             let error = told(status, body);

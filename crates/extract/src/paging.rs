@@ -12,10 +12,16 @@
 //! |---|---|
 //! | fewer records, repeats counted, than the largest total that a page of this reading declared | the listing is read anew after a pause, [`REREADS`] times at most; then an error with both figures |
 //! | as many, and the last page was not full | the end, without a request more |
+//! | as many, all of them on the first page, and no listing of the resource has shown yet that its totals count more than a page | one page more: the total may be that page's, and the server may cut pages shorter than asked |
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
-//! | no total at all, a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
-//! | a page that repeats a whole earlier page, the total not reached | an error; without a total the listing is read anew first, since arrivals in front push pages back |
-//! | a total that fell | as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
+//! | no total at all, or one that was passed; a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
+//! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again is the end |
+//! | an empty page that names a next one | the next page, three times in a row at most |
+//! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
+//! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
+//! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
+//!
+//! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::Request::lists`].
 //!
 //! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. A page of a single
 //! record is no page to be known again: only the second repeat in a row is one. No page is asked for twice in a row without a
@@ -37,6 +43,8 @@ pub use by_link::by_link;
 pub use by_offset::{Offset, OffsetPage, by_offset};
 pub use by_page::{Next, NumberedPage, Numbering, Place, by_page};
 pub use keys::Key;
+pub use ledger::Totals;
+pub(crate) use records::complains;
 pub use records::or_empty;
 
 use crate::envelope;
@@ -46,8 +54,8 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use ledger::{Ledger, Repeat};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_model::{Error, Result};
 use tokio::sync::mpsc;
@@ -57,8 +65,11 @@ use tracing::Instrument;
 /// How often a listing that proved not to be whole is read anew.
 pub const REREADS: usize = PAUSES.len();
 
-/// The pauses before a listing is read anew: replicas that lag behind need seconds, not milliseconds.
-const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+/// The pauses before a listing is read anew, as multiples of [`Listing::pause`].
+const PAUSES: [u32; 3] = [1, 4, 15];
+
+/// Empty pages in a row that are believed to lead on where they name a next one.
+const EMPTY_IN_A_ROW: u32 = 3;
 
 /// Counts the listings that were read anew, for [`crate::http::Stats`].
 #[derive(Debug, Clone, Default)]
@@ -85,16 +96,31 @@ pub struct Listing {
     /// Where a page's records are, see [`tillhouse_model::Resource::records_at`]; `None` where nobody knows, and then pages are neither
     /// counted nor known again.
     pub records_at: Option<&'static [&'static str]>,
+    /// What identifies a record.
+    pub id: &'static str,
     /// Whether one page more is asked for before an end that no total proves is believed, see [`crate::Limits::confirm_end`].
     pub confirm_end: bool,
     /// Counts how often a listing was read anew.
     pub rereads: Rereads,
+    /// The first pause, see [`crate::Limits::reread_pause`].
+    pub pause: Duration,
+    /// Whether the resource's totals count its listings.
+    pub totals: Totals,
 }
 
 /// A listing of which nothing is known but how many pages it may have.
 impl From<u64> for Listing {
     fn from(most_pages: u64) -> Self {
-        Self { most_pages, page_size: u32::MAX, records_at: None, confirm_end: true, rereads: Rereads::default() }
+        Self {
+            most_pages,
+            page_size: u32::MAX,
+            records_at: None,
+            id: "id",
+            confirm_end: true,
+            rereads: Rereads::default(),
+            pause: Duration::from_secs(1),
+            totals: Totals::default(),
+        }
     }
 }
 
@@ -102,7 +128,13 @@ impl Listing {
     /// A page without records, asked for at that time.
     fn nothing(&self, requested_at: Timestamp) -> Page {
         let bytes = or_empty(Bytes::new(), self.records_at.unwrap_or_default());
-        Page { bytes, declared_total: None, requested_at, scope: None, anew: false }
+        Page { bytes, declared_total: None, requested_at, scope: None, anew: false, again: false }
+    }
+
+    /// Waits before something is asked for once more.
+    async fn pause(&self, times: u32) {
+        self.rereads.note();
+        tokio::time::sleep(self.pause.saturating_mul(times)).await;
     }
 
     /// What a page's records are known again by.
@@ -126,10 +158,44 @@ impl<P> From<P> for Fetched<P> {
     }
 }
 
+/// What asks for a page, by one reading after the other.
+type Asking<Fetch> = Arc<Mutex<Fetch>>;
+
+/// Asks for a page; once more after a pause where it is missing. A listing's first page is missing for another reason, and where the total is
+/// not reached, all of it is read anew.
+async fn ask<At, Fetch, Fut, Found, P>(
+    fetch: &Asking<Fetch>,
+    at: At,
+    ledger: &Ledger,
+    listing: &Listing,
+) -> Result<Fetched<P>>
+where
+    At: Clone,
+    Fetch: FnMut(At) -> Fut,
+    Fut: Future<Output = Result<Found>>,
+    Found: Into<Fetched<P>>,
+{
+    let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
+    let explained = |error: Error| ledger.explain(error);
+    let found = answer(at.clone()).await.map_err(explained)?.into();
+    let doubtful = listing.confirm_end && !ledger.is_new() && !ledger.is_short();
+    match found {
+        Fetched::Missing(_) if doubtful => {
+            listing.pause(1).await;
+            Ok(answer(at).await.map_err(explained)?.into())
+        }
+        found => Ok(found),
+    }
+}
+
 /// Where a listing goes on.
 enum Step<At> {
     On(At),
+    /// There, after a pause: it was asked for before.
+    Back(At),
     End,
+    /// Records arrived in front while it was read: from here on it is read anew, as long as that is not done too often.
+    Shifted(At),
     /// What came is not the whole: from here on it is read anew, or, if that was done often enough, ends with this error.
     Anew(At, Error),
 }
@@ -139,7 +205,7 @@ enum Step<At> {
 /// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after [`Listing::most_pages`], and where what came is
 /// not the whole (see the module's head) however often it is read anew from `first`. Where [`Listing::records_at`] is not known, nobody
 /// can count what came, and the end is believed.
-pub fn chain<At, Fetch, Fut, Found>(first: At, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
+pub fn chain<At, Fetch, Fut, Found>(first: At, listing: impl Into<Listing>, fetch: Fetch) -> PageStream
 where
     At: Clone + Send + Sync + 'static,
     Fetch: FnMut(At) -> Fut + Send + 'static,
@@ -147,25 +213,26 @@ where
     Found: Into<Fetched<(Page, Option<At>)>>,
 {
     let listing: Listing = listing.into();
-    let limits = listing.clone();
-    walk((first.clone(), Ledger::default()), limits, move |(at, mut ledger)| {
-        let requested_at = Timestamp::now();
-        let answer = fetch(at);
-        let (first, listing) = (first.clone(), listing.clone());
+    let (limits, ledger) = (listing.clone(), Ledger::of(&listing.totals));
+    let fetch = Arc::new(Mutex::new(fetch));
+    walk((first.clone(), ledger), limits, move |(at, mut ledger)| {
+        let (fetch, first, listing) = (fetch.clone(), first.clone(), listing.clone());
         async move {
-            let (mut page, next) = match answer.await?.into() {
+            let requested_at = Timestamp::now();
+            let (mut page, next) = match ask(&fetch, at, &ledger, &listing).await? {
                 Fetched::Page(found) => found,
                 Fetched::Missing(error) if ledger.is_new() => return Err(error),
                 Fetched::Missing(_) => (listing.nothing(requested_at), None),
             };
             let repeat = ledger.look(&listing, &mut page)?;
             let step = match (repeat, next, ledger.shortfall()) {
-                // Whoever says where to go on says so for the records, not for their number: none that arrive push them there.
-                (Some(Repeat::Unproved(error)), ..) => return Err(error),
-                (Some(Repeat::OfTheEnd), ..) => Step::End,
+                (Some(Repeat::Unproved(error)), ..) => Step::Anew((first, ledger.anew()), error),
                 (None, Some(next), _) => Step::On((next, ledger)),
-                (None, None, Some(error)) => Step::Anew((first, Ledger::default()), error),
-                (None, None, None) => Step::End,
+                (None, None, Some(error)) => Step::Anew((first, ledger.anew()), error),
+                (Some(Repeat::OfTheEnd), ..) | (None, None, None) => match ledger.is_shifted() {
+                    true => Step::Shifted((first, ledger.anew())),
+                    false => Step::End,
+                },
             };
             Ok((page, step))
         }
@@ -187,7 +254,12 @@ impl Ledger {
         let records = if counts { envelope::count(&page.bytes, records_at)? } else { 2 };
         let place = self.pages();
         self.page(records, page.declared_total);
-        self.repeats(print, records, || format!("page {place} of the listing repeats one that came before"))
+        if page.declared_total.is_some() {
+            self.compare(&page.bytes, records_at, listing.id);
+        }
+        Ok(self.repeats(print, records, self.so_far(), || {
+            format!("page {place} of the listing repeats one that came before")
+        }))
     }
 }
 
@@ -245,12 +317,23 @@ where
         pages += 1;
         match step {
             Step::On(next) => at = Some(next),
+            Step::Back(next) => {
+                listing.pause(1).await;
+                at = Some(next);
+            }
             Step::End => {}
+            Step::Shifted(first) => {
+                if let Some(times) = PAUSES.get(rereads) {
+                    tracing::warn!("records moved while a listing was read; reading it anew");
+                    listing.pause(*times).await;
+                    (at, anew, pages) = (Some(first), true, 0);
+                    rereads += 1;
+                }
+            }
             Step::Anew(first, error) => match PAUSES.get(rereads) {
-                Some(pause) => {
-                    tracing::warn!(pause_s = pause.as_secs(), "reading a listing anew: {error}");
-                    listing.rereads.note();
-                    tokio::time::sleep(*pause).await;
+                Some(times) => {
+                    tracing::warn!(pause = ?listing.pause * *times, "reading a listing anew: {error}");
+                    listing.pause(*times).await;
                     (at, anew, pages) = (Some(first), true, 0);
                     rereads += 1;
                 }
@@ -272,7 +355,7 @@ mod tests {
 
     pub(super) fn page(text: impl Into<String>, declared_total: Option<u64>) -> Page {
         let requested_at = Timestamp::UNIX_EPOCH;
-        Page { bytes: Bytes::from(text.into()), declared_total, requested_at, scope: None, anew: false }
+        Page { bytes: Bytes::from(text.into()), declared_total, requested_at, scope: None, anew: false, again: false }
     }
 
     pub(super) async fn texts(stream: PageStream) -> Vec<Result<String>> {

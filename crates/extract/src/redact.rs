@@ -1,9 +1,11 @@
 //! What of a request or an answer may be shown.
 //!
 //! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in whichever
-//! coat (see `coats`), and nothing that looks like a token or an address.
+//! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut off, what is
+//! left of it counts.
 
 mod coats;
+mod layers;
 
 use coats::Coats;
 use std::collections::VecDeque;
@@ -18,6 +20,10 @@ const REMEMBERED: usize = 64;
 const LONGEST_MESSAGE: usize = 200;
 /// The longest plain text that is taken for an explanation, in bytes.
 const PLAIN_TEXT: usize = 1_000;
+/// So much of a text is read; no more than a message of it is shown.
+const LONGEST_READ: usize = 8 << 10;
+/// The longest name out of a header that is shown, in characters.
+const LONGEST_NAME: usize = 60;
 /// A run of letters and digits at least this long is taken for a token.
 const TOKEN_LENGTH: usize = 20;
 
@@ -60,8 +66,7 @@ impl Redactor {
 
     /// One line of at most 200 characters, without known secrets, things that look like tokens, and e-mail addresses.
     pub fn scrub(&self, text: &str) -> String {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let text = without(text, known.iter().flat_map(|secret| secret.places(text)).collect());
+        let text = self.without_secrets(text);
         let mut line = String::new();
         for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
             if !line.is_empty() {
@@ -73,6 +78,26 @@ impl Redactor {
             line = line.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect();
         }
         line
+    }
+
+    /// A name out of a header, for a message: without known secrets, and without what is no letter of a name.
+    pub fn name(&self, text: &str) -> String {
+        let text = self.without_secrets(text);
+        text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(LONGEST_NAME).collect()
+    }
+
+    /// The beginning of a text without known secrets.
+    fn without_secrets(&self, text: &str) -> String {
+        let text = &text[..text.floor_char_boundary(LONGEST_READ)];
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut places = Vec::new();
+        if !known.is_empty() {
+            for reading in layers::readings(text) {
+                let found = known.iter().flat_map(|secret| secret.places(reading.text()));
+                places.extend(found.map(|place| reading.place(place)));
+            }
+        }
+        without(text, places)
     }
 
     /// The short explanation in a provider's error body, scrubbed: the first of the fields providers use for one, or the whole of a
@@ -87,8 +112,7 @@ impl Redactor {
 
     /// Whether a secret that was given stands in a text. For ids, which look like tokens and are none.
     pub fn knows(&self, text: &str) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().any(|secret| !secret.places(text).is_empty())
+        self.without_secrets(text) != text
     }
 }
 
@@ -214,6 +238,59 @@ mod tests {
         assert_eq!(redactor.scrub(&"word ".repeat(100)).chars().count(), 200);
         assert!(!format!("{redactor:?}").contains("hunter2"));
         assert!(redactor.knows("1-hunter2-3") && !redactor.knows("cbgmhslmp1o9or9kh1p0"));
+    }
+
+    #[test]
+    fn several_coats_are_taken_off() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("p@ss w\"rd"));
+        for coat in [
+            "p%5Cu0040ss%20w%5C%22rd",
+            "p%5cu0040ss+w%5c%22rd",
+            r"p%40ss w%5C%22rd",
+            r"p\u002540ss\u002520w\u002522rd",
+            "p&#37;40ss%20w&#37;22rd",
+            "p&amp;#64;ss%20w&amp;quot;rd",
+            "p%26%2364%3Bss%20w%26quot%3Brd",
+            "p%25255Cu0040ss%252520w%25255C%252522rd",
+            // Base64 of the form, of the JSON, of Base64; and in hexadecimal digits.
+            "cCU0MHNzJTIwdyUyMnJk",
+            "cFx1MDA0MHNzIHdcInJk",
+            "Y0VCemN5QjNJbkpr",
+            "cEBzcyB3InJk",
+            "704073732077227264",
+            "6345427a63794233496e4a6b",
+        ] {
+            assert_eq!(redactor.scrub(&format!("no {coat} here")), "no *** here", "{coat}");
+        }
+        assert_eq!(redactor.scrub("no secret: 100%25 of \\u0041bc here"), "no secret: 100%25 of \\u0041bc here");
+    }
+
+    #[test]
+    fn what_is_left_of_a_secret_that_was_cut_off_is_taken_out() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("correct-horse-battery"));
+        for (text, shown) in [
+            ("bad secret correct-ho", "bad secret ***"),
+            ("bad secret correct-horse-batter…", "bad secret ***…"),
+            ("bad secret \"correct-horse...", "bad secret \"***..."),
+            ("bad secret correct%2Dhorse", "bad secret ***"),
+            ("correct-h and more", "*** and more"),
+            ("correct", "correct"),
+            ("the correct answer", "the correct answer"),
+        ] {
+            assert_eq!(redactor.scrub(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_out_of_headers_hold_no_secret_and_no_escape() {
+        let redactor = Redactor::default();
+        redactor.add(&Secret::new("Hunter2-Long"));
+        assert_eq!(redactor.name("text/Hunter2-Long"), "text/***");
+        assert_eq!(redactor.name("text/Hunter2-L"), "text/***");
+        assert_eq!(redactor.name("text/\u{1b}[31mred\n"), "text/?[31mred?");
+        assert_eq!(redactor.name(&"x".repeat(500)).len(), LONGEST_NAME);
     }
 
     #[test]

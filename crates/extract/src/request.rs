@@ -24,13 +24,14 @@ pub struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
     pub(crate) verdict: Option<Verdict>,
+    pub(crate) lists: Option<&'static [&'static str]>,
 }
 
 impl Request {
     /// A GET. `resource` names in errors and logs what is asked for.
     pub fn get(resource: &str, url: Url) -> Self {
         let headers = HeaderMap::new();
-        Self { method: Method::GET, url, resource: resource.into(), headers, body: None, verdict: None }
+        Self { method: Method::GET, url, resource: resource.into(), headers, body: None, verdict: None, lists: None }
     }
 
     /// A POST of a JSON document, for logins.
@@ -78,6 +79,14 @@ impl Request {
     #[must_use]
     pub fn judged_by(mut self, verdict: Verdict) -> Self {
         self.verdict = Some(verdict);
+        self
+    }
+
+    /// Has successes tried again that say of themselves that they failed and hold no records ([`crate::envelope::complains`]). `records_at` is
+    /// [`tillhouse_model::Resource::records_at`]. Taken for an empty page, such an answer would end a listing.
+    #[must_use]
+    pub fn lists(mut self, records_at: &'static [&'static str]) -> Self {
+        self.lists = Some(records_at);
         self
     }
 
@@ -204,7 +213,8 @@ impl Refusal {
                 Error::new(ErrorKind::Unauthorized, format!("the server knows us but does not allow this{said}"))
                     .hint("Ask the provider to grant these credentials access.")
             }
-            (404, _) => Error::protocol(format!("the server has nothing at this address{said}"))
+            // What is asked for is the user's to say: the address, the path, the account.
+            (404 | 410, _) => Error::config(format!("the server has nothing at this address{said}"))
                 .hint("Check base_url and the paths in the pipeline's connection."),
             _ if names_page_size => {
                 Error::protocol(format!("the server answered {status}{said}")).hint(Self::LOWER_PAGE_SIZE)
@@ -298,7 +308,9 @@ mod tests {
             (400, ErrorKind::Protocol),
             (401, ErrorKind::Unauthorized),
             (403, ErrorKind::Unauthorized),
-            (404, ErrorKind::Protocol),
+            (404, ErrorKind::Config),
+            (410, ErrorKind::Config),
+            (405, ErrorKind::Protocol),
         ] {
             let error = refusal(status).into_error();
             assert_eq!(error.kind(), kind, "{status}");

@@ -112,7 +112,7 @@ fn too_long(asked: Duration, allowed: Duration) -> Error {
 /// Whether a server with this status may answer better soon: it, or a gateway before it, is overloaded, out of order or slow. 520 to 530
 /// are Cloudflare's, 598 and 599 those of proxies that give up.
 pub fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 520..=530 | 598 | 599)
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 509 | 520..=530 | 598 | 599)
 }
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn only_passing_troubles_are_retried() {
         let passing: Vec<u16> = (100..600).filter(|s| is_passing(StatusCode::from_u16(*s).unwrap())).collect();
-        let servers = [500, 502, 503, 504, 507].into_iter().chain(520..=530).chain([598, 599]);
+        let servers = [500, 502, 503, 504, 507, 509].into_iter().chain(520..=530).chain([598, 599]);
         assert_eq!(passing, [408, 425, 429].into_iter().chain(servers).collect::<Vec<u16>>());
     }
 }

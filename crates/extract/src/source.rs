@@ -33,6 +33,8 @@ pub struct Page {
     /// Whether the listing begins anew with this page, since what came before proved not to be the whole of it: what was counted of
     /// the slice so far is void. What was landed stays, it was true. Only [`crate::paging`] sets it.
     pub anew: bool,
+    /// Whether the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
+    pub again: bool,
 }
 
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
@@ -60,6 +62,9 @@ pub struct Limits {
     /// Whether one page more is asked for before the end of a listing is believed that no total proves. An API that charges for requests
     /// may be worth the risk.
     pub confirm_end: bool,
+    /// The pause before a listing is read anew for the first time, and before a page is asked for once more: replicas that lag behind need
+    /// seconds, not milliseconds. The second time it is four times as long, the third fifteen times.
+    pub reread_pause: Duration,
     /// Media types that JSON may come under beside its own.
     pub accept_media_types: MediaTypes,
     /// What holds for one resource instead, by its name.
@@ -92,6 +97,7 @@ impl Default for Limits {
             max_retry_after: Duration::from_secs(300),
             most_pages: 1_000_000,
             confirm_end: true,
+            reread_pause: Duration::from_secs(1),
             accept_media_types: MediaTypes::default(),
             by_resource: BTreeMap::new(),
         }

@@ -14,7 +14,7 @@ use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Redactor, Refusal, Request, Response, Route, Source, envelope,
+    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope, redact,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -22,6 +22,8 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 const TRANSACTIONS: &str = RESOURCES[0].name;
+/// What identifies a transaction.
+const ID: &str = "id";
 /// Neighbouring slices overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// A page of so many bytes is counted in no time; one whose records went missing is such a page.
@@ -72,14 +74,15 @@ impl HecOne {
         let base = Request::get(TRANSACTIONS, self.list.clone())
             .query("start_date", &window.from().to_string())
             .query("end_date", &window.to().to_string())
-            .query("sort", "id");
+            .query("sort", "id")
+            .lists(RESOURCES[0].records_at);
         move |at| base.clone().query("page[offset]", &at.offset.to_string()).query("page[limit]", &at.limit.to_string())
     }
 
     /// The request for one transaction. Errors with [`tillhouse_model::ErrorKind::Data`] for an id that is no name.
     fn one_of(&self, id: &str) -> Result<Request> {
         let url = self.api.client().url(&self.one.to(id)?)?;
-        Ok(Request::get(TRANSACTIONS, url).query("additional_info", "true"))
+        Ok(Request::get(TRANSACTIONS, url).query("additional_info", "true").lists(RESOURCES[0].records_at))
     }
 }
 
@@ -101,7 +104,7 @@ impl Source for HecOne {
         let page = check_page(self.api.client().listing(&RESOURCES[0]).page_size, async |limit| {
             let at = Offset { offset: 0, limit };
             let answer = self.api.send(&request(at)).await?;
-            match listed(answer, at, &Sizes::default(), self.api.client().redactor())? {
+            match listed(answer, at, &Sizes::default())? {
                 Fetched::Page(page) => Ok(page),
                 Fetched::Missing(error) => Err(error),
             }
@@ -128,7 +131,7 @@ impl Source for HecOne {
         let sizes = self.sizes.clone();
         paging::by_offset(listing.page_size, listing, move |at| {
             let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
-            async move { listed(api.send(&request).await?, at, &sizes, api.client().redactor()) }
+            async move { listed(api.send(&request).await?, at, &sizes) }
         })
     }
 
@@ -136,7 +139,8 @@ impl Source for HecOne {
         if let Err(error) = known("HecOne", RESOURCES, resource) {
             return failed(error);
         }
-        let requests: Vec<Result<Request>> = ids.iter().map(|id| self.one_of(id)).collect();
+        let requests: Vec<Result<(String, Request)>> =
+            ids.into_iter().map(|id| self.one_of(&id).map(|request| (id, request))).collect();
         let asked = requests.len() as u64;
         let found = Arc::new(AtomicU64::new(0));
         let seen = found.clone();
@@ -145,7 +149,10 @@ impl Source for HecOne {
         let pages = stream::iter(requests).map(move |request| {
             let (api, found) = (api.clone(), found.clone());
             // A task each, so that requests go on while the consumer is busy; dropping the stream aborts them.
-            let task = AbortOnDropHandle::new(tokio::spawn(async move { one(&api, request?, &found).await }));
+            let task = AbortOnDropHandle::new(tokio::spawn(async move {
+                let (id, request) = request?;
+                one(&api, &id, request, &found).await
+            }));
             async move { task.await.unwrap_or_else(|_| Err(Error::internal("the task that reads a record died"))) }
         });
         let pages = pages.buffered(concurrency).filter_map(async |page| page.transpose());
@@ -186,25 +193,43 @@ impl Source for HecOne {
     }
 }
 
-/// One transaction by id; `None` when it no longer exists.
-async fn one(api: &AuthorizedClient, request: Request, found: &AtomicU64) -> Result<Option<Page>> {
-    match api.send(&request).await? {
-        Answer::Success(Response { bytes, requested_at, .. }) => {
-            found.fetch_add(1, Ordering::Relaxed);
-            // "Nothing" is no record, and no damaged page.
-            let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
-            Ok(Some(Page { bytes, declared_total: None, requested_at, scope: None, anew: false }))
-        }
-        Answer::Refused(refusal) if refusal.is_gone() => Ok(None),
-        Answer::Refused(refusal) => Err(refused(refusal)),
+/// One transaction by id, as a page of the list; `None` when it no longer exists.
+async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU64) -> Result<Option<Page>> {
+    let Response { bytes, requested_at, url, .. } = match api.send(&request).await? {
+        Answer::Success(response) => response,
+        Answer::Refused(refusal) if refusal.is_gone() => return Ok(None),
+        Answer::Refused(refusal) => return Err(refused(refusal)),
+    };
+    found.fetch_add(1, Ordering::Relaxed);
+    // "Nothing" is no record, and no damaged page.
+    let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
+    let records = envelope::records(&bytes, RESOURCES[0].records_at, ID)
+        .map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+    let (ours, strangers): (Vec<&[u8]>, Vec<&[u8]>) =
+        records.into_iter().partition(|record| envelope::has(record, ID, id));
+    if !strangers.is_empty() {
+        tracing::warn!(
+            source = SOURCE,
+            url = redact::url(&url),
+            strangers = strangers.len(),
+            "an answer by id holds records of other ids, or of none; they are left out: check connection.paths.transaction"
+        );
     }
+    Ok((!ours.is_empty()).then(|| Page {
+        bytes: [&b"{\"data\":["[..], &ours.join(&b","[..]), b"]}"].concat().into(),
+        declared_total: None,
+        requested_at,
+        scope: None,
+        anew: false,
+        again: false,
+    }))
 }
 
 /// A page of the list, with what its envelope says. `sizes` is whether `meta.size` was right so far.
 ///
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So of large pages the records of one are counted, and
 /// later only where `meta.size` proved wrong, or is not what must be left; what the decoder finds is compared with the total once more. For the link to a next page only what may be the last one is looked into.
-fn listed(answer: Answer, at: Offset, sizes: &Sizes, redactor: &Redactor) -> Result<Fetched<OffsetPage>> {
+fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPage>> {
     let Response { bytes, requested_at, url, .. } = match answer {
         Answer::Success(response) => response,
         Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refused(refusal))),
@@ -224,19 +249,19 @@ fn listed(answer: Answer, at: Offset, sizes: &Sizes, redactor: &Redactor) -> Res
             counted
         }
     };
-    let may_be_last = records == 0 || total.is_some_and(|total| at.offset + records >= total);
+    let may_be_last = records == 0 || total.is_none_or(|total| at.offset + records >= total);
     // A page that cannot be read that far says nothing of it; its records are the decoder's to judge.
     let said = may_be_last.then(|| envelope::read(&bytes, &[&["_links", "next"]]));
     let [next] = said.and_then(Result::ok).unwrap_or_default();
-    // None of the document's; with no records it may hide some.
-    if records == 0 && at.offset == 0 && envelope::complains(&bytes) {
-        return Err(envelope::complaint(redactor.provider_message(&bytes))
-            .at("source", SOURCE)
-            .at("url", tillhouse_extract::redact::url(&url)));
-    }
-    let linked = next.as_ref().and_then(|next| next.as_text()).is_some();
-    let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false };
-    Ok(OffsetPage { page, records, limit, linked }.into())
+    let next = next.as_ref().and_then(|next| next.as_text());
+    let leads_to = next.and_then(|next| url.join(next).ok()).and_then(|next| offset_of(&next));
+    let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };
+    Ok(OffsetPage { page, records, limit, linked: next.is_some(), leads_to }.into())
+}
+
+/// The offset that an address asks for.
+fn offset_of(url: &Url) -> Option<u64> {
+    url.query_pairs().find(|(key, _)| key == "page[offset]").and_then(|(_, offset)| offset.parse().ok())
 }
 
 fn refused(refusal: Refusal) -> Error {

@@ -48,7 +48,10 @@ impl SourceTable {
                 continue;
             }
             let mut newest = newest(&table, &snapshot).await?;
-            newest.retain(|key, (_, marked)| !*marked && !present(key));
+            newest.retain(|_, (_, marked)| !*marked);
+            let live = newest.len();
+            newest.retain(|key, _| !present(key));
+            warn_of_losses(&table, newest.len(), live);
             let highest = highest_land(&table, &snapshot).await?;
             let mut landed = Landed { version: snapshot.version, land: highest, ..Landed::default() };
             if newest.is_empty() {
@@ -81,6 +84,27 @@ impl SourceTable {
         }
         Err(commit::outrun(&table))
     }
+}
+
+/// Fewer records than this may well go at once.
+const FEW: usize = 10;
+
+/// Says so where a list lost all of its records, or most of many: that is more often a trouble of the provider's than the truth.
+fn warn_of_losses(table: &Table, gone: usize, live: usize) {
+    if !is_suspicious(gone, live) {
+        return;
+    }
+    tracing::warn!(
+        table = %table.path(),
+        gone,
+        of = live,
+        "a list that is read whole lost most of its records, which are now marked as deleted; if they still exist at the provider, run \
+         `tillhouse sync` again: what comes back counts again"
+    );
+}
+
+fn is_suspicious(gone: usize, live: usize) -> bool {
+    gone > 0 && (gone == live || (live >= FEW && gone * 2 > live))
 }
 
 async fn newest(table: &Table, snapshot: &Snapshot) -> Result<Newest> {

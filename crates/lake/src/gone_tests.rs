@@ -52,3 +52,20 @@ async fn a_page_asked_for_before_the_mark_does_not_bring_a_record_back() {
     let slow = table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
     assert_eq!((slow.changed, slow.stale), (0, 1));
 }
+
+#[test]
+fn what_a_list_loses_is_told_where_it_is_all_or_most_of_many() {
+    for (gone, live, told) in [
+        (0, 0, false),
+        (0, 9, false),
+        (1, 1, true),
+        (9, 9, true),
+        (8, 9, false),
+        (6, 11, true),
+        (5, 10, false),
+        (6, 10, true),
+        (1, 1_000, false),
+    ] {
+        assert_eq!(super::is_suspicious(gone, live), told, "{gone} of {live}");
+    }
+}

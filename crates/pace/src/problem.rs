@@ -106,10 +106,12 @@ pub(crate) fn explained(refusal: Refusal, partner: Option<&str>, redactor: &Reda
         (403, _) => unauthorized("PACE does not allow this client to read transactions").hint(
             "Ask the provider which partners this client may read; some want connection.scope set, for example pay:transactions:read.",
         ),
-        (404, Some(partner)) => Error::config(format!("PACE has nothing for the partner {partner:?}{said}")).hint(
+        (404 | 410, Some(partner)) => Error::config(format!("PACE has nothing for the partner {partner:?}{said}")).hint(
             "Check connection.partners, and that the provider lets this client read it; then connection.base_url and connection.paths.",
         ),
-        (404 | 405, _) => Error::protocol(format!("PACE has no such list{said}"))
+        (404 | 410, _) => Error::config(format!("PACE has no such list{said}"))
+            .hint("Check connection.base_url, connection.api and connection.paths."),
+        (405, _) => Error::protocol(format!("PACE has no such list{said}"))
             .hint("Check connection.base_url, connection.api and connection.paths."),
         (406 | 415, _) => Error::protocol(format!("PACE refuses the media type application/vnd.api+json{said}"))
             .hint("It is what PACE documents: a proxy may be changing headers, or something else answers at connection.base_url."),
@@ -204,7 +206,7 @@ mod tests {
             ),
             (403, "{}", Some("acme"), ErrorKind::Unauthorized, "does not allow", "connection.scope"),
             (404, "{}", Some("acme"), ErrorKind::Config, "nothing for the partner \"acme\"", "connection.partners"),
-            (404, "{}", None, ErrorKind::Protocol, "no such list", "connection.paths"),
+            (404, "{}", None, ErrorKind::Config, "no such list", "connection.paths"),
             (406, "{}", None, ErrorKind::Protocol, "media type", "proxy"),
             (415, "{}", None, ErrorKind::Protocol, "media type", "connection.base_url"),
             (422, "{}", None, ErrorKind::Protocol, "does not take", "connection.filters"),

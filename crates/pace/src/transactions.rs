@@ -75,7 +75,8 @@ impl Pace {
     fn list(&self, partner: Option<&str>, window: &Window, size: u32) -> Result<List> {
         let request = self.window(partner, window)?;
         // Both, since PACE answers 406 for the one and 415 for the other.
-        let request = request.header(ACCEPT, MEDIA_TYPE).header(CONTENT_TYPE, MEDIA_TYPE);
+        let request =
+            request.header(ACCEPT, MEDIA_TYPE).header(CONTENT_TYPE, MEDIA_TYPE).lists(TRANSACTIONS.records_at);
         Ok(List { api: self.api.clone(), partner: partner.map(Arc::from), request, size })
     }
 }
@@ -106,12 +107,7 @@ impl List {
         let bytes = paging::or_empty(bytes, TRANSACTIONS.records_at);
         let Read { declared_total, records, next } =
             read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
-        if records.is_empty() && place.index == 0 && envelope::complains(&bytes) {
-            return Err(envelope::complaint(redactor.provider_message(&bytes))
-                .at("source", SOURCE)
-                .at("url", redact::url(&url)));
-        }
-        let page = Page { bytes, declared_total, requested_at, scope: self.partner, anew: false };
+        let page = Page { bytes, declared_total, requested_at, scope: self.partner, anew: false, again: false };
         Ok(NumberedPage { page, records, url, next }.into())
     }
 }

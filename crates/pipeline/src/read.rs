@@ -18,7 +18,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::time::Duration;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::Incoming;
@@ -32,10 +31,6 @@ const BEFORE_START: SignedDuration = SignedDuration::from_secs(1);
 const LISTED_TWICE: &str = "listed_twice";
 /// How many of them are told of a slice.
 const TWICE_TOLD: usize = 1_000;
-/// How often a slice is read again because its records moved while it was read.
-const SHIFTED_REREADS: u32 = 3;
-/// The pause before that.
-const SHIFTED_PAUSE: Duration = Duration::from_secs(1);
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
 const REMEMBERED: usize = 1 << 16;
 
@@ -85,22 +80,24 @@ pub(crate) struct Reader {
 #[derive(Default)]
 struct Attempt {
     distinct: FastSet<u128>,
+    /// Of those, what the list at hand had: a parent's list is one of its own.
+    listed: FastSet<u128>,
+    scope: Option<Arc<str>>,
     nameless: u64,
     records: u64,
     rejects: u64,
     /// Records that came before in the same page, or in another while the total stood still.
     twice: usize,
+    /// The last total that a page declared, and the largest.
     declared_total: Option<u64>,
+    largest_total: Option<u64>,
     total_moved: bool,
-    /// Whether a record of an earlier page came again after the total moved: what arrived in front pushed it back, and was not read itself.
-    rows_shifted: bool,
     started: Option<Timestamp>,
 }
 
 /// What the readings of a slice have told already, so that reading it anew tells nothing twice.
 #[derive(Default)]
 struct Told {
-    readings: u32,
     hasher: std::hash::RandomState,
     remarks: HashSet<u64>,
     fields: HashSet<String>,
@@ -132,20 +129,7 @@ impl Reader {
         // Where there is no page at all, nothing was asked for later than this.
         let before = Timestamp::now();
         let (read_by, mut told) = (self.resource.noted(by).0, Told::default());
-        let (mut attempt, mut attempts) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
-        for _ in 0..SHIFTED_REREADS {
-            if !(is_own && attempt.rows_shifted) {
-                break;
-            }
-            tracing::warn!(%slice, "records moved while the slice was read; reading it again");
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(interrupted()),
-                () = tokio::time::sleep(SHIFTED_PAUSE) => {}
-            }
-            let pages = self.source.pages(&asked(slice, self.start));
-            let (again, more) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
-            (attempt, attempts) = (again, attempts + more);
-        }
+        let (attempt, attempts) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
         let came = attempt.records + attempt.rejects;
         let counts = self.resource.declares_total && is_own;
         if let Some(declared) = attempt.declared_total.filter(|declared| counts && came < *declared) {
@@ -161,7 +145,7 @@ impl Reader {
         Ok(Read {
             records: attempt.records,
             rejects: attempt.rejects,
-            declared_total: attempt.declared_total,
+            declared_total: attempt.largest_total,
             attempts,
             read_at: attempt.started.unwrap_or(before),
             by,
@@ -192,7 +176,6 @@ impl Reader {
         told: &mut Told,
     ) -> Result<(Attempt, u32)> {
         let (mut attempt, mut attempts) = (Attempt::default(), 1);
-        let again = told.readings > 0;
         loop {
             let page = tokio::select! {
                 biased;
@@ -206,6 +189,8 @@ impl Reader {
                 attempts += 1;
             }
             attempt.declares(page.declared_total);
+            attempt.turns_to(page.scope.as_ref());
+            let came_again = page.again;
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
             let decoder = Arc::clone(&self.decoder);
@@ -217,10 +202,10 @@ impl Reader {
             let (decoded, requested_at) =
                 decoded.await.map_err(|e| Error::internal("decoding a page failed").because(e))?;
             let mut decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
-            attempt.count(&mut decoded);
+            attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on(&Event::Page { records, bytes });
-            told.once(&mut decoded, again || attempts > 1);
+            told.once(&mut decoded, attempts > 1);
             let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
             let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
@@ -229,7 +214,6 @@ impl Reader {
                 return Err(interrupted());
             }
         }
-        told.readings += attempts;
         Ok((attempt, attempts))
     }
 }
@@ -247,20 +231,29 @@ impl Attempt {
     fn declares(&mut self, total: Option<u64>) {
         self.total_moved |= self.records + self.rejects > 0 && total != self.declared_total;
         self.declared_total = total.or(self.declared_total);
+        self.largest_total = self.largest_total.max(total);
     }
 
-    /// Counts a page's records; one that is listed more than once gets a warning.
-    fn count(&mut self, decoded: &mut Decoded) {
+    /// A page of another scope begins another list, whose ids may be the same.
+    fn turns_to(&mut self, scope: Option<&Arc<str>>) {
+        if self.scope.as_ref() != scope {
+            self.scope = scope.cloned();
+            self.listed.clear();
+        }
+    }
+
+    /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
+    /// `again`, or the total says that records moved.
+    fn count(&mut self, decoded: &mut Decoded, again: bool) {
         self.records += decoded.keys.len() as u64;
         self.rejects += decoded.rejects.len() as u64;
-        let stands_still = self.declared_total.is_some() && !self.total_moved;
+        let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
         for key in decoded.keys.iter().flatten() {
             let hash = key_hash(key);
-            let is_new = self.distinct.insert(hash);
-            let in_page = page.contains(&hash);
-            self.rows_shifted |= !is_new && !in_page && self.total_moved;
-            if page.insert(hash) && (is_new || !stands_still) {
+            self.distinct.insert(hash);
+            let is_new = self.listed.insert(hash);
+            if page.insert(hash) && (is_new || !is_told) {
                 continue;
             }
             self.twice += 1;
@@ -326,29 +319,43 @@ mod tests {
         }
     }
 
-    /// The warnings about records listed twice, for pages with their totals.
-    fn warned(pages: &[(&[&str], Option<u64>)]) -> Vec<String> {
+    /// The warnings about records listed twice, for pages with their totals; a total of `None` with `true` is of a page asked for again.
+    fn warned(pages: &[(&[&str], Option<u64>, bool)]) -> Vec<String> {
         let (mut attempt, mut warned) = (Attempt::default(), Vec::new());
-        for (keys, total) in pages {
+        for (keys, total, again) in pages {
             let mut page = page(keys);
             attempt.declares(*total);
-            attempt.count(&mut page);
+            attempt.count(&mut page, *again);
             assert!(page.warnings.iter().all(|warning| warning.rule == LISTED_TWICE));
             warned.extend(page.warnings.into_iter().map(|warning| warning.key));
         }
         assert_eq!(attempt.twice, warned.len());
-        assert_eq!(attempt.records, pages.iter().map(|(keys, _)| keys.len() as u64).sum::<u64>());
+        assert_eq!(attempt.records, pages.iter().map(|(keys, ..)| keys.len() as u64).sum::<u64>());
         warned
     }
 
     #[test]
     fn an_id_that_is_listed_twice_counts_twice_and_has_a_warning() {
-        assert_eq!(warned(&[(&["a", "b", "b", "c"], Some(4))]), ["b"]);
-        assert_eq!(warned(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(4))]), ["b"]);
-        assert_eq!(warned(&[(&["a", "a"], None), (&["b"], None)]), ["a"]);
-        // Records that move may come again, and where no total is declared nobody knows whether they do.
-        assert!(warned(&[(&["a", "b"], Some(4)), (&["b", "c"], Some(5))]).is_empty());
-        assert!(warned(&[(&["a", "b"], None), (&["b", "c"], None)]).is_empty());
+        assert_eq!(warned(&[(&["a", "b", "b", "c"], Some(4), false)]), ["b"]);
+        assert_eq!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(4), false)]), ["b"]);
+        assert_eq!(warned(&[(&["a", "a"], None, false), (&["b"], None, false)]), ["a"]);
+        assert_eq!(warned(&[(&["a", "b"], None, false), (&["b", "c"], None, false)]), ["b"]);
+        // Records that move may come again, and so do those of a page that is asked for again.
+        assert!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(5), false)]).is_empty());
+        assert!(warned(&[(&["a", "b"], None, false), (&["a", "b", "c"], None, true)]).is_empty());
+    }
+
+    #[test]
+    fn every_parents_list_is_one_of_its_own() {
+        let mut attempt = Attempt::default();
+        for scope in ["7", "8"] {
+            attempt.turns_to(Some(&scope.into()));
+            attempt.count(&mut page(&["a", "b"]), false);
+        }
+        assert_eq!((attempt.twice, attempt.distinct.len()), (0, 2));
+        attempt.turns_to(Some(&"8".into()));
+        attempt.count(&mut page(&["b"]), false);
+        assert_eq!(attempt.twice, 1);
     }
 
     #[test]
@@ -375,6 +382,9 @@ mod tests {
         assert!(!attempt.total_moved);
         attempt.declares(Some(5));
         assert_eq!((attempt.total_moved, attempt.declared_total), (true, Some(5)));
+        attempt.declares(Some(3));
+        attempt.declares(None);
+        assert_eq!((attempt.declared_total, attempt.largest_total), (Some(3), Some(5)));
     }
 
     #[test]

@@ -99,7 +99,7 @@ struct List {
 impl List {
     async fn page(self: Arc<Self>, after: After) -> Result<KeyedPage> {
         let path = self.route.to(after.parent.as_deref().unwrap_or_default())?;
-        let request = Request::get(self.endpoint.name, self.api.client().url(&path)?);
+        let request = Request::get(self.endpoint.name, self.api.client().url(&path)?).lists(&[]);
         let mut request = self.filter.iter().fold(request, |request, (key, value)| request.query(key, value));
         if let Some(key) = &after.key {
             request = request.query(&self.above, &key.to_string());
@@ -109,7 +109,14 @@ impl List {
             Answer::Success(Response { bytes, requested_at, .. }) => {
                 let one_for_all = !self.route.wants_id() && self.endpoint.path.contains('{');
                 let scope = one_for_all.then(|| ALL.into());
-                Ok(KeyedPage::Here(Page { bytes, declared_total: None, requested_at, scope, anew: false }))
+                Ok(KeyedPage::Here(Page {
+                    bytes,
+                    declared_total: None,
+                    requested_at,
+                    scope,
+                    anew: false,
+                    again: false,
+                }))
             }
             Answer::Refused(refusal) if refusal.is_past_the_end() => {
                 Ok(KeyedPage::Gone(refused(self.endpoint, refusal)))

@@ -91,6 +91,7 @@ impl Source for Shelf {
             requested_at: slice.window.to(),
             scope: Some("scope".into()),
             anew: false,
+            again: false,
         });
         stream::iter(page.map(Ok)).boxed()
     }

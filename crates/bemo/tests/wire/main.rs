@@ -11,6 +11,7 @@ mod refusals;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tillhouse_bemo::BemoConnection;
 use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
 use tillhouse_model::{Error, Slice, Window};
@@ -21,7 +22,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 const SESSIONS: &str = "/bemo/reporting/v1/api/accounts/acme/sessions";
 
 fn limits() -> Limits {
-    Limits { rate_per_second: None, attempts: 1, ..Limits::default() }
+    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), attempts: 1, ..Limits::default() }
 }
 
 fn connection(server: &MockServer, more: Value) -> BemoConnection {

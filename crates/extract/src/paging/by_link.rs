@@ -7,14 +7,16 @@ use crate::origin;
 use crate::source::{Page, PageStream};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, Result};
 use url::Url;
 
-/// Where a page is had, and whether it is a reading's first.
+/// Where a page is had, whether it is a reading's first, and whether it was read before.
 #[derive(Debug, Clone)]
 struct At {
     url: Url,
     first: bool,
+    leads_back: bool,
 }
 
 /// Pages by the link each gives to the next one; `fetch` gives the page and the link as it stands there.
@@ -28,15 +30,20 @@ where
     Found: Into<Fetched<(Page, Option<String>)>>,
 {
     let hasher = RandomState::new();
-    let mut seen = HashSet::new();
-    chain(At { url: first, first: true }, listing, move |At { url, first }| {
+    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let first = At { url: first, first: true, leads_back: false };
+    chain(first, listing, move |At { url, first, leads_back }| {
+        let is_new = {
+            let (seen, hasher) = (seen.clone(), hasher.clone());
+            move |url: &Url| seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hasher.hash_one(url))
+        };
         if first {
-            seen.clear();
+            seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            is_new(&url);
         }
-        let repeated = !seen.insert(hasher.hash_one(&url));
         let page = fetch(url.clone());
         async move {
-            if repeated {
+            if leads_back {
                 return Err(Error::protocol("a paging link leads back to a page that was read before")
                     .at("url", crate::redact::url(&url)));
             }
@@ -45,7 +52,8 @@ where
                 Fetched::Missing(error) => return Ok(Fetched::Missing(error)),
             };
             let next = link.filter(|l| !l.is_empty()).map(|link| origin::follow(&url, &link)).transpose()?;
-            Ok(Fetched::Page((page, next.map(|url| At { url, first: false }))))
+            let next = next.map(|url| At { leads_back: !is_new(&url), url, first: false });
+            Ok(Fetched::Page((page, next)))
         }
     })
 }
@@ -109,12 +117,42 @@ mod tests {
         let error = error.unwrap().to_string();
         assert!(error.contains("declares 4 records, but 3 came") && error.contains("times read 4"), "{error}");
         assert!(matches!(listed(&[2], missing).await, (2, None)), "404 behind the last page");
+        let began = tokio::time::Instant::now();
         assert!(matches!(listed(&[], missing).await, (2, None)));
+        assert_eq!(began.elapsed().as_secs(), 1, "where nothing proves the end it is asked for once more");
         assert!(listed(&[3, 3, 3, 3], missing).await.1.unwrap().message().contains("but 2 came"));
         let same = || Fetched::Page((page(r#"{"data":[{"id":1},{"id":2}],"page":2}"#, Some(9)), None));
         assert!(listed(&[9], same).await.1.unwrap().message().contains("page 1 of the listing repeats"));
         let untold = || Fetched::Page((page(r#"{"data":[{"id":1},{"id":2}],"page":2}"#, None), None));
         let (pages, error) = listed(&[], untold).await;
-        assert_eq!((pages, error.unwrap().message().contains("page 1 of the listing repeats")), (1, true));
+        assert_eq!((pages, error.unwrap().message().contains("page 1 of the listing repeats")), (8, true));
+        // The total counts the page, or is made up by the repeat: the same again is believed.
+        for total in [&[2, 2][..], &[4, 4]] {
+            assert!(matches!(listed(total, untold).await, (4, None)), "{total:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_missing_once_is_asked_for_again() {
+        for slips in [2, 4] {
+            let listing = Listing { records_at: Some(&["data"]), ..Listing::from(100) };
+            let mut number = 0;
+            let pages = by_link(Url::parse("http://127.0.0.1:1/list").unwrap(), listing, move |url| {
+                number += 1;
+                let slip = number == slips;
+                async move {
+                    let at: u32 = url.query().map_or(0, |query| query.trim_start_matches("page=").parse().unwrap());
+                    if slip {
+                        return Ok(Fetched::Missing(Error::protocol("there is nothing")));
+                    }
+                    let link = (at < 3).then(|| format!("?page={}", at + 1));
+                    // A page without records leads on as any other.
+                    let text = if at == 1 { r#"{"data":[]}"#.to_owned() } else { format!(r#"{{"data":[{at}]}}"#) };
+                    Ok(Fetched::Page((page(text, None), link)))
+                }
+            });
+            let wanted = [r#"{"data":[0]}"#, r#"{"data":[]}"#, r#"{"data":[2]}"#, r#"{"data":[3]}"#];
+            assert_eq!(good(pages).await, wanted);
+        }
     }
 }

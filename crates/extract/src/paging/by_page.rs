@@ -10,6 +10,7 @@
 //! | only records that were there before, where a link led | the page by its number, and links no more |
 //! | no link, where the pages before had one | the end |
 //! | the records of a whole page before it, and no total | read anew after a pause, see below |
+//! | no record, and a link that is not followed | the next number, three times in a row at most |
 //! | no record, or fewer than a page before | the next number, once; nothing there is the end |
 //! | records behind such a page, or nothing behind an empty one that follows a page that was not short | that page once more, then on: it may have been a slip |
 //! | anything else | the next number |
@@ -25,13 +26,13 @@
 //! more chance, until some first page had records.
 
 use super::ledger::{Ledger, Repeat};
-use super::{Fetched, Listing, Step, walk};
+use super::{EMPTY_IN_A_ROW, Fetched, Listing, Step, ask, walk};
 use crate::source::{Page, PageStream};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tillhouse_model::{Error, Result};
 use url::Url;
 
@@ -94,19 +95,19 @@ impl Numbering {
 }
 
 /// Pages by number, from the first on; see the module's head for where they end.
-pub fn by_page<Fetch, Fut, Found>(numbering: Numbering, listing: impl Into<Listing>, mut fetch: Fetch) -> PageStream
+pub fn by_page<Fetch, Fut, Found>(numbering: Numbering, listing: impl Into<Listing>, fetch: Fetch) -> PageStream
 where
     Fetch: FnMut(Place) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Found>> + Send + 'static,
     Found: Into<Fetched<NumberedPage>>,
 {
     let listing: Listing = listing.into();
-    walk(Course::default(), listing.clone(), move |course: Course| {
-        let requested_at = Timestamp::now();
-        let answer = fetch(course.place.clone());
-        let (numbering, listing) = (numbering.clone(), listing.clone());
+    let fetch = Arc::new(Mutex::new(fetch));
+    walk(Course::of(Ledger::of(&listing.totals)), listing.clone(), move |course: Course| {
+        let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
         async move {
-            match answer.await?.into() {
+            let requested_at = Timestamp::now();
+            match ask(&fetch, course.place.clone(), &course.ledger, &listing).await? {
                 Fetched::Page(found) => course.after(found, &numbering, &listing),
                 Fetched::Missing(error) if course.ledger.is_new() => Err(error),
                 Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing())),
@@ -132,6 +133,8 @@ struct Course {
     misled: bool,
     /// Pages in a row, up to this one, that had records and no news.
     stale: u32,
+    /// Empty pages in a row, up to this one.
+    empty_in_a_row: u32,
     /// The page before, if it was empty or short.
     doubted: Option<Doubt>,
     /// Where to go on after a page that is asked for once more.
@@ -159,18 +162,19 @@ enum Doubt {
     Last,
 }
 
-impl Default for Course {
-    fn default() -> Self {
+impl Course {
+    fn of(ledger: Ledger) -> Self {
         Self {
             place: Place { index: 0, link: None },
             seen: HashSet::new(),
             visited: HashSet::new(),
-            ledger: Ledger::default(),
+            ledger,
             counts: Vec::new(),
             fullest: 0,
             linked: false,
             misled: false,
             stale: 0,
+            empty_in_a_row: 0,
             doubted: None,
             resume: None,
             holes_are_real: false,
@@ -178,23 +182,29 @@ impl Default for Course {
             passed_over: false,
         }
     }
-}
 
-impl Course {
     fn on(mut self, index: u64, link: Option<Url>) -> Step<Self> {
         self.place = Place { index, link };
         Step::On(self)
     }
 
-    fn anew(error: Error, second_repeated: bool) -> Step<Self> {
-        Step::Anew(Self { second_repeated, ..Self::default() }, error)
+    fn anew(self, error: Error, second_repeated: bool) -> Step<Self> {
+        Step::Anew(Self { second_repeated, ..Self::of(self.ledger.anew()) }, error)
     }
 
     /// A sign of the end, judged.
     fn end(self) -> Step<Self> {
         match self.ledger.shortfall() {
-            Some(error) => Self::anew(error, false),
-            None => Step::End,
+            Some(error) => self.anew(error, false),
+            None => self.finish(),
+        }
+    }
+
+    /// The end, unless records arrived in front.
+    fn finish(self) -> Step<Self> {
+        match self.ledger.is_shifted() {
+            true => Step::Shifted(Self::of(self.ledger.anew())),
+            false => Step::End,
         }
     }
 
@@ -208,33 +218,40 @@ impl Course {
 
     /// Where a reading goes on after a page.
     fn after(mut self, found: NumberedPage, numbering: &Numbering, listing: &Listing) -> Result<(Page, Step<Self>)> {
-        let NumberedPage { page, records: ids, url, next } = found;
+        let NumberedPage { mut page, records: ids, url, next } = found;
         let (index, by_link) = (self.place.index, self.place.link.is_some());
         let records = ids.len() as u64;
         let is_new_place = index >= self.counts.len() as u64;
-        let fall = self.ledger.declare(page.declared_total, is_new_place);
+        let fall = self.ledger.declare(page.declared_total, records, is_new_place);
+        page.again = !is_new_place || by_link || self.passed_over;
+        self.ledger.shifts(is_new_place && !by_link && ids.iter().any(|id| self.seen.contains(id)));
         let new = ids.iter().filter(|id| self.seen.insert(**id)).count();
         self.visited.insert(url.to_string());
         if index == 0 && records > 0 {
             numbering.known.store(true, Ordering::Relaxed);
         }
         let print = (records > 0 && is_new_place && !by_link).then(|| {
+            // In whichever order.
+            let mut ids = ids.clone();
+            ids.sort_unstable();
             let mut hasher = DefaultHasher::new();
             ids.hash(&mut hasher);
             hasher.finish()
         });
         let what = || format!("page {index} repeats what was there before");
-        match self.ledger.repeats(print, records, what)? {
+        let came = records.saturating_add(self.counts.iter().sum());
+        match self.ledger.repeats(print, records, came, what) {
             None => {}
-            Some(Repeat::OfTheEnd) => return Ok((page, Step::End)),
+            Some(Repeat::OfTheEnd) => return Ok((page, self.finish())),
             Some(Repeat::Unproved(error)) => {
                 self.passed_over = false;
+                page.again = true;
                 let is_second = index == 1 && self.counts.len() == 1 && !numbering.told;
                 if !is_second {
-                    return Ok((page, Self::anew(error, false)));
+                    return Ok((page, self.anew(error, false)));
                 }
                 if !self.second_repeated && !numbering.twice.load(Ordering::Relaxed) {
-                    return Ok((page, Self::anew(error, true)));
+                    return Ok((page, self.anew(error, true)));
                 }
                 // It is passed over: the next one shows whether the server heeds numbers at all.
                 self.counts.push(0);
@@ -260,13 +277,19 @@ impl Course {
         if fall > 0 {
             let back = index.saturating_sub(fall.div_ceil(self.fullest.max(1)));
             if back < index {
-                return Ok((page, self.on(back, None)));
+                self.place = Place { index: back, link: None };
+                return Ok((page, Step::Back(self)));
             }
             // It was read after the fall.
             self.ledger.fall_holds();
         }
-        let step = match self.ledger.is_complete(full, next != Next::Unsaid) {
-            Some(true) => Step::End,
+        self.empty_in_a_row = if records == 0 { self.empty_in_a_row + 1 } else { 0 };
+        let leads_on =
+            next != Next::Unsaid && !matches!(&next, Next::Link(link) if self.visited.contains(link.as_str()));
+        let leads_on = leads_on && self.empty_in_a_row <= EMPTY_IN_A_ROW;
+        let step = match self.ledger.is_complete(records, full, next != Next::Unsaid) {
+            Some(true) => self.finish(),
+            Some(false) if records == 0 && leads_on => self.on(index + 1, None),
             // Pages may be counted from one on.
             Some(false) if records > 0 || (index == 0 && !numbering.is_known()) => self.on(index + 1, None),
             Some(false) => self.end(),
@@ -297,6 +320,12 @@ impl Course {
                 return self.on(index + 1, Some(link.clone()));
             }
             Next::Unsaid if self.linked => return Step::End,
+            Next::Elsewhere if records == 0 && self.empty_in_a_row <= EMPTY_IN_A_ROW && self.resume.is_none() => {
+                if matches!(self.doubted, None | Some(Doubt::First)) {
+                    self.doubted = Some(Doubt::Empty(index));
+                }
+                return self.on(index + 1, None);
+            }
             _ => {}
         }
         if let Some(resume) = self.resume.take() {
@@ -326,7 +355,7 @@ impl Course {
         if self.stale > 1 {
             let error = Error::protocol(format!("page {index} brings nothing that was not there before"))
                 .hint("Records may arrive faster than they are read: choose shorter slices, or larger pages.");
-            return Self::anew(error, false);
+            return self.anew(error, false);
         }
         let is_short = if fullest == 0 { records < u64::from(listing.page_size) } else { records < fullest };
         if is_short {
@@ -353,7 +382,6 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use futures::StreamExt;
-    use std::sync::Mutex;
     use tillhouse_model::ErrorKind;
 
     fn url(index: u64) -> Url {
@@ -369,7 +397,11 @@ mod tests {
         read_in(numbering, 20.into(), manner).await
     }
 
-    async fn read_in(numbering: Numbering, listing: Listing, manner: Manner) -> (Vec<String>, Option<Error>, bool) {
+    async fn read_in(
+        numbering: Numbering,
+        listing: Listing,
+        manner: impl Fn(&Place, usize) -> (Vec<u64>, Option<u64>, Next) + Send + 'static,
+    ) -> (Vec<String>, Option<Error>, bool) {
         let asked = Arc::new(Mutex::new(0));
         let stream = by_page(numbering.clone(), listing, move |place| {
             let number = {
@@ -386,6 +418,7 @@ mod tests {
                 requested_at: jiff::Timestamp::UNIX_EPOCH,
                 scope: None,
                 anew: false,
+                again: false,
             };
             async move { Ok(NumberedPage { page, records, url: at, next }) }
         });
@@ -509,7 +542,7 @@ mod tests {
         assert!(read_with(false, |at, _| (cut(at, 0, 2, 1), None, Next::Unsaid)).await.2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_page_that_is_missing_behind_others_is_the_end() {
         for (base, total, came) in [(2, None, 3), (2, Some(4), 3), (0, None, 0)] {
             let stream = by_page(Numbering::known(), 20, move |place| async move {
@@ -523,6 +556,7 @@ mod tests {
                     requested_at: Timestamp::UNIX_EPOCH,
                     scope: None,
                     anew: false,
+                    again: false,
                 };
                 Ok(NumberedPage { page, records, url: url(place.index), next: Next::Unsaid }.into())
             });
@@ -555,7 +589,10 @@ mod tests {
                 Next::Elsewhere => |at, _| (cut(at, 0, 2, 5), None, Next::Elsewhere),
                 _ => |at, _| (cut(at, 0, 2, 5), None, Next::Link(url(0))),
             };
-            assert_eq!(read(manner).await, ["0:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
+            let pages = read(manner).await;
+            assert_eq!(pages[..4], ["0:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
+            // Who always names a next page is believed for a while.
+            assert_eq!(pages.len(), if next == Next::Elsewhere { 7 } else { 4 }, "{pages:?}");
         }
     }
 
@@ -574,13 +611,14 @@ mod tests {
         let full = read(|at, _| (cut(at, 0, 3, 6), Some(6), Next::Unsaid)).await;
         assert_eq!(full, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]"], "a full page may not be the last");
         assert_eq!(read(|at, _| (cut(at, 0, 3, 4), Some(4), Next::Unsaid)).await, ["0:[0, 1, 2]", "1:[3]"]);
-        assert_eq!(read(|at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid)).await, ["0:[0, 1]"]);
+        let own = read(|at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid)).await;
+        assert_eq!(own, ["0:[0, 1]", "1:[]"], "the total may be the first page's");
         assert_eq!(read(|_, _| (vec![], Some(0), Next::Unsaid)).await, ["0:[]"]);
         let (pages, error, _) = read_with(true, |at, _| (cut(at, 0, 3, 4), Some(5), Next::Unsaid)).await;
         assert_eq!((pages.len(), pages[2].as_str()), (12, "2:[]"));
         assert!(error.unwrap().message().contains("declares 5 records, but 4 came"));
         let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(9), Next::Unsaid)).await;
-        assert_eq!(pages, ["0:[1, 2]"]);
+        assert_eq!(pages, ["0:[1, 2]", "1:[1, 2]"].repeat(4));
         let error = error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.message().contains("page 1 repeats"), "{error}");
@@ -629,7 +667,8 @@ mod tests {
             let page = listing.iter().skip(at.index as usize).take(1).copied().collect();
             (page, Some(listing.len() as u64), Next::Unsaid)
         });
-        assert_eq!(arrive.await, ["0:[0]", "1:[1]", "2:[1]", "3:[2]", "4:[]"]);
+        let anew = ["0:[9]", "1:[0]", "2:[1]", "3:[2]", "4:[]"];
+        assert_eq!(arrive.await, [&["0:[0]", "1:[1]", "2:[1]", "3:[2]", "4:[]"][..], &anew].concat());
         // The same without a total, and with a whole page of arrivals.
         let crowd = read(|at, number| {
             let listing: Vec<u64> = if number < 2 { (0..5).collect() } else { [8, 9, 0, 1, 2, 3, 4].to_vec() };
@@ -637,6 +676,97 @@ mod tests {
         });
         let anew = ["0:[8, 9]", "1:[0, 1]", "2:[2, 3]", "3:[4]", "4:[]"];
         assert_eq!(crowd.await, [&["0:[0, 1]", "1:[2, 3]", "2:[2, 3]"][..], &anew].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
+        for manner in [
+            |at, number| (cut(at, 0, 2, 5), Some(5), Next::Unsaid, number),
+            |at, number| (cut(at, 0, 2, 5), None, Next::Unsaid, number),
+            |at, number| (cut(at, 0, 2, 5), Some(cut(at, 0, 2, 5).len() as u64), Next::Unsaid, number),
+        ] as [fn(&Place, usize) -> (Vec<u64>, Option<u64>, Next, usize); 3]
+        {
+            let slip = move |place: &Place, number: usize| {
+                let (mut rows, total, next, _) = manner(place, number);
+                if number == 1 {
+                    rows = vec![1, 0];
+                }
+                (rows, total, next)
+            };
+            let (pages, error, _) = read_in(Numbering::known(), 20.into(), slip).await;
+            assert!(error.is_none(), "{error:?}");
+            let second = pages.iter().rposition(|page| page == "0:[0, 1]").unwrap();
+            assert!(second > 0 && pages[second..].join(" ").contains("1:[2, 3] 2:[4]"), "{pages:?}");
+        }
+        let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(4), Next::Unsaid)).await;
+        assert_eq!((pages.len(), error.is_none()), (4, true), "the total is made up, twice");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_page_that_names_a_next_one_leads_on() {
+        for total in [None, Some(4), Some(2), Some(6)] {
+            let sieved = move |at: &Place, _: usize| match at.index {
+                0 => (vec![0, 1], total, Next::Elsewhere),
+                1 | 2 => (vec![], total, Next::Elsewhere),
+                3 => (vec![6, 7], total, Next::Unsaid),
+                _ => (vec![], total, Next::Unsaid),
+            };
+            let (pages, error, _) = read_in(Numbering::known(), 20.into(), sieved).await;
+            assert!(pages.contains(&"3:[6, 7]".to_owned()), "{total:?} {pages:?}");
+            assert_eq!(error.is_some(), total == Some(6), "{total:?} {error:?}");
+        }
+        let own = |at: &Place, _: usize| match at.index {
+            0 => (vec![0, 1], Some(2), Next::Elsewhere),
+            1 => (vec![], Some(0), Next::Elsewhere),
+            2 => (vec![4, 5], Some(2), Next::Unsaid),
+            _ => (vec![], Some(0), Next::Unsaid),
+        };
+        assert!(read_in(Numbering::known(), 20.into(), own).await.0.contains(&"2:[4, 5]".to_owned()));
+        // One that always names a next page ends all the same.
+        for total in [None, Some(3)] {
+            let always = move |at: &Place, _: usize| (cut(at, 0, 2, 3), total, Next::Elsewhere);
+            let (pages, error, _) = read_in(Numbering::known(), 100.into(), always).await;
+            assert!(error.is_none() && pages.len() < 24, "{pages:?} {error:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_total_of_the_page_on_a_server_that_cuts_pages_is_not_believed() {
+        let own: Manner = |at, _| (cut(at, 0, 2, 8), Some(cut(at, 0, 2, 8).len() as u64), Next::Unsaid);
+        let (pages, error, _) = read_in(Numbering::known(), sized(500), own).await;
+        assert!(error.is_none() && pages.contains(&"3:[6, 7]".to_owned()), "{pages:?}");
+        let known = sized(3);
+        let whole: Manner = |at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid);
+        assert_eq!(read_in(Numbering::known(), known.clone(), whole).await.0.len(), 2);
+        assert_eq!(read_in(Numbering::known(), known, whole).await.0.len(), 1, "as was seen");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_missing_once_is_asked_for_again() {
+        for slip in 1..5 {
+            for total in [None, Some(7), Some(2)] {
+                let mut number = 0;
+                let stream = by_page(Numbering::known(), 50, move |place| {
+                    number += 1;
+                    let (missing, rows) = (number == slip + 1, cut(&place, 0, 2, 7));
+                    async move {
+                        if missing {
+                            return Ok(Fetched::Missing(Error::protocol("no such page")));
+                        }
+                        let bytes = Bytes::from(format!("{rows:?}"));
+                        let (requested_at, url) = (Timestamp::UNIX_EPOCH, url(place.index));
+                        let page =
+                            Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };
+                        Ok(NumberedPage { page, records: rows, url, next: Next::Unsaid }.into())
+                    }
+                });
+                let pages: Vec<_> =
+                    stream.map(|page| String::from_utf8(page.unwrap().bytes.to_vec()).unwrap()).collect().await;
+                for rows in ["[0, 1]", "[2, 3]", "[4, 5]", "[6]"] {
+                    assert!(pages.contains(&rows.to_owned()), "{slip} {total:?}: {pages:?}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -12,8 +12,12 @@
 //! been a slip. With [`super::Listing::confirm_end`] off, a page that is shorter than asked for ends a list.
 //!
 //! A server that gives the same records again does not heed what it is asked. Only where its page is longer than asked for, or is a single
-//! record that is no list, has it surely given all it has; otherwise that is an error. A list that comes in another order than that of its
+//! record that is no list, has it surely given all it has; otherwise that is an error. An id that comes twice, in a page or over two, is no
+//! such server: some id of the page is beyond all before it. A list that comes in another order than that of its
 //! ids is asked for once more, behind the least of them: all the others have to come.
+//!
+//! An id that is no id (blank, null, a fraction, a text among numbers) is nothing to ask behind: the greatest usable id of the page is. Where
+//! none of a page behind another is usable, the numbers are over, and whatever follows could only be rejected: the list ends, with a warning.
 
 use crate::envelope;
 use std::collections::HashSet;
@@ -30,10 +34,11 @@ pub enum Key {
 }
 
 impl Key {
-    /// Reads a JSON value as it is written; `None` where it is neither.
+    /// Reads a JSON value as it is written; `None` where it is neither, or a blank text.
     pub fn read(raw: &[u8]) -> Option<Self> {
         if raw.starts_with(b"\"") {
-            return serde_json::from_slice(raw).ok().map(Self::Text);
+            let text: String = serde_json::from_slice(raw).ok()?;
+            return Some(text).filter(|text| !text.trim().is_empty()).map(Self::Text);
         }
         std::str::from_utf8(raw).ok()?.parse().ok().map(Self::Number)
     }
@@ -81,6 +86,8 @@ pub(super) struct Pager {
 #[derive(Debug, Default)]
 struct List {
     last: Option<Key>,
+    /// Whether its ids are numbers, as its first page showed.
+    numeric: Option<bool>,
     /// How many records the page before had, `None` before the first.
     before: Option<usize>,
     /// The longest page so far.
@@ -145,12 +152,19 @@ impl Pager {
         if self.gives_all {
             return self.all_at_once(keys.len(), alone, "what is asked makes no difference");
         }
-        // A record without one is odd; it comes again with the next page, unless it is the last.
-        let ids: Vec<Key> = keys.iter().flatten().cloned().collect();
+        // A record without one is odd; it is the decoder's to reject.
+        let ids = self.usable(keys);
         if ids.is_empty() {
             // There is nothing to ask behind; a page that is not full has to be believed.
-            let full = keys.len() == self.limit;
-            return if full { Err(not_paged("the records have no id to page by")) } else { Ok(Next::End) };
+            let full = keys.len() >= self.limit;
+            return match &self.list.last {
+                None if full => Err(not_paged("the records have no id to page by")),
+                Some(last) if full => {
+                    tracing::warn!(%last, "none of the records behind this id has an id to page by; what follows them is not asked for");
+                    Ok(Next::End)
+                }
+                _ => Ok(Next::End),
+            };
         }
         let numbers: Option<Vec<i64>> =
             ids.iter().map(|id| if let Key::Number(number) = id { Some(*number) } else { None }).collect();
@@ -162,7 +176,7 @@ impl Pager {
             let before = self.list.before.unwrap_or(0);
             return self.all_at_once(before, alone, "the records behind an id are asked for, and the same come again");
         }
-        if let Some(numbers) = numbers.filter(|numbers| !numbers.is_sorted_by(|a, b| a < b)) {
+        if let Some(numbers) = numbers.filter(|numbers| !numbers.is_sorted()) {
             let least = numbers.iter().min().copied().map(Key::Number);
             let others: HashSet<Key> = ids.into_iter().filter(|id| Some(id) != least.as_ref()).collect();
             let can_ask_again =
@@ -188,12 +202,29 @@ impl Pager {
         Ok(if believed { Next::End } else { Next::More })
     }
 
-    /// Whether a page does not lead on from the one before.
+    /// The ids that can be asked behind: of a list of numbers its numbers, also where they are written as texts.
+    fn usable(&mut self, keys: &[Option<Key>]) -> Vec<Key> {
+        let is_number = |key: &Key| matches!(key, Key::Number(_));
+        let any = keys.iter().flatten().next().is_some();
+        if self.list.numeric.is_none() && any {
+            self.list.numeric = Some(keys.iter().flatten().any(is_number));
+        }
+        let number = |key: &Key| match key {
+            Key::Number(number) => Some(*number),
+            Key::Text(text) => text.trim().parse().ok(),
+        };
+        match self.list.numeric {
+            Some(true) => keys.iter().flatten().filter_map(number).map(Key::Number).collect(),
+            _ => keys.iter().flatten().cloned().collect(),
+        }
+    }
+
+    /// Whether a page does not lead on from those before.
     fn stands_still(&self, ids: &[Key], numbers: Option<&[i64]>) -> bool {
         if let (Some(Key::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
-            return numbers.iter().any(|number| number <= last);
+            return numbers.iter().all(|number| number <= last);
         }
-        ids.iter().any(|id| self.list.page.contains(id) || self.list.ends.contains(id))
+        ids.last().is_none_or(|id| self.list.page.contains(id) || self.list.ends.contains(id))
     }
 
     /// The endpoint does not page: a page of so many records is the whole list where it was surely not cut.
@@ -355,6 +386,58 @@ mod tests {
         let (without, _) = keys(text.as_bytes()).unwrap();
         assert!(Pager::new(2, true, true).take(&without, false).unwrap_err().message().contains("no id"));
         assert_eq!(Pager::new(3, true, true).take(&without, false).unwrap(), Next::End);
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_nothing_to_ask_behind() {
+        let take = |pager: &mut Pager, page: &str| {
+            let (keys, alone) = keys(page.as_bytes()).unwrap();
+            pager.take(&keys, alone).map(|next| (next, pager.last().map(ToString::to_string)))
+        };
+        let more = |last: &str| (Next::More, Some(last.to_owned()));
+        for odd in [r#""""#, r#"" ""#, r#""abc""#, "null", "1.5", "true", "{}", r#""\ud83d""#] {
+            for page in [
+                format!(r#"[{{"id":1}},{{"id":2}},{{"id":{odd}}}]"#),
+                format!(r#"[{{"id":{odd}}},{{"id":1}},{{"id":2}}]"#),
+                format!(r#"[{{"id":1}},{{"id":{odd}}},{{"id":"2"}}]"#),
+            ] {
+                let mut pager = Pager::new(3, true, true);
+                assert_eq!(take(&mut pager, &page).unwrap(), more("2"), "{page}");
+                let rest = format!(r#"[{{"id":3}},{{"id":{odd}}}]"#);
+                assert_eq!(take(&mut pager, &rest).unwrap(), more("3"), "{page}");
+                let odds = format!(r#"[{{"id":{odd}}},{{"id":{odd}}},{{"id":{odd}}}]"#);
+                assert_eq!(take(&mut pager, &odds).unwrap().0, Next::End, "behind the numbers are only such");
+                assert!(odd == r#""abc""# || take(&mut Pager::new(3, true, true), &odds).is_err(), "{odd}");
+            }
+        }
+        // Of texts a blank one.
+        let mut pager = Pager::new(3, true, true);
+        assert_eq!(take(&mut pager, r#"[{"id":"b"},{"id":"a"},{"id":" "}]"#).unwrap(), more("a"));
+    }
+
+    #[test]
+    fn an_id_twice_leads_on() {
+        let read = |pages: &[&[i64]]| {
+            let mut pager = Pager::new(10, true, true);
+            let mut steps = Vec::new();
+            for page in pages {
+                let keys: Vec<_> = page.iter().map(|id| Some(Key::Number(*id))).collect();
+                steps.push(pager.take(&keys, false).map(|next| (next, pager.last().map(ToString::to_string))));
+            }
+            steps.pop().unwrap()
+        };
+        let more = |last: &str| (Next::More, Some(last.to_owned()));
+        assert_eq!(read(&[&[1, 2, 2]]).unwrap(), more("2"));
+        assert_eq!(read(&[&[1, 1, 1]]).unwrap(), more("1"));
+        assert_eq!(read(&[&[1, 2], &[2, 3]]).unwrap(), more("3"), "what is asked behind comes too");
+        assert_eq!(read(&[&[1, 2], &[1, 2, 3]]).unwrap(), more("3"));
+        assert!(read(&[&[1, 2], &[2, 2]]).unwrap_err().message().contains("the same come again"));
+        assert!(read(&[&[1, 2], &[1, 2]]).is_err());
+        let texts = |page: &[&str]| page.iter().map(|id| Some(Key::Text((*id).to_owned()))).collect::<Vec<_>>();
+        let mut pager = Pager::new(10, true, true);
+        assert_eq!(pager.take(&texts(&["a", "b", "b"]), false).unwrap(), Next::More);
+        assert_eq!(pager.take(&texts(&["b", "c"]), false).unwrap(), Next::More);
+        assert!(pager.take(&texts(&["c", "b"]), false).is_err());
     }
 
     #[test]

@@ -50,23 +50,42 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     }
 }
 
-/// What the records of a page are known again by, whatever stands around them; `None` where there are none.
+/// Whether a page has no records and says of itself that it failed. A single record that stands for a list of one is none such.
+pub(crate) fn complains(page: &[u8], records_at: &[&str]) -> bool {
+    let empty = match find(page, records_at) {
+        Found::List(at) => page.get(at + 1..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
+        Found::Null(_) | Found::Nothing => true,
+        Found::Other => !records_at.is_empty() || envelope::value_at(page, "id").is_none(),
+    };
+    empty && envelope::complains(page)
+}
+
+/// What the records of a page are known again by, whatever stands around them and in whichever order they come; `None` where there are
+/// none. Of a page so long that not all of it is looked at, another order is another page.
 pub(super) fn fingerprint(page: &[u8], records_at: &[&str]) -> Option<u64> {
     let Found::List(at) = find(page, records_at) else { return None };
     let list = page.get(at..)?;
-    let list = list.get(..end(list).unwrap_or(list.len()).min(LOOKED_AT))?;
-    if list.iter().skip(1).all(|byte| byte.is_ascii_whitespace() || *byte == b']') {
-        return None;
-    }
-    let mut hasher = DefaultHasher::new();
-    hasher.write(list);
-    Some(hasher.finish())
+    let (mut print, mut records) = (0_u64, 0_u64);
+    each(&list[..list.len().min(LOOKED_AT)], |record| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(record);
+        print = print.wrapping_add(hasher.finish());
+        records += 1;
+    });
+    (records > 0).then(|| print.wrapping_add(records))
 }
 
-/// Where a list that begins here ends, if that is soon: brackets outside of strings, and nothing else.
-fn end(list: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    for (at, byte) in list.iter().enumerate().take(LOOKED_AT) {
+/// Calls `found` with the elements of a list that begins here: commas and brackets outside of strings, and nothing else. The list may be cut.
+fn each<'l>(list: &'l [u8], mut found: impl FnMut(&'l [u8])) {
+    let (mut depth, mut in_text, mut escaped, mut from) = (0_usize, false, false, 1);
+    let mut end = list.len();
+    let mut element = |from: usize, to: usize| {
+        let element = list.get(from..to).unwrap_or_default().trim_ascii();
+        if !element.is_empty() {
+            found(element);
+        }
+    };
+    for (at, byte) in list.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_text => escaped = true,
@@ -75,13 +94,18 @@ fn end(list: &[u8]) -> Option<usize> {
             b']' | b'}' if !in_text => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some(at + 1);
+                    end = at;
+                    break;
                 }
+            }
+            b',' if !in_text && depth == 1 => {
+                element(from, at);
+                from = at + 1;
             }
             _ => {}
         }
     }
-    None
+    element(from, end);
 }
 
 fn find(page: &[u8], records_at: &[&str]) -> Found {
@@ -152,6 +176,12 @@ mod tests {
         let page = r#"{"start":0,"data":[{"id":"a]"},{"id":"\"b"}],"trace":1}"#;
         assert_eq!(of(page), of(r#"{"start":500,"data":[{"id":"a]"},{"id":"\"b"}],"trace":27}"#));
         assert_ne!(of(page), of(r#"{"start":0,"data":[{"id":"a]"},{"id":"\"c"}],"trace":1}"#));
+        let of_two = |first: &str, second: &str| of(&format!(r#"{{"data":[ {first} , {second}]}}"#));
+        let (a, b) = (r#"{"id":"a,]","x":[1,{"y":2}]}"#, r#"{"id":2}"#);
+        assert_eq!(of_two(a, b), of_two(b, a), "in whichever order");
+        assert_ne!(of_two(a, a), of_two(a, b));
+        assert_ne!(of_two("1", "1"), of_two("2", "2"));
+        assert_ne!(of("{\"data\":[1,2]}"), of("{\"data\":[12]}"));
         assert_eq!((of(r#"{"data":[ ]}"#), of(r#"{"data":null}"#), of("[1]")), (None, None, None));
         assert!(of(r#"{"data":[{"id":"\ud83d"}]}"#).is_some(), "what is damaged is not looked into");
         let long = |last: &str| format!(r#"{{"data":[{}{last}]}}"#, r#"{"id":1},"#.repeat(10_000));

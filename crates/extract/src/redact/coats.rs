@@ -22,6 +22,8 @@ use tillhouse_model::Secret;
 const SHORT: usize = 6;
 /// A secret of one letter cannot be hidden.
 const SHORTEST: usize = 2;
+/// So many of a secret's first letters are told as one that was cut off.
+const PIECE: usize = 8;
 /// A piece of Base64 or hexadecimal digits shorter than this may stand anywhere by chance.
 const SHORTEST_ENCODED: usize = 6;
 
@@ -74,6 +76,9 @@ impl Coats {
             };
             places.extend(found(text, plain).filter(|(from, to)| alone(*from, *to)));
         }
+        if letters > PIECE {
+            places.extend(cut_off(text, plain));
+        }
         for form in &self.encoded {
             places.extend(found(text, form.expose()).map(|(from, to)| widened(text, from, to)));
         }
@@ -101,18 +106,39 @@ fn found<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usi
     starts.filter(begins).filter_map(move |from| Some((from, end_of(text, from, secret)?)))
 }
 
+/// Where a secret begins and, before it ends, something else goes on: its beginning, if that is long enough.
+fn cut_off<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usize)> + 't {
+    let piece: String = secret.chars().take(PIECE).collect();
+    let starts: Vec<usize> = found(text, &piece).map(|(from, _)| from).collect();
+    starts.into_iter().filter_map(move |from| {
+        let mut ends = vec![from];
+        for letter in secret.chars() {
+            let next = letter_ends(text, &ends, letter);
+            if next.is_empty() {
+                break;
+            }
+            ends = next;
+        }
+        Some((from, ends.last().copied()?))
+    })
+}
+
+/// Where a letter may end that begins at one of these places.
+fn letter_ends(text: &str, ends: &[usize], letter: char) -> Vec<usize> {
+    let mut next: Vec<usize> = ends.iter().flat_map(|at| after(&text[*at..], letter).map(move |n| at + n)).collect();
+    next.sort_unstable();
+    next.dedup();
+    next
+}
+
 /// Where a secret ends that begins here; the furthest, where it can be read in several ways.
 fn end_of(text: &str, from: usize, secret: &str) -> Option<usize> {
     let mut ends = vec![from];
     for letter in secret.chars() {
-        let mut next: Vec<usize> =
-            ends.iter().flat_map(|at| after(&text[*at..], letter).map(move |n| at + n)).collect();
-        next.sort_unstable();
-        next.dedup();
-        if next.is_empty() {
+        ends = letter_ends(text, &ends, letter);
+        if ends.is_empty() {
             return None;
         }
-        ends = next;
     }
     ends.last().copied()
 }

@@ -47,6 +47,15 @@ async fn compressed_bodies_are_read_whatever_the_header_says() {
         ("Content-Encoding: identity\r\n", body.to_vec()),
         ("Content-Encoding: \r\n", body.to_vec()),
         ("Content-Encoding: gzip\r\n", body.to_vec()),
+        ("Content-Encoding: utf-8\r\n", body.to_vec()),
+        ("Content-Encoding: UTF8\r\n", body.to_vec()),
+        ("Content-Encoding: iso-8859-1\r\n", body.to_vec()),
+        ("Content-Encoding: None\r\n", body.to_vec()),
+        ("Content-Encoding: identity, identity\r\n", body.to_vec()),
+        ("Content-Encoding: identity;q=1.0, utf-8\r\n", body.to_vec()),
+        ("Content-Encoding: application/json\r\n", body.to_vec()),
+        ("Content-Encoding: utf-8, gzip\r\n", gzip(body)),
+        ("Content-Encoding: binary\r\nContent-Encoding: 8bit\r\n", body.to_vec()),
         ("", gzip(body)),
     ] {
         assert_eq!(asked(reply(&format!("{JSON}{encoding}"), &sent), limits()).await.unwrap(), body, "{encoding}");

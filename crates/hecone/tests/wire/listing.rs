@@ -92,6 +92,8 @@ async fn every_record_comes_once_however_pages_are_cut() {
         Manner { largest: 3, ..BY_THE_DOCUMENT },
         Manner { smallest: 4, ..BY_THE_DOCUMENT },
         Manner { records: 0, ..BY_THE_DOCUMENT },
+        // A total of the page's own, on a server that cuts pages.
+        Manner { records: 8, largest: 2, meta: |_, _, _, size, _| json!({"total": size}), ..BY_THE_DOCUMENT },
         Manner { records: 10, largest: 5, ..BY_THE_DOCUMENT },
         // Servers whose meta says less, or something else, than it should.
         Manner { largest: 3, meta: silent, ..BY_THE_DOCUMENT },
@@ -159,7 +161,11 @@ async fn a_total_that_falls_from_page_to_page_is_an_error_with_both_figures_and_
         let (_, error, asked) = listed(2, answer).await;
         let error = error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.message().contains(&format!("declares 6 records, but {came} came")), "{error}");
+        let text = error.to_string();
+        // A page that says that it failed is none, and none is no figure either.
+        let both = text.contains(&format!("declares 6 records, but {came} came"))
+            || (text.contains("declared 6") && text.contains(&format!("came {came}")));
+        assert!(both, "{error}");
         assert!(asked <= 24, "{asked} requests");
     }
     let hidden =
@@ -168,10 +174,29 @@ async fn a_total_that_falls_from_page_to_page_is_an_error_with_both_figures_and_
 }
 
 #[tokio::test]
-async fn the_same_page_under_a_huge_total_is_asked_for_twice() {
+async fn the_same_page_under_a_huge_total_is_an_error() {
     let (came, error, asked) = listed(2, |_| rows(0, 2, 1_000_000_000)).await;
-    assert_eq!((came, asked), (vec![0, 1], 2));
+    assert_eq!((came.len(), asked), (16, 8), "read anew three times");
     assert!(error.unwrap().message().contains("offset 2 repeats"));
+}
+
+#[tokio::test]
+async fn an_empty_page_that_links_to_a_next_one_is_not_the_end() {
+    let sieved: fn(u64) -> ResponseTemplate = |offset| {
+        let (ids, next) = match offset {
+            0 => (vec![1, 2], Some(2)),
+            2 => (vec![], Some(4)),
+            4 => (vec![3, 4], None),
+            _ => (vec![], None),
+        };
+        let ids: Vec<Value> = ids.into_iter().map(|id| json!({"id": id})).collect();
+        let next = next.map(|next: u64| format!("/hecone/transactions?page%5Boffset%5D={next}&page%5Blimit%5D=2"));
+        ResponseTemplate::new(200).set_body_json(json!({"_links": {"next": next}, "meta": {"total": 4}, "data": ids}))
+    };
+    for page_size in [2, 500] {
+        let (came, error, _) = listed(page_size, sieved).await;
+        assert_eq!((came, error.is_none()), (vec![1, 2, 3, 4], true), "{page_size}");
+    }
 }
 
 #[tokio::test]

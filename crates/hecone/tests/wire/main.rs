@@ -10,6 +10,7 @@ mod single;
 mod statistics;
 
 use std::sync::Arc;
+use std::time::Duration;
 use tillhouse_extract::{Connection, Limits, Source};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_model::{Slice, Window};
@@ -17,7 +18,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 fn limits() -> Limits {
-    Limits { rate_per_second: None, ..Limits::default() }
+    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), ..Limits::default() }
 }
 
 fn connection(server: &MockServer, more: &str) -> HecOneConnection {

@@ -14,7 +14,16 @@ async fn bodies(stream: PageStream) -> Vec<String> {
     stream.map(|page| String::from_utf8(page.unwrap().bytes.to_vec()).unwrap()).collect().await
 }
 
-/// Answers with the path asked for, except for what is gone.
+/// The paths that came.
+async fn paths(stream: PageStream) -> Vec<String> {
+    let path = |body: String| {
+        let page: serde_json::Value = serde_json::from_str(&body).unwrap();
+        page["data"][0]["path"].as_str().unwrap().to_owned()
+    };
+    bodies(stream).await.into_iter().map(path).collect()
+}
+
+/// Answers with the record asked for and its path, except for what is gone.
 async fn serve(server: &MockServer) {
     with_login(server).await;
     let answer = |request: &Request| {
@@ -22,7 +31,11 @@ async fn serve(server: &MockServer) {
         if path.ends_with("gone") {
             return ResponseTemplate::new(404).set_body_json(json!({"message": "not found"}));
         }
-        ResponseTemplate::new(200).set_body_json(path)
+        let id = match path.trim_start_matches("/hecone").trim_start_matches("/transactions/") {
+            "/v2/sale/x/full" => "x".to_owned(),
+            id => id.replace("%2F", "/").replace("%3F", "?"),
+        };
+        ResponseTemplate::new(200).set_body_json(json!({"data": [{"id": id, "path": path}]}))
     };
     Mock::given(method("GET")).and(query_param("additional_info", "true")).respond_with(answer).mount(server).await;
 }
@@ -34,12 +47,12 @@ async fn each_id_is_a_page_and_what_is_gone_is_left_out() {
     let source = open(&server, Limits { concurrency: 3, ..limits() });
     let ids = ["a", "gone", "b", "c/../d?e", "f", "also-gone"].map(String::from).to_vec();
     assert_eq!(
-        bodies(source.pages_by_id("transactions", ids)).await,
+        paths(source.pages_by_id("transactions", ids)).await,
         [
-            r#""/hecone/transactions/a""#,
-            r#""/hecone/transactions/b""#,
-            r#""/hecone/transactions/c%2F..%2Fd%3Fe""#,
-            r#""/hecone/transactions/f""#
+            "/hecone/transactions/a",
+            "/hecone/transactions/b",
+            "/hecone/transactions/c%2F..%2Fd%3Fe",
+            "/hecone/transactions/f"
         ]
     );
     // One login, one request each: what is gone is not asked for again.
@@ -67,7 +80,39 @@ async fn the_path_of_one_is_configurable() {
     serve(&server).await;
     let more = r#","paths":{"transactions":"/v2/sales","transaction":"/v2/sale/{id}/full"}"#;
     let source = connection(&server, more).open(limits()).unwrap();
-    assert_eq!(bodies(source.pages_by_id("transactions", vec!["x".into()])).await, [r#""/hecone/v2/sale/x/full""#]);
+    assert_eq!(paths(source.pages_by_id("transactions", vec!["x".into()])).await, ["/hecone/v2/sale/x/full"]);
+}
+
+/// What came of asking for the transaction `a`, for each body of an answer.
+async fn answered(body: &str) -> Result<Vec<String>, tillhouse_model::Error> {
+    let server = MockServer::start().await;
+    with_login(&server).await;
+    let answer = ResponseTemplate::new(200).set_body_raw(body, "application/json");
+    Mock::given(method("GET")).and(path("/hecone/transactions/a")).respond_with(answer).mount(&server).await;
+    let source = open(&server, Limits { attempts: 1, ..limits() });
+    let pages: Vec<_> = source.pages_by_id("transactions", vec!["a".into()]).collect().await;
+    pages.into_iter().map(|page| page.map(|page| String::from_utf8(page.bytes.to_vec()).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_single_record_is_read_however_it_is_wrapped() {
+    for body in [
+        r#"{"data":[{"id":"a","amount":1}]}"#,
+        r#"{"meta":{},"data":{"id":"a","amount":1}}"#,
+        r#"{"id":"a","amount":1}"#,
+        r#"[{"id":"a","amount":1}]"#,
+        r#"{"data":[{"id":"b","amount":9},{"id":"a","amount":1},{"amount":3}]}"#,
+    ] {
+        assert_eq!(answered(body).await.unwrap(), [r#"{"data":[{"id":"a","amount":1}]}"#], "{body}");
+    }
+    for body in
+        [r#"{"data":[]}"#, r#"{"data":null}"#, r#"{"data":[{"id":"b"}]}"#, r#"{"data":{"id":"aa"}}"#, r#"{"id":"A"}"#]
+    {
+        assert!(answered(body).await.unwrap().is_empty(), "{body}");
+    }
+    assert!(answered(r#"{"items":[]}"#).await.unwrap_err().message().contains("no list called data"));
+    let failed = answered(r#"{"status":"error","error":"the database is down","data":null}"#).await.unwrap_err();
+    assert!(failed.message().ends_with("with an error in it: the database is down"), "{failed}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::changes::{Changes, current, listed};
 use super::feed::Feed;
 use super::misfits::{Misfits, Origin, fit};
 use super::rows::{conform, query_failed};
-use super::statement::{Parameters, Statement, borrowed, parameters};
+use super::statement::{Statement, borrowed, empty_session, parameters};
 use super::{Done, Totals, Unified, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::observer::Event;
@@ -83,7 +83,6 @@ async fn take(
     let changes = Changes::find(context, &history, (after, to)).await?;
     let packages = source.provider_of(version, Some(state()?), after, to).await?;
     let records = Records { history, packages, after, to };
-    let parameters = parameters(pipeline);
     if !fed.is_empty() {
         let schema = plan.spec.source_schema();
         let mut feed = Feed::start(context, &pipeline.name, fed, &schema);
@@ -100,7 +99,7 @@ async fn take(
         totals.add(done);
     }
     for statement in apart {
-        let done = take_apart(context, statement, &parameters, &records, &changes, step).await?;
+        let done = take_apart(context, pipeline, statement, (&records, &changes), step).await?;
         totals.add([done]);
     }
     Ok(())
@@ -134,16 +133,17 @@ impl Records {
 /// Runs one statement by itself, its records a table that it may read as often as it likes.
 async fn take_apart(
     context: &Context,
+    pipeline: &Pipeline,
     statement: &Statement,
-    parameters: &Parameters,
-    records: &Records,
-    changes: &Changes,
+    (records, changes): (&Records, &Changes),
     step: &Step,
 ) -> Result<Done> {
     let name = statement.table.name.clone();
     context.observer.on(&Event::Unifying { table: name.clone() });
     let at = |e: Error| e.at("table", format!("unified.{name}")).at("file", statement.origin.clone());
-    let session = context.engine.lenient(&statement.errors)?;
+    // What it may look up and the pipeline does not read is there, but empty.
+    let session = empty_session(&context.engine, pipeline, &statement.errors)?;
+    session.deregister(statement.resource)?;
     let mut view = records.register(&session)?;
     if !changes.outdated.is_empty() && statement.table.role != Role::Dimension {
         let outdated = listed(&changes.outdated)?;
@@ -154,7 +154,7 @@ async fn take_apart(
         );
     }
     session.create_view(statement.resource, &view).await?;
-    let result = session.query_with(&statement.sql, &borrowed(parameters)).await.map_err(at)?;
+    let result = session.query_with(&statement.sql, &borrowed(&parameters(pipeline))).await.map_err(at)?;
     let (rows, misfits) = fitted(context, statement, result, step);
     let target = context.warehouse.unified_table(Arc::clone(&statement.table));
     let replaced = match statement.table.role {

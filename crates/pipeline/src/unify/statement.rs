@@ -3,7 +3,7 @@
 //! Invariant: a [`Statement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
 //! A result that does not fit its contract is refused here, before any request is made.
 
-use crate::config::{Child, Pipeline};
+use crate::config::{Child, ChildLink, Pipeline};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use tillhouse_model::table::{DELETED_AT, TableSpec};
@@ -145,6 +145,20 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
             ));
         };
         let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else { continue };
+        let missing = pipeline.children.iter().find(|c| {
+            let is_part = matches!(c.link, ChildLink::Part { .. }) && c.of == plan.resource.name;
+            is_part && known.iter().any(|name| *name == c.resource) && !pipeline.reads(c.resource)
+        });
+        if let Some(Child { resource: missing, .. }) = missing {
+            // Without them its rows would be wrong, not only fewer.
+            return Err(Error::config(format!("{} cannot be unified without {missing}", plan.resource.name))
+                .at("pipeline", pipeline.name.clone())
+                .at("file", asset.origin.clone())
+                .hint(format!(
+                    "Add {missing} to the pipeline's resources, or leave {} out of them.",
+                    plan.resource.name
+                )));
+        }
         let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
         let children = pipeline.children.iter().filter(|c| {
             c.of == plan.resource.name && known.iter().any(|name| *name == c.resource) && pipeline.reads(c.resource)

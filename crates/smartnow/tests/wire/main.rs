@@ -13,6 +13,7 @@ mod setup;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
 use tillhouse_model::{Error, Slice, Window};
 use tillhouse_smartnow::SmartNowConnection;
@@ -20,7 +21,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 fn limits() -> Limits {
-    Limits { rate_per_second: None, ..Limits::default() }
+    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), ..Limits::default() }
 }
 
 /// A connection with `more` of its keys set.

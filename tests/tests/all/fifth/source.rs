@@ -79,7 +79,14 @@ async fn page(
     };
     let bytes = paging::or_empty(response.bytes, resource.records_at);
     let [next] = envelope::read(&bytes, &[&["next"]])?;
-    let page = Page { bytes, declared_total: None, requested_at: response.requested_at, scope: None, anew: false };
+    let page = Page {
+        bytes,
+        declared_total: None,
+        requested_at: response.requested_at,
+        scope: None,
+        anew: false,
+        again: false,
+    };
     Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))).into())
 }
 

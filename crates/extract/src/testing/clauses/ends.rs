@@ -5,7 +5,7 @@
 use crate::testing::breach::Held;
 use crate::testing::reading::Reading;
 use crate::testing::subject::{Links, Subject};
-use crate::testing::trial::{Asked, BACKOFF, Bench, Course, Step, limits, pass};
+use crate::testing::trial::{Asked, BACKOFF, Bench, CAP, Course, Step, limits, pass};
 use serde_json::{Value, json};
 use tillhouse_model::{ErrorKind, Window};
 
@@ -155,6 +155,97 @@ pub async fn an_empty_page_in_the_middle_is_found_out(subject: Subject) -> Held 
             let name = asked.resource.name;
             hold!(sent <= 2 * requests + 4, "{name}, {how}: {sent} requests, where {requests} do");
         }
+    }
+    Ok(())
+}
+
+/// A page that is missing once (404) behind others is no end, and hides no record.
+pub async fn a_page_that_is_missing_once_is_asked_for_again(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        for (after, status) in [(1, 404), (2, 404), (3, 410), (1, 416)] {
+            let fault = json!({"kind": "answer", "status": status, "body": "{}", "after": after});
+            let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let how = format!("request {} answered with {status}", after + 1);
+            asked.say(&how, reading.is_complete(&truth, &everything))?;
+            let name = asked.resource.name;
+            hold!(sent <= 2 * requests + 4, "{name}, {how}: {sent} requests, where {requests} do");
+        }
+    }
+    Ok(())
+}
+
+/// A success that says that it failed, and has no records, is tried again; where it stays so, it is an error in the server's words. It is never
+/// the end.
+pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> Held {
+    const WORDS: &str = "the database is down";
+    let bench = Bench::new(&subject)?;
+    let body = json!({
+        "status": "error",
+        "error": WORDS,
+        "errors": [{"code": "Down", "title": WORDS, "message": WORDS}],
+        "data": [],
+        "meta": {"total": 0, "count": 0},
+    });
+    for asked in bench.resources().await? {
+        let Course { window, page_size, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let everything = bench.truth(&asked, None).await?;
+        for after in [0, 1, 2] {
+            let answer = |times: u64| {
+                let headers = json!({"Content-Type": "application/json"});
+                json!({"kind": "answer", "body": body.to_string(), "headers": headers, "after": after, "times": times})
+            };
+            let how = format!("request {} answered with an error in a success", after + 1);
+            let (reading, ..) = faulty(&bench, &asked, (window, page_size), answer(1)).await?;
+            let held = if reading.error.is_some() {
+                reading.is_true(&everything)
+            } else {
+                reading.is_complete(&truth, &everything)
+            };
+            asked.say(&how, held)?;
+            let (reading, _, met) = faulty(&bench, &asked, (window, page_size), answer(ALWAYS)).await?;
+            let name = asked.resource.name;
+            let Some(error) = &reading.error else {
+                hold!(met == 0, "{name}, {how} for good: the slice ends as if all were well");
+                continue;
+            };
+            hold!(error.to_string().contains(WORDS), "{name}, {how} for good: the server's words are lost: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// A total that counts the page only, on a server that gives shorter pages than were asked for, hides no record.
+pub async fn a_page_cut_short_with_a_total_of_its_own_is_no_end(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    let all = bench.resources().await?;
+    bench.control.page_cap(CAP).await?;
+    for asked in all.into_iter().filter(|asked| asked.resource.declares_total && asked.records.cut_pages) {
+        let window = bench.window(&asked, CAP as usize * 5 / 2).await?;
+        let truth = bench.truth(&asked, Some(window)).await?;
+        let everything = bench.truth(&asked, None).await?;
+        let fault = json!({"kind": "page_total", "times": ALWAYS});
+        let (reading, _, met) = faulty(&bench, &asked, (window, 10 * CAP), fault).await?;
+        hold!(met > 0, "{}: the server told its total as ever", asked.resource.name);
+        asked.say("pages cut short, each with its own total", reading.is_complete(&truth, &everything))?;
+    }
+    Ok(())
+}
+
+/// A page that comes a second time in place of the next one, once, has the listing read anew, and hides no record.
+pub async fn a_page_that_comes_again_once_is_read_over(subject: Subject) -> Held {
+    let bench = Bench::new(&subject)?;
+    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+        let Course { window, page_size, pages, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        if page_size < 2 || pages < 3 {
+            continue;
+        }
+        let everything = bench.truth(&asked, None).await?;
+        let fault = json!({"kind": "repeat", "times": 2});
+        let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        asked.say("the second page the same as the first, once", reading.is_complete(&truth, &everything))?;
     }
     Ok(())
 }

@@ -71,6 +71,8 @@ fn ends() {
     breaks(offset, believes, a_total_that_is_too_low_is_not_believed, "records are missing");
     breaks(offset, believes, a_page_that_comes_again_is_found_out, "ends the slice with None");
     breaks(offset, believes, an_empty_page_in_the_middle_is_found_out, "records are missing");
+    breaks(offset, believes, a_page_that_comes_again_once_is_read_over, "records are missing");
+    breaks(offset, believes, a_page_cut_short_with_a_total_of_its_own_is_no_end, "records are missing");
     breaks(offset, Flaw::TakesNothingForAnError, nothing_is_understood_however_it_is_said, "has no key");
 }
 

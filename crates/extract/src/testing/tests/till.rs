@@ -204,7 +204,10 @@ impl Till {
             Err(error) => return failed(error),
         };
         let end = if self.flaw == Flaw::CutsTheWindow { to.1 - SignedDuration::from_secs(1) } else { to.1 };
-        let mut request = Request::get("sales", url).query(from.0, &from.1.to_string()).query(to.0, &end.to_string());
+        let mut request = Request::get("sales", url)
+            .lists(SALES.records_at)
+            .query(from.0, &from.1.to_string())
+            .query(to.0, &end.to_string());
         if self.flaw == Flaw::AsksForNow {
             request = request.query("now", &Timestamp::now().to_string());
         }
@@ -238,7 +241,9 @@ impl Till {
                 let (this, request) = (this.clone(), at_offset(&request, at));
                 async move {
                     Ok(match this.page_or_none(&request).await? {
-                        Ok((page, records)) => OffsetPage { page, records, limit: None, linked: false }.into(),
+                        Ok((page, records)) => {
+                            OffsetPage { page, records, limit: None, linked: false, leads_to: None }.into()
+                        }
                         Err(refusal) => Fetched::Missing(refusal.into_error()),
                     })
                 }
@@ -255,9 +260,12 @@ impl Till {
         let fetch = move |url: Url| {
             let this = this.clone();
             async move {
-                let (page, _) = this.page(&Request::get("sales", url)).await?;
+                let page = match this.page_or_none(&Request::get("sales", url).lists(SALES.records_at)).await? {
+                    Ok((page, _)) => page,
+                    Err(refusal) => return Ok(Fetched::Missing(refusal.into_error())),
+                };
                 let [next] = envelope::read(&page.bytes, &[&["next"]])?;
-                Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))))
+                Ok(Fetched::Page((page, next.and_then(|next| next.as_text().map(str::to_owned)))))
             }
         };
         if !matches!(flaw, Flaw::FollowsAnyLink | Flaw::FollowsInCircles) {
@@ -266,7 +274,10 @@ impl Till {
         paging::chain(first, listing.most_pages, move |url| {
             let page = fetch(url.clone());
             async move {
-                let (page, next) = page.await?;
+                let (page, next) = match page.await? {
+                    Fetched::Page(found) => found,
+                    Fetched::Missing(error) => return Err(error),
+                };
                 let next = match next.map(|next| (origin::follow(&url, &next), next)) {
                     // The kit's own client would refuse.
                     Some((Err(_), next)) if flaw == Flaw::FollowsAnyLink => {
@@ -325,8 +336,14 @@ impl Till {
         let [total] = envelope::read(&bytes, &[&["total"]])?;
         let records = envelope::count(&bytes, &["sales"]).unwrap_or_default();
         let total = total.and_then(|total| total.as_u64());
-        let mut page =
-            Page { bytes, declared_total: total, requested_at: response.requested_at, scope: None, anew: false };
+        let mut page = Page {
+            bytes,
+            declared_total: total,
+            requested_at: response.requested_at,
+            scope: None,
+            anew: false,
+            again: false,
+        };
         match self.flaw {
             Flaw::RewritesNumbers => {
                 let body: serde_json::Value = serde_json::from_slice(&page.bytes).unwrap_or_default();
@@ -355,7 +372,7 @@ impl Till {
         paging::chain((), 1, move |()| {
             let this = this.clone();
             async move {
-                let request = Request::get("prices", this.api.client().url("/prices")?);
+                let request = Request::get("prices", this.api.client().url("/prices")?).lists(PRICES.records_at);
                 Ok((this.page(&request).await?.0, None))
             }
         })
@@ -469,7 +486,7 @@ impl Source for Till {
         pages
             .map(|response: Result<crate::Response>| {
                 let crate::Response { bytes, requested_at, .. } = response?;
-                Ok(Page { bytes, declared_total: None, requested_at, scope: None, anew: false })
+                Ok(Page { bytes, declared_total: None, requested_at, scope: None, anew: false, again: false })
             })
             .boxed()
     }
