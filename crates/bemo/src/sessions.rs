@@ -137,7 +137,7 @@ impl List {
         let is_link = link.starts_with(['/', '?']) || Url::parse(link).is_ok();
         match is_link.then(|| origin::follow(&response.url, link)) {
             Some(Ok(url)) => Next::Link(url),
-            Some(Err(error)) => self.elsewhere(&error.to_string()),
+            Some(Err(error)) => self.elsewhere(&self.api.client().redactor().scrub(&error.to_string())),
             None => self.elsewhere("it is no address"),
         }
     }

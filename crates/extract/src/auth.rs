@@ -148,7 +148,9 @@ impl TokenCache {
         if let Some(refresh) = refresh {
             match self.login.login(Some(refresh)).await {
                 Ok(token) => return Ok(token),
-                Err(error) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Protocol) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Protocol | ErrorKind::Config) =>
+                {
                     tracing::debug!(%error, "the refresh token was refused, logging in anew");
                 }
                 Err(error) => return Err(error),

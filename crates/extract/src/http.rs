@@ -154,7 +154,7 @@ impl Client {
         let own = by_resource.get(resource.name);
         let page_size = own.and_then(|own| own.page_size).unwrap_or(page_size);
         let confirm_end = own.and_then(|own| own.confirm_end).unwrap_or(confirm_end);
-                let shared = &self.inner.shared;
+        let shared = &self.inner.shared;
         let totals =
             shared.totals.lock().unwrap_or_else(PoisonError::into_inner).entry(resource.name).or_default().clone();
         Listing {
@@ -417,7 +417,7 @@ impl Inner {
     /// An address that a server named: without its query, and without its path where a secret stands in that.
     fn shown(&self, url: &Url) -> String {
         let whole = redact::url(&redact::without_query(url));
-        if self.shared.redactor.knows(&whole) { origin::name(url) } else { whole }
+        if self.shared.redactor.knows(&whole) { self.shared.redactor.name(&origin::name(url)) } else { whole }
     }
 
     /// What is known of every refusal.

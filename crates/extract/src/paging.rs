@@ -16,7 +16,7 @@
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
 //! | no total at all, or one that was passed; a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
 //! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again is the end |
-//! | an empty page that names a next one | the next page, three times in a row at most |
+//! | an empty page that names a next one | the next page, three times in a row at most; once where the total is reached |
 //! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
@@ -67,9 +67,6 @@ pub const REREADS: usize = PAUSES.len();
 
 /// The pauses before a listing is read anew, as multiples of [`Listing::pause`].
 const PAUSES: [u32; 3] = [1, 4, 15];
-
-/// Empty pages in a row that are believed to lead on where they name a next one.
-const EMPTY_IN_A_ROW: u32 = 3;
 
 /// Counts the listings that were read anew, for [`crate::http::Stats`].
 #[derive(Debug, Clone, Default)]
@@ -139,7 +136,7 @@ impl Listing {
 
     /// What a page's records are known again by.
     fn fingerprint(&self, page: &Page) -> Option<u64> {
-        self.records_at.and_then(|at| records::fingerprint(&page.bytes, at))
+        self.records_at.and_then(|at| records::fingerprint(&page.bytes, at, self.id))
     }
 }
 
@@ -161,8 +158,8 @@ impl<P> From<P> for Fetched<P> {
 /// What asks for a page, by one reading after the other.
 type Asking<Fetch> = Arc<Mutex<Fetch>>;
 
-/// Asks for a page; once more after a pause where it is missing. A listing's first page is missing for another reason, and where the total is
-/// not reached, all of it is read anew.
+/// Asks for a page; once more after a pause where it is missing. The first page of all is missing for another reason, and where the total is
+/// not reached, everything is read anew.
 async fn ask<At, Fetch, Fut, Found, P>(
     fetch: &Asking<Fetch>,
     at: At,
@@ -178,7 +175,7 @@ where
     let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
     let explained = |error: Error| ledger.explain(error);
     let found = answer(at.clone()).await.map_err(explained)?.into();
-    let doubtful = listing.confirm_end && !ledger.is_new() && !ledger.is_short();
+    let doubtful = listing.confirm_end && ledger.has_begun() && !ledger.is_short();
     match found {
         Fetched::Missing(_) if doubtful => {
             listing.pause(1).await;

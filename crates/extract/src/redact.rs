@@ -83,7 +83,13 @@ impl Redactor {
     /// A name out of a header, for a message: without known secrets, and without what is no letter of a name.
     pub fn name(&self, text: &str) -> String {
         let text = self.without_secrets(text);
-        text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(LONGEST_NAME).collect()
+        let parts = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+        let shown = parts.flat_map(|part| match part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()) {
+            run if looks_secret(run) => ["***", &part[run.len()..]],
+            run => [run, &part[run.len()..]],
+        });
+        let shown: String = shown.collect();
+        shown.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(LONGEST_NAME).collect()
     }
 
     /// The beginning of a text without known secrets.
@@ -290,6 +296,8 @@ mod tests {
         assert_eq!(redactor.name("text/Hunter2-Long"), "text/***");
         assert_eq!(redactor.name("text/Hunter2-L"), "text/***");
         assert_eq!(redactor.name("text/\u{1b}[31mred\n"), "text/?[31mred?");
+        assert_eq!(redactor.name("text/a1b2c3d4e5f6a7b8c9d0e1; x=1"), "text/***; x=1");
+        assert_eq!(redactor.name("application/vnd.ms-excel.sheet.12"), "application/vnd.ms-excel.sheet.12");
         assert_eq!(redactor.name(&"x".repeat(500)).len(), LONGEST_NAME);
     }
 

@@ -10,11 +10,12 @@ use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use tillhouse_extract::envelope::{self, Scalar};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, envelope, redact,
+    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, redact,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -250,13 +251,22 @@ fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPag
         }
     };
     let may_be_last = records == 0 || total.is_none_or(|total| at.offset + records >= total);
-    // A page that cannot be read that far says nothing of it; its records are the decoder's to judge.
-    let said = may_be_last.then(|| envelope::read(&bytes, &[&["_links", "next"]]));
-    let [next] = said.and_then(Result::ok).unwrap_or_default();
-    let next = next.as_ref().and_then(|next| next.as_text());
-    let leads_to = next.and_then(|next| url.join(next).ok()).and_then(|next| offset_of(&next));
+    let next = if may_be_last { next_of(&bytes) } else { None };
+    let leads_to = next.as_deref().and_then(|next| url.join(next).ok()).and_then(|next| offset_of(&next));
     let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };
     Ok(OffsetPage { page, records, limit, linked: next.is_some(), leads_to }.into())
+}
+
+/// The link to a next page, as it stands there or in an object of its own (`href`). A page that cannot be read that far says nothing of it; its
+/// records are the decoder's to judge.
+fn next_of(page: &[u8]) -> Option<String> {
+    let text = |value: Option<Scalar>| value.as_ref().and_then(Scalar::as_text).map(str::to_owned);
+    let [next] = envelope::read(page, &[&["_links", "next"]]).ok()?;
+    if next != Some(Scalar::Nested) {
+        return text(next);
+    }
+    let [href] = envelope::read(page, &[&["_links", "next", "href"]]).ok()?;
+    text(href)
 }
 
 /// The offset that an address asks for.

@@ -77,7 +77,8 @@ async fn no_page_is_asked_for_in_vain_but_the_one_behind_a_full_last_one() {
         sandbox.clear_requests();
         exact(&sandbox, &*open(&sandbox, limits(page_size))).await;
         let (records, size) = (truth(&sandbox).len(), page_size as usize);
-        let pages = (records / size + 1) as u64;
+        // A total as large as the first page may be that page's, as long as no other has shown what totals count.
+        let pages = (records / size + 1) as u64 + u64::from(records < size);
         assert_eq!(sandbox.requests().counts["GET /hecone/transactions"], pages);
     }
 }

@@ -130,7 +130,7 @@ fn read(page: &[u8]) -> Result<Read> {
     Ok(Read {
         declared_total: count.and_then(|count| count.as_u64()),
         records: envelope::identities(page, TRANSACTIONS.records_at, "id")?,
-        next: if linked { Next::Elsewhere } else { Next::Unsaid },
+        next: if linked { Next::There } else { Next::Unsaid },
     })
 }
 

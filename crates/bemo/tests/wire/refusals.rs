@@ -42,7 +42,7 @@ async fn an_account_that_does_not_exist_is_named_plainly() {
     let error =
         told(ResponseTemplate::new(404).set_body_json(json!({"statusCode": 404, "message": "Resource not found"})))
             .await;
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().unwrap().contains("connection.paths.sessions"), "{error:?}");
 }
 

@@ -44,6 +44,9 @@ impl Totals {
 /// Steps back, and repeats that a risen total explains, which a reading may have beside one for each of its pages.
 const GRACE: u64 = 16;
 
+/// Empty pages in a row that are believed to lead on where they name a next one.
+const EMPTY_IN_A_ROW: u32 = 3;
+
 /// One reading of a listing.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Ledger {
@@ -72,6 +75,8 @@ pub(super) struct Ledger {
     /// Whether a page repeated another and the total was reached with it, in this reading or the one before.
     reached_by_repeat: bool,
     stood: bool,
+    /// Whether there was a reading before this one.
+    is_anew: bool,
     /// Whether the page at hand declared another total than the one before.
     moved: bool,
     /// The page before, where pages are compared.
@@ -97,12 +102,17 @@ impl Ledger {
 
     /// The ledger of the reading after this one.
     pub(super) fn anew(&self) -> Self {
-        Self { stood: self.reached_by_repeat, ..Self::of(&self.totals) }
+        Self { stood: self.reached_by_repeat, is_anew: true, ..Self::of(&self.totals) }
     }
 
     /// Whether no page came yet.
     pub(super) fn is_new(&self) -> bool {
         self.pages == 0
+    }
+
+    /// Whether a page came, in this reading or one before.
+    pub(super) fn has_begun(&self) -> bool {
+        self.is_anew || !self.is_new()
     }
 
     pub(super) fn pages(&self) -> u64 {
@@ -234,6 +244,11 @@ impl Ledger {
             self.totals.seen(true);
         }
         reached
+    }
+
+    /// How many empty pages in a row are followed where each names a next one: some servers do so for ever.
+    pub(super) fn empty_pages_followed(&self) -> u32 {
+        if self.is_proved() { 1 } else { EMPTY_IN_A_ROW }
     }
 
     /// The error of a listing that ended before the total was reached.

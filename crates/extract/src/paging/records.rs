@@ -60,15 +60,16 @@ pub(crate) fn complains(page: &[u8], records_at: &[&str]) -> bool {
     empty && envelope::complains(page)
 }
 
-/// What the records of a page are known again by, whatever stands around them and in whichever order they come; `None` where there are
+/// What the records of a page are known again by, whatever stands around them and in whichever order they come: their ids, and those without
+/// one by all they say; `None` where there are
 /// none. Of a page so long that not all of it is looked at, another order is another page.
-pub(super) fn fingerprint(page: &[u8], records_at: &[&str]) -> Option<u64> {
+pub(super) fn fingerprint(page: &[u8], records_at: &[&str], id: &str) -> Option<u64> {
     let Found::List(at) = find(page, records_at) else { return None };
     let list = page.get(at..)?;
     let (mut print, mut records) = (0_u64, 0_u64);
     each(&list[..list.len().min(LOOKED_AT)], |record| {
         let mut hasher = DefaultHasher::new();
-        hasher.write(record);
+        hasher.write(envelope::value_at(record, id).unwrap_or(record));
         print = print.wrapping_add(hasher.finish());
         records += 1;
     });
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn pages_are_known_again_by_their_records() {
-        let of = |page: &str| fingerprint(page.as_bytes(), DATA);
+        let of = |page: &str| fingerprint(page.as_bytes(), DATA, "id");
         let page = r#"{"start":0,"data":[{"id":"a]"},{"id":"\"b"}],"trace":1}"#;
         assert_eq!(of(page), of(r#"{"start":500,"data":[{"id":"a]"},{"id":"\"b"}],"trace":27}"#));
         assert_ne!(of(page), of(r#"{"start":0,"data":[{"id":"a]"},{"id":"\"c"}],"trace":1}"#));
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(of_two(a, b), of_two(b, a), "in whichever order");
         assert_ne!(of_two(a, a), of_two(a, b));
         assert_ne!(of_two("1", "1"), of_two("2", "2"));
+        assert_eq!(of_two(r#"{"id":1,"at":7}"#, b), of_two(b, r#"{"at":8,"id":1}"#), "whatever else they say now");
         assert_ne!(of("{\"data\":[1,2]}"), of("{\"data\":[12]}"));
         assert_eq!((of(r#"{"data":[ ]}"#), of(r#"{"data":null}"#), of("[1]")), (None, None, None));
         assert!(of(r#"{"data":[{"id":"\ud83d"}]}"#).is_some(), "what is damaged is not looked into");

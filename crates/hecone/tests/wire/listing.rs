@@ -191,6 +191,8 @@ async fn an_empty_page_that_links_to_a_next_one_is_not_the_end() {
         };
         let ids: Vec<Value> = ids.into_iter().map(|id| json!({"id": id})).collect();
         let next = next.map(|next: u64| format!("/hecone/transactions?page%5Boffset%5D={next}&page%5Blimit%5D=2"));
+        // As a text, and in an object.
+        let next = if offset == 0 { json!(next) } else { json!({"href": next}) };
         ResponseTemplate::new(200).set_body_json(json!({"_links": {"next": next}, "meta": {"total": 4}, "data": ids}))
     };
     for page_size in [2, 500] {
@@ -247,7 +249,7 @@ async fn answer_with(response: ResponseTemplate) -> Error {
 #[tokio::test]
 async fn refusals_say_what_to_do() {
     let error = answer_with(ResponseTemplate::new(404).set_body_json(json!({"message": "no route"}))).await;
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no route") && error.to_string().contains("status 404"), "{error}");
     assert!(error.hint_text().unwrap().contains("connection.paths.transactions"));
 

@@ -70,7 +70,7 @@ async fn a_wrong_secret_says_which_key_to_check_and_is_sent_once() {
 async fn a_login_that_is_not_there_says_which_path_to_set() {
     let server = MockServer::start().await;
     let error = open(&server, limits()).check().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().unwrap().contains("connection.paths.login"));
     assert!(error.to_string().contains("/hecone/auth/login"), "{error}");
 }

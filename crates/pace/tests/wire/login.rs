@@ -60,7 +60,7 @@ async fn a_wrong_secret_says_which_key_to_check_and_is_sent_once() {
 async fn a_token_endpoint_that_is_not_there_is_named_by_its_key() {
     let servers = Servers::silent().await;
     let error = servers.open(json!({})).check().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().unwrap().contains("connection.token_url"), "{error:?}");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}/token");

@@ -193,6 +193,53 @@ async fn an_empty_page_in_the_middle_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_missing_or_comes_again_once_hides_no_record() {
+    for slip in 1..4 {
+        for status in [404, 410, 416, 200] {
+            let server = MockServer::start().await;
+            with_login(&server).await;
+            let requests = AtomicUsize::new(0);
+            let answer = move |request: &Request| match requests.fetch_add(1, Ordering::SeqCst) {
+                number if number == slip && status == 200 => {
+                    ResponseTemplate::new(200).set_body_json(numbered(5).into_iter().take(2).collect::<Vec<_>>())
+                }
+                number if number == slip => ResponseTemplate::new(status).set_body_json(json!({"message": "gone"})),
+                _ => ResponseTemplate::new(200).set_body_json(select(&numbered(5), request)),
+            };
+            Mock::given(path("/smartnow/machine")).respond_with(answer).mount(&server).await;
+            let source = open(&server, Limits { page_size: 2, ..limits() });
+            let seen = ids(source.pages(&today("machines"))).await;
+            for id in [10, 20, 30, 40, 50] {
+                assert!(seen.contains(&json!(id)), "{slip} {status}: {seen:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_at_the_end_of_a_page_blocks_nothing() {
+    for odd in [json!(""), json!(" "), json!("abc"), json!(null), json!(1.5), json!({})] {
+        let server = MockServer::start().await;
+        with_login(&server).await;
+        let shown = odd.clone();
+        // Whatever is asked behind, the odd record stands at the end.
+        let answer = move |request: &Request| {
+            let after = query(request, "where[id][>]").map_or(0, |id| id.parse::<i64>().unwrap());
+            let mut page: Vec<Value> =
+                [1, 2, 2, 3, 4].iter().filter(|id| **id > after).take(2).map(|id| json!({"id": id})).collect();
+            page.push(json!({"id": odd, "name": "odd"}));
+            ResponseTemplate::new(200).set_body_json(page)
+        };
+        Mock::given(path("/smartnow/machine")).respond_with(answer).mount(&server).await;
+        let source = open(&server, Limits { page_size: 3, ..limits() });
+        let seen = ids(source.pages(&today("machines"))).await;
+        for id in [1, 2, 3, 4] {
+            assert!(seen.contains(&json!(id)), "{shown}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_comes_again_is_an_error_unless_somebody_says_that_it_is_whole() {
     let server = MockServer::start().await;
     with_login(&server).await;
@@ -232,7 +279,7 @@ async fn answer_with(resource: &str, response: ResponseTemplate) -> Error {
 #[tokio::test]
 async fn refusals_say_what_to_do() {
     let error = answer_with("shifts", ResponseTemplate::new(404).set_body_json(json!({"message": "no route"}))).await;
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no route") && error.to_string().contains("status 404"), "{error}");
     assert!(error.hint_text().unwrap().contains("connection.paths.shifts"));
 

@@ -69,7 +69,7 @@ async fn a_parent_that_is_gone_is_left_out_but_not_all_of_them() {
     assert_eq!(records(source.pages(&today("products"))).await.unwrap(), [of("8", 4)]);
     // No machine has extras at that path: the path is wrong, and nothing may be taken for deleted.
     let error = pages(source.pages(&today("product_extras"))).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().unwrap().contains("connection.paths.product_extras"), "{error:?}");
 }
 
