@@ -420,3 +420,18 @@ async fn a_projects_own_sql_that_fails_for_a_record_costs_that_value() {
     let field = "unified.transactions.discount_amount";
     assert_eq!(bench.rows(told).await, [format!("huge {field}"), format!("nought {field}")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_unified_by_itself_is_told_before_anything_is_read() {
+    let parameters = "price_unit: minor, vat_rate: percent, sales_types: \"\"";
+    let alone = Bench::new("smartnow", &[("revenue_transactions", vec![])], parameters).await;
+    let pipelines = alone.context.project.pipelines(&[], SOURCES).unwrap();
+    let range = Range { from: Some("2026-01-01T00:00:00Z".parse().unwrap()), to: None };
+    let error = sync(&alone.context, &pipelines, Options { range, full: false }).await.unwrap_err();
+    assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
+    assert!(error.message().contains("revenue_transactions cannot be unified without payment_transactions"), "{error}");
+    assert!(error.hint_text().unwrap().contains("Add payment_transactions"), "{error:?}");
+    // What is only looked up may be left out.
+    let pages = [("revenue_transactions", vec![]), ("payment_transactions", vec![])];
+    Bench::new("smartnow", &pages, parameters).await.sync().await;
+}
