@@ -171,7 +171,7 @@ async fn an_empty_page_that_links_to_a_next_one_is_not_the_end() {
                 };
                 // A total of the listing, one that counts the page, and none.
                 let count = [json!(null), json!(null), json!(rows.len()), json!(null), json!(4)][total].clone();
-                let rows: Vec<Value> = rows.into_iter().map(|id: u64| json!({"id": id})).collect();
+                let rows: Vec<Value> = rows.into_iter().map(|id: u64| json!({"id": format!("t{id}")})).collect();
                 let next = linked.then_some("/pace/next");
                 let body = json!({"links": {"next": next}, "meta": {"count": count}, "data": rows});
                 ResponseTemplate::new(200).set_body_raw(body.to_string(), MEDIA_TYPE)
