@@ -6,19 +6,13 @@
 use crate::column::{Column, Values};
 use crate::identity::visit;
 use crate::plan::{Field, Hop, Object, What, resolve};
+use crate::term::{Term, open_text, unfit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
-use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, Except, LocalTime, Sum, UnitOf};
-use tillhouse_model::{Error, Exact, Result, time};
-
-/// A column of a record, and the scale of its numbers.
-#[derive(Debug)]
-struct Term {
-    hops: Vec<Hop>,
-    scale: u8,
-}
+use tillhouse_model::money::{PriceUnit, VatRate, minor_digits};
+use tillhouse_model::table::{Amount, Except, LocalTime, Rate, RateUnit, Sum, UnitOf};
+use tillhouse_model::{Error, Exact, Result, time, word};
 
 /// [`Sum`], compiled.
 #[derive(Debug)]
@@ -55,34 +49,38 @@ pub(crate) struct Priced {
     unit: PriceUnit,
 }
 
+/// [`Rate`], compiled.
+#[derive(Debug)]
+pub(crate) struct Rated {
+    is: Term,
+    unit: VatRate,
+}
+
 /// [`LocalTime`], compiled. The wall clock is the rule's own path.
 #[derive(Debug)]
 pub(crate) struct Clock {
     of: Vec<Hop>,
     is: Vec<Hop>,
+    name: String,
     zone_by: Option<Vec<Hop>>,
     zones: BTreeMap<String, Vec<TimeZone>>,
 }
 
-impl Term {
-    fn new(record: &Object, path: &[String]) -> Result<Self> {
-        let (hops, field) = resolve(record, path)?;
-        let scale = match field.what {
-            What::Int => Some(0),
-            What::Decimal { scale, .. } => u8::try_from(scale).ok(),
-            _ => None,
-        };
-        let scale = scale.ok_or_else(|| unfit(path, "a number that can be added"))?;
-        Ok(Self { hops, scale })
-    }
+/// The sum of all values a term leads to; `None` where one is missing.
+fn total(term: &Term, columns: &[Column], row: usize, except: Option<&Left>) -> Option<Exact> {
+    let (first, rest) = term.hops.split_first()?;
+    let Hop::Field(at) = first else { return None };
+    let except = except.map(|left| (left.hops.as_slice(), left.words.as_slice()));
+    Some(Exact::new(added(columns.get(*at)?, rest, row, below(except, *first))?, term.scale))
+}
 
-    /// The sum of all values the path leads to; `None` where one is missing.
-    fn total(&self, columns: &[Column], row: usize, except: Option<&Left>) -> Option<Exact> {
-        let (first, rest) = self.hops.split_first()?;
-        let Hop::Field(at) = first else { return None };
-        let except = except.map(|left| (left.hops.as_slice(), left.words.as_slice()));
-        Some(Exact::new(added(columns.get(*at)?, rest, row, below(except, *first))?, self.scale))
-    }
+/// What the connection settles under a name, read by `named`.
+fn settled<T>(parameters: &[(&str, String)], name: &str, words: &str, named: fn(&str) -> Option<T>) -> Result<T> {
+    let value = parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    value.and_then(named).ok_or_else(|| {
+        let hint = format!("Write unit: {words}, or the parameter's name as the source has it.");
+        Error::config(format!("the connection does not say what unit ${name} is")).hint(hint)
+    })
 }
 
 impl Priced {
@@ -95,29 +93,21 @@ impl Priced {
     ) -> Result<Self> {
         let unit = match &amount.unit {
             UnitOf::Contract(unit) => *unit,
-            UnitOf::Connection(name) => {
-                let value = parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-                value.and_then(PriceUnit::named).ok_or_else(|| {
-                    let hint = "Write unit: minor or unit: major, or the parameter's name as the source has it.";
-                    Error::config(format!("the connection does not say what unit ${name} is")).hint(hint)
-                })?
-            }
+            UnitOf::Connection(name) => settled(parameters, name, "minor or unit: major", PriceUnit::named)?,
         };
-        let (currency, field) = resolve(record, &amount.currency)?;
-        if !field.is_open_text() {
-            return Err(unfit(&amount.currency, "one open text"));
-        }
+        let (currency, _) = open_text(record, &amount.currency)?;
         Ok(Self { is: Term::new(record, path)?, currency, unit })
     }
 
     /// What is wrong with a row; `None` where nothing is, or there is no amount.
     pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
-        let amount = self.is.total(columns, row, None)?;
+        let amount = total(&self.is, columns, row, None)?;
         let currency = text_at(columns, &self.currency, row);
         let fits = self.unit.fits(amount, currency);
-        // What a code means that ISO 4217 does not have, another rule asks; and 0 minor units are 0 of whatever it is.
-        let is_of_nothing = self.unit == PriceUnit::Minor && currency.is_none() && amount.units != 0;
-        if fits && !is_of_nothing {
+        // 0 minor units are 0 of whatever it is.
+        let is_known = currency.and_then(minor_digits).is_some();
+        let has_no_digits = self.unit == PriceUnit::Minor && !is_known && amount.units != 0;
+        if fits && !has_no_digits {
             return None;
         }
         let (amount, currency) = (amount.trimmed(), currency.unwrap_or("of no currency"));
@@ -135,19 +125,35 @@ impl Priced {
     }
 }
 
+impl Rated {
+    /// `parameters` are what the connection settles, by name.
+    pub(crate) fn new(record: &Object, path: &[String], rate: &Rate, parameters: &[(&str, String)]) -> Result<Self> {
+        let unit = match &rate.unit {
+            RateUnit::Contract(unit) => *unit,
+            RateUnit::Connection(name) => settled(parameters, name, "percent or unit: fraction", VatRate::named)?,
+        };
+        Ok(Self { is: Term::new(record, path)?, unit })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or there is no rate.
+    pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
+        let rate = total(&self.is, columns, row, None).filter(|rate| !self.unit.fits(*rate))?.trimmed();
+        Some(match self.unit {
+            VatRate::Percent => format!("{rate} is no rate in per cent: expected 0, or 1 to 100"),
+            VatRate::Fraction => format!("{rate} is no rate as a fraction: expected 0 to 1"),
+        })
+    }
+}
+
 impl Adding {
     pub(crate) fn new(record: &Object, path: &[String], sum: &Sum) -> Result<Self> {
-        let of = sum.of.iter().map(|path| Term::new(record, path)).collect::<Result<Vec<_>>>()?;
+        let of = Term::all(record, &sum.of)?;
         let is = Term::new(record, path)?;
         let scale = of.iter().map(|t| t.scale).chain([is.scale, sum.within.scale]).max().unwrap_or(0);
-        let except = sum.except.as_ref().map(|Except { path, words }| {
-            let (hops, field) = resolve(record, path)?;
-            if field.is_open_text() {
-                Ok(Left { hops, words: words.clone() })
-            } else {
-                Err(unfit(path, "an open text"))
-            }
-        });
+        let except = sum
+            .except
+            .as_ref()
+            .map(|Except { path, words }| open_text(record, path).map(|(hops, _)| Left { hops, words: words.clone() }));
         Ok(Self { of, is, within: sum.within, except: except.transpose()?, scale })
     }
 
@@ -177,15 +183,20 @@ impl Adding {
             None => Outcome::Unknown,
             Some((.., false)) => Outcome::Fits,
             Some((terms, sum, is, true)) => {
-                let terms: Vec<String> = terms.iter().map(|term| shown(*term).to_string()).collect();
-                Outcome::Off(format!("{} is {}, not {}", terms.join(" + "), shown(sum), shown(is)))
+                let terms: Vec<String> = match self.of.as_slice() {
+                    // Its number is the sum.
+                    [one] => vec![one.name.clone()],
+                    of => of.iter().zip(terms).map(|(of, units)| format!("{} {}", of.name, shown(units))).collect(),
+                };
+                let (name, is, sum) = (&self.is.name, shown(is), shown(sum));
+                Outcome::Off(format!("{name} is {is}, expected {sum} = {}", terms.join(" + ")))
             }
         }
     }
 
     /// The total of a term at the common scale.
     fn total(&self, term: &Term, columns: &[Column], row: usize, except: Option<&Left>) -> Option<i128> {
-        Some(term.total(columns, row, except)?.rescaled(self.scale)?.units)
+        Some(total(term, columns, row, except)?.rescaled(self.scale)?.units)
     }
 }
 
@@ -210,8 +221,8 @@ fn is_kept_out(element: &Column, row: usize, except: Excluding<'_>) -> bool {
     }
     match &column.values {
         Values::Text(texts) if hops.is_empty() && column.valid.get(row) => {
-            let text = std::str::from_utf8(texts.get(row)).unwrap_or_default().trim();
-            words.iter().any(|word| word.eq_ignore_ascii_case(text))
+            let text = std::str::from_utf8(texts.get(row)).unwrap_or_default();
+            words.iter().any(|word| word::is(word, text))
         }
         _ => false,
     }
@@ -255,6 +266,7 @@ impl Clock {
         Ok(Self {
             of: column(&rule.of, "one instant", |field| matches!(field.what, What::Time(_)))?,
             is: column(path, "one open text", Field::is_open_text)?,
+            name: open_text(record, path)?.1,
             zone_by: rule
                 .zone_by
                 .as_ref()
@@ -285,7 +297,8 @@ impl Clock {
             }
         };
         let place = key.map(|key| format!(" in {key}")).unwrap_or_default();
-        (!holds).then(|| format!("{wall_text} at {at}{place}"))
+        let name = &self.name;
+        (!holds).then(|| format!("{name} is {wall_text}, expected what a clock{place} shows at {at}"))
     }
 }
 
@@ -297,8 +310,4 @@ fn text_at<'c>(columns: &'c [Column], hops: &[Hop], row: usize) -> Option<&'c st
         }
     });
     found
-}
-
-fn unfit(path: &[String], expected: &str) -> Error {
-    Error::config(format!("the quality rule needs {expected}")).at("column", path.join("."))
 }

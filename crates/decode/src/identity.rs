@@ -3,7 +3,7 @@
 //! Invariant: two records of a contract have the same key text exactly if their key columns are equal.
 
 use crate::column::{Column, Values};
-use crate::plan::{Field, Hop, Keep, Plan, What};
+use crate::plan::{Field, Hop, Keep, Object, Plan, What};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
@@ -131,8 +131,13 @@ fn follow<'c>(
 
 /// A path in words: `payments[0].currency`.
 pub(crate) fn spell(plan: &Plan, hops: &[Hop], positions: &[usize]) -> String {
+    spell_in(&plan.record, hops, positions)
+}
+
+/// The same, of a record's plan; without positions that of every element: `payments[].currency`.
+pub(crate) fn spell_in(record: &Object, hops: &[Hop], positions: &[usize]) -> String {
     let mut out = String::new();
-    let mut object = Some(&plan.record);
+    let mut object = Some(record);
     let mut field: Option<&Field> = None;
     let mut positions = positions.iter();
     for hop in hops {
@@ -145,8 +150,11 @@ pub(crate) fn spell(plan: &Plan, hops: &[Hop], positions: &[usize]) -> String {
                 out.push_str(field.map_or("", |f| &f.json_name));
             }
             Hop::Elements => {
-                if let (Some(at), Some(What::List(element))) = (positions.next(), field.map(|f| &f.what)) {
-                    let _infallible = write!(out, "[{at}]");
+                if let Some(What::List(element)) = field.map(|f| &f.what) {
+                    let _infallible = match positions.next() {
+                        Some(at) => write!(out, "[{at}]"),
+                        None => write!(out, "[]"),
+                    };
                     field = Some(element);
                 }
             }

@@ -6,8 +6,9 @@
 //! The common shape `YYYY-MM-DDTHH:MM:SS[.f](Z|+HH:MM)` is read by hand; other spellings of it are brought into that shape, and every other RFC
 //! 3339 or ISO 8601 spelling goes to jiff. `24:00:00` is the next day's midnight; a leap second (`:60`) is the second before it.
 //!
-//! Some dates are no dates: year 9999 and beyond is how software writes "open", and years 0 and 1, and midnight on the first day that
-//! some system knows (1753-01-01, 1899-12-30, 1900-01-01), is how it writes "none". Neither is an instant here; see [`NoTime`].
+//! Some dates are no dates: years such as 9999 and 2999 are how software writes "open", and years 0, 1 and 1601, and midnight on the first day
+//! that some system knows (1753-01-01, 1899-12-30, 1900-01-01), how it writes "none". Neither is an instant here, see [`NoTime`]: what lies
+//! before 1678 or after 2261. These are also the years that nanoseconds of 64 bits can count, which the functions of many a database work in.
 //!
 //! Local times of a named zone: where a clock goes back, the earlier of the two instants; where it leaps, the time as read with the offset
 //! from before the gap (RFC 5545's rule, jiff's "compatible").
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tillhouse_model::blank;
+use tillhouse_model::time::common_spelling;
 
 /// How a column's instants are spelled; [`tillhouse_model::TimeFormat`] with its zone looked up.
 #[derive(Debug, Clone)]
@@ -50,9 +52,12 @@ pub(crate) enum NoTime {
 
 const DAY: i64 = 86_400;
 
-/// 0002-01-01T00:00:00Z and 9999-01-01T00:00:00Z, in microseconds: what lies outside is no instant.
-const FIRST: i64 = -62_104_060_800_000_000;
-const LAST: i64 = 253_370_764_800_000_000;
+/// The years of instants and dates.
+const YEARS: std::ops::RangeInclusive<i32> = 1678..=2261;
+
+/// 1678-01-01T00:00:00Z and 2262-01-01T00:00:00Z, in microseconds: the same years.
+const FIRST: i64 = -9_214_560_000_000_000;
+const LAST: i64 = 9_214_646_400_000_000;
 
 /// Days on which nothing happened: the first ones SQL Server, OLE and Excel can write, and so how they write none. At midnight only.
 const FIRST_DAYS: [&[u8]; 3] = [b"1753-01-01", b"1899-12-30", b"1900-01-01"];
@@ -112,13 +117,13 @@ fn two(tens: u8, ones: u8) -> Option<u32> {
 
 const OUT_OF_RANGE: NoTime = NoTime::Wrong("time out of range");
 
-/// The civil date at the start of a text, years 2 to 9998: jiff's own limits lie outside, whatever the offset.
+/// The civil date at the start of a text, of one of the [`YEARS`]: jiff's own limits lie outside, whatever the offset.
 #[inline]
 fn date_at(text: &[u8]) -> Option<(i32, u32, u32)> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.first_chunk::<10>()? else { return None };
     let year = i32::try_from(two(y1, y2)? * 100 + two(y3, y4)?).ok()?;
     let (month, day) = (two(m1, m2)?, two(d1, d2)?);
-    let fits = (2..=9998).contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+    let fits = YEARS.contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
     fits.then_some((year, month, day))
 }
 
@@ -176,7 +181,7 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
     if let Some(none) = says_none(text.as_bytes()) {
         return Err(none);
     }
-    let (usual, midnight) = usual_spelling(text).unwrap_or_else(|| (text.to_owned(), false));
+    let (usual, midnight) = common_spelling(text).unwrap_or_else(|| (text.to_owned(), false));
     if let Some(mut clock) = common_shape(usual.as_bytes()) {
         clock.seconds += if midnight { DAY } else { 0 };
         return at(&clock, zone);
@@ -185,7 +190,7 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
         return Err(NOT_A_TIME);
     }
     if let Ok(instant) = usual.parse::<Timestamp>() {
-        return Ok(to_micros(instant));
+        return in_range(to_micros(instant));
     }
     // jiff reads a bare date as its midnight; a date is no instant.
     let civil: DateTime = usual.parse().map_err(|_| NOT_A_TIME)?;
@@ -193,31 +198,16 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
         return Err(NoTime::Wrong("date without time"));
     }
     let Some(zone) = zone else { return Err(NoTime::Wrong("time without offset")) };
-    zone.to_ambiguous_timestamp(civil).compatible().map(to_micros).map_err(|_| OUT_OF_RANGE)
+    in_range(zone.to_ambiguous_timestamp(civil).compatible().map(to_micros).map_err(|_| OUT_OF_RANGE)?)
 }
 
-/// The common shape of a text that spells it in another way: a blank or `t` for `T`, blanks before the offset, `z`, `UTC` or `GMT` for `Z`, offsets
-/// without a colon or minutes, a comma before the fraction, no seconds, a leap second. And whether it said 24:00, the
-/// midnight at the end of its day; then the shape is the midnight before.
-fn usual_spelling(text: &str) -> Option<(String, bool)> {
-    let (date, rest) = (text.get(..10)?, text.get(10..)?.strip_prefix(['T', 't', ' '])?.trim_start());
-    let clock_end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.' | ',')).unwrap_or(rest.len());
-    let (clock, offset) = (rest[..clock_end].replace(',', "."), rest[clock_end..].trim_start());
-    let mut clock = if clock.len() == 5 { format!("{clock}:00") } else { clock };
-    let midnight = clock.starts_with("24:00:00") && clock[8..].bytes().all(|b| matches!(b, b'.' | b'0'));
-    if midnight {
-        clock.replace_range(..2, "00");
+/// An instant of the [`YEARS`], for spellings of which the year was not looked at.
+fn in_range(instant: Instant) -> Result<Instant, NoTime> {
+    match instant.micros {
+        ..FIRST => Err(NoTime::Unset),
+        FIRST..LAST => Ok(instant),
+        LAST.. => Err(NoTime::OpenEnd),
     }
-    if clock.get(6..8) == Some("60") {
-        clock.replace_range(6..8, "59");
-    }
-    let offset = match (offset.len(), offset.starts_with(['+', '-'])) {
-        (3, true) => format!("{offset}:00"),
-        (5, true) if offset.is_ascii() => format!("{}:{}", &offset[..3], &offset[3..]),
-        (1 | 3, false) if ["Z", "UTC", "GMT"].iter().any(|z| offset.eq_ignore_ascii_case(z)) => "Z".to_owned(),
-        _ => offset.to_owned(),
-    };
-    Some((format!("{date}T{clock}{offset}"), midnight))
 }
 
 /// Whether a text that starts with a date says that there is no time.
@@ -238,9 +228,8 @@ fn says_none(text: &[u8]) -> Option<NoTime> {
     let midnight =
         || rest[6..].iter().all(|b| matches!(b, b'0' | b'T' | b't' | b' ' | b':' | b'.' | b'Z' | b'z' | b'+' | b'-'));
     match year {
-        _ if before_christ => Some(NoTime::Unset),
-        0 | 1 => Some(NoTime::Unset),
-        9999.. => Some(NoTime::OpenEnd),
+        _ if before_christ || i64::from(year) < i64::from(*YEARS.start()) => Some(NoTime::Unset),
+        _ if i64::from(year) > i64::from(*YEARS.end()) => Some(NoTime::OpenEnd),
         _ if FIRST_DAYS.iter().any(|day| unsigned.starts_with(day)) && midnight() => Some(NoTime::Unset),
         _ => None,
     }
@@ -426,6 +415,10 @@ mod tests {
             "1900-01-01 00:00:00.000",
             "1899-12-30T00:00:00",
             "1753-01-01T00:00:00",
+            "1601-01-01T00:00:00Z",
+            "0002-01-01T00:00:00Z",
+            "1583-06-01T12:00:00Z",
+            "1677-12-31T23:59:59Z",
         ] {
             assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(NoTime::Unset), "{text}");
         }
@@ -437,15 +430,26 @@ mod tests {
             "10000-01-01T00:00:00Z",
             "+10000-01-01T00:00:00Z",
             "+1000000000-12-31T23:59:59.999999999Z",
+            "9998-12-31T23:59:59Z",
+            "2999-12-31T00:00:00Z",
+            "3000-01-01",
+            "2262-01-01T00:00:00Z",
         ] {
             assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(NoTime::OpenEnd), "{text}");
+        }
+        for (text, none) in [
+            ("29991231T235959Z", NoTime::OpenEnd),
+            ("00010101T000000Z", NoTime::Unset),
+            ("29991231T000000", NoTime::OpenEnd),
+        ] {
+            assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(none), "{text}");
         }
         for text in [
             "1900-01-01T00:00:01Z",
             "1900-01-02T00:00:00Z",
             "1970-01-01T00:00:00Z",
-            "0002-01-01T00:00:00Z",
-            "9998-12-31T23:59:59Z",
+            "1678-01-01T00:00:00Z",
+            "2261-12-31T23:59:59Z",
         ] {
             assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(micros(text)), "{text}");
         }
@@ -461,11 +465,11 @@ mod tests {
         assert_eq!(at("1597058100123.5", 3), Ok((1_597_058_100_123_500, false)));
         assert_eq!(at("-1", 3), Ok((-1000, false)));
         assert_eq!(at("0", 6), Ok((0, false)));
-        for far in ["1e300", "9223372036854775807", "253402300799999", "253402300800000"] {
+        for far in ["1e300", "9223372036854775807", "253402300799999", "9214646400000", "32503680000000"] {
             assert_eq!(at(far, 3), Err(NoTime::OpenEnd), "{far}");
         }
         assert_eq!(at("253402300799", 6), Err(NoTime::OpenEnd));
-        for far in ["-62135596800", "-1e300", "-9223372036854775808"] {
+        for far in ["-62135596800", "-11644473600", "-9214560001", "-1e300", "-9223372036854775808"] {
             assert_eq!(at(far, 6), Err(NoTime::Unset), "{far}");
         }
     }
@@ -474,8 +478,9 @@ mod tests {
     fn dates_are_days() {
         assert_eq!(date(b"1970-01-01"), Ok(0));
         assert_eq!(date(b"2024-02-29"), Ok(19_782));
-        assert_eq!(date(" 9998-12-31\u{a0}".as_bytes()), Ok(2_932_531));
+        assert_eq!(date(" 2261-12-31\u{a0}".as_bytes()), Ok(106_650));
         assert_eq!(date(b"9999-12-31"), Err(NoTime::OpenEnd));
+        assert_eq!(date(b"2262-01-01"), Err(NoTime::OpenEnd));
         for none in ["0001-01-01", "0000-00-00", "1900-01-01"] {
             assert_eq!(date(none.as_bytes()), Err(NoTime::Unset), "{none}");
         }
@@ -495,7 +500,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_hand_written_way_equals_jiff(seconds in -62_000_000_000_i64..253_000_000_000, offset in -1439_i64..1440, millis in 0_i64..1000) {
+        fn the_hand_written_way_equals_jiff(seconds in -9_214_400_000_i64..9_214_400_000, offset in -1439_i64..1440, millis in 0_i64..1000) {
             let instant = Timestamp::from_millisecond(seconds * 1000 + millis).unwrap();
             let zone = jiff::tz::Offset::from_seconds(i32::try_from(offset * 60).unwrap()).unwrap();
             let text = instant.display_with_offset(zone).to_string();
@@ -503,7 +508,7 @@ mod tests {
                 prop_assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(instant.as_microsecond()), "{}", text);
             }
             let day = zone.to_datetime(instant).date();
-            prop_assume!((2..=9998).contains(&day.year()));
+            prop_assume!(YEARS.contains(&i32::from(day.year())));
             prop_assert_eq!(date(day.to_string().as_bytes()), Ok((day - Date::new(1970, 1, 1).unwrap()).get_days()));
         }
 

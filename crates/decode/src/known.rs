@@ -1,17 +1,30 @@
 //! Records as they were last known, for pages that show only a part of them.
 //!
-//! Invariant: only a field that a record leaves out is taken from here, whole; one that is null, or an object that lacks something, is
-//! what the page says.
+//! Invariant: where a page says nothing of a record, what was known stays, at every depth. A missing field, null, `{}`, `[]` and a text of which
+//! nothing can be seen are the same: nothing said. What a page does say counts, also where more was known.
+//!
+//! ```text
+//!   known  site {name: "A", timezone: "Europe/Berlin"}   articles [{id: 1, name: "Diesel"}, {id: 2}]
+//!   page   site {name: "B", timezone: null}              articles [{id: 1, amount: 5}]
+//!   row    site {name: "B", timezone: "Europe/Berlin"}   articles [{id: 1, name: "Diesel", amount: 5}]
+//! ```
+//!
+//! A list that says something has the elements that the page says. Which known element one of them is, its `id` tells; where the page names none,
+//! its place does, as long as the two lists are equally long.
 
 use crate::column::{Column, Values};
-use crate::plan::{Field, Plan, What};
+use crate::plan::{Field, Object, Plan, What};
 use crate::stop::Walk;
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::HashMap;
+use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::RECORD_KEY;
 use tillhouse_model::{Error, Result};
+
+/// What tells the elements of a list apart.
+const ELEMENT_ID: &str = "id";
 
 /// The last known versions of some records.
 #[derive(Debug, Clone)]
@@ -19,6 +32,9 @@ pub struct KnownRecords {
     rows: RecordBatch,
     by_key: HashMap<String, usize>,
 }
+
+/// A known value: an array, and the row it stands in.
+type Known<'k> = (&'k dyn Array, usize);
 
 impl KnownRecords {
     /// From rows of the source table, one a record. Columns that the contract had not yet when they were written are unknown.
@@ -41,30 +57,159 @@ impl KnownRecords {
         self.by_key.is_empty()
     }
 
-    /// Puts the known values of the `absent` fields into a row, the last one of the columns.
-    pub(crate) fn complete(
-        &self,
-        key: &[u8],
-        plan: &Plan,
-        absent: &[usize],
-        columns: &mut [Column],
-        row: usize,
-    ) -> Walk {
+    /// Completes a row, the last one of the columns, by what is known of its record; whether anything is.
+    pub(crate) fn complete(&self, key: &[u8], plan: &Plan, columns: &mut [Column], row: usize) -> Walk<bool> {
         let known = std::str::from_utf8(key).ok().and_then(|key| self.by_key.get(key));
-        let Some(known) = known else { return Ok(()) };
-        for at in absent {
+        let Some(known) = known else { return Ok(false) };
+        for (at, (field, column)) in plan.record.fields.iter().zip(columns).enumerate() {
             // What the request named is not the record's own.
-            if plan.scope == Some(*at) {
-                continue;
-            }
-            let (field, column) = (&plan.record.fields[*at], &mut columns[*at]);
-            if let Some(array) = self.rows.column_by_name(&field.name) {
-                column.truncate(row);
-                copy(field, column, array.as_ref(), *known)?;
+            let array = self.rows.column_by_name(&field.name).filter(|_| plan.scope != Some(at));
+            let Some(array) = array else { continue };
+            let mut said = Column::new(field, &mut [].iter());
+            append(field, &mut said, column, row)?;
+            column.truncate(row);
+            complete(field, column, (&said, 0), Some((array.as_ref(), *known)))?;
+        }
+        Ok(true)
+    }
+}
+
+/// The path to the first required field of an object that has no value.
+pub(crate) fn missing(object: &Object, columns: &[Column], row: usize, path: &str) -> Option<String> {
+    object.fields.iter().zip(columns).find_map(|(field, column)| {
+        let path = match path {
+            "" => field.json_name.clone(),
+            path => format!("{path}.{}", field.json_name),
+        };
+        match column.valid.get(row) {
+            false => field.required.then_some(path),
+            true => missing_below(field, column, row, &path),
+        }
+    })
+}
+
+fn missing_below(field: &Field, column: &Column, row: usize, path: &str) -> Option<String> {
+    match (&field.what, &column.values) {
+        (What::Object(object), Values::Object(columns)) => missing(object, columns, row, path),
+        (What::List(element), Values::List { offsets, elements }) => {
+            Column::elements_of(offsets, row).enumerate().find_map(|(nth, row)| {
+                let is_there = elements.valid.get(row);
+                is_there.then(|| missing_below(element, elements, row, &format!("{path}[{nth}]"))).flatten()
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value says nothing, at any depth.
+fn says_nothing(field: &Field, column: &Column, row: usize) -> bool {
+    if !column.valid.get(row) {
+        return true;
+    }
+    match (&field.what, &column.values) {
+        (What::Text(_), Values::Text(texts)) => std::str::from_utf8(texts.get(row)).is_ok_and(is_blank),
+        (What::Object(object), Values::Object(columns)) => {
+            object.fields.iter().zip(columns).all(|(field, column)| says_nothing(field, column, row))
+        }
+        (What::List(element), Values::List { offsets, elements }) => {
+            Column::elements_of(offsets, row).all(|row| says_nothing(element, elements, row))
+        }
+        (What::Nothing, _) => true,
+        _ => false,
+    }
+}
+
+/// Appends what is said, and where that is nothing, what is known.
+fn complete(field: &Field, out: &mut Column, (said, row): (&Column, usize), known: Option<Known<'_>>) -> Walk {
+    let Some((array, known_row)) = known else { return append(field, out, said, row) };
+    if says_nothing(field, said, row) {
+        return copy(field, out, array, known_row);
+    }
+    if array.is_null(known_row) || !fits(field, array) {
+        return append(field, out, said, row);
+    }
+    match (&field.what, &mut out.values, &said.values) {
+        (What::Object(object), Values::Object(columns), Values::Object(said)) => {
+            let parent = array.as_struct();
+            for ((field, column), said) in object.fields.iter().zip(columns).zip(said) {
+                let known = parent.column_by_name(&field.name).map(|array| (array.as_ref(), known_row));
+                complete(field, column, (said, row), known)?;
             }
         }
-        Ok(())
+        (What::List(element), Values::List { offsets, elements }, Values::List { offsets: ends, elements: said }) => {
+            let known = array.as_list::<i32>().value(known_row);
+            let rows = Column::elements_of(ends, row);
+            let places_tell = rows.len() == known.len();
+            for (nth, row) in rows.enumerate() {
+                let same = known_element(element, said, row, &known, places_tell.then_some(nth));
+                complete(element, elements, (said, row), same.map(|at| (known.as_ref(), at)))?;
+            }
+            Column::close_list(offsets, elements)?;
+        }
+        _ => return append(field, out, said, row),
     }
+    out.valid.push(true);
+    Ok(())
+}
+
+/// Which of the known elements an element of a list is.
+fn known_element(element: &Field, said: &Column, row: usize, known: &ArrayRef, place: Option<usize>) -> Option<usize> {
+    let (What::Object(object), Values::Object(columns)) = (&element.what, &said.values) else { return None };
+    let at = object.fields.iter().position(|field| field.name == ELEMENT_ID);
+    let named = at.filter(|at| said.valid.get(row) && !says_nothing(&object.fields[*at], &columns[*at], row));
+    let Some(at) = named else { return place };
+    let ids = known.as_struct_opt()?.column_by_name(ELEMENT_ID)?;
+    (0..ids.len()).find(|known| is_same_id(&columns[at], row, ids, *known))
+}
+
+fn is_same_id(said: &Column, row: usize, ids: &ArrayRef, known: usize) -> bool {
+    if ids.is_null(known) {
+        return false;
+    }
+    match &said.values {
+        Values::Text(texts) => {
+            ids.as_string_opt::<i32>().is_some_and(|ids| ids.value(known).as_bytes() == texts.get(row))
+        }
+        Values::Int(values) => {
+            ids.as_primitive_opt::<Int64Type>().is_some_and(|ids| values.get(row) == Some(&ids.value(known)))
+        }
+        _ => false,
+    }
+}
+
+/// Appends a value of another column of the same field.
+fn append(field: &Field, out: &mut Column, from: &Column, row: usize) -> Walk {
+    if !from.valid.get(row) {
+        return out.push_null();
+    }
+    match (&field.what, &mut out.values, &from.values) {
+        (What::Object(object), Values::Object(columns), Values::Object(from)) => {
+            for ((field, column), from) in object.fields.iter().zip(columns).zip(from) {
+                append(field, column, from, row)?;
+            }
+        }
+        (What::List(element), Values::List { offsets, elements }, Values::List { offsets: ends, elements: from }) => {
+            for row in Column::elements_of(ends, row) {
+                append(element, elements, from, row)?;
+            }
+            Column::close_list(offsets, elements)?;
+        }
+        (_, Values::Text(texts), Values::Text(from)) => {
+            texts.bytes.extend_from_slice(from.get(row));
+            texts.close()?;
+        }
+        (_, Values::Bool(bits), Values::Bool(from)) => bits.push(from.get(row)),
+        (_, Values::Int(values), Values::Int(from)) | (_, Values::Time(values), Values::Time(from)) => {
+            values.push(from[row]);
+        }
+        (_, Values::Decimal(values), Values::Decimal(from)) => values.push(from[row]),
+        (_, Values::Date(values), Values::Date(from)) => values.push(from[row]),
+        (_, Values::Nothing, Values::Nothing) => {}
+        // Columns of one field hold one type.
+        _ => return out.push_null(),
+    }
+    out.valid.push(true);
+    Ok(())
 }
 
 /// Appends a value of an array to the column of its field; null where the array is of another type, as after a change of contract.

@@ -56,6 +56,7 @@ mod scalar;
 mod scan;
 mod state;
 mod stop;
+mod term;
 mod warnings;
 
 use crate::page::{Hint, Page};
@@ -172,9 +173,9 @@ impl Decoder {
         self.decode_onto(page, records_at, scope, None)
     }
 
-    /// As [`Decoder::decode_scoped`], for pages whose records may leave out what other pages have: a field that a record does not carry,
-    /// not even as null, keeps the value it has in `known`. Hash, times and rules are about the record as it then is, so that one that
-    /// did not change has the hash it had.
+    /// As [`Decoder::decode_scoped`], for pages whose records may leave out what other pages have: where a record says nothing, at any depth, the
+    /// value stays that it has in `known`. A missing field, null, `{}`, `[]` and a text of which nothing can be seen all say nothing. Hash,
+    /// times and rules are about the record as it then is, so that one that did not change has the hash it had.
     pub fn decode_onto(
         &self,
         page: &[u8],

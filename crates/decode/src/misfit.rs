@@ -24,8 +24,9 @@ pub(crate) const FRACTION: Misfit = Misfit::new(WHOLE_NUMBER.0, "expected a whol
 pub(crate) const BEYOND_64_BITS: Misfit = Misfit::new("number_too_large", "the number does not fit 64 bits");
 pub(crate) const BEYOND_PRECISION: Misfit =
     Misfit::new("number_too_large", "the number does not fit the column's precision");
-const UNSET: Misfit = Misfit::new("no_time", "the time stands for none (0001-01-01 and the like)");
-const OPEN_END: Misfit = Misfit::new("open_end", "the time stands for an open end (9999-12-31 and beyond)");
+const UNSET: Misfit = Misfit::new("no_time", "the time stands for none (0001-01-01, 1601-01-01 and the like)");
+const OPEN_END: Misfit =
+    Misfit::new("open_end", "the time stands for an open end (9999-12-31, 2999-12-31 and the like)");
 
 /// A value that cannot be read.
 #[derive(Debug)]
@@ -72,10 +73,5 @@ impl Misfit {
     /// Whether the value says that there is no time, or that it never comes.
     pub(crate) fn is_answer(&self) -> bool {
         self.rule == UNSET.rule || self.rule == OPEN_END.rule
-    }
-
-    /// Whether the value says by itself that there is none.
-    pub(crate) fn says_none(&self) -> bool {
-        self.rule == UNSET.rule
     }
 }

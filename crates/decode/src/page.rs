@@ -6,7 +6,7 @@
 use crate::column::{Bits, Column, Sizes, Texts};
 use crate::hash;
 use crate::identity;
-use crate::known::KnownRecords;
+use crate::known::{self, KnownRecords};
 use crate::plan::Plan;
 use crate::pseudonyms::Pseudonyms;
 use crate::record::{MISSING, Walker};
@@ -98,7 +98,7 @@ impl<'p, 'd> Page<'p, 'd> {
         known: Option<&'p KnownRecords>,
     ) -> Self {
         let mut walker = Walker::new(bytes, Pseudonyms::new(key), keep_unknown);
-        walker.absent = known.map(|_| Vec::new());
+        walker.completing = known.is_some();
         Self {
             plan,
             walker,
@@ -201,9 +201,6 @@ impl<'p, 'd> Page<'p, 'd> {
         if first != b'{' {
             return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
         }
-        if let Some(absent) = &mut self.walker.absent {
-            absent.clear();
-        }
         self.walker.object(&self.plan.record, &mut self.columns)?;
         if let Some(column) = self.plan.scope.and_then(|at| self.columns.get_mut(at)) {
             // Whatever the record itself may have under that name is not what the request named.
@@ -216,16 +213,19 @@ impl<'p, 'd> Page<'p, 'd> {
         }
         self.key.clear();
         identity::key(plan, columns, row, &mut self.key);
-        if let (Some(known), Some(absent)) = (self.known, &self.walker.absent) {
-            known.complete(&self.key, plan, absent, &mut self.columns, row)?;
-            let is_missing = |at: &&usize| plan.record.fields[**at].required && !self.columns[**at].valid.get(row);
-            if let Some(missing) = absent.iter().find(is_missing).copied() {
-                return self.walker.reject(&plan.record.fields[missing].json_name, MISSING);
+        let mut is_known = false;
+        if let Some(known) = self.known {
+            is_known = known.complete(&self.key, plan, &mut self.columns, row)?;
+            if let Some(missing) = known::missing(&plan.record, &self.columns, row, "") {
+                return Err(Box::new(Stop::Reject { field: missing, reason: MISSING.to_owned() }));
             }
         }
         let columns = &self.columns;
         let time = identity::earliest(&plan.record_time, columns, row);
-        self.walker.check_times(time.map(|(nth, _)| nth))?;
+        // What is known of a record that was read before stands where a time could not be read now.
+        if !is_known {
+            self.walker.check_times(time.map(|(nth, _)| nth))?;
+        }
         self.keys.bytes.extend_from_slice(&self.key);
         self.keys.close()?;
         self.record_times.push(time.map(|(_, micros)| micros));

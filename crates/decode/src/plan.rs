@@ -4,7 +4,7 @@
 //! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read. What a value costs that
 //! cannot be read is settled here too, for every field, by the rules of [`tillhouse_model::OnMisfit`].
 
-use crate::across::{Adding, Clock, Priced};
+use crate::across::{Adding, Clock, Priced, Rated};
 use crate::instant::Spelling;
 use crate::product::ProductRule;
 use crate::state::StateRules;
@@ -138,6 +138,8 @@ pub(crate) enum Demand {
     Clock(Clock),
     /// That an amount fits its unit.
     Priced(Priced),
+    /// That a rate fits its unit.
+    Rated(Rated),
     /// That a number is the product of others.
     Product(ProductRule),
     /// That a state follows from those of its articles and payments.
@@ -374,6 +376,7 @@ impl Plan {
                 Check::Sum(sum) => (true, Demand::Adding(Adding::new(&record, &rule.path, sum)?)),
                 Check::LocalTime(clock) => (true, Demand::Clock(Clock::new(&record, &rule.path, clock)?)),
                 Check::Amount(amount) => (true, Demand::Priced(Priced::new(&record, &rule.path, amount, parameters)?)),
+                Check::Rate(rate) => (true, Demand::Rated(Rated::new(&record, &rule.path, rate, parameters)?)),
                 Check::Product(product) => (true, Demand::Product(ProductRule::new(&record, product)?)),
                 Check::State(state) => (true, Demand::State(StateRules::new(&record, &rule.path, state)?)),
                 _ => (field.is_open_text(), Demand::Value(rule.check.clone())),

@@ -51,8 +51,8 @@ pub(crate) struct Walker<'p, 'd> {
     /// The unknown fields of this record, as JSON, by path; only where they are kept.
     pub(crate) extra: BTreeMap<String, &'d [u8]>,
     pub(crate) pseudonyms: Pseudonyms<'p>,
-    /// The fields that the record at hand does not carry, not even as null; only where somebody wants to know.
-    pub(crate) absent: Option<Vec<usize>>,
+    /// Whether records are completed from what is known of them: then what is required is asked for afterwards.
+    pub(crate) completing: bool,
     /// What could not be read of this record where it might have decided the record time.
     pub(crate) unread_times: Vec<Unread>,
     scratch: Vec<u8>,
@@ -71,7 +71,7 @@ impl<'p, 'd> Walker<'p, 'd> {
             unknown: BTreeMap::new(),
             extra: BTreeMap::new(),
             pseudonyms,
-            absent: None,
+            completing: false,
             unread_times: Vec::new(),
             scratch: Vec::new(),
             // A null costs a page four bytes, or none; in a wide contract it costs a column sixteen.
@@ -121,16 +121,9 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Appends a null to every column that still has `row` rows.
     fn fill(&mut self, plan: &'p Object, columns: &mut [Column], row: usize) -> Walk {
-        let outermost = self.path.is_empty();
-        for (at, (field, column)) in plan.fields.iter().zip(columns).enumerate() {
+        for (field, column) in plan.fields.iter().zip(columns) {
             if column.valid.len() == row {
-                match &mut self.absent {
-                    Some(absent) if outermost => {
-                        absent.push(at);
-                        column.push_null()?;
-                    }
-                    _ => self.missing(field, column)?,
-                }
+                self.missing(field, column)?;
             }
         }
         Ok(())
@@ -138,7 +131,7 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Appends the null of a field that has no value.
     fn missing(&mut self, field: &Field, column: &mut Column) -> Walk {
-        if field.required || field.key {
+        if field.key || (field.required && !self.completing) {
             return self.reject(&field.json_name, MISSING);
         }
         column.push_null()
@@ -307,7 +300,8 @@ impl<'p, 'd> Walker<'p, 'd> {
             Ok(text) => text,
             Err(reason) => return self.reject(&field.json_name, reason),
         };
-        if (field.key || field.blank_is_none || keep == Keep::Currency) && blank::is_blank(&text) {
+        // What is stored in another form must not stand for something where nothing was said.
+        if (field.key || field.blank_is_none || !matches!(keep, Keep::All)) && blank::is_blank(&text) {
             return Ok(false);
         }
         self.keep(keep, &text, texts).map(|()| true)
@@ -351,11 +345,9 @@ impl<'p, 'd> Walker<'p, 'd> {
     #[cold]
     #[inline(never)]
     fn misfit(&mut self, field: &Field, column: &mut Column, start: usize, misfit: Misfit) -> Walk {
-        // A date that stands for none or for an open end is an answer, and no record is worth losing for it but where one is required.
-        let cost = match field.misfit {
-            plan::Misfit::Record if misfit.is_answer() && !field.required && !field.key => plan::Misfit::Value,
-            cost => cost,
-        };
+        // A date that stands for none or for an open end is an answer, the same as null, and no record is worth losing for it but where one is
+        // required: not for the record time either, which the next of its paths decides, or nobody.
+        let cost = if misfit.is_answer() && !field.required && !field.key { plan::Misfit::Value } else { field.misfit };
         if cost == plan::Misfit::Record {
             // What holds nothing names nothing: as a key it is missing rather than wrong.
             self.scan.pos = start;
@@ -429,9 +421,7 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Rejects the record if something could not be read that would have decided its record time. `decided`: the path of the record time that did.
     pub(crate) fn check_times(&self, decided: Option<usize>) -> Walk {
-        // A value that says it is none leaves the word to the next path; where no path has one, the record has lost its time.
-        let missed =
-            |unread: &&Unread| decided.is_none_or(|nth| !unread.misfit.says_none() && unread.path_of_time <= nth);
+        let missed = |unread: &&Unread| decided.is_none_or(|nth| unread.path_of_time <= nth);
         match self.unread_times.iter().find(missed) {
             Some(Unread { field, misfit, .. }) => {
                 Err(Box::new(Stop::Reject { field: field.clone(), reason: misfit.reason.clone().into_owned() }))

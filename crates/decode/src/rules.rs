@@ -11,7 +11,7 @@ use crate::product::Miscalculated;
 use crate::warnings::Warnings;
 use std::cmp::Ordering;
 use tillhouse_model::table::Check;
-use tillhouse_model::{Exact, FastMap, money, zone_name};
+use tillhouse_model::{Exact, FastMap, money, word, zone_name};
 
 /// So many different texts are remembered for a rule.
 const MAX_KNOWN: usize = 1_024;
@@ -56,13 +56,17 @@ impl<'p> Rules<'p> {
                     across(plan, rule, priced.breach(columns, row), warnings);
                     continue;
                 }
+                Demand::Rated(rated) => {
+                    across(plan, rule, rated.breach(columns, row), warnings);
+                    continue;
+                }
                 Demand::State(state) => {
                     across(plan, rule, state.breach(columns, row), warnings);
                     continue;
                 }
                 Demand::Product(product) => {
-                    for Miscalculated { hops, positions, words } in product.breaches(columns, row) {
-                        warnings.push(spell(plan, hops, &positions), &rule.name, words.as_bytes());
+                    for Miscalculated { field, words } in product.breaches(&plan.record, columns, row) {
+                        warnings.tell(field, &rule.name, &words);
                     }
                     continue;
                 }
@@ -97,7 +101,7 @@ impl<'p> Rules<'p> {
 /// The warning of a rule over several columns: at the one that is compared, with all of them in words.
 fn across(plan: &Plan, rule: &Rule, breach: Option<String>, warnings: &mut Warnings) {
     if let Some(words) = breach {
-        warnings.push(spell(plan, &rule.hops, &[]), &rule.name, words.as_bytes());
+        warnings.tell(spell(plan, &rule.hops, &[]), &rule.name, &words);
     }
 }
 
@@ -106,17 +110,20 @@ impl Memory {
         if !text.is_empty() && self.good == text {
             return true;
         }
-        let look_up: fn(&str) -> bool = match check {
+        let look_up: &dyn Fn(&str) -> bool = match check {
             Check::OneOf(words) => {
                 if words.get(self.last).is_some_and(|w| w.as_bytes() == text) {
                     return true;
                 }
-                let found = words.iter().position(|w| w.as_bytes() == text);
-                self.last = found.unwrap_or(self.last);
-                return found.is_some();
+                if let Some(found) = words.iter().position(|w| w.as_bytes() == text) {
+                    self.last = found;
+                    return true;
+                }
+                // Another spelling of one of them is the same word.
+                &|text| words.iter().any(|word| word::is(word, text))
             }
-            Check::Currency => |text| money::minor_digits(text).is_some(),
-            Check::TimeZone => |text| zone_name::parse(text).is_some(),
+            Check::Currency => &|text| money::minor_digits(text).is_some(),
+            Check::TimeZone => &|text| zone_name::parse(text).is_some(),
             Check::AtLeast(_)
             | Check::AtMost(_)
             | Check::Unique
@@ -124,6 +131,7 @@ impl Memory {
             | Check::Product(_)
             | Check::LocalTime(_)
             | Check::Amount(_)
+            | Check::Rate(_)
             | Check::State(_) => return true,
         };
         let known = self.known.get(text).copied();

@@ -14,6 +14,9 @@ pub const MORE_WARNINGS: &str = "more_warnings";
 /// So much of a value is shown in a warning, in bytes.
 pub(crate) const MAX_ORIGINAL: usize = 128;
 
+/// So much of what is told of several columns.
+const MAX_WORDS: usize = 512;
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
@@ -23,11 +26,19 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     pub(crate) fn push(&mut self, field: String, rule: &str, original: &[u8]) {
+        self.add(field, rule, excerpt(original, MAX_ORIGINAL));
+    }
+
+    /// A warning in words of our own, about several columns.
+    pub(crate) fn tell(&mut self, field: String, rule: &str, words: &str) {
+        self.add(field, rule, excerpt(words.as_bytes(), MAX_WORDS));
+    }
+
+    fn add(&mut self, field: String, rule: &str, original: String) {
         if self.all.len() >= MAX_WARNINGS {
             self.unkept += 1;
             return;
         }
-        let original = excerpt(original, MAX_ORIGINAL);
         self.all.push(Warning { key: String::new(), field, rule: rule.to_owned(), original, count: 1 });
     }
 

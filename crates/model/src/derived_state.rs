@@ -16,6 +16,7 @@
 //! So the article that has come least far decides. "Any payment state" is met by having no payment too; "payment is ..."
 //! is not: done and never paid is null, and so is collected where either amount is missing.
 
+use crate::word;
 use std::cmp::Ordering;
 
 /// Which of the known states were seen, and whether any other was.
@@ -34,8 +35,8 @@ struct Seen {
 fn seen<'a>(states: impl Iterator<Item = &'a str>) -> Seen {
     let mut seen = Seen::default();
     for state in states {
-        let state = state.trim();
-        let is = |name: &str| state.eq_ignore_ascii_case(name);
+        let state = word::canonical(state);
+        let is = |name: &str| state == name;
         let flag = if is("error") {
             &mut seen.error
         } else if is("declined") {

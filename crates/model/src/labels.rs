@@ -1,7 +1,10 @@
 //! The words of one source for how was paid, and the common ones they stand for.
 //!
-//! Invariant: a word stands for one common word at most, whatever its case and blanks; a word that is not listed stands for itself.
+//! Invariant: a word stands for one common word at most, whatever its case and blanks; a word that is not listed stands for its own canonical form
+//! ([`word::canonical`]), so that its spellings are one label too. A word of which nothing can be seen stands for none.
 
+use crate::word;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -60,8 +63,9 @@ struct Listed {
 /// use tillhouse_model::{LabelKind, Labels};
 /// let mut labels = Labels::default();
 /// labels.list(LabelKind::Medium, "card", "Card").unwrap();
-/// assert_eq!(labels.common(LabelKind::Medium, " CARD"), Some("Card"));
-/// assert_eq!(labels.common(LabelKind::Medium, "token"), None);
+/// assert_eq!(labels.common(LabelKind::Medium, " CARD").as_deref(), Some("Card"));
+/// assert_eq!(labels.common(LabelKind::Medium, "Token").as_deref(), Some("token"));
+/// assert_eq!(labels.common(LabelKind::Medium, " "), None);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(BTreeMap<LabelKind, BTreeMap<String, Listed>>);
@@ -78,9 +82,12 @@ impl Labels {
         Ok(())
     }
 
-    /// The common word that a source's word stands for; `None` where it is not listed.
-    pub fn common(&self, kind: LabelKind, word: &str) -> Option<&str> {
-        self.0.get(&kind)?.get(&folded(word)).map(|listed| listed.common.as_str())
+    /// The common word that a source's word stands for: the listed one, else its canonical form. `None` where nothing of it can be seen.
+    pub fn common<'w>(&'w self, kind: LabelKind, word: &'w str) -> Option<Cow<'w, str>> {
+        if let Some(listed) = self.0.get(&kind).and_then(|of_kind| of_kind.get(&folded(word))) {
+            return Some(Cow::Borrowed(&listed.common));
+        }
+        Some(word::canonical(word)).filter(|form| !form.is_empty())
     }
 
     /// The source's words that stand for a common one, as they are listed.
@@ -112,9 +119,9 @@ impl Labels {
     }
 }
 
-/// Without blanks and in lower case.
+/// The canonical form, without any blanks.
 fn folded(word: &str) -> String {
-    word.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+    word::canonical(word).replace(' ', "")
 }
 
 #[cfg(test)]
@@ -136,12 +143,23 @@ mod tests {
     #[test]
     fn case_and_blanks_do_not_matter() {
         let labels = labels();
-        for word in ["card", "Card", " CARD ", "c ard"] {
-            assert_eq!(labels.common(LabelKind::Medium, word), Some("Card"), "{word:?}");
+        let common = |kind, word| labels.common(kind, word).map(Cow::into_owned);
+        for word in ["card", "Card", " CARD ", "c ard", "\u{ff23}ard", "ca\u{200b}rd"] {
+            assert_eq!(common(LabelKind::Medium, word).as_deref(), Some("Card"), "{word:?}");
         }
-        assert_eq!(labels.common(LabelKind::Medium, "BankCard"), Some("Card"));
-        assert_eq!(labels.common(LabelKind::Type, "card"), None, "a word of another kind");
-        assert_eq!(labels.common(LabelKind::Medium, ""), None);
+        assert_eq!(common(LabelKind::Medium, "BankCard").as_deref(), Some("Card"));
+        assert_eq!(common(LabelKind::Type, "Card").as_deref(), Some("card"), "a word of another kind is not listed");
+    }
+
+    #[test]
+    fn a_word_that_is_not_listed_is_one_label_too() {
+        let labels = labels();
+        for word in ["Cash", "cash", "CASH ", "\u{a0}cash", "\u{ff43}ash"] {
+            assert_eq!(labels.common(LabelKind::Medium, word).as_deref(), Some("cash"), "{word:?}");
+        }
+        for blank in ["", " ", "\t", "\u{a0}", "\u{200b}"] {
+            assert_eq!(labels.common(LabelKind::Medium, blank), None, "{blank:?}");
+        }
     }
 
     #[test]

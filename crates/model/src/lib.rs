@@ -31,6 +31,7 @@ pub mod slice;
 pub mod spelling;
 pub mod table;
 pub mod time;
+pub mod word;
 pub mod yaml;
 pub mod zone_name;
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no value here ever passes through a binary float; what is printed has every digit and no exponent.
 
+use crate::word;
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
@@ -217,6 +218,41 @@ impl PriceUnit {
     }
 }
 
+/// What a rate of tax of 19 means, where a source does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VatRate {
+    /// 19 is 19 %.
+    #[default]
+    Percent,
+    /// 0.19 is 19 %.
+    Fraction,
+}
+
+impl VatRate {
+    /// As it is written in configurations and contracts, and as unify SQL reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Percent => "percent",
+            Self::Fraction => "fraction",
+        }
+    }
+
+    /// The unit of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Percent, Self::Fraction].into_iter().find(|unit| unit.as_str() == name)
+    }
+
+    /// Whether a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
+    pub fn fits(self, rate: Exact) -> bool {
+        let (one, hundred) = (Exact::new(1, 0), Exact::new(100, 0));
+        match self {
+            Self::Percent => rate.units == 0 || (rate.compare(one).is_ge() && rate.compare(hundred).is_le()),
+            Self::Fraction => rate.units >= 0 && rate.compare(one).is_le(),
+        }
+    }
+}
+
 /// How many digits after the point an ISO 4217 currency has; `None` where the code is not one. Neither case nor surrounding blanks matter.
 pub fn minor_digits(currency: &str) -> Option<u8> {
     let found = iso_currency::Currency::from_code(currency)
@@ -224,9 +260,10 @@ pub fn minor_digits(currency: &str) -> Option<u8> {
     found.map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
 }
 
-/// A currency as it is compared and grouped by everywhere: without surrounding blanks, in upper case.
+/// A currency as it is compared and grouped by everywhere, whether ISO 4217 knows it or not: the canonical form of a word, but in upper case,
+/// as ISO 4217 writes its codes.
 pub fn canonical_currency(currency: &str) -> String {
-    currency.trim().to_uppercase()
+    word::canonical(currency).to_uppercase()
 }
 
 /// An amount as people read it: with the digits its currency has (two where the currency is not known), and with more where it has more, so

@@ -3,13 +3,12 @@
 //! Invariant: the same value under the same key always gives the same token, whatever its spelling; without the key nobody
 //! can test a guess. Plate numbers are guessable, hence HMAC-SHA256 and never a plain hash.
 
-use crate::blank::{is_dash, is_invisible};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::table::Normalise;
+use crate::word::one_form;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use unicode_normalization::UnicodeNormalization as _;
 
 /// The project's key for pseudonyms.
 #[derive(Clone)]
@@ -88,21 +87,6 @@ pub fn normalise(how: Normalise, value: &str) -> String {
         Normalise::Email => one_form(&value.to_lowercase()).trim().to_owned(),
         Normalise::Card => kept(&upper(), &['*']),
     }
-}
-
-/// NFKC, with one blank and one dash, and without what has no width.
-fn one_form(value: &str) -> String {
-    let seen: String = value.chars().filter(|c| !is_invisible(*c)).collect();
-    let fold = |c: char| {
-        if is_dash(c) {
-            '-'
-        } else if c.is_whitespace() {
-            ' '
-        } else {
-            c
-        }
-    };
-    seen.nfkc().filter(|c| !is_invisible(*c)).map(fold).collect()
 }
 
 #[cfg(test)]

@@ -158,6 +158,8 @@ pub struct Meta {
     pub transactions_without_amount: i64,
     /// Payments of the window that name a sale which is in no table.
     pub payments_without_sale: i64,
+    /// Payments that name a sale which is in no table and have no time either, which no window can count.
+    pub payments_without_time: i64,
     /// How the amounts of the window hang together, one entry a currency, ordered by currency.
     pub bridge: Vec<Bridge>,
 }

@@ -3,7 +3,7 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
-use crate::money::{Exact, PriceUnit};
+use crate::money::{Exact, PriceUnit, VatRate};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -116,6 +116,8 @@ pub enum Check {
     LocalTime(LocalTime),
     /// The number can be an amount of its currency.
     Amount(Amount),
+    /// The number can be a rate of tax in its unit.
+    Rate(Rate),
     /// The number is the product of those of other columns of the record, or of the same element of a list.
     Product(Product),
     /// The text is the state that follows from those of the record's articles and payments.
@@ -129,6 +131,22 @@ pub struct Amount {
     pub currency: Vec<String>,
     /// The unit.
     pub unit: UnitOf,
+}
+
+/// What a rate is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rate {
+    /// The unit.
+    pub unit: RateUnit,
+}
+
+/// Who says which unit rates are in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RateUnit {
+    /// The contract.
+    Contract(VatRate),
+    /// The connection, by the parameter of that name, which unify SQL reads as `$name`.
+    Connection(String),
 }
 
 /// Who says which unit amounts are in.
@@ -156,7 +174,7 @@ pub struct Sum {
 pub struct Except {
     /// The text's column, below the list.
     pub path: Vec<String>,
-    /// The texts of those that need not count; neither case nor surrounding blanks matter.
+    /// The texts of those that need not count; compared as words, whatever their spelling.
     pub words: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a [`Window`] is half-open, never empty, and its instants are UTC.
 
+use crate::blank;
 use crate::error::{Error, Result};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
@@ -191,15 +192,44 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration> {
 }
 
 /// Reads what a clock on the wall showed, `2026-01-31T12:00:00`, as microseconds since its own 1970-01-01T00:00:00; an offset behind it
-/// does not count. `None` where it is no such text.
+/// does not count. `24:00:00` is the next day's midnight, see [`common_spelling`]. `None` where it is no such text.
 pub fn wall_clock(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = blank::trim(text);
     // A bare date is no reading of a clock, though jiff takes it for midnight; and a Z would be refused.
     if !text.contains(':') {
         return None;
     }
-    let wall: jiff::civil::DateTime = text.trim_end_matches(['Z', 'z']).parse().ok()?;
-    jiff::tz::TimeZone::UTC.to_timestamp(wall).ok().map(Timestamp::as_microsecond)
+    let read = |text: &str| text.trim_end_matches(['Z', 'z']).parse::<jiff::civil::DateTime>().ok();
+    let wall = read(text).or_else(|| {
+        let (common, ends_its_day) = common_spelling(text)?;
+        let more = if ends_its_day { jiff::Span::new().days(1) } else { jiff::Span::new() };
+        read(&common)?.checked_add(more).ok()
+    });
+    jiff::tz::TimeZone::UTC.to_timestamp(wall?).ok().map(Timestamp::as_microsecond)
+}
+
+/// The common spelling, `2026-01-31T12:00:00+01:00`, of a time that is spelled in another way: a blank or `t` for `T`, blanks before the offset, `z`,
+/// `UTC` or `GMT` for `Z`, offsets without a colon or minutes, a comma before the fraction, no seconds, a leap second. And whether it said 24:00, the
+/// midnight at the end of its day; then the spelling is that of the midnight before. `None` for what is no date and clock time.
+pub fn common_spelling(text: &str) -> Option<(String, bool)> {
+    let (date, rest) = (text.get(..10)?, text.get(10..)?.strip_prefix(['T', 't', ' '])?.trim_start());
+    let clock_end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.' | ',')).unwrap_or(rest.len());
+    let (clock, offset) = (rest[..clock_end].replace(',', "."), rest[clock_end..].trim_start());
+    let mut clock = if clock.len() == 5 { format!("{clock}:00") } else { clock };
+    let ends_its_day = clock.starts_with("24:00:00") && clock[8..].bytes().all(|b| matches!(b, b'.' | b'0'));
+    if ends_its_day {
+        clock.replace_range(..2, "00");
+    }
+    if clock.get(6..8) == Some("60") {
+        clock.replace_range(6..8, "59");
+    }
+    let offset = match (offset.len(), offset.starts_with(['+', '-'])) {
+        (3, true) => format!("{offset}:00"),
+        (5, true) if offset.is_ascii() => format!("{}:{}", &offset[..3], &offset[3..]),
+        (1 | 3, false) if ["Z", "UTC", "GMT"].iter().any(|z| offset.eq_ignore_ascii_case(z)) => "Z".to_owned(),
+        _ => offset.to_owned(),
+    };
+    Some((format!("{date}T{clock}{offset}"), ends_its_day))
 }
 
 /// How far ahead of UTC a clock was, in minutes, that showed `wall` at `instant`, both in microseconds: a whole quarter of an hour,
@@ -278,6 +308,11 @@ mod tests {
             ("2026-01-31T17:45:01", Some(345)),
             ("2026-01-31T08:30:00", Some(-210)),
             ("2026-02-01T02:00:00", Some(840)),
+            // The end of a day is the next one's beginning, the 61st second the one before it.
+            ("2026-01-31T12:59:60", Some(60)),
+            ("2026-01-31 13:00", Some(60)),
+            ("2026-01-31t13:00:00,250", Some(60)),
+            ("\u{a0}2026-01-31T13:00:00\u{200b}", Some(60)),
             ("2026-02-01T02:15:00", None),
             ("2026-01-30T23:45:00", None),
             ("2026-01-31T13:07:00", None),
@@ -285,7 +320,21 @@ mod tests {
         ] {
             assert_eq!(wall_clock(wall).and_then(|wall| clock_offset_minutes(wall, instant)), minutes, "{wall}");
         }
-        for none in ["", "2026-01-31", "20260131", "noon", "2026-02-30T12:00:00"] {
+        let midnight = t("2026-01-31T23:00:00Z").as_microsecond();
+        for wall in ["2026-01-31T24:00:00", "2026-01-31 24:00", "2026-01-31T24:00:00.000Z", "2026-02-01T00:00:00"] {
+            assert_eq!(wall_clock(wall).and_then(|wall| clock_offset_minutes(wall, midnight)), Some(60), "{wall}");
+        }
+        assert_eq!(wall_clock("2024-12-31T24:00:00"), wall_clock("2025-01-01T00:00:00"));
+        for none in [
+            "2026-01-31T24:00:01",
+            "2026-01-31T24:01",
+            "2026-02-30T24:00:00",
+            "",
+            "2026-01-31",
+            "20260131",
+            "noon",
+            "2026-02-30T12:00:00",
+        ] {
             assert_eq!(wall_clock(none), None, "{none}");
         }
         assert_eq!(clock_offset_minutes(i64::MIN, i64::MAX), None);

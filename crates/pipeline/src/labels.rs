@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn words_are_listed_by_kind() {
         let labels = parse("f", "medium:\n  card: Card\n  \"7 Byte UID\": UID\nscheme:\nentry_mode: {}\n").unwrap();
-        assert_eq!(labels.common(LabelKind::Medium, "7byte uid"), Some("UID"));
+        assert_eq!(labels.common(LabelKind::Medium, "7byte uid").as_deref(), Some("UID"));
         assert_eq!(parse("f", "# nothing yet\n").unwrap(), Labels::default());
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn hecones_words_are_the_common_ones() {
         let (_, labels) = labels(None, "hecone", "hecone").unwrap();
         for (kind, word) in [(LabelKind::Medium, "Card"), (LabelKind::Medium, "Cash"), (LabelKind::Type, "PSPCard")] {
-            assert_eq!(labels.common(kind, word), Some(word));
+            assert_eq!(labels.common(kind, word).as_deref(), Some(word));
         }
         let text = assets::labels(None, "hecone", "hecone").unwrap().unwrap().text;
         let written: BTreeMap<String, BTreeMap<String, String>> = serde_saphyr::from_str(&text).unwrap();

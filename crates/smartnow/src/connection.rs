@@ -14,8 +14,8 @@ use tillhouse_extract::names::not_blank;
 use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
 };
-use tillhouse_model::money::PriceUnit;
-use tillhouse_model::{Error, Exact, Resource, Result, spelling, time};
+use tillhouse_model::money::{PriceUnit, VatRate};
+use tillhouse_model::{Error, Resource, Result, spelling, time};
 
 /// The source's name.
 pub const SOURCE: &str = "smartnow";
@@ -63,36 +63,6 @@ pub struct SmartNowConnection {
     /// What stands before the token in the header `Authorization`; empty for the token alone.
     #[serde(default = "TokenPrefix::bearer")]
     pub token_prefix: TokenPrefix,
-}
-
-/// What a rate of tax means; the document does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VatRate {
-    /// 19 is 19 %.
-    #[default]
-    Percent,
-    /// 0.19 is 19 %.
-    Fraction,
-}
-
-impl VatRate {
-    /// As it is written in configurations, and as unify SQL reads it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Percent => "percent",
-            Self::Fraction => "fraction",
-        }
-    }
-
-    /// Whether a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
-    pub(crate) fn fits(self, rate: Exact) -> bool {
-        let (one, hundred) = (Exact::new(1, 0), Exact::new(100, 0));
-        match self {
-            Self::Percent => rate.units == 0 || (rate.compare(one).is_ge() && rate.compare(hundred).is_le()),
-            Self::Fraction => rate.units >= 0 && rate.compare(one).is_le(),
-        }
-    }
 }
 
 /// A `salestype` as a configuration writes it: a number, or a text that is one.

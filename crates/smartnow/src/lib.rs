@@ -33,5 +33,6 @@ mod setup;
 mod smartnow;
 mod summary;
 
-pub use connection::{Archive, Operators, SOURCE, SalesType, SmartNowConnection, VatRate};
+pub use connection::{Archive, Operators, SOURCE, SalesType, SmartNowConnection};
 pub use endpoints::RESOURCES;
+pub use tillhouse_model::money::VatRate;

@@ -10,7 +10,6 @@
 //! card sales of 81,000 Armenian drams). So the connection says which it is, and here it is noticed where that cannot be, as far as
 //! [`PriceUnit::fits`] can tell. What a sync meets is a quality warning of the contracts.
 
-use crate::connection::VatRate;
 use crate::endpoints::{self, ENDPOINTS, Endpoint};
 use crate::smartnow::{SmartNow, compare, refused};
 use serde::Deserialize;

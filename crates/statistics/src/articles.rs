@@ -34,6 +34,7 @@ const ARTICLES: Child = Child {
     table: "articles",
     condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
     of_counted: true,
+    untimed: false,
     labels: &["unit_measure", "product_key", "name"],
     sum: "quantity",
 };

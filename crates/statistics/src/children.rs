@@ -24,6 +24,8 @@ pub(crate) struct Child {
     pub(crate) condition: &'static str,
     /// Whether only those of counted transactions are.
     pub(crate) of_counted: bool,
+    /// Whether those without a time are asked for too; the label `timeless` tells them from those of the window.
+    pub(crate) untimed: bool,
     pub(crate) labels: &'static [&'static str],
     pub(crate) sum: &'static str,
 }
@@ -89,13 +91,16 @@ async fn rows(
     child: &Child,
     which: &str,
 ) -> Result<DataFrame> {
-    let conditions = Conditions::between(question, question.now);
+    let (conditions, timeless) = match child.untimed {
+        true => (Conditions::between_or_untimed(question, question.now), ", occurred_at IS NULL AS timeless"),
+        false => (Conditions::between(question, question.now), ""),
+    };
     let counted = match child.of_counted {
         true => format!("kind IN ('sale', 'refund') AND transaction_state IN ({})", question.states_sql()),
         false => "TRUE".to_owned(),
     };
     let sql = format!(
-        "SELECT * FROM {} WHERE {} AND {counted} AND {} AND {which}",
+        "SELECT *{timeless} FROM {} WHERE {} AND {counted} AND {} AND {which}",
         question.place.relation(child.table),
         conditions.sql,
         child.condition

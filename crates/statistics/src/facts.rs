@@ -116,6 +116,15 @@ impl Conditions {
         conditions
     }
 
+    /// The same, between two instants or without a time; see [`Conditions::of_both_windows`].
+    pub(crate) fn between_or_untimed(question: &Question<'_>, window: (i64, i64)) -> Self {
+        let mut conditions = Self::whose(question);
+        let (times, months) = conditions.span(window, ["since", "until", "first_month", "last_month"]);
+        let months = months.map_or(String::new(), |months| format!(" AND ({months} OR month = 'none')"));
+        conditions.sql = format!("{} AND ({times} OR occurred_at IS NULL){months}", conditions.sql);
+        conditions
+    }
+
     /// The same, in either of a request's windows, or without a time.
     ///
     /// Months are asked apart from times: they are partitions and no column of a file, and a condition that mixes the two would not be

@@ -72,6 +72,8 @@ pub struct Figures {
     pub transactions_without_amount: i64,
     /// Payments of the window whose sale is in no table.
     pub payments_without_sale: i64,
+    /// Payments whose sale is in no table and that have no time either.
+    pub payments_without_time: i64,
     /// How the amounts hang together, one entry a currency that the window has, ordered by currency.
     pub bridge: Vec<Bridge>,
 }
@@ -123,6 +125,7 @@ async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>
         transactions_without_time: figures.transactions_without_time,
         transactions_without_amount: figures.transactions_without_amount,
         payments_without_sale: figures.payments_without_sale,
+        payments_without_time: figures.payments_without_time,
         bridge: figures.bridge,
     };
     Ok(Statistics { data: figures.data, meta })
@@ -164,6 +167,7 @@ async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {
         transactions_without_time: transactions.without_time,
         transactions_without_amount: transactions.without_amount,
         payments_without_sale: payments.without_sale,
+        payments_without_time: payments.without_time,
         bridge,
         data: ranking::entries(question, transactions, articles, payments, &sites)?,
     })

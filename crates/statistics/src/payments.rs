@@ -15,9 +15,19 @@ use tillhouse_query::Session;
 /// The five words, in the order of [`Payments`]' rankings.
 const LABELS: [&str; 5] = ["type", "medium", "scheme", "entry_mode", "function"];
 /// What payments are grouped by: the words, whether the provider leaves the payment out of its own reports, whether it was collected,
-/// and what decides whether its transaction is counted.
-const GROUPS: [&str; 9] =
-    ["type", "medium", "scheme", "entry_mode", "function", "excluded", "state", "kind", "transaction_state"];
+/// what decides whether its transaction is counted, and whether any window has it.
+const GROUPS: [&str; 10] = [
+    "type",
+    "medium",
+    "scheme",
+    "entry_mode",
+    "function",
+    "excluded",
+    "state",
+    "kind",
+    "transaction_state",
+    "timeless",
+];
 
 /// Amounts of one currency by label, for each of the five words.
 pub(crate) type ByLabel = [HashMap<String, i128>; 5];
@@ -33,8 +43,10 @@ pub(crate) struct Payments {
     pub(crate) excluded: BTreeMap<String, i128>,
     /// What was collected for transactions that are not counted, by currency.
     pub(crate) elsewhere: BTreeMap<String, BTreeMap<Uncounted, Tally>>,
-    /// Payments, collected or not, whose sale is in no table.
+    /// Payments of the window, collected or not, whose sale is in no table.
     pub(crate) without_sale: i64,
+    /// Payments whose sale is in no table and that have no time of their own: no window has them.
+    pub(crate) without_time: i64,
     /// Digits after the point of every amount.
     pub(crate) scale: u8,
 }
@@ -44,6 +56,7 @@ const PAYMENTS: Child = Child {
     // A payment without a sale has neither kind nor state of one.
     condition: "(state = 'collected' OR (kind IS NULL AND transaction_state IS NULL))",
     of_counted: false,
+    untimed: true,
     labels: &GROUPS,
     sum: "amount",
 };
@@ -58,11 +71,16 @@ pub(crate) async fn payments(session: &Session, question: &Question<'_>, passing
         let labels = LABELS.iter().map(|label| texts(batch, label)).collect::<Result<Vec<_>>>()?;
         let (excluded, rows) = (integers(batch, "excluded")?, integers(batch, "rows")?);
         let (states, kinds) = (texts(batch, "state")?, texts(batch, "kind")?);
-        let sale_states = texts(batch, "transaction_state")?;
+        let (sale_states, timeless) = (texts(batch, "transaction_state")?, integers(batch, "timeless")?);
         for row in 0..batch.num_rows() {
             let (kind, sale_state) = (kinds.get(row), sale_states.get(row));
             let count = rows.get(row).unwrap_or(0);
             let is_without_sale = kind.is_none() && sale_state.is_none();
+            if timeless.get(row) == Some(1) {
+                // Those of a transaction are counted with it.
+                found.without_time += if is_without_sale { count } else { 0 };
+                continue;
+            }
             if is_without_sale {
                 found.without_sale += count;
             }

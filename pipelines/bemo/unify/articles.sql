@@ -13,7 +13,7 @@ SELECT
     s.article_state                                                  AS state,
     canonical_unit(s.a['quantity_unit'])                             AS unit_measure,
     s.a['quantity_unit']                                             AS source_unit,
-    s.a['quantity']                                                  AS quantity,
+    signed_quantity(s.a['quantity'], s.a['total_amount'], s.amount)  AS quantity,
     NULL                                                             AS free_quantity,
     NULL                                                             AS max_quantity,
     s.a['unit_price']                                                AS unit_price,

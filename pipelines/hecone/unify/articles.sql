@@ -1,6 +1,6 @@
 -- The articles of HecOne transactions, one row each.
 --
--- An article without a currency has its transaction's. Its product's code stands in the transaction's list of products.
+-- An article without a currency has its transaction's. What a refund gives back takes its quantity away. Its product's code stands in the transaction's list of products.
 SELECT
     concat($pipeline, ':', t.id, '/', t.line_number)                 AS article_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -10,10 +10,10 @@ SELECT
     value_where(t.product_codes, t.product_ids, t.a['product_id'])   AS product_code,
     t.a['name']                                                      AS name,
     category_of(t.a['category'])                                     AS category,
-    t.a['state']                                                     AS state,
+    canonical_word(t.a['state'])                                     AS state,
     canonical_unit(t.a['unit_measure'])                              AS unit_measure,
     t.a['unit_measure']                                              AS source_unit,
-    t.a['quantity']                                                  AS quantity,
+    signed_quantity(t.a['quantity'], t.a['amount'], t.invoice_amount) AS quantity,
     t.a['free_quantity']                                             AS free_quantity,
     t.a['max_quantity']                                              AS max_quantity,
     t.a['unit_price']                                                AS unit_price,
@@ -29,7 +29,7 @@ SELECT
     $source                                                          AS source,
     t.mandator_id                                                    AS tenant_id,
     'sale'                                                           AS perspective,
-    t.kind,
+    sale_kind(t.invoice_amount, t.current_state, t.largest_amount)   AS kind,
     concat($pipeline, ':') || t.site_id                              AS site_key,
     concat($pipeline, ':') || t.site_id || '/' || t.device_code      AS device_key,
     t._record_time                                                   AS occurred_at,
@@ -41,9 +41,9 @@ SELECT
 FROM (
     SELECT
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
-        first_present(state, derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
-            sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'), invoice['amount'])) AS current_state,
-        sale_kind(invoice['amount'], state, array_max(pluck(articles, 'amount'))) AS kind,
+        first_present(canonical_word(state), derived_state(pluck(articles, 'state'), pluck(payments, 'state'),
+            sum_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected'), invoice['amount'])) AS current_state,
+        invoice['amount'] AS invoice_amount, array_max(pluck(articles, 'amount')) AS largest_amount,
         first_present(invoice['currency'], pluck(articles, 'currency')[1], pluck(payments, 'currency')[1]) AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',

@@ -4,7 +4,7 @@
 -- A sale is free when it is over, its invoice is zero and no article costs anything; a negative invoice is a refund. HecOne
 -- marks no test sales.
 -- The session id is Hubject's, the roaming network's: it is the session's and the roaming session's at once.
--- The provider's word for the state is kept; state_derived follows HecOne's rule table.
+-- The state is the provider's word in its one spelling, else state_derived, which follows HecOne's rule table.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     $pipeline                                                        AS pipeline,
@@ -12,8 +12,8 @@ SELECT
     t.id                                                             AS transaction_id,
     t.mandator_id                                                    AS tenant_id,
     'sale'                                                           AS perspective,
-    sale_kind(t.invoice['amount'], t.state, array_max(pluck(t.articles, 'amount'))) AS kind,
-    first_present(t.state, t.state_derived)                               AS state,
+    sale_kind(t.invoice['amount'], first_present(t.said_state, t.state_derived), array_max(pluck(t.articles, 'amount'))) AS kind,
+    first_present(t.said_state, t.state_derived)                     AS state,
     t.state_derived,
     category_of(pluck(t.articles, 'category'))                       AS category,
     t._record_time                                                   AS occurred_at,
@@ -37,7 +37,7 @@ SELECT
     concat($pipeline, ':') || t.site_id || '/' || t.device['code']   AS device_key,
     concat($pipeline, ':') || t.point_id                             AS point_key,
     t.client['id']                                                   AS client_id,
-    t.client['type']                                                 AS client_type,
+    canonical_word(t.client['type'])                                 AS client_type,
     t.customer_data['license_plate']                                 AS license_plate,
     NULL                                                             AS vin,
     t.customer_data['odometer']                                      AS odometer_km,
@@ -48,7 +48,7 @@ SELECT
     t.customer_data['additional_info']                               AS additional_info,
     t.card_issuer['vehicle_number']                                  AS card_vehicle_number,
     t.card_issuer['driver_name']                                     AS card_driver_name,
-    t.receipt['state']                                               AS receipt_state,
+    canonical_word(t.receipt['state'])                               AS receipt_state,
     t.receipt['email']                                               AS receipt_email,
     t.terminal_transaction_number,
     t.session_id,
@@ -56,10 +56,11 @@ SELECT
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT *,
+        canonical_word(state) AS said_state,
         derived_state(
             pluck(articles, 'state'),
             pluck(payments, 'state'),
-            sum_where(pluck(payments, 'amount'), pluck(payments, 'state'), 'collected'),
+            sum_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected'),
             invoice['amount']
         ) AS state_derived
     FROM transactions

@@ -13,7 +13,7 @@ SELECT
     'done'                                                           AS state,
     canonical_unit(t.f['unit'])                                      AS unit_measure,
     t.f['unit']                                                      AS source_unit,
-    t.f['amount']                                                    AS quantity,
+    signed_quantity(t.f['amount'], t.a['price_including_vat'], t.a['price_including_vat']) AS quantity,
     NULL                                                             AS free_quantity,
     NULL                                                             AS max_quantity,
     t.f['price_per_unit']                                            AS unit_price,

@@ -65,7 +65,7 @@ FROM (
         SELECT r.id, sum(p.price) AS paid
         FROM payment_transactions p
         JOIN revenue_transactions r ON r.id = p.revenuetransaction
-        WHERE r.currency IS NULL OR upper(trim(coalesce(p.currency, r.currency))) = upper(trim(r.currency))
+        WHERE r.currency IS NULL OR currency_code(coalesce(p.currency, r.currency)) = currency_code(r.currency)
         GROUP BY r.id
     ) a ON a.id = s.id
 ) t

@@ -5,7 +5,7 @@ SELECT
     concat($pipeline, ':', t.id)                                     AS redemption_key,
     CAST(t.id AS VARCHAR)                                            AS redemption_id,
     concat($pipeline, ':') || t.voucher                              AS voucher_key,
-    t.action,
+    canonical_word(t.action)                                         AS action,
     t.success <> 0                                                   AS succeeded,
     t.requester,
     t.requester_location,
@@ -16,4 +16,4 @@ SELECT
     month_of(t.created_at)                                           AS month,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM voucher_logs t
-WHERE t.action IS DISTINCT FROM 'validate'
+WHERE canonical_word(t.action) IS DISTINCT FROM 'validate'

@@ -6,8 +6,8 @@ SELECT
     concat($pipeline, ':', id)                                       AS voucher_key,
     id                                                               AS voucher_id,
     CAST(campaign AS VARCHAR)                                        AS campaign_id,
-    type,
-    status,
+    canonical_word(type)                                             AS type,
+    canonical_word(status)                                           AS status,
     currency_code(currency)                                          AS currency,
     from_minor_units(CASE WHEN in_cents THEN value END, currency)    AS value_amount,
     from_minor_units(CASE WHEN in_cents THEN initial_value END, currency)         AS initial_amount,
@@ -31,4 +31,4 @@ SELECT
     $source                                                          AS source,
     _extracted_at                                                    AS _as_of,
     _deleted_at, _extracted_at, _content_hash, _run_id
-FROM (SELECT *, coalesce(value_type, 'cents') = 'cents' AS in_cents FROM vouchers)
+FROM (SELECT *, coalesce(canonical_word(value_type), 'cents') = 'cents' AS in_cents FROM vouchers)

@@ -49,10 +49,11 @@ pub(crate) fn text(report: &Statistics) -> String {
     let count = |number: i64, text: &str| if number > 0 { format!("{number} {text}; ") } else { String::new() };
     let _ = write!(
         out,
-        "{}{}{}",
+        "{}{}{}{}",
         count(meta.transactions_without_time, "transactions without a time"),
         count(meta.transactions_without_amount, "transactions without an amount"),
-        count(meta.payments_without_sale, "payments without their sale")
+        count(meta.payments_without_sale, "payments without their sale"),
+        count(meta.payments_without_time, "payments without their sale and a time")
     );
     let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
     let Meta { to, data_through, still_to_come, .. } = *meta;

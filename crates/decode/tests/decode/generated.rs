@@ -93,9 +93,9 @@ fn value(column: &Column) -> BoxedStrategy<Value> {
                 .prop_map(move |n| Value::Decimal(n, scale))
                 .boxed()
         }
-        // Years 2 to 9998, less a day on either side for the offsets: the others mean something else.
-        Kind::Timestamp(_) => (-62_104_000_000_000_000_i64..253_370_600_000_000_000).prop_map(Value::Time).boxed(),
-        Kind::Date => (-718_797..2_932_531).prop_map(Value::Date).boxed(),
+        // Years 1678 to 2261, less a day on either side for the offsets: the others mean something else.
+        Kind::Timestamp(_) => (-9_214_400_000_000_000_i64..9_214_500_000_000_000).prop_map(Value::Time).boxed(),
+        Kind::Date => (-106_650..106_651).prop_map(Value::Date).boxed(),
         Kind::Struct(columns) => values(columns).prop_map(Value::Object).boxed(),
         Kind::List(element) => prop::collection::vec(value(element), 0..4).prop_map(Value::List).boxed(),
         Kind::Binary => unreachable!("no JSON is binary"),

@@ -2,13 +2,15 @@
 //!
 //! Invariant: a record that did not change is the same record, hash and all, however much of it a page leaves out.
 
+use crate::fixture::{column as field, spec};
 use crate::generated::{Contract, Value, contract, page_of, record, values};
 use crate::{decoder, page, sales};
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, KnownRecords};
+use tillhouse_model::Kind;
 
 /// As a source table has them.
 fn known(decoded: &Decoded) -> KnownRecords {
@@ -49,28 +51,96 @@ proptest! {
 
 const WHOLE: &str = r#"{"id":"1","counter":7,"invoice":{"amount":12.5,"created_at":"2026-01-02T03:04:05Z"},"tags":["a"],"updated_at":"2026-01-02T03:04:06Z","license_plate":"KA-XY 1","pin":"1234","state":"open","zähler":7}"#;
 
+fn column(decoded: &Decoded, name: &str) -> ArrayRef {
+    decoded.batch.column_by_name(name).unwrap().clone()
+}
+
 #[test]
-fn null_is_said_and_absence_is_not() {
+fn where_nothing_is_said_what_was_known_stays() {
     let decoder = sales();
-    let whole = WHOLE.replace(r#""counter":7,"#, "");
+    let whole = WHOLE.replace(
+        r#""counter":7,"#,
+        r#""timezone":"Europe/Berlin","paid":true,"day":"2026-01-02",
+        "articles":[{"name":"a","amount":1,"log":[{"code":1,"note":"x"}]},{"name":"b","currency":"EUR"}],"#,
+    );
+    let whole = decoder.decode(page(&[&whole]).as_bytes(), &["data"]).unwrap();
+    assert_eq!(whole.rejects, []);
+    let known = known(&whole);
+    let onto = |record: &str| decoder.decode_onto(page(&[record]).as_bytes(), &["data"], None, Some(&known)).unwrap();
+    // Missing, null, empty, and whatever cannot be read, are all the same.
+    for nothing in [
+        "",
+        r#","invoice":null"#,
+        r#","invoice":{}"#,
+        r#","invoice":[]"#,
+        r#","invoice":"""#,
+        r#","invoice":{"amount":null}"#,
+        r#","invoice":{"amount":12.5,"created_at":null}"#,
+        r#","invoice":{"created_at":"9999-12-31T23:59:59Z"}"#,
+        r#","invoice":{"created_at":"soon"}"#,
+        r#","timezone":null"#,
+        r#","timezone":"""#,
+        r#","timezone":"\u00a0""#,
+        r#","timezone":{}"#,
+        r#","tags":null"#,
+        r#","tags":[]"#,
+        r#","tags":{}"#,
+        r#","tags":[null]"#,
+        r#","zähler":null,"paid":null,"day":null,"updated_at":null,"state":null"#,
+        r#","zähler":"A3","paid":"maybe","day":"0001-01-01","state":" ""#,
+        r#","license_plate":null"#,
+        r#","license_plate":" ""#,
+        r#","articles":null"#,
+        r#","articles":[]"#,
+        r#","articles":[{},{}]"#,
+        r#","articles":[null,{"log":[]}]"#,
+        r#","articles":[{"name":"a"},{"name":"b","amount":null}]"#,
+        r#","articles":[{"log":[{}]},{"name":null,"log":[{}]}]"#,
+        r#","articles":[{"log":[{"code":1,"note":null}]},{"currency":""}]"#,
+    ] {
+        let same = onto(&format!(r#"{{"id":"1"{nothing}}}"#));
+        assert_eq!(same.rejects, [], "{nothing}");
+        assert_eq!((&same.batch, &same.content_hashes), (&whole.batch, &whole.content_hashes), "{nothing}");
+        assert_eq!(
+            (&same.record_times, &same.updated_at),
+            (&whole.record_times, &whole.updated_at),
+            "they are the known ones: {nothing}"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_counts() {
+    let decoder = sales();
+    let whole =
+        WHOLE.replace(r#""counter":7,"#, r#""articles":[{"name":"a","amount":1},{"name":"b","currency":"EUR"}],"#);
     let whole = decoder.decode(page(&[&whole]).as_bytes(), &["data"]).unwrap();
     let known = known(&whole);
     let onto = |record: &str| decoder.decode_onto(page(&[record]).as_bytes(), &["data"], None, Some(&known)).unwrap();
-    let same = onto(r#"{"id":"1"}"#);
-    assert_eq!((&same.batch, &same.content_hashes), (&whole.batch, &whole.content_hashes));
+    let row = |decoded: &Decoded, name: &str| {
+        let column = column(decoded, name);
+        arrow::util::display::array_value_to_string(&column, 0).unwrap()
+    };
+    let said = onto(r#"{"id":"1","zähler":0,"tags":["b","c"],"invoice":{"amount":13},"paid":false}"#);
     assert_eq!(
-        (&same.record_times, &same.updated_at),
-        (&whole.record_times, &whole.updated_at),
-        "they are the known ones"
+        (row(&said, "counter"), row(&said, "tags"), row(&said, "paid")),
+        ("0".into(), "[b, c]".into(), "false".into())
     );
-    let column = |decoded: &Decoded, name: &str| decoded.batch.column_by_name(name).unwrap().clone();
-    // Null, an empty list and an object without one of its fields are answers.
-    let said = onto(r#"{"id":"1","zähler":null,"tags":[],"invoice":{"amount":13}}"#);
-    assert!(column(&said, "counter").is_null(0));
-    assert_eq!(column(&said, "tags").as_list::<i32>().value_length(0), 0);
-    assert!(column(&said, "invoice").as_struct().column_by_name("created_at").unwrap().is_null(0));
+    assert_eq!(row(&said, "invoice"), "{amount: 13.0000, created_at: 2026-01-02T03:04:05Z}");
     assert_eq!(&column(&said, "license_plate"), &column(&whole, "license_plate"), "no pseudonym of a pseudonym");
     assert_ne!(said.content_hashes, whole.content_hashes);
+    // An element that went is gone, and one that came has nothing of another.
+    for (articles, names) in [
+        (r#"[{"name":"b"}]"#, "[{name: b, amount: , start_time: , currency: , log: }]"),
+        (
+            r#"[{"name":"c","amount":2},{"amount":3}]"#,
+            "[{name: c, amount: 2.0000, start_time: , currency: , log: }, {name: b, amount: 3.0000, start_time: , currency: EUR, log: }]",
+        ),
+    ] {
+        assert_eq!(row(&onto(&format!(r#"{{"id":"1","articles":{articles}}}"#)), "articles"), names, "{articles}");
+    }
+    let reject = onto(r#"{"id":"1","articles":[{"name":"a"},{"name":"b"},{"amount":1}]}"#).rejects.remove(0);
+    assert_eq!((&*reject.field, &*reject.reason), ("articles[2].name", "missing required field"));
     // Nothing is known of another record, and a page that is read as ever knows nothing.
     assert!(column(&onto(r#"{"id":"2"}"#), "state").is_null(0));
     let plain = decoder.decode(page(&[r#"{"id":"1"}"#]).as_bytes(), &["data"]).unwrap();
@@ -81,4 +151,32 @@ fn null_is_said_and_absence_is_not() {
         .unwrap();
     assert!(column(&two, "state").is_null(0) && column(&two, "state").is_valid(1));
     assert_eq!(onto("{}").rejects.len(), 1, "a record without its key is nobody's");
+}
+
+#[test]
+fn elements_are_told_by_their_ids() {
+    let line = Kind::Struct(vec![field("id", Kind::Text), field("name", Kind::Text), field("amount", Kind::Int)]);
+    let lines = field("lines", Kind::List(Box::new(field("element", line))));
+    let decoder = decoder(spec(vec![field("id", Kind::Text), lines], &["id"]));
+    let whole =
+        r#"{"id":"1","lines":[{"id":"a","name":"Diesel","amount":1},{"id":"b","name":"Coffee"},{"name":"Bag"}]}"#;
+    let whole = decoder.decode(page(&[whole]).as_bytes(), &["data"]).unwrap();
+    let known = known(&whole);
+    let onto = |lines: &str| {
+        let page = page(&[&format!(r#"{{"id":"1","lines":{lines}}}"#)]);
+        let decoded = decoder.decode_onto(page.as_bytes(), &["data"], None, Some(&known)).unwrap();
+        arrow::util::display::array_value_to_string(&column(&decoded, "lines"), 0).unwrap()
+    };
+    for (said, expected) in [
+        (r#"[{"id":"b"},{"id":"a"}]"#, "[{id: b, name: Coffee, amount: }, {id: a, name: Diesel, amount: 1}]"),
+        (r#"[{"id":"b","name":null,"amount":5}]"#, "[{id: b, name: Coffee, amount: 5}]"),
+        (r#"[{"id":"c"},{"id":"b"}]"#, "[{id: c, name: , amount: }, {id: b, name: Coffee, amount: }]"),
+        (
+            r#"[{"amount":7},{},{"id":"a"}]"#,
+            "[{id: a, name: Diesel, amount: 7}, {id: b, name: Coffee, amount: }, {id: a, name: Diesel, amount: 1}]",
+        ),
+        (r#"[{"amount":7}]"#, "[{id: , name: , amount: 7}]"),
+    ] {
+        assert_eq!(onto(said), expected, "{said}");
+    }
 }

@@ -5,6 +5,7 @@
 use crate::fixture::{self, column, spec};
 use crate::values::{bad, good, odd, outcome};
 use crate::{decode, decoder};
+use arrow::array::Array as _;
 use tillhouse_model::table::Normalise;
 use tillhouse_model::{Class, Column, Kind, OnMisfit};
 
@@ -23,17 +24,22 @@ fn a_time_that_decides_when_a_sale_was_is_worth_the_sale() {
         assert_eq!((decoded.batch.num_rows(), decoded.warnings.len()), (1, 1), "{article}");
         assert_eq!(decoded.warnings[0].field, "articles[0].start_time");
     }
-    // None is none: the article's time decides, as if the invoice had not been written yet.
-    let decoded = sale(zero, r#""2024-01-02T00:00:00Z""#);
-    assert_eq!(crate::written::instant(decoded.record_times.value(0)), "2024-01-02T00:00:00.000000Z");
-    assert_eq!(decoded.warnings[0].rule, "no_time");
+    // None and never are none: the article's time decides, as if the invoice had not been written yet; or nobody's does.
+    for (none, rule) in [(zero, "no_time"), (open, "open_end")] {
+        let decoded = sale(none, r#""2024-01-02T00:00:00Z""#);
+        assert_eq!(crate::written::instant(decoded.record_times.value(0)), "2024-01-02T00:00:00.000000Z");
+        assert_eq!(decoded.warnings[0].rule, rule);
+        for (invoice, article) in [(none, "null"), ("null", none), (none, none)] {
+            let decoded = sale(invoice, article);
+            assert_eq!((decoded.batch.num_rows(), decoded.record_times.null_count()), (1, 1), "{invoice} {article}");
+            assert!(!decoded.warnings.is_empty());
+        }
+    }
     for (invoice, article, field) in [
         (odd, good, "invoice.created_at"),
-        (open, good, "invoice.created_at"),
-        (zero, "null", "invoice.created_at"),
-        ("null", zero, "articles[0].start_time"),
         ("null", odd, "articles[0].start_time"),
-        (zero, zero, "invoice.created_at"),
+        (zero, odd, "articles[0].start_time"),
+        (odd, zero, "invoice.created_at"),
     ] {
         let decoded = sale(invoice, article);
         assert_eq!((decoded.batch.num_rows(), &*decoded.rejects[0].field), (0, field), "{invoice} {article}");

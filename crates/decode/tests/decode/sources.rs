@@ -31,7 +31,12 @@ const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"locatio
 fn shipped(table: &str) -> Decoder {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(table);
     let spec = contract::parse(&std::fs::read_to_string(&file).unwrap(), table).unwrap();
-    Decoder::with(Arc::new(spec), Some(crate::fixture::key()), &[("price_unit", "minor".into())]).unwrap()
+    Decoder::with(
+        Arc::new(spec),
+        Some(crate::fixture::key()),
+        &[("price_unit", "minor".into()), ("vat_rate", "percent".into())],
+    )
+    .unwrap()
 }
 
 /// What becomes of a record with one text in it replaced: `ok`, the warnings' rules and fields, or what the reject says.
@@ -104,6 +109,23 @@ fn hecone() {
                 r#""created_at":"soon""#,
                 "reject: invoice.created_at: not a time",
             ),
+            (
+                r#""created_at":"2026-01-05T10:00:00Z""#,
+                r#""created_at":"9999-12-31T23:59:59Z""#,
+                "open_end at invoice.created_at",
+            ),
+            (
+                r#""created_at":"2026-01-05T10:00:00Z""#,
+                r#""created_at":"1601-01-01T00:00:00Z""#,
+                "no_time at invoice.created_at",
+            ),
+            (r#""state":"completed""#, r#""state":" Completed""#, "ok"),
+            (r#""state":"completed""#, r#""state":"\uff23OMPLETED\u200b""#, "ok"),
+            (r#""state":"collected""#, r#""state":"COLLECTED ""#, "ok"),
+            (r#""state":"done""#, r#""state":"Done\n""#, "ok"),
+            (r#""state":"completed""#, r#""state":"complete""#, "state_known at state, state_follows at state"),
+            (r#""currency":"EUR""#, r#""currency":"\uff25\uff35\uff32""#, "ok"),
+            (r#""currency":"EUR""#, r#""currency":"E\u200bUR""#, "ok"),
             (r#""amount":12.5"#, r#""amount":" 12.50 ""#, "ok"),
             (r#""amount":12.5"#, r#""amount":"12,50""#, "reject: invoice.amount: expected a number, found text"),
             (r#""quantity":7.5"#, r#""quantity":"7,5""#, "reject: articles[0].quantity: expected a number, found text"),
@@ -183,6 +205,16 @@ fn bemo() {
                 "reject: sessionStartDate: not a time",
             ),
             (
+                r#""sessionStartDate":"2026-01-05T10:00:00Z""#,
+                r#""sessionStartDate":"9999-12-31T23:59:59Z""#,
+                "open_end at sessionStartDate",
+            ),
+            (
+                r#""sessionStartDate":"2026-01-05T10:00:00Z""#,
+                r#""sessionStartDate":"0001-01-01T00:00:00""#,
+                "no_time at sessionStartDate",
+            ),
+            (
                 r#""transactionDate":"2026-01-05T10:30:00Z""#,
                 r#""transactionDate":"soon""#,
                 "expected_time at transactions[0].transactionDate",
@@ -208,6 +240,13 @@ fn pace() {
             (r#""rate":0.19"#, r#""rate":"0.19""#, "ok"),
             (r#""rate":0.19"#, r#""rate":119"#, "vat_rate_at_most_100 at attributes.VAT.rate"),
             (r#""rate":0.19"#, r#""rate":"19%""#, "expected_number at attributes.VAT.rate"),
+            (r#""rate":0.19"#, r#""rate":-0.19"#, "vat_rate_not_negative at attributes.VAT.rate"),
+            (r#""createdAtLocaltime":"2026-01-05T11:00:00""#, r#""createdAtLocaltime":"2026-01-05 11:00""#, "ok"),
+            (
+                r#""createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00""#,
+                r#""createdAt":"2026-01-05T23:00:00Z","createdAtLocaltime":"2026-01-05T24:00:00""#,
+                "ok",
+            ),
             (r#""rate":0.19"#, r#""rate":1900"#, "number_too_large at attributes.VAT.rate"),
             (r#""pumpNumber":3"#, r#""pumpNumber":"3""#, "ok"),
             (r#""pumpNumber":3"#, r#""pumpNumber":"3b""#, "expected_whole_number at attributes.fuel.pumpNumber"),
@@ -225,12 +264,12 @@ fn pace() {
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
                 r#""createdAt":"0001-01-01T00:00:00Z""#,
-                "reject: attributes.createdAt: the time stands for none (0001-01-01 and the like)",
+                "no_time at attributes.createdAt",
             ),
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
                 r#""createdAt":"9999-12-31T23:59:59Z""#,
-                "reject: attributes.createdAt: the time stands for an open end (9999-12-31 and beyond)",
+                "open_end at attributes.createdAt",
             ),
             (r#""createdAt":"2026-01-05T10:00:00Z""#, r#""createdAt":"2026-01-05 10:00:00 UTC""#, "ok"),
         ],
@@ -266,7 +305,51 @@ fn smartnow() {
                 "reject: occurredAt: expected a time as text, found a number",
             ),
             (r#""updatedAt":"2026-01-05T10:00:01Z""#, r#""updatedAt":"0001-01-01T00:00:00Z""#, "no_time at updatedAt"),
+            (
+                r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
+                r#""occurredAt":"0001-01-01T00:00:00""#,
+                "no_time at occurredAt",
+            ),
             (r#""timeZone":"Europe/Berlin""#, r#""timeZone":"Europe/Atlantis""#, "time_zone_known at timeZone"),
+            (r#""currency":"EUR""#, r#""currency":"BTC""#, "currency_known at currency, price_fits_unit at price"),
+        ],
+    );
+    all(
+        "smartnow/payment_transactions.yaml",
+        r#"{"id":1,"revenuetransaction":7,"machine":8,"occurredAt":"2026-01-05T10:00:00+01:00","method":"cash","price":150,"currency":"EUR"}"#,
+        &[
+            (r#""revenuetransaction":7"#, r#""revenuetransaction":"7""#, "ok"),
+            (
+                r#""revenuetransaction":7"#,
+                r#""revenuetransaction":"abc""#,
+                "expected_whole_number at revenuetransaction",
+            ),
+            (
+                r#""revenuetransaction":7"#,
+                r#""revenuetransaction":{"id":7}"#,
+                "expected_whole_number at revenuetransaction",
+            ),
+            (r#""revenuetransaction":7"#, r#""revenuetransaction":1e30"#, "number_too_large at revenuetransaction"),
+            (r#""revenuetransaction":7"#, r#""revenuetransaction":"""#, "ok"),
+            (r#""2026-01-05T10:00:00+01:00""#, r#""0001-01-01T00:00:00Z""#, "no_time at occurredAt"),
+            (r#""2026-01-05T10:00:00+01:00""#, r#""9999-12-31T23:59:59Z""#, "open_end at occurredAt"),
+            (r#""2026-01-05T10:00:00+01:00""#, "null", "ok"),
+            (r#""2026-01-05T10:00:00+01:00""#, r#""2026-01-05""#, "reject: occurredAt: date without time"),
+            (r#""method":"cash""#, r#""method":"CASH ""#, "ok"),
+            (r#""method":"cash""#, r#""method":"barter""#, "method_known at method"),
+        ],
+    );
+    all(
+        "smartnow/products.yaml",
+        r#"{"id":1,"plu":3,"name":"Cola","price":150,"machine":8,"vatrate":19}"#,
+        &[
+            (r#""vatrate":19"#, r#""vatrate":"19 %""#, "expected_number at vatrate"),
+            (r#""vatrate":19"#, r#""vatrate":"19""#, "ok"),
+            (r#""vatrate":19"#, r#""vatrate":0.19"#, "vatrate_fits_unit at vatrate"),
+            (r#""vatrate":19"#, r#""vatrate":-19"#, "vatrate_fits_unit at vatrate"),
+            (r#""vatrate":19"#, r#""vatrate":190"#, "vatrate_fits_unit at vatrate"),
+            (r#""vatrate":19"#, r#""vatrate":1e9"#, "number_too_large at vatrate"),
+            (r#""price":150"#, r#""price":"1,50""#, "expected_number at price"),
         ],
     );
 }

@@ -9,8 +9,8 @@ use arrow::array::{Array, AsArray};
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder};
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, Check, Normalise, Rule, UnitOf, UnknownFields};
-use tillhouse_model::{Class, Column, Error, Kind, TableSpec};
+use tillhouse_model::table::{Amount, Check, Normalise, Rate, RateUnit, Rule, UnitOf, UnknownFields};
+use tillhouse_model::{Class, Column, Error, Kind, OnMisfit, TableSpec};
 
 /// What becomes of a field: the row's JSON without the id, or the reject's field and reason.
 fn field(json: &str) -> Result<String, (String, String)> {
@@ -421,10 +421,16 @@ fn sums_are_compared_exactly_and_only_where_all_is_there() {
     let off = |words: &str| vec![("adds_up: invoice.amount".to_owned(), words.to_owned())];
     assert_eq!(sale("1.50 2.25", "1", "4.75"), []);
     assert_eq!(sale("1.50 2.25", "1", "4.76"), [], "within a hundredth");
-    assert_eq!(sale("1.50 2.25", "1", "4.7601"), off("3.75 + 1 is 4.75, not 4.7601"));
-    assert_eq!(sale("0.0001", "0", "0.5"), off("0.0001 + 0 is 0.0001, not 0.5"));
+    assert_eq!(
+        sale("1.50 2.25", "1", "4.7601"),
+        off("invoice.amount is 4.7601, expected 4.75 = articles[].amount 3.75 + tip 1")
+    );
+    assert_eq!(
+        sale("0.0001", "0", "0.5"),
+        off("invoice.amount is 0.5, expected 0.0001 = articles[].amount 0.0001 + tip 0")
+    );
     assert_eq!(sale("", "2", "2"), [], "an empty list adds nothing");
-    assert_eq!(sale("", "2", "3"), off("0 + 2 is 2, not 3"));
+    assert_eq!(sale("", "2", "3"), off("invoice.amount is 3, expected 2 = articles[].amount 0 + tip 2"));
     for incomplete in [("null", "1", "9"), ("1 null", "1", "9"), ("1", "null", "9"), ("1", "1", "null")] {
         assert_eq!(sale(incomplete.0, incomplete.1, incomplete.2), [], "{incomplete:?}");
     }
@@ -442,14 +448,14 @@ fn a_clock_is_compared_with_its_instant() {
     for right in ["2017-07-21T19:32:28", "2017-07-21T18:32:28"] {
         assert_eq!(at(right, r#""Europe""#), [], "Berlin's or London's");
     }
-    let told = "2017-07-21T17:32:28 at 2017-07-21T17:32:28.9Z in Europe";
+    let told = "clock is 2017-07-21T17:32:28, expected what a clock in Europe shows at 2017-07-21T17:32:28.9Z";
     assert_eq!(at("2017-07-21T17:32:28", r#""Europe""#), off(told));
     // Where the zone is not known, any offset there can be will do.
     for elsewhere in ["null", r#""Asia""#] {
         assert_eq!(at("2017-07-21T23:02:28", elsewhere), []);
         assert_eq!(at("2017-07-21T23:09:28", elsewhere).len(), 1);
     }
-    assert_eq!(at("teatime", "null"), off("teatime at 2017-07-21T17:32:28.9Z"));
+    assert_eq!(at("teatime", "null"), off("clock is teatime, expected what a clock shows at 2017-07-21T17:32:28.9Z"));
     assert_eq!(warned(r#""clock":"teatime""#), [], "nothing to compare with");
     assert_eq!(warned(r#""updated_at":"2017-07-21T17:32:28Z""#), []);
 }
@@ -536,7 +542,8 @@ fn an_amount_is_compared_with_its_unit() {
     assert_eq!(in_major(r#""price":"10.5","currency":"JPY""#), [format!("price: 10.5 JPY {decimals}")]);
     let unknown = "is in minor units, and nobody knows how many of them make a major one";
     assert_eq!(in_minor(r#""price":1250"#), [format!("price: 1250 of no currency {unknown}")]);
-    assert_eq!(in_minor(r#""price":1250,"currency":"???""#), [""; 0], "another rule asks for codes that are none");
+    assert_eq!(in_minor(r#""price":1250,"currency":"???""#), [format!("price: 1250 ??? {unknown}")]);
+    assert_eq!(in_minor(r#""price":0,"currency":"???""#), [""; 0], "0 is 0 of whatever it is");
     assert_eq!(in_major(r#""price":1250"#), [""; 0], "a major unit is one whatever the currency");
     for fits in
         [r#""price":1250,"currency":"EUR""#, r#""price":null"#, r#""currency":"EUR""#, r#""price":0,"currency":"EUR""#]
@@ -555,4 +562,32 @@ fn nothing_costs_nothing_in_any_currency() {
     let columns = vec![column("id", Kind::Text), column("price", fixture::MONEY), column("currency", Kind::Text)];
     let decoder = decoder(TableSpec { rules: vec![rule], ..spec(columns, &["id"]) });
     assert_eq!(decoder.decode(br#"[{"id":"1","price":0.0}]"#, &[]).unwrap().warnings, []);
+}
+
+#[test]
+fn a_rate_is_compared_with_its_unit() {
+    let told = |unit: &str, rate: &str| {
+        let check = Check::Rate(Rate { unit: RateUnit::Connection("vat_rate".into()) });
+        let rule = Rule { name: "fits".into(), path: vec!["rate".into()], check };
+        let rate_column = Column { on_misfit: Some(OnMisfit::Warn), ..column("rate", fixture::MONEY) };
+        let spec = TableSpec { rules: vec![rule], ..spec(vec![column("id", Kind::Text), rate_column], &["id"]) };
+        let decoder = Decoder::with(Arc::new(spec), None, &[("vat_rate", unit.to_owned())])?;
+        let decoded = decoder.decode(format!(r#"[{{"id":"1","rate":{rate}}}]"#).as_bytes(), &[])?;
+        assert_eq!(decoded.batch.num_rows(), 1, "the record is kept");
+        Ok::<_, Error>(decoded.warnings.into_iter().map(|w| format!("{}: {}", w.rule, w.original)).collect::<Vec<_>>())
+    };
+    for (unit, fitting, odd) in [
+        ("percent", ["0", "1", "7.7", "19", "100", "null"], ["0.19", "0.5", "-1", "100.5", "1900", "-0.19"]),
+        ("fraction", ["0", "0.077", "0.19", "1", "1.0", "null"], ["19", "1.01", "-0.19", "100", "7", "-19"]),
+    ] {
+        for rate in fitting {
+            assert_eq!(told(unit, rate).unwrap(), [""; 0], "{rate} as {unit}");
+        }
+        for rate in odd {
+            let told = told(unit, rate).unwrap();
+            assert!(told.len() == 1 && told[0].starts_with(&format!("fits: {rate} is no rate")), "{told:?}");
+        }
+    }
+    assert_eq!(told("percent", r#""19 %""#).unwrap(), ["expected_number: 19 %"]);
+    assert!(told("promille", "1").unwrap_err().message().contains("$vat_rate"));
 }

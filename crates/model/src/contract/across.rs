@@ -1,22 +1,25 @@
-//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount` and `state`, written at the table.
+//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount`, `rate` and `state`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
 use super::find;
 use super::problems::{Problems, unknown};
 use super::written::Value;
-use crate::money::{Exact, PriceUnit};
-use crate::table::{Amount, Check, Class, Column, Except, Kind, LocalTime, Product, StateRule, Sum, UnitOf};
+use crate::money::{Exact, PriceUnit, VatRate};
+use crate::table::{
+    Amount, Check, Class, Column, Except, Kind, LocalTime, Product, Rate, RateUnit, StateRule, Sum, UnitOf,
+};
 use crate::yaml::Location;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 5] = ["sum", "product", "localTime", "amount", "state"];
+pub(super) const KNOWN: [&str; 6] = ["sum", "product", "localTime", "amount", "rate", "state"];
 
 /// What to write where a rule comes without what it compares.
 pub(super) fn wanted(rule: &str) -> String {
     let keys = match rule {
         "amount" => "is: ..., currency: ..., unit: ...",
+        "rate" => "is: ..., unit: ...",
         "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
         _ => "of: ..., is: ...",
     };
@@ -117,6 +120,20 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
         let unit = unit(map.get("unit"), at, problems)?;
         return Some((is?, Check::Amount(Amount { currency: currency?, unit })));
     }
+    if rule == "rate" {
+        if keys.only(&["is", "unit"], problems).is_some() {
+            return None;
+        }
+        let is = keys.path("is", problems);
+        let unit = match parameter(map.get("unit")) {
+            Some(name) => Some(RateUnit::Connection(name)),
+            None => map.get("unit").and_then(Value::as_text).and_then(VatRate::named).map(RateUnit::Contract),
+        };
+        if unit.is_none() {
+            problems.add(at, unit_wanted("percent", "fraction", "vat_rate"));
+        }
+        return Some((is?, Check::Rate(Rate { unit: unit? })));
+    }
     if keys.only(&["of", "is", "zoneBy", "zones"], problems).is_some() {
         return None;
     }
@@ -164,15 +181,24 @@ fn within(value: Option<&Value>, at: Location, problems: &mut Problems) -> Optio
 
 /// `minor`, `major`, or `$parameter` of the connection.
 fn unit(value: Option<&Value>, at: Location, problems: &mut Problems) -> Option<UnitOf> {
-    let text = value.and_then(Value::as_text);
-    let unit = text.and_then(|text| match text.strip_prefix('$') {
-        Some(name) => Some(UnitOf::Connection(name.to_owned())).filter(|_| !name.is_empty()),
-        None => PriceUnit::named(text).map(UnitOf::Contract),
-    });
+    let unit = match parameter(value) {
+        Some(name) => Some(UnitOf::Connection(name)),
+        None => value.and_then(Value::as_text).and_then(PriceUnit::named).map(UnitOf::Contract),
+    };
     if unit.is_none() {
-        problems.add(at, "`unit` is `minor`, `major`, or the name of what the connection says of it: `$price_unit`");
+        problems.add(at, unit_wanted("minor", "major", "price_unit"));
     }
     unit
+}
+
+/// The name of what the connection says, `$name`.
+fn parameter(value: Option<&Value>) -> Option<String> {
+    let name = value.and_then(Value::as_text)?.strip_prefix('$')?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn unit_wanted(one: &str, other: &str, parameter: &str) -> String {
+    format!("`unit` is `{one}`, `{other}`, or the name of what the connection says of it: `${parameter}`")
 }
 
 /// A zone or several a value: `{ DE: Europe/Berlin, ES: [Europe/Madrid, Atlantic/Canary] }`.
@@ -246,6 +272,7 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
             }
             column(columns, owed, false, "a whole or decimal number", is_number)
         }
+        Check::Rate(_) => column(columns, path, false, "a whole or decimal number", is_number),
         Check::LocalTime(LocalTime { of, zone_by, .. }) => {
             column(columns, of, false, "a timestamp", |kind| matches!(kind, Kind::Timestamp(_)))?;
             column(columns, path, false, "a string", |kind| *kind == Kind::Text)?;

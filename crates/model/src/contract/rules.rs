@@ -138,11 +138,11 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
 }
 
 /// The rules that are written as a map.
-const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }` or `{ state: ... }`";
+const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }` or `{ state: ... }`";
 
 fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 9] =
-        ["currency", "timeZone", "atLeast", "atMost", "sum", "product", "localTime", "amount", "state"];
+    const KNOWN: [&str; 10] =
+        ["currency", "timeZone", "atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state"];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -179,7 +179,7 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
 }
 
 fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 7] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "state"];
+    const KNOWN: [&str; 8] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state"];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
         problems.add(at, format!("`implementation` says one thing: {MAPS}"));
         return None;
@@ -214,6 +214,7 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
         | Check::Product(_)
         | Check::LocalTime(_)
         | Check::Amount(_)
+        | Check::Rate(_)
         | Check::State(_) => (true, ""),
     };
     if !fitting {

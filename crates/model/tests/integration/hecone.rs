@@ -162,6 +162,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 "articles.state".to_owned(),
                 &words(&["reserved", "released", "ongoing", "done", "declined", "error"])
             ),
+            ("tax_percentage_not_negative", "articles.tax_percentage".to_owned(), &Check::AtLeast(0)),
             ("tax_percentage_at_most_100", "articles.tax_percentage".to_owned(), &Check::AtMost(100)),
             ("article_currency_known", "articles.currency".to_owned(), &Check::Currency),
             (

@@ -3,10 +3,10 @@
 //! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
 
 use jiff::SignedDuration;
-use tillhouse_model::money::PriceUnit;
+use tillhouse_model::money::{PriceUnit, VatRate};
 use tillhouse_model::table::{
-    Amount, Check, Class, Except, Kind, LocalTime, Normalise, Product, Role, StateRule, Sum, TimeFormat, UnitOf,
-    UnknownFields,
+    Amount, Check, Class, Except, Kind, LocalTime, Normalise, Product, Rate, RateUnit, Role, StateRule, Sum,
+    TimeFormat, UnitOf, UnknownFields,
 };
 use tillhouse_model::{Column, Exact, OnMisfit, TableSpec, contract};
 
@@ -223,6 +223,8 @@ fn rules_that_compare_columns_stand_at_the_table() {
          - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: minor } }\n\
          - name: multiplies\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net, lines.pieces], is: lines.pieces, within: '1' } }\n\
          - name: either\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net], is: [vat.amount, net] } }\n\
+         - name: rated\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: $vat_rate } }\n\
+         - name: fraction\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: fraction } }\n\
          - name: counted\n  type: custom\n  engine: tillhouse\n  \
          implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] } } }\n\
          - name: follows\n  type: custom\n  engine: tillhouse\n  implementation:\n    state: { is: clock, articles: lines.kind, \
@@ -240,6 +242,7 @@ fn rules_that_compare_columns_stand_at_the_table() {
     let product = |of: &[&str], is: &[&str], within| {
         Check::Product(Product { of: paths(of), is: paths(is), or_less: Vec::new(), within })
     };
+    let rate = |unit| Check::Rate(Rate { unit });
     let amount = |unit| Check::Amount(Amount { currency: path("country"), unit });
     let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
     assert_eq!(
@@ -261,6 +264,8 @@ fn rules_that_compare_columns_stand_at_the_table() {
                 product(&["net", "lines.pieces"], &["lines.pieces"], Exact::new(1, 0))
             ),
             ("either", "vat.amount".to_owned(), product(&["net"], &["vat.amount", "net"], Exact::new(0, 0))),
+            ("rated", "net".to_owned(), rate(RateUnit::Connection("vat_rate".into()))),
+            ("fraction", "net".to_owned(), rate(RateUnit::Contract(VatRate::Fraction))),
             (
                 "counted",
                 "net".to_owned(),

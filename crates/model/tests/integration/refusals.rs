@@ -403,6 +403,11 @@ fn rules_that_compare_columns() {
             "{ localTime: { of: at, is: clock, zoneBy: country, zones: { DE: Europe/Bonn } } }",
             "`Europe/Bonn` is not an IANA time zone name, such as Europe/Berlin (file kiosk/sales.yaml:11:69)",
         ),
+        ("rate", "`rate` needs what it compares: write `rate: { is: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ rate: { is: net, unit: minor } }",
+            "`unit` is `percent`, `fraction`, or the name of what the connection says of it: `$vat_rate` (file kiosk/sales.yaml:11:69)",
+        ),
         ("amount", "`amount` needs what it compares: write `amount: { is: ..., currency: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
         (
             "{ amount: { is: net, currency: country, unit: cents } }",
@@ -414,7 +419,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }` or `{ state: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }` or `{ state: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]

@@ -379,6 +379,9 @@ async fn caveats(
     if meta.transactions_without_time > 0 {
         note(format!("{} transactions have no time and are in no window.", meta.transactions_without_time));
     }
+    if meta.payments_without_time > 0 {
+        note(format!("{} payments have no known sale and no time, and are in no window.", meta.payments_without_time));
+    }
     Ok(is_read)
 }
 

@@ -3,9 +3,13 @@
 //! Invariant: both sides' labels go through the same map before they are compared, so that a word which our tables hold under its common name
 //! is never a difference by itself.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{Figure, Part};
 use tillhouse_model::{LabelKind, Labels};
+
+/// The label of what names none, as statistics call it.
+const UNKNOWN: &str = "unknown";
 
 /// The provider's words for the common labels of one reconciliation.
 #[derive(Debug, Clone, Default)]
@@ -23,13 +27,16 @@ fn kind_of(part: Part) -> Option<LabelKind> {
     }
 }
 
+/// What our figures call a label; one of which nothing can be seen is none there.
+fn common(labels: &Labels, kind: LabelKind, label: &str) -> String {
+    labels.common(kind, label).map_or_else(|| UNKNOWN.to_owned(), Cow::into_owned)
+}
+
 /// Puts the common words into figures.
 pub(super) fn in_common_words(labels: &Labels, figures: &mut [Figure]) {
     for figure in figures {
         let Some((kind, label)) = kind_of(figure.part).zip(figure.label.as_ref()) else { continue };
-        if let Some(common) = labels.common(kind, label).map(str::to_owned) {
-            figure.label = Some(common);
-        }
+        figure.label = Some(common(labels, kind, label));
     }
 }
 
@@ -38,8 +45,7 @@ impl Words {
     pub(super) fn note(&mut self, labels: &Labels, theirs: &[Figure]) {
         for figure in theirs {
             let Some((kind, label)) = kind_of(figure.part).zip(figure.label.as_ref()) else { continue };
-            let common = labels.common(kind, label).unwrap_or(label);
-            self.0.entry((figure.part, common.to_owned())).or_default().insert(label.clone());
+            self.0.entry((figure.part, common(labels, kind, label))).or_default().insert(label.clone());
         }
     }
 
@@ -77,16 +83,17 @@ mod tests {
         let mut theirs = vec![
             figure(Part::PaymentMedium, "card"),
             figure(Part::PaymentMedium, "CARD"),
-            figure(Part::PaymentMedium, "token"),
+            figure(Part::PaymentMedium, "Token"),
+            figure(Part::PaymentMedium, " "),
             figure(Part::SiteAmount, "card"),
         ];
         let mut words = Words::default();
         words.note(&labels, &theirs);
         in_common_words(&labels, &mut theirs);
         let shown: Vec<_> = theirs.iter().filter_map(|f| f.label.as_deref()).collect();
-        assert_eq!(shown, ["Card", "Card", "token", "card"], "a site's name is no payment label");
+        assert_eq!(shown, ["Card", "Card", "token", "unknown", "card"], "a site's name is no payment label");
         assert_eq!(words.of(&labels, Part::PaymentMedium, "Card"), "CARD + card");
-        assert_eq!(words.of(&labels, Part::PaymentMedium, "token"), "token");
+        assert_eq!(words.of(&labels, Part::PaymentMedium, "token"), "Token");
         assert_eq!(
             words.of(&labels, Part::PaymentMedium, "RFID"),
             "RFID",

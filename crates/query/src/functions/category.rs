@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
-use tillhouse_model::FastMap;
+use tillhouse_model::{FastMap, word};
 
 /// `category_of(categories)`.
 pub(super) fn function() -> Function {
@@ -57,7 +57,7 @@ fn single(word: &str) -> Option<&'static str> {
         ("coffee", "vending"),
         ("food", "vending"),
     ];
-    let word = word.trim().to_lowercase();
+    let word = word::canonical(word);
     if word.is_empty() {
         return None;
     }
@@ -79,6 +79,8 @@ mod tests {
             ("Parking-Tariff", "parking"),
             ("vending", "vending"),
             ("carwash", "other"),
+            ("\u{ff26}UEL\u{200b}ING ", "fuelling"),
+            ("PARK\u{130}NG", "parking"),
         ] {
             assert_eq!(single(word), Some(category), "{word}");
         }

@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
+use tillhouse_model::word;
 
 const TAKES: [Argument; 3] = [Argument::Number, Argument::Text, Argument::Number];
 
@@ -24,15 +25,14 @@ fn sale_kind(arguments: &Arguments) -> Result<ArrayRef> {
         .map(|row| {
             Some(match amounts.get(row) {
                 Some(amount) if amount < 0 => "refund",
-                Some(0)
-                    if matches!(states.get(row), Some("completed" | "consumed"))
-                        && articles.get(row).unwrap_or(0) == 0 =>
-                {
-                    "free"
-                }
+                Some(0) if states.get(row).is_some_and(is_over) && articles.get(row).unwrap_or(0) == 0 => "free",
                 _ => "sale",
             })
         })
         .collect();
     Ok(Arc::new(kinds))
+}
+
+fn is_over(state: &str) -> bool {
+    matches!(&*word::canonical(state), "completed" | "consumed")
 }

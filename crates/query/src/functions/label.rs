@@ -1,14 +1,16 @@
 //! The common word for how was paid.
 //!
-//! Invariant: a word that a source's labels do not list is given back as it came; null stays null.
+//! Invariant: a word that a source's labels do not list is given back in its canonical form, so that its spellings are one label; null stays null, and a
+//! word of which nothing can be seen is none.
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use std::borrow::Cow;
 use std::sync::Arc;
 use tillhouse_model::{FastMap, LabelKind, Labels};
 
@@ -79,12 +81,13 @@ fn kind_of(kind: &ScalarValue) -> Result<LabelKind> {
 
 /// Words repeat, so each distinct one is looked up once a batch.
 fn common(labels: &Labels, kind: LabelKind, words: &StringArray) -> ArrayRef {
-    let mut known: FastMap<&str, &str> = FastMap::default();
-    let found: StringArray = (0..words.len())
-        .map(|row| {
-            let word = words.is_valid(row).then(|| words.value(row))?;
-            Some(*known.entry(word).or_insert_with(|| labels.common(kind, word).unwrap_or(word)))
-        })
-        .collect();
-    Arc::new(found)
+    let mut known: FastMap<&str, Option<Cow<'_, str>>> = FastMap::default();
+    let mut found = StringBuilder::with_capacity(words.len(), words.len() * 8);
+    for row in 0..words.len() {
+        let word = words.is_valid(row).then(|| words.value(row));
+        found.append_option(
+            word.and_then(|word| known.entry(word).or_insert_with(|| labels.common(kind, word)).as_deref()),
+        );
+    }
+    Arc::new(found.finish())
 }

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
-use tillhouse_model::FastMap;
+use tillhouse_model::{FastMap, word};
 
 /// `mapped(word, mapping)`.
 pub(super) fn function() -> Function {
@@ -31,7 +31,7 @@ fn mapped(arguments: &Arguments) -> Result<ArrayRef> {
 /// What a word means by a mapping such as `1=test, 2=void`.
 fn meaning<'m>(word: &str, mapping: &'m str) -> Option<&'m str> {
     let pairs = mapping.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(key, value)| (key.trim(), value.trim())).find(|(key, _)| *key == word.trim()).map(|(_, value)| value)
+    pairs.map(|(key, value)| (key.trim(), value.trim())).find(|(key, _)| word::is(key, word)).map(|(_, value)| value)
 }
 
 #[cfg(test)]

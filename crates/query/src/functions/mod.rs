@@ -15,6 +15,7 @@ mod payment;
 mod present;
 mod state;
 mod unit;
+mod word;
 
 pub use unit::canonical as canonical_unit;
 
@@ -40,7 +41,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         ])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
-        .chain([present::function(), label::function()])
+        .chain([present::function(), label::function(), word::function()])
         .collect()
 }
 

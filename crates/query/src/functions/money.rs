@@ -2,7 +2,7 @@
 //!
 //! Invariant: an amount is exact or null. The number of minor digits is ISO 4217's, never assumed to be two.
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Numbers};
 use super::{Argument, Function};
 use arrow::array::{ArrayRef, Decimal128Array, StringArray};
 use arrow::datatypes::DataType;
@@ -16,20 +16,29 @@ use tillhouse_model::{Exact, FastMap};
 /// amount is null only in the column it is written to, with a warning (see docs/functions.md).
 const AMOUNT: (u8, i8) = (38, 4);
 
-/// `currency_code(text)`, `from_minor_units(amount, currency)` and `included_tax(amount, percent)`.
-pub(super) fn functions() -> [Function; 3] {
+/// Digits of a quantity, in all and after the point.
+const QUANTITY: (u8, i8) = (38, 6);
+
+/// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and `signed_quantity(quantity, amount, total)`.
+pub(super) fn functions() -> [Function; 4] {
     let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
     [
         Function::new("currency_code", &[Argument::Text], DataType::Utf8, currency_code),
         Function::new("from_minor_units", &[Argument::Number, Argument::Text], amount.clone(), from_minor_units),
         Function::new("included_tax", &[Argument::Number, Argument::Number], amount, included_tax),
+        Function::new(
+            "signed_quantity",
+            &[Argument::Number; 3],
+            DataType::Decimal128(QUANTITY.0, QUANTITY.1),
+            signed_quantity,
+        ),
     ]
 }
 
-/// The upper-case ISO 4217 code; `None` where it is not one.
+/// The currency in its canonical form: ISO 4217's code, and where it is none, the provider's own word, so that different currencies are never one.
+/// `None` where nothing is said.
 fn code(text: &str) -> Option<String> {
-    let code = canonical_currency(text);
-    minor_digits(&code).map(|_| code)
+    Some(canonical_currency(text)).filter(|code| !code.is_empty())
 }
 
 fn currency_code(arguments: &Arguments) -> Result<ArrayRef> {
@@ -72,6 +81,26 @@ fn included_tax(arguments: &Arguments) -> Result<ArrayRef> {
         taxes.append_option(both.and_then(|(amount, rate)| tax(amount, amounts.scale, rate, rates.scale)));
     }
     Ok(Arc::new(taxes.finish().with_precision_and_scale(AMOUNT.0, AMOUNT.1)?))
+}
+
+/// The quantity of an article with that amount, of a sale that comes to `total`: of a refund, what was given back is taken away, also where the
+/// provider tells it without a sign. An article that only makes a sale cheaper is as it was.
+fn signed_quantity(arguments: &Arguments) -> Result<ArrayRef> {
+    let (quantities, amounts, totals) = (arguments.number(0)?, arguments.number(1)?, arguments.number(2)?);
+    let scale = u8::try_from(quantities.scale).unwrap_or(u8::MAX);
+    let mut signed = Decimal128Array::builder(arguments.rows());
+    for row in 0..arguments.rows() {
+        let is_refund = |numbers: Numbers<'_>| numbers.get(row).is_some_and(|number| number < 0);
+        let gives_back = is_refund(amounts) && is_refund(totals);
+        let quantity =
+            quantities.get(row).map(|quantity| if gives_back { -quantity.saturating_abs() } else { quantity });
+        signed.append_option(
+            quantity
+                .and_then(|units| Exact::new(units, scale).rescaled(QUANTITY.1.unsigned_abs()))
+                .map(|exact| exact.units),
+        );
+    }
+    Ok(Arc::new(signed.finish().with_precision_and_scale(QUANTITY.0, QUANTITY.1)?))
 }
 
 /// The tax in a gross amount, amount x rate / (100 + rate), with four digits, half-even beyond them; `None` for a rate below zero,
@@ -133,9 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_checked() {
+    fn currencies_have_one_spelling() {
         assert_eq!(code(" eur "), Some("EUR".into()));
-        assert_eq!(code("XYZ"), None);
-        assert_eq!(code("€"), None);
+        assert_eq!(code("\u{ff25}U\u{200b}R"), Some("EUR".into()));
+        assert_eq!(code("xyz "), Some("XYZ".into()), "whatever it may be, it is no other");
+        assert_eq!(code("€"), Some("€".into()));
+        assert_eq!((code(" "), code("\u{200b}"), code("")), (None, None, None));
     }
 }

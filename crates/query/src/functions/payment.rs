@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
-use tillhouse_model::FastMap;
+use tillhouse_model::{FastMap, word};
 
 const TEXT: Argument = Argument::Text;
 
@@ -90,8 +90,8 @@ const RULES: [Rule; 9] = [
 
 fn method(said: &[Option<&str>; 5]) -> Option<&'static str> {
     // "Cashless" means the opposite of the word it contains.
-    let said: Vec<String> =
-        said.iter().flatten().map(|word| word.trim().to_lowercase().replace("cashless", "")).collect();
+    let said = said.iter().flatten().map(|word| word::canonical(word)).filter(|word| !word.is_empty());
+    let said: Vec<String> = said.map(|word| word.replace("cashless", "")).collect();
     if said.is_empty() {
         return None;
     }
@@ -137,6 +137,8 @@ mod tests {
             assert_eq!(one(word), Some(expected), "{word}");
         }
         assert_eq!(method(&[None; 5]), None);
+        assert_eq!(method(&[Some(" "), Some(""), None, Some("\u{200b}"), None]), None, "nothing was said");
+        assert_eq!(one("\u{ff23}\u{ff21}\u{ff33}\u{ff28}"), Some("cash"));
     }
 
     #[test]

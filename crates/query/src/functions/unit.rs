@@ -5,6 +5,7 @@
 use super::arguments::map_labels;
 use super::{Argument, Function};
 use arrow::datatypes::DataType;
+use tillhouse_model::word;
 
 /// `canonical_unit(text)`.
 pub(super) fn function() -> Function {
@@ -13,11 +14,7 @@ pub(super) fn function() -> Function {
 
 /// One of l kWh h min pc kg m3 us_gal uk_gal. Case, white space, points, hyphens and underscores do not matter.
 pub fn canonical(text: &str) -> Option<&'static str> {
-    let key: String = text
-        .chars()
-        .filter(|c| !(c.is_whitespace() || matches!(c, '-' | '_' | '.' | '/' | '(' | ')')))
-        .flat_map(char::to_lowercase)
-        .collect();
+    let key = word::canonical(text).replace([' ', '-', '_', '.', '/', '(', ')'], "");
     Some(match key.as_str() {
         "l" | "lt" | "ltr" | "ltrs" | "liter" | "liters" | "litre" | "litres" | "litro" | "litri" | "litros" => "l",
         "kwh" | "kwhs" | "kilowatthour" | "kilowatthours" | "kilowattstunde" | "kilowattstunden" => "kWh",
@@ -26,9 +23,7 @@ pub fn canonical(text: &str) -> Option<&'static str> {
         "pc" | "pcs" | "piece" | "pieces" | "stk" | "stck" | "stück" | "stueck" | "st" | "ea" | "each" | "unit"
         | "units" | "item" | "items" => "pc",
         "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramm" | "kilogramme" => "kg",
-        "m3" | "m³" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => {
-            "m3"
-        }
+        "m3" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => "m3",
         "usgal" | "usgallon" | "usgallons" | "galus" | "gallonus" | "gallonsus" | "usg" => "us_gal",
         "ukgal" | "ukgallon" | "ukgallons" | "galuk" | "gallonuk" | "gallonsuk" | "impgal" | "imperialgallon"
         | "imperialgallons" => "uk_gal",
@@ -59,6 +54,12 @@ mod tests {
             ("gal_us", "us_gal"),
             ("gal (US)", "us_gal"),
             ("uk-gallon", "uk_gal"),
+            ("us\u{2011}gallon", "us_gal"),
+            ("\u{ff4b}\u{ff37}\u{ff48}", "kWh"),
+            ("\u{a0}L\u{200b}", "l"),
+            ("\u{2113}", "l"),
+            ("\u{338f}", "kg"),
+            ("m\u{200d}in", "min"),
         ] {
             assert_eq!(canonical(spelling), Some(unit), "{spelling}");
         }

@@ -175,8 +175,12 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
             Sale { amount: None, ..Sale::new(noon, 0) },
             Sale { amount: None, state: some("created"), ..Sale::new(noon, 0) },
         ],
-        // Payments 8 and 9 name a sale that is in no table.
-        orphans: vec![Sale { currency: None, ..Sale::new(noon, 0) }, Sale::new("2026-01-03T12:00:00Z", 0)],
+        // Payments 8 to 10 name a sale that is in no table.
+        orphans: vec![
+            Sale { currency: None, ..Sale::new(noon, 0) },
+            Sale::new("2026-01-03T12:00:00Z", 0),
+            Sale { at: None, ..Sale::new(noon, 0) },
+        ],
         payments: vec![
             pay(0, 100_000),
             refused(1, 501_300),
@@ -190,12 +194,15 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
             Payment { state: some("open"), ..pay(8, 1) },
             Payment { currency: None, ..pay(8, 40_000) },
             pay(9, 60_000),
+            pay(10, 60_000),
+            Payment { state: some("open"), ..pay(10, 1) },
         ],
         ..House::default()
     };
     let found = ask(&house, &Request::new(day())).await;
     assert_eq!(found.data.len(), 1, "what is not counted is in the bridge alone");
     assert_eq!((found.transactions_without_amount, found.payments_without_sale), (1, 3));
+    assert_eq!((found.transactions_without_time, found.payments_without_time), (1, 2), "no window has them");
     let elsewhere = |found: &Figures, at: usize| -> Value {
         serde_json::from_str(&serde_json::to_string(&found.bridge[at].collected_elsewhere).unwrap()).unwrap()
     };
@@ -219,6 +226,7 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
     let asked = Request { filter: Some(Selection::new(&large, "UTC", None).unwrap()), ..Request::new(day()) };
     let found = ask(&house, &asked).await;
     assert_eq!((found.data.len(), found.payments_without_sale, found.bridge.len()), (0, 0, 2));
+    assert_eq!(found.payments_without_time, 0);
     assert_eq!(elsewhere(&found, 0), chf);
     let eur = [part("declined", Some("sale"), 1, json!(50.13))];
     assert_eq!(elsewhere(&found, 1), json!({"count": 1, "amount": 50.13, "by_state": eur}));

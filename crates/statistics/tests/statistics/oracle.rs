@@ -548,6 +548,8 @@ proptest! {
         prop_assert_eq!(found.transactions_without_amount, oracle.how_many(has_none));
         let is_orphan = |p: &&Payment| !house.is_known(p.sale) && oracle.is_in(house.sale(p.sale), now);
         prop_assert_eq!(found.payments_without_sale, house.payments.iter().filter(is_orphan).count() as i64);
+        let is_lost = |p: &&Payment| !house.is_known(p.sale) && oracle.is_asked(house.sale(p.sale)) && house.sale(p.sale).at.is_none();
+        prop_assert_eq!(found.payments_without_time, house.payments.iter().filter(is_lost).count() as i64);
         let bridge = numbers_as_text(&serde_json::to_string(&found.bridge).unwrap());
         prop_assert_eq!(&bridge, &Value::Array(oracle.bridge()));
         for entry in &found.bridge {

@@ -145,6 +145,15 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
         let of = if number == 1 { "transaction has" } else { "transactions have" };
         more.push(format!("{} {of} {}.", count(number), if number == 1 { one } else { many }));
     }
+    if meta.payments_without_time > 0 {
+        let number = meta.payments_without_time;
+        let of = if number == 1 {
+            "payment has neither a known sale nor a time and is"
+        } else {
+            "payments have neither a known sale nor a time and are"
+        };
+        more.push(format!("{} {of} in no period.", count(number)));
+    }
     if meta.payments_without_sale > 0 {
         let number = meta.payments_without_sale;
         more.push(format!(

@@ -56,6 +56,7 @@ fn report(name: &str) -> Statistics {
         transactions_without_time: 0,
         transactions_without_amount: 0,
         payments_without_sale: 0,
+        payments_without_time: 0,
         bridge: vec![],
     };
     Statistics { data: vec![entry], meta }
