@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tillhouse_extract::source::check_page;
 use tillhouse_extract::{Answer, Request, envelope};
-use tillhouse_model::money::PriceUnit;
+use tillhouse_model::money::{PriceUnit, VatRate};
 use tillhouse_model::{Error, Exact, Result};
 
 const SALES: &Endpoint = &ENDPOINTS[0];

@@ -62,3 +62,47 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
         assert_eq!(media[&payment].as_deref(), Some("Card"));
     }
 }
+
+#[tokio::test]
+async fn currencies_that_nobody_knows_are_never_one() {
+    let spellings = [
+        "BTC",
+        " btc",
+        "\u{ff22}\u{ff34}\u{ff23}",
+        "Points",
+        "",
+        "\u{200b}",
+        "E\u{200b}UR",
+        "\u{ff25}\u{ff35}\u{ff32}",
+    ];
+    let sales: Vec<Value> = (1..).zip(spellings).map(|(id, currency)| sale(id, currency.into())).collect();
+    let payments: Vec<Value> = (1..).zip(spellings).map(|(id, currency)| payment(id, id, currency.into())).collect();
+    let page = |records: Vec<Value>| Value::from(records).to_string();
+    let (sales, payments) = (page(sales), page(payments));
+    let decoded = BENCH.decode("revenue_transactions", &sales);
+    let mut told: Vec<String> = decoded.warnings.iter().map(|w| format!("{} {}", w.key, w.rule)).collect();
+    told.sort_unstable();
+    let (known, fits) = ("currency_known", "price_fits_unit");
+    let expected =
+        [("1", known), ("1", fits), ("2", known), ("2", fits), ("3", known), ("3", fits), ("4", known), ("4", fits)];
+    let expected = expected.into_iter().chain([("5", fits), ("6", fits)]).map(|(key, rule)| format!("{key} {rule}"));
+    assert_eq!(told, expected.collect::<Vec<_>>());
+    let session = BENCH.session(&[
+        ("revenue_transactions", sales),
+        ("payment_transactions", payments),
+        ("products", "[]".to_owned()),
+    ]);
+    for table in ["transactions", "articles", "payments"] {
+        let rows = BENCH.unified(&session, table).await;
+        let found: Vec<Option<String>> = by_key(&rows, "currency").into_values().collect();
+        let (btc, points, eur) = (Some("BTC"), Some("POINTS"), Some("EUR"));
+        let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, [btc, btc, btc, points, None, None, eur, eur], "{table}");
+        let amounts: Vec<bool> = by_key(&rows, "amount").into_values().map(|amount| amount.is_some()).collect();
+        assert_eq!(
+            amounts,
+            [false, false, false, false, false, false, true, true],
+            "{table}: nobody knows their digits"
+        );
+    }
+}

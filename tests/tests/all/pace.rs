@@ -26,13 +26,23 @@ fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
     assert_eq!(
         told,
         [
-            (id, "attributes.priceIncludingVAT", "vat_adds_up", "58.27 + 10.88 is 69.15, not 68.17"),
-            (id, "attributes.priceIncludingVAT", "fuel_multiplies", "55.12 x 1.112 is 61.29344, not 68.17"),
+            (
+                id,
+                "attributes.priceIncludingVAT",
+                "vat_adds_up",
+                "attributes.priceIncludingVAT is 68.17, expected 69.15 = attributes.priceWithoutVAT 58.27 + attributes.VAT.amount 10.88"
+            ),
+            (
+                id,
+                "attributes.priceIncludingVAT",
+                "fuel_multiplies",
+                "attributes.priceIncludingVAT is 68.17, expected 61.29344 = attributes.fuel.amount 55.12 x attributes.fuel.pricePerUnit 1.112"
+            ),
             (
                 id,
                 "attributes.createdAtLocaltime",
                 "local_time_fits",
-                "2017-07-21T18:32:28 at 2017-07-21T17:32:28Z in DE"
+                "attributes.createdAtLocaltime is 2017-07-21T18:32:28, expected what a clock in DE shows at 2017-07-21T17:32:28Z"
             ),
         ]
     );
@@ -100,11 +110,31 @@ fn rules_tell_contradictions_and_nothing_else() {
     assert_eq!(
         told,
         [
-            ("two cents off", "vat_adds_up", "57.27 + 10.88 is 68.15, not 68.17"),
-            ("wrong discount", "discount_adds_up", "68.17 + 3 is 71.17, not 70.17"),
-            ("another quantity", "fuel_multiplies", "61 x 1.112 is 67.832, not 68.17"),
-            ("wrong clock", "local_time_fits", "2017-07-21T20:32:28 at 2017-07-21T17:32:28Z in ES"),
-            ("no time", "local_time_fits", "teatime at 2017-07-21T17:32:28Z in DE"),
+            (
+                "two cents off",
+                "vat_adds_up",
+                "attributes.priceIncludingVAT is 68.17, expected 68.15 = attributes.priceWithoutVAT 57.27 + attributes.VAT.amount 10.88"
+            ),
+            (
+                "wrong discount",
+                "discount_adds_up",
+                "attributes.priceIncludingVATBeforeDiscount is 70.17, expected 71.17 = attributes.priceIncludingVAT 68.17 + attributes.discountAmount 3"
+            ),
+            (
+                "another quantity",
+                "fuel_multiplies",
+                "attributes.priceIncludingVAT is 68.17, expected 67.832 = attributes.fuel.amount 61 x attributes.fuel.pricePerUnit 1.112"
+            ),
+            (
+                "wrong clock",
+                "local_time_fits",
+                "attributes.createdAtLocaltime is 2017-07-21T20:32:28, expected what a clock in ES shows at 2017-07-21T17:32:28Z"
+            ),
+            (
+                "no time",
+                "local_time_fits",
+                "attributes.createdAtLocaltime is teatime, expected what a clock in DE shows at 2017-07-21T17:32:28Z"
+            ),
             ("unit", "fuel_unit_known", "barrel"),
         ]
     );
@@ -239,6 +269,12 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
     assert_eq!(of_article("name")["gallons/1"].as_deref(), Some("dieselB7"));
     assert_eq!(of_article("transaction_state")["failed/1"].as_deref(), Some("error"));
     assert_eq!(of_article("kind")["refund/1"].as_deref(), Some("refund"));
+    let quantities = of_article("quantity");
+    assert_eq!(
+        [&quantities["refund/1"], &quantities["older/1"]].map(Option::as_deref),
+        [Some("-61.304000"), Some("61.304000")],
+        "what was given back is taken away"
+    );
 
     let payments = BENCH.unified(&session, "payments").await;
     let of_payment = |column: &str| by_key(&payments, column);
@@ -315,10 +351,40 @@ async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
     let rules: Vec<&str> = told.iter().map(|row| row["rule"].as_str().unwrap()).collect();
     assert_eq!(rules, ["fuel_multiplies", "local_time_fits", "vat_adds_up"]);
     assert_eq!(told[2]["field"], "attributes.priceIncludingVAT");
-    assert_eq!(told[2]["original"], "58.27 + 10.88 is 69.15, not 68.17");
+    assert_eq!(
+        told[2]["original"],
+        "attributes.priceIncludingVAT is 68.17, expected 69.15 = attributes.priceWithoutVAT 58.27 + attributes.VAT.amount 10.88"
+    );
     assert!(told.iter().all(|row| row["record_key"] == sample["data"][0]["id"]), "{told:?}");
     let row = "SELECT amount, net_amount, tax_amount, local_hour, utc_offset_minutes, tenant_id FROM transactions";
     let wanted = json!({"amount": "#68.17", "net_amount": "#58.27", "tax_amount": "#10.88", "local_hour": "#18", "utc_offset_minutes": "#60", "tenant_id": partner});
     assert_eq!(project.sql(row).await, [wanted]);
     sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_day_is_the_next_one_on_the_sites_clock_too() {
+    let at =
+        |id: &str, instant: &str, clock: &str| sale(id, json!({"createdAt": instant, "createdAtLocaltime": clock}));
+    let records = [
+        at("1", "2017-07-21T22:00:00Z", "2017-07-21T24:00:00"),
+        at("2", "2017-07-21T22:00:00Z", "2017-07-22T00:00:00"),
+        at("3", "2017-07-21T22:00:00Z", "2017-07-21 24:00"),
+        at("4", "2017-12-31T23:00:00Z", "2017-12-31T24:00:00.000"),
+        at("5", "2017-07-21T17:32:59Z", "2017-07-21T19:32:60"),
+        at("6", "2017-07-21T17:32:28Z", "9999-12-31T24:00:00"),
+    ];
+    let page = page(&records);
+    let told = BENCH.decode("transactions", &page).warnings;
+    let told: Vec<_> = told.iter().map(|w| (&*w.key, &*w.rule)).collect();
+    assert_eq!(told, [("6", "local_time_fits")]);
+    let session = BENCH.session(&[("transactions", page)]);
+    let rows = BENCH.unified(&session, "transactions").await;
+    let all = |column: &str| by_key(&rows, column).into_values().map(Option::unwrap_or_default).collect::<Vec<_>>();
+    assert_eq!(all("timezone"), ["+02:00", "+02:00", "+02:00", "+01:00", "+02:00", ""]);
+    assert_eq!(
+        all("business_date"),
+        ["2017-07-22", "2017-07-22", "2017-07-22", "2018-01-01", "2017-07-21", "2017-07-21"]
+    );
+    assert_eq!(all("local_hour"), ["0", "0", "0", "0", "19", "17"]);
 }
