@@ -238,6 +238,9 @@ pub(crate) struct Sync {
     /// Read everything again, and look for known versions everywhere
     #[arg(long)]
     pub(crate) full: bool,
+    /// However many requests that means: without it, more than 10,000 slices of a resource are asked about first
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// What counts as a transaction; every command that counts asks it alike.

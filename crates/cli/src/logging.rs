@@ -10,15 +10,18 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging as the flags say; RUST_LOG has the last word.
 pub(crate) fn start(cli: &Cli) {
     let default = match cli.verbose {
-        0 => "warn",
-        1 => "warn,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info",
+        // What a certificate is not trusted for stands in the error.
+        0 => "warn,rustls_platform_verifier=off",
+        1 => {
+            "warn,rustls_platform_verifier=off,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
+        }
         _ => {
             "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_smartnow=debug,tillhouse_bemo=debug,tillhouse_pace=debug,tillhouse_lake=debug"
         }
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // Colours are for people: a log that goes to a file holds text only.
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !is_dumb();
     let style = match cli.log_format {
         LogFormat::Json => LogStyle::Json,
         LogFormat::Text if is_coloured => LogStyle::Coloured,
@@ -32,4 +35,9 @@ pub(crate) fn start(cli: &Cli) {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),
     }
+}
+
+/// Whether the terminal knows no colours and moves no cursor, as that of an editor or of a build server.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

@@ -23,8 +23,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar on standard error; hidden where that is no terminal.
     pub(crate) fn new() -> Self {
-        let target =
-            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if std::io::stderr().is_terminal() && !crate::logging::is_dumb() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         bar.set_style(bar_style());
         bar.enable_steady_tick(Duration::from_millis(100));

@@ -6,7 +6,7 @@ use crate::args::Format;
 use crate::commands::execute;
 use crate::output::{CsvStyle, TextTable, print_text, say};
 use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::{Session, is_complete, split_statements};
 
@@ -35,7 +35,8 @@ pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Res
     let mut format = format;
     let mut editor = Reedline::create().with_validator(Box::new(Complete));
     if let Some(path) = history_file() {
-        match FileBackedHistory::with_file(5_000, path) {
+        let kept = keep_private(&path).map_err(|error| error.to_string());
+        match kept.and_then(|()| FileBackedHistory::with_file(5_000, path).map_err(|error| error.to_string())) {
             Ok(history) => editor = editor.with_history(Box::new(history)),
             Err(error) => tracing::warn!("no history: {error}"),
         }
@@ -119,4 +120,43 @@ fn history_file() -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state")))?;
     Some(state.join("tillhouse").join("sql_history"))
+}
+
+/// Makes the history's file before it is written to, and keeps it from others: queries name plates and customers.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        options.mode(0o600);
+        let file = options.open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+    }
+    #[cfg(not(unix))]
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_history_is_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("tillhouse-history-{}", std::process::id()));
+        let path = folder.join("below/sql_history");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        keep_private(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::write(&path, "SELECT 1").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        keep_private(&path).unwrap();
+        assert_eq!((mode(), std::fs::read_to_string(&path).unwrap().as_str()), (0o600, "SELECT 1"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

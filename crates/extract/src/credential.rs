@@ -6,7 +6,7 @@
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tillhouse_model::{Error, Result, ResultExt, Secret};
@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest secret that is read, in bytes.
 const LONGEST: u64 = 64 << 10;
+/// How long a file may take, which may be a pipe or a device.
+const FILE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a pipe is left alone before it is looked at again, while nobody has opened it for writing.
+const PIPE_PAUSE: Duration = Duration::from_millis(50);
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,7 +37,7 @@ impl Credential {
     /// [`tillhouse_model::ErrorKind::Config`].
     pub fn check(&self, key: &str) -> Result<()> {
         let empty = match self {
-            Self::Value(secret) => secret.expose().is_empty(),
+            Self::Value(secret) => secret.expose().trim().is_empty(),
             Self::File(path) => path.as_os_str().is_empty(),
             Self::Command(words) => words.first().is_none_or(String::is_empty),
         };
@@ -51,12 +55,12 @@ impl Credential {
         let secret = match self {
             Self::Value(secret) => return Ok(secret.clone()),
             Self::File(path) => {
-                let wrong = || format!("cannot read the file of {key}");
-                let file = tokio::fs::File::open(path)
-                    .await
-                    .or_error(tillhouse_model::ErrorKind::Config, wrong())
-                    .map_err(|e| e.at("file", path.display().to_string()))?;
-                text(file, key).await.map_err(|e| e.at("file", path.display().to_string()))?
+                match tokio::time::timeout(FILE_TIMEOUT, file(path, key)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Error::config(format!("the file of {key} gave nothing within {} s", FILE_TIMEOUT.as_secs()))
+                        .hint("A pipe or a device has to be written to by somebody; write the secret into a file, or use { command: [...] }.")),
+                }
+                .map_err(|e| e.at("file", path.display().to_string()))?
             }
             Self::Command(words) => {
                 let (program, arguments) = words.split_first().ok_or_else(|| Error::internal("an empty command"))?;
@@ -71,15 +75,62 @@ impl Credential {
                 .map_err(|e| e.at("program", program))?
             }
         };
-        if secret.expose().is_empty() {
+        if secret.expose().trim().is_empty() {
             return Err(Error::config(format!("what {key} points to is empty")));
         }
         Ok(secret)
     }
 }
 
+/// What a file holds. A pipe is opened without waiting for its writer, since nothing could end that wait.
+async fn file(path: &Path, key: &str) -> Result<Secret> {
+    let wrong = || format!("cannot read the file of {key}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let is_pipe = tokio::fs::metadata(path).await.is_ok_and(|found| found.file_type().is_fifo());
+        if is_pipe {
+            let pipe = tokio::net::unix::pipe::OpenOptions::new().open_receiver(path);
+            let mut pipe = pipe.or_error(tillhouse_model::ErrorKind::Config, wrong())?;
+            loop {
+                let secret = text(&mut pipe, key).await?;
+                if !secret.expose().is_empty() {
+                    return Ok(secret);
+                }
+                tokio::time::sleep(PIPE_PAUSE).await;
+            }
+        }
+    }
+    let file = tokio::fs::File::open(path).await.or_error(tillhouse_model::ErrorKind::Config, wrong())?;
+    text(file, key).await
+}
+
+/// A command's process group, which is ended with it: what the command started would go on otherwise.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(group) = self.0 {
+            // The shell's own: it needs no program of its own, and no unsafe call.
+            let kill = std::process::Command::new("/bin/sh")
+                .args(["-c", &format!("kill -KILL -- -{group}")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            if let Err(error) = kill {
+                tracing::debug!(%error, "the children of a command could not be stopped");
+            }
+        }
+    }
+}
+
 async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
-    let mut child = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -88,9 +139,12 @@ async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
         .kill_on_drop(true)
         .spawn()
         .or_error(tillhouse_model::ErrorKind::Config, format!("cannot run the command of {key}"))?;
+    let mut group = Group(child.id());
     let output = child.stdout.take().ok_or_else(|| Error::internal("a child without its output"))?;
     let secret = text(output, key).await?;
     let status = child.wait().await.or_error(tillhouse_model::ErrorKind::Config, "cannot wait for a command")?;
+    // It ended by itself: what it left behind on purpose, an agent for example, stays.
+    group.0 = None;
     if !status.success() {
         return Err(
             Error::config(format!("the command of {key} failed: {status}")).hint("Run it by hand to see what it says.")
@@ -223,6 +277,55 @@ mod tests {
             assert!(error.to_string().contains("client_secret"), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_pipe_is_read_when_it_is_written_to_and_not_waited_for_without_end() {
+        let path = std::env::temp_dir().join(format!("tillhouse-credential-pipe-{}", std::process::id()));
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let credential = Credential::File(path.clone());
+        let (read, written) = tokio::join!(credential.read("client_secret"), async {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || std::fs::write(path, "hunter2\n")).await.unwrap()
+        });
+        written.unwrap();
+        assert_eq!(read.unwrap().expose(), "hunter2");
+        tokio::time::pause();
+        let error = credential.read("client_secret").await.unwrap_err();
+        assert!(error.message().contains("client_secret gave nothing within 10 s"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_command_that_is_stopped_takes_its_children_with_it() {
+        let path = std::env::temp_dir().join(format!("tillhouse-credential-child-{}", std::process::id()));
+        let script = format!("sleep 600 & echo $! > {}; wait", path.display());
+        let credential = Credential::Command(["sh", "-c", &script].map(str::to_owned).to_vec());
+        let mut reading = Box::pin(credential.read("client_secret"));
+        let child = loop {
+            let paused = tokio::time::timeout(Duration::from_millis(20), &mut reading).await;
+            assert!(paused.is_err());
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text.trim().to_owned();
+            }
+        };
+        drop(reading);
+        // A process that has ended and was not yet waited for is none.
+        let ended = || {
+            let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        };
+        for _ in 0..500 {
+            if ended() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(ended(), "{child} still runs");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

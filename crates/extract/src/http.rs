@@ -442,7 +442,12 @@ impl Inner {
         }
         if let Some(certificate) = certificate_trouble(error) {
             let error = Error::new(ErrorKind::Unreachable, format!("cannot trust {origin}: {certificate}"))
-                .hint(format!("Check {}, this machine's clock and its trusted certificates.", self.key));
+                .retryable(false)
+                .hint(format!(
+                    "Check {} and this machine's clock. Where the server's authority is your own, add it to the certificates that this machine \
+                     trusts, or name its file in the environment variable SSL_CERT_FILE.",
+                    self.key
+                ));
             return Failure::last(error);
         }
         let message = if error.is_connect() {
@@ -530,16 +535,38 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
+/// What is wrong with a server's certificate, where that is why no connection was made.
 fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(reason)) = tls {
-            return Some(format!("its certificate is not valid: {reason}"));
+        if let Some(reason) = distrust(error) {
+            return Some(reason);
         }
         cause = error.source();
     }
     None
+}
+
+/// An error of TLS's, in however many errors of I/O it is wrapped: these show their content's cause, and not their content.
+fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    use rustls::CertificateError as Of;
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        return distrust(io.get_ref()?);
+    }
+    let reason = match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => reason,
+        rustls::Error::NoCertificatesPresented => return Some("it shows no certificate".into()),
+        _ => return None,
+    };
+    let text = reason.to_string();
+    let says = match reason {
+        Of::Expired | Of::ExpiredContext { .. } => "its certificate has expired",
+        Of::NotValidYet | Of::NotValidYetContext { .. } => "its certificate is not valid yet",
+        Of::NotValidForName | Of::NotValidForNameContext { .. } => "its certificate is for another name",
+        Of::Revoked => "its certificate has been revoked",
+        Of::UnknownIssuer => "its certificate was issued by nobody whom this machine trusts",
+        _ if text.contains("CaUsedAsEndEntity") => "its certificate was issued by itself",
+        _ => return Some(format!("its certificate is not valid: {text}")),
+    };
+    Some(says.to_owned())
 }

@@ -27,6 +27,7 @@ mod month;
 mod newest_rows;
 pub mod ops;
 mod package;
+mod probe;
 mod reconciliation;
 mod rollup_table;
 mod row_group;

@@ -45,14 +45,27 @@ pub fn whole(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
 /// - Without a range: what is not covered, and the look-back.
 /// - With a range: that range, whether covered or not.
 pub fn windows(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<Vec<Window>> {
-    let windows = if range.is_open() {
+    let windows = stretches(sync, coverage, range, now)?;
+    Ok(windows.iter().flat_map(|window| window.split(sync.start, sync.slice)).collect())
+}
+
+/// How many windows [`windows`] gives, without making them: of a start in the year 1 there may be a billion.
+pub fn count(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<u64> {
+    let slice = sync.slice.as_micros().max(1);
+    let of = |window: &Window| (window.to().duration_since(window.from()).as_micros() / slice).saturating_add(1);
+    let all = stretches(sync, coverage, range, now)?.iter().map(of).fold(0, i128::saturating_add);
+    Ok(u64::try_from(all).unwrap_or(u64::MAX))
+}
+
+/// What is to be read, not yet cut into slices.
+fn stretches(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<Vec<Window>> {
+    Ok(if range.is_open() {
         let again = now.checked_sub(sync.lookback).unwrap_or(sync.start);
         coverage.to_read(sync.start, again, now)
     } else {
         let range = range.until(now)?;
         vec![Window::new(range.from.unwrap_or(sync.start), range.to.unwrap_or(now))?]
-    };
-    Ok(windows.iter().flat_map(|window| window.split(sync.start, sync.slice)).collect())
+    })
 }
 
 #[cfg(test)]

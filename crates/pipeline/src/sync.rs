@@ -49,7 +49,12 @@ pub struct Options {
     pub range: Range,
     /// Read everything again, and look for known versions everywhere.
     pub full: bool,
+    /// However many requests that means: without it, more than [`MOST_SLICES`] slices of a resource are an error that says how many.
+    pub however_many: bool,
 }
+
+/// So many slices of a resource are read without a question: twenty-seven years, day by day.
+pub const MOST_SLICES: u64 = 10_000;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -206,7 +211,7 @@ async fn extract(
         if options.full && range.from.is_none() {
             range.from = Some(plan.sync.start);
         }
-        let slices = slices(pipeline, plan, &ledger, range, now).await?;
+        let slices = slices(pipeline, plan, &ledger, (range, options.however_many), now).await?;
         context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
         let live = Live::of(context, pipeline, statements, plan, run_id).await?.map(Live::follow);
         let (shown, live) = live.unzip();
@@ -292,11 +297,11 @@ async fn slices(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     ledger: &[SliceRow],
-    range: Range,
+    (range, however_many): (Range, bool),
     now: Timestamp,
 ) -> Result<Vec<(Slice, ReadBy)>> {
     let resource = plan.resource;
-    let mut all = Vec::new();
+    let (mut all, mut planned) = (Vec::new(), 0_u64);
     for tenant in pipeline.source.tenants(resource.name).await? {
         let of = |window| Slice { resource: resource.name.to_owned(), tenant: tenant.clone(), window };
         if resource.reading == Reading::Whole {
@@ -304,6 +309,10 @@ async fn slices(
             continue;
         }
         let coverage = coverage(ledger, resource, tenant.as_deref());
+        planned = planned.saturating_add(plan::count(&plan.sync, &coverage, range, now)?);
+        if planned > MOST_SLICES && !however_many {
+            return Err(too_many(plan, range, planned));
+        }
         let windows = plan::windows(&plan.sync, &coverage, range, now)?;
         all.extend(windows.into_iter().map(|window| (of(window), resource.read_by)));
         if range.is_open() {
@@ -311,6 +320,16 @@ async fn slices(
         }
     }
     Ok(all)
+}
+
+/// That a start lies so far back that it was hardly meant.
+fn too_many(plan: &ResourcePlan, range: Range, planned: u64) -> Error {
+    let (from, slice) = (range.from.unwrap_or(plan.sync.start), plan.sync.slice);
+    let text =
+        format!("from {from} on, in slices of {slice:#}, are {planned} slices or more, each one request at least");
+    Error::config(text)
+        .at("resource", plan.resource.name)
+        .hint("Check sync.start (or --from): the provider's first day with you is early enough. A longer sync.slice makes fewer; --yes reads them all.")
 }
 
 /// What was read of a resource of a tenant.

@@ -32,9 +32,15 @@ pub fn into_error(error: DataFusionError) -> Error {
             let what = what.strip_prefix("sql parser error: ").unwrap_or(&what);
             Error::new(ErrorKind::Query, format!("the SQL cannot be read: {}", shorten(what)))
         }
-        E::ObjectStore(_) | E::IoError(_) => {
-            Error::new(ErrorKind::Storage, "a table could not be read").because(shorten(&error.find_root().message()))
-        }
+        E::IoError(io) => of_disk(io),
+        E::ObjectStore(_) => unreadable(&error.find_root().message()),
+        E::ParquetError(_) => unreadable(&error.find_root().message()),
+        E::ArrowError(arrow, _) if matches!(**arrow, ArrowError::ParquetError(_)) => unreadable(&arrow.to_string()),
+        E::ArrowError(arrow, _) if matches!(**arrow, ArrowError::IoError(..)) => match &**arrow {
+            ArrowError::IoError(_, io) => of_disk(io),
+            other => unreadable(&other.to_string()),
+        },
+        E::Execution(text) if is_of_spilling(text) => no_room(text),
         // Without the numbers: they may be somebody's.
         E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => {
             Error::new(ErrorKind::Query, "a number does not fit its type")
@@ -43,6 +49,49 @@ pub fn into_error(error: DataFusionError) -> Error {
         E::Internal(_) => Error::internal("the query engine failed").because(shorten(&error.find_root().message())),
         root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),
     }
+}
+
+/// A data file that is missing, damaged or cut.
+fn unreadable(what: &str) -> Error {
+    let missing = what.contains("not found") || what.contains("No such file");
+    let message = if missing { "a data file is missing" } else { "a data file is damaged" };
+    Error::new(ErrorKind::Storage, message).because(shorten(what)).hint(if missing {
+        "`tillhouse check` names what is missing. Restore it from a backup; without one, `tillhouse rebuild` makes unified tables anew."
+    } else {
+        "Restore the file from a backup; without one, `tillhouse rebuild` makes unified tables anew. `tillhouse check` looks at all files."
+    })
+}
+
+/// What the disk says, of data files and of the folder that is spilled to.
+fn of_disk(error: &std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let text = error.to_string();
+    match error.kind() {
+        Io::StorageFull | Io::QuotaExceeded => no_room(&text),
+        Io::NotFound if is_of_spilling(&text) => no_room(&text),
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::new(
+            ErrorKind::Storage,
+            "a file may not be read or written",
+        )
+        .because(shorten(&text))
+        .hint(
+            "Let the user who runs Tillhouse read the warehouse, and write to the folder for temporary files (TMPDIR).",
+        ),
+        _ => unreadable(&text),
+    }
+}
+
+/// Whether a text is about files that a query puts aside.
+fn is_of_spilling(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["spill", "temporary", "tempfile", "temp file", "datafusion-"].iter().any(|word| text.contains(word))
+}
+
+fn no_room(what: &str) -> Error {
+    Error::new(ErrorKind::Storage, "there is no room for what does not fit into memory").because(shorten(what)).hint(
+        "What does not fit is put into the folder for temporary files: make room there, set TMPDIR to a folder that exists and has some, or raise \
+         memory_limit in tillhouse.yaml.",
+    )
 }
 
 /// Every batch of a result. For results known to be small; others are read as the stream they are.

@@ -163,7 +163,7 @@ impl Bench {
     async fn sync(&self) -> Report {
         let pipelines = self.context.project.pipelines(&[], SOURCES).unwrap();
         let range = Range { from: Some("2026-01-01T00:00:00Z".parse().unwrap()), to: None };
-        let report = sync(&self.context, &pipelines, Options { range, full: false }).await;
+        let report = sync(&self.context, &pipelines, Options { range, ..Options::default() }).await;
         let report = report.unwrap_or_else(|error| panic!("{}: {error:?}", self.source));
         assert!(report.published && !report.is_partial(), "{report:?}");
         report

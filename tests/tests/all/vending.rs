@@ -67,7 +67,7 @@ impl House {
     /// Reads every window again: the sandbox's clock is not this machine's.
     async fn sync(&self) {
         let range = Range { from: None, to: Some("2026-02-01T00:00:00Z".parse().unwrap()) };
-        let report = sync(&self.context, &self.pipelines, Options { range, full: false }).await.unwrap();
+        let report = sync(&self.context, &self.pipelines, Options { range, ..Options::default() }).await.unwrap();
         let of = &report.pipelines[0];
         assert!(report.published && of.failed.is_empty(), "{report:?}");
         assert_eq!(of.rejects, 0, "{report:?}");
@@ -470,7 +470,7 @@ async fn other_numbers_of_payments_than_a_sale_says_are_warned_about_once_it_has
     let now = Timestamp::now();
     let sync = async || {
         let range = Range { from: None, to: Some(now + DAY) };
-        sync(&house.context, &house.pipelines, Options { range, full: false }).await.unwrap()
+        sync(&house.context, &house.pipelines, Options { range, ..Options::default() }).await.unwrap()
     };
     // One has changed just now: its second payment may still come.
     let (mut fresh, payment) = sale_and_payment(&house, 8, 801, 250);

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tillhouse_model::{ErrorKind, Result};
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{Examined, Nobody, Project, status as pipeline_status, unify};
 
 #[derive(Serialize)]
@@ -49,7 +50,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
             let named = project.warehouse.url.clone();
             match context(Arc::new(project), Arc::new(Nobody)).await {
                 Ok(context) => {
-                    note(format!("warehouse {}", context.warehouse.url()), Ok(()));
+                    note(format!("warehouse {}", context.warehouse.url()), warehouse(&context.warehouse).await);
                     Some(context)
                 }
                 Err(error) => {
@@ -98,6 +99,19 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
         }
     }
     Ok(worst.code())
+}
+
+/// Whether the warehouse can be read and written, and everything is there that its newest run names.
+async fn warehouse(warehouse: &Warehouse) -> Result<()> {
+    let run = warehouse.ops().published(&AsOf::Latest).await;
+    let newest = run.as_ref().ok().and_then(Option::as_ref);
+    let mut problems = Vec::new();
+    problems.extend(warehouse.probe_writing(newest).await.err());
+    if let Some(run) = newest {
+        problems.extend(warehouse.probe_files(run).await.err());
+    }
+    problems.extend(run.err());
+    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
 }
 
 /// The exit code of all that failed: a mistake in the configuration counts more than a server that is down.

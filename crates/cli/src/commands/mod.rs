@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{Context, Observer, Project};
 use tillhouse_query::{Engine, EngineOptions};
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Init(arguments) => project::init(cli, arguments),
         Command::Eject(arguments) => project::eject(cli, arguments),
-        Command::Check(arguments) => check::run(cli, arguments, format).await,
+        Command::Check(arguments) => until_stopped(check::run(cli, arguments, format)).await,
         Command::Sync(arguments) => sync::run(cli, arguments, format).await,
         Command::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
         Command::Status(arguments) => check::status(cli, arguments, format).await,
@@ -56,6 +56,14 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
             crate::output::print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Runs a command until Ctrl-C: what it started, a secret's command for example, is stopped with it.
+async fn until_stopped(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::select! {
+        outcome = command => outcome,
+        Ok(()) = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Interrupted, "stopped")),
     }
 }
 

@@ -36,7 +36,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<E
     let progress = Arc::new(Progress::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
-    let outcome = tillhouse_pipeline::sync(&context, &pipelines, Options { range, full: arguments.full }).await;
+    let outcome = tillhouse_pipeline::sync(
+        &context,
+        &pipelines,
+        Options { range, full: arguments.full, however_many: arguments.yes },
+    )
+    .await;
     progress.finish();
     show(&outcome?, format)
 }

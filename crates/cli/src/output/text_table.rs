@@ -7,6 +7,9 @@ use super::visible::visible;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use std::fmt;
 
+/// A terminal that says to be narrower than this is not believed.
+const NARROWEST: u16 = 20;
+
 /// A table that is filled row by row.
 pub(crate) struct TextTable(Table);
 
@@ -14,6 +17,10 @@ impl TextTable {
     pub(crate) fn new() -> Self {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        // A terminal that does not know its size says 0: columns of one letter would come of it.
+        if table.width().is_some_and(|width| width < NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
         Self(table)
     }
 

@@ -80,7 +80,7 @@ async fn project(dir: &Path, url: &str) -> Context {
 async fn synced(context: &Context) -> (u64, u64) {
     let pipelines = context.project.pipelines(&[], SOURCES).unwrap();
     let range = Range { from: Some(server::window().from()), to: Some(server::window().to()) };
-    let report = sync(context, &pipelines, Options { range, full: false }).await.unwrap();
+    let report = sync(context, &pipelines, Options { range, ..Options::default() }).await.unwrap();
     assert!(report.published && !report.is_partial(), "{report:?}");
     let [pipeline] = &report.pipelines[..] else { panic!("one pipeline: {report:?}") };
     assert_eq!((pipeline.rejects, pipeline.warnings), (0, 0), "{pipeline:?}");
