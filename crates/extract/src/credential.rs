@@ -114,7 +114,7 @@ impl Drop for Group {
         if let Some(group) = self.0 {
             // The shell's own: it needs no program of its own, and no unsafe call.
             let kill = std::process::Command::new("/bin/sh")
-                .args(["-c", &format!("kill -KILL -- -{group}")])
+                .args(["-c", &format!("kill -s KILL -- -{group}")])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
