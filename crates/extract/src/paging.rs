@@ -16,6 +16,7 @@
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
 //! | no total at all, or one that was passed; a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
 //! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again is the end |
+//! | an empty page that was had by a link, behind others | the same page once more, after a pause |
 //! | an empty page that names a next one | the next page, three times in a row at most; once where the total is reached |
 //! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
@@ -134,6 +135,11 @@ impl Listing {
         tokio::time::sleep(self.pause.saturating_mul(times)).await;
     }
 
+    /// Whether a page is known to have no records.
+    fn is_empty(&self, page: &Page) -> bool {
+        self.records_at.is_some_and(|at| records::is_empty(&page.bytes, at))
+    }
+
     /// What a page's records are known again by.
     fn fingerprint(&self, page: &Page) -> Option<u64> {
         self.records_at.and_then(|at| records::fingerprint(&page.bytes, at, self.id))
@@ -175,7 +181,7 @@ where
     let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
     let explained = |error: Error| ledger.explain(error);
     let found = answer(at.clone()).await.map_err(explained)?.into();
-    let doubtful = listing.confirm_end && ledger.has_begun() && !ledger.is_short();
+    let doubtful = ledger.may_be_a_hole(listing);
     match found {
         Fetched::Missing(_) if doubtful => {
             listing.pause(1).await;
@@ -216,7 +222,17 @@ where
         let (fetch, first, listing) = (fetch.clone(), first.clone(), listing.clone());
         async move {
             let requested_at = Timestamp::now();
-            let (mut page, next) = match ask(&fetch, at, &ledger, &listing).await? {
+            let mut found = ask(&fetch, at.clone(), &ledger, &listing).await?;
+            if let Fetched::Page((page, _)) = &found
+                && ledger.has_begun()
+                && listing.confirm_end
+                && listing.is_empty(page)
+            {
+                // Nobody can look behind it but by its own link: the same page once more tells a slip.
+                listing.pause(1).await;
+                found = ask(&fetch, at, &ledger, &listing).await?;
+            }
+            let (mut page, next) = match found {
                 Fetched::Page(found) => found,
                 Fetched::Missing(error) if ledger.is_new() => return Err(error),
                 Fetched::Missing(_) => (listing.nothing(requested_at), None),
@@ -345,6 +361,9 @@ where
 }
 
 #[cfg(test)]
+mod slip_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
@@ -430,10 +449,10 @@ mod tests {
             async move { (texts(stream).await, rereads.count()) }
         };
         let (pages, rereads) = read(2).await;
-        assert_eq!((pages.len(), rereads), (2, 0));
+        assert_eq!((pages.len(), rereads), (2, 1), "nothing behind a page is asked for once more");
         assert_eq!(pages[1].as_deref().unwrap(), "[]", "null is no records");
         let (pages, rereads) = read(3).await;
-        assert_eq!((pages.len(), rereads), (9, 3));
+        assert_eq!((pages.len(), rereads), (9, 3 + 4));
         assert!(pages[8].as_ref().unwrap_err().message().contains("declares 3 records, but 2 came"));
     }
 }

@@ -5,7 +5,7 @@
 use super::{Fetched, Listing, chain};
 use crate::origin;
 use crate::source::{Page, PageStream};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, Result};
@@ -29,17 +29,18 @@ where
     Fut: Future<Output = Result<Found>> + Send + 'static,
     Found: Into<Fetched<(Page, Option<String>)>>,
 {
+    // Every address with the page that named it: a page that is asked for once more names the same again.
     let hasher = RandomState::new();
-    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let seen: Arc<Mutex<HashMap<u64, Option<u64>>>> = Arc::default();
     let first = At { url: first, first: true, leads_back: false };
     chain(first, listing, move |At { url, first, leads_back }| {
-        let is_new = {
-            let (seen, hasher) = (seen.clone(), hasher.clone());
-            move |url: &Url| seen.lock().unwrap_or_else(PoisonError::into_inner).insert(hasher.hash_one(url))
+        let known = |seen: &Mutex<HashMap<u64, Option<u64>>>, at: u64, from: Option<u64>| {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner).entry(at).or_insert(from) != from
         };
+        let (seen, hasher) = (seen.clone(), hasher.clone());
         if first {
             seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            is_new(&url);
+            known(&seen, hasher.hash_one(&url), None);
         }
         let page = fetch(url.clone());
         async move {
@@ -52,7 +53,9 @@ where
                 Fetched::Missing(error) => return Ok(Fetched::Missing(error)),
             };
             let next = link.filter(|l| !l.is_empty()).map(|link| origin::follow(&url, &link)).transpose()?;
-            let next = next.map(|url| At { leads_back: !is_new(&url), url, first: false });
+            let here = Some(hasher.hash_one(&url));
+            let next =
+                next.map(|next| At { leads_back: known(&seen, hasher.hash_one(&next), here), url: next, first: false });
             Ok(Fetched::Page((page, next)))
         }
     })

@@ -91,6 +91,8 @@ enum Doubt {
     Empty(u64),
     /// There was something so far behind it: the offset is asked for once more.
     Hole(u64),
+    /// There was nothing behind it: the offset is asked for once more.
+    Last,
 }
 
 /// How long a page with records is.
@@ -184,8 +186,16 @@ impl Course {
     fn untold(mut self, records: u64, length: Length, limit: u32, confirm: bool) -> Step<Self> {
         let doubt = std::mem::take(&mut self.doubt);
         match (records, confirm) {
-            (0, true) if doubt == Doubt::None => self.behind(limit, None),
-            (0, _) => self.finish(),
+            (0, true) => match doubt {
+                Doubt::None => self.behind(limit, None),
+                // Nothing is behind it either: a slip at the last full page looks so, too.
+                Doubt::Empty(hole) if hole > 0 => {
+                    (self.offset, self.doubt) = (hole, Doubt::Last);
+                    Step::On(self)
+                }
+                _ => self.finish(),
+            },
+            (0, false) => self.finish(),
             (_, true) => {
                 self.doubt = if length == Length::Short { Doubt::Short } else { Doubt::None };
                 Step::On(self)
@@ -309,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_total_one_page_more_proves_the_end() {
         assert_eq!(good(server(7, 100, false, 3)).await, ["0+3", "3+3", "6+1", "7+0"]);
-        assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0", "9+0"]);
+        assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0", "9+0", "6+0"]);
         assert_eq!(good(server(5, 2, false, 3)).await, ["0+2", "2+2", "4+1", "5+0"]);
         assert_eq!(good(server(0, 2, false, 3)).await, ["0+0", "3+0"]);
         let unsure = Listing { confirm_end: false, ..listing() };
@@ -410,7 +420,7 @@ mod tests {
             let (records, linked) = (rows.len() as u64, at.offset == 0);
             Ok(OffsetPage { page: page(text, Some(2)), records, limit: None, linked, leads_to: None })
         });
-        assert_eq!(good(linked).await.len(), 4);
+        assert_eq!(good(linked).await.len(), 5);
     }
 
     #[tokio::test(start_paused = true)]

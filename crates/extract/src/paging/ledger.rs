@@ -10,6 +10,7 @@
 //! asked for. So where such a page is shorter than asked, one page more is asked for, until a listing of that resource has shown
 //! ([`Totals`]) that its totals count more than a page.
 
+use super::Listing;
 use crate::envelope;
 use bytes::Bytes;
 use std::cmp::Ordering as Order;
@@ -113,6 +114,11 @@ impl Ledger {
     /// Whether a page came, in this reading or one before.
     pub(super) fn has_begun(&self) -> bool {
         self.is_anew || !self.is_new()
+    }
+
+    /// Whether nothing at a place may be a slip that no total shows: then it is asked for once more.
+    pub(super) fn may_be_a_hole(&self, listing: &Listing) -> bool {
+        listing.confirm_end && self.has_begun() && !self.is_short()
     }
 
     pub(super) fn pages(&self) -> u64 {

@@ -52,12 +52,20 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
 
 /// Whether a page has no records and says of itself that it failed. A single record that stands for a list of one is none such.
 pub(crate) fn complains(page: &[u8], records_at: &[&str]) -> bool {
-    let empty = match find(page, records_at) {
+    let none = match find(page, records_at) {
+        Found::Other => !records_at.is_empty() || envelope::value_at(page, "id").is_none(),
+        _ => is_empty(page, records_at),
+    };
+    none && envelope::complains(page)
+}
+
+/// Whether a page says that it has no records.
+pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
+    match find(page, records_at) {
         Found::List(at) => page.get(at + 1..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
         Found::Null(_) | Found::Nothing => true,
-        Found::Other => !records_at.is_empty() || envelope::value_at(page, "id").is_none(),
-    };
-    empty && envelope::complains(page)
+        Found::Other => false,
+    }
 }
 
 /// What the records of a page are known again by, whatever stands around them and in whichever order they come: their ids, and those without

@@ -1,0 +1,234 @@
+//! Every form of paging against servers that slip once, in every way and at every request.
+//!
+//! Invariant: where one answer is wrong, every record comes all the same, or there is an error; whatever totals count, however many records
+//! there are and wherever pages are cut. The few cases that nobody could tell are listed, each with its reason.
+
+use super::*;
+use crate::paging::by_page::{Next, NumberedPage, Numbering};
+use std::collections::BTreeSet;
+use url::Url;
+
+/// What totals count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Totals {
+    None,
+    Listing,
+    /// The page they stand on.
+    Page,
+    /// The listing, up to a limit.
+    Capped,
+}
+
+/// What is wrong with one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slip {
+    /// A 404.
+    Missing,
+    /// No records; the total is as ever.
+    Empty,
+    /// What the first page of the listing has.
+    Repeat,
+    /// The same, in another order.
+    Turned,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    records: u64,
+    /// Records a page at most, whatever is asked for.
+    most: u64,
+    limit: u32,
+    totals: Totals,
+    slip: Slip,
+    /// The request that is answered wrongly.
+    at: usize,
+}
+
+/// What a request is answered with: the records and the total; `None` for a 404.
+type Answer = Option<(Vec<u64>, Option<u64>)>;
+
+impl Server {
+    fn answer(&self, from: u64, number: usize) -> Answer {
+        let size = self.most.min(u64::from(self.limit));
+        let cut = |from: u64| (from.min(self.records)..(from + size).min(self.records)).collect::<Vec<_>>();
+        let mut rows = cut(from);
+        if number == self.at {
+            match self.slip {
+                Slip::Missing => return None,
+                Slip::Empty => rows.clear(),
+                Slip::Repeat => rows = cut(0),
+                Slip::Turned => rows = cut(0).into_iter().rev().collect(),
+            }
+        }
+        let total = match self.totals {
+            Totals::None => None,
+            Totals::Listing => Some(self.records),
+            Totals::Page => Some(rows.len() as u64),
+            Totals::Capped => Some(self.records.min(3)),
+        };
+        Some((rows, total))
+    }
+
+    /// Where no reader could tell.
+    fn is_beyond_telling(&self) -> bool {
+        let size = self.most.min(u64::from(self.limit));
+        // The first answer of all: an empty one is an empty listing.
+        let first = self.at == 0 && self.slip == Slip::Empty && self.totals != Totals::Listing;
+        // A page of one record again is an id that is listed twice.
+        let single = size == 1 && matches!(self.slip, Slip::Repeat | Slip::Turned);
+        // An empty page where as many records came as a total says that counts more than a page: two signs are enough.
+        let capped = self.totals == Totals::Capped && self.slip == Slip::Empty && self.at as u64 * size == 3;
+        // The second of two pages on a server that cuts pages: to ask it twice would cost every listing of one page a request.
+        let second =
+            self.slip == Slip::Empty && self.at == 1 && self.records <= 2 * size && size < u64::from(self.limit);
+        first || single || capped || second
+    }
+}
+
+fn every_server() -> impl Iterator<Item = Server> {
+    let mut all = Vec::new();
+    for (records, most, limit) in [0, 1, 2, 3, 4, 5, 6, 7, 9].into_iter().flat_map(|records| {
+        [(1, 3), (2, 2), (2, 500), (3, 3), (3, 500), (4, 4)].map(|(most, limit)| (records, most, limit))
+    }) {
+        for totals in [Totals::None, Totals::Listing, Totals::Page, Totals::Capped] {
+            for slip in [Slip::Missing, Slip::Empty, Slip::Repeat, Slip::Turned] {
+                all.extend((0..8).map(|at| Server { records, most, limit, totals, slip, at }));
+            }
+        }
+    }
+    all.into_iter()
+}
+
+fn text(rows: &[u64]) -> String {
+    format!(r#"{{"data":{rows:?}}}"#)
+}
+
+/// The records that came, or the error.
+async fn came(stream: PageStream) -> Result<BTreeSet<u64>> {
+    let mut all = BTreeSet::new();
+    for page in stream.collect::<Vec<_>>().await {
+        let page: serde_json::Value = serde_json::from_slice(&page?.bytes).unwrap();
+        all.extend(page["data"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()));
+    }
+    Ok(all)
+}
+
+async fn every_slip(form: &str, read: impl Fn(Server) -> PageStream) {
+    let (mut lost, mut failed, mut tried) = (Vec::new(), 0, 0);
+    for server in every_server().filter(|server| !server.is_beyond_telling()) {
+        tried += 1;
+        match came(read(server)).await {
+            Err(_) => failed += 1,
+            Ok(all) if all.len() as u64 == server.records => {}
+            Ok(all) => lost.push(format!("{server:?}: {all:?}")),
+        }
+    }
+    assert!(
+        lost.is_empty(),
+        "{form}: {} of {tried} lose records, the first: {:#?}",
+        lost.len(),
+        &lost[..lost.len().min(12)]
+    );
+    // A 404 for the first page is an error, and little else is.
+    assert!(failed * 10 < tried, "{form}: {failed} of {tried} fail");
+}
+
+fn listing(server: Server) -> Listing {
+    Listing { records_at: Some(&["data"]), page_size: server.limit, ..Listing::from(200) }
+}
+
+fn counter() -> impl FnMut() -> usize {
+    let mut number = 0;
+    move || {
+        number += 1;
+        number - 1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_offset_a_slip_hides_no_record() {
+    every_slip("by offset", |server| {
+        let mut number = counter();
+        by_offset(server.limit, listing(server), move |at| {
+            let answer = server.answer(at.offset, number());
+            async move {
+                let Some((rows, total)) = answer else { return Ok(Fetched::Missing(Error::protocol("nothing there"))) };
+                let (records, page) = (rows.len() as u64, tests::page(text(&rows), total));
+                Ok(Fetched::Page(OffsetPage { page, records, limit: None, linked: false, leads_to: None }))
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_page_a_slip_hides_no_record() {
+    every_slip("by page", |server| {
+        let (mut number, size) = (counter(), server.most.min(u64::from(server.limit)));
+        by_page(Numbering::known(), listing(server), move |place| {
+            let answer = server.answer(place.index * size, number());
+            async move {
+                let Some((rows, total)) = answer else { return Ok(Fetched::Missing(Error::protocol("nothing there"))) };
+                let page = tests::page(text(&rows), total);
+                let url = Url::parse(&format!("http://127.0.0.1:1/list?page={}", place.index)).unwrap();
+                Ok(Fetched::Page(NumberedPage { page, records: rows, url, next: Next::Unsaid }))
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_link_a_slip_hides_no_record() {
+    every_slip("by link", |server| {
+        let (mut number, size) = (counter(), server.most.min(u64::from(server.limit)));
+        by_link(Url::parse("http://127.0.0.1:1/list").unwrap(), listing(server), move |url| {
+            let from: u64 = url.query().map_or(0, |query| query.trim_start_matches("from=").parse().unwrap());
+            let answer = server.answer(from, number());
+            async move {
+                let Some((rows, total)) = answer else { return Ok(Fetched::Missing(Error::protocol("nothing there"))) };
+                // The links are right: what else could be followed?
+                let link = (from + size < server.records).then(|| format!("?from={}", from + size));
+                Ok(Fetched::Page((tests::page(text(&rows), total), link)))
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_key_a_slip_hides_no_record() {
+    let (mut lost, mut failed, mut tried) = (Vec::new(), 0, 0);
+    for server in every_server().filter(|server| server.totals == Totals::None && !server.is_beyond_telling()) {
+        tried += 1;
+        let number = Mutex::new(counter());
+        let asked = Keyed { source: "till", resource: "products", listing: listing(server), hint: "Ask about ids." };
+        let stream = by_key(asked, None, move |after| {
+            let from = after.key.map_or(0, |key| key.to_string().parse::<u64>().unwrap() + 1);
+            let answer = Server { limit: after.limit, ..server }.answer(from, (*number.lock().unwrap())());
+            async move {
+                let Some((rows, _)) = answer else { return Ok(KeyedPage::Gone(Error::protocol("nothing there"))) };
+                let rows: Vec<String> = rows.iter().map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+                Ok(KeyedPage::Here(tests::page(format!("[{}]", rows.join(",")), None)))
+            }
+        });
+        let mut all = BTreeSet::new();
+        let mut error = None;
+        for page in stream.collect::<Vec<_>>().await {
+            match page {
+                Ok(page) => {
+                    let page: Vec<serde_json::Value> = serde_json::from_slice(&page.bytes).unwrap();
+                    all.extend(page.iter().map(|record| record["id"].as_u64().unwrap()));
+                }
+                Err(e) => error = Some(e),
+            }
+        }
+        if error.is_some() {
+            failed += 1;
+        } else if all.len() as u64 != server.records {
+            lost.push(format!("{server:?}: {all:?}"));
+        }
+    }
+    assert!(lost.is_empty(), "{} of {tried} lose records: {:#?}", lost.len(), &lost[..lost.len().min(12)]);
+    assert!(failed * 10 < tried, "{failed} of {tried} fail");
+}
