@@ -128,7 +128,7 @@ impl Source for Washbay {
     }
 
     async fn check(&self) -> Result<()> {
-        match page(&self.api, &Request::get("halls", self.url("halls")?), &HALLS).await? {
+        match page(&self.api, &Request::get("halls", self.url("halls")?).lists(HALLS.records_at), &HALLS).await? {
             Fetched::Page(_) => Ok(()),
             Fetched::Missing(error) => Err(error),
         }
@@ -145,7 +145,7 @@ impl Source for Washbay {
         };
         let (api, resource) = (self.api.clone(), if slice.resource == HALLS.name { &HALLS } else { &WASHES });
         paging::by_link(first, api.client().listing(resource), move |url| {
-            let (api, request) = (api.clone(), Request::get(resource.name, url));
+            let (api, request) = (api.clone(), Request::get(resource.name, url).lists(resource.records_at));
             async move { page(&api, &request, resource).await }
         })
     }
