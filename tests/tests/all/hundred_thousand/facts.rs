@@ -137,9 +137,12 @@ fn served(sandbox: &Sandbox, source: &str, resource: &str, tenant: Option<&str>)
     sandbox.truth_of(source, &selection).unwrap()
 }
 
-/// The code where ISO 4217 has it. These are all that the sandbox's world pays in.
+/// A currency that ISO 4217 does not have.
+const UNHEARD_OF: &str = "XQX";
+
+/// The currency in one spelling. These are all that the sandbox's world pays in, and one that nobody knows.
 fn currency(text: Option<&str>) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = ["AMD", "CHF", "EUR", "GBP", "INR", "JPY", "KWD", "NPR", "PLN", "USD"];
+    const KNOWN: [&str; 11] = ["AMD", "CHF", "EUR", "GBP", "INR", "JPY", "KWD", "NPR", "PLN", "USD", UNHEARD_OF];
     let code = text?.trim().to_uppercase();
     KNOWN.into_iter().find(|known| *known == code)
 }
@@ -147,6 +150,7 @@ fn currency(text: Option<&str>) -> Option<&'static str> {
 /// Cents and the like as the currency has them; nobody knows how many an unknown one has.
 fn from_minor(price: Decimal, currency: Option<&str>) -> Option<Decimal> {
     let digits = match currency? {
+        UNHEARD_OF => return None,
         "JPY" => 0,
         "KWD" => 3,
         _ => 2,
@@ -411,7 +415,8 @@ fn common(word: String) -> String {
     match word.to_lowercase().as_str() {
         "card" => "Card".to_owned(),
         "cash" => "Cash".to_owned(),
-        _ => word,
+        // What is not listed is one word whatever its case.
+        lower => lower.to_owned(),
     }
 }
 
@@ -682,7 +687,13 @@ impl Facts {
                         product: Some(key),
                         name: Some(fuel.product_name),
                         state: "done".to_owned(),
-                        quantity: cut(fuel.amount, 6),
+                        // PACE tells a refund by its price: the quantity is given back all the same.
+                        quantity: cut(fuel.amount, 6).map(|quantity| match amount {
+                            Some(amount) if amount < Decimal::ZERO && quantity > Decimal::ZERO => {
+                                Decimal::ZERO.minus(quantity)
+                            }
+                            _ => quantity,
+                        }),
                         currency: own,
                     }
                 });

@@ -180,13 +180,15 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
             add(names.entry(facts.product(line).unwrap_or(NONE)).or_default(), line.quantity);
         }
     }
-    let is_asked = |sale: &Sale| {
+    let is_whose = |sale: &Sale| {
         sale.is_purchase == question.purchases
             && question.tenant.is_none_or(|tenant| sale.tenant.as_deref() == Some(tenant))
             && question.source.is_none_or(|source| sale.source == source)
             && (question.passes)(facts, sale)
-            && sale.at.is_some_and(|at| is_in(at, question.window))
     };
+    let is_asked = |sale: &Sale| is_whose(sale) && sale.at.is_some_and(|at| is_in(at, question.window));
+    let is_lost = |orphan: &&Sale| is_whose(orphan) && orphan.at.is_none();
+    let lost: i64 = facts.orphans.iter().filter(is_lost).map(|orphan| orphan.payments.len() as i64).sum();
     let mut without_sale = 0;
     for orphan in facts.orphans.iter().filter(|orphan| is_asked(orphan)) {
         for payment in &orphan.payments {
@@ -202,6 +204,7 @@ pub(crate) fn answer(facts: &Facts, question: &Question<'_>) -> Answer {
         // No source marks a test sale.
         "test_transactions": number(0), "transactions_without_time": number(timeless),
         "transactions_without_amount": number(without_amount), "payments_without_sale": number(without_sale),
+        "payments_without_time": number(lost),
         "bridge": bridges.into_iter().map(|(currency, bridge)| bridge.shown(currency)).collect::<Value>(),
     });
     let Value::Object(counted) = counted else { unreachable!("an object was written") };

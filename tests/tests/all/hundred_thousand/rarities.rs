@@ -159,7 +159,7 @@ fn pace(sandbox: &Sandbox) {
                     }
                     attributes["VAT"]["amount"] = 0.into();
                 }
-                _ => negate(attributes, &["/priceIncludingVAT", "/priceWithoutVAT", "/VAT/amount", "/fuel/amount"]),
+                _ => negate(attributes, &["/priceIncludingVAT", "/priceWithoutVAT", "/VAT/amount"]),
             }
             sandbox.put_in("pace", "transactions", Some(&partner), &record.to_string()).unwrap();
         }
