@@ -273,6 +273,47 @@ mod tests {
     }
 
     #[test]
+    fn any_two_coats_over_one_another_are_taken_off() {
+        fn base64(text: &str, alphabet: &[u8; 64]) -> String {
+            let mut all = String::new();
+            for group in text.as_bytes().chunks(3) {
+                let bits =
+                    group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+                all.extend((0..=group.len()).map(|nth| char::from(alphabet[(bits >> (18 - 6 * nth) & 63) as usize])));
+            }
+            all
+        }
+        const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let coats: [(&str, fn(&str) -> String); 10] = [
+            ("percent", |text| text.bytes().map(|byte| format!("%{byte:02x}")).collect()),
+            ("form", |text| url::form_urlencoded::byte_serialize(text.as_bytes()).collect()),
+            ("json", |text| serde_json::to_string(text).unwrap().trim_matches('"').to_owned()),
+            ("unicode", |text| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()),
+            ("html", |text| {
+                text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;").replace('@', "&commat;")
+            }),
+            ("numbers", |text| text.chars().map(|c| format!("&#{};", u32::from(c))).collect()),
+            ("base64", |text| base64(text, STANDARD)),
+            ("padded", |text| format!("{}{}", base64(text, STANDARD), "=".repeat((3 - text.len() % 3) % 3))),
+            ("url", |text| base64(text, URL)),
+            ("hex", |text| text.bytes().map(|byte| format!("{byte:02X}")).collect()),
+        ];
+        for secret in ["p@ss w\"rd/\u{fc}%25+x&y", "hunter2hunter2", "a1b2c3d4-e5f6-7890-abcd-ef1234567890"] {
+            let redactor = Redactor::default();
+            redactor.add(&Secret::new(secret));
+            for (inner, under) in coats {
+                assert_eq!(redactor.scrub(&format!("no {} here", under(secret))), "no *** here", "{inner} of {secret}");
+                for (outer, over) in coats {
+                    let text = format!("no {} here", over(&under(secret)));
+                    let shown = redactor.scrub(&text);
+                    assert_eq!(shown, "no *** here", "{outer} of {inner} of {secret}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_left_of_a_secret_that_was_cut_off_is_taken_out() {
         let redactor = Redactor::default();
         redactor.add(&Secret::new("correct-horse-battery"));
