@@ -345,7 +345,7 @@ where
             }
             Step::Anew(first, error) => match PAUSES.get(rereads) {
                 Some(times) => {
-                    tracing::warn!(pause = ?listing.pause * *times, "reading a listing anew: {error}");
+                    tracing::warn!(pause = ?listing.pause.saturating_mul(*times), "reading a listing anew: {error}");
                     listing.pause(*times).await;
                     (at, anew, pages) = (Some(first), true, 0);
                     rereads += 1;

@@ -250,7 +250,7 @@ fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPag
             counted
         }
     };
-    let may_be_last = records == 0 || total.is_none_or(|total| at.offset + records >= total);
+    let may_be_last = records == 0 || total.is_none_or(|total| at.offset.saturating_add(records) >= total);
     let next = if may_be_last { next_of(&bytes) } else { None };
     let leads_to = next.as_deref().and_then(|next| url.join(next).ok()).and_then(|next| offset_of(&next));
     let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };

@@ -119,7 +119,7 @@ impl Course {
         let (offset, end) = (self.offset, self.offset.saturating_add(records));
         // The places of a gap did not come.
         let gap = if let Doubt::Empty(hole) = self.doubt { offset.saturating_sub(hole) } else { 0 };
-        let came = end.saturating_sub(self.gaps + gap);
+        let came = end.saturating_sub(self.gaps.saturating_add(gap));
         let is_new_place = self.ledger.is_new() || offset >= self.reach;
         let fall = self.ledger.declare(page.declared_total, records, end > self.reach);
         self.reach = self.reach.max(end);
@@ -218,7 +218,7 @@ impl Course {
 
     /// Nothing was here, twice: on behind what came from behind it.
     fn over(mut self, gap: u64) -> Step<Self> {
-        self.gaps += gap;
+        self.gaps = self.gaps.saturating_add(gap);
         self.ledger.came(self.reach.saturating_sub(self.gaps));
         (self.offset, self.doubt) = (self.reach, Doubt::None);
         Step::On(self)
