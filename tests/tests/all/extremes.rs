@@ -430,7 +430,7 @@ async fn what_cannot_be_unified_by_itself_is_told_before_anything_is_read() {
     let alone = Bench::new("smartnow", &[("revenue_transactions", vec![])], parameters).await;
     let pipelines = alone.context.project.pipelines(&[], SOURCES).unwrap();
     let range = Range { from: Some("2026-01-01T00:00:00Z".parse().unwrap()), to: None };
-    let error = sync(&alone.context, &pipelines, Options { range, full: false }).await.unwrap_err();
+    let error = sync(&alone.context, &pipelines, Options { range, ..Options::default() }).await.unwrap_err();
     assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
     assert!(error.message().contains("revenue_transactions cannot be unified without payment_transactions"), "{error}");
     assert!(error.hint_text().unwrap().contains("Add payment_transactions"), "{error:?}");
