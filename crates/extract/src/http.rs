@@ -11,7 +11,7 @@ use crate::body::{self, BodyError};
 use crate::envelope;
 use crate::media_type::{self, Judged, MediaTypes};
 use crate::origin::{self, BaseUrl, Endpoint};
-use crate::paging::{self, Listing, Rereads, Totals};
+use crate::paging::{self, Listing, Patience, Rereads, Totals};
 use crate::proxy;
 use crate::redact::{self, Redactor};
 use crate::request::{Answer, Method, Refusal, Request, Response, StatusCode};
@@ -82,8 +82,8 @@ struct Shared {
     bytes: AtomicU64,
     retries: AtomicU64,
     rereads: Rereads,
-    /// Whether totals count listings, by resource.
-    totals: Mutex<HashMap<&'static str, Totals>>,
+    /// What listings have shown, by resource.
+    listings: Mutex<HashMap<&'static str, (Totals, Patience)>>,
 }
 
 impl Client {
@@ -105,7 +105,7 @@ impl Client {
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             rereads: Rereads::default(),
-            totals: Mutex::default(),
+            listings: Mutex::default(),
         };
         Self::to(source, "base_url", base, http, limits, Arc::new(shared))
     }
@@ -155,8 +155,8 @@ impl Client {
         let page_size = own.and_then(|own| own.page_size).unwrap_or(page_size);
         let confirm_end = own.and_then(|own| own.confirm_end).unwrap_or(confirm_end);
         let shared = &self.inner.shared;
-        let totals =
-            shared.totals.lock().unwrap_or_else(PoisonError::into_inner).entry(resource.name).or_default().clone();
+        let mut listings = shared.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (totals, patience) = listings.entry(resource.name).or_default().clone();
         Listing {
             most_pages,
             page_size: resource.largest_page.map_or(page_size, |largest| largest.min(page_size)),
@@ -166,6 +166,7 @@ impl Client {
             rereads: shared.rereads.clone(),
             pause: reread_pause,
             totals,
+            patience,
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! | what came and what is declared | what follows |
 //! |---|---|
-//! | fewer records, repeats counted, than the largest total that a page of this reading declared | the listing is read anew after a pause, [`REREADS`] times at most; then an error with both figures |
+//! | fewer records, repeats counted, than the largest total that a page of this reading declared | the listing is read anew after a pause, [`REREADS`] times at most, and once where another one of the resource was given up; then an error with both figures |
 //! | as many, and the last page was not full | the end, without a request more |
 //! | as many, all of them on the first page, and no listing of the resource has shown yet that its totals count more than a page | one page more: the total may be that page's, and the server may cut pages shorter than asked |
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
@@ -55,7 +55,7 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use ledger::{Ledger, Repeat};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_model::{Error, Result};
@@ -84,6 +84,22 @@ impl Rereads {
     }
 }
 
+/// Whether a listing of a resource was given up: whatever that was, the others most likely share it, and are read anew once only. A server that
+/// heeds no page would else cost every window half a minute. Shared by all listings of a resource.
+#[derive(Debug, Clone, Default)]
+pub struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// How often a listing is read anew.
+    fn rereads(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) { 1 } else { REREADS }
+    }
+
+    fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What is known of a listing before its first page: see [`crate::Client::listing`].
 #[derive(Debug, Clone)]
 pub struct Listing {
@@ -104,6 +120,8 @@ pub struct Listing {
     pub pause: Duration,
     /// Whether the resource's totals count its listings.
     pub totals: Totals,
+    /// Whether a listing of the resource was given up.
+    pub patience: Patience,
 }
 
 /// A listing of which nothing is known but how many pages it may have.
@@ -118,6 +136,7 @@ impl From<u64> for Listing {
             rereads: Rereads::default(),
             pause: Duration::from_secs(1),
             totals: Totals::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -343,7 +362,7 @@ where
                     rereads += 1;
                 }
             }
-            Step::Anew(first, error) => match PAUSES.get(rereads) {
+            Step::Anew(first, error) => match PAUSES.get(rereads).filter(|_| rereads < listing.patience.rereads()) {
                 Some(times) => {
                     tracing::warn!(pause = ?listing.pause.saturating_mul(*times), "reading a listing anew: {error}");
                     listing.pause(*times).await;
@@ -351,6 +370,7 @@ where
                     rereads += 1;
                 }
                 None => {
+                    listing.patience.give_up();
                     let Ok(place) = sender.reserve().await else { return };
                     place.send(Err(error.at("times read", (rereads + 1).to_string())));
                     return;
@@ -435,6 +455,20 @@ mod tests {
         let pages = texts(stream).await;
         assert_eq!(pages.len(), 2);
         assert_eq!(pages[1].as_ref().unwrap_err().kind(), tillhouse_model::ErrorKind::Internal);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_listing_was_given_up_others_are_read_anew_once() {
+        let listing = Listing { records_at: Some(&[]), ..Listing::from(100) };
+        let read = || chain(0, listing.clone(), |_: u32| async { Ok((page("[1,2]", Some(3)), None)) });
+        for (readings, seconds) in [(4, 20), (2, 1), (2, 1)] {
+            let began = tokio::time::Instant::now();
+            let pages = texts(read()).await;
+            let error = pages.last().unwrap().as_ref().unwrap_err().to_string();
+            assert!(error.contains("declares 3 records, but 2 came"), "{error}");
+            assert!(error.contains(&format!("times read {readings}")), "{error}");
+            assert_eq!((pages.len(), began.elapsed().as_secs()), (readings + 1, seconds));
+        }
     }
 
     #[tokio::test(start_paused = true)]
