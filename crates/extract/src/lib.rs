@@ -38,6 +38,7 @@ pub mod request;
 pub mod retry;
 pub mod retry_after;
 pub mod route;
+pub mod single;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -54,5 +55,6 @@ pub use origin::{BaseUrl, Endpoint};
 pub use redact::Redactor;
 pub use request::{Answer, Method, Refusal, Request, Response, StatusCode, Verdict};
 pub use route::Route;
+pub use single::Single;
 pub use source::{Connection, Limits, Page, PageStream, ResourceLimits, Source};
 pub use token::{Token, TokenPrefix};

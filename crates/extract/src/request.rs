@@ -157,6 +157,12 @@ impl Refusal {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
     }
 
+    /// Whether the status is about this one question: another record, asked for in the same way, may be given.
+    pub fn is_about_the_question(&self) -> bool {
+        matches!(self.status.as_u16(), 400 | 405 | 406 | 409 | 411..=417 | 421..=424 | 428 | 431 | 451)
+            && !self.blames_token()
+    }
+
     /// Whether a listing has no such page: behind its last one, that is how some servers say so.
     pub fn is_past_the_end(&self) -> bool {
         self.is_gone() || self.status == StatusCode::RANGE_NOT_SATISFIABLE

@@ -15,7 +15,7 @@ use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source, redact,
+    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Single, Source, redact, single,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -140,29 +140,32 @@ impl Source for HecOne {
         if let Err(error) = known("HecOne", RESOURCES, resource) {
             return failed(error);
         }
-        let requests: Vec<Result<(String, Request)>> =
-            ids.into_iter().map(|id| self.one_of(&id).map(|request| (id, request))).collect();
+        let requests: Vec<(String, Result<Request>)> = ids
+            .into_iter()
+            .map(|id| {
+                let request = self.one_of(&id);
+                (id, request)
+            })
+            .collect();
         let asked = requests.len() as u64;
         let found = Arc::new(AtomicU64::new(0));
         let seen = found.clone();
         let api = self.api.clone();
         let concurrency = api.client().limits().concurrency;
-        let pages = stream::iter(requests).map(move |request| {
+        let outcomes = stream::iter(requests).map(move |(id, request)| {
             let (api, found) = (api.clone(), found.clone());
             // A task each, so that requests go on while the consumer is busy; dropping the stream aborts them.
+            let asked = id.clone();
             let task = AbortOnDropHandle::new(tokio::spawn(async move {
-                let (id, request) = request?;
-                one(&api, &id, request, &found).await
+                match request {
+                    Ok(request) => one(&api, &asked, request, &found).await,
+                    Err(error) => Single::Unaskable(error),
+                }
             }));
-            async move { task.await.unwrap_or_else(|_| Err(Error::internal("the task that reads a record died"))) }
+            let died = || Single::Failed(Error::internal("the task that reads a record died"));
+            async move { (id, task.await.unwrap_or_else(|_| died())) }
         });
-        let pages = pages.buffered(concurrency).filter_map(async |page| page.transpose());
-        // An error ends the stream, as the law wants.
-        let pages = pages.scan(false, |ended, page| {
-            let go_on = !*ended;
-            *ended = page.is_err();
-            std::future::ready(go_on.then_some(page))
-        });
+        let pages = single::pages(SOURCE, outcomes.buffered(concurrency));
         let epilogue = stream::once(async move {
             if asked >= SUSPICIOUS && seen.load(Ordering::Relaxed) == 0 {
                 tracing::warn!(
@@ -194,18 +197,22 @@ impl Source for HecOne {
     }
 }
 
-/// One transaction by id, as a page of the list; `None` when it no longer exists.
-async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU64) -> Result<Option<Page>> {
-    let Response { bytes, requested_at, url, .. } = match api.send(&request).await? {
-        Answer::Success(response) => response,
-        Answer::Refused(refusal) if refusal.is_gone() => return Ok(None),
-        Answer::Refused(refusal) => return Err(refused(refusal)),
+/// One transaction by id, as a page of the list.
+async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU64) -> Single {
+    let Response { bytes, requested_at, url, .. } = match api.send(&request).await {
+        Ok(Answer::Success(response)) => response,
+        Ok(Answer::Refused(refusal)) if refusal.is_gone() => return Single::Gone,
+        Ok(Answer::Refused(refusal)) if refusal.is_about_the_question() => return Single::Refused(refused(refusal)),
+        Ok(Answer::Refused(refusal)) => return Single::Failed(refused(refusal)),
+        Err(error) => return Single::Failed(error),
     };
     found.fetch_add(1, Ordering::Relaxed);
     // "Nothing" is no record, and no damaged page.
     let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
-    let records = envelope::records(&bytes, RESOURCES[0].records_at, ID)
-        .map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+    let records = match envelope::records(&bytes, RESOURCES[0].records_at, ID) {
+        Ok(records) => records,
+        Err(error) => return Single::Failed(error.at("source", SOURCE).at("url", redact::url(&url))),
+    };
     let (ours, strangers): (Vec<&[u8]>, Vec<&[u8]>) =
         records.into_iter().partition(|record| envelope::has(record, ID, id));
     if !strangers.is_empty() {
@@ -216,14 +223,17 @@ async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU
             "an answer by id holds records of other ids, or of none; they are left out: check connection.paths.transaction"
         );
     }
-    Ok((!ours.is_empty()).then(|| Page {
+    if ours.is_empty() {
+        return Single::Gone;
+    }
+    Single::Came(Page {
         bytes: [&b"{\"data\":["[..], &ours.join(&b","[..]), b"]}"].concat().into(),
         declared_total: None,
         requested_at,
         scope: None,
         anew: false,
         again: false,
-    }))
+    })
 }
 
 /// A page of the list, with what its envelope says. `sizes` is whether `meta.size` was right so far.

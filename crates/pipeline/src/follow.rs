@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_decode::KnownRecords;
 use tillhouse_lake::SourceTable;
-use tillhouse_model::{Error, Result, Slice};
+use tillhouse_model::{Error, ErrorKind, Result, Slice};
 use tokio::sync::{mpsc, oneshot};
 
 /// So many records are completed at a time; of as many the last known versions are in memory.
@@ -88,13 +88,22 @@ impl OpenRecords {
             // Landing has failed and says why itself.
             return Err(interrupted());
         }
-        let mut came = 0;
+        let (mut came, mut failed) = (0, None);
         for chunk in self.keys.chunks(CHUNK) {
             let ids: Vec<String> = chunk.iter().map(|(key, _)| key.clone()).collect();
             let times: Vec<Timestamp> = chunk.iter().filter_map(|(_, time)| *time).collect();
             let known = KnownRecords::new(table.newest_rows(&ids, &times).await?)?;
-            came += reader.by_id(ids, Some(Arc::new(known)), slice, to).await?;
+            // What one chunk lacks keeps no other from coming, as long as somebody answers.
+            match reader.by_id(ids, Some(Arc::new(known)), slice, to).await {
+                Ok(records) => came += records,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Unreachable | ErrorKind::Busy) =>
+                {
+                    return Err(error);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(came)
+        failed.map_or(Ok(came), Err)
     }
 }

@@ -24,6 +24,7 @@ mod faults;
 mod fifth;
 mod four;
 mod hecone;
+mod hostile_names;
 mod hundred_thousand;
 mod journey;
 mod pace;

@@ -19,6 +19,9 @@ use tillhouse_pipeline::reconcile::{Comparison, Narrowing, reconcile};
 use tillhouse_statistics::Selection;
 use tillhouse_statistics::reconcile::control_totals;
 
+/// A century of days; more is a mistake, and each is a request a tenant.
+const MOST_WINDOWS: i64 = 36_525;
+
 pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Result<ExitCode> {
     let zone = match &arguments.timezone {
         None => TimeZone::UTC,
@@ -33,6 +36,14 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
         return Err(
             Error::config("--step is shorter than an hour").hint("Give a whole number of hours or days: 1h, 1d.")
         );
+    }
+    let windows = window.duration().as_secs().div_euclid(step.as_secs()).saturating_add(1);
+    if windows > MOST_WINDOWS {
+        return Err(Error::config(format!(
+            "from {} to {} are {windows} windows of {}, each of which the provider would be asked for; {MOST_WINDOWS} are the most",
+            arguments.from, arguments.to, arguments.step
+        ))
+        .hint("Narrow --from and --to, or give a longer --step."));
     }
     let control = match &arguments.control {
         None => None,

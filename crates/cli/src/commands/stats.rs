@@ -21,6 +21,13 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
     window.until(Timestamp::now())?;
+    let hours = match arguments.hours {
+        Hours::Timeline => StatisticsHours::Timeline,
+        Hours::OfDay => StatisticsHours::OfDay,
+    };
+    if format.is_none() {
+        page::check_window(window, hours)?;
+    }
     let compare = Compare::parse(&arguments.compare, &arguments.timezone)?;
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
@@ -43,10 +50,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
         perspective: arguments.perspective.as_str().to_owned(),
         states: arguments.counted.states.clone(),
         timezone: arguments.timezone.clone(),
-        hours: match arguments.hours {
-            Hours::Timeline => StatisticsHours::Timeline,
-            Hours::OfDay => StatisticsHours::OfDay,
-        },
+        hours,
         compare,
         filter,
         ..Request::new(window)

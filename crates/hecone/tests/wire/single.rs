@@ -61,14 +61,16 @@ async fn each_id_is_a_page_and_what_is_gone_is_left_out() {
 }
 
 #[tokio::test]
-async fn an_id_that_could_lead_elsewhere_is_refused_before_it_is_asked() {
+async fn an_id_that_could_lead_elsewhere_is_never_asked_for_and_the_others_are() {
     let server = MockServer::start().await;
     serve(&server).await;
     let source = open(&server, limits());
-    for id in ["..", ".", "", "a\r\nb"] {
-        let mut pages = source.pages_by_id("transactions", vec![id.into(), "a".into()]);
-        assert_eq!(pages.next().await.unwrap().unwrap_err().kind(), ErrorKind::Data, "{id:?}");
-        assert!(pages.next().await.is_none(), "an error ends the stream");
+    let long = "x".repeat(3_000);
+    for id in ["..", ".", "", "a\r\nb", "\u{1b}[2J", "nul\0", &long] {
+        for ids in [[id, "a"], ["a", id]] {
+            let pages = paths(source.pages_by_id("transactions", ids.map(String::from).to_vec())).await;
+            assert_eq!(pages, ["/hecone/transactions/a"], "{id:?}");
+        }
     }
     let asked = server.received_requests().await.unwrap();
     assert!(asked.iter().all(|r| r.method == "POST" || r.url.path() == "/hecone/transactions/a"));
@@ -128,4 +130,40 @@ async fn other_refusals_end_the_stream() {
     let pages: Vec<_> = source.pages_by_id("transactions", vec!["a".into(), "a".into()]).collect().await;
     assert_eq!(pages.len(), 1);
     assert_eq!(pages[0].as_ref().unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_record_that_the_server_refuses_does_not_keep_the_others_from_coming() {
+    for status in [400, 414, 422, 431] {
+        let server = MockServer::start().await;
+        let strange = path("/hecone/transactions/strange");
+        Mock::given(method("GET"))
+            .and(strange)
+            .respond_with(ResponseTemplate::new(status))
+            .with_priority(1)
+            .mount(&server)
+            .await;
+        serve(&server).await;
+        let source = open(&server, limits());
+        let ids = ["strange", "a", "strange", "b"].map(String::from).to_vec();
+        let expected = ["/hecone/transactions/a", "/hecone/transactions/b"];
+        assert_eq!(paths(source.pages_by_id("transactions", ids)).await, expected, "{status}");
+        // Where it refuses all of them, it is no record's fault.
+        let pages: Vec<_> = source.pages_by_id("transactions", vec!["strange".into(); 5]).collect().await;
+        assert!(pages.len() == 1 && pages[0].is_err(), "{status}");
+    }
+    let server = MockServer::start().await;
+    let strange = path("/hecone/transactions/strange");
+    Mock::given(method("GET"))
+        .and(strange)
+        .respond_with(ResponseTemplate::new(403))
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    serve(&server).await;
+    let source = open(&server, limits());
+    let pages: Vec<_> = source.pages_by_id("transactions", ["strange", "a"].map(String::from).to_vec()).collect().await;
+    assert_eq!(pages.len(), 2);
+    assert!(pages[0].is_ok(), "what is allowed comes first");
+    assert_eq!(pages[1].as_ref().unwrap_err().kind(), ErrorKind::Unauthorized);
 }

@@ -113,11 +113,12 @@ async fn of_resource(
         let ours = source.keys(window).await?;
         let missing: BTreeSet<String> =
             theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
-        let gone: BTreeSet<String> = ours.into_iter().filter(|key| !provider.has(key)).collect();
+        let gone: BTreeSet<String> = ours.into_iter().filter(|key| !provider.has_within(key, asked.window)).collect();
         found.push(Found { window, figures: theirs.len(), missing, gone, rejected });
     }
     drop(theirs);
-    let lost: BTreeSet<String> = found.iter().flat_map(|found| found.gone.iter().cloned()).collect();
+    let gone = found.iter().flat_map(|found| &found.gone);
+    let lost: BTreeSet<String> = gone.filter(|key| !provider.has(key)).cloned().collect();
     provider.look_for(plan, asked, &lost).await?;
     let mut compared = Vec::new();
     for Found { window, figures, mut missing, mut gone, rejected } in found {
@@ -235,6 +236,12 @@ impl<'a> Provider<'a> {
     /// Whether a record came, fitting or not.
     fn has(&self, key: &str) -> bool {
         self.records.contains_key(key) || self.rejected.contains(key)
+    }
+
+    /// Whether one came that lies within a window, or that has no time to lie anywhere.
+    fn has_within(&self, key: &str, window: Window) -> bool {
+        let is_within = |time: Timestamp| window.from() <= time && time < window.to();
+        self.rejected.contains(key) || self.records.get(key).is_some_and(|seen| seen.time.is_none_or(is_within))
     }
 
     /// Whether a record came that is in no window.

@@ -12,10 +12,11 @@ use charts::{Cell, weekday};
 use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::fmt::Write;
-use tillhouse_model::Exact;
 use tillhouse_model::money::minor_digits;
 use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
 use tillhouse_model::sales_report::HeatCell;
+use tillhouse_model::{Error, Exact, Result, Window};
+use tillhouse_statistics::Hours;
 
 const STYLE: &str = include_str!("style.css");
 /// Rows of a ranking that are shown at once; the others are a click away.
@@ -23,6 +24,20 @@ const ROWS: usize = 8;
 /// Currencies that are shown at once, those with the most transactions; the others are a click away.
 const CURRENCIES: usize = 3;
 const UNKNOWN: &str = "unknown";
+
+/// So many points a curve has at most: twenty years of days, which is more than a screen shows.
+const POINTS: i64 = 7_320;
+
+/// Refuses a window whose curve would have more points than a page can hold, before anything is counted for it.
+pub(crate) fn check_window(window: Window, hours: Hours) -> Result<()> {
+    let days = window.duration().as_secs().div_ceil(86_400);
+    if hours == Hours::OfDay || days <= POINTS {
+        return Ok(());
+    }
+    Err(Error::config(format!("a page draws a point a day: {days} were asked for, and {POINTS} are the most")).hint(
+        "Narrow --from and --to to twenty years, or ask with --hours of_day; --format json and csv have no such limit.",
+    ))
+}
 
 /// The whole page.
 pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {

@@ -112,6 +112,17 @@ fn the_page_is_whole_in_itself_and_nobody_writes_into_it() {
 }
 
 #[test]
+fn a_curve_without_end_is_refused_with_a_way_out() {
+    let w = |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+    let ages = w("0001-01-01T00:00:00Z", "9999-12-30T00:00:00Z");
+    let error = check_window(ages, Hours::Timeline).unwrap_err();
+    assert!(error.to_string().contains("3652057 were asked for, and 7320 are the most"), "{error}");
+    assert!(error.hint_text().unwrap().contains("--hours of_day"), "{error}");
+    assert!(check_window(ages, Hours::OfDay).is_ok());
+    assert!(check_window(w("2010-01-01T00:00:00Z", "2030-01-01T00:00:00Z"), Hours::Timeline).is_ok());
+}
+
+#[test]
 fn what_was_not_read_is_said_first() {
     let mut report = report("Harbour");
     report.meta.gaps = vec![Gap {
