@@ -30,7 +30,7 @@ const POINTS: i64 = 7_320;
 
 /// Refuses a window whose curve would have more points than a page can hold, before anything is counted for it.
 pub(crate) fn check_window(window: Window, hours: Hours) -> Result<()> {
-    let days = window.duration().as_secs().div_ceil(86_400);
+    let days = window.duration().as_secs().saturating_add(86_399) / 86_400;
     if hours == Hours::OfDay || days <= POINTS {
         return Ok(());
     }
