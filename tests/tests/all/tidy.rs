@@ -136,3 +136,23 @@ fn links_between_documents_lead_somewhere() {
     assert!(seen > 3, "only {seen} links were found: the test does not see them");
     assert_none(broken, "a link in a document leads to a file");
 }
+
+#[test]
+fn the_tests_that_documents_name_are_there() {
+    let sources: Vec<PathBuf> = [tree::files("crates", "rs"), tree::files("tests", "rs")].concat();
+    let all: String = sources.iter().map(|path| tree::text(path)).collect();
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for line in tree::text(&tree::root().join("docs/security.md")).lines().filter(|line| line.starts_with('|')) {
+        let held_by = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let names = held_by.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() >= 2);
+        for name in names {
+            named += 1;
+            if !all.contains(&format!("fn {name}(")) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(named > 30, "only {named} tests were found in the tables");
+    assert_none(missing, "docs/security.md names tests that are not there");
+}

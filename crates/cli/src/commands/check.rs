@@ -186,7 +186,11 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
                 table.add_row([
                     r.pipeline.clone(),
                     r.resource.clone(),
-                    instant(r.data_through),
+                    match (r.data_through, r.last_read) {
+                        // It was read, and lacks its very beginning.
+                        (None, Some(_)) => "not from the start".to_owned(),
+                        (through, _) => instant(through),
+                    },
                     instant(r.last_read),
                     r.versions.to_string(),
                     r.gaps.len().to_string(),
