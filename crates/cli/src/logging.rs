@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging as the flags say; RUST_LOG has the last word.
 pub(crate) fn start(cli: &Cli) {
     let default = match cli.verbose {
-        // What a certificate is not trusted for stands in the error.
-        0 => "warn,rustls_platform_verifier=off",
+        // What these say stands in the error that follows, in better words.
+        0 => "warn,rustls_platform_verifier=off,buoyant_kernel=off,deltalake_core=off",
         1 => {
             "warn,rustls_platform_verifier=off,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
         }

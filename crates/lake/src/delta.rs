@@ -124,7 +124,17 @@ impl Table {
     }
 
     pub(crate) fn storage_error(&self, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(ErrorKind::Storage, what).at("table", &self.path).because(error)
+        let text = error.to_string();
+        let is_damaged =
+            ["damaged", "delta log", "Json error", "Parquet error", "Invalid"].iter().any(|word| text.contains(word));
+        let error = Error::new(ErrorKind::Storage, what).at("table", &self.path).because(error);
+        match is_damaged {
+            false => error,
+            true => error.hint(
+                "A file of the table is damaged: restore the table's folder from a backup. Without one, `tillhouse rebuild` makes unified tables \
+                 anew; a source table is made anew by taking its folder away and running `tillhouse sync --full`.",
+            ),
+        }
     }
 
     /// The newest version; `None` where there is no table yet.

@@ -245,12 +245,33 @@ impl fmt::Display for Error {
             write!(f, "{} {part}", if i == 0 { ":" } else { ";" })?;
         }
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        let mut told = String::new();
         while let Some(error) = cause {
-            write!(f, ": {}", error.to_string().replace('\n', " "))?;
+            let text = in_one_line(&error.to_string());
+            // Libraries repeat what their causes say.
+            if !text.is_empty() && !told.contains(&text) {
+                write!(f, ": {text}")?;
+                told = text;
+            }
             cause = error.source();
         }
         Ok(())
     }
+}
+
+/// A foreign error's text in one line, without the backtrace that some libraries put behind it.
+fn in_one_line(text: &str) -> String {
+    let is_frame = |line: &str| {
+        let line = line.trim_start();
+        let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        digits.len() < line.len() && digits.starts_with(": ")
+    };
+    let is_end = |line: &&str| {
+        let header = line.trim().trim_end_matches(':').to_ascii_lowercase();
+        !(is_frame(line) || header == "backtrace" || header == "stack backtrace")
+    };
+    // What stands before the first frame is the message.
+    text.lines().take_while(is_end).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Debug for Error {
@@ -303,6 +324,23 @@ mod tests {
             .hint("Check base_url.")
             .because(std::io::Error::other("connection\nreset"));
         assert_eq!(error.to_string(), "cannot read a page (resource transactions): connection reset");
+        let traced =
+            std::io::Error::other("bad log\n   0: kernel::Error::from\n             at ./lib.rs:1\n   1: main\n");
+        assert_eq!(Error::data("no").because(traced).to_string(), "no: bad log");
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "outer: {}", self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let twice = Error::data("no").because(Outer(std::io::Error::other("inner")));
+        assert_eq!(twice.to_string(), "no: outer: inner");
         assert!(error.is_retryable());
         let without = |text: &str| text.replace("reset", "...");
         let rewritten = Error::config("a").hint("reset it").because(std::io::Error::other("reset")).rewritten(&without);

@@ -46,13 +46,22 @@ pub fn into_error(error: DataFusionError) -> Error {
             Error::new(ErrorKind::Query, "a number does not fit its type")
                 .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
         }
-        E::Internal(_) => Error::internal("the query engine failed").because(shorten(&error.find_root().message())),
+        E::Internal(_) => {
+            let text = error.find_root().message();
+            let text = text.split(" This issue was likely caused").next().unwrap_or(&text).trim_end_matches('.');
+            Error::internal("the query engine failed").because(shorten(text)).hint(
+                "Write the query in another way: the engine has a fault there. If it is none of yours, report it with the output of -vv.",
+            )
+        }
         root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),
     }
 }
 
 /// A data file that is missing, damaged or cut.
 fn unreadable(what: &str) -> Error {
+    if is_of_spilling(what) {
+        return no_room(what);
+    }
     let missing = what.contains("not found") || what.contains("No such file");
     let message = if missing { "a data file is missing" } else { "a data file is damaged" };
     Error::new(ErrorKind::Storage, message).because(shorten(what)).hint(if missing {
@@ -81,10 +90,11 @@ fn of_disk(error: &std::io::Error) -> Error {
     }
 }
 
-/// Whether a text is about files that a query puts aside.
+/// Whether a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
 fn is_of_spilling(text: &str) -> bool {
     let text = text.to_lowercase();
-    ["spill", "temporary", "tempfile", "temp file", "datafusion-"].iter().any(|word| text.contains(word))
+    let signs = ["no space left", "quota exceeded", "spill", "temporary file", "temp file", "/.tmp", "/datafusion-"];
+    signs.iter().any(|sign| text.contains(sign))
 }
 
 fn no_room(what: &str) -> Error {
@@ -164,4 +174,38 @@ fn shorten(message: &str) -> String {
 /// In our style: no full stop, and DataFusion's own names for our tables cut to what the user wrote.
 fn sentence(message: &str) -> String {
     message.trim_end_matches('.').replace("'tillhouse.", "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_disk_that_fails_says_what_to_do_about_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let gone =
+            |path: &str| io::Error::new(io::ErrorKind::NotFound, format!("No such file or directory at path {path:?}"));
+        let parquet = |text: &str| E::ParquetError(Box::new(parquet_error(text)));
+        for (error, message, hint) in [
+            (E::IoError(full()), "there is no room for what does not fit into memory", "TMPDIR"),
+            (E::IoError(gone("/nowhere/.tmpAbC")), "there is no room for what does not fit into memory", "TMPDIR"),
+            (E::IoError(gone("w/x.parquet")), "a data file is missing", "tillhouse check"),
+            (parquet("Restored data doesn't match checksum"), "a data file is damaged", "backup"),
+            (
+                parquet("IO error: No space left on device (os error 28)"),
+                "there is no room for what does not fit into memory",
+                "TMPDIR",
+            ),
+            (E::IoError(io::ErrorKind::PermissionDenied.into()), "a file may not be read or written", "user who runs"),
+        ] {
+            let error = into_error(error);
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Storage, message), "{error:?}");
+            assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        }
+    }
+
+    fn parquet_error(text: &str) -> datafusion::parquet::errors::ParquetError {
+        datafusion::parquet::errors::ParquetError::General(text.to_owned())
+    }
 }

@@ -6,7 +6,7 @@
 use super::changes::{Changes, current, listed};
 use super::feed::Feed;
 use super::misfits::{Misfits, Origin, fit};
-use super::rows::{conform, query_failed};
+use super::rows::conform;
 use super::statement::{Statement, borrowed, empty_session, parameters};
 use super::{Done, Totals, Unified, steps};
 use crate::config::{Pipeline, ResourcePlan};
@@ -89,7 +89,7 @@ async fn take(
         let session = context.engine.bare()?;
         let mut batches = session.query(&records.register(&session)?).await?;
         while let Some(batch) = batches.next().await {
-            let batch = conform(&batch.map_err(query_failed)?, &schema)?;
+            let batch = conform(&batch.map_err(tillhouse_query::into_error)?, &schema)?;
             feed.push(&batch, &current(&batch, &changes.outdated)?).await?;
         }
         let done = feed.finish(step, &changes.superseded).await?;
@@ -175,7 +175,8 @@ pub(super) fn fitted(
 ) -> (Rows, Misfits) {
     let misfits = Misfits::of(&statement.errors);
     let (table, wanted, noted) = (Arc::clone(&statement.table), statement.table.unified_schema(), misfits.clone());
-    let rows: Rows = result.map(move |batch| fit(&batch.map_err(query_failed)?, &table, &wanted, &noted)).boxed();
+    let rows: Rows =
+        result.map(move |batch| fit(&batch.map_err(tillhouse_query::into_error)?, &table, &wanted, &noted)).boxed();
     let origin = Origin::of(&statement.table, step);
     (misfits.told_at_the_end(rows, context.warehouse.ops(), origin), misfits)
 }

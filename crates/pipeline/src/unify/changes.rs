@@ -3,7 +3,7 @@
 //! Invariant: a step knows of every record whether an earlier version of it may stand in the unified tables, and of every version
 //! whether a later one within the step replaces it.
 
-use super::rows::{cast, collect, query_failed, text};
+use super::rows::{cast, collect, text};
 use crate::sync::Context;
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
@@ -42,7 +42,7 @@ impl Changes {
         let mut superseded = Superseded::default();
         let mut batches = session.query(&sql).await?;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(query_failed)?;
+            let batch = batch.map_err(tillhouse_query::into_error)?;
             let keys = text(&batch, 0)?;
             let times = cast(batch.column(1), &table::timestamp())?;
             let times = times.as_primitive::<TimestampMicrosecondType>();
@@ -75,7 +75,7 @@ impl Changes {
         let mut outdated = Outdated::new();
         let mut batches = session.query(&format!("SELECT _record_key, _land FROM history WHERE {range}")).await?;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(query_failed)?;
+            let batch = batch.map_err(tillhouse_query::into_error)?;
             let keys = text(&batch, 0)?;
             let lands = batch.column(1).as_primitive::<Int64Type>();
             for (key, land) in keys.iter().zip(lands.iter()) {

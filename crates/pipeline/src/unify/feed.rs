@@ -12,7 +12,6 @@
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
 use super::misfits::{Misfits, Origin, fit};
-use super::rows::query_failed;
 use super::statement::Statement;
 use super::{Done, Unified};
 use arrow::array::RecordBatch;
@@ -132,7 +131,7 @@ async fn run(
     let planned = statement.live.ok_or_else(|| Error::internal("a statement that needs tables was fed")).map_err(at)?;
     let mut rows = planned.run(schema, arriving).await.map_err(at)?;
     while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(query_failed).map_err(at)?;
+        let batch = batch.map_err(tillhouse_query::into_error).map_err(at)?;
         let batch = fit(&batch, &statement.table, &wanted, &misfits).map_err(at)?;
         writing.write(batch).await.map_err(at)?;
     }

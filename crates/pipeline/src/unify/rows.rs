@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_model::table::DELETED_AT;
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, Result};
 use tillhouse_query::Session;
 
 /// Puts columns into a schema's order and types, strictly.
@@ -59,10 +59,6 @@ pub(super) fn text_at(texts: &StringArray, row: usize) -> Option<&str> {
 
 pub(super) async fn collect(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
     tillhouse_query::collect(session.query(sql).await?).await
-}
-
-pub(super) fn query_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Query, "a unify query failed").because(error)
 }
 
 /// An instant in SQL text, in the type that instants of tables have. A plain literal has nanoseconds, to which years before 1677 or after
