@@ -159,13 +159,16 @@ impl Adding {
 
     /// What is wrong with a row; `None` where nothing is, or a value is missing.
     pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
-        let all = self.added_up(columns, row, None);
+        // It adds up with them or, which is asked only then, without.
+        let all = match self.added_up(columns, row, None) {
+            Outcome::Fits => return None,
+            other => other,
+        };
         let left = self.except.as_ref().map(|except| self.added_up(columns, row, Some(except)));
         match (all, left) {
-            // It adds up with them or without.
-            (Outcome::Fits, _) | (_, Some(Outcome::Fits)) => None,
+            (_, Some(Outcome::Fits)) => None,
             (_, Some(Outcome::Off(words))) | (Outcome::Off(words), _) => Some(words),
-            (Outcome::Unknown, _) => None,
+            _ => None,
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Rules<'p> {
 
 #[derive(Debug, Default)]
 struct Memory {
+    /// Of the decimals it is about; 0 for others.
+    scale: i8,
     /// Where in its vocabulary the last value was.
     last: usize,
     /// The last text that held.
@@ -34,7 +36,8 @@ struct Memory {
 
 impl<'p> Rules<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
-        let memories = plan.rules.iter().map(|_| Memory::default()).collect();
+        let memory = |rule: &Rule| Memory { scale: scale_of(plan, &rule.hops), ..Memory::default() };
+        let memories = plan.rules.iter().map(memory).collect();
         Self { plan, memories, positions: Vec::new() }
     }
 
@@ -71,7 +74,7 @@ impl<'p> Rules<'p> {
                     continue;
                 }
             };
-            let scale = scale_of(plan, &rule.hops);
+            let scale = memory.scale;
             visit(columns, &rule.hops, row, positions, &mut |column, row, positions| match &column.values {
                 Values::Text(texts) => {
                     let text = texts.get(row);

@@ -50,12 +50,19 @@ pub(crate) fn one_form(text: &str) -> String {
 
 /// Most words come so.
 fn is_canonical(word: &str) -> bool {
-    let bytes = word.as_bytes();
-    let is_plain = |b: &u8| matches!(b, b'!'..=b'~') && !b.is_ascii_uppercase();
-    bytes.iter().all(|b| is_plain(b) || *b == b' ')
-        && bytes.first().is_none_or(is_plain)
-        && bytes.last().is_none_or(is_plain)
-        && !bytes.windows(2).any(|pair| pair == b"  ")
+    let mut before = b' ';
+    for byte in word.bytes() {
+        let fits = match byte {
+            b' ' => before != b' ',
+            b'A'..=b'Z' => false,
+            other => matches!(other, b'!'..=b'~'),
+        };
+        if !fits {
+            return false;
+        }
+        before = byte;
+    }
+    before != b' ' || word.is_empty()
 }
 
 fn joined(text: &str) -> String {
