@@ -153,18 +153,20 @@ fn log(dice: &mut Dice, entries: u64) -> String {
 fn record(dice: &mut Dice, out: &mut String) {
     let (site, point) = (dice.below(40), dice.below(12));
     let product = ["Diesel", "Super E5", "Super E10", "AdBlue"][dice.below(4) as usize];
-    let (amount, plate) = (dice.amount(150), dice.below(5_000));
+    // Records that contradict themselves are rare: these add up.
+    let (quantity, price, plate) = (dice.below(8_000), 100 + dice.below(100), dice.below(5_000));
+    let (amount, tax) = (format!("{}.{:04}", quantity * price / 10_000, quantity * price % 10_000), dice.amount(20));
     let (id, mandator, article, product_id, payment, identification) =
         (dice.uuid(), "dc5a5bcf-08ed-4181-bdd6-b189c7f464f9", dice.uuid(), dice.uuid(), dice.uuid(), dice.uuid());
     write!(
         out,
-        r#"{{"id":"{id}","mandator_id":"{mandator}","state":"completed","invoice":{{"amount":{amount},"paid_amount":{amount},"currency":"EUR","created_at":"{}","tax_amount":{}}},"client":{{"id":"terminal-{site}@example.com","type":"device"}},"site_id":"72771e6a-6f5e-4de4-a5b9-1266c41978{site:02}","point_id":"cd99f0d9-6824-4d90-b67f-24518d22d7{point:02}","#,
-        dice.time(), dice.amount(20),
+        r#"{{"id":"{id}","mandator_id":"{mandator}","state":"completed","invoice":{{"amount":{amount},"paid_amount":{amount},"currency":"EUR","created_at":"{}","tax_amount":{tax}}},"client":{{"id":"terminal-{site}@example.com","type":"device"}},"site_id":"72771e6a-6f5e-4de4-a5b9-1266c41978{site:02}","point_id":"cd99f0d9-6824-4d90-b67f-24518d22d7{point:02}","#,
+        dice.time(),
     ).unwrap();
     write!(
         out,
-        r#""articles":[{{"id":"{article}","product_id":"{product_id}","category":"fuelling","state":"done","start_time":"{}","end_time":"{}","unit_price":1.{:03},"amount":{amount},"tax_percentage":19,"tax_amount":{},"quantity":{}.{:03},"free_quantity":0,"max_quantity":null,"max_amount":150,"name":"{product}","unit_measure":"l","currency":"EUR","log":{}}}],"#,
-        dice.time(), dice.time(), dice.below(1000), dice.amount(20), dice.below(80), dice.below(1000), log(dice, 1),
+        r#""articles":[{{"id":"{article}","product_id":"{product_id}","category":"fuelling","state":"done","start_time":"{}","end_time":"{}","unit_price":{}.{:02},"amount":{amount},"tax_percentage":19,"tax_amount":{tax},"quantity":{}.{:02},"free_quantity":0,"max_quantity":null,"max_amount":150,"name":"{product}","unit_measure":"l","currency":"EUR","log":{}}}],"#,
+        dice.time(), dice.time(), price / 100, price % 100, quantity / 100, quantity % 100, log(dice, 1),
     ).unwrap();
     write!(
         out,

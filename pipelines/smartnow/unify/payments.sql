@@ -43,7 +43,8 @@ SELECT
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, s.currency AS sale_currency, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
-        coalesce(CAST(p.revenuetransaction AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
+        -- 0 names no sale, as it names no user group.
+        coalesce(CAST(nullif(p.revenuetransaction, 0) AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
         CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
         CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,
         CASE WHEN s.id IS NULL THEN p.occurred_at ELSE s.occurred_at END AS occurred_at,

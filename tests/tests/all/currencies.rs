@@ -106,3 +106,40 @@ async fn currencies_that_nobody_knows_are_never_one() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_payment_whose_sale_cannot_be_read_is_kept_without_one() {
+    let odd = [json!("abc"), json!({"id": 1}), json!([1]), json!(1.5), json!(true), json!(null), json!(""), json!(0)];
+    let payments: Vec<Value> = (1..)
+        .zip(&odd)
+        .map(|(id, sale)| {
+            let mut record = payment(id, 1, "EUR".into());
+            record["revenuetransaction"] = sale.clone();
+            record["occurredAt"] =
+                ["2026-01-01T12:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"][id as usize % 3].into();
+            record
+        })
+        .collect();
+    let payments = Value::from(payments).to_string();
+    let decoded = BENCH.decode("payment_transactions", &payments);
+    assert_eq!(decoded.rejects, []);
+    let told = |rule: &str| decoded.warnings.iter().filter(|w| w.rule == rule).count();
+    assert_eq!((told("expected_whole_number"), told("no_time"), told("open_end")), (5, 3, 3));
+    let session = BENCH.session(&[
+        ("revenue_transactions", Value::from(vec![sale(1, "EUR".into())]).to_string()),
+        ("payment_transactions", payments),
+        ("products", "[]".to_owned()),
+    ]);
+    let rows = BENCH.unified(&session, "payments").await;
+    let all = |column: &str| by_key(&rows, column).into_values().collect::<Vec<_>>();
+    for (column, value) in
+        [("amount", Some("2.5000")), ("kind", None), ("transaction_state", None), ("state", Some("collected"))]
+    {
+        assert_eq!(all(column), vec![value.map(str::to_owned); 8], "{column}");
+    }
+    let keys: Vec<String> = by_key(&rows, "payment_id").into_keys().collect();
+    assert_eq!(keys[0], "payment_transactions/1/1");
+    assert_eq!(all("occurred_at").iter().flatten().count(), 2, "the others have no time");
+    let rows = BENCH.unified(&session, "transactions").await;
+    assert_eq!(by_key(&rows, "state")["1"].as_deref(), Some("consumed"), "it was not paid by them");
+}

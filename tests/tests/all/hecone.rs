@@ -121,7 +121,8 @@ async fn a_word_is_one_whatever_its_spelling() {
         record["articles"][0]["state"] = article.into();
         record["receipt"]["state"] = state.into();
         record["payments"] = json!([
-            {"id": "p", "state": payment, "amount": 1.7, "currency": "\u{ff25}ur", "medium": "ＣＡＲＤ", "type": " ", "scheme": "Unheard Of"}
+            {"id": "p", "state": payment, "amount": 1.7, "currency": "\u{ff25}ur", "medium": "ＣＡＲＤ", "type": " ", "scheme": "Unheard Of",
+             "entry_mode": "\u{200b}", "card_entrymode": "contactLESS"}
         ]);
         record
     };
@@ -162,6 +163,7 @@ async fn a_word_is_one_whatever_its_spelling() {
         ("method", "card"),
         ("type", ""),
         ("scheme", "unheard of"),
+        ("entry_mode", "Contactless"),
     ];
     for (column, word) in words {
         assert_eq!(all(&rows, column), [word; 7], "{column}");
