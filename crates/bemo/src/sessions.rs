@@ -21,6 +21,8 @@ use tillhouse_model::{Error, Resource, Result, Slice, Window};
 use url::Url;
 
 const SESSIONS: &Resource = &RESOURCES[0];
+/// An answer that is no longer than this and holds no list may be an explanation.
+const SHORT: usize = 2 << 10;
 /// What identifies a session.
 const ID: &str = "sessionId";
 
@@ -119,10 +121,22 @@ impl List {
         let Response { bytes, requested_at, url, .. } = response;
         let bytes = paging::or_empty(bytes, SESSIONS.records_at);
         let records = envelope::identities(&bytes, SESSIONS.records_at, ID)
+            .map_err(|error| self.in_their_words(error, &bytes))
             .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
         let page =
             Page { bytes, declared_total: None, requested_at, scope: Some(self.account), anew: false, again: false };
         Ok(NumberedPage { page, records, url, next }.into())
+    }
+
+    /// The error of an answer that is no page, with what the server says instead: there is no login that would have said it.
+    fn in_their_words(&self, error: Error, body: &[u8]) -> Error {
+        let short = body.len() <= SHORT;
+        let said = self.api.client().redactor().provider_message(body).filter(|_| short);
+        match said {
+            None => error,
+            Some(words) => Error::protocol(format!("{}: {words}", error.message()))
+                .hint("Check connection.access_token and connection.subscription_key, and connection.base_url and connection.paths."),
+        }
     }
 
     /// The link to the next page. One that leads away is not followed, with our credentials or without: the page is then asked

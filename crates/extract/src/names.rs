@@ -28,7 +28,7 @@ impl Names {
                     .hint("List the names as the provider gave them, [A, B], or write one text with commas."));
             }
             if !seen.insert(name) {
-                return Err(Error::config(format!("{key} names {name:?} twice")));
+                return Err(Error::config(format!("{key} names {name:?} twice")).hint("Keep one of the two."));
             }
         }
         Ok(())

@@ -96,6 +96,9 @@ fn refused(refusal: Refusal) -> Error {
             refusal.into_refused_login("the token endpoint refused the client").hint(IF_REFUSED)
         }
         (_, 404 | 405) => refusal.into_error().hint("Check connection.token_url: no tokens are given out there."),
+        (_, 400 | 422) => refusal
+            .into_error()
+            .hint("Check connection.client_id, connection.client_secret, connection.scope and connection.token_url."),
         _ => refusal.into_error(),
     }
 }
@@ -135,6 +138,7 @@ mod tests {
             assert!(error.hint_text().unwrap().contains(key), "{status} {body}: {error:?}");
         }
         assert!(told(302, "").message().contains("https://other.example.com"));
-        assert_eq!(told(422, "{}").hint_text(), None);
+        assert!(told(400, r#"{"Message":"no"}"#).hint_text().unwrap().contains("connection.token_url"));
+        assert_eq!(told(451, "{}").hint_text(), None);
     }
 }

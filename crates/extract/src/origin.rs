@@ -112,6 +112,7 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
     }
     let url = match Url::parse(text) {
         Ok(url) => url,
+        Err(url::ParseError::RelativeUrlWithoutBase) => return bad("has no http:// or https:// before its host".into()),
         Err(e) => return bad(format!("is not a URL: {e}")),
     };
     if !matches!(url.scheme(), "http" | "https") {

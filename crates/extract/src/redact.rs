@@ -190,7 +190,7 @@ fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
             let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
             let keys: Vec<(String, &serde_json::Value)> = fields.iter().map(|(k, v)| (letters(k), v)).collect();
             let under = |wanted: &str| keys.iter().filter(|(key, _)| key == wanted).map(|(_, value)| *value).collect();
-            EXPLAINING.iter().find_map(|wanted| {
+            let known = EXPLAINING.iter().find_map(|wanted| {
                 let values: Vec<&serde_json::Value> = under(wanted);
                 values.into_iter().find_map(|value| match (*wanted, value) {
                     // A status that is a word ("Error") is no explanation, but one that holds more may be.
@@ -202,6 +202,11 @@ fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
                     }
                     _ => explanation(value, depth + 1),
                 })
+            });
+            // Some wrap all they say: {"d": {"results": {"message": ...}}}.
+            known.or_else(|| {
+                let nested = fields.values().filter(|value| value.is_object());
+                nested.into_iter().find_map(|value| explanation(value, depth + 1))
             })
         }
         _ => None,
@@ -384,6 +389,7 @@ mod tests {
             r#"{"status":{"code":3,"description":"no"}}"#,
             r#"{"response":7,"error_msg":"no"}"#,
             r#"[{"message":"no"}]"#,
+            r#"{"d":{"results":{"msg":"no"}}}"#,
         ] {
             assert_eq!(message(told).as_deref(), Some("no"), "{told}");
         }

@@ -87,7 +87,10 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
                 "true or false" => "true",
                 "a text" => "\"text\"",
                 _ if expected.contains("number") => "5",
-                _ => return None,
+                _ => match expected.strip_prefix("one of ") {
+                    Some(words) => return Some(format!("Write one of {words}.")),
+                    None => return None,
+                },
             };
             written(&format!("{last}: {how}"))
         }

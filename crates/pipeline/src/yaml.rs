@@ -389,9 +389,9 @@ fn names(text: &str, key: &str) -> bool {
     })
 }
 
-/// Whether a text names, in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
+/// Whether a text begins with, or names in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
 fn leads_to(text: &str, key: &str) -> bool {
-    text.contains(&format!("`{key}."))
+    text.starts_with(&format!("{key}.")) || text.contains(&format!("`{key}."))
 }
 
 /// A text with what stands between double quotes rewritten; `inner` gets it as it stands there, escapes and all.
