@@ -203,6 +203,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether the command answers Ctrl-C itself: it has work to bring to an end first.
+    pub(crate) fn answers_interrupts(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) | Self::Sandbox(_) | Self::Demo(_))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The folder [default: this one]
@@ -470,7 +477,8 @@ pub(crate) struct Sql {
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
-    /// Memory a query may use before it spills to disk, like 1GiB [default: the project's memory_limit]
+    /// Memory a query may use before it spills to disk, like 1GiB [default: the project's memory_limit]. The process ends a query that
+    /// takes 256 MiB more
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
 }

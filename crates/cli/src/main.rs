@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod failure;
+mod guard;
 mod logging;
 mod output;
 mod progress;
@@ -14,6 +15,8 @@ mod registry;
 
 use clap::Parser;
 use std::process::ExitCode;
+use tillhouse_model::Error;
+use tillhouse_query::{DEEP_STACK, WORKER_STACK};
 
 /// Pages, columns and row groups come and go by the megabyte on several threads. With one arena jemalloc gives them back soon and
 /// reuses them; glibc kept nearly twice as much, mimalloc spent a fifth of a sync clearing fresh pages.
@@ -25,13 +28,28 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = args::Cli::parse();
     logging::start(&cli);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    if let Err(error) = guard::start(!cli.command.answers_interrupts()) {
+        return failure::report(&Error::internal("cannot start threads").because(error));
+    }
+    // Queries are nested as deep as people write them: everything that plans or runs one has a stack for it.
+    let thread = std::thread::Builder::new().name("tillhouse".to_owned()).stack_size(DEEP_STACK);
+    let outcome = thread.spawn(move || run(&cli)).map(std::thread::JoinHandle::join);
+    tillhouse_query::remove_spilled();
+    match outcome {
+        Ok(Ok(code)) => code,
+        // The panic has been written to standard error.
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => failure::report(&Error::internal("cannot start threads").because(error)),
+    }
+}
+
+fn run(cli: &args::Cli) -> ExitCode {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().thread_stack_size(WORKER_STACK).build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            return failure::report(&tillhouse_model::Error::internal("cannot start threads").because(error));
-        }
+        Err(error) => return failure::report(&Error::internal("cannot start threads").because(error)),
     };
-    let outcome = runtime.block_on(commands::run(&cli));
+    let outcome = runtime.block_on(commands::run(cli));
     // A prompt or a server may leave blocking reads behind; they must not keep the process alive.
     runtime.shutdown_background();
     match outcome {

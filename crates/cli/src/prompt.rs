@@ -3,12 +3,12 @@
 //! Invariant: a mistake in a query never ends the prompt.
 
 use crate::args::Format;
-use crate::commands::execute;
+use crate::commands::query::Runner;
 use crate::output::{CsvStyle, TextTable, print_text, say};
 use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
 use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use tillhouse_query::{Session, is_complete, split_statements};
+use tillhouse_query::{Session, is_complete};
 
 const HELP: &str = "\
 A query ends with a semicolon and may take several lines.
@@ -31,8 +31,8 @@ impl Validator for Complete {
 }
 
 /// Reads and runs queries until the user leaves.
-pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Result<()> {
-    let mut format = format;
+pub(crate) async fn run(runner: &Runner, format: Format, csv: CsvStyle) -> Result<()> {
+    let (mut format, session) = (format, runner.session.as_ref());
     let mut editor = Reedline::create().with_validator(Box::new(Complete));
     if let Some(path) = history_file() {
         let kept = keep_private(&path).map_err(|error| error.to_string());
@@ -54,6 +54,10 @@ pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Res
                 .or_error(ErrorKind::Internal, "the prompt failed")?
         };
         editor = back;
+        // A query that cannot be stopped ends the process, and the history must not end with it.
+        if let Err(error) = editor.sync_history() {
+            tracing::debug!("the history is not written: {error}");
+        }
         match line.or_error(ErrorKind::Internal, "cannot read from the terminal")? {
             Signal::Success(line) => {
                 let line = line.trim();
@@ -71,7 +75,7 @@ pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Res
                     command if command.starts_with('\\') => {
                         Err(Error::config(format!("there is no command {command}")).hint("\\? lists them."))
                     }
-                    text => run_all(session, text, format).await,
+                    text => runner.execute_all(text, format).await,
                 };
                 if let Err(error) = outcome {
                     let _ = crate::failure::report(&error);
@@ -81,13 +85,6 @@ pub(crate) async fn run(session: &Session, format: Format, csv: CsvStyle) -> Res
             _ => {}
         }
     }
-}
-
-async fn run_all(session: &Session, text: &str, format: Format) -> Result<()> {
-    for query in split_statements(text) {
-        execute(session, &query, format).await?;
-    }
-    Ok(())
 }
 
 fn set(format: &mut Format, to: Format) -> Result<()> {

@@ -14,19 +14,73 @@
 //! precedences as well, and knows less than the parser does. Rejected: the PostgreSQL dialect itself; it has no `EXCLUDE`, no `{a: 1}`, no `FROM t`, which
 //! queries written for Tillhouse use.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use crate::depth::{CHAIN, CONDITIONS};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::any::{Any, TypeId};
+use std::cell::Cell;
+use std::collections::HashMap;
 
 /// Any operator that is not one of arithmetic, comparison or logic.
 const OTHER: u8 = 25;
 
-/// The dialect of every statement.
+/// The dialect of every statement. It counts the operators it has read, so that a chain of them is found too long before a tree of it is too deep to drop.
 #[derive(Debug, Default)]
-pub(crate) struct Sql;
+pub(crate) struct Sql {
+    operators: Cell<usize>,
+}
+
+/// Operators between two looks at how long the chain has become.
+const LOOK_EVERY: usize = 128;
+
+impl Sql {
+    /// Errors when the chain of operators that an expression ends is too long.
+    fn check_chain(&self, expr: &Expr) -> Result<(), ParserError> {
+        let operators = self.operators.get() + 1;
+        self.operators.set(operators);
+        if !operators.is_multiple_of(LOOK_EVERY) {
+            return Ok(());
+        }
+        let links = std::iter::successors(Some(expr), |expr| leftmost(expr));
+        if links.take(CHAIN + 1).count() > CHAIN { Err(ParserError::RecursionLimitExceeded) } else { Ok(()) }
+    }
+}
+
+/// The operand that the parser had read before the operator.
+fn leftmost(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::BinaryOp { left, .. } | Expr::AllOp { left, .. } | Expr::AnyOp { left, .. } => Some(left),
+        Expr::IsNull(of)
+        | Expr::IsNotNull(of)
+        | Expr::IsTrue(of)
+        | Expr::IsNotTrue(of)
+        | Expr::IsFalse(of)
+        | Expr::IsNotFalse(of)
+        | Expr::IsUnknown(of)
+        | Expr::IsNotUnknown(of)
+        | Expr::IsDistinctFrom(of, _)
+        | Expr::IsNotDistinctFrom(of, _) => Some(of),
+        Expr::AtTimeZone { timestamp: of, .. }
+        | Expr::Cast { expr: of, .. }
+        | Expr::InList { expr: of, .. }
+        | Expr::InSubquery { expr: of, .. }
+        | Expr::InUnnest { expr: of, .. }
+        | Expr::Between { expr: of, .. }
+        | Expr::Like { expr: of, .. }
+        | Expr::ILike { expr: of, .. }
+        | Expr::SimilarTo { expr: of, .. }
+        | Expr::RLike { expr: of, .. }
+        | Expr::IsNormalized { expr: of, .. }
+        | Expr::Collate { expr: of, .. }
+        | Expr::UnaryOp { expr: of, .. }
+        | Expr::JsonAccess { value: of, .. } => Some(of),
+        Expr::MemberOf(member) => Some(&member.value),
+        _ => None,
+    }
+}
 
 /// What the generic dialect can read, this one can.
 macro_rules! as_generic {
@@ -165,6 +219,9 @@ impl Dialect for Sql {
     }
 
     fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Err(error) = self.check_chain(left) {
+            return Some(Err(error));
+        }
         for (keyword, operator) in [(Keyword::AND, BinaryOperator::And), (Keyword::OR, BinaryOperator::Or)] {
             if parser.peek_keyword(keyword) {
                 return Some(conditions(parser, left, keyword, &operator, precedence));
@@ -200,6 +257,12 @@ fn conditions(
     let mut all = vec![first.clone()];
     while parser.parse_keyword(keyword) {
         all.push(parser.parse_subexpr(precedence)?);
+        if all.len() > CONDITIONS {
+            return Err(ParserError::RecursionLimitExceeded);
+        }
+    }
+    if all.len() > SHORT_CHAIN {
+        all = as_lists(all, operator);
     }
     let both =
         |left: Expr, right: Expr| Expr::BinaryOp { left: Box::new(left), op: operator.clone(), right: Box::new(right) };
@@ -216,6 +279,50 @@ fn conditions(
     }
     let expected = || ParserError::ParserError("a condition is missing".to_owned());
     all.into_iter().reduce(both).ok_or_else(expected)
+}
+
+/// `x <> 1 AND x <> 2 AND …` as `x NOT IN (1, 2, …)`, and `x = 1 OR x = 2 OR …` as `x IN (1, 2, …)`: a list is looked up as a set, while every condition is
+/// compared with every other one by the optimizer. Nulls mean the same in both.
+fn as_lists(all: Vec<Expr>, operator: &BinaryOperator) -> Vec<Expr> {
+    let is_negated = *operator == BinaryOperator::And;
+    let compared = if is_negated { BinaryOperator::NotEq } else { BinaryOperator::Eq };
+    let mut kept = Vec::new();
+    let mut lists: Vec<(Expr, Vec<Expr>)> = Vec::new();
+    let mut known: HashMap<(Expr, bool), usize> = HashMap::new();
+    for condition in all {
+        match condition {
+            Expr::BinaryOp { left, op, right }
+                if op == compared && matches!(*left, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+            {
+                match is_text(&right) {
+                    Some(is_text) => {
+                        let list = *known.entry(((*left).clone(), is_text)).or_insert(lists.len());
+                        match lists.get_mut(list) {
+                            Some((_, values)) => values.push(*right),
+                            None => lists.push((*left, vec![*right])),
+                        }
+                    }
+                    None => kept.push(Expr::BinaryOp { left, op, right }),
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    let list = |(expr, list)| Expr::InList { expr: Box::new(expr), list, negated: is_negated };
+    kept.into_iter().chain(lists.into_iter().map(list)).collect()
+}
+
+/// Whether a literal is a text or a number; `None` for what is neither.
+fn is_text(expr: &Expr) -> Option<bool> {
+    match expr {
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_text(expr).filter(|text| !text),
+        Expr::Value(value) => match value.value {
+            Value::Number(..) => Some(false),
+            Value::SingleQuotedString(_) => Some(true),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `ISNULL` is a test for null, `NOTNULL` for the contrary, as in PostgreSQL; elsewhere they would be read as a column's new name.

@@ -2,14 +2,17 @@
 //!
 //! Invariant: the memory limit holds over all sessions of an engine together, not for each.
 
+use crate::bounded;
 use crate::catalog::Catalog;
 use crate::failure::into_error;
 use crate::functions;
 use crate::lenient::{LenientProjections, RowErrors};
+use crate::limits::SpillingLimits;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::session::Session;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use crate::spill::SpillSpace;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
@@ -53,21 +56,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine. Errors with [`ErrorKind::Storage`] when the spill folder cannot be made.
+    /// An engine. The spill folder is made when something is spilled; what killed processes left there is removed now.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
-        let mode =
-            options.spill_dir.map_or(DiskManagerMode::OsTmpDirectory, |dir| DiskManagerMode::Directories(vec![dir]));
         // Fair: every operator that can spill gets its share, so that one cannot starve the next. Tracked: an error names who
         // held the memory.
         let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN.saturating_add(2));
+        let spill = Arc::new(SpillSpace::below(options.spill_dir));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_temp_file_factory(spill))
             .build_arc()
-            .map_err(|e| {
-                Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used").because(into_error(e))
-            })?;
+            .map_err(into_error)?;
         Ok(Self { runtime, config: config(options.threads.max(1), limit) })
     }
 
@@ -134,9 +134,16 @@ fn context_with(
     catalog: &Arc<Catalog>,
     rule: Option<Arc<LenientProjections>>,
 ) -> SessionContext {
+    let pool = Arc::clone(&runtime.memory_pool);
+    // Each partition has its heap, and sorts and joins beside it want their share.
+    let heap = match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / (8 * config.target_partitions().max(1)),
+        _ => usize::MAX,
+    };
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(SpillingLimits { heap }))
         .with_default_features()
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()));
     if let Some(rule) = rule {
@@ -144,6 +151,10 @@ fn context_with(
     }
     let context = SessionContext::new_with_state(builder.build());
     for function in functions::all().into_iter().chain(overflow::functions()) {
+        context.register_udf(function);
+    }
+    let state = context.state();
+    for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), &pool) {
         context.register_udf(function);
     }
     context.register_udaf(AggregateUDF::new_from_impl(CheckedSum::default()));

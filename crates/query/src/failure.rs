@@ -3,6 +3,7 @@
 //! Invariant: one line, the cause and not the layers around it; an error of ours that travelled through DataFusion comes out as
 //! it went in.
 
+use crate::spill::ROOM;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
@@ -23,6 +24,11 @@ pub fn into_error(error: DataFusionError) -> Error {
         return ours;
     }
     match error.find_root() {
+        E::ResourcesExhausted(why) if why.contains("disk space") => {
+            Error::new(ErrorKind::Query, "the query would spill more than may be spilled")
+                .because(shorten(why))
+                .hint(ROOM)
+        }
         E::ResourcesExhausted(_) => Error::new(ErrorKind::Query, "the query needs more memory than it may use")
             .because(shorten(&error.find_root().message()))
             .hint("Raise memory_limit in tillhouse.yaml, or ask for less at a time: a shorter period, fewer columns."),

@@ -14,7 +14,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bounded;
 mod catalog;
+mod depth;
 mod dialect;
 mod engine;
 mod failure;
@@ -22,10 +24,12 @@ mod functions;
 mod groups;
 mod latest;
 mod lenient;
+mod limits;
 mod overflow;
 mod read_only;
 mod sales;
 mod session;
+mod spill;
 mod staging;
 mod statements;
 mod uncounted;
@@ -36,10 +40,12 @@ pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;
 pub use datafusion::execution::SendableRecordBatchStream;
+pub use depth::{DEEP_STACK, WORKER_STACK};
 pub use engine::{Engine, EngineOptions};
 pub use failure::{collect, into_error};
 pub use functions::canonical_unit;
 pub use lenient::{Noted, RowError, RowErrors};
 pub use session::{Session, empty_table};
+pub use spill::remove_spilled;
 pub use staging::Planned;
 pub use statements::{is_complete, split_statements};

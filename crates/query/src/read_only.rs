@@ -4,13 +4,14 @@
 //! that says what is meant, and on the plan, in case a query hides something ([`options`]).
 
 use crate::catalog::DEFAULT_SCHEMA;
-use crate::dialect;
 use crate::failure::into_error;
+use crate::{depth, dialect};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 use std::collections::VecDeque;
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -22,17 +23,22 @@ pub(crate) fn options() -> SQLOptions {
 /// The one statement in a text, if it only reads.
 ///
 /// Errors with [`ErrorKind::Query`] when it cannot be parsed, is none, is more than one, or writes.
-pub(crate) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
+pub(crate) fn parse(sql: &str) -> Result<Statement> {
     if sql.trim().trim_end_matches(';').is_empty() {
         return Err(nothing());
     }
-    let mut statements = statements(state, sql).map_err(into_error)?;
-    let statement = statements.pop_front().ok_or_else(nothing)?;
-    if !statements.is_empty() {
-        return Err(Error::new(ErrorKind::Query, "more than one statement was given").hint("Run one query at a time."));
-    }
-    check(&statement)?;
-    Ok(in_default_schema(statement))
+    depth::with_room(sql, || {
+        let mut statements = statements(sql).map_err(unreadable)?;
+        let statement = statements.pop_front().ok_or_else(nothing)?;
+        if !statements.is_empty() {
+            return Err(
+                Error::new(ErrorKind::Query, "more than one statement was given").hint("Run one query at a time.")
+            );
+        }
+        check(&statement)?;
+        depth::check(&statement)?;
+        Ok(in_default_schema(statement))
+    })
 }
 
 /// `SHOW COLUMNS FROM t` means the table that `SELECT * FROM t` reads. The planner would list the columns of that name's tables in every schema.
@@ -51,10 +57,19 @@ fn nothing() -> Error {
     Error::new(ErrorKind::Query, "there is no SQL to run")
 }
 
-fn statements(state: &SessionState, sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
-    let limit = state.config_options().sql_parser.recursion_limit.get();
-    let dialect = dialect::Sql;
-    DFParserBuilder::new(sql).with_dialect(&dialect).with_recursion_limit(limit).build()?.parse_statements()
+fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
+    let dialect = dialect::Sql::default();
+    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(ParserError::from)?;
+    // The parser itself takes what is too deep for something else that it cannot read either, and says that.
+    depth::check_nesting(&tokens)?;
+    DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(depth::NESTING).build()?.parse_statements()
+}
+
+fn unreadable(error: DataFusionError) -> Error {
+    match error.find_root() {
+        DataFusionError::SQL(parser, _) if matches!(**parser, ParserError::RecursionLimitExceeded) => depth::too_deep(),
+        _ => into_error(error),
+    }
 }
 
 fn check(statement: &Statement) -> Result<()> {

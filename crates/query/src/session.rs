@@ -3,6 +3,7 @@
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
 use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::depth;
 use crate::engine;
 use crate::failure::into_error;
 use crate::read_only;
@@ -38,8 +39,9 @@ impl Session {
     /// Errors with [`ErrorKind::Query`] when the SQL is wrong or is not a query.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
         let state = self.context.state();
-        let statement = read_only::parse(&state, sql)?;
+        let statement = read_only::parse(sql)?;
         let plan = state.statement_to_plan(statement).await.map_err(into_error)?;
+        depth::check_plan(&plan)?;
         read_only::options().verify_plan(&plan).map_err(into_error)?;
         Ok(DataFrame::new(state, plan))
     }

@@ -139,7 +139,7 @@ impl Engine {
     /// Errors with [`tillhouse_model::ErrorKind::Query`] when the SQL cannot be parsed or is not a query.
     pub fn table_names(&self, sql: &str) -> Result<Vec<String>> {
         let state = self.bare()?.context().state();
-        let statement = read_only::parse(&state, sql)?;
+        let statement = read_only::parse(sql)?;
         let names = state.resolve_table_references(&statement).map_err(into_error)?;
         Ok(names.into_iter().map(|reference| reference.table().to_owned()).collect())
     }

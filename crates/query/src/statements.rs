@@ -54,7 +54,7 @@ pub fn is_complete(text: &str) -> bool {
 /// The tokens of a text, as far as it can be read.
 fn tokens(text: &str) -> (Vec<TokenWithSpan>, bool) {
     let mut tokens = Vec::new();
-    let is_whole = Tokenizer::new(&Sql, text).tokenize_with_location_into_buf(&mut tokens).is_ok();
+    let is_whole = Tokenizer::new(&Sql::default(), text).tokenize_with_location_into_buf(&mut tokens).is_ok();
     (tokens, is_whole)
 }
 

@@ -178,6 +178,15 @@ async fn many_conditions_are_those_of_few() {
             (all("n = 2", "OR", "n = -#"), "false"),
             (all("n = u", "OR", "n = -#"), "null"),
             (all("n = 1 OR n = 2", "AND", "n <> -#"), "true"),
+            (all("n <> 1", "AND", "n <> -#"), "false"),
+            (all("n <> 1.0", "AND", "n <> #.5"), "false"),
+            (all("s <> 'abc'", "AND", "s <> 'x#'"), "false"),
+            (all("s <> 'abd'", "AND", "s <> 'x#'"), "true"),
+            (all("u <> 1", "AND", "u <> 1#"), "null"),
+            (all("n <> NULL", "AND", "n <> -#"), "null"),
+            (all("n = 1.0", "OR", "n = 1.#9"), "true"),
+            (all("s = 'abc'", "OR", "s = 'x#' OR n = -#"), "true"),
+            (all("s = 'abd'", "OR", "t.s = 'x#' OR n = -# OR 1 = 2"), "false"),
         ] {
             assert_eq!(value(&session, &expression).await, result, "{terms}: {expression:.80}");
         }

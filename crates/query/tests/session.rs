@@ -325,3 +325,63 @@ async fn beyond_the_memory_limit_a_query_spills() {
     assert_eq!(error.message(), "the query needs more memory than it may use");
     assert!(error.hint_text().unwrap().contains("memory_limit"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_function_makes_no_more_than_there_is_memory_for() {
+    let options = EngineOptions { memory_limit_bytes: 64 << 20, spill_dir: None, threads: 1 };
+    let session = Engine::new(options).unwrap().bare().unwrap();
+    for sql in [
+        "SELECT length(repeat('x', 1000000000))",
+        "SELECT max(length(repeat(CAST(value AS VARCHAR), 1000000))) FROM range(0, 1000)",
+        "SELECT length(lpad('x', 1000000000, 'y'))",
+        "SELECT max(length(rpad(CAST(value AS VARCHAR), 1000000))) FROM range(0, 1000)",
+        "SELECT array_length(range(0, 1000000000))",
+        "SELECT array_length(generate_series(1000000000, 1, -1))",
+        "SELECT array_length(array_repeat('abcdefgh', 100000000))",
+        "SELECT array_length(array_resize([1], 100000000, 1))",
+        "SELECT max(length(replace(repeat(CAST(value AS VARCHAR), 100), '1', repeat('b', 1000)))) FROM range(0, 5000)",
+    ] {
+        let outcome = match session.query(sql).await {
+            Ok(stream) => collect(stream).await,
+            Err(error) => Err(error),
+        };
+        let error = outcome.expect_err(sql);
+        assert_eq!(error.message(), "the query needs more memory than it may use", "{sql}: {error:?}");
+    }
+    for (sql, result) in [
+        ("SELECT length(repeat('x', 10000000)) AS n", "10000000"),
+        ("SELECT repeat('ab', 2) AS n", "abab"),
+        ("SELECT repeat('ab', -1) AS n", ""),
+        ("SELECT lpad('x', 3, 'ab') || rpad('x', 3) AS n", "abxx  "),
+        ("SELECT range(3) AS n", "[0, 1, 2]"),
+        ("SELECT generate_series(1, 7, 3) AS n", "[1, 4, 7]"),
+        ("SELECT array_repeat('a', 2) AS n", "[a, a]"),
+        ("SELECT replace('banana', 'a', 'o') AS n", "bonono"),
+        ("SELECT list_repeat(NULL, 1) AS n", "[]"),
+    ] {
+        assert!(shown(&session, sql).await.contains(result), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_needs_no_more_memory_than_none() {
+    let session = |bytes| {
+        let options = EngineOptions { memory_limit_bytes: bytes, spill_dir: None, threads: 1 };
+        Engine::new(options).unwrap().bare().unwrap()
+    };
+    // Some 300 bytes a row.
+    let sql = |limit: &str| {
+        format!(
+            "SELECT max(length(pad)) AS n, count(*) AS c, min(key) AS first FROM (SELECT repeat(CAST(value AS VARCHAR), 50) AS pad, value AS key
+             FROM range(100000, 400000) ORDER BY pad DESC {limit})"
+        )
+    };
+    let all = shown(&session(48 << 20), &sql("")).await;
+    assert!(all.contains("| 300 | 300000 | 100000 |"), "{all}");
+    let most = shown(&session(48 << 20), &sql("LIMIT 250000")).await;
+    assert!(most.contains("| 300 | 250000 | 150000 |"), "{most}");
+    let few = shown(&session(48 << 20), &sql("LIMIT 10")).await;
+    assert!(few.contains("| 300 | 10 | 399990 |"), "{few}");
+    let skipped = shown(&session(48 << 20), &sql("LIMIT 250000 OFFSET 10")).await;
+    assert!(skipped.contains("| 300 | 250000 | 149990 |"), "{skipped}");
+}

@@ -23,6 +23,7 @@ mod extremes;
 mod faults;
 mod fifth;
 mod four;
+mod guard;
 mod hecone;
 mod hostile_names;
 mod hundred_thousand;

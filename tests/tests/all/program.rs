@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// No command of the tests takes nearly as long; one that does hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The binary.
 pub(crate) fn binary() -> PathBuf {

@@ -3,8 +3,9 @@
 //! Invariant: nothing leaves the machine; the project is an ordinary one and stays, for its tables to be looked at.
 
 use crate::args::{Demo, Format};
+use crate::commands::query::Runner;
 use crate::commands::sandbox::env;
-use crate::commands::{context, execute, stop_on_ctrl_c, sync};
+use crate::commands::{context, stop_on_ctrl_c, sync};
 use crate::output::{print_text, say, statistics as shown};
 use crate::progress::Progress;
 use crate::registry::{NAMES, SOURCES};
@@ -70,9 +71,10 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
 
     let week =
         now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
-    let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
+    let session = Arc::new(context.engine.open(&context.warehouse, &AsOf::Latest).await?);
     say(&format!("\n4  tillhouse sql \"{OVERVIEW}\"\n"));
-    execute(&session, OVERVIEW, Format::Table).await?;
+    let runner = Runner { session: Arc::clone(&session), memory_limit_bytes: context.project.memory_limit };
+    runner.execute(OVERVIEW, Format::Table).await?;
 
     say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
     let request = Request::new(Window::new(week, now)?);

@@ -23,7 +23,6 @@ use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{Context, Observer, Project};
 use tillhouse_query::{Engine, EngineOptions};
 
-pub(crate) use query::execute;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the command that was asked for.
@@ -96,7 +95,7 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
             cancel.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
+            crate::guard::leave(crate::guard::INTERRUPTED);
         }
     });
 }

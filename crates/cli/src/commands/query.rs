@@ -4,15 +4,19 @@
 
 use crate::args::{Cli, Format, Sql};
 use crate::commands::{as_of, find_project};
+use crate::guard::Guarded;
 use crate::output::print_stream;
 use crate::prompt;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_pipeline::config::parse_bytes;
-use tillhouse_query::{Engine, EngineOptions, Session, split_statements};
+use tillhouse_query::{DEEP_STACK, Engine, EngineOptions, Session, split_statements};
 use tillhouse_statistics::table_functions;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<ExitCode> {
     let project = find_project(cli)?;
@@ -26,31 +30,58 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sql, format: Format) -> Result<Ex
     let engine = Engine::new(EngineOptions { memory_limit_bytes, ..EngineOptions::default() })?;
     let session = engine.open(&warehouse, &as_of(arguments.as_of.as_deref())?).await?;
     table_functions::register(&session);
-    if let Some(query) = &arguments.query {
-        execute(&session, query, format).await?;
+    let runner = Runner { session: Arc::new(session), memory_limit_bytes };
+    let outcome = if let Some(query) = &arguments.query {
+        runner.execute(query, format).await
     } else if std::io::stdin().is_terminal() {
-        prompt::run(&session, format, cli.csv_style()).await?;
+        prompt::run(&runner, format, cli.csv_style()).await
     } else {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).or_error(ErrorKind::Config, "cannot read standard input")?;
-        for query in split_statements(&text) {
-            execute(&session, &query, format).await?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        runner.execute_all(&text, format).await
+    };
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Runs one query and prints its result; Ctrl-C stops it.
-pub(crate) async fn execute(session: &Session, query: &str, format: Format) -> Result<()> {
-    let work = async {
-        let stream = session.query(query).await?;
-        tracing::debug!("the query runs");
-        print_stream(format, stream).await
-    };
-    tokio::select! {
-        // In this order, so that the signal is listened for before the query starts; else it would end the process by itself.
-        biased;
-        _ = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Interrupted, "the query was stopped")),
-        done = work => done,
+/// Runs queries over one published run, each guarded: Ctrl-C stops it, and so does taking more memory than it may.
+pub(crate) struct Runner {
+    pub(crate) session: Arc<Session>,
+    pub(crate) memory_limit_bytes: u64,
+}
+
+impl Runner {
+    /// Runs the statements of a text, one after the other, and prints their results.
+    pub(crate) async fn execute_all(&self, text: &str, format: Format) -> Result<()> {
+        for query in split_statements(text) {
+            self.execute(&query, format).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs one query and prints its result.
+    ///
+    /// It has a thread of its own, with a stack for plans as deep as they come: planning does not yield, and whoever waits for the query here must not wait with it.
+    pub(crate) async fn execute(&self, query: &str, format: Format) -> Result<()> {
+        let guarded = Guarded::new(self.memory_limit_bytes);
+        let (stop, runtime) = (guarded.token(), Handle::current());
+        let (session, query) = (Arc::clone(&self.session), query.to_owned());
+        let (done, outcome) = oneshot::channel();
+        let run = move || {
+            let work = async {
+                let stream = session.query(&query).await?;
+                tracing::debug!("the query runs");
+                print_stream(format, stream).await
+            };
+            let outcome = runtime.block_on(stop.run_until_cancelled(work));
+            // Nobody waits any more only when the process ends.
+            let _ = done.send(outcome);
+        };
+        let thread = std::thread::Builder::new().name("query".to_owned()).stack_size(DEEP_STACK);
+        thread.spawn(run).or_error(ErrorKind::Internal, "cannot start a thread")?;
+        match outcome.await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(guarded.reason()),
+            Err(_) => Err(Error::internal("the query engine failed")),
+        }
     }
 }

@@ -72,8 +72,13 @@ impl ScalarUDFImpl for Checked {
         }
     }
 
-    /// The name that the operator's column has.
+    /// The name that the operator's column has. Within a long chain there is none of use: each would hold all names before it, and only the last one is
+    /// a column's, whose name is kept by an alias.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let chain = std::iter::successors(args.first(), |expr| operands(expr).and_then(|operands| operands.first()));
+        if chain.take(LONG_CHAIN).count() == LONG_CHAIN {
+            return Ok(self.name().to_owned());
+        }
         let operator = match self.arithmetic {
             Arithmetic::Add => "+",
             Arithmetic::Subtract => "-",
@@ -123,6 +128,17 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
+/// Operators in a row whose name is not spelled out any more.
+const LONG_CHAIN: usize = 24;
+
+/// The operands of an operator that has been replaced.
+fn operands(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Checked>().is_some() => Some(&call.args),
+        _ => None,
+    }
+}
+
 /// The functions that take the operators' places, so that a plan which travels by their names finds them.
 pub(crate) fn functions() -> impl Iterator<Item = ScalarUDF> {
     Arithmetic::ALL.into_iter().map(Checked::function)
@@ -151,7 +167,10 @@ impl CheckedArithmetic {
 
     /// The checked form of one operator; its operands have been seen to.
     fn checked(&self, expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-        let is_whole = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer());
+        // What has been replaced is whole; asking for its type would walk the chain again for each of its links.
+        let is_whole = |expr: &Expr| {
+            operands(expr).is_some() || expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer())
+        };
         match expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Arithmetic::of(op) {
                 Some(arithmetic) if is_whole(&left) && is_whole(&right) => {

@@ -1,0 +1,226 @@
+//! Functions that make large values of small ones, held to the memory a query may use.
+//!
+//! Invariant: `repeat('x', 1000000000)` is an error before it is a gigabyte. DataFusion accounts for what sorts, joins and groupings hold, and not for what one call of
+//! a function makes, so each call of these asks the pool first for what its arguments say it will take.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::compute::kernels::length::length;
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// How large the value of a row becomes.
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    /// A text as often as a number says.
+    Repeated,
+    /// A text of as many characters as a number says.
+    Padded,
+    /// A list of as many elements as a number says.
+    Listed,
+    /// A list of the numbers from one to another.
+    Counted,
+    /// A text in which each occurrence of one becomes another.
+    Replaced,
+}
+
+/// The functions, and which of their arguments says how large.
+const FUNCTIONS: [(&str, Size); 8] = [
+    ("repeat", Size::Repeated),
+    ("lpad", Size::Padded),
+    ("rpad", Size::Padded),
+    ("array_repeat", Size::Listed),
+    ("array_resize", Size::Listed),
+    ("range", Size::Counted),
+    ("generate_series", Size::Counted),
+    ("replace", Size::Replaced),
+];
+
+/// The share of the limit that one call may make without asking the pool.
+const FREE_SHARE: usize = 8;
+
+/// The functions of a session that are to be held to the pool, so held.
+pub(crate) fn functions(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>, pool: &Arc<dyn MemoryPool>) -> Vec<ScalarUDF> {
+    let free = match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / FREE_SHARE,
+        _ => usize::MAX,
+    };
+    let bounded = |(name, size): (&str, Size)| {
+        known(name).map(|inner| ScalarUDF::new_from_impl(Bounded { inner, size, pool: Arc::clone(pool), free }))
+    };
+    FUNCTIONS.into_iter().filter_map(bounded).collect()
+}
+
+/// A function that asks the pool before it makes something.
+struct Bounded {
+    inner: Arc<ScalarUDF>,
+    size: Size,
+    pool: Arc<dyn MemoryPool>,
+    /// Bytes that a call may make without asking: as any batch that is under way. A sort beside it takes all there is until it is asked to spill, and cannot be asked
+    /// from here.
+    free: usize,
+}
+
+impl Bounded {
+    /// Bytes of the values that a call makes, as far as the arguments tell.
+    fn bytes(&self, args: &[ColumnarValue]) -> Result<usize> {
+        let args = ColumnarValue::values_to_arrays(args)?;
+        let numbers = |at: usize| Numbers::of(args.get(at));
+        let lengths = |at: usize| Numbers::lengths_of(args.get(at));
+        let rows = args.first().map_or(0, |arg| arg.len());
+        let sum = |of: &dyn Fn(usize) -> i64| (0..rows).fold(0_i64, |sum, row| sum.saturating_add(of(row).max(0)));
+        let bytes = match self.size {
+            Size::Repeated => {
+                let (text, times) = (lengths(0)?, numbers(1)?);
+                sum(&|row| text.at(row).saturating_mul(times.at(row).max(0)))
+            }
+            Size::Padded => {
+                let width = numbers(1)?;
+                sum(&|row| width.at(row))
+            }
+            Size::Listed => {
+                let (count, each) = (numbers(1)?, bytes_of_a_value(args.first()));
+                sum(&|row| count.at(row).saturating_mul(each))
+            }
+            Size::Counted => {
+                let (from, to, step) = (numbers(0)?, numbers(1)?, numbers(2)?);
+                let is_one = args.len() < 2;
+                sum(&|row| {
+                    let (from, to) = if is_one { (0, from.at(row)) } else { (from.at(row), to.at(row)) };
+                    let step = step.at(row).saturating_abs().max(1);
+                    (to.saturating_sub(from).saturating_abs() / step).saturating_mul(8)
+                })
+            }
+            Size::Replaced => {
+                let (text, from, to) = (lengths(0)?, lengths(1)?, lengths(2)?);
+                sum(&|row| (text.at(row) / from.at(row).max(1)).saturating_add(1).saturating_mul(to.at(row)))
+            }
+        };
+        Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+}
+
+/// Whole numbers of an argument; what is none is 0, as is an argument that was not given.
+struct Numbers(Option<ArrayRef>);
+
+impl Numbers {
+    fn of(arg: Option<&ArrayRef>) -> Result<Self> {
+        match arg {
+            Some(arg) if arg.data_type().is_integer() => Ok(Self(Some(cast(arg, &DataType::Int64)?))),
+            _ => Ok(Self(None)),
+        }
+    }
+
+    /// Bytes of a text.
+    fn lengths_of(arg: Option<&ArrayRef>) -> Result<Self> {
+        match arg {
+            Some(arg) if arg.data_type().is_string() => Ok(Self(Some(cast(&length(arg.as_ref())?, &DataType::Int64)?))),
+            _ => Ok(Self(None)),
+        }
+    }
+
+    fn at(&self, row: usize) -> i64 {
+        let Some(numbers) = &self.0 else { return 0 };
+        let numbers = numbers.as_primitive::<Int64Type>();
+        if numbers.is_null(row) { 0 } else { numbers.value(row) }
+    }
+}
+
+/// Bytes of one value of an argument, on the average.
+fn bytes_of_a_value(arg: Option<&ArrayRef>) -> i64 {
+    let bytes = arg.map_or(0, |arg| arg.to_data().get_slice_memory_size().unwrap_or(0) / arg.len().max(1));
+    i64::try_from(bytes.max(8)).unwrap_or(i64::MAX)
+}
+
+impl ScalarUDFImpl for Bounded {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        self.inner.schema_name(args)
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn is_strict(&self) -> bool {
+        self.inner.inner().is_strict()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let bytes = self.bytes(&args.args)?;
+        let held = MemoryConsumer::new(self.name()).register(&self.pool);
+        if bytes > self.free {
+            held.try_grow(bytes)?;
+        }
+        self.inner.invoke_with_args(args)
+    }
+
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        self.inner.simplify(args, info)
+    }
+
+    fn short_circuits(&self) -> bool {
+        self.inner.short_circuits()
+    }
+
+    fn evaluate_bounds(&self, input: &[&Interval]) -> Result<Interval> {
+        self.inner.evaluate_bounds(input)
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.output_ordering(inputs)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+impl fmt::Debug for Bounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounded").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Bounded {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Bounded {}
+
+impl Hash for Bounded {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}

@@ -1,0 +1,201 @@
+//! How deep a statement may be nested, and how many parts its plan may have.
+//!
+//! Invariant: what passes here can be planned, run and dropped on the stacks that [`DEEP_STACK`] and [`WORKER_STACK`] name; what does not is an error that says
+//! so. Without it a long enough query ends the process: trees are walked, copied, compared and dropped by recursion in the parser, in DataFusion and by
+//! the compiler's own code, and an overflowing stack is no error that anybody could catch.
+//!
+//! ```text
+//!   text ── parser: nesting at most NESTING, chains of operators at most CHAIN ── tree: levels at most LEVELS
+//!        ── plan: levels at most PLAN_LEVELS, parts at most PLAN_PARTS
+//! ```
+//!
+//! Long lists (`IN`, `VALUES`) are no levels, and neither are long chains of AND and OR, which the dialect balances.
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Visit, Visitor, With, visit_relations};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// The stack of a thread that plans and runs queries. Only what is used of it becomes memory.
+pub const DEEP_STACK: usize = 256 << 20;
+/// The stack of the threads that a query's tasks are spread over.
+pub const WORKER_STACK: usize = 64 << 20;
+/// Parentheses, calls and queries within each other, as the parser counts them.
+pub(crate) const NESTING: usize = 400;
+/// Operators in a row, like `a || b || c`; those of AND and OR may be more.
+pub(crate) const CHAIN: usize = 2_000;
+/// Conditions in a row, of AND or of OR.
+pub(crate) const CONDITIONS: usize = 500_000;
+/// Levels of a statement's tree.
+const LEVELS: usize = 2_500;
+/// Levels of a plan.
+const PLAN_LEVELS: usize = 5_000;
+/// Parts of a plan, each as often as it is used: a WITH that is named twice in the next one, twenty times over, makes a million of ten lines.
+const PLAN_PARTS: usize = 50_000;
+/// A text of fewer characters has room on any stack.
+const SHORT: usize = 4_000;
+
+/// What a statement that is nested too deeply is answered with.
+pub(crate) fn too_deep() -> Error {
+    Error::new(ErrorKind::Query, "the query is nested too deeply").hint(format!(
+        "At most {NESTING} parentheses, calls or queries may stand within each other, and {CHAIN} operators in a row. For many values \
+         write a list: `x IN (1, 2, 3)`, or join with (VALUES (1), (2)) AS t(x)."
+    ))
+}
+
+/// Runs what recurses over a text of some length where there is room for it.
+pub(crate) fn with_room<T: Send>(text: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if text.len() < SHORT {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("parser".to_owned()).stack_size(DEEP_STACK);
+        let failed = |_| Error::internal("the SQL could not be read");
+        thread
+            .spawn_scoped(scope, work)
+            .map_err(|error| Error::internal("cannot start a thread").because(error))?
+            .join()
+            .map_err(failed)?
+    })
+}
+
+/// Errors when brackets or CASEs stand too deeply within each other.
+pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(), ParserError> {
+    let mut depth = 0_usize;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING {
+            return Err(ParserError::RecursionLimitExceeded);
+        }
+    }
+    Ok(())
+}
+
+/// Errors when a statement's tree has too many levels.
+pub(crate) fn check(statement: &Statement) -> Result<()> {
+    let (Statement::Statement(inner), mut levels) = (statement, Levels::default()) else { return Ok(()) };
+    match Visit::visit(inner.as_ref(), &mut levels) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(TooMuch::Levels) => Err(too_deep()),
+        ControlFlow::Break(TooMuch::Parts) => Err(too_many_parts()),
+    }
+}
+
+/// Why a walk ended.
+enum TooMuch {
+    Levels,
+    Parts,
+}
+
+fn too_many_parts() -> Error {
+    Error::new(ErrorKind::Query, format!("the query's plan has more than {PLAN_PARTS} parts")).hint(
+        "A query in WITH is worked out as often as it is named; where each names the one before twice, parts double with every one.",
+    )
+}
+
+/// The level that a walk is at, and the parts of the queries in WITH that it has met.
+#[derive(Default)]
+struct Levels {
+    level: usize,
+    parts: HashMap<String, usize>,
+}
+
+impl Levels {
+    fn down(&mut self, more: usize) -> ControlFlow<TooMuch> {
+        self.level += more;
+        if self.level > LEVELS { ControlFlow::Break(TooMuch::Levels) } else { ControlFlow::Continue(()) }
+    }
+
+    fn up(&mut self, more: usize) -> ControlFlow<TooMuch> {
+        self.level -= more;
+        ControlFlow::Continue(())
+    }
+
+    /// Counts the tables that each query in a WITH comes to, those of the queries it names included: planning one that is named a million times takes
+    /// gigabytes, so it must be known before.
+    fn count_parts(&mut self, with: &With) -> ControlFlow<TooMuch> {
+        for named in &with.cte_tables {
+            let mut parts = 1_usize;
+            let _ = visit_relations(&named.query, |relation| {
+                let known = self.parts.get(&relation.to_string().to_lowercase());
+                parts = parts.saturating_add(known.copied().unwrap_or(1));
+                ControlFlow::<()>::Continue(())
+            });
+            if parts > PLAN_PARTS {
+                return ControlFlow::Break(TooMuch::Parts);
+            }
+            self.parts.insert(named.alias.name.value.to_lowercase(), parts);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Levels that an expression adds: `a[1][2]` has one for each bracket.
+fn levels_of(expr: &Expr) -> usize {
+    match expr {
+        Expr::CompoundFieldAccess { access_chain, .. } => 1 + access_chain.len(),
+        _ => 1,
+    }
+}
+
+/// Levels that a query adds: a chain of UNIONs has one for each, and joins one after the other likewise.
+fn levels_of_query(query: &Query) -> usize {
+    let (mut levels, mut body) = (1, &query.body);
+    while let SetExpr::SetOperation { left, .. } = body.as_ref() {
+        (levels, body) = (levels + 1, left);
+    }
+    if let SetExpr::Select(select) = body.as_ref() {
+        levels += select.from.iter().map(|from| 1 + from.joins.len()).sum::<usize>();
+    }
+    levels
+}
+
+impl Visitor for Levels {
+    type Break = TooMuch;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<TooMuch> {
+        if let Some(with) = &query.with {
+            self.count_parts(with)?;
+        }
+        self.down(levels_of_query(query))
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<TooMuch> {
+        self.up(levels_of_query(query))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<TooMuch> {
+        self.down(levels_of(expr))
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<TooMuch> {
+        self.up(levels_of(expr))
+    }
+}
+
+/// Errors when a plan has too many levels or parts. Parts that are shared in memory count each time: the optimizer copies them.
+pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
+    let (mut parts, mut rest) = (0, vec![(plan, 1_usize)]);
+    while let Some((part, level)) = rest.pop() {
+        parts += 1;
+        if level > PLAN_LEVELS {
+            return Err(too_deep());
+        }
+        if parts > PLAN_PARTS {
+            return Err(too_many_parts());
+        }
+        rest.extend(part.inputs().into_iter().map(|input| (input, level + 1)));
+    }
+    Ok(())
+}

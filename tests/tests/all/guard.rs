@@ -1,0 +1,108 @@
+//! A query and its process: Ctrl-C, a request to terminate, a closed pipe, more memory than it may take, SQL that is too deep.
+//!
+//! Invariant: a signal is sent when the query is known to run, because it has printed something; nothing here waits for a time to pass.
+
+use crate::exact;
+use crate::program;
+use crate::project::{Project, Ran, ran};
+use std::path::Path;
+use std::process::Stdio;
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// Rows without an end.
+const ENDLESS: &str = "SELECT value FROM generate_series(1, 1000000000000)";
+
+async fn small() -> Project {
+    let sandbox = Sandbox::start(SandboxOptions { transactions: 200, ..SandboxOptions::default() }).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-03"]).await;
+    sandbox.stop().await;
+    project
+}
+
+/// A query that has printed something; its reader reads no further.
+async fn printing(project: &Project, temporary: &Path) -> Child {
+    let mut command = project.command(&["sql", "--format", "csv", ENDLESS]);
+    command.env("TMPDIR", temporary).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut begun = [0; 1_000];
+    child.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    child
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap().success());
+}
+
+/// Runs the queries of a text that standard input brings.
+async fn from_stdin(project: &Project, text: &str, arguments: &[&str]) -> Ran {
+    let mut all = vec!["--format", "json", "sql"];
+    all.extend(arguments);
+    let mut command = project.command(&all);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
+    let (project, temporary) = (small().await, tempfile::tempdir().unwrap());
+    for (name, code) in [("INT", 1), ("TERM", 143)] {
+        let mut child = printing(&project, temporary.path()).await;
+        signal(&child, name).await;
+        let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(code), "{name}");
+    }
+    let child = printing(&project, temporary.path()).await;
+    let mut child = child;
+    drop(child.stdout.take());
+    let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0), "a reader that has had enough is no failure");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_takes_too_much_is_stopped_or_never_begins() {
+    let project = small().await;
+    let doubled = (0..30).map(|i| format!("c{} AS (SELECT concat(a, a) AS a FROM c{i})", i + 1)).collect::<Vec<_>>();
+    let doubling = format!("WITH c0 AS (SELECT 'abcdefgh' AS a), {} SELECT length(a) FROM c30", doubled.join(", "));
+    for query in [doubling.as_str(), "SELECT length(repeat('x', 1000000000))"] {
+        let ran = ran(project.command(&["sql", "--memory-limit", "64MiB", query])).await;
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains("more memory than it may use"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("memory_limit"), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_queries_are_answered_and_deep_ones_refused() {
+    let project = small().await;
+    let list = (0..19_000).map(|i| format!("'x{i}'")).collect::<Vec<_>>().join(",");
+    let conditions = (0..1_343).map(|i| format!("amount <> -{i}.00005")).collect::<Vec<_>>().join(" AND ");
+    let text = format!(
+        "SELECT count(*) AS n FROM transactions WHERE transaction_id NOT IN ({list}); -- one; two\n\
+         SELECT count(*) AS n FROM transactions WHERE {conditions};"
+    );
+    let long = from_stdin(&project, &text, &[]).await;
+    assert_eq!(long.code, Some(0), "{}", long.stderr);
+    let all = project.count("SELECT count(*) FROM transactions").await;
+    assert!(all > 0);
+    let answers: Vec<_> = long.stdout.split_inclusive("]\n").map(|text| exact::json(text, "an answer")).collect();
+    assert_eq!(answers.iter().map(|rows| exact::whole(&rows[0]["n"])).collect::<Vec<_>>(), [all, all]);
+    for deep in [
+        format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("SELECT {}", ["amount"; 10_000].join(" + ")),
+    ] {
+        let refused = from_stdin(&project, &deep, &[]).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+        assert!(refused.stderr.contains("nested too deeply"), "{}", refused.stderr);
+    }
+}
