@@ -6,7 +6,7 @@
 use crate::config::SyncSettings;
 use jiff::Timestamp;
 use tillhouse_model::time::in_the_future;
-use tillhouse_model::{Coverage, Result, Window};
+use tillhouse_model::{Coverage, Error, Result, Window};
 
 /// What the user narrowed a run to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,12 @@ fn stretches(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timest
         coverage.to_read(sync.start, again, now)
     } else {
         let range = range.until(now)?;
+        if let (None, Some(to)) = (range.from, range.to)
+            && to <= sync.start
+        {
+            return Err(Error::config(format!("--to {to} is not after {}, the `start` of sync", sync.start))
+                .hint("Give a --from too, to read what lies before `start`."));
+        }
         vec![Window::new(range.from.unwrap_or(sync.start), range.to.unwrap_or(now))?]
     })
 }
@@ -163,5 +169,10 @@ mod tests {
             let error = windows(&settings(), &Coverage::of([]), range, t(now)).unwrap_err();
             assert!(error.to_string().contains("lies in the future") && error.hint_text().is_some(), "{error}");
         }
+        // Before `start`, only what was asked for by both its ends.
+        let before = |from: Option<&str>| Range { from: from.map(t), to: Some(t("2025-12-01T00:00:00Z")) };
+        let error = windows(&settings(), &Coverage::of([]), before(None), t(now)).unwrap_err();
+        assert!(error.to_string().contains("2026-01-01T00:00:00Z, the `start` of sync"), "{error}");
+        assert_eq!(plan(&[], before(Some("2025-11-30T12:00:00Z")), now).len(), 1);
     }
 }

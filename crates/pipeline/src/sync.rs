@@ -308,6 +308,10 @@ async fn slices(
             all.push((of(plan::whole(&plan.sync, now)?), resource.read_by));
             continue;
         }
+        if range.is_open() && plan.sync.start >= now {
+            let (pipeline, resource, start) = (&pipeline.name, resource.name, plan.sync.start);
+            tracing::warn!(pipeline, resource, %start, "nothing is read before its start, which lies in the future");
+        }
         let coverage = coverage(ledger, resource, tenant.as_deref());
         planned = planned.saturating_add(plan::count(&plan.sync, &coverage, range, now)?);
         if planned > MOST_SLICES && !however_many {

@@ -82,7 +82,11 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
     match format {
         Format::Json => print_json(&done)?,
         Format::Table => print_text(&shown::text(&done))?,
-        Format::Csv(style) => print(&shown::csv(&done, style))?,
+        Format::Csv(style) => {
+            print(&shown::csv(&done, style))?;
+            // Lines of differences alone do not tell what was not compared.
+            say(&shown::remarks(&done));
+        }
     }
     if done.window.to() < window.to() {
         say(&format!("Compared up to now: --to {} lies in the future.", window.to()));

@@ -103,6 +103,15 @@ fn number(difference: &Differs, value: Option<Exact>) -> String {
     }
 }
 
+/// What the lines of CSV have no room for: notes, and what each comparison comes to.
+pub(crate) fn remarks(done: &Reconciliation) -> String {
+    let of = |outcome: &Outcome| {
+        let notes = outcome.notes.iter().map(|note| format!("{}: {note}\n", outcome.pipeline));
+        notes.collect::<String>() + &format!("{}: {}", outcome.pipeline, verdict(outcome))
+    };
+    done.pipelines.iter().map(of).collect::<Vec<_>>().join("\n")
+}
+
 /// One line a difference.
 pub(crate) fn csv(done: &Reconciliation, style: CsvStyle) -> String {
     let mut text = String::from(

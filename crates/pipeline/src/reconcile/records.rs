@@ -38,6 +38,7 @@ const OLDER_HERE: &str = "an older version here";
 const MOVED_IN: &str = "moved into this window, an older version here";
 const DELETED_HERE: &str = "marked as deleted here";
 const MOVED_OUT: &str = "moved to another window, an older version here";
+const UNLISTED: &str = "there by its id, but not listed";
 const NO_LONGER_THERE: &str = "no longer there";
 
 pub(super) async fn compare(
@@ -156,13 +157,17 @@ async fn of_resource(
                 "{name}, {window}: {many} changed since the last sync, and moved to a later window: {names}"
             ));
         }
-        let figures = figures + since.len() + moved_out.len() + no_longer.len();
+        // What its id leads to, at the very time that the listing was asked for.
+        let (moved_out, unlisted): (BTreeSet<String>, BTreeSet<String>) =
+            moved_out.into_iter().partition(|key| !provider.has_within(key, asked.window));
+        let figures = figures + since.len() + moved_out.len() + unlisted.len() + no_longer.len();
         for (what, keys) in [
             (NOT_HERE, &not_here),
             (OLDER_HERE, &older),
             (MOVED_IN, &moved_in),
             (DELETED_HERE, &deleted),
             (MOVED_OUT, &moved_out),
+            (UNLISTED, &unlisted),
             (NO_LONGER_THERE, &no_longer),
         ] {
             differences.extend(difference(plan, window, what, keys, &mut outcome.notes));
@@ -193,7 +198,7 @@ fn difference(
     let label = format!("{}: {what}", plan.resource.name);
     notes.push(format!("{label}, {window}: {}", named(keys)));
     let count = |n: usize| Some(Exact::new(i128::try_from(n).unwrap_or(i128::MAX), 0));
-    let is_ours = matches!(what, NO_LONGER_THERE | MOVED_OUT);
+    let is_ours = matches!(what, NO_LONGER_THERE | MOVED_OUT | UNLISTED);
     let (here, there) = if is_ours { (keys.len(), 0) } else { (0, keys.len()) };
     Some(Difference {
         part: Part::Records,
