@@ -8,6 +8,7 @@
 
 use crate::blame;
 use crate::body::{self, BodyError};
+use crate::clock;
 use crate::envelope;
 use crate::media_type::{self, Judged, MediaTypes};
 use crate::origin::{self, BaseUrl, Endpoint};
@@ -341,6 +342,7 @@ impl Inner {
         }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
+        let requested_at = clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
         Ok(Answer::Success(Response { status, headers, bytes, url, requested_at }))
     }
 

@@ -22,6 +22,7 @@
 pub mod auth;
 mod blame;
 mod body;
+mod clock;
 pub mod credential;
 pub mod envelope;
 mod gunzip;

@@ -1,0 +1,73 @@
+//! Two clocks: this machine's, and the one of the server it asks.
+//!
+//! Invariant: a record is no newer, and a window read no further, than by the slower of the two.
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{DATE, HeaderMap};
+use std::sync::Once;
+
+/// So much later than the server says may this machine be without being ahead: the header has whole seconds.
+const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
+/// A clock that is ahead by more than this is told.
+const TOLD: SignedDuration = SignedDuration::from_mins(5);
+
+/// When the server says that it answered.
+pub(crate) fn answered_at(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Timestamp::try_from(date).ok()
+}
+
+/// When a request was sent, by the slower clock. Records are what the server knew at that moment; a clock that is ahead must not make them
+/// newer, or let a window count as read that has not ended.
+///
+/// An answer that a cache had kept is as old as it says.
+pub(crate) fn moment_of_asking(sent: Timestamp, received: Timestamp, answered: Option<Timestamp>) -> Timestamp {
+    let Some(answered) = answered else { return sent };
+    if sent.duration_since(answered) <= CLOCKS_AGREE {
+        return sent;
+    }
+    let ahead = received.duration_since(answered);
+    if ahead > TOLD {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing::warn!(
+                ahead = %ahead,
+                "this machine's clock is ahead of the server's: what is asked for now counts as asked for at the server's time"
+            );
+        });
+    }
+    sent.checked_sub(ahead).map_or(answered, |asked| asked.min(sent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_slower_clock_counts() {
+        let (sent, received) = (t("2026-03-01T12:00:00.700Z"), t("2026-03-01T12:00:03.200Z"));
+        let asked = |answered: &str| moment_of_asking(sent, received, Some(t(answered)));
+        // The clocks agree: the answer came within the second, or after some, or this machine is behind.
+        for answered in ["2026-03-01T12:00:00Z", "2026-03-01T12:00:03Z", "2026-03-01T11:59:59Z", "2026-03-05T00:00:00Z"]
+        {
+            assert_eq!(asked(answered), sent, "{answered}");
+        }
+        // This machine is four days ahead, or ten seconds.
+        assert_eq!(asked("2026-02-25T12:00:03Z"), t("2026-02-25T12:00:00.500Z"));
+        assert_eq!(asked("2026-03-01T11:59:53Z"), t("2026-03-01T11:59:50.500Z"));
+        assert!(asked("1970-01-01T00:00:00Z") <= Timestamp::UNIX_EPOCH);
+        assert_eq!(moment_of_asking(sent, received, None), sent);
+    }
+
+    #[test]
+    fn a_date_that_is_none_is_left_alone() {
+        let of = |text: &str| answered_at(&HeaderMap::from_iter([(DATE, text.parse().unwrap())]));
+        assert_eq!(of("Sun, 01 Mar 2026 12:00:00 GMT"), Some(t("2026-03-01T12:00:00Z")));
+        assert_eq!(of("yesterday"), None);
+        assert_eq!(answered_at(&HeaderMap::new()), None);
+    }
+}
