@@ -11,9 +11,9 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start(cli: &Cli) {
     let default = match cli.verbose {
         // What these say stands in the error that follows, in better words.
-        0 => "warn,rustls_platform_verifier=off,buoyant_kernel=off,deltalake_core=off",
+        0 => "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,deltalake_core=off",
         1 => {
-            "warn,rustls_platform_verifier=off,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
+            "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
         }
         _ => {
             "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_smartnow=debug,tillhouse_bemo=debug,tillhouse_pace=debug,tillhouse_lake=debug"

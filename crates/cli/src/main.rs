@@ -50,8 +50,9 @@ fn run(cli: &args::Cli) -> ExitCode {
         Err(error) => return failure::report(&Error::internal("cannot start threads").because(error)),
     };
     let outcome = runtime.block_on(commands::run(cli));
-    // A prompt or a server may leave blocking reads behind; they must not keep the process alive.
-    runtime.shutdown_background();
+    // The threads end with the process: blocking reads that a prompt or a server may leave behind must not keep it alive, and cancelling tasks
+    // now would make the Delta library panic where it waits for one of them.
+    std::mem::forget(runtime);
     match outcome {
         Ok(code) => code,
         Err(error) => failure::report(&error),
