@@ -3,6 +3,7 @@
 //! Invariant: a [`Snapshot`] never changes; what it lists is exactly what its version holds. State is read incrementally, so that a
 //! sync of many packages does not replay the log again for each.
 
+use crate::integrity::{TableFigures, remedy};
 use crate::stats::{StatColumns, from_log};
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
@@ -99,6 +100,8 @@ pub(crate) struct Table {
     path: String,
     log_store: LogStoreRef,
     cached: Mutex<Cached>,
+    /// What runs say of versions.
+    expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
     /// Sorted key hashes of files this process wrote, see `dedup`.
     pub(crate) recent: StdMutex<crate::dedup::RecentKeys>,
 }
@@ -107,7 +110,8 @@ impl Table {
     pub(crate) fn new(path: &str, root_store: Arc<dyn ObjectStore>, url: &url::Url) -> Result<Self> {
         let log_store = logstore_with(root_store, url, StorageConfig::default())
             .or_error(ErrorKind::Config, "the warehouse's location cannot hold tables")?;
-        Ok(Self { path: path.to_owned(), log_store, cached: Mutex::default(), recent: StdMutex::default() })
+        let (cached, expected, recent) = (Mutex::default(), StdMutex::default(), StdMutex::default());
+        Ok(Self { path: path.to_owned(), log_store, cached, expected, recent })
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -163,7 +167,7 @@ impl Table {
                 cached.snapshot = None;
                 return Ok(());
             }
-            Err(error) => return Err(self.storage_error("a table's log cannot be read", error)),
+            Err(error) => return Err(self.log_error(error)),
         }
         let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
         let version = state.version();
@@ -180,16 +184,67 @@ impl Table {
         from_log(&adds, state.metadata().partition_columns())
     }
 
-    /// An earlier version. Errors with [`ErrorKind::Storage`] when it is gone or never was.
+    /// A log that is damaged, and what to do about it.
+    fn log_error(&self, error: DeltaTableError) -> Error {
+        let text = "A commit file is missing or damaged: put it back from a copy. Where there is none, move the table's folder out of the \
+                    warehouse; then";
+        let then = match self.path.split_once('/') {
+            Some(("ops", _)) => "`tillhouse sync` starts that part of the bookkeeping anew.".to_owned(),
+            Some(("unified" | "statistics", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
+            Some((pipeline, _)) => {
+                format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
+            }
+        };
+        self.storage_error("a table's log cannot be read", error).hint(format!("{text} {then}"))
+    }
+
+    /// A run says this of a version: from now on it is compared.
+    pub(crate) fn expect(&self, version: u64, figures: TableFigures) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = expected.entry(version).or_default();
+        if !known.contains(&figures) {
+            known.push(figures);
+        }
+    }
+
+    /// A version, compared with what a published run says of it. Never `None`.
+    ///
+    /// Errors with [`ErrorKind::Storage`] when the table or the version is gone or never was, or is not what it was when it was published.
     pub(crate) async fn at(&self, version: u64) -> Result<Option<Snapshot>> {
+        let Some(snapshot) = self.unchecked(version).await? else {
+            return Err(Error::new(ErrorKind::Storage, "a table of the warehouse is gone")
+                .at("table", &self.path)
+                .at("version", version.to_string())
+                .hint(remedy(&self.path)));
+        };
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).get(&version).cloned();
+        let found = TableFigures::of(&snapshot);
+        match expected.into_iter().flatten().find(|expected| *expected != found) {
+            None => Ok(Some(snapshot)),
+            Some(expected) => Err(Error::new(ErrorKind::Storage, "a table is not what it was when it was published")
+                .at("table", &self.path)
+                .at("version", version.to_string())
+                .at("published", expected.to_string())
+                .at("found", found.to_string())
+                .hint(remedy(&self.path))),
+        }
+    }
+
+    /// An earlier version, whatever it holds.
+    pub(crate) async fn unchecked(&self, version: u64) -> Result<Option<Snapshot>> {
         let Some(latest) = self.latest().await? else { return Ok(None) };
         if latest.version == version {
             return Ok(Some(latest));
         }
+        if latest.version < version {
+            return Err(Error::new(ErrorKind::Storage, "that version of the table is not there")
+                .at("table", &self.path)
+                .at("version", version.to_string())
+                .at("newest", latest.version.to_string())
+                .hint(remedy(&self.path)));
+        }
         let mut table = DeltaTable::new(self.log_store.clone());
-        table.load_version(version).await.map_err(|e| {
-            self.storage_error("that version of the table cannot be read", e).at("version", version.to_string())
-        })?;
+        table.load_version(version).await.map_err(|e| self.log_error(e).at("version", version.to_string()))?;
         let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
         Ok(Some(Snapshot { version, files: Arc::new(self.files(&state)?), state }))
     }
@@ -318,6 +373,15 @@ impl Table {
         if let Err(error) = deltalake::checkpoints::create_checkpoint(&table, None).await {
             tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
         }
+    }
+
+    /// Commits nothing until the newest version is at least this one, so that a version that was lost is never another one's.
+    pub(crate) async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
+        while let Some(snapshot) = self.latest().await?.filter(|snapshot| snapshot.version < version) {
+            let change = crate::commit::Change::append(Vec::new(), &[], run_id);
+            let _: crate::commit::Outcome = crate::commit::commit(self, &snapshot, &change).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn recent_keys(&self) -> std::sync::MutexGuard<'_, crate::dedup::RecentKeys> {

@@ -1,7 +1,8 @@
 //! Dimensions: the newest known values of each key.
 //!
 //! Invariant: the result depends only on the set of rows that ever came, not on their order: the row with the greatest `_as_of`
-//! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave.
+//! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave. A row of the future, of a
+//! machine whose clock was ahead, counts as one without `_as_of`.
 
 use crate::commit::{self, Change, Outcome, ROUNDS};
 use crate::datafile::Layout;
@@ -32,12 +33,14 @@ pub(crate) struct Newest {
     converter: RowConverter,
     key: Vec<String>,
     rows: Option<RecordBatch>,
+    /// Rows that say they are of a later time do not know.
+    now: i64,
     /// By key: rank and row.
     best: FastMap<Box<[u8]>, (Rank, u32)>,
 }
 
 impl Newest {
-    pub(crate) fn new(schema: &SchemaRef, key: &[String]) -> Result<Self> {
+    pub(crate) fn new(schema: &SchemaRef, key: &[String], now: i64) -> Result<Self> {
         let fields = key
             .iter()
             .map(|name| {
@@ -48,7 +51,7 @@ impl Newest {
             })
             .collect::<Result<Vec<_>>>()?;
         let converter = RowConverter::new(fields).or_error(ErrorKind::Config, "a key column has an impossible type")?;
-        Ok(Self { converter, key: key.to_vec(), rows: None, best: FastMap::default() })
+        Ok(Self { converter, key: key.to_vec(), rows: None, now, best: FastMap::default() })
     }
 
     fn keys(&self, batch: &RecordBatch) -> Result<arrow::row::Rows> {
@@ -67,7 +70,7 @@ impl Newest {
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let held = self.rows.as_ref().map_or(0, RecordBatch::num_rows);
         let keys = self.keys(batch)?;
-        let ranks = Ranks::of(batch)?;
+        let ranks = Ranks::of(batch, self.now)?;
         // Rows of this batch that are the newest so far, one a key; they are numbered on from those that are held.
         let mut winners: Vec<u32> = Vec::new();
         for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
@@ -126,23 +129,26 @@ fn picked(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
 
 /// The ranks of a batch's rows.
 struct Ranks<'a> {
+    now: i64,
     as_of: &'a TimestampMicrosecondArray,
     hash: &'a BinaryArray,
 }
 
 impl<'a> Ranks<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self> {
+    fn of(batch: &'a RecordBatch, now: i64) -> Result<Self> {
         let as_of = batch.column_by_name(AS_OF).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let hash = batch.column_by_name(CONTENT_HASH).and_then(|c| c.as_binary_opt::<i32>());
         match (as_of, hash) {
-            (Some(as_of), Some(hash)) => Ok(Self { as_of, hash }),
+            (Some(as_of), Some(hash)) => Ok(Self { now, as_of, hash }),
             _ => Err(Error::data("dimension rows lack _as_of or _content_hash")),
         }
     }
 
     fn at(&self, row: usize) -> (Option<i64>, &'a [u8]) {
         let hash = if self.hash.is_valid(row) { self.hash.value(row) } else { &[] };
-        (self.as_of.is_valid(row).then(|| self.as_of.value(row)), hash)
+        // A row of the future, of a clock that was ahead, goes before no other.
+        let as_of = self.as_of.is_valid(row).then(|| self.as_of.value(row)).filter(|as_of| *as_of <= self.now);
+        (as_of, hash)
     }
 }
 
@@ -191,7 +197,7 @@ impl UnifiedTable {
                 let mut present = scan::rows(table, file, layout.schema.clone()).await?;
                 while let Some(batch) = present.next().await {
                     let batch = batch?;
-                    let (keys, ranks) = (newest.keys(&batch)?, Ranks::of(&batch)?);
+                    let (keys, ranks) = (newest.keys(&batch)?, Ranks::of(&batch, newest.now)?);
                     for row in 0..batch.num_rows() {
                         let key = keys.row(row);
                         match wins.get(key.as_ref()) {

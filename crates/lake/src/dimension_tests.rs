@@ -44,7 +44,7 @@ proptest! {
     #[test]
     fn what_is_held_is_what_a_plain_loop_finds(batches in history()) {
         let schema = dimension_spec().unified_schema();
-        let mut newest = Newest::new(&schema, &["site_key".to_owned()]).unwrap();
+        let mut newest = Newest::new(&schema, &["site_key".to_owned()], i64::MAX).unwrap();
         let mut wanted: BTreeMap<String, (String, i64)> = BTreeMap::new();
         let mut dropped = 0;
         for rows in &batches {

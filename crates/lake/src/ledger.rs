@@ -469,7 +469,16 @@ impl Row for SeenField {
     }
 }
 
-impl Row for RunRecord {
+/// A run with its place in the order in which runs were committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NumberedRun {
+    pub run: RunRecord,
+    /// The version of the table that held it first; rises from run to run whatever a clock says. `None` for runs of older versions of the
+    /// program, which come before all others.
+    pub number: Option<i64>,
+}
+
+impl Row for NumberedRun {
     const TABLE: &'static str = "ops/runs";
     const COLUMNS: &'static [(&'static str, Sort, bool)] = &[
         ("run_id", Text, false),
@@ -481,28 +490,34 @@ impl Row for RunRecord {
         ("published", Bool, false),
         ("tables", Text, false),
         ("counts", Text, false),
+        ("figures", Text, true),
+        ("number", Int, true),
     ];
 
     fn month(&self) -> String {
-        month_of(self.started_at)
+        month_of(self.run.started_at)
     }
 
     fn cells(&self) -> Result<Vec<Cell>> {
+        let Self { run, number } = self;
         Ok(vec![
-            self.run_id.as_str().into(),
-            self.command.as_str().into(),
-            json(&self.pipelines)?,
-            self.started_at.into(),
-            self.finished_at.into(),
-            self.outcome.as_str().into(),
-            self.published.into(),
-            json(&self.tables)?,
-            json(&self.counts)?,
+            run.run_id.as_str().into(),
+            run.command.as_str().into(),
+            json(&run.pipelines)?,
+            run.started_at.into(),
+            run.finished_at.into(),
+            run.outcome.as_str().into(),
+            run.published.into(),
+            json(&run.tables)?,
+            json(&run.counts)?,
+            if run.figures.is_empty() { Cell::Null } else { json(&run.figures)? },
+            (*number).into(),
         ])
     }
 
     fn read(cells: &Cells<'_>) -> Result<Self> {
-        Ok(Self {
+        let figures = cells.maybe_text("figures").map(|_| cells.json("figures")).transpose()?;
+        let run = RunRecord {
             run_id: cells.text("run_id")?,
             command: cells.text("command")?,
             pipelines: cells.json("pipelines")?,
@@ -511,7 +526,9 @@ impl Row for RunRecord {
             outcome: cells.text("outcome")?,
             published: cells.boolean("published")?,
             tables: cells.json("tables")?,
+            figures: figures.unwrap_or_default(),
             counts: cells.json("counts")?,
-        })
+        };
+        Ok(Self { run, number: cells.maybe_int("number") })
     }
 }

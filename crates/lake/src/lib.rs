@@ -7,6 +7,8 @@
 
 mod adding;
 mod chunk;
+#[cfg(test)]
+mod clock_tests;
 mod columnar;
 mod commit;
 mod datafile;
@@ -21,6 +23,7 @@ mod durable;
 mod evolve;
 mod facts;
 mod gone;
+mod integrity;
 mod ledger;
 mod log_guard;
 mod month;
@@ -43,9 +46,10 @@ pub use deltalake::datafusion::catalog::TableProvider;
 pub use difference::{Difference, Hours, Partition, Touched};
 pub use durable::{DiskEvent, DiskWitness};
 pub use facts::{Asked, Facts, Only, Picks};
+pub use integrity::{LostTable, TableFigures, lost_commits};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use reconciliation::ReconciliationRow;
 pub use rollup_table::{Counted, HOUR, RollupTable};
 pub use source_table::{Fresh, Incoming, LandOptions, Landed, PackageInfo, SourceTable};
 pub use unified_table::{Mark, Replaced, Rows, Step, Superseded, UnifiedTable, Writing};
-pub use warehouse::{FORMAT_VERSION, Location, OpenTable, Warehouse};
+pub use warehouse::{Clock, FORMAT_VERSION, Location, OpenTable, Warehouse};

@@ -7,9 +7,10 @@ use crate::commit::{self, Change, Outcome, ROUNDS};
 use crate::datafile::{Layout, PartitionWriter};
 use crate::delta::{DataFile, Shape, Snapshot, Table};
 use crate::evolve;
-use crate::ledger::{Row, SeenField};
+use crate::integrity::TableFigures;
+use crate::ledger::{NumberedRun, Row, SeenField};
 use crate::scan;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{CLOCKS_DIFFER, Warehouse};
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -146,6 +147,8 @@ pub struct RunRecord {
     pub published: bool,
     /// The version of every table then existing, by path.
     pub tables: BTreeMap<String, u64>,
+    /// The sizes of these versions, by path. Runs of older versions of the program have none.
+    pub figures: BTreeMap<String, TableFigures>,
     /// What it counted.
     pub counts: BTreeMap<String, u64>,
 }
@@ -171,6 +174,8 @@ pub struct Ops {
 pub(crate) trait Edit<R>: Sync + Send {
     /// Forgets what it noted: the work begins anew on another version.
     fn begin(&mut self) {}
+    /// The version of the table that will have the change.
+    fn becomes(&mut self, _version: u64) {}
     /// Whether present rows matter at all.
     fn looks_back(&self) -> bool {
         true
@@ -188,12 +193,17 @@ impl Ops {
             (R::TABLE == path).then(R::schema)
         }
         let path = format!("ops/{table}");
-        of::<RunRecord>(&path)
+        of::<NumberedRun>(&path)
             .or_else(|| of::<SliceRow>(&path))
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<SeenField>(&path))
             .or_else(|| of::<crate::reconciliation::ReconciliationRow>(&path))
+    }
+
+    /// The time by the warehouse's clock.
+    pub fn now(&self) -> Timestamp {
+        self.warehouse.now()
     }
 
     /// Adds slices to the coverage ledger.
@@ -216,10 +226,57 @@ impl Ops {
     }
 
     /// The coverage ledger of a pipeline, in the order in which its slices were read.
+    ///
+    /// Nothing counts as read after the moment of asking: slices that were read in the future, by a clock that was ahead, are not among
+    /// them, since nobody knows when they were read.
     pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
-        let mut rows = self.read(|row: &SliceRow| row.pipeline == pipeline).await?;
+        let now = self.warehouse.now();
+        let mut rows = self.read(|row: &SliceRow| row.pipeline == pipeline && !is_ahead(row, now)).await?;
+        for row in &mut rows {
+            row.read_at = row.read_at.min(now);
+        }
         rows.sort_by(|a, b| (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window)));
         Ok(rows)
+    }
+
+    /// As [`Ops::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
+    /// slices these are.
+    pub async fn healed_slices(&self, pipeline: &str, run_id: &str) -> Result<(Vec<SliceRow>, u64)> {
+        let now = self.warehouse.now();
+        let ahead = self.read(|row: &SliceRow| row.pipeline == pipeline && is_ahead(row, now)).await?;
+        let forgotten = match ahead.is_empty() {
+            true => 0,
+            false => self.forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now)).await?,
+        };
+        Ok((self.slices(pipeline).await?, forgotten))
+    }
+
+    /// From now on slices count as never read. Their rows stay, with what came of them; how many there are.
+    pub async fn forget_reads(&self, run_id: &str, which: impl Fn(&SliceRow) -> bool + Send + Sync) -> Result<u64> {
+        struct Forget<F> {
+            which: F,
+            now: Timestamp,
+            forgotten: u64,
+        }
+        impl<F: Fn(&SliceRow) -> bool + Send + Sync> Edit<SliceRow> for Forget<F> {
+            fn begin(&mut self) {
+                self.forgotten = 0;
+            }
+            fn note(&mut self, row: &SliceRow) {
+                self.forgotten += u64::from(self.changed(row).is_some());
+            }
+            fn changed(&self, row: &SliceRow) -> Option<SliceRow> {
+                // Whoever read up to the start of a window has seen nothing of it.
+                let read_at = row.read_at.min(row.window.from()).min(self.now);
+                (read_at < row.read_at && (self.which)(row)).then(|| SliceRow { read_at, ..row.clone() })
+            }
+            fn added(&self) -> Vec<SliceRow> {
+                Vec::new()
+            }
+        }
+        let mut forget = Forget { which, now: self.warehouse.now(), forgotten: 0 };
+        self.edit(run_id, &mut forget).await?;
+        Ok(forget.forgotten)
     }
 
     /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and
@@ -355,37 +412,46 @@ impl Ops {
         self.edit(run_id, &mut Upsert { rows: summed, known: HashSet::new() }).await
     }
 
-    /// Writes a run record; from then on readers use it, if it says so. Written again, it replaces the earlier one.
+    /// Writes a run record; from then on readers use it, if it says so. Written again, it replaces the earlier one, in its place.
     pub async fn publish(&self, run: &RunRecord) -> Result<()> {
         struct Replace<'a> {
             run: &'a RunRecord,
+            number: i64,
             known: bool,
         }
-        impl Edit<RunRecord> for Replace<'_> {
+        impl Edit<NumberedRun> for Replace<'_> {
             fn begin(&mut self) {
                 self.known = false;
             }
-            fn note(&mut self, row: &RunRecord) {
-                self.known |= row.run_id == self.run.run_id;
+            fn becomes(&mut self, version: u64) {
+                self.number = i64::try_from(version).unwrap_or(i64::MAX);
             }
-            fn changed(&self, row: &RunRecord) -> Option<RunRecord> {
-                (row.run_id == self.run.run_id && row != self.run).then(|| self.run.clone())
+            fn note(&mut self, row: &NumberedRun) {
+                self.known |= row.run.run_id == self.run.run_id;
             }
-            fn added(&self) -> Vec<RunRecord> {
-                if self.known { Vec::new() } else { vec![self.run.clone()] }
+            fn changed(&self, row: &NumberedRun) -> Option<NumberedRun> {
+                let differs = row.run.run_id == self.run.run_id && row.run != *self.run;
+                differs.then(|| NumberedRun { run: self.run.clone(), number: row.number })
+            }
+            fn added(&self) -> Vec<NumberedRun> {
+                let new = NumberedRun { run: self.run.clone(), number: Some(self.number) };
+                if self.known { Vec::new() } else { vec![new] }
             }
         }
-        self.edit(&run.run_id, &mut Replace { run, known: false }).await
+        self.edit(&run.run_id, &mut Replace { run, number: 0, known: false }).await
     }
 
-    /// All runs, the one that finished last first.
+    /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
+    /// finished last.
     pub async fn runs(&self) -> Result<Vec<RunRecord>> {
-        let mut runs = self.read(|_: &RunRecord| true).await?;
-        runs.sort_by(|a, b| (b.finished_at, &b.run_id).cmp(&(a.finished_at, &a.run_id)));
-        Ok(runs)
+        let mut runs = self.read(|_: &NumberedRun| true).await?;
+        runs.sort_by(|a, b| {
+            (b.number, b.run.finished_at, &b.run.run_id).cmp(&(a.number, a.run.finished_at, &a.run.run_id))
+        });
+        Ok(runs.into_iter().map(|row| row.run).collect())
     }
 
-    /// The run readers must use; `None` where no published one fits.
+    /// The run readers must use; `None` where no published one fits. From then on the tables it names are compared with what it says of them.
     pub async fn published(&self, at: &AsOf) -> Result<Option<RunRecord>> {
         let fits = |run: &RunRecord| {
             run.published
@@ -395,7 +461,16 @@ impl Ops {
                     AsOf::Time(time) => run.finished_at <= *time,
                 }
         };
-        Ok(self.runs().await?.into_iter().find(fits))
+        let Some(run) = self.runs().await?.into_iter().find(fits) else { return Ok(None) };
+        for (path, figures) in &run.figures {
+            if let Some(version) = run.tables.get(path) {
+                self.warehouse.table(path)?.expect(*version, *figures);
+            }
+        }
+        if *at == AsOf::Latest {
+            self.warehouse.warn_of_run(&run);
+        }
+        Ok(Some(run))
     }
 
     pub(crate) async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
@@ -428,6 +503,7 @@ impl Ops {
             if !evolve::fits(&table, &mut snapshot, &layout, run_id).await? {
                 continue;
             }
+            edit.becomes(snapshot.version + 1);
             let touched = touched(&table, &snapshot, edit).await?;
             let mut added: BTreeMap<String, Vec<R>> = BTreeMap::new();
             for row in edit.added() {
@@ -490,6 +566,11 @@ impl Ops {
         }
         Err(commit::outrun(&table))
     }
+}
+
+/// Whether a slice was read by a clock that was ahead of this one.
+fn is_ahead(row: &SliceRow, now: Timestamp) -> bool {
+    row.read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
 }
 
 /// Shows every present row to the edit; the files in which it changes one.

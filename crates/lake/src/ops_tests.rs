@@ -55,6 +55,7 @@ fn record(run_id: &str, finished_at: &str, published: bool) -> RunRecord {
         outcome: "done".to_owned(),
         published,
         tables: BTreeMap::from([("hecone/transactions".to_owned(), 7), ("unified/sites".to_owned(), 2)]),
+        figures: BTreeMap::new(),
         counts: BTreeMap::from([("new".to_owned(), 10)]),
     }
 }
@@ -76,7 +77,7 @@ async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
     assert_eq!(place.open().await.ops().slices("hecone").await.unwrap(), rows);
     assert_eq!(ops.slices("other").await.unwrap(), Vec::new());
     let open = ops.warehouse.open_at("ops/slices", None).await.unwrap().unwrap();
-    assert_eq!((open.files, open.rows), (2, Some(3)));
+    assert_eq!((open.figures.files, open.figures.rows), (2, Some(3)));
 }
 
 /// A slice as it was written before there was a column for the time its window is about.
@@ -240,7 +241,7 @@ async fn readers_use_the_newest_published_run() {
         record("r2", "2026-03-01T02:00:00Z", true),
         record("r3", "2026-03-01T03:00:00Z", false),
     );
-    for run in [&b, &a, &c] {
+    for run in [&a, &b, &c] {
         ops.publish(run).await.unwrap();
     }
     assert_eq!(ops.runs().await.unwrap(), [c, b.clone(), a.clone()]);

@@ -122,7 +122,7 @@ async fn small_files_of_a_touched_month_do_not_pile_up() {
             .unwrap();
     }
     let open = place.open().await.open_at("statistics/hourly", None).await.unwrap().unwrap();
-    assert_eq!((open.rows, open.files), (Some(6), 1));
+    assert_eq!((open.figures.rows, open.figures.files), (Some(6), 1));
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ impl SourceTable {
         let table = self.table()?;
         package::check(&package, &self.spec, &self.path)?;
         let package = Arc::new(package);
-        let layout = Arc::new(Layout::new(self.spec.source_schema(), &self.spec.key, vec![MONTH.to_owned()])?);
+        let layout = self.layout()?;
         let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
         let mut keys = KeyIndex::default();
         let (survivors, mut doubles) = newest_of_each(&package, &mut keys);
@@ -142,7 +142,8 @@ impl SourceTable {
             let highest = highest_land(&table, &snapshot).await?;
             let mut landed = Landed { version: snapshot.version, land: highest, files_read, ..doubles.take_counts() };
             let mut changed = Vec::new();
-            let parts = decide(&package, &survivors, &known, &mut landed, &mut changed);
+            let now = self.warehouse.now().as_microsecond();
+            let parts = decide(&package, &survivors, &known, now, (&mut landed, &mut changed));
             if parts.is_empty() {
                 return Ok(landed);
             }
@@ -287,6 +288,18 @@ impl SourceTable {
         }
     }
 
+    /// Makes good for versions that were lost, so that no later one has their numbers. The table is made first if need be.
+    pub async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
+        let (table, layout) = (self.table()?, self.layout()?);
+        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+        table.latest_or_create(&shape, &layout.stat_columns, run_id).await?;
+        table.raise_to(version, run_id).await
+    }
+
+    fn layout(&self) -> Result<Arc<Layout>> {
+        Ok(Arc::new(Layout::new(self.spec.source_schema(), &self.spec.key, vec![MONTH.to_owned()])?))
+    }
+
     /// The path below the warehouse.
     pub fn path(&self) -> String {
         self.path.clone()
@@ -360,8 +373,8 @@ fn decide(
     package: &[Incoming],
     survivors: &[Survivor],
     known: &[Option<Known>],
-    landed: &mut Landed,
-    changed: &mut Vec<(String, Option<i64>)>,
+    now: i64,
+    (landed, changed): (&mut Landed, &mut Vec<(String, Option<i64>)>),
 ) -> BTreeMap<String, Vec<Part>> {
     // By page, so that a page all of whose rows are new and of one month is written as it is.
     let mut kept: Vec<Vec<(u32, Option<i64>)>> = vec![Vec::new(); package.len()];
@@ -377,8 +390,11 @@ fn decide(
                 keep(None);
             }
             Some(known) if survivor.content_hash(package) == Some(known.hash) => landed.unchanged += 1,
+            // What came by a clock that was ahead is older than it says.
             Some(known)
-                if fresher(survivor.freshness(package), (known.updated_at, known.extracted_at)) == Ordering::Less =>
+                if known.extracted_at <= now
+                    && fresher(survivor.freshness(package), (known.updated_at, known.extracted_at))
+                        == Ordering::Less =>
             {
                 landed.stale += 1;
             }

@@ -155,7 +155,10 @@ impl UnifiedTable {
     pub fn begin(&self, pipeline: &str) -> Result<Writing> {
         let (table, layout) = (self.table()?, self.layout()?);
         let gathered = match self.spec.role {
-            Role::Dimension => Gathered::Dimension(Box::new(Newest::new(&layout.schema, &self.spec.key)?)),
+            Role::Dimension => {
+                let now = self.warehouse.now().as_microsecond();
+                Gathered::Dimension(Box::new(Newest::new(&layout.schema, &self.spec.key, now)?))
+            }
             Role::Fact | Role::Source => Gathered::Fact(Box::new(Splitter::new(table.clone(), layout.clone())?)),
         };
         Ok(Writing { target: self.clone(), table, layout, pipeline: pipeline.to_owned(), gathered })
@@ -339,6 +342,14 @@ impl UnifiedTable {
             }
         }
         Err(commit::outrun(&table))
+    }
+
+    /// Makes good for versions that were lost, so that no later one has their numbers. The table is made first if need be.
+    pub async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
+        let (table, layout) = (self.table()?, self.layout()?);
+        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+        table.latest_or_create(&shape, &layout.stat_columns, run_id).await?;
+        table.raise_to(version, run_id).await
     }
 
     /// The newest version; `None` before the first step.

@@ -5,23 +5,29 @@
 
 use crate::delta::Table;
 use crate::durable::{DiskWitness, LocalDisk};
+use crate::integrity::TableFigures;
 use crate::log_guard::LogGuard;
-use crate::ops::Ops;
+use crate::ops::{Ops, RunRecord};
 use crate::source_table::SourceTable;
 use crate::unified_table::UnifiedTable;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// The format of warehouses this version writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 const FORMAT_FILE: &str = "ops/format/format.json";
+/// So much may the clocks of machines that share a warehouse differ.
+pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// Folders of the root that hold no source tables.
 const RESERVED: [&str; 3] = ["unified", "statistics", "ops"];
 
@@ -52,12 +58,18 @@ impl std::fmt::Debug for Warehouse {
     }
 }
 
+/// Tells the time. When a run reads and publishes, and what it holds for past, goes by the one of its warehouse.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 struct Inner {
     url: url::Url,
+    clock: Clock,
     /// Rooted where the URL's path begins.
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     tables: Mutex<HashMap<String, Arc<Table>>>,
+    /// Whether it was said that the newest run lies in the future.
+    warned: AtomicBool,
 }
 
 /// A table at one version, ready to be read.
@@ -70,12 +82,8 @@ pub struct OpenTable {
     pub schema: SchemaRef,
     /// The table, for a query engine.
     pub provider: Arc<dyn TableProvider>,
-    /// How many data files it has.
-    pub files: usize,
-    /// Their size.
-    pub bytes: u64,
-    /// How many rows, where every file says so.
-    pub rows: Option<u64>,
+    /// Its size.
+    pub figures: TableFigures,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,11 +112,39 @@ impl Warehouse {
         let prefix =
             Path::from_url_path(url.path()).or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let store = Arc::new(LogGuard::new(store));
-        let warehouse = Self { inner: Arc::new(Inner { url, store, prefix, tables: Mutex::default() }) };
+        let clock: Clock = Arc::new(Timestamp::now);
+        let (tables, warned) = (Mutex::default(), AtomicBool::new(false));
+        let warehouse = Self { inner: Arc::new(Inner { url, clock, store, prefix, tables, warned }) };
         if !warehouse.has_format().await? {
             warehouse.refuse_foreign().await?;
         }
         Ok(warehouse)
+    }
+
+    /// The same warehouse by another clock; for tests of clocks that are wrong.
+    pub fn with_clock(&self, clock: Clock) -> Self {
+        let (url, prefix, store) = (self.inner.url.clone(), self.inner.prefix.clone(), Arc::clone(&self.inner.store));
+        let (tables, warned) = (Mutex::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { url, clock, store, prefix, tables, warned }) }
+    }
+
+    /// The time by the warehouse's clock: this machine's, unless a test handed in another.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    /// Says once that the newest run lies in the future.
+    pub(crate) fn warn_of_run(&self, run: &RunRecord) {
+        let now = self.now();
+        if run.finished_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now) && !self.inner.warned.swap(true, Relaxed)
+        {
+            tracing::warn!(
+                "the newest run, {}, ended at {}, which is still to come: the clock of this machine, or of the one that ran it, is wrong. \
+                 What it read does not count as read, and the next sync reads it again.",
+                run.run_id,
+                run.finished_at,
+            );
+        }
     }
 
     /// Makes the warehouse, in an empty place, before anything is written into it.
@@ -210,7 +246,7 @@ impl Warehouse {
     /// Opens a table by its path (`hecone/transactions`, `unified/sites`, `ops/runs`) at a version, `None` for the latest. `None`
     /// where there is no such table.
     ///
-    /// Errors with [`ErrorKind::Storage`] when the table exists but that version is gone or never was.
+    /// Errors with [`ErrorKind::Storage`] when that version is gone or never was, or does not hold what it did when it was published.
     pub async fn open_at(&self, path: &str, version: Option<u64>) -> Result<Option<OpenTable>> {
         let table = self.table(path)?;
         let snapshot = match version {
@@ -218,15 +254,14 @@ impl Warehouse {
             None => table.latest().await?,
         };
         let Some(snapshot) = snapshot else { return Ok(None) };
+        let figures = TableFigures::of(&snapshot);
         let provider = table.provider(&snapshot, None, None).await?;
         Ok(Some(OpenTable {
             path: path.to_owned(),
             version: snapshot.version,
             schema: provider.schema(),
             provider,
-            files: snapshot.files.len(),
-            bytes: snapshot.files.iter().map(|file| file.size).sum(),
-            rows: snapshot.files.iter().map(|file| file.rows).sum(),
+            figures,
         }))
     }
 

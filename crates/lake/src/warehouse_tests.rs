@@ -20,8 +20,8 @@ async fn folders_are_made_and_odd_names_work() {
         let table = warehouse.source_table("hec one", Arc::new(source_spec()));
         table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("r")).await.unwrap();
         let open = warehouse.open_at("hec one/transactions", None).await.unwrap().unwrap();
-        assert_eq!((open.version, open.files, open.rows), (1, 1, Some(1)));
-        assert!(open.bytes > 0 && open.schema.field_with_name("articles").is_ok());
+        assert_eq!((open.version, open.figures.files, open.figures.rows), (1, 1, Some(1)));
+        assert!(open.figures.bytes > 0 && open.schema.field_with_name("articles").is_ok());
         assert_eq!(warehouse.source_tables().await.unwrap(), [("hec one".to_owned(), "transactions".to_owned())]);
     }
     assert!(path.join("hec one/transactions/_delta_log").is_dir());

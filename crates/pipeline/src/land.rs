@@ -149,13 +149,13 @@ impl Lander {
         work.go_on(&this, None).await?;
         work.tally.add(joined(work.remembering.take()).await?.unwrap_or_default());
         let left_out = this.limit.lock().unwrap_or_else(PoisonError::into_inner).left_out();
-        this.ops.record_warnings(&this.warning_rows(left_out, Timestamp::now())).await?;
+        this.ops.record_warnings(&this.warning_rows(left_out, this.ops.now())).await?;
         Ok(work.tally)
     }
 
     /// Commits a package's records, and shows them to whoever follows.
     async fn write(self: Arc<Self>, mut package: Package) -> Result<Written> {
-        let at = Timestamp::now();
+        let at = self.ops.now();
         let pages = std::mem::take(&mut package.pages);
         if pages.is_empty() {
             return Ok(Written { at, landed: Landed::default(), package });

@@ -13,15 +13,22 @@ use tillhouse_model::{Error, Result};
 /// Tables whose versions are looked up at once.
 const OPENED: usize = 8;
 
+/// What kind of run it was.
+pub(crate) struct Kind<'a> {
+    /// Its command, `sync` or `rebuild`.
+    pub(crate) command: &'static str,
+    /// The pipelines whose unified tables it filled from the beginning.
+    pub(crate) anew: &'a [String],
+}
+
 pub(crate) async fn publish(
     context: &Context,
     pipelines: &[Pipeline],
-    command: &str,
+    Kind { command, anew }: Kind<'_>,
     run_id: &str,
     started: Timestamp,
     report: &Report,
 ) -> Result<()> {
-    let mut tables = BTreeMap::new();
     let mut paths: Vec<String> = Vec::new();
     for (pipeline, resource) in context.warehouse.source_tables().await? {
         paths.push(format!("{pipeline}/{resource}"));
@@ -31,10 +38,17 @@ pub(crate) async fn publish(
     }
     let opened = stream::iter(paths).map(async |path| {
         let table = context.warehouse.open_at(&path, None).await?;
-        Ok::<_, Error>(table.map(|table| (path, table.version)))
+        Ok::<_, Error>(table.map(|table| (path, table.version, table.figures)))
     });
-    tables.extend(opened.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten());
-    tables.extend(crate::rollup::versions(context, &tables, pipelines, command, run_id).await);
+    let opened: Vec<_> = opened.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten().collect();
+    let mut figures: BTreeMap<_, _> = opened.iter().map(|(path, _, figures)| (path.clone(), *figures)).collect();
+    let mut tables: BTreeMap<_, _> = opened.into_iter().map(|(path, version, _)| (path, version)).collect();
+    let rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
+    for (path, version) in &rollups {
+        let table = context.warehouse.open_at(path, Some(*version)).await?;
+        figures.extend(table.map(|table| (path.clone(), table.figures)));
+    }
+    tables.extend(rollups);
     let mut counts = BTreeMap::new();
     let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {
         counts.insert(name.to_owned(), report.pipelines.iter().map(of).sum());
@@ -52,10 +66,11 @@ pub(crate) async fn publish(
         command: command.to_owned(),
         pipelines: pipelines.iter().map(|p| p.name.clone()).collect(),
         started_at: started,
-        finished_at: Timestamp::now(),
+        finished_at: context.warehouse.now(),
         outcome: if report.is_partial() { "partial" } else { "done" }.to_owned(),
         published: true,
         tables,
+        figures,
         counts,
     };
     context.warehouse.ops().publish(&record).await

@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
-use tillhouse_lake::Incoming;
+use tillhouse_lake::{Incoming, Ops};
 use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,8 @@ pub(crate) struct Reader {
     pub(crate) decoder: Arc<Decoder>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) cancel: CancellationToken,
+    /// Has the clock.
+    pub(crate) ops: Ops,
     /// From when on the resource is wanted.
     pub(crate) start: Timestamp,
 }
@@ -118,6 +120,7 @@ impl Reader {
             decoder: Arc::new(decoder(context, pipeline, plan)?),
             observer: Arc::clone(&context.observer),
             cancel: context.cancel.child_token(),
+            ops: context.warehouse.ops(),
             start: plan.sync.start,
         })
     }
@@ -127,7 +130,7 @@ impl Reader {
         let is_own = by == self.resource.read_by;
         let pages = if is_own { self.source.pages(&asked(slice, self.start)) } else { self.source.late_pages(slice) };
         // Where there is no page at all, nothing was asked for later than this.
-        let before = Timestamp::now();
+        let before = self.ops.now();
         let (read_by, mut told) = (self.resource.noted(by).0, Told::default());
         let (attempt, attempts) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
         let came = attempt.records + attempt.rejects;

@@ -4,27 +4,21 @@
 //! done here, since the roll-ups themselves remember what they were counted from. They are a short cut: where they cannot be
 //! made, the run is published without them, and answered from the facts.
 
-use crate::config::Pipeline;
 use crate::observer::Event;
 use crate::sync::Context;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tillhouse_statistics::rollup::roll_up;
 
-/// The versions of the roll-ups that belong to these versions of the unified tables, by path. A rebuild counts its pipelines anew.
+/// The versions of the roll-ups that belong to these versions of the unified tables, by path. Some pipelines are counted anew.
 pub(crate) async fn versions(
     context: &Context,
     unified: &BTreeMap<String, u64>,
-    pipelines: &[Pipeline],
-    command: &str,
+    anew: &[String],
     run_id: &str,
 ) -> BTreeMap<String, u64> {
     let stage = Instant::now();
-    let anew: Vec<String> = match command {
-        "rebuild" => pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
-        _ => Vec::new(),
-    };
-    let done = roll_up(&context.warehouse, unified, &anew, run_id).await.unwrap_or_else(|error| {
+    let done = roll_up(&context.warehouse, unified, anew, run_id).await.unwrap_or_else(|error| {
         tracing::warn!("this run has no roll-ups, statistics are counted from the facts until the next: {error:?}");
         BTreeMap::new()
     });

@@ -99,7 +99,7 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
                 resource: plan.resource.name.to_owned(),
                 data_through,
                 last_read,
-                versions: table.and_then(|t| t.rows).unwrap_or(0),
+                versions: table.and_then(|t| t.figures.rows).unwrap_or(0),
                 gaps,
                 open_rejects: rejects.iter().filter(|r| r.resource == plan.resource.name).count() as u64,
                 last_run: run.map(|r| r.run_id.clone()),

@@ -12,8 +12,9 @@ use crate::follow::OpenRecords;
 use crate::land::{Lander, Message, Tally};
 use crate::observer::{Event, Observer};
 use crate::plan::{self, Range};
-use crate::publish;
+use crate::publish::{self, Kind};
 use crate::read::{Read, Reader, decoder, interrupted, key_hash};
+use crate::repair::{self, Origin};
 use crate::unify::{self, Live, Unified};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -156,7 +157,7 @@ pub fn new_run_id(now: Timestamp) -> String {
 /// warehouse fails, or when the run was interrupted. Slices, tenants and resources that fail by themselves are in the report instead.
 pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -> Result<Report> {
     let clock = Instant::now();
-    let started = Timestamp::now();
+    let started = context.warehouse.now();
     let options = Options { range: options.range.until(started)?, ..options };
     let run_id = new_run_id(started);
     let mut statements = Vec::with_capacity(pipelines.len());
@@ -167,6 +168,9 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
         }
     }
     context.warehouse.prepare().await?;
+    let reads_all = options.full && options.range.is_open();
+    let origin = if reads_all { Origin::Provider } else { Origin::Recent };
+    let anew = repair::prepare(context, pipelines, origin, &run_id).await?;
     let mut report = Report { run: run_id.clone(), ..Report::default() };
     for (pipeline, statements) in pipelines.iter().zip(&statements) {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
@@ -182,7 +186,8 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
         report.pipelines.push(done);
     }
     let stage = Instant::now();
-    publish::publish(context, pipelines, "sync", &run_id, started, &report).await?;
+    let kind = Kind { command: "sync", anew: &anew };
+    publish::publish(context, pipelines, kind, &run_id, started, &report).await?;
     context.observer.on(&Event::Stage { name: "publish", took: stage.elapsed() });
     report.published = true;
     report.seconds = clock.elapsed().as_secs_f64();
@@ -199,7 +204,10 @@ async fn extract(
 ) -> Result<PipelineReport> {
     let stage = Instant::now();
     let mut report = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
-    let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
+    let (ledger, ahead) = context.warehouse.ops().healed_slices(&pipeline.name, run_id).await?;
+    if ahead > 0 {
+        tracing::warn!(pipeline = %pipeline.name, slices = ahead, "slices that were read by a clock that was ahead are read again");
+    }
     let open_rejects = context.warehouse.ops().rejects(Some(&pipeline.name), true).await?;
     let mut trouble = Trouble::default();
     for plan in &pipeline.resources {
@@ -399,7 +407,7 @@ async fn read_resource(
         && !hopeless.load(Ordering::Relaxed)
         && !context.cancel.is_cancelled()
     {
-        let window = Window::new(plan.sync.start, Timestamp::now())?;
+        let window = Window::new(plan.sync.start, context.warehouse.now())?;
         let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window };
         followed = open.follow(&reader(context.cancel.child_token()), &table, &slice, &send).await;
     }

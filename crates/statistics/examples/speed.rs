@@ -118,6 +118,7 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
         outcome: "done".into(),
         published: true,
         tables,
+        figures: BTreeMap::new(),
         counts: BTreeMap::new(),
     };
     warehouse.ops().publish(&run).await.unwrap();

@@ -310,6 +310,7 @@ mod tests {
             outcome: "done".into(),
             published: true,
             tables: BTreeMap::new(),
+            figures: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }

@@ -105,7 +105,7 @@ impl Source for Shelf {
     }
 }
 
-const SOURCES: &[SourceEntry] = &[
+pub(crate) const SOURCES: &[SourceEntry] = &[
     SourceEntry::of::<Canned<HecOneConnection>>(),
     SourceEntry::of::<Canned<SmartNowConnection>>(),
     SourceEntry::of::<Canned<BemoConnection>>(),
@@ -113,15 +113,15 @@ const SOURCES: &[SourceEntry] = &[
 ];
 
 /// A project with one pipeline, named like its source.
-struct Bench {
-    context: Context,
+pub(crate) struct Bench {
+    pub(crate) context: Context,
     source: &'static str,
     _folder: TempDir,
 }
 
 impl Bench {
     /// `pages` are the records of each resource; a record is JSON.
-    async fn new(source: &'static str, pages: &[(&str, Vec<String>)], parameters: &str) -> Self {
+    pub(crate) async fn new(source: &'static str, pages: &[(&str, Vec<String>)], parameters: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
@@ -169,7 +169,7 @@ impl Bench {
         report
     }
 
-    async fn rows(&self, query: &str) -> Vec<String> {
+    pub(crate) async fn rows(&self, query: &str) -> Vec<String> {
         let session = self.context.engine.open(&self.context.warehouse, &AsOf::Latest).await.unwrap();
         let batches = tillhouse_query::collect(session.query(query).await.unwrap()).await.unwrap();
         let table = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Examined, Nobody, Project, status as pipeline_status, unify};
+use tillhouse_pipeline::{Examined, Nobody, Project, check_tables, status as pipeline_status, unify};
 
 #[derive(Serialize)]
 struct Checked {
@@ -108,7 +108,10 @@ async fn warehouse(warehouse: &Warehouse) -> Result<()> {
     let mut problems = Vec::new();
     problems.extend(warehouse.probe_writing(newest).await.err());
     if let Some(run) = newest {
-        problems.extend(warehouse.probe_files(run).await.err());
+        problems.extend(match check_tables(warehouse).await {
+            Ok(()) => warehouse.probe_files(run).await.err(),
+            lost => lost.err(),
+        });
     }
     problems.extend(run.err());
     if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
@@ -212,5 +215,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
             }
         }
     }
+    // Last, so that how far it has been read is seen all the same.
+    check_tables(&context.warehouse).await?;
     Ok(ExitCode::SUCCESS)
 }

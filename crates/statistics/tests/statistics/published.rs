@@ -81,6 +81,7 @@ impl Place {
             outcome: "done".into(),
             published: true,
             tables,
+            figures: BTreeMap::new(),
             counts: BTreeMap::new(),
         };
         self.warehouse.ops().publish(&run).await.unwrap();
