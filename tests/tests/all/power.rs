@@ -144,7 +144,8 @@ async fn sync_hours(context: &Context, from: i64, to: i64) -> String {
     let pipelines = context.project.pipelines(&[], SOURCES).unwrap();
     let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let at = |hours| Some(start + jiff::SignedDuration::from_hours(hours));
-    let report = sync(context, &pipelines, Options { range: Range { from: at(from), to: at(to) }, full: false }).await;
+    let report =
+        sync(context, &pipelines, Options { range: Range { from: at(from), to: at(to) }, ..Options::default() }).await;
     let report = report.unwrap_or_else(|error| panic!("{error:?}"));
     assert!(report.published && !report.is_partial(), "{report:?}");
     report.run
@@ -154,8 +155,8 @@ async fn sync_hours(context: &Context, from: i64, to: i64) -> String {
 const LOOKED_AT: [&str; 4] =
     ["hecone/transactions", "unified/transactions", "unified/payments", "statistics/hourly_transactions"];
 /// A cut behind each of the last steps, by which the run is published, and behind every so many of those before.
-const PUBLISHING: usize = 16;
-const STRIDE: usize = 40;
+const PUBLISHING: usize = 12;
+const STRIDE: usize = 50;
 
 /// The newest run, and how many rows each of its tables has.
 async fn shown(context: &Context, all: bool) -> Option<(String, BTreeMap<String, usize>)> {
@@ -198,9 +199,9 @@ async fn whatever_of_a_sync_the_disk_kept_the_last_published_run_is_whole_and_th
     let mut order: Vec<String> = Vec::new();
     let mut cuts = Vec::new();
     let mut base = Files::new();
-    for sync in 0..12 {
-        // The first sync makes every table; the last two write the checkpoints of the tables that every run writes into.
-        let is_looked_at = sync == 0 || sync >= 9;
+    for sync in 0..10 {
+        // The first sync makes every table; the tenth writes the checkpoints of the tables that every sync writes into.
+        let is_looked_at = sync == 0 || sync == 9;
         if is_looked_at {
             base = files(&warehouse);
             recorded.lock().unwrap().clear();
@@ -263,7 +264,7 @@ async fn whatever_of_a_sync_the_disk_kept_the_last_published_run_is_whole_and_th
                     }
                 }
                 opened += 1;
-                if opened % 40 == 0 {
+                if opened % 30 == 0 {
                     sync_hours(&reader, 0, sync * 10 + 10).await;
                     let (_, rows) = shown(&reader, true).await.unwrap();
                     let wanted = &runs[&order[usize::try_from(*sync).unwrap()]];
@@ -277,6 +278,6 @@ async fn whatever_of_a_sync_the_disk_kept_the_last_published_run_is_whole_and_th
             }
         }
     }
-    assert!(opened > 100 && went_on > 2, "{opened} warehouses opened, {went_on} synced");
+    assert!(opened > 40 && went_on > 0, "{opened} warehouses opened, {went_on} synced");
     sandbox.stop().await;
 }
