@@ -7,6 +7,7 @@
 
 use crate::chunk::{Column, Encoded as Chunk};
 use crate::datafile::{Layout, ROW_GROUP_ROWS};
+use crate::footer;
 use crate::row_group::{self, Part};
 use crate::stats::Collector;
 use arrow::array::ArrayRef;
@@ -65,7 +66,8 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
         }
         row_group::append(&mut file, row_group::together(parts, &twins)?).or_error(ErrorKind::Internal, REFUSED)?;
     }
-    let bytes = file.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
+    let mut bytes = file.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
+    footer::seal(&mut bytes);
     Ok(Encoded { bytes, collector })
 }
 

@@ -9,6 +9,7 @@
 use crate::chunk::{self, Column};
 use crate::columnar::{self, Encoded};
 use crate::delta::Table;
+use crate::footer;
 use crate::row_group::{self, RowGroup};
 use crate::stats::{Collector, StatColumns};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -67,6 +68,7 @@ impl Layout {
         let mut properties = WriterProperties::builder()
             .set_compression(chunk::compression())
             .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_key_value_metadata(Some(vec![footer::placeholder()]))
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
         // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
         // table's log.
@@ -186,7 +188,9 @@ impl Encoder {
     /// Ends the file.
     fn finish(&mut self) -> Result<()> {
         self.flush()?;
-        self.file.finish().map(drop).or_error(ErrorKind::Internal, REFUSED)
+        self.file.finish().map(drop).or_error(ErrorKind::Internal, REFUSED)?;
+        footer::seal(self.file.inner_mut());
+        Ok(())
     }
 
     fn take(&mut self) -> Vec<u8> {

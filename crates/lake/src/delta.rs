@@ -3,7 +3,7 @@
 //! Invariant: a [`Snapshot`] never changes; what it lists is exactly what its version holds. State is read incrementally, so that a
 //! sync of many packages does not replay the log again for each.
 
-use crate::integrity::{TableFigures, remedy};
+use crate::integrity::{TableFigures, remedy, replace_file};
 use crate::stats::{StatColumns, from_log};
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
@@ -186,16 +186,7 @@ impl Table {
 
     /// A log that is damaged, and what to do about it.
     fn log_error(&self, error: DeltaTableError) -> Error {
-        let text = "A commit file is missing or damaged: put it back from a copy. Where there is none, move the table's folder out of the \
-                    warehouse; then";
-        let then = match self.path.split_once('/') {
-            Some(("ops", _)) => "`tillhouse sync` starts that part of the bookkeeping anew.".to_owned(),
-            Some(("unified" | "statistics", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
-            Some((pipeline, _)) => {
-                format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
-            }
-        };
-        self.storage_error("a table's log cannot be read", error).hint(format!("{text} {then}"))
+        self.storage_error("a table's log cannot be read", error).hint(replace_file(&self.path))
     }
 
     /// A run says this of a version: from now on it is compared.

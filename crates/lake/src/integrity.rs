@@ -100,6 +100,19 @@ pub(crate) fn remedy(path: &str) -> String {
     }
 }
 
+/// What to do about a file of a table that is missing or damaged.
+pub(crate) fn replace_file(path: &str) -> String {
+    let then = match path.split_once('/') {
+        Some(("ops", _)) => "`tillhouse sync` starts that part of the bookkeeping anew.".to_owned(),
+        Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
+        Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
+        Some((pipeline, _)) => format!("`tillhouse sync {pipeline} --full` reads everything from the provider again."),
+    };
+    format!(
+        "Put the file back from a copy. Where there is none, move the table's folder out of the warehouse; then {then}"
+    )
+}
+
 impl Warehouse {
     /// The source and unified tables that are older than a run says, or other. Roll-ups are not among them: they are brought up to date by
     /// every run, from wherever they are.

@@ -22,6 +22,7 @@ mod disturbed;
 mod durable;
 mod evolve;
 mod facts;
+mod footer;
 mod gone;
 mod integrity;
 mod ledger;

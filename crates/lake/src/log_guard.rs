@@ -1,6 +1,6 @@
-//! What is read of a table's log, checked on its way in.
+//! What is read of a table's log, and of its data files' footers, checked on its way in.
 //!
-//! Invariant: a commit file is handed on whole or not at all. A checkpoint is a short cut: one that is missing, empty or cut is passed over,
+//! Invariant: a commit file is handed on whole or not at all, and so is a footer. A checkpoint is a short cut: one that is missing, empty or cut is passed over,
 //! since the commits it stands for are there.
 //!
 //! The Delta library takes a commit file of 0 bytes for one that changed nothing, and one that ends early, between two lines, for a shorter
@@ -8,6 +8,7 @@
 //! writer that did not flush, and of copies that were interrupted.
 
 use crate::durable::LOG_FOLDER;
+use crate::footer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -46,6 +47,8 @@ enum LogFile {
     Checkpoint,
     LastCheckpoint,
     Other,
+    /// No file of a log: one of data.
+    Data,
 }
 
 impl LogFile {
@@ -53,7 +56,7 @@ impl LogFile {
         let mut parts: Vec<_> = location.parts().collect();
         let (Some(name), Some(folder)) = (parts.pop(), parts.pop()) else { return Self::Other };
         if folder.as_ref() != LOG_FOLDER {
-            return Self::Other;
+            return if location.extension() == Some("parquet") { Self::Data } else { Self::Other };
         }
         let name = name.as_ref();
         let is_version = |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -164,6 +167,23 @@ fn damaged(location: &Path, why: &str) -> Error {
     Error::Generic { store: STORE, source: text.into() }
 }
 
+/// A part of a data file; where its footer is in it, that is what was written.
+async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> {
+    let (size, range) = (found.meta.size, found.range.clone());
+    let is_end = range.end == size;
+    if !is_end && range.end + footer::TRAILER as u64 != size {
+        return Ok(found);
+    }
+    let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
+    let bytes = found.bytes().await?;
+    let is_sound = if is_end { footer::is_sound(&bytes) } else { footer::is_sound_footer(&bytes) };
+    if !is_sound {
+        let text = format!("the data file {location} is damaged: its footer is not what was written");
+        return Err(Error::Generic { store: STORE, source: text.into() });
+    }
+    Ok(result(meta, attributes, range, bytes))
+}
+
 fn result(meta: ObjectMeta, attributes: object_store::Attributes, range: Range<u64>, bytes: Bytes) -> GetResult {
     let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
     GetResult { payload, meta, range, attributes }
@@ -209,8 +229,11 @@ impl ObjectStore for LogGuard {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let file = LogFile::of(location);
-        if options.head || !matches!(file, LogFile::Commit | LogFile::LastCheckpoint) {
+        if options.head || matches!(file, LogFile::Checkpoint | LogFile::Other) {
             return self.inner.get_opts(location, options).await;
+        }
+        if file == LogFile::Data {
+            return checked_footer(location, self.inner.get_opts(location, options).await?).await;
         }
         let wanted = options.range.clone();
         let found = self.inner.get_opts(location, GetOptions { range: None, ..options }).await?;

@@ -108,7 +108,8 @@ fn files_of_a_log_are_told_by_their_names() {
     assert_eq!(of("w/t/_delta_log/00000000000000000001.json"), LogFile::Commit);
     assert_eq!(of("w/t/_delta_log/00000000000000000010.checkpoint.parquet"), LogFile::Checkpoint);
     assert_eq!(of("w/t/_delta_log/_last_checkpoint"), LogFile::LastCheckpoint);
-    for other in ["w/t/_delta_log/1.json", "w/t/00000000000000000001.json", "_last_checkpoint", "w/t/part-1.parquet"] {
+    assert_eq!(of("w/t/month=1/part-1.zstd.parquet"), LogFile::Data);
+    for other in ["w/t/_delta_log/1.json", "w/t/00000000000000000001.json", "_last_checkpoint", "w/t/part-1.csv"] {
         assert_eq!(of(other), LogFile::Other);
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::delta::{DataFile, Table};
 use crate::facts::{Asked, Only};
+use crate::integrity::replace_file;
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -12,7 +13,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter};
@@ -22,6 +23,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::SchemaDescriptor;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
@@ -109,7 +111,7 @@ async fn open(
         builder = builder.with_row_filter(filter);
     }
     let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
-    Ok(stream.map_err(failed).boxed())
+    Ok(caught(stream, failed))
 }
 
 /// Streams what is asked of a file.
@@ -143,7 +145,7 @@ pub(crate) async fn asked(
         builder = builder.with_row_filter(filter);
     }
     let stream = builder.with_projection(wanted).with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
-    Ok(stream.map_err(failed).boxed())
+    Ok(caught(stream, failed))
 }
 
 /// Lets only the rows pass that are asked for.
@@ -168,8 +170,26 @@ fn reader(table: &Table, file: &DataFile) -> Result<Reader> {
 fn failure(table: &Table, file: &DataFile) -> impl Fn(ParquetError) -> Error + Clone + Send + 'static {
     let (name, at) = (file.path.clone(), table.path().to_owned());
     move |error| {
-        Error::new(ErrorKind::Storage, "a data file cannot be read").at("table", &at).at("file", &name).because(error)
+        Error::new(ErrorKind::Storage, "a data file cannot be read")
+            .at("table", &at)
+            .at("file", &name)
+            .because(error)
+            .hint(replace_file(&at))
     }
+}
+
+/// Batches of a file. The library panics where a page's header has changed so that its values and its encoding do not fit.
+fn caught(
+    stream: impl Stream<Item = parquet::errors::Result<RecordBatch>> + Send + 'static,
+    failed: impl Fn(ParquetError) -> Error + Send + 'static,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let batches = AssertUnwindSafe(stream).catch_unwind();
+    batches
+        .map(move |batch| {
+            let damaged = || ParquetError::General("a page is not what its header says".to_owned());
+            batch.unwrap_or_else(|_| Err(damaged())).map_err(&failed)
+        })
+        .boxed()
 }
 
 /// Bytes read from a file's end in the hope that its whole footer is in them.

@@ -1,0 +1,67 @@
+//! The checksum of a data file's footer, which stands in the footer itself.
+//!
+//! Invariant: a footer that says its checksum is read only if it has it. Pages have theirs in their zstd frames; the footer says how they are
+//! read, and a digit of a decimal's scale or a letter of a column's name that has changed would be another answer.
+//!
+//! The checksum is a key of the file's own metadata, which other readers pass over. It is taken with sixteen zeros in its place.
+
+use parquet::file::metadata::KeyValue;
+use xxhash_rust::xxh3::xxh3_64;
+
+const KEY: &str = "tillhouse.footer";
+const ZEROS: [u8; 16] = *b"0000000000000000";
+/// What follows a footer: its length, and the format's four letters.
+pub(crate) const TRAILER: usize = 8;
+
+/// The key with no checksum yet.
+pub(crate) fn placeholder() -> KeyValue {
+    KeyValue::new(KEY.to_owned(), String::from_utf8_lossy(&ZEROS).into_owned())
+}
+
+/// Where the checksum stands in a footer. Thrift puts two bytes between a key and its value.
+fn place(footer: &[u8]) -> Option<usize> {
+    let key = footer.windows(KEY.len()).rposition(|window| window == KEY.as_bytes())?;
+    let at = key + KEY.len() + 2;
+    (at + ZEROS.len() <= footer.len()).then_some(at)
+}
+
+fn checksum(footer: &[u8], at: usize) -> [u8; 16] {
+    let mut plain = footer.to_vec();
+    if let Some(value) = plain.get_mut(at..at + ZEROS.len()) {
+        value.copy_from_slice(&ZEROS);
+    }
+    let mut text = ZEROS;
+    text.copy_from_slice(format!("{:016x}", xxh3_64(&plain)).as_bytes());
+    text
+}
+
+/// The footer of a file whose end this is; `None` where it does not hold all of it.
+fn footer_of(end: &[u8]) -> Option<std::ops::Range<usize>> {
+    let until = end.len().checked_sub(TRAILER)?;
+    let length = end.get(until..until + 4)?.try_into().ok().map(u32::from_le_bytes)?;
+    let from = until.checked_sub(usize::try_from(length).ok()?)?;
+    Some(from..until)
+}
+
+/// Writes the checksum into the footer at the end of a file.
+pub(crate) fn seal(end: &mut [u8]) {
+    let Some(range) = footer_of(end) else { return };
+    let Some(footer) = end.get_mut(range) else { return };
+    if let Some(at) = place(footer) {
+        let sum = checksum(footer, at);
+        if let Some(value) = footer.get_mut(at..at + ZEROS.len()) {
+            value.copy_from_slice(&sum);
+        }
+    }
+}
+
+/// Whether the footer in the last bytes of a file is what was written. One that says nothing, or is not there as a whole, is taken.
+pub(crate) fn is_sound(end: &[u8]) -> bool {
+    footer_of(end).and_then(|range| end.get(range)).is_none_or(is_sound_footer)
+}
+
+/// The same of a footer by itself.
+pub(crate) fn is_sound_footer(footer: &[u8]) -> bool {
+    let Some(at) = place(footer) else { return true };
+    footer.get(at..at + ZEROS.len()) == Some(&checksum(footer, at)[..])
+}
