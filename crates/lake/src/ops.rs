@@ -230,24 +230,18 @@ impl Ops {
     /// Nothing counts as read after the moment of asking: slices that were read in the future, by a clock that was ahead, are not among
     /// them, since nobody knows when they were read.
     pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
-        let now = self.warehouse.now();
-        let mut rows = self.read(|row: &SliceRow| row.pipeline == pipeline && !is_ahead(row, now)).await?;
-        for row in &mut rows {
-            row.read_at = row.read_at.min(now);
-        }
-        rows.sort_by(|a, b| (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window)));
-        Ok(rows)
+        Ok(as_read(self.read(|row: &SliceRow| row.pipeline == pipeline).await?, self.warehouse.now()))
     }
 
     /// As [`Ops::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
     /// slices these are.
     pub async fn healed_slices(&self, pipeline: &str, run_id: &str) -> Result<(Vec<SliceRow>, u64)> {
         let now = self.warehouse.now();
-        let ahead = self.read(|row: &SliceRow| row.pipeline == pipeline && is_ahead(row, now)).await?;
-        let forgotten = match ahead.is_empty() {
-            true => 0,
-            false => self.forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now)).await?,
-        };
+        let rows = self.read(|row: &SliceRow| row.pipeline == pipeline).await?;
+        if !rows.iter().any(|row| is_ahead(row, now)) {
+            return Ok((as_read(rows, now), 0));
+        }
+        let forgotten = self.forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now)).await?;
         Ok((self.slices(pipeline).await?, forgotten))
     }
 
@@ -571,6 +565,16 @@ impl Ops {
 /// Whether a slice was read by a clock that was ahead of this one.
 fn is_ahead(row: &SliceRow, now: Timestamp) -> bool {
     row.read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
+}
+
+/// What of a ledger counts as read at a moment, in the order in which it was.
+fn as_read(mut rows: Vec<SliceRow>, now: Timestamp) -> Vec<SliceRow> {
+    rows.retain(|row| !is_ahead(row, now));
+    for row in &mut rows {
+        row.read_at = row.read_at.min(now);
+    }
+    rows.sort_by(|a, b| (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window)));
+    rows
 }
 
 /// Shows every present row to the edit; the files in which it changes one.

@@ -12,6 +12,7 @@ use crate::source_table::SourceTable;
 use crate::unified_table::UnifiedTable;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
@@ -221,6 +222,13 @@ impl Warehouse {
                 .hint("Name an empty or a new folder as warehouse.url in tillhouse.yaml.")),
             None => Ok(()),
         }
+    }
+
+    /// Lets a query engine read through this warehouse, which checks what it reads. By itself the engine would open files of its own.
+    pub fn serve_to(&self, runtime: &RuntimeEnv) {
+        let mut root = self.inner.url.clone();
+        root.set_path("/");
+        runtime.register_object_store(&root, Arc::clone(&self.inner.store));
     }
 
     /// The warehouse's root, with a trailing slash.

@@ -20,6 +20,7 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
     for pipeline in pipelines {
         statements.push(unify::check(&context.engine, pipeline).await?);
     }
+    context.engine.reads(&context.warehouse);
     context.warehouse.prepare().await?;
     // Source tables that have lost commits would make unified tables that lack their rows.
     repair::prepare(context, pipelines, Origin::SourceTables, &run_id).await?;

@@ -167,6 +167,7 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
             decoder(context, pipeline, plan)?;
         }
     }
+    context.engine.reads(&context.warehouse);
     context.warehouse.prepare().await?;
     let reads_all = options.full && options.range.is_open();
     let origin = if reads_all { Origin::Provider } else { Origin::Recent };

@@ -71,10 +71,16 @@ impl Engine {
         Ok(Self { runtime, config: config(options.threads.max(1), limit) })
     }
 
+    /// Reads files of this warehouse as the warehouse does, which checks them. Sessions opened over a warehouse do so by themselves.
+    pub fn reads(&self, warehouse: &Warehouse) {
+        warehouse.serve_to(&self.runtime);
+    }
+
     /// A session over the tables of a published run.
     ///
     /// Errors with [`ErrorKind::Query`] when nothing has been published by then.
     pub async fn open(&self, warehouse: &Warehouse, at: &AsOf) -> Result<Session> {
+        self.reads(warehouse);
         let run = warehouse.ops().published(at).await?.ok_or_else(|| match at {
             AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
                 .hint("Run `tillhouse sync`; what it brings in can then be queried."),
