@@ -9,6 +9,7 @@ use arrow::compute::kernels::length::length;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
@@ -30,12 +31,18 @@ enum Size {
     Listed,
     /// A list of the numbers from one to another.
     Counted,
-    /// A text in which each occurrence of one becomes another.
+    /// A text in which each occurrence of one becomes another, the third argument.
     Replaced,
+    /// All texts one after the other.
+    Joined,
+    /// The same, with the first between each two.
+    Separated,
+    /// The elements of a list, with a text between each two.
+    Listing,
 }
 
 /// The functions, and which of their arguments says how large.
-const FUNCTIONS: [(&str, Size); 8] = [
+const FUNCTIONS: [(&str, Size); 12] = [
     ("repeat", Size::Repeated),
     ("lpad", Size::Padded),
     ("rpad", Size::Padded),
@@ -44,6 +51,10 @@ const FUNCTIONS: [(&str, Size); 8] = [
     ("range", Size::Counted),
     ("generate_series", Size::Counted),
     ("replace", Size::Replaced),
+    ("regexp_replace", Size::Replaced),
+    ("concat", Size::Joined),
+    ("concat_ws", Size::Separated),
+    ("array_to_string", Size::Listing),
 ];
 
 /// The share of the limit that one call may make without asking the pool.
@@ -74,10 +85,13 @@ struct Bounded {
 impl Bounded {
     /// Bytes of the values that a call makes, as far as the arguments tell.
     fn bytes(&self, args: &[ColumnarValue]) -> Result<usize> {
-        let args = ColumnarValue::values_to_arrays(args)?;
-        let numbers = |at: usize| Numbers::of(args.get(at));
-        let lengths = |at: usize| Numbers::lengths_of(args.get(at));
-        let rows = args.first().map_or(0, |arg| arg.len());
+        let numbers = |at: usize| args.get(at).map_or(Ok(Numbers::NONE), Numbers::of);
+        let lengths = |at: usize| args.get(at).map_or(Ok(Numbers::NONE), Numbers::lengths_of);
+        let rows = args.iter().find_map(|arg| match arg {
+            ColumnarValue::Array(array) => Some(array.len()),
+            ColumnarValue::Scalar(_) => None,
+        });
+        let rows = rows.unwrap_or(1);
         let sum = |of: &dyn Fn(usize) -> i64| (0..rows).fold(0_i64, |sum, row| sum.saturating_add(of(row).max(0)));
         let bytes = match self.size {
             Size::Repeated => {
@@ -102,43 +116,79 @@ impl Bounded {
                 })
             }
             Size::Replaced => {
-                let (text, from, to) = (lengths(0)?, lengths(1)?, lengths(2)?);
+                let (text, to) = (lengths(0)?, lengths(2)?);
+                // A pattern may match more often than it is long.
+                let from = if self.name() == "replace" { lengths(1)? } else { Numbers::NONE };
                 sum(&|row| (text.at(row) / from.at(row).max(1)).saturating_add(1).saturating_mul(to.at(row)))
+            }
+            Size::Joined | Size::Separated => {
+                let texts = args.iter().map(Numbers::lengths_of).collect::<Result<Vec<_>>>()?;
+                let gaps = if matches!(self.size, Size::Separated) { texts.len().saturating_sub(2) } else { 0 };
+                let gaps = i64::try_from(gaps).unwrap_or(i64::MAX);
+                sum(&|row| {
+                    let between = texts.first().map_or(0, |first| first.at(row).saturating_mul(gaps));
+                    texts.iter().fold(between, |sum, text| sum.saturating_add(text.at(row)))
+                })
+            }
+            Size::Listing => {
+                let (elements, between) = (lengths(0)?, lengths(1)?);
+                sum(&|row| elements.at(row).saturating_mul(between.at(row)))
             }
         };
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }
 
-/// Whole numbers of an argument; what is none is 0, as is an argument that was not given.
-struct Numbers(Option<ArrayRef>);
+/// Whole numbers of an argument; what is none is 0, as is an argument that was not given. A constant stays one value: there may be thousands of rows.
+enum Numbers {
+    Constant(i64),
+    Each(ArrayRef),
+}
 
 impl Numbers {
-    fn of(arg: Option<&ArrayRef>) -> Result<Self> {
-        match arg {
-            Some(arg) if arg.data_type().is_integer() => Ok(Self(Some(cast(arg, &DataType::Int64)?))),
-            _ => Ok(Self(None)),
-        }
+    const NONE: Self = Self::Constant(0);
+
+    fn of(arg: &ColumnarValue) -> Result<Self> {
+        if arg.data_type().is_integer() { Self::from(arg, |array| Ok(Arc::clone(array))) } else { Ok(Self::NONE) }
     }
 
-    /// Bytes of a text.
-    fn lengths_of(arg: Option<&ArrayRef>) -> Result<Self> {
-        match arg {
-            Some(arg) if arg.data_type().is_string() => Ok(Self(Some(cast(&length(arg.as_ref())?, &DataType::Int64)?))),
-            _ => Ok(Self(None)),
-        }
+    /// Bytes of a text, elements of a list.
+    fn lengths_of(arg: &ColumnarValue) -> Result<Self> {
+        let has_length = match arg.data_type() {
+            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => true,
+            other => other.is_string(),
+        };
+        if has_length { Self::from(arg, |array| Ok(length(array.as_ref())?)) } else { Ok(Self::NONE) }
+    }
+
+    fn from(arg: &ColumnarValue, of: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<Self> {
+        let numbers = |array: &ArrayRef| -> Result<ArrayRef> { Ok(cast(&of(array)?, &DataType::Int64)?) };
+        Ok(match arg {
+            ColumnarValue::Array(array) => Self::Each(numbers(array)?),
+            ColumnarValue::Scalar(value) => Self::Constant(number(&numbers(&value.to_array()?)?, 0)),
+        })
     }
 
     fn at(&self, row: usize) -> i64 {
-        let Some(numbers) = &self.0 else { return 0 };
-        let numbers = numbers.as_primitive::<Int64Type>();
-        if numbers.is_null(row) { 0 } else { numbers.value(row) }
+        match self {
+            Self::Constant(number) => *number,
+            Self::Each(numbers) => number(numbers, row),
+        }
     }
 }
 
+fn number(numbers: &ArrayRef, row: usize) -> i64 {
+    let numbers = numbers.as_primitive::<Int64Type>();
+    if numbers.is_null(row) { 0 } else { numbers.value(row) }
+}
+
 /// Bytes of one value of an argument, on the average.
-fn bytes_of_a_value(arg: Option<&ArrayRef>) -> i64 {
-    let bytes = arg.map_or(0, |arg| arg.to_data().get_slice_memory_size().unwrap_or(0) / arg.len().max(1));
+fn bytes_of_a_value(arg: Option<&ColumnarValue>) -> i64 {
+    let bytes = match arg {
+        Some(ColumnarValue::Array(array)) => array.to_data().get_slice_memory_size().unwrap_or(0) / array.len().max(1),
+        Some(ColumnarValue::Scalar(value)) => value.size(),
+        None => 0,
+    };
     i64::try_from(bytes.max(8)).unwrap_or(i64::MAX)
 }
 
@@ -181,7 +231,15 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.inner.simplify(args, info)
+        // A function may become itself with other arguments, and names itself then: not this one, which it does not know.
+        Ok(match self.inner.simplify(args, info)? {
+            ExprSimplifyResult::Simplified(Expr::ScalarFunction(call)) if call.func == self.inner => {
+                let bounded = Self { inner: Arc::clone(&self.inner), pool: Arc::clone(&self.pool), ..*self };
+                let bounded = Arc::new(ScalarUDF::new_from_impl(bounded));
+                ExprSimplifyResult::Simplified(Expr::ScalarFunction(ScalarFunction::new_udf(bounded, call.args)))
+            }
+            other => other,
+        })
     }
 
     fn short_circuits(&self) -> bool {

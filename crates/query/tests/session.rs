@@ -339,6 +339,11 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
         "SELECT array_length(generate_series(1000000000, 1, -1))",
         "SELECT array_length(array_repeat('abcdefgh', 100000000))",
         "SELECT array_length(array_resize([1], 100000000, 1))",
+        "SELECT max(length(concat_ws(repeat('x', 1000000), CAST(value AS VARCHAR), 'a', 'b', 'c'))) FROM range(0, 8192)",
+        "SELECT max(length(concat(repeat('x', 1000000), CAST(value AS VARCHAR)))) FROM range(0, 8192)",
+        "SELECT max(length(regexp_replace(CAST(value AS VARCHAR), '', repeat('x', 1000000), 'g'))) FROM range(0, 8192)",
+        "SELECT max(length(array_to_string([value, value, value], repeat('x', 1000000)))) FROM range(0, 8192)",
+        "SELECT max(length(repeat(repeat('x', 1000000), value))) FROM range(0, 8192)",
         "SELECT max(length(replace(repeat(CAST(value AS VARCHAR), 100), '1', repeat('b', 1000)))) FROM range(0, 5000)",
     ] {
         let outcome = match session.query(sql).await {
@@ -357,6 +362,9 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
         ("SELECT generate_series(1, 7, 3) AS n", "[1, 4, 7]"),
         ("SELECT array_repeat('a', 2) AS n", "[a, a]"),
         ("SELECT replace('banana', 'a', 'o') AS n", "bonono"),
+        ("SELECT concat('a', NULL, 1) || concat_ws('-', 'b', NULL, 'c') AS n", "a1b-c"),
+        ("SELECT array_to_string([1, 2], ', ') AS n", "1, 2"),
+        ("SELECT regexp_replace('banana', 'an', 'o', 'g') AS n", "booa"),
         ("SELECT list_repeat(NULL, 1) AS n", "[]"),
     ] {
         assert!(shown(&session, sql).await.contains(result), "{sql}");
