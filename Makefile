@@ -20,7 +20,7 @@ target := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 
-.PHONY: help demo test bench bench-million lint fmt doc build clean-cache venv
+.PHONY: help demo test bench bench-million bench-memory lint fmt doc build clean-cache venv
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -51,6 +51,11 @@ bench: build ## compare a sync with DuckDB and dlt
 
 bench-million: build ## sync a million transactions: memory stays flat
 	@"$(PYTHON)" -B bench/bench.py --binary "$(binary)" --million
+
+bench-memory: build ## how much memory queries take, beside their limit
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		"$(binary)" demo --transactions 300000 --dir "$$folder/demo" > "$$folder/log" 2>&1 && \
+		"$(PYTHON)" -B bench/memory.py --binary "$(binary)" --project "$$folder/demo"
 
 lint: venv ## formatting, clippy, licences and origins of dependencies, documentation
 	$(CARGO) fmt --all --check
