@@ -3,12 +3,13 @@
 //! Invariant: a footer that says its checksum is read only if it has it. Pages have theirs in their zstd frames; the footer says how they are
 //! read, and a digit of a decimal's scale or a letter of a column's name that has changed would be another answer.
 //!
-//! The checksum is a key of the file's own metadata, which other readers pass over. It is taken with sixteen zeros in its place.
+//! The checksum is a key of the file's own metadata, which other readers pass over: eight digits of the footer's length, and eight of its
+//! hash, which is taken with sixteen zeros in their place. By the length it is found in whatever part of a file ends where the footer does.
 
 use parquet::file::metadata::KeyValue;
 use xxhash_rust::xxh3::xxh3_64;
 
-const KEY: &str = "tillhouse.footer";
+const KEY: &str = "tillhouse.footer_checksum";
 const ZEROS: [u8; 16] = *b"0000000000000000";
 /// What follows a footer: its length, and the format's four letters.
 pub(crate) const TRAILER: usize = 8;
@@ -30,9 +31,19 @@ fn checksum(footer: &[u8], at: usize) -> [u8; 16] {
     if let Some(value) = plain.get_mut(at..at + ZEROS.len()) {
         value.copy_from_slice(&ZEROS);
     }
+    let hash = xxh3_64(&plain) & u64::from(u32::MAX);
     let mut text = ZEROS;
-    text.copy_from_slice(format!("{:016x}", xxh3_64(&plain)).as_bytes());
+    let digits = format!("{:08x}{hash:08x}", footer.len());
+    // A footer of four gigabytes is none.
+    if digits.len() == text.len() {
+        text.copy_from_slice(digits.as_bytes());
+    }
     text
+}
+
+/// How long the footer says it is.
+fn length(value: &[u8]) -> Option<usize> {
+    usize::from_str_radix(std::str::from_utf8(value.get(..8)?).ok()?, 16).ok()
 }
 
 /// The footer of a file whose end this is; `None` where it does not hold all of it.
@@ -60,8 +71,11 @@ pub(crate) fn is_sound(end: &[u8]) -> bool {
     footer_of(end).and_then(|range| end.get(range)).is_none_or(is_sound_footer)
 }
 
-/// The same of a footer by itself.
-pub(crate) fn is_sound_footer(footer: &[u8]) -> bool {
-    let Some(at) = place(footer) else { return true };
-    footer.get(at..at + ZEROS.len()) == Some(&checksum(footer, at)[..])
+/// The same of a part of a file that ends where its footer does.
+pub(crate) fn is_sound_footer(part: &[u8]) -> bool {
+    let Some(at) = place(part) else { return true };
+    let Some(value) = part.get(at..at + ZEROS.len()) else { return true };
+    let Some(from) = length(value).and_then(|length| part.len().checked_sub(length)) else { return true };
+    let (Some(footer), Some(at)) = (part.get(from..), at.checked_sub(from)) else { return false };
+    value == checksum(footer, at)
 }

@@ -11,6 +11,8 @@ mod chunk;
 mod clock_tests;
 mod columnar;
 mod commit;
+#[cfg(test)]
+mod damage_tests;
 mod datafile;
 mod dedup;
 mod delta;

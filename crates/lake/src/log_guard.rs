@@ -178,10 +178,14 @@ async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> 
     let bytes = found.bytes().await?;
     let is_sound = if is_end { footer::is_sound(&bytes) } else { footer::is_sound_footer(&bytes) };
     if !is_sound {
-        let text = format!("the data file {location} is damaged: its footer is not what was written");
-        return Err(Error::Generic { store: STORE, source: text.into() });
+        return Err(damaged_footer(location));
     }
     Ok(result(meta, attributes, range, bytes))
+}
+
+fn damaged_footer(location: &Path) -> Error {
+    let text = format!("the data file {location} is damaged: its footer is not what was written");
+    Error::Generic { store: STORE, source: text.into() }
 }
 
 fn result(meta: ObjectMeta, attributes: object_store::Attributes, range: Range<u64>, bytes: Bytes) -> GetResult {
@@ -254,7 +258,15 @@ impl ObjectStore for LogGuard {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.inner.get_ranges(location, ranges).await
+        let parts = self.inner.get_ranges(location, ranges).await?;
+        // Nobody says here how long the file is: its end is told by the format's letters, its footer by what it says of itself.
+        let is_damaged = |part: &Bytes| {
+            if part.ends_with(MAGIC) { !footer::is_sound(part) } else { !footer::is_sound_footer(part) }
+        };
+        if LogFile::of(location) == LogFile::Data && parts.iter().any(is_damaged) {
+            return Err(damaged_footer(location));
+        }
+        Ok(parts)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
