@@ -311,15 +311,17 @@ async fn slices(
 ) -> Result<Vec<(Slice, ReadBy)>> {
     let resource = plan.resource;
     let (mut all, mut planned) = (Vec::new(), 0_u64);
+    if range.is_open() && plan.sync.start >= now {
+        let text = format!("the `start` of sync, {}, lies in the future", plan.sync.start);
+        return Err(Error::config(text)
+            .at("resource", resource.name)
+            .hint("Set it to the provider's first day with you; nothing that happened before it is read."));
+    }
     for tenant in pipeline.source.tenants(resource.name).await? {
         let of = |window| Slice { resource: resource.name.to_owned(), tenant: tenant.clone(), window };
         if resource.reading == Reading::Whole {
             all.push((of(plan::whole(&plan.sync, now)?), resource.read_by));
             continue;
-        }
-        if range.is_open() && plan.sync.start >= now {
-            let (pipeline, resource, start) = (&pipeline.name, resource.name, plan.sync.start);
-            tracing::warn!(pipeline, resource, %start, "nothing is read before its start, which lies in the future");
         }
         let coverage = coverage(ledger, resource, tenant.as_deref());
         planned = planned.saturating_add(plan::count(&plan.sync, &coverage, range, now)?);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
-use crate::output::completeness::{Completeness, Unread, clock, day_and_clock};
+use crate::output::completeness::{Completeness, Unread, clock, ends};
 use crate::output::{CsvStyle, TextTable};
 use jiff::tz::TimeZone;
 use std::fmt::Write;
@@ -72,7 +72,7 @@ pub(crate) fn text(report: &Statistics) -> String {
     );
     for Unread { what, window } in unread.iter().take(GAPS) {
         // The window's end says nothing of the days a gap begins and ends on.
-        let (from, to) = (day_and_clock(window.from(), &zone), day_and_clock(window.to(), &zone));
+        let (from, to) = ends(*window, &zone);
         let _ = writeln!(out, "never read: {what}, from {from} to {to}");
     }
     if unread.len() > GAPS {
