@@ -15,7 +15,8 @@
 //! | as many, all of them on the first page, and no listing of the resource has shown yet that its totals count more than a page | one page more: the total may be that page's, and the server may cut pages shorter than asked |
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
 //! | no total at all, or one that was passed; a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
-//! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again is the end |
+//! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again, and nothing behind it where one can look there, is the end |
+//! | nothing at a place twice, no total that is missed, and records behind it | the listing is read anew after a pause; an error where it stays so |
 //! | an empty page that was had by a link, behind others | the same page once more, after a pause |
 //! | an empty page that names a next one | the next page, three times in a row at most; once where the total is reached |
 //! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
@@ -183,13 +184,14 @@ impl<P> From<P> for Fetched<P> {
 /// What asks for a page, by one reading after the other.
 type Asking<Fetch> = Arc<Mutex<Fetch>>;
 
-/// Asks for a page; once more after a pause where it is missing. The first page of all is missing for another reason, and where the total is
+/// Asks for a page; where it is missing, `twice`, after a pause. The first page of all is missing for another reason, and where the total is
 /// not reached, everything is read anew.
 async fn ask<At, Fetch, Fut, Found, P>(
     fetch: &Asking<Fetch>,
     at: At,
     ledger: &Ledger,
     listing: &Listing,
+    twice: bool,
 ) -> Result<Fetched<P>>
 where
     At: Clone,
@@ -200,7 +202,7 @@ where
     let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
     let explained = |error: Error| ledger.explain(error);
     let found = answer(at.clone()).await.map_err(explained)?.into();
-    let doubtful = ledger.may_be_a_hole(listing);
+    let doubtful = twice && ledger.may_be_a_hole(listing);
     match found {
         Fetched::Missing(_) if doubtful => {
             listing.pause(1).await;
@@ -241,7 +243,7 @@ where
         let (fetch, first, listing) = (fetch.clone(), first.clone(), listing.clone());
         async move {
             let requested_at = Timestamp::now();
-            let mut found = ask(&fetch, at.clone(), &ledger, &listing).await?;
+            let mut found = ask(&fetch, at.clone(), &ledger, &listing, true).await?;
             if let Fetched::Page((page, _)) = &found
                 && ledger.has_begun()
                 && listing.confirm_end
@@ -249,7 +251,7 @@ where
             {
                 // Nobody can look behind it but by its own link: the same page once more tells a slip.
                 listing.pause(1).await;
-                found = ask(&fetch, at, &ledger, &listing).await?;
+                found = ask(&fetch, at, &ledger, &listing, true).await?;
             }
             let (mut page, next) = match found {
                 Fetched::Page(found) => found,

@@ -158,10 +158,52 @@ async fn the_next_range_header_is_followed_where_there_is_one() {
         let link = format!("{home}{SESSIONS}?range=2");
         serve(&server, move |_| page([0, 1]).insert_header("X-Next", link.as_str())).await;
         let source = open(&server, json!({"headers": {"next_range": "X-Next"}}));
-        assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2]]);
+        // By number it gives its first page only, and that twice.
+        assert_eq!(ids(read(source.pages(&slice())).await), [vec![0, 1], vec![2], vec![0, 1], vec![0, 1]]);
         let requests = server.received_requests().await.unwrap();
         assert_eq!(requests[1].url.query(), Some("range=2"));
         assert_eq!(requests[1].headers["authorization"], "hunter2");
+    }
+}
+
+#[tokio::test]
+async fn a_next_range_that_is_missing_or_never_ends_loses_no_session() {
+    // On which pages there is a link, and whether it is an empty one elsewhere.
+    let manners: [(fn(u64) -> bool, bool); 4] =
+        [(|at| at == 0, false), (|at| at == 0, true), (|at| at < 3 && at != 1, false), (|_| true, false)];
+    for (has_link, is_empty) in manners {
+        let server = MockServer::start().await;
+        serve(&server, move |request| {
+            let at = number(request, "offset");
+            let link = if has_link(at) { format!("{SESSIONS}?limit=2&offset={}", at + 1) } else { String::new() };
+            let answer = cut(request, 0, 2, 7);
+            if link.is_empty() && !is_empty { answer } else { answer.insert_header("Next-Range", link.as_str()) }
+        })
+        .await;
+        let source = connection(&server, json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+        let pages = ids(read(source.pages(&slice())).await);
+        assert_eq!(pages[..4], [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
+        assert!((5..=9).contains(&pages.len()), "one page more, and few behind the end: {pages:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_lacking_for_good_is_an_error() {
+    for how in 0..4 {
+        let server = MockServer::start().await;
+        serve(&server, move |request| match (number(request, "offset"), how) {
+            (1, 0) => page([]),
+            (1, 1) => ResponseTemplate::new(200).set_body_json(json!({"status": "Success", "data": null})),
+            (1, 2) => ResponseTemplate::new(204),
+            (1, _) => crate::complaint(404, "ResourceNotFound", "no such page"),
+            _ => cut(request, 0, 2, 7),
+        })
+        .await;
+        let source = connection(&server, json!({})).open(Limits { page_size: 2, ..limits() }).unwrap();
+        let pages = read(source.pages(&slice())).await;
+        let error = pages.last().unwrap().as_ref().unwrap_err();
+        assert!(error.message().contains("page 1 of the listing has no records"), "{how}: {error}");
+        assert!(error.to_string().contains("times read 4"), "{error}");
     }
 }
 

@@ -55,10 +55,12 @@ where
         async move {
             let requested_at = Timestamp::now();
             let at = Offset { offset: course.offset, limit };
-            match ask(&fetch, at, &course.ledger, &listing).await? {
+            // What stands behind a doubtful place is asked for once: that place is what is in doubt.
+            let twice = matches!(course.doubt, Doubt::None | Doubt::Short);
+            match ask(&fetch, at, &course.ledger, &listing, twice).await? {
                 Fetched::Page(found) => course.after(found, limit, &listing),
                 Fetched::Missing(error) if course.ledger.is_new() => Err(error),
-                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing())),
+                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing(limit, &listing))),
             }
         }
     })
@@ -78,6 +80,8 @@ struct Course {
     gaps: u64,
     /// Empty pages in a row that named a next one.
     empty_in_a_row: u32,
+    /// Whether the place in doubt was asked for twice.
+    was_missing: bool,
 }
 
 /// Whether the page before looked like the last, where no total tells.
@@ -148,10 +152,11 @@ impl Course {
         match self.doubt {
             // There is something behind the gap.
             Doubt::Empty(hole) if records > 0 => {
-                (self.offset, self.doubt) = (hole, Doubt::Hole(offset - hole));
+                (self.offset, self.doubt, self.was_missing) = (hole, Doubt::Hole(offset - hole), false);
                 return Ok((page, Step::On(self)));
             }
-            Doubt::Hole(gap) if records == 0 => return Ok((page, self.over(gap))),
+            Doubt::Hole(gap) if records == 0 && linked => return Ok((page, self.over(gap))),
+            Doubt::Hole(_) if records == 0 => return Ok((page, self.hole())),
             _ => {}
         }
         self.empty_in_a_row = if records == 0 { self.empty_in_a_row + 1 } else { 0 };
@@ -189,7 +194,7 @@ impl Course {
             (0, true) => match doubt {
                 Doubt::None => self.behind(limit, None),
                 // Nothing is behind it either: a slip at the last full page looks so, too.
-                Doubt::Empty(hole) if hole > 0 => {
+                Doubt::Empty(hole) if hole > 0 && !self.was_missing => {
                     (self.offset, self.doubt) = (hole, Doubt::Last);
                     Step::On(self)
                 }
@@ -216,7 +221,7 @@ impl Course {
         Step::On(self)
     }
 
-    /// Nothing was here, twice: on behind what came from behind it.
+    /// Nothing was here, twice, but that there is more: on behind what came from behind it.
     fn over(mut self, gap: u64) -> Step<Self> {
         self.gaps = self.gaps.saturating_add(gap);
         self.ledger.came(self.reach.saturating_sub(self.gaps));
@@ -224,10 +229,27 @@ impl Course {
         Step::On(self)
     }
 
-    /// There is no such page.
-    fn missing(self) -> Step<Self> {
+    /// Nothing is at a place again, and there are records behind it.
+    fn hole(self) -> Step<Self> {
+        let error =
+            Error::protocol(format!("nothing is at offset {} of the listing, but records behind it", self.offset))
+                .at("came", self.ledger.so_far().to_string())
+                .hint("Run `tillhouse sync` again later; if it stays so, ask the provider for what is missing there.");
+        self.anew(error)
+    }
+
+    /// There is no such page: it was asked for twice, unless it stands behind a doubtful place.
+    fn missing(mut self, limit: u32, listing: &Listing) -> Step<Self> {
         match self.doubt {
-            Doubt::Hole(gap) => self.over(gap),
+            Doubt::Hole(_) => self.hole(),
+            Doubt::None if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
+                self.was_missing = true;
+                self.behind(limit, None)
+            }
+            Doubt::Empty(hole) if hole > 0 && !self.was_missing && !self.ledger.is_short() => {
+                (self.offset, self.doubt) = (hole, Doubt::Last);
+                Step::On(self)
+            }
             _ => self.end(),
         }
     }
@@ -489,7 +511,7 @@ mod tests {
                 Ok(OffsetPage { page, records: 2, limit: None, linked: false, leads_to: None }.into())
             })
         };
-        assert_eq!(good(listed(4, None)).await.len(), 3);
+        assert_eq!(good(listed(4, None)).await.len(), 4, "nothing is behind it either");
         assert_eq!(good(listed(4, Some(4))).await[2], r#"{"data":[]}"#);
         assert_eq!(texts(listed(0, None)).await[0].as_ref().unwrap_err().message(), "no such page");
     }
@@ -589,9 +611,12 @@ mod tests {
         // Once a listing has shown what totals count, a listing of one page costs one request.
         let known = listing();
         let whole: Manner = |offset, _| (cut(offset, 2, 2), Some(2));
-        let first = read(3, known.clone(), whole).await.0;
-        let second = read(3, known.clone(), whole).await.0;
-        assert_eq!((first, second), (vec!["0:[0, 1]".to_owned(), "2:[]".into()], vec!["0:[0, 1]".to_owned()]));
+        let of_two: Manner = |offset, _| (cut(offset, 2, 3), Some(3));
+        let (unsure, sure) = (["0:[0, 1]", "2:[]"], ["0:[0, 1]"]);
+        assert_eq!(read(3, known.clone(), whole).await.0, unsure);
+        assert_eq!(read(3, known.clone(), whole).await.0, unsure, "one of one page shows nothing");
+        assert_eq!(read(3, known.clone(), of_two).await.0.len(), 2);
+        assert_eq!(read(3, known.clone(), whole).await.0, sure);
         let unsure = Listing { confirm_end: false, ..listing() };
         assert_eq!(read(3, unsure, whole).await.0.len(), 1);
     }

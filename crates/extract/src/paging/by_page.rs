@@ -8,11 +8,13 @@
 //! | a total that fell | as many pages back as the records behind can have moved up |
 //! | a link to the next page, at home and not followed before | that link |
 //! | only records that were there before, where a link led | the page by its number, and links no more |
-//! | no link, where the pages before had one | the end |
+//! | no link, where the pages before had one | as anything else, by number; what brings nothing new then, twice, is the end |
 //! | the records of a whole page before it, and no total | read anew after a pause, see below |
-//! | no record, but that there is a next page | the next number, three times in a row at most; once where the total is reached |
+//! | no record, but that there is a next page | the next number or link, three times in a row at most; once where the total is reached |
 //! | no record, or fewer than a page before | the next number, once; nothing there is the end |
+//! | no such page (404), twice | the next number, once, as behind an empty page; records there say that a page is missing |
 //! | records behind such a page, or nothing behind an empty one that follows a page that was not short | that page once more, then on: it may have been a slip |
+//! | no record on that page again, no word of a next one, and records behind it | a hole: read anew after a pause, and an error where it stays so |
 //! | anything else | the next number |
 //!
 //! A page that repeats another without a total to tell has three causes, and only reading anew tells them apart. So many records arrived
@@ -109,10 +111,12 @@ where
         let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
         async move {
             let requested_at = Timestamp::now();
-            match ask(&fetch, course.place.clone(), &course.ledger, &listing).await? {
+            // What stands behind a doubtful page is asked for once: that page is what is in doubt.
+            let twice = course.doubted.is_none_or(|doubt| doubt == Doubt::First);
+            match ask(&fetch, course.place.clone(), &course.ledger, &listing, twice).await? {
                 Fetched::Page(found) => course.after(found, &numbering, &listing),
                 Fetched::Missing(error) if course.ledger.is_new() => Err(error),
-                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing())),
+                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing(&numbering, &listing))),
             }
         }
     })
@@ -133,6 +137,8 @@ struct Course {
     linked: bool,
     /// Whether a link was found to lead back.
     misled: bool,
+    /// Whether the links ended, and pages are had by their numbers since.
+    unlinked: bool,
     /// Pages in a row, up to this one, that had records and no news.
     stale: u32,
     /// Empty pages in a row, up to this one.
@@ -177,6 +183,7 @@ impl Course {
             fullest: 0,
             linked: false,
             misled: false,
+            unlinked: false,
             stale: 0,
             empty_in_a_row: 0,
             twice_by_link: false,
@@ -213,12 +220,40 @@ impl Course {
         }
     }
 
-    /// There is no such page.
-    fn missing(mut self) -> Step<Self> {
-        match self.resume.take() {
-            Some(resume) => self.on(resume, None),
-            None => self.end(),
+    /// There is no such page: it was asked for twice, unless it stands behind a doubtful one.
+    fn missing(mut self, numbering: &Numbering, listing: &Listing) -> Step<Self> {
+        let index = self.place.index;
+        if let Some(resume) = self.resume.take() {
+            if index == 0 && !numbering.is_known() {
+                numbering.from_next.store(true, Ordering::Relaxed);
+                return self.on(resume, None);
+            }
+            return self.hole(index);
         }
+        if usize::try_from(index).is_ok_and(|index| index == self.counts.len()) {
+            self.counts.push(0);
+        }
+        match self.doubted.take() {
+            None | Some(Doubt::First) if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
+                self.doubted = Some(Doubt::Gap(index));
+                self.on(index + 1, None)
+            }
+            Some(Doubt::Empty(empty)) if empty > 0 && !self.ledger.is_short() => {
+                self.doubted = Some(Doubt::Last);
+                self.on(empty, None)
+            }
+            _ => self.end(),
+        }
+    }
+
+    /// Nothing is at a place again, and there are records behind it.
+    fn hole(self, index: u64) -> Step<Self> {
+        let error = Error::protocol(format!(
+            "page {index} of the listing has no records, but a page behind it has some"
+        ))
+        .at("came", self.ledger.so_far().to_string())
+        .hint("Run `tillhouse sync` again later; if it stays so, ask the provider for what is missing on that page.");
+        self.anew(error, false)
     }
 
     /// Where a reading goes on after a page.
@@ -228,14 +263,15 @@ impl Course {
         let records = ids.len() as u64;
         let is_new_place = index >= self.counts.len() as u64;
         let fall = self.ledger.declare(page.declared_total, records, is_new_place);
-        page.again = !is_new_place || by_link || self.passed_over;
+        page.again = !is_new_place || by_link || self.unlinked || self.passed_over;
         self.ledger.shifts(is_new_place && !by_link && ids.iter().any(|id| self.seen.contains(id)));
         let new = ids.iter().filter(|id| self.seen.insert(**id)).count();
         self.visited.insert(url.to_string());
         if index == 0 && records > 0 {
             numbering.known.store(true, Ordering::Relaxed);
         }
-        let print = (records > 0 && is_new_place && !by_link).then(|| {
+        // Behind links, what was there before is the end, see `untold`.
+        let print = (records > 0 && is_new_place && !by_link && !self.unlinked).then(|| {
             // In whichever order.
             let mut ids = ids.clone();
             ids.sort_unstable();
@@ -288,7 +324,10 @@ impl Course {
             // It was read after the fall.
             self.ledger.fall_holds();
         }
-        self.empty_in_a_row = if records == 0 { self.empty_in_a_row + 1 } else { 0 };
+        match records {
+            0 => self.empty_in_a_row += u32::from(!self.twice_by_link),
+            _ => self.empty_in_a_row = 0,
+        }
         let is_new_link = matches!(&next, Next::Link(link) if !self.visited.contains(link.as_str()));
         let leads_on = next == Next::There || is_new_link;
         let leads_on = leads_on && self.empty_in_a_row <= self.ledger.empty_pages_followed();
@@ -322,18 +361,26 @@ impl Course {
             (self.linked, self.misled) = (false, true);
             return self.on(index, None);
         }
-        let is_hole = records == 0 && self.place.link.is_some() && listing.confirm_end;
+        // The first of several in a row tells: what is asked for ever cannot be asked twice each.
+        let is_hole = records == 0 && self.place.link.is_some() && listing.confirm_end && self.empty_in_a_row == 1;
         if is_hole && !self.twice_by_link {
             self.twice_by_link = true;
             return Step::Back(self);
         }
-        self.twice_by_link = false;
+        let was_asked_twice = std::mem::take(&mut self.twice_by_link);
         match next {
             Next::Link(link) if !self.visited.contains(link.as_str()) && !self.misled => {
+                if self.empty_in_a_row > self.ledger.empty_pages_followed() {
+                    return self.finish();
+                }
                 self.linked = true;
                 return self.on(index + 1, Some(link.clone()));
             }
-            Next::Unsaid if self.linked => return Step::End,
+            // A link that is missing is no end: the numbers go on, and one page more tells.
+            Next::Unsaid if self.linked && !listing.confirm_end && records < u64::from(listing.page_size) => {
+                return self.finish();
+            }
+            Next::Unsaid if self.linked => (self.linked, self.unlinked) = (false, true),
             Next::There
                 if records == 0
                     && self.resume.is_none()
@@ -350,6 +397,8 @@ impl Course {
             // Asked for once more: what was missing came, or is not there.
             if index == 0 && records == 0 && !numbering.is_known() {
                 numbering.from_next.store(true, Ordering::Relaxed);
+            } else if records == 0 && *next == Next::Unsaid {
+                return self.hole(index);
             } else {
                 self.holes_are_real = new == 0;
             }
@@ -359,17 +408,22 @@ impl Course {
         if records == 0 {
             self.doubted = match doubted {
                 None if index == 0 && !numbering.is_known() => Some(Doubt::Base),
+                None | Some(Doubt::First) if listing.confirm_end && was_asked_twice => Some(Doubt::Gap(index)),
                 Some(Doubt::First) if listing.confirm_end => Some(Doubt::Gap(index)),
                 None if listing.confirm_end => Some(Doubt::Empty(index)),
                 Some(Doubt::Empty(empty)) if empty > 0 => {
                     self.doubted = Some(Doubt::Last);
                     return self.on(empty, None);
                 }
-                _ => return Step::End,
+                _ => return self.finish(),
             };
             return self.on(index + 1, None);
         }
         self.stale = if new == 0 { self.stale + 1 } else { 0 };
+        if self.stale > 0 && self.unlinked {
+            // The server may heed its links only, and these have ended.
+            return if self.stale > 1 { self.finish() } else { Step::Back(self) };
+        }
         if self.stale > 1 {
             let error = Error::protocol(format!("page {index} brings nothing that was not there before"))
                 .hint("Records may arrive faster than they are read: choose shorter slices, or larger pages.");
@@ -378,7 +432,7 @@ impl Course {
         let is_short = if fullest == 0 { records < u64::from(listing.page_size) } else { records < fullest };
         if is_short {
             if !listing.confirm_end {
-                return Step::End;
+                return self.finish();
             }
             self.doubted = Some(if fullest == 0 { Doubt::First } else { Doubt::Gap(index) });
         }
@@ -562,7 +616,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_is_missing_behind_others_is_the_end() {
-        for (base, total, came) in [(2, None, 3), (2, Some(4), 3), (0, None, 0)] {
+        for (base, total, came) in [(2, None, 4), (2, Some(4), 3), (0, None, 0)] {
             let stream = by_page(Numbering::known(), 20, move |place| async move {
                 if place.index >= base {
                     return Ok(Fetched::Missing(Error::protocol("no such page")));
@@ -588,16 +642,39 @@ mod tests {
     async fn links_are_followed_until_there_is_none() {
         let linked = read(|at, _| {
             let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
-            (vec![at.index], None, next)
+            (cut(at, 0, 1, 3), None, next)
         });
-        assert_eq!(linked.await, ["0:[0]", "1L:[1]", "2L:[2]"]);
+        assert_eq!(linked.await, ["0:[0]", "1L:[1]", "2L:[2]", "3:[]", "4:[]", "3:[]"]);
+        let short = read(|at, _| {
+            let next = if at.index < 1 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
+            (cut(at, 0, 2, 3), None, next)
+        });
+        assert_eq!(short.await, ["0:[0, 1]", "1L:[2]", "2:[]"]);
+        // A server that heeds its links only gives its first page for every number.
+        let deaf = read(|at, _| {
+            let index = if at.link.is_some() { at.index } else { 0 };
+            let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
+            (cut(&Place { index, link: None }, 0, 1, 3), None, next)
+        });
+        assert_eq!(deaf.await, ["0:[0]", "1L:[1]", "2L:[2]", "3:[0]", "3:[0]"]);
+        let deaf = read(|at, _| {
+            let index = if at.link.is_some() { at.index } else { 0 };
+            let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
+            (cut(&Place { index, link: None }, 0, 3, 8), None, next)
+        });
+        assert_eq!(deaf.await, ["0:[0, 1, 2]", "1L:[3, 4, 5]", "2L:[6, 7]", "3:[0, 1, 2]", "3:[0, 1, 2]"]);
         // A page without records is no end where a link leads on.
         let gap = read(|at, _| match at.index {
             0 => (vec![1], None, Next::Link(url(100))),
             1 => (vec![], None, Next::Link(url(101))),
-            _ => (vec![2], None, Next::Unsaid),
+            2 => (vec![2], None, Next::Unsaid),
+            _ => (vec![], None, Next::Unsaid),
         });
-        assert_eq!(gap.await, ["0:[1]", "1L:[]", "1L:[]", "2L:[2]"], "an empty page may be a slip");
+        let wanted = ["0:[1]", "1L:[]", "1L:[]", "2L:[2]", "3:[]", "4:[]", "3:[]"];
+        assert_eq!(gap.await, wanted, "an empty page may be a slip");
+        // One that always names a next page.
+        let always = read(|at, _| (cut(at, 0, 2, 3), None, Next::Link(url(100 + at.index))));
+        assert_eq!(always.await, ["0:[0, 1]", "1L:[2]", "2L:[]", "2L:[]", "3L:[]", "4L:[]", "5L:[]"]);
     }
 
     #[tokio::test]
@@ -753,6 +830,9 @@ mod tests {
         let known = sized(3);
         let whole: Manner = |at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid);
         assert_eq!(read_in(Numbering::known(), known.clone(), whole).await.0.len(), 2);
+        assert_eq!(read_in(Numbering::known(), known.clone(), whole).await.0.len(), 2, "one page shows nothing");
+        let of_two: Manner = |at, _| (cut(at, 0, 3, 4), Some(4), Next::Unsaid);
+        assert_eq!(read_in(Numbering::known(), known.clone(), of_two).await.0.len(), 2);
         assert_eq!(read_in(Numbering::known(), known, whole).await.0.len(), 1, "as was seen");
     }
 

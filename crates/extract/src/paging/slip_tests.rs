@@ -1,4 +1,4 @@
-//! Every form of paging against servers that slip once, in every way and at every request.
+//! Every form of paging against servers that slip once, in every way and at every request; that lack a page for good; and that lose links.
 //!
 //! Invariant: where one answer is wrong, every record comes all the same, or there is an error; whatever totals count, however many records
 //! there are and wherever pages are cut. The few cases that nobody could tell are listed, each with its reason.
@@ -231,4 +231,171 @@ async fn by_key_a_slip_hides_no_record() {
     }
     assert!(lost.is_empty(), "{} of {tried} lose records: {:#?}", lost.len(), &lost[..lost.len().min(12)]);
     assert!(failed * 10 < tried, "{failed} of {tried} fail");
+}
+
+/// A server that lacks one page in the middle for good.
+#[derive(Debug, Clone, Copy)]
+struct Lacking {
+    server: Server,
+    /// The page that it lacks.
+    page: u64,
+    /// Whether what lies behind the end is missing as well.
+    ends_missing: bool,
+}
+
+impl Lacking {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for server in
+            every_server().filter(|server| server.at == 0 && matches!(server.slip, Slip::Missing | Slip::Empty))
+        {
+            let size = server.most.min(u64::from(server.limit));
+            let middle = 1..server.records.div_ceil(size).saturating_sub(1);
+            // Where as many records came as a total says that counts more than a page, two signs are enough.
+            let told = |page: &u64| server.totals != Totals::Capped || page * size != 3;
+            for ends_missing in [false, true] {
+                all.extend(middle.clone().filter(told).map(|page| Self { server, page, ends_missing }));
+            }
+        }
+        all
+    }
+
+    fn answer(&self, from: u64) -> Answer {
+        let size = self.server.most.min(u64::from(self.server.limit));
+        let lacks = from / size == self.page || (self.ends_missing && from >= self.server.records);
+        let answer = Server { at: usize::from(!lacks), ..self.server }.answer(from, 0);
+        if from < self.server.records { answer } else { answer.filter(|_| !self.ends_missing) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_lacking_for_good_is_an_error() {
+    let mut silent = Vec::new();
+    for lacking in Lacking::all() {
+        let server = lacking.server;
+        let offsets = by_offset(server.limit, listing(server), move |at| async move {
+            let Some((rows, total)) = lacking.answer(at.offset) else {
+                return Ok(Fetched::Missing(Error::protocol("nothing there")));
+            };
+            let (records, page) = (rows.len() as u64, tests::page(text(&rows), total));
+            Ok(Fetched::Page(OffsetPage { page, records, limit: None, linked: false, leads_to: None }))
+        });
+        let size = server.most.min(u64::from(server.limit));
+        let pages = by_page(Numbering::known(), listing(server), move |place| async move {
+            let Some((rows, total)) = lacking.answer(place.index * size) else {
+                return Ok(Fetched::Missing(Error::protocol("nothing there")));
+            };
+            let url = Url::parse(&format!("http://127.0.0.1:1/list?page={}", place.index)).unwrap();
+            Ok(Fetched::Page(NumberedPage {
+                page: tests::page(text(&rows), total),
+                records: rows,
+                url,
+                next: Next::Unsaid,
+            }))
+        });
+        for (form, stream) in [("by offset", offsets), ("by page", pages)] {
+            if let Ok(all) = came(stream).await {
+                silent.push(format!("{form} {lacking:?}: {all:?}"));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{} are silent: {:#?}", silent.len(), &silent[..silent.len().min(12)]);
+}
+
+/// The pages that name the next one.
+#[derive(Debug, Clone, Copy)]
+enum Links {
+    /// All but the last.
+    Right,
+    /// All, also the empty ones behind the end.
+    Always,
+    /// All but the last and this one.
+    Without(u64),
+    /// All up to this one.
+    UpTo(u64),
+    /// Only this one.
+    Only(u64),
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_that_are_lost_or_never_end_hide_no_record() {
+    let pages = 0..5;
+    let all_links = [Links::Right, Links::Always]
+        .into_iter()
+        .chain(pages.clone().map(Links::Without))
+        .chain(pages.clone().map(Links::UpTo))
+        .chain(pages.map(Links::Only));
+    let mut lost = Vec::new();
+    for links in all_links {
+        for (records, size, limit) in (0..10).flat_map(|records| [(records, 2, 2), (records, 2, 500), (records, 3, 3)])
+        {
+            for (ends_missing, numbered) in [(false, true), (true, true), (false, false), (true, false)] {
+                let listing = Listing { records_at: Some(&["data"]), page_size: limit, ..Listing::from(200) };
+                let numbering = if numbered { Numbering::known() } else { Numbering::default() };
+                let asked = Arc::new(AtomicU64::new(0));
+                let count = asked.clone();
+                let stream = by_page(numbering, listing, move |place| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let from = place.index * size;
+                    let rows: Vec<u64> = (from.min(records)..(from + size).min(records)).collect();
+                    let url = |index: u64| Url::parse(&format!("http://127.0.0.1:1/list?page={index}")).unwrap();
+                    let is_last = from + size >= records;
+                    let names = match links {
+                        Links::Right => !is_last,
+                        Links::Always => true,
+                        Links::Without(page) => !is_last && page != place.index,
+                        Links::UpTo(page) => !is_last && place.index <= page,
+                        Links::Only(page) => !is_last && place.index == page,
+                    };
+                    let next = if names { Next::Link(url(place.index + 1)) } else { Next::Unsaid };
+                    async move {
+                        if ends_missing && rows.is_empty() && place.index > 0 {
+                            return Ok(Fetched::Missing(Error::protocol("nothing there")));
+                        }
+                        let page = tests::page(text(&rows), None);
+                        Ok(Fetched::Page(NumberedPage { page, records: rows, url: url(place.index), next }))
+                    }
+                });
+                let shown = format!("{links:?} {records} of {size} of {limit} {ends_missing} {numbered}");
+                let outcome = came(stream).await;
+                let asked = asked.load(Ordering::Relaxed);
+                if outcome.as_ref().map_or(0, |all| all.len() as u64) != records || asked > records / size + 8 {
+                    lost.push(format!("{shown}: {asked} requests, {outcome:?}"));
+                }
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{}: {:#?}", lost.len(), &lost[..lost.len().min(12)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_that_is_cut_at_a_page_proves_nothing_by_a_small_window() {
+    for (small, most, limit) in [(1, 2, 5), (2, 2, 5), (0, 2, 5), (1, 2, 2)] {
+        let known = Listing { records_at: Some(&["data"]), page_size: limit, ..Listing::from(200) };
+        let of = |records: u64| {
+            let server = Server { records, most, limit, totals: Totals::None, slip: Slip::Empty, at: usize::MAX };
+            let answer = move |from: u64| {
+                let (rows, _) = server.answer(from, 0).unwrap_or_default();
+                (rows, Some(records.min(most)))
+            };
+            let offsets = by_offset(limit, known.clone(), move |at| {
+                let (rows, total) = answer(at.offset);
+                let (records, page) = (rows.len() as u64, tests::page(text(&rows), total));
+                async move { Ok(OffsetPage { page, records, limit: None, linked: false, leads_to: None }) }
+            });
+            let pages = by_page(Numbering::known(), known.clone(), move |place| {
+                let (rows, total) = answer(place.index * most);
+                let url = Url::parse(&format!("http://127.0.0.1:1/list?page={}", place.index)).unwrap();
+                async move {
+                    Ok(NumberedPage { page: tests::page(text(&rows), total), records: rows, url, next: Next::Unsaid })
+                }
+            });
+            [offsets, pages]
+        };
+        for records in [small, 7, 2, 3, 7] {
+            for stream in of(records) {
+                assert_eq!(came(stream).await.unwrap().len() as u64, records, "{small} {most} {limit}");
+            }
+        }
+    }
 }
