@@ -3,6 +3,7 @@
 //! Invariant: wherever an id stands, a [`Route`] stays below the base URL and within its own segment.
 
 use crate::origin::{check_path, path_segment};
+use std::fmt;
 use tillhouse_model::{Error, Result};
 
 /// A path below the base URL, like `/transactions` or `/transactions/{id}`.
@@ -57,6 +58,16 @@ impl Route {
     }
 }
 
+/// As a configuration gives it, whatever its placeholder was called there.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.after {
+            None => f.write_str(&self.before),
+            Some(after) => write!(f, "{}{{id}}{after}", self.before),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +77,7 @@ mod tests {
     fn an_id_cannot_lead_elsewhere() {
         let route = Route::of_one("paths.one", "/product/{machine}/all", "/product/{id}").unwrap();
         assert_eq!(route.to("a/../b?c").unwrap(), "/product/a%2F..%2Fb%3Fc/all");
+        assert_eq!(route.to_string(), "/product/{id}/all");
         assert!(route.wants_id() && route.to("..").is_err());
         let plain = Route::plain("paths.all", "/product").unwrap();
         assert_eq!((plain.wants_id(), plain.to("..").unwrap().as_str()), (false, "/product"));

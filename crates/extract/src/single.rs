@@ -3,10 +3,13 @@
 //! Invariant: every record that the server gives comes, whatever stands before it in the list. An id that can be no part of an address, and a
 //! record that the server refuses as such, are left out with a warning; a failure that may pass, and one that is about the login, is the
 //! stream's last word, after everything else. Where nothing at all was given, a refusal is an error: it is not one record that is strange then.
+//! Where a run never finds a record by its id, that is said: one that is gone and a wrong path are answered alike.
 
 use crate::source::{Page, PageStream};
 use futures::{Stream, StreamExt, stream};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_model::Error;
 
 /// So many failures in a row are the server's own: each costs its retries, and the next would too.
@@ -29,10 +32,46 @@ pub enum Single {
     Failed(Error),
 }
 
+/// Where the records of a source are had by id, and whether one was ever found there.
+#[derive(Debug)]
+pub struct Whereabouts {
+    /// The source.
+    pub source: &'static str,
+    /// The key of the connection that holds the path.
+    pub key: &'static str,
+    /// The path, with a placeholder for the id.
+    pub path: String,
+    /// Whether a record was found, as long as this lives.
+    pub found: AtomicBool,
+}
+
+impl Whereabouts {
+    /// Where nothing was found yet.
+    pub fn new(source: &'static str, key: &'static str, path: impl Into<String>) -> Self {
+        Self { source, key, path: path.into(), found: AtomicBool::new(false) }
+    }
+
+    /// Says that of so many records none was there, unless one ever was.
+    fn doubt(&self, gone: u64) {
+        if gone == 0 || self.found.load(Ordering::Relaxed) {
+            return;
+        }
+        let Self { source, key, path, .. } = self;
+        tracing::warn!(
+            source,
+            asked = gone,
+            path,
+            "not one record that was asked for by its id was found, so what changed in them is not seen: check {key} \
+             unless the provider deleted them"
+        );
+    }
+}
+
 struct Rest {
-    source: &'static str,
+    at: Arc<Whereabouts>,
     outcomes: Pin<Box<dyn Stream<Item = (String, Single)> + Send>>,
     answered: bool,
+    gone: u64,
     refused: Option<Error>,
     failed: Option<Error>,
     failed_in_a_row: u32,
@@ -40,11 +79,12 @@ struct Rest {
 }
 
 /// The pages of records that were asked for by id, in the order of their outcomes, and at the end the error that is left to tell.
-pub fn pages(source: &'static str, outcomes: impl Stream<Item = (String, Single)> + Send + 'static) -> PageStream {
+pub fn pages(at: Arc<Whereabouts>, outcomes: impl Stream<Item = (String, Single)> + Send + 'static) -> PageStream {
     let rest = Rest {
-        source,
+        at,
         outcomes: outcomes.boxed(),
         answered: false,
+        gone: 0,
         refused: None,
         failed: None,
         failed_in_a_row: 0,
@@ -69,25 +109,30 @@ impl Rest {
             match outcome {
                 Single::Came(page) => {
                     (self.answered, self.failed_in_a_row) = (true, 0);
+                    self.at.found.store(true, Ordering::Relaxed);
                     return Some(Ok(page));
                 }
-                Single::Gone => (self.answered, self.failed_in_a_row) = (true, 0),
+                Single::Gone => {
+                    (self.answered, self.failed_in_a_row) = (true, 0);
+                    self.gone += 1;
+                }
                 Single::Unaskable(error) => {
-                    tracing::warn!(source = self.source, id, "not asked for by its id, and left as it is: {error}");
+                    tracing::warn!(source = self.at.source, id, "not asked for by its id, and left as it is: {error}");
                 }
                 Single::Refused(error) => {
-                    tracing::warn!(source = self.source, id, "refused by its id, and left as it is: {error}");
+                    tracing::warn!(source = self.at.source, id, "refused by its id, and left as it is: {error}");
                     self.failed_in_a_row = 0;
                     self.refused = Some(error);
                 }
                 Single::Failed(error) => {
-                    tracing::debug!(source = self.source, id, "failed by its id: {error}");
+                    tracing::debug!(source = self.at.source, id, "failed by its id: {error}");
                     self.failed_in_a_row += 1;
                     self.failed.get_or_insert(error);
                 }
             }
         }
         self.is_over = true;
+        self.at.doubt(self.gone);
         let refused = self.refused.take().filter(|_| !self.answered);
         self.failed.take().or(refused).map(Err)
     }
@@ -120,7 +165,8 @@ mod tests {
     /// The pages' texts, and `!` with the error that ended them.
     async fn shown(outcomes: Vec<Single>) -> String {
         let outcomes = stream::iter(outcomes.into_iter().map(|outcome| ("id".to_owned(), outcome)));
-        let pages: Vec<_> = pages("s", outcomes).collect().await;
+        let at = Arc::new(Whereabouts::new("s", "connection.paths.one", "/one/{id}"));
+        let pages: Vec<_> = pages(at, outcomes).collect().await;
         let text = |page: &tillhouse_model::Result<Page>| match page {
             Ok(page) => String::from_utf8_lossy(&page.bytes).into_owned(),
             Err(error) => format!("!{}", error.message()),
@@ -146,5 +192,27 @@ mod tests {
             "the server is gone"
         );
         assert_eq!(shown(vec![]).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_never_finds_one_says_so() {
+        async fn heard(runs: Vec<Vec<Single>>) -> usize {
+            let (ear, _guard) = crate::testing::ear::Ear::put_on();
+            let at = Arc::new(Whereabouts::new("s", "connection.paths.one", "/one/{id}"));
+            for outcomes in runs {
+                let outcomes = stream::iter(outcomes.into_iter().map(|outcome| ("id".to_owned(), outcome)));
+                pages(Arc::clone(&at), outcomes).collect::<Vec<_>>().await;
+            }
+            let heard = ear.heard();
+            let said = |line: &&str| line.contains("check connection.paths.one") && line.contains("/one/{id}");
+            heard.lines().filter(said).count()
+        }
+        use Single::Gone;
+        assert_eq!(heard(vec![vec![Gone]]).await, 1);
+        assert_eq!(heard(vec![vec![Gone, Gone, refused()]]).await, 1);
+        assert_eq!(heard(vec![vec![Gone, came("a"), Gone]]).await, 0, "one is there, so the path is right");
+        assert_eq!(heard(vec![vec![came("a")], vec![Gone, Gone]]).await, 0, "one was there before");
+        assert_eq!(heard(vec![vec![Gone], vec![came("a")], vec![Gone]]).await, 1);
+        assert_eq!(heard(vec![vec![], vec![refused()], vec![failed()]]).await, 0, "these are errors");
     }
 }

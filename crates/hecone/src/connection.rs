@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tillhouse_extract::json_login::Words;
 use tillhouse_extract::names::not_blank;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
+    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix,
+    Whereabouts, origin,
 };
 use tillhouse_model::{Resource, Result};
 
@@ -120,10 +121,12 @@ impl Connection for HecOneConnection {
             prefix: TokenPrefix::bearer(),
             words: WORDS,
         };
+        let singles = Arc::new(Whereabouts::new(SOURCE, "connection.paths.transaction", one.to_string()));
         Ok(Arc::new(HecOne {
             api: AuthorizedClient::new(client, Arc::new(login)),
             list,
             one,
+            singles,
             statistics,
             filter_parameter: self.filter_parameter,
             sizes: Arc::default(),

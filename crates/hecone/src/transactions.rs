@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use tillhouse_extract::envelope::{self, Scalar};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Single, Source, redact, single,
+    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Single, Source, Whereabouts, redact,
+    single,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -29,8 +30,6 @@ const ID: &str = "id";
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// A page of so many bytes is counted in no time; one whose records went missing is such a page.
 const SMALL: usize = 64 << 10;
-/// From so many ids on, not finding a single one is worth a word: the path may be wrong.
-const SUSPICIOUS: u64 = 10;
 
 /// One HecOne login.
 #[derive(Debug)]
@@ -39,6 +38,8 @@ pub(crate) struct HecOne {
     pub(crate) list: Url,
     /// The path of one transaction.
     pub(crate) one: Route,
+    /// Whether any was ever found there.
+    pub(crate) singles: Arc<Whereabouts>,
     pub(crate) statistics: Url,
     /// The query parameter that carries a filter for the statistics.
     pub(crate) filter_parameter: String,
@@ -147,36 +148,22 @@ impl Source for HecOne {
                 (id, request)
             })
             .collect();
-        let asked = requests.len() as u64;
-        let found = Arc::new(AtomicU64::new(0));
-        let seen = found.clone();
         let api = self.api.clone();
         let concurrency = api.client().limits().concurrency;
         let outcomes = stream::iter(requests).map(move |(id, request)| {
-            let (api, found) = (api.clone(), found.clone());
+            let api = api.clone();
             // A task each, so that requests go on while the consumer is busy; dropping the stream aborts them.
             let asked = id.clone();
             let task = AbortOnDropHandle::new(tokio::spawn(async move {
                 match request {
-                    Ok(request) => one(&api, &asked, request, &found).await,
+                    Ok(request) => one(&api, &asked, request).await,
                     Err(error) => Single::Unaskable(error),
                 }
             }));
             let died = || Single::Failed(Error::internal("the task that reads a record died"));
             async move { (id, task.await.unwrap_or_else(|_| died())) }
         });
-        let pages = single::pages(SOURCE, outcomes.buffered(concurrency));
-        let epilogue = stream::once(async move {
-            if asked >= SUSPICIOUS && seen.load(Ordering::Relaxed) == 0 {
-                tracing::warn!(
-                    source = SOURCE,
-                    asked,
-                    "not one transaction was found by its id: check connection.paths.transaction"
-                );
-            }
-            None
-        });
-        pages.map(Some).chain(epilogue).filter_map(std::future::ready).boxed()
+        single::pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
     }
 
     fn yardstick(&self) -> Yardstick {
@@ -198,7 +185,7 @@ impl Source for HecOne {
 }
 
 /// One transaction by id, as a page of the list.
-async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU64) -> Single {
+async fn one(api: &AuthorizedClient, id: &str, request: Request) -> Single {
     let Response { bytes, requested_at, url, .. } = match api.send(&request).await {
         Ok(Answer::Success(response)) => response,
         Ok(Answer::Refused(refusal)) if refusal.is_gone() => return Single::Gone,
@@ -206,7 +193,6 @@ async fn one(api: &AuthorizedClient, id: &str, request: Request, found: &AtomicU
         Ok(Answer::Refused(refusal)) => return Single::Failed(refused(refusal)),
         Err(error) => return Single::Failed(error),
     };
-    found.fetch_add(1, Ordering::Relaxed);
     // "Nothing" is no record, and no damaged page.
     let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
     let records = match envelope::records(&bytes, RESOURCES[0].records_at, ID) {

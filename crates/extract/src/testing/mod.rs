@@ -79,7 +79,7 @@
 mod breach;
 pub mod clauses;
 mod control;
-mod ear;
+pub(crate) mod ear;
 pub mod emulator;
 mod reading;
 mod subject;
