@@ -3,11 +3,14 @@
 //! Invariant: a body whose status is `Error` or `Failed` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
 
 use serde::Deserialize;
-use tillhouse_extract::{Redactor, Refusal, envelope};
+use tillhouse_extract::{Fault, Redactor, Refusal, envelope};
 use tillhouse_model::{Error, ErrorKind};
 
 /// The codes that are about the access token.
 pub(crate) const TOKEN_CODES: [&str; 3] = ["InvalidJWT", "TokenExpired", "TokenNotPresent"];
+
+/// The codes that are about what is asked, or of whom: asking again changes nothing.
+const LASTING_CODES: [&str; 2] = ["ResourceNotFound", "ArgumentException"];
 
 /// `{"status": "Error", "errors": [{"code": ..., "message": ...}], ...}`, as far as it was given.
 #[derive(Debug, Deserialize)]
@@ -52,11 +55,16 @@ fn is_error(status: &str) -> bool {
     ["error", "failed", "failure"].iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
-/// Whether a success is none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status.
-pub(crate) fn verdict(body: &[u8]) -> Option<String> {
+/// Whether a success is none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status. What be-mo has no code of its
+/// own for may pass.
+pub(crate) fn verdict(body: &[u8]) -> Option<Fault> {
     let [status] = envelope::read(body, &[&["status"]]).ok()?;
     status?.as_text().filter(|status| is_error(status))?;
-    Some(Complaint::of(body).map(|complaint| complaint.words()).unwrap_or_default())
+    let complaint = Complaint::of(body);
+    let words = complaint.as_ref().map(Complaint::words).unwrap_or_default();
+    let lasts = |code: &str| TOKEN_CODES.contains(&code) || LASTING_CODES.contains(&code);
+    let may_pass = !complaint.is_some_and(|complaint| complaint.codes().any(lasts));
+    Some(Fault { words, may_pass })
 }
 
 /// Whether a refusal is one of a page that is not there: by its status, or by be-mo's own code, which may come with any.
@@ -204,8 +212,12 @@ mod tests {
 
     #[test]
     fn the_status_in_the_body_counts() {
-        assert_eq!(verdict(body("TokenExpired").as_bytes()).as_deref(), Some("so it is"));
-        assert_eq!(verdict(br#"{"data":[],"status":"error"}"#).as_deref(), Some(""));
+        let fault = |words: &str, may_pass: bool| Some(Fault { words: words.into(), may_pass });
+        for lasting in ["TokenExpired", "ResourceNotFound", "ArgumentException"] {
+            assert_eq!(verdict(body(lasting).as_bytes()), fault("so it is", false));
+        }
+        assert_eq!(verdict(body("InternalError").as_bytes()), fault("so it is", true));
+        assert_eq!(verdict(br#"{"data":[],"status":"error"}"#), fault("", true));
         for page in [
             &br#"{"status":"Success","errors":null,"data":[{"status":"Error"}]}"#[..],
             br#"{"data":[]}"#,

@@ -252,7 +252,7 @@ impl Inner {
         let requested_at = Timestamp::now();
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let limit = self.limits.request_timeout;
-        let mut outcome = match tokio::time::timeout(limit, self.exchange(request, requested_at)).await {
+        let mut outcome = match tokio::time::timeout(limit, self.exchange(request, attempt, requested_at)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::passing(
                 Error::new(ErrorKind::Unreachable, format!("no complete answer within {} s", limit.as_secs_f64()))
@@ -302,7 +302,7 @@ impl Inner {
         outcome
     }
 
-    async fn exchange(&self, request: &Request, requested_at: Timestamp) -> Result<Answer, Failure> {
+    async fn exchange(&self, request: &Request, attempt: usize, requested_at: Timestamp) -> Result<Answer, Failure> {
         let mut response = self.ask(request).await?;
         let status = response.status();
         if !status.is_success() {
@@ -311,24 +311,32 @@ impl Inner {
         let nothing = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
         let judged = if nothing { Judged::Json } else { self.limits.accept_media_types.judge(response.headers()) };
         if let Judged::Other(instead) = &judged {
-            return Err(self.other_type(instead));
+            return Err(self.other_type(request, instead));
         }
-        let bytes = body::whole(&mut response, self.limits.max_body_bytes).await.map_err(|e| self.no_body(e))?;
+        let bytes =
+            body::whole(&mut response, self.limits.max_body_bytes).await.map_err(|e| self.no_body(request, e))?;
         if bytes.is_empty() && !nothing {
-            return Err(self.improper(format!("the server answered {status} with nothing instead of JSON")));
+            return Err(self.improper(request, format!("the server answered {status} with nothing instead of JSON")));
         }
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Err(self.improper("the server answered in UTF-16, where JSON is UTF-8".into()));
+            return Err(self.improper(request, "the server answered in UTF-16, where JSON is UTF-8".into()));
         }
         if judged == Judged::Unsure && !media_type::begins_as_json(&bytes) {
-            return Err(self.improper(format!("the server answered {status} with something else than JSON")));
+            return Err(self.improper(request, format!("the server answered {status} with something else than JSON")));
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Some(said) = request.verdict.and_then(|verdict| verdict(&bytes)) {
-            let beginning = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
-            let message = Some(self.shared.redactor.scrub(&said)).filter(|said| !said.is_empty());
-            return Ok(Answer::Refused(Refusal { message, body: beginning, ..self.refusal(request, status) }));
+        if let Some(fault) = request.verdict.and_then(|verdict| verdict(&bytes)) {
+            let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
+            let message = Some(self.shared.redactor.scrub(&fault.words)).filter(|said| !said.is_empty());
+            let refusal = Refusal { message, body, ..self.refusal(request, status) };
+            let again =
+                fault.may_pass && attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts) && !refusal.names_token();
+            return match again {
+                true => Err(Failure::passing(envelope::complaint(status, refusal.message))),
+                // Whoever asks knows best what to say of it.
+                false => Ok(Answer::Refused(refusal)),
+            };
         }
         if request.lists.is_some_and(|records_at| paging::complains(&bytes, records_at)) {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
@@ -471,9 +479,10 @@ impl Inner {
         Failure::passing(Error::new(ErrorKind::Unreachable, message).because(root_cause(error)).hint(hint))
     }
 
-    /// An answer that is no page: a wrong address, unless proper answers came from there before.
-    fn improper(&self, message: String) -> Failure {
-        let again = self.proper.load(Ordering::Relaxed) > 0;
+    /// An answer that is no page: a wrong address, unless proper answers came from there before. A list is asked for again in any case: before
+    /// some there is no login whose answer could have shown that the address is right.
+    fn improper(&self, request: &Request, message: String) -> Failure {
+        let again = request.lists.is_some() || self.proper.load(Ordering::Relaxed) > 0;
         let paths = if self.key == "base_url" { " and the paths" } else { "" };
         let error = Error::protocol(message)
             .hint(format!("Check {}{paths}: a web page or a proxy may be answering there.", self.key));
@@ -481,9 +490,9 @@ impl Inner {
     }
 
     /// An answer of a media type that is not JSON's.
-    fn other_type(&self, instead: &str) -> Failure {
+    fn other_type(&self, request: &Request, instead: &str) -> Failure {
         let shown = self.shared.redactor.name(instead);
-        let mut failure = self.improper(format!("the server answered {shown} instead of JSON"));
+        let mut failure = self.improper(request, format!("the server answered {shown} instead of JSON"));
         // What is no media type, or names a secret, is not to be written anywhere.
         if shown == instead && !instead.to_ascii_lowercase().contains("html") && MediaTypes::new([instead]).is_ok() {
             failure.error = failure.error.hint(format!(
@@ -495,7 +504,7 @@ impl Inner {
         failure
     }
 
-    fn no_body(&self, error: BodyError) -> Failure {
+    fn no_body(&self, request: &Request, error: BodyError) -> Failure {
         match error {
             BodyError::TooLong(declared) => {
                 let length = declared.map(|d| format!(" ({d} bytes)")).unwrap_or_default();
@@ -506,7 +515,8 @@ impl Inner {
             }
             BodyError::Encoded(encoding) => {
                 let encoding = self.shared.redactor.name(&encoding).to_lowercase();
-                let mut failure = self.improper(format!("the answer is encoded as {encoding}, which nobody asked for"));
+                let mut failure =
+                    self.improper(request, format!("the answer is encoded as {encoding}, which nobody asked for"));
                 failure.error = failure.error.hint(
                     "Tillhouse asks for gzip or no encoding at all: have it switched off at the server, or at the proxy before it that adds it.",
                 );

@@ -11,9 +11,17 @@ use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
 use url::Url;
 
-/// Tells from the body of a success that it is none: the provider's own explanation, which the kit scrubs, or `None` where the
-/// success is one. For providers whose envelope says more than the status does.
-pub type Verdict = fn(&[u8]) -> Option<String>;
+/// Tells from the body of a success that it is none; `None` where it is one. For providers whose envelope says more than the status does.
+pub type Verdict = fn(&[u8]) -> Option<Fault>;
+
+/// What a success says of itself that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The provider's own explanation, which the kit scrubs.
+    pub words: String,
+    /// Whether it may be over soon: then it is tried again, as what [`Request::lists`] finds.
+    pub may_pass: bool,
+}
 
 /// One question to a provider. It is sent as often as the retry policy says, so it must be safe to repeat.
 #[derive(Clone)]

@@ -2,10 +2,10 @@
 //!
 //! Invariant: each server's requests are looked at as a whole, so that a secret or a token on the wrong one would be seen.
 
-use crate::scripted::{Scripted, json, limits};
+use crate::scripted::{Reply, Scripted, json, limits};
 use std::sync::Arc;
 use tillhouse_extract::oauth2::ClientCredentials;
-use tillhouse_extract::{Answer, AuthorizedClient, Client, Endpoint, Limits, Request, StatusCode};
+use tillhouse_extract::{Answer, AuthorizedClient, Client, Endpoint, Fault, Limits, Request, StatusCode};
 use tillhouse_model::{ErrorKind, Secret};
 
 fn credentials(api: &Client, token_server: &Scripted) -> ClientCredentials {
@@ -86,6 +86,44 @@ async fn a_client_sends_nothing_to_another_server() {
     assert!(home.requests().is_empty() && away.requests().is_empty());
 }
 
+fn fault(words: &str, may_pass: bool) -> Fault {
+    Fault { words: words.into(), may_pass }
+}
+
+#[tokio::test]
+async fn a_success_that_is_none_for_now_is_tried_again() {
+    let down = || json("200 OK", "", r#"{"status":"Error","message":"down"}"#);
+    let good = || json("200 OK", "", r#"{"status":"Success"}"#);
+    for (answers, came) in [(vec![down(), down(), good()], true), (vec![down(), down(), down()], false)] {
+        let server = Scripted::start(answers).await;
+        let client = server.client(limits());
+        let request = Request::get("things", client.url("/things").unwrap())
+            .judged_by(|body| body.starts_with(br#"{"status":"Error""#).then(|| fault("down", true)));
+        match client.send(&request).await.unwrap() {
+            Answer::Success(_) => assert!(came),
+            Answer::Refused(refusal) => assert_eq!((refusal.message.as_deref(), came), (Some("down"), false)),
+        }
+        assert_eq!(server.requests().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_no_json_is_asked_for_three_times_from_the_first_on() {
+    let wide = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n\xff\xfe[\x00";
+    let text = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n[]";
+    for bad in [&wide[..], text] {
+        for lists in [true, false] {
+            let bad = || Reply::Write(bad.to_vec());
+            let server = Scripted::start(vec![bad(), bad(), json("200 OK", "", "[]")]).await;
+            let client = server.client(limits());
+            let request = Request::get("things", client.url("/things").unwrap());
+            let request = if lists { request.lists(&[]) } else { request };
+            assert_eq!(client.send(&request).await.is_ok(), lists);
+            assert_eq!(server.requests().len(), if lists { 3 } else { 1 });
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_success_that_is_none_comes_back_as_a_refusal() {
     let body = |status: &str| format!(r#"{{"status":"{status}","message":"wrong token hunter2"}}"#);
@@ -93,7 +131,7 @@ async fn a_success_that_is_none_comes_back_as_a_refusal() {
     let client = server.client(limits());
     client.redactor().add(&Secret::new("hunter2"));
     let request = Request::get("things", client.url("/things").unwrap())
-        .judged_by(|body| body.starts_with(br#"{"status":"Error""#).then(|| "wrong token hunter2".into()));
+        .judged_by(|body| body.starts_with(br#"{"status":"Error""#).then(|| fault("wrong token hunter2", false)));
     let Answer::Refused(refusal) = client.send(&request).await.unwrap() else { panic!("it is refused") };
     assert_eq!((refusal.status, refusal.message.as_deref()), (StatusCode::OK, Some("wrong token ***")));
     assert_eq!(&refusal.body[..], body("Error").as_bytes());
