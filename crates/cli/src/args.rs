@@ -242,7 +242,7 @@ pub(crate) struct Sync {
     /// Read up to here, exclusive; a time in the future means now
     #[arg(long, value_name = "T")]
     pub(crate) to: Option<String>,
-    /// Read everything again, and look for known versions everywhere
+    /// Read everything again, from `sync.start` on
     #[arg(long)]
     pub(crate) full: bool,
     /// However many requests that means: without it, more than 10,000 slices of a resource are asked about first

@@ -1,7 +1,8 @@
 //! What is known already of a package's keys.
 //!
-//! Invariant: memory is bounded by the package, never by the table. Only files that can hold one of the package's keys are read,
-//! and of those only the columns that decide.
+//! Invariant: a version that is in the table is found, however far its record has moved. Memory is bounded by the package and by
+//! `KEPT_KEYS`, never by the table. Of files that hold none of the package's keys no more than keys is read, of the others only the
+//! columns that decide.
 
 use crate::delta::{DataFile, Snapshot, Table};
 use crate::scan;
@@ -15,8 +16,11 @@ use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, RECORD_KEY, RECOR
 use tillhouse_model::{Error, ErrorKind, FastMap, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many key hashes of recently written files a table handle keeps: 16 MiB.
-const RECENT_KEYS: usize = 2 << 20;
+/// How many key hashes a table handle keeps: 64 MiB.
+const KEPT_KEYS: usize = 8 << 20;
+
+/// Files whose keys are read at once.
+const READ_AT_ONCE: usize = 4;
 
 /// A content hash, one byte of hash version and 16 of hash.
 pub(crate) type ContentHash = [u8; 17];
@@ -39,41 +43,62 @@ pub(crate) fn key_hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }
 
-/// Sorted key hashes of the files this process wrote itself, the newest of them. They prove that a file holds none of a package's
-/// keys without reading it, which makes a first load, package after package, free of lookups.
+/// Sorted key hashes of data files that this process wrote or has read. They prove that a file holds none of a package's keys without
+/// reading it: a first load, package after package, is free of lookups, and a later sync reads the keys of old files once.
 #[derive(Debug, Default)]
 pub(crate) struct RecentKeys {
-    files: VecDeque<(String, Arc<Vec<u64>>)>,
+    files: FastMap<String, Arc<Vec<u64>>>,
+    /// Paths, the oldest first.
+    order: VecDeque<String>,
     held: usize,
 }
 
 impl RecentKeys {
-    /// Remembers a file's keys.
+    /// Remembers the keys of a file that was written; the oldest are forgotten for it.
     pub(crate) fn remember(&mut self, path: String, mut hashes: Vec<u64>) {
         hashes.sort_unstable();
-        self.held += hashes.len();
-        self.files.push_back((path, Arc::new(hashes)));
-        while self.held > RECENT_KEYS {
-            match self.files.pop_front() {
-                Some((_, gone)) => self.held -= gone.len(),
+        self.insert(path, Arc::new(hashes));
+        while self.held > KEPT_KEYS {
+            match self.order.pop_front() {
+                Some(oldest) => self.held -= self.files.remove(&oldest).map_or(0, |keys| keys.len()),
                 None => break,
             }
         }
     }
 
-    /// Whether a file certainly holds none of these keys (sorted hashes).
-    fn rules_out(&self, path: &str, sorted: &[u64]) -> bool {
-        let Some((_, held)) = self.files.iter().find(|(p, _)| p == path) else { return false };
-        let (mut a, mut b) = (sorted.iter().peekable(), held.iter().peekable());
-        while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
-            match x.cmp(y) {
-                std::cmp::Ordering::Less => a.next(),
-                std::cmp::Ordering::Greater => b.next(),
-                std::cmp::Ordering::Equal => return false,
-            };
+    /// Remembers the keys of a file that was read, while there is room: to forget others for them would make every package read
+    /// every file.
+    fn remember_if_room(&mut self, path: &str, sorted: Arc<Vec<u64>>) {
+        if self.held + sorted.len() <= KEPT_KEYS {
+            self.insert(path.to_owned(), sorted);
         }
-        true
     }
+
+    fn insert(&mut self, path: String, sorted: Arc<Vec<u64>>) {
+        self.held += sorted.len();
+        match self.files.insert(path.clone(), sorted) {
+            Some(earlier) => self.held -= earlier.len(),
+            None => self.order.push_back(path),
+        }
+    }
+
+    /// The answer of what is remembered about a file: whether it may hold one of these keys (sorted hashes).
+    fn may_hold(&self, path: &str, sorted: &[u64]) -> Option<bool> {
+        self.files.get(path).map(|held| intersect(sorted, held))
+    }
+}
+
+/// Whether two sorted lists have a value in common.
+fn intersect(a: &[u64], b: &[u64]) -> bool {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => a.next(),
+            std::cmp::Ordering::Greater => b.next(),
+            std::cmp::Ordering::Equal => return true,
+        };
+    }
+    false
 }
 
 /// Where to look.
@@ -81,15 +106,18 @@ pub(crate) struct Question<'a> {
     pub keys: &'a KeyIndex<'a>,
     /// The package's record times, sorted, microseconds.
     pub times: &'a [i64],
-    /// How far a record time may have moved, microseconds.
+    /// How far a record time moves as a rule, microseconds: files that near are read for versions at once, of all others the keys
+    /// come first.
     pub moves_within: i64,
-    /// Look into every file.
-    pub everywhere: bool,
     /// The path of the column by which the source orders versions.
     pub updated_at: Option<&'a [String]>,
 }
 
 /// The newest known version of each key, by its number, and how many files were read to find them.
+///
+/// Files near the package's times most likely hold earlier versions and are read for them. A record can have moved further than its
+/// contract expects, by a till's clock that was set right, and would be there twice: so of all other files the keys are read, once
+/// a process, and the whole only where one of the package's keys is inside.
 pub(crate) async fn look_up(
     table: &Table,
     snapshot: &Snapshot,
@@ -101,17 +129,34 @@ pub(crate) async fn look_up(
     }
     let mut hashes: Vec<u64> = question.keys.keys().map(|key| key_hash(key)).collect();
     hashes.sort_unstable();
-    let candidates: Vec<&DataFile> = {
+    let (mut candidates, mut far): (Vec<&DataFile>, Vec<&DataFile>) = (Vec::new(), Vec::new());
+    {
         let recent = table.recent_keys();
-        let near = |file: &DataFile| {
-            question.everywhere || file.may_hold_untimed() || file.may_hold_times(question.times, question.moves_within)
-        };
-        snapshot.files.iter().filter(|file| near(file) && !recent.rules_out(&file.path, &hashes)).collect()
-    };
+        for file in snapshot.files.iter() {
+            match recent.may_hold(&file.path, &hashes) {
+                Some(false) => {}
+                Some(true) => candidates.push(file),
+                None if file.may_hold_untimed() || file.may_hold_times(question.times, question.moves_within) => {
+                    candidates.push(file);
+                }
+                None => far.push(file),
+            }
+        }
+    }
+    let mut files_read = (candidates.len() + far.len()) as u64;
+    let opened: Vec<_> = far.into_iter().map(|file| keys_of(table, file)).collect();
+    let mut opened = stream::iter(opened).buffer_unordered(READ_AT_ONCE);
+    while let Some((file, keys)) = opened.try_next().await? {
+        if intersect(&hashes, &keys) {
+            candidates.push(file);
+            files_read += 1;
+        }
+        table.recent_keys().remember_if_room(&file.path, keys);
+    }
+    drop(opened);
     let mut paths: Vec<String> =
         [RECORD_KEY, CONTENT_HASH, LAND, RECORD_TIME, EXTRACTED_AT].map(ToOwned::to_owned).to_vec();
     paths.extend(question.updated_at.map(|path| path.join(".")));
-    let files_read = candidates.len() as u64;
     // Collected first: a lazy closure over borrowed files would keep this future from being sent between threads.
     let opened: Vec<_> = candidates.into_iter().map(|file| scan::columns(table, file, paths.clone())).collect();
     let mut batches = stream::iter(opened).buffer_unordered(2).try_flatten_unordered(2);
@@ -121,11 +166,26 @@ pub(crate) async fn look_up(
     Ok((known, files_read))
 }
 
+/// The hashes of a file's keys, sorted.
+async fn keys_of<'f>(table: &Table, file: &'f DataFile) -> Result<(&'f DataFile, Arc<Vec<u64>>)> {
+    let mut hashes = Vec::with_capacity(usize::try_from(file.rows.unwrap_or(0)).unwrap_or(0));
+    let mut batches = scan::columns(table, file, vec![RECORD_KEY.to_owned()]).await?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let keys = batch.column_by_name(RECORD_KEY).and_then(|keys| keys.as_string_opt::<i32>()).ok_or_else(unlike)?;
+        hashes.extend(keys.iter().flatten().map(key_hash));
+    }
+    hashes.sort_unstable();
+    Ok((file, Arc::new(hashes)))
+}
+
+fn unlike() -> Error {
+    Error::new(ErrorKind::Storage, "a source table's data file lacks its lineage columns")
+        .hint("Was the file written by something else? `tillhouse check` names what is there.")
+}
+
 fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known>]) -> Result<()> {
-    let columns = Columns::of(batch, question.updated_at).ok_or_else(|| {
-        Error::new(ErrorKind::Storage, "a source table's data file lacks its lineage columns")
-            .hint("Was the file written by something else? `tillhouse check` names what is there.")
-    })?;
+    let columns = Columns::of(batch, question.updated_at).ok_or_else(unlike)?;
     for row in 0..batch.num_rows() {
         let Some(number) = question.keys.get(columns.keys.value(row)) else { continue };
         let Some(slot) = known.get_mut(*number as usize) else { continue };
@@ -218,11 +278,13 @@ mod tests {
             hashes.sort_unstable();
             hashes
         };
-        assert!(recent.rules_out("a", &sorted(&["p", "q", "r"])));
-        assert!(!recent.rules_out("a", &sorted(&["p", "y", "r"])));
-        assert!(!recent.rules_out("b", &sorted(&["p"])), "an unknown file must be read");
-        recent.remember("big".to_owned(), (0..RECENT_KEYS as u64).collect());
-        assert!(!recent.rules_out("a", &sorted(&["p"])), "forgotten, so it must be read again");
-        assert_eq!(recent.held, RECENT_KEYS);
+        assert_eq!(recent.may_hold("a", &sorted(&["p", "q", "r"])), Some(false));
+        assert_eq!(recent.may_hold("a", &sorted(&["p", "y", "r"])), Some(true));
+        assert_eq!(recent.may_hold("b", &sorted(&["p"])), None, "an unknown file must be read");
+        recent.remember_if_room("read", Arc::new((0..KEPT_KEYS as u64).collect()));
+        assert_eq!(recent.may_hold("read", &[1]), None, "what was read takes no room from what was written");
+        recent.remember("big".to_owned(), (0..KEPT_KEYS as u64).collect());
+        assert_eq!(recent.may_hold("a", &sorted(&["p"])), None, "forgotten, so it must be read again");
+        assert_eq!(recent.held, KEPT_KEYS);
     }
 }

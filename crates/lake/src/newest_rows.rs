@@ -21,7 +21,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 impl SourceTable {
     /// The newest versions of records, in no order; of a key that is not there, none. `times` are when they happened, as far as that
-    /// is known: a newest version that has moved further than its contract allows is not found.
+    /// is known: files near them are read first.
     ///
     /// Errors with [`ErrorKind::Storage`].
     pub async fn newest_rows(&self, keys: &[String], times: &[Timestamp]) -> Result<RecordBatch> {
@@ -37,13 +37,8 @@ impl SourceTable {
         }
         let mut times: Vec<i64> = times.iter().map(|time| time.as_microsecond()).collect();
         times.sort_unstable();
-        let question = Question {
-            keys: &index,
-            times: &times,
-            moves_within: micros(self.spec.moves_within),
-            everywhere: false,
-            updated_at: None,
-        };
+        let question =
+            Question { keys: &index, times: &times, moves_within: micros(self.spec.moves_within), updated_at: None };
         let (known, _) = dedup::look_up(&table, &snapshot, &question).await?;
         let newest: HashMap<String, i64> = index
             .iter()

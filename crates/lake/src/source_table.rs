@@ -47,8 +47,6 @@ pub struct Incoming {
 pub struct LandOptions {
     /// The run that lands.
     pub run_id: String,
-    /// Look for known versions in every file instead of only near the package's record times.
-    pub look_everywhere: bool,
 }
 
 /// What landing a package did.
@@ -135,7 +133,6 @@ impl SourceTable {
                 keys: &keys,
                 times: &times,
                 moves_within: micros(self.spec.moves_within),
-                everywhere: options.look_everywhere,
                 updated_at: self.spec.updated_at.as_deref(),
             };
             let (known, files_read) = dedup::look_up(&table, &snapshot, &question).await?;

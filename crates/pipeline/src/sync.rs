@@ -234,7 +234,7 @@ async fn extract(
             resource: plan.resource,
             table: Arc::new(context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec))),
             ops: context.warehouse.ops(),
-            options: LandOptions { run_id: run_id.to_owned(), look_everywhere: options.full },
+            options: LandOptions { run_id: run_id.to_owned() },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
             shown,
