@@ -21,7 +21,7 @@ fn session(threads: usize) -> Session {
         ("small", Arc::new(Int32Array::from(vec![i32::MAX, 1, 2, 3])) as ArrayRef, true),
         ("unsigned", Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2, 3])) as ArrayRef, true),
         ("wide", decimals(vec![10_i128.pow(38) - 1, 1, 2, 3], 38, 0), true),
-        ("amount", decimals(vec![12_3400, 1_0000, 2_5000, 0], 18, 4), true),
+        ("amount", decimals(vec![123_400, 10_000, 25_000, 0], 18, 4), true),
     ])
     .unwrap();
     session.register_batches("t", batch.schema(), vec![batch]).unwrap();

@@ -12,8 +12,7 @@ async fn value(session: &Session, expression: &str) -> String {
     let batches = collect(session.query(&sql).await.unwrap_or_else(|e| panic!("{expression}: {e:?}"))).await;
     let batches = batches.unwrap_or_else(|e| panic!("{expression}: {e:?}"));
     let options = FormatOptions::default().with_null("null");
-    let shown = ArrayFormatter::try_new(batches[0].column(0), &options).unwrap().value(0).to_string();
-    shown
+    ArrayFormatter::try_new(batches[0].column(0), &options).unwrap().value(0).to_string()
 }
 
 #[tokio::test]

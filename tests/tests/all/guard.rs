@@ -61,8 +61,7 @@ async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
         let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(code), "{name}");
     }
-    let child = printing(&project, temporary.path()).await;
-    let mut child = child;
+    let mut child = printing(&project, temporary.path()).await;
     drop(child.stdout.take());
     let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0), "a reader that has had enough is no failure");
