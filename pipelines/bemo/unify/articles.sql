@@ -44,8 +44,7 @@ FROM (
         CAST(array_position(values_where(positions(p.labels), p.labels, p.label), p.position) AS BIGINT) AS line_number,
         values_where(p.all_amounts, p.labels, p.label) AS amounts,
         p.article_state,
-        derived_state([p.article_state], [CASE WHEN p.session_end_date IS NULL THEN 'open' ELSE 'collected' END], p.amount, p.amount)
-            AS state,
+        CASE WHEN p.session_end_date IS NULL THEN 'pending' ELSE 'completed' END AS state,
         p._record_key, p._record_time, p._land, p._extracted_at, p._content_hash, p._run_id
     FROM (
         SELECT c.*,

@@ -39,8 +39,7 @@ FROM (
         p.session_id, p.account_id, p.label, p.amount, p.rfid, p.is_rfid, p.site, p.time_zone, p.payment_state,
         values_where(pluck(p.transactions, 'total_amount'), p.labels, p.label)     AS amounts,
         values_where(pluck(p.transactions, 'transaction_date'), p.labels, p.label) AS dates,
-        derived_state([CASE WHEN p.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END], [p.payment_state], p.amount, p.amount)
-            AS state,
+        CASE WHEN p.session_end_date IS NULL THEN 'pending' ELSE 'completed' END AS state,
         p._record_key, p._record_time, p._land, p._extracted_at, p._content_hash, p._run_id
     FROM (
         SELECT c.*,

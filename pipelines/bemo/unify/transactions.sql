@@ -2,7 +2,8 @@
 --
 -- A session in which nothing was bought (yet) has no transaction; it stands in the source table. Where no currency is named, `none` stands
 -- in its place in the id. The account buys, so these are purchases and never added to anybody's sales. Neither be-mo's states nor its taxes
--- are known: a session that has ended is done and charged to the account, one that has not is going on. The site is
+-- are known: a session that has ended is done and charged to the account, one that has not is going on, also where nobody says what it
+-- costs. Its amount is the sum of the amounts that are known; ops.warnings names the purchases without one. The site is
 -- placeId within its network: ids are the networks' own.
 SELECT
     concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
@@ -58,12 +59,7 @@ FROM (
         p.session_id, p.account_id, p.label, p.amount, p.vehicle_id, p.site, p.time_zone, p.session_start_date, p.session_end_date,
         values_where(pluck(p.transactions, 'total_amount'), p.labels, p.label)     AS amounts,
         values_where(pluck(p.transactions, 'product_category'), p.labels, p.label) AS categories,
-        derived_state(
-            [CASE WHEN p.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END],
-            [CASE WHEN p.session_end_date IS NULL THEN 'open' ELSE 'collected' END],
-            p.amount,
-            p.amount
-        ) AS state,
+        CASE WHEN p.session_end_date IS NULL THEN 'pending' ELSE 'completed' END AS state,
         p._record_key, p._record_time, p._land, p._extracted_at, p._content_hash, p._run_id
     FROM (
         SELECT c.*, sum_where(pluck(c.transactions, 'total_amount'), c.labels, c.label) AS amount

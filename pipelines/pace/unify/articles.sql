@@ -50,8 +50,7 @@ FROM (
             coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
             coalesce(attributes['location']['address']['street'], ''),
             coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
-        derived_state(['done'], [CASE WHEN attributes['error'] IS NULL THEN 'collected' ELSE 'error' END],
-            attributes['price_including_vat'], attributes['price_including_vat']) AS transaction_state,
+        CASE WHEN attributes['error'] IS NULL THEN 'completed' ELSE 'error' END AS transaction_state,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
             OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,

@@ -34,7 +34,7 @@ SELECT
     t.transaction_state,
     t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
 FROM (
-    SELECT p.*, derived_state(['done'], [p.payment_state], p.a['price_including_vat'], p.a['price_including_vat']) AS transaction_state
+    SELECT p.*, CASE WHEN p.payment_state = 'error' THEN 'error' ELSE 'completed' END AS transaction_state
     FROM (
         SELECT
             id, partner, attributes AS a,

@@ -1,6 +1,7 @@
 -- PACE transactions, one row each.
 --
--- PACE lists what was paid, and gives no state: a transaction that has an error was not paid, every other one is completed. The offset of the
+-- PACE lists what was paid, and gives no state: a transaction that has an error was not paid, every other one is completed, also where its
+-- price is not known. The offset of the
 -- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. A sale that
 -- names no fuel is of category other. The site is its brand and address.
 SELECT
@@ -62,8 +63,7 @@ FROM (
             coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
             coalesce(attributes['location']['address']['street'], ''),
             coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
-        derived_state(['done'], [CASE WHEN attributes['error'] IS NULL THEN 'collected' ELSE 'error' END],
-            attributes['price_including_vat'], attributes['price_including_vat']) AS state,
+        CASE WHEN attributes['error'] IS NULL THEN 'completed' ELSE 'error' END AS state,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
             OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,
