@@ -4,9 +4,9 @@
 //! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
 
 use crate::column::{Column, Values};
-use crate::identity::visit;
+use crate::identity::{spell_in, visit};
 use crate::plan::{Field, Hop, Object, What, resolve};
-use crate::term::{Term, open_text, unfit};
+use crate::term::{Term, each_element, element_of, open_text, text_of, unfit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub(crate) struct Priced {
     is: Term,
     currency: Vec<Hop>,
     unit: PriceUnit,
+    /// To the element that is looked at; empty where it is the record itself.
+    element: Vec<Hop>,
 }
 
 /// [`Rate`], compiled.
@@ -95,14 +97,33 @@ impl Priced {
             UnitOf::Contract(unit) => *unit,
             UnitOf::Connection(name) => settled(parameters, name, "minor or unit: major", PriceUnit::named)?,
         };
-        let (currency, _) = open_text(record, &amount.currency)?;
-        Ok(Self { is: Term::new(record, path)?, currency, unit })
+        let ((currency, _), is) = (open_text(record, &amount.currency)?, Term::new(record, path)?);
+        let element = element_of(&is.hops).to_vec();
+        if !element.starts_with(element_of(&currency)) {
+            return Err(unfit(&amount.currency, "the currency of the same element"));
+        }
+        Ok(Self { is, currency, unit, element })
     }
 
-    /// What is wrong with a row; `None` where nothing is, or there is no amount.
-    pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
-        let amount = total(&self.is, columns, row, None)?;
-        let currency = text_at(columns, &self.currency, row);
+    /// Tells what is wrong with a row, element by element: where, and how.
+    pub(crate) fn breaches(
+        &self,
+        record: &Object,
+        columns: &[Column],
+        row: usize,
+        tell: &mut dyn FnMut(String, String),
+    ) {
+        each_element(columns, &self.element, row, &mut |positions| {
+            if let Some(words) = self.breach(columns, row, positions) {
+                tell(spell_in(record, &self.is.hops, positions), words);
+            }
+        });
+    }
+
+    /// What is wrong with an element; `None` where nothing is, or there is no amount.
+    fn breach(&self, columns: &[Column], row: usize, positions: &[usize]) -> Option<String> {
+        let amount = self.is.value(columns, row, positions)?;
+        let currency = text_of(columns, &self.currency, row, positions);
         let fits = self.unit.fits(amount, currency);
         // 0 minor units are 0 of whatever it is.
         let is_known = currency.and_then(minor_digits).is_some();

@@ -69,6 +69,12 @@ impl Bits {
         }
     }
 
+    fn remove(&mut self, at: usize) {
+        let behind: Vec<bool> = (at + 1..self.len).map(|at| self.get(at)).collect();
+        self.truncate(at);
+        behind.into_iter().for_each(|bit| self.push(bit));
+    }
+
     pub(crate) fn into_buffer(self) -> BooleanBuffer {
         BooleanBuffer::new(Buffer::from_vec(self.bytes), 0, self.len)
     }
@@ -109,6 +115,13 @@ impl Texts {
     fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.bytes.truncate(index(self.offsets[rows]));
+    }
+
+    fn remove(&mut self, row: usize) {
+        let (start, end) = (self.offsets[row], self.offsets[row + 1]);
+        self.bytes.drain(index(start)..index(end));
+        self.offsets.remove(row + 1);
+        self.offsets.iter_mut().skip(row + 1).for_each(|offset| *offset -= end - start);
     }
 
     pub(crate) fn into_array(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
@@ -244,6 +257,27 @@ impl Column {
             Values::Nothing => {}
         }
         self.valid.truncate(rows);
+    }
+
+    /// Takes one row out; those behind it move up.
+    pub(crate) fn remove(&mut self, row: usize) {
+        match &mut self.values {
+            Values::Text(texts) => texts.remove(row),
+            Values::Bool(bits) => bits.remove(row),
+            Values::Int(values) | Values::Time(values) => drop(values.remove(row)),
+            Values::Decimal(values) => drop(values.remove(row)),
+            Values::Date(values) => drop(values.remove(row)),
+            Values::Object(columns) => columns.iter_mut().for_each(|c| c.remove(row)),
+            Values::List { offsets, elements } => {
+                let rows = Self::elements_of(offsets, row);
+                rows.clone().rev().for_each(|row| elements.remove(row));
+                let gone = i32::try_from(rows.len()).unwrap_or(0);
+                offsets.remove(row + 1);
+                offsets.iter_mut().skip(row + 1).for_each(|offset| *offset -= gone);
+            }
+            Values::Nothing => {}
+        }
+        self.valid.remove(row);
     }
 
     /// The rows of a list's elements.

@@ -39,6 +39,18 @@ pub(crate) fn content_hash(object: &Object, columns: &[Column], row: usize, scra
     hash
 }
 
+/// Whether two rows of a column mean the same.
+pub(crate) fn is_same(field: &Field, column: &Column, (one, other): (usize, usize)) -> bool {
+    let fed = |row| {
+        let mut bytes = Vec::new();
+        if column.valid.get(row) {
+            feed(field, column, row, &mut bytes);
+        }
+        bytes
+    };
+    fed(one) == fed(other)
+}
+
 fn feed_object(object: &Object, columns: &[Column], row: usize, out: &mut Vec<u8>) {
     for (field, column) in object.fields.iter().zip(columns) {
         if column.valid.get(row) {

@@ -7,8 +7,11 @@
 //! 3339 or ISO 8601 spelling goes to jiff. `24:00:00` is the next day's midnight; a leap second (`:60`) is the second before it.
 //!
 //! Some dates are no dates: years such as 9999 and 2999 are how software writes "open", and years 0, 1 and 1601, and midnight on the first day
-//! that some system knows (1753-01-01, 1899-12-30, 1900-01-01), how it writes "none". Neither is an instant here, see [`NoTime`]: what lies
-//! before 1678 or after 2261. These are also the years that nanoseconds of 64 bits can count, which the functions of many a database work in.
+//! that some system knows (1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01), how it writes "none". So is the instant from which Unix counts, whatever
+//! clock shows it. Neither is an instant here, see [`NoTime`]: what lies before 1678 or after 2261.
+//!
+//! An offset is one that a clock on earth has, from -12:00 to +14:00: another one would move a sale to another day.
+//! These are also the years that nanoseconds of 64 bits can count, which the functions of many a database work in.
 //!
 //! Local times of a named zone: where a clock goes back, the earlier of the two instants; where it leaps, the time as read with the offset
 //! from before the gap (RFC 5545's rule, jiff's "compatible").
@@ -17,9 +20,10 @@ use crate::number::{self, Scaled};
 use crate::scan::Number;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use tillhouse_model::blank;
-use tillhouse_model::time::common_spelling;
+use tillhouse_model::time::{CLOCK_OFFSETS, common_spelling};
 
 /// How a column's instants are spelled; [`tillhouse_model::TimeFormat`] with its zone looked up.
 #[derive(Debug, Clone)]
@@ -59,8 +63,10 @@ const YEARS: std::ops::RangeInclusive<i32> = 1678..=2261;
 const FIRST: i64 = -9_214_560_000_000_000;
 const LAST: i64 = 9_214_646_400_000_000;
 
-/// Days on which nothing happened: the first ones SQL Server, OLE and Excel can write, and so how they write none. At midnight only.
-const FIRST_DAYS: [&[u8]; 3] = [b"1753-01-01", b"1899-12-30", b"1900-01-01"];
+/// Days on which nothing happened: the first ones SQL Server, OLE, Excel and Unix know, and so how they write none. At midnight only.
+const FIRST_DAYS: [&[u8]; 4] = [b"1753-01-01", b"1899-12-30", b"1900-01-01", b"1970-01-01"];
+
+const NO_OFFSET: NoTime = NoTime::Wrong("no clock on earth has this offset");
 
 /// A clock reading in the common shape.
 struct Clock {
@@ -78,10 +84,12 @@ struct Clock {
 /// Reads an instant with an offset, or a local one where `zone` is known. The error says what is wrong, never the value.
 #[inline]
 pub(crate) fn read(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
-    match common_shape(text) {
-        Some(clock) if clock.year > 1900 => at(&clock, zone),
-        _ => unusual(text, zone),
-    }
+    let instant = match common_shape(text) {
+        Some(clock) if clock.year > 1970 => return at(&clock, zone),
+        _ => unusual(text, zone)?,
+    };
+    // Nothing happened when Unix began to count.
+    if instant.micros == 0 { Err(NoTime::Unset) } else { Ok(instant) }
 }
 
 #[inline]
@@ -90,6 +98,9 @@ fn at(clock: &Clock, zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
         let Some(zone) = zone else { return Err(NoTime::Wrong("time without offset")) };
         return local(clock, zone);
     };
+    if !i32::try_from(offset).is_ok_and(|offset| CLOCK_OFFSETS.contains(&offset)) {
+        return Err(NO_OFFSET);
+    }
     let seconds = days_from_civil(clock.year, clock.month, clock.day) * DAY + clock.seconds - offset;
     Ok(Instant { micros: seconds * 1_000_000 + clock.micros, rounded: clock.rounded })
 }
@@ -190,6 +201,10 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
         return Err(NOT_A_TIME);
     }
     if let Ok(instant) = usual.parse::<Timestamp>() {
+        let offset = Pieces::parse(&usual).ok().and_then(|pieces| pieces.to_numeric_offset());
+        if offset.is_some_and(|offset| !CLOCK_OFFSETS.contains(&offset.seconds())) {
+            return Err(NO_OFFSET);
+        }
         return in_range(to_micros(instant));
     }
     // jiff reads a bare date as its midnight; a date is no instant.
@@ -250,6 +265,7 @@ pub(crate) fn epoch(number: &Number<'_>, scale: i32) -> Result<Instant, NoTime> 
     let far = if number.negative { NoTime::Unset } else { NoTime::OpenEnd };
     let Scaled { units, rounded } = number::to_scale(number, scale).ok_or(far)?;
     match i64::try_from(units) {
+        Ok(0) => Err(NoTime::Unset),
         Ok(micros) if (FIRST..LAST).contains(&micros) => Ok(Instant { micros, rounded }),
         _ => Err(far),
     }
@@ -341,6 +357,28 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_is_one_that_a_clock_has() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        for offset in ["+24:00", "+25:00", "-24:00", "+23:59", "+15:00", "+14:01", "-12:01", "-13", "+1401", "-23:59"] {
+            for text in [
+                format!("2020-08-10T13:15:00{offset}"),
+                format!("2020-08-10 13:15 {offset}"),
+                format!("20200810T131500{offset}"),
+            ] {
+                for zone in [None, Some(&berlin)] {
+                    assert!(matches!(read(text.as_bytes(), zone), Err(NoTime::Wrong(_))), "{text}");
+                }
+            }
+        }
+        for (offset, instant) in
+            [("+14:00", "2020-08-09T23:15:00Z"), ("-12:00", "2020-08-11T01:15:00Z"), ("-00:00", "2020-08-10T13:15:00Z")]
+        {
+            let text = format!("2020-08-10T13:15:00{offset}");
+            assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(micros(instant)), "{text}");
+        }
+    }
+
+    #[test]
     fn finer_digits_are_rounded_half_even() {
         for (fraction, expected, rounded) in [
             ("1234560", 123_456, false),
@@ -415,6 +453,17 @@ mod tests {
             "1900-01-01 00:00:00.000",
             "1899-12-30T00:00:00",
             "1753-01-01T00:00:00",
+            "1970-01-01T00:00:00Z",
+            "1970-01-01 00:00:00",
+            "1970-01-01T00:00:00.000+00:00",
+            "1970-01-01T01:00:00",
+            "1970-01-01T01:00:00+01:00",
+            "1970-01-01T0130+0130",
+            "1969-12-31T19:00:00-05:00",
+            "1969-12-31 24:00:00Z",
+            "19700101T000000Z",
+            "1970-01-01T00:00:00Z[UTC]",
+            "1970-01-01T01:00:00+01:00[Europe/Paris]",
             "1601-01-01T00:00:00Z",
             "0002-01-01T00:00:00Z",
             "1583-06-01T12:00:00Z",
@@ -447,7 +496,9 @@ mod tests {
         for text in [
             "1900-01-01T00:00:01Z",
             "1900-01-02T00:00:00Z",
-            "1970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00.000001Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T01:00:00Z",
             "1678-01-01T00:00:00Z",
             "2261-12-31T23:59:59Z",
         ] {
@@ -464,7 +515,10 @@ mod tests {
         assert_eq!(at("1597058100.1234565", 6), Ok((1_597_058_100_123_456, true)));
         assert_eq!(at("1597058100123.5", 3), Ok((1_597_058_100_123_500, false)));
         assert_eq!(at("-1", 3), Ok((-1000, false)));
-        assert_eq!(at("0", 6), Ok((0, false)));
+        assert_eq!(at("1", 3), Ok((1000, false)));
+        for none in ["0", "0.0", "-0", "0e7", "0.0000001"] {
+            assert_eq!(at(none, 6), Err(NoTime::Unset), "{none}");
+        }
         for far in ["1e300", "9223372036854775807", "253402300799999", "9214646400000", "32503680000000"] {
             assert_eq!(at(far, 3), Err(NoTime::OpenEnd), "{far}");
         }
@@ -476,12 +530,13 @@ mod tests {
 
     #[test]
     fn dates_are_days() {
-        assert_eq!(date(b"1970-01-01"), Ok(0));
+        assert_eq!(date(b"1970-01-02"), Ok(1));
+        assert_eq!(date(b"1969-12-31"), Ok(-1));
         assert_eq!(date(b"2024-02-29"), Ok(19_782));
         assert_eq!(date(" 2261-12-31\u{a0}".as_bytes()), Ok(106_650));
         assert_eq!(date(b"9999-12-31"), Err(NoTime::OpenEnd));
         assert_eq!(date(b"2262-01-01"), Err(NoTime::OpenEnd));
-        for none in ["0001-01-01", "0000-00-00", "1900-01-01"] {
+        for none in ["0001-01-01", "0000-00-00", "1900-01-01", "1970-01-01"] {
             assert_eq!(date(none.as_bytes()), Err(NoTime::Unset), "{none}");
         }
         for bad in [
@@ -500,16 +555,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_hand_written_way_equals_jiff(seconds in -9_214_400_000_i64..9_214_400_000, offset in -1439_i64..1440, millis in 0_i64..1000) {
+        fn the_hand_written_way_equals_jiff(seconds in -9_214_400_000_i64..9_214_400_000, offset in -720_i64..841, millis in 0_i64..1000) {
             let instant = Timestamp::from_millisecond(seconds * 1000 + millis).unwrap();
             let zone = jiff::tz::Offset::from_seconds(i32::try_from(offset * 60).unwrap()).unwrap();
             let text = instant.display_with_offset(zone).to_string();
-            if !text.starts_with('-') {
+            if !text.starts_with('-') && instant.as_microsecond() != 0 {
                 prop_assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(instant.as_microsecond()), "{}", text);
             }
             let day = zone.to_datetime(instant).date();
             prop_assume!(YEARS.contains(&i32::from(day.year())));
-            prop_assert_eq!(date(day.to_string().as_bytes()), Ok((day - Date::new(1970, 1, 1).unwrap()).get_days()));
+            let days = (day - Date::new(1970, 1, 1).unwrap()).get_days();
+            prop_assert_eq!(date(day.to_string().as_bytes()), if days == 0 { Err(NoTime::Unset) } else { Ok(days) });
         }
 
         #[test]

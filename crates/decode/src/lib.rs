@@ -47,6 +47,7 @@ mod misfit;
 mod number;
 mod page;
 mod plan;
+mod present;
 mod product;
 mod pseudonyms;
 mod record;

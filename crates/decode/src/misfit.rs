@@ -24,7 +24,8 @@ pub(crate) const FRACTION: Misfit = Misfit::new(WHOLE_NUMBER.0, "expected a whol
 pub(crate) const BEYOND_64_BITS: Misfit = Misfit::new("number_too_large", "the number does not fit 64 bits");
 pub(crate) const BEYOND_PRECISION: Misfit =
     Misfit::new("number_too_large", "the number does not fit the column's precision");
-const UNSET: Misfit = Misfit::new("no_time", "the time stands for none (0001-01-01, 1601-01-01 and the like)");
+const UNSET: Misfit =
+    Misfit::new("no_time", "the time stands for none (0001-01-01, 1970-01-01T00:00:00Z and the like)");
 const OPEN_END: Misfit =
     Misfit::new("open_end", "the time stands for an open end (9999-12-31, 2999-12-31 and the like)");
 

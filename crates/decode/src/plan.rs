@@ -6,6 +6,7 @@
 
 use crate::across::{Adding, Clock, Priced, Rated};
 use crate::instant::Spelling;
+use crate::present::Presence;
 use crate::product::ProductRule;
 use crate::state::StateRules;
 use jiff::tz::TimeZone;
@@ -65,6 +66,10 @@ pub(crate) struct Field {
     pub(crate) shown: bool,
     /// What a value costs that cannot be read as this field's.
     pub(crate) misfit: Misfit,
+    /// Of a whole number that its rules keep between 0 and 1: whether something is so.
+    pub(crate) truth: bool,
+    /// Of a list: what tells its elements apart.
+    pub(crate) distinct: Option<Distinct>,
     /// Stands for the column's path in the content hash; never zero.
     pub(crate) id: u64,
     pub(crate) what: What,
@@ -78,6 +83,15 @@ pub(crate) enum Misfit {
     Value,
     /// The record, where it would have decided the record time; else itself. The place of its path among those of the record time.
     Time(usize),
+}
+
+/// What tells the elements of a list apart.
+#[derive(Debug)]
+pub(crate) struct Distinct {
+    /// The field of the element.
+    pub(crate) by: usize,
+    /// The rule that says so.
+    pub(crate) rule: String,
 }
 
 /// How a field's value is read.
@@ -144,6 +158,8 @@ pub(crate) enum Demand {
     Product(ProductRule),
     /// That a state follows from those of its articles and payments.
     State(StateRules),
+    /// That a number is there.
+    Present(Presence),
 }
 
 /// Names of at most seven bytes have the same tag only if they are equal.
@@ -299,6 +315,8 @@ impl Field {
                 None if matches!(what, What::Decimal { .. }) => Misfit::Record,
                 None => Misfit::Value,
             },
+            truth: false,
+            distinct: None,
             id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),
             what,
         })
@@ -362,9 +380,11 @@ impl Plan {
         let record_time: Vec<Vec<Hop>> = spec.record_time.iter().map(time).collect::<Result<_>>()?;
         let updated_at = spec.updated_at.as_ref().map(time).transpose()?;
         settle_misfits(&mut record, spec, &record_time)?;
+        settle_truths(&mut record, spec)?;
+        settle_lists(&mut record, spec)?;
         let mut rules = Vec::new();
         for rule in &spec.rules {
-            // Uniqueness is a matter of the table, not of a record.
+            // Uniqueness is a matter of the table, or of a list while it is read.
             if rule.check == Check::Unique {
                 continue;
             }
@@ -378,6 +398,7 @@ impl Plan {
                 Check::Amount(amount) => (true, Demand::Priced(Priced::new(&record, &rule.path, amount, parameters)?)),
                 Check::Rate(rate) => (true, Demand::Rated(Rated::new(&record, &rule.path, rate, parameters)?)),
                 Check::Product(product) => (true, Demand::Product(ProductRule::new(&record, product)?)),
+                Check::Present(present) => (true, Demand::Present(Presence::new(&record, &rule.path, present)?)),
                 Check::State(state) => (true, Demand::State(StateRules::new(&record, &rule.path, state)?)),
                 _ => (field.is_open_text(), Demand::Value(rule.check.clone())),
             };
@@ -418,6 +439,35 @@ fn settle_misfits(record: &mut Object, spec: &TableSpec, record_time: &[Vec<Hop>
         }
     }
     settle_containers(record, &spec.columns);
+    Ok(())
+}
+
+/// Settles which whole numbers are truth values: those that two rules keep between 0 and 1.
+fn settle_truths(record: &mut Object, spec: &TableSpec) -> Result<()> {
+    let bounded =
+        |path: &[String], check: &Check| spec.rules.iter().any(|rule| rule.path == path && rule.check == *check);
+    for rule in spec.rules.iter().filter(|rule| rule.check == Check::AtMost(1)) {
+        if bounded(&rule.path, &Check::AtLeast(0)) {
+            let (hops, _) = resolve(record, &rule.path)?;
+            if let Some(field) = field_at(record, &hops) {
+                field.truth = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Settles what tells the elements of lists apart.
+fn settle_lists(record: &mut Object, spec: &TableSpec) -> Result<()> {
+    // The rule about the record's own key names its columns, which are no path.
+    for rule in spec.rules.iter().filter(|rule| rule.check == Check::Unique && rule.path != spec.key) {
+        let (hops, _) = resolve(record, &rule.path)?;
+        if let [list @ .., Hop::Elements, Hop::Field(by)] = hops.as_slice()
+            && let Some(field) = field_at(record, list)
+        {
+            field.distinct = Some(Distinct { by: *by, rule: rule.name.clone() });
+        }
+    }
     Ok(())
 }
 

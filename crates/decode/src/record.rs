@@ -7,10 +7,11 @@
 //! says what it costs: the record, or itself.
 
 use crate::column::{self, Column, Texts, Values};
+use crate::hash;
 use crate::instant;
 use crate::misfit::{self, Misfit, Unread};
 use crate::number;
-use crate::plan::{self, Field, Keep, Object, What};
+use crate::plan::{self, Distinct, Field, Keep, Object, What};
 use crate::pseudonyms::Pseudonyms;
 use crate::scalar::{Figure, Moment, Truth, is_blank, is_number};
 use crate::scan::{Raw, Scan, unescape};
@@ -196,6 +197,13 @@ impl<'p, 'd> Walker<'p, 'd> {
                 Moment::Blank => return self.missing(field, column),
                 Moment::No(misfit) => return self.misfit(field, column, start, misfit),
             },
+            (What::Int, Values::Int(values)) if field.truth && self.says_truth(first) => match self.truth(first)? {
+                Truth::Known(bit) => values.push(i64::from(bit)),
+                Truth::Blank => return self.missing(field, column),
+                Truth::Other => {
+                    return self.misfit(field, column, start, Misfit::expected(misfit::WHOLE_NUMBER, first));
+                }
+            },
             (What::Int, Values::Int(values)) => {
                 let number = match self.figure(first)? {
                     Figure::Number(number) => number,
@@ -269,19 +277,74 @@ impl<'p, 'd> Walker<'p, 'd> {
         if self.scan.empty(b']')? {
             return Ok(());
         }
+        let start = elements.valid.len();
+        // Where what is known completes a list, a place in it tells which element is meant.
+        let has_fields = matches!(element.what, What::Object(_) | What::List(_));
+        let drops_null = has_fields && !element.required && !self.completing;
         self.path.push(Step::Field(&field.json_name));
         for at in 0.. {
             self.path.push(Step::Index(at));
             self.spend(element.row_bytes())?;
             let first = self.scan.peek()?;
-            self.value(element, elements, first)?;
+            if first == b'n' && drops_null {
+                self.no_element(element)?;
+            } else {
+                self.value(element, elements, first)?;
+            }
             self.path.pop();
             if !self.scan.another(b']')? {
                 break;
             }
         }
         self.path.pop();
+        if let Some(distinct) = &field.distinct
+            && elements.valid.len() > start + 1
+        {
+            self.keep_last(field, (element, distinct), elements, start);
+        }
         Ok(())
+    }
+
+    /// Passes over a null in the place of an element that has fields: a row of nulls would count as one.
+    #[cold]
+    fn no_element(&mut self, element: &Field) -> Walk {
+        self.scan.literal("null")?;
+        let expected = if matches!(element.what, What::List(_)) { misfit::ARRAY } else { misfit::OBJECT };
+        self.warnings.push(self.path_to(&element.json_name), expected.0, b"null");
+        Ok(())
+    }
+
+    /// Of the elements of a list, the rows from `start` on, that name one and the same, the last counts.
+    fn keep_last(
+        &mut self,
+        field: &Field,
+        (element, distinct): (&Field, &Distinct),
+        elements: &mut Column,
+        start: usize,
+    ) {
+        let named = |elements: &Column, row: usize, other: usize| {
+            let Values::Object(columns) = &elements.values else { return false };
+            let Some(ids) = columns.get(distinct.by).filter(|ids| ids.valid.get(row) && ids.valid.get(other)) else {
+                return false;
+            };
+            match &ids.values {
+                Values::Text(texts) => texts.get(row) == texts.get(other) && !is_blank(texts.get(row)),
+                Values::Int(values) => values[row] == values[other],
+                _ => false,
+            }
+        };
+        // From the end, so that what is taken out moves nothing that is still looked at.
+        for row in (start..elements.valid.len()).rev() {
+            let Some(later) = (row + 1..elements.valid.len()).find(|later| named(elements, row, *later)) else {
+                continue;
+            };
+            let same = hash::is_same(element, elements, (row, later));
+            let at = path(&self.path, &field.json_name, true);
+            let what = if same { "the same" } else { "another version of it, which counts" };
+            let words = format!("{at}[{}] is left out: {at} names it again behind, {what}", row - start);
+            self.warnings.tell(format!("{at}[{}]", row - start), &distinct.rule, &words);
+            elements.remove(row);
+        }
     }
 
     /// Whether there was a text.

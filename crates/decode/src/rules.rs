@@ -56,7 +56,15 @@ impl<'p> Rules<'p> {
                     continue;
                 }
                 Demand::Priced(priced) => {
-                    across(plan, rule, priced.breach(columns, row), warnings);
+                    priced.breaches(&plan.record, columns, row, &mut |field, words| {
+                        warnings.tell(field, &rule.name, &words);
+                    });
+                    continue;
+                }
+                Demand::Present(presence) => {
+                    presence.breaches(&plan.record, columns, row, &mut |field, words| {
+                        warnings.tell(field, &rule.name, &words);
+                    });
                     continue;
                 }
                 Demand::Rated(rated) => {
@@ -135,7 +143,8 @@ impl Memory {
             | Check::LocalTime(_)
             | Check::Amount(_)
             | Check::Rate(_)
-            | Check::State(_) => return true,
+            | Check::State(_)
+            | Check::Present(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));

@@ -73,6 +73,19 @@ impl<'d> Walker<'_, 'd> {
         }
     }
 
+    /// Whether a word that is no number begins here: `true`, `"False"`.
+    #[inline]
+    pub(crate) fn says_truth(&self, first: u8) -> bool {
+        match first {
+            b't' | b'f' => true,
+            b'"' => {
+                let text = self.scan.data.get(self.scan.pos + 1..).unwrap_or_default().trim_ascii_start();
+                matches!(text.first(), Some(b't' | b'T' | b'f' | b'F'))
+            }
+            _ => false,
+        }
+    }
+
     /// `1`, `"0"`, `"True"`.
     #[cold]
     fn odd_truth(&mut self, first: u8) -> Walk<Truth> {

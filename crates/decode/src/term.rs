@@ -3,7 +3,7 @@
 //! Invariant: a [`Term`] leads to numbers that can be compared exactly, whole ones or decimals.
 
 use crate::column::{Column, Values};
-use crate::identity::spell_in;
+use crate::identity::{spell_in, visit};
 use crate::plan::{Hop, Object, What, resolve};
 use tillhouse_model::{Error, Exact, Result};
 
@@ -76,6 +76,23 @@ pub(crate) fn at<'c>(
         }
     }
     column.valid.get(row).then_some((column, row))
+}
+
+/// The text a path leads to, in the same way.
+pub(crate) fn text_of<'c>(columns: &'c [Column], hops: &[Hop], row: usize, positions: &[usize]) -> Option<&'c str> {
+    let (column, row) = at(columns, hops, row, positions)?;
+    match &column.values {
+        Values::Text(texts) => std::str::from_utf8(texts.get(row)).ok(),
+        _ => None,
+    }
+}
+
+/// Calls `each` with the positions of every element that the steps lead to; once, with none, where they lead nowhere: to the record itself.
+pub(crate) fn each_element(columns: &[Column], element: &[Hop], row: usize, each: &mut dyn FnMut(&[usize])) {
+    if element.is_empty() {
+        return each(&[]);
+    }
+    visit(columns, element, row, &mut Vec::new(), &mut |_, _, positions| each(positions));
 }
 
 /// The steps up to the last list on the way.

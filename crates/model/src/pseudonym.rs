@@ -23,16 +23,16 @@ impl std::fmt::Debug for PseudonymKey {
 }
 
 impl PseudonymKey {
-    /// Reads a key of at least 32 hexadecimal digits (128 bits), as `tillhouse init` writes it.
+    /// Reads a key of hexadecimal digits, two a byte and at least 32 of them (128 bits); `tillhouse init` writes 64.
     ///
     /// Errors with [`crate::ErrorKind::Config`]; the message never holds the key.
     pub fn parse(secret: &Secret) -> Result<Self> {
         let bad = || {
-            Error::config("privacy_key must be at least 32 hexadecimal digits")
+            Error::config("privacy_key must be hexadecimal digits, an even number of them and at least 32")
                 .hint("`tillhouse init` writes a fresh one into .env; or make one with `openssl rand -hex 32`.")
         };
         let text = secret.expose().trim();
-        if text.len() < 32 || !text.len().is_multiple_of(2) || !text.is_ascii() {
+        if text.len() < 32 || !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(bad());
         }
         let bytes: Option<Vec<u8>> =

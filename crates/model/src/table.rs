@@ -108,7 +108,7 @@ pub enum Check {
     Currency,
     /// A time zone that [`crate::zone_name`] reads.
     TimeZone,
-    /// The key is unique in the table.
+    /// The key is unique in the table; of a column in a list, in its list: of elements that have one value, the last counts.
     Unique,
     /// The number is the sum of those of other columns of the record.
     Sum(Sum),
@@ -122,6 +122,15 @@ pub enum Check {
     Product(Product),
     /// The text is the state that follows from those of the record's articles and payments.
     State(StateRule),
+    /// The number is there, in every element of the list it is in.
+    Present(Present),
+}
+
+/// Where a number has to be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// Only elements that say so, by a text of theirs; `None`: everywhere.
+    pub when: Option<Except>,
 }
 
 /// What an amount is in.
@@ -169,12 +178,12 @@ pub struct Sum {
     pub except: Option<Except>,
 }
 
-/// Elements that need not count, told by a text of theirs.
+/// Elements told by a text of theirs, such as those that need not count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Except {
     /// The text's column, below the list.
     pub path: Vec<String>,
-    /// The texts of those that need not count; compared as words, whatever their spelling.
+    /// The texts of those that are meant; compared as words, whatever their spelling.
     pub words: Vec<String>,
 }
 

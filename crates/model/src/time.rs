@@ -232,6 +232,9 @@ pub fn common_spelling(text: &str) -> Option<(String, bool)> {
     Some((format!("{date}T{clock}{offset}"), ends_its_day))
 }
 
+/// Seconds east of UTC that clocks are, wherever on earth: -12:00 to +14:00. Another offset would move what happened to another day.
+pub const CLOCK_OFFSETS: std::ops::RangeInclusive<i32> = -12 * 3600..=14 * 3600;
+
 /// How far ahead of UTC a clock was, in minutes, that showed `wall` at `instant`, both in microseconds: a whole quarter of an hour,
 /// as all offsets are. `None` where the two are more than a minute off any offset that is in use (-12:00 to +14:00).
 pub fn clock_offset_minutes(wall: i64, instant: i64) -> Option<i64> {
@@ -241,7 +244,8 @@ pub fn clock_offset_minutes(wall: i64, instant: i64) -> Option<i64> {
     // The nearest quarter: fractions of a second are often cut off one of the two.
     let quarters = (off + QUARTER / 2).div_euclid(QUARTER);
     let minutes = quarters * 15;
-    ((off - quarters * QUARTER).abs() <= MINUTE && (-12 * 60..=14 * 60).contains(&minutes)).then_some(minutes)
+    let is_offset = i32::try_from(minutes * 60).is_ok_and(|seconds| CLOCK_OFFSETS.contains(&seconds));
+    ((off - quarters * QUARTER).abs() <= MINUTE && is_offset).then_some(minutes)
 }
 
 #[cfg(test)]

@@ -9,12 +9,10 @@
 
 use crate::blank::{is_blank_char, is_dash, is_invisible, trim};
 use crate::fast::FastMap;
+use crate::time::CLOCK_OFFSETS;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::sync::LazyLock;
 use windows_timezones::WindowsTimezone;
-
-/// The largest offset anybody uses is +14:00; Arrow and ISO 8601 allow up to this many seconds.
-const LARGEST_OFFSET: i32 = 18 * 3600;
 
 /// What a text that names a time zone means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +98,8 @@ fn parse_offset(text: &str, prefixed: bool) -> Option<i32> {
         fits.then(|| part.parse::<i32>().ok()).flatten()
     };
     let (hours, minutes, seconds) = (digits(hours, 1)?, digits(minutes, 2)?, digits(seconds, 2)?);
-    let offset = hours * 3600 + minutes * 60 + seconds;
-    (minutes < 60 && seconds < 60 && offset <= LARGEST_OFFSET).then_some(sign * offset)
+    let offset = sign * (hours * 3600 + minutes * 60 + seconds);
+    (minutes < 60 && seconds < 60 && CLOCK_OFFSETS.contains(&offset)).then_some(offset)
 }
 
 #[cfg(test)]
@@ -187,6 +185,7 @@ mod tests {
             (" +02:00\t", 7200),
             ("-0530", -19_800),
             ("+14:00", 50_400),
+            ("-12:00", -43_200),
         ] {
             assert_eq!(parse(text), Some(ZoneName::Offset(seconds)), "{text}");
         }
@@ -206,7 +205,12 @@ mod tests {
             "1:00:00:00",
             "CEST",
             "MEZ",
-            "+18:00:01",
+            "+14:00:01",
+            "+15:00",
+            "+18:00",
+            "-12:01",
+            "UTC-13",
+            "23:59",
             "UTC01:00",
             "+01:00:60",
             "null",

@@ -111,7 +111,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
     assert_eq!(of("transaction_id"), some(keys.map(Some)));
     assert_eq!(of("currency"), some([eur, eur, eur, Some("CHF"), eur, None, eur]));
     assert_eq!(of("kind"), some(["refund", "sale", "sale", "sale", "sale", "sale", "sale"].map(Some)));
-    let states = some([completed, Some("pending"), completed, completed, completed, completed, None]);
+    let states = some([completed, Some("pending"), completed, completed, completed, completed, completed]);
     assert_eq!((of("state"), of("state_derived")), (states.clone(), states.clone()));
     assert_eq!(
         of("category"),
@@ -191,6 +191,45 @@ fn what_does_not_fit_is_told_and_kept() {
     );
     assert_eq!(decoded.unknown.keys().collect::<Vec<_>>(), ["transactions[].newField"]);
     assert!(shown(&[decoded.batch]).contains("account_id: acme"), "the account is the one that was asked for");
+}
+
+/// The document gives a session no state, and so none that depends on its prices.
+#[tokio::test]
+async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_what_the_others_cost() {
+    let bought = |amount: Value| bought("EUR".into(), amount, json!({"quantity": null}));
+    let sessions = [
+        session("part", json!([bought(Value::Null), bought(json!(7)), null]), json!({})),
+        session("none", json!([bought(Value::Null)]), json!({})),
+        session("going", json!([bought(Value::Null)]), json!({"sessionEndDate": null})),
+        session("gone", json!([null]), json!({})),
+    ];
+    let page = page(&sessions);
+    let told: Vec<String> =
+        BENCH.decode("sessions", &page).warnings.iter().map(|w| format!("{} {} {}", w.key, w.rule, w.field)).collect();
+    assert_eq!(
+        told,
+        [
+            "part expected_object transactions[2]",
+            "part total_amount_known transactions[0].totalAmount",
+            "none total_amount_known transactions[0].totalAmount",
+            "going total_amount_known transactions[0].totalAmount",
+            "gone expected_object transactions[0]",
+        ]
+    );
+    let bench = BENCH.session(&[("sessions", page)]);
+    let keys = ["going:EUR", "none:EUR", "part:EUR"];
+    let some = |values: [Option<&str>; 3]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
+    let rows = BENCH.unified(&bench, "transactions").await;
+    let states = some([Some("pending"), Some("completed"), Some("completed")]);
+    assert_eq!(by_key(&rows, "amount"), some([None, None, Some("7.0000")]));
+    assert_eq!(by_key(&rows, "kind"), some([Some("sale"); 3]));
+    assert_eq!((by_key(&rows, "state"), by_key(&rows, "state_derived")), (states.clone(), states.clone()));
+    for table in ["articles", "payments"] {
+        let rows = BENCH.unified(&bench, table).await;
+        for (key, state) in by_key(&rows, "transaction_state") {
+            assert_eq!(Some(&state), states.get(key.split('/').next().unwrap()), "{table} {key}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -234,11 +234,11 @@ async fn hecones_extremes_arrive() {
         for (nth, (amount, tax)) in pairs(&amounts, &amounts).into_iter().enumerate() {
             let article = |quantity: &str, price: &str| {
                 format!(
-                    r#"{{"id":"a","product_id":"p{nth}","category":"charging","state":"done","start_time":"{time}","end_time":"{LATE}","unit_price":{price},"amount":{amount},"tax_percentage":99999.9999,"tax_amount":{tax},"quantity":{quantity},"free_quantity":{quantity},"max_quantity":{quantity},"max_amount":{amount},"name":"x","unit_measure":"l","currency":"EUR","log":[{{"code":-{WHOLE},"timestamp":"{time}"}}]}}"#
+                    r#"{{"id":"a{quantity}","product_id":"p{nth}","category":"charging","state":"done","start_time":"{time}","end_time":"{LATE}","unit_price":{price},"amount":{amount},"tax_percentage":99999.9999,"tax_amount":{tax},"quantity":{quantity},"free_quantity":{quantity},"max_quantity":{quantity},"max_amount":{amount},"name":"x","unit_measure":"l","currency":"EUR","log":[{{"code":-{WHOLE},"timestamp":"{time}"}}]}}"#
                 )
             };
             let payment = format!(
-                r#"{{"id":"b","state":"collected","created_at":"{time}","amount":{amount},"reserved_amount":{tax},"currency":"eur"}}"#
+                r#"{{"state":"collected","created_at":"{time}","amount":{amount},"reserved_amount":{tax},"currency":"eur"}}"#
             );
             records.push(format!(
                 r#"{{"id":"{at}-{nth}","mandator_id":"m","state":"completed","site_id":"s","site":{{"name":"S","timezone":"Pacific/Kiritimati"}},"point_id":"p","point":{{"number":{WHOLE}}},

@@ -95,6 +95,55 @@ fn what_adds_up_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_payment_that_stands_twice_is_collected_once() {
+    let payment = |amount: Value| json!({"id": "p1", "state": "collected", "amount": amount, "currency": "EUR"});
+    let article = json!({"id": "a1", "state": "done", "amount": 5, "tax_amount": 0.5});
+    let sale = |payments: Value| {
+        sale(&json!({"state": null, "invoice": {"amount": 5, "tax_amount": 0.5, "currency": "EUR"},
+            "articles": [article, article], "payments": payments}))
+    };
+    for (payments, told, collected) in [
+        (json!([payment(json!(5)), payment(json!(5))]), "the same", "5.0000"),
+        (json!([payment(json!(4)), payment(json!(5))]), "another version of it, which counts", "5.0000"),
+    ] {
+        let page = json!({"data": [sale(payments)]}).to_string();
+        let decoded = BENCH.decode("transactions", &page);
+        let warned: Vec<String> = decoded.warnings.iter().map(|w| format!("{}: {}", w.rule, w.original)).collect();
+        assert_eq!(
+            warned,
+            [
+                "article_id_unique: articles[0] is left out: articles names it again behind, the same".to_owned(),
+                format!("payment_id_unique: payments[0] is left out: payments names it again behind, {told}"),
+            ]
+        );
+        let session = BENCH.session(&[("transactions", page)]);
+        let rows = BENCH.unified(&session, "payments").await;
+        assert_eq!(by_key(&rows, "amount").into_values().flatten().collect::<Vec<_>>(), [collected]);
+        let rows = BENCH.unified(&session, "articles").await;
+        assert_eq!(by_key(&rows, "amount").len(), 1);
+        let rows = BENCH.unified(&session, "transactions").await;
+        assert_eq!(by_key(&rows, "state").into_values().flatten().collect::<Vec<_>>(), ["completed"]);
+    }
+}
+
+#[test]
+fn amounts_that_no_coin_has_and_payments_without_one_are_told() {
+    let yen = json!({"invoice": {"amount": 1.005, "tax_amount": 0.12, "currency": "JPY"}, "articles": [],
+        "payments": [{"state": "collected", "amount": null, "currency": "JPY"}, {"state": "open", "amount": null}]});
+    let told = told(&yen);
+    assert!(
+        told.contains(
+            &"payment_amount_known: payments[0].amount is missing, and payments[0].state is collected".to_owned()
+        ),
+        "{told:?}"
+    );
+    let fits =
+        told.iter().filter(|words| words.starts_with("invoice_amount_fits: 1.005 JPY has too many decimals")).count();
+    assert_eq!(fits, 1, "{told:?}");
+    assert!(!told.iter().any(|words| words.contains("payments[1]")), "{told:?}");
+}
+
+#[tokio::test]
 async fn how_was_paid_is_told_in_the_common_words() {
     let payments = json!([
         {"type": "pspcard", "medium": "CARD ", "scheme": "7 byte uid", "entry_mode": null, "card_entrymode": "remote", "function": "Single Card"},

@@ -184,6 +184,25 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
 }
 
 #[tokio::test]
+async fn a_sale_without_a_price_has_its_state_and_is_told() {
+    let without = json!({"priceIncludingVAT": null});
+    let failed = json!({"priceIncludingVAT": null, "error": "declined"});
+    let page = page(&[sale("none", without), sale("failed", failed), sale("priced", json!({}))]);
+    let decoded = BENCH.decode("transactions", &page);
+    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.field)).collect();
+    let field = "attributes.priceIncludingVAT";
+    assert_eq!(told, [("none", "price_known", field), ("failed", "price_known", field)]);
+    let session = BENCH.session(&[("transactions", page)]);
+    for (table, column) in
+        [("transactions", "state"), ("articles", "transaction_state"), ("payments", "transaction_state")]
+    {
+        let rows = BENCH.unified(&session, table).await;
+        let states: Vec<_> = by_key(&rows, column).into_values().map(Option::unwrap_or_default).collect();
+        assert_eq!(states, ["error", "completed", "completed"], "{table}");
+    }
+}
+
+#[tokio::test]
 async fn both_lists_mean_the_same_in_the_unified_tables() {
     let newer = json!({
         "updatedAt": "2017-07-22T08:00:00Z", "paymentMethodKind": "sepa", "paymentMethodId": "m-1", "discountAmount": 2,

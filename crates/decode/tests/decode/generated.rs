@@ -94,10 +94,19 @@ fn value(column: &Column) -> BoxedStrategy<Value> {
                 .boxed()
         }
         // Years 1678 to 2261, less a day on either side for the offsets: the others mean something else.
-        Kind::Timestamp(_) => (-9_214_400_000_000_000_i64..9_214_500_000_000_000).prop_map(Value::Time).boxed(),
-        Kind::Date => (-106_650..106_651).prop_map(Value::Date).boxed(),
+        // So does the instant from which Unix counts, and its day.
+        Kind::Timestamp(_) => (-9_214_400_000_000_000_i64..9_214_500_000_000_000)
+            .prop_filter("none", |micros| *micros != 0)
+            .prop_map(Value::Time)
+            .boxed(),
+        Kind::Date => (-106_650..106_651).prop_filter("none", |day| *day != 0).prop_map(Value::Date).boxed(),
         Kind::Struct(columns) => values(columns).prop_map(Value::Object).boxed(),
-        Kind::List(element) => prop::collection::vec(value(element), 0..4).prop_map(Value::List).boxed(),
+        // A null in the place of an object or a list is left out.
+        Kind::List(element) => {
+            let required = element.required || matches!(element.kind, Kind::Struct(_) | Kind::List(_));
+            let element = Column { required, ..(**element).clone() };
+            prop::collection::vec(value(&element), 0..4).prop_map(Value::List).boxed()
+        }
         Kind::Binary => unreachable!("no JSON is binary"),
     };
     if column.required { some } else { prop_oneof![1 => Just(Value::Null), 3 => some].boxed() }

@@ -67,7 +67,34 @@ fn the_wrong_shape_costs_what_may_be_in_it() {
         "",
     );
     odd(r#""articles":["text"]"#, r#"{"articles":[]}"#, "expected_object", "articles[0]", "");
-    good(r#""articles":[{"name":"a","log":[]},null]"#, r#"{"articles":[{"name":"a","log":[]},null]}"#);
+    for (nulls, left) in [
+        ("[null]", "[]"),
+        (r#"[null,{"name":"b"}]"#, r#"[{"name":"b"}]"#),
+        (r#"[ null , {"name":"b"} ]"#, r#"[{"name":"b"}]"#),
+    ] {
+        odd(
+            &format!(r#""articles":{nulls}"#),
+            &format!(r#"{{"articles":{left}}}"#),
+            "expected_object",
+            "articles[0]",
+            "null",
+        );
+    }
+    let in_the_middle = r#""articles":[{"name":"a","log":[]},null,{"name":"b"}]"#;
+    odd(
+        in_the_middle,
+        r#"{"articles":[{"name":"a","log":[]},{"name":"b"}]}"#,
+        "expected_object",
+        "articles[1]",
+        "null",
+    );
+    odd(
+        r#""articles":[{"name":"a","log":[null]}]"#,
+        r#"{"articles":[{"name":"a","log":[]}]}"#,
+        "expected_object",
+        "articles[0].log[0]",
+        "null",
+    );
     odd(
         r#""articles":[{"name":"a","log":[{"code":1},{"code":"x"}]}]"#,
         r#"{"articles":[{"name":"a","log":[{"code":1},{}]}]}"#,

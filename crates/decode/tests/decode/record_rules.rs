@@ -6,7 +6,8 @@ use crate::decoder;
 use crate::fixture::{self, column, spec};
 use crate::written::rows;
 use arrow::array::AsArray;
-use tillhouse_model::table::{Check, Except, Product, Rule, StateRule, Sum};
+use tillhouse_model::money::PriceUnit;
+use tillhouse_model::table::{Amount, Check, Except, Present, Product, Rule, StateRule, Sum, UnitOf};
 use tillhouse_model::{Column, Exact, Kind, TableSpec};
 
 /// A sale with lines and payments, and all rules that look into them.
@@ -81,7 +82,7 @@ fn products_are_compared_element_by_element() {
     let lines = |lines: &str| told(&format!(r#""factor":1,"lines":[{lines}]"#));
     assert_eq!(
         lines(
-            r#"{"quantity":2,"unit_price":1.5,"amount":3},{"quantity":5,"unit_price":0.34,"amount":10.5},null,{"quantity":16.53,"unit_price":1.21,"amount":20}"#
+            r#"{"quantity":2,"unit_price":1.5,"amount":3},{"quantity":5,"unit_price":0.34,"amount":10.5},{},{"quantity":16.53,"unit_price":1.21,"amount":20}"#
         ),
         [
             "multiplies lines[1].amount: lines[1].amount is 10.5, expected 1.7 = lines[1].quantity 5 x lines[1].unit_price 0.34 x factor 1"
@@ -245,4 +246,138 @@ fn a_currency_has_one_spelling() {
     };
     let decoded = decoder(required).decode(br#"[{"id":"1","currency":" "}]"#, &[]).unwrap();
     assert_eq!(decoded.rejects[0].reason, "missing required field");
+}
+
+/// A sale whose payments have ids, amounts and currencies, and the rules about them.
+fn paid() -> TableSpec {
+    let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let rule = |name: &str, is: &str, check| Rule { name: name.into(), path: path(is), check };
+    let payment = vec![
+        column("id", Kind::Text),
+        column("state", Kind::Text),
+        column("amount", fixture::MONEY),
+        column("currency", Kind::Text),
+        column("tags", Kind::List(Box::new(column("element", Kind::Text)))),
+        column("is_cash", Kind::Bool),
+    ];
+    let columns = vec![
+        column("id", Kind::Text),
+        column("total", fixture::MONEY),
+        column("currency", Kind::Text),
+        column("test", Kind::Int),
+        column("payments", Kind::List(Box::new(column("element", Kind::Struct(payment))))),
+    ];
+    let collected = Except { path: path("payments.state"), words: vec!["collected".into()] };
+    let amount =
+        |currency: &str| Check::Amount(Amount { currency: path(currency), unit: UnitOf::Contract(PriceUnit::Major) });
+    let rules = vec![
+        rule("known", "payments.amount", Check::Present(Present { when: Some(collected) })),
+        rule("total_known", "total", Check::Present(Present { when: None })),
+        rule("fits", "payments.amount", amount("payments.currency")),
+        rule("total_fits", "total", amount("currency")),
+        rule("once", "payments.id", Check::Unique),
+        rule("not_below", "test", Check::AtLeast(0)),
+        rule("not_above", "test", Check::AtMost(1)),
+    ];
+    TableSpec { rules, ..spec(columns, &["id"]) }
+}
+
+/// The sale without its id, and what is warned about.
+fn sale_paid(json: &str) -> (String, Vec<String>) {
+    let decoded = decoder(paid()).decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[]).unwrap();
+    assert_eq!((decoded.batch.num_rows(), decoded.rejects.len()), (1, 0), "{json}");
+    let told = decoded.warnings.into_iter().map(|w| format!("{} {}: {}", w.rule, w.field, w.original)).collect();
+    (rows(&decoded.batch)[0].replacen(r#""id":"1","#, "", 1), told)
+}
+
+#[test]
+fn what_has_to_be_there_is_told_where_it_is_missing() {
+    let told = |json: &str| sale_paid(json).1;
+    assert_eq!(told(r#""total":1,"payments":[{"state":"collected","amount":0},{"state":"open"},{}]"#), [""; 0]);
+    assert_eq!(told(r#""total":1,"payments":[]"#), [""; 0]);
+    assert_eq!(
+        told(r#""payments":[{"state":"collected","amount":1},{"state":" COLLECTED","amount":null}]"#),
+        [
+            "known payments[1].amount: payments[1].amount is missing, and payments[1].state is collected",
+            "total_known total: total is missing"
+        ]
+    );
+}
+
+#[test]
+fn an_amount_has_the_digits_of_its_own_currency() {
+    let told = |json: &str| sale_paid(json).1;
+    let payments = r#"{"amount":1,"currency":"JPY"},{"amount":1.005,"currency":"JPY"},{"amount":1.005,"currency":"KWD"},{"amount":1.005},{"amount":1.005,"currency":"eur "}"#;
+    assert_eq!(
+        told(&format!(r#""total":1.50,"currency":"JPY","payments":[{payments}]"#)),
+        [
+            "fits payments[1].amount: 1.005 JPY has too many decimals, and amounts are said to be in major units",
+            "fits payments[4].amount: 1.005 eur  has too many decimals, and amounts are said to be in major units",
+            "total_fits total: 1.5 JPY has too many decimals, and amounts are said to be in major units"
+        ]
+    );
+}
+
+#[test]
+fn of_two_elements_with_one_id_the_last_counts() {
+    let five = r#"{"id":"p","state":"collected","amount":5,"tags":["a","b"],"is_cash":true}"#;
+    let kept = |json: &str| {
+        let (row, told) = sale_paid(&format!(r#""total":5,"payments":[{json}]"#));
+        (row.split_once(r#""payments":"#).unwrap().1.trim_end_matches('}').to_owned() + "}", told)
+    };
+    let once = kept(five).0;
+    let (row, told) = kept(&format!("{five},{five}"));
+    assert_eq!(row, once);
+    assert_eq!(told, ["once payments[0]: payments[0] is left out: payments names it again behind, the same"]);
+    let (row, told) = kept(&format!(r#"{five},{{"id":"q","amount":1}},{five},{}"#, five.replace(":5", ":6.50")));
+    assert_eq!(row.matches(r#""id":"p""#).count(), 1, "{row}");
+    assert!(row.contains(r#""amount":6.5000,"tags":["a","b"],"is_cash":true"#) && row.contains(r#""id":"q""#), "{row}");
+    assert_eq!(
+        told,
+        [
+            "once payments[2]: payments[2] is left out: payments names it again behind, another version of it, which counts",
+            "once payments[0]: payments[0] is left out: payments names it again behind, another version of it, which counts"
+        ]
+    );
+    let (row, told) = kept(&format!(
+        "{five},{},{},{},{}",
+        r#"{"amount":1}"#, r#"{"amount":1}"#, r#"{"id":" ","amount":2}"#, r#"{"id":" ","amount":2}"#
+    ));
+    assert_eq!((row.matches(r#""amount""#).count(), told.len()), (5, 0), "what names nothing is not the same: {row}");
+    // Records behind have what is theirs.
+    let page = format!(
+        r#"[{{"id":"1","total":1,"payments":[{five},{five}]}},{{"id":"2","total":1,"payments":[{five},{{"id":"r","tags":[]}}]}},{{"id":"3","total":1}}]"#
+    );
+    let decoded = decoder(paid()).decode(page.as_bytes(), &[]).unwrap();
+    let all = rows(&decoded.batch);
+    assert!(all[1].contains(r#""id":"p""#) && all[1].contains(r#""id":"r","tags":[]"#), "{}", all[1]);
+    let plain = format!(r#"[{{"id":"1","total":1,"payments":[{five}]}}]"#);
+    let plain = decoder(paid()).decode(plain.as_bytes(), &[]).unwrap();
+    assert_eq!(plain.content_hashes.value(0), decoded.content_hashes.value(0), "told twice is no new version");
+}
+
+#[test]
+fn a_number_that_is_0_or_1_is_read_where_it_is_written_as_a_truth_value() {
+    for (json, number, warned) in [
+        ("true", Some("1"), 0),
+        ("false", Some("0"), 0),
+        (r#""true""#, Some("1"), 0),
+        (r#"" False ""#, Some("0"), 0),
+        ("1", Some("1"), 0),
+        (r#""1""#, Some("1"), 0),
+        ("0", Some("0"), 0),
+        ("null", None, 0),
+        (r#""""#, None, 0),
+        (r#""yes""#, None, 1),
+        (r#""tru""#, None, 1),
+        ("2", Some("2"), 1),
+        ("-1", Some("-1"), 1),
+    ] {
+        let (row, told) = sale_paid(&format!(r#""total":5,"test":{json}"#));
+        assert_eq!(told.len(), warned, "{json}: {told:?}");
+        match number {
+            Some(number) => assert!(row.contains(&format!(r#""test":{number}"#)), "{json}: {row}"),
+            None => assert!(!row.contains("test"), "{json}: {row}"),
+        }
+    }
 }

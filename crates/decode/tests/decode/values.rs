@@ -200,8 +200,8 @@ fn times_need_what_the_contract_names() {
 fn null_is_missing() {
     good(r#""state":null,"invoice":null,"articles":null,"tags":[null],"pin":null"#, r#"{"tags":[null]}"#);
     good(
-        r#""invoice":{},"articles":[null,{"name":"a"}],"tags":[]"#,
-        r#"{"invoice":{},"articles":[null,{"name":"a"}],"tags":[]}"#,
+        r#""invoice":{},"articles":[{"name":"a","log":null}],"tags":[]"#,
+        r#"{"invoice":{},"articles":[{"name":"a"}],"tags":[]}"#,
     );
     good(r#""invoice":"","articles":" ","tags":"""#, "{}");
     assert_eq!(outcome(decode(&["{}"])), Err(("id".into(), "missing required field".into())));

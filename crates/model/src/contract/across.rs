@@ -1,4 +1,4 @@
-//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount`, `rate` and `state`, written at the table.
+//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount`, `rate`, `state` and `present`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
@@ -7,19 +7,20 @@ use super::problems::{Problems, unknown};
 use super::written::Value;
 use crate::money::{Exact, PriceUnit, VatRate};
 use crate::table::{
-    Amount, Check, Class, Column, Except, Kind, LocalTime, Product, Rate, RateUnit, StateRule, Sum, UnitOf,
+    Amount, Check, Class, Column, Except, Kind, LocalTime, Present, Product, Rate, RateUnit, StateRule, Sum, UnitOf,
 };
 use crate::yaml::Location;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 6] = ["sum", "product", "localTime", "amount", "rate", "state"];
+pub(super) const KNOWN: [&str; 7] = ["sum", "product", "localTime", "amount", "rate", "state", "present"];
 
 /// What to write where a rule comes without what it compares.
 pub(super) fn wanted(rule: &str) -> String {
     let keys = match rule {
         "amount" => "is: ..., currency: ..., unit: ...",
         "rate" => "is: ..., unit: ...",
+        "present" => "is: ...",
         "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
         _ => "of: ..., is: ...",
     };
@@ -82,7 +83,8 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
         }
         let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
         let within = within(map.get("within"), at, problems)?;
-        let except = map.get("except").map(|except| except_of(except, at, problems).ok_or(())).transpose().ok()?;
+        let except =
+            map.get("except").map(|except| words_of("except", except, at, problems).ok_or(())).transpose().ok()?;
         return Some((is?, Check::Sum(Sum { of: of?, within, except })));
     }
     if rule == "product" {
@@ -111,6 +113,14 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
         let (collected, owed) = (path("collected"), path("owed"));
         let state = StateRule { articles: articles?, payments: payments?, collected: collected?, owed: owed? };
         return Some((is?, Check::State(state)));
+    }
+    if rule == "present" {
+        if keys.only(&["is", "when"], problems).is_some() {
+            return None;
+        }
+        let is = keys.path("is", problems);
+        let when = map.get("when").map(|when| words_of("when", when, at, problems).ok_or(())).transpose().ok()?;
+        return Some((is?, Check::Present(Present { when })));
     }
     if rule == "amount" {
         if keys.only(&["is", "currency", "unit"], problems).is_some() {
@@ -149,8 +159,8 @@ pub(super) fn read(rule: &str, value: &Value, at: Location, problems: &mut Probl
     Some((is?, Check::LocalTime(LocalTime { of: of?, zone_by, zones })))
 }
 
-/// `{ articles.state: [declined, error] }`: the elements that may be left out, by a text of theirs.
-fn except_of(value: &Value, at: Location, problems: &mut Problems) -> Option<Except> {
+/// `{ articles.state: [declined, error] }`: the elements that are meant, by a text of theirs.
+fn words_of(key: &str, value: &Value, at: Location, problems: &mut Problems) -> Option<Except> {
     let one = match value {
         Value::Map(map) if map.len() == 1 => map.first_key_value(),
         _ => None,
@@ -160,7 +170,9 @@ fn except_of(value: &Value, at: Location, problems: &mut Problems) -> Option<Exc
         Some(Except { path: split(path), words })
     });
     if except.is_none() {
-        problems.add(at, "`except` names a column below the list and its words: { articles.state: [declined, error] }");
+        let text =
+            format!("`{key}` names a column below the list and its words: {{ articles.state: [declined, error] }}");
+        problems.add(at, text);
     }
     except
 }
@@ -230,8 +242,19 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
     let is_number = |kind: &Kind| matches!(kind, Kind::Int | Kind::Decimal { .. });
     match check {
         Check::Amount(Amount { currency, .. }) => {
-            column(columns, path, false, "a whole or decimal number", is_number)?;
-            column(columns, currency, false, "a string", |kind| *kind == Kind::Text)
+            column(columns, path, true, "a whole or decimal number", is_number)?;
+            column(columns, currency, true, "a string", |kind| *kind == Kind::Text)?;
+            of_its_element(columns, path, currency)
+        }
+        Check::Present(Present { when }) => {
+            column(columns, path, true, "a whole or decimal number", is_number)?;
+            match when {
+                Some(Except { path: told_by, .. }) => {
+                    column(columns, told_by, true, "a string", |kind| *kind == Kind::Text)?;
+                    of_its_element(columns, path, told_by)
+                }
+                None => Ok(()),
+            }
         }
         Check::Sum(Sum { of, except, .. }) => {
             for path in of {
@@ -251,15 +274,7 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
                 column(columns, path, true, "a whole or decimal number", is_number)?;
             }
             // One element is compared at a time, so all that is named has to be of that element, or of what it is in.
-            let element = lists(columns, path);
-            match of.iter().chain(is).find(|path| !element.starts_with(&lists(columns, path))) {
-                Some(stray) => Err(format!(
-                    "`{}` leads through another array than `{}`: which element belongs to which?",
-                    stray.join("."),
-                    path.join(".")
-                )),
-                None => Ok(()),
-            }
+            of.iter().chain(is).try_for_each(|other| of_its_element(columns, path, other))
         }
         Check::State(StateRule { articles, payments, collected, owed }) => {
             column(columns, path, false, "a string", |kind| *kind == Kind::Text)?;
@@ -283,6 +298,15 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
         }
         _ => Ok(()),
     }
+}
+
+/// Whether what is compared with a column is of the same element, or of what that is in.
+fn of_its_element(columns: &[Column], path: &[String], other: &[String]) -> Result<(), String> {
+    if lists(columns, path).starts_with(&lists(columns, other)) {
+        return Ok(());
+    }
+    let (path, other) = (path.join("."), other.join("."));
+    Err(format!("`{other}` leads through another array than `{path}`: which element belongs to which?"))
 }
 
 /// The names of the path up to the last array that it leads through; none where it leads through none.

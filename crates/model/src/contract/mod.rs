@@ -352,6 +352,13 @@ fn check_rules(found: &mut [Found], key: &[String], columns: &[Column], problems
         if unique.is_empty() {
             continue;
         }
+        // In a list: among its elements.
+        if let [path] = unique.as_slice()
+            && is_of_an_element(columns, path)
+        {
+            rule.path.clone_from(path);
+            continue;
+        }
         let mut said: Vec<String> = unique.iter().map(|path| path.join(".")).collect();
         let mut wanted = key.to_vec();
         said.sort();
@@ -361,6 +368,15 @@ fn check_rules(found: &mut [Found], key: &[String], columns: &[Column], problems
         }
         rule.path = key.to_vec();
     }
+}
+
+/// Whether a path leads to what can tell the elements of a list apart: an open text or whole number right below a list of objects.
+fn is_of_an_element(columns: &[Column], path: &[String]) -> bool {
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let Some((_, list)) = names.split_last() else { return false };
+    let is_list = find(columns, list).is_ok_and(|(column, _)| matches!(column.kind, Kind::List(_)));
+    let tells = |column: &Column| matches!(column.kind, Kind::Text | Kind::Int) && column.class == Class::Open;
+    is_list && find(columns, &names).is_ok_and(|(column, _)| tells(column))
 }
 
 /// The column at a path of names, and whether the path leads through a list.

@@ -126,7 +126,7 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
         "nullValues" | "missingValues" => {
             problems.add(
                 metric.referenced,
-                "write `required: true` at the column instead: a record without it is rejected",
+                "write `required: true` at the column instead: a record without it is rejected; or the rule `present`, which warns",
             );
             None
         }
@@ -138,11 +138,22 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
 }
 
 /// The rules that are written as a map.
-const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }` or `{ state: ... }`";
+const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }`";
 
 fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 10] =
-        ["currency", "timeZone", "atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state"];
+    const KNOWN: [&str; 11] = [
+        "currency",
+        "timeZone",
+        "atLeast",
+        "atMost",
+        "sum",
+        "product",
+        "localTime",
+        "amount",
+        "rate",
+        "state",
+        "present",
+    ];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
         problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
@@ -179,7 +190,7 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
 }
 
 fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 8] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state"];
+    const KNOWN: [&str; 9] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state", "present"];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
         problems.add(at, format!("`implementation` says one thing: {MAPS}"));
         return None;
@@ -215,7 +226,8 @@ fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut P
         | Check::LocalTime(_)
         | Check::Amount(_)
         | Check::Rate(_)
-        | Check::State(_) => (true, ""),
+        | Check::State(_)
+        | Check::Present(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));

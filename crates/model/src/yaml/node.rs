@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::syntax;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use std::collections::HashSet;
 use std::fmt;
 
 /// A place in a file.
@@ -125,7 +126,10 @@ impl Node {
         let exact = |inner: serde_saphyr::Deserializer<'_, '_>| Texts(&mut node).deserialize(inner);
         // What was read once is read again; were it not, the texts would be those of the values.
         let _ = serde_saphyr::with_deserializer_from_str_with_options(text, options(), exact);
-        Ok(node)
+        match node.twice() {
+            Some(entry) => Err(syntax::twice(&entry.key, entry.at)),
+            None => Ok(node),
+        }
     }
 
     fn of(first: serde_saphyr::Spanned<First>) -> Self {
@@ -149,6 +153,18 @@ impl Node {
         };
         let (at, defined) = (Location::of(first.referenced), Location::of(first.defined));
         Self { at, defined, content, written: None }
+    }
+
+    /// The first entry, in the order of the text, whose key stands in its map before: `1` and `"1"` are one.
+    fn twice(&self) -> Option<&Entry> {
+        match &self.content {
+            Content::Scalar { .. } => None,
+            Content::List(elements) => elements.iter().find_map(Self::twice),
+            Content::Map(entries) => {
+                let mut seen = HashSet::new();
+                entries.iter().find_map(|entry| if seen.insert(&entry.key) { entry.value.twice() } else { Some(entry) })
+            }
+        }
     }
 
     /// A map of one key.

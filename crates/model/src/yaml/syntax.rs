@@ -6,17 +6,20 @@ use super::fault::{Fault, What};
 use super::node::Location;
 use serde_saphyr::Error as Yaml;
 
+const KEEP_ONE: &str = "Keep one of them: a key may stand in a map once.";
+
+/// The fault of a key that stands in its map before; the library tells `1` from `"1"`, and whoever reads the map does not.
+pub(super) fn twice(key: &str, at: Location) -> Fault {
+    Fault::new(What::Syntax { text: format!("the key `{key}` stands here twice"), hint: KEEP_ONE }).at(at)
+}
+
 /// The fault of a text that the library refuses.
 pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
     let at = error.location().map_or(Location::UNKNOWN, Location::of);
     let line = line_of(text, at);
     let (says, hint) = match error.without_snippet() {
-        Yaml::DuplicateMappingKey { key: Some(key), .. } => {
-            (format!("the key `{key}` stands here twice"), "Keep one of them: a key may stand in a map once.")
-        }
-        Yaml::DuplicateMappingKey { .. } => {
-            ("a key stands here twice".into(), "Keep one of them: a key may stand in a map once.")
-        }
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => (format!("the key `{key}` stands here twice"), KEEP_ONE),
+        Yaml::DuplicateMappingKey { .. } => ("a key stands here twice".into(), KEEP_ONE),
         Yaml::MultipleDocuments { .. } => (
             "a second document begins here, and one is read".into(),
             "Write one document a file: take `---` and what follows out.",

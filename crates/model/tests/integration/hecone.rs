@@ -6,8 +6,10 @@ use crate::shipped;
 use jiff::SignedDuration;
 use serde_json::Value;
 use tillhouse_model::Exact;
+use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
-    Check, Class, Column, Except, Kind, Normalise, Product, Role, StateRule, Sum, TimeFormat, UnknownFields,
+    Amount, Check, Class, Column, Except, Kind, Normalise, Present, Product, Role, StateRule, Sum, TimeFormat, UnitOf,
+    UnknownFields,
 };
 
 /// One record of the list answer, as the API's document prints it.
@@ -147,6 +149,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         or_less: Vec::new(),
         within,
     });
+    let collected = Except { path: path("payments.state"), words: vec!["collected".into()] };
+    let present = Check::Present(Present { when: Some(collected) });
+    let amount =
+        |currency: &str| Check::Amount(Amount { currency: path(currency), unit: UnitOf::Contract(PriceUnit::Major) });
     assert_eq!(
         rules,
         [
@@ -157,6 +163,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 &words(&["created", "pending", "consumed", "completed", "declined", "error"])
             ),
             ("invoice_currency_known", "invoice.currency".to_owned(), &Check::Currency),
+            ("article_id_unique", "articles.id".to_owned(), &Check::Unique),
             (
                 "article_state_known",
                 "articles.state".to_owned(),
@@ -165,6 +172,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             ("tax_percentage_not_negative", "articles.tax_percentage".to_owned(), &Check::AtLeast(0)),
             ("tax_percentage_at_most_100", "articles.tax_percentage".to_owned(), &Check::AtMost(100)),
             ("article_currency_known", "articles.currency".to_owned(), &Check::Currency),
+            ("payment_id_unique", "payments.id".to_owned(), &Check::Unique),
             (
                 "payment_state_known",
                 "payments.state".to_owned(),
@@ -176,6 +184,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             ("articles_add_up", "invoice.amount".to_owned(), &sum("articles.amount")),
             ("taxes_add_up", "invoice.tax_amount".to_owned(), &sum("articles.tax_amount")),
             ("article_multiplies", "articles.amount".to_owned(), &product),
+            ("payment_amount_known", "payments.amount".to_owned(), &present),
+            ("invoice_amount_fits", "invoice.amount".to_owned(), &amount("invoice.currency")),
+            ("article_amount_fits", "articles.amount".to_owned(), &amount("articles.currency")),
+            ("payment_amount_fits", "payments.amount".to_owned(), &amount("payments.currency")),
         ]
     );
 }

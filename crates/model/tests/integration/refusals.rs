@@ -288,7 +288,7 @@ fn rules() {
         ),
         (
             "{ name: r, metric: nullValues, mustBe: 0 }",
-            "write `required: true` at the column instead: a record without it is rejected (file kiosk/sales.yaml:18:32)",
+            "write `required: true` at the column instead: a record without it is rejected; or the rule `present`, which warns (file kiosk/sales.yaml:18:32)",
         ),
         (
             "{ name: r, type: custom, engine: tilhouse, implementation: currency }",
@@ -403,6 +403,19 @@ fn rules_that_compare_columns() {
             "{ localTime: { of: at, is: clock, zoneBy: country, zones: { DE: Europe/Bonn } } }",
             "`Europe/Bonn` is not an IANA time zone name, such as Europe/Berlin (file kiosk/sales.yaml:11:69)",
         ),
+        ("present", "`present` needs what it compares: write `present: { is: ... }` (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ present: { is: net, when: [paid] } }",
+            "`when` names a column below the list and its words: { articles.state: [declined, error] } (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ present: { is: net, where: { lines.kind: [void] } } }",
+            "unknown key of `present` `where`; did you mean `when`? (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ present: { is: net, when: { lines.kind: [void] } } }",
+            "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
         ("rate", "`rate` needs what it compares: write `rate: { is: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
         (
             "{ rate: { is: net, unit: minor } }",
@@ -419,7 +432,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }` or `{ state: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]
