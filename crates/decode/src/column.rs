@@ -264,9 +264,15 @@ impl Column {
         match &mut self.values {
             Values::Text(texts) => texts.remove(row),
             Values::Bool(bits) => bits.remove(row),
-            Values::Int(values) | Values::Time(values) => drop(values.remove(row)),
-            Values::Decimal(values) => drop(values.remove(row)),
-            Values::Date(values) => drop(values.remove(row)),
+            Values::Int(values) | Values::Time(values) => {
+                values.remove(row);
+            }
+            Values::Decimal(values) => {
+                values.remove(row);
+            }
+            Values::Date(values) => {
+                values.remove(row);
+            }
             Values::Object(columns) => columns.iter_mut().for_each(|c| c.remove(row)),
             Values::List { offsets, elements } => {
                 let rows = Self::elements_of(offsets, row);

@@ -19,9 +19,10 @@ use crate::stop::{Stop, Walk};
 use crate::warnings::{MAX_ORIGINAL, Warnings, excerpt};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
-use tillhouse_model::blank;
 use tillhouse_model::money::canonical_currency;
+use tillhouse_model::{FastMap, blank};
 
 /// A page's containers may be nested this deep where a record is read.
 const MAX_DEPTH: usize = 128;
@@ -322,27 +323,36 @@ impl<'p, 'd> Walker<'p, 'd> {
         elements: &mut Column,
         start: usize,
     ) {
-        let named = |elements: &Column, row: usize, other: usize| {
-            let Values::Object(columns) = &elements.values else { return false };
-            let Some(ids) = columns.get(distinct.by).filter(|ids| ids.valid.get(row) && ids.valid.get(other)) else {
-                return false;
+        let Values::Object(columns) = &elements.values else { return };
+        let Some(ids) = columns.get(distinct.by) else { return };
+        let mut last: FastMap<Cow<'_, [u8]>, usize> = FastMap::default();
+        let mut out = Vec::new();
+        for row in (start..elements.valid.len()).rev().filter(|row| ids.valid.get(*row)) {
+            let id = match &ids.values {
+                Values::Text(texts) => Cow::Borrowed(texts.get(row)),
+                Values::Int(values) => Cow::Owned(values[row].to_le_bytes().to_vec()),
+                _ => continue,
             };
-            match &ids.values {
-                Values::Text(texts) => texts.get(row) == texts.get(other) && !is_blank(texts.get(row)),
-                Values::Int(values) => values[row] == values[other],
-                _ => false,
-            }
-        };
-        // From the end, so that what is taken out moves nothing that is still looked at.
-        for row in (start..elements.valid.len()).rev() {
-            let Some(later) = (row + 1..elements.valid.len()).find(|later| named(elements, row, *later)) else {
+            if matches!(ids.values, Values::Text(_)) && is_blank(&id) {
                 continue;
-            };
-            let same = hash::is_same(element, elements, (row, later));
-            let at = path(&self.path, &field.json_name, true);
+            }
+            match last.entry(id) {
+                Entry::Vacant(place) => {
+                    place.insert(row);
+                }
+                Entry::Occupied(later) => out.push((row, hash::is_same(element, elements, (row, *later.get())))),
+            }
+        }
+        if out.is_empty() {
+            return;
+        }
+        let at = path(&self.path, &field.json_name, true);
+        // From the end on, so that what is taken out moves nothing that is still to go.
+        for (row, same) in out {
             let what = if same { "the same" } else { "another version of it, which counts" };
-            let words = format!("{at}[{}] is left out: {at} names it again behind, {what}", row - start);
-            self.warnings.tell(format!("{at}[{}]", row - start), &distinct.rule, &words);
+            let nth = row - start;
+            let words = format!("{at}[{nth}] is left out: {at} names it again behind, {what}");
+            self.warnings.tell(format!("{at}[{nth}]"), &distinct.rule, &words);
             elements.remove(row);
         }
     }
