@@ -330,6 +330,13 @@ impl Warehouse {
     }
 }
 
+impl Location {
+    /// Checks what can be checked without touching the place. Errors with [`ErrorKind::Config`], naming the key.
+    pub fn check(&self) -> Result<()> {
+        storage(self, None).map(drop)
+    }
+}
+
 /// The store a location names, rooted where the URL's path begins, and the warehouse's URL.
 fn storage(location: &Location, witness: Option<DiskWitness>) -> Result<(Arc<dyn ObjectStore>, url::Url)> {
     let text = location.url.trim();
@@ -347,7 +354,7 @@ fn storage(location: &Location, witness: Option<DiskWitness>) -> Result<(Arc<dyn
         })?;
         if url.scheme() != "file" {
             // The URL itself may hold a credential: only its scheme is shown.
-            return Err(Error::config(format!("warehouses on {}:// are not supported by this version", url.scheme()))
+            return Err(Error::config(format!("warehouse.url: {}:// is not supported by this version", url.scheme()))
                 .hint("Use a folder: a path like ./warehouse or a file:// URL."));
         }
         let path = url.to_file_path().map_err(|()| bad("names another machine"))?;
@@ -358,7 +365,9 @@ fn storage(location: &Location, witness: Option<DiskWitness>) -> Result<(Arc<dyn
     }
     .map_err(|()| bad("is not a path"))?;
     if let Some(option) = location.options.keys().next() {
-        return Err(Error::config("warehouse.options: a folder has no options").at("option", option));
+        return Err(Error::config("warehouse.options: a folder has no options")
+            .at("option", option)
+            .hint("Leave warehouse.options out."));
     }
     Ok((Arc::new(LocalDisk::new(witness)), url))
 }

@@ -320,13 +320,9 @@ impl Project {
             });
         let settled = memory_limit.zip(privacy_key).zip(url);
         let ((memory_limit, privacy_key), url) = problems.or(settled)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            warehouse: Location { url, options: written.warehouse.options },
-            memory_limit,
-            privacy_key,
-            environment,
-        })
+        let warehouse = Location { url, options: written.warehouse.options };
+        warehouse.check().map_err(|error| file.told(error))?;
+        Ok(Self { dir: dir.to_owned(), warehouse, memory_limit, privacy_key, environment })
     }
 
     /// The names of all pipelines, in alphabetical order.

@@ -178,6 +178,59 @@ async fn a_variable_may_stand_in_quotes_and_within_a_text() {
     sandbox.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_all_that_is_wrong_and_what_is_lost() {
+    let (sandbox, project) = small().await;
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!project.path().join("warehouse").exists(), "a probe makes no folder");
+    project.sync(&["--to", "2026-01-06"]).await;
+
+    let mut files = Vec::new();
+    for month in std::fs::read_dir(project.path().join("warehouse/unified/articles/pipeline=hecone")).unwrap() {
+        files.extend(std::fs::read_dir(month.unwrap().path()).unwrap().map(|file| file.unwrap().path()));
+    }
+    let (lost, kept) = (files.pop().expect("a data file"), project.path().join("kept"));
+    std::fs::rename(&lost, &kept).unwrap();
+    let name = lost.file_name().unwrap().to_str().unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(["missing", name, "rebuild"].iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+    assert!(ran.stdout.contains("failed warehouse "), "{}", ran.stdout);
+    assert_refused(&project.run(&["sql", "SELECT sum(amount) FROM articles"]).await, 1, &["data file is missing"]);
+    std::fs::rename(&kept, &lost).unwrap();
+    assert_eq!(project.run(&["check"]).await.code, Some(0));
+
+    // Two pipelines and the project itself: each mistake is told, and the pipeline that has none is asked all the same.
+    let folder = project.path().join("pipelines/other");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = std::fs::read_to_string(project.pipeline()).unwrap();
+    let text = text.replace("page_size: 500", "page_size: 0").replace("lookback: 3d", "lookback: 3 days");
+    std::fs::write(folder.join("pipeline.yaml"), text.replace("resources: ", "resource: ")).unwrap();
+    let file = project.path().join("tillhouse.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("memory_limt: 3GiB\n{text}")).unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    for told in [
+        "unknown key `memory_limt`; did you mean `memory_limit`?",
+        "unknown key `resource`; did you mean `resources`?",
+        "`sync.page_size` must be between 1 and 100000",
+        "`sync.lookback` is \"3 days\"",
+    ] {
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
+    }
+    assert!(ran.stdout.contains("ok     hecone: connection to hecone"), "{}", ran.stdout);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&file, text).unwrap();
+
+    project.set("start", "0001-01-01");
+    let asked = sandbox.requests().total;
+    assert_refused(&project.run(&["sync"]).await, 2, &["0001-01-01", "slices", "--yes"]);
+    assert_eq!(sandbox.requests().total, asked, "refused before any request is made");
+    sandbox.stop().await;
+}
+
 /// The limit is reached by the first part of the union, so that nobody reads the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_has_had_enough_ends() {
