@@ -99,8 +99,13 @@ fn of_disk(error: &std::io::Error) -> Error {
 /// Whether a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
 fn is_of_spilling(text: &str) -> bool {
     let text = text.to_lowercase();
-    let signs = ["no space left", "quota exceeded", "spill", "temporary file", "temp file", "/.tmp", "/datafusion-"];
-    signs.iter().any(|sign| text.contains(sign))
+    if ["no space left", "quota exceeded"].iter().any(|sign| text.contains(sign)) {
+        return true;
+    }
+    // A warehouse may lie in a folder for temporary files too.
+    let is_of_warehouse = text.contains(".parquet") || text.contains("_delta_log");
+    let signs = ["spill", "temporary file", "temp file", "/.tmp", "/datafusion-"];
+    !is_of_warehouse && signs.iter().any(|sign| text.contains(sign))
 }
 
 fn no_room(what: &str) -> Error {
@@ -196,7 +201,7 @@ mod tests {
         for (error, message, hint) in [
             (E::IoError(full()), "there is no room for what does not fit into memory", "TMPDIR"),
             (E::IoError(gone("/nowhere/.tmpAbC")), "there is no room for what does not fit into memory", "TMPDIR"),
-            (E::IoError(gone("w/x.parquet")), "a data file is missing", "tillhouse check"),
+            (E::IoError(gone("/tmp/.tmpA/w/x.parquet")), "a data file is missing", "tillhouse check"),
             (parquet("Restored data doesn't match checksum"), "a data file is damaged", "backup"),
             (
                 parquet("IO error: No space left on device (os error 28)"),
