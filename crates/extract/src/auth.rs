@@ -1,7 +1,7 @@
 //! Tokens: got once, shared by all requests, renewed before they expire and once when the server says so.
 //!
 //! Invariant: at most one login is under way at a time, and everybody who waited for it shares its outcome, good or bad; a
-//! refused login is not tried again for a minute, so that a wrong secret does not lock an account.
+//! login that failed is not tried again for a minute, whatever the server said, so that a wrong secret does not lock an account.
 
 use crate::http::{Client, Stats};
 use crate::redact::Redactor;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// A token is renewed this long before it expires, or a tenth of its life if that is shorter.
 const MARGIN: Duration = Duration::from_secs(60);
-/// How long a refused login is remembered.
+/// How long a login that failed is remembered.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// How one API is logged in to.
@@ -133,10 +133,11 @@ impl TokenCache {
                 Ok(grant)
             }
             Err(error) => {
-                let refused = error.kind() == ErrorKind::Unauthorized;
+                // A server that was away may be back; of any other answer nobody knows whether it was about the secret.
+                let is_passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Busy);
                 // The old token and its refresh token are of no use any more, or we would not be here.
                 state.held = None;
-                let remember_until = refused.then(|| Instant::now() + REFUSED_FOR);
+                let remember_until = (!is_passing).then(|| Instant::now() + REFUSED_FOR);
                 state.failed = Some(Failed { error: copy(&error), attempt, remember_until });
                 Err(error)
             }

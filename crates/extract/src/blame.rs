@@ -80,7 +80,7 @@ fn letters(text: &str) -> String {
 }
 
 /// A text's words in lower case, with one blank before and after each: `pageSize`, `page[size]` and `Page size` are one.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let mut words = String::from(" ");
     let mut small = false;
     for c in text.chars() {

@@ -7,7 +7,6 @@
 //! Rejected: serde with `IgnoredAny`, which always walks the whole page; a search for `"total":` in the bytes, which would find it
 //! inside a record; and a JSON parser that knows no [`Scan::skip_record`], to which one odd record is the end of the page.
 
-use reqwest::StatusCode;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{Malformed, Raw, Scan, Scanned, unescape};
@@ -138,62 +137,6 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
     None
 }
 
-/// Whether a success says of itself that it is none: its status or code is an error's, it names an error, or says that it did not succeed.
-/// Asked of pages without records: taken for the end of a listing, what the server has would never be asked for again.
-///
-/// ```
-/// use tillhouse_extract::envelope::complains;
-/// assert!(complains(br#"{"error": "the database is down", "data": []}"#));
-/// assert!(complains(br#"{"errors": [{"title": "down"}], "data": []}"#));
-/// assert!(!complains(br#"{"status": "ok", "errors": [], "error": null, "data": []}"#));
-/// ```
-pub fn complains(page: &[u8]) -> bool {
-    const STATES: [&[&str]; 5] = [&["status"], &["state"], &["result"], &["code"], &["statusCode"]];
-    const SUCCESSES: [&[&str]; 3] = [&["success"], &["ok"], &["succeeded"]];
-    let states = read(page, &STATES).unwrap_or_default();
-    let successes = read(page, &SUCCESSES).unwrap_or_default();
-    let failed = states.iter().flatten().any(is_failure);
-    let denied = successes.iter().flatten().any(is_no);
-    failed || denied || ["error", "errors", "fault", "exception"].iter().any(|key| names_something(page, key))
-}
-
-/// Whether a status or a code is an error's.
-fn is_failure(state: &Scalar) -> bool {
-    const WORDS: [&str; 8] = ["error", "err", "failed", "failure", "fail", "exception", "unavailable", "fault"];
-    let code = |text: &str| text.trim().parse::<u32>().is_ok_and(|code| (400..600).contains(&code));
-    match state {
-        Scalar::Number(number) => code(number),
-        Scalar::Text(text) => code(text) || WORDS.iter().any(|word| text.trim().eq_ignore_ascii_case(word)),
-        _ => false,
-    }
-}
-
-fn is_no(success: &Scalar) -> bool {
-    match success {
-        Scalar::Bool(success) => !success,
-        Scalar::Number(number) => number == "0",
-        Scalar::Text(text) => ["false", "no", "0"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)),
-        _ => false,
-    }
-}
-
-/// Whether an object has something under a key that is said of errors.
-fn names_something(page: &[u8], key: &str) -> bool {
-    const NOTHING: [&str; 8] = ["null", "false", "0", "none", "no", "ok", "no error", "success"];
-    let page = page.strip_prefix(tillhouse_model::json::BYTE_ORDER_MARK).unwrap_or(page);
-    let Some(value) = value_at(page, key) else { return false };
-    let text = String::from_utf8_lossy(value);
-    let text = text.trim_matches(|c: char| c.is_whitespace() || "[]{}\"".contains(c));
-    !text.is_empty() && !NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
-}
-
-/// The error of a success that complains, in the server's words as they were scrubbed.
-pub(crate) fn complaint(status: StatusCode, words: Option<String>) -> Error {
-    let said = words.map(|words| format!(": {words}")).unwrap_or_default();
-    Error::protocol(format!("the server answered {status} with an error in it{said}"))
-        .hint("Run `tillhouse sync` again later; if it stays so, ask the provider.")
-}
-
 /// An error where there is no such array.
 fn found_at(path: &[&str], found: Scanned<bool>) -> Result<()> {
     if found.map_err(|e| not_json(&e))? {
@@ -216,7 +159,7 @@ pub(crate) fn is(key: Raw<'_>, wanted: &str) -> bool {
 }
 
 /// What a string means; what is no text in it is replaced by U+FFFD.
-fn meaning(text: Raw<'_>) -> Cow<'_, str> {
+pub(crate) fn meaning(text: Raw<'_>) -> Cow<'_, str> {
     let mut bytes = Vec::new();
     match text.escaped && unescape(text.bytes, &mut bytes).is_ok() {
         true => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
@@ -225,7 +168,7 @@ fn meaning(text: Raw<'_>) -> Cow<'_, str> {
 }
 
 /// The object at a path of keys.
-fn object_at<'p>(page: &'p [u8], path: &[&str]) -> Scanned<Option<&'p [u8]>> {
+pub(crate) fn object_at<'p>(page: &'p [u8], path: &[&str]) -> Scanned<Option<&'p [u8]>> {
     let mut scan = Scan::of_page(page);
     if path.is_empty() || !lead(&mut scan, path)? || scan.peek()? != b'{' {
         return Ok(None);
@@ -433,52 +376,6 @@ mod tests {
             ("7", false),
         ] {
             assert_eq!(has(record.as_bytes(), "id", "7"), is_it, "{record}");
-        }
-    }
-
-    #[test]
-    fn what_failed_says_so_in_many_ways() {
-        for page in [
-            r#"{"status":"error","data":[]}"#,
-            r#"{"status":" Failed "}"#,
-            r#"{"status":500,"data":[]}"#,
-            r#"{"statusCode":"503","message":"later","data":[]}"#,
-            r#"{"code":429}"#,
-            r#"{"result":"failure","data":null}"#,
-            r#"{"error":"down"}"#,
-            r#"{"error":true,"data":[]}"#,
-            r#"{"error":17}"#,
-            r#"{"error":{"code":1}}"#,
-            r#"{"data":[],"errors":[{"title":"down"}],"meta":{"count":0}}"#,
-            r#"{"errors":["down"]}"#,
-            r#"{"errors":{"page":["down"]}}"#,
-            r#"{"fault":{"faultstring":"down"}}"#,
-            r#"{"success":false,"data":[]}"#,
-            r#"{"success":"false"}"#,
-            r#"{"ok":0,"data":[]}"#,
-            "\u{feff}{\"error\":\"down\"}",
-        ] {
-            assert!(complains(page.as_bytes()), "{page}");
-        }
-        for page in [
-            r#"{"status":"ok","data":[]}"#,
-            r#"{"status":"success","code":200,"data":[]}"#,
-            r#"{"status":204}"#,
-            r#"{"code":"E-MPTY","data":[]}"#,
-            r#"{"status":"Success","errors":[],"data":[]}"#,
-            r#"{"errors":null,"error":null}"#,
-            r#"{"errors":{},"error":""}"#,
-            r#"{"errors":[ [ ] ],"error":false}"#,
-            r#"{"error":0,"fault":"none","exception":"null"}"#,
-            r#"{"success":true,"ok":1,"data":[]}"#,
-            r#"{"message":"nothing found","data":[]}"#,
-            r#"{"data":[],"meta":{"error":"not here"}}"#,
-            "[]",
-            "null",
-            "",
-            "<html>",
-        ] {
-            assert!(!complains(page.as_bytes()), "{page}");
         }
     }
 

@@ -9,7 +9,7 @@
 use crate::blame;
 use crate::body::{self, BodyError};
 use crate::clock;
-use crate::envelope;
+use crate::complaint::{self, Complaint};
 use crate::media_type::{self, Judged, MediaTypes};
 use crate::origin::{self, BaseUrl, Endpoint};
 use crate::paging::{self, Listing, Patience, Rereads, Totals};
@@ -264,7 +264,7 @@ impl Inner {
             let in_the_dark = self.answers.load(Ordering::Relaxed) == 0;
             match failure.error.kind() {
                 ErrorKind::Unreachable if in_the_dark && attempt >= ATTEMPTS_IN_THE_DARK => failure.again = false,
-                ErrorKind::Protocol if attempt >= ATTEMPTS_AT_JSON => failure.again = false,
+                ErrorKind::Protocol if attempt >= ATTEMPTS_AT_JSON || request.logs_in => failure.again = false,
                 _ => {}
             }
             if let Some(pause) = failure.after.filter(|pause| failure.again && *pause <= self.limits.max_retry_after) {
@@ -311,7 +311,12 @@ impl Inner {
         let nothing = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
         let judged = if nothing { Judged::Json } else { self.limits.accept_media_types.judge(response.headers()) };
         if let Judged::Other(instead) = &judged {
-            return Err(self.other_type(request, instead));
+            let failure = self.other_type(request, instead);
+            if !request.logs_in {
+                return Err(failure);
+            }
+            let said = body::beginning(&mut response, EXPLANATION).await;
+            return Err(self.no_token(failure, &said));
         }
         let bytes =
             body::whole(&mut response, self.limits.max_body_bytes).await.map_err(|e| self.no_body(request, e))?;
@@ -321,8 +326,9 @@ impl Inner {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(self.improper(request, "the server answered in UTF-16, where JSON is UTF-8".into()));
         }
-        if judged == Judged::Unsure && !media_type::begins_as_json(&bytes) {
-            return Err(self.improper(request, format!("the server answered {status} with something else than JSON")));
+        if (judged == Judged::Unsure || request.logs_in) && !nothing && !media_type::begins_as_json(&bytes) {
+            let failure = self.improper(request, format!("the server answered {status} with something else than JSON"));
+            return Err(if request.logs_in { self.no_token(failure, &bytes) } else { failure });
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -333,20 +339,29 @@ impl Inner {
             let again =
                 fault.may_pass && attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts) && !refusal.names_token();
             return match again {
-                true => Err(Failure::passing(envelope::complaint(status, refusal.message))),
+                true => Err(Failure::passing(Complaint::Failure.error(status, refusal.message.as_deref()))),
                 // Whoever asks knows best what to say of it.
                 false => Ok(Answer::Refused(refusal)),
             };
         }
-        if request.lists.is_some_and(|records_at| paging::complains(&bytes, records_at)) {
+        if let Some(complaint) = request.lists.and_then(|records_at| paging::complaint(&bytes, records_at)) {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message = self.shared.redactor.provider_message(&body);
             let refusal = Refusal { message, body, ..self.refusal(request, status) };
             // A new token helps where the old one died; anything else may be over soon.
-            return match refusal.names_token() {
-                true => Ok(Answer::Refused(refusal)),
-                false => Err(Failure::passing(envelope::complaint(status, refusal.message))),
-            };
+            if refusal.names_token() {
+                return Ok(Answer::Refused(refusal));
+            }
+            if complaint != Complaint::Note || attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts) {
+                return Err(Failure::passing(complaint.error(status, refusal.message.as_deref())));
+            }
+            tracing::warn!(
+                source = self.source,
+                resource = &*request.resource,
+                url = redact::url(&request.url),
+                "the server gives no records and says: {}; it says so again and again, and that all is well",
+                refusal.message.as_deref().unwrap_or("nothing that can be shown"),
+            );
         }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
@@ -410,7 +425,8 @@ impl Inner {
         let body = body::beginning(response, EXPLANATION).await;
         let redactor = &self.shared.redactor;
         let challenged = || challenge.as_deref().and_then(blame::words_of).map(|words| redactor.scrub(&words));
-        let message = redactor.provider_message(&body).or_else(challenged);
+        let said = if request.logs_in { redactor.words(&body) } else { redactor.provider_message(&body) };
+        let message = said.or_else(challenged);
         let refusal = Refusal { message, body, redirect, challenge, ..self.refusal(request, status) };
         // A gateway that counts calls says 403 and when to come back.
         let quota = status == StatusCode::FORBIDDEN
@@ -487,6 +503,18 @@ impl Inner {
         let error = Error::protocol(message)
             .hint(format!("Check {}{paths}: a web page or a proxy may be answering there.", self.key));
         Failure { error, again, after: None }
+    }
+
+    /// An answer to a login that is not JSON: with the server's words, which may be that it refuses the credentials. It is not asked again.
+    fn no_token(&self, failure: Failure, body: &[u8]) -> Failure {
+        let Some(words) = self.shared.redactor.words(body) else { return Failure { again: false, ..failure } };
+        let refused = complaint::names_credentials(&words);
+        let kind = if refused { ErrorKind::Unauthorized } else { failure.error.kind() };
+        let error = Error::new(kind, format!("{}: {words}", failure.error.message())).retryable(false);
+        Failure::last(match failure.error.hint_text() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
     }
 
     /// An answer of a media type that is not JSON's.

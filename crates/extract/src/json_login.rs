@@ -4,6 +4,7 @@
 //! redactor before it is sent.
 
 use crate::auth::Login;
+use crate::complaint::names_credentials;
 use crate::credential::Credential;
 use crate::http::Client;
 use crate::request::{AUTHORIZATION, Refusal, Request};
@@ -62,10 +63,17 @@ impl Login for JsonLogin {
             }
         };
         let request = Request::post_json("login", url.clone(), &body);
-        let response = self.client.send(&request).await?.success_or(|refusal| self.refused(refusal))?;
+        let answer = self.client.send(&request).await.map_err(|e| match e.kind() {
+            ErrorKind::Unauthorized => e.hint(self.words.if_refused),
+            _ => e,
+        })?;
+        let response = answer.success_or(|refusal| self.refused(refusal))?;
         Token::read(&response.bytes, "the login", self.client.redactor()).map_err(|e| match e.kind() {
             ErrorKind::Unauthorized => e.hint(self.words.if_refused),
-            _ => e.hint("Check connection.base_url and connection.paths.login: something else may be answering there."),
+            _ => e.hint(format!(
+                "Check connection.base_url and connection.paths.login: something else may be answering there. If it is the login: {}",
+                self.words.if_refused
+            )),
         })
     }
 
@@ -83,9 +91,13 @@ impl JsonLogin {
                 .at("status", refusal.status.as_str())
                 .hint(format!("If that is the right server, set connection.base_url and connection.paths so that the login is {elsewhere}."));
         }
+        let blamed = refusal.message.as_deref().is_some_and(names_credentials);
         match refusal.status.as_u16() {
             // Servers do not agree on which of them a wrong secret gets.
             400 | 401 | 403 | 419 | 422 | 498 => refusal
+                .into_refused_login(&format!("{} refused the login", self.words.provider))
+                .hint(self.words.if_refused),
+            _ if blamed => refusal
                 .into_refused_login(&format!("{} refused the login", self.words.provider))
                 .hint(self.words.if_refused),
             404 | 405 => refusal.into_error().hint(self.words.if_missing),

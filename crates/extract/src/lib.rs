@@ -23,6 +23,7 @@ pub mod auth;
 mod blame;
 mod body;
 mod clock;
+mod complaint;
 pub mod credential;
 pub mod envelope;
 mod gunzip;

@@ -7,6 +7,7 @@
 //! header, which no provider here asks for.
 
 use crate::auth::Login;
+use crate::complaint::names_credentials;
 use crate::credential::Credential;
 use crate::http::Client;
 use crate::names::not_blank;
@@ -65,11 +66,17 @@ impl Login for ClientCredentials {
         ];
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let request = Request::post_form("login", self.token_url.clone(), &form);
-        let response = self.client.send(&request).await?.success_or(refused)?;
+        let answer = self.client.send(&request).await.map_err(|e| match e.kind() {
+            ErrorKind::Unauthorized => e.hint(IF_REFUSED),
+            _ => e,
+        })?;
+        let response = answer.success_or(refused)?;
         let token =
             Token::read(&response.bytes, "the token endpoint", self.client.redactor()).map_err(|e| match e.kind() {
                 ErrorKind::Unauthorized => e.hint(IF_REFUSED),
-                _ => e.hint("Check connection.token_url: something else may be answering there."),
+                _ => e.hint(format!(
+                    "Check connection.token_url: something else may be answering there. If it is the right address: {IF_REFUSED}"
+                )),
             })?;
         Ok(Token { refresh: None, ..token })
     }
@@ -85,6 +92,7 @@ fn refused(refusal: Refusal) -> Error {
     }
     let code = serde_json::from_slice::<Refused>(&refusal.body).map(|refused| refused.error).unwrap_or_default();
     let status = refusal.status.as_u16();
+    let blamed = refusal.message.as_deref().is_some_and(names_credentials);
     match (code.as_str(), status) {
         ("invalid_scope", _) => {
             refusal.into_error().hint("Set connection.scope to what the provider granted this client, or leave it out.")
@@ -95,6 +103,7 @@ fn refused(refusal: Refusal) -> Error {
         ("invalid_client" | "unauthorized_client" | "access_denied", _) | (_, 401 | 403) => {
             refusal.into_refused_login("the token endpoint refused the client").hint(IF_REFUSED)
         }
+        _ if blamed => refusal.into_refused_login("the token endpoint refused the client").hint(IF_REFUSED),
         (_, 404 | 405) => refusal.into_error().hint("Check connection.token_url: no tokens are given out there."),
         (_, 400 | 422) => refusal
             .into_error()

@@ -46,7 +46,7 @@ pub use by_offset::{Offset, OffsetPage, by_offset};
 pub use by_page::{Next, NumberedPage, Numbering, Place, by_page};
 pub use keys::Key;
 pub use ledger::Totals;
-pub(crate) use records::complains;
+pub(crate) use records::complaint;
 pub use records::or_empty;
 
 use crate::envelope;

@@ -1,13 +1,16 @@
 //! What of a request or an answer may be shown.
 //!
 //! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in whichever
-//! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut off, what is
-//! left of it counts.
+//! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
+//! into numbers, what is left of it counts (`pieces`), and takes the whole word with it.
 
 mod coats;
 mod layers;
+mod pieces;
+mod words;
 
 use coats::Coats;
+use pieces::Forms;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -18,8 +21,6 @@ use url::Url;
 const REMEMBERED: usize = 64;
 /// The longest message of a provider that is shown, in characters.
 const LONGEST_MESSAGE: usize = 200;
-/// The longest plain text that is taken for an explanation, in bytes.
-const PLAIN_TEXT: usize = 1_000;
 /// So much of a text is read; no more than a message of it is shown.
 const LONGEST_READ: usize = 8 << 10;
 /// The longest name out of a header that is shown, in characters.
@@ -96,24 +97,45 @@ impl Redactor {
     fn without_secrets(&self, text: &str) -> String {
         let text = &text[..text.floor_char_boundary(LONGEST_READ)];
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut places = Vec::new();
-        if !known.is_empty() {
-            for reading in layers::readings(text) {
-                let found = known.iter().flat_map(|secret| secret.places(reading.text()));
-                places.extend(found.map(|place| reading.place(place)));
-            }
+        if known.is_empty() {
+            return text.to_owned();
         }
-        without(text, places)
+        let mut places = Vec::new();
+        for reading in layers::readings(text) {
+            let found = known.iter().flat_map(|secret| secret.places(reading.text()));
+            places.extend(found.map(|place| reading.place(place)));
+        }
+        let text = without(text, places);
+        let mut places = Vec::new();
+        for reading in layers::readings(&text) {
+            let forms = Forms::of(reading.text());
+            let found = known.iter().flat_map(|secret| secret.pieces().places(&forms));
+            places.extend(found.map(|place| pieces::words_at(&text, reading.place(place))));
+        }
+        without(&text, places)
     }
 
     /// The short explanation in a provider's error body, scrubbed: the first of the fields providers use for one, or the whole of a
     /// plain text.
     pub fn provider_message(&self, body: &[u8]) -> Option<String> {
         let message = match serde_json::from_slice::<serde_json::Value>(body) {
-            Ok(value) => self.scrub(explanation(&value, 0)?),
-            Err(_) => self.scrub(plain_text(body)?),
+            Ok(value) => self.scrub(words::explanation(&value, 0)?),
+            Err(_) => self.scrub(words::plain_text(body)?),
         };
         (!message.is_empty()).then_some(message)
+    }
+
+    /// What a body says in words, scrubbed, whatever form it has: the provider's message, else the first texts of a JSON document, else what
+    /// can be read of a web page or a text. For answers to a login, which hold no records.
+    pub fn words(&self, body: &[u8]) -> Option<String> {
+        let said = || {
+            let message = match serde_json::from_slice::<serde_json::Value>(body) {
+                Ok(value) => words::first_texts(&value),
+                Err(_) => words::readable(body),
+            };
+            Some(self.scrub(&message)).filter(|message| !message.is_empty())
+        };
+        self.provider_message(body).or_else(said)
     }
 
     /// Whether a secret that was given stands in a text. For ids, which look like tokens and are none.
@@ -141,76 +163,6 @@ fn without(text: &str, mut places: Vec<(usize, usize)>) -> String {
     }
     shown.push_str(&text[end..]);
     shown
-}
-
-/// A body that is neither JSON nor a web page, if it is text and short.
-fn plain_text(body: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?.trim();
-    let is_said = text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains('\0');
-    is_said.then_some(text)
-}
-
-/// The keys under which servers explain themselves, letters only, the most telling first.
-const EXPLAINING: [&str; 24] = [
-    "message",
-    "msg",
-    "errormessage",
-    "errormsg",
-    "errordescription",
-    "faultstring",
-    "statusmessage",
-    "detail",
-    "details",
-    "description",
-    "reason",
-    "reasonphrase",
-    "error",
-    "title",
-    "errors",
-    "errorinfo",
-    "fault",
-    "failure",
-    "exception",
-    "cause",
-    "text",
-    "messages",
-    "statustext",
-    "status",
-];
-
-/// The first text that explains an error, in whichever case and however nested its key is; a text that says nothing is passed over.
-fn explanation(value: &serde_json::Value, depth: usize) -> Option<&str> {
-    if depth > 5 {
-        return None;
-    }
-    match value {
-        serde_json::Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
-        serde_json::Value::Array(items) => items.iter().find_map(|item| explanation(item, depth + 1)),
-        serde_json::Value::Object(fields) => {
-            let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
-            let keys: Vec<(String, &serde_json::Value)> = fields.iter().map(|(k, v)| (letters(k), v)).collect();
-            let under = |wanted: &str| keys.iter().filter(|(key, _)| key == wanted).map(|(_, value)| *value).collect();
-            let known = EXPLAINING.iter().find_map(|wanted| {
-                let values: Vec<&serde_json::Value> = under(wanted);
-                values.into_iter().find_map(|value| match (*wanted, value) {
-                    // A status that is a word ("Error") is no explanation, but one that holds more may be.
-                    ("status", serde_json::Value::String(_)) => None,
-                    // What is wrong with which field: {"errors": {"client_id": ["is unknown"]}}.
-                    ("errors" | "error" | "details", serde_json::Value::Object(by_field)) => {
-                        explanation(value, depth + 1)
-                            .or_else(|| by_field.values().find_map(|of_field| explanation(of_field, depth + 2)))
-                    }
-                    _ => explanation(value, depth + 1),
-                })
-            });
-            // Some wrap all they say: {"d": {"results": {"message": ...}}}.
-            known.or_else(|| {
-                let nested = fields.values().filter(|value| value.is_object());
-                nested.into_iter().find_map(|value| explanation(value, depth + 1))
-            })
-        }
-        _ => None,
-    }
 }
 
 fn looks_secret(word: &str) -> bool {

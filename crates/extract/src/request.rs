@@ -33,19 +33,31 @@ pub struct Request {
     pub(crate) body: Option<Bytes>,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) lists: Option<&'static [&'static str]>,
+    /// It carries credentials: what refuses them is not asked twice.
+    pub(crate) logs_in: bool,
 }
 
 impl Request {
     /// A GET. `resource` names in errors and logs what is asked for.
     pub fn get(resource: &str, url: Url) -> Self {
         let headers = HeaderMap::new();
-        Self { method: Method::GET, url, resource: resource.into(), headers, body: None, verdict: None, lists: None }
+        Self {
+            method: Method::GET,
+            url,
+            resource: resource.into(),
+            headers,
+            body: None,
+            verdict: None,
+            lists: None,
+            logs_in: false,
+        }
     }
 
     /// A POST of a JSON document, for logins.
     pub fn post_json(resource: &str, url: Url, body: &serde_json::Value) -> Self {
         let mut request = Self::get(resource, url);
         request.method = Method::POST;
+        request.logs_in = true;
         request.body = Some(Bytes::from(body.to_string()));
         request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
     }
@@ -54,6 +66,7 @@ impl Request {
     pub fn post_form(resource: &str, url: Url, fields: &[(&str, &str)]) -> Self {
         let mut request = Self::get(resource, url);
         request.method = Method::POST;
+        request.logs_in = true;
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         request.body = Some(Bytes::from(form));
         request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
@@ -90,7 +103,7 @@ impl Request {
         self
     }
 
-    /// Has successes tried again that say of themselves that they failed and hold no records ([`crate::envelope::complains`]). `records_at` is
+    /// Has successes tried again that hold no records and say of themselves that they failed, in whichever words. `records_at` is
     /// [`tillhouse_model::Resource::records_at`]. Taken for an empty page, such an answer would end a listing.
     #[must_use]
     pub fn lists(mut self, records_at: &'static [&'static str]) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an answer that holds no token is never quoted.
 
+use crate::complaint::{is_failure, is_failure_beyond_words, names_credentials};
 use crate::redact::Redactor;
 use serde::Deserialize;
 use std::time::Duration;
@@ -33,8 +34,11 @@ impl Token {
     /// some servers send as a success; `whose` answer it is stands in the message, and the server's words as the redactor lets them through.
     /// serde's own errors quote values, so they are not shown.
     pub fn read(body: &[u8], whose: &str, redactor: &Redactor) -> Result<Self> {
-        let granted = serde_json::from_slice::<Granted>(body).ok().filter(|g| !g.access_token.expose().is_empty());
-        let granted = granted.ok_or_else(|| missing(body, whose, redactor))?;
+        let granted = serde_json::from_slice::<Granted>(body).ok();
+        // A token that comes with an error opens nothing.
+        let usable =
+            |granted: &Granted| !granted.access_token.expose().trim().is_empty() && !is_failure_beyond_words(body);
+        let granted = granted.filter(usable).ok_or_else(|| missing(body, whose, redactor))?;
         let seconds = granted.expires_in.as_ref().and_then(|value| match value {
             serde_json::Value::String(text) => text.trim().parse::<f64>().ok(),
             value => value.as_f64(),
@@ -46,43 +50,13 @@ impl Token {
 
 /// Why there is no token.
 fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
-    let said = redactor.provider_message(body).map(|words| format!(": {words}")).unwrap_or_default();
-    if is_refusal(body) {
+    let words = redactor.words(body);
+    let refused = is_failure(body) || words.as_deref().is_some_and(names_credentials);
+    let said = words.map(|words| format!(": {words}")).unwrap_or_default();
+    if refused {
         return Error::new(ErrorKind::Unauthorized, format!("{whose} answered with an error instead of a token{said}"));
     }
     Error::protocol(format!("{whose}'s answer holds no access_token{said}"))
-}
-
-/// Whether an answer says that it is an error.
-fn is_refusal(body: &[u8]) -> bool {
-    let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(body) else { return false };
-    // However a key is spelt: `Error`, `error_code` and `errorCode` are one kind.
-    let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
-    let says = |value: &serde_json::Value| match value {
-        serde_json::Value::Null | serde_json::Value::Bool(false) => false,
-        serde_json::Value::String(text) => !text.trim().is_empty() && text.trim() != "0",
-        serde_json::Value::Array(items) => !items.is_empty(),
-        serde_json::Value::Number(number) => number.as_i64() != Some(0),
-        serde_json::Value::Object(fields) => !fields.is_empty(),
-        serde_json::Value::Bool(true) => true,
-    };
-    fields.iter().any(|(key, value)| match letters(key).as_str() {
-        "error" | "errors" | "errordescription" | "errormessage" | "errormsg" | "errorcode" | "fault" | "exception" => {
-            says(value)
-        }
-        "success" | "succeeded" | "ok" | "authenticated" | "issuccess" => *value == serde_json::Value::Bool(false),
-        "status" | "result" | "state" => match value {
-            serde_json::Value::String(text) => {
-                ["error", "fail", "failed", "failure", "denied", "unauthorized", "forbidden", "nok", "ko"]
-                    .iter()
-                    .any(|word| text.trim().eq_ignore_ascii_case(word))
-                    || text.trim().parse::<u16>().is_ok_and(|status| (400..600).contains(&status))
-            }
-            value => value.as_u64().is_some_and(|status| (400..600).contains(&status)),
-        },
-        "statuscode" | "code" => value.as_u64().is_some_and(|status| (400..600).contains(&status)),
-        _ => false,
-    })
 }
 
 /// What stands before a token in its header: `Bearer` mostly, or nothing.
@@ -134,6 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_comes_with_good_words_is_one() {
+        for words in [
+            r#""error":null,"status":"approved","message":"Your password expires soon""#,
+            r#""success":true,"errors":[],"error_code":0,"state":"xyz""#,
+        ] {
+            let body = format!(r#"{{"access_token":"t",{words}}}"#);
+            assert!(Token::read(body.as_bytes(), "the login", &Redactor::default()).is_ok(), "{words}");
+        }
+    }
+
+    #[test]
     fn an_error_that_comes_as_a_success_is_told_in_the_servers_words() {
         let redactor = Redactor::default();
         redactor.add(&Secret::new("hunter2"));
@@ -158,6 +143,47 @@ mod tests {
                 ErrorKind::Unauthorized,
                 "the login answered with an error instead of a token",
             ),
+            (
+                r#"{"status":"Bad credentials 77"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: Bad credentials 77",
+            ),
+            (
+                r#"{"Fehler":"gesperrt hunter2"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: gesperrt ***",
+            ),
+            (
+                r#"{"result":{"Meldung":"Passwort falsch"}}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: Passwort falsch",
+            ),
+            (
+                r#"{"response":{"status":{"text":"Bad password"}}}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: Bad password",
+            ),
+            (
+                r#"{"err":"nobody here"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: nobody here",
+            ),
+            (
+                r#"{"wort":{"x":"no such user, wrong name"}}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: no such user, wrong name",
+            ),
+            (
+                r#"{"access_token":"abc","error":"invalid_grant"}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token: invalid_grant",
+            ),
+            (
+                r#"{"access_token":"abc","success":false}"#,
+                ErrorKind::Unauthorized,
+                "the login answered with an error instead of a token",
+            ),
+            (r#"{"access_token":"  "}"#, ErrorKind::Protocol, "the login's answer holds no access_token"),
             (
                 r#"{"message":"Welcome","error":null,"errors":[]}"#,
                 ErrorKind::Protocol,

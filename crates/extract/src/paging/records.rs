@@ -3,6 +3,7 @@
 //! Invariant: nothing here is an error. A page that is not understood is handed on as it is, for whoever decodes it to judge; a damaged
 //! record is never looked into.
 
+use crate::complaint::{self, Complaint};
 use crate::envelope;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::hash::{DefaultHasher, Hasher};
@@ -50,13 +51,21 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     }
 }
 
-/// Whether a page has no records and says of itself that it failed. A single record that stands for a list of one is none such.
-pub(crate) fn complains(page: &[u8], records_at: &[&str]) -> bool {
-    let none = match find(page, records_at) {
-        Found::Other => !records_at.is_empty() || envelope::value_at(page, "id").is_none(),
-        _ => is_empty(page, records_at),
-    };
-    none && envelope::complains(page)
+/// What a page without records says against itself. A single record that stands for a list of one is no such page; of one whose envelope
+/// has an id of its own, only an error that it names counts.
+pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
+    let has_id = |record: &[u8]| envelope::value_at(record, "id").is_some();
+    let is_one = || envelope::object_at(page, records_at).is_ok_and(|record| record.is_some_and(has_id));
+    match find(page, records_at) {
+        Found::Other if (records_at.is_empty() && has_id(page)) || is_one() => None,
+        Found::Other if has_id(page) => complaint::names_an_error(page).then_some(Complaint::Failure),
+        // Without a list, any word is about why there is none.
+        Found::Other => {
+            complaint::of(page).map(|found| if found == Complaint::Failure { found } else { Complaint::Remark })
+        }
+        _ if is_empty(page, records_at) => complaint::of(page),
+        _ => None,
+    }
 }
 
 /// Whether a page says that it has no records.

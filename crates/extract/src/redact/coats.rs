@@ -16,6 +16,7 @@
 //! Rejected: a list of all spellings, which has no end, as encoders differ in what they leave as it is, and are applied one after the other. Instead
 //! the text is compared letter by letter, each of which may be written in any way. Base64 alone mixes letters, and has a list.
 
+use super::pieces::Pieces;
 use tillhouse_model::Secret;
 
 /// A secret shorter than this is only looked for between other things than letters and digits.
@@ -32,6 +33,8 @@ pub(crate) struct Coats {
     plain: Secret,
     /// What of it stands in Base64 at each of three places, and its hexadecimal digits.
     encoded: Vec<Secret>,
+    /// What may be left of it.
+    pieces: Pieces,
 }
 
 impl Coats {
@@ -57,12 +60,17 @@ impl Coats {
         let hex: String = plain.bytes().map(|byte| format!("{byte:02x}")).collect();
         add(hex.to_uppercase());
         add(hex);
-        Self { plain: secret.clone(), encoded }
+        Self { plain: secret.clone(), encoded, pieces: Pieces::of(plain) }
     }
 
     /// The secret itself.
     pub(crate) fn plain(&self) -> &Secret {
         &self.plain
+    }
+
+    /// What may be left of it.
+    pub(crate) fn pieces(&self) -> &Pieces {
+        &self.pieces
     }
 
     /// Where it stands in a text, as ranges of bytes.
@@ -247,7 +255,7 @@ fn hex(text: &str, digits: usize, value: u32) -> Option<&str> {
 }
 
 /// What of some bytes is sure to stand in Base64, where `before` bytes more than a multiple of three stand before them.
-fn inner_base64(bytes: &[u8], before: usize) -> String {
+pub(super) fn inner_base64(bytes: &[u8], before: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = |nth: usize| {
         // Six bits from the bit `6 * nth` on; those of the bytes before are left out by the range.

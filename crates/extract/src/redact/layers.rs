@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 /// How many layers are taken off, and how many readings of a text there are at most.
 const DEEPEST: usize = 4;
-const MOST: usize = 32;
+const MOST: usize = 48;
 /// A run of Base64 or hexadecimal digits shorter than this may be any word.
 const SHORTEST_RUN: usize = 8;
 
@@ -42,7 +42,7 @@ pub(crate) fn readings(text: &str) -> Vec<Reading> {
     while from < all.len() && depth < DEEPEST {
         let to = all.len();
         for at in from..to {
-            for layer in [percent, backslashes, html, base64, hex_digits] {
+            for layer in [percent, backslashes, html, base64, hex_digits, quoted_printable, mojibake] {
                 let Some(reading) = all.get(at).and_then(|reading| taken_off(reading, layer)) else { continue };
                 if all.len() < MOST && known.insert(reading.text.clone()) {
                     all.push(reading);
@@ -124,6 +124,9 @@ fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
     if first == 'x' {
         return Some((4, char::from(byte(rest.get(1..3)?)?).to_string().into_bytes()));
     }
+    if let Some(octal) = rest.get(..3).filter(|digits| digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'))) {
+        return Some((4, vec![u8::from_str_radix(octal, 8).ok()?]));
+    }
     let meaning = match first {
         'n' => b'\n',
         'r' => b'\r',
@@ -134,6 +137,43 @@ fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
         _ => return None,
     };
     Some((2, vec![meaning]))
+}
+
+/// `=40`, and a line's end that is none.
+fn quoted_printable(text: &str) -> Option<(usize, Vec<u8>)> {
+    let rest = text.strip_prefix('=')?;
+    if let Some(end) = ["\r\n", "\n"].into_iter().find(|end| rest.starts_with(end)) {
+        return Some((1 + end.len(), Vec::new()));
+    }
+    Some((3, vec![byte(rest.get(..2)?)?]))
+}
+
+/// A letter of UTF-8 that was read as Latin-1, or as Windows does.
+fn mojibake(text: &str) -> Option<(usize, Vec<u8>)> {
+    let mut letters = text.chars();
+    let first = letters.next()?;
+    let mut bytes = vec![single_byte(first)?];
+    let more = match bytes[0] {
+        0xc2..=0xdf => 1,
+        0xe0..=0xef => 2,
+        0xf0..=0xf4 => 3,
+        _ => return None,
+    };
+    let mut length = first.len_utf8();
+    for letter in letters.take(more) {
+        bytes.push(single_byte(letter)?);
+        length += letter.len_utf8();
+    }
+    std::str::from_utf8(&bytes).is_ok().then_some((length, bytes))
+}
+
+/// The byte, not ASCII's, that Latin-1 or Windows-1252 reads as a letter.
+fn single_byte(letter: char) -> Option<u8> {
+    const WINDOWS: &str = "\u{20ac}\u{81}\u{201a}\u{192}\u{201e}\u{2026}\u{2020}\u{2021}\u{2c6}\u{2030}\u{160}\u{2039}\u{152}\u{8d}\u{17d}\u{8f}\u{90}\u{2018}\u{2019}\u{201c}\u{201d}\u{2022}\u{2013}\u{2014}\u{2dc}\u{2122}\u{161}\u{203a}\u{153}\u{9d}\u{17e}\u{178}";
+    match u8::try_from(u32::from(letter)) {
+        Ok(byte) => Some(byte).filter(|byte| *byte >= 0x80),
+        Err(_) => u8::try_from(0x80 + WINDOWS.chars().position(|known| known == letter)?).ok(),
+    }
 }
 
 /// `&#64;`, `&amp;`.

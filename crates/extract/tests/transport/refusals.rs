@@ -136,6 +136,85 @@ async fn a_login_refused_as_a_success_says_why_and_is_not_tried_again_at_once() 
 }
 
 #[tokio::test]
+async fn a_login_that_fails_in_whichever_form_is_tried_once() {
+    let typed = |status: &str, media_type: &str, body: &str| {
+        let length = body.len();
+        let text = format!("HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}");
+        crate::scripted::Reply::Write(text.into_bytes())
+    };
+    let check = "Check the password.";
+    for (reply, kind, words, hint) in [
+        (
+            typed("200 OK", "text/plain", "Wrong password p@ss/w ord"),
+            ErrorKind::Unauthorized,
+            "Wrong password ***",
+            check,
+        ),
+        (
+            typed("200 OK", "text/html", "<html><title>Shop</title><p>Login failed: bad user</p></html>"),
+            ErrorKind::Unauthorized,
+            "Shop Login failed: bad user",
+            check,
+        ),
+        (typed("200 OK", "application/json", "Wrong password"), ErrorKind::Unauthorized, "Wrong password", check),
+        (
+            typed("200 OK", "text/html", "<html><title>Welcome to nginx</title></html>"),
+            ErrorKind::Protocol,
+            "nginx",
+            "base_url",
+        ),
+        (json("200 OK", "", r#"{"message":"kein Zugang"}"#), ErrorKind::Protocol, "kein Zugang", check),
+        (json("200 OK", "", r#"{"hallo":"zusammen"}"#), ErrorKind::Protocol, "zusammen", check),
+        (json("200 OK", "", "[]"), ErrorKind::Protocol, "no access_token", check),
+        (
+            json("404 Not Found", "", r#"{"message":"user not found"}"#),
+            ErrorKind::Unauthorized,
+            "user not found",
+            check,
+        ),
+        (json("404 Not Found", "", ""), ErrorKind::Config, "nothing at this address", "Check paths.login."),
+        (json("409 Conflict", "", r#"{"x":"odd"}"#), ErrorKind::Protocol, "odd", ""),
+    ] {
+        let server = Scripted::start(vec![reply]).await;
+        let api = api(&server.client(limits()));
+        for _ in 0..3 {
+            let error = api.log_in().await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(words), "{error}");
+            assert!(error.hint_text().unwrap_or_default().contains(hint), "{error:?}");
+            assert!(!format!("{error:?}").contains("w ord"), "{error:?}");
+        }
+        assert_eq!(server.requests().len(), 1, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_place_of_records_is_asked_about_again() {
+    for (body, text) in [
+        (r#"{"message":"boom","data":[]}"#, Some("a message and no records: boom")),
+        (r#"{"message":"internal"}"#, Some("a message and no records: internal")),
+        (r#"{"Status":"FAILED","Message":"boom","data":[]}"#, Some("an error in it: boom")),
+        (r#"{"status":"ok","message":"boom","data":[]}"#, None),
+    ] {
+        let server = Scripted::start((0..3).map(|_| json("200 OK", "", body)).collect()).await;
+        let client = server.client(limits());
+        let request = Request::get("things", client.url("/").unwrap()).lists(&["data"]);
+        let outcome = client.send(&request).await;
+        assert_eq!(server.requests().len(), 3, "{body}");
+        match text {
+            Some(text) => assert!(outcome.unwrap_err().message().contains(text), "{body}"),
+            None => assert!(matches!(outcome.unwrap(), Answer::Success(_)), "{body}"),
+        }
+    }
+    for good in [r#"{"message":"No data found","data":[]}"#, r#"{"message":"boom","data":[1]}"#] {
+        let server = Scripted::start(vec![json("200 OK", "", good)]).await;
+        let client = server.client(limits());
+        let request = Request::get("things", client.url("/").unwrap()).lists(&["data"]);
+        assert!(matches!(client.send(&request).await.unwrap(), Answer::Success(_)), "{good}");
+    }
+}
+
+#[tokio::test]
 async fn an_echo_of_a_token_is_not_shown() {
     let token = "tok/en+1=";
     let echo = r#"{"message":"bad header Bearer tok\/en+1= or tok%2Fen%2B1%3D or dXNlcjp0b2svZW4rMT0="}"#;

@@ -20,6 +20,11 @@ pub async fn every_passing_failure_is_outwaited(subject: Subject) -> Held {
     for status in [408, 425, 429, 502, 503, 504, 507, 520, 524, 530, 598, 599] {
         outwaited(&subject, json!({"kind": "answer", "status": status, "body": "<html>"})).await?;
     }
+    // Some say it under status 200.
+    for body in [r#"{"Success":false}"#, r#"{"Errors":["down"]}"#, r#"{"hasError":true}"#, r#"{"message":"internal"}"#]
+    {
+        outwaited(&subject, json!({"kind": "answer", "status": 200, "body": body})).await?;
+    }
     let azure = r#"{"statusCode":403,"message":"Out of call volume quota. Quota will be replenished in 00:00:07."}"#;
     let quota = json!({"kind": "answer", "status": 403, "body": azure, "headers": {"Retry-After": "7"}});
     outwaited(&subject, quota).await
