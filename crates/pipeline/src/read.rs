@@ -16,7 +16,7 @@ use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
@@ -88,6 +88,8 @@ struct Attempt {
     nameless: u64,
     records: u64,
     rejects: u64,
+    /// Hashes of the rejects, by which one is known that comes again in a page that was asked for again.
+    rejected: FastSet<u64>,
     /// Records that came before in the same page, or in another while the total stood still.
     twice: usize,
     /// The last total that a page declared, and the largest.
@@ -249,7 +251,6 @@ impl Attempt {
     /// `again`, or the total says that records moved.
     fn count(&mut self, decoded: &mut Decoded, again: bool) {
         self.records += decoded.keys.len() as u64;
-        self.rejects += decoded.rejects.len() as u64;
         let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
         for key in decoded.keys.iter().flatten() {
@@ -270,8 +271,15 @@ impl Attempt {
                 });
             }
         }
-        for reject in &decoded.rejects {
-            match &reject.key {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        for Reject { key, field, reason, redacted } in &decoded.rejects {
+            // Records that are alike as far as they may be shown are two in one page, and one in a page that came again.
+            let is_new = self.rejected.insert(hasher.hash_one((key, field, reason, redacted)));
+            if again && !is_new {
+                continue;
+            }
+            self.rejects += 1;
+            match key {
                 Some(key) => {
                     self.distinct.insert(key_hash(key));
                 }

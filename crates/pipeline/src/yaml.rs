@@ -43,11 +43,11 @@ impl Environment {
                         .at("file", format!("{}:{}", path.display(), index + 1))
                         .hint("Write NAME=value, one a line; lines that start with # are comments."));
                 };
-                let value = value.trim();
-                let unquoted = ['"', '\'']
-                    .iter()
-                    .find_map(|q| value.strip_prefix(*q).and_then(|v| v.strip_suffix(*q)))
-                    .unwrap_or(value);
+                let Some(unquoted) = unquoted(value.trim()) else {
+                    return Err(Error::config("a value in .env begins with a quotation mark and does not end with it")
+                        .at("file", format!("{}:{}", path.display(), index + 1))
+                        .hint("Close the quotation marks on the same line; a value that begins with one itself stands between the others: '\"abc'."));
+                };
                 values.insert(name.trim().to_owned(), unquoted.to_owned());
             }
         }
@@ -67,6 +67,17 @@ impl Environment {
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+}
+
+/// A value of `.env` without the quotation marks around it, and without a comment behind them; `None` where they are not closed.
+fn unquoted(value: &str) -> Option<&str> {
+    let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { return Some(value) };
+    let inner = &value[1..];
+    if let Some(whole) = inner.strip_suffix(quote) {
+        return Some(whole);
+    }
+    let (inner, behind) = inner.split_once(quote)?;
+    behind.trim_start().starts_with('#').then_some(inner)
 }
 
 /// A configuration file's text and what its variables stand for.

@@ -477,3 +477,31 @@ fn variables_are_found_once_and_not_in_comments() {
     assert_eq!(variables(text).unwrap(), ["X", "Y", "W", "V", "U"]);
     assert!(variables("a: ${X").unwrap_err().to_string().contains("t.yaml:1:4"));
 }
+
+#[test]
+fn a_value_of_the_environments_file_closes_its_quotation_marks() {
+    let load = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), format!("FIRST=1\nTILLHOUSE_TEST_QUOTED={text}\n")).unwrap();
+        Environment::load(dir.path()).map(|all| all.get("TILLHOUSE_TEST_QUOTED").unwrap_or_default().to_owned())
+    };
+    for (text, value) in [
+        ("abc", "abc"),
+        ("\"abc\"", "abc"),
+        ("'abc'", "abc"),
+        ("'\"abc'", "\"abc"),
+        ("\"\"", ""),
+        ("\"a b\"  # a comment", "a b"),
+        ("abc\"", "abc\""),
+        ("it's", "it's"),
+        ("", ""),
+    ] {
+        assert_eq!(load(text).unwrap(), value, "{text}");
+    }
+    for text in ["\"hunter2", "'hunter2", "\"hunter2'", "\"", "\"hunter2\" and more"] {
+        let error = load(text).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(".env:2") && !shown.contains("hunter2"), "{text}: {shown}");
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}

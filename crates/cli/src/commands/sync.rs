@@ -134,7 +134,7 @@ fn say_rejects(report: &Report) {
     for p in &rejected {
         let (rejects, records) = (HumanCount(p.rejects), HumanCount(p.records));
         say(&format!(
-            "{}: {rejects} of {records} records did not fit their contract, and are in no figure.",
+            "{}: {rejects} of {records} records did not fit their contract: as they came they are in no figure; where an earlier version of one is known, that stays.",
             p.pipeline
         ));
     }
