@@ -205,8 +205,13 @@ async fn check_tells_all_that_is_wrong_and_what_is_lost() {
     let folder = project.path().join("pipelines/other");
     std::fs::create_dir_all(&folder).unwrap();
     let text = std::fs::read_to_string(project.pipeline()).unwrap();
-    let text = text.replace("page_size: 500", "page_size: 0").replace("lookback: 3d", "lookback: 3 days");
-    std::fs::write(folder.join("pipeline.yaml"), text.replace("resources: ", "resource: ")).unwrap();
+    let wrong = |line: &str| match line.trim_start().split(':').next() {
+        Some("page_size") => "  page_size: 0\n".to_owned(),
+        Some("lookback") => "  lookback: 3 days\n".to_owned(),
+        Some("resources") => format!("{}\n", line.replacen("resources", "resource", 1)),
+        _ => format!("{line}\n"),
+    };
+    std::fs::write(folder.join("pipeline.yaml"), text.lines().map(wrong).collect::<String>()).unwrap();
     let file = project.path().join("tillhouse.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("memory_limt: 3GiB\n{text}")).unwrap();
