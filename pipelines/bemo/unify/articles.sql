@@ -29,7 +29,7 @@ SELECT
     $source                                                          AS source,
     s.account_id                                                     AS tenant_id,
     'purchase'                                                       AS perspective,
-    sale_kind(s.amount, s.state, array_max(s.amounts))               AS kind,
+    sale_kind(s.amount, s.state, array_max(array_replace_all(s.amounts, CAST(NULL AS DECIMAL(18, 4)), CAST(1 AS DECIMAL(18, 4)))))               AS kind,
     concat($pipeline, ':') || s.network || s.place_id                AS site_key,
     NULL                                                             AS device_key,
     s._record_time                                                   AS occurred_at,

@@ -12,7 +12,7 @@ SELECT
     concat(s.session_id, ':', s.label)                               AS transaction_id,
     s.account_id                                                     AS tenant_id,
     'purchase'                                                       AS perspective,
-    sale_kind(s.amount, s.state, array_max(s.amounts))               AS kind,
+    sale_kind(s.amount, s.state, array_max(array_replace_all(s.amounts, CAST(NULL AS DECIMAL(18, 4)), CAST(1 AS DECIMAL(18, 4)))))               AS kind,
     s.state,
     s.state                                                          AS state_derived,
     category_of(s.categories)                                        AS category,

@@ -202,6 +202,9 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
         session("none", json!([bought(Value::Null)]), json!({})),
         session("going", json!([bought(Value::Null)]), json!({"sessionEndDate": null})),
         session("gone", json!([null]), json!({})),
+        // Of what it costs nothing is known: it was not given away.
+        session("maybe", json!([bought(Value::Null), bought(json!(0))]), json!({})),
+        session("gift", json!([bought(json!(0)), bought(json!(0))]), json!({})),
     ];
     let page = page(&sessions);
     let told: Vec<String> =
@@ -214,15 +217,17 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
             "none total_amount_known transactions[0].totalAmount",
             "going total_amount_known transactions[0].totalAmount",
             "gone expected_object transactions[0]",
+            "maybe total_amount_known transactions[0].totalAmount",
         ]
     );
     let bench = BENCH.session(&[("sessions", page)]);
-    let keys = ["going:EUR", "none:EUR", "part:EUR"];
-    let some = |values: [Option<&str>; 3]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
+    let keys = ["gift:EUR", "going:EUR", "maybe:EUR", "none:EUR", "part:EUR"];
+    let some = |values: [Option<&str>; 5]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
     let rows = BENCH.unified(&bench, "transactions").await;
-    let states = some([Some("pending"), Some("completed"), Some("completed")]);
-    assert_eq!(by_key(&rows, "amount"), some([None, None, Some("7.0000")]));
-    assert_eq!(by_key(&rows, "kind"), some([Some("sale"); 3]));
+    let states = some(["completed", "pending", "completed", "completed", "completed"].map(Some));
+    let zero = Some("0.0000");
+    assert_eq!(by_key(&rows, "amount"), some([zero, None, zero, None, Some("7.0000")]));
+    assert_eq!(by_key(&rows, "kind"), some(["free", "sale", "sale", "sale", "sale"].map(Some)));
     assert_eq!((by_key(&rows, "state"), by_key(&rows, "state_derived")), (states.clone(), states.clone()));
     for table in ["articles", "payments"] {
         let rows = BENCH.unified(&bench, table).await;
