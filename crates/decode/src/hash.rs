@@ -16,14 +16,18 @@
 //! ```
 //!
 //! So a nullable column can be added to a contract, an Int become a Decimal, and a scale grow, without making a new version of every
-//! record. The first byte is [`VERSION`]: whoever changes anything here must raise it.
+//! record. The first byte is [`VERSION`], or [`WITHOUT_TENANT`] where a record is listed tenant by tenant and does not name its own: the
+//! tenant is then left out, since the same record may be listed for several. Whoever changes anything here must raise both.
 
 use crate::column::{Column, Values};
-use crate::plan::{Field, Object, What};
+use crate::plan::{Field, Object, Plan, What};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The version of this scheme, the first byte of every hash.
 pub(crate) const VERSION: u8 = 1;
+
+/// The version of a hash that leaves out the tenant.
+pub(crate) const WITHOUT_TENANT: u8 = 2;
 
 /// Bytes of a hash: the version, then 128 bits.
 pub(crate) const SIZE: usize = 17;
@@ -31,10 +35,14 @@ pub(crate) const SIZE: usize = 17;
 const END: [u8; 8] = [0; 8];
 
 /// The hash of one row. `scratch` is only there to be used again.
-pub(crate) fn content_hash(object: &Object, columns: &[Column], row: usize, scratch: &mut Vec<u8>) -> [u8; SIZE] {
+pub(crate) fn content_hash(plan: &Plan, columns: &[Column], row: usize, scratch: &mut Vec<u8>) -> [u8; SIZE] {
     scratch.clear();
-    feed_object(object, columns, row, scratch);
-    let mut hash = [VERSION; SIZE];
+    let tenant = plan.scope.filter(|at| !plan.key.contains(at));
+    let (before, after) = tenant.map_or((columns.len(), columns.len()), |at| (at, at + 1));
+    let fields = &plan.record.fields;
+    feed_fields(fields.get(..before).unwrap_or(fields), columns, row, scratch);
+    feed_fields(fields.get(after..).unwrap_or_default(), columns.get(after..).unwrap_or_default(), row, scratch);
+    let mut hash = [if tenant.is_some() { WITHOUT_TENANT } else { VERSION }; SIZE];
     hash[1..].copy_from_slice(&xxh3_128(scratch).to_be_bytes());
     hash
 }
@@ -52,7 +60,11 @@ pub(crate) fn is_same(field: &Field, column: &Column, (one, other): (usize, usiz
 }
 
 fn feed_object(object: &Object, columns: &[Column], row: usize, out: &mut Vec<u8>) {
-    for (field, column) in object.fields.iter().zip(columns) {
+    feed_fields(&object.fields, columns, row, out);
+}
+
+fn feed_fields(fields: &[Field], columns: &[Column], row: usize, out: &mut Vec<u8>) {
+    for (field, column) in fields.iter().zip(columns) {
         if column.valid.get(row) {
             feed(field, column, row, out);
         }

@@ -231,7 +231,7 @@ impl<'p, 'd> Page<'p, 'd> {
         self.record_times.push(time.map(|(_, micros)| micros));
         let updated_at = identity::earliest(plan.updated_at.as_slice(), columns, row);
         self.updated_at.push(updated_at.map(|(_, micros)| micros));
-        self.hashes.extend_from_slice(&hash::content_hash(&plan.record, columns, row, &mut self.scratch));
+        self.hashes.extend_from_slice(&hash::content_hash(plan, columns, row, &mut self.scratch));
         if let Some((texts, valid)) = &mut self.extra {
             let extra = &self.walker.extra;
             for (at, (path, value)) in extra.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::state::StateRules;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use tillhouse_model::blank::is_blank;
-use tillhouse_model::table::{Check, Normalise};
+use tillhouse_model::table::{Check, Normalise, SCOPE};
 use tillhouse_model::{Class, Column, Error, Kind, OnMisfit, Result, TableSpec, TimeFormat};
 
 /// Objects of a contract may be nested this deep; pages may nest twice as deep in what the contract does not know.
@@ -32,9 +32,6 @@ pub(crate) struct Plan {
     /// The field that holds what the request named, see [`SCOPE`].
     pub(crate) scope: Option<usize>,
 }
-
-/// The `physicalName` of a column that no JSON has: what the page's request named and its records do not repeat.
-pub(crate) const SCOPE: &str = "$scope";
 
 /// The fields of an object.
 #[derive(Debug)]

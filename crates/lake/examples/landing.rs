@@ -182,7 +182,7 @@ async fn main() -> Result<()> {
         let (mut new, mut unchanged, mut bytes) = (0, 0, 0);
         for part in all.chunks(a_package) {
             let package = part.chunks(PAGE).map(|p| page(&spec, p, rows)).collect::<Result<Vec<_>>>()?;
-            let options = LandOptions { run_id: "20260101T000000Z-000000".to_owned() };
+            let options = LandOptions { run_id: "20260101T000000Z-000000".to_owned(), tenants: Vec::new() };
             let landed = table.land(package, &options).await?;
             new += landed.new;
             unchanged += landed.unchanged;

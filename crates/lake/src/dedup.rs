@@ -33,6 +33,8 @@ pub(crate) struct Known {
     pub record_time: Option<i64>,
     pub updated_at: Option<i64>,
     pub extracted_at: i64,
+    /// The tenant it was listed for, where it does not name its own.
+    pub tenant: Option<String>,
 }
 
 /// The keys a package asks about; each has a number.
@@ -111,6 +113,8 @@ pub(crate) struct Question<'a> {
     pub moves_within: i64,
     /// The path of the column by which the source orders versions.
     pub updated_at: Option<&'a [String]>,
+    /// The column of the tenant, where records do not name their own.
+    pub tenant: Option<&'a str>,
 }
 
 /// The newest known version of each key, by its number, and how many files were read to find them.
@@ -157,6 +161,7 @@ pub(crate) async fn look_up(
     let mut paths: Vec<String> =
         [RECORD_KEY, CONTENT_HASH, LAND, RECORD_TIME, EXTRACTED_AT].map(ToOwned::to_owned).to_vec();
     paths.extend(question.updated_at.map(|path| path.join(".")));
+    paths.extend(question.tenant.map(str::to_owned));
     // Collected first: a lazy closure over borrowed files would keep this future from being sent between threads.
     let opened: Vec<_> = candidates.into_iter().map(|file| scan::columns(table, file, paths.clone())).collect();
     let mut batches = stream::iter(opened).buffer_unordered(2).try_flatten_unordered(2);
@@ -185,7 +190,7 @@ fn unlike() -> Error {
 }
 
 fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known>]) -> Result<()> {
-    let columns = Columns::of(batch, question.updated_at).ok_or_else(unlike)?;
+    let columns = Columns::of(batch, question).ok_or_else(unlike)?;
     for row in 0..batch.num_rows() {
         let Some(number) = question.keys.get(columns.keys.value(row)) else { continue };
         let Some(slot) = known.get_mut(*number as usize) else { continue };
@@ -202,6 +207,10 @@ fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known
             record_time: time(&columns.times, row),
             updated_at: updated_at.and_then(|array| time(array, row)),
             extracted_at: time(&columns.extracted_at, row).unwrap_or(i64::MIN),
+            tenant: columns
+                .tenants
+                .filter(|tenants| tenants.is_valid(row))
+                .map(|tenants| tenants.value(row).to_owned()),
         });
     }
     Ok(())
@@ -218,10 +227,11 @@ struct Columns<'a> {
     times: ArrayRef,
     extracted_at: ArrayRef,
     updated_at: Option<ArrayRef>,
+    tenants: Option<&'a StringArray>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch, updated_at: Option<&[String]>) -> Option<Self> {
+    fn of(batch: &'a RecordBatch, question: &Question<'_>) -> Option<Self> {
         let is_time = |array: &ArrayRef| matches!(array.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _));
         let times = batch.column_by_name(RECORD_TIME).filter(|a| is_time(a))?.clone();
         let extracted_at = batch.column_by_name(EXTRACTED_AT).filter(|a| is_time(a))?.clone();
@@ -234,7 +244,8 @@ impl<'a> Columns<'a> {
             lands: batch.column_by_name(LAND)?.as_primitive_opt::<Int64Type>()?,
             times,
             extracted_at,
-            updated_at: updated_at.and_then(|path| descend(batch, path)).filter(is_time),
+            updated_at: question.updated_at.and_then(|path| descend(batch, path)).filter(is_time),
+            tenants: question.tenant.and_then(|name| batch.column_by_name(name)?.as_string_opt::<i32>()),
         })
     }
 

@@ -317,7 +317,7 @@ pub(crate) fn page(requested_at: &str, records: &[Rec]) -> Incoming {
 }
 
 pub(crate) fn run(run_id: &str) -> LandOptions {
-    LandOptions { run_id: run_id.to_owned() }
+    LandOptions { run_id: run_id.to_owned(), tenants: Vec::new() }
 }
 
 pub(crate) fn step(pipeline: &str, after_land: i64, to_land: i64) -> Step {

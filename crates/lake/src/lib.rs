@@ -41,6 +41,7 @@ mod scan;
 pub mod source_table;
 mod split;
 mod stats;
+mod tenants;
 pub mod unified_table;
 pub mod warehouse;
 

@@ -37,8 +37,13 @@ impl SourceTable {
         }
         let mut times: Vec<i64> = times.iter().map(|time| time.as_microsecond()).collect();
         times.sort_unstable();
-        let question =
-            Question { keys: &index, times: &times, moves_within: micros(self.spec.moves_within), updated_at: None };
+        let question = Question {
+            keys: &index,
+            times: &times,
+            moves_within: micros(self.spec.moves_within),
+            updated_at: None,
+            tenant: None,
+        };
         let (known, _) = dedup::look_up(&table, &snapshot, &question).await?;
         let newest: HashMap<String, i64> = index
             .iter()

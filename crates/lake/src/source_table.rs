@@ -10,6 +10,7 @@ use crate::evolve;
 use crate::month::Months;
 use crate::package::{self, Part, Survivor};
 use crate::scan;
+use crate::tenants::Tenants;
 use crate::warehouse::Warehouse;
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
@@ -47,6 +48,9 @@ pub struct Incoming {
 pub struct LandOptions {
     /// The run that lands.
     pub run_id: String,
+    /// The tenants that are read, in the order in which they are configured: a record that does not name its own belongs to the first
+    /// that lists it.
+    pub tenants: Vec<Option<String>>,
 }
 
 /// What landing a package did.
@@ -64,6 +68,8 @@ pub struct Landed {
     pub unchanged: u64,
     /// Records older than what is known, or than another in the package: dropped.
     pub stale: u64,
+    /// Records that are listed for another tenant than the one they belong to: their keys, and that other tenant.
+    pub elsewhere: Vec<(String, String)>,
     /// Bytes of data files written.
     pub bytes_written: u64,
     /// Data files whose keys had to be read to find known versions.
@@ -121,7 +127,8 @@ impl SourceTable {
         let layout = self.layout()?;
         let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
         let mut keys = KeyIndex::default();
-        let (survivors, mut doubles) = newest_of_each(&package, &mut keys);
+        let tenants = Tenants::new(self.spec.tenant_column(), &options.tenants);
+        let (survivors, doubles) = newest_of_each(&package, &tenants, &mut keys);
         let mut times: Vec<i64> = package.iter().flat_map(|page| page.record_times.iter().flatten()).collect();
         times.sort_unstable();
         for _ in 0..ROUNDS {
@@ -134,13 +141,14 @@ impl SourceTable {
                 times: &times,
                 moves_within: micros(self.spec.moves_within),
                 updated_at: self.spec.updated_at.as_deref(),
+                tenant: tenants.column(),
             };
             let (known, files_read) = dedup::look_up(&table, &snapshot, &question).await?;
             let highest = highest_land(&table, &snapshot).await?;
-            let mut landed = Landed { version: snapshot.version, land: highest, files_read, ..doubles.take_counts() };
+            let mut landed = Landed { version: snapshot.version, land: highest, files_read, ..doubles.clone() };
             let mut changed = Vec::new();
             let now = self.warehouse.now().as_microsecond();
-            let parts = decide(&package, &survivors, &known, now, (&mut landed, &mut changed));
+            let parts = decide(&package, &survivors, (&known, &tenants), now, (&mut landed, &mut changed));
             if parts.is_empty() {
                 return Ok(landed);
             }
@@ -318,27 +326,22 @@ pub(crate) fn micros(duration: jiff::SignedDuration) -> i64 {
 
 /// Orders two versions of a record: by the source's own version time where both have one and they differ, else by request time.
 fn fresher(a: (Option<i64>, i64), b: (Option<i64>, i64)) -> Ordering {
-    let by_source = a.0.zip(b.0).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
-    by_source.then(a.1.cmp(&b.1))
+    newer_by_source(a, b).then(a.1.cmp(&b.1))
 }
 
-/// What the package itself held more than once.
-struct Doubles {
-    unchanged: u64,
-    stale: u64,
+fn newer_by_source(a: (Option<i64>, i64), b: (Option<i64>, i64)) -> Ordering {
+    a.0.zip(b.0).map_or(Ordering::Equal, |(a, b)| a.cmp(&b))
 }
 
-impl Doubles {
-    fn take_counts(&mut self) -> Landed {
-        Landed { unchanged: self.unchanged, stale: self.stale, ..Landed::default() }
-    }
-}
-
-/// The newest record of each key in a package, in the order of the package; the others are counted. Of equally fresh ones the last
-/// counts.
-fn newest_of_each<'a>(package: &'a [Incoming], keys: &mut KeyIndex<'a>) -> (Vec<Survivor>, Doubles) {
+/// The newest record of each key in a package, in the order of the package, and the others, counted. Of equally fresh ones the last
+/// counts; of those of two tenants the first tenant's, unless the source says that the other one is newer.
+fn newest_of_each<'a>(
+    package: &'a [Incoming],
+    tenants: &Tenants<'_>,
+    keys: &mut KeyIndex<'a>,
+) -> (Vec<Survivor>, Landed) {
     let mut newest: Vec<Survivor> = Vec::new();
-    let mut doubles = Doubles { unchanged: 0, stale: 0 };
+    let mut doubles = Landed::default();
     for (page, incoming) in package.iter().enumerate() {
         for row in 0..incoming.keys.len() {
             let next = Survivor { page, row };
@@ -355,7 +358,11 @@ fn newest_of_each<'a>(package: &'a [Incoming], keys: &mut KeyIndex<'a>) -> (Vec<
                     } else {
                         doubles.stale += 1;
                     }
-                    if fresher(next.freshness(package), held.freshness(package)) != Ordering::Less {
+                    let (of_next, of_held) = (tenants.of(package, next), tenants.of(package, *held));
+                    doubles.elsewhere.extend(tenants.elsewhere(slot.key(), of_next, of_held));
+                    let (a, b) = (next.freshness(package), held.freshness(package));
+                    let by_tenant = tenants.order(of_held, of_next);
+                    if newer_by_source(a, b).then(by_tenant).then(a.1.cmp(&b.1)) != Ordering::Less {
                         *held = next;
                     }
                 }
@@ -369,7 +376,7 @@ fn newest_of_each<'a>(package: &'a [Incoming], keys: &mut KeyIndex<'a>) -> (Vec<
 fn decide(
     package: &[Incoming],
     survivors: &[Survivor],
-    known: &[Option<Known>],
+    (known, tenants): (&[Option<Known>], &Tenants<'_>),
     now: i64,
     (landed, changed): (&mut Landed, &mut Vec<(String, Option<i64>)>),
 ) -> BTreeMap<String, Vec<Part>> {
@@ -381,12 +388,19 @@ fn decide(
                 rows.push((row, prev));
             }
         };
+        let mut comes_first = false;
+        if let (Some(known), Some(page)) = (known, package.get(survivor.page)) {
+            let (ours, theirs) = (tenants.of(package, *survivor), known.tenant.as_deref());
+            comes_first = tenants.order(ours, theirs) == Ordering::Less;
+            landed.elsewhere.extend(tenants.elsewhere(page.keys.value(survivor.row), ours, theirs));
+        }
         match known {
             None => {
                 landed.new += 1;
                 keep(None);
             }
-            Some(known) if survivor.content_hash(package) == Some(known.hash) => landed.unchanged += 1,
+            // Listed for a tenant that comes before the one it was found under: its own from now on.
+            Some(known) if survivor.content_hash(package) == Some(known.hash) && !comes_first => landed.unchanged += 1,
             // What came by a clock that was ahead is older than it says.
             Some(known)
                 if known.extracted_at <= now

@@ -5,7 +5,7 @@
 use super::*;
 use crate::disturbed::{Place, Rec, extra_column, page, run, source_spec, sql, t, us};
 use futures::FutureExt;
-use tillhouse_model::ErrorKind;
+use tillhouse_model::{Column, ErrorKind};
 
 const HISTORY: &str = "SELECT id, _land, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _land, id";
 
@@ -416,4 +416,88 @@ async fn the_newest_versions_of_a_few_records_are_had_whole() {
     assert!(rows.column_by_name("amount").is_some_and(|amounts| amounts.null_count() == 0));
     let far = table.newest_rows(&keys, &["2020-01-01T00:00:00Z".parse().unwrap()]).await.unwrap();
     assert_eq!(far.num_rows(), 3, "however far they are from where they are looked for");
+}
+
+/// A table whose records do not name their tenant.
+async fn shared_table(place: &Place) -> SourceTable {
+    let mut spec = source_spec();
+    spec.columns.push(Column { json_name: "$scope".to_owned(), ..extra_column("account", false) });
+    place.open().await.source_table("bemo", Arc::new(spec))
+}
+
+/// A page that was listed for a tenant.
+fn listed(tenant: Option<&str>, page: Incoming) -> Incoming {
+    let rows = page.batch.num_rows();
+    let mut fields = page.batch.schema().fields().to_vec();
+    fields.push(Arc::new(arrow::datatypes::Field::new("account", arrow::datatypes::DataType::Utf8, true)));
+    let mut columns = page.batch.columns().to_vec();
+    columns.push(Arc::new(StringArray::from_iter(std::iter::repeat_n(tenant, rows))));
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    Incoming { batch: RecordBatch::try_new(schema, columns).unwrap(), ..page }
+}
+
+fn of_tenants(tenants: &[&str]) -> LandOptions {
+    LandOptions { tenants: tenants.iter().map(|tenant| Some((*tenant).to_owned())).collect(), ..run("r") }
+}
+
+#[tokio::test]
+async fn a_record_that_is_listed_for_two_tenants_belongs_to_the_first_and_stays_as_it_is() {
+    const OWNERS: &str = "SELECT id, _land, account FROM t ORDER BY _land, id";
+    let place = Place::new();
+    let table = shared_table(&place).await;
+    let order = of_tenants(&["acc", "acc2"]);
+    let of = |tenant: &str, second: u32, content: i64| {
+        let at = format!("2026-03-01T00:00:{second:02}Z");
+        listed(Some(tenant), page(&at, &[Rec("x", JAN, content, None), Rec("y", JAN, content, None)]))
+    };
+    let twice = |first: Incoming, then: Incoming| vec![first, then];
+    // Whoever comes first and whoever was asked last: the owner is the same, and so are the counts.
+    let landed = table.land(twice(of("acc2", 2, 1), of("acc", 1, 1)), &order).await.unwrap();
+    assert_eq!(counts(&landed), (2, 0, 2, 0));
+    let both = [("x".to_owned(), "acc2".to_owned()), ("y".to_owned(), "acc2".to_owned())];
+    assert_eq!(landed.elsewhere, both);
+    let again = [
+        twice(of("acc", 3, 1), of("acc2", 4, 1)),
+        twice(of("acc2", 5, 1), of("acc", 6, 1)),
+        twice(of("acc", 8, 1), of("acc2", 7, 1)),
+        vec![of("acc2", 9, 1)],
+    ];
+    for package in again {
+        let landed = table.land(package, &order).await.unwrap();
+        assert_eq!((landed.new, landed.changed, landed.stale), (0, 0, 0));
+        assert_eq!(landed.elsewhere, both);
+    }
+    assert_eq!(sql(&table.warehouse, &table.path, None, OWNERS).await, ["x 1 acc", "y 1 acc"]);
+    // Where the two lists say different things, the owner's counts.
+    let differ = table.land(twice(of("acc", 10, 1), of("acc2", 11, 2)), &order).await.unwrap();
+    assert_eq!((differ.new, differ.changed), (0, 0));
+    // A record whose own list alone is read is nobody else's.
+    assert_eq!(table.land(vec![of("acc", 12, 1)], &order).await.unwrap().elsewhere, []);
+
+    // The order of the configuration decides, and who is not read any more owns nothing that another one lists.
+    let turned = of_tenants(&["acc2", "acc"]);
+    let landed = table.land(twice(of("acc", 13, 1), of("acc2", 14, 1)), &turned).await.unwrap();
+    assert_eq!((counts(&landed), landed.elsewhere.first()), ((0, 2, 2, 0), Some(&("x".to_owned(), "acc".to_owned()))));
+    let landed = table.land(twice(of("acc", 15, 1), of("acc2", 16, 1)), &turned).await.unwrap();
+    assert_eq!(landed.changed, 0);
+    let landed = table.land(vec![of("acc3", 17, 1)], &of_tenants(&["acc3"])).await.unwrap();
+    assert_eq!((counts(&landed), landed.elsewhere), ((0, 2, 0, 0), Vec::new()));
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, OWNERS).await,
+        ["x 1 acc", "y 1 acc", "x 2 acc2", "y 2 acc2", "x 3 acc3", "y 3 acc3"]
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_that_was_read_before_and_comes_later_in_the_order_gives_its_records_up_once() {
+    let place = Place::new();
+    let table = shared_table(&place).await;
+    let order = of_tenants(&["acc", "acc2"]);
+    let at = |second: u32| format!("2026-03-01T00:00:{second:02}Z");
+    let of = |tenant, second| listed(tenant, page(&at(second), &[Rec("x", JAN, 1, None)]));
+    assert_eq!(counts(&table.land(vec![of(None, 1)], &order).await.unwrap()), (1, 0, 0, 0));
+    for (tenant, second, changed) in [("acc2", 2, 1), ("acc2", 3, 0), ("acc", 4, 1), ("acc2", 5, 0), ("acc", 6, 0)] {
+        let landed = table.land(vec![of(Some(tenant), second)], &order).await.unwrap();
+        assert_eq!(landed.changed, changed, "{tenant} at {second}");
+    }
 }

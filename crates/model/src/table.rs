@@ -25,6 +25,8 @@ pub const RECORD_KEY: &str = "_record_key";
 pub const RECORD_TIME: &str = "_record_time";
 /// The record time of the version this one supersedes; null if it is the first.
 pub const PREV_RECORD_TIME: &str = "_prev_record_time";
+/// The `physicalName` of a column that no JSON has: what the page's request named and its records do not repeat.
+pub const SCOPE: &str = "$scope";
 /// When a record that is read whole was found to be gone, UTC; null while it is there.
 pub const DELETED_AT: &str = "_deleted_at";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
@@ -422,6 +424,11 @@ impl TableSpec {
         };
         all.extend(lineage.iter().map(|(name, kind, nullable)| Arc::new(Field::new(*name, kind.clone(), *nullable))));
         Arc::new(Schema::new(all))
+    }
+
+    /// The column of the tenant that a record was listed for, where its key does without: the same record may be listed for several.
+    pub fn tenant_column(&self) -> Option<&Column> {
+        self.columns.iter().find(|c| c.json_name == SCOPE && !self.key.contains(&c.name))
     }
 
     /// The top-level column of that name.

@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const PACKAGE_BYTES: usize = 12 << 20;
 /// or when its first page has waited this long.
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
+/// The rule of the warning about a record that is listed for another tenant than its own.
+const LISTED_ELSEWHERE: &str = "listed_elsewhere";
 
 /// What landing one resource came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -192,6 +194,7 @@ impl Lander {
                 resolved_at: None,
             })
             .collect();
+        package.warnings.extend(self.listed_elsewhere(&landed));
         let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
         {
             let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,6 +260,27 @@ impl Lander {
             warnings: counted,
             packages: u64::from(versions > 0),
         })
+    }
+
+    /// Warnings about records that are listed for other tenants than their own.
+    fn listed_elsewhere(&self, landed: &Landed) -> Vec<Warning> {
+        let Some(column) = self.table.spec().tenant_column() else { return Vec::new() };
+        if !landed.elsewhere.is_empty() {
+            let (resource, records) = (self.resource.name, landed.elsewhere.len());
+            tracing::warn!(
+                resource,
+                records,
+                "records are listed for more than one tenant: each counts for the first alone"
+            );
+        }
+        let warning = |(key, tenant): &(String, String)| Warning {
+            key: key.clone(),
+            field: column.name.clone(),
+            rule: LISTED_ELSEWHERE.to_owned(),
+            original: tenant.clone(),
+            count: 1,
+        };
+        landed.elsewhere.iter().map(warning).collect()
     }
 
     /// Warnings as the warehouse keeps them.

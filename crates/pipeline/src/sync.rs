@@ -234,7 +234,10 @@ async fn extract(
             resource: plan.resource,
             table: Arc::new(context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec))),
             ops: context.warehouse.ops(),
-            options: LandOptions { run_id: run_id.to_owned() },
+            options: LandOptions {
+                run_id: run_id.to_owned(),
+                tenants: pipeline.source.tenants(plan.resource.name).await?,
+            },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
             shown,
