@@ -333,6 +333,8 @@ impl Row for RejectRow {
         ("last_seen", Time, false),
         ("resolved_at", Time, true),
         ("read_by", Text, true),
+        ("tenant", Text, true),
+        ("nth", Int, true),
     ];
 
     fn month(&self) -> String {
@@ -354,6 +356,8 @@ impl Row for RejectRow {
             self.last_seen.into(),
             self.resolved_at.into(),
             self.read_by.map(ReadBy::as_str).into(),
+            self.tenant.as_deref().into(),
+            self.nth.into(),
         ])
     }
 
@@ -365,6 +369,8 @@ impl Row for RejectRow {
             field: cells.text("field")?,
             reason: cells.text("reason")?,
             redacted: cells.text("redacted")?,
+            tenant: cells.maybe_text("tenant"),
+            nth: cells.maybe_int("nth").and_then(|nth| u64::try_from(nth).ok()).unwrap_or(1),
             slice: cells.window()?,
             read_by: cells.read_by("read_by")?,
             run_id: cells.text("run_id")?,

@@ -74,6 +74,10 @@ pub struct RejectRow {
     pub field: String,
     /// Why, without the value.
     pub reason: String,
+    /// The tenant it was listed for, where the source is asked tenant by tenant. `None` also where it was not noted yet.
+    pub tenant: Option<String>,
+    /// The number of those without a key that look the same in one reading of a slice, up to and with this one; 1 where it has a key.
+    pub nth: u64,
     /// The record with every closed value replaced.
     pub redacted: String,
     /// The slice's window.
@@ -273,52 +277,73 @@ impl Ops {
         Ok(forget.forgotten)
     }
 
-    /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and
-    /// whose key landed (`landed_keys(resource, key)`) are resolved at `at`.
+    /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and that
+    /// are settled by what was read are resolved at `at`.
+    ///
+    /// One without a key is known by what is left of it, its place among those that look the same, and the time it was asked for in:
+    /// of a slice that is read again, also in another cut, it is the same one.
     pub async fn record_rejects(
         &self,
         seen: &[RejectRow],
-        landed_keys: &(dyn Fn(&str, &str) -> bool + Sync),
+        is_settled: &(dyn Fn(&RejectRow) -> bool + Sync),
         at: Timestamp,
     ) -> Result<()> {
+        struct Seen<'a> {
+            row: &'a RejectRow,
+            /// The present row that it is.
+            known: Option<(Window, Timestamp)>,
+        }
         struct Upsert<'a> {
-            seen: HashMap<u64, &'a RejectRow>,
-            known: HashSet<u64>,
-            landed: &'a (dyn Fn(&str, &str) -> bool + Sync),
+            seen: HashMap<u64, Vec<Seen<'a>>>,
+            is_settled: &'a (dyn Fn(&RejectRow) -> bool + Sync),
             at: Timestamp,
         }
         impl Edit<RejectRow> for Upsert<'_> {
             fn begin(&mut self) {
-                self.known.clear();
+                self.seen.values_mut().flatten().for_each(|seen| seen.known = None);
             }
             fn note(&mut self, row: &RejectRow) {
-                self.known.insert(reject_identity(row));
+                let seen = self.seen.get_mut(&reject_identity(row)).into_iter().flatten();
+                if let Some(seen) = seen.filter(|seen| seen.known.is_none()).find(|seen| may_be_same(seen.row, row)) {
+                    seen.known = Some((row.slice, row.first_seen));
+                }
             }
             fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
-                if let Some(seen) = self.seen.get(&reject_identity(row)) {
-                    let again = RejectRow { first_seen: row.first_seen.min(seen.first_seen), ..(*seen).clone() };
+                let is_it = |seen: &&Seen<'_>| seen.known == Some((row.slice, row.first_seen));
+                if let Some(seen) = self.seen.get(&reject_identity(row)).into_iter().flatten().find(is_it) {
+                    let first_seen = row.first_seen.min(seen.row.first_seen);
+                    let mut again = RejectRow { first_seen, ..seen.row.clone() };
+                    if row.record_key.is_none() && row.read_by == Some(ReadBy::EventTime) {
+                        // When it happened says more than when it changed.
+                        (again.slice, again.read_by) = match again.read_by {
+                            Some(ReadBy::EventTime) => (again.slice, again.read_by),
+                            _ => (row.slice, row.read_by),
+                        };
+                    }
                     return (again != *row).then_some(again);
                 }
-                let key = row.record_key.as_deref()?;
-                let resolved = row.resolved_at.is_none() && (self.landed)(&row.resource, key);
+                let resolved = row.resolved_at.is_none() && (self.is_settled)(row);
                 resolved.then(|| RejectRow { resolved_at: Some(self.at), ..row.clone() })
             }
             fn added(&self) -> Vec<RejectRow> {
                 let mut new: Vec<RejectRow> = Vec::new();
-                for (identity, row) in &self.seen {
-                    if !self.known.contains(identity) {
-                        new.push((*row).clone());
-                    }
-                }
-                new.sort_by(|a, b| {
-                    (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field))
-                });
+                new.extend(
+                    self.seen.values().flatten().filter(|seen| seen.known.is_none()).map(|seen| seen.row.clone()),
+                );
+                new.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
                 new
             }
         }
         let run_id = seen.first().map_or("", |row| row.run_id.as_str());
-        let seen = seen.iter().map(|row| (reject_identity(row), row)).collect();
-        self.edit(run_id, &mut Upsert { seen, known: HashSet::new(), landed: landed_keys, at }).await
+        let mut by_identity: HashMap<u64, Vec<Seen<'_>>> = HashMap::new();
+        for row in seen {
+            let same = by_identity.entry(reject_identity(row)).or_default();
+            match same.iter_mut().find(|seen| may_be_same(seen.row, row)) {
+                Some(seen) => seen.row = row,
+                None => same.push(Seen { row, known: None }),
+            }
+        }
+        self.edit(run_id, &mut Upsert { seen: by_identity, is_settled, at }).await
     }
 
     /// The rejects, of one pipeline or all, oldest first.
@@ -326,7 +351,7 @@ impl Ops {
         let wanted =
             |row: &RejectRow| pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none());
         let mut rows = self.read(wanted).await?;
-        rows.sort_by(|a, b| (a.first_seen, &a.record_key, &a.field).cmp(&(b.first_seen, &b.record_key, &b.field)));
+        rows.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
         Ok(rows)
     }
 
@@ -597,10 +622,20 @@ async fn touched<R: Row>(table: &Table, snapshot: &Snapshot, edit: &mut dyn Edit
     Ok(touched)
 }
 
-/// What makes two rejects the same: the record (by key, or by what is left of it), the field and the reason.
+/// The order of rejects: the oldest first.
+fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &str, u64) {
+    (row.first_seen, &row.record_key, &row.field, row.slice, &row.redacted, row.nth)
+}
+
+/// Whether two rejects of one identity may be one: without a key only where they were asked for in the same time.
+fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
+    a.record_key.is_some() || a.slice.intersection(&b.slice).is_some()
+}
+
+/// What makes two rejects the same: the record (by key, or by what is left of it and its number), the field and the reason.
 fn reject_identity(row: &RejectRow) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let record = row.record_key.as_deref().ok_or(row.redacted.as_str());
+    let record = row.record_key.as_deref().ok_or((row.redacted.as_str(), row.tenant.as_deref(), row.nth));
     (&row.pipeline, &row.resource, record, &row.field, &row.reason).hash(&mut hasher);
     hasher.finish()
 }

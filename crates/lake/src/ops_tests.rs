@@ -36,6 +36,8 @@ fn reject(key: Option<&str>, redacted: &str, seen: &str) -> RejectRow {
         field: "amount".to_owned(),
         reason: "not a number".to_owned(),
         redacted: redacted.to_owned(),
+        tenant: None,
+        nth: 1,
         slice: window(),
         read_by: key.map(|_| ReadBy::EventTime),
         run_id: format!("run at {seen}"),
@@ -176,7 +178,7 @@ async fn two_bookkeepers_lose_nothing() {
 async fn rejects_are_known_again_resolved_and_opened_again() {
     let place = Place::new();
     let ops = place.open().await.ops();
-    let nothing = |_: &str, _: &str| false;
+    let nothing = |_: &RejectRow| false;
     let (day1, day2, day3) = ("2026-03-31T00:00:00Z", "2026-04-01T00:00:00Z", "2026-04-02T00:00:00Z");
     let (a, anonymous) = (reject(Some("a"), "{}", day1), reject(None, "{\"x\":\"***\"}", day1));
     ops.record_rejects(&[a.clone(), anonymous.clone(), a.clone()], &nothing, t(day1)).await.unwrap();
@@ -188,7 +190,9 @@ async fn rejects_are_known_again_resolved_and_opened_again() {
     let again = rows.iter().find(|r| r.record_key.is_some()).unwrap();
     assert_eq!((again.first_seen, again.last_seen), (t(day1), t(day2)));
     // It lands: resolved. The one without a key never is.
-    ops.record_rejects(&[], &|resource, key| resource == "transactions" && key == "a", t(day3)).await.unwrap();
+    ops.record_rejects(&[], &|row| row.resource == "transactions" && row.record_key.as_deref() == Some("a"), t(day3))
+        .await
+        .unwrap();
     let open = ops.rejects(None, true).await.unwrap();
     assert_eq!(open, [anonymous]);
     let resolved = ops.rejects(None, false).await.unwrap().into_iter().find(|r| r.record_key.is_some()).unwrap();
@@ -196,6 +200,46 @@ async fn rejects_are_known_again_resolved_and_opened_again() {
     ops.record_rejects(&[reject(Some("a"), "{}", day3)], &nothing, t(day3)).await.unwrap();
     assert_eq!(ops.rejects(None, true).await.unwrap().len(), 2, "open again");
     assert_eq!(ops.rejects(Some("other"), false).await.unwrap(), Vec::new());
+}
+
+#[tokio::test]
+async fn rejects_without_a_key_are_as_many_as_came_and_the_same_ones_when_they_come_again() {
+    let place = Place::new();
+    let ops = place.open().await.ops();
+    let nothing = |_: &RejectRow| false;
+    let (day1, day2, day3) = ("2026-03-30T00:00:00Z", "2026-03-31T00:00:00Z", "2026-04-02T00:00:00Z");
+    let within = |from: &str, to: &str| Window::new(t(from), t(to)).unwrap();
+    let (first, second) = (within("2026-03-01T00:00:00Z", day1), within(day1, day2));
+    let null = |nth: u64, slice: Window, seen: &str| RejectRow { nth, slice, ..reject(None, "", seen) };
+    let open = async || {
+        let rows = ops.rejects(None, true).await.unwrap();
+        rows.iter().map(|row| (row.slice, row.tenant.clone(), row.nth)).collect::<Vec<_>>()
+    };
+    // Three of one slice, in two packages; two of another one, which are others.
+    let rows = [null(1, first, day2), null(2, first, day2), null(1, second, day2), null(2, second, day2)];
+    ops.record_rejects(&rows, &nothing, t(day2)).await.unwrap();
+    ops.record_rejects(&[null(3, first, day2)], &nothing, t(day2)).await.unwrap();
+    let all = [(first, 1), (first, 2), (first, 3), (second, 1), (second, 2)].map(|(slice, nth)| (slice, None, nth));
+    assert_eq!(open().await, all);
+    // Read again, they are the same ones, with their first sight.
+    ops.record_rejects(&[1, 2, 3].map(|nth| null(nth, first, day3)), &nothing, t(day3)).await.unwrap();
+    assert_eq!(open().await, all);
+    assert!(ops.rejects(None, true).await.unwrap().iter().all(|row| row.first_seen == t(day2)));
+    // Also in another cut of the time.
+    let later = within("2026-03-02T00:00:00Z", day1);
+    ops.record_rejects(&[1, 2, 3].map(|nth| null(nth, later, day3)), &nothing, t(day3)).await.unwrap();
+    assert_eq!(open().await.len(), 5);
+    // Those of another tenant are others.
+    let other = RejectRow { tenant: Some("acc2".to_owned()), ..null(1, second, day3) };
+    ops.record_rejects(&[other.clone()], &nothing, t(day3)).await.unwrap();
+    ops.record_rejects(&[other], &nothing, t(day3)).await.unwrap();
+    assert_eq!(open().await.len(), 6);
+    // A newer reading that has fewer of them replaces the older one.
+    let read_again = |row: &RejectRow| row.record_key.is_none() && row.tenant.is_none() && row.slice == second;
+    ops.record_rejects(&[null(1, second, day3)], &read_again, t(day3)).await.unwrap();
+    let left = [(later, None, 1), (later, None, 2), (later, None, 3), (second, None, 1)];
+    assert_eq!(open().await[..4], left);
+    assert_eq!(open().await.len(), 5);
 }
 
 #[tokio::test]

@@ -5,14 +5,14 @@
 //! are in memory.
 
 use crate::observer::{Event, Observer};
-use crate::read::{Arrived, Read};
+use crate::read::{Arrived, Read, Rejected};
 use crate::unify::Shown;
 use crate::warning_limit::WarningLimit;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tillhouse_decode::{Reject, Warning};
+use tillhouse_decode::Warning;
 use tillhouse_lake::{
     DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
 };
@@ -59,6 +59,8 @@ pub(crate) struct Lander {
     pub(crate) observer: Arc<dyn Observer>,
     /// Keys of open rejects: one that lands now is resolved.
     pub(crate) rejected_keys: Arc<HashSet<String>>,
+    /// Whether some of them have no key: a slice that is read again says whether they are still there.
+    pub(crate) has_nameless: bool,
     /// Who goes on with what has landed, while that is in memory.
     pub(crate) shown: Option<mpsc::Sender<Shown>>,
     /// Which warnings are still written down.
@@ -72,7 +74,7 @@ struct Package {
     records: u64,
     since: Option<Instant>,
     complete: Vec<(Slice, Read)>,
-    rejects: Vec<(Slice, Option<ReadBy>, Reject)>,
+    rejects: Vec<(Slice, Option<ReadBy>, Rejected)>,
     warnings: Vec<Warning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
@@ -179,13 +181,15 @@ impl Lander {
         let rejects: Vec<RejectRow> = package
             .rejects
             .into_iter()
-            .map(|(slice, read_by, reject)| RejectRow {
+            .map(|(slice, read_by, Rejected { reject, nth })| RejectRow {
                 pipeline: self.pipeline.clone(),
                 resource: self.resource.name.to_owned(),
                 record_key: reject.key,
                 field: reject.field,
                 reason: reject.reason,
                 redacted: reject.redacted,
+                tenant: slice.tenant,
+                nth,
                 slice: slice.window,
                 read_by,
                 run_id: run_id.clone(),
@@ -213,10 +217,18 @@ impl Lander {
                 seen_at: at,
             })
             .collect();
-        if !rejects.is_empty() || !package.resolved.is_empty() {
-            let resolved = package.resolved;
-            let resource = self.resource.name;
-            self.ops.record_rejects(&rejects, &|of, key| of == resource && resolved.contains(key), at).await?;
+        let is_read_again = self.has_nameless && !package.complete.is_empty();
+        if !rejects.is_empty() || !package.resolved.is_empty() || is_read_again {
+            let (resolved, complete) = (package.resolved, &package.complete);
+            let is_settled = |row: &RejectRow| {
+                row.pipeline == self.pipeline
+                    && row.resource == self.resource.name
+                    && match &row.record_key {
+                        Some(key) => resolved.contains(key),
+                        None => row.run_id != *run_id && complete.iter().any(|read| self.holds(read, row)),
+                    }
+            };
+            self.ops.record_rejects(&rejects, &is_settled, at).await?;
         }
         if !warnings.is_empty() {
             self.ops.record_warnings(&warnings).await?;
@@ -260,6 +272,13 @@ impl Lander {
             warnings: counted,
             packages: u64::from(versions > 0),
         })
+    }
+
+    /// Whether a slice that was read to its end has all that an earlier reading had where it found a reject.
+    fn holds(&self, (slice, read): &(Slice, Read), row: &RejectRow) -> bool {
+        let is_same_list = self.resource.noted(read.by).0 == row.read_by;
+        let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
+        is_same_list && is_same_tenant && slice.window.intersection(&row.slice) == Some(row.slice)
     }
 
     /// Warnings about records that are listed for other tenants than their own.

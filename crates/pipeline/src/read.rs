@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::{Incoming, Ops};
-use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Reading, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ErrorKind, FastMap, FastSet, ReadBy, Reading, Resource, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,11 +37,18 @@ const REMEMBERED: usize = 1 << 16;
 /// A decoded page on its way to the lake.
 pub(crate) struct Arrived {
     pub(crate) incoming: Incoming,
-    pub(crate) rejects: Vec<Reject>,
+    pub(crate) rejects: Vec<Rejected>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) unknown: BTreeMap<String, u64>,
     /// Which time the slice's window is about; `None` where records were not asked for by time.
     pub(crate) read_by: Option<ReadBy>,
+}
+
+/// A record that did not fit.
+pub(crate) struct Rejected {
+    pub(crate) reject: Reject,
+    /// Its number among those of this reading that have no key and look the same; 1 where it has a key.
+    pub(crate) nth: u64,
 }
 
 /// What reading a slice came to.
@@ -86,6 +93,8 @@ struct Attempt {
     listed: FastSet<u128>,
     scope: Option<Arc<str>>,
     nameless: u64,
+    /// How many rejects without a key look the same, by a hash of how they look.
+    alike: FastMap<u128, u64>,
     records: u64,
     rejects: u64,
     /// Hashes of the rejects, by which one is known that comes again in a page that was asked for again.
@@ -210,8 +219,9 @@ impl Reader {
             attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on(&Event::Page { records, bytes });
-            told.once(&mut decoded, attempts > 1);
-            let Decoded { batch, keys, record_times, updated_at, content_hashes, rejects, warnings, unknown } = decoded;
+            let mut rejects = attempt.numbered(std::mem::take(&mut decoded.rejects), came_again);
+            told.once(&mut decoded, &mut rejects, attempts > 1);
+            let Decoded { batch, keys, record_times, updated_at, content_hashes, warnings, unknown, .. } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
             let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
             if to.send(Message::Page(Box::new((slice.clone(), arrived)))).await.is_err() {
@@ -245,6 +255,25 @@ impl Attempt {
             self.scope = scope.cloned();
             self.listed.clear();
         }
+    }
+
+    /// Numbers rejects without a key that look the same, so that each stays one of its own. Those that came before are left out of a page
+    /// that was asked for `again`.
+    fn numbered(&mut self, rejects: Vec<Reject>, again: bool) -> Vec<Rejected> {
+        let mut in_page: FastMap<u128, u64> = FastMap::default();
+        let number = |reject: Reject| {
+            if reject.key.is_some() {
+                return Some(Rejected { reject, nth: 1 });
+            }
+            let looks = key_hash(&format!("{}\0{}\0{}", reject.field, reject.reason, reject.redacted));
+            let (known, came) = (self.alike.entry(looks).or_default(), in_page.entry(looks).or_default());
+            *came += 1;
+            let nth = if again { *came } else { *known + 1 };
+            let is_new = nth > *known;
+            *known = nth.max(*known);
+            is_new.then_some(Rejected { reject, nth })
+        };
+        rejects.into_iter().filter_map(number).collect()
     }
 
     /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
@@ -291,9 +320,12 @@ impl Attempt {
 
 impl Told {
     /// Leaves out of a page of a reading `again` what an earlier one has told.
-    fn once(&mut self, decoded: &mut Decoded, again: bool) {
-        let Decoded { rejects, warnings, unknown, .. } = decoded;
-        rejects.retain(|r| self.is_news(("reject", &r.key, &r.field, &r.reason)) || !again);
+    fn once(&mut self, decoded: &mut Decoded, rejects: &mut Vec<Rejected>, again: bool) {
+        let Decoded { warnings, unknown, .. } = decoded;
+        rejects.retain(|Rejected { reject: r, nth }| {
+            let looks = r.key.as_ref().ok_or((&r.redacted, nth));
+            self.is_news(("reject", looks, &r.field, &r.reason)) || !again
+        });
         warnings.retain(|w| self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again);
         unknown.retain(|field, _| self.fields.insert(field.clone()) || !again);
     }
@@ -405,5 +437,37 @@ mod tests {
         assert!(!told.is_news(("reject", "a")));
         assert!(told.is_news(("warning", "a")));
         assert!(told.fields.insert("payments[].foo".into()) && !told.fields.insert("payments[].foo".into()));
+    }
+
+    #[test]
+    fn rejects_without_a_key_are_told_apart_by_their_number_and_told_once() {
+        let reject = |key: Option<&str>, reason: &str| Reject {
+            key: key.map(str::to_owned),
+            field: String::new(),
+            reason: reason.to_owned(),
+            redacted: String::new(),
+        };
+        let page = || [(None, "null"), (None, "null"), (None, "number"), (Some("a"), "null"), (None, "null")];
+        let numbered =
+            |attempt: &mut Attempt, again| attempt.numbered(page().map(|(key, why)| reject(key, why)).into(), again);
+        let numbers = |rejects: &[Rejected]| rejects.iter().map(|rejected| rejected.nth).collect::<Vec<_>>();
+        let (mut attempt, mut told) = (Attempt::default(), Told::default());
+        for wanted in [vec![1, 2, 1, 1, 3], vec![4, 5, 2, 1, 6]] {
+            let mut rejects = numbered(&mut attempt, false);
+            told.once(&mut self::page(&[]), &mut rejects, false);
+            assert_eq!(numbers(&rejects), wanted);
+        }
+        // Read anew, the numbers begin anew: what was told is not told again, what is more of its kind is.
+        let mut attempt = Attempt::default();
+        for wanted in [vec![], vec![], vec![7, 8, 3, 9]] {
+            let mut rejects = numbered(&mut attempt, false);
+            told.once(&mut self::page(&[]), &mut rejects, true);
+            assert_eq!(numbers(&rejects), wanted);
+        }
+        // A page that is asked for again has those that it had.
+        let mut attempt = Attempt::default();
+        for (again, wanted) in [(false, vec![1, 2, 1, 1, 3]), (true, vec![1]), (false, vec![4, 5, 2, 1, 6])] {
+            assert_eq!(numbers(&numbered(&mut attempt, again)), wanted);
+        }
     }
 }

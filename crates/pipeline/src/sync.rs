@@ -224,11 +224,8 @@ async fn extract(
         context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
         let live = Live::of(context, pipeline, statements, plan, run_id).await?.map(Live::follow);
         let (shown, live) = live.unzip();
-        let rejected_keys: HashSet<String> = open_rejects
-            .iter()
-            .filter(|r| r.resource == plan.resource.name)
-            .filter_map(|r| r.record_key.clone())
-            .collect();
+        let rejected = || open_rejects.iter().filter(|r| r.resource == plan.resource.name);
+        let rejected_keys: HashSet<String> = rejected().filter_map(|r| r.record_key.clone()).collect();
         let lander = Lander {
             pipeline: pipeline.name.clone(),
             resource: plan.resource,
@@ -240,6 +237,7 @@ async fn extract(
             },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
+            has_nameless: rejected().any(|r| r.record_key.is_none()),
             shown,
             limit: Mutex::default(),
         };

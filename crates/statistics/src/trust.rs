@@ -277,12 +277,12 @@ fn count_rejects(
         Some(ReadBy::ChangeTime) => row.slice.to() > window.from(),
         _ => row.slice.intersection(&window).is_some(),
     };
-    let records: BTreeSet<(&str, &str, &str)> = rejects
+    // One without a key stands there as often as it came.
+    let records: BTreeSet<(&str, &str, Result<&str, usize>)> = rejects
         .iter()
-        .filter(|row| slices.contains_key(&row.pipeline))
-        .filter(is_open)
-        .filter(in_window)
-        .map(|row| (&*row.pipeline, &*row.resource, row.record_key.as_deref().unwrap_or(&row.redacted)))
+        .enumerate()
+        .filter(|(_, row)| slices.contains_key(&row.pipeline) && is_open(row) && in_window(row))
+        .map(|(at, row)| (&*row.pipeline, &*row.resource, row.record_key.as_deref().ok_or(at)))
         .collect();
     i64::try_from(records.len()).unwrap_or(i64::MAX)
 }
@@ -519,6 +519,8 @@ mod tests {
             field: field.into(),
             reason: "wrong".into(),
             redacted: redacted.into(),
+            tenant: None,
+            nth: 1,
             slice: days(1, 2),
             read_by: Some(ReadBy::EventTime),
             run_id: run().run_id,
@@ -531,6 +533,8 @@ mod tests {
             reject(Some("1"), "b", ""),
             reject(None, "a", "{1}"),
             reject(None, "a", "{2}"),
+            reject(None, "", ""),
+            RejectRow { nth: 2, ..reject(None, "", "") },
             RejectRow { resolved_at: Some(t("2026-01-20T00:40:00Z")), ..reject(Some("2"), "a", "") },
             RejectRow { resolved_at: Some(t("2026-01-21T00:00:00Z")), ..reject(Some("3"), "a", "") },
             RejectRow { first_seen: t("2026-01-21T00:00:00Z"), ..reject(Some("4"), "a", "") },
@@ -539,7 +543,7 @@ mod tests {
             RejectRow { slice: days(5, 6), read_by: Some(ReadBy::ChangeTime), ..reject(Some("7"), "a", "") },
         ];
         let slices = BTreeMap::from([("p".to_owned(), vec![slice("s", None, days(1, 2))])]);
-        assert_eq!(judge(&run(), &syncs(&["p"], true), days(1, 3), None, &slices, &rejects).rejects, 5);
+        assert_eq!(judge(&run(), &syncs(&["p"], true), days(1, 3), None, &slices, &rejects).rejects, 7);
         assert_eq!(judge(&run(), &syncs(&["p"], true), days(6, 7), None, &slices, &rejects).rejects, 0);
     }
 }

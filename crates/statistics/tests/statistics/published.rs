@@ -167,6 +167,8 @@ fn reject(key: &str, field: &str, from: &str, to: &str) -> RejectRow {
         field: field.into(),
         reason: "not a decimal".into(),
         redacted: "{}".into(),
+        tenant: None,
+        nth: 1,
         slice: window(from, to),
         read_by: None,
         run_id: RUN.into(),
@@ -200,7 +202,7 @@ async fn a_published_run_is_counted_and_judged() {
         reject("1", "invoice.tax_amount", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
         reject("2", "invoice.amount", "2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z"),
     ];
-    ops.record_rejects(&rejects, &|_, _| false, t("2026-01-09T00:00:00Z")).await.unwrap();
+    ops.record_rejects(&rejects, &|_| false, t("2026-01-09T00:00:00Z")).await.unwrap();
     place.publish(RUN, "2026-01-10T01:00:00Z").await;
 
     let answer = place.ask(window("2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z")).await;
