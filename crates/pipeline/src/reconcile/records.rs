@@ -12,7 +12,7 @@
 use super::{Compared, Comparison, Outcome};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::land::Message;
-use crate::read::{Reader, interrupted};
+use crate::read::{Reader, Rejected, interrupted};
 use crate::sync::Context;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -74,7 +74,6 @@ struct Found {
     figures: usize,
     missing: BTreeSet<String>,
     gone: BTreeSet<String>,
-    rejected: u64,
 }
 
 async fn of_resource(
@@ -90,9 +89,17 @@ async fn of_resource(
     let source = SourceRows { session, pipeline, plan };
     let windows = asked.window.split(asked.window.from(), asked.step);
     let mut provider = Provider::new(context, pipeline, plan)?;
-    let mut rejects = Vec::with_capacity(windows.len());
     for window in &windows {
-        rejects.push(provider.read(plan, *window).await?);
+        provider.read(plan, *window).await?;
+    }
+    // Once for all windows: an API that is asked for whole days gives a record in several of them, and its time may be what cannot be read.
+    let rejected = provider.rejects.values().map(Vec::len).sum::<usize>() as u64;
+    if rejected > 0 {
+        let note = format!(
+            "{name}, {}: {rejected} records do not fit their contract and were not compared: see ops.rejects.",
+            asked.window
+        );
+        outcome.leave_out(rejected, note);
     }
     if provider.strays > 0 {
         outcome.notes.push(format!(
@@ -109,27 +116,21 @@ async fn of_resource(
         }
     }
     let mut found = Vec::new();
-    for (window, rejected) in windows.into_iter().zip(rejects) {
+    for window in windows {
         let theirs = theirs.remove(&window).unwrap_or_default();
         let ours = source.keys(window).await?;
         let missing: BTreeSet<String> =
             theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
         let gone: BTreeSet<String> = ours.into_iter().filter(|key| !provider.has_within(key, asked.window)).collect();
-        found.push(Found { window, figures: theirs.len(), missing, gone, rejected });
+        found.push(Found { window, figures: theirs.len(), missing, gone });
     }
     drop(theirs);
     let gone = found.iter().flat_map(|found| &found.gone);
     let lost: BTreeSet<String> = gone.filter(|key| !provider.has(key)).cloned().collect();
     provider.look_for(plan, asked, &lost).await?;
     let mut compared = Vec::new();
-    for Found { window, figures, mut missing, mut gone, rejected } in found {
+    for Found { window, figures, mut missing, mut gone } in found {
         let mut differences = Vec::new();
-        if rejected > 0 {
-            let note = format!(
-                "{name}, {window}: {rejected} records do not fit their contract and were not compared: see ops.rejects."
-            );
-            outcome.leave_out(rejected, note);
-        }
         // A record without a time is in no window here either; it is here, or it is not.
         let held = source.held(&missing).await?;
         missing.retain(|key| !(held.contains_key(key) && provider.is_untimed(key)));
@@ -227,15 +228,21 @@ struct Provider<'a> {
     records: HashMap<String, Seen>,
     /// The keys of those that do not fit their contract, as far as they have one.
     rejected: HashSet<String>,
+    /// Those that came, and the window each came in last.
+    rejects: HashMap<Looks, Vec<Window>>,
     /// How many came that no window asked for holds.
     strays: u64,
 }
+
+/// What tells a record that does not fit its contract from others: its key; without one whose it is, what is wrong with it, what is left of
+/// it, and its number among its like.
+type Looks = std::result::Result<String, (Option<String>, String, String, u64)>;
 
 impl<'a> Provider<'a> {
     fn new(context: &'a Context, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
         let reader = Reader::of(context, pipeline, plan)?;
         let (records, rejected) = (HashMap::new(), HashSet::new());
-        Ok(Self { context, pipeline, reader, records, rejected, strays: 0 })
+        Ok(Self { context, pipeline, reader, records, rejected, rejects: HashMap::new(), strays: 0 })
     }
 
     /// Whether a record came, fitting or not.
@@ -254,9 +261,8 @@ impl<'a> Provider<'a> {
         self.records.get(key).is_some_and(|seen| seen.time.is_none())
     }
 
-    /// Reads a window again; how many of its records do not fit their contract.
-    async fn read(&mut self, plan: &ResourcePlan, window: Window) -> Result<u64> {
-        let mut rejects = 0;
+    /// Reads a window again.
+    async fn read(&mut self, plan: &ResourcePlan, window: Window) -> Result<()> {
         for tenant in self.pipeline.source.tenants(plan.resource.name).await? {
             let slice = Slice { resource: plan.resource.name.to_owned(), tenant, window };
             let (send, receive) = mpsc::channel(1);
@@ -267,12 +273,22 @@ impl<'a> Provider<'a> {
                 outcome
             };
             let (read, ()) = tokio::join!(reading, self.take(plan.resource.read_by, window, true, receive));
-            rejects += read?.rejects;
+            read?;
             if self.context.cancel.is_cancelled() {
                 return Err(interrupted());
             }
         }
-        Ok(rejects)
+        Ok(())
+    }
+
+    /// Counts a reject, once: also where it comes in windows side by side, for both were asked for with the days around them.
+    fn turns_down(&mut self, looks: Looks, window: Window) {
+        let (has_key, wide) = (looks.is_ok(), window.widened(COARSEST));
+        let came_in = self.rejects.entry(looks).or_default();
+        match came_in.iter_mut().find(|known| has_key || known.intersection(&wide).is_some()) {
+            Some(known) => *known = window,
+            None => came_in.push(window),
+        }
     }
 
     /// Takes the pages of one reading, to their end.
@@ -281,7 +297,12 @@ impl<'a> Provider<'a> {
         while let Some(message) = pages.recv().await {
             let Message::Page(page) = message else { continue };
             let incoming = &page.1.incoming;
-            self.rejected.extend(page.1.rejects.iter().filter_map(|reject| reject.key.clone()));
+            for Rejected { reject, nth } in &page.1.rejects {
+                self.rejected.extend(reject.key.clone());
+                let wrong = format!("{}\0{}", reject.field, reject.reason);
+                let looks = || (page.0.tenant.clone(), wrong, reject.redacted.clone(), *nth);
+                self.turns_down(reject.key.clone().ok_or_else(looks), window);
+            }
             let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
             for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
                 let Some(key) = key else { continue };
