@@ -114,6 +114,9 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
 /// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do.
 fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
+    // Resources that a statement names which has nothing to do, with the one whose records it unifies.
+    let mut idle: Vec<(String, String)> = Vec::new();
+    let mut used: Vec<String> = Vec::new();
     for asset in &pipeline.unify {
         let named = engine.table_names(&asset.text).map_err(|e| {
             Error::config("a unify statement cannot be parsed").at("file", asset.origin.clone()).because(e)
@@ -144,7 +147,16 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
                 ),
             ));
         };
-        let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else { continue };
+        let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else {
+            idle.extend(
+                known
+                    .iter()
+                    .filter(|name| name.as_str() != own.as_str())
+                    .map(|name| (name.to_string(), own.to_string())),
+            );
+            continue;
+        };
+        used.extend(known.iter().map(|name| name.to_string()));
         let missing = pipeline.children.iter().find(|c| {
             let is_part = matches!(c.link, ChildLink::Part { .. }) && c.of == plan.resource.name;
             is_part && known.iter().any(|name| *name == c.resource) && !pipeline.reads(c.resource)
@@ -172,6 +184,16 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
             errors: RowErrors::default(),
             live: None,
         });
+    }
+    for plan in &pipeline.resources {
+        let resource = plan.resource.name;
+        let of = idle.iter().find(|(name, _)| name == resource).map(|(_, of)| of);
+        if let Some(of) = of.filter(|_| !used.iter().any(|name| name == resource)) {
+            // Its records would land, and be in no unified table.
+            return Err(Error::config(format!("{resource} cannot be unified without {of}"))
+                .at("pipeline", pipeline.name.clone())
+                .hint(format!("Add {of} to the pipeline's resources, or leave {resource} out of them.")));
+        }
     }
     Ok(statements)
 }
