@@ -14,9 +14,11 @@ use tillhouse_bemo::BemoConnection;
 use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::reconcile::Yardstick;
 use tillhouse_model::{Resource, Result, Slice, Window};
 use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::plan::Range;
+use tillhouse_pipeline::reconcile::{Comparison, reconcile};
 use tillhouse_pipeline::{Context, Nobody, Options, Project, Report, SourceEntry, rebuild, sync};
 use tillhouse_query::{Engine, EngineOptions};
 use tillhouse_smartnow::SmartNowConnection;
@@ -42,6 +44,9 @@ struct Canned<C> {
     /// What the connection settles.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
+    /// The tenants, all of whom have all records.
+    #[serde(default)]
+    tenants: Vec<String>,
     #[serde(skip)]
     like: PhantomData<C>,
 }
@@ -54,7 +59,8 @@ impl<C: Connection> Connection for Canned<C> {
         let text = std::fs::read_to_string(&self.pages).unwrap();
         let pages = serde_json::from_str(&text).unwrap();
         let parameters = self.parameters.into_iter().map(|(name, value)| (&*name.leak(), value)).collect();
-        Ok(Arc::new(Shelf { name: C::SOURCE, resources: C::RESOURCES, pages, parameters }))
+        let tenants = self.tenants.into_iter().map(Some).collect();
+        Ok(Arc::new(Shelf { name: C::SOURCE, resources: C::RESOURCES, pages, parameters, tenants }))
     }
 }
 
@@ -64,6 +70,7 @@ struct Shelf {
     resources: &'static [Resource],
     pages: BTreeMap<String, String>,
     parameters: Vec<(&'static str, String)>,
+    tenants: Vec<Option<String>>,
 }
 
 #[async_trait::async_trait]
@@ -81,7 +88,7 @@ impl Source for Shelf {
     }
 
     async fn tenants(&self, _: &str) -> Result<Vec<Option<String>>> {
-        Ok(vec![None])
+        Ok(if self.tenants.is_empty() { vec![None] } else { self.tenants.clone() })
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
@@ -89,7 +96,7 @@ impl Source for Shelf {
             bytes: text.clone().into(),
             declared_total: None,
             requested_at: slice.window.to(),
-            scope: Some("scope".into()),
+            scope: Some(slice.tenant.as_deref().unwrap_or("scope").into()),
             anew: false,
             again: false,
         });
@@ -434,7 +441,131 @@ async fn what_cannot_be_unified_by_itself_is_told_before_anything_is_read() {
     assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
     assert!(error.message().contains("revenue_transactions cannot be unified without payment_transactions"), "{error}");
     assert!(error.hint_text().unwrap().contains("Add payment_transactions"), "{error:?}");
-    // What is only looked up may be left out.
+    // The same the other way round: payments would land, and be in no unified table.
+    for pages in [vec![("payment_transactions", vec![])], vec![("machines", vec![]), ("payment_transactions", vec![])]]
+    {
+        let orphaned = Bench::new("smartnow", &pages, parameters).await;
+        let pipelines = orphaned.context.project.pipelines(&[], SOURCES).unwrap();
+        let error = sync(&orphaned.context, &pipelines, Options { range, ..Options::default() }).await.unwrap_err();
+        assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
+        let wanted = "payment_transactions cannot be unified without revenue_transactions";
+        assert!(error.message().contains(wanted), "{error}");
+        assert!(error.hint_text().unwrap().contains("Add revenue_transactions"), "{error:?}");
+    }
+    // What is only looked up may be left out, and what no statement names is read for its own sake.
+    Bench::new("smartnow", &[("products", vec![]), ("campaigns", vec![])], parameters).await.sync().await;
     let pages = [("revenue_transactions", vec![]), ("payment_transactions", vec![])];
     Bench::new("smartnow", &pages, parameters).await.sync().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_for_two_tenants_belongs_to_the_first_of_them_and_stays_as_it_is() {
+    let session = |id: &str| {
+        format!(
+            r#"{{"sessionId":"{id}","sessionStartDate":"{NOW}","timeZone":"+01:00","transactions":[{{"currencyKey":"EUR","totalAmount":1.5}}]}}"#
+        )
+    };
+    let sale = |id: &str| {
+        format!(r#"{{"id":"{id}","attributes":{{"createdAt":"{NOW}","priceIncludingVAT":1.5,"currency":"EUR"}}}}"#)
+    };
+    let sources = [
+        ("bemo", "sessions", ["x", "y"].map(session), "account_id"),
+        ("pace", "transactions", ["x", "y"].map(sale), "partner"),
+    ];
+    for (source, resource, records, column) in sources {
+        let bench = Bench::new(source, &[(resource, records.to_vec())], "").await;
+        let file = bench.context.project.dir.join("pipelines").join(source).join("pipeline.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let order = async |tenants: &str| {
+            std::fs::write(&file, text.replace("connection: { ", &format!("connection: {{ tenants: [{tenants}], ")))
+                .unwrap();
+        };
+        let owners = "SELECT DISTINCT tenant_id, count(*) FROM unified.transactions GROUP BY 1";
+        order("second, first").await;
+        for new in [2, 0, 0] {
+            let report = bench.sync().await;
+            assert_eq!((report.pipelines[0].new, report.pipelines[0].changed), (new, 0), "{report:?}");
+            assert_eq!(report.pipelines[0].warnings, 2, "{report:?}");
+            assert_eq!(bench.rows(owners).await, ["second 2"]);
+        }
+        let warned = "SELECT record_key, field, original FROM ops.warnings WHERE rule = 'listed_elsewhere' ORDER BY 1";
+        assert_eq!(bench.rows(warned).await, [format!("x {column} first"), format!("y {column} first")]);
+        // Whoever is configured first now has them, once.
+        order("first, second").await;
+        for changed in [2, 0] {
+            assert_eq!(bench.sync().await.pipelines[0].changed, changed);
+            assert_eq!(bench.rows(owners).await, ["first 2"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_without_a_key_that_does_not_fit_is_counted_once() {
+    let good =
+        format!(r#"{{"id":"fine","attributes":{{"createdAt":"{NOW}","priceIncludingVAT":2,"currency":"EUR"}}}}"#);
+    let records: Vec<String> = [&*good, "null", "null", "null", "5", "5", "[]"].map(str::to_owned).into();
+    let bench = Bench::new("pace", &[("transactions", records)], "").await;
+    for _ in 0..2 {
+        let report = bench.sync().await;
+        assert_eq!((report.pipelines[0].records, report.pipelines[0].rejects), (7, 6), "{report:?}");
+        assert_eq!(bench.rows("SELECT count(*) FROM ops.rejects WHERE resolved_at IS NULL").await, ["6"]);
+        let session = bench.context.engine.open(&bench.context.warehouse, &AsOf::Latest).await.unwrap();
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let window = Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z")).unwrap();
+        let answer = statistics(&session, &bench.context.warehouse, &Request::new(window)).await.unwrap();
+        assert_eq!(answer.meta.rejects, 6);
+    }
+    // The newest reading counts: four of them are gone.
+    let file = bench.context.project.dir.join("pages.json");
+    let fewer = std::fs::read_to_string(&file).unwrap().replace("null,null,null,5,5", "null,5");
+    std::fs::write(&file, fewer).unwrap();
+    assert_eq!(bench.sync().await.pipelines[0].rejects, 3);
+    assert_eq!(bench.rows("SELECT count(*) FROM ops.rejects WHERE resolved_at IS NULL").await, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_does_not_fit_is_left_out_of_a_comparison_once() {
+    let session = |id: &str, start: &str| {
+        format!(
+            r#"{{"sessionId":"{id}","sessionStartDate":"{start}","timeZone":"+01:00","transactions":[{{"currencyKey":"EUR","totalAmount":1.5}}]}}"#
+        )
+    };
+    // Every window asked for has all of them, as that of an API that is asked for the days around.
+    let fine = session("fine", "2026-01-02T12:30:00Z");
+    for (records, rejected) in [
+        (vec![fine.clone(), session("broken", "on Friday")], 1),
+        (
+            vec![
+                fine.clone(),
+                session("broken", "on Friday"),
+                session("other", "on Monday"),
+                "null".into(),
+                "null".into(),
+            ],
+            4,
+        ),
+        (vec![fine.clone()], 0),
+    ] {
+        let bench = Bench::new("bemo", &[("sessions", records)], "").await;
+        assert_eq!(bench.sync().await.pipelines[0].rejects, rejected);
+        let pipelines = bench.context.project.pipelines(&[], SOURCES).unwrap();
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let asked = Comparison {
+            window: Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-05T00:00:00Z")).unwrap(),
+            step: jiff::SignedDuration::from_hours(24),
+            states: vec!["completed".to_owned()],
+            by: Some(Yardstick::Records),
+            control: None,
+            timezone: None,
+            most: 20,
+            filter: None,
+        };
+        let done = reconcile(&bench.context, &pipelines, &asked).await.unwrap();
+        let outcome = &done.pipelines[0];
+        assert_eq!((outcome.windows, outcome.not_compared), (4, rejected), "{outcome:?}");
+        assert!(outcome.differences.is_empty(), "{outcome:?}");
+        let told: Vec<&String> = outcome.notes.iter().filter(|note| note.contains("were not compared")).collect();
+        assert_eq!(told.len() as u64, rejected.min(1), "{told:?}");
+        assert!(told.iter().all(|note| note.contains(&format!(": {rejected} records"))), "{told:?}");
+    }
 }
