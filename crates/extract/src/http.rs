@@ -384,7 +384,7 @@ impl Inner {
             }
             let response = builder.send().await.map_err(|e| self.not_sent(&e))?;
             self.answers.fetch_add(1, Ordering::Relaxed);
-            match self.redirect(request, &response)? {
+            match self.redirect(request, &response).map_err(Failure::last)? {
                 Some(next) => url = next,
                 None => return Ok(response),
             }
@@ -393,7 +393,7 @@ impl Inner {
     }
 
     /// Where a response redirects to within the origin. A POST that would become a GET is an error: what it carries would be lost.
-    fn redirect(&self, request: &Request, response: &reqwest::Response) -> Result<Option<Url>, Failure> {
+    fn redirect(&self, request: &Request, response: &reqwest::Response) -> Result<Option<Url>> {
         let status = response.status();
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -412,7 +412,7 @@ impl Inner {
             }
             key => format!("Set {key} to {to}."),
         };
-        Err(Failure::last(error.at("status", status.as_str()).hint(hint)))
+        Err(error.at("status", status.as_str()).hint(hint))
     }
 
     async fn unsuccessful(&self, request: &Request, response: &mut reqwest::Response) -> Result<Answer, Failure> {

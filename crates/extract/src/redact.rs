@@ -242,7 +242,8 @@ mod tests {
         }
         const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let coats: [(&str, fn(&str) -> String); 10] = [
+        type Coat = fn(&str) -> String;
+        let coats: [(&str, Coat); 10] = [
             ("percent", |text| text.bytes().map(|byte| format!("%{byte:02x}")).collect()),
             ("form", |text| url::form_urlencoded::byte_serialize(text.as_bytes()).collect()),
             ("json", |text| serde_json::to_string(text).unwrap().trim_matches('"').to_owned()),

@@ -231,7 +231,7 @@ async fn rejects_without_a_key_are_as_many_as_came_and_the_same_ones_when_they_c
     assert_eq!(open().await.len(), 5);
     // Those of another tenant are others.
     let other = RejectRow { tenant: Some("acc2".to_owned()), ..null(1, second, day3) };
-    ops.record_rejects(&[other.clone()], &nothing, t(day3)).await.unwrap();
+    ops.record_rejects(std::slice::from_ref(&other), &nothing, t(day3)).await.unwrap();
     ops.record_rejects(&[other], &nothing, t(day3)).await.unwrap();
     assert_eq!(open().await.len(), 6);
     // A newer reading that has fewer of them replaces the older one.

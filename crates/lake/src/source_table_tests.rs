@@ -123,7 +123,7 @@ async fn a_record_that_moved_farther_than_its_contract_expects_is_recognised() {
         // A process of its own for each: none remembers what another wrote.
         let table = || table(&place);
         let at = |hour: usize| format!("2026-03-0{}T0{hour}:00:00Z", i + 1);
-        let first = table().await.land(vec![page(&at(0), &[home.clone()])], &run("r")).await.unwrap();
+        let first = table().await.land(vec![page(&at(0), std::slice::from_ref(&home))], &run("r")).await.unwrap();
         assert_eq!((first.new, first.changed), (u64::from(i == 0), u64::from(i > 0)), "{away:?}");
         let moved = table().await.land(vec![page(&at(1), &[Rec("a", away, 2, None)])], &run("r")).await.unwrap();
         assert_eq!(counts(&moved), (0, 1, 0, 0), "{away:?}");

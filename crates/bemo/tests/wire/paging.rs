@@ -168,8 +168,9 @@ async fn the_next_range_header_is_followed_where_there_is_one() {
 
 #[tokio::test]
 async fn a_next_range_that_is_missing_or_never_ends_loses_no_session() {
+    type HasLink = fn(u64) -> bool;
     // On which pages there is a link, and whether it is an empty one elsewhere.
-    let manners: [(fn(u64) -> bool, bool); 4] =
+    let manners: [(HasLink, bool); 4] =
         [(|at| at == 0, false), (|at| at == 0, true), (|at| at < 3 && at != 1, false), (|_| true, false)];
     for (has_link, is_empty) in manners {
         let server = MockServer::start().await;
