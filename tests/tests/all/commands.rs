@@ -163,7 +163,7 @@ async fn a_variable_may_stand_in_quotes_and_within_a_text() {
         ("base_url", "'http://${NO_HOST}/hecone'", ["connection.base_url", "NO_HOST"]),
         ("base_url", "\"http://${HOST/hecone\"", ["connection.base_url", "is not closed"]),
         ("base_url", "'http://$HOST/hecone'", ["host", "base_url"]),
-        ("base_url", "'${HECONE_CLIENT_SECRET}'", ["base_url", "URL"]),
+        ("base_url", "'${HECONE_CLIENT_SECRET}'", ["base_url", "http://"]),
         ("page_size", "'${HECONE_CLIENT_SECRET}'", ["pipeline.yaml", "a whole number"]),
         ("slice", "'${HECONE_CLIENT_SECRET}'", ["pipeline.yaml", "${HECONE_CLIENT_SECRET}"]),
     ] {
