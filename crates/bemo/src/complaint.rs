@@ -55,7 +55,7 @@ fn is_error(status: &str) -> bool {
     ["error", "failed", "failure"].iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
-/// Whether a success is none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status. What be-mo has no code of its
+/// The verdict over a success, which may be none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status. What be-mo has no code of its
 /// own for may pass.
 pub(crate) fn verdict(body: &[u8]) -> Option<Fault> {
     let [status] = envelope::read(body, &[&["status"]]).ok()?;

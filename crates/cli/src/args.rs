@@ -107,7 +107,7 @@ pub(crate) enum Format {
 }
 
 impl Cli {
-    /// How the texts of CSV are written: as they are into files and pipes, with visible escapes for a terminal.
+    /// The form of texts in CSV: as they are into files and pipes, with visible escapes for a terminal.
     pub(crate) fn csv_style(&self) -> CsvStyle {
         CsvStyle { is_safe: self.csv_safe, is_shown: std::io::stdout().is_terminal() }
     }
@@ -204,7 +204,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether the command answers Ctrl-C itself: it has work to bring to an end first.
+    /// True if the command answers Ctrl-C itself: it has work to bring to an end first.
     pub(crate) fn answers_interrupts(&self) -> bool {
         matches!(self, Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) | Self::Sandbox(_) | Self::Demo(_))
     }

@@ -14,13 +14,13 @@ use tillhouse_model::{Error, ErrorKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What a process may take beyond the limit of a query: the program, tables' metadata, batches under way, pages that are not given back yet.
+/// Memory that a process may take beyond the limit of a query: the program, tables' metadata, batches under way, pages that are not given back yet.
 const ALLOWANCE: u64 = 256 << 20;
 /// The time a query has to stop when it was asked to for its memory.
 const GRACE: Duration = Duration::from_millis(250);
 /// The time it has after Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// How often memory is looked at while a query runs.
+/// The pause between two looks at memory while a query runs.
 const TICK: Duration = Duration::from_millis(10);
 /// The exit code of a process that ends with its query.
 const FAILED: u8 = 1;
@@ -41,11 +41,11 @@ struct State {
 struct Running {
     stop: CancellationToken,
     memory_limit: u64,
-    /// Why it was asked to stop, and when.
+    /// The reason for which it was asked to stop, and the moment.
     stopping: Option<(Why, Instant)>,
 }
 
-/// Why a query was stopped.
+/// Reasons to stop a query.
 #[derive(Debug, Clone, Copy)]
 enum Why {
     Interrupted,
@@ -168,13 +168,19 @@ fn on_tick() {
     }
 }
 
+/// Takes away what must not outlive the process: what was spilled, and commands that secrets come from.
+pub(crate) fn clear_up() {
+    tillhouse_query::remove_spilled();
+    tillhouse_extract::stop_commands();
+}
+
 fn is_beyond(limit: u64, allowance: u64) -> bool {
     memory().is_some_and(|used| used > limit.saturating_add(allowance))
 }
 
-/// Ends the process, and with it what was spilled.
+/// Ends the process.
 pub(crate) fn leave(code: u8) -> ! {
-    tillhouse_query::remove_spilled();
+    clear_up();
     std::process::exit(i32::from(code));
 }
 
@@ -209,7 +215,7 @@ impl Guarded {
         self.stop.clone()
     }
 
-    /// Why it was stopped.
+    /// The reason for which it was stopped.
     pub(crate) fn reason(&self) -> Error {
         let stopping = state(|state| state.running.as_ref().and_then(|running| running.stopping));
         stopping.map_or(Why::Interrupted, |(why, _)| why).error()

@@ -37,7 +37,7 @@ pub(crate) fn start(cli: &Cli) {
     }
 }
 
-/// Whether the terminal knows no colours and moves no cursor, as that of an editor or of a build server.
+/// True if the terminal knows no colours and moves no cursor, as that of an editor or of a build server.
 pub(crate) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

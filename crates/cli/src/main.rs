@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     // Queries are nested as deep as people write them: everything that plans or runs one has a stack for it.
     let thread = std::thread::Builder::new().name("tillhouse".to_owned()).stack_size(DEEP_STACK);
     let outcome = thread.spawn(move || run(&cli)).map(std::thread::JoinHandle::join);
-    tillhouse_query::remove_spilled();
+    guard::clear_up();
     match outcome {
         Ok(Ok(code)) => code,
         // The panic has been written to standard error.

@@ -120,7 +120,7 @@ impl Priced {
         });
     }
 
-    /// What is wrong with an element; `None` where nothing is, or there is no amount.
+    /// The fault of an element; `None` where there is none, or no amount.
     fn breach(&self, columns: &[Column], row: usize, positions: &[usize]) -> Option<String> {
         let amount = self.is.value(columns, row, positions)?;
         let currency = text_of(columns, &self.currency, row, positions);
@@ -156,7 +156,7 @@ impl Rated {
         Ok(Self { is: Term::new(record, path)?, unit })
     }
 
-    /// What is wrong with a row; `None` where nothing is, or there is no rate.
+    /// The fault of a row; `None` where there is none, or no rate.
     pub(crate) fn breach(&self, columns: &[Column], row: usize) -> Option<String> {
         let rate = total(&self.is, columns, row, None).filter(|rate| !self.unit.fits(*rate))?.trimmed();
         Some(match self.unit {

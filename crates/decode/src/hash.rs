@@ -47,7 +47,7 @@ pub(crate) fn content_hash(plan: &Plan, columns: &[Column], row: usize, scratch:
     hash
 }
 
-/// Whether two rows of a column mean the same.
+/// True if two rows of a column mean the same.
 pub(crate) fn is_same(field: &Field, column: &Column, (one, other): (usize, usize)) -> bool {
     let fed = |row| {
         let mut bytes = Vec::new();

@@ -23,7 +23,7 @@ use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::RECORD_KEY;
 use tillhouse_model::{Error, Result};
 
-/// What tells the elements of a list apart.
+/// The column that tells the elements of a list apart.
 const ELEMENT_ID: &str = "id";
 
 /// The last known versions of some records.
@@ -101,7 +101,7 @@ fn missing_below(field: &Field, column: &Column, row: usize, path: &str) -> Opti
     }
 }
 
-/// Whether a value says nothing, at any depth.
+/// True if a value says nothing, at any depth.
 fn says_nothing(field: &Field, column: &Column, row: usize) -> bool {
     if !column.valid.get(row) {
         return true;

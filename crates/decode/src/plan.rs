@@ -82,7 +82,7 @@ pub(crate) enum Misfit {
     Time(usize),
 }
 
-/// What tells the elements of a list apart.
+/// The column that tells the elements of a list apart.
 #[derive(Debug)]
 pub(crate) struct Distinct {
     /// The field of the element.

@@ -53,7 +53,7 @@ pub(crate) struct Walker<'p, 'd> {
     /// The unknown fields of this record, as JSON, by path; only where they are kept.
     pub(crate) extra: BTreeMap<String, &'d [u8]>,
     pub(crate) pseudonyms: Pseudonyms<'p>,
-    /// Whether records are completed from what is known of them: then what is required is asked for afterwards.
+    /// True if records are completed from what is known of them: then what is required is asked for afterwards.
     pub(crate) completing: bool,
     /// What could not be read of this record where it might have decided the record time.
     pub(crate) unread_times: Vec<Unread>,

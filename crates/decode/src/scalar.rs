@@ -73,7 +73,7 @@ impl<'d> Walker<'_, 'd> {
         }
     }
 
-    /// Whether a word that is no number begins here: `true`, `"False"`.
+    /// True if a word that is no number begins here: `true`, `"False"`.
     #[inline]
     pub(crate) fn says_truth(&self, first: u8) -> bool {
         match first {

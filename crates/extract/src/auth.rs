@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 /// A token is renewed this long before it expires, or a tenth of its life if that is shorter.
 const MARGIN: Duration = Duration::from_secs(60);
-/// How long a login that failed is remembered.
+/// The time for which a login that failed is remembered.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// How one API is logged in to.

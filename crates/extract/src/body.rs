@@ -126,7 +126,7 @@ fn unasked(headers: &HeaderMap) -> Vec<String> {
     names.filter(|name| !known(name)).map(str::to_owned).collect()
 }
 
-/// Whether it is the name of an encoding, as registered or as seen: its body cannot be read, even where it looks so by chance.
+/// True if it is the name of an encoding, as registered or as seen: its body cannot be read, even where it looks so by chance.
 fn is_encoding(name: &str) -> bool {
     const ENCODINGS: [&str; 17] = [
         "br",

@@ -11,13 +11,13 @@ const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
 /// A clock that is ahead by more than this is told.
 const TOLD: SignedDuration = SignedDuration::from_mins(5);
 
-/// When the server says that it answered.
+/// The moment at which the server says that it answered.
 pub(crate) fn answered_at(headers: &HeaderMap) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     Timestamp::try_from(date).ok()
 }
 
-/// When a request was sent, by the slower clock. Records are what the server knew at that moment; a clock that is ahead must not make them
+/// The moment at which a request was sent, by the slower clock. Records are what the server knew at that moment; a clock that is ahead must not make them
 /// newer, or let a window count as read that has not ended.
 ///
 /// An answer that a cache had kept is as old as it says.

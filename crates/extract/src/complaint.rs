@@ -16,7 +16,7 @@ use serde_json::Value;
 use tillhouse_model::Error;
 use tillhouse_model::json::{BYTE_ORDER_MARK, Scan, Scanned};
 
-/// What a page without records says against itself.
+/// A statement of a page without records against itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Complaint {
     /// A text that may mean anything, beside a word that all is well.
@@ -39,7 +39,7 @@ impl Complaint {
     }
 }
 
-/// What a page says against itself; `None` where it says nothing.
+/// The statement of a page against itself; `None` where there is none.
 pub(crate) fn of(page: &[u8]) -> Option<Complaint> {
     let judged = judge(page);
     match judged.complaint {
@@ -48,24 +48,24 @@ pub(crate) fn of(page: &[u8]) -> Option<Complaint> {
     }
 }
 
-/// Whether a body names an error, whatever else it says.
+/// True if a body names an error, whatever else it says.
 pub(crate) fn names_an_error(body: &[u8]) -> bool {
     judge(body).names_error
 }
 
-/// Whether a body says that something failed.
+/// True if a body says that something failed.
 pub(crate) fn is_failure(body: &[u8]) -> bool {
     judge(body).complaint == Some(Complaint::Failure)
 }
 
-/// Whether a body says that something failed, by more than a message: one that comes with what was asked for may be about anything.
+/// True if a body says that something failed, by more than a message: one that comes with what was asked for may be about anything.
 pub(crate) fn is_failure_beyond_words(body: &[u8]) -> bool {
     judge(body).beyond_words == Some(Complaint::Failure)
 }
 
-/// How deep an envelope is wrapped.
+/// Levels of wrapping around an envelope.
 const DEEPEST: usize = 2;
-/// What an envelope's words are wrapped in, letters only.
+/// Keys of such wrappers, letters only.
 const WRAPPERS: [&str; 16] = [
     "meta",
     "metadata",
@@ -84,7 +84,7 @@ const WRAPPERS: [&str; 16] = [
     "resultstatus",
     "statusinfo",
 ];
-/// Where it is said in one word, or a number, how it went.
+/// Keys that say in one word, or a number, how it went.
 const STATES: [&str; 22] = [
     "status",
     "state",
@@ -109,7 +109,7 @@ const STATES: [&str; 22] = [
     "returnstatus",
     "reasonphrase",
 ];
-/// Whether it went well.
+/// Keys that say if it went well.
 const SUCCESSES: [&str; 16] = [
     "success",
     "issuccess",
@@ -128,7 +128,7 @@ const SUCCESSES: [&str; 16] = [
     "isauthenticated",
     "successflag",
 ];
-/// Whether it failed, or what failed.
+/// Keys that say if it failed, or what failed.
 const FAILURES: [&str; 12] = [
     "failed",
     "isfailed",
@@ -145,7 +145,7 @@ const FAILURES: [&str; 12] = [
 ];
 /// A key with one of these in it names an error.
 const ERRORS: [&str; 5] = ["error", "exception", "problem", "fehler", "failurereason"];
-/// What is said in words.
+/// Keys of words.
 const TEXTS: [&str; 22] = [
     "message",
     "messages",
@@ -172,7 +172,7 @@ const TEXTS: [&str; 22] = [
 ];
 /// Words of a level, which count only where they are those of a failure.
 const LEVELS: [&str; 4] = ["type", "level", "severity", "class"];
-/// How much there is.
+/// Keys of a number of records.
 const TOTALS: [&str; 9] = [
     "total",
     "count",
@@ -185,7 +185,7 @@ const TOTALS: [&str; 9] = [
     "size",
 ];
 
-/// What was found.
+/// Findings about one page.
 #[derive(Debug, Default)]
 struct Judged {
     complaint: Option<Complaint>,
@@ -310,7 +310,7 @@ fn named(key: &str, value: &Value, judged: &mut Judged) {
     }
 }
 
-/// Whether something stands under a key that is said of errors.
+/// True if something stands under a key that is said of errors.
 fn says_something(key: &str, value: &Value) -> bool {
     const NOTHING: [&str; 14] = [
         "",
@@ -387,7 +387,7 @@ fn told(value: &Value, judged: &mut Judged) {
     }
 }
 
-/// Whether a text is about credentials that are not accepted.
+/// True if a text is about credentials that are not accepted.
 pub(crate) fn names_credentials(text: &str) -> bool {
     const CREDENTIALS: [&str; 30] = [
         "password",
@@ -426,12 +426,12 @@ pub(crate) fn names_credentials(text: &str) -> bool {
     holds(&words, &CREDENTIALS) && (fails(text) || holds(&words, &UNKNOWN))
 }
 
-/// Whether a text holds one of some words, which are given with a blank before and after.
+/// True if a text holds one of some words, which are given with a blank before and after.
 fn holds(words: &str, any: &[&str]) -> bool {
     any.iter().any(|word| words.contains(&format!(" {word} ")))
 }
 
-/// Whether a text is about a failure.
+/// True if a text is about a failure.
 pub(crate) fn fails(text: &str) -> bool {
     const NONE: [&str; 12] = [
         "no error",
@@ -528,7 +528,7 @@ pub(crate) fn fails(text: &str) -> bool {
     !counted.starts_with("0 error") && holds(&words, &BAD)
 }
 
-/// Whether a text says that all is well, or that there is nothing.
+/// True if a text says that all is well, or that there is nothing.
 fn is_good(text: &str) -> bool {
     const GOOD: [&str; 30] = [
         "ok",

@@ -5,18 +5,20 @@
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tillhouse_model::{Error, Result, ResultExt, Secret};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest secret that is read, in bytes.
 const LONGEST: u64 = 64 << 10;
-/// How long a file may take, which may be a pipe or a device.
+/// The time a file has to be read, which may be a pipe or a device.
 const FILE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a pipe is left alone before it is looked at again, while nobody has opened it for writing.
+/// The pause between two looks at a pipe that nobody has opened for writing.
 const PIPE_PAUSE: Duration = Duration::from_millis(50);
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -105,23 +107,58 @@ async fn file(path: &Path, key: &str) -> Result<Secret> {
     text(file, key).await
 }
 
-/// A command's process group, which is ended with it: what the command started would go on otherwise.
+/// Process groups of the commands that run now.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops the commands of secrets that run now, with all that they started. For a process that ends without ending its tasks: on a signal
+/// nothing is dropped, and a password manager would wait for ever for somebody who is gone.
+pub fn stop_commands() {
+    let groups = std::mem::take(&mut *running());
+    groups.into_iter().for_each(stop);
+}
+
+/// Stops a process group.
+fn stop(group: u32) {
+    // The shell's own `kill`: it needs no program of its own, and no unsafe call.
+    let kill = std::process::Command::new("/bin/sh")
+        .args(["-c", &format!("kill -s KILL -- -{group}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if let Err(error) = kill {
+        tracing::debug!(%error, "the children of a command could not be stopped");
+    }
+}
+
+/// A command's process group, which is stopped with it: what the command started would go on otherwise.
 struct Group(Option<u32>);
+
+impl Group {
+    fn new(leader: Option<u32>) -> Self {
+        running().extend(leader);
+        Self(leader)
+    }
+
+    /// The command ended by itself: what it left behind on purpose, an agent for example, stays.
+    fn release(self) {
+        if let Some(group) = self.0 {
+            running().remove(&group);
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Some(group) = self.0 {
-            // The shell's own: it needs no program of its own, and no unsafe call.
-            let kill = std::process::Command::new("/bin/sh")
-                .args(["-c", &format!("kill -s KILL -- -{group}")])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-            if let Err(error) = kill {
-                tracing::debug!(%error, "the children of a command could not be stopped");
-            }
+        if let Some(group) = self.0
+            && running().remove(&group)
+            && cfg!(unix)
+        {
+            stop(group);
         }
     }
 }
@@ -139,12 +176,11 @@ async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
         .kill_on_drop(true)
         .spawn()
         .or_error(tillhouse_model::ErrorKind::Config, format!("cannot run the command of {key}"))?;
-    let mut group = Group(child.id());
+    let group = Group::new(child.id());
     let output = child.stdout.take().ok_or_else(|| Error::internal("a child without its output"))?;
     let secret = text(output, key).await?;
     let status = child.wait().await.or_error(tillhouse_model::ErrorKind::Config, "cannot wait for a command")?;
-    // It ended by itself: what it left behind on purpose, an agent for example, stays.
-    group.0 = None;
+    group.release();
     if !status.success() {
         return Err(
             Error::config(format!("the command of {key} failed: {status}")).hint("Run it by hand to see what it says.")

@@ -108,7 +108,7 @@ pub fn records<'p>(page: &'p [u8], path: &[&str], key: &str) -> Result<Vec<&'p [
     }
 }
 
-/// Whether a record has this text at a key, or the number that it is.
+/// True if a record has this text at a key, or the number that it is.
 pub fn has(record: &[u8], key: &str, text: &str) -> bool {
     let Some(value) = value_at(record, key) else { return false };
     let meant = serde_json::from_slice::<String>(value).ok();

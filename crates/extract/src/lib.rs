@@ -22,6 +22,7 @@
 pub mod auth;
 mod blame;
 mod body;
+pub mod claim;
 mod clock;
 mod complaint;
 pub mod credential;
@@ -48,7 +49,8 @@ mod throttle;
 pub mod token;
 
 pub use auth::{AuthorizedClient, Login, TokenCache};
-pub use credential::Credential;
+pub use claim::Claim;
+pub use credential::{Credential, stop_commands};
 pub use http::{Client, Stats};
 pub use json_login::JsonLogin;
 pub use media_type::MediaTypes;

@@ -26,7 +26,7 @@ impl MediaTypes {
         types.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether an answer with these headers can be JSON; else its type, as it is written: not for printing.
+    /// Nothing if an answer with these headers can be JSON; else its type, as it is written: not for printing.
     pub(crate) fn judge(&self, headers: &HeaderMap) -> Judged {
         let Some(value) = headers.get(CONTENT_TYPE) else { return Judged::Unsure };
         let text = value.to_str().unwrap_or("unreadable");

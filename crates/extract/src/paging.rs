@@ -85,7 +85,7 @@ impl Rereads {
     }
 }
 
-/// Whether a listing of a resource was given up: whatever that was, the others most likely share it, and are read anew once only. A server that
+/// Patience with the listings of a resource, less once one was given up: whatever that was, the others most likely share it, and are read anew once only. A server that
 /// heeds no page would else cost every window half a minute. Shared by all listings of a resource.
 #[derive(Debug, Clone, Default)]
 pub struct Patience(Arc<AtomicBool>);
@@ -119,9 +119,9 @@ pub struct Listing {
     pub rereads: Rereads,
     /// The first pause, see [`crate::Limits::reread_pause`].
     pub pause: Duration,
-    /// Whether the resource's totals count its listings.
+    /// True if the resource's totals count its listings.
     pub totals: Totals,
-    /// Whether a listing of the resource was given up.
+    /// True if a listing of the resource was given up.
     pub patience: Patience,
 }
 
@@ -155,7 +155,7 @@ impl Listing {
         tokio::time::sleep(self.pause.saturating_mul(times)).await;
     }
 
-    /// Whether a page is known to have no records.
+    /// True if a page is known to have no records.
     fn is_empty(&self, page: &Page) -> bool {
         self.records_at.is_some_and(|at| records::is_empty(&page.bytes, at))
     }

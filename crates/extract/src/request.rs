@@ -19,7 +19,7 @@ pub type Verdict = fn(&[u8]) -> Option<Fault>;
 pub struct Fault {
     /// The provider's own explanation, which the kit scrubs.
     pub words: String,
-    /// Whether it may be over soon: then it is tried again, as what [`Request::lists`] finds.
+    /// True if it may be over soon: then it is tried again, as what [`Request::lists`] finds.
     pub may_pass: bool,
 }
 
@@ -178,7 +178,7 @@ impl Refusal {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
     }
 
-    /// Whether the status is about this one question: another record, asked for in the same way, may be given.
+    /// True if the status is about this one question: another record, asked for in the same way, may be given.
     pub fn is_about_the_question(&self) -> bool {
         matches!(self.status.as_u16(), 400 | 405 | 406 | 409 | 411..=417 | 421..=424 | 428 | 431 | 451)
             && !self.blames_token()

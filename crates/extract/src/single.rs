@@ -17,7 +17,7 @@ const ENOUGH: u32 = 3;
 /// So many letters of an id are shown.
 const SHOWN: usize = 60;
 
-/// What became of one record.
+/// The outcome of asking for one record.
 #[derive(Debug)]
 pub enum Single {
     /// A page that holds it.
@@ -41,7 +41,7 @@ pub struct Whereabouts {
     pub key: &'static str,
     /// The path, with a placeholder for the id.
     pub path: String,
-    /// Whether a record was found, as long as this lives.
+    /// True if a record was found, as long as this lives.
     pub found: AtomicBool,
 }
 

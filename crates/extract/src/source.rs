@@ -33,7 +33,7 @@ pub struct Page {
     /// Whether the listing begins anew with this page, since what came before proved not to be the whole of it: what was counted of
     /// the slice so far is void. What was landed stays, it was true. Only [`crate::paging`] sets it.
     pub anew: bool,
-    /// Whether the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
+    /// True if the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
     pub again: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Limits {
     pub reread_pause: Duration,
     /// Media types that JSON may come under beside its own.
     pub accept_media_types: MediaTypes,
-    /// What holds for one resource instead, by its name.
+    /// Limits of single resources, by name.
     pub by_resource: BTreeMap<String, ResourceLimits>,
 }
 

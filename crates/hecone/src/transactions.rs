@@ -9,14 +9,13 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use tillhouse_extract::envelope::{self, Scalar};
 use tillhouse_extract::http::Stats;
 use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
 use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Single, Source, Whereabouts, redact,
-    single,
+    Answer, AuthorizedClient, Claim, Page, PageStream, Refusal, Request, Response, Route, Single, Source, Whereabouts,
+    redact, single,
 };
 use tillhouse_model::reconcile::{Evidence, Yardstick};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
@@ -38,35 +37,14 @@ pub(crate) struct HecOne {
     pub(crate) list: Url,
     /// The path of one transaction.
     pub(crate) one: Route,
-    /// Whether any was ever found there.
+    /// True if any was ever found there.
     pub(crate) singles: Arc<Whereabouts>,
     pub(crate) statistics: Url,
     /// The query parameter that carries a filter for the statistics.
     pub(crate) filter_parameter: String,
-    pub(crate) sizes: Arc<Sizes>,
-}
-
-/// Whether the server counts the records of its pages rightly (`meta.size`). A page that it counted right once spares us counting the
-/// others, which would read every byte of them twice; from the first that it did not on, every page is counted here.
-#[derive(Debug, Default)]
-pub(crate) struct Sizes(AtomicU8);
-
-impl Sizes {
-    const RIGHT: u8 = 1;
-    const WRONG: u8 = 2;
-
-    fn are_right(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::RIGHT
-    }
-
-    fn seen(&self, right: bool) {
-        if right {
-            // Wrong once is wrong for good.
-            let _ = self.0.compare_exchange(0, Self::RIGHT, Ordering::Relaxed, Ordering::Relaxed);
-        } else {
-            self.0.store(Self::WRONG, Ordering::Relaxed);
-        }
-    }
+    /// The claim that `meta.size` counts a page's records. A page that it counted right once spares us counting the others, which would read
+    /// every byte of them twice.
+    pub(crate) sizes: Arc<Claim>,
 }
 
 impl HecOne {
@@ -106,7 +84,7 @@ impl Source for HecOne {
         let page = check_page(self.api.client().listing(&RESOURCES[0]).page_size, async |limit| {
             let at = Offset { offset: 0, limit };
             let answer = self.api.send(&request(at)).await?;
-            match listed(answer, at, &Sizes::default())? {
+            match listed(answer, at, &Claim::default())? {
                 Fetched::Page(page) => Ok(page),
                 Fetched::Missing(error) => Err(error),
             }
@@ -226,7 +204,7 @@ async fn one(api: &AuthorizedClient, id: &str, request: Request) -> Single {
 ///
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So of large pages the records of one are counted, and
 /// later only where `meta.size` proved wrong, or is not what must be left; what the decoder finds is compared with the total once more. For the link to a next page only what may be the last one is looked into.
-fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPage>> {
+fn listed(answer: Answer, at: Offset, sizes: &Claim) -> Result<Fetched<OffsetPage>> {
     let Response { bytes, requested_at, url, .. } = match answer {
         Answer::Success(response) => response,
         Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refused(refusal))),
@@ -239,10 +217,10 @@ fn listed(answer: Answer, at: Offset, sizes: &Sizes) -> Result<Fetched<OffsetPag
     let limit = limit.filter(|limit| (1..asked).contains(limit));
     let expected = total.map(|total| total.saturating_sub(at.offset).min(limit.unwrap_or(asked)));
     let records = match size {
-        Some(size) if Some(size) == expected && sizes.are_right() && bytes.len() > SMALL => size,
+        Some(size) if Some(size) == expected && sizes.is_proven() && bytes.len() > SMALL => size,
         _ => {
             let counted = envelope::count(&bytes, RESOURCES[0].records_at)?;
-            sizes.seen(size == Some(counted));
+            sizes.check(size == Some(counted));
             counted
         }
     };
@@ -279,21 +257,5 @@ fn refused(refusal: Refusal) -> Error {
             "Set connection.paths.transactions (and base_url): HecOne does not document them, so ask the provider.",
         ),
         _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_is_believed_after_a_right_one_and_never_again_after_a_wrong_one() {
-        let sizes = Sizes::default();
-        assert!(!sizes.are_right(), "nothing was counted yet");
-        sizes.seen(true);
-        assert!(sizes.are_right());
-        sizes.seen(false);
-        sizes.seen(true);
-        assert!(!sizes.are_right());
     }
 }

@@ -16,7 +16,7 @@ use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, RECORD_KEY, RECOR
 use tillhouse_model::{Error, ErrorKind, FastMap, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many key hashes a table handle keeps: 64 MiB.
+/// Key hashes that a table handle keeps: 64 MiB.
 const KEPT_KEYS: usize = 8 << 20;
 
 /// Files whose keys are read at once.
@@ -90,7 +90,7 @@ impl RecentKeys {
     }
 }
 
-/// Whether two sorted lists have a value in common.
+/// True if two sorted lists have a value in common.
 fn intersect(a: &[u64], b: &[u64]) -> bool {
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
@@ -108,7 +108,7 @@ pub(crate) struct Question<'a> {
     pub keys: &'a KeyIndex<'a>,
     /// The package's record times, sorted, microseconds.
     pub times: &'a [i64],
-    /// How far a record time moves as a rule, microseconds: files that near are read for versions at once, of all others the keys
+    /// The length by which a record time moves as a rule, microseconds: files that near are read for versions at once, of all others the keys
     /// come first.
     pub moves_within: i64,
     /// The path of the column by which the source orders versions.

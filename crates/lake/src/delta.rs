@@ -134,10 +134,7 @@ impl Table {
         let error = Error::new(ErrorKind::Storage, what).at("table", &self.path).because(error);
         match is_damaged {
             false => error,
-            true => error.hint(
-                "A file of the table is damaged: restore the table's folder from a backup. Without one, `tillhouse rebuild` makes unified tables \
-                 anew; a source table is made anew by taking its folder away and running `tillhouse sync --full`.",
-            ),
+            true => error.hint(replace_file(&self.path)),
         }
     }
 

@@ -91,7 +91,7 @@ pub struct Partition {
     pub pipeline: String,
     /// The month.
     pub month: String,
-    /// How many rows, where every file says so.
+    /// Rows, where every file says so.
     pub rows: Option<u64>,
 }
 

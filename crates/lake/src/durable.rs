@@ -94,7 +94,7 @@ impl LocalDisk {
     }
 }
 
-/// Whether a file is data, which counts only once a commit names it.
+/// True if a file is data, which counts only once a commit names it.
 fn is_data(location: &Path) -> bool {
     location.extension() == Some("parquet") && location.parts().all(|part| part.as_ref() != LOG_FOLDER)
 }

@@ -66,7 +66,7 @@ pub(crate) fn seal(end: &mut [u8]) {
     }
 }
 
-/// Whether the footer in the last bytes of a file is what was written. One that says nothing, or is not there as a whole, is taken.
+/// True if the footer in the last bytes of a file is what was written. One that says nothing, or is not there as a whole, is taken.
 pub(crate) fn is_sound(end: &[u8]) -> bool {
     footer_of(end).and_then(|range| end.get(range)).is_none_or(is_sound_footer)
 }

@@ -18,9 +18,9 @@ const AT_ONCE: usize = 8;
 /// The size of a table at one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableFigures {
-    /// How many rows, where every file says so.
+    /// Rows, where every file says so.
     pub rows: Option<u64>,
-    /// How many data files.
+    /// Data files.
     pub files: u64,
     /// Their size.
     pub bytes: u64,
@@ -100,7 +100,11 @@ pub(crate) fn remedy(path: &str) -> String {
     }
 }
 
-/// What to do about a file of a table that is missing or damaged.
+/// The way out where data files are missing or damaged, whatever tables they are of.
+pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
+     `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
+
+/// The way out where a file of one table is missing or damaged.
 pub(crate) fn replace_file(path: &str) -> String {
     let then = match path.split_once('/') {
         Some(("ops", _)) => "`tillhouse sync` starts that part of the bookkeeping anew.".to_owned(),

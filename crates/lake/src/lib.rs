@@ -50,7 +50,7 @@ pub use deltalake::datafusion::catalog::TableProvider;
 pub use difference::{Difference, Hours, Partition, Touched};
 pub use durable::{DiskEvent, DiskWitness};
 pub use facts::{Asked, Facts, Only, Picks};
-pub use integrity::{LostTable, TableFigures, lost_commits};
+pub use integrity::{LostTable, REPLACE_FILES, TableFigures, lost_commits};
 pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use reconciliation::ReconciliationRow;
 pub use rollup_table::{Counted, HOUR, RollupTable};

@@ -134,7 +134,7 @@ impl LogGuard {
     }
 }
 
-/// Whether the commit file is whole: each of its lines an action, and as many as it says it has.
+/// True if the commit file is whole: each of its lines an action, and as many as it says it has.
 pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
     #[derive(Deserialize)]
     struct First {
@@ -206,7 +206,7 @@ impl Checkpoints {
     }
 }
 
-/// Whether a file ends as one of Parquet does, with a footer that has room in it.
+/// True if a file ends as one of Parquet does, with a footer that has room in it.
 async fn ends_as_parquet(store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
     const END: u64 = 8;
     if size < 4 + END {

@@ -587,7 +587,7 @@ impl Ops {
     }
 }
 
-/// Whether a slice was read by a clock that was ahead of this one.
+/// True if a slice was read by a clock that was ahead of this one.
 fn is_ahead(row: &SliceRow, now: Timestamp) -> bool {
     row.read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
 }
@@ -627,7 +627,7 @@ fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &
     (row.first_seen, &row.record_key, &row.field, row.slice, &row.redacted, row.nth)
 }
 
-/// Whether two rejects of one identity may be one: without a key only where they were asked for in the same time.
+/// True if two rejects of one identity may be one: without a key only where they were asked for in the same time.
 fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
     a.record_key.is_some() || a.slice.intersection(&b.slice).is_some()
 }

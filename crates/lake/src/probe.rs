@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is written to find out is removed again, and no folder is made.
 
+use crate::integrity::REPLACE_FILES;
 use crate::ops::RunRecord;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -54,10 +55,7 @@ impl Warehouse {
             if lost.len() == 1 { "a data file is".to_owned() } else { format!("{} data files are", lost.len()) };
         Err(Error::new(ErrorKind::Storage, format!("{files} missing or cut: {named}{more}"))
             .at("warehouse", self.url().as_str())
-            .hint(
-                "Restore them from a backup. Without one: `tillhouse rebuild` makes unified tables anew; a source table is made anew by taking its \
-                 folder away and running `tillhouse sync --full`, as far as the provider still has its records.",
-            ))
+            .hint(REPLACE_FILES))
     }
 
     /// The data files of a table's version that are not there, or not as long as the log says; below the warehouse.

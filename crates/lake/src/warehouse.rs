@@ -69,7 +69,7 @@ struct Inner {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     tables: Mutex<HashMap<String, Arc<Table>>>,
-    /// Whether it was said that the newest run lies in the future.
+    /// True if it was said that the newest run lies in the future.
     warned: AtomicBool,
 }
 

@@ -156,7 +156,7 @@ impl Coverage {
         gaps
     }
 
-    /// Whether an answer about a window is complete, as of the time of the run that is asked: the one judgement that status, statistics,
+    /// Judges if an answer about a window is complete, as of the time of the run that is asked: the one judgement that status, statistics,
     /// reports and pages show.
     pub fn assess(&self, asked: Window, until: Timestamp) -> Assessment {
         let gaps = self.gaps(asked, until);

@@ -260,7 +260,7 @@ impl VatRate {
         [Self::Percent, Self::Fraction].into_iter().find(|unit| unit.as_str() == name)
     }
 
-    /// Whether a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
+    /// True if a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
     pub fn fits(self, rate: Exact) -> bool {
         let (one, hundred) = (Exact::new(1, 0), Exact::new(100, 0));
         match self {

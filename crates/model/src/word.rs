@@ -28,7 +28,7 @@ pub fn canonical(word: &str) -> Cow<'_, str> {
     Cow::Owned(joined(&folded))
 }
 
-/// Whether two texts are one word.
+/// True if two texts are one word.
 pub fn is(word: &str, other: &str) -> bool {
     word == other || canonical(word) == canonical(other)
 }

@@ -91,7 +91,7 @@ pub struct Pipeline {
     pub overrides: Vec<String>,
     /// Requests and slices under way at once.
     pub concurrency: usize,
-    /// Whether `sync.schedule` says when it is to run, which whoever runs it has to see to.
+    /// True if `sync.schedule` says when it is to run, which whoever runs it has to see to.
     pub scheduled: bool,
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Lander {
     pub(crate) observer: Arc<dyn Observer>,
     /// Keys of open rejects: one that lands now is resolved.
     pub(crate) rejected_keys: Arc<HashSet<String>>,
-    /// Whether some of them have no key: a slice that is read again says whether they are still there.
+    /// True if some of them have no key: a slice that is read again says whether they are still there.
     pub(crate) has_nameless: bool,
     /// Who goes on with what has landed, while that is in memory.
     pub(crate) shown: Option<mpsc::Sender<Shown>>,
@@ -274,7 +274,7 @@ impl Lander {
         })
     }
 
-    /// Whether a slice that was read to its end has all that an earlier reading had where it found a reject.
+    /// True if a slice that was read to its end has all that an earlier reading had where it found a reject.
     fn holds(&self, (slice, read): &(Slice, Read), row: &RejectRow) -> bool {
         let is_same_list = self.resource.noted(read.by).0 == row.read_by;
         let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;

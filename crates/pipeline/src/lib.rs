@@ -37,4 +37,4 @@ pub use observer::{Event, Nobody, Observer};
 pub use rebuild::rebuild;
 pub use repair::check_tables;
 pub use status::{ResourceStatus, status};
-pub use sync::{Context, Options, Report, sync};
+pub use sync::{Context, Options, Report, check_starts, sync};

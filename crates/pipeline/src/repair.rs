@@ -60,7 +60,7 @@ fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
     lost_commits(run, lost).hint(format!("Put the tables' files back from a copy. Where there is none, {means}."))
 }
 
-/// Whether a run of these pipelines makes everything anew that was lost.
+/// True if a run of these pipelines makes everything anew that was lost.
 fn makes_anew(run: &RunRecord, lost: &[LostTable], pipelines: &[Pipeline], origin: Origin) -> bool {
     // A unified table holds the rows of all pipelines.
     let all = || pipelines_of(run).into_iter().all(|name| pipelines.iter().any(|pipeline| pipeline.name == name));

@@ -302,6 +302,21 @@ impl Trouble {
     }
 }
 
+/// Errors with [`ErrorKind::Config`] where a resource of a pipeline would be read from a moment that has not come yet.
+pub fn check_starts(pipeline: &Pipeline, now: Timestamp) -> Result<()> {
+    pipeline.resources.iter().try_for_each(|plan| check_start(plan, now))
+}
+
+fn check_start(plan: &ResourcePlan, now: Timestamp) -> Result<()> {
+    if plan.sync.start < now {
+        return Ok(());
+    }
+    let text = format!("the `start` of sync, {}, lies in the future", plan.sync.start);
+    Err(Error::config(text)
+        .at("resource", plan.resource.name)
+        .hint("Set it to the provider's first day with you; nothing that happened before it is read."))
+}
+
 /// Everything that a resource has to be asked for now, and by which time.
 async fn slices(
     pipeline: &Pipeline,
@@ -312,11 +327,8 @@ async fn slices(
 ) -> Result<Vec<(Slice, ReadBy)>> {
     let resource = plan.resource;
     let (mut all, mut planned) = (Vec::new(), 0_u64);
-    if range.is_open() && plan.sync.start >= now {
-        let text = format!("the `start` of sync, {}, lies in the future", plan.sync.start);
-        return Err(Error::config(text)
-            .at("resource", resource.name)
-            .hint("Set it to the provider's first day with you; nothing that happened before it is read."));
+    if range.is_open() {
+        check_start(plan, now)?;
     }
     for tenant in pipeline.source.tenants(resource.name).await? {
         let of = |window| Slice { resource: resource.name.to_owned(), tenant: tenant.clone(), window };

@@ -17,7 +17,7 @@ const MOST_AT_ONCE: usize = 64;
 /// The longest span of time that a key may name.
 const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 
-/// How a resource is synced.
+/// The `sync` keys of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncSettings {
     /// The first instant that is wanted.
@@ -41,7 +41,7 @@ pub(crate) struct SyncWritten {
     concurrency: Option<Spanned<u64>>,
     rate_limit: Option<Spanned<String>>,
     page_size: Option<Spanned<u64>>,
-    /// Whether the end of a listing that declares no total is proved by a request more.
+    /// True if the end of a listing that declares no total is proved by a request more.
     confirm_end: Option<bool>,
     /// When a scheduler is to run the pipeline; a sync has no use for it.
     schedule: Option<Spanned<String>>,
@@ -221,7 +221,7 @@ pub(crate) fn limits(file: &YamlFile, sync: &SyncWritten, wanted: &[Wanted]) -> 
     if keys.problems.is_empty() { Ok(Limits { by_resource, ..limits }) } else { Err(Error::several(keys.problems)) }
 }
 
-/// Whether a schedule is written down, for whoever runs the pipeline.
+/// True if a schedule is written down, for whoever runs the pipeline.
 pub(crate) fn is_scheduled(sync: &SyncWritten) -> bool {
     sync.schedule.is_some()
 }

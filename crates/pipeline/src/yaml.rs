@@ -387,7 +387,7 @@ fn walk<'n>(node: &'n Node, above: &str, each: &mut dyn FnMut(&str, &'n Node, Lo
     }
 }
 
-/// Whether a text names a key, as a word of its own.
+/// True if a text names a key, as a word of its own.
 fn names(text: &str, key: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/' | '"');
     text.match_indices(key).any(|(at, _)| {
@@ -400,7 +400,7 @@ fn names(text: &str, key: &str) -> bool {
     })
 }
 
-/// Whether a text begins with, or names in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
+/// True if a text begins with, or names in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
 fn leads_to(text: &str, key: &str) -> bool {
     text.starts_with(&format!("{key}.")) || text.contains(&format!("`{key}."))
 }

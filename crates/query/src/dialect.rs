@@ -312,7 +312,7 @@ fn as_lists(all: Vec<Expr>, operator: &BinaryOperator) -> Vec<Expr> {
     kept.into_iter().chain(lists.into_iter().map(list)).collect()
 }
 
-/// Whether a literal is a text or a number; `None` for what is neither.
+/// True for a text, false for a number; `None` for a literal that is neither.
 fn is_text(expr: &Expr) -> Option<bool> {
     match expr {
         Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_text(expr).filter(|text| !text),

@@ -11,6 +11,7 @@ use datafusion::error::DataFusionError as E;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use std::error::Error as StdError;
+use tillhouse_lake::REPLACE_FILES;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// How many names an error lists.
@@ -37,6 +38,7 @@ pub fn into_error(error: DataFusionError) -> Error {
             let what = parser.to_string();
             let what = what.strip_prefix("sql parser error: ").unwrap_or(&what);
             Error::new(ErrorKind::Query, format!("the SQL cannot be read: {}", shorten(what)))
+                .hint("Texts stand in single quotes, names in double ones; docs/sql.md has examples.")
         }
         E::IoError(io) => of_disk(io),
         E::ObjectStore(_) => unreadable(&error.find_root().message()),
@@ -51,6 +53,14 @@ pub fn into_error(error: DataFusionError) -> Error {
         E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => {
             Error::new(ErrorKind::Query, "a number does not fit its type")
                 .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
+        }
+        E::ArrowError(error, _) if matches!(**error, ArrowError::DivideByZero) => {
+            Error::new(ErrorKind::Query, "a number is divided by zero")
+                .hint("x / NULLIF(y, 0) is null where y is zero.")
+        }
+        E::ArrowError(error, _) if matches!(**error, ArrowError::CastError(_) | ArrowError::ParseError(_)) => {
+            Error::new(ErrorKind::Query, sentence(&shorten(&error.to_string())))
+                .hint("Use a wider type, or TRY_CAST(x AS TYPE), which is null where a value does not fit.")
         }
         E::Internal(_) => {
             let text = error.find_root().message();
@@ -70,11 +80,9 @@ fn unreadable(what: &str) -> Error {
     }
     let missing = what.contains("not found") || what.contains("No such file");
     let message = if missing { "a data file is missing" } else { "a data file is damaged" };
-    Error::new(ErrorKind::Storage, message).because(shorten(what)).hint(if missing {
-        "`tillhouse check` names what is missing. Restore it from a backup; without one, `tillhouse rebuild` makes unified tables anew."
-    } else {
-        "Restore the file from a backup; without one, `tillhouse rebuild` makes unified tables anew. `tillhouse check` looks at all files."
-    })
+    Error::new(ErrorKind::Storage, message)
+        .because(shorten(what))
+        .hint(format!("{REPLACE_FILES} `tillhouse check` names the files that are lost."))
 }
 
 /// What the disk says, of data files and of the folder that is spilled to.
@@ -96,7 +104,7 @@ fn of_disk(error: &std::io::Error) -> Error {
     }
 }
 
-/// Whether a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
+/// True if a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
 fn is_of_spilling(text: &str) -> bool {
     let text = text.to_lowercase();
     if ["no space left", "quota exceeded"].iter().any(|sign| text.contains(sign)) {
@@ -202,7 +210,7 @@ mod tests {
             (E::IoError(full()), "there is no room for what does not fit into memory", "TMPDIR"),
             (E::IoError(gone("/nowhere/.tmpAbC")), "there is no room for what does not fit into memory", "TMPDIR"),
             (E::IoError(gone("/tmp/.tmpA/w/x.parquet")), "a data file is missing", "tillhouse check"),
-            (parquet("Restored data doesn't match checksum"), "a data file is damaged", "backup"),
+            (parquet("Restored data doesn't match checksum"), "a data file is damaged", "--full"),
             (
                 parquet("IO error: No space left on device (os error 28)"),
                 "there is no room for what does not fit into memory",
@@ -213,6 +221,20 @@ mod tests {
             let error = into_error(error);
             assert_eq!((error.kind(), error.message()), (ErrorKind::Storage, message), "{error:?}");
             assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_texts_that_do_not_fit_say_what_to_do() {
+        for (error, hint) in [
+            (ArrowError::DivideByZero, "NULLIF"),
+            (ArrowError::CastError("Can't cast value 3000000000 to type Int32".to_owned()), "TRY_CAST"),
+            (ArrowError::ParseError("no number".to_owned()), "TRY_CAST"),
+            (ArrowError::ArithmeticOverflow("too large".to_owned()), "wider"),
+        ] {
+            let error = into_error(E::ArrowError(Box::new(error), None));
+            assert_eq!(error.kind(), ErrorKind::Query);
+            assert!(error.hint_text().is_some_and(|text| text.contains(hint)), "{error:?}");
         }
     }
 

@@ -44,7 +44,7 @@ pub fn split_statements(text: &str) -> Vec<String> {
     statements.into_iter().map(|statement| statement.trim().to_owned()).filter(|s| !s.is_empty()).collect()
 }
 
-/// Whether a text ends with the semicolon of its last statement, comments aside.
+/// True if a text ends with the semicolon of its last statement, comments aside.
 pub fn is_complete(text: &str) -> bool {
     let (tokens, is_whole) = tokens(text);
     let last = tokens.iter().rev().find(|token| !matches!(token.token, Token::Whitespace(_)));

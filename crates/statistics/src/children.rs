@@ -24,7 +24,7 @@ pub(crate) struct Child {
     pub(crate) condition: &'static str,
     /// Whether only those of counted transactions are.
     pub(crate) of_counted: bool,
-    /// Whether those without a time are asked for too; the label `timeless` tells them from those of the window.
+    /// True if those without a time are asked for too; the label `timeless` tells them from those of the window.
     pub(crate) untimed: bool,
     pub(crate) labels: &'static [&'static str],
     pub(crate) sum: &'static str,

@@ -258,9 +258,21 @@ fn named(pipeline: &str, resource: &str, missing: &[Missing]) -> Vec<Gap> {
     gaps
 }
 
-/// Whether the published run had a slice's records in its tables.
+/// True if the published run had a slice's records in its tables. The ids of runs that began in one second are in no order: of these one
+/// was first if it had read before the other began.
 pub(crate) fn is_visible(row: &SliceRow, run: &RunRecord) -> bool {
-    row.run_id == run.run_id || (row.run_id < run.run_id && row.read_at <= run.finished_at)
+    if row.run_id == run.run_id {
+        return true;
+    }
+    if second_of(&row.run_id) == second_of(&run.run_id) {
+        return row.read_at <= run.started_at;
+    }
+    row.run_id < run.run_id && row.read_at <= run.finished_at
+}
+
+/// The second in which a run began, the first part of its id.
+fn second_of(run_id: &str) -> &str {
+    run_id.split_once('-').map_or(run_id, |(second, _)| second)
 }
 
 /// Records of the window that did not fit and had not landed by the end of the run. A record with two bad fields is one.
@@ -362,6 +374,20 @@ mod tests {
         let a = judged(days(3, 9), Some("a"), slices);
         assert_eq!(a.gaps, [gap("p", "logs", days(8, 9))]);
         assert_eq!(a.data_through, Some(days(1, 8).to()), "the logs, which have no tenant, end on the 8th");
+    }
+
+    #[test]
+    fn of_two_runs_in_one_second_the_second_knows_what_the_first_has_read() {
+        let sees = |run_id: &str, read_at: &str| {
+            let mut row = slice("sales", None, days(1, 10));
+            (row.run_id, row.read_at) = (run_id.to_owned(), t(read_at));
+            is_visible(&row, &run())
+        };
+        assert!(sees("20260120T000000Z-ffffff", "2026-01-20T00:00:00Z"), "the first of that second, whatever its id");
+        assert!(!sees("20260120T000000Z-ffffff", "2026-01-20T00:00:01Z"), "the second of them");
+        assert!(sees("20260119T235959Z-ffffff", "2026-01-20T00:10:00Z"), "a run beside it that began before");
+        assert!(!sees("20260120T000001Z-000000", "2026-01-20T00:10:00Z"), "a run beside it that began after");
+        assert!(!sees("20260119T235959Z-ffffff", "2026-01-20T01:00:01Z"), "read after it was over");
     }
 
     #[test]

@@ -69,6 +69,31 @@ async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_commands_of_secrets_too() {
+    let sandbox = Sandbox::start(SandboxOptions { transactions: 20, ..SandboxOptions::default() }).await.unwrap();
+    let project = Project::new(&sandbox.hecone_url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Whatever the command starts holds the pipe open: it ends once nobody of them is left.
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
+    let script = format!("exec 3>'{}'; echo up >&3; sleep 1000 & sleep 1000; echo never", pipe.display());
+    project.set("client_secret", &format!("{{ command: [sh, -c, \"{script}\"] }}"));
+    for arguments in [&["check"][..], &["sync", "--to", "2026-01-02"]] {
+        for name in ["INT", "TERM"] {
+            let mut child = project.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut up = [0; 3];
+            let mut held = tokio::fs::File::open(&pipe).await.unwrap();
+            held.read_exact(&mut up).await.unwrap();
+            signal(&child, name).await;
+            let ended = async { (child.wait().await.unwrap(), held.read_to_end(&mut Vec::new()).await.unwrap()) };
+            let (status, rest) = tokio::time::timeout(program::LIMIT, ended).await.expect(name);
+            assert!(!status.success() && rest == 0, "{arguments:?} {name}: {status}");
+        }
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_takes_too_much_is_stopped_or_never_begins() {
     let project = small().await;
     let doubled = (0..30).map(|i| format!("c{} AS (SELECT concat(a, a) AS a FROM c{i})", i + 1)).collect::<Vec<_>>();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Examined, Nobody, Project, check_tables, status as pipeline_status, unify};
+use tillhouse_pipeline::{Examined, Nobody, Project, check_starts, check_tables, status as pipeline_status, unify};
 
 #[derive(Serialize)]
 struct Checked {
@@ -73,7 +73,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
                 continue;
             }
         };
-        note(what, Ok(()));
+        note(what, check_starts(&pipeline, Timestamp::now()));
         if let Some(context) = &opened {
             note(
                 format!("{}: contracts and unify SQL", pipeline.name),
@@ -101,7 +101,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
     Ok(worst.code())
 }
 
-/// Whether the warehouse can be read and written, and everything is there that its newest run names.
+/// Tries that the warehouse can be read and written, and that everything is there that its newest run names.
 async fn warehouse(warehouse: &Warehouse) -> Result<()> {
     let run = warehouse.ops().published(&AsOf::Latest).await;
     let newest = run.as_ref().ok().and_then(Option::as_ref);

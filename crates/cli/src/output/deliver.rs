@@ -80,7 +80,7 @@ fn pour(file: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Where a link leads, though nothing is there yet; a path that is no link leads to itself.
+/// The target of a link, though nothing is there yet; a path that is no link leads to itself.
 fn end_of_links(file: &Path) -> io::Result<PathBuf> {
     let mut at = file.to_path_buf();
     for _ in 0..MOST_LINKS {

@@ -103,7 +103,7 @@ fn number(difference: &Differs, value: Option<Exact>) -> String {
     }
 }
 
-/// What the lines of CSV have no room for: notes, and what each comparison comes to.
+/// Parts of an answer that the lines of CSV have no room for: notes, and what each comparison comes to.
 pub(crate) fn remarks(done: &Reconciliation) -> String {
     let of = |outcome: &Outcome| {
         let notes = outcome.notes.iter().map(|note| format!("{}: {note}\n", outcome.pipeline));

@@ -49,7 +49,7 @@ pub(crate) enum LogStyle {
 }
 
 impl LogStyle {
-    /// What may be written.
+    /// The values that may be written.
     pub(crate) fn visible(self, text: &str) -> Cow<'_, str> {
         match self {
             Self::Plain => visible_lines(text),
@@ -77,7 +77,7 @@ pub(crate) fn in_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// How the text cells of CSV are written.
+/// The form of text cells in CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct CsvStyle {
     /// A quote before what a spreadsheet would take for a formula.
@@ -87,7 +87,7 @@ pub(crate) struct CsvStyle {
 }
 
 impl CsvStyle {
-    /// Whether cells are written as they are.
+    /// True if cells are written as they are.
     pub(crate) fn is_plain(self) -> bool {
         self == Self::default()
     }

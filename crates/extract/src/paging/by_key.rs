@@ -97,7 +97,7 @@ struct Place {
     parents: VecDeque<Arc<str>>,
     /// The parents whose lists were missing: they are asked for once more when all others are read.
     missing: VecDeque<Arc<str>>,
-    /// Whether that is done.
+    /// True if that is done.
     asked_again: bool,
     parent: Option<Arc<str>>,
     pager: Pager,

@@ -80,7 +80,7 @@ struct Course {
     gaps: u64,
     /// Empty pages in a row that named a next one.
     empty_in_a_row: u32,
-    /// Whether the place in doubt was asked for twice.
+    /// True if the place in doubt was asked for twice.
     was_missing: bool,
 }
 

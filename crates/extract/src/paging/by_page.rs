@@ -137,7 +137,7 @@ struct Course {
     linked: bool,
     /// Whether a link was found to lead back.
     misled: bool,
-    /// Whether the links ended, and pages are had by their numbers since.
+    /// True if the links ended, and pages are had by their numbers since.
     unlinked: bool,
     /// Pages in a row, up to this one, that had records and no news.
     stale: u32,
@@ -145,7 +145,7 @@ struct Course {
     empty_in_a_row: u32,
     /// The page before, if it was empty or short.
     doubted: Option<Doubt>,
-    /// Whether the page at hand was empty, had by a link, and is asked for once more.
+    /// True if the page at hand was empty, had by a link, and is asked for once more.
     twice_by_link: bool,
     /// Where to go on after a page that is asked for once more.
     resume: Option<u64>,

@@ -86,7 +86,7 @@ pub(super) struct Pager {
 #[derive(Debug, Default)]
 struct List {
     last: Option<Key>,
-    /// Whether its ids are numbers, as its first page showed.
+    /// True if its ids are numbers, as its first page showed.
     numeric: Option<bool>,
     /// How many records the page before had, `None` before the first.
     before: Option<usize>,
@@ -219,7 +219,7 @@ impl Pager {
         }
     }
 
-    /// Whether a page does not lead on from those before.
+    /// True if a page does not lead on from those before.
     fn stands_still(&self, ids: &[Key], numbers: Option<&[i64]>) -> bool {
         if let (Some(Key::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
             return numbers.iter().all(|number| number <= last);

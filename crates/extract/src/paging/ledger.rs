@@ -11,36 +11,17 @@
 //! ([`Totals`]) that its totals count more than a page.
 
 use super::Listing;
+use crate::claim::Claim;
 use crate::envelope;
 use bytes::Bytes;
 use std::cmp::Ordering as Order;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use tillhouse_model::{Error, ErrorKind};
 
-/// Whether the totals of a resource count its listings, as far as its answers have shown it. Shared by all listings of a resource.
-#[derive(Debug, Clone, Default)]
-pub struct Totals(Arc<AtomicU8>);
-
-impl Totals {
-    const RIGHT: u8 = 1;
-    const WRONG: u8 = 2;
-
-    /// Whether a listing was reached by a total that was more than a page's, and none was passed.
-    fn are_right(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::RIGHT
-    }
-
-    fn seen(&self, right: bool) {
-        if right {
-            // Wrong once is wrong for good.
-            let _ = self.0.compare_exchange(0, Self::RIGHT, Ordering::Relaxed, Ordering::Relaxed);
-        } else {
-            self.0.store(Self::WRONG, Ordering::Relaxed);
-        }
-    }
-}
+/// The claim that the totals of a resource count its listings: borne out where a listing was reached by a total that was more than a page's,
+/// and none was passed.
+pub type Totals = Arc<Claim>;
 
 /// Repeats that a risen total explains in a reading.
 const GRACE: u64 = 16;
@@ -68,9 +49,9 @@ pub(super) struct Ledger {
     /// Whether a total that had fallen was high again: it says nothing of records that move.
     wavers: bool,
     rose: bool,
-    /// Whether some page declared another number than that of its own records.
+    /// True if some page declared another number than that of its own records.
     counts_more: bool,
-    /// Whether the first page declared more than it held. Only that shows what totals count: one that is cut at a page's length, or counts a page
+    /// True if the first page declared more than it held. Only that shows what totals count: one that is cut at a page's length, or counts a page
     /// only, is as large as the first page, and the empty page behind a short one may say it again.
     exceeds_first: bool,
     /// What had come before the page at hand, against what was due then.
@@ -80,16 +61,16 @@ pub(super) struct Ledger {
     prints: HashSet<u64>,
     /// Pages of one record, up to this one, that were there before.
     repeats_in_a_row: u32,
-    /// Whether a page repeated another and the total was reached with it, in this reading or the one before.
+    /// True if a page repeated another and the total was reached with it, in this reading or the one before.
     reached_by_repeat: bool,
     stood: bool,
-    /// Whether there was a reading before this one.
+    /// True if there was a reading before this one.
     is_anew: bool,
-    /// Whether the page at hand declared another total than the one before.
+    /// True if the page at hand declared another total than the one before.
     moved: bool,
     /// The page before, where pages are compared.
     page_before: Option<Bytes>,
-    /// Whether records arrived in front of the reader: what came twice was pushed back, and what pushed it was not read.
+    /// True if records arrived in front of the reader: what came twice was pushed back, and what pushed it was not read.
     shifted: bool,
 }
 
@@ -118,12 +99,12 @@ impl Ledger {
         self.pages == 0
     }
 
-    /// Whether a page came, in this reading or one before.
+    /// True if a page came, in this reading or one before.
     pub(super) fn has_begun(&self) -> bool {
         self.is_anew || !self.is_new()
     }
 
-    /// Whether nothing at a place may be a slip that no total shows: then it is asked for once more.
+    /// True if nothing at a place may be a slip that no total shows: then it is asked for once more.
     pub(super) fn may_be_a_hole(&self, listing: &Listing) -> bool {
         listing.confirm_end && self.has_begun() && !self.is_short()
     }
@@ -132,12 +113,12 @@ impl Ledger {
         self.pages
     }
 
-    /// How many records came so far.
+    /// Records that came so far.
     pub(super) fn so_far(&self) -> u64 {
         self.came
     }
 
-    /// Whether fewer records came than are due.
+    /// True if fewer records came than are due.
     pub(super) fn is_short(&self) -> bool {
         self.due.is_some_and(|due| self.came < due)
     }
@@ -218,7 +199,7 @@ impl Ledger {
         self.shifted |= self.moved && came_before;
     }
 
-    /// Whether records arrived in front of the reader.
+    /// True if records arrived in front of the reader.
     pub(super) fn is_shifted(&self) -> bool {
         self.shifted
     }
@@ -242,7 +223,7 @@ impl Ledger {
         match self.came.cmp(&due) {
             Order::Less => Some(false),
             Order::Greater => {
-                self.totals.seen(false);
+                self.totals.check(false);
                 (records > 0).then_some(false)
             }
             Order::Equal if self.is_proved() => Some(!full && !linked),
@@ -251,11 +232,11 @@ impl Ledger {
         }
     }
 
-    /// Whether as much came as is due, by a total that counts the listing.
+    /// True if as much came as is due, by a total that counts the listing.
     pub(super) fn is_proved(&self) -> bool {
-        let reached = self.due == Some(self.came) && (self.counts_more || self.totals.are_right());
+        let reached = self.due == Some(self.came) && (self.counts_more || self.totals.is_proven());
         if reached && self.exceeds_first {
-            self.totals.seen(true);
+            self.totals.check(true);
         }
         reached
     }
@@ -278,7 +259,7 @@ impl Ledger {
         Some(error.hint("Run `tillhouse sync` again later; if it stays so, tell the provider both figures."))
     }
 
-    /// Whether a page that the reader did not ask for again is one that came before; `came` is how many records came with it. `what` says
+    /// Tells a page that came before and was not asked for again; `came` is how many records came with it. `what` says
     /// so in an error.
     pub(super) fn repeats(
         &mut self,
@@ -291,7 +272,7 @@ impl Ledger {
             self.repeats_in_a_row = 0;
             return None;
         }
-        let proves = self.counts_more || self.totals.are_right();
+        let proves = self.counts_more || self.totals.is_proven();
         if self.before == Some(Order::Equal) && proves {
             return Some(Repeat::OfTheEnd);
         }

@@ -51,7 +51,7 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     }
 }
 
-/// What a page without records says against itself. A single record that stands for a list of one is no such page; of one whose envelope
+/// A statement of a page without records against itself. A single record that stands for a list of one is no such page; of one whose envelope
 /// has an id of its own, only an error that it names counts.
 pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
     let has_id = |record: &[u8]| envelope::value_at(record, "id").is_some();
@@ -68,7 +68,7 @@ pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
     }
 }
 
-/// Whether a page says that it has no records.
+/// True if a page says that it has no records.
 pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
     match find(page, records_at) {
         Found::List(at) => page.get(at + 1..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),

@@ -239,7 +239,7 @@ struct Lacking {
     server: Server,
     /// The page that it lacks.
     page: u64,
-    /// Whether what lies behind the end is missing as well.
+    /// True if what lies behind the end is missing as well.
     ends_missing: bool,
 }
 

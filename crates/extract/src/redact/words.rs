@@ -52,7 +52,7 @@ fn collect<'v>(value: &'v serde_json::Value, depth: usize, texts: &mut Vec<&'v s
     }
 }
 
-/// Whether a text says something: a word of letters, or several words. An id, a number or a time does not.
+/// True if a text says something: a word of letters, or several words. An id, a number or a time does not.
 fn is_said(text: &str) -> bool {
     let text = text.trim();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();

@@ -300,7 +300,7 @@ pub(super) fn fits(path: &[String], check: &Check, columns: &[Column]) -> Result
     }
 }
 
-/// Whether what is compared with a column is of the same element, or of what that is in.
+/// True if what is compared with a column is of the same element, or of what that is in.
 fn of_its_element(columns: &[Column], path: &[String], other: &[String]) -> Result<(), String> {
     if lists(columns, path).starts_with(&lists(columns, other)) {
         return Ok(());

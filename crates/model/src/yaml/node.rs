@@ -256,7 +256,7 @@ impl Node {
         }
     }
 
-    /// Whether nothing stands there.
+    /// True if nothing stands there.
     pub fn is_null(&self) -> bool {
         matches!(self.content, Content::Scalar { plain: Plain::Null, .. })
     }

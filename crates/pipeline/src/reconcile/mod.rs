@@ -93,13 +93,13 @@ fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std
 }
 
 impl Reconciliation {
-    /// Whether everything was compared, and nothing differs anywhere.
+    /// True if everything was compared, and nothing differs anywhere.
     pub fn is_clean(&self) -> bool {
         self.pipelines.iter().all(|outcome| matches!(outcome.verdict, Verdict::Equal | Verdict::Empty))
     }
 }
 
-/// What a comparison proves.
+/// The verdict of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

@@ -68,7 +68,7 @@ pub(super) async fn compare(
     Ok((outcome, compared))
 }
 
-/// What differs of a window, by key.
+/// Differences of a window, by key.
 struct Found {
     window: Window,
     figures: usize,
@@ -230,7 +230,7 @@ struct Provider<'a> {
     rejected: HashSet<String>,
     /// Those that came, and the window each came in last.
     rejects: HashMap<Looks, Vec<Window>>,
-    /// How many came that no window asked for holds.
+    /// Records that lie in no window asked for.
     strays: u64,
 }
 
@@ -245,18 +245,18 @@ impl<'a> Provider<'a> {
         Ok(Self { context, pipeline, reader, records, rejected, rejects: HashMap::new(), strays: 0 })
     }
 
-    /// Whether a record came, fitting or not.
+    /// True if a record came, fitting or not.
     fn has(&self, key: &str) -> bool {
         self.records.contains_key(key) || self.rejected.contains(key)
     }
 
-    /// Whether one came that lies within a window, or that has no time to lie anywhere.
+    /// True if one came that lies within a window, or that has no time to lie anywhere.
     fn has_within(&self, key: &str, window: Window) -> bool {
         let is_within = |time: Timestamp| window.from() <= time && time < window.to();
         self.rejected.contains(key) || self.records.get(key).is_some_and(|seen| seen.time.is_none_or(is_within))
     }
 
-    /// Whether a record came that is in no window.
+    /// True if a record came that is in no window.
     fn is_untimed(&self, key: &str) -> bool {
         self.records.get(key).is_some_and(|seen| seen.time.is_none())
     }

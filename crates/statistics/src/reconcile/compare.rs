@@ -41,7 +41,7 @@ impl Difference {
 pub struct Compared {
     /// How many figures were compared.
     pub figures: u64,
-    /// How many could not be, since one side has no number that our tables could hold.
+    /// Figures that could not be, since one side has no number that our tables could hold.
     pub not_compared: u64,
     /// Those that differ, in the order of their parts.
     pub differences: Vec<Difference>,

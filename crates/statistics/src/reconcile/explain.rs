@@ -115,7 +115,7 @@ async fn agrees(session: &Session, samples: &[Sample], other: impl Fn(&Request) 
     Ok(true)
 }
 
-/// Whether figures of transactions that the filter leaves out came back.
+/// True if figures of transactions that the filter leaves out came back.
 async fn ignored_filter(session: &Session, samples: &[Sample]) -> Result<Option<Finding>> {
     const TEXT: &str = "The filter's parameter may have another name at the provider: see the connection's keys.";
     if samples.is_empty() || samples.iter().any(|sample| sample.request.filter.is_none()) {
