@@ -9,10 +9,9 @@
 //!   http://127.0.0.1:PORT/bemo/...       be-mo: /reporting/v1/api/accounts/{id}/sessions
 //!   http://127.0.0.1:PORT/pace/...       PACE: /auth/token, /pay/2022-1/transactions/contracts/partners/{partner},
 //!                                        /pay/2025-1/transactions
-//!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, statistics, requests; see the module `control`
+//!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, requests: see `tillhouse_emulator`; statistics: the module `control`
 //!
-//!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --.
-//!                    faults, one clock, one log of requests --------------`--> server
+//!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --> `tillhouse_emulator`: server, faults, one clock, one log
 //! ```
 //!
 //! Where the provider's document is silent, this provider does the following; a source must cope with other choices too:
@@ -23,21 +22,12 @@
 //! - Records are rendered once and kept as the bytes that are served: about 2 kB each, in memory.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod answer;
 mod bemo;
-mod call;
-mod connection;
 pub mod control;
 mod decimal;
-mod emulated;
-mod fault;
 mod hecone;
-mod listing;
 mod pace;
-mod query;
 mod random;
-mod requests;
-mod server;
 mod shelf;
 mod smartnow;
 mod tokens;
@@ -45,23 +35,29 @@ mod world;
 
 pub use bemo::BemoOptions;
 pub use decimal::Decimal;
-pub use emulated::{Selection, Stir, StirKind};
-pub use fault::{Fault, FaultKind};
 pub use hecone::oracle;
 pub use pace::PaceApi;
-pub use requests::{Request, RequestLog};
+pub use tillhouse_emulator::{Fault, FaultKind, Request, RequestLog, Selection, Stir, StirKind};
 
+use bemo::BeMo;
 use bytes::Bytes;
+use hecone::HecOne;
 use jiff::{SignedDuration, Timestamp};
-use server::Shared;
+use pace::Pace;
+use smartnow::SmartNow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tillhouse_emulator::{Apis, Emulated, Emulator};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use world::World;
+
+/// Where HecOne is mounted.
+pub(crate) const HECONE: &str = "hecone";
+/// Where be-mo is mounted.
+const BEMO: &str = "bemo";
 
 /// What kind of world to make.
 #[derive(Clone)]
@@ -170,10 +166,34 @@ impl fmt::Debug for SandboxOptions {
 /// A running sandbox. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Sandbox {
-    url: String,
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-    server: Option<JoinHandle<()>>,
+    made: Made,
+    emulator: Emulator,
+}
+
+/// The world and the APIs that are asked for more than every API can.
+#[derive(Debug)]
+struct Made {
+    world: Arc<World>,
+    hecone: Arc<HecOne>,
+    bemo: Arc<BeMo>,
+}
+
+impl Made {
+    /// Makes the world and its APIs, which will live at `url`. Takes a core's time: call it off the async threads.
+    fn new(options: &SandboxOptions, url: &str) -> Result<(Self, Apis)> {
+        let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
+        let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
+        let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
+        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
+            (HECONE, Arc::clone(&hecone) as _),
+            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+            (BEMO, Arc::clone(&bemo) as _),
+            ("pace", Arc::new(Pace::new(options, Arc::clone(&world)))),
+        ];
+        let control = control::router(Arc::clone(&hecone), Arc::clone(&bemo));
+        let apis = Apis { sources, clock: options.clock(), gzip: options.gzip, control };
+        Ok((Self { world, hecone, bemo }, apis))
+    }
 }
 
 impl Sandbox {
@@ -200,48 +220,36 @@ impl Sandbox {
         };
         let listener = TcpListener::bind(options.bind).await.map_err(unreachable)?;
         let url = format!("http://{}", listener.local_addr().map_err(unreachable)?);
-        let stop = CancellationToken::new();
-        let (base_url, stopping) = (url.clone(), stop.clone());
-        let shared = tokio::task::spawn_blocking(move || Shared::new(&options, &base_url, stopping))
+        let base_url = url.clone();
+        let (made, apis) = tokio::task::spawn_blocking(move || Made::new(&options, &base_url))
             .await
             .map_err(|error| Error::internal("the sandbox's generator failed").because(error))??;
-        let shared = Arc::new(shared);
-        let service = server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Line>();
-        let stopped = stop.clone();
-        let server = tokio::spawn(async move {
-            let served = axum::serve(connection::Loopback(listener), service)
-                .with_graceful_shutdown(async move { stopped.cancelled().await })
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the sandbox's server ended");
-            }
-        });
-        Ok(Self { url, shared, stop, server: Some(server) })
+        Ok(Self { made, emulator: Emulator::serve(listener, url, apis) })
     }
 
     /// `http://127.0.0.1:PORT`; the source's prefix follows.
     pub fn url(&self) -> String {
-        self.url.clone()
+        self.emulator.url().to_owned()
     }
 
     /// The base URL of the emulated HecOne.
     pub fn hecone_url(&self) -> String {
-        self.url_of(server::HECONE)
+        self.url_of(HECONE)
     }
 
     /// The base URL of an emulated API: `hecone`, `smartnow`, `bemo` or `pace`.
     pub fn url_of(&self, source: &str) -> String {
-        format!("{}/{source}", self.url)
+        format!("{}/{source}", self.emulator.url())
     }
 
     /// The ids of be-mo's accounts.
     pub fn accounts(&self) -> Vec<String> {
-        self.shared.world.fleets.iter().map(|fleet| fleet.account.clone()).collect()
+        self.made.world.fleets.iter().map(|fleet| fleet.account.clone()).collect()
     }
 
     /// Replaces be-mo's access token: the one before is expired from now on.
     pub fn renew_bemo_token(&self, token: impl Into<String>) {
-        self.shared.bemo.renew_token(token.into());
+        self.made.bemo.renew_token(token.into());
     }
 
     /// The names of PACE's partners.
@@ -251,120 +259,103 @@ impl Sandbox {
 
     /// The ids of the login's mandators.
     pub fn mandators(&self) -> Vec<String> {
-        self.shared.hecone.records().mandators.clone()
+        self.made.hecone.records().mandators.clone()
     }
 
     /// The sandbox's now.
     pub fn clock(&self) -> Timestamp {
-        self.shared.clock()
+        self.emulator.clock()
     }
 
     /// Moves the clock forward. Errors with [`ErrorKind::Config`] for a time before its now.
     pub fn set_clock(&self, now: Timestamp) -> Result<()> {
-        self.shared.set_clock(now)
+        self.emulator.set_clock(now)
     }
 
     /// Moves the clock forward by a length of time. Errors with [`ErrorKind::Config`] beyond the end of time.
     pub fn advance(&self, by: Duration) -> Result<()> {
         let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
-        self.shared.advance(SignedDuration::try_from(by).map_err(far)?)
+        self.emulator.advance(SignedDuration::try_from(by).map_err(far)?)
     }
 
     /// Queues faults.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.faults().add(faults);
+        self.emulator.inject(faults);
     }
 
     /// The faults that have not hit yet.
     pub fn pending_faults(&self) -> Vec<Fault> {
-        self.shared.faults().pending().to_vec()
+        self.emulator.pending_faults()
     }
 
     /// Forgets all faults.
     pub fn clear_faults(&self) {
-        self.shared.faults().clear();
+        self.emulator.clear_faults();
     }
 
     /// Inserts a record exactly as written, or replaces the one with its id; gives the id. The record time is read from it.
     /// Errors with [`ErrorKind::Data`] when it is no JSON object with a string `id`.
     pub fn put(&self, json: &str) -> Result<String> {
-        self.shared.hecone.records_mut().put(json, None)
+        self.made.hecone.records_mut().put(json, None)
     }
 
     /// As [`Sandbox::put`], under a record time of the caller's choice, for records whose own cannot be read.
     pub fn put_at(&self, json: &str, time: Timestamp) -> Result<String> {
-        self.shared.hecone.records_mut().put(json, Some(time))
+        self.made.hecone.records_mut().put(json, Some(time))
     }
 
     /// Removes a record; false when there is none.
     pub fn remove(&self, id: &str) -> bool {
-        self.shared.hecone.records_mut().remove(id)
+        self.made.hecone.records_mut().remove(id)
     }
 
     /// Every record known at the clock, as served: by time, then those without one.
     pub fn truth(&self) -> Vec<Bytes> {
-        self.shared.hecone.records().living().map(|row| row.body.clone()).collect()
+        self.made.hecone.records().living().map(|row| row.body.clone()).collect()
     }
 
     /// The records of a source that are known at the clock, each exactly as its API would serve it.
     ///
     /// Errors with [`ErrorKind::Config`] for a source, resource or tenant that is not there.
     pub fn truth_of(&self, source: &str, selection: &Selection) -> Result<Vec<Bytes>> {
-        self.source(source)?.truth(selection)
+        self.emulator.source(source)?.truth(selection)
     }
 
     /// Makes something happen to a record of a source, at the beginning of its listing; gives the record's id, or `None` where
     /// nothing fits. Errors as [`Sandbox::truth_of`] does.
     pub fn stir(&self, source: &str, order: &Stir) -> Result<Option<String>> {
-        self.source(source)?.stir(order)
+        self.emulator.source(source)?.stir(order)
     }
 
     /// Inserts a record of a source exactly as written, or replaces the one with its id; gives the id. Errors as
     /// [`Sandbox::truth_of`] does, and with [`ErrorKind::Data`] when it is no record.
     pub fn put_in(&self, source: &str, resource: &str, tenant: Option<&str>, json: &str) -> Result<String> {
-        self.source(source)?.put(resource, tenant, json)
+        self.emulator.source(source)?.put(resource, tenant, json)
     }
 
     /// Cuts a source's pages to `largest` records. Errors with [`ErrorKind::Config`] for a source that is not there.
     pub fn cap_pages(&self, source: &str, largest: u32) -> Result<()> {
-        self.source(source)?.cap_pages(largest);
+        self.emulator.source(source)?.cap_pages(largest);
         Ok(())
-    }
-
-    fn source(&self, name: &str) -> Result<&Arc<dyn emulated::Emulated>> {
-        self.shared.source(name).ok_or_else(|| Error::config(format!("the sandbox has no API {name:?}")))
     }
 
     /// What was asked so far, control requests aside.
     pub fn requests(&self) -> RequestLog {
-        self.shared.requests().clone()
+        self.emulator.requests()
     }
 
     /// Forgets what was asked.
     pub fn clear_requests(&self) {
-        *self.shared.requests() = RequestLog::default();
+        self.emulator.clear_requests();
     }
 
     /// The statistics by plain loops over the records. Errors with [`ErrorKind::Config`] for a bad filter.
     pub fn statistics(&self, question: &oracle::Question) -> Result<oracle::Answer> {
-        oracle::answer(&self.shared.hecone.records(), question).map_err(Error::config)
+        oracle::answer(&self.made.hecone.records(), question).map_err(Error::config)
     }
 
     /// Stops the server and waits until it has.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        if let Some(server) = self.server.take() {
-            // Graceful for what is under way; a client that holds a connection open must not hold us.
-            let abort = server.abort_handle();
-            if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
-                abort.abort();
-            }
-        }
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.stop.cancel();
+    pub async fn stop(self) {
+        self.emulator.stop().await;
     }
 }

@@ -245,16 +245,6 @@ impl<Q: PartialEq + Clone> Listings<Q> {
     }
 }
 
-/// The first whole second at or after an instant in microseconds.
-pub(crate) fn first_whole_second(micros: i64) -> i64 {
-    -(-micros).div_euclid(1_000_000)
-}
-
-/// The last whole second before an instant in microseconds.
-pub(crate) fn last_whole_second(micros: i64) -> i64 {
-    (micros - 1).div_euclid(1_000_000)
-}
-
 /// Records as one JSON array's content, without its brackets.
 pub(crate) fn joined<'a>(bodies: impl Iterator<Item = &'a Bytes> + Clone, out: &mut Vec<u8>) {
     out.reserve(bodies.clone().map(|body| body.len() + 1).sum());

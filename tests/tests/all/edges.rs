@@ -3,22 +3,26 @@
 //! Invariant: an edge that is not in [`PLAN`] fails. The plan changes on purpose, here, with a reason in the commit.
 
 use crate::tree;
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
 /// Who may use whom. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`. A member that is not named here is a source.
-const PLAN: [(&str, &[&str]); 9] = [
+const PLAN: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("extract", &["model"]),
     ("decode", &["model"]),
     ("lake", &["model"]),
-    ("sandbox", &["model"]),
+    ("emulator", &["model"]),
+    ("sandbox", &["emulator", "model"]),
     ("query", &["lake", "model"]),
     ("statistics", &["query", "lake", "model"]),
     ("serve", &["statistics", "query", "model"]),
     ("pipeline", &["extract", "decode", "lake", "query", "statistics", "model"]),
 ];
+
+/// Who may use whom in tests, or under the feature `testing`: the law's own tests need an emulated API.
+const FOR_TESTS: [(&str, &str); 1] = [("extract", "emulator")];
 
 /// What a source may use; its tests may use the sandbox too, and nothing else reaches across.
 const SOURCE: &[&str] = &["extract", "model"];
@@ -26,10 +30,13 @@ const SOURCE: &[&str] = &["extract", "model"];
 /// The top of the house: knows every crate, and no crate knows it.
 const TOP: [&str; 2] = ["cli", "tests"];
 
-/// Whether the crate `name` may use the crate `used`.
+/// Whether the crate `name` may use the crate `used`; `for_tests` where only its tests do, or its feature `testing`.
 fn may_use(name: &str, used: &str, for_tests: bool) -> bool {
     if TOP.contains(&name) {
         return !TOP.contains(&used);
+    }
+    if FOR_TESTS.contains(&(name, used)) {
+        return for_tests;
     }
     match PLAN.iter().find(|(planned, _)| *planned == name) {
         Some((_, allowed)) => allowed.contains(&used),
@@ -62,6 +69,18 @@ fn members(metadata: &Metadata) -> Vec<&Package> {
     metadata.workspace_packages()
 }
 
+/// The one feature that turns an optional dependency on; none where there are several, or it is not optional.
+fn turned_on_by<'p>(package: &'p Package, dependency: &Dependency) -> Option<&'p str> {
+    let name = &dependency.name;
+    let turns_on = |item: &String| {
+        let of = item.strip_prefix("dep:").unwrap_or(item);
+        of == name || of.starts_with(&format!("{name}/")) || of.starts_with(&format!("{name}?/"))
+    };
+    let mut by = package.features.iter().filter(|(_, items)| items.iter().any(turns_on)).map(|(feature, _)| feature);
+    let first = by.next().filter(|_| dependency.optional)?;
+    by.next().is_none().then_some(first.as_str())
+}
+
 #[test]
 fn crates_use_only_what_the_plan_allows() {
     let metadata = metadata();
@@ -71,7 +90,8 @@ fn crates_use_only_what_the_plan_allows() {
             if dependency.path.is_none() {
                 continue;
             }
-            let for_tests = dependency.kind == DependencyKind::Development;
+            let for_tests =
+                dependency.kind == DependencyKind::Development || turned_on_by(package, dependency) == Some("testing");
             let allowed = room(&package.name)
                 .zip(room(&dependency.name))
                 .is_some_and(|(name, used)| may_use(name, used, for_tests));

@@ -8,25 +8,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tillhouse_emulator::{Stir, StirKind};
 use tillhouse_model::Window;
-
-/// What a stir does to the records of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stir {
-    Arrive,
-    Change,
-    Vanish,
-}
-
-impl Stir {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Arrive => "arrive",
-            Self::Change => "change",
-            Self::Vanish => "vanish",
-        }
-    }
-}
 
 /// A request as the server's log has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -147,7 +130,7 @@ impl Control {
     /// Stirs the records of a window; the id of the one that was hit, `None` where nothing fits.
     pub(crate) async fn stir(
         &self,
-        stir: Stir,
+        kind: StirKind,
         resource: &str,
         tenant: Option<&str>,
         window: Window,
@@ -157,13 +140,8 @@ impl Control {
             id: Value,
         }
         let route = format!("/{}/stir", self.name);
-        let order = json!({
-            "resource": resource,
-            "tenant": tenant,
-            "kind": stir.name(),
-            "from": window.from().to_string(),
-            "to": window.to().to_string(),
-        });
+        let (resource, tenant) = (resource.to_owned(), tenant.map(str::to_owned));
+        let order = json!(Stir { resource, tenant, kind, from: window.from(), to: window.to() });
         let (status, text) = self.ask(reqwest::Method::POST, &route, Some(order.clone())).await?;
         if status == 404 {
             return Ok(None);

@@ -21,53 +21,8 @@
 //! such a declaration: one that is too modest breaks a clause as one that is too bold does. Every resource that the source offers
 //! must be in the subject.
 //!
-//! # The control protocol
-//!
-//! A server under test answers its API under `/S`, where S is the source's name, and these routes beside it. None of them meets a
-//! fault or stands in the log. Bodies are JSON; what cannot be done is a 4xx.
-//!
-//! | request | does |
-//! |---|---|
-//! | `GET /control/clock` | `{"now": "..."}`, the server's now. Clocks of servers stand still unless they are moved |
-//! | `POST /control/faults` `{"faults": [{"kind": "reset", "after": 3, "times": 2, "path": "..."}]}` | queues faults, see below |
-//! | `GET /control/faults`, `DELETE /control/faults` | `{"faults": [...]}`, what is left of them, with `after` and `times` as they are now; forgets them |
-//! | `GET /control/requests`, `DELETE /control/requests` | `{"total": n, "requests": [{"method", "path", "query", "status"}]}`, what was asked, in order; forgets it |
-//! | `GET /control/S/truth?resource=R[&tenant=T][&from=&to=]` | NDJSON: every record known at the clock, one a line, byte for byte as the API serves it; `from` and `to` (RFC 3339, half open) select by the time that the API's windows are about |
-//! | `POST /control/S/stir` `{"resource": R, "tenant": T or null, "kind": K, "from": "...", "to": "..."}` | `{"id": "..."}`: the server makes up a record in the window (`arrive`), changes one (`change`) or removes one (`vanish`), at the beginning of the API's order; 404 where nothing fits |
-//! | `POST /control/S/page_cap` `{"largest_page": n}` | the API cuts its pages to n records |
-//!
-//! A fault hits `times` (1) requests, after `after` (0) others have passed; of these, only those count whose path contains `path`, or,
-//! without it, those that are not logins. A request meets at most one fault. The kinds:
-//!
-//! | kind | what happens |
-//! |---|---|
-//! | `rate_limited` | 429 with `Retry-After: <retry_after>`, seconds or a date |
-//! | `server_error` | 500, or `status` |
-//! | `answer` | `status` (200) with `headers`, a map, and `body` |
-//! | `echo` | 400, or `status`, with what the request carried in the error's message: its body with every byte percent-encoded and as it came, its headers |
-//! | `byte_order_mark` | the right body behind the three bytes of a byte order mark |
-//! | `encoded` | the right body under `Content-Encoding: <encoding>`; gzipped, in so many `members` (1), where its name ends in `gzip` in any case |
-//! | `replaced` | the right body, in which the first `text` is replaced by `with`; U+FFFD in the latter is sent as the byte 0xFF |
-//! | `unauthorized` | every access token is revoked before the request is answered, with `"refresh_too": true` every refresh token as well |
-//! | `slow` | the answer comes after `millis` |
-//! | `truncated` | the body breaks off half-way through what Content-Length promised |
-//! | `reset` | the connection is reset, nothing is answered |
-//! | `empty` | 200 with no body |
-//! | `html` | 200 with a web page, as text/html |
-//! | `wrong_content_type` | the right body as text/plain |
-//! | `oversized` | the right body, padded with blanks to `bytes` |
-//! | `foreign_link` | a listing whose link to the next page leads to `link`. Hits listings only, and only where there are links |
-//! | `self_link` | a listing whose link to the next page leads to itself. The same |
-//! | `endless` | a listing that never ends: always one more full page of new, made-up records. Hits listings only |
-//! | `lie_total` | a listing whose total is one too high. Hits listings only, and only where there are totals |
-//! | `page_total` | a listing whose total counts the page only. The same |
-//! | `repeat` | what the first request got that met it, again and again |
-//! | `hole` | a listing's page without its records, all else as it is |
-//! | `null_page` | a listing's page without records, which says `null` instead of an empty list. Hits pages without records only |
-//! | `no_content` | the same as 204 without a body |
-//! | `missing` | the same as a refusal with `status`, 404 without one |
-//!
-//! [`emulator`] answers all of this for an API that is described in a few functions. The sandbox has its own.
+//! A server under test speaks the control protocol, which the documentation of [`emulator`] has. The emulator speaks it for any API that is
+//! described in a few functions; a server in another language may speak it as well.
 //!
 //! # Time
 //!
@@ -80,7 +35,6 @@ mod breach;
 pub mod clauses;
 mod control;
 pub(crate) mod ear;
-pub mod emulator;
 mod reading;
 mod subject;
 mod trial;
@@ -90,6 +44,7 @@ mod tests;
 
 pub use breach::{Breach, Held};
 pub use subject::{Links, Records, Subject};
+pub use tillhouse_emulator as emulator;
 
 use std::future::Future;
 

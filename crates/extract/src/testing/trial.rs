@@ -6,7 +6,7 @@
 use crate::http::Stats;
 use crate::source::{Limits, Page, PageStream, Source};
 use crate::testing::breach::{Breach, Held};
-use crate::testing::control::{Control, Logged, Stir};
+use crate::testing::control::{Control, Logged};
 use crate::testing::reading::{Reading, Truth};
 use crate::testing::subject::{Records, Subject};
 use futures::StreamExt;
@@ -18,6 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tillhouse_emulator::StirKind;
 use tillhouse_model::{Error, Reading as HowRead, Resource, Slice, Window};
 
 /// Longer than any pause between two attempts that the kit makes by itself.
@@ -190,7 +191,7 @@ impl<'s> Bench<'s> {
         let mut truth = self.truth(asked, Some(window)).await?;
         while truth.len() < FEWEST {
             let (name, tenant) = (asked.resource.name, asked.tenant.as_deref());
-            let more = self.control.stir(Stir::Arrive, name, tenant, window).await?;
+            let more = self.control.stir(StirKind::Arrive, name, tenant, window).await?;
             hold!(more.is_some(), "the server holds {} records of it and can make up no more", truth.len());
             truth = self.truth(asked, Some(window)).await?;
         }

@@ -4,10 +4,11 @@
 //! changed in between.
 
 use super::wire::Text;
-use crate::query::last;
-use crate::shelf::{Row, first_whole_second, last_whole_second};
+use crate::shelf::Row;
 use jiff::civil::Date;
 use serde::Deserialize;
+use tillhouse_emulator::query::last;
+use tillhouse_emulator::{first_whole_second, last_whole_second};
 
 /// Everything but the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +150,7 @@ mod tests {
     const READING: Reading = Reading { first_page: 0, largest: 1000, narrow_days: false };
 
     fn parse(query: &str, reading: Reading) -> Result<(Question, Cut), String> {
-        Question::parse(&crate::query::decode(query).unwrap(), 0, reading)
+        Question::parse(&tillhouse_emulator::query::decode(query).unwrap(), 0, reading)
     }
 
     #[test]

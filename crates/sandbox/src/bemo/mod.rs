@@ -19,11 +19,6 @@ mod session;
 mod wire;
 
 use crate::SandboxOptions;
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenant};
-use crate::fault::{Fault, FaultKind, Target};
-use crate::query::{decode, decode_part, encode, last};
 use crate::random::{edge_uuid, uuid_text};
 use crate::shelf::{Key, Listings, Order, Row, Shelf, joined};
 use crate::world::World;
@@ -37,6 +32,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tillhouse_emulator::query::{decode, decode_part, encode, last};
+use tillhouse_emulator::{
+    Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource, no_tenant,
+};
 use tillhouse_model::{Error, Result};
 
 pub(crate) use session::RFID_MARKER;

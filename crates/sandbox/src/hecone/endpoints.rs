@@ -7,17 +7,15 @@ use super::listing::{Cut, Question, SortBy, window};
 use super::oracle;
 use super::records::write;
 use super::wire::{Change, Transaction};
-use crate::answer::Answer;
-use crate::call::Call;
 use crate::decimal::Decimal;
-use crate::fault::{Fault, FaultKind, Target};
-use crate::query::{decode, decode_part, encode, last};
 use crate::tokens::Pair;
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write as _;
+use tillhouse_emulator::query::{decode, decode_part, encode, last};
+use tillhouse_emulator::{Answer, Call, Fault, FaultKind, Target};
 use tillhouse_model::Result;
 
 /// Where a request goes.

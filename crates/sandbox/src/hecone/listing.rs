@@ -5,10 +5,10 @@
 use super::filter::Filter;
 use super::records::{Id, Records};
 use super::wire::Transaction;
-use crate::query::last;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tillhouse_emulator::query::last;
 
 /// How a list is sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

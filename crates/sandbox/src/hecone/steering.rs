@@ -7,13 +7,11 @@ use super::records::{Id, Records};
 use super::sale::{Outcome, Sale, Stage};
 use super::wire::Transaction;
 use super::{HecOne, endpoints};
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenant};
-use crate::fault::{Fault, Target};
+use crate::HECONE;
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::sync::atomic::Ordering;
+use tillhouse_emulator::{Answer, Call, Emulated, Fault, Selection, Stir, StirKind, Target, no_resource, no_tenant};
 use tillhouse_model::Result;
 
 impl Emulated for HecOne {
@@ -23,6 +21,11 @@ impl Emulated for HecOne {
 
     fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
         self.respond(call, fault)
+    }
+
+    fn route(&self, call: &Call<'_>) -> Option<String> {
+        let id = call.path.strip_prefix("/transactions/")?;
+        (id != "statistics").then(|| format!("/{HECONE}/transactions/{{id}}"))
     }
 
     fn revoke(&self, refresh_too: bool) {

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a parameter that cannot be read is an error that names it, never ignored; without `page[number]` there is no paging.
 
-use crate::query::last;
-use crate::shelf::{Key, Order, Row, first_whole_second, last_whole_second};
+use crate::shelf::{Key, Order, Row};
 use jiff::Timestamp;
+use tillhouse_emulator::query::last;
+use tillhouse_emulator::{first_whole_second, last_whole_second};
 
 /// Which of the two endpoints is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +206,7 @@ fn sorting(text: &str) -> Result<Order, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::decode;
+    use tillhouse_emulator::query::decode;
 
     #[test]
     fn pages_are_cut_only_by_number() {

@@ -15,11 +15,6 @@ mod token;
 mod wire;
 
 use crate::SandboxOptions;
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenant};
-use crate::fault::{Fault, FaultKind, Target};
-use crate::query::{decode, decode_part, last};
 use crate::random::{Random, edge_uuid, uuid_text};
 use crate::shelf::{Listings, Row, Shelf, joined};
 use crate::tokens::Tokens;
@@ -32,6 +27,10 @@ use sale::{Sales, instant, row};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tillhouse_emulator::query::{decode, decode_part, last};
+use tillhouse_emulator::{
+    Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource, no_tenant,
+};
 use tillhouse_model::{Error, Result};
 use wire::{Text, Transaction};
 

@@ -3,11 +3,10 @@
 //! Invariant: errors are those of RFC 6749, in plain JSON; no answer but a good one holds a token.
 
 use super::{Pace, lock};
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::query::{decode, decode_part, last};
 use axum::http::{Method, StatusCode};
 use serde_json::json;
+use tillhouse_emulator::query::{decode, decode_part, last};
+use tillhouse_emulator::{Answer, Call};
 
 fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
     Answer { status, ..Answer::of(&json!({ "error": error, "error_description": description })) }

@@ -7,14 +7,12 @@ use super::kinds::{self, KINDS, Kind};
 use super::question::Question;
 use super::table::{Key, Row};
 use super::{SmartNow, inventory, steering, summary};
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::fault::{Fault, FaultKind, Target};
-use crate::query::{decode, decode_part};
 use crate::tokens::Pair;
 use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tillhouse_emulator::query::{decode, decode_part};
+use tillhouse_emulator::{Answer, Call, Fault, FaultKind, Target};
 use tillhouse_model::Result;
 
 /// Where a request goes.

@@ -7,10 +7,6 @@ use super::kinds::{self, Column, KINDS, Kind};
 use super::question::Question;
 use super::table::{Key, Row, Table};
 use super::{SmartNow, State, endpoints};
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::emulated::{Emulated, Selection, Stir, StirKind, no_resource, no_tenant};
-use crate::fault::{Fault, Target};
 use crate::hecone::paper::stamp;
 use crate::random::uuid_text;
 use axum::http::StatusCode;
@@ -19,6 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
+use tillhouse_emulator::{Answer, Call, Emulated, Fault, Selection, Stir, StirKind, Target, no_resource, no_tenant};
 use tillhouse_model::{Error, Result};
 
 impl Emulated for SmartNow {

@@ -32,7 +32,7 @@ mod law {
 }
 
 async fn subject() -> Subject {
-    let server = Emulator::start(Washbay::new(), server::now()).await.unwrap();
+    let server = Emulator::start("washbay", Washbay::new(), server::now()).await.unwrap();
     let connection = |key: &str| {
         let written = json!({"base_url": format!("{}/washbay", server.url()), "api_key": key});
         serde_json::from_value::<WashbayConnection>(written).unwrap()
@@ -111,10 +111,10 @@ async fn stir(url: &str, kind: &str, resource: &str, from: Timestamp) {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_synced_unified_and_asked_in_sql() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = Emulator::start(Washbay::new(), server::now()).await.unwrap();
+    let server = Emulator::start("washbay", Washbay::new(), server::now()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let context = project(folder.path(), server.url()).await;
-    let washes = Washbay::new().washes;
+    let washes = server::washes();
 
     assert_eq!(synced(&context).await, (washes.len() as u64 + 7, 0));
     let mut by_hall: BTreeMap<u64, (usize, i64)> = BTreeMap::new();

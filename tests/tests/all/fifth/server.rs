@@ -5,8 +5,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
-use tillhouse_extract::testing::emulator::{Fault, Provider, Question, Reply, Stirring};
-use tillhouse_model::Window;
+use std::sync::{Mutex, MutexGuard};
+use tillhouse_extract::testing::emulator::{
+    Answer, Call, Emulated, Fault, FaultKind, Selection, StatusCode, Stir, StirKind, Target,
+};
+use tillhouse_model::{Result, Window};
 
 pub(crate) const API_KEY: &str = "washbay-key-not-a-secret";
 
@@ -50,8 +53,27 @@ impl Wash {
     }
 }
 
-pub(crate) struct Washbay {
-    pub(crate) washes: BTreeMap<i64, Wash>,
+/// What is sold, by number.
+pub(crate) fn washes() -> BTreeMap<i64, Wash> {
+    let wash = |n: i64| {
+        let wash = Wash {
+            paid_at: window().from() + SignedDuration::from_secs(n * 860),
+            hall: n as u64 % 7,
+            price_cents: [890, 1_290, 990][n as usize % 3] + n % 10,
+            paid_with: ["card", "cash", "plate"][n as usize % 3],
+        };
+        // Numbers do not follow the time.
+        (1_000 + (n * 7) % 300, wash)
+    };
+    (0..300).map(wash).collect()
+}
+
+#[derive(Debug)]
+pub(crate) struct Washbay(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    washes: BTreeMap<i64, Wash>,
     halls: BTreeMap<u64, String>,
     largest: usize,
     key_is_good: bool,
@@ -60,37 +82,34 @@ pub(crate) struct Washbay {
 
 impl Washbay {
     pub(crate) fn new() -> Self {
-        let washes = (0..300_i64).map(|n| {
-            let wash = Wash {
-                paid_at: window().from() + SignedDuration::from_secs(n * 860),
-                hall: n as u64 % 7,
-                price_cents: [890, 1_290, 990][n as usize % 3] + n % 10,
-                paid_with: ["card", "cash", "plate"][n as usize % 3],
-            };
-            // Numbers do not follow the time.
-            (1_000 + (n * 7) % 300, wash)
-        });
-        let halls = (0..7).map(|n| (n, format!("Hall {n}")));
-        Self { washes: washes.collect(), halls: halls.collect(), largest: 50, key_is_good: true, made_up: 0 }
+        let halls = (0..7).map(|n| (n, format!("Hall {n}"))).collect();
+        Self(Mutex::new(State { washes: washes(), halls, largest: 50, key_is_good: true, made_up: 0 }))
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panicked")
+    }
+}
+
+impl State {
     fn hall(&self, number: u64) -> String {
         let zone = if number == 6 { "Europe/Lisbon" } else { "Europe/Berlin" };
         json!({"id": format!("H{number}"), "name": self.halls[&number], "timezone": zone}).to_string()
     }
 
-    fn list(&mut self, question: &Question, fault: Option<&Fault>) -> Reply {
-        let (Ok(since), Ok(until)) = (time(question, "since"), time(question, "until")) else {
-            return Reply::error(400, "since and until are needed");
+    fn list(&mut self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+        let time = |name| call.parameter(name).and_then(|text| text.parse::<Timestamp>().ok());
+        let (Some(since), Some(until)) = (time("since"), time("until")) else {
+            return Answer::bad_request("since and until are needed");
         };
-        let number = |name| question.parameter(name).and_then(|text| text.parse::<i64>().ok());
+        let number = |name| call.parameter(name).and_then(|text| text.parse::<i64>().ok());
         let limit = number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(20);
         let limit = limit.clamp(1, self.largest);
         let after = number("after").unwrap_or(i64::MIN);
-        let kind = fault.map(|fault| fault.kind.as_str());
+        let kind = fault.map(|fault| fault.kind);
         let mut page: Vec<(i64, String)> = Vec::new();
         let mut more = true;
-        if kind == Some("endless") {
+        if kind == Some(FaultKind::Endless) {
             for _ in 0..limit {
                 self.made_up += 1;
                 let sample = Wash { paid_at: since, hall: 0, price_cents: 1, paid_with: "cash" };
@@ -104,93 +123,95 @@ impl Washbay {
         }
         let link = |after: i64| format!("/washbay/v1/washes?since={since}&until={until}&limit={limit}&after={after}");
         let next = match (kind, page.last()) {
-            (Some("foreign_link"), _) => fault.and_then(|fault| fault.link.clone()),
-            (Some("self_link"), _) => Some(format!("/washbay/v1/washes?{}", question.raw_query)),
+            (Some(FaultKind::ForeignLink), _) => fault.and_then(|fault| fault.link.clone()),
+            (Some(FaultKind::SelfLink), _) => Some(format!("/washbay/v1/washes?{}", call.query)),
             (_, Some((last, _))) if more => Some(link(*last)),
             _ => None,
         };
         let texts: Vec<String> = page.into_iter().map(|(_, text)| text).collect();
-        Reply::json(format!(r#"{{"washes":[{}],"next":{}}}"#, texts.join(","), json!(next)))
+        Answer::json(format!(r#"{{"washes":[{}],"next":{}}}"#, texts.join(","), json!(next)))
     }
 }
 
-fn time(question: &Question, name: &str) -> Result<Timestamp, ()> {
-    question.parameter(name).and_then(|text| text.parse().ok()).ok_or(())
-}
-
-impl Provider for Washbay {
-    fn name(&self) -> &'static str {
-        "washbay"
+impl Emulated for Washbay {
+    fn target(&self, call: &Call<'_>) -> Target {
+        if ["/v1/washes", "/v1/halls"].contains(&call.path) { Target::List } else { Target::Other }
     }
 
-    fn is_login(&self, _: &str) -> bool {
-        false
-    }
-
-    fn answer(&mut self, question: &Question, fault: Option<&Fault>) -> Reply {
-        if !self.key_is_good || question.header("x-api-key") != Some(API_KEY) {
-            return Reply::error(401, "this key opens nothing");
+    fn is_open_to(&self, call: &Call<'_>, kind: FaultKind) -> bool {
+        match kind {
+            FaultKind::LieTotal | FaultKind::PageTotal => false,
+            FaultKind::Endless | FaultKind::ForeignLink | FaultKind::SelfLink => call.path == "/v1/washes",
+            _ => true,
         }
-        match question.path.as_str() {
-            "/washbay/v1/washes" => self.list(question, fault),
-            "/washbay/v1/halls" => {
-                let halls: Vec<String> = self.halls.keys().map(|number| self.hall(*number)).collect();
-                Reply::json(format!(r#"{{"halls":[{}]}}"#, halls.join(",")))
+    }
+
+    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+        let mut state = self.state();
+        if !state.key_is_good || call.header("x-api-key") != Some(API_KEY) {
+            return Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "this key opens nothing");
+        }
+        match call.path {
+            "/v1/washes" => state.list(call, fault),
+            "/v1/halls" => {
+                let halls: Vec<String> = state.halls.keys().map(|number| state.hall(*number)).collect();
+                Answer::json(format!(r#"{{"halls":[{}]}}"#, halls.join(",")))
             }
-            _ => Reply::error(404, "there is no such thing"),
+            _ => Answer::not_found(),
         }
     }
 
-    fn is_open_to(&self, question: &Question, fault: &Fault) -> bool {
-        question.path == "/washbay/v1/washes" && fault.kind != "lie_total"
+    fn revoke(&self, _: bool) {
+        self.state().key_is_good = false;
     }
 
-    fn revoke(&mut self, _: bool) {
-        self.key_is_good = false;
-    }
-
-    fn truth(&self, resource: &str, _: Option<&str>, window: Option<Window>) -> Vec<String> {
-        if resource == "halls" {
-            return self.halls.keys().map(|number| self.hall(*number)).collect();
+    fn truth(&self, selection: &Selection) -> Result<Vec<bytes::Bytes>> {
+        let state = self.state();
+        if selection.resource == "halls" {
+            return Ok(state.halls.keys().map(|number| state.hall(*number).into()).collect());
         }
-        let washes = self.washes.iter().filter(|(_, wash)| window.is_none_or(|window| window.contains(wash.paid_at)));
-        washes.map(|(number, wash)| wash.text(*number)).collect()
+        let inside = state.washes.iter().filter(|(_, wash)| selection.holds(Some(wash.paid_at.as_microsecond())));
+        Ok(inside.map(|(number, wash)| wash.text(*number).into()).collect())
     }
 
-    fn stir(&mut self, stirring: Stirring, resource: &str, _: Option<&str>, window: Window) -> Option<String> {
+    fn stir(&self, order: &Stir) -> Result<Option<String>> {
+        Ok(self.state().stir(order))
+    }
+
+    fn cap_pages(&self, largest: u32) {
+        self.state().largest = (largest as usize).min(50);
+    }
+}
+
+impl State {
+    fn stir(&mut self, order: &Stir) -> Option<String> {
         self.made_up += 1;
-        if resource == "halls" {
+        if order.resource == "halls" {
             let first = *self.halls.keys().next()?;
-            let number = match stirring {
-                Stirring::Arrive => self.halls.keys().last()? + 1,
-                Stirring::Change | Stirring::Vanish => first,
-            };
-            match stirring {
-                Stirring::Vanish => self.halls.remove(&number),
+            let number = if order.kind == StirKind::Arrive { self.halls.keys().last()? + 1 } else { first };
+            match order.kind {
+                StirKind::Vanish => self.halls.remove(&number),
                 _ => self.halls.insert(number, format!("Hall {number}, painted {} times", self.made_up)),
             };
             return Some(format!("H{number}"));
         }
-        let inside = self.washes.iter().find(|(_, wash)| window.contains(wash.paid_at)).map(|(number, _)| *number);
-        let number = match stirring {
-            Stirring::Arrive => {
-                let wash = Wash { paid_at: window.from(), hall: 1, price_cents: 700, paid_with: "cash" };
+        let is_meant = |wash: &Wash| order.selection().holds(Some(wash.paid_at.as_microsecond()));
+        let inside = self.washes.iter().find(|(_, wash)| is_meant(wash)).map(|(number, _)| *number);
+        let number = match order.kind {
+            StirKind::Arrive => {
+                let wash = Wash { paid_at: order.from, hall: 1, price_cents: 700, paid_with: "cash" };
                 self.washes.insert(900 - self.made_up, wash);
                 900 - self.made_up
             }
-            Stirring::Change => {
+            StirKind::Change => {
                 self.washes.get_mut(&inside?)?.price_cents += 1;
                 inside?
             }
-            Stirring::Vanish => {
+            StirKind::Vanish => {
                 self.washes.remove(&inside?);
                 inside?
             }
         };
         Some(format!("W{number:06}"))
-    }
-
-    fn cap(&mut self, largest_page: usize) {
-        self.largest = largest_page.min(50);
     }
 }

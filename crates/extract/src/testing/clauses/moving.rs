@@ -3,13 +3,13 @@
 //! Invariant: what was there from before the first page until after the last one is never lost without a sign.
 
 use crate::testing::breach::{Breach, Held};
-use crate::testing::control::Stir;
 use crate::testing::reading::{Reading, Truth};
 use crate::testing::subject::Subject;
 use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tillhouse_emulator::StirKind;
 use tillhouse_model::{ReadBy, Window};
 
 /// Between so many of the first pages something happens.
@@ -17,20 +17,20 @@ const STIRS: usize = 3;
 
 /// Records that arrive between two pages, in front of those already read, push none of the others out of sight.
 pub async fn records_that_arrive_while_paging_hide_none(subject: Subject) -> Held {
-    moving(&subject, Stir::Arrive).await
+    moving(&subject, StirKind::Arrive).await
 }
 
 /// Records that change between two pages, and may move within the listing, push none of the others out of sight.
 pub async fn records_that_change_while_paging_hide_none(subject: Subject) -> Held {
-    moving(&subject, Stir::Change).await
+    moving(&subject, StirKind::Change).await
 }
 
 /// Records that vanish between two pages, of those already read, pull none of the others out of sight.
 pub async fn records_that_vanish_while_paging_hide_none(subject: Subject) -> Held {
-    moving(&subject, Stir::Vanish).await
+    moving(&subject, StirKind::Vanish).await
 }
 
-async fn moving(subject: &Subject, stir: Stir) -> Held {
+async fn moving(subject: &Subject, stir: StirKind) -> Held {
     let bench = Bench::new(subject)?;
     let mut stirred = 0;
     for asked in bench.resources().await? {
@@ -43,7 +43,12 @@ async fn moving(subject: &Subject, stir: Stir) -> Held {
 }
 
 /// Reads a slice with stirs between its pages; gives how many there were.
-async fn stir_while_paging(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, stir: Stir) -> Result<usize, Breach> {
+async fn stir_while_paging(
+    bench: &Bench<'_>,
+    asked: &Asked<'_>,
+    course: &Course,
+    stir: StirKind,
+) -> Result<usize, Breach> {
     // Every version of every record that was there at some time.
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut remember = |truth: Truth| {
@@ -95,8 +100,8 @@ async fn stir_while_paging(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course
 
 /// Records may only be missing where the total tells, so that the pipeline reads again, or where the subject has said that the API
 /// leaves no way to know.
-fn judge(asked: &Asked<'_>, course: &Course, stir: Stir, reading: &Reading, complete: Held) -> Held {
-    let excused = stir == Stir::Vanish && !asked.records.shifts;
+fn judge(asked: &Asked<'_>, course: &Course, stir: StirKind, reading: &Reading, complete: Held) -> Held {
+    let excused = stir == StirKind::Vanish && !asked.records.shifts;
     let Err(missing) = complete else {
         let enough = course.pages > STIRS + 1;
         hold!(!(excused && enough), "nothing was hidden by what vanished, though the subject says that it is");
@@ -127,7 +132,7 @@ pub async fn late_records_are_found(subject: Subject) -> Held {
         if asked.resource.read_by == ReadBy::ChangeTime {
             let is_twice = asked.resource.late;
             hold!(!is_twice, "{}: windows of change time need no late records beside them", asked.resource.name);
-            let late = let_one_be_learnt(&bench, &asked, Stir::Change, around).await?;
+            let late = let_one_be_learnt(&bench, &asked, StirKind::Change, around).await?;
             let reading = trial.read(&asked, trial.source.pages(&asked.slice(around))).await?;
             asked.say(format_args!("changed in {around}"), late.is_found(&reading))?;
         }
@@ -138,7 +143,7 @@ pub async fn late_records_are_found(subject: Subject) -> Held {
             hold!(silent, "{}: asks for late records, though it is said to have none", asked.resource.name);
             continue;
         }
-        let stir = if asked.records.learns_by_change { Stir::Change } else { Stir::Arrive };
+        let stir = if asked.records.learns_by_change { StirKind::Change } else { StirKind::Arrive };
         let late = let_one_be_learnt(&bench, &asked, stir, around).await?;
         let reading = trial.read(&asked, trial.source.late_pages(&asked.slice(around))).await?;
         asked.say(format_args!("learnt in {around} for {}", late.of), late.is_found(&reading))?;
@@ -165,7 +170,12 @@ impl Learnt {
 }
 
 /// Lets one record of long ago arrive or change now.
-async fn let_one_be_learnt(bench: &Bench<'_>, asked: &Asked<'_>, stir: Stir, around: Window) -> Result<Learnt, Breach> {
+async fn let_one_be_learnt(
+    bench: &Bench<'_>,
+    asked: &Asked<'_>,
+    stir: StirKind,
+    around: Window,
+) -> Result<Learnt, Breach> {
     let name = asked.resource.name;
     let of = bench.window(asked, 5).await?;
     hold!(of.to() < around.from(), "{name}: the server's first records are of today");
@@ -193,7 +203,7 @@ pub async fn records_are_had_by_id(subject: Subject) -> Held {
         let ids: Vec<String> = truth.keys().cloned().collect();
         asked.say("by id", by_id(ids.clone()).await?.is_exactly(&truth, &truth))?;
         asked.say("by no id", by_id(Vec::new()).await?.is_exactly(&Truth::new(), &truth))?;
-        let gone = bench.control.stir(Stir::Vanish, name, asked.tenant.as_deref(), window).await?;
+        let gone = bench.control.stir(StirKind::Vanish, name, asked.tenant.as_deref(), window).await?;
         hold!(gone.is_some(), "{name}: the server cannot let a record vanish");
         truth = bench.truth(&asked, Some(window)).await?;
         hold!(truth.len() + 1 == ids.len(), "{name}: not one record vanished");

@@ -7,7 +7,6 @@ use crate::http::Stats;
 use crate::paging::{self, Fetched, Listing, Offset, OffsetPage};
 use crate::request::{Answer, Refusal, Request, StatusCode};
 use crate::source::{Limits, Page, PageStream, Source};
-use crate::testing::emulator::Emulator;
 use crate::testing::{Links, Records, Subject};
 use crate::{AuthorizedClient, BaseUrl, Client, Login, MediaTypes, Token, envelope, origin};
 use async_trait::async_trait;
@@ -17,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tillhouse_emulator::Emulator;
 use tillhouse_model::{Error, ErrorKind, Resource, Result, Secret, Slice};
 use url::Url;
 
@@ -180,7 +180,7 @@ fn open(url: &str, style: Style, flaw: Flaw, password: &'static str, mut limits:
 
 /// The kiosk's server and a source for it.
 pub(super) async fn subject(style: Style, flaw: Flaw) -> Subject {
-    let server = Emulator::start(kiosk::Kiosk::new(), kiosk::now()).await.unwrap();
+    let server = Emulator::start("kiosk", kiosk::Kiosk::new(), kiosk::now()).await.unwrap();
     let (url, again) = (server.url().to_owned(), server.url().to_owned());
     let links = if style == Style::Link { Links::Followed } else { Links::None };
     Subject::new(server.url(), "kiosk", kiosk::window(), move |limits| open(&url, style, flaw, PASSWORD, limits))

@@ -5,8 +5,7 @@
 
 use crate::answer::Answer;
 use crate::call::Call;
-use crate::fault::{Fault, Target};
-use crate::shelf::{first_whole_second, last_whole_second};
+use crate::fault::{Fault, FaultKind, Target};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -34,7 +33,7 @@ impl Selection {
     }
 
     /// Whether an instant, in microseconds since 1970 UTC, is meant; a record without one is, unless there is a window.
-    pub(crate) fn holds(&self, micros: Option<i64>) -> bool {
+    pub fn holds(&self, micros: Option<i64>) -> bool {
         match micros {
             None => self.from.is_none() && self.to.is_none(),
             Some(micros) => {
@@ -57,6 +56,17 @@ pub enum StirKind {
     Vanish,
 }
 
+impl StirKind {
+    /// The kind's name, as the control protocol writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arrive => "arrive",
+            Self::Change => "change",
+            Self::Vanish => "vanish",
+        }
+    }
+}
+
 /// An order to stir a source's records, within [from, to).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,14 +86,14 @@ pub struct Stir {
 
 impl Stir {
     /// The first or the last whole second that is meant, Unix seconds; `None` where there is none.
-    pub(crate) fn second(&self, earliest: bool) -> Option<i64> {
+    pub fn second(&self, earliest: bool) -> Option<i64> {
         let (from, to) = (self.from.as_microsecond(), self.to.as_microsecond());
         let (first, last) = (first_whole_second(from), last_whole_second(to));
         (first <= last).then_some(if earliest { first } else { last })
     }
 
     /// Which records may be hit.
-    pub(crate) fn selection(&self) -> Selection {
+    pub fn selection(&self) -> Selection {
         Selection {
             resource: self.resource.clone(),
             tenant: self.tenant.clone(),
@@ -93,12 +103,77 @@ impl Stir {
     }
 }
 
-/// One emulated API. Everything but the tokens is a function of the seed, the clock and what was changed by hand.
+/// The first whole second at or after an instant in microseconds.
+pub fn first_whole_second(micros: i64) -> i64 {
+    -(-micros).div_euclid(1_000_000)
+}
+
+/// The last whole second before an instant in microseconds.
+pub fn last_whole_second(micros: i64) -> i64 {
+    (micros - 1).div_euclid(1_000_000)
+}
+
+/// One emulated API. Everything but the tokens is a function of what it was made from, the clock and what was changed by hand.
 ///
 /// A provider makes up its data on first use: one that is never asked costs nothing.
-pub(crate) trait Emulated: Debug + Send + Sync {
+///
+/// ```
+/// use std::sync::Mutex;
+/// use tillhouse_emulator::{Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource};
+/// use tillhouse_model::Result;
+///
+/// /// Numbered tickets, oldest first: `GET /counter/tickets`.
+/// #[derive(Debug)]
+/// struct Counter(Mutex<Vec<u64>>);
+///
+/// impl Emulated for Counter {
+///     fn target(&self, call: &Call<'_>) -> Target {
+///         if call.path == "/tickets" { Target::List } else { Target::Other }
+///     }
+///
+///     fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+///         let tickets = self.0.lock().unwrap();
+///         let is_lie = fault.is_some_and(|fault| fault.kind == FaultKind::LieTotal);
+///         match call.path {
+///             "/tickets" => Answer::of(&(tickets.len() + usize::from(is_lie), &*tickets)),
+///             _ => Answer::not_found(),
+///         }
+///     }
+///
+///     fn revoke(&self, _: bool) {}
+///
+///     fn truth(&self, _: &Selection) -> Result<Vec<bytes::Bytes>> {
+///         Ok(self.0.lock().unwrap().iter().map(|ticket| ticket.to_string().into()).collect())
+///     }
+///
+///     fn stir(&self, order: &Stir) -> Result<Option<String>> {
+///         let mut tickets = self.0.lock().unwrap();
+///         match order.kind {
+///             StirKind::Arrive => tickets.insert(0, 9),
+///             StirKind::Change => return Ok(None),
+///             StirKind::Vanish => drop(tickets.remove(0)),
+///         }
+///         Ok(tickets.first().map(u64::to_string))
+///     }
+///
+///     fn cap_pages(&self, _: u32) {}
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let counter = Counter(Mutex::new(vec![1, 2]));
+/// let emulator = tillhouse_emulator::Emulator::start("counter", counter, "2026-01-01T00:00:00Z".parse().unwrap()).await.unwrap();
+/// assert!(emulator.url().starts_with("http://127.0.0.1:"));
+/// # });
+/// ```
+pub trait Emulated: Debug + Send + Sync + 'static {
     /// What a fault may take a request for.
     fn target(&self, call: &Call<'_>) -> Target;
+
+    /// Whether the API has what a fault of a kind is about, as links or totals, at this request. One that has not meets no such fault.
+    fn is_open_to(&self, call: &Call<'_>, kind: FaultKind) -> bool {
+        let _ = (call, kind);
+        true
+    }
 
     /// Answers, with the fault that concerns the content if there is one.
     fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer;
@@ -108,11 +183,20 @@ pub(crate) trait Emulated: Debug + Send + Sync {
         Answer::error(status, code, message)
     }
 
+    /// The path under which the log counts a request, prefix included, where an id in it is neither a number nor a UUID.
+    fn route(&self, call: &Call<'_>) -> Option<String> {
+        let _ = call;
+        None
+    }
+
     /// Makes every access token worthless, and the refresh tokens too if asked.
     fn revoke(&self, refresh_too: bool);
 
-    /// Moves on to `now`, which is never before the clock that was. Must be cheap while nothing was asked yet.
-    fn set_clock(&self, now: Timestamp) -> Result<()>;
+    /// Moves on to `now`, which is never before the clock that was. Must be cheap while nothing was asked yet. By default the clock
+    /// stands still: an error of kind [`tillhouse_model::ErrorKind::Config`].
+    fn set_clock(&self, now: Timestamp) -> Result<()> {
+        Err(Error::config(format!("this API's clock stands still, and {now} is not its now")))
+    }
 
     /// The records known at the clock, each exactly as served, in the order of the API's listing. Errors with
     /// [`tillhouse_model::ErrorKind::Config`] for a resource or tenant that it does not have.
@@ -121,19 +205,22 @@ pub(crate) trait Emulated: Debug + Send + Sync {
     /// Makes something happen to a record; gives its id, or `None` where nothing fits.
     fn stir(&self, order: &Stir) -> Result<Option<String>>;
 
-    /// Inserts a record exactly as written, or replaces the one with its id; gives the id.
-    fn put(&self, resource: &str, tenant: Option<&str>, json: &str) -> Result<String>;
+    /// Inserts a record exactly as written, or replaces the one with its id; gives the id. By default nothing can be put in.
+    fn put(&self, resource: &str, tenant: Option<&str>, json: &str) -> Result<String> {
+        let _ = (tenant, json);
+        Err(Error::config(format!("nothing can be put into {resource:?} here")))
+    }
 
     /// Cuts pages to `largest` records from now on; at least one.
     fn cap_pages(&self, largest: u32);
 }
 
 /// The error for a resource that a source does not have.
-pub(crate) fn no_resource(name: &str) -> Error {
+pub fn no_resource(name: &str) -> Error {
     Error::config(format!("there is no resource {name:?} here"))
 }
 
 /// The error for a tenant that a source does not have.
-pub(crate) fn no_tenant(name: &str) -> Error {
+pub fn no_tenant(name: &str) -> Error {
     Error::config(format!("there is no tenant {name:?} here"))
 }

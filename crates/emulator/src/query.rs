@@ -3,7 +3,7 @@
 //! Invariant: what [`encode`] writes, [`decode`] reads back; bytes that are not UTF-8 are refused, not guessed.
 
 /// The pairs of a query string in their order; `+` is a blank, as in forms. `None` when an escape is broken.
-pub(crate) fn decode(query: &str) -> Option<Vec<(String, String)>> {
+pub fn decode(query: &str) -> Option<Vec<(String, String)>> {
     query
         .split('&')
         .filter(|part| !part.is_empty())
@@ -15,7 +15,7 @@ pub(crate) fn decode(query: &str) -> Option<Vec<(String, String)>> {
 }
 
 /// Percent-decodes one part.
-pub(crate) fn decode_part(text: &str) -> Option<String> {
+pub fn decode_part(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -33,7 +33,7 @@ pub(crate) fn decode_part(text: &str) -> Option<String> {
 }
 
 /// Writes pairs as a query string.
-pub(crate) fn encode(pairs: &[(String, String)]) -> String {
+pub fn encode(pairs: &[(String, String)]) -> String {
     let mut text = String::new();
     for (key, value) in pairs {
         if !text.is_empty() {
@@ -60,7 +60,7 @@ fn encode_part(part: &str, text: &mut String) {
 }
 
 /// The last value of a key.
-pub(crate) fn last<'a>(pairs: &'a [(String, String)], key: &str) -> Option<&'a str> {
+pub fn last<'a>(pairs: &'a [(String, String)], key: &str) -> Option<&'a str> {
     pairs.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
 }
 

@@ -1,114 +1,206 @@
 //! One server on loopback for every source: prefixes to providers, faults between, and a log of what was asked.
 //!
-//! Invariant: every request to a provider is logged exactly once; there is one clock; the server ends when its token is cancelled.
+//! Invariant: every request to a provider is logged exactly once; there is one clock; the server ends with its [`Emulator`].
 
-use crate::SandboxOptions;
-use crate::answer::Answer;
-use crate::bemo::BeMo;
+use crate::answer::{Answer, JSON, compress};
 use crate::call::Call;
-use crate::connection::Line;
+use crate::connection::{Line, Loopback};
 use crate::control;
 use crate::emulated::Emulated;
 use crate::fault::{Fault, FaultKind, Faults, Target};
-use crate::hecone::HecOne;
 use crate::listing;
-use crate::pace::Pace;
 use crate::requests::{Request, RequestLog};
-use crate::smartnow::SmartNow;
-use crate::world::World;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
-use axum::response::Response;
-use axum::routing::{any, get, post, put};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The APIs of one server, and what they share.
+#[derive(Debug)]
+pub struct Apis {
+    /// Every API by its name, the first segment of its paths.
+    pub sources: Vec<(&'static str, Arc<dyn Emulated>)>,
+    /// The now that they stand at.
+    pub clock: Timestamp,
+    /// Whether bodies are compressed for who accepts it.
+    pub gzip: bool,
+    /// Routes of the control protocol that only these APIs have.
+    pub control: Router,
+}
+
+/// A running server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Emulator {
+    url: String,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Serves one API on a free port of 127.0.0.1, at this time. Errors with [`ErrorKind::Unreachable`] when there is none.
+    pub async fn start(name: &'static str, api: impl Emulated, now: Timestamp) -> Result<Self> {
+        let unbound = |error| Error::new(ErrorKind::Unreachable, "cannot listen on loopback").because(error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unbound)?;
+        let url = format!("http://{}", listener.local_addr().map_err(unbound)?);
+        let sources: Vec<(_, Arc<dyn Emulated>)> = vec![(name, Arc::new(api))];
+        Ok(Self::serve(listener, url, Apis { sources, clock: now, gzip: false, control: Router::new() }))
+    }
+
+    /// Serves APIs at an address that is bound already; `url` is what it is called.
+    pub fn serve(listener: TcpListener, url: String, apis: Apis) -> Self {
+        let shared = Arc::new(Shared {
+            sources: apis.sources,
+            gzip: apis.gzip,
+            stop: CancellationToken::new(),
+            started: Instant::now(),
+            clock: Mutex::new(apis.clock),
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        });
+        let service = router(Arc::clone(&shared), apis.control).into_make_service_with_connect_info::<Line>();
+        let stopped = shared.stop.clone();
+        let server = tokio::spawn(async move {
+            let served = axum::serve(Loopback(listener), service)
+                .with_graceful_shutdown(async move { stopped.cancelled().await })
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the emulated APIs' server ended");
+            }
+        });
+        Self { url, shared, server: Some(server) }
+    }
+
+    /// `http://127.0.0.1:PORT`; the API's name follows.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The server's now.
+    pub fn clock(&self) -> Timestamp {
+        self.shared.clock()
+    }
+
+    /// Moves the clock forward. Errors with [`ErrorKind::Config`] for a time before its now, and where it stands still.
+    pub fn set_clock(&self, now: Timestamp) -> Result<()> {
+        self.shared.set_clock(now)
+    }
+
+    /// Moves the clock forward by a length of time. Errors with [`ErrorKind::Config`] beyond the end of time.
+    pub fn advance(&self, by: SignedDuration) -> Result<()> {
+        self.shared.advance(by)
+    }
+
+    /// Queues faults.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.faults().add(faults);
+    }
+
+    /// The faults that have not hit yet.
+    pub fn pending_faults(&self) -> Vec<Fault> {
+        self.shared.faults().pending().to_vec()
+    }
+
+    /// Forgets all faults.
+    pub fn clear_faults(&self) {
+        self.shared.faults().clear();
+    }
+
+    /// An API by its name. Errors with [`ErrorKind::Config`] for one that is not there.
+    pub fn source(&self, name: &str) -> Result<&Arc<dyn Emulated>> {
+        self.shared.source(name).ok_or_else(|| Error::config(format!("the sandbox has no API {name:?}")))
+    }
+
+    /// What was asked so far, control requests aside.
+    pub fn requests(&self) -> RequestLog {
+        self.shared.requests().clone()
+    }
+
+    /// Forgets what was asked.
+    pub fn clear_requests(&self) {
+        *self.shared.requests() = RequestLog::default();
+    }
+
+    /// Stops the server and waits until it has.
+    pub async fn stop(mut self) {
+        self.shared.stop.cancel();
+        if let Some(server) = self.server.take() {
+            // Graceful for what is under way; a client that holds a connection open must not hold us.
+            let abort = server.abort_handle();
+            if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub world: Arc<World>,
-    pub hecone: Arc<HecOne>,
-    pub bemo: Arc<BeMo>,
-    pub gzip: bool,
-    pub stop: CancellationToken,
-    /// Every API by its prefix, without the slash. HecOne comes first: it keeps the clock.
     sources: Vec<(&'static str, Arc<dyn Emulated>)>,
+    gzip: bool,
+    stop: CancellationToken,
     started: Instant,
     /// Held while the clock moves, so that no API is left behind.
-    turning: Mutex<()>,
+    clock: Mutex<Timestamp>,
     faults: Mutex<Faults>,
     requests: Mutex<RequestLog>,
 }
 
-/// Where HecOne is mounted.
-pub(crate) const HECONE: &str = "hecone";
-/// Where be-mo is mounted.
-const BEMO: &str = "bemo";
-/// Where PACE is mounted.
-const PACE: &str = "pace";
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 << 20;
 /// What [`FaultKind::Oversized`] pads to unless told.
 const OVERSIZED: u64 = 65 << 20;
 
 impl Shared {
-    /// Makes the world and its APIs, which will live at `url`. Takes a core's time: call it off the async threads.
-    pub(crate) fn new(options: &SandboxOptions, url: &str, stop: CancellationToken) -> Result<Self> {
-        let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
-        let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
-        let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
-        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
-            (HECONE, Arc::clone(&hecone) as _),
-            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
-            (BEMO, Arc::clone(&bemo) as _),
-            (PACE, Arc::new(Pace::new(options, Arc::clone(&world)))),
-        ];
-        Ok(Self {
-            world,
-            hecone,
-            bemo,
-            gzip: options.gzip,
-            stop,
-            sources,
-            started: Instant::now(),
-            turning: Mutex::default(),
-            faults: Mutex::default(),
-            requests: Mutex::default(),
-        })
-    }
-
     /// The API of a prefix.
     pub(crate) fn source(&self, name: &str) -> Option<&Arc<dyn Emulated>> {
         self.sources.iter().find(|(known, _)| *known == name).map(|(_, source)| source)
     }
 
-    /// The sandbox's now.
+    fn now(&self) -> MutexGuard<'_, Timestamp> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn clock(&self) -> Timestamp {
-        self.hecone.records().clock()
+        *self.now()
     }
 
-    /// Moves the clock of all APIs. Errors with [`tillhouse_model::ErrorKind::Config`] for a time before its now.
     pub(crate) fn set_clock(&self, now: Timestamp) -> Result<()> {
-        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
-        self.turn(now)
+        self.turn(&mut self.now(), now)
     }
 
-    /// Moves the clock on. Errors with [`tillhouse_model::ErrorKind::Config`] beyond the end of time.
     pub(crate) fn advance(&self, by: SignedDuration) -> Result<()> {
-        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.now();
         let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
-        let now = self.clock().checked_add(by).map_err(far)?;
-        self.turn(now)
+        let now = clock.checked_add(by).map_err(far)?;
+        self.turn(&mut clock, now)
     }
 
-    fn turn(&self, now: Timestamp) -> Result<()> {
-        self.sources.iter().try_for_each(|(_, source)| source.set_clock(now))
+    /// Moves the clock of all APIs.
+    fn turn(&self, clock: &mut Timestamp, now: Timestamp) -> Result<()> {
+        if now < *clock {
+            return Err(Error::config(format!("the sandbox's clock stands at {clock} and cannot go back")));
+        }
+        self.sources.iter().try_for_each(|(_, source)| source.set_clock(now))?;
+        *clock = now;
+        Ok(())
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -121,24 +213,14 @@ impl Shared {
 }
 
 /// All routes.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, own: Router) -> Router {
     Router::new()
         .route("/{source}/{*path}", any(provider))
-        .route("/control/clock", get(control::clock).post(control::set_clock))
-        .route("/control/faults", get(control::faults).post(control::add_faults).delete(control::clear_faults))
-        .route("/control/records", post(control::put_record))
-        .route("/control/records/{id}", axum::routing::delete(control::remove_record))
-        .route("/control/requests", get(control::requests).delete(control::clear_requests))
-        .route("/control/statistics", get(control::statistics))
-        .route("/control/truth", get(control::truth))
-        .route("/control/bemo/access_token", post(control::renew_bemo_token))
-        .route("/control/{source}/truth", get(control::source::truth))
-        .route("/control/{source}/stir", post(control::source::stir))
-        .route("/control/{source}/records", put(control::source::put))
-        .route("/control/{source}/page_cap", post(control::source::cap_pages))
-        .fallback(|| async { Answer::not_found().into_response(false) })
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .merge(control::router())
+        .fallback(|| async { Answer::not_found() })
         .with_state(shared)
+        .merge(own)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
 async fn provider(
@@ -152,7 +234,7 @@ async fn provider(
     let arrived = shared.started.elapsed();
     let name = uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
     let Some(source) = shared.source(name) else {
-        return Answer::not_found().into_response(false);
+        return Answer::not_found().into_response();
     };
     let call = Call {
         method: &method,
@@ -161,7 +243,8 @@ async fn provider(
         headers: &headers,
         body: &body,
     };
-    let fault = shared.faults().meet(uri.path(), source.target(&call));
+    let open = |kind| source.is_open_to(&call, kind);
+    let fault = shared.faults().meet(uri.path(), source.target(&call), open);
     let mut answer = match &fault {
         Some(fault) => instead(&shared, source.as_ref(), fault, &call, &line).await,
         None => None,
@@ -169,7 +252,7 @@ async fn provider(
     .unwrap_or_else(|| source.answer(&call, fault.as_ref()));
     let is_list = matches!(source.target(&call), Target::List | Target::LaterPage);
     if fault.is_none() && is_list && answer.status == StatusCode::OK && listing::is_empty(&answer.body) {
-        let met = shared.faults().meet(uri.path(), Target::EmptyPage);
+        let met = shared.faults().meet(uri.path(), Target::EmptyPage, open);
         if let Some(fault) = met {
             answer = without_records(source.as_ref(), answer, &fault);
         }
@@ -181,7 +264,7 @@ async fn provider(
         }
         _ => {}
     }
-    shared.requests().add(Request {
+    let request = Request {
         time: Timestamp::now(),
         at_ms: u64::try_from(arrived.as_millis()).unwrap_or(u64::MAX),
         method: method.to_string(),
@@ -190,13 +273,14 @@ async fn provider(
         status: answer.status.as_u16(),
         fault: fault.as_ref().map(name_of),
         bytes: answer.body.len() as u64,
-    });
+    };
+    shared.requests().add(request, source.route(&call));
     if let Some(fault) = &fault {
         spoil(&mut answer, fault, &line);
     }
     let accepted = call.header(header::ACCEPT_ENCODING.as_str());
     let encoded = fault.is_some_and(|fault| fault.kind == FaultKind::Encoded);
-    answer.into_response(shared.gzip && !encoded && accepted.is_some_and(|accepted| accepted.contains("gzip")))
+    answer.response(shared.gzip && !encoded && accepted.is_some_and(|accepted| accepted.contains("gzip")))
 }
 
 /// A page without records, as a fault says so.
@@ -247,15 +331,15 @@ async fn instead(
         }
         FaultKind::Answer => {
             let body = fault.body.as_deref().unwrap_or_default();
-            let answer = plain(status.unwrap_or(StatusCode::OK), crate::answer::JSON, body);
+            let answer = plain(status.unwrap_or(StatusCode::OK), JSON, body);
             let headers = fault.headers.iter();
             Some(headers.fold(answer, |answer, (name, value)| answer.with(name.clone(), value.clone())))
         }
         FaultKind::Echo => {
-            let body = serde_json::json!({ "message": echo(call) }).to_string();
-            Some(plain(status.unwrap_or(StatusCode::BAD_REQUEST), crate::answer::JSON, &body))
+            let body = json!({ "message": echo(call) }).to_string();
+            Some(plain(status.unwrap_or(StatusCode::BAD_REQUEST), JSON, &body))
         }
-        FaultKind::Empty => Some(plain(StatusCode::OK, crate::answer::JSON, "")),
+        FaultKind::Empty => Some(plain(StatusCode::OK, JSON, "")),
         FaultKind::Html => {
             let page = "<!doctype html><html><head><title>Gateway</title></head><body>Please wait.</body></html>";
             Some(plain(StatusCode::OK, "text/html; charset=utf-8", page))
@@ -306,7 +390,7 @@ fn spoil(answer: &mut Answer, fault: &Fault, line: &Line) {
             let encoding = fault.encoding.clone().unwrap_or_else(|| "gzip".to_owned());
             if encoding.to_ascii_lowercase().ends_with("gzip") {
                 let length = answer.body.len().div_ceil(fault.members.unwrap_or(1).max(1)).max(1);
-                answer.body = answer.body.chunks(length).filter_map(crate::answer::compress).flatten().collect();
+                answer.body = answer.body.chunks(length).filter_map(compress).flatten().collect();
             }
             answer.headers.push((header::CONTENT_ENCODING.as_str().into(), encoding));
         }

@@ -4,7 +4,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
@@ -16,10 +16,13 @@ use tillhouse_model::{Error, ErrorKind};
 pub(crate) const JSON: &str = "application/json";
 
 /// A response in the making.
-#[derive(Debug)]
-pub(crate) struct Answer {
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
     pub status: StatusCode,
+    /// The media type; none where it is empty.
     pub content_type: &'static str,
+    /// The body, before compression.
     pub body: Vec<u8>,
     /// Headers beside the content's own.
     pub headers: Vec<(Cow<'static, str>, String)>,
@@ -27,40 +30,53 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// A 200 with a JSON body.
-    pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, body, headers: Vec::new() }
+    pub fn json(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: StatusCode::OK, content_type: JSON, body: body.into(), headers: Vec::new() }
     }
 
     /// A value as JSON; if it cannot be written, that is a 500.
-    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+    pub fn of<T: Serialize>(value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::json(body),
             Err(_) => Self::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "cannot write the answer"),
         }
     }
 
-    pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Self {
+    /// An error as JSON: `{"error": {"code", "message"}}`.
+    pub fn error(status: StatusCode, code: &str, message: &str) -> Self {
         let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string().into_bytes();
         Self { status, content_type: JSON, body, headers: Vec::new() }
     }
 
-    pub(crate) fn bad_request(message: &str) -> Self {
+    /// A 400.
+    pub fn bad_request(message: &str) -> Self {
         Self::error(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    pub(crate) fn not_found() -> Self {
+    /// A 404.
+    pub fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")
+    }
+
+    /// A 200 with records, one a line.
+    pub fn lines<'r>(records: impl Iterator<Item = &'r [u8]>) -> Self {
+        let mut body = Vec::new();
+        for record in records {
+            body.extend_from_slice(record);
+            body.push(b'\n');
+        }
+        Self { content_type: "application/x-ndjson", ..Self::json(body) }
     }
 
     /// The same answer with a header more.
     #[must_use]
-    pub(crate) fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// As HTTP; compressed if `gzip`.
-    pub(crate) fn into_response(self, gzip: bool) -> Response {
+    pub(crate) fn response(self, gzip: bool) -> Response {
         let compressed = if gzip { compress(&self.body) } else { None };
         let is_compressed = compressed.is_some();
         let mut response = Response::new(Body::from(compressed.unwrap_or(self.body)));
@@ -79,6 +95,12 @@ impl Answer {
             }
         }
         response
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        self.response(false)
     }
 }
 
