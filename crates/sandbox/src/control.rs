@@ -14,7 +14,7 @@
 use crate::bemo::BeMo;
 use crate::hecone::HecOne;
 use crate::hecone::listing::window;
-use crate::hecone::oracle;
+use crate::hecone::statistics::{self, Question};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -54,14 +54,14 @@ async fn remove_record(State(hecone): State<Arc<HecOne>>, Path(id): Path<String>
 
 async fn answer_statistics(State(hecone): State<Arc<HecOne>>, RawQuery(query): RawQuery) -> Answer {
     let asked = question(&pairs(query.as_deref()).unwrap_or_default());
-    let answer = asked.and_then(|asked| oracle::answer(&hecone.records(), &asked));
+    let answer = asked.and_then(|asked| statistics::answer(&hecone.records(), &asked));
     answer.map_or_else(|message| Answer::bad_request(&message), |answer| Answer::of(&answer))
 }
 
-fn question(pairs: &[(String, String)]) -> Result<oracle::Question, String> {
+fn question(pairs: &[(String, String)]) -> Result<Question, String> {
     let (from, to) = window(pairs)?;
     let instant = |us| Timestamp::from_microsecond(us).unwrap_or_default();
-    let mut asked = oracle::Question::new(instant(from), instant(to));
+    let mut asked = Question::new(instant(from), instant(to));
     asked.mandator = last(pairs, "mandator_id").map(str::to_owned);
     asked.filter = last(pairs, "filter").map(str::to_owned);
     asked.of_day = last(pairs, "hours") == Some("of_day");

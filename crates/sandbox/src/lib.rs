@@ -26,6 +26,7 @@ mod bemo;
 pub mod control;
 mod decimal;
 mod hecone;
+pub mod oracle;
 mod pace;
 mod random;
 mod shelf;
@@ -35,7 +36,7 @@ mod world;
 
 pub use bemo::BemoOptions;
 pub use decimal::Decimal;
-pub use hecone::oracle;
+pub use hecone::statistics;
 pub use pace::PaceApi;
 pub use tillhouse_emulator::{Fault, FaultKind, Request, RequestLog, Selection, Stir, StirKind};
 
@@ -350,8 +351,8 @@ impl Sandbox {
     }
 
     /// The statistics by plain loops over the records. Errors with [`ErrorKind::Config`] for a bad filter.
-    pub fn statistics(&self, question: &oracle::Question) -> Result<oracle::Answer> {
-        oracle::answer(&self.made.hecone.records(), question).map_err(Error::config)
+    pub fn statistics(&self, question: &statistics::Question) -> Result<statistics::Answer> {
+        statistics::answer(&self.made.hecone.records(), question).map_err(Error::config)
     }
 
     /// Stops the server and waits until it has.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tillhouse_sandbox::oracle::Question;
+use tillhouse_sandbox::statistics::Question;
 use tillhouse_sandbox::{Decimal, Sandbox, SandboxOptions};
 
 /// The sums of one unified table by currency, from the source's records.

@@ -4,10 +4,11 @@
 
 use super::HecOne;
 use super::listing::{Cut, Question, SortBy, window};
-use super::oracle;
 use super::records::write;
+use super::statistics;
 use super::wire::{Change, Transaction};
 use crate::decimal::Decimal;
+use crate::oracle::Entry;
 use crate::tokens::Pair;
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -229,12 +230,12 @@ impl HecOne {
             ),
             Err(message) => return Answer::bad_request(&message),
         };
-        let question = oracle::Question {
+        let question = statistics::Question {
             mandator: Some(mandator.to_owned()),
             filter: last(pairs, "filter").map(str::to_owned),
-            ..oracle::Question::new(from, to)
+            ..statistics::Question::new(from, to)
         };
-        let mut answer = match oracle::answer(&self.records(), &question) {
+        let mut answer = match statistics::answer(&self.records(), &question) {
             Ok(answer) => answer,
             Err(message) => return Answer::bad_request(&message),
         };
@@ -249,7 +250,7 @@ impl HecOne {
         struct Envelope {
             _links: serde_json::Value,
             meta: serde_json::Value,
-            data: Vec<oracle::Entry>,
+            data: Vec<Entry>,
         }
         Answer::of(&Envelope {
             _links: json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself }),

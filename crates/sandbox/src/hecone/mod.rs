@@ -5,20 +5,20 @@
 //!
 //! ```text
 //!   places, traffic --> sale (a plan) --at(clock)--> render --> records --> endpoints
-//!                                                                  `-----> oracle (statistics by plain loops)
+//!                                                                  `-----> statistics (by the oracle)
 //! ```
 
 pub(crate) mod endpoints;
 pub(crate) mod filter;
 pub(crate) mod listing;
 pub(crate) mod means;
-pub mod oracle;
 pub(crate) mod paper;
 pub(crate) mod places;
 pub(crate) mod records;
 pub(crate) mod render;
 pub(crate) mod sale;
 pub(crate) mod states;
+pub mod statistics;
 pub(crate) mod steering;
 pub(crate) mod traffic;
 pub(crate) mod wire;

@@ -4,7 +4,7 @@
 
 use crate::client::{WINDOW, with};
 use serde_json::{Value, json};
-use tillhouse_sandbox::{Sandbox, SandboxOptions, oracle::Question};
+use tillhouse_sandbox::{Sandbox, SandboxOptions, statistics::Question};
 
 /// A world without sales, to be filled by hand.
 async fn empty() -> (Sandbox, crate::client::Client) {

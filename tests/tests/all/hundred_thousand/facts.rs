@@ -5,84 +5,30 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use tillhouse_sandbox::oracle::{self, Payment, Sale};
 use tillhouse_sandbox::{Decimal, Sandbox, Selection};
 
-/// What a transaction is; nobody tells a test sale from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Sale,
-    Refund,
-    Free,
-}
-
-impl Kind {
-    /// As the house calls it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Sale => "sale",
-            Self::Refund => "refund",
-            Self::Free => "free",
-        }
-    }
-}
-
-/// A transaction: of be-mo what was bought in a session in one currency.
+/// A transaction, as the oracle has it, and what else is told of it: of be-mo what was bought in a session in one currency.
 #[derive(Debug)]
-pub(crate) struct Sale {
-    pub(crate) source: &'static str,
-    /// be-mo reports what an account's own vehicles bought, the other three what was sold.
-    pub(crate) is_purchase: bool,
-    pub(crate) tenant: Option<String>,
-    pub(crate) kind: Kind,
-    pub(crate) state: String,
-    pub(crate) at: Option<Timestamp>,
-    /// The site's own day and hour, and how many minutes its clock is ahead of UTC.
-    pub(crate) day: Option<Date>,
-    pub(crate) hour: i8,
+pub(crate) struct Fact {
+    pub(crate) sale: Sale,
+    /// Minutes that the site's clock is ahead of UTC.
     pub(crate) offset: Option<i32>,
-    pub(crate) amount: Option<Decimal>,
     /// The tax in it where it is derived from a rate: SmartNow's.
     pub(crate) derived_tax: Option<Decimal>,
-    pub(crate) currency: Option<&'static str>,
-    pub(crate) site: Option<String>,
     pub(crate) has_plate: bool,
-    pub(crate) lines: Vec<Line>,
-    pub(crate) payments: Vec<Payment>,
-}
-
-/// An article. Its currency is its own; `None` where it names none, and then it has its transaction's.
-#[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) unit: &'static str,
-    pub(crate) product: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) state: String,
-    pub(crate) quantity: Option<Decimal>,
-    pub(crate) currency: Option<&'static str>,
-}
-
-/// A payment; its currency is as an article's.
-#[derive(Debug)]
-pub(crate) struct Payment {
-    /// Type, medium, scheme, entry mode and function, in the common words.
-    pub(crate) words: [Option<String>; 5],
-    pub(crate) is_collected: bool,
-    pub(crate) is_excluded: bool,
-    pub(crate) amount: Option<Decimal>,
-    pub(crate) currency: Option<&'static str>,
 }
 
 /// Everything, and what sites and products are called now.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(crate) sales: Vec<Sale>,
-    /// Payments whose sale nobody serves, each as a sale of which only time, place, tenant and the payment are known.
-    pub(crate) orphans: Vec<Sale>,
+    /// Payments whose sale nobody serves are each a sale of which only time, place, tenant and the payment are known.
+    pub(crate) all: Vec<Fact>,
     /// By key: since when a site or product has its name, and the name.
     sites: HashMap<String, (Timestamp, String)>,
     products: HashMap<String, (Timestamp, String)>,
@@ -96,18 +42,16 @@ impl Facts {
         facts.read_smartnow(sandbox);
         facts.read_bemo(sandbox);
         facts.read_pace(sandbox);
+        // What is told last of a site or product is its name in all sales.
+        let Self { all, sites, products } = &mut facts;
+        for Fact { sale, .. } in all {
+            sale.site_name = sale.site.as_ref().and_then(|key| Some(sites.get(key)?.1.clone()));
+            for article in &mut sale.articles {
+                let product = article.product.as_ref().and_then(|key| products.get(key));
+                article.name = product.map(|(_, name)| name.clone()).or(article.name.take());
+            }
+        }
         facts
-    }
-
-    /// A site's current name.
-    pub(crate) fn site(&self, sale: &Sale) -> Option<&str> {
-        Some(self.sites.get(sale.site.as_ref()?)?.1.as_str())
-    }
-
-    /// An article's name: its product's current one, else its own.
-    pub(crate) fn product<'a>(&'a self, line: &'a Line) -> Option<&'a str> {
-        let product = line.product.as_ref().and_then(|key| self.products.get(key));
-        product.map(|(_, name)| name.as_str()).or(line.name.as_deref())
     }
 }
 
@@ -141,10 +85,10 @@ fn served(sandbox: &Sandbox, source: &str, resource: &str, tenant: Option<&str>)
 const UNHEARD_OF: &str = "XQX";
 
 /// The currency in one spelling. These are all that the sandbox's world pays in, and one that nobody knows.
-fn currency(text: Option<&str>) -> Option<&'static str> {
+fn currency(text: Option<&str>) -> Option<String> {
     const KNOWN: [&str; 11] = ["AMD", "CHF", "EUR", "GBP", "INR", "JPY", "KWD", "NPR", "PLN", "USD", UNHEARD_OF];
     let code = text?.trim().to_uppercase();
-    KNOWN.into_iter().find(|known| *known == code)
+    Some(code).filter(|code| KNOWN.contains(&code.as_str()))
 }
 
 /// Cents and the like as the currency has them; nobody knows how many an unknown one has.
@@ -164,27 +108,29 @@ fn cut(number: Option<Decimal>, digits: u8) -> Option<Decimal> {
 }
 
 /// One spelling of the units that the sandbox's world sells in.
-fn unit(text: Option<&str>) -> &'static str {
-    match text.map(str::to_lowercase).as_deref() {
+fn unit(text: Option<&str>) -> Option<String> {
+    let unit = match text.map(str::to_lowercase).as_deref() {
         Some("l" | "liter") => "l",
         Some("kwh") => "kWh",
         Some("h") => "h",
         Some("min") => "min",
         Some("pc") => "pc",
         Some("kg") => "kg",
-        _ => "unknown",
-    }
+        _ => return None,
+    };
+    Some(unit.to_owned())
 }
 
 /// Refund: a negative amount. Free: over, zero, and no article costs anything. Else a sale.
-fn kind(amount: Option<Decimal>, state: &str, costs: impl Iterator<Item = Option<Decimal>>) -> Kind {
+fn kind(amount: Option<Decimal>, state: &str, costs: impl Iterator<Item = Option<Decimal>>) -> Option<String> {
     let is_over = matches!(state, "completed" | "consumed");
     let mut costs = costs.flatten();
-    match amount {
-        Some(amount) if amount < Decimal::ZERO => Kind::Refund,
-        Some(amount) if is_over && amount.is_zero() && costs.all(|cost| cost <= Decimal::ZERO) => Kind::Free,
-        _ => Kind::Sale,
-    }
+    let kind = match amount {
+        Some(amount) if amount < Decimal::ZERO => "refund",
+        Some(amount) if is_over && amount.is_zero() && costs.all(|cost| cost <= Decimal::ZERO) => "free",
+        _ => "sale",
+    };
+    Some(kind.to_owned())
 }
 
 /// A site's clock: by the name of its zone or by its offset; `None` where neither is known.
@@ -196,14 +142,12 @@ fn clock(zone: Option<&str>) -> Option<TimeZone> {
     Some(TimeZone::fixed(Offset::from_seconds(if sign == '-' { -size } else { size }).ok()?))
 }
 
-impl Sale {
+impl Fact {
     /// Reads the site's clock; where it is not known, day and hour are those of UTC.
-    fn by(mut self, zone: Option<&TimeZone>) -> Self {
-        let Some(at) = self.at else { return self };
-        let shown = zone.unwrap_or(&TimeZone::UTC).to_datetime(at);
-        (self.day, self.hour) = (Some(shown.date()), shown.hour());
-        self.offset = zone.map(|zone| zone.to_offset(at).seconds() / 60);
-        self
+    fn by(mut sale: Sale, zone: Option<&TimeZone>) -> Self {
+        sale.local = sale.at.map(|at| zone.unwrap_or(&TimeZone::UTC).to_datetime(at));
+        let offset = sale.at.and_then(|at| Some(zone?.to_offset(at).seconds() / 60));
+        Self { sale, offset, derived_tax: None, has_plate: false }
     }
 }
 
@@ -291,13 +235,14 @@ impl Facts {
                 if let (Some(key), Some(name)) = (&product, &article.name) {
                     call(&mut self.products, key, since, name);
                 }
-                Line {
+                oracle::Article {
                     unit: unit(article.unit_measure.as_deref()),
                     product,
                     name: article.name.clone(),
-                    state: article.state.clone(),
+                    state: Some(article.state.clone()),
                     quantity: cut(article.quantity, 6),
                     currency: currency(article.currency.as_deref().or(named)),
+                    ..oracle::Article::default()
                 }
             });
             let paid = payments.iter().map(|payment| Payment {
@@ -309,29 +254,24 @@ impl Facts {
                     payment.function.clone(),
                 ],
                 is_collected: payment.state == "collected",
-                is_excluded: false,
                 amount: cut(payment.amount, 4),
                 currency: currency(payment.currency.as_deref().or(named)),
+                ..Payment::default()
             });
             let sale = Sale {
-                source: "hecone",
-                is_purchase: false,
                 tenant: record.mandator_id,
                 kind: kind(amount, &record.state, articles.iter().map(|article| article.amount)),
-                state: record.state,
+                state: Some(record.state),
                 at,
-                day: None,
-                hour: 0,
-                offset: None,
                 amount,
-                derived_tax: None,
                 currency: currency(named),
                 site,
-                has_plate: record.customer_data.is_some_and(|customer| customer.license_plate.is_some()),
-                lines: lines.collect(),
+                articles: lines.collect(),
                 payments: paid.collect(),
+                ..Sale::of("hecone")
             };
-            self.sales.push(sale.by(zone.as_ref()));
+            let has_plate = record.customer_data.is_some_and(|customer| customer.license_plate.is_some());
+            self.all.push(Fact { has_plate, ..Fact::by(sale, zone.as_ref()) });
         }
     }
 }
@@ -390,8 +330,9 @@ impl PaymentTransaction {
             words: [self.kind.map(common), self.method.map(common), None, None, None],
             is_collected: true,
             is_excluded: self.exclude != 0,
-            amount: from_minor(self.price, own),
+            amount: from_minor(self.price, own.as_deref()),
             currency: own,
+            ..Payment::default()
         }
     }
 }
@@ -444,63 +385,47 @@ impl Facts {
                 payments.iter().filter(|payment| payment.currency == sale.currency).map(|payment| payment.price).sum();
             // An article that is done: completed where its payments cover the price, consumed where they do not.
             let state = if collected < sale.price { "consumed" } else { "completed" };
-            let amount = from_minor(sale.price, own);
+            let amount = from_minor(sale.price, own.as_deref());
             let zone = clock(sale.timezone.as_deref());
             let paid = payments.into_iter().map(PaymentTransaction::read);
             let product = format!("smartnow:{}/{}", sale.machine, sale.product);
             let derived_tax = amount.zip(rates.get(&product).copied()).map(|(amount, rate)| tax_inside(amount, rate));
-            let line = Line {
-                unit: "pc",
+            let line = oracle::Article {
+                unit: Some("pc".to_owned()),
                 product: Some(product),
                 name: sale.name,
-                state: "done".to_owned(),
+                state: Some("done".to_owned()),
                 // What is given back takes its piece away.
                 quantity: Some(Decimal::from(if sale.price < Decimal::ZERO { -1 } else { 1 })),
-                currency: own,
+                currency: own.clone(),
+                ..oracle::Article::default()
             };
-            let sale = Sale {
-                source: "smartnow",
-                is_purchase: false,
+            let read = Sale {
                 tenant: (sale.usergroup != 0).then(|| sale.usergroup.to_string()),
                 // In the sale's own price: an unknown currency hides its amount, not what kind of sale it is.
                 kind: kind(Some(sale.price), "completed", std::iter::once(Some(sale.price))),
-                state: state.to_owned(),
+                state: Some(state.to_owned()),
                 at: Some(sale.occurred_at),
-                day: None,
-                hour: 0,
-                offset: None,
                 amount,
-                derived_tax,
                 currency: own,
                 site: Some(format!("smartnow:{}", sale.location)),
-                has_plate: false,
-                lines: vec![line],
+                articles: vec![line],
                 payments: paid.collect(),
+                ..Sale::of("smartnow")
             };
-            self.sales.push(sale.by(zone.as_ref()));
+            self.all.push(Fact { derived_tax, ..Fact::by(read, zone.as_ref()) });
         }
         // Payments of sales that nobody serves have their own time and place.
         for payment in paid.into_values().flatten() {
             let zone = clock(payment.timezone.as_deref());
             let orphan = Sale {
-                source: "smartnow",
-                is_purchase: false,
-                tenant: None,
-                kind: Kind::Sale,
-                state: String::new(),
+                kind: None,
                 at: Some(payment.occurred_at),
-                day: None,
-                hour: 0,
-                offset: None,
-                amount: None,
-                derived_tax: None,
-                currency: None,
                 site: Some(format!("smartnow:{}", payment.location)),
-                has_plate: false,
-                lines: Vec::new(),
                 payments: vec![payment.read()],
+                ..Sale::of("smartnow")
             };
-            self.orphans.push(orphan.by(zone.as_ref()));
+            self.all.push(Fact::by(orphan, zone.as_ref()));
         }
     }
 }
@@ -564,40 +489,36 @@ impl Facts {
             let own = || session.transactions.iter().filter(|bought| bought.currency_key.as_deref() == label);
             let amounts: Vec<Decimal> = own().filter_map(|bought| cut(bought.total_amount, 4)).collect();
             let amount = (!amounts.is_empty()).then(|| amounts.iter().copied().sum());
-            let lines = own().map(|bought| Line {
+            let lines = own().map(|bought| oracle::Article {
                 unit: unit(bought.quantity_unit.as_deref()),
                 product: bought.key(&network),
                 name: bought.name().map(str::to_owned),
-                state: if is_over { "done" } else { "ongoing" }.to_owned(),
+                state: Some(if is_over { "done" } else { "ongoing" }.to_owned()),
                 quantity: cut(bought.quantity, 6),
                 currency: currency(label),
+                ..oracle::Article::default()
             });
             let payment = Payment {
                 words: [Some("account".to_owned()), session.is_rfid.then(|| "RFID".to_owned()), None, None, None],
                 is_collected: is_over,
-                is_excluded: false,
                 amount,
                 currency: currency(label),
+                ..Payment::default()
             };
             let sale = Sale {
-                source: "bemo",
-                is_purchase: true,
+                perspective: "purchase".to_owned(),
                 tenant: Some(account.to_owned()),
                 kind: kind(amount, state, amounts.iter().map(|amount| Some(*amount))),
-                state: state.to_owned(),
+                state: Some(state.to_owned()),
                 at: Some(at),
-                day: None,
-                hour: 0,
-                offset: None,
                 amount,
-                derived_tax: None,
                 currency: currency(label),
                 site: site.clone(),
-                has_plate: false,
-                lines: lines.collect(),
+                articles: lines.collect(),
                 payments: vec![payment],
+                ..Sale::of("bemo")
             };
-            self.sales.push(sale.by(zone.as_ref()));
+            self.all.push(Fact::by(sale, zone.as_ref()));
         }
     }
 }
@@ -682,11 +603,11 @@ impl Facts {
                     // Every brand has a name of its own for a product of one type.
                     let key = format!("pace:{}/{}", fuel.kind, fuel.product_name);
                     call(&mut self.products, &key, at, &fuel.product_name);
-                    Line {
+                    oracle::Article {
                         unit: unit(fuel.unit.as_deref()),
                         product: Some(key),
                         name: Some(fuel.product_name),
-                        state: "done".to_owned(),
+                        state: Some("done".to_owned()),
                         // PACE tells a refund by its price: the quantity is given back all the same.
                         quantity: cut(fuel.amount, 6).map(|quantity| match amount {
                             Some(amount) if amount < Decimal::ZERO && quantity > Decimal::ZERO => {
@@ -694,36 +615,31 @@ impl Facts {
                             }
                             _ => quantity,
                         }),
-                        currency: own,
+                        currency: own.clone(),
+                        ..oracle::Article::default()
                     }
                 });
                 let payment = Payment {
                     // How was paid, only the newer list says.
                     words: [const { None }; 5],
                     is_collected: is_paid,
-                    is_excluded: false,
                     amount,
-                    currency: own,
+                    currency: own.clone(),
+                    ..Payment::default()
                 };
                 let sale = Sale {
-                    source: "pace",
-                    is_purchase: false,
                     tenant: Some(partner.clone()),
                     kind: kind(amount, state, std::iter::once(amount)),
-                    state: state.to_owned(),
+                    state: Some(state.to_owned()),
                     at: Some(at),
-                    day: None,
-                    hour: 0,
-                    offset: None,
                     amount,
-                    derived_tax: None,
                     currency: own,
                     site: Some(site),
-                    has_plate: false,
-                    lines: line.into_iter().collect(),
+                    articles: line.into_iter().collect(),
                     payments: vec![payment],
+                    ..Sale::of("pace")
                 };
-                self.sales.push(sale.by(zone.as_ref()));
+                self.all.push(Fact::by(sale, zone.as_ref()));
             }
         }
     }

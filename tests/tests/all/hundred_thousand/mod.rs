@@ -1,29 +1,28 @@
 //! `tillhouse stats` on more than 100,000 transactions of four sources, against plain loops over what the sources serve.
 //!
 //! Invariant: every part of an answer is compared, `meta` included, to the last digit, and counted both from the roll-ups and from the
-//! facts. What a record means is in [`facts`], what the figures are in [`loops`]; neither shares code with the house.
+//! facts. What a record means is in [`facts`], what the figures are in the sandbox's oracle; neither shares code with the house.
 
 mod facts;
-mod loops;
 mod rarities;
 
 use crate::exact;
 use crate::project::Project;
-use facts::{Facts, Kind, Sale};
+use facts::{Fact, Facts};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use loops::{Answer, Question, answer, derived_tax};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_sandbox::oracle::{self, Question};
+use tillhouse_sandbox::{Decimal, Sandbox, SandboxOptions};
 
 /// Three months with the night in which Europe's clocks go back, and the one in which America's do.
 const STRETCH: [&str; 2] = ["2025-09-01T00:00:00Z", "2025-12-01T00:00:00Z"];
 const SOURCES: [&str; 4] = ["bemo", "hecone", "pace", "smartnow"];
 
 /// A Kendo UI filter, and what it means.
-type Filter = (&'static str, fn(&Facts, &Sale) -> bool);
+type Filter = (&'static str, fn(&Fact) -> bool);
 
 /// One way to ask.
 #[derive(Clone, Copy)]
@@ -92,23 +91,21 @@ impl<'a> Ask<'a> {
             // Length is counted in instants.
             None => (window.0 - window.1.duration_since(window.0), window.0),
         };
-        let answer = answer(
-            facts,
-            &Question {
-                purchases: self.purchases,
-                tenant: self.tenant,
-                source: self.source,
-                states: self.states,
-                window,
-                before,
-                zone: &zone,
-                of_day: self.of_day,
-                passes: self.filter.map_or(|_, _| true, |(_, passes)| passes),
-            },
-        );
+        let question = Question {
+            perspective: if self.purchases { "purchase" } else { "sale" }.to_owned(),
+            tenant: self.tenant.map(str::to_owned),
+            source: self.source.map(str::to_owned),
+            states: self.states.iter().map(|state| (*state).to_owned()).collect(),
+            window,
+            before,
+            timezone: zone.clone(),
+            of_day: self.of_day,
+        };
+        let passing = || facts.all.iter().filter(|fact| self.filter.is_none_or(|(_, passes)| passes(fact)));
+        let answer = Answer::of(&oracle::answer(passing().map(|fact| &fact.sale), &question), passing(), &question);
         let mut meta = json!({
             "from": window.0.to_string(), "to": window.1.to_string(), "tenant": self.tenant, "source": self.source,
-            "perspective": if self.purchases { "purchase" } else { "sale" }, "states": self.states, "timezone": self.zone,
+            "perspective": question.perspective, "states": self.states, "timezone": self.zone,
             "hours": if self.of_day { "of_day" } else { "timeline" },
             "filter": self.filter.map(|(text, _)| exact::json(text, "a filter")),
             "compare": self.compare.map_or("previous", |(_, name, _)| name),
@@ -118,6 +115,52 @@ impl<'a> Ask<'a> {
         meta.as_object_mut().unwrap().extend(answer.counted.clone());
         (answer, meta)
     }
+}
+
+/// The oracle's answer, in the shape of `tillhouse stats --format json` as `exact` reads it: a figure that differs in its last digit differs.
+struct Answer {
+    /// An entry a currency, as in the answer's `data`.
+    data: Value,
+    /// Those fields of its `meta` that are counted.
+    counted: Map<String, Value>,
+    seen: Seen,
+}
+
+/// Counted sales, and where their clocks show which time.
+#[derive(Debug)]
+struct Seen {
+    transactions: usize,
+    refunds: usize,
+    offsets: BTreeSet<i32>,
+}
+
+impl Answer {
+    fn of<'f>(answer: &oracle::Answer, facts: impl Iterator<Item = &'f Fact>, question: &Question) -> Self {
+        let exact = |value: String| exact::json(&value, "the oracle");
+        let mut counted = exact(serde_json::to_string(&answer.counts).unwrap());
+        counted["bridge"] = exact(serde_json::to_string(&answer.bridge).unwrap());
+        let Value::Object(counted) = counted else { panic!("counts are an object: {counted}") };
+        let facts: Vec<&Fact> = facts.filter(|fact| question.counts(&fact.sale)).collect();
+        let seen = Seen {
+            transactions: facts.len(),
+            refunds: facts.iter().filter(|fact| fact.sale.kind.as_deref() == Some("refund")).count(),
+            offsets: facts.iter().filter_map(|fact| fact.offset).collect(),
+        };
+        Self { data: exact(serde_json::to_string(&answer.data).unwrap()), counted, seen }
+    }
+}
+
+/// Of SmartNow's sales, whose tax is derived: how many, their tax and what is left of their amounts, by currency.
+fn derived_tax(facts: &Facts) -> Value {
+    let mut sums: BTreeMap<&str, (i64, Decimal, Decimal)> = BTreeMap::new();
+    for fact in &facts.all {
+        if let (Some(tax), Some(amount)) = (fact.derived_tax, fact.sale.amount) {
+            let sum = sums.entry(fact.sale.currency.as_deref().unwrap_or("unknown")).or_default();
+            *sum = (sum.0 + 1, sum.1.plus(tax), sum.2.plus(amount.minus(tax)));
+        }
+    }
+    let row = |(currency, (n, tax, net)): (&str, (i64, Decimal, Decimal))| json!({"currency": currency, "n": format!("#{n}"), "tax": format!("#{tax}"), "net": format!("#{net}")});
+    sums.into_iter().map(row).collect()
 }
 
 /// Compares part by part, so that a failure names what differs.
@@ -149,8 +192,8 @@ fn assert_answer_is(found: &Value, wanted: &Answer, meta: &Value, what: &str) {
 const FILTERS: [(&str, Filter); 4] = [
     (
         "rollups",
-        (r#"{"field": "site_name", "operator": "contains", "value": "HA"}"#, |facts, sale| {
-            facts.site(sale).is_some_and(|name| name.to_lowercase().contains("ha"))
+        (r#"{"field": "site_name", "operator": "contains", "value": "HA"}"#, |fact| {
+            fact.sale.site_name.as_ref().is_some_and(|name| name.to_lowercase().contains("ha"))
         }),
     ),
     (
@@ -158,19 +201,27 @@ const FILTERS: [(&str, Filter); 4] = [
         (
             r#"{"logic": "and", "filters": [{"field": "local_hour", "operator": "lt", "value": 6},
                 {"field": "business_date", "operator": "gte", "value": "2025-10-26"}]}"#,
-            |_, sale| sale.hour < 6 && sale.day.is_some_and(|day| day >= jiff::civil::date(2025, 10, 26)),
+            |fact| {
+                let first = jiff::civil::date(2025, 10, 26);
+                fact.sale.local.is_some_and(|local| local.hour() < 6 && local.date() >= first)
+            },
         ),
     ),
-    ("rollups", (r#"{"field": "kind", "operator": "eq", "value": "refund"}"#, |_, sale| sale.kind == Kind::Refund)),
+    (
+        "rollups",
+        (r#"{"field": "kind", "operator": "eq", "value": "refund"}"#, |fact| {
+            fact.sale.kind.as_deref() == Some("refund")
+        }),
+    ),
     (
         "facts",
         (
             r#"{"logic": "or", "filters": [{"field": "license_plate", "operator": "isnotnull"},
                 {"logic": "and", "filters": [{"field": "amount", "operator": "gte", "value": 49.99},
                 {"field": "currency", "operator": "neq", "value": "eur"}]}]}"#,
-            |_, sale| {
-                let is_large = sale.amount.is_some_and(|amount| amount >= tillhouse_sandbox::Decimal::new(4999, 2));
-                sale.has_plate || (is_large && sale.currency != Some("EUR"))
+            |fact| {
+                let is_large = fact.sale.amount.is_some_and(|amount| amount >= Decimal::new(4999, 2));
+                fact.has_plate || (is_large && fact.sale.currency.as_deref() != Some("EUR"))
             },
         ),
     ),
@@ -294,9 +345,8 @@ fn assert_is_not_trivial(facts: &Facts) {
     for renamed in ["Station Nordost", "Kantoor Zuid II", "Kaffee riesig"] {
         assert!(names.contains(renamed), "nothing is called {renamed}");
     }
-    let sales = || facts.sales.iter();
-    let currencies: BTreeSet<_> = sales().filter_map(|sale| sale.currency).collect();
-    let offsets: BTreeSet<_> = sales().filter_map(|sale| sale.offset).collect();
+    let currencies: BTreeSet<_> = facts.all.iter().filter_map(|fact| fact.sale.currency.as_deref()).collect();
+    let offsets: BTreeSet<_> = facts.all.iter().filter_map(|fact| fact.offset).collect();
     assert!(currencies.is_superset(&["CHF", "EUR", "INR", "JPY", "KWD"].into()), "{currencies:?}");
     // India is half an hour off, Nepal three quarters.
     assert!(offsets.is_superset(&[-240, 60, 120, 330, 345].into()), "{offsets:?}");
