@@ -1,19 +1,14 @@
 //! Encodes a data file whose rows are all in memory: column by column, two columns at a time.
 //!
 //! Invariant: the file is what [`crate::datafile::Encoder`] makes of the same rows, but for where its row groups end.
-//!
-//! A contract has a hundred columns and more. Row by row, each of them holds a page and a dictionary while the others
-//! have their turn, and all of that leaves the processor's cache before it is needed again; here it is two columns' worth.
 
-use crate::chunk::{Column, Encoded as Chunk};
 use crate::datafile::{Layout, ROW_GROUP_ROWS};
 use crate::footer;
-use crate::row_group::{self, Part};
 use crate::stats::Collector;
-use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
-use std::sync::{Arc, Mutex, PoisonError};
-use tillhouse_model::{ErrorKind, Result, ResultExt};
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_parquet_columns::{ParallelRowGroup, append_row_group};
 
 /// Threads that encode one file.
 const THREADS: usize = 2;
@@ -24,47 +19,27 @@ pub(crate) struct Encoded {
     pub(crate) collector: Collector,
 }
 
-/// A column of a row group that waits for its turn.
-struct Job {
-    at: usize,
-    column: Column,
-    bytes: usize,
-}
-
 /// Encodes rows of the layout's file schema.
 pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Result<Encoded> {
     let mut collector = Collector::new(&layout.file_schema, &layout.stat_columns);
     rows.iter().for_each(|batch| collector.add(batch));
     let mut file = layout.writer()?;
     for group in row_groups(rows) {
-        let columns = layout.columns()?;
-        let arrays: Vec<&[ArrayRef]> = group.iter().map(RecordBatch::columns).collect();
-        let twins = row_group::twins(&columns, &arrays);
-        let bytes = |at: usize| arrays.iter().map(|arrays| arrays[at].get_array_memory_size()).sum();
-        let mut parts: Vec<Part> = columns.into_iter().map(Part::Twin).collect();
-        let mut jobs = Vec::new();
-        for (at, _) in twins.iter().enumerate().filter(|(_, twin)| twin.is_none()) {
-            if let Part::Twin(column) = std::mem::replace(&mut parts[at], Part::Own(Vec::new())) {
-                jobs.push(Job { at, column, bytes: bytes(at) });
-            }
-        }
-        // The largest comes first, so that both threads end at about the same time.
-        jobs.sort_by_key(|job| job.bytes);
-        let (jobs, group) = (Arc::new(Mutex::new(jobs)), Arc::new(group));
+        let row_group = ParallelRowGroup::new(layout.columns()?, group).or_error(ErrorKind::Internal, REFUSED)?;
+        let row_group = Arc::new(row_group);
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
-                let (jobs, group) = (jobs.clone(), group.clone());
-                tokio::task::spawn_blocking(move || work(&jobs, &group))
+                let row_group = row_group.clone();
+                tokio::task::spawn_blocking(move || row_group.encode())
             })
             .collect();
         for thread in threads {
-            for (at, encoded) in
-                thread.await.or_error(ErrorKind::Internal, "encoding a data file was interrupted")??
-            {
-                parts[at] = Part::Own(encoded);
-            }
+            let encoded = thread.await.or_error(ErrorKind::Internal, INTERRUPTED)?;
+            encoded.or_error(ErrorKind::Internal, REFUSED)?;
         }
-        row_group::append(&mut file, row_group::together(parts, &twins)?).or_error(ErrorKind::Internal, REFUSED)?;
+        let row_group = Arc::into_inner(row_group).ok_or_else(|| Error::internal(INTERRUPTED))?;
+        let chunks = row_group.close().or_error(ErrorKind::Internal, REFUSED)?;
+        append_row_group(&mut file, chunks).or_error(ErrorKind::Internal, REFUSED)?;
     }
     let mut bytes = file.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
     footer::seal(&mut bytes);
@@ -72,17 +47,7 @@ pub(crate) async fn encode(layout: Arc<Layout>, rows: Vec<RecordBatch>) -> Resul
 }
 
 const REFUSED: &str = "rows could not be encoded";
-
-/// Takes columns until none is left; the chunks of each, with its place.
-fn work(jobs: &Mutex<Vec<Job>>, group: &[RecordBatch]) -> Result<Vec<(usize, Vec<Chunk>)>> {
-    let mut done = Vec::new();
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(Job { at, mut column, .. }) = job else { return Ok(done) };
-        group.iter().try_for_each(|batch| column.write(batch.column(at)))?;
-        done.push((at, column.close()?));
-    }
-}
+const INTERRUPTED: &str = "encoding a data file was interrupted";
 
 /// Batches, in lists that make a row group each.
 fn row_groups(rows: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
@@ -171,5 +136,12 @@ mod tests {
             (concat_batches(&read[0].schema(), &read).unwrap(), concat_batches(&layout.file_schema, &batches).unwrap());
         assert_eq!(read.column(0).as_string::<i32>().value(66_002), "id 66002");
         assert_eq!(read.columns(), written.columns());
+    }
+
+    #[test]
+    fn a_type_that_no_contract_has_is_refused() {
+        let schema = Arc::new(Schema::new(vec![Field::new("price", DataType::Float64, true)]));
+        let error = Layout::new(schema, &[], Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("not written"), "{error}");
     }
 }

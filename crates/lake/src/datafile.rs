@@ -6,11 +6,9 @@
 //! delta-rs' `DeltaWriter` is not used: it collects statistics for the first 32 columns, decimals included, through a float, and encodes on
 //! the runtime's threads.
 
-use crate::chunk::{self, Column};
 use crate::columnar::{self, Encoded};
 use crate::delta::Table;
 use crate::footer;
-use crate::row_group::{self, RowGroup};
 use crate::stats::{Collector, StatColumns};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -26,6 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder, RowGroupEncoder};
 use uuid::Uuid;
 
 /// A row group ends before it has more rows, or when it holds so many encoded bytes.
@@ -60,13 +59,14 @@ impl Layout {
         let file_schema: SchemaRef =
             Arc::new(Schema::new(projection.iter().map(|i| schema.fields()[*i].clone()).collect::<Vec<_>>()));
         let stat_columns = StatColumns::of(&schema, key, &partition_by);
-        if let Some(field) = file_schema.fields().iter().find(|field| !chunk::is_known(field.data_type())) {
+        if let Some(field) = file_schema.fields().iter().find(|field| !parquet_columns::is_supported(field.data_type()))
+        {
             return Err(Error::internal("a column has a type that is not written")
                 .at("column", field.name())
                 .at("type", field.data_type().to_string()));
         }
         let mut properties = WriterProperties::builder()
-            .set_compression(chunk::compression())
+            .set_compression(parquet_columns::compression())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(vec![footer::placeholder()]))
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
@@ -119,15 +119,15 @@ impl Layout {
             .or_error(ErrorKind::Internal, NO_PLACE)
     }
 
-    /// What encodes the columns of a row group.
-    pub(crate) fn columns(&self) -> Result<Vec<Column>> {
+    /// Encoders of the columns of a row group.
+    pub(crate) fn columns(&self) -> Result<Vec<DefaultEncoder>> {
         let mut from = 0;
         let columns = self.file_schema.fields().iter().zip(&self.leaves).map(|(field, count)| {
             let leaves = &self.parquet.columns()[from..from + count];
             from += count;
-            Column::new(field.clone(), leaves, &self.properties)
+            DefaultEncoder::try_new(field.clone(), leaves, &self.properties)
         });
-        columns.collect()
+        columns.collect::<Result<_, _>>().or_error(ErrorKind::Internal, NO_PLACE)
     }
 }
 
@@ -152,7 +152,7 @@ pub(crate) struct Encoder {
     layout: Arc<Layout>,
     file: SerializedFileWriter<Vec<u8>>,
     /// The row group that is not full.
-    row_group: RowGroup,
+    row_group: RowGroupEncoder,
     collector: Collector,
 }
 
@@ -160,7 +160,7 @@ impl Encoder {
     fn new(layout: Arc<Layout>) -> Result<Self> {
         Ok(Self {
             file: layout.writer()?,
-            row_group: RowGroup::new(layout.columns()?),
+            row_group: RowGroupEncoder::new(layout.columns()?),
             collector: Collector::new(&layout.file_schema, &layout.stat_columns),
             layout,
         })
@@ -172,8 +172,8 @@ impl Encoder {
             self.flush()?;
         }
         self.collector.add(batch);
-        self.row_group.write(batch.columns())?;
-        if self.row_group.size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
+        self.row_group.write(batch.columns()).or_error(ErrorKind::Internal, REFUSED)?;
+        if self.row_group.memory_size() >= ROW_GROUP_BYTES { self.flush() } else { Ok(()) }
     }
 
     /// Ends the row group.
@@ -181,8 +181,9 @@ impl Encoder {
         if self.row_group.rows() == 0 {
             return Ok(());
         }
-        let row_group = std::mem::replace(&mut self.row_group, RowGroup::new(self.layout.columns()?));
-        row_group::append(&mut self.file, row_group.close()?).or_error(ErrorKind::Internal, REFUSED)
+        let row_group = std::mem::replace(&mut self.row_group, RowGroupEncoder::new(self.layout.columns()?));
+        let chunks = row_group.close().or_error(ErrorKind::Internal, REFUSED)?;
+        parquet_columns::append_row_group(&mut self.file, chunks).or_error(ErrorKind::Internal, REFUSED)
     }
 
     /// Ends the file.
@@ -198,7 +199,7 @@ impl Encoder {
     }
 
     fn size(&self) -> u64 {
-        (self.file.bytes_written() + self.row_group.size()) as u64
+        (self.file.bytes_written() + self.row_group.memory_size()) as u64
     }
 }
 

@@ -6,7 +6,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod adding;
-mod chunk;
 #[cfg(test)]
 mod clock_tests;
 mod columnar;
@@ -36,7 +35,6 @@ mod package;
 mod probe;
 mod reconciliation;
 mod rollup_table;
-mod row_group;
 mod scan;
 pub mod source_table;
 mod split;

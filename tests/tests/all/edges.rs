@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
 /// Who may use whom. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`. A member that is not named here is a source.
-const PLAN: [(&str, &[&str]); 10] = [
+const PLAN: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("extract", &["model"]),
     ("decode", &["model"]),
-    ("lake", &["model"]),
+    ("lake", &["parquet-columns", "model"]),
+    ("parquet-columns", &[]),
     ("emulator", &["model"]),
     ("sandbox", &["emulator", "model"]),
     ("query", &["lake", "model"]),

@@ -1,13 +1,15 @@
-//! One leaf's values of a row group: pages, and the dictionary as long as it pays.
+//! The column chunk of one leaf: pages, and the dictionary as long as it pays.
 //!
 //! Invariant: a page begins with a row. Once a page has gone through the dictionary, the dictionary is kept; what comes after it has
 //! grown too large is written plainly.
 
-use super::compress::{SCRATCH, compression};
-use super::dictionary::Dictionary;
-use super::levels::Levels;
-use super::slots::{Picks, Slots};
-use super::{Encoded, REFUSED, hybrid};
+use crate::compress::{SCRATCH, compression};
+use crate::dictionary::ChunkDictionary;
+use crate::encoder::{ChunkPages, EncodedChunk};
+use crate::error::{EncodeError, Result};
+use crate::nesting::{NestingLevels, Selection};
+use crate::page_levels::PageLevels;
+use crate::rle;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -21,7 +23,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// A page ends with the slice in which it has so many rows or bytes.
 const PAGE_ROWS: usize = 20_480;
@@ -33,40 +34,40 @@ const TRIAL: usize = 1_024;
 
 /// The smallest and the largest value so far.
 #[derive(Clone, Copy, Default)]
-struct Bounds(Option<(i128, i128)>);
+struct ValueBounds(Option<(i128, i128)>);
 
-impl Bounds {
+impl ValueBounds {
     fn widen(&mut self, min: i128, max: i128) {
         self.0 = Some(self.0.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
     }
 }
 
-/// A page that waits for the end of its chunk.
+/// A full page that waits for the end of its chunk.
 #[derive(Clone)]
-struct Ready {
+struct PendingPage {
     page: Page,
     plain_bytes: usize,
     rows: usize,
 }
 
-/// One leaf's values of a row group.
+/// Writer of the column chunk of one leaf: pages, and a dictionary as long as it pays.
 #[derive(Clone)]
-pub(super) struct Leaf {
+pub(crate) struct ColumnChunkWriter {
     descriptor: ColumnDescPtr,
     /// Bytes of a value that always has as many; 0 for texts and flags.
     width: usize,
     statistics: bool,
-    dictionary: Option<Dictionary>,
-    /// Whether values still go through the dictionary.
+    dictionary: Option<ChunkDictionary>,
+    /// True as long as values go through the dictionary.
     repeats: bool,
     on_trial: bool,
-    ready: Vec<Ready>,
-    ready_bytes: usize,
+    pending: Vec<PendingPage>,
+    pending_bytes: usize,
     // The page that is not full.
     rows: usize,
     slots: usize,
-    definition: Levels,
-    repetition: Levels,
+    definition: PageLevels,
+    repetition: PageLevels,
     values: Vec<u8>,
     flags: Vec<u8>,
     indices: Vec<u32>,
@@ -74,51 +75,50 @@ pub(super) struct Leaf {
     all_rows: usize,
     all_slots: usize,
     all_values: usize,
-    bounds: Bounds,
+    bounds: ValueBounds,
 }
 
-impl Leaf {
-    pub(super) fn new(descriptor: ColumnDescPtr, properties: &WriterProperties) -> Result<Self> {
+impl ColumnChunkWriter {
+    pub(crate) fn try_new(descriptor: ColumnDescPtr, properties: &WriterProperties) -> Result<Self> {
         let width = match descriptor.physical_type() {
             Type::BYTE_ARRAY | Type::BOOLEAN => 0,
             Type::INT32 => 4,
             Type::INT64 => 8,
-            Type::FIXED_LEN_BYTE_ARRAY => {
-                usize::try_from(descriptor.type_length()).or_error(ErrorKind::Internal, REFUSED)?
+            Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(descriptor.type_length())?,
+            other => {
+                let column = descriptor.name().to_owned();
+                return Err(EncodeError::UnsupportedType { column, data_type: other.to_string() });
             }
-            _ => return Err(Error::internal("a column has a type that is not written").at("column", descriptor.name())),
         };
         let counted = matches!(descriptor.physical_type(), Type::BYTE_ARRAY | Type::INT32 | Type::INT64);
         let repeats = counted && properties.dictionary_enabled(descriptor.path());
         Ok(Self {
             width,
             statistics: properties.statistics_enabled(descriptor.path()) != EnabledStatistics::None,
-            dictionary: repeats.then(Dictionary::new),
+            dictionary: repeats.then(ChunkDictionary::new),
             repeats,
             on_trial: repeats,
             descriptor,
-            ready: Vec::new(),
-            ready_bytes: 0,
+            pending: Vec::new(),
+            pending_bytes: 0,
             rows: 0,
             slots: 0,
-            definition: Levels::default(),
-            repetition: Levels::default(),
+            definition: PageLevels::default(),
+            repetition: PageLevels::default(),
             values: Vec::new(),
             flags: Vec::new(),
             indices: Vec::new(),
             all_rows: 0,
             all_slots: 0,
             all_values: 0,
-            bounds: Bounds::default(),
+            bounds: ValueBounds::default(),
         })
     }
 
-    /// Adds what stands in the slots of so many rows.
-    pub(super) fn write(&mut self, slots: &Slots, array: &ArrayRef, rows: usize) -> Result<()> {
+    /// Adds the values in the slots of so many rows.
+    pub(crate) fn write(&mut self, slots: &NestingLevels, array: &ArrayRef, rows: usize) -> Result<()> {
         if i16::from(slots.level) != self.descriptor.max_def_level() {
-            return Err(
-                Error::internal("a column is nested otherwise than its table").at("column", self.descriptor.name())
-            );
+            return Err(EncodeError::NestingMismatch { column: self.descriptor.name().to_owned() });
         }
         match &slots.definition {
             None => self.definition.repeat(slots.level, slots.count),
@@ -127,20 +127,20 @@ impl Leaf {
         if let Some(levels) = &slots.repetition {
             self.repetition.add(levels);
         }
-        let values = match &slots.picks {
-            Picks::Range(_, count) => *count,
-            Picks::Each(picks) => picks.len(),
+        let values = match &slots.selection {
+            Selection::Range(_, count) => *count,
+            Selection::Each(picks) => picks.len(),
         };
-        match &slots.picks {
-            Picks::Range(from, count) => self.take(array, *from..*from + *count)?,
-            Picks::Each(picks) => self.take(array, picks.iter().map(|pick| *pick as usize))?,
+        match &slots.selection {
+            Selection::Range(from, count) => self.take(array, *from..*from + *count)?,
+            Selection::Each(picks) => self.take(array, picks.iter().map(|pick| *pick as usize))?,
         }
         self.rows += rows;
         self.slots += slots.count;
         self.all_values += values;
         if self.on_trial && self.all_values >= TRIAL {
             self.on_trial = false;
-            let different = self.dictionary.as_ref().map_or(0, Dictionary::len);
+            let different = self.dictionary.as_ref().map_or(0, ChunkDictionary::len);
             if different * 3 > self.all_values * 2 {
                 self.give_up_dictionary();
             }
@@ -156,17 +156,17 @@ impl Leaf {
         Ok(())
     }
 
-    pub(super) fn descriptor(&self) -> &ColumnDescPtr {
+    pub(crate) fn descriptor(&self) -> &ColumnDescPtr {
         &self.descriptor
     }
 
-    /// Whether a chunk of the same type is written alike if its values are the same.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    /// True if a chunk of the same type is encoded alike as long as its values are the same.
+    pub(crate) fn has_same_encoding(&self, other: &Self) -> bool {
         self.statistics == other.statistics
     }
 
-    /// From here on a chunk of its own, with the values that another has so far.
-    pub(super) fn take_over(&mut self, other: &Self) {
+    /// Ends being a duplicate: continues as a chunk of its own, with the values that the other has so far.
+    pub(crate) fn diverge_from(&mut self, other: &Self) {
         *self = Self { descriptor: self.descriptor.clone(), ..other.clone() };
     }
 
@@ -219,14 +219,12 @@ impl Leaf {
                 // Bytes that have no place are cut off above: an amount must not become another one unsaid.
                 let limit = 10_i128.pow(u32::from(*precision));
                 if self.bounds.0.is_some_and(|(min, max)| min <= -limit || max >= limit) {
-                    return Err(Error::internal("a decimal has more digits than its column")
-                        .at("column", self.descriptor.name()));
+                    return Err(EncodeError::TooManyDigits { column: self.descriptor.name().to_owned() });
                 }
             }
             other => {
-                return Err(Error::internal("a column has a type that is not written")
-                    .at("column", self.descriptor.name())
-                    .at("type", other.to_string()));
+                let column = self.descriptor.name().to_owned();
+                return Err(EncodeError::UnsupportedType { column, data_type: other.to_string() });
             }
         }
         Ok(())
@@ -298,11 +296,11 @@ impl Leaf {
             self.repetition.end(self.descriptor.max_rep_level(), plain);
             self.definition.end(self.descriptor.max_def_level(), plain);
             if through_dictionary {
-                let largest = self.dictionary.as_ref().map_or(0, Dictionary::len).saturating_sub(1);
+                let largest = self.dictionary.as_ref().map_or(0, ChunkDictionary::len).saturating_sub(1);
                 // One bit at least: not every reader takes none.
-                let width = hybrid::width_of(u32::try_from(largest).unwrap_or(u32::MAX)).max(1);
+                let width = rle::width_of(u32::try_from(largest).unwrap_or(u32::MAX)).max(1);
                 plain.push(width);
-                hybrid::write(&self.indices, width, plain);
+                rle::write(&self.indices, width, plain);
             } else if self.descriptor.physical_type() == Type::BOOLEAN {
                 let byte = |flags: &[u8]| flags.iter().enumerate().fold(0, |byte, (bit, flag)| byte | flag << bit);
                 plain.extend(self.flags.chunks(8).map(byte));
@@ -311,16 +309,16 @@ impl Leaf {
             }
             let page = Page::DataPage {
                 buf: scratch.compressed()?,
-                num_values: u32::try_from(self.slots).or_error(ErrorKind::Internal, REFUSED)?,
+                num_values: u32::try_from(self.slots)?,
                 encoding: if through_dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
                 statistics: None,
             };
-            Ok::<_, Error>(Ready { page, plain_bytes: scratch.plain.len(), rows: self.rows })
+            Ok::<_, EncodeError>(PendingPage { page, plain_bytes: scratch.plain.len(), rows: self.rows })
         })?;
-        self.ready_bytes += page.page.buffer().len();
-        self.ready.push(page);
+        self.pending_bytes += page.page.buffer().len();
+        self.pending.push(page);
         self.all_rows += self.rows;
         self.all_slots += self.slots;
         (self.rows, self.slots) = (0, 0);
@@ -330,58 +328,55 @@ impl Leaf {
         Ok(())
     }
 
-    /// Bytes that are held, roughly.
-    pub(super) fn size(&self) -> usize {
-        let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::bytes);
-        self.ready_bytes + dictionary + self.values.len() + self.flags.len() / 8 + self.indices.len()
+    /// Bytes held in memory, roughly.
+    pub(crate) fn memory_size(&self) -> usize {
+        let dictionary = self.dictionary.as_ref().map_or(0, ChunkDictionary::bytes);
+        self.pending_bytes + dictionary + self.values.len() + self.flags.len() / 8 + self.indices.len()
     }
 
     /// Ends the chunk.
-    pub(super) fn close(mut self) -> Result<Encoded> {
+    pub(crate) fn close(mut self) -> Result<EncodedChunk> {
         self.end_page()?;
         let statistics = self.statistics.then(|| self.footer_statistics()).transpose()?.flatten();
-        let mut sink = TrackedWrite::new(Vec::with_capacity(self.size() + (self.ready.len() + 1) * 64));
+        let mut sink = TrackedWrite::new(Vec::with_capacity(self.memory_size() + (self.pending.len() + 1) * 64));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut plain_bytes, mut bytes) = (0, 0);
         let mut pages: Vec<PageEncodingStats> = Vec::new();
         let mut dictionary_at = None;
         if let Some(dictionary) = self.dictionary.take()
-            && self.ready.iter().any(|ready| ready.page.encoding() == Encoding::RLE_DICTIONARY)
+            && self.pending.iter().any(|pending| pending.page.encoding() == Encoding::RLE_DICTIONARY)
         {
-            let num_values = u32::try_from(dictionary.len()).or_error(ErrorKind::Internal, REFUSED)?;
+            let num_values = u32::try_from(dictionary.len())?;
             let plain = dictionary.into_plain(self.width);
             let page = SCRATCH.with_borrow_mut(|scratch| {
                 scratch.plain.clear();
                 scratch.plain.extend_from_slice(&plain);
                 let buf = scratch.compressed()?;
                 let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
-                Ok::<_, Error>(CompressedPage::new(page, plain.len()))
+                Ok::<_, EncodeError>(CompressedPage::new(page, plain.len()))
             })?;
-            let spec = writer.write_page(page).or_error(ErrorKind::Internal, REFUSED)?;
+            let spec = writer.write_page(page)?;
             (plain_bytes, bytes) = (spec.uncompressed_size, spec.compressed_size);
             pages.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
             dictionary_at = Some(0);
         }
         let data_at = bytes;
         let mut offsets = OffsetIndexBuilder::new();
-        for Ready { page, plain_bytes: plain, rows } in self.ready {
+        for PendingPage { page, plain_bytes: plain, rows } in self.pending {
             let encoding = page.encoding();
             match pages.last_mut() {
                 Some(last) if last.page_type == PageType::DATA_PAGE && last.encoding == encoding => last.count += 1,
                 _ => pages.push(PageEncodingStats { page_type: PageType::DATA_PAGE, encoding, count: 1 }),
             }
             let page = CompressedPage::new(page, plain);
-            let spec = writer.write_page(page).or_error(ErrorKind::Internal, REFUSED)?;
+            let spec = writer.write_page(page)?;
             plain_bytes += spec.uncompressed_size;
             bytes += spec.compressed_size;
-            offsets.append_row_count(i64::try_from(rows).or_error(ErrorKind::Internal, REFUSED)?);
-            offsets.append_offset_and_size(
-                i64::try_from(spec.offset).or_error(ErrorKind::Internal, REFUSED)?,
-                i32::try_from(spec.compressed_size).or_error(ErrorKind::Internal, REFUSED)?,
-            );
+            offsets.append_row_count(i64::try_from(rows)?);
+            offsets.append_offset_and_size(i64::try_from(spec.offset)?, i32::try_from(spec.compressed_size)?);
         }
-        writer.close().or_error(ErrorKind::Internal, REFUSED)?;
-        let signed = |size: usize| i64::try_from(size).or_error(ErrorKind::Internal, REFUSED);
+        writer.close()?;
+        let signed = |size: usize| i64::try_from(size);
         let mut encodings: Vec<Encoding> = pages.iter().map(|page| page.encoding).chain([Encoding::RLE]).collect();
         encodings.sort_unstable();
         encodings.dedup();
@@ -400,22 +395,21 @@ impl Leaf {
         let close = ColumnCloseResult {
             bytes_written: bytes as u64,
             rows_written: self.all_rows as u64,
-            metadata: metadata.build().or_error(ErrorKind::Internal, REFUSED)?,
+            metadata: metadata.build()?,
             bloom_filter: None,
             column_index: None,
             offset_index: Some(offsets.build()),
         };
-        let bytes = sink.into_inner().or_error(ErrorKind::Internal, REFUSED)?;
-        Ok(Encoded { bytes: Bytes::from(bytes), close })
+        let bytes = Bytes::from(sink.into_inner()?);
+        Ok(EncodedChunk(ChunkPages::Contiguous { bytes, close }))
     }
 
-    /// Bounds and nulls, as the footer has them.
+    /// ValueBounds and nulls, as the footer has them.
     fn footer_statistics(&self) -> Result<Option<Statistics>> {
         let nulls = Some((self.all_slots - self.all_values) as u64);
         let (min, max) = self.bounds.0.unzip();
-        let narrow = |value: Option<i128>| value.map(i64::try_from).transpose().or_error(ErrorKind::Internal, REFUSED);
-        let narrower =
-            |value: Option<i128>| value.map(i32::try_from).transpose().or_error(ErrorKind::Internal, REFUSED);
+        let narrow = |value: Option<i128>| value.map(i64::try_from).transpose();
+        let narrower = |value: Option<i128>| value.map(i32::try_from).transpose();
         Ok(match self.descriptor.physical_type() {
             Type::BOOLEAN => Some(Statistics::boolean(min.map(|m| m != 0), max.map(|m| m != 0), None, nulls, false)),
             Type::INT32 => Some(Statistics::int32(narrower(min)?, narrower(max)?, None, nulls, false)),

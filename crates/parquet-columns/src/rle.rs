@@ -1,19 +1,19 @@
-//! Parquet's mixture of runs and packed numbers, in which levels and places in a dictionary are written.
+//! Parquet's RLE encoding, a mixture of runs and bit-packed numbers: levels and dictionary indices are written in it.
 //!
 //! Invariant: a reader that knows the width and how many numbers there are gets back exactly those. Runs of fewer than eight equal
 //! numbers are packed with their neighbours.
 
-/// From so many equal numbers on, a run is shorter than the numbers packed.
+/// Equal numbers from which on a run is shorter than the numbers packed.
 const RUN: usize = 8;
 
 /// Bits that numbers up to `largest` need.
-pub(super) fn width_of(largest: u32) -> u8 {
+pub(crate) fn width_of(largest: u32) -> u8 {
     u8::try_from(u32::BITS - largest.leading_zeros()).unwrap_or(0)
 }
 
 /// Appends numbers that each fit into `width` bits.
-pub(super) fn write<T: Copy + PartialEq + Into<u32>>(numbers: &[T], width: u8, out: &mut Vec<u8>) {
-    // Where the numbers begin that are not written yet.
+pub(crate) fn write<T: Copy + PartialEq + Into<u32>>(numbers: &[T], width: u8, out: &mut Vec<u8>) {
+    // The first number that is not written yet.
     let mut waiting = 0;
     let mut at = 0;
     while let Some(number) = numbers.get(at) {
@@ -31,7 +31,7 @@ pub(super) fn write<T: Copy + PartialEq + Into<u32>>(numbers: &[T], width: u8, o
 }
 
 /// Appends one number, so many times over.
-pub(super) fn repeat(number: u32, times: usize, width: u8, out: &mut Vec<u8>) {
+pub(crate) fn repeat(number: u32, times: usize, width: u8, out: &mut Vec<u8>) {
     if times > 0 {
         varint(times << 1, out);
         let bytes = usize::from(width.div_ceil(8));

@@ -1,41 +1,48 @@
-//! Where the values of a nested column stand: Parquet's definition and repetition levels.
+//! Definition and repetition levels of a nested column, from Arrow's bitmaps and offsets.
 //!
-//! Invariant: a slot is a place of a value or of what is missing there. Levels are worked out once for every struct and list and shared
-//! by all that is inside it.
+//! Invariant: a slot is a place of a value or of a missing one. Levels are worked out once for every struct and list and shared by all leaves
+//! inside it.
 
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use std::rc::Rc;
 
-/// Which elements of an array stand in the slots that are not empty, in their order.
+/// Elements of an array that stand in the slots that are not empty, in order.
 #[derive(Debug, Clone)]
-pub(super) enum Picks {
+pub(crate) enum Selection {
     Range(usize, usize),
     Each(Rc<Vec<u32>>),
 }
 
-/// The slots of one level of nesting.
+/// NestingLevels of one level of nesting, with their definition and repetition levels.
 #[derive(Debug, Clone)]
-pub(super) struct Slots {
-    /// How many there are, empty ones included.
-    pub(super) count: usize,
+pub(crate) struct NestingLevels {
+    /// Count of slots, empty ones included.
+    pub(crate) count: usize,
     /// The definition level of a slot that is not empty.
-    pub(super) level: u8,
+    pub(crate) level: u8,
     /// The definition level of each; `None`: none is empty.
-    pub(super) definition: Option<Rc<Vec<u8>>>,
-    pub(super) list_level: u8,
+    pub(crate) definition: Option<Rc<Vec<u8>>>,
+    pub(crate) list_level: u8,
     /// The repetition level of each; `None`: nothing is repeated.
-    pub(super) repetition: Option<Rc<Vec<u8>>>,
-    pub(super) picks: Picks,
+    pub(crate) repetition: Option<Rc<Vec<u8>>>,
+    pub(crate) selection: Selection,
 }
 
-impl Slots {
+impl NestingLevels {
     /// The rows of a batch.
-    pub(super) fn rows(count: usize) -> Self {
-        Self { count, level: 0, definition: None, list_level: 0, repetition: None, picks: Picks::Range(0, count) }
+    pub(crate) fn rows(count: usize) -> Self {
+        Self {
+            count,
+            level: 0,
+            definition: None,
+            list_level: 0,
+            repetition: None,
+            selection: Selection::Range(0, count),
+        }
     }
 
     /// The slots whose value is there, of an array that may have nulls.
-    pub(super) fn present(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Self {
+    pub(crate) fn present(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Self {
         if !nullable {
             return self.clone();
         }
@@ -46,7 +53,7 @@ impl Slots {
             };
             return Self { level, definition: self.definition.as_ref().map(raised), ..self.clone() };
         };
-        let mut gathered = Gathered::default();
+        let mut gathered = SelectionBuilder::default();
         let mut definition = Vec::with_capacity(self.count);
         self.each(|slot| {
             definition.push(match slot {
@@ -58,14 +65,14 @@ impl Slots {
                 Err(level) => level,
             });
         });
-        Self { level, definition: Some(Rc::new(definition)), picks: gathered.picks(), ..self.clone() }
+        Self { level, definition: Some(Rc::new(definition)), selection: gathered.build(), ..self.clone() }
     }
 
     /// The slots of the elements of lists, an empty one for every list that is empty or not there.
-    pub(super) fn elements(&self, nullable: bool, nulls: Option<&NullBuffer>, offsets: &OffsetBuffer<i32>) -> Self {
+    pub(crate) fn elements(&self, nullable: bool, nulls: Option<&NullBuffer>, offsets: &OffsetBuffer<i32>) -> Self {
         let lists = self.present(nullable, nulls);
         let (level, list_level) = (lists.level + 1, lists.list_level + 1);
-        let mut gathered = Gathered::default();
+        let mut gathered = SelectionBuilder::default();
         let mut definition = Vec::with_capacity(lists.count * 2);
         let mut repetition = Vec::with_capacity(lists.count * 2);
         let mut at = 0;
@@ -88,7 +95,7 @@ impl Slots {
             definition: Some(Rc::new(definition)),
             list_level,
             repetition: Some(Rc::new(repetition)),
-            picks: gathered.picks(),
+            selection: gathered.build(),
         }
     }
 
@@ -97,9 +104,9 @@ impl Slots {
         let mut next = 0;
         let mut pick = || {
             next += 1;
-            match &self.picks {
-                Picks::Range(from, _) => from + next - 1,
-                Picks::Each(picks) => picks.get(next - 1).map_or(0, |pick| *pick as usize),
+            match &self.selection {
+                Selection::Range(from, _) => from + next - 1,
+                Selection::Each(picks) => picks.get(next - 1).map_or(0, |pick| *pick as usize),
             }
         };
         match &self.definition {
@@ -115,15 +122,15 @@ fn bounds(offsets: &OffsetBuffer<i32>, list: usize) -> (usize, usize) {
     (at(list), at(list + 1).saturating_sub(at(list)))
 }
 
-/// Picks while they are gathered: neighbours are a range until one is left out.
+/// Builder of a selection: neighbours are a range until one is left out.
 #[derive(Default)]
-struct Gathered {
+struct SelectionBuilder {
     from: usize,
     count: usize,
     each: Vec<u32>,
 }
 
-impl Gathered {
+impl SelectionBuilder {
     fn add(&mut self, from: usize, count: usize) {
         if self.each.is_empty() {
             if self.count == 0 {
@@ -138,8 +145,8 @@ impl Gathered {
         self.each.extend(places(from, count));
     }
 
-    fn picks(self) -> Picks {
-        if self.each.is_empty() { Picks::Range(self.from, self.count) } else { Picks::Each(Rc::new(self.each)) }
+    fn build(self) -> Selection {
+        if self.each.is_empty() { Selection::Range(self.from, self.count) } else { Selection::Each(Rc::new(self.each)) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The different values of a column chunk, numbered in the order they came in.
+//! Dictionary of a column chunk: its distinct values, numbered in the order they came in.
 //!
 //! Invariant: equal values have one number, different values different ones; what is written is every value once, as Parquet's plain
 //! encoding has it.
@@ -8,23 +8,23 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher;
 
-/// So many different values are expected.
+/// Distinct values for which there is room from the beginning.
 const ROOM: usize = 64;
 
-/// Values by number: texts stand one behind the other with their length before them, numbers as they are.
+/// Distinct values by number: texts stand one behind the other with their length before them, numbers as they are.
 #[derive(Clone)]
-pub(super) struct Dictionary {
+pub(crate) struct ChunkDictionary {
     table: HashTable<u32>,
     hasher: RandomState,
     plain: Vec<u8>,
-    /// Where each text ends in `plain`.
+    /// The end of each text in `plain`.
     ends: Vec<usize>,
     numbers: Vec<i64>,
     last: Option<u32>,
 }
 
-impl Dictionary {
-    pub(super) fn new() -> Self {
+impl ChunkDictionary {
+    pub(crate) fn new() -> Self {
         Self {
             table: HashTable::with_capacity(ROOM),
             hasher: RandomState::default(),
@@ -35,18 +35,18 @@ impl Dictionary {
         }
     }
 
-    /// How many different values there are.
-    pub(super) fn len(&self) -> usize {
+    /// Count of distinct values.
+    pub(crate) fn len(&self) -> usize {
         self.ends.len() + self.numbers.len()
     }
 
     /// Bytes of the values, roughly.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.plain.len() + self.numbers.len() * size_of::<i64>()
     }
 
     /// The number of a text.
-    pub(super) fn text(&mut self, text: &[u8]) -> u32 {
+    pub(crate) fn text(&mut self, text: &[u8]) -> u32 {
         let Self { table, hasher, plain, ends, last, .. } = self;
         // Neighbours are often equal.
         if let Some(last) = *last
@@ -76,7 +76,7 @@ impl Dictionary {
     }
 
     /// The number of a number.
-    pub(super) fn number(&mut self, value: i64) -> u32 {
+    pub(crate) fn number(&mut self, value: i64) -> u32 {
         let Self { table, hasher, numbers, last, .. } = self;
         let at = |number: u32| numbers.get(number as usize).copied().unwrap_or_default();
         if let Some(last) = *last
@@ -100,7 +100,7 @@ impl Dictionary {
     }
 
     /// Appends one value in its plain encoding; a number takes `width` bytes.
-    pub(super) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
         match self.numbers.get(number as usize) {
             Some(value) => out.extend_from_slice(&value.to_le_bytes()[..width]),
             None => out.extend_from_slice(&self.plain[start(&self.ends, number)..end(&self.ends, number)]),
@@ -108,7 +108,7 @@ impl Dictionary {
     }
 
     /// All values in their plain encoding.
-    pub(super) fn into_plain(self, width: usize) -> Vec<u8> {
+    pub(crate) fn into_plain(self, width: usize) -> Vec<u8> {
         let mut plain = self.plain;
         plain.reserve(self.numbers.len() * width);
         self.numbers.iter().for_each(|value| plain.extend_from_slice(&value.to_le_bytes()[..width]));
@@ -129,7 +129,7 @@ fn ends_of(text: &[u8]) -> (u64, u64) {
     }
 }
 
-/// Whether two texts are the same; most that are not differ at an end.
+/// True if two texts are the same; most that are not differ at an end.
 fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && ends_of(a) == ends_of(b) && (a.len() <= 16 || a == b)
 }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn equal_values_have_one_number_and_each_is_written_once() {
-        let mut texts = Dictionary::new();
+        let mut texts = ChunkDictionary::new();
         let numbers: Vec<u32> = ["a", "", "a", "a", "bc", "", "a"].iter().map(|t| texts.text(t.as_bytes())).collect();
         assert_eq!(numbers, [0, 1, 0, 0, 2, 1, 0]);
         let mut one = Vec::new();
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(one, b"\x02\0\0\0bc");
         assert_eq!(texts.into_plain(0), b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc");
 
-        let mut numbers = Dictionary::new();
+        let mut numbers = ChunkDictionary::new();
         let given: Vec<u32> = [7, -1, 7, 7, i64::from(i32::MIN)].iter().map(|n| numbers.number(*n)).collect();
         assert_eq!(given, [0, 1, 0, 0, 2]);
         assert_eq!(numbers.into_plain(4), [7, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128]);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_thousand_values_keep_their_numbers_while_the_table_grows() {
-        let mut texts = Dictionary::new();
+        let mut texts = ChunkDictionary::new();
         for round in 0..3 {
             for n in 0..1_000_u32 {
                 assert_eq!(texts.text(format!("value {n}").as_bytes()), n, "round {round}");

@@ -1,19 +1,19 @@
-//! The levels of a page, as they are gathered and written.
+//! Definition or repetition levels of a page, as they are gathered and written.
 //!
 //! Invariant: levels that are all the same are only counted, which is what those of most columns are.
 
-use super::hybrid;
+use crate::rle;
 
-/// Levels of a page; as long as they are all the same they are only counted.
+/// Definition or repetition levels of a page. As long as all are the same, they are only counted.
 #[derive(Clone, Default)]
-pub(super) struct Levels {
+pub(crate) struct PageLevels {
     same: u8,
     count: usize,
     each: Vec<u8>,
 }
 
-impl Levels {
-    pub(super) fn repeat(&mut self, level: u8, times: usize) {
+impl PageLevels {
+    pub(crate) fn repeat(&mut self, level: u8, times: usize) {
         if self.count == 0 {
             self.same = level;
         }
@@ -25,7 +25,7 @@ impl Levels {
         }
     }
 
-    pub(super) fn add(&mut self, levels: &[u8]) {
+    pub(crate) fn add(&mut self, levels: &[u8]) {
         self.spell_out();
         self.each.extend_from_slice(levels);
     }
@@ -37,15 +37,15 @@ impl Levels {
     }
 
     /// Appends them as a page of the format's first version has them, and begins anew.
-    pub(super) fn end(&mut self, largest: i16, out: &mut Vec<u8>) {
+    pub(crate) fn end(&mut self, largest: i16, out: &mut Vec<u8>) {
         if largest > 0 {
-            let width = hybrid::width_of(u32::from(largest.unsigned_abs()));
+            let width = rle::width_of(u32::from(largest.unsigned_abs()));
             let begin = out.len();
             out.extend_from_slice(&[0; 4]);
             if self.each.is_empty() {
-                hybrid::repeat(u32::from(self.same), self.count, width, out);
+                rle::repeat(u32::from(self.same), self.count, width, out);
             } else {
-                hybrid::write(&self.each, width, out);
+                rle::write(&self.each, width, out);
             }
             let length = u32::try_from(out.len() - begin - 4).unwrap_or(u32::MAX);
             out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
