@@ -10,9 +10,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use tillhouse_statistics::reports::{DEFAULT_AMOUNT, DEFAULT_LIMIT, ReportName};
 
-const AFTER_HELP: &str = "\
-Examples:
-  tillhouse demo                                    see it work, with data made up on the spot
+macro_rules! after_help {
+    ($demo:literal) => {
+        concat!(
+            "Examples:\n",
+            $demo,
+            "  \
   tillhouse init --source hecone                    make a project in this folder
   tillhouse check                                   is everything set up? changes nothing
   tillhouse sync                                    read what is new, land it, publish it
@@ -21,7 +24,16 @@ Examples:
   tillhouse sql \"SELECT count(*) FROM transactions\"
 
 Data goes to standard output, everything else to standard error.
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record of a resource fitted).";
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record of a resource fitted)."
+        )
+    };
+}
+
+#[cfg(feature = "sandbox")]
+const AFTER_HELP: &str =
+    after_help!("  tillhouse demo                                    see it work, with data made up on the spot\n");
+#[cfg(not(feature = "sandbox"))]
+const AFTER_HELP: &str = after_help!("");
 
 const REPORT_HELP: &str = "\
 Reports:
@@ -183,11 +195,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
     )]
     Sql(Sql),
+    #[cfg(feature = "sandbox")]
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
         after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360"
     )]
     Sandbox(Sandbox),
+    #[cfg(feature = "sandbox")]
     /// See it work: sandbox, sync, statistics, in a temporary project
     #[command(
         after_help = "Examples:\n  tillhouse demo\n  tillhouse demo --transactions 100000 --dir ~/tillhouse-demo"
@@ -206,7 +220,12 @@ pub(crate) enum Command {
 impl Command {
     /// True if the command answers Ctrl-C itself: it has work to bring to an end first.
     pub(crate) fn answers_interrupts(&self) -> bool {
-        matches!(self, Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) | Self::Sandbox(_) | Self::Demo(_))
+        match self {
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(_) | Self::Demo(_) => true,
+            Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -483,6 +502,7 @@ pub(crate) struct Sql {
     pub(crate) memory_limit: Option<String>,
 }
 
+#[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
 pub(crate) struct Sandbox {
     /// The port on 127.0.0.1; 0 takes any that is free
@@ -502,6 +522,7 @@ pub(crate) struct Sandbox {
     pub(crate) seed: u64,
 }
 
+#[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// How many transactions

@@ -104,6 +104,17 @@ fn crates_use_only_what_the_plan_allows() {
     assert!(broken.is_empty(), "edges that are not in the plan:\n  {}", broken.join("\n  "));
 }
 
+#[test]
+fn the_sandbox_is_a_feature_of_the_binary() {
+    let metadata = metadata();
+    let binary = members(&metadata).into_iter().find(|p| p.name.as_str() == "tillhouse").expect("the binary");
+    let sandbox = binary.dependencies.iter().find(|d| d.name == "tillhouse-sandbox").expect("it has a sandbox");
+    assert_eq!(turned_on_by(binary, sandbox), Some("sandbox"));
+    assert_eq!(binary.features["default"], ["sandbox"]);
+    let else_used = binary.dependencies.iter().any(|d| d.name == "tillhouse-emulator");
+    assert!(!else_used, "the emulator comes with the sandbox alone");
+}
+
 /// Cargo compiles a dependency once for every set of features. What a crate needs only for its tests is a plain dependency of another
 /// member, mostly of these tests, so that building the workspace and testing it want the same features, and `make test` compiles no
 /// dependency that `make demo` has compiled.

@@ -3,12 +3,14 @@
 //! Invariant: no rule about data lives here.
 
 mod check;
+#[cfg(feature = "sandbox")]
 mod demo;
 mod project;
 pub(crate) mod query;
 mod reconcile;
 mod report;
 mod restated;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 mod stats;
 mod sync;
@@ -47,7 +49,9 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Restated(arguments) => restated::run(cli, arguments, format).await,
         Command::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
         Command::Sql(arguments) => query::run(cli, arguments, format).await,
+        #[cfg(feature = "sandbox")]
         Command::Sandbox(arguments) => sandbox::run(arguments, format).await,
+        #[cfg(feature = "sandbox")]
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
