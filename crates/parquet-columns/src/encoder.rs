@@ -14,9 +14,6 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnDescPtr;
 use std::io::Write;
 
-#[cfg(doc)]
-use crate::EncodeError;
-
 /// Encoder of one table column of a row group: a column chunk for each of its leaves.
 ///
 /// # Law
@@ -26,7 +23,8 @@ use crate::EncodeError;
 /// - [`close`](Self::close) returns as many chunks as there were leaves, in their order.
 /// - Two encoders for which [`has_same_encoding`](Self::has_same_encoding) is true make the same chunks of the same arrays, but for the
 ///   column's name. Only then [`diverge_from`](Self::diverge_from) and [`relabel_chunks`](Self::relabel_chunks) are called; an encoder that
-///   never says so, as by default, encodes every column by itself, and refuses both with [`EncodeError::NotShared`].
+///   never says so, as by default, encodes every column by itself, and refuses both with
+///   [`EncodeError::NotShared`](crate::EncodeError::NotShared).
 /// - No I/O and no threads: an encoder belongs to the thread that calls it.
 ///
 /// # Example

@@ -153,6 +153,26 @@ fn only_the_lake_names_the_delta_crate() {
     assert!(who.iter().all(|name| ["lake", "tests"].contains(name)), "only `lake` may name the Delta crate: {who:?}");
 }
 
+/// What the encoder of column chunks may name. The Parquet library brings a runtime and stores for the lake's sake, so the names say it, not
+/// what they reach.
+#[test]
+fn the_encoder_knows_columns_and_nothing_of_tables() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let encoder = members.iter().find(|package| room(&package.name) == Some("parquet-columns"));
+    let encoder = encoder.expect("a member of the workspace");
+    let named: BTreeSet<&str> = encoder
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.kind == DependencyKind::Normal)
+        .map(|dependency| dependency.name.as_str())
+        .collect();
+    let allowed = BTreeSet::from(["arrow", "bytes", "foldhash", "hashbrown", "parquet", "thiserror", "zstd"]);
+    assert!(named.contains("parquet"), "the encoder stands on the Parquet library");
+    let other: Vec<_> = named.difference(&allowed).collect();
+    assert!(other.is_empty(), "no Delta, no runtime, no store, no domain: {other:?}");
+}
+
 #[test]
 fn model_and_decode_reach_no_network_and_no_runtime() {
     let metadata = metadata();
