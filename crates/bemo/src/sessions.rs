@@ -17,7 +17,7 @@ use tillhouse_extract::source::{check_page, failed, known};
 use tillhouse_extract::{
     Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
 };
-use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ReadBy, Resource, Result, Slice, Window};
 use url::Url;
 
 const SESSIONS: &Resource = &RESOURCES[0];
@@ -222,6 +222,19 @@ impl Source for Bemo {
 
     fn pages(&self, slice: &Slice) -> PageStream {
         self.stream(slice, &started(&slice.window))
+    }
+
+    fn asks(&self, slice: &Slice, by: ReadBy) -> Window {
+        let (from, to) = dates(&slice.window);
+        // A date's instants on every clock.
+        let start = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |day| day.timestamp());
+        let from = start(from).checked_sub(AHEAD).unwrap_or(Timestamp::MIN).min(slice.window.from());
+        let to = match by {
+            ReadBy::EventTime => start(to).checked_add(BEHIND).unwrap_or(Timestamp::MAX).max(slice.window.to()),
+            // What was learnt since.
+            ReadBy::ChangeTime => slice.window.to(),
+        };
+        Window::new(from, to).unwrap_or(slice.window)
     }
 
     fn late_pages(&self, slice: &Slice) -> PageStream {

@@ -120,6 +120,10 @@ pub struct Reject {
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
     /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object, or no JSON.
     pub redacted: String,
+    /// The record time, microseconds UTC, of a record without a key, where it can be read whatever else is wrong with it.
+    pub record_time: Option<i64>,
+    /// The same of the source's own version time.
+    pub updated_at: Option<i64>,
 }
 
 /// Something about a landed record that somebody should know.

@@ -7,7 +7,7 @@ use crate::column::{Bits, Column, Sizes, Texts};
 use crate::hash;
 use crate::identity;
 use crate::known::{self, KnownRecords};
-use crate::plan::Plan;
+use crate::plan::{Hop, Plan};
 use crate::pseudonyms::Pseudonyms;
 use crate::record::{MISSING, Walker};
 use crate::redact::redact;
@@ -261,16 +261,37 @@ impl<'p, 'd> Page<'p, 'd> {
         self.walker.scan.skip_record()?;
         let end = self.walker.scan.pos;
         let key = self.key_of(start);
+        let (record_time, updated_at) = if key.is_none() { self.times_of(start) } else { (None, None) };
         self.walker.warnings.back_to(warned);
         self.walker.scan.pos = end;
         let redacted = redact(&self.plan.record, &self.walker.scan.data[start..end]);
-        self.rejects.push(Reject { key, field, reason, redacted });
+        self.rejects.push(Reject { key, field, reason, redacted, record_time, updated_at });
         if self.rejects.len() > MAX_REJECTS {
             let error = Error::data(format!("more than {MAX_REJECTS} records of one page do not fit the contract"))
                 .hint("Compare the contract with what the server sends; `tillhouse eject` copies the contract into the project.");
             return Err(Box::new(Stop::Page(error)));
         }
         Ok(())
+    }
+
+    /// The record time and the version time of a record that has no key, as far as they can be read. They say where it lies, and so which other
+    /// reading would have to hold it.
+    fn times_of(&mut self, start: usize) -> (Option<i64>, Option<i64>) {
+        let (plan, row) = (self.plan, self.rows);
+        self.walker.scan.pos = start;
+        let read = self.walker.scan.peek().is_ok_and(|first| first == b'{')
+            && self.walker.object_without_a_key(&plan.record, &mut self.columns).is_ok();
+        let mut times = (None, None);
+        if read {
+            let time = |paths: &[Vec<Hop>]| identity::earliest(paths, &self.columns, row);
+            let (happened, changed) = (time(&plan.record_time), time(plan.updated_at.as_slice()));
+            let is_sure = self.walker.check_times(happened.map(|(nth, _)| nth)).is_ok();
+            times = (happened.filter(|_| is_sure).map(|(_, micros)| micros), changed.map(|(_, micros)| micros));
+        }
+        for column in &mut self.columns {
+            column.truncate(row);
+        }
+        times
     }
 
     /// The key of a record that did not fit, if its parts can be read: spelled as the key of one that fits.

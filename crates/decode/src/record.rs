@@ -55,6 +55,8 @@ pub(crate) struct Walker<'p, 'd> {
     pub(crate) pseudonyms: Pseudonyms<'p>,
     /// True if records are completed from what is known of them: then what is required is asked for afterwards.
     pub(crate) completing: bool,
+    /// True if a record that was rejected is read once more for its times: whatever else it lacks or has wrong is null.
+    keyless: bool,
     /// What could not be read of this record where it might have decided the record time.
     pub(crate) unread_times: Vec<Unread>,
     scratch: Vec<u8>,
@@ -74,6 +76,7 @@ impl<'p, 'd> Walker<'p, 'd> {
             extra: BTreeMap::new(),
             pseudonyms,
             completing: false,
+            keyless: false,
             unread_times: Vec::new(),
             scratch: Vec::new(),
             // A null costs a page four bytes, or none; in a wide contract it costs a column sixteen.
@@ -121,6 +124,20 @@ impl<'p, 'd> Walker<'p, 'd> {
         self.fill(plan, columns, row)
     }
 
+    /// Reads an object that was rejected for want of a key, as far as it can be read. Nothing of it counts: not its unknown fields, and not the room
+    /// it takes, for its columns are cut back.
+    #[cold]
+    pub(crate) fn object_without_a_key(&mut self, plan: &'p Object, columns: &mut [Column]) -> Walk {
+        let budget = self.budget;
+        self.path.clear();
+        self.unread_times.clear();
+        self.keyless = true;
+        let read = self.object(plan, columns);
+        self.keyless = false;
+        self.budget = budget;
+        read
+    }
+
     /// Appends a null to every column that still has `row` rows.
     fn fill(&mut self, plan: &'p Object, columns: &mut [Column], row: usize) -> Walk {
         for (field, column) in plan.fields.iter().zip(columns) {
@@ -133,7 +150,7 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Appends the null of a field that has no value.
     fn missing(&mut self, field: &Field, column: &mut Column) -> Walk {
-        if field.key || (field.required && !self.completing) {
+        if !self.keyless && (field.key || (field.required && !self.completing)) {
             return self.reject(&field.json_name, MISSING);
         }
         column.push_null()
@@ -421,7 +438,8 @@ impl<'p, 'd> Walker<'p, 'd> {
         // A date that stands for none or for an open end is an answer, the same as null, and no record is worth losing for it but where one is
         // required: not for the record time either, which the next of its paths decides, or nobody.
         let cost = if misfit.is_answer() && !field.required && !field.key { plan::Misfit::Value } else { field.misfit };
-        if cost == plan::Misfit::Record {
+        let is_passed_over = self.keyless && !matches!(field.what, What::Time(_) | What::Date);
+        if cost == plan::Misfit::Record && !is_passed_over {
             // What holds nothing names nothing: as a key it is missing rather than wrong.
             self.scan.pos = start;
             let first = self.scan.peek()?;
@@ -466,6 +484,9 @@ impl<'p, 'd> Walker<'p, 'd> {
         let start = self.scan.pos;
         let depth = self.scan.skip()?;
         self.check_depth(depth, "(unknown field)")?;
+        if self.keyless {
+            return Ok(());
+        }
         let pattern = self.pattern_of(&excerpt(name.as_bytes(), MAX_ORIGINAL));
         if let Some(count) = self.unknown.get_mut(&pattern) {
             *count += 1;

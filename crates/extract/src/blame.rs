@@ -6,6 +6,7 @@
 //! `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
 
 use serde_json::Value;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 /// Texts longer than this tell a story, not a reason.
 const LONGEST: usize = 500;
@@ -79,11 +80,11 @@ fn letters(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A text's words in lower case, with one blank before and after each: `pageSize`, `page[size]` and `Page size` are one.
+/// A text's words in lower case and without accents, with one blank before and after each: `pageSize`, `page[size]` and `Page size` are one.
 pub(crate) fn words(text: &str) -> String {
     let mut words = String::from(" ");
     let mut small = false;
-    for c in text.chars() {
+    for c in without_accents(text).chars() {
         if !c.is_ascii_alphabetic() || (small && c.is_ascii_uppercase()) {
             words.push(' ');
         }
@@ -96,8 +97,21 @@ pub(crate) fn words(text: &str) -> String {
     words.split_whitespace().fold(String::from(" "), |all, word| all + word + " ")
 }
 
+/// A text whose letters have lost their accents.
+fn without_accents(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{df}' => plain.push_str("ss"),
+            c if c.is_ascii() => plain.push(c),
+            c => decompose_compatible(c, |part| plain.extend(Some(part).filter(|part| !is_combining_mark(*part)))),
+        }
+    }
+    plain
+}
+
 /// Whether a text of a body is so: each of a JSON document, keys left out, or the whole of any other that is short.
-fn any_text(body: &[u8], is_so: &dyn Fn(&str) -> bool) -> bool {
+pub(crate) fn any_text(body: &[u8], is_so: &dyn Fn(&str) -> bool) -> bool {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => any_of(&value, is_so),
         Err(_) => std::str::from_utf8(body).is_ok_and(|text| text.len() <= LONGEST && is_so(text)),

@@ -7,14 +7,20 @@
 //! be asked for again. So beside an empty list everything counts that is not known to be good: what is known to be bad is an error, and a text
 //! of which neither is known is asked about again, and then believed only where the envelope says itself that all is well.
 //!
+//! The words themselves are data: `complaint/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
+//!
 //! Rejected: a list of whole bodies, which has no end; and the end of a listing by any text at all, to which an API that greets every caller
 //! would never come.
 
+mod vocabulary;
+
+use crate::empty_messages::EmptyMessages;
 use crate::{blame, envelope};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tillhouse_model::Error;
 use tillhouse_model::json::{BYTE_ORDER_MARK, Scan, Scanned};
+use vocabulary::WORDS;
 
 /// A statement of a page without records against itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +41,14 @@ impl Complaint {
             Self::Failure => Error::protocol(format!("the server answered {status} with an error in it{said}")),
             _ => Error::protocol(format!("the server answered {status} with a message and no records{said}")),
         };
-        error.hint("Run `tillhouse sync` again later; if it stays so, ask the provider.")
+        error.hint(match (self, words) {
+            (Self::Remark | Self::Note, Some(words)) => format!(
+                "If it means that there is nothing, say so in the pipeline's connection: empty_messages: [{}]. If not, run `tillhouse sync` \
+                 again later; if it stays so, ask the provider.",
+                EmptyMessages::written(words)
+            ),
+            _ => "Run `tillhouse sync` again later; if it stays so, ask the provider.".to_owned(),
+        })
     }
 }
 
@@ -65,125 +78,6 @@ pub(crate) fn is_failure_beyond_words(body: &[u8]) -> bool {
 
 /// Levels of wrapping around an envelope.
 const DEEPEST: usize = 2;
-/// Keys of such wrappers, letters only.
-const WRAPPERS: [&str; 16] = [
-    "meta",
-    "metadata",
-    "status",
-    "state",
-    "result",
-    "response",
-    "header",
-    "head",
-    "envelope",
-    "outcome",
-    "body",
-    "d",
-    "responseheader",
-    "responsestatus",
-    "resultstatus",
-    "statusinfo",
-];
-/// Keys that say in one word, or a number, how it went.
-const STATES: [&str; 22] = [
-    "status",
-    "state",
-    "result",
-    "outcome",
-    "code",
-    "statuscode",
-    "statustype",
-    "statusmessage",
-    "statustext",
-    "returncode",
-    "retcode",
-    "rc",
-    "responsecode",
-    "responsestatus",
-    "resultcode",
-    "resultstatus",
-    "requeststatus",
-    "httpstatus",
-    "httpcode",
-    "httpstatuscode",
-    "returnstatus",
-    "reasonphrase",
-];
-/// Keys that say if it went well.
-const SUCCESSES: [&str; 16] = [
-    "success",
-    "issuccess",
-    "wassuccess",
-    "successful",
-    "issuccessful",
-    "wassuccessful",
-    "succeeded",
-    "issucceeded",
-    "hassucceeded",
-    "ok",
-    "isok",
-    "valid",
-    "isvalid",
-    "authenticated",
-    "isauthenticated",
-    "successflag",
-];
-/// Keys that say if it failed, or what failed.
-const FAILURES: [&str; 12] = [
-    "failed",
-    "isfailed",
-    "hasfailed",
-    "fail",
-    "failure",
-    "failures",
-    "isfailure",
-    "err",
-    "errs",
-    "errno",
-    "errcode",
-    "errmsg",
-];
-/// A key with one of these in it names an error.
-const ERRORS: [&str; 5] = ["error", "exception", "problem", "fehler", "failurereason"];
-/// Keys of words.
-const TEXTS: [&str; 22] = [
-    "message",
-    "messages",
-    "msg",
-    "msgs",
-    "detail",
-    "details",
-    "title",
-    "reason",
-    "reasons",
-    "description",
-    "text",
-    "texts",
-    "statusdescription",
-    "responsemessage",
-    "resultmessage",
-    "returnmessage",
-    "usermessage",
-    "meldung",
-    "hinweis",
-    "nachricht",
-    "cause",
-    "explanation",
-];
-/// Words of a level, which count only where they are those of a failure.
-const LEVELS: [&str; 4] = ["type", "level", "severity", "class"];
-/// Keys of a number of records.
-const TOTALS: [&str; 9] = [
-    "total",
-    "count",
-    "totalcount",
-    "totalrecords",
-    "totalresults",
-    "totalitems",
-    "recordcount",
-    "totalelements",
-    "size",
-];
 
 /// Findings about one page.
 #[derive(Debug, Default)]
@@ -252,30 +146,56 @@ fn walk<'v>(fields: &mut dyn Iterator<Item = (&'v str, &'v Value)>, depth: usize
     for (key, value) in fields {
         let key: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
         let key = key.as_str();
-        if ERRORS.iter().any(|error| key.contains(error)) || key.starts_with("fault") || FAILURES.contains(&key) {
+        if WORDS.errors.iter().any(|error| key.contains(error)) || key.starts_with("fault") || WORDS.failures.has(key) {
             named(key, value, judged);
-        } else if SUCCESSES.contains(&key) {
+        } else if WORDS.cuts.has(key) {
+            cut(key, value, judged);
+        } else if WORDS.successes.has(key) {
             match yes_or_no(value) {
                 Some(true) => judged.is_well = true,
                 Some(false) => judged.add(Complaint::Failure),
                 None => {}
             }
-        } else if STATES.contains(&key) {
+        } else if WORDS.states.has(key) {
             stated(key, value, judged);
-        } else if TEXTS.contains(&key) {
+        } else if WORDS.texts.has(key) {
             told(value, judged);
-        } else if LEVELS.contains(&key) && value.as_str().is_some_and(fails) {
+        } else if WORDS.warnings.has(key) {
+            warned(value, judged);
+        } else if WORDS.levels.has(key) && value.as_str().is_some_and(fails) {
             judged.add(Complaint::Failure);
-        } else if TOTALS.contains(&key) && matches!(value, Value::Number(_) | Value::String(_)) {
+        } else if WORDS.totals.has(key) && matches!(value, Value::Number(_) | Value::String(_)) {
             judged.is_well |= yes_or_no(value) == Some(false);
         }
         if let Value::Object(fields) = value
             && depth < DEEPEST
-            && WRAPPERS.contains(&key)
+            && WORDS.wrappers.has(key)
         {
             walk(&mut fields.iter().map(|(key, value)| (key.as_str(), value)), depth + 1, judged);
         }
     }
+}
+
+/// A word about an answer that is not whole: then an empty list is none.
+fn cut(key: &str, value: &Value, judged: &mut Judged) {
+    let is_cut = match value {
+        Value::Bool(yes) => *yes,
+        Value::Number(_) => !WORDS.settings.has(key) && yes_or_no(value) == Some(true),
+        Value::String(text) => match text.trim().to_lowercase().as_str() {
+            "true" | "yes" | "y" | "1" | "on" | "ja" => true,
+            text => !WORDS.settings.has(key) && (fails(text) || is_cut_key(text)),
+        },
+        Value::Array(_) | Value::Object(_) => !WORDS.settings.has(key) && says_something(key, value),
+        Value::Null => false,
+    };
+    if is_cut {
+        judged.add(Complaint::Failure);
+    }
+}
+
+/// True if a word is the name of such a key: `"incomplete": "incompleteResults"`.
+fn is_cut_key(text: &str) -> bool {
+    WORDS.cuts.has(&text.chars().filter(|c| c.is_alphanumeric()).collect::<String>())
 }
 
 fn yes_or_no(value: &Value) -> Option<bool> {
@@ -312,22 +232,6 @@ fn named(key: &str, value: &Value, judged: &mut Judged) {
 
 /// True if something stands under a key that is said of errors.
 fn says_something(key: &str, value: &Value) -> bool {
-    const NOTHING: [&str; 14] = [
-        "",
-        "null",
-        "false",
-        "none",
-        "no",
-        "ok",
-        "success",
-        "no error",
-        "no errors",
-        "n/a",
-        "-",
-        "nil",
-        "no problem",
-        "kein fehler",
-    ];
     match value {
         Value::Null => false,
         Value::Bool(yes) => *yes,
@@ -337,7 +241,7 @@ fn says_something(key: &str, value: &Value) -> bool {
         }
         Value::String(text) => {
             let text = text.trim().to_lowercase();
-            !NOTHING.contains(&text.as_str()) && !text.bytes().all(|byte| byte == b'0')
+            !text.is_empty() && !WORDS.no_error.has(&text) && !text.bytes().all(|byte| byte == b'0')
         }
         Value::Array(items) => items.iter().any(|item| says_something(key, item)),
         Value::Object(fields) => fields.iter().any(|(key, field)| says_something(&key.to_lowercase(), field)),
@@ -364,6 +268,8 @@ fn stated(key: &str, value: &Value, judged: &mut Judged) {
 
 fn code(key: &str, number: Option<i64>, judged: &mut Judged) {
     match number {
+        // Partial content.
+        Some(206) => judged.add(Complaint::Failure),
         Some(200..=299) => judged.is_well = true,
         Some(400..=599) => judged.add(Complaint::Failure),
         Some(0 | 1) => {}
@@ -387,218 +293,75 @@ fn told(value: &Value, judged: &mut Judged) {
     }
 }
 
-/// True if a text is about credentials that are not accepted.
-pub(crate) fn names_credentials(text: &str) -> bool {
-    const CREDENTIALS: [&str; 30] = [
-        "password",
-        "passwort",
-        "kennwort",
-        "credential",
-        "credentials",
-        "user",
-        "username",
-        "login",
-        "logon",
-        "client",
-        "account",
-        "secret",
-        "authentication",
-        "unauthorized",
-        "unauthorised",
-        "unauthenticated",
-        "denied",
-        "forbidden",
-        "benutzer",
-        "benutzername",
-        "zugangsdaten",
-        "anmeldung",
-        "konto",
-        "zugang",
-        "sign in",
-        "log in",
-        "access",
-        "identity",
-        "api key",
-        "permission",
-    ];
-    const UNKNOWN: [&str; 6] = ["not found", "not exist", "does not match", "do not match", "not match", "unbekannt"];
-    let words = blame::words(text);
-    holds(&words, &CREDENTIALS) && (fails(text) || holds(&words, &UNKNOWN))
+/// What the server warns of.
+fn warned(value: &Value, judged: &mut Judged) {
+    match value {
+        Value::Bool(true) => judged.add_words(Complaint::Remark),
+        Value::Number(number) if number.as_f64() != Some(0.0) => judged.add_words(Complaint::Remark),
+        _ => told(value, judged),
+    }
 }
 
-/// True if a text holds one of some words, which are given with a blank before and after.
-fn holds(words: &str, any: &[&str]) -> bool {
-    any.iter().any(|word| words.contains(&format!(" {word} ")))
+/// True if a text is about credentials that are not accepted.
+pub(crate) fn names_credentials(text: &str) -> bool {
+    let words = blame::words(text);
+    WORDS.credentials.is_in(&words) && (fails(text) || WORDS.unknown.is_in(&words))
+}
+
+/// A text's words without those that say that nothing failed.
+fn words_of(text: &str) -> String {
+    WORDS.no_failure.iter().fold(blame::words(text), |words, none| words.replace(&format!(" {none} "), " "))
 }
 
 /// True if a text is about a failure.
 pub(crate) fn fails(text: &str) -> bool {
-    const NONE: [&str; 12] = [
-        "no error",
-        "no errors",
-        "without error",
-        "without errors",
-        "without any error",
-        "without any errors",
-        "no problem",
-        "no problems",
-        "no failures",
-        "no exception",
-        "errors none",
-        "kein fehler",
-    ];
-    const BAD: [&str; 74] = [
-        "error",
-        "errors",
-        "err",
-        "failed",
-        "failure",
-        "failures",
-        "fail",
-        "fails",
-        "exception",
-        "unavailable",
-        "fault",
-        "denied",
-        "unauthorized",
-        "unauthorised",
-        "unauthenticated",
-        "forbidden",
-        "nok",
-        "ko",
-        "invalid",
-        "abort",
-        "aborted",
-        "rejected",
-        "refused",
-        "timeout",
-        "timed out",
-        "expired",
-        "locked",
-        "blocked",
-        "bad",
-        "broken",
-        "crash",
-        "crashed",
-        "offline",
-        "maintenance",
-        "overload",
-        "overloaded",
-        "throttled",
-        "exceeded",
-        "too many",
-        "not allowed",
-        "not authorized",
-        "not authorised",
-        "not available",
-        "not supported",
-        "not permitted",
-        "went wrong",
-        "try again",
-        "retry",
-        "cannot",
-        "can t",
-        "could not",
-        "couldn t",
-        "unable",
-        "down",
-        "wrong",
-        "missing",
-        "unexpected",
-        "incorrect",
-        "problem",
-        "busy",
-        "incomplete",
-        "partial",
-        "unknown",
-        "disabled",
-        "suspended",
-        "fehler",
-        "fehlgeschlagen",
-        "gesperrt",
-        "abgelehnt",
-        "verweigert",
-        "falsch",
-        "wartung",
-        "erreur",
-        "fallo",
-    ];
-    let words = NONE.iter().fold(blame::words(text), |words, none| words.replace(&format!(" {none} "), " "));
     let counted = text.trim().to_lowercase();
-    !counted.starts_with("0 error") && holds(&words, &BAD)
+    !counted.starts_with("0 error") && WORDS.bad.is_in(&words_of(text))
 }
 
 /// True if a text says that all is well, or that there is nothing.
 fn is_good(text: &str) -> bool {
-    const GOOD: [&str; 30] = [
-        "ok",
-        "okay",
-        "success",
-        "successful",
-        "successfully",
-        "succeeded",
-        "erfolg",
-        "erfolgreich",
-        "done",
-        "complete",
-        "completed",
-        "finished",
-        "retrieved",
-        "fetched",
-        "loaded",
-        "returned",
-        "good",
-        "fine",
-        "ready",
-        "active",
-        "passed",
-        "processed",
-        "accepted",
-        "available",
-        "healthy",
-        "true",
-        "yes",
-        "normal",
-        "final",
-        "executed",
-    ];
-    const NOTHING: [&str; 26] = [
-        "empty",
-        "none",
-        "nothing",
-        "no data",
-        "nodata",
-        "no record",
-        "no records",
-        "no result",
-        "no results",
-        "no rows",
-        "no content",
-        "no items",
-        "no entries",
-        "no transactions",
-        "no transaction",
-        "no sessions",
-        "no session",
-        "no sales",
-        "no sale",
-        "no payments",
-        "no more",
-        "no matching",
-        "no matches",
-        "keine",
-        "zero",
-        "no documents",
-    ];
-    let words = blame::words(text);
+    let words = words_of(text);
+    let is_well = || words.contains(" found ") || WORDS.good.is_in(&words);
+    !fails(text) && (says_nothing_is_there(text, &words) || (!WORDS.negations.is_in(&words) && is_well()))
+}
+
+/// True if a text, whose words are given too, says that there is nothing.
+fn says_nothing_is_there(text: &str, words: &str) -> bool {
     let letters: String = words.split_whitespace().collect();
-    let missing = holds(&words, &["not found"]) || letters == "notfound";
-    let of_records = ["data", "record", "result", "transaction", "session", "sale", "item", "entr", "row", "payment"];
-    let is_nothing = holds(&words, &NOTHING)
-        || ["empty", "nodata", "norecords", "noresults", "notfound"].contains(&letters.as_str())
-        || (missing && of_records.iter().any(|what| letters.contains(what)));
-    !fails(text)
-        && (is_nothing || (!missing && holds(&words, &["found"])) || (!holds(&words, &["not"]) && holds(&words, &GOOD)))
+    if WORDS.nothing.has(&letters) {
+        return true;
+    }
+    let is_denied = || {
+        WORDS
+            .denials
+            .iter()
+            .any(|denial| vocabulary::places(words, denial).any(|rest| first_is_a_thing(rest.split(' '))))
+    };
+    let is_missing = || WORDS.not_there.is_in(words) && words.split(' ').any(|word| WORDS.things.ends(word));
+    !WORDS.doubts.is_in(words)
+        && (WORDS.nothing_phrases.is_in(words) || is_denied() || is_missing() || counts_nothing(text))
+}
+
+/// True if the first of some words that is no filler is a thing that can be listed.
+fn first_is_a_thing<'w>(mut words: impl Iterator<Item = &'w str>) -> bool {
+    words.find(|word| !word.is_empty() && !WORDS.fillers.has(word)).is_some_and(|word| WORDS.things.ends(word))
+}
+
+/// True if a text counts things that can be listed, and comes to nought: `0 results`, `Records found: 0`.
+fn counts_nothing(text: &str) -> bool {
+    let words: Vec<String> = text
+        .split_whitespace()
+        .map(|word| match word.trim_matches(|c: char| !c.is_alphanumeric()) {
+            "0" => "0".to_owned(),
+            word => blame::words(word).trim().to_owned(),
+        })
+        .collect();
+    let noughts = words.iter().enumerate().filter(|(_, word)| *word == "0").map(|(at, _)| at);
+    noughts.into_iter().any(|at| {
+        first_is_a_thing(words[at + 1..].iter().map(String::as_str))
+            || (at + 1 == words.len() && first_is_a_thing(words[..at].iter().rev().map(String::as_str)))
+    })
 }
 
 #[cfg(test)]
@@ -660,6 +423,25 @@ mod tests {
             r#"{"response":{"status":{"text":"failed"}},"data":[]}"#,
             r#"{"status":"failed","message":"Caf\ud83d","data":[]}"#,
             "\u{feff}{\"error\":\"down\"}",
+            r#"{"warnings":["timeout, partial result"],"data":[]}"#,
+            r#"{"warning":"Result truncated","total":0,"data":[]}"#,
+            r#"{"notices":[{"text":"results are incomplete"}],"data":[]}"#,
+            r#"{"meta":{"warnings":[{"code":"W1","detail":"Zeitüberschreitung"}]},"data":[]}"#,
+            r#"{"note":"Résultat partiel","data":[]}"#,
+            r#"{"partial":true,"data":[]}"#,
+            r#"{"status":"ok","partial":1,"total":0,"data":[]}"#,
+            r#"{"Incomplete":"true","data":[]}"#,
+            r#"{"incomplete_results":true,"total_count":0,"items":[]}"#,
+            r#"{"timed_out":true,"hits":[]}"#,
+            r#"{"timeout":true,"data":[]}"#,
+            r#"{"truncated":{"reason":"size"},"data":[]}"#,
+            r#"{"pagination":{"is_truncated":true},"data":[]}"#,
+            r#"{"_shards":{"total":5,"failed":3},"data":[]}"#,
+            r#"{"complete":false,"data":[]}"#,
+            r#"{"isComplete":"no","data":[]}"#,
+            r#"{"status":206,"data":[]}"#,
+            r#"{"status":"partial","data":[]}"#,
+            r#"{"state":"TIMED_OUT","data":[]}"#,
         ] {
             assert_eq!(of(page.as_bytes()), Some(Complaint::Failure), "{page}");
         }
@@ -678,6 +460,18 @@ mod tests {
             r#"{"message":"Account not found","data":[]}"#,
             r#"{"meta":{"message":"boom"},"data":[]}"#,
             r#""boom""#,
+            r#"{"warnings":["boom"],"data":[]}"#,
+            r#"{"warnings":true,"data":[]}"#,
+            r#"{"warningCount":2,"data":[]}"#,
+            r#"{"notice":{"text":"boom"},"data":[]}"#,
+            r#"{"message":"keine Verbindung zur Datenbank","data":[]}"#,
+            r#"{"message":"No route found","data":[]}"#,
+            r#"{"message":"No backend ready","data":[]}"#,
+            r#"{"message":"No sessions could be loaded","data":[]}"#,
+            r#"{"message":"No data access","data":[]}"#,
+            r#"{"message":"empty reply from upstream","data":[]}"#,
+            r#"{"message":"API v2.0 data service starting","data":[]}"#,
+            r#"{"message":"Session not found","data":[]}"#,
         ] {
             assert_eq!(of(page.as_bytes()), Some(Complaint::Remark), "{page}");
         }
@@ -720,6 +514,12 @@ mod tests {
             r#"{"meta":{"status":"ok","message":"success","total":0},"data":[]}"#,
             r#"{"type":"list","default":"x","data":[]}"#,
             r#"{"filter":{"status":"failed"},"data":[]}"#,
+            r#"{"warnings":[],"data":[]}"#,
+            r#"{"warnings":null,"notices":{},"note":"","data":[]}"#,
+            r#"{"warnings":["No data found"],"warningCount":0,"hasWarnings":false,"data":[]}"#,
+            r#"{"partial":false,"incomplete":"false","truncated":0,"timed_out":null,"data":[]}"#,
+            r#"{"timeout":30,"maintenance":"Sundays, 2 to 3","data":[]}"#,
+            r#"{"_shards":{"total":5,"failed":0},"complete":true,"data":[]}"#,
             "[]",
             "null",
             "7",
@@ -728,5 +528,86 @@ mod tests {
         ] {
             assert_eq!(of(page.as_bytes()), None, "{page}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_in_many_languages() {
+        for message in [
+            "no sessions in this period",
+            "No charging sessions",
+            "nothing found",
+            "0 results",
+            "0 records for 2026-01-01",
+            "Records found: 0",
+            "Results = 0",
+            "zero rows",
+            "No matching transactions.",
+            "NO_DATA",
+            "noData",
+            "No sales for the selected machine",
+            "There are no entries",
+            "Empty result set",
+            "The result is empty",
+            "No new data",
+            "Keine Daten gefunden",
+            "Keine Datensätze vorhanden",
+            "Für diesen Zeitraum liegen keine Umsätze vor",
+            "Es wurden keine passenden Transaktionen gefunden",
+            "Keine Verkaufsdaten",
+            "Daten nicht gefunden",
+            "Kein Eintrag",
+            "Keine Ladevorgänge",
+            "Nichts gefunden",
+            "0 Treffer",
+            "Aucune donnée trouvée",
+            "Aucun résultat",
+            "Pas de transactions",
+            "Pas d'enregistrement pour cette période",
+            "Il n'y a pas de ventes",
+            "Données introuvables",
+            "0 résultat",
+            "Liste vide",
+            "Rien trouvé",
+            "No hay datos",
+            "No se encontraron resultados",
+            "No se han encontrado transacciones",
+            "Ningún registro",
+            "Sin datos",
+            "Registros no encontrados",
+            "0 registros",
+            "Nada encontrado",
+            "Geen gegevens gevonden",
+            "Geen resultaten",
+            "Er zijn geen transacties",
+            "Gegevens niet gevonden",
+            "Niets gevonden",
+            "0 rijen",
+            "Lege lijst",
+        ] {
+            let page = serde_json::json!({ "message": message, "data": [] }).to_string();
+            assert_eq!(of(page.as_bytes()), None, "{message}");
+        }
+        for message in [
+            "Keine Daten wegen Wartung",
+            "Die Daten konnten nicht geladen werden",
+            "Données indisponibles",
+            "Aucune donnée : délai dépassé",
+            "No se pudieron cargar los datos",
+            "Geen gegevens: storing",
+            "0 records, partial result",
+            "No records returned: query timed out",
+        ] {
+            let page = serde_json::json!({ "message": message, "data": [] }).to_string();
+            assert_eq!(of(page.as_bytes()), Some(Complaint::Failure), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_error_says_how_a_message_is_let_through() {
+        let hint = |complaint: Complaint, words| complaint.error(StatusCode::OK, words).hint_text().unwrap().to_owned();
+        let told = hint(Complaint::Remark, Some("nix \"da\" für ***"));
+        assert!(told.contains(r#"empty_messages: ["nix \"da\" für *"]"#), "{told}");
+        assert!(!hint(Complaint::Remark, None).contains("empty_messages"));
+        assert!(!hint(Complaint::Failure, Some("down")).contains("empty_messages"));
     }
 }

@@ -332,7 +332,10 @@ impl Inner {
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Some(fault) = request.verdict.and_then(|verdict| verdict(&bytes)) {
+        let said_empty = request.lists.and_then(|at| paging::said_empty(&bytes, at, &self.limits.empty_messages));
+        let is_said_empty = said_empty.is_some();
+        let bytes = said_empty.unwrap_or(bytes);
+        if let Some(fault) = request.verdict.filter(|_| !is_said_empty).and_then(|verdict| verdict(&bytes)) {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message = Some(self.shared.redactor.scrub(&fault.words)).filter(|said| !said.is_empty());
             let refusal = Refusal { message, body, ..self.refusal(request, status) };
@@ -344,7 +347,8 @@ impl Inner {
                 false => Ok(Answer::Refused(refusal)),
             };
         }
-        if let Some(complaint) = request.lists.and_then(|records_at| paging::complaint(&bytes, records_at)) {
+        let lists = request.lists.filter(|_| !is_said_empty);
+        if let Some(complaint) = lists.and_then(|records_at| paging::complaint(&bytes, records_at)) {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message = self.shared.redactor.provider_message(&body);
             let refusal = Refusal { message, body, ..self.refusal(request, status) };

@@ -46,8 +46,8 @@ pub use by_offset::{Offset, OffsetPage, by_offset};
 pub use by_page::{Next, NumberedPage, Numbering, Place, by_page};
 pub use keys::Key;
 pub use ledger::Totals;
-pub(crate) use records::complaint;
 pub use records::or_empty;
+pub(crate) use records::{complaint, said_empty};
 
 use crate::envelope;
 use crate::source::{Page, PageStream};

@@ -3,6 +3,7 @@
 //! Invariant: a [`Source`] is asked for slices and answers with pages; it keeps no progress of its own. What was read, and what
 //! is still missing, only the warehouse's ledger knows.
 
+use crate::empty_messages::EmptyMessages;
 use crate::http::Stats;
 use crate::media_type::MediaTypes;
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, ErrorKind, Filter, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ErrorKind, Filter, ReadBy, Resource, Result, Slice, Window};
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -67,6 +68,8 @@ pub struct Limits {
     pub reread_pause: Duration,
     /// Media types that JSON may come under beside its own.
     pub accept_media_types: MediaTypes,
+    /// Texts that mean, beside an empty list or in place of one, that there is nothing.
+    pub empty_messages: EmptyMessages,
     /// Limits of single resources, by name.
     pub by_resource: BTreeMap<String, ResourceLimits>,
 }
@@ -99,6 +102,7 @@ impl Default for Limits {
             confirm_end: true,
             reread_pause: Duration::from_secs(1),
             accept_media_types: MediaTypes::default(),
+            empty_messages: EmptyMessages::default(),
             by_resource: BTreeMap::new(),
         }
     }
@@ -140,6 +144,12 @@ pub trait Source: Send + Sync + Debug {
 
     /// The tenants a resource has to be asked for one by one; `[None]` where one question answers for all.
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>>;
+
+    /// The time that the answer for a slice is about, by the resource's own time or by the other: the slice's window, and what an API that cuts
+    /// coarser gives beside it. Neighbouring slices may share some of it.
+    fn asks(&self, slice: &Slice, _by: ReadBy) -> Window {
+        slice.window
+    }
 
     /// The pages of a slice.
     fn pages(&self, slice: &Slice) -> PageStream;

@@ -335,6 +335,7 @@ impl Row for RejectRow {
         ("read_by", Text, true),
         ("tenant", Text, true),
         ("nth", Int, true),
+        ("record_time", Time, true),
     ];
 
     fn month(&self) -> String {
@@ -358,6 +359,7 @@ impl Row for RejectRow {
             self.read_by.map(ReadBy::as_str).into(),
             self.tenant.as_deref().into(),
             self.nth.into(),
+            self.time.into(),
         ])
     }
 
@@ -371,6 +373,7 @@ impl Row for RejectRow {
             redacted: cells.text("redacted")?,
             tenant: cells.maybe_text("tenant"),
             nth: cells.maybe_int("nth").and_then(|nth| u64::try_from(nth).ok()).unwrap_or(1),
+            time: cells.maybe_time("record_time"),
             slice: cells.window()?,
             read_by: cells.read_by("read_by")?,
             run_id: cells.text("run_id")?,

@@ -78,9 +78,11 @@ pub struct RejectRow {
     pub tenant: Option<String>,
     /// The number of those without a key that look the same in one reading of a slice, up to and with this one; 1 where it has a key.
     pub nth: u64,
+    /// The record's own time, by which its resource is read, where it has no key and that can be read.
+    pub time: Option<Timestamp>,
     /// The record with every closed value replaced.
     pub redacted: String,
-    /// The slice's window.
+    /// The time in which it lies: its slice's window, or all that was asked for with that where it has neither key nor time.
     pub slice: Window,
     /// Which time of its records that window is about. `None` where it was read whole or by id, and where it was not noted yet.
     pub read_by: Option<ReadBy>,
@@ -278,23 +280,23 @@ impl Ops {
     }
 
     /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and that
-    /// are settled by what was read are resolved at `at`.
+    /// are settled by what was read are resolved at `at`. Gives the number of those that their run had not noted before.
     ///
-    /// One without a key is known by what is left of it, its place among those that look the same, and the time it was asked for in:
-    /// of a slice that is read again, also in another cut, it is the same one.
+    /// One without a key is known by what is left of it, by its time where that can be read, and by its place among those that look the same.
+    /// Without a time it is the same one only where it was asked for in the same time: of a slice that is read again, also in another cut.
     pub async fn record_rejects(
         &self,
         seen: &[RejectRow],
         is_settled: &(dyn Fn(&RejectRow) -> bool + Sync),
         at: Timestamp,
-    ) -> Result<()> {
-        struct Seen<'a> {
-            row: &'a RejectRow,
-            /// The present row that it is.
-            known: Option<(Window, Timestamp)>,
+    ) -> Result<u64> {
+        struct Seen {
+            row: RejectRow,
+            /// The present row that it is: its window and its first sight, and if it is of the same run.
+            known: Option<(Window, Timestamp, bool)>,
         }
         struct Upsert<'a> {
-            seen: HashMap<u64, Vec<Seen<'a>>>,
+            seen: HashMap<u64, Vec<Seen>>,
             is_settled: &'a (dyn Fn(&RejectRow) -> bool + Sync),
             at: Timestamp,
         }
@@ -304,46 +306,40 @@ impl Ops {
             }
             fn note(&mut self, row: &RejectRow) {
                 let seen = self.seen.get_mut(&reject_identity(row)).into_iter().flatten();
-                if let Some(seen) = seen.filter(|seen| seen.known.is_none()).find(|seen| may_be_same(seen.row, row)) {
-                    seen.known = Some((row.slice, row.first_seen));
+                if let Some(seen) = seen.filter(|seen| seen.known.is_none()).find(|seen| may_be_same(&seen.row, row)) {
+                    seen.known = Some((row.slice, row.first_seen, row.run_id == seen.row.run_id));
                 }
             }
             fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
-                let is_it = |seen: &&Seen<'_>| seen.known == Some((row.slice, row.first_seen));
+                let is_it =
+                    |seen: &&Seen| seen.known.is_some_and(|(slice, at, _)| (slice, at) == (row.slice, row.first_seen));
                 if let Some(seen) = self.seen.get(&reject_identity(row)).into_iter().flatten().find(is_it) {
-                    let first_seen = row.first_seen.min(seen.row.first_seen);
-                    let mut again = RejectRow { first_seen, ..seen.row.clone() };
-                    if row.record_key.is_none() && row.read_by == Some(ReadBy::EventTime) {
-                        // When it happened says more than when it changed.
-                        (again.slice, again.read_by) = match again.read_by {
-                            Some(ReadBy::EventTime) => (again.slice, again.read_by),
-                            _ => (row.slice, row.read_by),
-                        };
-                    }
+                    let again = seen_again(row, &seen.row);
                     return (again != *row).then_some(again);
                 }
                 let resolved = row.resolved_at.is_none() && (self.is_settled)(row);
                 resolved.then(|| RejectRow { resolved_at: Some(self.at), ..row.clone() })
             }
             fn added(&self) -> Vec<RejectRow> {
-                let mut new: Vec<RejectRow> = Vec::new();
-                new.extend(
-                    self.seen.values().flatten().filter(|seen| seen.known.is_none()).map(|seen| seen.row.clone()),
-                );
+                let new = self.seen.values().flatten().filter(|seen| seen.known.is_none());
+                let mut new: Vec<RejectRow> = new.map(|seen| seen.row.clone()).collect();
                 new.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
                 new
             }
         }
         let run_id = seen.first().map_or("", |row| row.run_id.as_str());
-        let mut by_identity: HashMap<u64, Vec<Seen<'_>>> = HashMap::new();
+        let mut by_identity: HashMap<u64, Vec<Seen>> = HashMap::new();
         for row in seen {
             let same = by_identity.entry(reject_identity(row)).or_default();
-            match same.iter_mut().find(|seen| may_be_same(seen.row, row)) {
-                Some(seen) => seen.row = row,
-                None => same.push(Seen { row, known: None }),
+            match same.iter_mut().find(|seen| may_be_same(&seen.row, row)) {
+                Some(seen) => seen.row = seen_again(&seen.row, row),
+                None => same.push(Seen { row: row.clone(), known: None }),
             }
         }
-        self.edit(run_id, &mut Upsert { seen: by_identity, is_settled, at }).await
+        let mut upsert = Upsert { seen: by_identity, is_settled, at };
+        self.edit(run_id, &mut upsert).await?;
+        let of_this_run = |seen: &&Seen| seen.known.is_some_and(|(.., of_this_run)| of_this_run);
+        Ok(upsert.seen.values().flatten().filter(|seen| !of_this_run(seen)).count() as u64)
     }
 
     /// The rejects, of one pipeline or all, oldest first.
@@ -627,15 +623,39 @@ fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &
     (row.first_seen, &row.record_key, &row.field, row.slice, &row.redacted, row.nth)
 }
 
-/// True if two rejects of one identity may be one: without a key only where they were asked for in the same time.
+/// True if two rejects of one identity may be one: without key and time only where they were asked for in the same time.
 fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
-    a.record_key.is_some() || a.slice.intersection(&b.slice).is_some()
+    a.record_key.is_some() || a.time.is_some() || a.slice.intersection(&b.slice).is_some()
 }
 
-/// What makes two rejects the same: the record (by key, or by what is left of it and its number), the field and the reason.
+/// A reject that was known `before`, as it was seen now.
+///
+/// One without key and time lies in all windows that it came in. So of windows side by side that share some of the time asked for, those that
+/// share none of it with the first are told apart: their rejects are others.
+fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
+    let mut again = RejectRow { first_seen: before.first_seen.min(now.first_seen), ..now.clone() };
+    if now.record_key.is_some() {
+        return again;
+    }
+    match (before.read_by, now.read_by) {
+        (of_before, of_now) if of_before == of_now => {
+            let holds =
+                |row: &RejectRow| row.time.is_some_and(|time| row.slice.from() <= time && time < row.slice.to());
+            let shared = before.slice.intersection(&now.slice).filter(|_| now.time.is_none());
+            again.slice = shared.unwrap_or(if holds(before) && !holds(now) { before.slice } else { now.slice });
+        }
+        // When it happened says more than when it changed.
+        (Some(ReadBy::EventTime), _) => (again.slice, again.read_by) = (before.slice, before.read_by),
+        _ => {}
+    }
+    again
+}
+
+/// What makes two rejects the same: the record (by key, or by what is left of it, its time and its number), the field and the reason.
 fn reject_identity(row: &RejectRow) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let record = row.record_key.as_deref().ok_or((row.redacted.as_str(), row.tenant.as_deref(), row.nth));
+    let time = row.time.map(Timestamp::as_microsecond);
+    let record = row.record_key.as_deref().ok_or((row.redacted.as_str(), row.tenant.as_deref(), time, row.nth));
     (&row.pipeline, &row.resource, record, &row.field, &row.reason).hash(&mut hasher);
     hasher.finish()
 }

@@ -7,12 +7,12 @@
 
 use crate::yaml::YamlFile;
 use serde::de::DeserializeOwned;
-use tillhouse_extract::MediaTypes;
+use tillhouse_extract::{EmptyMessages, MediaTypes};
 use tillhouse_model::yaml::Node;
 use tillhouse_model::{Error, Result};
 
-/// The common keys so far: media types that JSON may come under.
-const COMMON: &[&str] = &["accept_media_types"];
+/// The common keys: media types that JSON may come under, and texts that mean that there is nothing.
+const COMMON: &[&str] = &["accept_media_types", "empty_messages"];
 
 /// A `connection` as it is written.
 pub(crate) struct ConnectionWritten<C> {
@@ -20,30 +20,37 @@ pub(crate) struct ConnectionWritten<C> {
     pub(crate) own: C,
     /// See [`tillhouse_extract::Limits::accept_media_types`].
     pub(crate) accept_media_types: MediaTypes,
+    /// See [`tillhouse_extract::Limits::empty_messages`].
+    pub(crate) empty_messages: EmptyMessages,
 }
 
 /// Reads the `connection` of a file. Errors with [`tillhouse_model::ErrorKind::Config`], naming all that is wrong with it.
 pub(crate) fn connection<C: DeserializeOwned>(file: &YamlFile, node: &Node) -> Result<ConnectionWritten<C>> {
     let mut node = node.clone();
-    let accept_media_types = match node.take("accept_media_types") {
-        Some(entry) => {
-            file.read_as(&Node::of_one(entry), "connection").map(|Common { accept_media_types }| accept_media_types)
-        }
-        None => Ok(MediaTypes::default()),
+    let mut common = |name: &str| match node.take(name) {
+        Some(entry) => file.read_as::<Common>(&Node::of_one(entry), "connection"),
+        None => Ok(Common::default()),
     };
+    let accept_media_types = common("accept_media_types").map(|common| common.accept_media_types);
+    let empty_messages = common("empty_messages").map(|common| common.empty_messages);
     let own = node.read_all::<C>().map_err(|faults| {
         file.errors(faults.into_iter().map(|fault| fault.also_known(COMMON)).collect(), "connection")
     });
-    match (own, accept_media_types) {
-        (Ok(own), Ok(accept_media_types)) => Ok(ConnectionWritten { own, accept_media_types }),
-        (own, types) => Err(Error::several(own.err().into_iter().chain(types.err()).collect())),
+    match (own, accept_media_types, empty_messages) {
+        (Ok(own), Ok(accept_media_types), Ok(empty_messages)) => {
+            Ok(ConnectionWritten { own, accept_media_types, empty_messages })
+        }
+        (own, types, messages) => {
+            Err(Error::several(own.err().into_iter().chain(types.err()).chain(messages.err()).collect()))
+        }
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Common {
-    #[serde(default)]
     accept_media_types: MediaTypes,
+    empty_messages: EmptyMessages,
 }
 
 #[cfg(test)]
@@ -72,14 +79,15 @@ mod tests {
     #[test]
     fn common_keys_stand_anywhere_among_a_sources_own() {
         for text in [
-            "connection:\n  accept_media_types: [text/plain]\n  name: ${NAME}\n  secret: { file: /x }\n",
-            "connection: { name: 'x: y', accept_media_types: [ Text/Plain ], secret: { command: [a] } }",
-            "connection:\n  name: \"x: y\"\n  secret: z\n  accept_media_types:\n    - text/plain\n",
+            "connection:\n  accept_media_types: [text/plain]\n  empty_messages: [Nix da]\n  name: ${NAME}\n  secret: { file: /x }\n",
+            "connection: { name: 'x: y', accept_media_types: [ Text/Plain ], empty_messages: ['Nix  Da'], secret: { command: [a] } }",
+            "connection:\n  name: \"x: y\"\n  secret: z\n  empty_messages:\n    - Nix da\n  accept_media_types:\n    - text/plain\n",
         ] {
             let written = parse(text).unwrap();
             assert_eq!((written.own.name.as_str(), written.own.port), ("x: y", 0));
             assert!(written.own.secret.is_some());
             assert_eq!(written.accept_media_types, MediaTypes::new(["text/plain"]).unwrap());
+            assert_eq!(written.empty_messages, EmptyMessages::new(["nix da"]).unwrap());
         }
         assert_eq!(parse("connection: { name: x }").unwrap().accept_media_types, MediaTypes::default());
     }
@@ -91,12 +99,15 @@ mod tests {
             ("connection:\n  name: x\n  accept_media_type: y\n", "did you mean `accept_media_types`?", ":3:"),
             (
                 "connection:\n  name: x\n  colour: y\n",
-                "expected `name`, `secret`, `port` or `accept_media_types`",
+                "expected `name`, `secret`, `port`, `accept_media_types` or `empty_messages`",
                 ":3:",
             ),
             ("connection:\n  name: x\n  port: many\n", "`connection.port`: expected a whole number", ":3:"),
             ("connection:\n  name: x\n  accept_media_types: [plain]\n", "write it like text/plain", ":3:"),
             ("connection:\n  name: x\n  accept_media_types: 7\n", "`connection.accept_media_types`", ":3:"),
+            ("connection:\n  name: x\n  empty_messages: ['']\n", "is no message", ":3:"),
+            ("connection:\n  name: x\n  empty_messages: nothing\n", "`connection.empty_messages`", ":3:"),
+            ("connection:\n  name: x\n  empty_message: [y]\n", "did you mean `empty_messages`?", ":3:"),
             ("connection:\n  port: 1\n", "the key `connection.name` is missing", ":2:"),
             ("connection: 7\n", "`connection`: expected keys and values, found a number", ":1:"),
         ] {

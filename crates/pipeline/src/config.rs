@@ -241,8 +241,8 @@ fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
     let limits = problems.keep(sync_keys::limits(file, &sync, named));
     problems.keep(sync_keys::check(file, &sync, wanted.as_deref()));
     let parsed = match (connection, limits) {
-        (Some(ConnectionWritten { own, accept_media_types }), Some(mut limits)) => {
-            limits.accept_media_types = accept_media_types;
+        (Some(ConnectionWritten { own, accept_media_types, empty_messages }), Some(mut limits)) => {
+            (limits.accept_media_types, limits.empty_messages) = (accept_media_types, empty_messages);
             let concurrency = limits.concurrency;
             let source = problems.keep(own.open(limits).map_err(|error| file.told(error)));
             source.map(|source| Parsed { source, sync, wanted, concurrency })

@@ -38,6 +38,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("paths", "paths: { login: /auth/login }"),
     ("headers", "headers: { token: Authorization }"),
     ("accept_media_types", "accept_media_types: [text/plain]"),
+    ("empty_messages", "empty_messages: [\"Nothing to see\"]"),
     ("sales_types", "sales_types: { 1: test, 2: void }"),
     ("first_page", "first_page: 0"),
     ("token_prefix", "token_prefix: Bearer"),

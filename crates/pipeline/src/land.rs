@@ -16,7 +16,7 @@ use tillhouse_decode::Warning;
 use tillhouse_lake::{
     DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
 };
-use tillhouse_model::{Error, ReadBy, Resource, Result, Slice};
+use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -35,8 +35,9 @@ pub(crate) struct Tally {
     pub(crate) changed: u64,
     pub(crate) unchanged: u64,
     pub(crate) stale: u64,
-    /// Records that came, rejects included.
+    /// Records that came, rejects included, each once.
     pub(crate) records: u64,
+    /// Rejects, each once.
     pub(crate) rejects: u64,
     pub(crate) warnings: u64,
     pub(crate) packages: u64,
@@ -71,7 +72,10 @@ pub(crate) struct Lander {
 struct Package {
     pages: Vec<Incoming>,
     bytes: usize,
+    /// Records that did not come before in this run.
     records: u64,
+    /// And those that did.
+    repeated: u64,
     since: Option<Instant>,
     complete: Vec<(Slice, Read)>,
     rejects: Vec<(Slice, Option<ReadBy>, Rejected)>,
@@ -118,7 +122,7 @@ impl Lander {
     pub(crate) async fn run(self, mut from: mpsc::Receiver<Message>) -> Result<Tally> {
         let this = Arc::new(self);
         let mut package = Package::default();
-        let mut work = Work::default();
+        let (mut work, mut came) = (Work::default(), Came::default());
         loop {
             let deadline = package.since.map(|s| s + PACKAGE_AGE);
             let message = match deadline {
@@ -142,7 +146,7 @@ impl Lander {
                     let _ = answer.send(());
                 }
                 Some(Message::Page(page)) => {
-                    package.take(*page, &this.rejected_keys);
+                    package.take(*page, &this.rejected_keys, &mut came);
                     if package.bytes >= PACKAGE_BYTES {
                         work.go_on(&this, Some(std::mem::take(&mut package))).await?;
                     }
@@ -181,7 +185,7 @@ impl Lander {
         let rejects: Vec<RejectRow> = package
             .rejects
             .into_iter()
-            .map(|(slice, read_by, Rejected { reject, nth })| RejectRow {
+            .map(|(slice, read_by, Rejected { reject, nth, time, within })| RejectRow {
                 pipeline: self.pipeline.clone(),
                 resource: self.resource.name.to_owned(),
                 record_key: reject.key,
@@ -190,7 +194,8 @@ impl Lander {
                 redacted: reject.redacted,
                 tenant: slice.tenant,
                 nth,
-                slice: slice.window,
+                time,
+                slice: within,
                 read_by,
                 run_id: run_id.clone(),
                 first_seen: at,
@@ -218,6 +223,7 @@ impl Lander {
             })
             .collect();
         let is_read_again = self.has_nameless && !package.complete.is_empty();
+        let mut new_rejects = 0;
         if !rejects.is_empty() || !package.resolved.is_empty() || is_read_again {
             let (resolved, complete) = (package.resolved, &package.complete);
             let is_settled = |row: &RejectRow| {
@@ -228,7 +234,7 @@ impl Lander {
                         None => row.run_id != *run_id && complete.iter().any(|read| self.holds(read, row)),
                     }
             };
-            self.ops.record_rejects(&rejects, &is_settled, at).await?;
+            new_rejects = self.ops.record_rejects(&rejects, &is_settled, at).await?;
         }
         if !warnings.is_empty() {
             self.ops.record_warnings(&warnings).await?;
@@ -265,20 +271,27 @@ impl Lander {
         Ok(Tally {
             new: landed.new,
             changed: landed.changed,
-            unchanged: landed.unchanged,
+            // Of those that came before in this run, some other version may have been the older one.
+            unchanged: landed.unchanged.saturating_sub(package.repeated.saturating_sub(landed.stale)),
             stale: landed.stale,
-            records: package.records,
-            rejects: rejects.len() as u64,
+            records: package.records + new_rejects,
+            rejects: new_rejects,
             warnings: counted,
             packages: u64::from(versions > 0),
         })
     }
 
-    /// True if a slice that was read to its end has all that an earlier reading had where it found a reject.
+    /// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
+    /// that has none, anywhere in the time that was asked for.
     fn holds(&self, (slice, read): &(Slice, Read), row: &RejectRow) -> bool {
-        let is_same_list = self.resource.noted(read.by).0 == row.read_by;
         let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
-        is_same_list && is_same_tenant && slice.window.intersection(&row.slice) == Some(row.slice)
+        let (read_by, _) = self.resource.noted(read.by);
+        let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
+        let own = Some(self.resource.read_by);
+        let lies_here = read_by == own && row.time.is_some_and(is_at);
+        let is_placed = row.time.is_some() && row.read_by == own;
+        let is_read_again = read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
+        is_same_tenant && (lies_here || (!is_placed && is_read_again))
     }
 
     /// Warnings about records that are listed for other tenants than their own.
@@ -319,11 +332,13 @@ impl Lander {
 }
 
 impl Package {
-    fn take(&mut self, (slice, arrived): (Slice, Arrived), rejected_keys: &HashSet<String>) {
+    fn take(&mut self, (slice, arrived): (Slice, Arrived), rejected_keys: &HashSet<String>, came: &mut Came) {
         let Arrived { incoming, rejects, warnings, unknown, read_by } = arrived;
         self.since.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
-        self.records += (incoming.batch.num_rows() + rejects.len()) as u64;
+        let repeated = incoming.keys.iter().flatten().filter(|key| came.before(key)).count();
+        self.records += incoming.batch.num_rows().saturating_sub(repeated) as u64;
+        self.repeated += repeated as u64;
         if !rejected_keys.is_empty() {
             self.resolved
                 .extend(incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned));
@@ -340,6 +355,21 @@ impl Package {
 
     fn is_empty(&self) -> bool {
         self.pages.is_empty() && self.complete.is_empty() && self.rejects.is_empty()
+    }
+}
+
+/// The records of a resource that came in this run, by a hash of their keys: windows may overlap, and what comes with two of them counts once.
+/// Beyond [`Came::MOST`] what was not kept counts as often as it comes.
+#[derive(Default)]
+struct Came(FastSet<u64>);
+
+impl Came {
+    const MOST: usize = 1 << 20;
+
+    /// True if a record came before; from now on it did.
+    fn before(&mut self, key: &str) -> bool {
+        let hash = xxhash_rust::xxh3::xxh3_64(key.as_bytes());
+        if self.0.len() < Self::MOST { !self.0.insert(hash) } else { self.0.contains(&hash) }
     }
 }
 

@@ -47,8 +47,12 @@ pub(crate) struct Arrived {
 /// A record that did not fit.
 pub(crate) struct Rejected {
     pub(crate) reject: Reject,
-    /// Its number among those of this reading that have no key and look the same; 1 where it has a key.
+    /// Its number among those of this reading that have neither key nor another time and look the same; 1 where it has a key.
     pub(crate) nth: u64,
+    /// Its own time, by which its resource is read, where it has no key and that can be read.
+    pub(crate) time: Option<Timestamp>,
+    /// The time in which it lies, see [`tillhouse_lake::RejectRow::slice`].
+    pub(crate) within: Window,
 }
 
 /// What reading a slice came to.
@@ -62,6 +66,8 @@ pub(crate) struct Read {
     pub(crate) read_at: Timestamp,
     /// By which time it was asked for.
     pub(crate) by: ReadBy,
+    /// The time that the answer is about, see [`Source::asks`].
+    pub(crate) asked: Window,
     /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
     /// key, and so nobody can tell what is missing.
     pub(crate) keys: Option<FastSet<u128>>,
@@ -143,7 +149,8 @@ impl Reader {
         // Where there is no page at all, nothing was asked for later than this.
         let before = self.ops.now();
         let (read_by, mut told) = (self.resource.noted(by).0, Told::default());
-        let (attempt, attempts) = self.attempt(pages, None, slice, read_by, to, &mut told).await?;
+        let asked = self.source.asks(&asked(slice, self.start), by);
+        let (attempt, attempts) = self.attempt(pages, None, (slice, asked), read_by, to, &mut told).await?;
         let came = attempt.records + attempt.rejects;
         let counts = self.resource.declares_total && is_own;
         if let Some(declared) = attempt.declared_total.filter(|declared| counts && came < *declared) {
@@ -163,6 +170,7 @@ impl Reader {
             attempts,
             read_at: attempt.started.unwrap_or(before),
             by,
+            asked,
             keys: (self.resource.reading == Reading::Whole && attempt.nameless == 0).then_some(attempt.distinct),
         })
     }
@@ -176,7 +184,7 @@ impl Reader {
         to: &mpsc::Sender<Message>,
     ) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, known, slice, None, to, &mut Told::default()).await?.0.records)
+        Ok(self.attempt(pages, known, (slice, slice.window), None, to, &mut Told::default()).await?.0.records)
     }
 
     /// Reads a stream to its end: its last reading of the slice, and how many there were.
@@ -184,7 +192,7 @@ impl Reader {
         &self,
         mut pages: PageStream,
         known: Option<Arc<KnownRecords>>,
-        slice: &Slice,
+        (slice, asked): (&Slice, Window),
         read_by: Option<ReadBy>,
         to: &mpsc::Sender<Message>,
         told: &mut Told,
@@ -219,7 +227,8 @@ impl Reader {
             attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on(&Event::Page { records, bytes });
-            let mut rejects = attempt.numbered(std::mem::take(&mut decoded.rejects), came_again);
+            let place = |reject: &Reject| self.place(reject, slice.window, asked, read_by);
+            let mut rejects = attempt.numbered(std::mem::take(&mut decoded.rejects), place, came_again);
             told.once(&mut decoded, &mut rejects, attempts > 1);
             let Decoded { batch, keys, record_times, updated_at, content_hashes, warnings, unknown, .. } = decoded;
             let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
@@ -230,6 +239,39 @@ impl Reader {
             }
         }
         Ok((attempt, attempts))
+    }
+
+    /// A reject's own time, and the time in which it lies.
+    ///
+    /// A time says where else the record would have to come, and only where it lies in what was asked for: otherwise the provider goes by
+    /// another one. What was learnt of a record late may have happened at any time.
+    fn place(
+        &self,
+        reject: &Reject,
+        window: Window,
+        asked: Window,
+        read_by: Option<ReadBy>,
+    ) -> (Option<Timestamp>, Window) {
+        if reject.key.is_some() {
+            return (None, window);
+        }
+        let micros = match self.resource.read_by {
+            ReadBy::EventTime => reject.record_time,
+            ReadBy::ChangeTime => reject.updated_at,
+        };
+        let is_within = |window: Window, time: Timestamp| window.from() <= time && time < window.to();
+        let is_own = read_by == Some(self.resource.read_by);
+        let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+        let time = time.filter(|time| read_by.is_some() && (!is_own || is_within(asked, *time)));
+        let lies = match time.filter(|_| is_own) {
+            Some(time) if is_within(window, time) => window,
+            Some(time) => {
+                let next = time.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+                Window::new(time, next).unwrap_or(window)
+            }
+            None => asked,
+        };
+        (time, lies)
     }
 }
 
@@ -259,19 +301,26 @@ impl Attempt {
 
     /// Numbers rejects without a key that look the same, so that each stays one of its own. Those that came before are left out of a page
     /// that was asked for `again`.
-    fn numbered(&mut self, rejects: Vec<Reject>, again: bool) -> Vec<Rejected> {
+    fn numbered(
+        &mut self,
+        rejects: Vec<Reject>,
+        place: impl Fn(&Reject) -> (Option<Timestamp>, Window),
+        again: bool,
+    ) -> Vec<Rejected> {
         let mut in_page: FastMap<u128, u64> = FastMap::default();
         let number = |reject: Reject| {
+            let (time, within) = place(&reject);
             if reject.key.is_some() {
-                return Some(Rejected { reject, nth: 1 });
+                return Some(Rejected { reject, nth: 1, time, within });
             }
-            let looks = key_hash(&format!("{}\0{}\0{}", reject.field, reject.reason, reject.redacted));
+            let micros = time.map(Timestamp::as_microsecond);
+            let looks = key_hash(&format!("{}\0{}\0{}\0{micros:?}", reject.field, reject.reason, reject.redacted));
             let (known, came) = (self.alike.entry(looks).or_default(), in_page.entry(looks).or_default());
             *came += 1;
             let nth = if again { *came } else { *known + 1 };
             let is_new = nth > *known;
             *known = nth.max(*known);
-            is_new.then_some(Rejected { reject, nth })
+            is_new.then_some(Rejected { reject, nth, time, within })
         };
         rejects.into_iter().filter_map(number).collect()
     }
@@ -301,7 +350,7 @@ impl Attempt {
             }
         }
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        for Reject { key, field, reason, redacted } in &decoded.rejects {
+        for Reject { key, field, reason, redacted, .. } in &decoded.rejects {
             // Records that are alike as far as they may be shown are two in one page, and one in a page that came again.
             let is_new = self.rejected.insert(hasher.hash_one((key, field, reason, redacted)));
             if again && !is_new {
@@ -322,8 +371,8 @@ impl Told {
     /// Leaves out of a page of a reading `again` what an earlier one has told.
     fn once(&mut self, decoded: &mut Decoded, rejects: &mut Vec<Rejected>, again: bool) {
         let Decoded { warnings, unknown, .. } = decoded;
-        rejects.retain(|Rejected { reject: r, nth }| {
-            let looks = r.key.as_ref().ok_or((&r.redacted, nth));
+        rejects.retain(|Rejected { reject: r, nth, time, .. }| {
+            let looks = r.key.as_ref().ok_or((&r.redacted, nth, time));
             self.is_news(("reject", looks, &r.field, &r.reason)) || !again
         });
         warnings.retain(|w| self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again);
@@ -446,10 +495,14 @@ mod tests {
             field: String::new(),
             reason: reason.to_owned(),
             redacted: String::new(),
+            record_time: None,
+            updated_at: None,
         };
+        let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
         let page = || [(None, "null"), (None, "null"), (None, "number"), (Some("a"), "null"), (None, "null")];
-        let numbered =
-            |attempt: &mut Attempt, again| attempt.numbered(page().map(|(key, why)| reject(key, why)).into(), again);
+        let numbered = |attempt: &mut Attempt, again| {
+            attempt.numbered(page().map(|(key, why)| reject(key, why)).into(), |_| (None, ever), again)
+        };
         let numbers = |rejects: &[Rejected]| rejects.iter().map(|rejected| rejected.nth).collect::<Vec<_>>();
         let (mut attempt, mut told) = (Attempt::default(), Told::default());
         for wanted in [vec![1, 2, 1, 1, 3], vec![4, 5, 2, 1, 6]] {

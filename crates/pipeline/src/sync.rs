@@ -87,7 +87,7 @@ pub struct PipelineReport {
     pub changed: u64,
     /// Records that were known as they are.
     pub unchanged: u64,
-    /// Records that came, rejects included; one that was read twice counts twice.
+    /// Records that came, rejects included; one that came with two windows counts once.
     pub records: u64,
     /// Records that did not fit their contract.
     pub rejects: u64,

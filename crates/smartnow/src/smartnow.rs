@@ -13,7 +13,7 @@ use tillhouse_extract::paging::{self, After, Keyed, KeyedPage};
 use tillhouse_extract::source::{failed, known};
 use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Refusal, Request, Response, Route, Source};
 use tillhouse_model::reconcile::{Evidence, Yardstick};
-use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Filter, ReadBy, Resource, Result, Slice, Window};
 
 /// A machine may have been offline for this long before it could tell the provider when a trouble was over.
 const OFFLINE: SignedDuration = SignedDuration::from_hours(3 * 24);
@@ -126,6 +126,12 @@ impl List {
     }
 }
 
+/// A window with the days before it in which machines may have been offline.
+fn offline_too(window: Window) -> Window {
+    let from = window.from().checked_sub(OFFLINE).unwrap_or(Timestamp::MIN);
+    Window::new(from, window.to()).unwrap_or(window)
+}
+
 /// `where[column][operator]`.
 pub(crate) fn compare(column: &str, operator: &str) -> String {
     format!("where[{column}][{operator}]")
@@ -187,18 +193,21 @@ impl Source for SmartNow {
         }
     }
 
+    fn asks(&self, slice: &Slice, by: ReadBy) -> Window {
+        match endpoint(&slice.resource) {
+            Ok(Endpoint { late: Some(_), .. }) if by == ReadBy::ChangeTime => offline_too(slice.window),
+            _ => slice.window,
+        }
+    }
+
     fn late_pages(&self, slice: &Slice) -> PageStream {
         match endpoint(&slice.resource) {
             Err(error) => failed(error),
             Ok(Endpoint { late: None, .. }) => stream::empty().boxed(),
             Ok(endpoint @ Endpoint { late: Some(column), .. }) => {
-                let from = slice.window.from().checked_sub(OFFLINE).unwrap_or(Timestamp::MIN);
                 // How old the record is that something was learnt of, nobody knows: the archive is asked too.
                 let archive = self.settings.archive.after.is_some();
-                match Window::new(from, slice.window.to()) {
-                    Ok(window) => self.list(endpoint, self.filter(endpoint, column, &window, archive)),
-                    Err(error) => failed(error),
-                }
+                self.list(endpoint, self.filter(endpoint, column, &offline_too(slice.window), archive))
             }
         }
     }

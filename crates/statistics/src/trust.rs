@@ -547,6 +547,7 @@ mod tests {
             redacted: redacted.into(),
             tenant: None,
             nth: 1,
+            time: None,
             slice: days(1, 2),
             read_by: Some(ReadBy::EventTime),
             run_id: run().run_id,

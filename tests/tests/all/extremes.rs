@@ -15,7 +15,7 @@ use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::reconcile::Yardstick;
-use tillhouse_model::{Resource, Result, Slice, Window};
+use tillhouse_model::{ReadBy, Resource, Result, Slice, Window};
 use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::plan::Range;
 use tillhouse_pipeline::reconcile::{Comparison, reconcile};
@@ -103,6 +103,12 @@ impl Source for Shelf {
         stream::iter(page.map(Ok)).boxed()
     }
 
+    fn asks(&self, slice: &Slice, _: ReadBy) -> Window {
+        // As be-mo does, which is asked for whole days on any clock.
+        let more = if self.name == "bemo" { jiff::SignedDuration::from_hours(48) } else { jiff::SignedDuration::ZERO };
+        slice.window.widened(more)
+    }
+
     fn pages_by_id(&self, _: &str, _: Vec<String>) -> PageStream {
         stream::empty().boxed()
     }
@@ -168,8 +174,12 @@ impl Bench {
     }
 
     async fn sync(&self) -> Report {
+        self.sync_within("2026-01-01T00:00:00Z", None).await
+    }
+
+    async fn sync_within(&self, from: &str, to: Option<&str>) -> Report {
         let pipelines = self.context.project.pipelines(&[], SOURCES).unwrap();
-        let range = Range { from: Some("2026-01-01T00:00:00Z".parse().unwrap()), to: None };
+        let range = Range { from: Some(from.parse().unwrap()), to: to.map(|to| to.parse().unwrap()) };
         let report = sync(&self.context, &pipelines, Options { range, ..Options::default() }).await;
         let report = report.unwrap_or_else(|error| panic!("{}: {error:?}", self.source));
         assert!(report.published && !report.is_partial(), "{report:?}");
@@ -521,6 +531,54 @@ async fn every_record_without_a_key_that_does_not_fit_is_counted_once() {
     std::fs::write(&file, fewer).unwrap();
     assert_eq!(bench.sync().await.pipelines[0].rejects, 3);
     assert_eq!(bench.rows("SELECT count(*) FROM ops.rejects WHERE resolved_at IS NULL").await, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_windows_side_by_side_both_have_is_counted_once_and_closed_where_it_lies() {
+    let session = |id: &str, start: &str| {
+        format!(
+            r#"{{"sessionId":"{id}","sessionStartDate":"{start}","timeZone":"+00:00","transactions":[{{"currencyKey":"EUR","totalAmount":1.5}}]}}"#
+        )
+    };
+    let (noon, evening) = ("2026-01-01T12:30:00", "2026-01-01T20:00:00");
+    let records = vec![session("fine", noon), session("", noon), session("", evening), "null".into(), "null".into()];
+    let bench = Bench::new("bemo", &[("sessions", records)], "").await;
+    let rejected = async |from: &str| {
+        // The 1st, and the 2nd beside it: each is given what the other has.
+        let mut counts = Vec::new();
+        for (from, to) in [(from, "2026-01-02T00:00:00Z"), ("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z")] {
+            let report = bench.sync_within(from, Some(to)).await;
+            counts.push((report.pipelines[0].rejects, report.pipelines[0].records));
+        }
+        let open = "SELECT count(*), count(record_time) FROM ops.rejects WHERE resolved_at IS NULL";
+        (counts, bench.rows(open).await.remove(0))
+    };
+    assert_eq!(rejected("2026-01-01T00:00:00Z").await, (vec![(4, 5), (4, 5)], "4 2".to_owned()));
+    // The look-back's start moves by seconds: they are the same ones, and each lies in the day in which it happened.
+    assert_eq!(rejected("2026-01-01T00:00:05Z").await, (vec![(4, 5), (4, 5)], "4 2".to_owned()));
+    let days = "SELECT DISTINCT CAST(window_to AS date) FROM ops.rejects WHERE record_time IS NOT NULL";
+    assert_eq!(bench.rows(days).await, ["2026-01-02"]);
+    // Mended is closed by the next reading of where it lies, whatever seconds that begins later; the other one still comes, and stays.
+    let file = bench.context.project.dir.join("pages.json");
+    let pages = std::fs::read_to_string(&file).unwrap();
+    let mended = |nth: usize| {
+        let at = pages.match_indices(r#"\"sessionId\":\"\""#).nth(nth).unwrap().0;
+        format!(r#"{}\"sessionId\":\"mended\"{}"#, &pages[..at], &pages[at + r#"\"sessionId\":\"\""#.len()..])
+    };
+    std::fs::write(&file, mended(0)).unwrap();
+    assert_eq!(rejected("2026-01-01T00:00:09Z").await, (vec![(3, 5), (3, 5)], "3 1".to_owned()));
+    let left =
+        "SELECT CAST(record_time AS text) FROM ops.rejects WHERE resolved_at IS NULL AND record_time IS NOT NULL";
+    assert!(bench.rows(left).await[0].contains("20:00"));
+    // What is no longer read is not closed for that.
+    std::fs::write(
+        &file,
+        mended(0).replace(",null,null", "").replace(r#"\"sessionId\":\"\""#, r#"\"sessionId\":\"z\""#),
+    )
+    .unwrap();
+    bench.sync_within("2026-01-01T21:00:00Z", Some("2026-01-02T00:00:00Z")).await;
+    assert!(bench.rows(left).await[0].contains("20:00"));
+    assert_eq!(rejected("2026-01-01T00:00:00Z").await, (vec![(0, 3), (0, 3)], "0 0".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

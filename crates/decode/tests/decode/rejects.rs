@@ -60,6 +60,46 @@ fn the_key_of_a_reject_is_spelled_as_a_row_would_be() {
 }
 
 #[test]
+fn a_reject_without_a_key_still_tells_its_time() {
+    let at = r#""invoice":{"created_at":"2024-01-02T03:04:05Z"},"updated_at":"2024-01-03T00:00:00Z""#;
+    let times = |records: &[&str]| {
+        let decoded = decode(records);
+        let instant = |micros: Option<i64>| micros.map(|micros| crate::written::instant(micros)[..10].to_owned());
+        assert_eq!(decoded.batch.num_rows() + decoded.rejects.len(), records.len());
+        decoded.rejects.iter().map(|r| (instant(r.record_time), instant(r.updated_at))).collect::<Vec<_>>()
+    };
+    let (happened, changed) = (Some("2024-01-02".to_owned()), Some("2024-01-03".to_owned()));
+    for keyless in [
+        format!("{{{at}}}"),
+        format!(r#"{{"id":"",{at}}}"#),
+        format!(r#"{{"id":null,{at},"new":[1,{{}}]}}"#),
+        format!(r#"{{{at},"id":{{}}}}"#),
+        format!(r#"{{"id":true,{at},"state":["x"],"zähler":"many"}}"#),
+        format!(r#"{{"id":" ",{at},"articles":[{{"amount":"much"}},7,null]}}"#),
+    ] {
+        assert_eq!(times(&[&keyless]), [(happened.clone(), changed.clone())], "{keyless}");
+        // Between others, which are as if it were not there.
+        let decoded = decode(&[r#"{"id":"a"}"#, &keyless, r#"{"id":"c"}"#]);
+        assert_eq!(rows(&decoded.batch), [r#"{"id":"a"}"#, r#"{"id":"c"}"#], "{keyless}");
+        assert!(decoded.warnings.is_empty() && decoded.unknown.values().all(|count| *count == 1), "{keyless}");
+    }
+    // One that is known by its key needs none; of what cannot be read nobody knows when it was.
+    for other in [
+        format!(r#"{{"id":"a",{at},"articles":[{{"amount":"much"}}]}}"#),
+        r#"{"invoice":{"created_at":"soon"},"articles":[{"start_time":"2024-01-02T03:04:05Z"}]}"#.to_owned(),
+        format!(r#"{{{at},{at}}}"#),
+        format!(r#"{{{at},"new":NaN}}"#),
+        "{}".to_owned(),
+        "null".to_owned(),
+        "7".to_owned(),
+    ] {
+        assert_eq!(times(&[&other]), [(None, None)], "{other}");
+    }
+    let later = r#"{"invoice":{},"articles":[{"start_time":"2024-01-02T03:04:05Z"}]}"#;
+    assert_eq!(times(&[later]), [(happened, None)]);
+}
+
+#[test]
 fn a_key_column_must_have_a_value_even_where_the_contract_forgot_to_say_so() {
     let mut contract = crate::fixture::sales();
     contract.key = vec!["counter".into()];

@@ -4,7 +4,8 @@
 //! record is never looked into.
 
 use crate::complaint::{self, Complaint};
-use crate::envelope;
+use crate::empty_messages::EmptyMessages;
+use crate::{blame, envelope};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{Scan, Scanned};
@@ -51,13 +52,34 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     }
 }
 
+/// A page without records in which one of some texts says that there are none, with an empty list where they belong. `None` for any other page.
+pub(crate) fn said_empty(page: &Bytes, records_at: &[&str], texts: &EmptyMessages) -> Option<Bytes> {
+    if texts.is_empty() {
+        return None;
+    }
+    let read_as = match find(page, records_at) {
+        Found::Other if is_one(page, records_at) || has_id(page) => return None,
+        Found::Other => Bytes::new(),
+        _ if is_empty(page, records_at) => page.clone(),
+        _ => return None,
+    };
+    blame::any_text(page, &|text| texts.has(text)).then(|| or_empty(read_as, records_at))
+}
+
+fn has_id(record: &[u8]) -> bool {
+    envelope::value_at(record, "id").is_some()
+}
+
+/// True if a single record stands for a list of one.
+fn is_one(page: &[u8], records_at: &[&str]) -> bool {
+    envelope::object_at(page, records_at).is_ok_and(|record| record.is_some_and(has_id))
+}
+
 /// A statement of a page without records against itself. A single record that stands for a list of one is no such page; of one whose envelope
 /// has an id of its own, only an error that it names counts.
 pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
-    let has_id = |record: &[u8]| envelope::value_at(record, "id").is_some();
-    let is_one = || envelope::object_at(page, records_at).is_ok_and(|record| record.is_some_and(has_id));
     match find(page, records_at) {
-        Found::Other if (records_at.is_empty() && has_id(page)) || is_one() => None,
+        Found::Other if (records_at.is_empty() && has_id(page)) || is_one(page, records_at) => None,
         Found::Other if has_id(page) => complaint::names_an_error(page).then_some(Complaint::Failure),
         // Without a list, any word is about why there is none.
         Found::Other => {
@@ -185,6 +207,30 @@ mod tests {
         for page in [r#"{"data":[]}"#, r#"{"data":{}}"#, r#"{"items":null}"#, "<html>", r#"{"data":[{"a":"\ud83d"}]}"#]
         {
             assert_eq!(emptied(page, DATA), page);
+        }
+    }
+
+    #[test]
+    fn a_text_can_say_that_there_is_nothing() {
+        let texts = EmptyMessages::new(["nix da"]).unwrap();
+        let of = |page: &str, at: &[&str]| {
+            said_empty(&Bytes::from(page.to_owned()), at, &texts).map(|page| String::from_utf8(page.to_vec()).unwrap())
+        };
+        assert_eq!(of(r#"{"error":{"text":"Nix da"}}"#, DATA).as_deref(), Some(r#"{"data":[]}"#));
+        assert_eq!(of(r#"{"m":"NIX DA"}"#, &[]).as_deref(), Some("[]"));
+        assert_eq!(
+            of(r#"{"m":"nix da","data":null,"total":4}"#, DATA).as_deref(),
+            Some(r#"{"m":"nix da","data":[],"total":4}"#)
+        );
+        assert_eq!(of(r#"{"m":"nix da","data":[]}"#, DATA).as_deref(), Some(r#"{"m":"nix da","data":[]}"#));
+        for other in [
+            r#"{"m":"nix da","data":[{"id":1}]}"#,
+            r#"{"m":"nix da","data":{"id":1}}"#,
+            r#"{"id":1,"m":"nix da"}"#,
+            r#"{"m":"nix","data":[]}"#,
+            r#"{"nix da":"x","data":[]}"#,
+        ] {
+            assert_eq!(of(other, DATA), None, "{other}");
         }
     }
 

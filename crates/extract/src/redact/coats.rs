@@ -25,6 +25,8 @@ const SHORT: usize = 6;
 const SHORTEST: usize = 2;
 /// So many of a secret's first letters are told as one that was cut off.
 const PIECE: usize = 8;
+/// And so many are told, where so much of their encoding was left.
+const FEWEST: usize = 3;
 /// A piece of Base64 or hexadecimal digits shorter than this may stand anywhere by chance.
 const SHORTEST_ENCODED: usize = 6;
 
@@ -84,7 +86,7 @@ impl Coats {
             };
             places.extend(found(text, plain).filter(|(from, to)| alone(*from, *to)));
         }
-        if letters > PIECE {
+        if letters >= SHORT {
             places.extend(cut_off(text, plain));
         }
         for form in &self.encoded {
@@ -114,20 +116,26 @@ fn found<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usi
     starts.filter(begins).filter_map(move |from| Some((from, end_of(text, from, secret)?)))
 }
 
-/// Where a secret begins and, before it ends, something else goes on: its beginning, if that is long enough.
+/// Where a secret begins and, before it ends, something else goes on: its beginning, if that is long enough. Of one that is encoded the letters of
+/// the encoding count, and what is left of the letter in which it was cut goes with it.
 fn cut_off<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usize)> + 't {
-    let piece: String = secret.chars().take(PIECE).collect();
-    let starts: Vec<usize> = found(text, &piece).map(|(from, _)| from).collect();
-    starts.into_iter().filter_map(move |from| {
-        let mut ends = vec![from];
+    text.char_indices().map(|(at, _)| at).filter_map(move |from| {
+        let (mut ends, mut whole, mut bytes) = (vec![from], 0, 0);
         for letter in secret.chars() {
             let next = letter_ends(text, &ends, letter);
             if next.is_empty() {
                 break;
             }
-            ends = next;
+            (ends, whole, bytes) = (next, whole + 1, bytes + letter.len_utf8());
         }
-        Some((from, ends.last().copied()?))
+        let end = ends.last().copied()?;
+        if whole >= PIECE {
+            return Some((from, end));
+        }
+        let is_encoded = end - from >= PIECE && end - from > bytes;
+        let rest =
+            text[end..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '%' | '\\' | '&' | '#'));
+        (whole >= FEWEST && is_encoded).then(|| (from, text.len() - rest.len()))
     })
 }
 
@@ -341,6 +349,31 @@ mod tests {
             }
         }
         assert_eq!(hidden("p@ss", "70407373 and"), "*** and");
+    }
+
+    #[test]
+    fn an_encoding_that_was_cut_is_found() {
+        let secret = "p@ss w\u{f6}rd/42";
+        for cut in [
+            "p%40ss%20w%C3%",
+            "p%40ss%20w%C3",
+            "p%40ss%20w%C",
+            "p%40ss%20w%",
+            "p%40ss%20w",
+            "p%40ss%20",
+            "p%40ss+w%c3%b6r",
+            "p%2540ss%2520w%25C",
+            "%70%40%73%73%2",
+            "p\\u0040ss w\\u00",
+            "p&#64;ss w&#2",
+            "p%40ss%20w%F6rd%2F4",
+        ] {
+            assert_eq!(hidden(secret, &format!("secret={cut}")), "secret=***", "{cut}");
+            assert_eq!(hidden(secret, &format!("\"{cut}...\" is bad")), "\"***...\" is bad", "{cut}");
+        }
+        for other in ["p%40s", "ss%20w%C3%", "100%20w%C3%", "pass%20word", "p%40st%20w%C3%B6rd"] {
+            assert_eq!(hidden(secret, other), other);
+        }
     }
 
     #[test]

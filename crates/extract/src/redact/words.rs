@@ -94,7 +94,7 @@ pub(super) fn plain_text(body: &[u8]) -> Option<&str> {
 }
 
 /// The keys under which servers explain themselves, letters only, the most telling first.
-const EXPLAINING: [&str; 37] = [
+const EXPLAINING: [&str; 52] = [
     "message",
     "msg",
     "errormessage",
@@ -130,6 +130,21 @@ const EXPLAINING: [&str; 37] = [
     "fehlermeldung",
     "meldung",
     "nachricht",
+    "warning",
+    "warnings",
+    "warningmessage",
+    "notice",
+    "notices",
+    "note",
+    "notes",
+    "alert",
+    "alerts",
+    "issues",
+    "remark",
+    "remarks",
+    "hinweis",
+    "warnung",
+    "warnungen",
     "status",
     "result",
 ];

@@ -17,6 +17,7 @@ use crate::sync::Context;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tillhouse_model::reconcile::{Part, Yardstick};
 use tillhouse_model::table::{MONTH, timestamp};
@@ -134,15 +135,25 @@ async fn of_resource(
         // A record without a time is in no window here either; it is here, or it is not.
         let held = source.held(&missing).await?;
         missing.retain(|key| !(held.contains_key(key) && provider.is_untimed(key)));
-        let (mut not_here, mut older, mut moved_in, mut deleted) =
-            <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
+        let (mut not_here, mut older, mut moved_in, mut deleted, mut newer) =
+            <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
         for key in missing {
+            let theirs = provider.records.get(&key).and_then(|seen| seen.version.0);
             match held.get(&key) {
                 None => not_here.insert(key),
-                Some(Held { is_deleted: true }) => deleted.insert(key),
+                Some(Held { is_deleted: true, .. }) => deleted.insert(key),
+                Some(Held { changed: Some(ours), .. }) if theirs.is_some_and(|theirs| theirs < *ours) => {
+                    newer.insert(key)
+                }
                 Some(_) if plan.resource.read_by == ReadBy::ChangeTime => older.insert(key),
                 Some(_) => moved_in.insert(key),
             };
+        }
+        if !newer.is_empty() {
+            let (many, names) = (newer.len(), named(&newer));
+            outcome.notes.push(format!(
+                "{name}, {window}: {many} are listed as they once were, and a newer version of each is here: {names}"
+            ));
         }
         gone.retain(|key| !provider.rejected.contains(key));
         let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) =
@@ -215,8 +226,18 @@ fn difference(
 struct Seen {
     /// The time by which its resource is read.
     time: Option<Timestamp>,
+    /// The source's own version time, microseconds, and when it was asked for: of two versions the fresher one counts.
+    version: (Option<i64>, Timestamp),
     /// The window it was asked for in.
     came_in: Window,
+}
+
+impl Seen {
+    /// True if this is an older version than another one, as landing has it.
+    fn is_older_than(&self, other: &Self) -> bool {
+        let by_source = self.version.0.zip(other.version.0).map_or(Ordering::Equal, |(this, other)| this.cmp(&other));
+        by_source.then(self.version.1.cmp(&other.version.1)) == Ordering::Less
+    }
 }
 
 /// The provider's side.
@@ -235,8 +256,8 @@ struct Provider<'a> {
 }
 
 /// What tells a record that does not fit its contract from others: its key; without one whose it is, what is wrong with it, what is left of
-/// it, and its number among its like.
-type Looks = std::result::Result<String, (Option<String>, String, String, u64)>;
+/// it, and its time and its number among its like.
+type Looks = std::result::Result<String, (Option<String>, String, String, (Option<Timestamp>, u64))>;
 
 impl<'a> Provider<'a> {
     fn new(context: &'a Context, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
@@ -283,9 +304,10 @@ impl<'a> Provider<'a> {
 
     /// Counts a reject, once: also where it comes in windows side by side, for both were asked for with the days around them.
     fn turns_down(&mut self, looks: Looks, window: Window) {
-        let (has_key, wide) = (looks.is_ok(), window.widened(COARSEST));
+        let is_known = looks.as_ref().err().is_none_or(|(.., (time, _))| time.is_some());
+        let wide = window.widened(COARSEST);
         let came_in = self.rejects.entry(looks).or_default();
-        match came_in.iter_mut().find(|known| has_key || known.intersection(&wide).is_some()) {
+        match came_in.iter_mut().find(|known| is_known || known.intersection(&wide).is_some()) {
             Some(known) => *known = window,
             None => came_in.push(window),
         }
@@ -297,10 +319,10 @@ impl<'a> Provider<'a> {
         while let Some(message) = pages.recv().await {
             let Message::Page(page) = message else { continue };
             let incoming = &page.1.incoming;
-            for Rejected { reject, nth } in &page.1.rejects {
+            for Rejected { reject, nth, time, .. } in &page.1.rejects {
                 self.rejected.extend(reject.key.clone());
                 let wrong = format!("{}\0{}", reject.field, reject.reason);
-                let looks = || (page.0.tenant.clone(), wrong, reject.redacted.clone(), *nth);
+                let looks = || (page.0.tenant.clone(), wrong, reject.redacted.clone(), (*time, *nth));
                 self.turns_down(reject.key.clone().ok_or_else(looks), window);
             }
             let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
@@ -313,7 +335,11 @@ impl<'a> Provider<'a> {
                 let time = time.and_then(|micros| Timestamp::from_microsecond(micros).ok());
                 let is_stray = time.is_some_and(|time| time < wide.from() || wide.to() <= time);
                 self.strays += u64::from(is_listing && is_stray);
-                self.records.insert(key.to_owned(), Seen { time, came_in: window });
+                let seen = Seen { time, version: (changed, incoming.requested_at), came_in: window };
+                // A window that a record has left may list it still, as it was.
+                if self.records.get(key).is_none_or(|known| !seen.is_older_than(known)) {
+                    self.records.insert(key.to_owned(), seen);
+                }
             }
         }
     }
@@ -370,6 +396,8 @@ impl<'a> Provider<'a> {
 /// A record that is here.
 struct Held {
     is_deleted: bool,
+    /// The source's own version time, microseconds.
+    changed: Option<i64>,
 }
 
 /// Our side: the newest versions in the source table.
@@ -389,12 +417,9 @@ impl SourceRows<'_> {
         let columns = self.session.columns(schema, table).await?;
         let there = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at IS NULL" } else { "TRUE" };
         let by_change = self.plan.resource.read_by == ReadBy::ChangeTime;
-        let time = match self.plan.spec.updated_at.as_deref().filter(|_| by_change) {
-            Some([column, nested @ ..]) => {
-                let path: String = nested.iter().map(|name| format!("['{name}']")).collect();
-                format!("coalesce(\"{column}\"{path}, _record_time)")
-            }
-            _ => "_record_time".to_owned(),
+        let time = match self.version_time().filter(|_| by_change) {
+            Some(changed) => format!("coalesce({changed}, _record_time)"),
+            None => "_record_time".to_owned(),
         };
         // What has changed in a window may have happened at any time; a newer version of what happened in it may have moved to another
         // month, as far as the contract allows.
@@ -415,6 +440,13 @@ impl SourceRows<'_> {
         keys(self.session, &sql, &params).await
     }
 
+    /// The source's own version time in SQL; `None` where the source has none.
+    fn version_time(&self) -> Option<String> {
+        let (column, nested) = self.plan.spec.updated_at.as_deref()?.split_first()?;
+        let path: String = nested.iter().map(|name| format!("['{name}']")).collect();
+        Some(format!("\"{column}\"{path}"))
+    }
+
     /// Those of some keys that are here in any version, as the newest has them.
     async fn held(&self, wanted: &BTreeSet<String>) -> Result<HashMap<String, Held>> {
         let (schema, table) = (self.pipeline.name.as_str(), self.plan.resource.name);
@@ -424,6 +456,7 @@ impl SourceRows<'_> {
         }
         let columns = self.session.columns(schema, table).await?;
         let deleted = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at" } else { "NULL" };
+        let changed = self.version_time().unwrap_or_else(|| "NULL".to_owned());
         let wanted: Vec<&String> = wanted.iter().collect();
         for some in wanted.chunks(LOOKED_UP) {
             let names: Vec<String> = (0..some.len()).map(|nth| format!("k{nth}")).collect();
@@ -431,8 +464,9 @@ impl SourceRows<'_> {
             let params: Vec<(&str, ScalarValue)> =
                 names.iter().map(String::as_str).zip(some.iter().map(|key| ScalarValue::from(key.as_str()))).collect();
             let sql = format!(
-                "SELECT _record_key, CAST(deleted AS TIMESTAMP WITH TIME ZONE) AS deleted FROM
-                    (SELECT _record_key, {deleted} AS deleted, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
+                "SELECT _record_key, CAST(deleted AS TIMESTAMP WITH TIME ZONE) AS deleted,
+                    CAST(changed AS TIMESTAMP WITH TIME ZONE) AS changed FROM
+                    (SELECT _record_key, {deleted} AS deleted, {changed} AS changed, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
                      FROM \"{schema}\".\"{table}\" WHERE _record_key IN ({list})) AS version
                  WHERE nth = 1"
             );
@@ -440,10 +474,11 @@ impl SourceRows<'_> {
                 let of_type = |e| Error::internal("record keys are not text").because(e);
                 let keys = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).map_err(of_type)?;
                 let deleted = arrow::compute::cast(batch.column(1), &timestamp()).map_err(of_type)?;
-                let deleted = deleted.as_primitive::<TimestampMicrosecondType>();
-                for (row, key) in keys.as_string::<i32>().iter().enumerate() {
+                let changed = arrow::compute::cast(batch.column(2), &timestamp()).map_err(of_type)?;
+                let changed = changed.as_primitive::<TimestampMicrosecondType>().iter();
+                for ((row, key), changed) in keys.as_string::<i32>().iter().enumerate().zip(changed) {
                     let is_deleted = deleted.is_valid(row);
-                    held.extend(key.map(|key| (key.to_owned(), Held { is_deleted })));
+                    held.extend(key.map(|key| (key.to_owned(), Held { is_deleted, changed })));
                 }
             }
         }

@@ -169,6 +169,7 @@ fn reject(key: &str, field: &str, from: &str, to: &str) -> RejectRow {
         redacted: "{}".into(),
         tenant: None,
         nth: 1,
+        time: None,
         slice: window(from, to),
         read_by: None,
         run_id: RUN.into(),

@@ -2,7 +2,8 @@
 //!
 //! Invariant: where the server lies, a slice ends with an error or with every record; never with fewer and no word, and never not at all.
 
-use crate::testing::breach::Held;
+use crate::EmptyMessages;
+use crate::testing::breach::{Breach, Held};
 use crate::testing::reading::Reading;
 use crate::testing::subject::{Links, Subject};
 use crate::testing::trial::{Asked, BACKOFF, Bench, CAP, Course, Step, limits, pass};
@@ -20,7 +21,7 @@ async fn faulty(
     asked: &Asked<'_>,
     (window, page_size): (Window, u32),
     fault: Value,
-) -> Result<(Reading, usize, u64), crate::testing::Breach> {
+) -> Result<(Reading, usize, u64), Breach> {
     let times = fault["times"].as_u64().unwrap_or(1);
     bench.control.clear_log().await?;
     bench.control.fault(fault).await?;
@@ -215,6 +216,49 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> H
                 continue;
             };
             hold!(error.to_string().contains(WORDS), "{name}, {how} for good: the server's words are lost: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// A message without records of which nothing is known is an error in the server's words that says how to let it through; once the connection
+/// knows it, it means that there is nothing, whatever it comes with.
+pub async fn a_message_that_means_nothing_can_be_told(subject: Subject) -> Held {
+    const WORDS: &str = "Nix da for today";
+    let bench = Bench::new(&subject)?;
+    let told = EmptyMessages::new(["nix da for *"]).map_err(Breach::new)?;
+    for asked in bench.resources().await? {
+        let name = asked.resource.name;
+        let Course { window, page_size, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        for body in [
+            json!({"message": WORDS}),
+            json!({"message": WORDS, "data": []}),
+            json!({"status": "Error", "errors": [{"code": "E17", "title": WORDS, "message": WORDS}], "data": null}),
+        ] {
+            let headers = json!({"Content-Type": "application/json"});
+            for knows in [false, true] {
+                let fault =
+                    json!({"kind": "answer", "body": body.to_string(), "headers": headers.clone(), "times": ALWAYS});
+                let mut limits = limits(page_size);
+                limits.empty_messages = if knows { told.clone() } else { EmptyMessages::default() };
+                let trial = bench.open(limits)?;
+                hold!(trial.source.check().await.is_ok(), "check fails");
+                bench.control.fault(fault).await?;
+                let reading = trial.read(&asked, trial.source.pages(&asked.slice(window))).await?;
+                bench.control.calm().await?;
+                match &reading.error {
+                    None => hold!(knows, "{name}, {body}: the slice ends as if all were well"),
+                    Some(error) => {
+                        hold!(!knows, "{name}, {body}: the message that the connection knows is an error: {error}");
+                        hold!(
+                            error.to_string().contains(WORDS),
+                            "{name}, {body}: the server's words are lost: {error}"
+                        );
+                    }
+                }
+                let came: usize = reading.leaves.iter().map(|leaf| leaf.records.len()).sum();
+                hold!(came == 0, "{name}, {body}: {came} records of none");
+            }
         }
     }
     Ok(())

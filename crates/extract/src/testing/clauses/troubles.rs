@@ -21,8 +21,15 @@ pub async fn every_passing_failure_is_outwaited(subject: Subject) -> Held {
         outwaited(&subject, json!({"kind": "answer", "status": status, "body": "<html>"})).await?;
     }
     // Some say it under status 200.
-    for body in [r#"{"Success":false}"#, r#"{"Errors":["down"]}"#, r#"{"hasError":true}"#, r#"{"message":"internal"}"#]
-    {
+    for body in [
+        r#"{"Success":false}"#,
+        r#"{"Errors":["down"]}"#,
+        r#"{"hasError":true}"#,
+        r#"{"message":"internal"}"#,
+        r#"{"warnings":["timeout, partial result"],"data":[]}"#,
+        r#"{"data":[],"partial":true,"meta":{"total":0}}"#,
+        r#"{"timed_out":true,"data":[]}"#,
+    ] {
         outwaited(&subject, json!({"kind": "answer", "status": 200, "body": body})).await?;
     }
     let azure = r#"{"statusCode":403,"message":"Out of call volume quota. Quota will be replenished in 00:00:07."}"#;

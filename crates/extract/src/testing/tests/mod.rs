@@ -73,6 +73,8 @@ fn ends() {
     breaks(offset, believes, an_empty_page_in_the_middle_is_found_out, "records are missing");
     breaks(offset, believes, a_page_that_comes_again_once_is_read_over, "records are missing");
     breaks(offset, believes, a_page_cut_short_with_a_total_of_its_own_is_no_end, "records are missing");
+    breaks(offset, Flaw::ForgetsEmptyMessages, a_message_that_means_nothing_can_be_told, "is an error");
+    breaks(offset, Flaw::HidesTheServersWords, a_message_that_means_nothing_can_be_told, "words are lost");
     breaks(offset, Flaw::TakesNothingForAnError, nothing_is_understood_however_it_is_said, "has no key");
 }
 

@@ -8,7 +8,7 @@ use crate::paging::{self, Fetched, Listing, Offset, OffsetPage};
 use crate::request::{Answer, Refusal, Request, StatusCode};
 use crate::source::{Limits, Page, PageStream, Source};
 use crate::testing::{Links, Records, Subject};
-use crate::{AuthorizedClient, BaseUrl, Client, Login, MediaTypes, Token, envelope, origin};
+use crate::{AuthorizedClient, BaseUrl, Client, EmptyMessages, Login, MediaTypes, Token, envelope, origin};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -72,6 +72,7 @@ pub(super) enum Flaw {
     /// Of ends.
     BelievesTheEnd,
     TakesNothingForAnError,
+    ForgetsEmptyMessages,
     /// Of bodies.
     RefusesAcceptedTypes,
     KeepsTheMark,
@@ -166,6 +167,7 @@ fn open(url: &str, style: Style, flaw: Flaw, password: &'static str, mut limits:
         Flaw::GoesOnForEver => limits.most_pages = 1_000_000,
         Flaw::GivesUpAtOnce => limits.attempts = 1,
         Flaw::TakesAnyBody => limits.max_body_bytes = 1 << 30,
+        Flaw::ForgetsEmptyMessages => limits.empty_messages = EmptyMessages::default(),
         Flaw::RefusesAcceptedTypes => limits.accept_media_types = MediaTypes::default(),
         Flaw::WaitsForEver => limits.request_timeout = Duration::from_secs(100_000),
         Flaw::WaitsTooLong => limits.max_retry_after = Duration::from_secs(100_000),
