@@ -78,6 +78,7 @@ where
         asked_again: false,
         parent: None,
         ledger: Ledger::default(),
+        trails: false,
     };
     let fetch = Arc::new(fetch);
     let listing = asked.listing.clone();
@@ -106,6 +107,8 @@ struct Place {
     found: bool,
     /// What came of the list at hand.
     ledger: Ledger,
+    /// True if its last page ended with a record without a usable id: what is behind the last usable one has it again.
+    trails: bool,
 }
 
 impl Place {
@@ -115,12 +118,12 @@ impl Place {
         let parent = parents.pop_front();
         let pager = Pager::new(asked.listing.page_size, asked.listing.confirm_end, self.thorough);
         let (unread, found, ledger, missing) = (None, self.thorough, Ledger::default(), VecDeque::new());
-        Self { unread, parents, parent, pager, found, ledger, missing, asked_again: false, ..self }
+        Self { unread, parents, parent, pager, found, ledger, missing, asked_again: false, trails: false, ..self }
     }
 
     /// On to the next parent's list; where those are read that came, once more to those that were missing, after a pause.
     fn next_list(mut self) -> Step<Self> {
-        self.ledger = Ledger::default();
+        (self.ledger, self.trails) = (Ledger::default(), false);
         self.pager.start_over();
         self.parent = self.parents.pop_front();
         if self.parent.is_some() {
@@ -168,9 +171,14 @@ where
             place.ledger.page(keys.len() as u64, page.declared_total);
             let bytes = if alone { as_list(&bytes) } else { bytes };
             let page = Page { bytes, scope: place.parent.clone().or(page.scope), ..page };
+            let trailed = place.trails && keys.first().is_some_and(Option::is_none);
+            place.trails = keys.last().is_some_and(Option::is_none);
             match place.pager.take(&keys, alone) {
                 // What ends a list and has records is there for the second time.
-                Ok(next) => (Page { again: has_begun && next == Next::End && !keys.is_empty(), ..page }, next),
+                Ok(next) => {
+                    let again = trailed || (has_begun && next == Next::End && !keys.is_empty());
+                    (Page { again, ..page }, next)
+                }
                 Err(e) => {
                     let hint = e.hint_text().unwrap_or_default().to_owned();
                     let error = at(e).hint(format!("{} {hint}", asked.hint));
@@ -278,6 +286,22 @@ mod tests {
         let pages = stream.map(shown).collect().await;
         let requests = requests.lock().unwrap().clone();
         (pages, requests)
+    }
+
+    #[tokio::test]
+    async fn what_has_no_id_to_ask_behind_comes_again_and_is_said_to() {
+        let answer = |after: After| {
+            let key = after.key.map(|key| key.to_string());
+            let page = match key.as_deref() {
+                None => r#"[{"id":1},null]"#,
+                Some("1") => r#"[null,{"id":3}]"#,
+                Some("3") => r#"[{"id":4},{"x":1}]"#,
+                _ => r#"[{"x":1}]"#,
+            };
+            async move { Ok(here(page)) }
+        };
+        let again: Vec<bool> = by_key(asked(), None, answer).map(|page| page.unwrap().again).collect().await;
+        assert_eq!(again, [false, true, false, true]);
     }
 
     #[tokio::test]
