@@ -540,7 +540,7 @@ async fn what_windows_side_by_side_both_have_is_counted_once_and_closed_where_it
             r#"{{"sessionId":"{id}","sessionStartDate":"{start}","timeZone":"+00:00","transactions":[{{"currencyKey":"EUR","totalAmount":1.5}}]}}"#
         )
     };
-    let (noon, evening) = ("2026-01-01T12:30:00", "2026-01-01T20:00:00");
+    let (noon, evening) = ("2026-01-01T12:30:00Z", "2026-01-01T20:00:00Z");
     let records = vec![session("fine", noon), session("", noon), session("", evening), "null".into(), "null".into()];
     let bench = Bench::new("bemo", &[("sessions", records)], "").await;
     let rejected = async |from: &str| {
