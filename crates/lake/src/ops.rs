@@ -642,7 +642,7 @@ fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
             let holds =
                 |row: &RejectRow| row.time.is_some_and(|time| row.slice.from() <= time && time < row.slice.to());
             let shared = before.slice.intersection(&now.slice).filter(|_| now.time.is_none());
-            again.slice = shared.unwrap_or(if holds(before) && !holds(now) { before.slice } else { now.slice });
+            again.slice = shared.unwrap_or(if holds(before) { before.slice } else { now.slice });
         }
         // When it happened says more than when it changed.
         (Some(ReadBy::EventTime), _) => (again.slice, again.read_by) = (before.slice, before.read_by),
