@@ -10,7 +10,7 @@ use crate::failure;
 use crate::output::say;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tillhouse_model::{Error, ErrorKind};
+use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -195,6 +195,13 @@ fn memory() -> Option<u64> {
     Some((kilobytes("RssAnon:")? + kilobytes("VmSwap:").unwrap_or(0)) << 10)
 }
 
+/// Runs what asks queries of its own, guarded as one query is from its beginning to its end.
+pub(crate) async fn guarded<T>(memory_limit: u64, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let guarded = Guarded::new(memory_limit);
+    let outcome = guarded.token().run_until_cancelled(work).await;
+    outcome.unwrap_or_else(|| Err(guarded.reason()))
+}
+
 /// A query that is guarded, until this is dropped.
 pub(crate) struct Guarded {
     stop: CancellationToken,
@@ -232,6 +239,18 @@ impl Drop for Guarded {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_asks_queries_is_stopped_where_it_takes_too_much() {
+        start(false).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let block = std::hint::black_box(vec![1_u8; (ALLOWANCE + (48 << 20)) as usize]);
+        let stopped = runtime.block_on(guarded(0, std::future::pending::<Result<()>>()));
+        assert_eq!(stopped.unwrap_err().message(), "the query needs more memory than it may use");
+        assert_eq!(block[block.len() - 1], 1);
+        drop(block);
+        assert_eq!(runtime.block_on(guarded(u64::MAX, async { Ok(7) })).unwrap(), 7);
+    }
 
     #[test]
     fn memory_is_what_the_process_has_for_itself() {

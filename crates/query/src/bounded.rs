@@ -6,7 +6,7 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 /// How large the value of a row becomes.
 #[derive(Debug, Clone, Copy)]
-enum Size {
+pub(crate) enum Size {
     /// A text as often as a number says.
     Repeated,
     /// A text of as many characters as a number says.
     Padded,
     /// A list of as many elements as a number says.
     Listed,
-    /// A list of the numbers from one to another.
+    /// A list of the numbers, days or instants from one to another.
     Counted,
     /// A text in which each occurrence of one becomes another, the third argument.
     Replaced,
@@ -39,10 +39,12 @@ enum Size {
     Separated,
     /// The elements of a list, with a text between each two.
     Listing,
+    /// As large as all arguments together, so many times.
+    Together(i64),
 }
 
 /// The functions, and which of their arguments says how large.
-const FUNCTIONS: [(&str, Size); 12] = [
+const FUNCTIONS: [(&str, Size); 21] = [
     ("repeat", Size::Repeated),
     ("lpad", Size::Padded),
     ("rpad", Size::Padded),
@@ -55,6 +57,17 @@ const FUNCTIONS: [(&str, Size); 12] = [
     ("concat", Size::Joined),
     ("concat_ws", Size::Separated),
     ("array_to_string", Size::Listing),
+    ("overlay", Size::Together(1)),
+    ("array_concat", Size::Together(1)),
+    ("array_append", Size::Together(1)),
+    ("array_prepend", Size::Together(1)),
+    ("make_array", Size::Together(1)),
+    ("array_union", Size::Together(1)),
+    ("encode", Size::Together(2)),
+    // A letter may become one of four bytes.
+    ("translate", Size::Together(4)),
+    // A letter may become an element, with where it ends and its padding.
+    ("string_to_array", Size::Together(8)),
 ];
 
 /// The share of the limit that one call may make without asking the pool.
@@ -62,14 +75,23 @@ const FREE_SHARE: usize = 8;
 
 /// The functions of a session that are to be held to the pool, so held.
 pub(crate) fn functions(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>, pool: &Arc<dyn MemoryPool>) -> Vec<ScalarUDF> {
+    FUNCTIONS.into_iter().filter_map(|(name, size)| Some(bounded(known(name)?, size, pool))).collect()
+}
+
+/// A function in the form that is held to a pool, where it should be and is not: the parser knows some by itself, like `overlay(a PLACING b FROM 1)`.
+pub(crate) fn held(function: &Arc<ScalarUDF>, pool: &Arc<dyn MemoryPool>) -> Option<ScalarUDF> {
+    let (_, size) = FUNCTIONS.into_iter().find(|(name, _)| *name == function.name())?;
+    let is_held = function.inner().downcast_ref::<Bounded>().is_some();
+    (!is_held).then(|| bounded(Arc::clone(function), size, pool))
+}
+
+/// A function that is held to a pool.
+pub(crate) fn bounded(inner: Arc<ScalarUDF>, size: Size, pool: &Arc<dyn MemoryPool>) -> ScalarUDF {
     let free = match pool.memory_limit() {
         MemoryLimit::Finite(bytes) => bytes / FREE_SHARE,
         _ => usize::MAX,
     };
-    let bounded = |(name, size): (&str, Size)| {
-        known(name).map(|inner| ScalarUDF::new_from_impl(Bounded { inner, size, pool: Arc::clone(pool), free }))
-    };
-    FUNCTIONS.into_iter().filter_map(bounded).collect()
+    ScalarUDF::new_from_impl(Bounded { inner, size, pool: Arc::clone(pool), free })
 }
 
 /// A function that asks the pool before it makes something.
@@ -106,6 +128,14 @@ impl Bounded {
                 let (count, each) = (numbers(1)?, bytes_of_a_value(args.first()));
                 sum(&|row| count.at(row).saturating_mul(each))
             }
+            Size::Counted if args.first().is_some_and(|from| nanoseconds(&from.data_type()).is_some()) => {
+                let (from, to, step) = (instants(args, 0)?, instants(args, 1)?, Steps::of(args.get(2))?);
+                // A list that grows takes twice what it needs.
+                sum(&|row| {
+                    let count = (to.at(row) - from.at(row)).abs() / step.at(row).abs().max(1);
+                    i64::try_from(count.saturating_mul(16)).unwrap_or(i64::MAX)
+                })
+            }
             Size::Counted => {
                 let (from, to, step) = (numbers(0)?, numbers(1)?, numbers(2)?);
                 let is_one = args.len() < 2;
@@ -134,9 +164,84 @@ impl Bounded {
                 let (elements, between) = (lengths(0)?, lengths(1)?);
                 sum(&|row| elements.at(row).saturating_mul(between.at(row)))
             }
+            Size::Together(times) => {
+                let of = |arg: &ColumnarValue| match arg {
+                    ColumnarValue::Array(_) => bytes_of_a_value(Some(arg)),
+                    ColumnarValue::Scalar(value) => i64::try_from(value.size()).unwrap_or(i64::MAX),
+                };
+                let row = args.iter().fold(0_i64, |sum, arg| sum.saturating_add(of(arg)));
+                row.saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX)).saturating_mul(times)
+            }
         };
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
+}
+
+/// Nanoseconds of one unit of a type that counts days or parts of them.
+fn nanoseconds(data_type: &DataType) -> Option<i128> {
+    Some(match data_type {
+        DataType::Timestamp(TimeUnit::Second, _) => 1_000_000_000,
+        DataType::Timestamp(TimeUnit::Millisecond, _) | DataType::Date64 => 1_000_000,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => 1,
+        DataType::Date32 => DAY,
+        _ => return None,
+    })
+}
+
+/// The nanoseconds of a day.
+const DAY: i128 = 86_400_000_000_000;
+
+/// Days and instants, in nanoseconds since 1970.
+struct Instants {
+    numbers: Numbers,
+    unit: i128,
+}
+
+impl Instants {
+    fn at(&self, row: usize) -> i128 {
+        i128::from(self.numbers.at(row)) * self.unit
+    }
+}
+
+fn instants(args: &[ColumnarValue], at: usize) -> Result<Instants> {
+    let Some((arg, unit)) = args.get(at).and_then(|arg| Some((arg, nanoseconds(&arg.data_type())?))) else {
+        return Ok(Instants { numbers: Numbers::NONE, unit: 1 });
+    };
+    Ok(Instants { numbers: Numbers::from(arg, |array| Ok(Arc::clone(array)))?, unit })
+}
+
+/// The steps of a series, in nanoseconds; of months as many as the shortest has.
+enum Steps {
+    Constant(i128),
+    Each(ArrayRef),
+}
+
+impl Steps {
+    fn of(arg: Option<&ColumnarValue>) -> Result<Self> {
+        let of = |array: &ArrayRef| cast(array, &DataType::Interval(IntervalUnit::MonthDayNano));
+        Ok(match arg {
+            Some(ColumnarValue::Array(array)) => Self::Each(of(array)?),
+            Some(ColumnarValue::Scalar(value)) => Self::Constant(step(&of(&value.to_array()?)?, 0)),
+            None => Self::Constant(DAY),
+        })
+    }
+
+    fn at(&self, row: usize) -> i128 {
+        match self {
+            Self::Constant(step) => *step,
+            Self::Each(steps) => step(steps, row),
+        }
+    }
+}
+
+fn step(steps: &ArrayRef, row: usize) -> i128 {
+    let steps = steps.as_primitive::<IntervalMonthDayNanoType>();
+    if steps.is_null(row) {
+        return DAY;
+    }
+    let step = steps.value(row);
+    i128::from(step.months) * 28 * DAY + i128::from(step.days) * DAY + i128::from(step.nanoseconds)
 }
 
 /// Whole numbers of an argument; what is none is 0, as is an argument that was not given. A constant stays one value: there may be thousands of rows.

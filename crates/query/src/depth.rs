@@ -27,6 +27,8 @@ pub const DEEP_STACK: usize = 256 << 20;
 pub const WORKER_STACK: usize = 64 << 20;
 /// Parentheses, calls and queries within each other, as the parser counts them.
 pub(crate) const NESTING: usize = 400;
+/// As many are read to find out whether a text that cannot be read is wrong, or only too deep.
+pub(crate) const FURTHER: usize = 2 * NESTING;
 /// Operators in a row, like `a || b || c`; those of AND and OR may be more.
 pub(crate) const CHAIN: usize = 2_000;
 /// Conditions in a row, of AND or of OR.
@@ -43,16 +45,18 @@ const SHORT: usize = 4_000;
 /// What a statement that is nested too deeply is answered with.
 pub(crate) fn too_deep() -> Error {
     Error::new(ErrorKind::Query, "the query is nested too deeply").hint(format!(
-        "At most {NESTING} parentheses, calls or queries may stand within each other, and {CHAIN} operators in a row. For many values \
+        "At most {NESTING} parentheses, calls, signs, NOTs or queries may stand within each other, and {CHAIN} operators in a row. For many values \
          write a list: `x IN (1, 2, 3)`, or join with (VALUES (1), (2)) AS t(x)."
     ))
 }
 
 /// Runs what recurses over a text of some length where there is room for it.
 pub(crate) fn with_room<T: Send>(text: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    if text.len() < SHORT {
-        return work();
-    }
+    if text.len() < SHORT { work() } else { on_deep_stack(work) }
+}
+
+/// Runs what recurses deeply on a thread with a stack for it.
+pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("parser".to_owned()).stack_size(DEEP_STACK);
         let failed = |_| Error::internal("the SQL could not be read");
@@ -64,18 +68,26 @@ pub(crate) fn with_room<T: Send>(text: &str, work: impl FnOnce() -> Result<T> + 
     })
 }
 
-/// Errors when brackets or CASEs stand too deeply within each other.
+/// Errors when brackets, CASEs, signs or NOTs stand too deeply within each other. The parser would try everything else first, which takes it for ever.
 pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(), ParserError> {
-    let mut depth = 0_usize;
+    // Signs and NOTs wait for what they stand before; those outside of a bracket go on waiting within it.
+    let (mut open, mut depth, mut waiting) = (Vec::new(), 0_usize, 0_usize);
     for token in tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
-            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
-            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
-            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
-            _ => {}
+        let keyword = if let Token::Word(word) = &token.token { word.keyword } else { Keyword::NoKeyword };
+        match (&token.token, keyword) {
+            (Token::LParen | Token::LBracket | Token::LBrace, _) | (_, Keyword::CASE) => {
+                depth += 1 + waiting;
+                open.push(std::mem::take(&mut waiting));
+            }
+            (Token::RParen | Token::RBracket | Token::RBrace, _) | (_, Keyword::END) => {
+                waiting = 0;
+                depth = open.pop().map_or(0, |outside: usize| depth.saturating_sub(1 + outside));
+            }
+            (Token::Minus | Token::Plus | Token::Tilde, _) | (_, Keyword::NOT | Keyword::INTERVAL) => waiting += 1,
+            (Token::Whitespace(_), _) => {}
+            _ => waiting = 0,
         }
-        if depth > NESTING {
+        if depth + waiting > NESTING {
             return Err(ParserError::RecursionLimitExceeded);
         }
     }

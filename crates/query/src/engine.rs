@@ -4,15 +4,19 @@
 
 use crate::bounded;
 use crate::catalog::Catalog;
+use crate::distinct::DistinctByGroups;
 use crate::failure::into_error;
 use crate::functions;
+use crate::joined::JoinedTexts;
 use crate::lenient::{LenientProjections, RowErrors};
-use crate::limits::SpillingLimits;
+use crate::limits::{SortBudget, SpillingSorts};
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
+use crate::pool::SharedMemory;
 use crate::session::Session;
+use crate::slices::SlicedConstants;
 use crate::spill::SpillSpace;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryLimit, TrackConsumersPool};
+use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
@@ -25,6 +29,17 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Rows in a batch of unify: a HecOne record is some thousand bytes wide.
 const UNIFY_BATCH_ROWS: usize = 4_096;
+
+/// Memory that each partition of a query finds at least: with less there are fewer partitions. Every one of them holds batches of its own at every step.
+const BYTES_A_THREAD: usize = 64 << 20;
+/// Rows in a batch, at most and at least.
+const BATCH_ROWS: (usize, usize) = (8192, 1024);
+/// Memory that is wanted for each row of a batch: a plan has dozens of batches under way.
+const BYTES_A_ROW: usize = 32 << 10;
+/// Spilled files that a sort or a grouping merges at once.
+const MERGED_AT_ONCE: usize = 16;
+/// The part of a partition's memory that constants may take in one batch.
+const CONSTANTS_PART: usize = 16;
 
 /// How much of the machine queries may use.
 #[derive(Debug, Clone)]
@@ -59,16 +74,18 @@ impl Engine {
     /// An engine. The spill folder is made when something is spilled; what killed processes left there is removed now.
     pub fn new(options: EngineOptions) -> Result<Self> {
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
-        // Fair: every operator that can spill gets its share, so that one cannot starve the next. Tracked: an error names who
-        // held the memory.
-        let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN.saturating_add(2));
+        // Tracked: an error names who held the memory.
+        let pool = TrackConsumersPool::new(SharedMemory::new(limit), NonZeroUsize::MIN.saturating_add(2));
         let spill = Arc::new(SpillSpace::below(options.spill_dir));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_temp_file_factory(spill))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_temp_file_factory(spill).with_max_spill_merge_fan_in(MERGED_AT_ONCE),
+            )
             .build_arc()
             .map_err(into_error)?;
-        Ok(Self { runtime, config: config(options.threads.max(1), limit) })
+        let threads = options.threads.clamp(1, (limit / BYTES_A_THREAD).max(1));
+        Ok(Self { runtime, config: config(threads, limit) })
     }
 
     /// Reads files of this warehouse as the warehouse does, which checks them. Sessions opened over a warehouse do so by themselves.
@@ -141,22 +158,29 @@ fn context_with(
     rule: Option<Arc<LenientProjections>>,
 ) -> SessionContext {
     let pool = Arc::clone(&runtime.memory_pool);
-    // Each partition has its heap, and sorts and joins beside it want their share.
-    let heap = match pool.memory_limit() {
-        MemoryLimit::Finite(bytes) => bytes / (8 * config.target_partitions().max(1)),
+    // Each partition has its heap, and sorts and joins beside it want their share. Of a file that is merged, four batches are held.
+    let share = match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / config.target_partitions().max(1),
         _ => usize::MAX,
     };
+    let budget = SortBudget { heap: share / 8, batch: share / (8 * MERGED_AT_ONCE) };
+    let joined = JoinedTexts::new(&pool);
+    let joined_text = joined.function();
+    let sum = Arc::new(AggregateUDF::new_from_impl(CheckedSum::default()));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_physical_optimizer_rule(Arc::new(SpillingLimits { heap }))
+        .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
+        .with_physical_optimizer_rule(Arc::new(SlicedConstants { bytes: share / CONSTANTS_PART }))
         .with_default_features()
-        .with_analyzer_rule(Arc::new(CheckedArithmetic::new()));
+        .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
+        .with_analyzer_rule(Arc::new(joined))
+        .with_analyzer_rule(Arc::new(DistinctByGroups { sum }));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
     let context = SessionContext::new_with_state(builder.build());
-    for function in functions::all().into_iter().chain(overflow::functions()) {
+    for function in functions::all().into_iter().chain(overflow::functions()).chain([joined_text]) {
         context.register_udf(function);
     }
     let state = context.state();
@@ -174,7 +198,7 @@ fn config(threads: usize, limit: usize) -> SessionConfig {
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
         .with_target_partitions(threads)
-        .with_batch_size(8192);
+        .with_batch_size((limit / threads / BYTES_A_ROW).clamp(BATCH_ROWS.1, BATCH_ROWS.0));
     let options = config.options_mut();
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("+00:00".to_owned());

@@ -1,45 +1,58 @@
-//! `ORDER BY … LIMIT n` with an n that is too large to keep in memory.
+//! Sorts that need no more memory than there is: in batches as small as their rows are wide, and `ORDER BY … LIMIT n` with an n that is too large to keep in memory.
 //!
-//! Invariant: a limit never makes a query need more memory than the same query without it. DataFusion keeps the first n rows in a heap that cannot be spilled; where that would be
-//! large, this rule sorts all rows, which can, and cuts afterwards.
+//! Invariant: a sort never fails for the width of its rows while two batches of two rows fit into memory, and a limit never makes a query need more memory than the same query
+//! without it. DataFusion merges what it spilled in batches of a fixed number of rows, each held several times over, and keeps the first n rows in a heap that cannot be spilled.
+//! How wide rows are is known when the first of them are there, not when the query is planned: a text has no length in its type. So each sort looks at its first
+//! batch, and decides then.
 
-use arrow::datatypes::{DataType, Schema};
-use datafusion::common::Result;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::limit::LimitStream;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use std::sync::Arc;
+use datafusion::physical_plan::spill::get_record_batch_memory_size;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes that a sort may hold at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SortBudget {
+    /// In a heap of first rows.
+    pub(crate) heap: usize,
+    /// In one batch of those it merges.
+    pub(crate) batch: usize,
+}
 
 /// The rule; it comes after all others.
 #[derive(Debug)]
-pub(crate) struct SpillingLimits {
-    /// Bytes that a heap of first rows may hold.
-    pub(crate) heap: usize,
+pub(crate) struct SpillingSorts {
+    pub(crate) budget: SortBudget,
 }
 
-impl PhysicalOptimizerRule for SpillingLimits {
+impl PhysicalOptimizerRule for SpillingSorts {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let done = plan.transform_up(|node| {
-            let Some(sort) = node.downcast_ref::<SortExec>() else { return Ok(Transformed::no(node)) };
-            let Some(rows) = sort.fetch().filter(|rows| rows.saturating_mul(width(&sort.schema())) > self.heap) else {
+            if node.downcast_ref::<SortExec>().is_none() {
                 return Ok(Transformed::no(node));
-            };
-            let all: Arc<dyn ExecutionPlan> = Arc::new(sort.with_fetch(None));
-            let cut: Arc<dyn ExecutionPlan> = if all.output_partitioning().partition_count() == 1 {
-                Arc::new(GlobalLimitExec::new(all, 0, Some(rows)))
-            } else {
-                Arc::new(LocalLimitExec::new(all, rows))
-            };
-            Ok(Transformed::yes(cut))
+            }
+            Ok(Transformed::yes(Arc::new(PacedSort { sort: node, budget: self.budget }) as Arc<dyn ExecutionPlan>))
         });
         Ok(done?.data)
     }
 
     fn name(&self) -> &'static str {
-        "spilling_limits"
+        "spilling_sorts"
     }
 
     fn schema_check(&self) -> bool {
@@ -47,12 +60,199 @@ impl PhysicalOptimizerRule for SpillingLimits {
     }
 }
 
-/// Bytes of a row, by its types; texts and lists as they are in sales.
-fn width(schema: &Schema) -> usize {
-    let bytes = |data_type: &DataType| match data_type {
-        DataType::Boolean | DataType::Null => 1,
-        other if other.is_nested() => 512,
-        other => other.primitive_width().unwrap_or(64),
+/// A sort that sees how wide its rows are before it begins.
+#[derive(Debug)]
+struct PacedSort {
+    /// A [`SortExec`].
+    sort: Arc<dyn ExecutionPlan>,
+    budget: SortBudget,
+}
+
+impl PacedSort {
+    /// The sort of a stream whose first batch is there.
+    fn sorted(
+        sort: &Arc<dyn ExecutionPlan>,
+        budget: SortBudget,
+        first: RecordBatch,
+        rest: SendableRecordBatchStream,
+        place: (usize, &Arc<TaskContext>),
+    ) -> Result<SendableRecordBatchStream> {
+        let (partition, context) = place;
+        let known = sort.downcast_ref::<SortExec>();
+        let known = known.ok_or_else(|| internal_datafusion_err!("a sort is none"))?;
+        let width = width(&first);
+        let most = context.session_config().batch_size();
+        let rows = (budget.batch / width.max(1)).clamp(1, most);
+        let schema = first.schema();
+        let all = stream::iter([Ok(first)]).chain(rest);
+        let paced = all.map_ok(move |batch| stream::iter(pieces(&batch, budget.batch)));
+        let paced = Box::pin(RecordBatchStreamAdapter::new(schema, paced.try_flatten()));
+        let source =
+            Arc::new(Begun { properties: Arc::clone(known.input().properties()), stream: Mutex::new(Some(paced)) });
+        let config = context.session_config().clone().with_batch_size(rows);
+        let context = Arc::new(TaskContext::new(
+            context.task_id(),
+            context.session_id(),
+            config,
+            context.scalar_functions().clone(),
+            context.higher_order_functions().clone(),
+            context.aggregate_functions().clone(),
+            context.window_functions().clone(),
+            context.runtime_env(),
+        ));
+        // The source says of itself what the input says, so that nothing of the sort changes but where it reads.
+        let same = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+        let sort = Arc::clone(sort).replace_children(vec![source], same)?;
+        let too_many = known.fetch().filter(|first| first.saturating_mul(width) > budget.heap);
+        match (too_many, sort.downcast_ref::<SortExec>()) {
+            (Some(fetch), Some(sort)) => {
+                let all = sort.with_fetch(None).execute(partition, context)?;
+                let metrics = BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), partition);
+                Ok(Box::pin(LimitStream::new(all, 0, Some(fetch), metrics)))
+            }
+            _ => sort.execute(partition, context),
+        }
+    }
+}
+
+/// Bytes of a row, on the average; of a dictionary, those of one of its values.
+fn width(batch: &RecordBatch) -> usize {
+    let bytes =
+        |array: &dyn Array| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+    let of = |column: &ArrayRef| match column.as_any_dictionary_opt() {
+        Some(dictionary) => 4 + bytes(dictionary.values()).div_ceil(dictionary.values().len().max(1)),
+        None => bytes(column).div_ceil(batch.num_rows().max(1)),
     };
-    schema.fields().iter().map(|field| bytes(field.data_type())).sum()
+    batch.columns().iter().map(of).sum()
+}
+
+/// A batch in pieces of at most so many bytes each. They are copies: a slice would count, and be kept, as the whole.
+fn pieces(batch: &RecordBatch, most: usize) -> Vec<Result<RecordBatch>> {
+    if get_record_batch_memory_size(batch) <= most || batch.num_rows() < 2 {
+        return vec![Ok(batch.clone())];
+    }
+    let rows = (most / width(batch).max(1)).max(1);
+    let starts = (0..batch.num_rows()).step_by(rows);
+    let piece = |start: usize| {
+        let end = batch.num_rows().min(start + rows);
+        let indices: UInt64Array = (start..end).map(|row| row as u64).collect();
+        Ok(take_record_batch(batch, &indices)?)
+    };
+    starts.map(piece).collect()
+}
+
+impl DisplayAs for PacedSort {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PacedSort")
+    }
+}
+
+impl ExecutionPlan for PacedSort {
+    fn name(&self) -> &'static str {
+        "PacedSort"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.sort.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.sort]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let sort = children.into_iter().next();
+        let sort = sort.ok_or_else(|| internal_datafusion_err!("a paced sort has a sort"))?;
+        // Another rule may have put something into the sort's place; that is not paced.
+        if sort.downcast_ref::<SortExec>().is_none() {
+            return Ok(sort);
+        }
+        Ok(Arc::new(Self { sort, budget: self.budget }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (sort, budget) = (Arc::clone(&self.sort), self.budget);
+        let known = sort.downcast_ref::<SortExec>();
+        let known = known.ok_or_else(|| internal_datafusion_err!("a sort is none"))?;
+        let mut input = known.input().execute(partition, Arc::clone(&context))?;
+        let schema = self.sort.schema();
+        let sorted = async move {
+            let first = loop {
+                match input.next().await.transpose()? {
+                    Some(batch) if batch.num_rows() == 0 => {}
+                    Some(batch) => break batch,
+                    None => break RecordBatch::new_empty(input.schema()),
+                }
+            };
+            Self::sorted(&sort, budget, first, input, (partition, &context))
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(sorted).try_flatten())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        None
+    }
+}
+
+/// The input of a sort that has been begun: its stream, once.
+struct Begun {
+    properties: Arc<PlanProperties>,
+    stream: Mutex<Option<SendableRecordBatchStream>>,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for Begun {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Begun")
+    }
+}
+
+impl ExecutionPlan for Begun {
+    fn name(&self) -> &'static str {
+        "Begun"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.ok_or_else(|| internal_datafusion_err!("the input of a sort is read once"))
+    }
 }

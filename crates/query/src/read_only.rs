@@ -11,7 +11,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 use std::collections::VecDeque;
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -58,11 +58,22 @@ fn nothing() -> Error {
 }
 
 fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
-    let dialect = dialect::Sql::default();
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(ParserError::from)?;
-    // The parser itself takes what is too deep for something else that it cannot read either, and says that.
+    let tokens = Tokenizer::new(&dialect::Sql::default(), sql).tokenize_with_location().map_err(ParserError::from)?;
     depth::check_nesting(&tokens)?;
-    DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(depth::NESTING).build()?.parse_statements()
+    read(tokens.clone(), depth::NESTING).or_else(|error| {
+        // The parser takes what is too deep for something else that it cannot read either, and says that. With more room it reads on.
+        let says = error.to_string();
+        let reads_on = || Ok(read(tokens, depth::FURTHER).map_or_else(|error| error.to_string() != says, |_| true));
+        match depth::on_deep_stack(reads_on) {
+            Ok(true) => Err(ParserError::RecursionLimitExceeded.into()),
+            _ => Err(error),
+        }
+    })
+}
+
+fn read(tokens: Vec<TokenWithSpan>, nesting: usize) -> Result<VecDeque<Statement>, DataFusionError> {
+    let dialect = dialect::Sql::default();
+    DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(nesting).build()?.parse_statements()
 }
 
 fn unreadable(error: DataFusionError) -> Error {

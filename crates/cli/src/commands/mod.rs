@@ -16,13 +16,14 @@ mod stats;
 mod sync;
 
 use crate::args::{Cli, Command};
+use crate::guard::guarded;
 use clap::CommandFactory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Context, Observer, Project};
+use tillhouse_pipeline::{Context, Nobody, Observer, Project};
 use tillhouse_query::{Engine, EngineOptions};
 
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,12 @@ async fn context(project: Arc<Project>, observer: Arc<dyn Observer>) -> Result<C
     let warehouse = Warehouse::open(&project.warehouse).await?;
     let engine = engine(&project)?;
     Ok(Context { project, warehouse, engine, observer, cancel: CancellationToken::new() })
+}
+
+/// The same, for a command that reads what is published: its queries are stopped where the process takes more memory than they may.
+async fn reading<T>(project: Arc<Project>, work: impl AsyncFnOnce(Context) -> Result<T>) -> Result<T> {
+    let memory_limit = project.memory_limit;
+    guarded(memory_limit, async move { work(context(project, Arc::new(Nobody)).await?).await }).await
 }
 
 fn engine(project: &Project) -> Result<Engine> {

@@ -4,17 +4,15 @@
 //! scheduler sees it.
 
 use crate::args::{By, Cli, Format, Reconcile};
-use crate::commands::{context, find_project, stop_on_ctrl_c};
+use crate::commands::{find_project, reading, stop_on_ctrl_c};
 use crate::failure::{self, PARTIAL};
 use crate::output::{print, print_json, print_text, reconciliation as shown, say};
 use crate::registry::SOURCES;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tillhouse_model::reconcile::Yardstick;
 use tillhouse_model::time::{parse_duration, parse_instant};
 use tillhouse_model::{Error, ErrorKind, Filter, Result, ResultExt, Window};
-use tillhouse_pipeline::Nobody;
 use tillhouse_pipeline::reconcile::{Comparison, Narrowing, reconcile};
 use tillhouse_statistics::Selection;
 use tillhouse_statistics::reconcile::control_totals;
@@ -76,9 +74,11 @@ pub(crate) async fn run(cli: &Cli, arguments: &Reconcile, format: Format) -> Res
         filter: filter.map(narrowed).transpose()?,
     };
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
-    let context = context(project, Arc::new(Nobody)).await?;
-    stop_on_ctrl_c(&context.cancel);
-    let done = reconcile(&context, &pipelines, &asked).await?;
+    let done = reading(project, async |context| {
+        stop_on_ctrl_c(&context.cancel);
+        reconcile(&context, &pipelines, &asked).await
+    })
+    .await?;
     match format {
         Format::Json => print_json(&done)?,
         Format::Table => print_text(&shown::text(&done))?,

@@ -3,33 +3,34 @@
 //! Invariant: this is where the clock is read, and only where nobody said which day it is.
 
 use crate::args::{Cli, Format, Report};
-use crate::commands::{as_of, context, find_project};
+use crate::commands::{as_of, find_project, reading};
 use crate::output::{print, print_json, print_text, report as shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tillhouse_model::period::{PeriodRequest, day_of};
 use tillhouse_model::sales_report::{Id, ReportBody};
 use tillhouse_model::{Error, ErrorKind, Period, Result, ResultExt};
-use tillhouse_pipeline::Nobody;
 use tillhouse_statistics::Names;
 use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report};
 
 pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result<ExitCode> {
     let request = request(arguments)?;
-    let context = context(find_project(cli)?, Arc::new(Nobody)).await?;
-    let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
-    let names = Names {
-        tenant: request.tenant.as_deref(),
-        source: request.source.as_deref(),
-        sites: &request.sites,
-        devices: &request.devices,
-    };
-    names.check(&session, &context.warehouse).await?;
-    let report = report(&session, &context.warehouse, &request).await?;
+    let at = as_of(arguments.as_of.as_deref())?;
+    let report = reading(find_project(cli)?, async |context| {
+        let session = context.engine.open(&context.warehouse, &at).await?;
+        let names = Names {
+            tenant: request.tenant.as_deref(),
+            source: request.source.as_deref(),
+            sites: &request.sites,
+            devices: &request.devices,
+        };
+        names.check(&session, &context.warehouse).await?;
+        report(&session, &context.warehouse, &request).await
+    })
+    .await?;
     match format {
         Format::Json => print_json(&report)?,
         Format::Table => print_text(&shown::text(&report))?,

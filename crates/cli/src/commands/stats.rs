@@ -3,15 +3,14 @@
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, Format, Hours, Stats};
-use crate::commands::{as_of, context, find_project};
+use crate::commands::{as_of, find_project, reading};
 use crate::output::visible::visible_lines;
 use crate::output::{CsvStyle, deliver, json_text, page, statistics as shown};
 use crate::registry::{NAMES, SOURCES};
 use jiff::Timestamp;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tillhouse_model::{Error, Filter, Result, Window};
-use tillhouse_pipeline::Nobody;
+use tillhouse_pipeline::Context;
 use tillhouse_statistics::reports::heat_map;
 use tillhouse_statistics::{
     Compare, Hours as StatisticsHours, Names, Request, Selection, parse_instant, statistics, statistics_of_facts,
@@ -40,7 +39,23 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
                 .hint(format!("Known sources: {}.", NAMES.join(", "))));
         }
     }
-    let context = context(project, Arc::new(Nobody)).await?;
+    let asked = Asked { window, hours, compare, filter };
+    let text = reading(project, async |context| answer(arguments, format, asked, &context).await).await?;
+    deliver(arguments.output.as_deref(), &text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked, checked as far as it can be without a warehouse.
+struct Asked {
+    window: Window,
+    hours: StatisticsHours,
+    compare: Compare,
+    filter: Option<Selection>,
+}
+
+/// The statistics as they are printed.
+async fn answer(arguments: &Stats, format: Option<Format>, asked: Asked, context: &Context) -> Result<String> {
+    let Asked { window, hours, compare, filter } = asked;
     let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
     let names = Names { tenant: arguments.tenant.as_deref(), source: arguments.source.as_deref(), ..Names::default() };
     names.check(&session, &context.warehouse).await?;
@@ -59,7 +74,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
         true => statistics_of_facts(&session, &context.warehouse, &request).await?,
         false => statistics(&session, &context.warehouse, &request).await?,
     };
-    let text = match format {
+    Ok(match format {
         Some(Format::Json) => json_text(&report)?,
         Some(Format::Table) => visible_lines(&shown::text(&report)).into_owned(),
         Some(Format::Csv(style)) => {
@@ -68,7 +83,5 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
             shown::csv(&report, CsvStyle { is_shown, ..style })
         }
         None => page::page(&report, &heat_map(&session, &request).await?),
-    };
-    deliver(arguments.output.as_deref(), &text)?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
