@@ -3,6 +3,7 @@
 //! Invariant: `repeat('x', 1000000000)` is an error before it is a gigabyte. DataFusion accounts for what sorts, joins and groupings hold, and not for what one call of
 //! a function makes, so each call of these asks the pool first for what its arguments say it will take.
 
+use crate::limits::bytes_of;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
@@ -290,7 +291,7 @@ fn number(numbers: &ArrayRef, row: usize) -> i64 {
 /// Bytes of one value of an argument, on the average.
 fn bytes_of_a_value(arg: Option<&ColumnarValue>) -> i64 {
     let bytes = match arg {
-        Some(ColumnarValue::Array(array)) => array.to_data().get_slice_memory_size().unwrap_or(0) / array.len().max(1),
+        Some(ColumnarValue::Array(array)) => bytes_of(array.as_ref()) / array.len().max(1),
         Some(ColumnarValue::Scalar(value)) => value.size(),
         None => 0,
     };

@@ -117,13 +117,37 @@ impl PacedSort {
 
 /// Bytes of a row, on the average; of a dictionary, those of one of its values.
 fn width(batch: &RecordBatch) -> usize {
-    let bytes =
-        |array: &dyn Array| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
     let of = |column: &ArrayRef| match column.as_any_dictionary_opt() {
-        Some(dictionary) => 4 + bytes(dictionary.values()).div_ceil(dictionary.values().len().max(1)),
-        None => bytes(column).div_ceil(batch.num_rows().max(1)),
+        Some(dictionary) => 4 + bytes_of(dictionary.values().as_ref()).div_ceil(dictionary.values().len().max(1)),
+        None => bytes_of(column.as_ref()).div_ceil(batch.num_rows().max(1)),
     };
     batch.columns().iter().map(of).sum()
+}
+
+/// Bytes of an array's own values, whatever else lies in the memory that it shares.
+pub(crate) fn bytes_of(array: &dyn Array) -> usize {
+    const VIEW: usize = 16;
+    let texts = |lengths: &mut dyn Iterator<Item = u32>| {
+        lengths.fold(0_usize, |sum, length| sum.saturating_add(VIEW).saturating_add(length as usize))
+    };
+    if let Some(views) = array.as_string_view_opt() {
+        return texts(&mut views.lengths());
+    }
+    if let Some(views) = array.as_binary_view_opt() {
+        return texts(&mut views.lengths());
+    }
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+}
+
+/// The same values in memory of their own.
+fn compact(array: &ArrayRef) -> ArrayRef {
+    if let Some(views) = array.as_string_view_opt() {
+        return Arc::new(views.gc());
+    }
+    match array.as_binary_view_opt() {
+        Some(views) => Arc::new(views.gc()),
+        None => Arc::clone(array),
+    }
 }
 
 /// A batch in pieces of at most so many bytes each. They are copies: a slice would count, and be kept, as the whole.
@@ -136,7 +160,9 @@ fn pieces(batch: &RecordBatch, most: usize) -> Vec<Result<RecordBatch>> {
     let piece = |start: usize| {
         let end = batch.num_rows().min(start + rows);
         let indices: UInt64Array = (start..end).map(|row| row as u64).collect();
-        Ok(take_record_batch(batch, &indices)?)
+        let piece = take_record_batch(batch, &indices)?;
+        let columns = piece.columns().iter().map(compact).collect();
+        Ok(RecordBatch::try_new(piece.schema(), columns)?)
     };
     starts.map(piece).collect()
 }
