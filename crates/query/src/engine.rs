@@ -31,7 +31,7 @@ use tillhouse_model::{Error, ErrorKind, Result};
 const UNIFY_BATCH_ROWS: usize = 4_096;
 
 /// Memory that each partition of a query finds at least: with less there are fewer partitions. Every one of them holds batches of its own at every step.
-const BYTES_A_THREAD: usize = 64 << 20;
+const BYTES_A_THREAD: usize = 128 << 20;
 /// Rows in a batch, at most and at least.
 const BATCH_ROWS: (usize, usize) = (8192, 1024);
 /// Memory that is wanted for each row of a batch: a plan has dozens of batches under way.
@@ -163,7 +163,7 @@ fn context_with(
         MemoryLimit::Finite(bytes) => bytes / config.target_partitions().max(1),
         _ => usize::MAX,
     };
-    let budget = SortBudget { heap: share / 8, batch: share / (8 * MERGED_AT_ONCE) };
+    let budget = SortBudget { heap: share / 8, batch: share / (16 * MERGED_AT_ONCE) };
     let joined = JoinedTexts::new(&pool);
     let joined_text = joined.function();
     let sum = Arc::new(AggregateUDF::new_from_impl(CheckedSum::default()));

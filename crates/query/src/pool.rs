@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// The part that is kept for what cannot spill.
-const KEPT: usize = 8;
+const KEPT: usize = 4;
 
 /// The pool.
 #[derive(Debug)]

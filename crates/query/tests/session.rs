@@ -339,11 +339,11 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
         "SELECT array_length(generate_series(1000000000, 1, -1))",
         "SELECT array_length(array_repeat('abcdefgh', 100000000))",
         "SELECT array_length(array_resize([1], 100000000, 1))",
-        "SELECT max(length(concat_ws(repeat('x', 1000000), CAST(value AS VARCHAR), 'a', 'b', 'c'))) FROM range(0, 8192)",
-        "SELECT max(length(concat(repeat('x', 1000000), CAST(value AS VARCHAR)))) FROM range(0, 8192)",
-        "SELECT max(length(regexp_replace(CAST(value AS VARCHAR), '', repeat('x', 1000000), 'g'))) FROM range(0, 8192)",
-        "SELECT max(length(array_to_string([value, value, value], repeat('x', 1000000)))) FROM range(0, 8192)",
-        "SELECT max(length(repeat(repeat('x', 1000000), value))) FROM range(0, 8192)",
+        "SELECT length(concat_ws(repeat('x', 7000000 + value), 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k')) FROM range(0, 1)",
+        "SELECT length(concat(x, x, x, x, x, x, x, x, x, x)) FROM (SELECT repeat('x', 7000000 + value) AS x FROM range(0, 1))",
+        "SELECT length(regexp_replace(repeat('y', 100), '', repeat('x', 7000000 + value), 'g')) FROM range(0, 1)",
+        "SELECT length(array_to_string(range(0, 20 + value), repeat('x', 7000000 + value))) FROM range(0, 1)",
+        "SELECT length(repeat(repeat('x', 7000000 + value), 10)) FROM range(0, 1)",
         "SELECT max(length(replace(repeat(CAST(value AS VARCHAR), 100), '1', repeat('b', 1000)))) FROM range(0, 5000)",
     ] {
         let outcome = match session.query(sql).await {
