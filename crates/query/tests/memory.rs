@@ -157,7 +157,7 @@ async fn what_is_made_of_little_is_held_to_memory() {
         "SELECT max(array_length(generate_series(TIMESTAMP '1970-01-01', TIMESTAMP '1970-03-01', INTERVAL '1 second') || TIMESTAMP '1971-01-01')) FROM range(0, 100)".to_owned(),
         "SELECT count(*) FROM (SELECT unnest(generate_series(DATE '1970-01-01', arrow_cast(CAST(value AS INT), 'Date32'), INTERVAL '1 day')) FROM range(1000000, 1008000))".to_owned(),
         "SELECT array_length(string_to_array(repeat('x', 30000000), NULL))".to_owned(),
-        "SELECT length(encode(CAST(repeat('x', 30000000) AS BYTEA), 'hex'))".to_owned(),
+        "SELECT length(encode(CAST(repeat('x', 40000000) AS BYTEA), 'hex'))".to_owned(),
     ] {
         let error = lines(&session, &sql).await.expect_err(&sql);
         assert_eq!(error, "the query needs more memory than it may use", "{sql}");
