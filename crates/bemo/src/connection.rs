@@ -11,7 +11,7 @@ use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Route, Source, TokenPrefix,
 };
-use tillhouse_model::{Error, Resource, Result};
+use tillhouse_model::{Error, Problems, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "bemo";
@@ -96,20 +96,27 @@ impl Connection for BemoConnection {
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
         let example = "/reporting/v1/api/accounts/{account}/sessions";
-        let route = Route::of_one("connection.paths.sessions", &self.paths.sessions, example)?;
-        self.accounts.check("connection.accounts")?;
+        let mut problems = Problems::default();
+        let route = problems.keep(Route::of_one("connection.paths.sessions", &self.paths.sessions, example));
+        problems.keep(self.accounts.check("connection.accounts"));
         if self.accounts.as_slice().is_empty() {
-            return Err(Error::config("connection.accounts is empty")
-                .hint("List the ids of the accounts to read, [A, B], or write one text with commas."));
+            problems.0.push(
+                Error::config("connection.accounts is empty")
+                    .hint("List the ids of the accounts to read, [A, B], or write one text with commas."),
+            );
         }
-        self.access_token.check("connection.access_token")?;
-        self.subscription_key.check("connection.subscription_key")?;
-        let token_header = header("token", &self.headers.token)?;
-        let key_header = header("subscription_key", &self.headers.subscription_key)?;
-        if token_header == key_header {
-            return Err(Error::config("connection.headers: token and subscription_key cannot share a header"));
+        problems.keep(self.access_token.check("connection.access_token"));
+        problems.keep(self.subscription_key.check("connection.subscription_key"));
+        let token_header = problems.keep(header("token", &self.headers.token));
+        let key_header = problems.keep(header("subscription_key", &self.headers.subscription_key));
+        if token_header.is_some() && token_header == key_header {
+            let text = "connection.headers: token and subscription_key cannot share a header";
+            problems.0.push(Error::config(text));
         }
-        let next_range = self.headers.next_range.as_deref().map(|name| header("next_range", name)).transpose()?;
+        let next_range = self.headers.next_range.as_deref().map(|name| header("next_range", name)).transpose();
+        let next_range = problems.keep(next_range);
+        let settled = route.zip(token_header.zip(key_header)).zip(next_range);
+        let ((route, (token_header, key_header)), next_range) = problems.or(settled)?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
         let login = TokenAndKey {
             redactor: client.redactor().clone(),

@@ -3,6 +3,7 @@
 //! Invariant: no secret gets here; the crates that hold secrets cannot print them. What a server says in a log line cannot order the terminal.
 
 use crate::args::{Cli, LogFormat};
+use crate::environment;
 use crate::output::visible::LogStyle;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -19,9 +20,12 @@ pub(crate) fn start(cli: &Cli) {
             "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_smartnow=debug,tillhouse_bemo=debug,tillhouse_pace=debug,tillhouse_lake=debug"
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let asked = environment::set(EnvFilter::DEFAULT_ENV).map(|asked| asked.to_string_lossy().into_owned());
+    let parsed = asked.as_deref().map(EnvFilter::try_new);
+    let is_refused = matches!(parsed, Some(Err(_)));
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(default));
     // Colours are for people: a log that goes to a file holds text only.
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !is_dumb();
+    let is_coloured = std::io::stderr().is_terminal() && environment::set("NO_COLOR").is_none() && !is_dumb();
     let style = match cli.log_format {
         LogFormat::Json => LogStyle::Json,
         LogFormat::Text if is_coloured => LogStyle::Coloured,
@@ -34,6 +38,9 @@ pub(crate) fn start(cli: &Cli) {
     match cli.log_format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),
+    }
+    if is_refused {
+        tracing::warn!("RUST_LOG cannot be understood and is passed over; write it like RUST_LOG=tillhouse=debug");
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::args::Format;
 use crate::commands::query::Runner;
+use crate::environment;
 use crate::output::{CsvStyle, TextTable, print_text, say};
 use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
 use std::path::{Path, PathBuf};
@@ -113,10 +114,7 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
 
 /// `$XDG_STATE_HOME/tillhouse/sql_history`, by default below `~/.local/state`.
 fn history_file() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state")))?;
-    Some(state.join("tillhouse").join("sql_history"))
+    Some(environment::state_folder()?.join("tillhouse").join("sql_history"))
 }
 
 /// Makes the history's file before it is written to, and keeps it from others: queries name plates and customers.

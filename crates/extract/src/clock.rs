@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
 use std::sync::Once;
+use tillhouse_model::time;
 
 /// So much later than the server says may this machine be without being ahead: the header has whole seconds.
 const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
@@ -31,7 +32,7 @@ pub(crate) fn moment_of_asking(sent: Timestamp, received: Timestamp, answered: O
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             tracing::warn!(
-                ahead = %ahead,
+                ahead = %time::readable(ahead),
                 "this machine's clock is ahead of the server's: what is asked for now counts as asked for at the server's time"
             );
         });

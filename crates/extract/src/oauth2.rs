@@ -16,7 +16,7 @@ use crate::request::{Refusal, Request};
 use crate::token::Token;
 use async_trait::async_trait;
 use serde::Deserialize;
-use tillhouse_model::{Error, ErrorKind, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, Problems, Result, Secret};
 use url::Url;
 
 /// Gets tokens for credentials. The keys of a connection are `token_url`, `client_id`, `client_secret` and `scope`: errors name them.
@@ -47,9 +47,11 @@ impl ClientCredentials {
         client_secret: Credential,
         scope: Option<String>,
     ) -> Result<Self> {
-        client_secret.check("connection.client_secret")?;
-        not_blank("connection.client_id", &client_id)?;
-        let client = api.beside("connection.token_url", token_url)?;
+        let mut problems = Problems::default();
+        problems.keep(client_secret.check("connection.client_secret"));
+        problems.keep(not_blank("connection.client_id", &client_id));
+        let client = problems.keep(api.beside("connection.token_url", token_url));
+        let client = problems.or(client)?;
         Ok(Self { client, token_url: token_url.url().clone(), client_id, client_secret, scope })
     }
 }

@@ -59,6 +59,7 @@ use ledger::{Ledger, Repeat};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tillhouse_model::time::readable_std;
 use tillhouse_model::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -366,7 +367,8 @@ where
             }
             Step::Anew(first, error) => match PAUSES.get(rereads).filter(|_| rereads < listing.patience.rereads()) {
                 Some(times) => {
-                    tracing::warn!(pause = ?listing.pause.saturating_mul(*times), "reading a listing anew: {error}");
+                    let pause = readable_std(listing.pause.saturating_mul(*times));
+                    tracing::warn!(%pause, "reading a listing anew: {error}");
                     listing.pause(*times).await;
                     (at, anew, pages) = (Some(first), true, 0);
                     rereads += 1;

@@ -7,6 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::StatusCode;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+use tillhouse_model::time::readable_std;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Why an attempt failed, and whether another one may follow.
@@ -104,7 +105,7 @@ impl Policy {
 fn too_long(asked: Duration, allowed: Duration) -> Error {
     Error::new(
         ErrorKind::Busy,
-        format!("the server asks to wait {} s, longer than the {} s allowed", asked.as_secs(), allowed.as_secs()),
+        format!("the server asks to wait {}, longer than the {} allowed", readable_std(asked), readable_std(allowed)),
     )
     .hint("Run again later; a lower rate_limit or concurrency may avoid it.")
 }
@@ -177,7 +178,7 @@ mod tests {
         let outcome: Result<()> =
             POLICY.run(async |_| Err(Failure { after: Some(Duration::from_secs(3_600)), ..busy() }), |_, _| {}).await;
         let error = outcome.unwrap_err();
-        assert_eq!(error.message(), "the server asks to wait 3600 s, longer than the 60 s allowed");
+        assert_eq!(error.message(), "the server asks to wait 1 h, longer than the 1 min allowed");
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 

@@ -11,7 +11,7 @@ use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix,
     Whereabouts, origin,
 };
-use tillhouse_model::{Resource, Result};
+use tillhouse_model::{Problems, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "hecone";
@@ -89,15 +89,18 @@ fn filter_parameter() -> String {
 impl Paths {
     /// Checks them; the route of one transaction.
     fn check(&self) -> Result<Route> {
-        origin::check_path("connection.paths.login", &self.login)?;
-        origin::check_path("connection.paths.transactions", &self.transactions)?;
-        origin::check_path("connection.paths.statistics", &self.statistics)?;
+        let mut problems = Problems::default();
+        problems.keep(origin::check_path("connection.paths.login", &self.login));
+        let list = problems.keep(origin::check_path("connection.paths.transactions", &self.transactions));
+        problems.keep(origin::check_path("connection.paths.statistics", &self.statistics));
         if let Some(refresh) = &self.refresh {
-            origin::check_path("connection.paths.refresh", refresh)?;
+            problems.keep(origin::check_path("connection.paths.refresh", refresh));
         }
         let default = || format!("{}/{{id}}", self.transactions.trim_end_matches('/'));
-        let one = self.transaction.clone().unwrap_or_else(default);
-        Route::of_one("connection.paths.transaction", &one, "/transactions/{id}")
+        let one = self.transaction.clone().or_else(|| list.map(|()| default()));
+        let route = one
+            .and_then(|one| problems.keep(Route::of_one("connection.paths.transaction", &one, "/transactions/{id}")));
+        problems.or(route)
     }
 }
 
@@ -106,10 +109,12 @@ impl Connection for HecOneConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let one = self.paths.check()?;
-        self.client_secret.check("connection.client_secret")?;
-        not_blank("connection.client_id", &self.client_id)?;
-        not_blank("connection.filter_parameter", &self.filter_parameter)?;
+        let mut problems = Problems::default();
+        let one = problems.keep(self.paths.check());
+        problems.keep(self.client_secret.check("connection.client_secret"));
+        problems.keep(not_blank("connection.client_id", &self.client_id));
+        problems.keep(not_blank("connection.filter_parameter", &self.filter_parameter));
+        let one = problems.or(one)?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
         let (list, statistics) = (client.url(&self.paths.transactions)?, client.url(&self.paths.statistics)?);
         let login = JsonLogin {

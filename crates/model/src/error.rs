@@ -156,6 +156,11 @@ impl Error {
         &self.parts
     }
 
+    /// The errors that were found together, by themselves; none where it is one error.
+    pub fn into_parts(self) -> Vec<Self> {
+        self.parts
+    }
+
     /// Says where: `("resource", "transactions")`, `("slice", "...")`, `("file", "...")`. Never a secret.
     #[must_use]
     pub fn at(mut self, key: &'static str, value: impl Into<String>) -> Self {

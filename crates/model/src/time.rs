@@ -145,9 +145,14 @@ pub fn uncovered(wanted: Window, covered: &[Window]) -> Vec<Window> {
     gaps
 }
 
+/// An instant for people, without fractions of a second: `2026-11-28T19:36:00Z`, as everything else prints instants.
+pub fn in_seconds(instant: Timestamp) -> Timestamp {
+    instant.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor)).unwrap_or(instant)
+}
+
 /// The error of a question about nothing but the future.
 pub fn in_the_future(from: Timestamp, now: Timestamp) -> Error {
-    Error::config(format!("--from {from} lies in the future: now it is {}", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    Error::config(format!("--from {from} lies in the future: now it is {}", in_seconds(now)))
         .hint("Give a --from in the past; what has not happened yet can be neither read nor counted.")
 }
 
@@ -189,6 +194,44 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration> {
         _ => return Err(bad()),
     };
     number.checked_mul(seconds).map(SignedDuration::from_secs).ok_or_else(bad)
+}
+
+/// A length of time for people, in its two largest units: `10 d`, `3 h 20 min`, `45 s`, `1.5 s`, `300 ms`. Days have 24 hours; what is smaller is cut off.
+///
+/// ```
+/// use jiff::SignedDuration;
+/// use tillhouse_model::time::readable;
+/// assert_eq!(readable(SignedDuration::from_mins(200)), "3 h 20 min");
+/// assert_eq!(readable(SignedDuration::from_hours(240) + SignedDuration::from_millis(300)), "10 d");
+/// ```
+pub fn readable(length: SignedDuration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let sign = if length.is_negative() { "-" } else { "" };
+    let whole = length.unsigned_abs();
+    let (seconds, millis) = (whole.as_secs(), whole.subsec_millis());
+    let text = match (seconds, millis) {
+        (0, 1..) => format!("{millis} ms"),
+        (1..10, 100..) => format!("{seconds}.{} s", millis / 100),
+        _ => {
+            let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
+            let mut rest = seconds;
+            let mut parts = Vec::new();
+            for (unit, name) in UNITS.iter().skip(largest).take(2) {
+                let count = rest / unit;
+                rest %= unit;
+                if count > 0 || parts.is_empty() {
+                    parts.push(format!("{count} {name}"));
+                }
+            }
+            parts.join(" ")
+        }
+    };
+    format!("{sign}{text}")
+}
+
+/// As [`readable`], for lengths that have no sign.
+pub fn readable_std(length: std::time::Duration) -> String {
+    readable(SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX))
 }
 
 /// Reads what a clock on the wall showed, `2026-01-31T12:00:00`, as microseconds since its own 1970-01-01T00:00:00; an offset behind it
@@ -263,6 +306,34 @@ mod tests {
     #[test]
     fn an_empty_window_is_refused() {
         assert!(Window::new(t("2026-01-02T00:00:00Z"), t("2026-01-02T00:00:00Z")).is_err());
+    }
+
+    #[test]
+    fn a_length_of_time_is_told_in_its_two_largest_units() {
+        for (millis, text) in [
+            (0, "0 s"),
+            (1, "1 ms"),
+            (999, "999 ms"),
+            (1_000, "1 s"),
+            (1_050, "1 s"),
+            (1_500, "1.5 s"),
+            (10_500, "10 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (90_000, "1 min 30 s"),
+            (3_600_000, "1 h"),
+            (3_601_000, "1 h"),
+            (12_000_000, "3 h 20 min"),
+            (86_400_000, "1 d"),
+            (90_061_000, "1 d 1 h"),
+            (864_000_300, "10 d"),
+            (-5_000, "-5 s"),
+            (31_622_400_000, "366 d"),
+        ] {
+            assert_eq!(readable(SignedDuration::from_millis(millis)), text, "{millis}");
+        }
+        assert_eq!(readable_std(std::time::Duration::from_secs(86_400)), "1 d");
+        assert!(readable_std(std::time::Duration::MAX).ends_with(" d 15 h"));
     }
 
     #[test]

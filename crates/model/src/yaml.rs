@@ -14,10 +14,12 @@
 
 mod fault;
 mod node;
+mod partial;
 mod reader;
 mod syntax;
 
 pub(crate) use fault::one_of;
 pub use fault::{Fault, What};
 pub use node::{Content, Entry, Location, Node, Plain};
+pub use partial::PartialRead;
 pub use reader::{Reader, Spanned};

@@ -11,7 +11,7 @@ use tillhouse_extract::oauth2::ClientCredentials;
 use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Route, Source, origin,
 };
-use tillhouse_model::{Error, ReadBy, Resource, Result};
+use tillhouse_model::{Error, Problems, ReadBy, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "pace";
@@ -113,29 +113,34 @@ impl PaceConnection {
     /// Checks it; the route of a partner's list.
     fn check(&self) -> Result<Route> {
         let example = "/pay/2022-1/transactions/contracts/partners/{partner}";
-        let route = Route::of_one("connection.paths.partner", &self.paths.partner, example)?;
-        origin::check_path("connection.paths.transactions", &self.paths.transactions)?;
+        let mut problems = Problems::default();
+        let route = problems.keep(Route::of_one("connection.paths.partner", &self.paths.partner, example));
+        problems.keep(origin::check_path("connection.paths.transactions", &self.paths.transactions));
         let Filters { from, to, partner } = &self.filters;
         for (key, name) in [("from", Some(from)), ("to", Some(to)), ("partner", partner.as_ref())] {
             if name.is_some_and(|name| name.trim().is_empty()) {
-                return Err(Error::config(format!("connection.filters.{key} is empty"))
-                    .hint("Write the query parameter's name, like filter[updatedAt][gte]."));
+                problems.0.push(
+                    Error::config(format!("connection.filters.{key} is empty"))
+                        .hint("Write the query parameter's name, like filter[updatedAt][gte]."),
+                );
             }
         }
         if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
-            return Err(Error::config("connection.scope is empty").hint("Leave it out where none is wanted."));
+            let error = Error::config("connection.scope is empty");
+            problems.0.push(error.hint("Leave it out where none is wanted."));
         }
-        self.partners.check("connection.partners")?;
+        problems.keep(self.partners.check("connection.partners"));
         match (self.api, self.partners.as_slice().len(), &self.filters.partner) {
-            (Api::Partner, 0, _) => Err(Error::config("connection.partners is empty")
+            (Api::Partner, 0, _) => problems.0.push(Error::config("connection.partners is empty")
                 .hint("List the partners to read, partners: [A, B]; or read all this client may see with api: 2025-1.")),
-            (Api::V2025_1, 2.., None) => Err(Error::config("api: 2025-1 cannot tell several partners apart by itself")
+            (Api::V2025_1, 2.., None) => problems.0.push(Error::config("api: 2025-1 cannot tell several partners apart by itself")
                 .hint(
                     "Set connection.filters.partner to the query parameter that narrows the list to one partner; or make a pipeline for \
                      each partner.",
                 )),
-            _ => Ok(route),
+            _ => {}
         }
+        problems.or(route)
     }
 }
 
@@ -144,10 +149,14 @@ impl Connection for PaceConnection {
     const RESOURCES: &'static [Resource] = RESOURCES;
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let route = self.check()?;
-        let client = Client::new(SOURCE, self.base_url, limits)?;
-        let credentials =
-            ClientCredentials::new(&client, &self.token_url, self.client_id, self.client_secret, self.scope)?;
+        let mut problems = Problems::default();
+        let route = problems.keep(self.check());
+        let client = problems.keep(Client::new(SOURCE, self.base_url, limits));
+        let credentials = client.as_ref().map(|client| {
+            ClientCredentials::new(client, &self.token_url, self.client_id, self.client_secret, self.scope)
+        });
+        let credentials = credentials.and_then(|credentials| problems.keep(credentials));
+        let ((route, client), credentials) = problems.or(route.zip(client).zip(credentials))?;
         let question = match self.api {
             Api::Partner => Question::Partner { route },
             Api::V2025_1 => Question::Changes { path: self.paths.transactions, filters: self.filters },

@@ -6,7 +6,7 @@ use crate::yaml::{self, YamlFile};
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
+use tillhouse_model::{Error, Result, TableSpec};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../pipelines");
 static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../schemas");
@@ -30,23 +30,18 @@ pub struct Asset {
 /// The unified contracts, and a source's own, with the project's overrides.
 pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(Asset, Arc<TableSpec>)>> {
     let assets = merged(&SCHEMAS, Path::new(source), project.map(|p| p.join("schemas").join(source)), "yaml")?;
-    let (specs, errors) = assets
-        .into_iter()
-        .map(|asset| {
-            // Contracts are read with none: what looks like a variable would be taken as it is written.
-            if asset.overridden && asset.text.contains('$') {
-                YamlFile::of(asset.origin.clone().into(), asset.text.clone()).parse::<serde::de::IgnoredAny>()?;
-            }
-            let spec = tillhouse_model::contract::parse(&asset.text, &asset.origin)?;
-            Ok((asset, Arc::new(spec)))
-        })
-        .fold((Vec::new(), Vec::new()), |(mut specs, mut errors), read: Result<_>| {
-            match read {
-                Ok(spec) => specs.push(spec),
-                Err(error) => errors.push(error),
-            }
-            (specs, errors)
-        });
+    let (mut specs, mut errors) = (Vec::new(), Vec::new());
+    for asset in assets {
+        // Contracts are read with none: what looks like a variable would be taken as it is written.
+        if asset.overridden && asset.text.contains('$') {
+            let file = YamlFile::of(asset.origin.clone().into(), asset.text.clone());
+            errors.extend(file.tree().map(|tree| tree.problems).unwrap_or_default());
+        }
+        match tillhouse_model::contract::parse(&asset.text, &asset.origin) {
+            Ok(spec) => specs.push((asset, Arc::new(spec))),
+            Err(error) => errors.push(error),
+        }
+    }
     if errors.is_empty() { Ok(specs) } else { Err(Error::several(errors)) }
 }
 
@@ -114,22 +109,50 @@ fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension
             }
         }
     }
-    if let Some(dir) = project.filter(|d| d.is_dir()) {
-        let entries = std::fs::read_dir(&dir).or_error(ErrorKind::Config, "cannot list a folder of the project")?;
-        for entry in entries {
-            let path = entry.or_error(ErrorKind::Config, "cannot list a folder of the project")?.path();
-            if path.extension().is_none_or(|e| e != extension) {
-                continue;
-            }
-            let name = stem(&path);
-            let text = yaml::read(&path)?;
-            let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
-            assets.retain(|a| a.name != name);
-            assets.push(Asset { name, origin: path.display().to_string(), overridden: !unchanged, text });
+    let mut errors = Vec::new();
+    for path in files(project)? {
+        let ends = path.extension().unwrap_or_default();
+        // Beside contracts and words nobody would look for a file that is passed over.
+        if ends.eq_ignore_ascii_case(extension) && ends != extension || extension == "yaml" && ends == "yml" {
+            let hint = format!("Rename it to end in .{extension}, or take it away.");
+            let error = Error::config("a file is not read, for the end of its name").hint(hint);
+            errors.push(error.at("file", path.display().to_string()));
         }
+        if ends != extension {
+            continue;
+        }
+        let name = stem(&path);
+        match yaml::read(&path) {
+            Ok(text) => {
+                let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
+                assets.retain(|a| a.name != name);
+                assets.push(Asset { name, origin: path.display().to_string(), overridden: !unchanged, text });
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Error::several(errors));
     }
     assets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(assets)
+}
+
+/// What is in a folder of the project, where there is one, by name.
+fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
+    let Some(folder) = folder.filter(|folder| folder.exists()) else { return Ok(Vec::new()) };
+    let list = || std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut files = list().map_err(|error| match folder.is_dir() {
+        true => Error::config("a folder of the project cannot be listed")
+            .at("folder", folder.display().to_string())
+            .hint("Let the user that runs this read it (chmod, chown).")
+            .because(error),
+        false => Error::config("a file stands where a folder is expected")
+            .at("file", folder.display().to_string())
+            .hint("Rename the file, or take it away."),
+    })?;
+    files.sort();
+    Ok(files)
 }
 
 fn stem(path: &Path) -> String {

@@ -8,8 +8,8 @@
 use crate::yaml::YamlFile;
 use serde::de::DeserializeOwned;
 use tillhouse_extract::{EmptyMessages, MediaTypes};
-use tillhouse_model::yaml::Node;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::Error;
+use tillhouse_model::yaml::{Node, PartialRead};
 
 /// The common keys: media types that JSON may come under, and texts that mean that there is nothing.
 const COMMON: &[&str] = &["accept_media_types", "empty_messages"];
@@ -22,28 +22,34 @@ pub(crate) struct ConnectionWritten<C> {
     pub(crate) accept_media_types: MediaTypes,
     /// See [`tillhouse_extract::Limits::empty_messages`].
     pub(crate) empty_messages: EmptyMessages,
+    /// Keys whose values are made up, see [`tillhouse_model::yaml::PartialRead::made_up`].
+    pub(crate) made_up: Vec<String>,
 }
 
-/// Reads the `connection` of a file. Errors with [`tillhouse_model::ErrorKind::Config`], naming all that is wrong with it.
-pub(crate) fn connection<C: DeserializeOwned>(file: &YamlFile, node: &Node) -> Result<ConnectionWritten<C>> {
+/// Reads the `connection` of a file. What is wrong with it goes to `problems`; `None` where nothing is to be had of it.
+pub(crate) fn connection<C: DeserializeOwned>(
+    file: &YamlFile,
+    node: &Node,
+    problems: &mut Vec<Error>,
+) -> Option<ConnectionWritten<C>> {
     let mut node = node.clone();
-    let mut common = |name: &str| match node.take(name) {
-        Some(entry) => file.read_as::<Common>(&Node::of_one(entry), "connection"),
-        None => Ok(Common::default()),
+    let mut common = |name: &str, problems: &mut Vec<Error>| {
+        let entry = node.take(name).map(Node::of_one)?;
+        file.read_partly::<Common>(&entry, "connection", problems).value
     };
-    let accept_media_types = common("accept_media_types").map(|common| common.accept_media_types);
-    let empty_messages = common("empty_messages").map(|common| common.empty_messages);
-    let own = node.read_all::<C>().map_err(|faults| {
-        file.errors(faults.into_iter().map(|fault| fault.also_known(COMMON)).collect(), "connection")
-    });
-    match (own, accept_media_types, empty_messages) {
-        (Ok(own), Ok(accept_media_types), Ok(empty_messages)) => {
-            Ok(ConnectionWritten { own, accept_media_types, empty_messages })
-        }
-        (own, types, messages) => {
-            Err(Error::several(own.err().into_iter().chain(types.err()).chain(messages.err()).collect()))
-        }
+    let accept_media_types = common("accept_media_types", problems).unwrap_or_default().accept_media_types;
+    let empty_messages = common("empty_messages", problems).unwrap_or_default().empty_messages;
+    let PartialRead { value, faults, made_up } = node.read_partly::<C>();
+    if !faults.is_empty() {
+        let faults = faults.into_iter().map(|fault| fault.also_known(COMMON)).collect();
+        problems.push(file.errors(faults, "connection"));
     }
+    Some(ConnectionWritten {
+        own: value?,
+        accept_media_types,
+        empty_messages,
+        made_up: made_up.into_iter().map(|key| format!("connection.{key}")).collect(),
+    })
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -70,10 +76,12 @@ mod tests {
         port: u16,
     }
 
-    fn parse(text: &str) -> Result<ConnectionWritten<Own>> {
+    fn parse(text: &str) -> tillhouse_model::Result<ConnectionWritten<Own>> {
         let environment = Environment::of([("NAME".into(), "x: y".into())]);
         let file = YamlFile { path: "pipeline.yaml".into(), text: text.into(), environment: Some(environment) };
-        connection(&file, file.tree()?.get("connection").unwrap())
+        let mut problems = Vec::new();
+        let written = connection(&file, file.tree()?.root.get("connection").unwrap(), &mut problems);
+        if problems.is_empty() { Ok(written.unwrap()) } else { Err(Error::several(problems)) }
     }
 
     #[test]

@@ -4,23 +4,26 @@
 
 use crate::assets::{self, Asset};
 use crate::common_keys::{ConnectionWritten, connection};
+use crate::environment;
 pub use crate::sync_keys::SyncSettings;
 use crate::sync_keys::{self, SyncWritten, Wanted};
-use crate::yaml::{Environment, YamlFile, error_at};
+use crate::yaml::{self, Environment, Tree, YamlFile, error_at};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use tillhouse_extract::{Connection, Source};
+use tillhouse_extract::{Connection, Limits, Source};
 use tillhouse_lake::Location;
-use tillhouse_model::yaml::Spanned;
+use tillhouse_model::yaml::{Node, PartialRead, Spanned};
 use tillhouse_model::{
-    Class, Column, Error, Kind, Labels, PseudonymKey, Resource, Result, Secret, TableSpec, spelling,
+    Class, Column, Error, Kind, Labels, Problems, PseudonymKey, Resource, Result, Secret, TableSpec, spelling,
 };
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tillhouse.yaml";
+/// The file that makes a folder below `pipelines` a pipeline.
+const PIPELINE_FILE: &str = "pipeline.yaml";
 
 /// A source as the registry lists it.
 #[derive(Clone, Copy)]
@@ -29,13 +32,13 @@ pub struct SourceEntry {
     pub name: &'static str,
     /// What it can be asked for.
     pub resources: &'static [Resource],
-    parse: fn(&YamlFile) -> Result<Parsed>,
+    open: fn(&YamlFile, &Node, Limits) -> Opened,
 }
 
 impl SourceEntry {
     /// The entry of a source, from its connection type.
     pub const fn of<C: Connection>() -> Self {
-        Self { name: C::SOURCE, resources: C::RESOURCES, parse: parse::<C> }
+        Self { name: C::SOURCE, resources: C::RESOURCES, open: open::<C> }
     }
 }
 
@@ -93,6 +96,8 @@ pub struct Pipeline {
     pub concurrency: usize,
     /// True if `sync.schedule` says when it is to run, which whoever runs it has to see to.
     pub scheduled: bool,
+    /// What is allowed in its file and was hardly meant, in a sentence each.
+    pub remarks: Vec<String>,
 }
 
 impl Pipeline {
@@ -180,11 +185,6 @@ struct WarehouseWritten {
     options: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct SourceOnly {
-    source: Spanned<String>,
-}
-
 /// The file's keys; what `connection` and `resources` hold is read by itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -199,57 +199,63 @@ struct PipelineWritten {
     _resources: IgnoredAny,
 }
 
-struct Parsed {
-    source: Arc<dyn Source>,
+/// What of a pipeline's file does not depend on its source.
+struct Common {
     sync: SyncWritten,
     wanted: Option<Vec<Wanted>>,
-    concurrency: usize,
+    limits: Limits,
+    /// False where what is wrong with how resources are synced is told.
+    are_settings_valid: bool,
 }
 
-/// What went wrong so far; the rest is read all the same, so that one look tells everything.
-#[derive(Default)]
-struct Problems(Vec<Error>);
-
-impl Problems {
-    fn keep<T>(&mut self, outcome: Result<T>) -> Option<T> {
-        outcome.map_err(|error| self.0.push(error)).ok()
-    }
-
-    fn into_result(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::several(self.0)) }
-    }
-
-    /// The value, where nothing went wrong.
-    fn or<T>(self, value: Option<T>) -> Result<T> {
-        self.into_result()?;
-        value.ok_or_else(|| Error::internal("a configuration was refused without a reason"))
-    }
-}
-
-fn parse<C: Connection>(file: &YamlFile) -> Result<Parsed> {
-    let root = file.tree()?;
-    let mut problems = Problems::default();
-    let (written, faults) = root.read_some::<PipelineWritten>();
-    if !faults.is_empty() {
-        problems.0.push(file.errors(faults, ""));
-    }
+/// The part of a pipeline's file that does not depend on its source; what is wrong with it goes to `problems`.
+fn common(file: &YamlFile, root: &Node, problems: &mut Problems) -> Common {
+    let written = file.read_partly::<PipelineWritten>(root, "", &mut problems.0).value;
     let (wanted, faults) = sync_keys::wanted(file, root.get("resources"));
     problems.0.extend(faults);
-    let connection = root.get("connection").and_then(|node| problems.keep(connection::<C>(file, node)));
-    let sync = written.and_then(|written| written.sync).unwrap_or_default();
-    let named = wanted.as_deref().unwrap_or_default();
-    let limits = problems.keep(sync_keys::limits(file, &sync, named));
-    problems.keep(sync_keys::check(file, &sync, wanted.as_deref()));
-    let parsed = match (connection, limits) {
-        (Some(ConnectionWritten { own, accept_media_types, empty_messages }), Some(mut limits)) => {
-            (limits.accept_media_types, limits.empty_messages) = (accept_media_types, empty_messages);
-            let concurrency = limits.concurrency;
-            let source = problems.keep(own.open(limits).map_err(|error| file.told(error)));
-            source.map(|source| Parsed { source, sync, wanted, concurrency })
-        }
-        _ => None,
+    let mut sync = written.and_then(|written| written.sync).unwrap_or_default();
+    let holds_something = root.find(&["sync"]).is_some_and(|sync| sync.absent || sync.text().is_some());
+    if holds_something || root.find(&["sync", "start"]).is_some() {
+        // What is wrong with it is told; it is not missing.
+        sync.make_up_start();
+    }
+    let limits = problems.keep(sync_keys::limits(file, &sync, wanted.as_deref().unwrap_or_default()));
+    let settled = problems.keep(sync_keys::check(file, &sync, wanted.as_deref()));
+    Common { sync, wanted, limits: limits.unwrap_or_default(), are_settings_valid: settled.is_some() }
+}
+
+/// What becomes of a connection: its source, which may be of values that are made up in place of those that are wrong, and what is wrong.
+struct Opened {
+    source: Option<Arc<dyn Source>>,
+    problems: Vec<Error>,
+}
+
+/// The source that a connection leads to. What is wrong with the connection is told with it, and what `open` finds wrong, but not of what is made up.
+fn open<C: Connection>(file: &YamlFile, node: &Node, mut limits: Limits) -> Opened {
+    let mut problems = Vec::new();
+    let Some(ConnectionWritten { own, accept_media_types, empty_messages, made_up }) =
+        connection::<C>(file, node, &mut problems)
+    else {
+        return Opened { source: None, problems };
     };
-    problems.or(parsed)
+    limits.accept_media_types = accept_media_types;
+    limits.empty_messages = empty_messages;
+    let source = match own.open(limits) {
+        Ok(source) => Some(source),
+        Err(error) => {
+            problems.extend(without(error, &made_up).map(|error| file.told(error)));
+            None
+        }
+    };
+    Opened { source, problems }
+}
+
+/// An error without those of its parts that are about keys whose values are made up.
+fn without(error: Error, made_up: &[String]) -> Option<Error> {
+    let parts = if error.parts().is_empty() { vec![error] } else { error.into_parts() };
+    let parts: Vec<Error> =
+        parts.into_iter().filter(|part| !made_up.iter().any(|key| yaml::is_about(part, key))).collect();
+    (!parts.is_empty()).then(|| Error::several(parts))
 }
 
 impl Project {
@@ -266,6 +272,9 @@ impl Project {
     pub fn folder(start: &Path) -> Result<PathBuf> {
         let start = without_parents(start);
         let dir = start.ancestors().find(|d| d.join(PROJECT_FILE).is_file()).ok_or_else(|| {
+            if let Some(error) = nearly_a_project(&start) {
+                return error;
+            }
             Error::config(format!("{} is no Tillhouse project, and no folder above it is one", start.display()))
                 .hint("Go to your project's folder, name it with --project DIR, or make one with `tillhouse init`.")
         })?;
@@ -284,44 +293,60 @@ impl Project {
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] where there is no project in `dir`, or no such pipeline.
     pub fn examine(dir: &Path, names: &[String], registry: &[SourceEntry]) -> Result<Examined> {
-        let environment = Environment::load(dir)?;
+        let (environment, problems) = Environment::load_partly(dir);
         let folder = Folder { dir, environment: &environment };
-        let pipelines = match folder.chosen(names) {
-            Ok(names) => names.into_iter().map(|name| (name.clone(), folder.pipeline(&name, registry))).collect(),
-            Err(error) if names.is_empty() => vec![("pipelines".to_owned(), Err(error))],
+        let refused = |name: String, error| ExaminedPipeline { name, outcome: Err(error), draft: None };
+        let unread = if names.is_empty() { folder.unread() } else { Vec::new() };
+        let mut pipelines: Vec<_> = match folder.chosen(names) {
+            Ok(names) => names.iter().map(|name| folder.examine(name, registry)).collect(),
+            Err(_) if !unread.is_empty() => Vec::new(),
+            Err(error) if names.is_empty() => vec![refused("pipelines".to_owned(), error)],
             Err(error) => return Err(error),
         };
-        Ok(Examined { project: Self::load(dir), pipelines })
+        pipelines.extend(unread.into_iter().map(|(name, error)| refused(name, error)));
+        let read = YamlFile::read(&dir.join(PROJECT_FILE), &environment);
+        let project = read.and_then(|file| Self::of(dir, &file, environment).map_err(|error| file.told(error)));
+        let environment = if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) };
+        Ok(Examined { environment, remarks: environment::remarks(dir), project, pipelines })
     }
 
     fn of(dir: &Path, file: &YamlFile, environment: Environment) -> Result<Self> {
-        let root = file.tree()?;
-        let written: ProjectWritten = file.read_as(&root, "")?;
-        let mut problems = Problems::default();
-        let memory_limit = match &written.memory_limit {
+        let Tree { root, problems } = file.tree()?;
+        file.check_not_empty(&root)?;
+        let mut problems = Problems(problems);
+        let PartialRead { value, made_up, .. } = file.read_partly::<ProjectWritten>(&root, "", &mut problems.0);
+        let Some(ProjectWritten { warehouse, memory_limit, privacy_key }) = value else { return problems.or(None) };
+        let is_made_up = |key: &str| made_up.iter().any(|made_up| key.starts_with(made_up.as_str()));
+        let memory_limit = match &memory_limit {
             None => Some(512 << 20),
             Some(text) => problems.keep(parse_bytes(&text.value).ok_or_else(|| {
                 let what = format!(
                     "`memory_limit` is {:?}, and must be 64MiB or more, as a whole number and a unit",
                     text.value
                 );
-                error_at(file, text.referenced, what)
-                    .hint("Write it like `memory_limit: 512MiB`; units are KiB, MiB, GiB, KB, MB and GB.")
+                file.told(
+                    error_at(file, text.referenced, what)
+                        .hint("Write it like `memory_limit: 512MiB`; units are KiB, MiB, GiB, KB, MB and GB."),
+                )
             })),
         };
-        let privacy_key = problems.keep(PseudonymKey::parse(&written.privacy_key).map_err(|error| file.told(error)));
-        let url = written.warehouse.url;
-        let url =
-            problems.keep(match url.value.trim() {
-                "" => Err(error_at(file, url.referenced, "`warehouse.url` is empty")
-                    .hint("Write it like `url: ./warehouse`.")),
-                text if text.contains("://") => Ok(text.to_owned()),
-                path => Ok(without_parents(&dir.join(path)).display().to_string()),
-            });
-        let settled = memory_limit.zip(privacy_key).zip(url);
-        let ((memory_limit, privacy_key), url) = problems.or(settled)?;
-        let warehouse = Location { url, options: written.warehouse.options };
-        warehouse.check().map_err(|error| file.told(error))?;
+        let privacy_key = match is_made_up("privacy_key") {
+            true => None,
+            false => problems.keep(PseudonymKey::parse(&privacy_key).map_err(|error| file.told(error))),
+        };
+        let url = match warehouse.url.value.trim() {
+            _ if is_made_up("warehouse.url") => None,
+            "" => problems.keep(Err(error_at(file, warehouse.url.referenced, "`warehouse.url` is empty")
+                .hint("Write it like `url: ./warehouse`."))),
+            text if text.contains("://") => Some(text.to_owned()),
+            path => Some(without_parents(&dir.join(path)).display().to_string()),
+        };
+        let warehouse = url.map(|url| Location { url, options: warehouse.options });
+        if let Some(warehouse) = &warehouse {
+            problems.keep(warehouse.check().map_err(|error| file.told(error)));
+        }
+        let settled = memory_limit.zip(privacy_key).zip(warehouse);
+        let ((memory_limit, privacy_key), warehouse) = problems.or(settled)?;
         Ok(Self { dir: dir.to_owned(), warehouse, memory_limit, privacy_key, environment })
     }
 
@@ -350,10 +375,25 @@ impl Project {
 /// What of a project is valid, see [`Project::examine`].
 #[derive(Debug)]
 pub struct Examined {
+    /// The `.env` file.
+    pub environment: Result<()>,
+    /// What of the project's folder was hardly meant, in a sentence each.
+    pub remarks: Vec<String>,
     /// `tillhouse.yaml`.
     pub project: Result<Project>,
     /// The pipelines by name.
-    pub pipelines: Vec<(String, Result<Pipeline>)>,
+    pub pipelines: Vec<ExaminedPipeline>,
+}
+
+/// One pipeline as far as it is valid, see [`Project::examine`].
+#[derive(Debug)]
+pub struct ExaminedPipeline {
+    /// Its name.
+    pub name: String,
+    /// The pipeline, or all that is wrong with it.
+    pub outcome: Result<Pipeline>,
+    /// What is to be had of one that is not valid, so that its SQL can be looked at all the same. Never to be run: what is wrong is made up, or left out.
+    pub draft: Option<Pipeline>,
 }
 
 /// A project's folder, as far as its pipelines are concerned.
@@ -372,13 +412,38 @@ impl Folder<'_> {
         let mut names = Vec::new();
         if let Ok(entries) = std::fs::read_dir(self.dir.join("pipelines")) {
             for entry in entries.flatten() {
-                if entry.path().join("pipeline.yaml").is_file() {
+                if entry.path().join(PIPELINE_FILE).is_file() {
                     names.push(entry.file_name().to_string_lossy().into_owned());
                 }
             }
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Folders among the pipelines that are none, and why; those whose name begins with a dot are somebody else's.
+    fn unread(&self) -> Vec<(String, Error)> {
+        let mut unread = Vec::new();
+        for entry in std::fs::read_dir(self.dir.join("pipelines")).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if name.starts_with('.') || !path.is_dir() || path.join(PIPELINE_FILE).is_file() {
+                continue;
+            }
+            let (text, hint) = if path.join(PIPELINE_FILE).is_dir() {
+                ("a folder stands where a file is expected", "Rename the folder, or take it away.")
+            } else if path.join("pipeline.yml").exists() {
+                ("pipeline.yml is not read", "Rename it pipeline.yaml.")
+            } else {
+                (
+                    "the folder has no pipeline.yaml, so it is no pipeline",
+                    "Write one, with `tillhouse init --source SOURCE` for example, or take the folder away.",
+                )
+            };
+            let place = path.join(if text.starts_with("a folder") { PIPELINE_FILE } else { "" }).display().to_string();
+            unread.push((name, Error::config(text).at("file", place.trim_end_matches('/')).hint(hint)));
+        }
+        unread.sort_by(|a, b| a.0.cmp(&b.0));
+        unread
     }
 
     /// The names of those that are asked for, all of them where none is named.
@@ -398,6 +463,25 @@ impl Folder<'_> {
     }
 
     fn pipeline(&self, name: &str, registry: &[SourceEntry]) -> Result<Pipeline> {
+        self.examine(name, registry).outcome
+    }
+
+    fn examine(&self, name: &str, registry: &[SourceEntry]) -> ExaminedPipeline {
+        let name = name.to_owned();
+        let file = match self.file_of(&name) {
+            Ok(file) => file,
+            Err(error) => return ExaminedPipeline { name, outcome: Err(error), draft: None },
+        };
+        let mut problems = Problems::default();
+        let pipeline = self.pipeline_of(&name, &file, registry, &mut problems);
+        if problems.0.is_empty() {
+            let outcome = pipeline.ok_or_else(|| Error::internal("a configuration was refused without a reason"));
+            return ExaminedPipeline { name, outcome, draft: None };
+        }
+        ExaminedPipeline { name, outcome: Err(file.told(Error::several(problems.0))), draft: pipeline }
+    }
+
+    fn file_of(&self, name: &str) -> Result<YamlFile> {
         let place = self.dir.join("pipelines").join(name);
         let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if !name.chars().all(letters) || name.starts_with('-') || TAKEN.contains(&name) || name.len() > LONGEST_NAME {
@@ -408,40 +492,56 @@ impl Folder<'_> {
                     TAKEN.join(", ")
                 )));
         }
-        let file = YamlFile::read(&place.join("pipeline.yaml"), self.environment)?;
-        self.pipeline_of(name, &file, registry).map_err(|error| file.told(error))
+        YamlFile::read(&place.join(PIPELINE_FILE), self.environment)
     }
 
-    fn pipeline_of(&self, name: &str, file: &YamlFile, registry: &[SourceEntry]) -> Result<Pipeline> {
-        let SourceOnly { source } = file.parse()?;
-        let entry = registry.iter().find(|e| e.name == source.value).ok_or_else(|| {
-            let known: Vec<_> = registry.iter().map(|e| e.name).collect();
-            let meant = spelling::nearest(&source.value, &known).map(|near| format!("; did you mean {near:?}?"));
-            error_at(
-                file,
-                source.referenced,
-                format!("there is no source {:?}{}", source.value, meant.unwrap_or_default()),
-            )
-            .hint(format!("Known sources: {}.", known.join(", ")))
-        })?;
-        let mut problems = Problems::default();
+    /// As much of a pipeline as can be had, for its SQL to be looked at; and what is wrong goes to `problems`.
+    fn pipeline_of(
+        &self,
+        name: &str,
+        file: &YamlFile,
+        registry: &[SourceEntry],
+        problems: &mut Problems,
+    ) -> Option<Pipeline> {
+        let Tree { root, problems: mistakes } = problems.keep(file.tree())?;
+        problems.keep(file.check_not_empty(&root))?;
+        problems.0.extend(mistakes);
+        let Common { sync, wanted, limits, are_settings_valid } = common(file, &root, problems);
+        let entry = match root.get("source").and_then(|node| Some((node.at, node.text()?))) {
+            Some((at, name)) => match registry.iter().find(|entry| entry.name == name.trim()) {
+                Some(entry) => entry,
+                None => {
+                    problems.0.push(no_source(file, at, name, registry));
+                    return None;
+                }
+            },
+            None => {
+                if let Some(node) = root.get("source") {
+                    let known: Vec<_> = registry.iter().map(|entry| entry.name).collect();
+                    let error = error_at(file, node.at, "`source`: expected the name of a source");
+                    problems.0.push(error.hint(format!("Write one of {}.", known.join(", "))));
+                }
+                return None;
+            }
+        };
+        let concurrency = limits.concurrency;
+        let source = root.get("connection").and_then(|node| {
+            let opened = (entry.open)(file, node, limits);
+            problems.0.extend(opened.problems);
+            opened.source
+        });
         let mut overrides = Vec::new();
         let mut note = |asset: &Asset| {
             if asset.overridden {
                 overrides.push(asset.origin.clone());
             }
         };
-        let parsed = problems.keep((entry.parse)(file));
         let contracts = problems.keep(assets::contracts(Some(self.dir), entry.name));
         let unified_contracts = problems.keep(assets::contracts(Some(self.dir), "unified"));
         let labels = problems.keep(crate::labels::labels(Some(self.dir), entry.name, name));
         // As this connection offers them: it may settle by which time one is read.
-        let offers = parsed.as_ref().map_or(entry.resources, |parsed| parsed.source.resources());
-        let all = (parsed, contracts, unified_contracts, labels);
-        let (Some(parsed), Some(contracts), Some(unified_contracts), Some((labels_asset, labels))) = all else {
-            return problems.or(None);
-        };
-        let chosen: Vec<(&'static Resource, SyncWritten)> = match &parsed.wanted {
+        let offers = source.as_ref().map_or(entry.resources, |source| source.resources());
+        let chosen: Vec<(&'static Resource, SyncWritten)> = match &wanted {
             None => offers.iter().map(|r| (r, SyncWritten::default())).collect(),
             Some(wanted) => {
                 let known: Vec<_> = offers.iter().map(|r| r.name).collect();
@@ -458,9 +558,16 @@ impl Folder<'_> {
                 wanted.iter().filter_map(|one| problems.keep(find(one))).collect()
             }
         };
+        // What is said of contracts goes by those that can be read; of one that cannot, it is told that it cannot.
+        let is_whole = contracts.is_some() && unified_contracts.is_some();
+        let (contracts, unified_contracts) = (contracts.unwrap_or_default(), unified_contracts.unwrap_or_default());
+        let (labels_asset, labels) = labels.unwrap_or_default();
         let mut resources = Vec::new();
         for (resource, own) in chosen {
             let Some((asset, spec)) = contracts.iter().find(|(_, s)| s.name == resource.name) else {
+                if !is_whole {
+                    continue;
+                }
                 problems.0.push(
                     Error::config(format!("there is no contract for {}.{}", entry.name, resource.name))
                         .hint(format!("Write schemas/{}/{}.yaml.", entry.name, resource.name)),
@@ -469,8 +576,11 @@ impl Folder<'_> {
             };
             note(asset);
             problems.keep(check_pseudonyms_are_text(&spec.columns).map_err(|e| e.at("file", asset.origin.clone())));
-            if let Some(sync) = problems.keep(sync_keys::settings(file, &parsed.sync, resource.name, &own)) {
-                resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync });
+            match sync_keys::settings(file, &sync, resource.name, &own) {
+                Ok(sync) => resources.push(ResourcePlan { resource, spec: Arc::clone(spec), sync }),
+                Err(error) if are_settings_valid => problems.0.push(error),
+                // Told with those of all resources.
+                Err(_) => {}
             }
         }
         let mut unified = BTreeMap::new();
@@ -483,17 +593,17 @@ impl Folder<'_> {
             .filter_map(|r| Some((r, Arc::clone(&contracts.iter().find(|(_, s)| s.name == r.name)?.1))))
             .collect();
         let children = match problems.keep(assets::children(Some(self.dir), entry.name, name)).flatten() {
-            Some(asset) => {
+            Some(asset) if is_whole => {
                 note(&asset);
                 problems.keep(children(&asset, &offered, &unified)).unwrap_or_default()
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         labels_asset.iter().for_each(&mut note);
-        let unify = problems.keep(assets::unify_sql(Some(self.dir), entry.name, name)).unwrap_or_default();
+        let mut unify = problems.keep(assets::unify_sql(Some(self.dir), entry.name, name)).unwrap_or_default();
         for statement in &unify {
             note(statement);
-            if !unified.contains_key(&statement.name) {
+            if is_whole && !unified.contains_key(&statement.name) {
                 let known: Vec<_> = unified.keys().map(String::as_str).collect();
                 problems.0.push(
                     Error::config(format!("there is no unified table {:?}", statement.name))
@@ -502,10 +612,13 @@ impl Folder<'_> {
                 );
             }
         }
-        problems.or(Some(Pipeline {
+        // Of contracts that cannot be read, statements would be told that their columns are missing.
+        let source = source.filter(|_| is_whole)?;
+        unify.retain(|statement| unified.contains_key(&statement.name));
+        Some(Pipeline {
             name: name.to_owned(),
             source_name: entry.name,
-            source: parsed.source,
+            source,
             resources,
             offered,
             children,
@@ -513,10 +626,35 @@ impl Folder<'_> {
             unify,
             unified,
             overrides,
-            concurrency: parsed.concurrency,
-            scheduled: sync_keys::is_scheduled(&parsed.sync),
-        }))
+            concurrency,
+            scheduled: sync_keys::is_scheduled(&sync),
+            remarks: file.remarks(),
+        })
     }
+}
+
+/// The error of a folder whose `tillhouse.yaml` is a folder, or is called in another way.
+fn nearly_a_project(start: &Path) -> Option<Error> {
+    let near = ["tillhouse.yml", "tillhouse.yaml.txt", "Tillhouse.yaml", "tillhouse.yaml"];
+    let found = start.ancestors().find_map(|dir| near.iter().map(|name| dir.join(name)).find(|path| path.exists()))?;
+    let place = found.display().to_string();
+    Some(
+        match found.is_dir() {
+            true => {
+                Error::config("a folder stands where a file is expected").hint("Rename the folder, or take it away.")
+            }
+            false => Error::config("no Tillhouse project is here: its file has another name")
+                .hint("Rename it tillhouse.yaml."),
+        }
+        .at("file", place),
+    )
+}
+
+fn no_source(file: &YamlFile, at: tillhouse_model::yaml::Location, name: &str, registry: &[SourceEntry]) -> Error {
+    let known: Vec<_> = registry.iter().map(|entry| entry.name).collect();
+    let meant = spelling::nearest(name, &known).map(|near| format!("; did you mean {near:?}?"));
+    error_at(file, at, format!("there is no source {name:?}{}", meant.unwrap_or_default()))
+        .hint(format!("Known sources: {}.", known.join(", ")))
 }
 
 /// An absolute path without `..`: where one follows a link, it leads above what the link leads to.
@@ -546,8 +684,7 @@ fn children(
     let written: BTreeMap<String, ChildWritten> = file.parse()?;
     let find = |name: &str| offered.iter().find(|(r, _)| r.name == name);
     let known = || offered.iter().map(|(r, _)| r.name).collect::<Vec<_>>().join(", ");
-    let mut all = Vec::new();
-    for (name, child) in written {
+    let read = |(name, child): (String, ChildWritten)| {
         let (resource, spec) = find(&name).ok_or_else(|| {
             error_at(&file, child.of.referenced, format!("there is no resource {name:?}"))
                 .hint(format!("There are: {}.", known()))
@@ -585,9 +722,11 @@ fn children(
                     .hint("Write `by: COLUMN` (and `orphans: TABLE`), or `on: { COLUMN: PARENT'S COLUMN }` with `uses: [COLUMN]`."));
             }
         };
-        all.push(Child { resource: resource.name, of: of.name, link });
-    }
-    Ok(all)
+        Ok(Child { resource: resource.name, of: of.name, link })
+    };
+    let mut problems = Problems::default();
+    let all = written.into_iter().filter_map(|child| problems.keep(read(child))).collect();
+    problems.or(Some(all))
 }
 
 /// Only text can become a pseudonym; a contract that says otherwise would silently store the value.

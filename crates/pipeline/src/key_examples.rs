@@ -50,6 +50,63 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("function", "function: { fleet: Fleet }"),
 ];
 
+/// Where keys belong that people put somewhere else, and the section that is.
+const SECTIONS: &[(&str, &str, &[&str])] = &[
+    (
+        "sync",
+        "under `sync` in pipeline.yaml",
+        &[
+            "start",
+            "slice",
+            "lookback",
+            "follow_open",
+            "concurrency",
+            "rate_limit",
+            "page_size",
+            "confirm_end",
+            "schedule",
+        ],
+    ),
+    (
+        "connection",
+        "under `connection` in pipeline.yaml",
+        &[
+            "base_url",
+            "token_url",
+            "client_id",
+            "client_secret",
+            "username",
+            "password",
+            "access_token",
+            "subscription_key",
+            "accounts",
+            "partners",
+            "paths",
+            "headers",
+            "accept_media_types",
+            "empty_messages",
+            "price_unit",
+            "vat_rate",
+            "sales_types",
+            "token_prefix",
+            "filter_parameter",
+            "first_page",
+            "scope",
+            "operators",
+            "archive",
+        ],
+    ),
+    ("", "at the top of pipeline.yaml", &["source", "connection", "sync", "resources"]),
+    ("", "at the top of tillhouse.yaml", &["warehouse", "memory_limit", "privacy_key"]),
+    ("warehouse", "under `warehouse` in tillhouse.yaml", &["url"]),
+];
+
+/// Where a key belongs that nobody knows where it stands, in the section `above`.
+fn belongs(key: &str, above: &str) -> Option<&'static str> {
+    let found = SECTIONS.iter().find(|(_, _, keys)| keys.contains(&key));
+    found.filter(|(section, ..)| section.is_empty() || *section != above).map(|(_, place, _)| *place)
+}
+
 /// How a key is written, all keys that lead to it before it with dots.
 fn example(key: &str) -> Option<&'static str> {
     let last = key.rsplit('.').next().unwrap_or(key);
@@ -95,6 +152,12 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
             };
             written(&format!("{last}: {how}"))
         }
+        What::UnknownKey { key, known } => {
+            let path = fault.path();
+            let above = path.len().checked_sub(2).and_then(|at| path.get(at)).copied().unwrap_or_default();
+            let place = belongs(key, above).filter(|_| !known.contains(&key.as_str()))?;
+            Some(format!("`{key}` belongs {place}; here may stand {}.", known.join(", ")))
+        }
         What::Said(_) => example(&fault.key()).and_then(written),
         _ => None,
     }
@@ -104,6 +167,16 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
 mod tests {
     use super::*;
     use tillhouse_model::yaml::Node;
+
+    #[test]
+    fn a_key_in_the_wrong_section_is_sent_to_its_own() {
+        let under = |key, above| belongs(key, above);
+        assert_eq!(under("page_size", ""), Some("under `sync` in pipeline.yaml"));
+        assert_eq!(under("base_url", "sync"), Some("under `connection` in pipeline.yaml"));
+        assert_eq!(under("memory_limit", "sync"), Some("at the top of tillhouse.yaml"));
+        assert_eq!(under("username", "connection"), None, "another source's");
+        assert_eq!(under("colour", ""), None);
+    }
 
     #[test]
     fn every_example_is_yaml() {

@@ -8,7 +8,7 @@
 //! Invariant: what comes out lists every word once; a mistake points at file and line.
 
 use crate::assets::{self, Asset};
-use crate::yaml::{YamlFile, error_at};
+use crate::yaml::{Tree, YamlFile, error_at};
 use std::path::Path;
 use tillhouse_model::yaml::{Content, Node};
 use tillhouse_model::{Error, LabelKind, Labels, Result, spelling};
@@ -26,13 +26,15 @@ pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<(O
 
 fn parse(origin: &str, text: &str) -> Result<Labels> {
     let file = YamlFile::of(origin.into(), text.to_owned());
-    let root = file.tree()?;
+    let Tree { root, mut problems } = file.tree()?;
     let mut labels = Labels::default();
-    let mut problems = Vec::new();
     let kinds = match &root.content {
         Content::Map(kinds) => kinds.as_slice(),
         _ if root.is_null() => &[],
-        _ => return Err(shape(&file, &root, "the file")),
+        _ => {
+            problems.push(shape(&file, &root, "the file"));
+            &[]
+        }
     };
     for entry in kinds {
         let Some(kind) = LabelKind::named(&entry.key) else {

@@ -11,6 +11,7 @@
 pub mod assets;
 mod common_keys;
 pub mod config;
+mod environment;
 mod follow;
 mod key_examples;
 pub mod labels;
@@ -32,7 +33,7 @@ mod variables;
 mod warning_limit;
 pub mod yaml;
 
-pub use config::{Examined, Pipeline, Project, SourceEntry};
+pub use config::{Examined, ExaminedPipeline, Pipeline, Project, SourceEntry};
 pub use observer::{Event, Nobody, Observer};
 pub use rebuild::rebuild;
 pub use repair::check_tables;

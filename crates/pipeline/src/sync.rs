@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
-use tillhouse_model::{Coverage, Error, ErrorKind, ReadBy, Reading, Resource, Result, Slice, Window};
+use tillhouse_model::{Coverage, Error, ErrorKind, Problems, ReadBy, Reading, Resource, Result, Slice, Window, time};
 use tillhouse_query::Engine;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -302,9 +302,35 @@ impl Trouble {
     }
 }
 
-/// Errors with [`ErrorKind::Config`] where a resource of a pipeline would be read from a moment that has not come yet.
-pub fn check_starts(pipeline: &Pipeline, now: Timestamp) -> Result<()> {
-    pipeline.resources.iter().try_for_each(|plan| check_start(plan, now))
+/// Errors with [`ErrorKind::Config`] for every resource of a pipeline that would be read from a moment that has not come yet, or so far back that a sync would ask
+/// for `--yes`. What was read before is taken from a warehouse, where there is one.
+pub async fn check_starts(pipeline: &Pipeline, warehouse: Option<&Warehouse>, now: Timestamp) -> Result<()> {
+    let ledger = match warehouse {
+        Some(warehouse) => warehouse.ops().slices(&pipeline.name).await?,
+        None => Vec::new(),
+    };
+    let check = |plan: &ResourcePlan| {
+        check_start(plan, now)?;
+        if plan.resource.reading == Reading::Whole {
+            return Ok(());
+        }
+        // The tenants that were read so far: a provider is not asked for those there are.
+        let known = ledger.iter().filter(|row| row.resource == plan.resource.name).map(|row| row.tenant.as_deref());
+        let mut tenants: Vec<Option<&str>> = known.collect::<HashSet<_>>().into_iter().collect();
+        if tenants.is_empty() {
+            tenants.push(None);
+        }
+        let count = |tenant: &Option<&str>| {
+            plan::count(&plan.sync, &coverage(&ledger, plan.resource, *tenant), Range::default(), now)
+        };
+        let planned = tenants.iter().map(count).sum::<Result<u64>>()?;
+        if planned > MOST_SLICES { Err(too_many(plan, Range::default(), planned)) } else { Ok(()) }
+    };
+    let mut problems = Problems::default();
+    for plan in &pipeline.resources {
+        problems.keep(check(plan));
+    }
+    problems.or(Some(()))
 }
 
 fn check_start(plan: &ResourcePlan, now: Timestamp) -> Result<()> {
@@ -353,8 +379,8 @@ async fn slices(
 /// That a start lies so far back that it was hardly meant.
 fn too_many(plan: &ResourcePlan, range: Range, planned: u64) -> Error {
     let (from, slice) = (range.from.unwrap_or(plan.sync.start), plan.sync.slice);
-    let text =
-        format!("from {from} on, in slices of {slice:#}, are {planned} slices or more, each one request at least");
+    let slice = time::readable(slice);
+    let text = format!("from {from} on, in slices of {slice}, are {planned} slices or more, each one request at least");
     Error::config(text)
         .at("resource", plan.resource.name)
         .hint("Check sync.start (or --from): the provider's first day with you is early enough. A longer sync.slice makes fewer; --yes reads them all.")

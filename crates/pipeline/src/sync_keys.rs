@@ -47,6 +47,14 @@ pub(crate) struct SyncWritten {
     schedule: Option<Spanned<String>>,
 }
 
+impl SyncWritten {
+    /// Puts a start where none could be read, so that what is wrong is not missing too. Nothing is ever synced by it: it is told.
+    pub(crate) fn make_up_start(&mut self) {
+        let value = || Spanned { value: "2024-01-01".to_owned(), referenced: Location::UNKNOWN };
+        self.start.get_or_insert_with(value);
+    }
+}
+
 /// A resource that is wanted, where it is named, and what differs for it.
 pub(crate) struct Wanted {
     pub(crate) name: String,
@@ -62,7 +70,7 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
     let mut problems = Vec::new();
     match &node.content {
         Content::List(names) => {
-            for name in names {
+            for name in names.iter().filter(|name| !name.absent) {
                 match name.text().filter(|name| !name.trim().is_empty()) {
                     Some(text) => all.push(Wanted { name: text.to_owned(), at: name.at, sync: SyncWritten::default() }),
                     None => problems.push(
@@ -73,7 +81,7 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
             }
         }
         Content::Map(entries) => {
-            for entry in entries {
+            for entry in entries.iter().filter(|entry| !entry.value.absent) {
                 let (sync, faults) = entry.value.read_some::<SyncWritten>();
                 if !faults.is_empty() {
                     let below = |fault: Fault| fault.below(&entry.key);
@@ -97,7 +105,12 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
             error_at(file, twice.at, format!("`resources` names {:?} twice", twice.name)).hint("Keep one of the two."),
         );
     }
-    if all.is_empty() && problems.is_empty() {
+    let is_empty = match &node.content {
+        Content::List(names) => names.is_empty(),
+        Content::Map(entries) => entries.is_empty(),
+        Content::Scalar { .. } => false,
+    };
+    if is_empty {
         problems.push(
             error_at(file, node.at, "`resources` is empty: nothing would be read").hint(
                 "Name what is read, like `resources: [transactions]`, or leave the key out to read all there is.",

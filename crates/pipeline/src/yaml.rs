@@ -4,81 +4,13 @@
 //! parsed before variables are replaced, so that no value can change what is around it. Only what a message quotes is looked at: Tillhouse's
 //! own words stay, whatever a variable holds.
 
+pub use crate::environment::Environment;
 use crate::key_examples;
 use crate::variables::{self, Mistake, What};
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use tillhouse_model::yaml::{Content, Fault, Location, Node, Plain};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-
-/// Values for `${VAR}`: the process environment over the project's `.env` file.
-#[derive(Clone, Default)]
-pub struct Environment(HashMap<String, String>);
-
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Environment({} variables)", self.0.len())
-    }
-}
-
-impl Environment {
-    /// The process environment, and below it what `<dir>/.env` says, if it exists.
-    ///
-    /// Errors with [`ErrorKind::Config`] when `.env` cannot be read or parsed; the message never shows a value.
-    pub fn load(dir: &Path) -> Result<Self> {
-        let mut values = HashMap::new();
-        let path = dir.join(".env");
-        if path.is_file() {
-            let text = read(&path)?;
-            for (index, line) in text.lines().enumerate() {
-                let line = line.trim();
-                if line.is_empty() || line.starts_with('#') {
-                    continue;
-                }
-                let line_of = line.strip_prefix("export ").unwrap_or(line);
-                let Some((name, value)) = line_of.split_once('=') else {
-                    return Err(Error::config("a line of .env is not NAME=value")
-                        .at("file", format!("{}:{}", path.display(), index + 1))
-                        .hint("Write NAME=value, one a line; lines that start with # are comments."));
-                };
-                let Some(unquoted) = unquoted(value.trim()) else {
-                    return Err(Error::config("a value in .env begins with a quotation mark and does not end with it")
-                        .at("file", format!("{}:{}", path.display(), index + 1))
-                        .hint("Close the quotation marks on the same line; a value that begins with one itself stands between the others: '\"abc'."));
-                };
-                values.insert(name.trim().to_owned(), unquoted.to_owned());
-            }
-        }
-        for (name, value) in std::env::vars_os() {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-                values.insert(name, value);
-            }
-        }
-        Ok(Self(values))
-    }
-
-    /// Exactly these values; for tests.
-    pub fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(values.into_iter().collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-}
-
-/// A value of `.env` without the quotation marks around it, and without a comment behind them; `None` where they are not closed.
-fn unquoted(value: &str) -> Option<&str> {
-    let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { return Some(value) };
-    let inner = &value[1..];
-    if let Some(whole) = inner.strip_suffix(quote) {
-        return Some(whole);
-    }
-    let (inner, behind) = inner.split_once(quote)?;
-    behind.trim_start().starts_with('#').then_some(inner)
-}
+use tillhouse_model::yaml::{Content, Fault, Location, Node, PartialRead, Plain, What as Wrong};
+use tillhouse_model::{Error, Result, blank};
 
 /// A configuration file's text and what its variables stand for.
 #[derive(Debug, Clone)]
@@ -92,7 +24,7 @@ pub struct YamlFile {
 }
 
 impl YamlFile {
-    /// Reads a file. Errors with [`ErrorKind::Config`].
+    /// Reads a file. Errors with [`tillhouse_model::ErrorKind::Config`].
     pub fn read(path: &Path, environment: &Environment) -> Result<Self> {
         Ok(Self { path: path.to_owned(), text: read(path)?, environment: Some(environment.clone()) })
     }
@@ -104,16 +36,44 @@ impl YamlFile {
 
     /// Parses the file, then puts the values of variables into its texts.
     ///
-    /// Errors with [`ErrorKind::Config`] naming file, line, column and what was expected, of everything that is wrong.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] naming file, line, column and what was expected, of everything that is wrong.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        self.read_as(&self.tree()?, "")
+        let Tree { root, mut problems } = self.tree()?;
+        match root.read_all() {
+            Ok(value) if problems.is_empty() => Ok(value),
+            Ok(_) => Err(Error::several(problems)),
+            Err(faults) => {
+                problems.extend((!faults.is_empty()).then(|| self.errors(faults, "")));
+                Err(Error::several(problems))
+            }
+        }
     }
 
-    /// Reads a part of the file's tree, which stands below a key; `""` for the whole.
-    ///
-    /// Errors as [`YamlFile::parse`] does.
-    pub(crate) fn read_as<T: DeserializeOwned>(&self, node: &Node, below: &str) -> Result<T> {
-        node.read_all().map_err(|faults| self.errors(faults, below))
+    /// Reads a part of the file's tree, which stands below a key; `""` for the whole. What is wrong with it goes to `problems`. The value is `None` where
+    /// nothing is to be had of it, and may hold what is made up where a key is missing or wrong; then problems are known, if not from here.
+    pub(crate) fn read_partly<T: DeserializeOwned>(
+        &self,
+        node: &Node,
+        below: &str,
+        problems: &mut Vec<Error>,
+    ) -> PartialRead<T> {
+        let mut read = node.read_partly();
+        let faults = std::mem::take(&mut read.faults);
+        problems.extend((!faults.is_empty()).then(|| self.errors(faults, below)));
+        if !below.is_empty() {
+            read.made_up.iter_mut().for_each(|key| *key = format!("{below}.{key}"));
+        }
+        read
+    }
+
+    /// That something stands in the file at all, besides comments.
+    pub(crate) fn check_not_empty(&self, root: &Node) -> Result<()> {
+        match root.is_null() {
+            true => Err(Error::config("the file is empty, or has nothing but comments")
+                .at("file", self.place_of(Location::new(1, 1)))
+                .hint("Write its keys, or take it away and have `tillhouse init` write it anew.")),
+            false => Ok(()),
+        }
     }
 
     /// One error of all faults, which stand below a key.
@@ -122,38 +82,37 @@ impl YamlFile {
         Error::several(faults.into_iter().map(|fault| self.error(&place(fault))).collect())
     }
 
-    /// The file's values, variables replaced.
+    /// The file's values, variables replaced. What cannot be replaced is told in [`Tree::problems`] and passed over by readers.
     ///
-    /// Errors with [`ErrorKind::Config`] for what is no YAML, and for all references that cannot be replaced.
-    pub(crate) fn tree(&self) -> Result<Node> {
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for what is no YAML.
+    pub(crate) fn tree(&self) -> Result<Tree> {
         let mut root = Node::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
         let Some(environment) = &self.environment else {
-            self.refuse_variables(&root)?;
-            return Ok(root);
+            let problems = self.refuse_variables(&root);
+            return Ok(Tree { root, problems });
         };
         let lookup = |name: &str| environment.get(name);
-        let mut mistakes = Vec::new();
+        let mut problems = Vec::new();
         root.scalars(&mut |path, node| {
             if let Some(Err(mistake)) = with_dollar(node).map(|text| variables::replace(text, &lookup)) {
-                mistakes.push(self.mistaken(&path.join("."), node, &mistake));
+                problems.push(self.mistaken(&path.join("."), node, &mistake));
             }
         });
-        if !mistakes.is_empty() {
-            return Err(Error::several(mistakes));
-        }
         root.scalars_mut(&mut |node| {
-            let replaced =
-                with_dollar(node).and_then(|text| Some((text.to_owned(), variables::replace(text, &lookup).ok()?)));
-            if let Some((written, text)) = replaced {
-                node.content = Content::Scalar { text, plain: Plain::Text };
-                node.written = Some(written);
+            let Some(written) = with_dollar(node).map(str::to_owned) else { return };
+            match variables::replace(&written, &lookup) {
+                Ok(text) => {
+                    node.content = Content::Scalar { text, plain: Plain::Text };
+                    node.written = Some(written);
+                }
+                Err(_) => node.absent = true,
             }
         });
-        Ok(root)
+        Ok(Tree { root, problems })
     }
 
-    /// That nothing in the file looks like a variable, which would be taken as it is written. Descriptions and examples may say what they like.
-    fn refuse_variables(&self, root: &Node) -> Result<()> {
+    /// What of the file looks like a variable, which would be taken as it is written. Descriptions and examples may say what they like.
+    fn refuse_variables(&self, root: &Node) -> Vec<Error> {
         let mut found = Vec::new();
         let mut note = |text: &str, key: &str, at: Location| {
             let names = variables::names(text).unwrap_or_default();
@@ -180,12 +139,12 @@ impl YamlFile {
                 note(key, "", at);
             }
         });
-        if found.is_empty() { Ok(()) } else { Err(Error::several(found)) }
+        found
     }
 
     /// The variables that the file reads, in order, each once. Those of comments do not count.
     ///
-    /// Errors with [`ErrorKind::Config`] for a reference that is none.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for a reference that is none.
     pub fn variables(&self) -> Result<Vec<String>> {
         let root = Node::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
         let (mut all, mut mistakes) = (Vec::new(), Vec::new());
@@ -203,6 +162,36 @@ impl YamlFile {
         if mistakes.is_empty() { Ok(all) } else { Err(Error::several(mistakes)) }
     }
 
+    /// Variables whose values hardly are what was meant: with blanks at an end, or in quotes that belong to the value. Never the value.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let (Some(environment), Ok(Tree { root, .. })) = (&self.environment, self.tree()) else { return Vec::new() };
+        let mut remarks = Vec::new();
+        root.scalars(&mut |path, node| {
+            let names = node.written.as_deref().and_then(|written| variables::names(written).ok()).unwrap_or_default();
+            for name in names {
+                let Some(value) = environment.get(&name) else { continue };
+                let bare = blank::trim(value);
+                let quotes = |c: char| matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}');
+                let found = if bare.is_empty() {
+                    continue;
+                } else if bare.len() != value.len() {
+                    "begins or ends with a blank"
+                } else if bare.chars().count() > 1 && bare.starts_with(quotes) && bare.ends_with(quotes) {
+                    "stands in quotes, which belong to the value"
+                } else if value.contains(" #") {
+                    "has ` #` in it, which belongs to the value: in .env a comment stands on a line of its own"
+                } else {
+                    continue;
+                };
+                let remark = format!("the value of {name}, which the key `{}` reads, {found}", path.join("."));
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
+            }
+        });
+        remarks
+    }
+
     /// An error about what the file says, as it may be shown: with the place of the key that it names, where it has none yet, and
     /// with what was written in place of what variables hold. A variable that is set to nothing is named.
     pub fn told(&self, error: Error) -> Error {
@@ -213,7 +202,7 @@ impl YamlFile {
     }
 
     fn told_one(&self, error: Error) -> Error {
-        let Ok(root) = self.tree() else { return error };
+        let Ok(Tree { root, .. }) = self.tree() else { return error };
         let file = self.path.display().to_string();
         let placed = error.context().iter().find(|(key, _)| *key == "file");
         if placed.is_some_and(|(_, place)| !place.starts_with(&file)) {
@@ -304,16 +293,33 @@ impl YamlFile {
     /// What a fault of the file's YAML, or of a value in it, is called.
     fn error(&self, fault: &Fault) -> Error {
         let error = Error::config(fault.message("the file")).at("file", self.place_of(fault.at));
+        let is_nothing = matches!(&fault.what, Wrong::Wrong { found, .. } if found == "nothing");
+        if is_nothing && self.line_of(fault.at).contains(": #") {
+            return error.hint("`#` begins a comment here: put the value in quotes, key: \"#value\".");
+        }
         match key_examples::hint(fault).or_else(|| fault.hint()) {
             Some(hint) => error.hint(hint),
             None => error,
         }
     }
 
+    fn line_of(&self, at: Location) -> &str {
+        let line = usize::try_from(at.line()).ok().and_then(|line| line.checked_sub(1));
+        line.and_then(|line| self.text.lines().nth(line)).unwrap_or_default()
+    }
+
     fn place_of(&self, at: Location) -> String {
         let path = self.path.display();
         if at == Location::UNKNOWN { path.to_string() } else { format!("{path}:{}:{}", at.line(), at.column()) }
     }
+}
+
+/// A file's values.
+pub(crate) struct Tree {
+    /// The whole.
+    pub(crate) root: Node,
+    /// What is wrong with variables in it.
+    pub(crate) problems: Vec<Error>,
 }
 
 /// A scalar whose variables are replaced.
@@ -400,6 +406,12 @@ fn names(text: &str, key: &str) -> bool {
     })
 }
 
+/// True if an error names a key with dots, in its message or as its place.
+pub(crate) fn is_about(error: &Error, key: &str) -> bool {
+    let places = error.context().iter().filter(|(kind, _)| *kind == "key").map(|(_, value)| value.as_str());
+    std::iter::once(error.message()).chain(places).any(|text| names(text, key) || leads_to(text, key))
+}
+
 /// True if a text begins with, or names in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
 fn leads_to(text: &str, key: &str) -> bool {
     text.starts_with(&format!("{key}.")) || text.contains(&format!("`{key}."))
@@ -459,24 +471,41 @@ pub(crate) fn error_at(file: &YamlFile, location: Location, message: impl Into<S
     Error::config(message).at("file", file.place_of(location))
 }
 
-/// The text of a file that people write. Errors with [`ErrorKind::Config`], with the place where it is no UTF-8.
+/// The text of a file that people write. Errors with [`tillhouse_model::ErrorKind::Config`], with the place where it is no UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path)
-        .or_error(ErrorKind::Config, "cannot read a configuration file")
-        .map_err(|e| e.at("file", path.display().to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     match String::from_utf8(bytes) {
         // Some editors begin a file with a byte order mark, which would become part of the first name.
         Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         Err(error) => {
             let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let column = String::from_utf8_lossy(good.get(start..).unwrap_or_default()).chars().count() + 1;
             let utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| error.as_bytes().starts_with(mark));
             let form = if utf16 { "UTF-16" } else { "something else than UTF-8" };
             Err(Error::config(format!("the file is written in {form}"))
-                .at("file", format!("{}:{line}:1", path.display()))
+                .at("file", format!("{}:{line}:{column}", path.display()))
                 .hint("Save it as UTF-8 in the editor it was written with."))
         }
     }
+}
+
+/// The error of a file that cannot be read, and what to do.
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let kind = error.kind();
+    let place = path.display().to_string();
+    let is_folder = kind == std::io::ErrorKind::IsADirectory || path.is_dir();
+    let (text, hint) = match kind {
+        _ if is_folder => ("a folder stands where a file is expected", "Rename the folder, or take it away."),
+        std::io::ErrorKind::PermissionDenied => (
+            "the file may not be read by the user that runs this",
+            "Let this user read it (chmod, chown), or run as the user whose project it is.",
+        ),
+        std::io::ErrorKind::NotFound => ("the file is not there", "Write it, or mend the link that leads to it."),
+        _ => return Error::config("the file cannot be read").at("file", place).because(error),
+    };
+    Error::config(text).at("file", place).hint(hint)
 }
 
 #[cfg(test)]

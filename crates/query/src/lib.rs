@@ -50,6 +50,6 @@ pub use failure::{collect, into_error};
 pub use functions::canonical_unit;
 pub use lenient::{Noted, RowError, RowErrors};
 pub use session::{Session, empty_table};
-pub use spill::remove_spilled;
+pub use spill::{remove_spilled, temporary_folder};
 pub use staging::Planned;
 pub use statements::{is_complete, split_statements};

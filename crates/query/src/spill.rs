@@ -56,7 +56,7 @@ struct Made {
 impl SpillSpace {
     /// Spills into a folder of its own below `parent`, the system's folder for temporary files by default. Removes what killed processes left there.
     pub(crate) fn below(parent: Option<PathBuf>) -> Self {
-        let parent = parent.unwrap_or_else(std::env::temp_dir);
+        let parent = parent.unwrap_or_else(temporary_folder);
         remove_abandoned(&parent);
         Self { parent, made: Mutex::new(None) }
     }
@@ -110,12 +110,26 @@ impl Drop for SpillSpace {
 fn locked_folder(parent: &Path) -> io::Result<(TempDir, File)> {
     loop {
         let folder = private_folder(parent)?;
-        let lock = File::create_new(folder.path().join(LOCK))?;
+        let lock = private_file(&folder.path().join(LOCK))?;
         // Another process may have found it without its lock, and be about to remove it.
         if lock.try_lock().is_ok() && folder.path().join(LOCK).exists() {
             return Ok((folder, lock));
         }
     }
+}
+
+/// The system's folder for temporary files. A `TMPDIR` that is set to nothing counts as not set: it would mean the current folder.
+pub fn temporary_folder() -> PathBuf {
+    Some(std::env::temp_dir()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// A new file that nobody else can read.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// A folder that nobody else can look into.
@@ -177,6 +191,7 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode(&folders(parent.path())[0]), 0o700);
+            assert_eq!(mode(&folders(parent.path())[0].join(LOCK)), 0o600);
             assert_eq!(mode(file.path().unwrap()), 0o600);
         }
         drop((file, space));

@@ -15,7 +15,7 @@ use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
 };
 use tillhouse_model::money::{PriceUnit, VatRate};
-use tillhouse_model::{Error, Resource, Result, spelling, time};
+use tillhouse_model::{Error, Problems, Resource, Result, spelling, time};
 
 /// The source's name.
 pub const SOURCE: &str = "smartnow";
@@ -204,27 +204,31 @@ impl Connection for SmartNowConnection {
 
     fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
         let known = |name: &str| [LOGIN, REFRESH, SUMMARY].contains(&name) || endpoints::find(name).is_some();
-        if let Some(name) = self.paths.keys().find(|name| !known(name)) {
+        let mut problems = Problems::default();
+        for name in self.paths.keys().filter(|name| !known(name)) {
             let names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
-            return Err(Error::config(format!("connection.paths.{name} names nothing that is asked for"))
-                .hint(format!("Known are login, refresh, summary, {}.", names.join(", "))));
+            problems.0.push(
+                Error::config(format!("connection.paths.{name} names nothing that is asked for"))
+                    .hint(format!("Known are login, refresh, summary, {}.", names.join(", "))),
+            );
         }
         let path = |name: &str, default: &'static str| self.paths.get(name).cloned().unwrap_or_else(|| default.into());
         let (login, refresh) = (path(LOGIN, "/auth/login"), path(REFRESH, "/auth/refresh"));
-        origin::check_path("connection.paths.login", &login)?;
-        origin::check_path("connection.paths.refresh", &refresh)?;
+        problems.keep(origin::check_path("connection.paths.login", &login));
+        problems.keep(origin::check_path("connection.paths.refresh", &refresh));
         let summary = path(SUMMARY, "/revenuetransaction/summary");
-        origin::check_path("connection.paths.summary", &summary)?;
+        problems.keep(origin::check_path("connection.paths.summary", &summary));
         let routes = ENDPOINTS.iter().map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));
-        let routes = routes.collect::<Result<_>>()?;
-        self.password.check("connection.password")?;
-        not_blank("connection.username", &self.username)?;
+        let routes = routes.filter_map(|route| problems.keep(route)).collect();
+        problems.keep(self.password.check("connection.password"));
+        problems.keep(not_blank("connection.username", &self.username));
         let Operators { at_least, below, above } = &self.operators;
         for (key, value) in [("at_least", at_least), ("below", below), ("above", above)] {
-            word(&format!("operators.{key}"), value)?;
+            problems.keep(word(&format!("operators.{key}"), value));
         }
-        let archive = self.archive.rule()?;
-        let sales_types = sales_types(&self.sales_types)?;
+        let archive = problems.keep(self.archive.rule());
+        let sales_types = problems.keep(sales_types(&self.sales_types));
+        let (archive, sales_types) = problems.or(archive.zip(sales_types))?;
         let client = Client::new(SOURCE, self.base_url, limits)?;
         let login = JsonLogin {
             login: client.url(&login)?,

@@ -229,13 +229,18 @@ async fn check_tells_all_that_is_wrong_and_what_is_lost() {
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&file, text).unwrap();
 
-    project.set("start", "9000-01-01");
-    let ran = project.run(&["check"]).await;
-    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    assert!(ran.stderr.contains("9000-01-01") && ran.stderr.contains("lies in the future"), "{}", ran.stderr);
-    project.set("start", "0001-01-01");
+    for (start, words) in [
+        ("9000-01-01", ["9000-01-01", "lies in the future"]),
+        ("0001-01-01", ["from 0001-01-01T00:00:00Z on, in slices of 1 d, are ", "--yes reads them all"]),
+    ] {
+        project.set("start", start);
+        let ran = project.run(&["check"]).await;
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+        assert!(ran.stdout.contains("failed hecone: configuration"), "{}", ran.stdout);
+    }
     let asked = sandbox.requests().total;
-    assert_refused(&project.run(&["sync"]).await, 2, &["0001-01-01", "slices", "--yes"]);
+    assert_refused(&project.run(&["sync"]).await, 2, &["0001-01-01", "slices of 1 d", "--yes"]);
     assert_eq!(sandbox.requests().total, asked, "refused before any request is made");
     sandbox.stop().await;
 }
@@ -308,7 +313,7 @@ async fn data_goes_to_standard_output_and_nothing_else_does() {
     assert_eq!(csv.stdout.lines().count(), sandbox.truth().len() + 1);
     assert_eq!(csv.stderr, "");
     let table = project.run(&["status"]).await;
-    assert!(table.stdout.contains("hecone") && table.stdout.contains("2026-01-06 00:00:00Z"), "{}", table.stdout);
+    assert!(table.stdout.contains("hecone") && table.stdout.contains("2026-01-06T00:00:00Z"), "{}", table.stdout);
     let eject = project.run(&["eject", "hecone"]).await;
     assert_eq!((eject.code, eject.stdout.as_str()), (Some(0), ""));
     let again = project.run(&["eject", "hecone"]).await;

@@ -15,6 +15,7 @@ mod bench;
 mod changes;
 mod clock;
 mod commands;
+mod configuration;
 mod contracts;
 mod coverage;
 mod currencies;

@@ -5,15 +5,21 @@
 use crate::args::{Cli, Format, Pipelines};
 use crate::commands::{context, find_project, start_dir};
 use crate::failure::report;
+use crate::output::instant::instant;
 use crate::output::{TextTable, print, print_json, print_text, say};
 use crate::registry::SOURCES;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Examined, Nobody, Project, check_starts, check_tables, status as pipeline_status, unify};
+use tillhouse_pipeline::{
+    Examined, ExaminedPipeline, Nobody, Project, check_starts, check_tables, status as pipeline_status, unify,
+};
+use tillhouse_query::{Engine, EngineOptions};
 
 #[derive(Serialize)]
 struct Checked {
@@ -26,79 +32,116 @@ struct Checked {
 }
 
 pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
-    let Examined { project, pipelines } =
+    let Examined { environment, remarks, project, pipelines } =
         Project::examine(&Project::folder(&start_dir(cli))?, &arguments.pipelines, SOURCES)?;
-    let mut found: Vec<Checked> = Vec::new();
-    let mut worst = Worst::default();
-    let mut note = |what: String, outcome: Result<()>| match outcome {
-        Ok(()) => found.push(Checked { what, ok: true, error: None, hint: None }),
-        Err(error) => {
-            worst.note(error.kind());
-            if format == Format::Table {
-                report(&error);
-            }
-            let each = if error.parts().is_empty() { std::slice::from_ref(&error) } else { error.parts() };
-            for error in each {
-                let hint = error.hint_text().map(str::to_owned);
-                found.push(Checked { what: what.clone(), ok: false, error: Some(error.to_string()), hint });
-            }
-        }
-    };
+    let mut found = Findings::new(format);
+    if let Err(error) = environment {
+        found.note(".env".into(), Err(error));
+    }
+    for remark in &remarks {
+        say(remark);
+    }
+    let mut readable = None;
     let opened = match project {
         Ok(project) => {
-            note("tillhouse.yaml".into(), Ok(()));
+            found.note("tillhouse.yaml".into(), Ok(()));
             let named = project.warehouse.url.clone();
             match context(Arc::new(project), Arc::new(Nobody)).await {
                 Ok(context) => {
-                    note(format!("warehouse {}", context.warehouse.url()), warehouse(&context.warehouse).await);
+                    let outcome = warehouse(&context.warehouse).await;
+                    readable = outcome.is_ok().then(|| context.warehouse.clone());
+                    found.note(format!("warehouse {}", context.warehouse.url()), outcome);
                     Some(context)
                 }
                 Err(error) => {
-                    note(format!("warehouse {named}"), Err(error));
+                    found.note(format!("warehouse {named}"), Err(error));
                     None
                 }
             }
         }
         Err(error) => {
-            note("tillhouse.yaml".into(), Err(error));
+            found.note("tillhouse.yaml".into(), Err(error));
             None
         }
     };
-    for (name, pipeline) in pipelines {
-        let what = format!("{name}: configuration");
-        let pipeline = match pipeline {
+    // SQL is looked at without a warehouse too.
+    let engine = match opened {
+        Some(context) => context.engine,
+        None => Engine::new(EngineOptions::default())?,
+    };
+    for ExaminedPipeline { name, outcome, draft } in pipelines {
+        let configuration = format!("{name}: configuration");
+        let sql = format!("{name}: contracts and unify SQL");
+        let pipeline = match outcome {
             Ok(pipeline) => pipeline,
             Err(error) => {
-                note(what, Err(error));
+                found.note(configuration, Err(error));
+                if let Some(draft) = draft
+                    && let Err(error) = unify::check(&engine, &draft).await
+                {
+                    found.note(sql, Err(error));
+                }
                 continue;
             }
         };
-        note(what, check_starts(&pipeline, Timestamp::now()));
-        if let Some(context) = &opened {
-            note(
-                format!("{}: contracts and unify SQL", pipeline.name),
-                unify::check(&context.engine, &pipeline).await.map(drop),
-            );
-        }
-        note(format!("{}: connection to {}", pipeline.name, pipeline.source_name), pipeline.source.check().await);
+        found.note(configuration, check_starts(&pipeline, readable.as_ref(), Timestamp::now()).await);
+        found.note(sql, unify::check(&engine, &pipeline).await.map(drop));
+        found.note(format!("{name}: connection to {}", pipeline.source_name), pipeline.source.check().await);
         for file in &pipeline.overrides {
-            say(&format!("{}: {file} replaces the built-in file", pipeline.name));
+            say(&format!("{name}: {file} replaces the built-in file"));
+        }
+        for remark in &pipeline.remarks {
+            say(&format!("{name}: {remark}"));
         }
         if pipeline.scheduled {
             say(&format!(
-                "{}: sync.schedule is a note for whoever runs it; nothing runs by itself: put `tillhouse sync` into cron or a timer",
-                pipeline.name
+                "{name}: sync.schedule is a note for whoever runs it; nothing runs by itself: put `tillhouse sync` into cron or a timer"
             ));
         }
     }
+    let Findings { all: found, worst, .. } = found;
     if format == Format::Json {
         print_json(&found)?;
     } else {
-        for checked in &found {
+        // Each problem is told above; what it was about stands here once.
+        let mut shown = HashSet::new();
+        for checked in found.iter().filter(|checked| shown.insert(checked.what.as_str())) {
             print_text(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
         }
     }
     Ok(worst.code())
+}
+
+/// What was looked at so far.
+struct Findings {
+    all: Vec<Checked>,
+    worst: Worst,
+    format: Format,
+    /// Problems that were told: those of a file that several pipelines share are told once.
+    told: HashSet<String>,
+}
+
+impl Findings {
+    fn new(format: Format) -> Self {
+        Self { all: Vec::new(), worst: Worst::default(), format, told: HashSet::new() }
+    }
+
+    fn note(&mut self, what: String, outcome: Result<()>) {
+        let error = match outcome {
+            Ok(()) => return self.all.push(Checked { what, ok: true, error: None, hint: None }),
+            Err(error) => error,
+        };
+        self.worst.note(error.kind());
+        let each = if error.parts().is_empty() { vec![error] } else { error.into_parts() };
+        for error in each {
+            let text = error.to_string();
+            if self.format == Format::Table && self.told.insert(text.clone()) {
+                report(&error);
+            }
+            let hint = error.hint_text().map(str::to_owned);
+            self.all.push(Checked { what: what.clone(), ok: false, error: Some(text), hint });
+        }
+    }
 }
 
 /// Tries that the warehouse can be read and written, and that everything is there that its newest run names.
@@ -146,8 +189,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let context = context(project, Arc::new(Nobody)).await?;
     let rows = pipeline_status(&context.warehouse, &pipelines).await?;
-    let instant =
-        |t: Option<Timestamp>| t.map_or_else(|| "never".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string());
+    let instant = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| instant(at, &TimeZone::UTC));
     match format {
         Format::Json => print_json(&rows)?,
         Format::Csv(_) => {

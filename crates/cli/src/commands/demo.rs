@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
         Some(dir) => dir.clone(),
         None => tempfile::Builder::new()
             .prefix("tillhouse-demo-")
-            .tempdir()
+            .tempdir_in(tillhouse_query::temporary_folder())
             .or_error(ErrorKind::Storage, "cannot make a temporary folder")?
             .keep(),
     };

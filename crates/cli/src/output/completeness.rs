@@ -2,7 +2,6 @@
 //!
 //! Invariant: what is still to come is not called a gap, and nothing that lacks anything is called complete.
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use tillhouse_model::report::Gap;
@@ -103,27 +102,12 @@ fn still_to_come(rest: SignedDuration) -> String {
     format!("{number} {unit}{plural} of the window {verb} still to come")
 }
 
-/// An instant on a clock, with its date where that is not the day `beside` is on: `11:57`, `2026-01-31 11:57`.
-pub(crate) fn clock(at: Timestamp, beside: Timestamp, zone: &TimeZone) -> String {
-    let (at, beside) = (zone.to_datetime(at), zone.to_datetime(beside));
-    let format = if at.date() == beside.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-    at.strftime(format).to_string()
-}
-
-/// Both ends of a stretch on a clock with their dates, `2026-01-31 11:57`; with seconds where they would look the same without.
-pub(crate) fn ends(stretch: Window, zone: &TimeZone) -> (String, String) {
-    let shown = |at: Timestamp, format: &str| zone.to_datetime(at).strftime(format).to_string();
-    let both = |format: &str| (shown(stretch.from(), format), shown(stretch.to(), format));
-    [both("%Y-%m-%d %H:%M"), both("%Y-%m-%d %H:%M:%S")]
-        .into_iter()
-        .find(|(from, to)| from != to)
-        .unwrap_or_else(|| both("%Y-%m-%d %H:%M:%S%.6f"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::output::instant::clock;
+    use jiff::tz::TimeZone;
 
     fn t(text: &str) -> Timestamp {
         format!("2026-01-31T{text}Z").parse().unwrap()
@@ -161,15 +145,6 @@ mod tests {
         let hours = |hours: i64| still_to_come(SignedDuration::from_hours(hours));
         assert_eq!(hours(13), "13 hours of the window are still to come");
         assert_eq!(hours(48), "two days of the window are still to come");
-    }
-
-    #[test]
-    fn the_ends_of_a_stretch_do_not_look_the_same() {
-        let of = |from: &str, to: &str| ends(w(from, to), &TimeZone::UTC);
-        let own = |from: &str, to: &str| (format!("2026-01-31 {from}"), format!("2026-01-31 {to}"));
-        assert_eq!(of("10:00:00", "11:30:59"), own("10:00", "11:30"));
-        assert_eq!(of("10:00:01", "10:00:59"), own("10:00:01", "10:00:59"));
-        assert_eq!(of("10:00:01.25", "10:00:01.5"), own("10:00:01.250000", "10:00:01.500000"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
 /// Writes beside a file, and then puts that in its place.
 fn replace(file: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut beside = new_file(folder)?;
+    // What replaces a file that others may not read is nobody else's from its first byte on.
+    let mut beside = new_file(folder, if old.is_some() { 0o600 } else { 0o666 })?;
     beside.write_all(text.as_bytes())?;
     if let Some(old) = old {
         keep_owner_and_mode(beside.as_file(), old)?;
@@ -40,15 +41,15 @@ fn replace(file: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()
     beside.persist(file).map(drop).map_err(|error| error.error)
 }
 
-/// A file of a name that nobody has foreseen, with the mode that any new file gets.
+/// A file of a name that nobody has foreseen, with a mode of which the user's mask is taken off, as for any new file.
 #[cfg(unix)]
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+fn new_file(folder: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().prefix(".tillhouse-").permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
+    tempfile::Builder::new().prefix(".tillhouse-").permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)
 }
 
 #[cfg(not(unix))]
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+fn new_file(folder: &Path, _mode: u32) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(".tillhouse-").tempfile_in(folder)
 }
 
@@ -72,7 +73,7 @@ fn overwrite(file: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).truncate(true).open(file)?.write_all(text.as_bytes())
 }
 
-/// Writes into what is no file. A reader that has had enough is no failure.
+/// Writes into what is no file. A reader that has had enough (`head` at the other end of a FIFO) is no failure, as it is none for standard output.
 fn pour(file: &Path, text: &str) -> io::Result<()> {
     match OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -161,6 +162,24 @@ mod tests {
             assert_eq!(reader.join().unwrap(), "through the pipe");
             assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
         }
+    }
+
+    #[test]
+    fn a_reader_of_a_pipe_that_has_had_enough_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut start = [0; 5];
+                File::open(pipe).unwrap().read_exact(&mut start).unwrap();
+                start
+            }
+        });
+        // More than any pipe holds: the writer is still at it when the reader leaves.
+        write(&pipe, &"lines".repeat(1 << 20)).unwrap();
+        assert_eq!(&reader.join().unwrap(), b"lines");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod cell;
 pub(crate) mod completeness;
 mod deliver;
+pub(crate) mod instant;
 pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod reconciliation;

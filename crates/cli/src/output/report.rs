@@ -2,7 +2,8 @@
 //!
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
-use crate::output::completeness::{Completeness, clock};
+use crate::output::completeness::Completeness;
+use crate::output::instant::instant;
 use crate::output::statistics::gaps;
 use crate::output::{CsvStyle, TextTable};
 use jiff::Timestamp;
@@ -106,7 +107,7 @@ pub(crate) fn text(report: &SalesReport) -> String {
             gaps: &period.gaps,
             still_to_come: period.still_to_come,
         };
-        let through = read.in_words(|at| format!("{}Z", clock(at, Timestamp::MIN, &TimeZone::UTC)));
+        let through = read.in_words(|at| instant(at, &TimeZone::UTC));
         let left_out = match period.excluded_payments {
             Some(count @ 1..) => format!(", {count} payments left out as their provider does"),
             _ => String::new(),

@@ -2,7 +2,8 @@
 //!
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
-use crate::output::completeness::{Completeness, Unread, clock, ends};
+use crate::output::completeness::{Completeness, Unread};
+use crate::output::instant::{clock, ends};
 use crate::output::{CsvStyle, TextTable};
 use jiff::tz::TimeZone;
 use std::fmt::Write;

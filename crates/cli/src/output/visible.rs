@@ -1,30 +1,65 @@
 //! Text from outside made harmless for whoever looks at it: what would move the cursor, colour the screen, ring the bell or turn the order of
-//! letters around is shown as an escape.
+//! letters around, or is there and not seen, is shown as an escape.
 //!
 //! Invariant: everything for people goes through here, whatever it is made of: cells of tables through [`visible`], whole texts and lines
 //! through [`visible_lines`], JSON through [`in_json`], CSV through [`CsvStyle`]. Providers choose the names of sites and articles, and an
 //! escape sequence in one is an order to a terminal. JSON stays the same value; CSV that no terminal shows stays the same bytes.
 
 use std::borrow::Cow;
+use tillhouse_model::blank;
 
-/// Controls and what else changes how the text around it is shown: C0, DEL and C1, the marks, embeddings, overrides and isolates of bidirectional
-/// text, separators of lines and paragraphs, byte order marks, and deprecated format characters.
+/// Characters that are shown as escapes wherever they stand: controls (C0, DEL, C1); separators of lines and paragraphs; and what nobody sees, though it makes
+/// one name differ from another or turns the order of letters around: soft hyphens, blanks and joiners of no width, the marks, embeddings, overrides and
+/// isolates of bidirectional text, fillers, byte order marks, tags, and whatever else Unicode says to ignore where it is not known.
+///
+/// [`shapes_its_neighbours`] tells the few of them that scripts and emoji are written with.
 fn is_hazard(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
-        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e001f}')
+        || blank::is_invisible(c)
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+}
+
+/// True if a character that is not seen is part of how its neighbours are written, and so stays: a joiner or non-joiner of no width between two characters that are
+/// not ASCII (families of emoji, Persian, Sinhala, Devanagari), and what selects a form of the character before it (a coloured emoji, a keycap, a variant of
+/// an ideograph, a Mongolian letter). Alone, or beside the letters of an English word, these hide in a name as well as any other.
+fn shapes_its_neighbours(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let is_beyond_ascii = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && (!is_hazard(c) || is_selector(c)));
+    match c {
+        '\u{200c}' | '\u{200d}' => is_beyond_ascii(before) && is_beyond_ascii(after),
+        '\u{fe0e}' | '\u{fe0f}' if before.is_some_and(|c| matches!(c, '0'..='9' | '#' | '*')) => true,
+        c if is_selector(c) => before.is_some_and(|c| !c.is_ascii() && !is_hazard(c)),
+        _ => false,
+    }
+}
+
+/// Selectors of a form of the character before them.
+fn is_selector(c: char) -> bool {
+    matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// A text in which `escape` has written the hazards that `keeps` does not let pass.
+fn rewritten(text: &str, keeps: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let is_shown = |c: char| is_hazard(c) && !keeps(c);
+    let Some(first) = text.find(is_shown) else { return Cow::Borrowed(text) };
+    let mut out = String::with_capacity(text.len() + 16);
+    let (start, rest) = text.split_at(first);
+    out.push_str(start);
+    let mut before = start.chars().next_back();
+    let (mut chars, mut changed) = (rest.chars().peekable(), false);
+    while let Some(c) = chars.next() {
+        if is_shown(c) && !shapes_its_neighbours(before, c, chars.peek().copied()) {
+            escape(c, &mut out);
+            changed = true;
+        } else {
+            out.push(c);
+        }
+        before = Some(c);
+    }
+    if changed { Cow::Owned(out) } else { Cow::Borrowed(text) }
 }
 
 fn escaped(text: &str, keeps: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let is_shown = |c: char| is_hazard(c) && !keeps(c);
-    if !text.contains(is_shown) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_shown(c) { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    Cow::Owned(out)
+    rewritten(text, keeps, |c, out| out.extend(c.escape_default()))
 }
 
 /// A value on one line: `\n`, `\r`, `\t` and `\u{1b}` for what they name.
@@ -61,20 +96,14 @@ impl LogStyle {
 
 /// JSON with the same meaning, in which the same characters are JSON's own escapes. Between strings there are none but line ends.
 pub(crate) fn in_json(text: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| is_hazard(c) && c != '\n';
-    if !text.contains(is_escaped) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_escaped(c) {
+    rewritten(
+        text,
+        |c| c == '\n',
+        |c, out| {
             let mut units = [0; 2];
             c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
+        },
+    )
 }
 
 /// The form of text cells in CSV.
@@ -125,7 +154,7 @@ mod tests {
     use super::*;
 
     /// What names have been made of to write over a screen, its title, its clipboard, or the reader's mind.
-    const HOSTILE: [&str; 14] = [
+    const HOSTILE: [&str; 28] = [
         "\u{1b}[2J\u{1b}[H",
         "\u{1b}]0;title\u{7}",
         "\u{1b}]52;c;ZXZpbA==\u{1b}\\",
@@ -140,6 +169,21 @@ mod tests {
         "\u{2066}a\u{2069}",
         "\u{200f}\u{061c}",
         "line\u{2028}\u{2029}\u{feff}",
+        // What is not seen at all, and makes one name two.
+        "Har\u{ad}bour",
+        "Har\u{200b}bour",
+        "Har\u{200c}bour",
+        "Har\u{200d}bour",
+        "Har\u{2060}bour\u{2064}",
+        "Har\u{180e}bour",
+        "Har\u{34f}bour",
+        "Harbour\u{fe0f}",
+        "Harbour\u{e0100}",
+        "\u{200d}",
+        "é\u{200d}",
+        "\u{3164}\u{ffa0}\u{115f}",
+        "\u{fff9}a\u{fffa}b\u{fffb}",
+        "tag\u{e0001}\u{e0041}\u{e007f}",
     ];
 
     #[test]
@@ -165,8 +209,24 @@ mod tests {
 
     #[test]
     fn what_people_write_stays_as_it_is() {
-        for text in ["Café Zürich, 12,50 €", "שלום", "مرحبا", "日本語", "👨‍👩‍👧 & 🇩🇪", "नमस्ते", "a\u{a0}b\u{ad}c", "C:\\n"]
-        {
+        for text in [
+            "Café Zürich, 12,50 €",
+            "שלום",
+            "مرحبا",
+            "日本語",
+            "👨‍👩‍👧 & 🇩🇪",
+            "नमस्ते",
+            "a\u{a0}b",
+            "C:\\n",
+            "1\u{fe0f}\u{20e3}",
+            "❤\u{fe0f}",
+            "می\u{200c}خواهم",
+            "ශ්\u{200d}රී",
+            "क्\u{200d}ष",
+            "葛\u{e0100}城",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "ᠠ\u{180b}",
+        ] {
             assert!(matches!(visible(text), Cow::Borrowed(same) if same == text), "{text}");
             assert!(matches!(in_json(text), Cow::Borrowed(_)), "{text}");
         }

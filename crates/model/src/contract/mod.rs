@@ -24,7 +24,7 @@ mod written;
 use crate::error::Result;
 use crate::table::{Class, Column, Kind, MONTH, Role, TableSpec, UnknownFields};
 use crate::time::parse_duration;
-use crate::yaml::{Location, Node, Spanned};
+use crate::yaml::{Location, Node, PartialRead, Spanned, What};
 use columns::{Walk, is_name};
 use jiff::SignedDuration;
 use problems::{Problems, unknown};
@@ -53,7 +53,7 @@ fn read(text: &str, problems: &mut Problems) -> Option<TableSpec> {
     let node = Node::parse(text).map_err(|fault| problems.add_fault(&fault)).ok()?;
     let edition: Edition = yaml(&node, problems)?;
     check_edition(&edition, problems)?;
-    let contract: Contract = yaml(&node, problems)?;
+    let contract: Contract = but_for_unknown_keys(&node, problems)?;
     for (key, value) in [("id", &contract.id), ("version", &contract.version), ("status", &contract.status)] {
         if value.is_none() {
             problems.add(Location::UNKNOWN, format!("the key `{key}` is missing; the standard wants it"));
@@ -91,6 +91,14 @@ fn read(text: &str, problems: &mut Problems) -> Option<TableSpec> {
 
 fn yaml<T: DeserializeOwned>(node: &Node, problems: &mut Problems) -> Option<T> {
     node.read_all().map_err(|faults| faults.iter().for_each(|fault| problems.add_fault(fault))).ok()
+}
+
+/// What is written, where nothing is wrong with it but keys that nobody knows: of what is of a wrong type, it would be told that it is missing too.
+fn but_for_unknown_keys<T: DeserializeOwned>(node: &Node, problems: &mut Problems) -> Option<T> {
+    let PartialRead { value, faults, made_up } = node.read_partly();
+    let only_unknown = faults.iter().all(|fault| matches!(fault.what, What::UnknownKey { .. }));
+    faults.iter().for_each(|fault| problems.add_fault(fault));
+    value.filter(|_| only_unknown && made_up.is_empty())
 }
 
 fn check_edition(edition: &Edition, problems: &mut Problems) -> Option<()> {

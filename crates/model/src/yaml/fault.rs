@@ -3,6 +3,7 @@
 //! Invariant: a fault has a place, from 1, unless it comes from a value that stands in no file.
 
 use super::node::Location;
+use crate::blank::is_blank_char;
 use crate::spelling::nearest;
 use serde::de::{self, Expected, Unexpected};
 use std::fmt;
@@ -102,10 +103,16 @@ impl Fault {
         let within = if above.is_empty() { String::new() } else { format!(" in `{above}`") };
         let whole = if key.is_empty() { of_file.to_owned() } else { format!("`{key}`") };
         match &self.what {
-            What::UnknownKey { key, known } => match nearest(key, known) {
-                Some(near) => format!("unknown key `{key}`{within}; did you mean `{near}`?"),
-                None => format!("unknown key `{key}`{within}; expected {}", one_of(known)),
-            },
+            What::UnknownKey { key, known } => {
+                let (near, key) = (nearest(crate::blank::trim(key), known), with_blanks_shown(key));
+                match near {
+                    Some(near) if key.contains('\\') => {
+                        format!("unknown key `{key}`{within}: a character that nobody sees stands in `{near}`")
+                    }
+                    Some(near) => format!("unknown key `{key}`{within}; did you mean `{near}`?"),
+                    None => format!("unknown key `{key}`{within}; expected {}", one_of(known)),
+                }
+            }
             What::MissingKey(key) => format!("the key `{}` is missing", joined(&[&keys[..], &[key]].concat())),
             What::Wrong { expected, found } => format!("{whole}: expected {expected}, found {found}"),
             What::UnknownWord { word, known } => match nearest(word, known) {
@@ -143,10 +150,23 @@ impl Fault {
 }
 
 /// `a.b[1].c`.
-fn joined(keys: &[&str]) -> String {
-    keys.iter().fold(String::new(), |path, key| match path.is_empty() || key.starts_with('[') {
+pub(super) fn joined<K: AsRef<str>>(keys: &[K]) -> String {
+    keys.iter().map(AsRef::as_ref).fold(String::new(), |path, key| match path.is_empty() || key.starts_with('[') {
         true => path + key,
         false => format!("{path}.{key}"),
+    })
+}
+
+/// A key in which blanks of other scripts, and what nobody sees, are escapes: `\u{a0}url` is not `url`.
+fn with_blanks_shown(key: &str) -> String {
+    let is_unseen = |c: char| c != ' ' && is_blank_char(c);
+    key.chars().fold(String::with_capacity(key.len()), |mut shown, c| {
+        if is_unseen(c) {
+            shown.extend(c.escape_unicode())
+        } else {
+            shown.push(c)
+        }
+        shown
     })
 }
 

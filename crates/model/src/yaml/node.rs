@@ -51,6 +51,8 @@ pub struct Node {
     pub content: Content,
     /// What was written, where variables stood in it that are replaced by now.
     pub written: Option<String>,
+    /// True if readers pass over it, since what is wrong with it is told already: where it is wanted, it counts neither as there nor as missing.
+    pub absent: bool,
 }
 
 /// What a node is.
@@ -117,9 +119,16 @@ impl Node {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             let scalar = Content::Scalar { text: String::new(), plain: Plain::Null };
             let at = Location::new(1, 1);
-            return Ok(Self { at, defined: at, content: scalar, written: None });
+            return Ok(Self { at, defined: at, content: scalar, written: None, absent: false });
         }
-        let options = || serde_saphyr::options! { with_snippet: false, strict_booleans: strict_booleans };
+        if let Some(fault) = syntax::unprintable(text) {
+            return Err(fault);
+        }
+        let options = || {
+            serde_saphyr::options! {
+                with_snippet: false, strict_booleans: strict_booleans, reject_unsupported_tags: true
+            }
+        };
         let first: serde_saphyr::Spanned<First> =
             serde_saphyr::from_str_with_options(text, options()).map_err(|error| syntax::fault(&error, text))?;
         let mut node = Self::of(first);
@@ -152,7 +161,7 @@ impl Node {
             }
         };
         let (at, defined) = (Location::of(first.referenced), Location::of(first.defined));
-        Self { at, defined, content, written: None }
+        Self { at, defined, content, written: None, absent: false }
     }
 
     /// The first entry, in the order of the text, whose key stands in its map before: `1` and `"1"` are one.
@@ -169,13 +178,15 @@ impl Node {
 
     /// A map of one key.
     pub fn of_one(entry: Entry) -> Self {
-        Self { at: entry.at, defined: entry.at, content: Content::Map(vec![entry]), written: None }
+        Self { at: entry.at, defined: entry.at, content: Content::Map(vec![entry]), written: None, absent: false }
     }
 
-    /// The value under a key.
+    /// The value under a key, unless readers pass over it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.content {
-            Content::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
+            Content::Map(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value).filter(|value| !value.absent)
+            }
             _ => None,
         }
     }
@@ -195,30 +206,18 @@ impl Node {
     pub fn find(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| match &node.content {
             Content::List(elements) => elements.get(index(key)?),
-            _ => node.get(key),
+            Content::Map(entries) => entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.value),
+            Content::Scalar { .. } => None,
         })
     }
 
-    /// Takes out what a path leads to; whether it was there.
-    pub fn remove(&mut self, path: &[&str]) -> bool {
-        let Some((last, above)) = path.split_last() else { return false };
-        let holder = above.iter().try_fold(self, |node, key| match &mut node.content {
+    /// The node that a path leads to, to change it.
+    pub(super) fn find_mut(&mut self, path: &[String]) -> Option<&mut Self> {
+        path.iter().try_fold(self, |node, key| match &mut node.content {
             Content::List(elements) => elements.get_mut(index(key)?),
-            Content::Map(entries) => entries.iter_mut().find(|e| e.key == *key).map(|e| &mut e.value),
+            Content::Map(entries) => entries.iter_mut().find(|entry| entry.key == *key).map(|entry| &mut entry.value),
             Content::Scalar { .. } => None,
-        });
-        match holder.map(|node| &mut node.content) {
-            Some(Content::List(elements)) => {
-                let at = index(last).filter(|at| *at < elements.len());
-                at.map(|at| elements.remove(at)).is_some()
-            }
-            Some(Content::Map(entries)) => {
-                let before = entries.len();
-                entries.retain(|entry| entry.key != *last);
-                entries.len() < before
-            }
-            _ => false,
-        }
+        })
     }
 
     /// Calls `each` with every scalar and the keys that lead to it, in order.

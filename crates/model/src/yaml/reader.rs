@@ -8,14 +8,11 @@ use super::node::{Content, Entry, Location, Node, Plain};
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 use std::fmt;
 use std::marker::PhantomData;
-
-/// So many faults of one value are told at once.
-const MOST_FAULTS: usize = 20;
 
 /// Reads a node as whatever is wanted of it.
 #[derive(Debug, Clone, Copy)]
@@ -25,50 +22,6 @@ impl Node {
     /// Reads it as whatever is wanted of it.
     pub fn read<'n, T: Deserialize<'n>>(&'n self) -> Result<T, Fault> {
         T::deserialize(Reader(self))
-    }
-
-    /// Reads it as whatever is wanted of it, or says all that is wrong with it: what a fault is about is left out, and the rest read again.
-    pub fn read_all<T: DeserializeOwned>(&self) -> Result<T, Vec<Fault>> {
-        match self.read_some() {
-            (Some(value), faults) if faults.is_empty() => Ok(value),
-            (_, faults) => Err(faults),
-        }
-    }
-
-    /// Reads what can be read of it as whatever is wanted, and says all that is wrong with the rest. `None` where nothing can.
-    pub fn read_some<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Fault>) {
-        let mut fault = match self.read() {
-            Ok(value) => return (Some(value), Vec::new()),
-            Err(fault) => fault,
-        };
-        let (mut faults, mut rest, mut left_out) = (Vec::new(), self.clone(), Vec::<Vec<String>>::new());
-        loop {
-            let mut path: Vec<String> = fault.path().into_iter().map(str::to_owned).collect();
-            let missing = match &fault.what {
-                What::MissingKey(key) => Some(path.iter().chain([key]).cloned().collect::<Vec<_>>()),
-                _ => None,
-            };
-            // What was left out here is not missing, but nothing is to be had of what holds it.
-            let by_us = match &fault.what {
-                What::MissingKey(_) => missing.as_ref().is_some_and(|missing| left_out.contains(missing)),
-                What::Wrong { .. } | What::Said(_) => left_out.iter().any(|out| out.starts_with(&path)),
-                _ => false,
-            };
-            if !by_us {
-                faults.push(fault);
-            }
-            // The places of those that follow in a list would change: the whole list is left out.
-            path.truncate(path.iter().position(|key| key.starts_with('[')).unwrap_or(path.len()));
-            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-            if faults.len() >= MOST_FAULTS || !rest.remove(&keys) {
-                return (None, faults);
-            }
-            left_out.push(path);
-            match rest.read() {
-                Ok(value) => return (Some(value), faults),
-                Err(next) => fault = next,
-            }
-        }
     }
 
     /// What stands there, for an error. A text is not quoted: it may be a secret that went to the wrong key.
@@ -293,7 +246,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     ) -> Result<V::Value, Fault> {
         let variant = match &self.0.content {
             Content::Map(entries) => match entries.as_slice() {
-                [one] => Variant { name: &one.key, content: Some(&one.value) },
+                [one] if !one.value.absent => Variant { name: &one.key, content: Some(&one.value) },
                 _ => return Err(self.0.expected(&format!("one key of {}", known.join(", ")))),
             },
             _ => match self.0.text() {
@@ -333,14 +286,17 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        let Some(element) = self.elements.get(self.next) else { return Ok(None) };
-        self.next += 1;
+        let rest = self.elements.get(self.next..).unwrap_or_default();
+        let Some(ahead) = rest.iter().position(|element| !element.absent) else { return Ok(None) };
+        let element = &rest[ahead];
+        // The place in the list, those that are passed over counted.
+        self.next += ahead + 1;
         let read = seed.deserialize(Reader(element));
         read.map(Some).map_err(|fault| fault.at(element.at).below(format!("[{}]", self.next)))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.elements.len() - self.next)
+        Some(self.elements.iter().skip(self.next).filter(|element| !element.absent).count())
     }
 }
 
@@ -353,7 +309,10 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Fault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        let Some(entry) = self.entries.get(self.next) else { return Ok(None) };
+        let rest = self.entries.get(self.next..).unwrap_or_default();
+        let Some(ahead) = rest.iter().position(|entry| !entry.value.absent) else { return Ok(None) };
+        self.next += ahead;
+        let entry = &rest[ahead];
         let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
         seed.deserialize(Key(key)).map(Some).map_err(|fault| fault.at(entry.at).below(&entry.key))
     }

@@ -6,6 +6,7 @@ use super::fault::{Fault, What};
 use super::node::Location;
 use serde_saphyr::Error as Yaml;
 
+const UNCLOSED_QUOTE: &str = "a quote is opened and never closed";
 const KEEP_ONE: &str = "Keep one of them: a key may stand in a map once.";
 
 /// The fault of a key that stands in its map before; the library tells `1` from `"1"`, and whoever reads the map does not.
@@ -15,7 +16,7 @@ pub(super) fn twice(key: &str, at: Location) -> Fault {
 
 /// The fault of a text that the library refuses.
 pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
-    let at = error.location().map_or(Location::UNKNOWN, Location::of);
+    let mut at = error.location().map_or(Location::UNKNOWN, Location::of);
     let line = line_of(text, at);
     let (says, hint) = match error.without_snippet() {
         Yaml::DuplicateMappingKey { key: Some(key), .. } => (format!("the key `{key}` stands here twice"), KEEP_ONE),
@@ -32,7 +33,15 @@ pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
             "`<<` wants keys and values, or a list of such".into(),
             "Write `<<: *NAME`, where &NAME names a map before.",
         ),
-        Yaml::InvalidScalar { .. } | Yaml::TaggedScalarCannotDeserializeIntoString { .. } => {
+        Yaml::InvalidScalar { .. }
+        | Yaml::TaggedScalarCannotDeserializeIntoString { .. }
+        | Yaml::InvalidBinaryBase64 { .. }
+        | Yaml::BinaryNotUtf8 { .. } => {
+            ("the value is not what its tag (`!!...`) says".into(), "Take the tag out: no value here needs one.")
+        }
+        // Not shown: it may be a secret that begins with `!`.
+        Yaml::UnsupportedTag { tag, .. } if !tag.contains("yaml.org,2002:") && !tag.starts_with("!!") => tagged(),
+        Yaml::UnsupportedTag { .. } | Yaml::TaggedStructFieldName { .. } => {
             ("the value is not what its tag (`!!...`) says".into(), "Take the tag out: no value here needs one.")
         }
         Yaml::NullIntoString { .. } => {
@@ -50,7 +59,56 @@ pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
         }
         other => scanned(&other.to_string(), line, text),
     };
+    if says == UNCLOSED_QUOTE {
+        at = unclosed_quote(text).unwrap_or(at);
+    }
     Fault::new(What::Syntax { text: says, hint }).at(at)
+}
+
+/// The fault of characters that no text file has; the library takes them for signs of its own.
+pub(super) fn unprintable(text: &str) -> Option<Fault> {
+    let is_wrong = |c: char| {
+        matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
+            || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let (at, found) = text.char_indices().find(|(_, c)| is_wrong(*c))?;
+    let before = text.get(..at).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    let place = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let at = Location::new(place(before.matches('\n').count() + 1), place(column));
+    let (text, hint) = match found {
+        '\0' => (
+            "the file is no text, or not in UTF-8: a NUL character stands here".to_owned(),
+            "Save it as UTF-8 in the editor it was written with.",
+        ),
+        other => (
+            format!("a character that no text has stands here: U+{:04X}", u32::from(other)),
+            "Take it out; within double quotes it can be written as an escape, like \"\\x1b\".",
+        ),
+    };
+    Some(Fault::new(What::Syntax { text, hint }).at(at))
+}
+
+fn tagged() -> (String, &'static str) {
+    (
+        "the value begins with `!`, which makes a tag of it, and no tag has a meaning here".into(),
+        "Put the value in quotes, key: \"!value\"; or take the tag out.",
+    )
+}
+
+/// The place of the quote that is never closed: the first value that begins with one and does not end with it on its line. The library names the end of the file.
+fn unclosed_quote(text: &str) -> Option<Location> {
+    let opens = |line: &str| {
+        let value = line.find(": ").map(|at| at + 2).or_else(|| line.find("- ").map(|at| at + 2)).unwrap_or(0);
+        let rest = line.get(value..)?;
+        let blanks = rest.len() - rest.trim_start().len();
+        let quote = rest.trim_start().chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let closes = rest.trim_start().get(1..)?.contains(quote);
+        (!closes).then(|| line.get(..value + blanks).unwrap_or_default().chars().count() + 1)
+    };
+    let place = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    text.lines().enumerate().find_map(|(n, line)| Some(Location::new(place(n + 1), place(opens(line)?))))
 }
 
 /// What the library's scanner says, and what most often is behind it.
@@ -74,6 +132,28 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
             "Put the value in quotes: key: \"${NAME:-a: b #c}\".",
         );
     }
+    if lower.contains("escape") {
+        return told(
+            "within double quotes `\\` begins an escape, and this is none",
+            "Put the value in single quotes, key: 'C:\\data'; or write each `\\` twice.",
+        );
+    }
+    if lower.contains("anchor") {
+        return told(
+            "`&` and `*` at the beginning of a value mean something else in YAML, and want a name",
+            "Put the value in quotes: key: \"&value\".",
+        );
+    }
+    if lower.contains(" tag") || lower.contains("handle") {
+        let (text, hint) = tagged();
+        return (text, hint);
+    }
+    if lower.contains("block sequence entries") {
+        return told(
+            "a `- ` begins a list here, where none can begin",
+            "Write a list on lines of its own below its key, or as [a, b]; put a value that begins with `- ` in quotes.",
+        );
+    }
     if lower.contains("tab") || line.trim_start_matches(' ').starts_with('\t') {
         return told("a tab stands where YAML wants blanks", "Indent with blanks: put two of them for each tab.");
     }
@@ -89,11 +169,19 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
             "Indent keys that belong together by the same number of blanks.",
         );
     }
+    if lower.contains("mapping values are not allowed")
+        && line.matches(": ").count() + usize::from(line.ends_with(':')) < 2
+    {
+        return told(
+            "this line is indented deeper than the one before it, which has a value already",
+            "Indent keys that belong together by the same number of blanks; put a value of several lines in quotes.",
+        );
+    }
     if lower.contains("mapping values are not allowed") {
         return told("a second `: ` stands in the value", "Put a value with `: ` in it in quotes: key: \"a: b\".");
     }
     if lower.contains("unclosed quote") || lower.contains("quoted scalar") && !lower.contains("trailing") {
-        return told("a quote is opened and never closed", "End the text with the quote that it begins with.");
+        return told(UNCLOSED_QUOTE, "End the text with the quote that it begins with.");
     }
     if lower.contains("trailing content") {
         return told(

@@ -521,3 +521,16 @@ fn all_problems_of_a_file_are_named_at_once_in_the_files_order() {
         .collect();
     assert!(told.starts_with("the contract has 3 problems: ") && places.is_sorted(), "{told}");
 }
+
+#[test]
+fn keys_nobody_knows_hide_no_other_problem() {
+    let text = contract_of(
+        "",
+        "- name: a\n  logicalType: number\n  requird: true\n- name: b\n  logicalType: time\n  uniqe: 1",
+    );
+    let told = refusal(&text);
+    for problem in ["unknown key `requird`", "unknown key `uniqe`", "`time`", "a number"] {
+        assert!(told.contains(problem), "{problem} is missing in {told}");
+    }
+    assert!(told.starts_with("the contract has 4 problems: "), "{told}");
+}

@@ -3,6 +3,7 @@
 //! Invariant: a [`Statement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
 //! A result that does not fit its contract is refused here, before any request is made.
 
+use crate::assets::Asset;
 use crate::config::{Child, ChildLink, Pipeline};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
@@ -37,9 +38,10 @@ pub struct Checked(pub(super) Vec<Statement>);
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file, the column and what was expected.
 pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
-    let mut checked = Vec::new();
+    let (mut checked, mut wrong) = (Vec::new(), Vec::new());
+    let (statements, mut refused) = statements(engine, pipeline);
     // All at once: planning is most of what a sync does before its first request.
-    let planning: Vec<_> = statements(engine, pipeline)?
+    let planning: Vec<_> = statements
         .into_iter()
         .map(|statement| {
             let (session, parameters) = (empty_session(engine, pipeline, &statement.errors)?, parameters(pipeline));
@@ -52,9 +54,14 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
         .collect::<Result<_>>()?;
     for task in planning {
         let (mut statement, planned) = task.await.map_err(|e| Error::internal("planning failed").because(e))?;
-        let planned = planned.map_err(|e| {
-            Error::config("a unify statement cannot be planned").at("file", statement.origin.clone()).because(e)
-        })?;
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                let text = "a unify statement cannot be planned";
+                wrong.push(Error::config(text).at("file", statement.origin.clone()).because(error));
+                continue;
+            }
+        };
         let schema = Arc::clone(&planned.schema);
         statement.live = planned.scans.is_some().then_some(planned);
         let wanted = statement.table.unified_schema();
@@ -78,20 +85,16 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
             }
         }
         if !problems.is_empty() {
-            return Err(Error::config(format!(
-                "the result does not fit the contract of unified.{}: {}",
-                statement.table.name,
-                problems.join("; ")
-            ))
-            .at("file", statement.origin.clone())
-            .hint(format!(
-                "The contract is schemas/unified/{}.yaml; cast or rename the columns named.",
-                statement.table.name
-            )));
+            let table = &statement.table.name;
+            let text = format!("the result does not fit the contract of unified.{table}: {}", problems.join("; "));
+            let hint = format!("The contract is schemas/unified/{table}.yaml; cast or rename the columns named.");
+            wrong.push(Error::config(text).at("file", statement.origin.clone()).hint(hint));
+            continue;
         }
         checked.push(statement);
     }
-    Ok(Checked(checked))
+    refused.append(&mut wrong);
+    if refused.is_empty() { Ok(Checked(checked)) } else { Err(Error::several(refused)) }
 }
 
 /// Whether a value of type `found` becomes one of type `wanted` without losing anything.
@@ -111,91 +114,118 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
     }
 }
 
-/// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do.
-fn statements(engine: &Engine, pipeline: &Pipeline) -> Result<Vec<Statement>> {
-    let mut statements = Vec::new();
-    // Resources that a statement names which has nothing to do, with the one whose records it unifies.
-    let mut idle: Vec<(String, String)> = Vec::new();
-    let mut used: Vec<String> = Vec::new();
+/// What statements name of a pipeline's resources.
+#[derive(Default)]
+struct Named {
+    /// Resources that a statement names which has nothing to do, with the one whose records it unifies.
+    idle: Vec<(String, String)>,
+    /// Resources that others name.
+    used: Vec<String>,
+}
+
+/// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do. And what is wrong with the others.
+fn statements(engine: &Engine, pipeline: &Pipeline) -> (Vec<Statement>, Vec<Error>) {
+    let (mut statements, mut wrong, mut named) = (Vec::new(), Vec::new(), Named::default());
     for asset in &pipeline.unify {
-        let named = engine.table_names(&asset.text).map_err(|e| {
-            Error::config("a unify statement cannot be parsed").at("file", asset.origin.clone()).because(e)
-        })?;
-        let wrong = |message: String, hint: String| Error::config(message).at("file", asset.origin.clone()).hint(hint);
-        let offered: Vec<&'static str> = pipeline.offered.iter().map(|(r, _)| r.name).collect();
-        let (known, unknown): (Vec<&String>, Vec<&String>) = named.iter().partition(|n| offered.contains(&n.as_str()));
-        if let Some(unknown) = unknown.first() {
-            return Err(wrong(
-                format!("a unify statement reads {unknown:?}, which {} does not have", pipeline.source_name),
-                format!("Read FROM one of: {}.", offered.join(", ")),
-            ));
+        match statement(engine, pipeline, asset, &mut named) {
+            Ok(statement) => statements.extend(statement),
+            Err(error) => wrong.push(error),
         }
-        let is_child = |name: &str| {
-            pipeline.children.iter().any(|c| c.resource == name && known.iter().any(|other| *other == c.of))
-        };
-        let own: Vec<&&String> = known.iter().filter(|name| !is_child(name)).collect();
-        let [own] = own.as_slice() else {
-            let known: Vec<&str> = known.iter().map(|k| k.as_str()).collect();
-            return Err(wrong(
-                match known.len() {
-                    0 => "a unify statement reads none of the pipeline's resources".to_owned(),
-                    _ => format!("a unify statement reads {} at once", known.join(" and ")),
-                },
-                format!(
-                    "Read one of: {}; others only as its children, which unify/children.yaml declares.",
-                    offered.join(", ")
-                ),
-            ));
-        };
-        let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else {
-            idle.extend(
-                known
-                    .iter()
-                    .filter(|name| name.as_str() != own.as_str())
-                    .map(|name| (name.to_string(), own.to_string())),
-            );
-            continue;
-        };
-        used.extend(known.iter().map(|name| name.to_string()));
-        let missing = pipeline.children.iter().find(|c| {
-            let is_part = matches!(c.link, ChildLink::Part { .. }) && c.of == plan.resource.name;
-            is_part && known.iter().any(|name| *name == c.resource) && !pipeline.reads(c.resource)
-        });
-        if let Some(Child { resource: missing, .. }) = missing {
-            // Without them its rows would be wrong, not only fewer.
-            return Err(Error::config(format!("{} cannot be unified without {missing}", plan.resource.name))
-                .at("pipeline", pipeline.name.clone())
-                .at("file", asset.origin.clone())
-                .hint(format!(
-                    "Add {missing} to the pipeline's resources, or leave {} out of them.",
-                    plan.resource.name
-                )));
-        }
-        let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
-        let children = pipeline.children.iter().filter(|c| {
-            c.of == plan.resource.name && known.iter().any(|name| *name == c.resource) && pipeline.reads(c.resource)
-        });
-        statements.push(Statement {
-            table: Arc::clone(table),
-            sql: asset.text.clone(),
-            origin: asset.origin.clone(),
-            resource: plan.resource.name,
-            children: children.cloned().collect(),
-            errors: RowErrors::default(),
-            live: None,
-        });
     }
-    for plan in &pipeline.resources {
+    // A statement that is refused may be the one that uses it.
+    for plan in pipeline.resources.iter().filter(|_| wrong.is_empty()) {
         let resource = plan.resource.name;
-        let of = idle.iter().find(|(name, _)| name == resource).map(|(_, of)| of);
-        if let Some(of) = of.filter(|_| !used.iter().any(|name| name == resource)) {
+        let of = named.idle.iter().find(|(name, _)| name == resource).map(|(_, of)| of);
+        if let Some(of) = of.filter(|_| !named.used.iter().any(|name| name == resource)) {
             // Its records would land, and be in no unified table.
-            return Err(Error::config(format!("{resource} cannot be unified without {of}"))
-                .at("pipeline", pipeline.name.clone())
-                .hint(format!("Add {of} to the pipeline's resources, or leave {resource} out of them.")));
+            return (
+                statements,
+                vec![
+                    Error::config(format!("{resource} cannot be unified without {of}"))
+                        .at("pipeline", pipeline.name.clone())
+                        .hint(format!("Add {of} to the pipeline's resources, or leave {resource} out of them.")),
+                ],
+            );
         }
     }
-    Ok(statements)
+    (statements, wrong)
+}
+
+/// One statement; `None` where it has nothing to do.
+fn statement(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    asset: &Asset,
+    Named { idle, used }: &mut Named,
+) -> Result<Option<Statement>> {
+    let named = engine.table_names(&asset.text).map_err(|error| {
+        let place = place_in_sql(&error.to_string()).map(|(line, column)| format!(":{line}:{column}"));
+        let place = asset.origin.clone() + &place.unwrap_or_default();
+        Error::config("a unify statement cannot be parsed").at("file", place).because(error)
+    })?;
+    let wrong = |message: String, hint: String| Error::config(message).at("file", asset.origin.clone()).hint(hint);
+    let offered: Vec<&'static str> = pipeline.offered.iter().map(|(r, _)| r.name).collect();
+    let (known, unknown): (Vec<&String>, Vec<&String>) = named.iter().partition(|n| offered.contains(&n.as_str()));
+    if let Some(unknown) = unknown.first() {
+        return Err(wrong(
+            format!("a unify statement reads {unknown:?}, which {} does not have", pipeline.source_name),
+            format!("Read FROM one of: {}.", offered.join(", ")),
+        ));
+    }
+    let is_child =
+        |name: &str| pipeline.children.iter().any(|c| c.resource == name && known.iter().any(|other| *other == c.of));
+    let own: Vec<&&String> = known.iter().filter(|name| !is_child(name)).collect();
+    let [own] = own.as_slice() else {
+        let known: Vec<&str> = known.iter().map(|k| k.as_str()).collect();
+        return Err(wrong(
+            match known.len() {
+                0 => "a unify statement reads none of the pipeline's resources".to_owned(),
+                _ => format!("a unify statement reads {} at once", known.join(" and ")),
+            },
+            format!(
+                "Read one of: {}; others only as its children, which unify/children.yaml declares.",
+                offered.join(", ")
+            ),
+        ));
+    };
+    let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else {
+        idle.extend(
+            known.iter().filter(|name| name.as_str() != own.as_str()).map(|name| (name.to_string(), own.to_string())),
+        );
+        return Ok(None);
+    };
+    used.extend(known.iter().map(|name| name.to_string()));
+    let missing = pipeline.children.iter().find(|c| {
+        let is_part = matches!(c.link, ChildLink::Part { .. }) && c.of == plan.resource.name;
+        is_part && known.iter().any(|name| *name == c.resource) && !pipeline.reads(c.resource)
+    });
+    if let Some(Child { resource: missing, .. }) = missing {
+        // Without them its rows would be wrong, not only fewer.
+        return Err(Error::config(format!("{} cannot be unified without {missing}", plan.resource.name))
+            .at("pipeline", pipeline.name.clone())
+            .at("file", asset.origin.clone())
+            .hint(format!("Add {missing} to the pipeline's resources, or leave {} out of them.", plan.resource.name)));
+    }
+    let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
+    let children = pipeline.children.iter().filter(|c| {
+        c.of == plan.resource.name && known.iter().any(|name| *name == c.resource) && pipeline.reads(c.resource)
+    });
+    Ok(Some(Statement {
+        table: Arc::clone(table),
+        sql: asset.text.clone(),
+        origin: asset.origin.clone(),
+        resource: plan.resource.name,
+        children: children.cloned().collect(),
+        errors: RowErrors::default(),
+        live: None,
+    }))
+}
+
+/// Line and column that an error of the SQL parser names: `... at Line: 3, Column: 7`.
+fn place_in_sql(text: &str) -> Option<(u64, u64)> {
+    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let (_, rest) = text.rsplit_once("Line: ")?;
+    Some((number(rest)?, number(rest.split_once("Column: ")?.1)?))
 }
 
 /// A session in which every resource of the source is there, but empty; what it cannot compute is noted in `errors`.
@@ -228,6 +258,12 @@ pub(super) fn borrowed(parameters: &Parameters) -> Vec<(&str, ScalarValue)> {
 mod tests {
     use super::*;
     use tillhouse_model::table;
+
+    #[test]
+    fn the_place_of_a_mistake_in_sql_is_found() {
+        assert_eq!(place_in_sql("found: SELEC at Line: 3, Column: 17"), Some((3, 17)));
+        assert_eq!(place_in_sql("found: EOF"), None);
+    }
 
     #[test]
     fn only_lossless_results_fit() {

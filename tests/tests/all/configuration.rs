@@ -1,0 +1,209 @@
+//! What `check` says of files that are wrong in several ways at once.
+//!
+//! Invariant: every problem is told, with file, line and column, and none that is only a consequence of another; the words are for people.
+
+use crate::project::{Project, Ran};
+use std::fs;
+
+const KEY: &str = "privacy_key: 0123456789abcdef0123456789abcdef\n";
+
+/// What `check` said, and what was wrong, each in a line; no problem is told that is not in `wanted`.
+#[track_caller]
+fn assert_told(ran: &Ran, wanted: &[&str]) {
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    for one in wanted {
+        assert!(told.iter().any(|line| line.contains(one)), "{one} is missing in: {}", ran.stderr);
+    }
+    assert_eq!(told.len(), wanted.len(), "{}", ran.stderr);
+    for foreign in ["serde", "mapping", "scalar", "0 problems", "bug in Tillhouse", "Io(", "Os {"] {
+        assert!(!ran.stderr.contains(foreign), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mistake_hides_no_other() {
+    let project = Project::bare().await;
+    let at = |name: &str| project.path().join(name);
+    fs::write(
+        at("tillhouse.yaml"),
+        "warehouse:\n  url: ''\n  ulr: x\nmemory_limit: 12\nprivacy_key: ${NO_KEY}\nfoo: 1\n",
+    )
+    .unwrap();
+    fs::write(
+        project.pipeline(),
+        "source: hecone\nconnection:\n  base_url: ftp://x\n  client_id: ''\n  client_secret: ${NO_SECRET}\n  paths: { login: login, lgin: /x }\n\
+         sync: { start: tomorrow, slice: 1 day, page_size: 0, lookback: \"${NO_DAYS}\" }\nresources: [transactions, sales]\n",
+    )
+    .unwrap();
+    fs::write(at("pipelines/hecone/labels.yaml"), "meduim:\n  card: Card\nmedium:\n  card: \"${CARD}\"\n  cash: [1]\n")
+        .unwrap();
+    fs::create_dir_all(at("pipelines/hecone/unify")).unwrap();
+    fs::write(at("pipelines/hecone/unify/evnets.sql"), "SELECT 1").unwrap();
+    fs::create_dir_all(at("pipelines/shop")).unwrap();
+    fs::create_dir_all(at("pipelines/yml")).unwrap();
+    fs::write(at("pipelines/yml/pipeline.yml"), "source: hecone").unwrap();
+    fs::write(at(".env"), "A=1\nB: 2\nC='x\n").unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_told(
+        &ran,
+        &[
+            "a line of .env is not NAME=value (file ",
+            "a value in .env begins with a quotation mark and does not end with it",
+            "`warehouse.url` is empty",
+            "unknown key `ulr` in `warehouse`; did you mean `url`? (file ",
+            "`memory_limit` is \"12\", and must be 64MiB or more",
+            "wants the environment variable NO_KEY",
+            "unknown key `foo`",
+            "`connection.base_url`",
+            "connection.client_id is empty",
+            "wants the environment variable NO_SECRET",
+            "connection.paths.login",
+            "unknown key `lgin`",
+            "`sync.start` is \"tomorrow\"",
+            "`sync.slice` is \"1 day\"",
+            "`sync.page_size` must be between",
+            "wants the environment variable NO_DAYS",
+            "hecone has no resource \"sales\"",
+            "unknown kind of label `meduim`",
+            "`${CARD}` in `medium.card`",
+            "`medium.cash`",
+            "there is no unified table \"evnets\"",
+            "the folder has no pipeline.yaml",
+            "pipeline.yml is not read",
+        ],
+    );
+    for place in [
+        ".env:2",
+        ".env:3",
+        "tillhouse.yaml:2:8",
+        "tillhouse.yaml:3:3",
+        "tillhouse.yaml:4:15",
+        "tillhouse.yaml:6:1",
+        "pipeline.yaml:3:13",
+        "labels.yaml:4:9",
+    ] {
+        assert!(ran.stderr.contains(place), "{place}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_is_looked_at_though_the_connection_lacks_its_values() {
+    let project = Project::bare().await;
+    let folder = project.path().join("pipelines/hecone/unify");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, sql) in [
+        ("events", "SELEC 1"),
+        ("articles", "SELECT 1 AS x FROM transactions"),
+        ("payments", "SELECT nothing FROM transactions"),
+        ("points", "SELECT 1 FROM sales"),
+    ] {
+        fs::write(folder.join(format!("{name}.sql")), sql).unwrap();
+    }
+    let ran = project.run(&["check"]).await;
+    assert_told(
+        &ran,
+        &[
+            "wants the environment variable HECONE_URL",
+            "wants the environment variable HECONE_CLIENT_ID",
+            "wants the environment variable HECONE_CLIENT_SECRET",
+            "events.sql:1:1): the SQL cannot be read",
+            "a unify statement reads \"sales\", which hecone does not have",
+            "the result does not fit the contract of unified.articles",
+            "a unify statement cannot be planned",
+        ],
+    );
+    assert!(
+        ran.stdout.contains("ok     warehouse ") && ran.stdout.contains("failed hecone: contracts and unify SQL"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_with_a_key_nobody_knows_is_looked_at_all_the_same() {
+    let project = Project::new("http://127.0.0.1:1/hecone").await;
+    assert_eq!(project.run(&["eject", "hecone"]).await.code, Some(0));
+    let contract = project.path().join("schemas/hecone/transactions.yaml");
+    let text = fs::read_to_string(&contract).unwrap();
+    let text = text.replacen("kind: DataContract", "knid: x\nkind: DataContract", 1).replacen(
+        "logicalType: string",
+        "logicalType: strnig",
+        1,
+    );
+    fs::write(&contract, text).unwrap();
+    fs::write(project.path().join("schemas/unified/extra.yml"), "").unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    for told in ["unknown key `knid`; did you mean `kind`?", "strnig", "a file is not read, for the end of its name"] {
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_of_ours_is_told_in_plain_words() {
+    let project = Project::bare().await;
+    let file = project.path().join("tillhouse.yaml");
+    let base = format!("warehouse: {{ url: ./warehouse }}\n{KEY}");
+    for (bytes, says, place) in [
+        (b"".to_vec(), "the file is empty", ":1:1"),
+        (b"# nothing\n\n".to_vec(), "the file is empty", ":1:1"),
+        (format!("{base}memory_limit: !!binary 512MiB\n").into_bytes(), "not what its tag", ":3:"),
+        (format!("{base}memory_limit: !!binary gIGC\n").into_bytes(), "not what its tag", ":3:"),
+        (format!("{base}memory_limit: !!int 512MiB\n").into_bytes(), "not what its tag", ":3:"),
+        (format!("{base}memory_limit: !custom 512MiB\n").into_bytes(), "begins with `!`", ":3:"),
+        (format!("{base}memory_limit: !include x.yaml\n").into_bytes(), "begins with `!`", ":3:"),
+        (format!("{base}memory_limit: !e!x y\n").into_bytes(), "begins with `!`", ":3:"),
+        (format!("{base}memory_limit: *none\n").into_bytes(), "no `&` before it gives", ":3:15"),
+        (format!("{base}memory_limit: &\n").into_bytes(), "want a name", ":3:"),
+        (format!("{base}memory_limit: # none\nmemory: #5\n").into_bytes(), "unknown key `memory`", ":4:1"),
+        (format!("{base}memory_limit: \"C:\\data\"\n").into_bytes(), "begins an escape", ":3:"),
+        (format!("{base}memory_limit: - 5\n").into_bytes(), "begins a list here", ":3:"),
+        (format!("{base} memory_limit: 5\n").into_bytes(), "indented deeper", ":3:"),
+        (format!("{base}memory_limit: 'x\na: b\n").into_bytes(), "never closed", ":3:15"),
+        (format!("{base}memory_limit: a\u{7}b\n").into_bytes(), "U+0007", ":3:16"),
+        (format!("{base}\u{a0}memory_limit: 64MiB\n").into_bytes(), "`\\u{a0}memory_limit`", ":3:1"),
+        (b"w\0a\0r\0e\0".to_vec(), "a NUL character", ":1:2"),
+        (b"\xff\xfew\0".to_vec(), "UTF-16", ":1:1"),
+        (
+            format!("{base}# ").into_bytes().into_iter().chain(*b"caf\xe9\n").collect(),
+            "something else than UTF-8",
+            ":3:6",
+        ),
+        (b"- a\n".to_vec(), "expected keys and values, found a list", ":1:1"),
+    ] {
+        fs::write(&file, &bytes).unwrap();
+        let ran = project.run(&["sql", "SELECT 1"]).await;
+        let shown = String::from_utf8_lossy(&bytes);
+        assert_told(&ran, &[says]);
+        assert!(ran.stderr.contains(&format!("tillhouse.yaml{place}")), "{shown}: {}", ran.stderr);
+        assert!(ran.stderr.lines().count() == 2, "what to do follows: {shown}: {}", ran.stderr);
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_told(&project.run(&["sql", "SELECT 1"]).await, &["a folder stands where a file is expected"]);
+    fs::remove_dir(&file).unwrap();
+    fs::write(project.path().join("tillhouse.yml"), &base).unwrap();
+    assert_told(&project.run(&["sql", "SELECT 1"]).await, &["its file has another name"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_were_hardly_meant_are_remarked_on_and_never_shown() {
+    let project = Project::new("http://127.0.0.1:1/hecone").await;
+    project.set("client_id", "\"${THE_ID}\"");
+    project.add_env("THE_ID='hunter2 '\n");
+    let ran = project.run(&["check"]).await;
+    assert!(
+        ran.stderr
+            .contains("the value of THE_ID, which the key `connection.client_id` reads, begins or ends with a blank"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("chmod"), "{}", ran.stderr);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(project.path().join(".env"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(project.run(&["check"]).await.stderr.contains("other users of this machine may read"));
+    }
+}
