@@ -164,7 +164,7 @@ impl Table {
                 cached.snapshot = None;
                 return Ok(());
             }
-            Err(error) => return Err(self.log_error(error)),
+            Err(error) => return Err(self.unreadable_log(error).await),
         }
         let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
         let version = state.version();
@@ -181,8 +181,8 @@ impl Table {
         from_log(&adds, state.metadata().partition_columns())
     }
 
-    /// A log that is damaged, and what to do about it.
-    fn log_error(&self, error: DeltaTableError) -> Error {
+    /// A log that cannot be read, and what to do about it.
+    pub(crate) fn log_error(&self, error: DeltaTableError) -> Error {
         self.storage_error("a table's log cannot be read", error).hint(replace_file(&self.path))
     }
 
@@ -192,6 +192,23 @@ impl Table {
         let known = expected.entry(version).or_default();
         if !known.contains(&figures) {
             known.push(figures);
+        }
+    }
+
+    /// Nothing that a run says of it is compared any more.
+    pub(crate) fn expect_nothing(&self) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The newest version; `None` where there is no table yet.
+    ///
+    /// Errors with [`ErrorKind::Storage`] when it is older than the one that a published run names.
+    pub(crate) async fn newest(&self) -> Result<Option<Snapshot>> {
+        let latest = self.latest().await?;
+        let named = self.expected.lock().unwrap_or_else(PoisonError::into_inner).keys().next_back().copied();
+        match named {
+            Some(named) if latest.as_ref().is_none_or(|latest| latest.version < named) => self.at(named).await,
+            _ => Ok(latest),
         }
     }
 
@@ -232,7 +249,9 @@ impl Table {
                 .hint(remedy(&self.path)));
         }
         let mut table = DeltaTable::new(self.log_store.clone());
-        table.load_version(version).await.map_err(|e| self.log_error(e).at("version", version.to_string()))?;
+        if let Err(error) = table.load_version(version).await {
+            return Err(self.unreadable_log(error).await.at("version", version.to_string()));
+        }
         let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
         Ok(Some(Snapshot { version, files: Arc::new(self.files(&state)?), state }))
     }

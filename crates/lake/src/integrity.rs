@@ -1,4 +1,4 @@
-//! Tables compared with what the run that names them says of them.
+//! Tables compared with what the run that names them says of them; what was lost, and what helps.
 //!
 //! Invariant: a version that a run names is answered from only if it has the rows, files and bytes it had when the run was published. A run
 //! of an older version of the program says nothing of them, and is not compared.
@@ -8,7 +8,7 @@
 use crate::delta::Snapshot;
 use crate::ops::RunRecord;
 use crate::warehouse::Warehouse;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -60,8 +60,53 @@ pub struct LostTable {
 impl LostTable {
     /// The pipeline and the resource, where it is a source table.
     pub fn source(&self) -> Option<(&str, &str)> {
-        self.path.split_once('/').filter(|(schema, _)| !matches!(*schema, "unified" | "statistics" | "ops"))
+        (self.kind() == LostKind::Source).then(|| self.path.split_once('/')).flatten()
     }
+
+    /// The kind of table, and so what makes good for its loss.
+    pub fn kind(&self) -> LostKind {
+        match self.path.split_once('/') {
+            Some(("unified", _)) => LostKind::Unified,
+            Some(("statistics", _)) => LostKind::RollUp,
+            Some(("ops", "slices")) => LostKind::Ledger,
+            Some(("ops", "reconciliations")) => LostKind::Comparisons,
+            Some(("ops", _)) => LostKind::Notes,
+            _ => LostKind::Source,
+        }
+    }
+}
+
+/// Kinds of tables that can lose something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostKind {
+    /// Records of a source: only the provider has them too.
+    Source,
+    /// Made from source tables.
+    Unified,
+    /// Brought up to date by every run, from wherever it is.
+    RollUp,
+    /// The ledger of what was read: what is not in it is read again by the next sync.
+    Ledger,
+    /// Rejects, warnings and drift: noted while records are read.
+    Notes,
+    /// Outcomes of `reconcile`, which nothing else needs.
+    Comparisons,
+}
+
+impl LostKind {
+    /// True if any run may go on as if nothing was lost, once it has said so.
+    pub fn heals_by_itself(self) -> bool {
+        matches!(self, Self::RollUp | Self::Ledger | Self::Comparisons)
+    }
+}
+
+/// What is wrong with the tables that a run names.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// Tables that have lost commits, or whose content is not what the run says.
+    pub lost: Vec<LostTable>,
+    /// Tables whose logs cannot be read, each with what to do.
+    pub unreadable: Vec<Error>,
 }
 
 impl std::fmt::Display for LostTable {
@@ -92,6 +137,18 @@ pub(crate) fn remedy(path: &str) -> String {
                 .to_owned()
         }
         Some(("statistics", _)) => "Run `tillhouse sync`: it brings the roll-ups up to date.".to_owned(),
+        Some(("ops", "slices")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync`: it reads again what is not noted as read any more.".to_owned()
+        }
+        Some(("ops", "rejects" | "warnings" | "drift")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync --full`: it reads everything from the providers again and notes \
+             it anew."
+                .to_owned()
+        }
+        Some(("ops", "reconciliations")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync`: it goes on without; `tillhouse reconcile` compares again."
+                .to_owned()
+        }
         Some(("ops", _)) | None => "Put the table's files back from a copy.".to_owned(),
         Some((pipeline, _)) => format!(
             "Put the table's files back from a copy, or run `tillhouse sync {pipeline} --full`: it reads everything from the provider \
@@ -118,22 +175,54 @@ pub(crate) fn replace_file(path: &str) -> String {
 }
 
 impl Warehouse {
-    /// The source and unified tables that are older than a run says, or other. Roll-ups are not among them: they are brought up to date by
-    /// every run, from wherever they are.
-    pub async fn lost_tables(&self, run: &RunRecord) -> Result<Vec<LostTable>> {
-        let named = run.tables.iter().filter(|(path, _)| !path.starts_with("statistics/"));
-        let lost = stream::iter(named).map(|(path, version)| async move {
-            let table = self.table(path)?;
-            let lost = |found| Some(LostTable { path: path.clone(), named: *version, found });
-            let Some(newest) = table.latest().await? else { return Ok::<_, Error>(lost(None)) };
-            if newest.version < *version {
-                return Ok(lost(Some(newest.version)));
+    /// Tables that are older than a run says, or other, and those that cannot be read.
+    pub async fn damage(&self, run: &RunRecord) -> Damage {
+        let compared = stream::iter(&run.tables).map(|(path, version)| self.compare(run, path, *version));
+        let mut damage = Damage::default();
+        for found in compared.buffered(AT_ONCE).collect::<Vec<_>>().await {
+            match found {
+                Ok(lost) => damage.lost.extend(lost),
+                Err(error) => damage.unreadable.push(error),
             }
-            let Some(figures) = run.figures.get(path) else { return Ok(None) };
-            let Some(then) = table.unchecked(*version).await? else { return Ok(lost(None)) };
-            Ok(if TableFigures::of(&then) == *figures { None } else { lost(Some(newest.version)) })
-        });
-        Ok(lost.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+        }
+        damage
+    }
+
+    async fn compare(&self, run: &RunRecord, path: &str, version: u64) -> Result<Option<LostTable>> {
+        let table = self.table(path)?;
+        let lost = |found| Some(LostTable { path: path.to_owned(), named: version, found });
+        let Some(newest) = table.latest().await? else { return Ok(lost(None)) };
+        if newest.version < version {
+            return Ok(lost(Some(newest.version)));
+        }
+        let Some(figures) = run.figures.get(path) else { return Ok(None) };
+        let Some(then) = table.unchecked(version).await? else { return Ok(lost(None)) };
+        Ok(if TableFigures::of(&then) == *figures { None } else { lost(Some(newest.version)) })
+    }
+
+    /// Tables that are there, named by a run or not, and whose logs cannot be read; but for those that are `known`.
+    pub async fn unreadable_tables(&self, known: Option<&RunRecord>) -> Vec<Error> {
+        let tables = match self.tables().await {
+            Ok(tables) => tables,
+            Err(error) => return vec![error],
+        };
+        let others = tables.into_iter().map(|(schema, name)| format!("{schema}/{name}"));
+        let others = others.filter(|path| known.is_none_or(|run| !run.tables.contains_key(path)));
+        let read = stream::iter(others).map(|path| async move { self.table(&path)?.latest().await });
+        read.buffered(AT_ONCE).filter_map(async |read| read.err()).collect().await
+    }
+
+    /// The newest version of a table and its size; `None` where there is no such table.
+    pub async fn newest_figures(&self, path: &str) -> Result<Option<(u64, TableFigures)>> {
+        let newest = self.table(path)?.newest().await?;
+        Ok(newest.map(|snapshot| (snapshot.version, TableFigures::of(&snapshot))))
+    }
+
+    /// Goes on with a table that has lost commits as it is. The numbers of the versions that were lost are not used again.
+    pub async fn go_on_with(&self, lost: &LostTable, run_id: &str) -> Result<()> {
+        let table = self.table(&lost.path)?;
+        table.expect_nothing();
+        table.raise_to(lost.named, run_id).await
     }
 }
 

@@ -3,15 +3,18 @@
 //! Invariant: whatever is taken away from a published version, nobody answers from what is left of it.
 
 use super::*;
-use crate::disturbed::{Fact, Place, Rec, fact_spec, facts, page, run, source_spec, step};
-use crate::ops::AsOf;
+use crate::disturbed::{Fact, Place, Rec, fact_spec, facts, page, run, source_spec, step, t};
+use crate::ops::{AsOf, SliceRow};
 use crate::unified_table::Superseded;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tillhouse_model::{ReadBy, Window};
 
 const SOURCE: &str = "hecone/transactions";
 const FACT: &str = "unified/articles";
+const SLICES: &str = "ops/slices";
+const RUNS: &str = "ops/runs";
 
 fn file(place: &Place, table: &str, version: u64) -> PathBuf {
     place.folder.path().join("wäre house").join(table).join(format!("_delta_log/{version:020}.json"))
@@ -25,10 +28,11 @@ async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &s
     let rows = facts("hecone", land, &[Fact(key, key, None, 1)]);
     unified.replace(&step("hecone", land - 1, land), &Superseded::default(), rows).await.unwrap();
     let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
-    for path in [SOURCE, FACT] {
-        let open = warehouse.open_at(path, None).await.unwrap().unwrap();
-        tables.insert(path.to_owned(), open.version);
-        figures.insert(path.to_owned(), open.figures);
+    for path in [SOURCE, FACT, SLICES] {
+        if let Some((version, size)) = warehouse.newest_figures(path).await.unwrap() {
+            tables.insert(path.to_owned(), version);
+            figures.insert(path.to_owned(), size);
+        }
     }
     let record = RunRecord {
         run_id: run_id.to_owned(),
@@ -49,7 +53,7 @@ async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &s
 async fn found(place: &Place) -> (Vec<String>, Vec<bool>) {
     let warehouse = place.open().await;
     let run = warehouse.ops().published(&AsOf::Latest).await.unwrap().unwrap();
-    let lost = warehouse.lost_tables(&run).await.unwrap().iter().map(ToString::to_string).collect();
+    let lost = warehouse.damage(&run).await.lost.iter().map(ToString::to_string).collect();
     let mut opened = Vec::new();
     for path in [SOURCE, FACT] {
         opened.push(warehouse.open_at(path, run.tables.get(path).copied()).await.is_ok());
@@ -138,4 +142,137 @@ async fn versions_that_were_lost_are_not_used_again() {
     }
     let (lost, _) = found(&place).await;
     assert_eq!(lost.len(), 2, "they are still not what was published: {lost:?}");
+}
+
+async fn note_slice(warehouse: &Warehouse, from: &str, to: &str) {
+    let row = SliceRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        tenant: None,
+        window: Window::new(t(from), t(to)).unwrap(),
+        read_by: Some(ReadBy::EventTime),
+        also_read_by: None,
+        run_id: "r".to_owned(),
+        read_at: t("2026-03-09T00:00:00Z"),
+        records: 1,
+        rejects: 0,
+        declared_total: None,
+        attempts: 1,
+        land: 1,
+    };
+    warehouse.ops().record_slices(&[row]).await.unwrap();
+}
+
+fn folder(place: &Place, table: &str) -> PathBuf {
+    place.folder.path().join("wäre house").join(table)
+}
+
+#[tokio::test]
+async fn bookkeeping_that_lost_something_is_noticed_by_whoever_reads_it_and_goes_on_when_told() {
+    for is_gone in [false, true] {
+        let place = Place::new();
+        let warehouse = place.open().await;
+        note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+        note_slice(&warehouse, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+        publish(&warehouse, "a", 1, "r1").await;
+        match is_gone {
+            true => std::fs::rename(folder(&place, SLICES), place.folder.path().join("away")).unwrap(),
+            false => std::fs::remove_file(file(&place, SLICES, 2)).unwrap(),
+        }
+        let told = if is_gone { "ops/slices is gone" } else { "ops/slices is at version 1 instead of 2" };
+        assert_eq!(found(&place).await, (vec![told.to_owned()], vec![true, true]));
+        let other = place.open().await;
+        let run = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+        let error = other.ops().slices("hecone").await.unwrap_err();
+        assert!(error.hint_text().unwrap().contains("`tillhouse sync`"), "{error:?}");
+        assert!(other.open_at(SLICES, None).await.is_err());
+        let lost = other.damage(&run).await.lost;
+        assert!(lost[0].kind().heals_by_itself() && lost[0].source().is_none());
+        other.go_on_with(&lost[0], "r2").await.unwrap();
+        assert_eq!(other.ops().slices("hecone").await.unwrap().len(), usize::from(!is_gone));
+        note_slice(&other, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+        publish(&other, "b", 2, "r2").await;
+        assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+        assert_eq!(place.open().await.ops().slices("hecone").await.unwrap().len(), 2 - usize::from(is_gone));
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_record_is_gone_is_missed_and_an_earlier_one_still_answers() {
+    for is_gone in [false, true] {
+        let place = Place::new();
+        let warehouse = place.open().await;
+        publish(&warehouse, "a", 1, "r1").await;
+        publish(&warehouse, "b", 2, "r2").await;
+        match is_gone {
+            true => std::fs::rename(folder(&place, RUNS), place.folder.path().join("away")).unwrap(),
+            false => std::fs::remove_file(file(&place, RUNS, 2)).unwrap(),
+        }
+        let other = place.open().await;
+        let late = t("2026-03-02T00:00:00Z");
+        for at in [AsOf::Latest, AsOf::Run("r2".to_owned()), AsOf::Time(late)] {
+            let error = other.ops().published(&at).await.unwrap_err();
+            assert!(
+                error.to_string().contains("r2") && error.hint_text().unwrap().contains("tillhouse sync"),
+                "{at:?}"
+            );
+        }
+        let early = AsOf::Time(t("2026-02-28T00:00:00Z"));
+        assert_eq!(other.ops().published(&early).await.unwrap(), None);
+        let first = other.ops().published(&AsOf::Run("r1".to_owned())).await.unwrap();
+        assert_eq!(first.is_some(), !is_gone);
+        let (newest, lost) = other.ops().newest_published().await.unwrap();
+        assert_eq!(newest.map(|run| run.run_id), (!is_gone).then(|| "r1".to_owned()));
+        assert_eq!(lost.map(|run| run.run_id).as_deref(), Some("r2"));
+        // The next run that is published makes it good.
+        publish(&other, "c", 3, "r3").await;
+        let run = place.open().await.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+        assert_eq!(run.run_id, "r3");
+    }
+}
+
+#[tokio::test]
+async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    let note = folder(&place, "ops/format/published.json");
+    let first = std::fs::read(&note).unwrap();
+    publish(&warehouse, "b", 2, "r2").await;
+    let newest = async || place.open().await.ops().published(&AsOf::Latest).await.unwrap().unwrap().run_id;
+    // Older: as after a power cut. Cut, or none: as of another version of the program.
+    for older in [&first[..], &first[..first.len() / 2], b""] {
+        std::fs::write(&note, older).unwrap();
+        assert_eq!(newest().await, "r2");
+    }
+    std::fs::remove_file(&note).unwrap();
+    assert_eq!(newest().await, "r2");
+    // A run that is not for readers is not noted.
+    let unpublished = place.open().await.ops().runs().await.unwrap().remove(0);
+    let unpublished = RunRecord { run_id: "r3".to_owned(), published: false, ..unpublished };
+    warehouse.ops().publish(&unpublished).await.unwrap();
+    assert!(!note.exists());
+}
+
+#[tokio::test]
+async fn all_tables_that_are_torn_are_told_and_not_the_first_alone() {
+    let place = Place::new();
+    let warehouse = place.open().await;
+    note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+    publish(&warehouse, "a", 1, "r1").await;
+    for path in [SOURCE, FACT, SLICES] {
+        std::fs::write(file(&place, path, 1), "").unwrap();
+    }
+    let other = place.open().await;
+    let run = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+    let damage = other.damage(&run).await;
+    let told: Vec<String> = damage.unreadable.iter().map(ToString::to_string).collect();
+    assert_eq!((told.len(), damage.lost.len()), (3, 0), "{told:?}");
+    for path in [SOURCE, FACT, SLICES] {
+        assert_eq!(told.iter().filter(|told| told.contains(path)).count(), 1, "{told:?}");
+    }
+    assert_eq!(other.unreadable_tables(Some(&run)).await.len(), 0);
+    assert_eq!(other.unreadable_tables(None).await.len(), 3);
+    std::fs::write(file(&place, RUNS, 1), "").unwrap();
+    assert_eq!(place.open().await.unreadable_tables(None).await.len(), 4);
 }

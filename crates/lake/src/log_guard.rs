@@ -151,19 +151,59 @@ pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
     let cut = |_| "it ends in the middle of a line".to_owned();
     let declared = serde_json::from_slice::<First>(first).map_err(cut)?.info.and_then(|info| info.lines);
     let (mut count, mut last) = (1, first);
+    let mut is_foreign = !names_action(first);
     for line in lines {
+        is_foreign |= !names_action(line);
         (count, last) = (count + 1, line);
     }
-    // The lines between are parsed by the library, which says what it cannot read.
+    // The lines between are parsed by the library, which says what it cannot read. Of what is no action it says nothing.
     serde_json::from_slice::<serde::de::IgnoredAny>(last).map_err(cut)?;
     match declared {
         Some(declared) if declared != count => Err(format!("it has {count} lines of {declared}")),
+        _ if is_foreign => Err("one of its lines is no action".to_owned()),
         _ => Ok(()),
     }
 }
 
+/// True if a line begins as an action of the Delta format does.
+fn names_action(line: &[u8]) -> bool {
+    const ACTIONS: [&[u8]; 10] = [
+        b"add",
+        b"remove",
+        b"commitInfo",
+        b"txn",
+        b"metaData",
+        b"protocol",
+        b"cdc",
+        b"domainMetadata",
+        b"checkpointMetadata",
+        b"sidecar",
+    ];
+    let Some(line) = line.trim_ascii_start().strip_prefix(b"{") else { return false };
+    let Some(name) = line.trim_ascii_start().strip_prefix(b"\"") else { return false };
+    ACTIONS.iter().any(|action| name.strip_prefix(*action).is_some_and(|rest| rest.starts_with(b"\"")))
+}
+
+/// As [`check_commit`], with each line parsed as the action it is; the number of the first that is none.
+pub(crate) fn check_lines(bytes: &[u8]) -> std::result::Result<(), String> {
+    check_commit(bytes)?;
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        // A commit's own description is free; the rest has types.
+        let is_sound = line.is_empty()
+            || match line.starts_with(b"{\"commitInfo\"") {
+                true => serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok(),
+                false => serde_json::from_slice::<deltalake::kernel::Action>(line).is_ok(),
+            };
+        if !is_sound {
+            return Err(format!("line {} is no action", number + 1));
+        }
+    }
+    Ok(())
+}
+
 fn damaged(location: &Path, why: &str) -> Error {
-    let text = format!("the commit file {location} is damaged: {why}");
+    let text = format!("the commit file /{location} is damaged: {why}");
     Error::Generic { store: STORE, source: text.into() }
 }
 
@@ -184,7 +224,7 @@ async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> 
 }
 
 fn damaged_footer(location: &Path) -> Error {
-    let text = format!("the data file {location} is damaged: its footer is not what was written");
+    let text = format!("the data file /{location} is damaged: its footer is not what was written");
     Error::Generic { store: STORE, source: text.into() }
 }
 

@@ -9,6 +9,8 @@ use crate::delta::{DataFile, Shape, Snapshot, Table};
 use crate::evolve;
 use crate::integrity::TableFigures;
 use crate::ledger::{NumberedRun, Row, SeenField};
+use crate::published_note::{self, LostRun};
+use crate::reconciliation::ReconciliationRow;
 use crate::scan;
 use crate::warehouse::{CLOCKS_DIFFER, Warehouse};
 use arrow::datatypes::SchemaRef;
@@ -204,7 +206,7 @@ impl Ops {
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<SeenField>(&path))
-            .or_else(|| of::<crate::reconciliation::ReconciliationRow>(&path))
+            .or_else(|| of::<ReconciliationRow>(&path))
     }
 
     /// The time by the warehouse's clock.
@@ -453,7 +455,8 @@ impl Ops {
                 if self.known { Vec::new() } else { vec![new] }
             }
         }
-        self.edit(&run.run_id, &mut Replace { run, number: 0, known: false }).await
+        self.edit(&run.run_id, &mut Replace { run, number: 0, known: false }).await?;
+        if run.published { self.note_published(run).await } else { Ok(()) }
     }
 
     /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
@@ -467,7 +470,22 @@ impl Ops {
     }
 
     /// The run readers must use; `None` where no published one fits. From then on the tables it names are compared with what it says of them.
+    ///
+    /// Errors with [`ErrorKind::Storage`](tillhouse_model::ErrorKind::Storage) when the run that should answer was published and its record is gone.
     pub async fn published(&self, at: &AsOf) -> Result<Option<RunRecord>> {
+        let (run, lost) = self.find_published(at).await?;
+        match lost {
+            Some(lost) => Err(lost.error()),
+            None => Ok(run),
+        }
+    }
+
+    /// The newest published run there is a record of, and a later one whose record is gone; for whoever publishes next.
+    pub async fn newest_published(&self) -> Result<(Option<RunRecord>, Option<LostRun>)> {
+        self.find_published(&AsOf::Latest).await
+    }
+
+    async fn find_published(&self, at: &AsOf) -> Result<(Option<RunRecord>, Option<LostRun>)> {
         let fits = |run: &RunRecord| {
             run.published
                 && match at {
@@ -476,7 +494,11 @@ impl Ops {
                     AsOf::Time(time) => run.finished_at <= *time,
                 }
         };
-        let Some(run) = self.runs().await?.into_iter().find(fits) else { return Ok(None) };
+        // The note first: a run that is published meanwhile is in the table before it is in the note.
+        let noted = self.noted_run().await?;
+        let runs = self.runs().await?;
+        let lost = published_note::lost(noted, &runs, at);
+        let Some(run) = runs.into_iter().find(fits) else { return Ok((None, lost)) };
         for (path, figures) in &run.figures {
             if let Some(version) = run.tables.get(path) {
                 self.warehouse.table(path)?.expect(*version, *figures);
@@ -485,12 +507,17 @@ impl Ops {
         if *at == AsOf::Latest {
             self.warehouse.warn_of_run(&run);
         }
-        Ok(Some(run))
+        Ok((Some(run), lost))
+    }
+
+    /// The bookkeeping tables whose versions a run names: all but the runs' own.
+    pub fn named_tables() -> [&'static str; 5] {
+        [SliceRow::TABLE, RejectRow::TABLE, WarningRow::TABLE, SeenField::TABLE, ReconciliationRow::TABLE]
     }
 
     pub(crate) async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
         let table = self.warehouse.table(R::TABLE)?;
-        let Some(snapshot) = table.latest().await? else { return Ok(Vec::new()) };
+        let Some(snapshot) = table.newest().await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for file in snapshot.files.iter() {
             let mut batches = scan::rows(&table, file, R::schema()).await?;

@@ -192,6 +192,26 @@ fn caught(
         .boxed()
 }
 
+/// The first of these files, by location and size, that cannot be read to its end, and why; for whoever met an error that names no file.
+pub async fn first_damaged_file(store: Arc<dyn ObjectStore>, files: &[(String, u64)]) -> Option<(String, String)> {
+    for (location, size) in files {
+        let read = async {
+            let path = Path::parse(location).map_err(|error| ParquetError::External(Box::new(error)))?;
+            let reader = Reader { store: Arc::clone(&store), path, size: *size };
+            let builder = ParquetRecordBatchStreamBuilder::new(reader).await?.with_batch_size(BATCH_ROWS);
+            let mut batches = builder.build()?;
+            while batches.next().await.transpose()?.is_some() {}
+            Ok::<_, ParquetError>(())
+        };
+        match AssertUnwindSafe(read).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Some((location.clone(), error.to_string())),
+            Err(_) => return Some((location.clone(), "a page is not what its header says".to_owned())),
+        }
+    }
+    None
+}
+
 /// Bytes read from a file's end in the hope that its whole footer is in them.
 const FOOTER_BYTES: usize = 64 << 10;
 

@@ -4,7 +4,7 @@
 //! they have read of a table's log.
 
 use crate::delta::Table;
-use crate::durable::{DiskWitness, LocalDisk};
+use crate::durable::{DiskWitness, LOG_FOLDER, LocalDisk};
 use crate::integrity::TableFigures;
 use crate::log_guard::LogGuard;
 use crate::ops::{Ops, RunRecord};
@@ -219,7 +219,10 @@ impl Warehouse {
             Some(name) => Err(Error::config("the folder is not empty and is no warehouse")
                 .at("warehouse", self.inner.url.as_str())
                 .at("found", name)
-                .hint("Name an empty or a new folder as warehouse.url in tillhouse.yaml.")),
+                .hint(
+                    "Name an empty or a new folder as warehouse.url in tillhouse.yaml. If this was a warehouse, it has lost its folder ops: \
+                     put that back from a copy.",
+                )),
             None => Ok(()),
         }
     }
@@ -259,7 +262,7 @@ impl Warehouse {
         let table = self.table(path)?;
         let snapshot = match version {
             Some(version) => table.at(version).await?,
-            None => table.latest().await?,
+            None => table.newest().await?,
         };
         let Some(snapshot) = snapshot else { return Ok(None) };
         let figures = TableFigures::of(&snapshot);
@@ -275,6 +278,15 @@ impl Warehouse {
 
     /// The source tables that exist, as (pipeline, resource), sorted.
     pub async fn source_tables(&self) -> Result<Vec<(String, String)>> {
+        self.tables_of(|schema| !RESERVED.contains(&schema)).await
+    }
+
+    /// All tables that exist, as (schema, table), sorted.
+    pub(crate) async fn tables(&self) -> Result<Vec<(String, String)>> {
+        self.tables_of(|_| true).await
+    }
+
+    async fn tables_of(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>> {
         let failed = |e: object_store::Error| {
             Error::new(ErrorKind::Storage, "the warehouse cannot be listed")
                 .at("warehouse", self.inner.url.as_str())
@@ -286,22 +298,22 @@ impl Warehouse {
             Ok::<_, Error>(listed.common_prefixes)
         };
         let mut found = Vec::new();
-        for pipeline in folders(self.inner.prefix.clone()).await? {
-            let Some(name) = pipeline.filename().map(ToOwned::to_owned) else { continue };
-            if RESERVED.contains(&name.as_str()) || name.starts_with('.') {
+        for schema in folders(self.inner.prefix.clone()).await? {
+            let Some(name) = schema.filename().map(ToOwned::to_owned) else { continue };
+            if !is_wanted(&name) || name.starts_with('.') {
                 continue;
             }
-            let resources = folders(pipeline).await?;
-            let logged: Vec<Option<String>> = stream::iter(resources)
-                .map(|resource| async move {
-                    let log = resource.clone().join("_delta_log");
+            let tables = folders(schema).await?;
+            let logged: Vec<Option<String>> = stream::iter(tables)
+                .map(|table| async move {
+                    let log = table.clone().join(LOG_FOLDER);
                     let has_log = self.inner.store.list(Some(&log)).next().await.transpose().map_err(failed)?.is_some();
-                    Ok::<_, Error>(resource.filename().filter(|_| has_log).map(ToOwned::to_owned))
+                    Ok::<_, Error>(table.filename().filter(|_| has_log).map(ToOwned::to_owned))
                 })
                 .buffered(4)
                 .try_collect()
                 .await?;
-            found.extend(logged.into_iter().flatten().map(|resource| (name.clone(), resource)));
+            found.extend(logged.into_iter().flatten().map(|table| (name.clone(), table)));
         }
         found.sort();
         Ok(found)
@@ -325,7 +337,11 @@ impl Warehouse {
         Ok(table)
     }
 
-    fn below(&self, path: &str) -> Path {
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.store
+    }
+
+    pub(crate) fn below(&self, path: &str) -> Path {
         path.split('/').fold(self.inner.prefix.clone(), |path, part| path.join(part))
     }
 }
@@ -364,12 +380,27 @@ fn storage(location: &Location, witness: Option<DiskWitness>) -> Result<(Arc<dyn
         url::Url::from_directory_path(path)
     }
     .map_err(|()| bad("is not a path"))?;
+    if !is_found_again(&url) {
+        return Err(Error::config("warehouse.url names a folder that the tables' library cannot find again")
+            .at("url", text)
+            .hint(
+                "In the whole path no folder's name may hold a backslash, a control character, or a percent sign before two hexadecimal digits.",
+            ));
+    }
     if let Some(option) = location.options.keys().next() {
         return Err(Error::config("warehouse.options: a folder has no options")
             .at("option", option)
             .hint("Leave warehouse.options out."));
     }
     Ok((Arc::new(LocalDisk::new(witness)), url))
+}
+
+/// True if the Delta library comes back to the folder: it writes the paths that a store lists into URLs as they are, and reads them decoded.
+fn is_found_again(url: &url::Url) -> bool {
+    let Ok(path) = Path::from_url_path(url.path()) else { return false };
+    let mut again = url.clone();
+    again.set_path(&format!("/{path}"));
+    Path::from_url_path(again.path()).is_ok_and(|again| again == path)
 }
 
 #[cfg(test)]

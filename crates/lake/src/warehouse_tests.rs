@@ -30,6 +30,38 @@ async fn folders_are_made_and_odd_names_work() {
 }
 
 #[tokio::test]
+async fn whatever_a_folder_is_called_it_works_to_the_end_or_is_refused_before_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let fine = [
+        "w 1", "w#1", "w?x", "wäö", "w~1", "w%", "100 %", "w%zz", "w%4", "w[1]", "w*", "w:1", "w+1", "w&1", "w'1",
+        "w\"1", "w|1", "w<1>", "w;1", "w@1", "w=1", ".w", "w.", "w{1}", "w^1", "w`1", "W̊", "税", "$w", "!w", "w,1",
+    ];
+    for name in fine {
+        let path = folder.path().join(name);
+        let place = at(path.to_str().unwrap());
+        place.check().unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        for _ in 0..2 {
+            let warehouse = Warehouse::open(&place).await.unwrap();
+            warehouse.prepare().await.unwrap();
+            let table = warehouse.source_table("hecone", Arc::new(source_spec()));
+            table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("r")).await.unwrap();
+        }
+        let warehouse = Warehouse::open(&place).await.unwrap();
+        let rows = crate::disturbed::sql(&warehouse, "hecone/transactions", None, "SELECT count(*) FROM t").await;
+        assert_eq!(rows, ["1"], "{name}");
+    }
+    let made = std::fs::read_dir(folder.path()).unwrap().count();
+    for name in ["w%41", "w%2F", "w%2f1", "w%%41", "%2e%2e", "w%C3%A4", "w\\1", "w\t1", "w\n1", "a%20b/w", "w%00"] {
+        let place = at(folder.path().join(name).to_str().unwrap());
+        let error = place.check().expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Config, "{name}");
+        assert!(error.hint_text().unwrap().contains("percent sign"), "{error:?}");
+        assert!(Warehouse::open(&place).await.is_err(), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), made, "nothing is made for a name that is refused");
+}
+
+#[tokio::test]
 async fn other_folders_formats_and_storages_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".DS_Store"), "").unwrap();

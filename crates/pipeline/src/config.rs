@@ -339,7 +339,11 @@ impl Project {
             "" => problems.keep(Err(error_at(file, warehouse.url.referenced, "`warehouse.url` is empty")
                 .hint("Write it like `url: ./warehouse`."))),
             text if text.contains("://") => Some(text.to_owned()),
-            path => Some(without_parents(&dir.join(path)).display().to_string()),
+            path => problems.keep(
+                at_home(path, std::env::home_dir())
+                    .map(|path| without_parents(&dir.join(path)).display().to_string())
+                    .map_err(|error| file.told(error)),
+            ),
         };
         let warehouse = url.map(|url| Location { url, options: warehouse.options });
         if let Some(warehouse) = &warehouse {
@@ -400,6 +404,16 @@ pub struct ExaminedPipeline {
 struct Folder<'a> {
     dir: &'a Path,
     environment: &'a Environment,
+}
+
+/// A path, where it begins with `~/` in the user's home folder.
+fn at_home(path: &str, home: Option<PathBuf>) -> Result<PathBuf> {
+    let Some(below) = path.strip_prefix("~/").or_else(|| (path == "~").then_some("")) else { return Ok(path.into()) };
+    let home = home.filter(|home| home.is_absolute()).ok_or_else(|| {
+        Error::config("`warehouse.url` begins with ~/, and nobody knows the home folder")
+            .hint("Set HOME, or write the whole path.")
+    })?;
+    Ok(home.join(below))
 }
 
 /// Names that mean something else in the warehouse or in SQL.

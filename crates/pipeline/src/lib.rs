@@ -36,6 +36,6 @@ pub mod yaml;
 pub use config::{Examined, ExaminedPipeline, Pipeline, Project, SourceEntry};
 pub use observer::{Event, Nobody, Observer};
 pub use rebuild::rebuild;
-pub use repair::check_tables;
+pub use repair::{check_all_tables, check_tables};
 pub use status::{ResourceStatus, status};
 pub use sync::{Context, Options, Report, check_starts, sync};

@@ -1,13 +1,13 @@
 //! Publishes a run: names the version of every table, so that readers open tables that belong together.
 //!
-//! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines.
+//! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines, but for `ops/runs`.
 
 use crate::config::Pipeline;
 use crate::sync::{Context, Report};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tillhouse_lake::RunRecord;
+use tillhouse_lake::{Ops, RunRecord, TableFigures, Warehouse};
 use tillhouse_model::{Error, Result};
 
 /// Tables whose versions are looked up at once.
@@ -36,19 +36,18 @@ pub(crate) async fn publish(
     if let Some(pipeline) = pipelines.first() {
         paths.extend(pipeline.unified.keys().map(|name| format!("unified/{name}")));
     }
-    let opened = stream::iter(paths).map(async |path| {
-        let table = context.warehouse.open_at(&path, None).await?;
-        Ok::<_, Error>(table.map(|table| (path, table.version, table.figures)))
-    });
-    let opened: Vec<_> = opened.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten().collect();
-    let mut figures: BTreeMap<_, _> = opened.iter().map(|(path, _, figures)| (path.clone(), *figures)).collect();
-    let mut tables: BTreeMap<_, _> = opened.into_iter().map(|(path, version, _)| (path, version)).collect();
+    let (mut tables, mut figures) = newest(&context.warehouse, paths).await?;
     let rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
     for (path, version) in &rollups {
         let table = context.warehouse.open_at(path, Some(*version)).await?;
         figures.extend(table.map(|table| (path.clone(), table.figures)));
     }
     tables.extend(rollups);
+    // The bookkeeping too, but for the table that the record itself goes into.
+    let bookkeeping = Ops::named_tables().into_iter().map(str::to_owned).collect();
+    let (versions, sizes) = newest(&context.warehouse, bookkeeping).await?;
+    tables.extend(versions);
+    figures.extend(sizes);
     let mut counts = BTreeMap::new();
     let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {
         counts.insert(name.to_owned(), report.pipelines.iter().map(of).sum());
@@ -74,4 +73,18 @@ pub(crate) async fn publish(
         counts,
     };
     context.warehouse.ops().publish(&record).await
+}
+
+/// The newest versions of tables and their sizes, of those that exist.
+async fn newest(
+    warehouse: &Warehouse,
+    paths: Vec<String>,
+) -> Result<(BTreeMap<String, u64>, BTreeMap<String, TableFigures>)> {
+    let found = stream::iter(paths).map(async |path| {
+        let found = warehouse.newest_figures(&path).await?;
+        Ok::<_, Error>(found.map(|(version, figures)| (path, version, figures)))
+    });
+    let found: Vec<_> = found.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten().collect();
+    let figures = found.iter().map(|(path, _, figures)| (path.clone(), *figures)).collect();
+    Ok((found.into_iter().map(|(path, version, _)| (path, version)).collect(), figures))
 }

@@ -7,7 +7,7 @@ use crate::config::Pipeline;
 use crate::sync::Context;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tillhouse_lake::{AsOf, LostTable, RunRecord, SliceRow, Warehouse, lost_commits};
+use tillhouse_lake::{Damage, LostKind, LostRun, LostTable, RunRecord, SliceRow, Warehouse, lost_commits};
 use tillhouse_model::{Error, Result};
 
 /// What a run makes records from.
@@ -21,18 +21,69 @@ pub(crate) enum Origin {
     SourceTables,
 }
 
-/// Errors where a table is not what the newest published run says of it, with what helps.
+/// Errors where a table is not what the newest published run says of it, or that run's record is gone, with what helps. All that is found.
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
-    match lost(warehouse).await? {
-        Some((run, lost)) => Err(refusal(&run, &lost)),
-        None => Ok(()),
-    }
+    let found = Findings::of(warehouse).await?;
+    found.tell_of_tables_without_a_run(warehouse).await?;
+    several(found.problems())
 }
 
-async fn lost(warehouse: &Warehouse) -> Result<Option<(RunRecord, Vec<LostTable>)>> {
-    let Some(run) = warehouse.ops().published(&AsOf::Latest).await? else { return Ok(None) };
-    let lost = warehouse.lost_tables(&run).await?;
-    Ok(Some((run, lost)).filter(|(_, lost)| !lost.is_empty()))
+/// As [`check_tables`], and every other table that is there can be read.
+pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
+    let (mut problems, run) = match Findings::of(warehouse).await {
+        Ok(found) => {
+            found.tell_of_tables_without_a_run(warehouse).await?;
+            let run = found.run.clone();
+            (found.problems(), run)
+        }
+        Err(error) => (vec![error], None),
+    };
+    let told: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
+    let unreadable = warehouse.unreadable_tables(run.as_ref()).await;
+    problems.extend(unreadable.into_iter().filter(|error| !told.contains(&error.to_string())));
+    several(problems)
+}
+
+fn several(problems: Vec<Error>) -> Result<()> {
+    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
+}
+
+/// What was published last, and what is wrong with it.
+struct Findings {
+    run: Option<RunRecord>,
+    lost_run: Option<LostRun>,
+    damage: Damage,
+}
+
+impl Findings {
+    async fn of(warehouse: &Warehouse) -> Result<Self> {
+        let (run, lost_run) = warehouse.ops().newest_published().await?;
+        let damage = match &run {
+            Some(run) => warehouse.damage(run).await,
+            None => Damage::default(),
+        };
+        Ok(Self { run, lost_run, damage })
+    }
+
+    /// A first sync that was cut short leaves tables and no run, and so does somebody who removes `ops/runs` of a warehouse in which no
+    /// run was noted: nobody can tell the two apart, and a sync is right for both.
+    async fn tell_of_tables_without_a_run(&self, warehouse: &Warehouse) -> Result<()> {
+        if self.run.is_none() && self.lost_run.is_none() && !warehouse.source_tables().await?.is_empty() {
+            tracing::warn!(
+                "the warehouse has tables and no published run: its first sync did not end, or ops/runs was lost. `tillhouse sync` goes on \
+                 from what is there"
+            );
+        }
+        Ok(())
+    }
+
+    fn problems(self) -> Vec<Error> {
+        let Damage { lost, unreadable } = self.damage;
+        let mut problems: Vec<Error> = self.lost_run.iter().map(LostRun::error).collect();
+        problems.extend(unreadable);
+        problems.extend(self.run.filter(|_| !lost.is_empty()).map(|run| refusal(&run, &lost)));
+        problems
+    }
 }
 
 /// The pipelines whose source tables a run names.
@@ -42,19 +93,26 @@ fn pipelines_of(run: &RunRecord) -> BTreeSet<&str> {
 }
 
 fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
-    let is_unified = lost.iter().any(|table| table.source().is_none());
+    let has = |kind: LostKind| lost.iter().any(|table| table.kind() == kind);
     let sources: BTreeSet<&str> = lost.iter().filter_map(|table| Some(table.source()?.0)).collect();
-    let means = match (sources.is_empty(), is_unified) {
-        (true, _) => "`tillhouse rebuild` makes them anew from the source tables".to_owned(),
-        (false, true) => {
+    let means = match (has(LostKind::Source), has(LostKind::Unified), has(LostKind::Notes)) {
+        (_, _, true) | (true, true, _) => {
             "`tillhouse sync --full` reads everything from the providers again and repairs them".to_owned()
         }
-        (false, false) => {
+        (false, true, false) => "`tillhouse rebuild` makes them anew from the source tables".to_owned(),
+        (true, false, false) => {
             let names: Vec<&str> = sources.into_iter().collect();
             format!(
                 "`tillhouse sync {} --full` reads everything from the provider again and repairs them",
                 names.join(" ")
             )
+        }
+        (false, false, false) if has(LostKind::Ledger) => {
+            "`tillhouse sync` reads again what is not noted as read any more".to_owned()
+        }
+        (false, false, false) if has(LostKind::RollUp) => "`tillhouse sync` counts the roll-ups anew".to_owned(),
+        (false, false, false) => {
+            "`tillhouse sync` goes on without them, and `tillhouse reconcile` compares again".to_owned()
         }
     };
     lost_commits(run, lost).hint(format!("Put the tables' files back from a copy. Where there is none, {means}."))
@@ -62,15 +120,29 @@ fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
 
 /// True if a run of these pipelines makes everything anew that was lost.
 fn makes_anew(run: &RunRecord, lost: &[LostTable], pipelines: &[Pipeline], origin: Origin) -> bool {
-    // A unified table holds the rows of all pipelines.
+    // A unified table holds the rows of all pipelines, and so do rejects and warnings.
     let all = || pipelines_of(run).into_iter().all(|name| pipelines.iter().any(|pipeline| pipeline.name == name));
-    lost.iter().all(|table| match (table.source(), origin) {
-        (_, Origin::Recent) | (Some(_), Origin::SourceTables) => false,
-        (None, _) => all(),
-        (Some((name, resource)), Origin::Provider) => pipelines.iter().any(|pipeline| {
-            pipeline.name == name && pipeline.resources.iter().any(|plan| plan.resource.name == resource)
+    lost.iter().all(|table| match (table.kind(), origin) {
+        (kind, _) if kind.heals_by_itself() => true,
+        (LostKind::Source | LostKind::Notes, Origin::SourceTables) | (_, Origin::Recent) => false,
+        (LostKind::Source, Origin::Provider) => table.source().is_some_and(|(name, resource)| {
+            pipelines.iter().any(|pipeline| {
+                pipeline.name == name && pipeline.resources.iter().any(|plan| plan.resource.name == resource)
+            })
         }),
+        _ => all(),
     })
+}
+
+/// Says what becomes of a table that has lost commits.
+fn tell(table: &LostTable) {
+    let becomes = match table.kind() {
+        LostKind::Source | LostKind::Unified | LostKind::Notes => "it is made anew",
+        LostKind::RollUp => "it is counted anew",
+        LostKind::Ledger => "what is not noted as read any more is read again by the next sync of its pipeline",
+        LostKind::Comparisons => "earlier outcomes of `tillhouse reconcile` are gone",
+    };
+    tracing::warn!("{table}: {becomes}");
 }
 
 /// Makes ready for a run. The pipelines whose unified tables it has to fill from the beginning, since records of theirs were lost.
@@ -82,10 +154,20 @@ pub(crate) async fn prepare(
     origin: Origin,
     run_id: &str,
 ) -> Result<Vec<String>> {
-    let Some((run, lost)) = lost(&context.warehouse).await? else { return Ok(Vec::new()) };
-    if !makes_anew(&run, &lost, pipelines, origin) {
-        return Err(refusal(&run, &lost));
+    let found = Findings::of(&context.warehouse).await?;
+    found.tell_of_tables_without_a_run(&context.warehouse).await?;
+    if let Some(run) = &found.lost_run {
+        tracing::warn!(
+            "the record of run {}, which was published last, is missing in ops/runs: this run publishes what its tables hold now",
+            run.run_id
+        );
     }
+    let is_made_good = found.run.as_ref().is_none_or(|run| makes_anew(run, &found.damage.lost, pipelines, origin));
+    if !found.damage.unreadable.is_empty() || !is_made_good {
+        several(Findings { lost_run: None, ..found }.problems())?;
+        return Ok(Vec::new());
+    }
+    let lost = &found.damage.lost;
     let mut anew = Vec::new();
     for pipeline in pipelines {
         let of_sources: BTreeSet<&str> = lost
@@ -94,7 +176,7 @@ pub(crate) async fn prepare(
             .filter(|(name, _)| *name == pipeline.name)
             .map(|(_, resource)| resource)
             .collect();
-        let is_unified = lost.iter().any(|table| table.source().is_none());
+        let is_unified = lost.iter().any(|table| table.kind() == LostKind::Unified);
         if of_sources.is_empty() && !is_unified {
             continue;
         }
@@ -105,31 +187,36 @@ pub(crate) async fn prepare(
         anew.push(pipeline.name.clone());
     }
     // Versions that were named are never used again, for other content.
-    for table in &lost {
-        tracing::warn!("{table}: it is made anew");
-        match table.source() {
-            Some((name, resource)) => {
-                let plans = pipelines.iter().filter(|p| p.name == name).flat_map(|p| &p.resources);
-                for plan in plans.filter(|plan| plan.resource.name == resource) {
-                    let source = context.warehouse.source_table(name, Arc::clone(&plan.spec));
-                    source.raise_to(table.named, run_id).await?;
-                }
-            }
-            None => {
-                let specs = pipelines.first().map(|pipeline| pipeline.unified.values());
-                for spec in specs.into_iter().flatten() {
-                    let unified = context.warehouse.unified_table(Arc::clone(spec));
-                    if unified.path() == table.path {
-                        unified.raise_to(table.named, run_id).await?;
-                    }
-                }
-            }
-        }
+    for table in lost {
+        tell(table);
+        raise(context, pipelines, table, run_id).await?;
     }
     for pipeline in pipelines.iter().filter(|pipeline| anew.contains(&pipeline.name)) {
         clear(context, pipeline, run_id).await?;
     }
     Ok(anew)
+}
+
+async fn raise(context: &Context, pipelines: &[Pipeline], table: &LostTable, run_id: &str) -> Result<()> {
+    if let Some((name, resource)) = table.source() {
+        let plans = pipelines.iter().filter(|p| p.name == name).flat_map(|p| &p.resources);
+        for plan in plans.filter(|plan| plan.resource.name == resource) {
+            let source = context.warehouse.source_table(name, Arc::clone(&plan.spec));
+            source.raise_to(table.named, run_id).await?;
+        }
+        return Ok(());
+    }
+    if table.kind() != LostKind::Unified {
+        return context.warehouse.go_on_with(table, run_id).await;
+    }
+    let specs = pipelines.first().map(|pipeline| pipeline.unified.values());
+    for spec in specs.into_iter().flatten() {
+        let unified = context.warehouse.unified_table(Arc::clone(spec));
+        if unified.path() == table.path {
+            unified.raise_to(table.named, run_id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Empties a pipeline's part of the unified tables, so that all of it is unified again.

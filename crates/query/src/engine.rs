@@ -4,6 +4,7 @@
 
 use crate::bounded;
 use crate::catalog::Catalog;
+use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
 use crate::failure::into_error;
 use crate::functions;
@@ -179,6 +180,7 @@ fn context_with(
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
+    builder = builder.with_physical_optimizer_rule(Arc::new(NamedFiles));
     let context = SessionContext::new_with_state(builder.build());
     for function in functions::all().into_iter().chain(overflow::functions()).chain([joined_text]) {
         context.register_udf(function);

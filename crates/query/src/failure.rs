@@ -24,6 +24,9 @@ pub fn into_error(error: DataFusionError) -> Error {
     if let Some(ours) = ours(&error) {
         return ours;
     }
+    if let Some(error) = of_filter(&error.find_root().message()) {
+        return error;
+    }
     match error.find_root() {
         E::ResourcesExhausted(why) if why.contains("disk space") => {
             Error::new(ErrorKind::Query, "the query would spill more than may be spilled")
@@ -50,17 +53,10 @@ pub fn into_error(error: DataFusionError) -> Error {
         },
         E::Execution(text) if is_of_spilling(text) => no_room(text),
         // Without the numbers: they may be somebody's.
-        E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => {
-            Error::new(ErrorKind::Query, "a number does not fit its type")
-                .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
-        }
-        E::ArrowError(error, _) if matches!(**error, ArrowError::DivideByZero) => {
-            Error::new(ErrorKind::Query, "a number is divided by zero")
-                .hint("x / NULLIF(y, 0) is null where y is zero.")
-        }
+        E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => overflow(),
+        E::ArrowError(error, _) if matches!(**error, ArrowError::DivideByZero) => divided_by_zero(),
         E::ArrowError(error, _) if matches!(**error, ArrowError::CastError(_) | ArrowError::ParseError(_)) => {
-            Error::new(ErrorKind::Query, sentence(&shorten(&error.to_string())))
-                .hint("Use a wider type, or TRY_CAST(x AS TYPE), which is null where a value does not fit.")
+            no_cast(&error.to_string())
         }
         E::Internal(_) => {
             let text = error.find_root().message();
@@ -71,6 +67,71 @@ pub fn into_error(error: DataFusionError) -> Error {
         }
         root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),
     }
+}
+
+fn overflow() -> Error {
+    Error::new(ErrorKind::Query, "a number does not fit its type")
+        .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
+}
+
+fn divided_by_zero() -> Error {
+    Error::new(ErrorKind::Query, "a number is divided by zero").hint("x / NULLIF(y, 0) is null where y is zero.")
+}
+
+fn no_cast(what: &str) -> Error {
+    Error::new(ErrorKind::Query, sentence(&shorten(what)))
+        .hint("Use a wider type, or TRY_CAST(x AS TYPE), which is null where a value does not fit.")
+}
+
+/// The text of a condition that failed while a file was read: the reader of Parquet wraps what it met as if it were the file's fault.
+const OF_FILTER: &str = "Error evaluating filter predicate: ";
+
+/// The error of a condition that failed while a file was read.
+fn of_filter(text: &str) -> Option<Error> {
+    let (_, why) = text.split_once(OF_FILTER)?;
+    if why.contains("DivideByZero") {
+        return Some(divided_by_zero());
+    }
+    if why.contains("ArithmeticOverflow") {
+        return Some(overflow());
+    }
+    let (name, what) = match (why.split_once("CastError(\""), why.split_once("ParseError(\"")) {
+        (Some((_, what)), _) => ("Cast error", what),
+        (None, Some((_, what))) => ("Parser error", what),
+        (None, None) => return Some(Error::new(ErrorKind::Query, format!("a condition fails: {}", shorten(why)))),
+    };
+    let what = what.split("\")").next().unwrap_or(what);
+    Some(no_cast(&format!("{name}: {}", what.replace("\\\"", "\""))))
+}
+
+/// True if an error may be one of a data file that is missing or damaged.
+pub(crate) fn is_of_data_file(error: &DataFusionError) -> bool {
+    let root = error.find_root();
+    let text = root.message();
+    let is_of_reading = match root {
+        E::ParquetError(_) | E::ObjectStore(_) | E::IoError(_) => true,
+        E::ArrowError(arrow, _) => !matches!(
+            **arrow,
+            ArrowError::ArithmeticOverflow(_)
+                | ArrowError::DivideByZero
+                | ArrowError::CastError(_)
+                | ArrowError::ParseError(_)
+                | ArrowError::ComputeError(_)
+        ),
+        _ => false,
+    };
+    is_of_reading && !text.contains(OF_FILTER) && !is_of_spilling(&text) && ours(error).is_none()
+}
+
+/// The error of a data file, by its place in the store of local files.
+pub(crate) fn in_file(file: &str, why: &str) -> Error {
+    // The layers that the library puts around it say nothing.
+    const LAYERS: [&str; 4] = ["Arrow: ", "Parquet argument error: ", "Parquet error: ", "External: "];
+    let mut why = why;
+    while let Some(inner) = LAYERS.iter().find_map(|layer| why.strip_prefix(layer)) {
+        why = inner;
+    }
+    unreadable(why).at("file", format!("/{file}"))
 }
 
 /// A data file that is missing, damaged or cut.
@@ -236,6 +297,31 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Query);
             assert!(error.hint_text().is_some_and(|text| text.contains(hint)), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_condition_that_fails_while_a_file_is_read_is_no_damage() {
+        let of = |what: &str| {
+            let text = format!("Compute error: {OF_FILTER}{what}");
+            let error = E::ParquetError(Box::new(parquet_error(&text)));
+            assert!(!is_of_data_file(&error), "{text}");
+            into_error(error)
+        };
+        for (what, message, hint) in [
+            ("ArrowError(DivideByZero, Some(\"\"))", "a number is divided by zero", "NULLIF"),
+            ("ArrowError(ArithmeticOverflow(\"1 * 2\"), None)", "a number does not fit its type", "wider"),
+            (
+                "ArrowError(CastError(\"Cannot cast string 'x' to value of Int32 type\"), Some(\"\"))",
+                "Cast error: Cannot cast string 'x' to value of Int32 type",
+                "TRY_CAST",
+            ),
+        ] {
+            let error = of(what);
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Query, message), "{error:?}");
+            assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        }
+        assert!(of("Execution(\"no such thing\")").message().starts_with("a condition fails: "));
+        assert!(is_of_data_file(&E::ParquetError(Box::new(parquet_error("Data corruption detected")))));
     }
 
     fn parquet_error(text: &str) -> datafusion::parquet::errors::ParquetError {

@@ -16,6 +16,7 @@
 
 mod bounded;
 mod catalog;
+mod damaged_files;
 mod depth;
 mod dialect;
 mod distinct;

@@ -152,3 +152,102 @@ async fn a_commit_that_is_empty_or_cut_stops_every_command_and_names_the_file() 
     assert_unified_equals(&project, &sandbox, "after the files were put back").await;
     sandbox.stop().await;
 }
+
+/// The newest commit of a table, or its folder, is moved away.
+fn lose(project: &Project, table: &str, is_whole: bool) {
+    let lost = match is_whole {
+        true => folder(project, table),
+        false => commits(project, table).pop().unwrap(),
+    };
+    let away = project.path().join("away");
+    let _ = std::fs::remove_dir_all(&away);
+    let _ = std::fs::remove_file(&away);
+    std::fs::rename(lost, away).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bookkeeping_and_roll_ups_that_lost_something_are_told_and_the_next_sync_makes_them_good() {
+    let (sandbox, project) = synced().await;
+    let stats = ["stats", "--from", "2026-01-01", "--to", "2026-01-06", "--format", "json"];
+    let answer = async || {
+        let ran = project.run(&stats).await;
+        let value: serde_json::Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stderr));
+        (value["data"].clone(), value["meta"]["gaps"].clone())
+    };
+    let before = answer().await;
+    let lost_run: &[&[&str]] = &[&stats, &["sql", "SELECT count(*) FROM transactions"], &["status"], &["check"]];
+    let noticed: &[&[&str]] = &[&["status"], &["check"]];
+    for is_whole in [false, true] {
+        for (table, commands, told) in [
+            ("ops/runs", lost_run, ["missing in ops/runs", "`tillhouse sync`"]),
+            ("ops/slices", noticed, ["ops/slices", "reads again what is not noted as read"]),
+            ("statistics/hourly_transactions", noticed, ["statistics/hourly_transactions", "`tillhouse sync`"]),
+        ] {
+            lose(&project, table, is_whole);
+            assert_refused(&project, commands, &told).await;
+            let ran = project.run(&["sync", "--to", "2026-01-06"]).await;
+            assert_eq!(ran.code, Some(0), "{table}: {}", ran.stderr);
+            assert!(ran.stderr.contains(table), "{table}: nothing is said of it: {}", ran.stderr);
+            assert_eq!(answer().await, before, "{table}");
+            for command in [&["status"][..], &["check"]] {
+                let ran = project.run(command).await;
+                assert_eq!(ran.code, Some(0), "{table}, {command:?}: {}", ran.stderr);
+            }
+        }
+    }
+    assert_unified_equals(&project, &sandbox, "after all repairs").await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_of_every_table_that_is_torn_and_of_commits_in_between() {
+    let (sandbox, project) = synced().await;
+    let torn = [SOURCE, UNIFIED, "unified/payments", "ops/slices", "statistics/hourly_transactions"];
+    for table in torn {
+        std::fs::write(commits(&project, table).pop().unwrap(), "").unwrap();
+    }
+    assert_refused(&project, &[&["check"]], &torn).await;
+    std::fs::write(commits(&project, "ops/runs").pop().unwrap(), "").unwrap();
+    assert_refused(&project, &[&["check"]], &[&torn[..], &["ops/runs"]].concat()).await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_page_is_named_with_its_file_by_every_command_that_reads_it() {
+    let (sandbox, project) = synced().await;
+    for (table, commands) in [
+        (
+            UNIFIED,
+            &[
+                &["sql", "SELECT * FROM transactions"][..],
+                &["sql", "SELECT sum(amount) FROM transactions WHERE amount > 1"],
+            ][..],
+        ),
+        ("unified/payments", &[&["sql", "SELECT * FROM payments ORDER BY payment_key LIMIT 5"]]),
+        (SOURCE, &[&["sql", "SELECT * FROM latest.hecone_transactions"]]),
+    ] {
+        let mut folders = vec![folder(&project, table)];
+        let mut file = None;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.extension().is_some_and(|extension| extension == "parquet") {
+                    true if !path.to_string_lossy().contains("_delta_log") => file = Some(path),
+                    _ if path.is_dir() => folders.push(path),
+                    _ => {}
+                }
+            }
+        }
+        let file = file.unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        let footer = whole.len() - 8 - u32::from_le_bytes(whole[whole.len() - 8..][..4].try_into().unwrap()) as usize;
+        damaged[64..footer].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&file, damaged).unwrap();
+        let name = std::fs::canonicalize(&file).unwrap().display().to_string();
+        assert_refused(&project, commands, &["a data file is damaged", &name, "copy"]).await;
+        std::fs::write(&file, whole).unwrap();
+    }
+    sandbox.stop().await;
+}

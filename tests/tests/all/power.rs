@@ -163,7 +163,9 @@ async fn shown(context: &Context, all: bool) -> Option<(String, BTreeMap<String,
     let run = context.warehouse.ops().published(&AsOf::Latest).await.unwrap()?;
     let session = context.engine.open(&context.warehouse, &AsOf::Latest).await.unwrap();
     let mut rows = BTreeMap::new();
-    for path in run.tables.keys().filter(|path| all || LOOKED_AT.contains(&path.as_str())) {
+    // Bookkeeping is read as it is now, and not as of the run.
+    let tables = run.tables.keys().filter(|path| !path.starts_with("ops/"));
+    for path in tables.filter(|path| all || LOOKED_AT.contains(&path.as_str())) {
         let query = format!("SELECT * FROM {}", path.replace('/', "."));
         let batches = tillhouse_query::collect(session.query(&query).await.unwrap()).await;
         let batches = batches.unwrap_or_else(|error| panic!("{path}: {error:?}"));

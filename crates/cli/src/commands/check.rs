@@ -17,7 +17,8 @@ use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
-    Examined, ExaminedPipeline, Nobody, Project, check_starts, check_tables, status as pipeline_status, unify,
+    Examined, ExaminedPipeline, Nobody, Project, check_all_tables, check_starts, check_tables,
+    status as pipeline_status, unify,
 };
 use tillhouse_query::{Engine, EngineOptions};
 
@@ -150,13 +151,10 @@ async fn warehouse(warehouse: &Warehouse) -> Result<()> {
     let newest = run.as_ref().ok().and_then(Option::as_ref);
     let mut problems = Vec::new();
     problems.extend(warehouse.probe_writing(newest).await.err());
-    if let Some(run) = newest {
-        problems.extend(match check_tables(warehouse).await {
-            Ok(()) => warehouse.probe_files(run).await.err(),
-            lost => lost.err(),
-        });
-    }
-    problems.extend(run.err());
+    problems.extend(match (check_all_tables(warehouse).await, newest) {
+        (Ok(()), Some(run)) => warehouse.probe_files(run).await.err(),
+        (found, _) => found.err(),
+    });
     if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
 }
 
