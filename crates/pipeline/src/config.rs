@@ -776,3 +776,30 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes >= 64 << 20)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_folder_is_meant_at_the_beginning_alone() {
+        let home = Some(PathBuf::from("/home/ada"));
+        let of = |path: &str| at_home(path, home.clone()).map(|path| path.display().to_string()).ok();
+        for (path, meant) in [
+            ("~/w", "/home/ada/w"),
+            ("~", "/home/ada/"),
+            ("~/", "/home/ada/"),
+            ("~/a/~/b", "/home/ada/a/~/b"),
+            ("./~/w", "./~/w"),
+            ("~ada/w", "~ada/w"),
+            ("w~", "w~"),
+            ("/w", "/w"),
+        ] {
+            assert_eq!(of(path).as_deref(), Some(meant), "{path}");
+        }
+        for home in [None, Some(PathBuf::from("relative")), Some(PathBuf::new())] {
+            let error = at_home("~/w", home).unwrap_err();
+            assert!(error.hint_text().unwrap().contains("HOME"), "{error:?}");
+        }
+    }
+}
