@@ -223,7 +223,15 @@ async fn a_run_whose_record_is_gone_is_missed_and_an_earlier_one_still_answers()
         assert_eq!(first.is_some(), !is_gone);
         let (newest, lost) = other.ops().newest_published().await.unwrap();
         assert_eq!(newest.map(|run| run.run_id), (!is_gone).then(|| "r1".to_owned()));
-        assert_eq!(lost.map(|run| run.run_id).as_deref(), Some("r2"));
+        let lost = lost.unwrap();
+        assert_eq!(lost.run_id, "r2");
+        // What it says of its tables is still compared.
+        assert_eq!(other.damage(&lost.as_run()).await.lost, []);
+        std::fs::rename(file(&place, SOURCE, 2), place.folder.path().join("commit")).unwrap();
+        let told: Vec<String> =
+            place.open().await.damage(&lost.as_run()).await.lost.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["hecone/transactions is at version 1 instead of 2"]);
+        std::fs::rename(place.folder.path().join("commit"), file(&place, SOURCE, 2)).unwrap();
         // The next run that is published makes it good.
         publish(&other, "c", 3, "r3").await;
         let run = place.open().await.ops().published(&AsOf::Latest).await.unwrap().unwrap();

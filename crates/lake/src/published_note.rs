@@ -1,12 +1,14 @@
 //! The note of the run that was published last, beside the format and apart from `ops/runs`.
 //!
 //! Invariant: written after the run's record. So a note names a run that was published; one that is missing or older says less, and never
-//! something wrong. A table that lost its last commits is a good table of yesterday, and `ops/runs` has no run record to tell.
+//! something wrong. It names the versions of tables too: records and run can be lost together. A table that lost its last commits is a good table of yesterday, and `ops/runs` has no run record to tell.
 
+use crate::integrity::TableFigures;
 use crate::ops::{AsOf, Ops, RunRecord};
 use jiff::Timestamp;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 const NOTE: &str = "ops/format/published.json";
@@ -18,9 +20,37 @@ pub struct LostRun {
     pub run_id: String,
     /// The moment it ended.
     pub finished_at: Timestamp,
+    /// The versions it named, by path.
+    #[serde(default)]
+    pub tables: BTreeMap<String, u64>,
+    /// The sizes of these versions, by path.
+    #[serde(default)]
+    pub figures: BTreeMap<String, TableFigures>,
 }
 
 impl LostRun {
+    fn of(run: &RunRecord) -> Self {
+        let RunRecord { run_id, finished_at, tables, figures, .. } = run.clone();
+        Self { run_id, finished_at, tables, figures }
+    }
+
+    /// What the tables are compared with, since its record is gone.
+    pub fn as_run(&self) -> RunRecord {
+        let Self { run_id, finished_at, tables, figures } = self.clone();
+        RunRecord {
+            run_id,
+            command: "sync".to_owned(),
+            pipelines: Vec::new(),
+            started_at: finished_at,
+            finished_at,
+            outcome: "done".to_owned(),
+            published: true,
+            tables,
+            figures,
+            counts: BTreeMap::new(),
+        }
+    }
+
     /// The error of whoever reads the newest run.
     pub fn error(&self) -> Error {
         Error::new(ErrorKind::Storage, "the record of the run that was published last is missing in ops/runs")
@@ -47,8 +77,8 @@ impl Ops {
     ///
     /// The run is published without: a note that cannot be written is said, and the one before stays true.
     pub(crate) async fn note_published(&self, run: &RunRecord) -> Result<()> {
-        let note = LostRun { run_id: run.run_id.clone(), finished_at: run.finished_at };
-        let bytes = serde_json::to_vec(&note).or_error(ErrorKind::Internal, "the note of a run cannot be written")?;
+        let bytes = serde_json::to_vec(&LostRun::of(run))
+            .or_error(ErrorKind::Internal, "the note of a run cannot be written")?;
         let options = PutOptions { mode: PutMode::Overwrite, ..PutOptions::default() };
         let (store, path) = (self.warehouse.store(), self.warehouse.below(NOTE));
         if let Err(error) = store.put_opts(&path, bytes.into(), options).await {

@@ -201,6 +201,19 @@ async fn bookkeeping_and_roll_ups_that_lost_something_are_told_and_the_next_sync
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_that_were_lost_together_with_their_run_are_missed() {
+    let (sandbox, project) = synced().await;
+    lose(&project, "ops/runs", true);
+    remove_newest(&project, SOURCE);
+    let told = ["lost commits", SOURCE, "tillhouse sync hecone --full"];
+    assert_refused(&project, &[&["sync"], &["status"], &["check"], &["rebuild"]], &told).await;
+    project.sync(&["--full"]).await;
+    assert_unified_equals(&project, &sandbox, "after a full sync").await;
+    assert_eq!(project.run(&["status"]).await.code, Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_tells_of_every_table_that_is_torn_and_of_commits_in_between() {
     let (sandbox, project) = synced().await;
     let torn = [SOURCE, UNIFIED, "unified/payments", "ops/slices", "statistics/hourly_transactions"];
