@@ -105,8 +105,8 @@ impl LostKind {
 pub struct Damage {
     /// Tables that have lost commits, or whose content is not what the run says.
     pub lost: Vec<LostTable>,
-    /// Tables whose logs cannot be read, each with what to do.
-    pub unreadable: Vec<Error>,
+    /// Tables whose logs cannot be read, by path, each with what to do.
+    pub unreadable: Vec<(String, Error)>,
 }
 
 impl std::fmt::Display for LostTable {
@@ -159,12 +159,17 @@ pub(crate) fn remedy(path: &str) -> String {
 
 /// The way out where data files are missing or damaged, whatever tables they are of.
 pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
-     `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
+     `tillhouse sync` counts roll-ups anew and goes on with bookkeeping, `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
 
 /// The way out where a file of one table is missing or damaged.
 pub(crate) fn replace_file(path: &str) -> String {
     let then = match path.split_once('/') {
-        Some(("ops", _)) => "`tillhouse sync` starts that part of the bookkeeping anew.".to_owned(),
+        Some(("ops", "slices")) => "`tillhouse sync` reads again what is not noted as read any more.".to_owned(),
+        Some(("ops", "rejects" | "warnings" | "drift")) => {
+            "`tillhouse sync --full` reads everything again and notes it anew.".to_owned()
+        }
+        Some(("ops", "runs")) => "`tillhouse sync` publishes the tables as they are.".to_owned(),
+        Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
         Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
         Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
         Some((pipeline, _)) => format!("`tillhouse sync {pipeline} --full` reads everything from the provider again."),
@@ -177,12 +182,13 @@ pub(crate) fn replace_file(path: &str) -> String {
 impl Warehouse {
     /// Tables that are older than a run says, or other, and those that cannot be read.
     pub async fn damage(&self, run: &RunRecord) -> Damage {
-        let compared = stream::iter(&run.tables).map(|(path, version)| self.compare(run, path, *version));
+        let compared = stream::iter(&run.tables)
+            .map(|(path, version)| async move { (path, self.compare(run, path, *version).await) });
         let mut damage = Damage::default();
-        for found in compared.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        for (path, found) in compared.buffered(AT_ONCE).collect::<Vec<_>>().await {
             match found {
                 Ok(lost) => damage.lost.extend(lost),
-                Err(error) => damage.unreadable.push(error),
+                Err(error) => damage.unreadable.push((path.clone(), error)),
             }
         }
         damage

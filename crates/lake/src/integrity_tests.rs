@@ -274,7 +274,7 @@ async fn all_tables_that_are_torn_are_told_and_not_the_first_alone() {
     let other = place.open().await;
     let run = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
     let damage = other.damage(&run).await;
-    let told: Vec<String> = damage.unreadable.iter().map(ToString::to_string).collect();
+    let told: Vec<String> = damage.unreadable.iter().map(|(_, error)| error.to_string()).collect();
     assert_eq!((told.len(), damage.lost.len()), (3, 0), "{told:?}");
     for path in [SOURCE, FACT, SLICES] {
         assert_eq!(told.iter().filter(|told| told.contains(path)).count(), 1, "{told:?}");

@@ -5,7 +5,7 @@
 use crate::delta::Table;
 use crate::durable::LOG_FOLDER;
 use crate::integrity::replace_file;
-use crate::log_guard::check_lines;
+use crate::log_guard::{DAMAGED, check_lines};
 use deltalake::DeltaTableError;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -118,8 +118,11 @@ impl Table {
         };
         match bytes {
             Ok(bytes) => check_lines(&bytes),
-            // Of an error of the guard the inner part is the sentence.
-            Err(object_store::Error::Generic { source, .. }) => Err(source.to_string()),
+            // Of an error of the guard the inner part is the sentence, and its end the reason.
+            Err(object_store::Error::Generic { source, .. }) => {
+                let text = source.to_string();
+                Err(text.split_once(DAMAGED).map_or_else(|| text.clone(), |(_, why)| why.to_owned()))
+            }
             Err(error) => Err(error.to_string()),
         }
     }

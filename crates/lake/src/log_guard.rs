@@ -27,6 +27,8 @@ const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const STORE: &str = "LogGuard";
 /// What a commit says of itself: how many lines it has.
 pub(crate) const LINES: &str = "tillhouseLines";
+/// What stands before the reason in the error of a damaged commit.
+pub(crate) const DAMAGED: &str = " is damaged: ";
 /// A Parquet file's end: the length of its footer, and this.
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -203,7 +205,7 @@ pub(crate) fn check_lines(bytes: &[u8]) -> std::result::Result<(), String> {
 }
 
 fn damaged(location: &Path, why: &str) -> Error {
-    let text = format!("the commit file /{location} is damaged: {why}");
+    let text = format!("the commit file /{location}{DAMAGED}{why}");
     Error::Generic { store: STORE, source: text.into() }
 }
 
