@@ -153,7 +153,7 @@ async fn sync_hours(context: &Context, from: i64, to: i64) -> String {
 
 /// A cut behind each of the last steps, by which the run is published, and behind every so many of those before.
 const PUBLISHING: usize = 12;
-const STRIDE: usize = 20;
+const STRIDE: usize = 40;
 /// Of so many warehouses that are found one is read by SQL, row by row; of the others the logs, and the length of every data file.
 const READ: usize = 12;
 
