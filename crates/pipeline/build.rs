@@ -4,6 +4,9 @@ fn main() {
     let out = std::io::stdout();
     let mut lines = out.lock();
     for folder in ["../../pipelines", "../../schemas"] {
-        let _ = std::io::Write::write_fmt(&mut lines, format_args!("cargo:rerun-if-changed={folder}\n"));
+        let _ = std::io::Write::write_fmt(
+            &mut lines,
+            format_args!("cargo:rerun-if-changed={folder}\n"),
+        );
     }
 }

@@ -3,22 +3,27 @@
 //! Invariant: a connection that opens has a usable address, at least one account, each once, headers that can be sent, and credentials
 //! that are not empty.
 
-use crate::login::TokenAndKey;
-use crate::sessions::Bemo;
+use crate::login::BemoLogin;
+use crate::sessions::BemoSource;
 use serde::Deserialize;
 use std::sync::{Arc, RwLock};
 use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, Limits, Names, Route, Source, TokenPrefix,
+    AuthorizedClient, BaseUrl, Credential, HttpClient, NameList, PathTemplate, Source,
+    SourceConnection, SourceLimits, TokenPrefix,
 };
-use tillhouse_model::{Error, Problems, Resource, Result};
+use tillhouse_model::{Error, ProblemList, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "bemo";
 
 /// What be-mo can be asked for.
-pub const RESOURCES: &[Resource] =
-    &[Resource { name: "sessions", records_at: &["data"], late: true, ..Resource::WINDOWS }];
+pub const RESOURCES: &[Resource] = &[Resource {
+    name: "sessions",
+    records_at: &["data"],
+    follows_changes: true,
+    ..Resource::INCREMENTAL
+}];
 
 /// How be-mo is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,7 +36,7 @@ pub struct BemoConnection {
     /// What opens the API as such, from the provider's portal.
     pub subscription_key: Credential,
     /// The accounts whose sessions are read.
-    pub accounts: Names,
+    pub accounts: NameList,
     /// What stands before the token in its header, for example `Bearer`; by default nothing.
     #[serde(default)]
     pub token_prefix: TokenPrefix,
@@ -40,16 +45,16 @@ pub struct BemoConnection {
     pub first_page: Option<u64>,
     /// The names of headers.
     #[serde(default)]
-    pub headers: Headers,
+    pub headers: BemoHeaders,
     /// Where the endpoints are.
     #[serde(default)]
-    pub paths: Paths,
+    pub paths: BemoPaths,
 }
 
 /// Names of headers; the document names the subscription key's only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Headers {
+pub struct BemoHeaders {
     /// Of the request: the access token.
     pub token: String,
     /// Of the request: the subscription key.
@@ -58,7 +63,7 @@ pub struct Headers {
     pub next_range: Option<String>,
 }
 
-impl Default for Headers {
+impl Default for BemoHeaders {
     fn default() -> Self {
         Self {
             token: "Authorization".into(),
@@ -71,39 +76,48 @@ impl Default for Headers {
 /// Paths below the base URL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Paths {
+pub struct BemoPaths {
     /// The list of an account's sessions, with `{account}` in it.
     pub sessions: String,
 }
 
-impl Default for Paths {
+impl Default for BemoPaths {
     fn default() -> Self {
-        Self { sessions: "/reporting/v1/api/accounts/{account}/sessions".into() }
+        Self {
+            sessions: "/reporting/v1/api/accounts/{account}/sessions".into(),
+        }
     }
 }
 
 /// Reads a header's name; `key` names it in the error.
 fn header(key: &str, name: &str) -> Result<HeaderName> {
     HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| {
-        Error::config(format!("connection.headers.{key} {name:?} is not the name of a header"))
-            .hint("Write it like Api-Subscription-Key.")
+        Error::config(format!(
+            "connection.headers.{key} {name:?} is not the name of a header"
+        ))
+        .hint("Write it like Api-Subscription-Key.")
     })
 }
 
-impl Connection for BemoConnection {
+impl SourceConnection for BemoConnection {
     const SOURCE: &'static str = SOURCE;
     const RESOURCES: &'static [Resource] = RESOURCES;
 
-    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
+    fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>> {
         let example = "/reporting/v1/api/accounts/{account}/sessions";
-        let mut problems = Problems::default();
-        let route = problems.keep(Route::of_one("connection.paths.sessions", &self.paths.sessions, example));
+        let mut problems = ProblemList::default();
+        let route = problems.keep(PathTemplate::with_id(
+            "connection.paths.sessions",
+            &self.paths.sessions,
+            example,
+        ));
         problems.keep(self.accounts.check("connection.accounts"));
         if self.accounts.as_slice().is_empty() {
-            problems.0.push(
-                Error::config("connection.accounts is empty")
-                    .hint("List the ids of the accounts to read, [A, B], or write one text with commas."),
-            );
+            problems
+                .0
+                .push(Error::config("connection.accounts is empty").hint(
+                    "List the ids of the accounts to read, [A, B], or write one text with commas.",
+                ));
         }
         problems.keep(self.access_token.check("connection.access_token"));
         problems.keep(self.subscription_key.check("connection.subscription_key"));
@@ -113,12 +127,17 @@ impl Connection for BemoConnection {
             let text = "connection.headers: token and subscription_key cannot share a header";
             problems.0.push(Error::config(text));
         }
-        let next_range = self.headers.next_range.as_deref().map(|name| header("next_range", name)).transpose();
+        let next_range = self
+            .headers
+            .next_range
+            .as_deref()
+            .map(|name| header("next_range", name))
+            .transpose();
         let next_range = problems.keep(next_range);
         let settled = route.zip(token_header.zip(key_header)).zip(next_range);
         let ((route, (token_header, key_header)), next_range) = problems.or(settled)?;
-        let client = Client::new(SOURCE, self.base_url, limits)?;
-        let login = TokenAndKey {
+        let client = HttpClient::new(SOURCE, self.base_url, limits)?;
+        let login = BemoLogin {
             redactor: client.redactor().clone(),
             access_token: self.access_token,
             token_header,
@@ -128,7 +147,13 @@ impl Connection for BemoConnection {
             key: RwLock::default(),
         };
         let api = AuthorizedClient::new(client, Arc::new(login));
-        Ok(Arc::new(Bemo::new(api, self.accounts.into_vec(), route, next_range, self.first_page)))
+        Ok(Arc::new(BemoSource::new(
+            api,
+            self.accounts.into_vec(),
+            route,
+            next_range,
+            self.first_page,
+        )))
     }
 }
 
@@ -146,29 +171,60 @@ mod tests {
     #[test]
     fn little_has_to_be_written() {
         let connection = parse(r#","accounts":["a-1","b 2"]"#).unwrap();
-        assert_eq!((&connection.headers, &connection.paths), (&Headers::default(), &Paths::default()));
+        assert_eq!(
+            (&connection.headers, &connection.paths),
+            (&BemoHeaders::default(), &BemoPaths::default())
+        );
         assert!(!format!("{connection:?}").contains("hunter"));
-        let source = connection.open(Limits::default()).unwrap();
+        let source = connection.open(SourceLimits::default()).unwrap();
         assert_eq!((source.name(), source.resources()), ("bemo", RESOURCES));
         assert!(!format!("{source:?}").contains("hunter"));
-        assert!(parse("").unwrap_err().to_string().contains("missing field `accounts`"));
+        assert!(
+            parse("")
+                .unwrap_err()
+                .to_string()
+                .contains("missing field `accounts`")
+        );
     }
 
     #[test]
     fn mistakes_are_named() {
-        assert!(parse(r#","acounts":[]"#).unwrap_err().to_string().contains("unknown field `acounts`"));
+        assert!(
+            parse(r#","acounts":[]"#)
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `acounts`")
+        );
         for (more, named) in [
             (r#","accounts":[]"#, "connection.accounts is empty"),
             (r#","accounts":["a",""]"#, "connection.accounts: \"\""),
             (r#","accounts":["a "]"#, "connection.accounts: \"a \""),
             (r#","accounts":["a","b","a"]"#, "names \"a\" twice"),
-            (r#","accounts":["a"],"paths":{"sessions":"/sessions"}"#, "does not hold {account} once"),
-            (r#","accounts":["a"],"paths":{"sessions":"/{account}?x"}"#, "connection.paths.sessions"),
-            (r#","accounts":["a"],"headers":{"token":"To ken"}"#, "connection.headers.token"),
-            (r#","accounts":["a"],"headers":{"next_range":""}"#, "connection.headers.next_range"),
-            (r#","accounts":["a"],"headers":{"subscription_key":"authorization"}"#, "cannot share a header"),
+            (
+                r#","accounts":["a"],"paths":{"sessions":"/sessions"}"#,
+                "does not hold {account} once",
+            ),
+            (
+                r#","accounts":["a"],"paths":{"sessions":"/{account}?x"}"#,
+                "connection.paths.sessions",
+            ),
+            (
+                r#","accounts":["a"],"headers":{"token":"To ken"}"#,
+                "connection.headers.token",
+            ),
+            (
+                r#","accounts":["a"],"headers":{"next_range":""}"#,
+                "connection.headers.next_range",
+            ),
+            (
+                r#","accounts":["a"],"headers":{"subscription_key":"authorization"}"#,
+                "cannot share a header",
+            ),
         ] {
-            let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+            let error = parse(more)
+                .unwrap()
+                .open(SourceLimits::default())
+                .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{more}");
             assert!(error.message().contains(named), "{error}");
         }
@@ -178,8 +234,11 @@ mod tests {
             );
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             let connection: BemoConnection = serde_json::from_value(value).unwrap();
-            let error = connection.open(Limits::default()).unwrap_err();
-            assert!(error.message().contains(&format!("connection.{key}")), "{error}");
+            let error = connection.open(SourceLimits::default()).unwrap_err();
+            assert!(
+                error.message().contains(&format!("connection.{key}")),
+                "{error}"
+            );
         }
     }
 }

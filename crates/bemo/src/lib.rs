@@ -19,9 +19,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod complaint;
 mod connection;
+mod error_envelope;
 mod login;
 mod sessions;
 
-pub use connection::{BemoConnection, Headers, Paths, RESOURCES, SOURCE};
+pub use connection::{BemoConnection, BemoHeaders, BemoPaths, RESOURCES, SOURCE};

@@ -2,20 +2,23 @@
 //!
 //! Invariant: every request says the whole question and names one account, and so does every page, in its scope.
 
-use crate::complaint::{explained, is_past_the_end, verdict};
 use crate::connection::{RESOURCES, SOURCE};
+use crate::error_envelope::{is_past_the_end, refusal_error, verdict};
 use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
+use tillhouse_extract::http::ClientStats;
+use tillhouse_extract::paging::{
+    self, FetchOutcome, NextPage, NumberedPage, PageNumbering, PagePosition,
+};
 use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::source::{check_page, failed, known};
+use tillhouse_extract::source::{check_page, failed_stream, find_resource};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, envelope, origin, redact,
+    AuthorizedClient, HttpOutcome, HttpRequest, HttpResponse, Page, PageStream, PathTemplate,
+    Source, envelope, origin, redact,
 };
 use tillhouse_model::{Error, ReadBy, Resource, Result, Slice, Window};
 use url::Url;
@@ -26,26 +29,26 @@ const SHORT: usize = 2 << 10;
 /// What identifies a session.
 const ID: &str = "sessionId";
 
-/// One be-mo access token, and the accounts that are read with it.
+/// Source of one be-mo access token and the accounts read with it.
 #[derive(Debug)]
-pub(crate) struct Bemo {
+pub(crate) struct BemoSource {
     api: AuthorizedClient,
     accounts: Vec<String>,
     /// The path of an account's list.
-    route: Route,
+    route: PathTemplate,
     next_range: Option<HeaderName>,
     first_page: u64,
     /// Whether pages are counted from `first_page`, as far as that is known.
-    numbering: Numbering,
+    numbering: PageNumbering,
     /// Whether it was said that the server's links are not followed.
     warned: Arc<AtomicBool>,
 }
 
-impl Bemo {
+impl BemoSource {
     pub(crate) fn new(
         api: AuthorizedClient,
         accounts: Vec<String>,
-        route: Route,
+        route: PathTemplate,
         next_range: Option<HeaderName>,
         first_page: Option<u64>,
     ) -> Self {
@@ -55,17 +58,26 @@ impl Bemo {
             route,
             next_range,
             first_page: first_page.unwrap_or(0),
-            numbering: first_page.map_or_else(Numbering::default, |_| Numbering::known()),
+            numbering: first_page.map_or_else(PageNumbering::default, |_| PageNumbering::known()),
             warned: Arc::default(),
         }
     }
 
     /// A question about an account's sessions, and how to read the answer.
-    fn list(&self, account: &str, question: &[(&str, String)], limit: u32) -> Result<List> {
-        let url = self.api.client().url(&self.route.to(account)?)?;
-        let request = Request::get(SESSIONS.name, url).judged_by(verdict).lists(SESSIONS.records_at);
-        let request = question.iter().fold(request, |request, (key, value)| request.query(key, value));
-        Ok(List {
+    fn list(
+        &self,
+        account: &str,
+        question: &[(&str, String)],
+        limit: u32,
+    ) -> Result<BemoSessionList> {
+        let url = self.api.client().url(&self.route.expand(account)?)?;
+        let request = HttpRequest::get(SESSIONS.name, url)
+            .with_success_check(verdict)
+            .expecting_records_at(SESSIONS.records_at);
+        let request = question
+            .iter()
+            .fold(request, |request, (key, value)| request.query(key, value));
+        Ok(BemoSessionList {
             api: self.api.clone(),
             account: account.into(),
             request: request.query("limit", &limit.to_string()),
@@ -76,62 +88,96 @@ impl Bemo {
     }
 
     fn stream(&self, slice: &Slice, question: &[(&str, String)]) -> PageStream {
-        let listing = self.api.client().listing(SESSIONS);
-        let list = known("be-mo", RESOURCES, &slice.resource).and_then(|_| {
+        let listing = self.api.client().listing_options(SESSIONS);
+        let list = find_resource("be-mo", RESOURCES, &slice.resource).and_then(|_| {
             let account = slice.tenant.as_deref();
-            let account = account.ok_or_else(|| Error::config("be-mo is asked account by account"))?;
+            let account =
+                account.ok_or_else(|| Error::config("be-mo is asked account by account"))?;
             self.list(account, question, listing.page_size)
         });
         match list {
-            Err(error) => failed(error),
-            Ok(list) => paging::by_page(self.numbering.clone(), listing, move |place| list.clone().page(place)),
+            Err(error) => failed_stream(error),
+            Ok(list) => paging::by_page(self.numbering.clone(), listing, move |place| {
+                list.clone().page(place)
+            }),
         }
     }
 }
 
-/// One question, page by page.
+/// One query of a session list, read page by page.
 #[derive(Debug, Clone)]
-struct List {
+struct BemoSessionList {
     api: AuthorizedClient,
     account: Arc<str>,
     /// The question without the page's number.
-    request: Request,
+    request: HttpRequest,
     next_range: Option<HeaderName>,
     first_page: u64,
     warned: Arc<AtomicBool>,
 }
 
-impl List {
-    async fn page(self, place: Place) -> Result<Fetched<NumberedPage>> {
+impl BemoSessionList {
+    async fn page(self, place: PagePosition) -> Result<FetchOutcome<NumberedPage>> {
         let request = match place.link {
-            Some(link) => Request::get(SESSIONS.name, link).judged_by(verdict).lists(SESSIONS.records_at),
+            Some(link) => HttpRequest::get(SESSIONS.name, link)
+                .with_success_check(verdict)
+                .expecting_records_at(SESSIONS.records_at),
             None => {
                 let number = self.first_page.saturating_add(place.index);
                 self.request.clone().query("offset", &number.to_string())
             }
         };
         let answer = self.api.send(&request).await?;
-        let explained = |refusal| explained(refusal, &self.account, self.api.client().redactor());
+        let explained =
+            |refusal| refusal_error(refusal, &self.account, self.api.client().redactor());
         let response = match answer {
-            Answer::Success(response) => response,
-            Answer::Refused(refusal) if is_past_the_end(&refusal) => return Ok(Fetched::Missing(explained(refusal))),
-            Answer::Refused(refusal) => return Err(explained(refusal)),
+            HttpOutcome::Success(response) => response,
+            HttpOutcome::Refused(refusal) if is_past_the_end(&refusal) => {
+                return Ok(FetchOutcome::Missing(explained(refusal)));
+            }
+            HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };
         let next = self.next(&response);
-        let Response { bytes, requested_at, url, .. } = response;
-        let bytes = paging::or_empty(bytes, SESSIONS.records_at);
+        let HttpResponse {
+            bytes,
+            requested_at,
+            url,
+            ..
+        } = response;
+        let bytes = paging::normalise_empty(bytes, SESSIONS.records_at);
         let records = envelope::identities(&bytes, SESSIONS.records_at, ID)
             .map_err(|error| self.in_their_words(error, &bytes))
-            .map_err(|e| e.at("source", SOURCE).at("account", &*self.account).at("url", redact::url(&url)))?;
-        let page =
-            Page { bytes, declared_total: None, requested_at, scope: Some(self.account), anew: false, again: false };
-        Ok(NumberedPage { page, records, url, next }.into())
+            .map_err(|e| {
+                e.at("source", SOURCE)
+                    .at("account", &*self.account)
+                    .at("url", redact::url(&url))
+            })?;
+        let page = Page {
+            bytes,
+            declared_total: None,
+            requested_at,
+            scope: Some(self.account),
+            restarts_listing: false,
+            is_reread: false,
+        };
+        Ok(NumberedPage {
+            page,
+            records,
+            url,
+            next,
+        }
+        .into())
     }
 
     /// The error of an answer that is no page, with what the server says instead: there is no login that would have said it.
     fn in_their_words(&self, error: Error, body: &[u8]) -> Error {
         let short = body.len() <= SHORT;
-        let said = self.api.client().redactor().provider_message(body).filter(|_| short);
+        let said = self
+            .api
+            .client()
+            .redactor()
+            .provider_message(body)
+            .filter(|_| short);
         match said {
             None => error,
             Some(words) => Error::protocol(format!("{}: {words}", error.message()))
@@ -141,22 +187,29 @@ impl List {
 
     /// The link to the next page. One that leads away is not followed, with our credentials or without: the page is then asked
     /// for by its number, at home.
-    fn next(&self, response: &Response) -> Next {
-        let header = self.next_range.as_ref().and_then(|name| response.headers.get(name));
-        let link = header.and_then(|value| value.to_str().ok()).map_or("", str::trim);
+    fn next(&self, response: &HttpResponse) -> NextPage {
+        let header = self
+            .next_range
+            .as_ref()
+            .and_then(|name| response.headers.get(name));
+        let link = header
+            .and_then(|value| value.to_str().ok())
+            .map_or("", str::trim);
         if link.is_empty() {
-            return Next::Unsaid;
+            return NextPage::Unknown;
         }
         // Anything else would be taken for a path beside the list's.
         let is_link = link.starts_with(['/', '?']) || Url::parse(link).is_ok();
         match is_link.then(|| origin::follow(&response.url, link)) {
-            Some(Ok(url)) => Next::Link(url),
-            Some(Err(error)) => self.elsewhere(&self.api.client().redactor().scrub(&error.to_string())),
+            Some(Ok(url)) => NextPage::Link(url),
+            Some(Err(error)) => {
+                self.elsewhere(&self.api.client().redactor().scrub(&error.to_string()))
+            }
             None => self.elsewhere("it is no address"),
         }
     }
 
-    fn elsewhere(&self, why: &str) -> Next {
+    fn elsewhere(&self, why: &str) -> NextPage {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 source = SOURCE,
@@ -164,7 +217,7 @@ impl List {
                 "the server's link to the next page is not followed; asking by number"
             );
         }
-        Next::Elsewhere
+        NextPage::Elsewhere
     }
 }
 
@@ -177,7 +230,10 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(14);
 fn dates(window: &Window) -> (Date, Date) {
     let day = |instant: Timestamp| instant.to_zoned(TimeZone::UTC).date();
     let from = day(window.from().checked_sub(BEHIND).unwrap_or(Timestamp::MIN));
-    let last = window.to().checked_sub(1.microsecond()).and_then(|last| last.checked_add(AHEAD));
+    let last = window
+        .to()
+        .checked_sub(1.microsecond())
+        .and_then(|last| last.checked_add(AHEAD));
     let last = day(last.unwrap_or(Timestamp::MAX));
     (from, last.checked_add(1.day()).unwrap_or(last))
 }
@@ -188,7 +244,7 @@ fn started(window: &Window) -> [(&'static str, String); 2] {
 }
 
 #[async_trait]
-impl Source for Bemo {
+impl Source for BemoSource {
     fn name(&self) -> &'static str {
         SOURCE
     }
@@ -201,13 +257,19 @@ impl Source for Bemo {
         self.api.log_in().await?;
         let now = Timestamp::now();
         let today = Window::new(now, now.checked_add(1.second()).unwrap_or(Timestamp::MAX))?;
-        let size = self.api.client().listing(SESSIONS).page_size;
+        let size = self.api.client().listing_options(SESSIONS).page_size;
         for account in &self.accounts {
             let page = check_page(size, async |limit| {
                 let list = self.list(account, &started(&today), limit)?;
-                match list.page(Place { index: 0, link: None }).await? {
-                    Fetched::Page(_) => Ok(()),
-                    Fetched::Missing(error) => Err(error),
+                match list
+                    .page(PagePosition {
+                        index: 0,
+                        link: None,
+                    })
+                    .await?
+                {
+                    FetchOutcome::Page(_) => Ok(()),
+                    FetchOutcome::Missing(error) => Err(error),
                 }
             });
             page.await?;
@@ -216,7 +278,7 @@ impl Source for Bemo {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known("be-mo", RESOURCES, resource)?;
+        find_resource("be-mo", RESOURCES, resource)?;
         Ok(self.accounts.iter().cloned().map(Some).collect())
     }
 
@@ -227,21 +289,33 @@ impl Source for Bemo {
     fn asks(&self, slice: &Slice, by: ReadBy) -> Window {
         let (from, to) = dates(&slice.window);
         // A date's instants on every clock.
-        let start = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |day| day.timestamp());
-        let from = start(from).checked_sub(AHEAD).unwrap_or(Timestamp::MIN).min(slice.window.from());
+        let start = |date: Date| {
+            date.to_zoned(TimeZone::UTC)
+                .map_or(Timestamp::MAX, |day| day.timestamp())
+        };
+        let from = start(from)
+            .checked_sub(AHEAD)
+            .unwrap_or(Timestamp::MIN)
+            .min(slice.window.from());
         let to = match by {
-            ReadBy::EventTime => start(to).checked_add(BEHIND).unwrap_or(Timestamp::MAX).max(slice.window.to()),
+            ReadBy::EventTime => start(to)
+                .checked_add(BEHIND)
+                .unwrap_or(Timestamp::MAX)
+                .max(slice.window.to()),
             // What was learnt since.
             ReadBy::ChangeTime => slice.window.to(),
         };
         Window::new(from, to).unwrap_or(slice.window)
     }
 
-    fn late_pages(&self, slice: &Slice) -> PageStream {
-        self.stream(slice, &[("lastCreated", dates(&slice.window).0.to_string())])
+    fn pages_by_change_time(&self, slice: &Slice) -> PageStream {
+        self.stream(
+            slice,
+            &[("lastCreated", dates(&slice.window).0.to_string())],
+        )
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> ClientStats {
         self.api.stats()
     }
 }
@@ -253,10 +327,26 @@ mod tests {
     #[test]
     fn the_dates_of_a_window_are_those_of_every_clock() {
         for (from, to, wanted) in [
-            ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", ("2025-12-31", "2026-01-03")),
-            ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z", ("2026-01-01", "2026-01-03")),
-            ("2026-01-01T06:00:00Z", "2026-01-01T10:00:00Z", ("2025-12-31", "2026-01-02")),
-            ("2024-02-28T12:00:00Z", "2024-02-28T13:00:00Z", ("2024-02-28", "2024-03-01")),
+            (
+                "2026-01-01T00:00:00Z",
+                "2026-01-02T00:00:00Z",
+                ("2025-12-31", "2026-01-03"),
+            ),
+            (
+                "2026-01-01T12:00:00Z",
+                "2026-01-01T13:00:00Z",
+                ("2026-01-01", "2026-01-03"),
+            ),
+            (
+                "2026-01-01T06:00:00Z",
+                "2026-01-01T10:00:00Z",
+                ("2025-12-31", "2026-01-02"),
+            ),
+            (
+                "2024-02-28T12:00:00Z",
+                "2024-02-28T13:00:00Z",
+                ("2024-02-28", "2024-03-01"),
+            ),
         ] {
             let window = Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
             let (from, to) = dates(&window);

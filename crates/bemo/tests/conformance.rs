@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use tillhouse_bemo::BemoConnection;
-use tillhouse_extract::Connection;
-use tillhouse_extract::testing::{Links, Records, Subject};
+use tillhouse_extract::SourceConnection;
+use tillhouse_extract::testing::{PageLinks, ResourceUnderTest, SourceUnderTest};
 use tillhouse_model::Window;
 use tillhouse_sandbox::{BemoOptions, Sandbox, SandboxOptions};
 
@@ -22,10 +22,19 @@ mod by_number {
     tillhouse_extract::conformance!(|| super::subject(false));
 }
 
-async fn subject(range_headers: bool) -> Subject {
+async fn subject(range_headers: bool) -> SourceUnderTest {
     // The oldest first, so that what vanishes does so in front of what is still to be read.
-    let bemo = BemoOptions { range_headers, oldest_first: true, ..BemoOptions::default() };
-    let options = SandboxOptions { transactions: 10, bemo_sessions: Some(600), bemo, ..SandboxOptions::default() };
+    let bemo = BemoOptions {
+        range_headers,
+        oldest_first: true,
+        ..BemoOptions::default()
+    };
+    let options = SandboxOptions {
+        transactions: 10,
+        bemo_sessions: Some(600),
+        bemo,
+        ..SandboxOptions::default()
+    };
     let window = Window::new(options.from, options.to).unwrap();
     let sandbox = Sandbox::start(options).await.unwrap();
     let connection = |token: &str| {
@@ -39,12 +48,21 @@ async fn subject(range_headers: bool) -> Subject {
     };
     let (good, wrong) = (connection("sandbox-token"), connection("not-the-token"));
     // A page is numbered, no total is told: nothing shows that a session vanished.
-    let sessions = Records::of("sessions").key("/sessionId").time("/sessionStartDate").vanishing_hides();
-    Subject::new(sandbox.url(), "bemo", window, move |limits| good.clone().open(limits))
-        .refused(move |limits| wrong.clone().open(limits))
-        .secret("sandbox-token")
-        .secret("sandbox-key")
-        .secret("not-the-token")
-        .records(if range_headers { sessions.links(Links::Followed) } else { sessions })
-        .keeping(sandbox)
+    let sessions = ResourceUnderTest::of("sessions")
+        .key("/sessionId")
+        .time("/sessionStartDate")
+        .vanishing_hides();
+    SourceUnderTest::new(sandbox.url(), "bemo", window, move |limits| {
+        good.clone().open(limits)
+    })
+    .refused(move |limits| wrong.clone().open(limits))
+    .secret("sandbox-token")
+    .secret("sandbox-key")
+    .secret("not-the-token")
+    .records(if range_headers {
+        sessions.links(PageLinks::Followed)
+    } else {
+        sessions
+    })
+    .keep_alive(sandbox)
 }

@@ -30,8 +30,9 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next
 }
 
 #[cfg(feature = "sandbox")]
-const AFTER_HELP: &str =
-    after_help!("  tillhouse demo                                    see it work, with data made up on the spot\n");
+const AFTER_HELP: &str = after_help!(
+    "  tillhouse demo                                    see it work, with data made up on the spot\n"
+);
 #[cfg(not(feature = "sandbox"))]
 const AFTER_HELP: &str = after_help!("");
 
@@ -83,7 +84,7 @@ pub(crate) struct Cli {
     pub(crate) project: Option<PathBuf>,
     /// How data is printed [default: table]; html is for `stats`
     #[arg(long, global = true, value_enum)]
-    pub(crate) format: Option<Printed>,
+    pub(crate) format: Option<OutputFormat>,
     /// In CSV, put a quote before texts that begin with = + - @, a tab or a line end, so that no spreadsheet takes them for formulas
     #[arg(long, global = true)]
     pub(crate) csv_safe: bool,
@@ -94,12 +95,12 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-/// What `--format` may say.
+/// Values of `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Printed {
+pub(crate) enum OutputFormat {
     /// For people.
     Table,
     /// For programs: stable, amounts as exact numbers.
@@ -110,9 +111,9 @@ pub(crate) enum Printed {
     Html,
 }
 
-/// How data is printed, by any command.
+/// Format of printed data, for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum DataFormat {
     Table,
     Json,
     Csv(CsvStyle),
@@ -121,16 +122,19 @@ pub(crate) enum Format {
 impl Cli {
     /// The form of texts in CSV: as they are into files and pipes, with visible escapes for a terminal.
     pub(crate) fn csv_style(&self) -> CsvStyle {
-        CsvStyle { is_safe: self.csv_safe, is_shown: std::io::stdout().is_terminal() }
+        CsvStyle {
+            guards_formulas: self.csv_safe,
+            escapes_controls: std::io::stdout().is_terminal(),
+        }
     }
 
     /// How data is to be printed; `None` where a page of charts was asked for, which only some commands have.
-    pub(crate) fn data_format(&self) -> Option<Format> {
+    pub(crate) fn data_format(&self) -> Option<DataFormat> {
         match self.format {
-            None | Some(Printed::Table) => Some(Format::Table),
-            Some(Printed::Json) => Some(Format::Json),
-            Some(Printed::Csv) => Some(Format::Csv(self.csv_style())),
-            Some(Printed::Html) => None,
+            None | Some(OutputFormat::Table) => Some(DataFormat::Table),
+            Some(OutputFormat::Json) => Some(DataFormat::Json),
+            Some(OutputFormat::Csv) => Some(DataFormat::Csv(self.csv_style())),
+            Some(OutputFormat::Html) => None,
         }
     }
 }
@@ -145,68 +149,70 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Make a project, or add a source's pipeline to one
     #[command(
         after_help = "Examples:\n  tillhouse init --source hecone\n  tillhouse init ~/sales --source hecone\n\nNo file that exists is changed."
     )]
-    Init(Init),
+    Init(InitArgs),
     /// Copy a pipeline's unify SQL and contracts into the project, to change them
     #[command(
         after_help = "Example:\n  tillhouse eject hecone\n\nA file of the same name in the project then replaces the built-in one; `tillhouse check` lists these."
     )]
-    Eject(OnePipeline),
+    Eject(EjectArgs),
     /// Parse everything, reach every source and the warehouse; change nothing
     #[command(after_help = "Examples:\n  tillhouse check\n  tillhouse check hecone --format json")]
-    Check(Pipelines),
+    Check(PipelineArgs),
     /// Read what is new, land it, unify it, publish it
     #[command(
         after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n\nA sync can be interrupted at any time; the next one finishes its work."
     )]
-    Sync(Sync),
+    Sync(SyncArgs),
     /// Build the unified tables anew from the source tables, without asking any API
     #[command(
         after_help = "Examples:\n  tillhouse rebuild\n  tillhouse rebuild hecone      after its unify SQL was changed\n\nReaders see the tables as they were until the rebuild is published."
     )]
-    Rebuild(Pipelines),
+    Rebuild(PipelineArgs),
     /// How far every pipeline has been read, and what needs attention
-    #[command(after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json")]
-    Status(Pipelines),
+    #[command(
+        after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json"
+    )]
+    Status(PipelineArgs),
     /// HecOne-style statistics: hourly counts, rankings, growth
     #[command(
         after_help = STATS_HELP
     )]
-    Stats(Stats),
+    Stats(StatsArgs),
     /// SmartNow's reports, over all sources
     #[command(after_help = REPORT_HELP)]
-    Report(Report),
+    Report(ReportArgs),
     /// Which past hours, days and months changed since a run, by how much, and because of which transactions
     #[command(
         after_help = "Examples:\n  tillhouse restated --since 2026-01-31\n  tillhouse restated --since 20260131T060000Z-1f2e3d --format json\n  tillhouse restated --since 2026-01-31 --by day --format csv\n\nA run is named by its id, or by a time: then it is the last one that had finished by then. Hours that had not been read\nat all are new, not restated, and left out. `tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."
     )]
-    Restated(Restated),
+    Restated(RestatedArgs),
     /// Compare the published figures with the provider's own, or with control totals
     #[command(
         after_help = "Examples:\n  tillhouse reconcile --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile hecone --from 2026-01-05 --to 2026-01-06 --step 1h\n  tillhouse reconcile hecone --by records --from 2026-01-01 --to 2026-02-01\n  tillhouse reconcile pace --control totals.csv --from 2026-01-01 --to 2026-02-01\n\nA control file has the columns day, currency, count, amount:\n  day,currency,count,amount\n  2026-01-01,EUR,1032,41288.10\n\nWhat was found is kept in ops.reconciliations. Exit code 3: something differs, or was not compared."
     )]
-    Reconcile(Reconcile),
+    Reconcile(ReconcileArgs),
     /// Query the warehouse; without a query, a prompt
     #[command(
         after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
     )]
-    Sql(Sql),
+    Sql(SqlArgs),
     #[cfg(feature = "sandbox")]
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
         after_help = "Example:\n  tillhouse sandbox --transactions 100000 --from 2026-01-01 --to 2026-02-01 --port 8360"
     )]
-    Sandbox(Sandbox),
+    Sandbox(SandboxArgs),
     #[cfg(feature = "sandbox")]
     /// See it work: sandbox, sync, statistics, in a temporary project
     #[command(
         after_help = "Examples:\n  tillhouse demo\n  tillhouse demo --transactions 100000 --dir ~/tillhouse-demo"
     )]
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Print a script that makes your shell complete commands and flags
     #[command(
         after_help = "Example:\n  tillhouse completions bash > ~/.local/share/bash-completion/completions/tillhouse"
@@ -217,9 +223,9 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
+impl CliCommand {
     /// True if the command answers Ctrl-C itself: it has work to bring to an end first.
-    pub(crate) fn answers_interrupts(&self) -> bool {
+    pub(crate) fn handles_interrupts(&self) -> bool {
         match self {
             #[cfg(feature = "sandbox")]
             Self::Sandbox(_) | Self::Demo(_) => true,
@@ -230,7 +236,7 @@ impl Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Init {
+pub(crate) struct InitArgs {
     /// The folder [default: this one]
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
@@ -240,19 +246,19 @@ pub(crate) struct Init {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct OnePipeline {
+pub(crate) struct EjectArgs {
     /// The pipeline's name
     pub(crate) pipeline: String,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Pipelines {
+pub(crate) struct PipelineArgs {
     /// Pipelines by name [default: all]
     pub(crate) pipelines: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Sync {
+pub(crate) struct SyncArgs {
     /// Pipelines by name [default: all]
     pub(crate) pipelines: Vec<String>,
     /// Read from here on, known or not: a date (UTC) or a time with its offset
@@ -271,14 +277,19 @@ pub(crate) struct Sync {
 
 /// What counts as a transaction; every command that counts asks it alike.
 #[derive(Debug, Args)]
-pub(crate) struct Counted {
+pub(crate) struct TransactionStateArgs {
     /// The transaction states that count
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "completed,consumed")]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        default_value = "completed,consumed"
+    )]
     pub(crate) states: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Stats {
+pub(crate) struct StatsArgs {
     /// The first instant counted: a date (in --timezone) or a time with its offset
     #[arg(long, value_name = "T")]
     pub(crate) from: String,
@@ -292,16 +303,16 @@ pub(crate) struct Stats {
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
     #[command(flatten)]
-    pub(crate) counted: Counted,
+    pub(crate) counted: TransactionStateArgs,
     /// The zone in which dates and hours are cut: an IANA name, or an offset like +02:00
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) timezone: String,
     /// timeline: hour after hour; of_day: 00 to 23 by each site's own clock
-    #[arg(long, value_enum, default_value_t = Hours::Timeline)]
-    pub(crate) hours: Hours,
+    #[arg(long, value_enum, default_value_t = HoursArg::Timeline)]
+    pub(crate) hours: HoursArg,
     /// Sales, or purchases made elsewhere; they are never added up
-    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
-    pub(crate) perspective: Perspective,
+    #[arg(long, value_enum, default_value_t = PerspectiveArg::Sale)]
+    pub(crate) perspective: PerspectiveArg,
     /// Only transactions that pass: a Kendo UI filter descriptor
     #[arg(long, value_name = "JSON")]
     pub(crate) filter: Option<String>,
@@ -322,7 +333,7 @@ pub(crate) struct Stats {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Report {
+pub(crate) struct ReportArgs {
     /// The report, see below
     #[arg(hide_possible_values = true, value_parser = PossibleValuesParser::new(ReportName::ALL.map(ReportName::as_str)))]
     pub(crate) name: String,
@@ -372,10 +383,10 @@ pub(crate) struct Report {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) scopes: Vec<String>,
     #[command(flatten)]
-    pub(crate) counted: Counted,
+    pub(crate) counted: TransactionStateArgs,
     /// Sales, or purchases made elsewhere; they are never added up
-    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
-    pub(crate) perspective: Perspective,
+    #[arg(long, value_enum, default_value_t = PerspectiveArg::Sale)]
+    pub(crate) perspective: PerspectiveArg,
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
@@ -383,18 +394,18 @@ pub(crate) struct Report {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(crate) enum Hours {
+pub(crate) enum HoursArg {
     Timeline,
     OfDay,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Perspective {
+pub(crate) enum PerspectiveArg {
     Sale,
     Purchase,
 }
 
-impl Perspective {
+impl PerspectiveArg {
     /// `sale` or `purchase`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -405,7 +416,7 @@ impl Perspective {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Restated {
+pub(crate) struct RestatedArgs {
     /// The run to compare with, or a time: the last run that had finished by then
     #[arg(long, value_name = "RUN|T")]
     pub(crate) since: String,
@@ -425,20 +436,20 @@ pub(crate) struct Restated {
     #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
     pub(crate) source: Option<String>,
     #[command(flatten)]
-    pub(crate) counted: Counted,
+    pub(crate) counted: TransactionStateArgs,
     /// Sales, or purchases made elsewhere
-    #[arg(long, value_enum, default_value_t = Perspective::Sale)]
-    pub(crate) perspective: Perspective,
+    #[arg(long, value_enum, default_value_t = PerspectiveArg::Sale)]
+    pub(crate) perspective: PerspectiveArg,
     /// Only these periods [default: all three; csv: days]
     #[arg(long, value_enum)]
-    pub(crate) by: Option<Period>,
+    pub(crate) by: Option<PeriodArg>,
     /// How many transactions are listed at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) most: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Period {
+pub(crate) enum PeriodArg {
     /// UTC hours.
     Hour,
     /// Every site's own days.
@@ -448,7 +459,7 @@ pub(crate) enum Period {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Reconcile {
+pub(crate) struct ReconcileArgs {
     /// Pipelines by name [default: all]
     pub(crate) pipelines: Vec<String>,
     /// The first instant compared: a date (UTC) or a time with its offset
@@ -461,10 +472,10 @@ pub(crate) struct Reconcile {
     #[arg(long, value_name = "LENGTH", default_value = "1d")]
     pub(crate) step: String,
     #[command(flatten)]
-    pub(crate) counted: Counted,
+    pub(crate) counted: TransactionStateArgs,
     /// What to compare with [default: the most a source offers]
     #[arg(long, value_enum, conflicts_with = "control")]
-    pub(crate) by: Option<By>,
+    pub(crate) by: Option<ReconcileAgainstArg>,
     /// Compare with the totals in this CSV file instead of the provider's figures
     #[arg(long, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) control: Option<PathBuf>,
@@ -480,7 +491,7 @@ pub(crate) struct Reconcile {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum By {
+pub(crate) enum ReconcileAgainstArg {
     /// The provider's own statistics, part by part.
     Statistics,
     /// The provider's own revenue by currency and day.
@@ -490,7 +501,7 @@ pub(crate) enum By {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Sql {
+pub(crate) struct SqlArgs {
     /// The query; without one, a prompt (or the queries on standard input)
     pub(crate) query: Option<String>,
     /// As the warehouse was after this run, or at this time
@@ -504,7 +515,7 @@ pub(crate) struct Sql {
 
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
-pub(crate) struct Sandbox {
+pub(crate) struct SandboxArgs {
     /// The port on 127.0.0.1; 0 takes any that is free
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
@@ -524,7 +535,7 @@ pub(crate) struct Sandbox {
 
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
-pub(crate) struct Demo {
+pub(crate) struct DemoArgs {
     /// How many transactions
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) transactions: u64,

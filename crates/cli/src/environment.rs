@@ -17,7 +17,11 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 }
 
 fn state_folder_of(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let folder = |name: &str| something(lookup(name)).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = |name: &str| {
+        something(lookup(name))
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute())
+    };
     folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local").join("state")))
 }
 
@@ -38,7 +42,14 @@ mod tests {
             state_folder_of(lookup).map(|folder| folder.display().to_string())
         };
         let below_home = Some("/home/me/.local/state".to_owned());
-        for nothing in [None, Some(""), Some("state"), Some("./state"), Some("~/state"), Some(" ")] {
+        for nothing in [
+            None,
+            Some(""),
+            Some("state"),
+            Some("./state"),
+            Some("~/state"),
+            Some(" "),
+        ] {
             assert_eq!(of(nothing, Some("/home/me")), below_home, "{nothing:?}");
             assert_eq!(of(nothing, None), None);
             assert_eq!(of(nothing, Some("")), None);

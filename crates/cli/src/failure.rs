@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a server or a file says in it cannot order the terminal; exit code 2 for usage and configuration, 1 for everything else that failed.
 
-use crate::output::visible::{visible, visible_lines};
+use crate::output::terminal_escape::{escape_controls, escape_controls_in_lines};
 use std::io::Write;
 use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind};
@@ -14,12 +14,16 @@ pub(crate) const PARTIAL: u8 = 3;
 pub(crate) fn report(error: &Error) -> ExitCode {
     let mut err = std::io::stderr().lock();
     // Errors that were found together each say what to do.
-    let each = if error.parts().is_empty() { std::slice::from_ref(error) } else { error.parts() };
+    let each = if error.parts().is_empty() {
+        std::slice::from_ref(error)
+    } else {
+        error.parts()
+    };
     for error in each {
         // Nothing can be done where standard error itself is gone.
-        let _ = writeln!(err, "error: {}", visible(&error.to_string()));
+        let _ = writeln!(err, "error: {}", escape_controls(&error.to_string()));
         if let Some(hint) = error.hint_text().or_else(|| general_hint(error.kind())) {
-            let _ = writeln!(err, "  {}", visible_lines(hint));
+            let _ = writeln!(err, "  {}", escape_controls_in_lines(hint));
         }
     }
     ExitCode::from(code(error.kind()))
@@ -34,13 +38,19 @@ fn code(kind: ErrorKind) -> u8 {
 
 fn general_hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Unreachable => Some("Check the address and the network; `tillhouse check` tries every connection."),
-        ErrorKind::Busy => Some("The provider asks for patience; run the command again later."),
-        ErrorKind::Storage => Some("Check that the warehouse's folder exists, is writable and has room."),
-        ErrorKind::Query => {
-            Some("`tillhouse sql \"SHOW TABLES\"` lists the tables, `\\d TABLE` at the prompt a table's columns.")
+        ErrorKind::Unreachable => {
+            Some("Check the address and the network; `tillhouse check` tries every connection.")
         }
-        ErrorKind::Internal => Some("This is a bug in Tillhouse; please report it with the output of -vv."),
+        ErrorKind::Busy => Some("The provider asks for patience; run the command again later."),
+        ErrorKind::Storage => {
+            Some("Check that the warehouse's folder exists, is writable and has room.")
+        }
+        ErrorKind::Query => Some(
+            "`tillhouse sql \"SHOW TABLES\"` lists the tables, `\\d TABLE` at the prompt a table's columns.",
+        ),
+        ErrorKind::Internal => {
+            Some("This is a bug in Tillhouse; please report it with the output of -vv.")
+        }
         _ => None,
     }
 }

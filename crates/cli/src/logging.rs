@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, LogFormat};
 use crate::environment;
-use crate::output::visible::LogStyle;
+use crate::output::terminal_escape::LogStyle;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start(cli: &Cli) {
     let default = match cli.verbose {
         // What these say stands in the error that follows, in better words.
-        0 => "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,deltalake_core=off",
+        0 => {
+            "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,deltalake_core=off"
+        }
         1 => {
             "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
         }
@@ -20,12 +22,16 @@ pub(crate) fn start(cli: &Cli) {
             "info,tillhouse=debug,tillhouse_pipeline=debug,tillhouse_extract=debug,tillhouse_hecone=debug,tillhouse_smartnow=debug,tillhouse_bemo=debug,tillhouse_pace=debug,tillhouse_lake=debug"
         }
     };
-    let asked = environment::set(EnvFilter::DEFAULT_ENV).map(|asked| asked.to_string_lossy().into_owned());
+    let asked =
+        environment::set(EnvFilter::DEFAULT_ENV).map(|asked| asked.to_string_lossy().into_owned());
     let parsed = asked.as_deref().map(EnvFilter::try_new);
     let is_refused = matches!(parsed, Some(Err(_)));
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(default));
+    let filter = parsed
+        .and_then(Result::ok)
+        .unwrap_or_else(|| EnvFilter::new(default));
     // Colours are for people: a log that goes to a file holds text only.
-    let is_coloured = std::io::stderr().is_terminal() && environment::set("NO_COLOR").is_none() && !is_dumb();
+    let is_coloured =
+        std::io::stderr().is_terminal() && environment::set("NO_COLOR").is_none() && !is_dumb();
     let style = match cli.log_format {
         LogFormat::Json => LogStyle::Json,
         LogFormat::Text if is_coloured => LogStyle::Coloured,
@@ -40,7 +46,9 @@ pub(crate) fn start(cli: &Cli) {
         LogFormat::Json => builder.json().init(),
     }
     if is_refused {
-        tracing::warn!("RUST_LOG cannot be understood and is passed over; write it like RUST_LOG=tillhouse=debug");
+        tracing::warn!(
+            "RUST_LOG cannot be understood and is passed over; write it like RUST_LOG=tillhouse=debug"
+        );
     }
 }
 

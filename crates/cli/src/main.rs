@@ -7,12 +7,12 @@ mod args;
 mod commands;
 mod environment;
 mod failure;
-mod guard;
 mod logging;
 mod output;
 mod progress;
 mod prompt;
 mod registry;
+mod watchdog;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -29,13 +29,17 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = args::Cli::parse();
     logging::start(&cli);
-    if let Err(error) = guard::start(!cli.command.answers_interrupts()) {
+    if let Err(error) = watchdog::start(!cli.command.handles_interrupts()) {
         return failure::report(&Error::internal("cannot start threads").because(error));
     }
     // Queries are nested as deep as people write them: everything that plans or runs one has a stack for it.
-    let thread = std::thread::Builder::new().name("tillhouse".to_owned()).stack_size(DEEP_STACK);
-    let outcome = thread.spawn(move || run(&cli)).map(std::thread::JoinHandle::join);
-    guard::clear_up();
+    let thread = std::thread::Builder::new()
+        .name("tillhouse".to_owned())
+        .stack_size(DEEP_STACK);
+    let outcome = thread
+        .spawn(move || run(&cli))
+        .map(std::thread::JoinHandle::join);
+    watchdog::clean_up();
     match outcome {
         Ok(Ok(code)) => code,
         // The panic has been written to standard error.
@@ -48,7 +52,9 @@ fn run(cli: &args::Cli) -> ExitCode {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.enable_all().thread_stack_size(WORKER_STACK).build() {
         Ok(runtime) => runtime,
-        Err(error) => return failure::report(&Error::internal("cannot start threads").because(error)),
+        Err(error) => {
+            return failure::report(&Error::internal("cannot start threads").because(error));
+        }
     };
     let outcome = runtime.block_on(commands::run(cli));
     // The threads end with the process: blocking reads that a prompt or a server may leave behind must not keep it alive, and cancelling tasks

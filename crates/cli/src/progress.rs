@@ -2,25 +2,25 @@
 //!
 //! Invariant: bars are drawn only on a terminal; log lines are printed above them, never through them.
 
-use crate::output::visible::LogStyle;
+use crate::output::terminal_escape::LogStyle;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use tillhouse_pipeline::{Event, Observer};
+use tillhouse_pipeline::{RunEvent, RunObserver};
 
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Draws what a run tells.
-pub(crate) struct Progress {
+/// Observer of a run that draws a progress bar.
+pub(crate) struct ProgressObserver {
     bar: ProgressBar,
     records: AtomicU64,
     bytes: AtomicU64,
     since: Mutex<Instant>,
 }
 
-impl Progress {
+impl ProgressObserver {
     /// A bar on standard error; hidden where that is no terminal.
     pub(crate) fn new() -> Self {
         let target = if std::io::stderr().is_terminal() && !crate::logging::is_dumb() {
@@ -33,7 +33,12 @@ impl Progress {
         bar.enable_steady_tick(Duration::from_millis(100));
         // The log writer prints above the bar of the process; a second run in one process keeps the first.
         let _ = BAR.set(bar.clone());
-        Self { bar, records: AtomicU64::new(0), bytes: AtomicU64::new(0), since: Mutex::new(Instant::now()) }
+        Self {
+            bar,
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            since: Mutex::new(Instant::now()),
+        }
     }
 
     /// Takes the bar away.
@@ -42,20 +47,24 @@ impl Progress {
     }
 }
 
-impl Observer for Progress {
-    fn on(&self, event: &Event) {
+impl RunObserver for ProgressObserver {
+    fn on_event(&self, event: &RunEvent) {
         match event {
-            Event::Planned { pipeline, slices } => {
+            RunEvent::Planned { pipeline, slices } => {
                 self.bar.set_prefix(pipeline.clone());
                 self.bar.inc_length(*slices as u64);
                 if let Ok(mut since) = self.since.lock() {
                     *since = Instant::now();
                 }
             }
-            Event::Page { records, bytes } => {
+            RunEvent::Page { records, bytes } => {
                 let records = self.records.fetch_add(*records, Ordering::Relaxed) + records;
                 let bytes = self.bytes.fetch_add(*bytes, Ordering::Relaxed) + bytes;
-                let seconds = self.since.lock().map_or(1.0, |s| s.elapsed().as_secs_f64()).max(0.001);
+                let seconds = self
+                    .since
+                    .lock()
+                    .map_or(1.0, |s| s.elapsed().as_secs_f64())
+                    .max(0.001);
                 self.bar.set_message(format!(
                     "{} records, {} at {}/s",
                     HumanCount(records),
@@ -63,12 +72,13 @@ impl Observer for Progress {
                     HumanBytes((bytes as f64 / seconds) as u64)
                 ));
             }
-            Event::SliceDone { .. } => self.bar.inc(1),
-            Event::Landed { .. } => {}
-            Event::Unifying { table } => self
-                .bar
-                .set_message(format!("{} records, unifying {table}", HumanCount(self.records.load(Ordering::Relaxed)))),
-            Event::Stage { name, took } => {
+            RunEvent::SliceDone { .. } => self.bar.inc(1),
+            RunEvent::Landed { .. } => {}
+            RunEvent::Unifying { table } => self.bar.set_message(format!(
+                "{} records, unifying {table}",
+                HumanCount(self.records.load(Ordering::Relaxed))
+            )),
+            RunEvent::Stage { name, took } => {
                 tracing::info!(stage = name, seconds = took.as_secs_f64(), "stage done");
             }
         }
@@ -76,9 +86,11 @@ impl Observer for Progress {
 }
 
 fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:.bold} {bar:24.cyan/dim} {pos}/{len} slices  {wide_msg} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸─")
+    ProgressStyle::with_template(
+        "{prefix:.bold} {bar:24.cyan/dim} {pos}/{len} slices  {wide_msg} {elapsed}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar())
+    .progress_chars("━╸─")
 }
 
 /// Writes a log line above the bar.
@@ -90,7 +102,10 @@ pub(crate) struct LogWriter {
 impl LogWriter {
     /// A writer of one event.
     pub(crate) fn new(style: LogStyle) -> Self {
-        Self { line: Vec::new(), style }
+        Self {
+            line: Vec::new(),
+            style,
+        }
     }
 }
 
@@ -108,7 +123,7 @@ impl Write for LogWriter {
 impl Drop for LogWriter {
     fn drop(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        let line = self.style.visible(&line);
+        let line = self.style.escape_controls(&line);
         let write = || {
             // Nothing can be done where standard error itself is gone.
             let _ = std::io::stderr().write_all(line.as_bytes());

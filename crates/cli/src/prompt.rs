@@ -2,11 +2,14 @@
 //!
 //! Invariant: a mistake in a query never ends the prompt.
 
-use crate::args::Format;
-use crate::commands::query::Runner;
+use crate::args::DataFormat;
+use crate::commands::query::QueryRunner;
 use crate::environment;
-use crate::output::{CsvStyle, TextTable, print_text, say};
-use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
+use crate::output::{CsvStyle, TextTable, print_notice, print_text};
+use reedline::{
+    DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult,
+    Validator,
+};
 use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::{Session, is_complete};
@@ -18,9 +21,9 @@ A query ends with a semicolon and may take several lines.
   \\q            leave         Ctrl-C      stop a query";
 
 /// A query is complete with its semicolon; a command is complete as it is.
-struct Complete;
+struct QueryValidator;
 
-impl Validator for Complete {
+impl Validator for QueryValidator {
     fn validate(&self, line: &str) -> ValidationResult {
         let line = line.trim();
         if line.is_empty() || line.starts_with('\\') || is_complete(line) {
@@ -32,20 +35,25 @@ impl Validator for Complete {
 }
 
 /// Reads and runs queries until the user leaves.
-pub(crate) async fn run(runner: &Runner, format: Format, csv: CsvStyle) -> Result<()> {
+pub(crate) async fn run(runner: &QueryRunner, format: DataFormat, csv: CsvStyle) -> Result<()> {
     let (mut format, session) = (format, runner.session.as_ref());
-    let mut editor = Reedline::create().with_validator(Box::new(Complete));
+    let mut editor = Reedline::create().with_validator(Box::new(QueryValidator));
     if let Some(path) = history_file() {
         let kept = keep_private(&path).map_err(|error| error.to_string());
-        match kept.and_then(|()| FileBackedHistory::with_file(5_000, path).map_err(|error| error.to_string())) {
+        match kept.and_then(|()| {
+            FileBackedHistory::with_file(5_000, path).map_err(|error| error.to_string())
+        }) {
             Ok(history) => editor = editor.with_history(Box::new(history)),
             Err(error) => tracing::warn!("no history: {error}"),
         }
     }
     if let Some(run) = session.run() {
-        say(&format!("run {}; \\? for help", run.run_id));
+        print_notice(&format!("run {}; \\? for help", run.run_id));
     }
-    let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic("tillhouse".to_owned()), DefaultPromptSegment::Empty);
+    let prompt = DefaultPrompt::new(
+        DefaultPromptSegment::Basic("tillhouse".to_owned()),
+        DefaultPromptSegment::Empty,
+    );
     loop {
         // Reading a line blocks; the runtime must go on for the queries' own tasks.
         let (line, back) = {
@@ -66,15 +74,18 @@ pub(crate) async fn run(runner: &Runner, format: Format, csv: CsvStyle) -> Resul
                     "" => Ok(()),
                     "\\q" | "quit" | "exit" | "quit;" | "exit;" => return Ok(()),
                     "\\?" | "\\h" | "help" | "help;" => {
-                        say(HELP);
+                        print_notice(HELP);
                         Ok(())
                     }
-                    "\\json" => set(&mut format, Format::Json),
-                    "\\csv" => set(&mut format, Format::Csv(csv)),
-                    "\\table" => set(&mut format, Format::Table),
-                    command if command.starts_with("\\d") => describe(session, command[2..].trim()).await,
+                    "\\json" => set(&mut format, DataFormat::Json),
+                    "\\csv" => set(&mut format, DataFormat::Csv(csv)),
+                    "\\table" => set(&mut format, DataFormat::Table),
+                    command if command.starts_with("\\d") => {
+                        describe(session, command[2..].trim()).await
+                    }
                     command if command.starts_with('\\') => {
-                        Err(Error::config(format!("there is no command {command}")).hint("\\? lists them."))
+                        Err(Error::config(format!("there is no command {command}"))
+                            .hint("\\? lists them."))
                     }
                     text => runner.execute_all(text, format).await,
                 };
@@ -88,7 +99,7 @@ pub(crate) async fn run(runner: &Runner, format: Format, csv: CsvStyle) -> Resul
     }
 }
 
-fn set(format: &mut Format, to: Format) -> Result<()> {
+fn set(format: &mut DataFormat, to: DataFormat) -> Result<()> {
     *format = to;
     Ok(())
 }
@@ -101,8 +112,10 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
             table.add_row([schema, name]);
         }
     } else {
-        let (schema, name) =
-            what.trim_end_matches(';').split_once('.').unwrap_or(("unified", what.trim_end_matches(';')));
+        let (schema, name) = what
+            .trim_end_matches(';')
+            .split_once('.')
+            .unwrap_or(("unified", what.trim_end_matches(';')));
         table.set_header(["column", "type", "null"]);
         for field in session.columns(schema, name).await?.fields() {
             let null = if field.is_nullable() { "yes" } else { "no" };
@@ -114,7 +127,11 @@ async fn describe(session: &Session, what: &str) -> Result<()> {
 
 /// `$XDG_STATE_HOME/tillhouse/sql_history`, by default below `~/.local/state`.
 fn history_file() -> Option<PathBuf> {
-    Some(environment::state_folder()?.join("tillhouse").join("sql_history"))
+    Some(
+        environment::state_folder()?
+            .join("tillhouse")
+            .join("sql_history"),
+    )
 }
 
 /// Makes the history's file before it is written to, and keeps it from others: queries name plates and customers.
@@ -152,7 +169,10 @@ mod tests {
         std::fs::write(&path, "SELECT 1").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         keep_private(&path).unwrap();
-        assert_eq!((mode(), std::fs::read_to_string(&path).unwrap().as_str()), (0o600, "SELECT 1"));
+        assert_eq!(
+            (mode(), std::fs::read_to_string(&path).unwrap().as_str()),
+            (0o600, "SELECT 1")
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -10,14 +10,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tillhouse_decode::Decoder;
-use tillhouse_model::json::Scan;
+use tillhouse_model::json::JsonScanner;
 use tillhouse_model::{PseudonymKey, Secret, contract};
 
 const RECORDS_A_PAGE: usize = 1_000;
 const PAGES: usize = 100;
 
 fn main() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/hecone/transactions.yaml");
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../schemas/hecone/transactions.yaml"
+    );
     let text = std::fs::read_to_string(file).expect("the contract is in the repository");
     let spec = Arc::new(contract::parse(&text, file).expect("the contract is good"));
     let key = PseudonymKey::parse(&Secret::new("00112233445566778899aabbccddeeff")).expect("a key");
@@ -25,10 +28,13 @@ fn main() {
 
     let files: Vec<String> = std::env::args().skip(1).collect();
     let pages: Vec<Vec<u8>> = if files.is_empty() {
-        let mut dice = Dice(42);
+        let mut dice = ExampleRng(42);
         (0..PAGES).map(|_| page(&mut dice)).collect()
     } else {
-        files.iter().map(|f| std::fs::read(f).expect("the file can be read")).collect()
+        files
+            .iter()
+            .map(|f| std::fs::read(f).expect("the file can be read"))
+            .collect()
     };
     let bytes: usize = pages.iter().map(Vec::len).sum();
 
@@ -56,9 +62,23 @@ fn main() {
     );
 
     report("decode", bytes, || {
-        pages.iter().map(|p| decoder.decode(p, &["data"]).expect("the page is good").batch.num_rows()).sum()
+        pages
+            .iter()
+            .map(|p| {
+                decoder
+                    .decode(p, &["data"])
+                    .expect("the page is good")
+                    .batch
+                    .num_rows()
+            })
+            .sum()
     });
-    report("scan only", bytes, || pages.iter().map(|p| Scan::of_page(p).skip().expect("the page is JSON")).sum());
+    report("scan only", bytes, || {
+        pages
+            .iter()
+            .map(|p| JsonScanner::of_page(p).skip().expect("the page is JSON"))
+            .sum()
+    });
 }
 
 fn report(what: &str, bytes: usize, mut once: impl FnMut() -> usize) {
@@ -66,23 +86,34 @@ fn report(what: &str, bytes: usize, mut once: impl FnMut() -> usize) {
         .map(|_| {
             let (start, clock) = (on_processor(), Instant::now());
             assert!(std::hint::black_box(once()) > 0);
-            start.and_then(|s| on_processor()?.checked_sub(s)).unwrap_or_else(|| clock.elapsed())
+            start
+                .and_then(|s| on_processor()?.checked_sub(s))
+                .unwrap_or_else(|| clock.elapsed())
         })
         .collect();
     times.sort();
     let seconds = times[2].as_secs_f64();
-    println!("{what}: {:.0} MB in {seconds:.3} s, {:.0} MB/s", bytes as f64 / 1e6, bytes as f64 / 1e6 / seconds);
+    println!(
+        "{what}: {:.0} MB in {seconds:.3} s, {:.0} MB/s",
+        bytes as f64 / 1e6,
+        bytes as f64 / 1e6 / seconds
+    );
 }
 
 /// How long this thread has been running, as Linux counts it: other programs on the machine do not blur it.
 fn on_processor() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+    text.split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+        .map(Duration::from_nanos)
 }
 
-struct Dice(u64);
+/// Pseudo-random numbers of the example, from a seed.
+struct ExampleRng(u64);
 
-impl Dice {
+impl ExampleRng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -124,7 +155,7 @@ impl Dice {
     }
 }
 
-fn page(dice: &mut Dice) -> Vec<u8> {
+fn page(dice: &mut ExampleRng) -> Vec<u8> {
     let mut out = String::with_capacity(RECORDS_A_PAGE * 2_200);
     out.push_str(r#"{"_links":{"self":"/transactions?page[offset]=0","next":"/transactions?page[offset]=1000"},"meta":{"limit":1000,"start":0,"size":1000,"total":100000},"data":["#);
     for i in 0..RECORDS_A_PAGE {
@@ -137,7 +168,7 @@ fn page(dice: &mut Dice) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn log(dice: &mut Dice, entries: u64) -> String {
+fn log(dice: &mut ExampleRng, entries: u64) -> String {
     let entries: Vec<String> = (0..entries)
         .map(|_| {
             format!(
@@ -150,14 +181,27 @@ fn log(dice: &mut Dice, entries: u64) -> String {
     format!("[{}]", entries.join(","))
 }
 
-fn record(dice: &mut Dice, out: &mut String) {
+fn record(dice: &mut ExampleRng, out: &mut String) {
     let (site, point) = (dice.below(40), dice.below(12));
     let product = ["Diesel", "Super E5", "Super E10", "AdBlue"][dice.below(4) as usize];
     // Records that contradict themselves are rare: these add up.
     let (quantity, price, plate) = (dice.below(8_000), 100 + dice.below(100), dice.below(5_000));
-    let (amount, tax) = (format!("{}.{:04}", quantity * price / 10_000, quantity * price % 10_000), dice.amount(20));
-    let (id, mandator, article, product_id, payment, identification) =
-        (dice.uuid(), "dc5a5bcf-08ed-4181-bdd6-b189c7f464f9", dice.uuid(), dice.uuid(), dice.uuid(), dice.uuid());
+    let (amount, tax) = (
+        format!(
+            "{}.{:04}",
+            quantity * price / 10_000,
+            quantity * price % 10_000
+        ),
+        dice.amount(20),
+    );
+    let (id, mandator, article, product_id, payment, identification) = (
+        dice.uuid(),
+        "dc5a5bcf-08ed-4181-bdd6-b189c7f464f9",
+        dice.uuid(),
+        dice.uuid(),
+        dice.uuid(),
+        dice.uuid(),
+    );
     write!(
         out,
         r#"{{"id":"{id}","mandator_id":"{mandator}","state":"completed","invoice":{{"amount":{amount},"paid_amount":{amount},"currency":"EUR","created_at":"{}","tax_amount":{tax}}},"client":{{"id":"terminal-{site}@example.com","type":"device"}},"site_id":"72771e6a-6f5e-4de4-a5b9-1266c41978{site:02}","point_id":"cd99f0d9-6824-4d90-b67f-24518d22d7{point:02}","#,

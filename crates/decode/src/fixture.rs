@@ -9,17 +9,20 @@ use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
-    Amount, Check, Except, LocalTime, Normalise, Product, Role, Rule, StateRule, Sum, UnitOf, UnknownFields,
+    AmountRule, ElementFilter, LocalTimeRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
+    StateRule, SumRule, TableRole, UnknownFields, ValueNormalisation,
 };
-use tillhouse_model::{Class, Column, Exact, Kind, PseudonymKey, Secret, TableSpec, TimeFormat};
+use tillhouse_model::{
+    ColumnClass, ColumnKind, ColumnSpec, ExactDecimal, PseudonymKey, Secret, TableSpec, TimeFormat,
+};
 
-pub(crate) fn column(name: &str, kind: Kind) -> Column {
-    Column {
+pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
+    ColumnSpec {
         name: name.to_owned(),
         json_name: name.to_owned(),
         kind,
         required: false,
-        class: Class::Open,
+        class: ColumnClass::Open,
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
@@ -27,24 +30,27 @@ pub(crate) fn column(name: &str, kind: Kind) -> Column {
     }
 }
 
-fn classed(name: &str, class: Class) -> Column {
-    Column { class, ..column(name, Kind::Text) }
+fn classed(name: &str, class: ColumnClass) -> ColumnSpec {
+    ColumnSpec {
+        class,
+        ..column(name, ColumnKind::Text)
+    }
 }
 
-fn list(name: &str, of: Kind) -> Column {
-    column(name, Kind::List(Box::new(column("element", of))))
+fn list(name: &str, of: ColumnKind) -> ColumnSpec {
+    column(name, ColumnKind::List(Box::new(column("element", of))))
 }
 
 fn strings(path: &[&str]) -> Vec<String> {
     path.iter().map(|s| (*s).to_owned()).collect()
 }
 
-pub(crate) fn spec(columns: Vec<Column>, key: &[&str]) -> TableSpec {
+pub(crate) fn spec(columns: Vec<ColumnSpec>, key: &[&str]) -> TableSpec {
     TableSpec {
         source: "shop".into(),
         name: "sales".into(),
         description: String::new(),
-        role: Role::Source,
+        role: TableRole::Source,
         columns,
         key: strings(key),
         record_time: Vec::new(),
@@ -56,51 +62,78 @@ pub(crate) fn spec(columns: Vec<Column>, key: &[&str]) -> TableSpec {
     }
 }
 
-pub(crate) const MONEY: Kind = Kind::Decimal { precision: 18, scale: 4 };
+pub(crate) const MONEY: ColumnKind = ColumnKind::Decimal {
+    precision: 18,
+    scale: 4,
+};
 
 pub(crate) fn sales() -> TableSpec {
-    let time = || Kind::Timestamp(TimeFormat::Offset);
-    let articles = Kind::Struct(vec![
-        Column { required: true, ..column("name", Kind::Text) },
+    let time = || ColumnKind::Timestamp(TimeFormat::Offset);
+    let articles = ColumnKind::Struct(vec![
+        ColumnSpec {
+            required: true,
+            ..column("name", ColumnKind::Text)
+        },
         column("amount", MONEY),
         column("start_time", time()),
-        column("currency", Kind::Text),
-        classed("pin", Class::Secret),
-        list("log", Kind::Struct(vec![column("code", Kind::Int), column("note", Kind::Text)])),
+        column("currency", ColumnKind::Text),
+        classed("pin", ColumnClass::Secret),
+        list(
+            "log",
+            ColumnKind::Struct(vec![
+                column("code", ColumnKind::Int),
+                column("note", ColumnKind::Text),
+            ]),
+        ),
     ]);
-    let invoice = Kind::Struct(vec![column("amount", MONEY), column("created_at", time())]);
+    let invoice = ColumnKind::Struct(vec![column("amount", MONEY), column("created_at", time())]);
     let columns = vec![
-        Column { required: true, ..column("id", Kind::Text) },
-        Column { json_name: "zähler".into(), ..column("counter", Kind::Int) },
-        column("paid", Kind::Bool),
+        ColumnSpec {
+            required: true,
+            ..column("id", ColumnKind::Text)
+        },
+        ColumnSpec {
+            json_name: "zähler".into(),
+            ..column("counter", ColumnKind::Int)
+        },
+        column("paid", ColumnKind::Bool),
         column("invoice", invoice),
         list("articles", articles),
-        list("tags", Kind::Text),
-        column("day", Kind::Date),
-        column("local", Kind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))),
-        column("seconds", Kind::Timestamp(TimeFormat::EpochSeconds)),
-        column("millis", Kind::Timestamp(TimeFormat::EpochMillis)),
+        list("tags", ColumnKind::Text),
+        column("day", ColumnKind::Date),
+        column(
+            "local",
+            ColumnKind::Timestamp(TimeFormat::Zone("Europe/Berlin".into())),
+        ),
+        column("seconds", ColumnKind::Timestamp(TimeFormat::EpochSeconds)),
+        column("millis", ColumnKind::Timestamp(TimeFormat::EpochMillis)),
         column("updated_at", time()),
-        classed("license_plate", Class::Pseudonym(Normalise::Plate)),
-        classed("card", Class::LastFour),
-        classed("pin", Class::Secret),
-        classed("driver", Class::Dropped),
-        column("timezone", Kind::Text),
-        column("state", Kind::Text),
-        column("tip", Kind::Int),
-        column("clock", Kind::Text),
-        column("continent", Kind::Text),
+        classed(
+            "license_plate",
+            ColumnClass::Pseudonym(ValueNormalisation::Plate),
+        ),
+        classed("card", ColumnClass::LastFour),
+        classed("pin", ColumnClass::Secret),
+        classed("driver", ColumnClass::Dropped),
+        column("timezone", ColumnKind::Text),
+        column("state", ColumnKind::Text),
+        column("tip", ColumnKind::Int),
+        column("clock", ColumnKind::Text),
+        column("continent", ColumnKind::Text),
     ];
-    let sum = Sum {
+    let sum = SumRule {
         of: vec![strings(&["articles", "amount"]), strings(&["tip"])],
-        within: Exact::new(1, 2),
-        except: Some(Except { path: strings(&["articles", "name"]), words: strings(&["void"]) }),
+        within: ExactDecimal::new(1, 2),
+        except: Some(ElementFilter {
+            path: strings(&["articles", "name"]),
+            words: strings(&["void"]),
+        }),
     };
-    let product = Product {
+    let product = ProductRule {
         of: vec![strings(&["counter"]), strings(&["tip"])],
         is: vec![strings(&["invoice", "amount"])],
         or_less: Vec::new(),
-        within: Exact::new(0, 0),
+        within: ExactDecimal::new(0, 0),
     };
     let state = StateRule {
         articles: strings(&["tags"]),
@@ -108,25 +141,58 @@ pub(crate) fn sales() -> TableSpec {
         collected: strings(&["articles", "amount"]),
         owed: strings(&["invoice", "amount"]),
     };
-    let zones = BTreeMap::from([("Europe".to_owned(), vec!["Europe/Berlin".to_owned(), "Europe/London".to_owned()])]);
-    let clock = LocalTime { of: strings(&["updated_at"]), zone_by: Some(strings(&["continent"])), zones };
-    let tip = Amount { currency: strings(&["continent"]), unit: UnitOf::Contract(PriceUnit::Major) };
-    let rule = |name: &str, path: &[&str], check| Rule { name: name.into(), path: strings(path), check };
+    let zones = BTreeMap::from([(
+        "Europe".to_owned(),
+        vec!["Europe/Berlin".to_owned(), "Europe/London".to_owned()],
+    )]);
+    let clock = LocalTimeRule {
+        of: strings(&["updated_at"]),
+        zone_by: Some(strings(&["continent"])),
+        zones,
+    };
+    let tip = AmountRule {
+        currency: strings(&["continent"]),
+        unit: PriceUnitSource::Contract(PriceUnit::Major),
+    };
+    let rule = |name: &str, path: &[&str], check| QualityRule {
+        name: name.into(),
+        path: strings(path),
+        check,
+    };
     TableSpec {
-        record_time: vec![strings(&["invoice", "created_at"]), strings(&["articles", "start_time"])],
+        record_time: vec![
+            strings(&["invoice", "created_at"]),
+            strings(&["articles", "start_time"]),
+        ],
         updated_at: Some(strings(&["updated_at"])),
         rules: vec![
-            rule("known_state", &["state"], Check::OneOf(strings(&["open", "done"]))),
-            rule("real_currency", &["articles", "currency"], Check::Currency),
-            rule("real_zone", &["timezone"], Check::TimeZone),
-            rule("not_negative", &["invoice", "amount"], Check::AtLeast(0)),
-            rule("counted", &["counter"], Check::AtLeast(1)),
-            rule("unique", &["id"], Check::Unique),
-            rule("adds_up", &["invoice", "amount"], Check::Sum(sum)),
-            rule("clock_right", &["clock"], Check::LocalTime(clock)),
-            rule("whole_tip", &["tip"], Check::Amount(tip)),
-            rule("multiplies", &["invoice", "amount"], Check::Product(product)),
-            rule("follows", &["state"], Check::State(state)),
+            rule(
+                "known_state",
+                &["state"],
+                RuleCheck::OneOf(strings(&["open", "done"])),
+            ),
+            rule(
+                "real_currency",
+                &["articles", "currency"],
+                RuleCheck::Currency,
+            ),
+            rule("real_zone", &["timezone"], RuleCheck::TimeZone),
+            rule(
+                "not_negative",
+                &["invoice", "amount"],
+                RuleCheck::AtLeast(0),
+            ),
+            rule("counted", &["counter"], RuleCheck::AtLeast(1)),
+            rule("unique", &["id"], RuleCheck::Unique),
+            rule("adds_up", &["invoice", "amount"], RuleCheck::Sum(sum)),
+            rule("clock_right", &["clock"], RuleCheck::LocalTime(clock)),
+            rule("whole_tip", &["tip"], RuleCheck::Amount(tip)),
+            rule(
+                "multiplies",
+                &["invoice", "amount"],
+                RuleCheck::Product(product),
+            ),
+            rule("follows", &["state"], RuleCheck::State(state)),
         ],
         ..spec(columns, &["id"])
     }

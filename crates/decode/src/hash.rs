@@ -19,8 +19,8 @@
 //! record. The first byte is [`VERSION`], or [`WITHOUT_TENANT`] where a record is listed tenant by tenant and does not name its own: the
 //! tenant is then left out, since the same record may be listed for several. Whoever changes anything here must raise both.
 
-use crate::column::{Column, Values};
-use crate::plan::{Field, Object, Plan, What};
+use crate::column::{ColumnBuilder, ColumnValues};
+use crate::plan::{DecodePlan, FieldKind, FieldPlan, ObjectPlan};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The version of this scheme, the first byte of every hash.
@@ -35,20 +35,43 @@ pub(crate) const SIZE: usize = 17;
 const END: [u8; 8] = [0; 8];
 
 /// The hash of one row. `scratch` is only there to be used again.
-pub(crate) fn content_hash(plan: &Plan, columns: &[Column], row: usize, scratch: &mut Vec<u8>) -> [u8; SIZE] {
+pub(crate) fn content_hash(
+    plan: &DecodePlan,
+    columns: &[ColumnBuilder],
+    row: usize,
+    scratch: &mut Vec<u8>,
+) -> [u8; SIZE] {
     scratch.clear();
     let tenant = plan.scope.filter(|at| !plan.key.contains(at));
     let (before, after) = tenant.map_or((columns.len(), columns.len()), |at| (at, at + 1));
     let fields = &plan.record.fields;
-    feed_fields(fields.get(..before).unwrap_or(fields), columns, row, scratch);
-    feed_fields(fields.get(after..).unwrap_or_default(), columns.get(after..).unwrap_or_default(), row, scratch);
-    let mut hash = [if tenant.is_some() { WITHOUT_TENANT } else { VERSION }; SIZE];
+    feed_fields(
+        fields.get(..before).unwrap_or(fields),
+        columns,
+        row,
+        scratch,
+    );
+    feed_fields(
+        fields.get(after..).unwrap_or_default(),
+        columns.get(after..).unwrap_or_default(),
+        row,
+        scratch,
+    );
+    let mut hash = [if tenant.is_some() {
+        WITHOUT_TENANT
+    } else {
+        VERSION
+    }; SIZE];
     hash[1..].copy_from_slice(&xxh3_128(scratch).to_be_bytes());
     hash
 }
 
 /// True if two rows of a column mean the same.
-pub(crate) fn is_same(field: &Field, column: &Column, (one, other): (usize, usize)) -> bool {
+pub(crate) fn is_same(
+    field: &FieldPlan,
+    column: &ColumnBuilder,
+    (one, other): (usize, usize),
+) -> bool {
     let fed = |row| {
         let mut bytes = Vec::new();
         if column.valid.get(row) {
@@ -59,11 +82,11 @@ pub(crate) fn is_same(field: &Field, column: &Column, (one, other): (usize, usiz
     fed(one) == fed(other)
 }
 
-fn feed_object(object: &Object, columns: &[Column], row: usize, out: &mut Vec<u8>) {
+fn feed_object(object: &ObjectPlan, columns: &[ColumnBuilder], row: usize, out: &mut Vec<u8>) {
     feed_fields(&object.fields, columns, row, out);
 }
 
-fn feed_fields(fields: &[Field], columns: &[Column], row: usize, out: &mut Vec<u8>) {
+fn feed_fields(fields: &[FieldPlan], columns: &[ColumnBuilder], row: usize, out: &mut Vec<u8>) {
     for (field, column) in fields.iter().zip(columns) {
         if column.valid.get(row) {
             feed(field, column, row, out);
@@ -71,12 +94,14 @@ fn feed_fields(fields: &[Field], columns: &[Column], row: usize, out: &mut Vec<u
     }
 }
 
-fn feed(field: &Field, column: &Column, row: usize, out: &mut Vec<u8>) {
+fn feed(field: &FieldPlan, column: &ColumnBuilder, row: usize, out: &mut Vec<u8>) {
     let id = field.id.to_le_bytes();
-    match (&field.what, &column.values) {
-        (What::Object(object), Values::Object(columns)) => feed_object(object, columns, row, out),
-        (What::List(element), Values::List { offsets, elements }) => {
-            let rows = Column::elements_of(offsets, row);
+    match (&field.kind, &column.values) {
+        (FieldKind::Object(object), ColumnValues::Object(columns)) => {
+            feed_object(object, columns, row, out)
+        }
+        (FieldKind::List(element), ColumnValues::List { offsets, elements }) => {
+            let rows = ColumnBuilder::elements_of(offsets, row);
             put(out, id, (rows.len() as u64).to_le_bytes());
             for row in rows {
                 if elements.valid.get(row) {
@@ -88,16 +113,18 @@ fn feed(field: &Field, column: &Column, row: usize, out: &mut Vec<u8>) {
                 }
             }
         }
-        (What::Decimal { scale, .. }, Values::Decimal(values)) => number(out, id, values[row], -i16::from(*scale)),
-        (_, Values::Int(values)) => number(out, id, i128::from(values[row]), 0),
-        (_, Values::Text(texts)) => {
+        (FieldKind::Decimal { scale, .. }, ColumnValues::Decimal(values)) => {
+            number(out, id, values[row], -i16::from(*scale))
+        }
+        (_, ColumnValues::Int(values)) => number(out, id, i128::from(values[row]), 0),
+        (_, ColumnValues::Text(texts)) => {
             let text = texts.get(row);
             put(out, id, (text.len() as u64).to_le_bytes());
             out.extend_from_slice(text);
         }
-        (_, Values::Time(values)) => put(out, id, values[row].to_le_bytes()),
-        (_, Values::Date(values)) => put(out, id, values[row].to_le_bytes()),
-        (_, Values::Bool(bits)) => put(out, id, [u8::from(bits.get(row))]),
+        (_, ColumnValues::Time(values)) => put(out, id, values[row].to_le_bytes()),
+        (_, ColumnValues::Date(values)) => put(out, id, values[row].to_le_bytes()),
+        (_, ColumnValues::Bool(bits)) => put(out, id, [u8::from(bits.get(row))]),
         // Nothing is decoded there, and plan and columns have the same shape.
         _ => {}
     }

@@ -2,43 +2,55 @@
 //!
 //! Invariant: two records of a contract have the same key text exactly if their key columns are equal.
 
-use crate::column::{Column, Values};
-use crate::plan::{Field, Hop, Keep, Object, Plan, What};
+use crate::column::{ColumnBuilder, ColumnValues};
+use crate::plan::{DecodePlan, FieldKind, FieldPlan, ObjectPlan, PathStep, TextTreatment};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
-use tillhouse_model::Exact;
+use tillhouse_model::ExactDecimal;
 use tillhouse_model::blank::is_blank;
 
 /// Appends the key of a row: its columns' values as text, joined by ':'. Where a key has several columns, a ':' or '\' inside a text is
 /// preceded by '\', so that no two keys meet.
-pub(crate) fn key(plan: &Plan, columns: &[Column], row: usize, out: &mut Vec<u8>) {
+pub(crate) fn key(plan: &DecodePlan, columns: &[ColumnBuilder], row: usize, out: &mut Vec<u8>) {
     for (nth, at) in plan.key.iter().enumerate() {
         if nth > 0 {
             out.push(b':');
         }
-        key_part(&plan.record.fields[*at], &columns[*at], row, plan.key.len() > 1, out);
+        key_part(
+            &plan.record.fields[*at],
+            &columns[*at],
+            row,
+            plan.key.len() > 1,
+            out,
+        );
     }
 }
 
 /// Whether a part of a key has no value, or a text nobody can see.
-pub(crate) fn is_missing(column: &Column, row: usize) -> bool {
+pub(crate) fn is_missing(column: &ColumnBuilder, row: usize) -> bool {
     if !column.valid.get(row) {
         return true;
     }
     match &column.values {
-        Values::Text(texts) => std::str::from_utf8(texts.get(row)).is_ok_and(is_blank),
+        ColumnValues::Text(texts) => std::str::from_utf8(texts.get(row)).is_ok_and(is_blank),
         _ => false,
     }
 }
 
 /// Appends one column's part of a key.
-pub(crate) fn key_part(field: &Field, column: &Column, row: usize, composite: bool, out: &mut Vec<u8>) {
-    let text = match (&field.what, &column.values) {
-        (what, Values::Text(texts)) => {
+pub(crate) fn key_part(
+    field: &FieldPlan,
+    column: &ColumnBuilder,
+    row: usize,
+    composite: bool,
+    out: &mut Vec<u8>,
+) {
+    let text = match (&field.kind, &column.values) {
+        (what, ColumnValues::Text(texts)) => {
             let text = texts.get(row);
             // A pseudonym has one shape and cannot be taken for anything else.
-            let ambiguous = !matches!(what, What::Text(Keep::Pseudonym(_)));
+            let ambiguous = !matches!(what, FieldKind::Text(TextTreatment::Pseudonym(_)));
             if composite && ambiguous && text.iter().any(|b| matches!(b, b':' | b'\\')) {
                 for byte in text {
                     if matches!(byte, b':' | b'\\') {
@@ -51,74 +63,89 @@ pub(crate) fn key_part(field: &Field, column: &Column, row: usize, composite: bo
             }
             return;
         }
-        (_, Values::Int(values)) => values[row].to_string(),
-        (_, Values::Bool(bits)) => bits.get(row).to_string(),
-        (What::Decimal { scale, .. }, Values::Decimal(values)) => {
-            let mut text = Exact::new(values[row], scale.max(&0).unsigned_abs()).trimmed().to_string();
+        (_, ColumnValues::Int(values)) => values[row].to_string(),
+        (_, ColumnValues::Bool(bits)) => bits.get(row).to_string(),
+        (FieldKind::Decimal { scale, .. }, ColumnValues::Decimal(values)) => {
+            let mut text = ExactDecimal::new(values[row], scale.max(&0).unsigned_abs())
+                .trimmed()
+                .to_string();
             if values[row] != 0 {
                 (0..scale.saturating_neg()).for_each(|_| text.push('0'));
             }
             text
         }
-        (_, Values::Date(values)) => date(values[row]),
+        (_, ColumnValues::Date(values)) => date(values[row]),
         // An instant has a ':' in it, so as part of a composite key it is written as a number.
-        (_, Values::Time(values)) if composite => values[row].to_string(),
-        (_, Values::Time(values)) => {
-            Timestamp::from_microsecond(values[row]).map_or_else(|_| values[row].to_string(), |t| t.to_string())
-        }
+        (_, ColumnValues::Time(values)) if composite => values[row].to_string(),
+        (_, ColumnValues::Time(values)) => Timestamp::from_microsecond(values[row])
+            .map_or_else(|_| values[row].to_string(), |t| t.to_string()),
         _ => return,
     };
     out.extend_from_slice(text.as_bytes());
 }
 
 fn date(days: i32) -> String {
-    Date::new(1970, 1, 1).and_then(|d| d.checked_add(days.days())).map_or_else(|_| days.to_string(), |d| d.to_string())
+    Date::new(1970, 1, 1)
+        .and_then(|d| d.checked_add(days.days()))
+        .map_or_else(|_| days.to_string(), |d| d.to_string())
 }
 
 /// The first of the paths that has a value, and that value; through a list, its earliest.
-pub(crate) fn earliest(paths: &[Vec<Hop>], columns: &[Column], row: usize) -> Option<(usize, i64)> {
+pub(crate) fn earliest(
+    paths: &[Vec<PathStep>],
+    columns: &[ColumnBuilder],
+    row: usize,
+) -> Option<(usize, i64)> {
     paths.iter().enumerate().find_map(|(nth, hops)| {
         let mut found: Option<i64> = None;
-        visit(columns, hops, row, &mut Vec::new(), &mut |column, row, _| {
-            let micros = match &column.values {
-                Values::Time(values) => values[row],
-                Values::Date(values) => i64::from(values[row]) * 86_400_000_000,
-                _ => return,
-            };
-            found = Some(found.map_or(micros, |f| f.min(micros)));
-        });
+        visit(
+            columns,
+            hops,
+            row,
+            &mut Vec::new(),
+            &mut |column, row, _| {
+                let micros = match &column.values {
+                    ColumnValues::Time(values) => values[row],
+                    ColumnValues::Date(values) => i64::from(values[row]) * 86_400_000_000,
+                    _ => return,
+                };
+                found = Some(found.map_or(micros, |f| f.min(micros)));
+            },
+        );
         found.map(|micros| (nth, micros))
     })
 }
 
 /// Calls `each` for every value a path leads to that is not null, with the positions in the lists on the way.
 pub(crate) fn visit<'c>(
-    columns: &'c [Column],
-    hops: &[Hop],
+    columns: &'c [ColumnBuilder],
+    hops: &[PathStep],
     row: usize,
     positions: &mut Vec<usize>,
-    each: &mut dyn FnMut(&'c Column, usize, &[usize]),
+    each: &mut dyn FnMut(&'c ColumnBuilder, usize, &[usize]),
 ) {
-    if let Some((Hop::Field(at), rest)) = hops.split_first() {
+    if let Some((PathStep::Field(at), rest)) = hops.split_first() {
         follow(&columns[*at], rest, row, positions, each);
     }
 }
 
 fn follow<'c>(
-    column: &'c Column,
-    hops: &[Hop],
+    column: &'c ColumnBuilder,
+    hops: &[PathStep],
     row: usize,
     positions: &mut Vec<usize>,
-    each: &mut dyn FnMut(&'c Column, usize, &[usize]),
+    each: &mut dyn FnMut(&'c ColumnBuilder, usize, &[usize]),
 ) {
     if !column.valid.get(row) {
         return;
     }
     match (hops.split_first(), &column.values) {
         (None, _) => each(column, row, positions),
-        (Some((Hop::Field(at), rest)), Values::Object(columns)) => follow(&columns[*at], rest, row, positions, each),
-        (Some((Hop::Elements, rest)), Values::List { offsets, elements }) => {
-            for (position, row) in Column::elements_of(offsets, row).enumerate() {
+        (Some((PathStep::Field(at), rest)), ColumnValues::Object(columns)) => {
+            follow(&columns[*at], rest, row, positions, each)
+        }
+        (Some((PathStep::Elements, rest)), ColumnValues::List { offsets, elements }) => {
+            for (position, row) in ColumnBuilder::elements_of(offsets, row).enumerate() {
                 positions.push(position);
                 follow(elements, rest, row, positions, each);
                 positions.pop();
@@ -130,27 +157,27 @@ fn follow<'c>(
 }
 
 /// A path in words: `payments[0].currency`.
-pub(crate) fn spell(plan: &Plan, hops: &[Hop], positions: &[usize]) -> String {
+pub(crate) fn spell(plan: &DecodePlan, hops: &[PathStep], positions: &[usize]) -> String {
     spell_in(&plan.record, hops, positions)
 }
 
 /// The same, of a record's plan; without positions that of every element: `payments[].currency`.
-pub(crate) fn spell_in(record: &Object, hops: &[Hop], positions: &[usize]) -> String {
+pub(crate) fn spell_in(record: &ObjectPlan, hops: &[PathStep], positions: &[usize]) -> String {
     let mut out = String::new();
     let mut object = Some(record);
-    let mut field: Option<&Field> = None;
+    let mut field: Option<&FieldPlan> = None;
     let mut positions = positions.iter();
     for hop in hops {
         match hop {
-            Hop::Field(at) => {
+            PathStep::Field(at) => {
                 field = object.and_then(|o| o.fields.get(*at));
                 if !out.is_empty() {
                     out.push('.');
                 }
                 out.push_str(field.map_or("", |f| &f.json_name));
             }
-            Hop::Elements => {
-                if let Some(What::List(element)) = field.map(|f| &f.what) {
+            PathStep::Elements => {
+                if let Some(FieldKind::List(element)) = field.map(|f| &f.kind) {
                     let _infallible = match positions.next() {
                         Some(at) => write!(out, "[{at}]"),
                         None => write!(out, "[]"),
@@ -159,7 +186,13 @@ pub(crate) fn spell_in(record: &Object, hops: &[Hop], positions: &[usize]) -> St
                 }
             }
         }
-        object = field.and_then(|f| if let What::Object(o) = &f.what { Some(o) } else { None });
+        object = field.and_then(|f| {
+            if let FieldKind::Object(o) = &f.kind {
+                Some(o)
+            } else {
+                None
+            }
+        });
     }
     out
 }

@@ -8,7 +8,7 @@
 //!
 //! Some dates are no dates: years such as 9999 and 2999 are how software writes "open", and years 0, 1 and 1601, and midnight on the first day
 //! that some system knows (1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01), how it writes "none". So is the instant from which Unix counts, whatever
-//! clock shows it. Neither is an instant here, see [`NoTime`]: what lies before 1678 or after 2261.
+//! clock shows it. Neither is an instant here, see [`InstantError`]: what lies before 1678 or after 2261.
 //!
 //! An offset is one that a clock on earth has, from -12:00 to +14:00: another one would move a sale to another day.
 //! These are also the years that nanoseconds of 64 bits can count, which the functions of many a database work in.
@@ -16,18 +16,18 @@
 //! Local times of a named zone: where a clock goes back, the earlier of the two instants; where it leaps, the time as read with the offset
 //! from before the gap (RFC 5545's rule, jiff's "compatible").
 
-use crate::number::{self, Scaled};
-use crate::scan::Number;
+use crate::number::{self, ScaledNumber};
+use crate::scan::JsonNumber;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use tillhouse_model::blank;
-use tillhouse_model::time::{CLOCK_OFFSETS, common_spelling};
+use tillhouse_model::time::{CLOCK_OFFSETS, normalise_time_text};
 
-/// How a column's instants are spelled; [`tillhouse_model::TimeFormat`] with its zone looked up.
+/// Format of a column's instants: [`tillhouse_model::TimeFormat`] with its zone looked up.
 #[derive(Debug, Clone)]
-pub(crate) enum Spelling {
+pub(crate) enum InstantFormat {
     Offset,
     Zone(TimeZone),
     /// Digits after the point that are microseconds: 6 for seconds, 3 for milliseconds.
@@ -36,16 +36,16 @@ pub(crate) enum Spelling {
     },
 }
 
-/// An instant, and whether digits beyond microseconds fell away.
+/// Instant in microseconds UTC, and whether finer digits were rounded away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Instant {
+pub(crate) struct RoundedInstant {
     pub(crate) micros: i64,
     pub(crate) rounded: bool,
 }
 
-/// Why there is no instant.
+/// Reason why a text holds no instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoTime {
+pub(crate) enum InstantError {
     /// The value says that there is none.
     Unset,
     /// The value says that it never comes.
@@ -66,10 +66,10 @@ const LAST: i64 = 9_214_646_400_000_000;
 /// Days on which nothing happened: the first ones SQL Server, OLE, Excel and Unix know, and so how they write none. At midnight only.
 const FIRST_DAYS: [&[u8]; 4] = [b"1753-01-01", b"1899-12-30", b"1900-01-01", b"1970-01-01"];
 
-const NO_OFFSET: NoTime = NoTime::Wrong("no clock on earth has this offset");
+const NO_OFFSET: InstantError = InstantError::Wrong("no clock on earth has this offset");
 
-/// A clock reading in the common shape.
-struct Clock {
+/// Civil date and time of day as they were written, with the offset where there is one.
+struct ClockReading {
     year: i32,
     month: u32,
     day: u32,
@@ -83,29 +83,39 @@ struct Clock {
 
 /// Reads an instant with an offset, or a local one where `zone` is known. The error says what is wrong, never the value.
 #[inline]
-pub(crate) fn read(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
+pub(crate) fn read(text: &[u8], zone: Option<&TimeZone>) -> Result<RoundedInstant, InstantError> {
     let instant = match common_shape(text) {
         Some(clock) if clock.year > 1970 => return at(&clock, zone),
         _ => unusual(text, zone)?,
     };
     // Nothing happened when Unix began to count.
-    if instant.micros == 0 { Err(NoTime::Unset) } else { Ok(instant) }
+    if instant.micros == 0 {
+        Err(InstantError::Unset)
+    } else {
+        Ok(instant)
+    }
 }
 
 #[inline]
-fn at(clock: &Clock, zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
+fn at(clock: &ClockReading, zone: Option<&TimeZone>) -> Result<RoundedInstant, InstantError> {
     let Some(offset) = clock.offset else {
-        let Some(zone) = zone else { return Err(NoTime::Wrong("time without offset")) };
+        let Some(zone) = zone else {
+            return Err(InstantError::Wrong("time without offset"));
+        };
         return local(clock, zone);
     };
     if !i32::try_from(offset).is_ok_and(|offset| CLOCK_OFFSETS.contains(&offset)) {
         return Err(NO_OFFSET);
     }
-    let seconds = days_from_civil(clock.year, clock.month, clock.day) * DAY + clock.seconds - offset;
-    Ok(Instant { micros: seconds * 1_000_000 + clock.micros, rounded: clock.rounded })
+    let seconds =
+        days_from_civil(clock.year, clock.month, clock.day) * DAY + clock.seconds - offset;
+    Ok(RoundedInstant {
+        micros: seconds * 1_000_000 + clock.micros,
+        rounded: clock.rounded,
+    })
 }
 
-fn local(clock: &Clock, zone: &TimeZone) -> Result<Instant, NoTime> {
+fn local(clock: &ClockReading, zone: &TimeZone) -> Result<RoundedInstant, InstantError> {
     let midnight = DateTime::new(
         i16::try_from(clock.year).unwrap_or(0),
         i8::try_from(clock.month).unwrap_or(0),
@@ -116,8 +126,13 @@ fn local(clock: &Clock, zone: &TimeZone) -> Result<Instant, NoTime> {
         0,
     );
     let wall = midnight.and_then(|m| m.checked_add(jiff::SignedDuration::from_secs(clock.seconds)));
-    let instant = wall.and_then(|wall| zone.to_ambiguous_timestamp(wall).compatible()).map_err(|_| OUT_OF_RANGE)?;
-    Ok(Instant { micros: instant.as_microsecond() + clock.micros, rounded: clock.rounded })
+    let instant = wall
+        .and_then(|wall| zone.to_ambiguous_timestamp(wall).compatible())
+        .map_err(|_| OUT_OF_RANGE)?;
+    Ok(RoundedInstant {
+        micros: instant.as_microsecond() + clock.micros,
+        rounded: clock.rounded,
+    })
 }
 
 #[inline]
@@ -126,22 +141,29 @@ fn two(tens: u8, ones: u8) -> Option<u32> {
     (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
 }
 
-const OUT_OF_RANGE: NoTime = NoTime::Wrong("time out of range");
+const OUT_OF_RANGE: InstantError = InstantError::Wrong("time out of range");
 
 /// The civil date at the start of a text, of one of the [`YEARS`]: jiff's own limits lie outside, whatever the offset.
 #[inline]
 fn date_at(text: &[u8]) -> Option<(i32, u32, u32)> {
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.first_chunk::<10>()? else { return None };
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.first_chunk::<10>()? else {
+        return None;
+    };
     let year = i32::try_from(two(y1, y2)? * 100 + two(y3, y4)?).ok()?;
     let (month, day) = (two(m1, m2)?, two(d1, d2)?);
-    let fits = YEARS.contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+    let fits = YEARS.contains(&year)
+        && (1..=12).contains(&month)
+        && day >= 1
+        && day <= days_in(year, month);
     fits.then_some((year, month, day))
 }
 
 #[inline]
-fn common_shape(text: &[u8]) -> Option<Clock> {
+fn common_shape(text: &[u8]) -> Option<ClockReading> {
     let (year, month, day) = date_at(text)?;
-    let &[b'T', h1, h2, b':', i1, i2, b':', s1, s2] = text.get(10..)?.first_chunk::<9>()? else { return None };
+    let &[b'T', h1, h2, b':', i1, i2, b':', s1, s2] = text.get(10..)?.first_chunk::<9>()? else {
+        return None;
+    };
     let (hour, minute, second) = (two(h1, h2)?, two(i1, i2)?, two(s1, s2)?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -149,7 +171,10 @@ fn common_shape(text: &[u8]) -> Option<Clock> {
     let mut rest = &text[19..];
     let (mut micros, mut rounded) = (0, false);
     if let Some(fraction) = rest.strip_prefix(b".") {
-        let end = fraction.iter().position(|b| !b.is_ascii_digit()).unwrap_or(fraction.len());
+        let end = fraction
+            .iter()
+            .position(|b| !b.is_ascii_digit())
+            .unwrap_or(fraction.len());
         (micros, rounded) = fraction_micros(&fraction[..end])?;
         rest = &fraction[end..];
     }
@@ -167,7 +192,15 @@ fn common_shape(text: &[u8]) -> Option<Clock> {
         _ => return None,
     };
     let seconds = i64::from(hour * 3600 + minute * 60 + second);
-    Some(Clock { year, month, day, seconds, micros, rounded, offset })
+    Some(ClockReading {
+        year,
+        month,
+        day,
+        seconds,
+        micros,
+        rounded,
+        offset,
+    })
 }
 
 /// The digits after a second's point as microseconds, half-even.
@@ -179,20 +212,22 @@ fn fraction_micros(digits: &[u8]) -> Option<(i64, bool)> {
     for place in 0..6 {
         micros = micros * 10 + i64::from(digits.get(place).map_or(0, |d| d - b'0'));
     }
-    let Some((first, more)) = digits.get(6..).and_then(<[u8]>::split_first) else { return Some((micros, false)) };
+    let Some((first, more)) = digits.get(6..).and_then(<[u8]>::split_first) else {
+        return Some((micros, false));
+    };
     let more = more.iter().any(|d| *d != b'0');
     let up = *first > b'5' || (*first == b'5' && (more || micros % 2 == 1));
     Some((micros + i64::from(up), *first != b'0' || more))
 }
 
 #[cold]
-fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
-    const NOT_A_TIME: NoTime = NoTime::Wrong("not a time");
+fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<RoundedInstant, InstantError> {
+    const NOT_A_TIME: InstantError = InstantError::Wrong("not a time");
     let text = blank::trim(std::str::from_utf8(text).map_err(|_| NOT_A_TIME)?);
     if let Some(none) = says_none(text.as_bytes()) {
         return Err(none);
     }
-    let (usual, midnight) = common_spelling(text).unwrap_or_else(|| (text.to_owned(), false));
+    let (usual, midnight) = normalise_time_text(text).unwrap_or_else(|| (text.to_owned(), false));
     if let Some(mut clock) = common_shape(usual.as_bytes()) {
         clock.seconds += if midnight { DAY } else { 0 };
         return at(&clock, zone);
@@ -201,7 +236,9 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
         return Err(NOT_A_TIME);
     }
     if let Ok(instant) = usual.parse::<Timestamp>() {
-        let offset = Pieces::parse(&usual).ok().and_then(|pieces| pieces.to_numeric_offset());
+        let offset = Pieces::parse(&usual)
+            .ok()
+            .and_then(|pieces| pieces.to_numeric_offset());
         if offset.is_some_and(|offset| !CLOCK_OFFSETS.contains(&offset.seconds())) {
             return Err(NO_OFFSET);
         }
@@ -210,74 +247,105 @@ fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<Instant, NoTime> {
     // jiff reads a bare date as its midnight; a date is no instant.
     let civil: DateTime = usual.parse().map_err(|_| NOT_A_TIME)?;
     if !usual.contains(['T', 't', ' ', ':']) {
-        return Err(NoTime::Wrong("date without time"));
+        return Err(InstantError::Wrong("date without time"));
     }
-    let Some(zone) = zone else { return Err(NoTime::Wrong("time without offset")) };
-    in_range(zone.to_ambiguous_timestamp(civil).compatible().map(to_micros).map_err(|_| OUT_OF_RANGE)?)
+    let Some(zone) = zone else {
+        return Err(InstantError::Wrong("time without offset"));
+    };
+    in_range(
+        zone.to_ambiguous_timestamp(civil)
+            .compatible()
+            .map(to_micros)
+            .map_err(|_| OUT_OF_RANGE)?,
+    )
 }
 
 /// An instant of the [`YEARS`], for spellings of which the year was not looked at.
-fn in_range(instant: Instant) -> Result<Instant, NoTime> {
+fn in_range(instant: RoundedInstant) -> Result<RoundedInstant, InstantError> {
     match instant.micros {
-        ..FIRST => Err(NoTime::Unset),
+        ..FIRST => Err(InstantError::Unset),
         FIRST..LAST => Ok(instant),
-        LAST.. => Err(NoTime::OpenEnd),
+        LAST.. => Err(InstantError::OpenEnd),
     }
 }
 
 /// Whether a text that starts with a date says that there is no time.
-fn says_none(text: &[u8]) -> Option<NoTime> {
+fn says_none(text: &[u8]) -> Option<InstantError> {
     let (before_christ, unsigned) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
         _ => (false, text),
     };
-    let year_end = unsigned.iter().position(|b| !b.is_ascii_digit()).unwrap_or(unsigned.len());
+    let year_end = unsigned
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(unsigned.len());
     let (year, rest) = unsigned.split_at(year_end);
-    let &[b'-', m1, m2, b'-', d1, d2] = rest.first_chunk::<6>()? else { return None };
+    let &[b'-', m1, m2, b'-', d1, d2] = rest.first_chunk::<6>()? else {
+        return None;
+    };
     let separated = matches!(rest.get(6), None | Some(b'T' | b't' | b' '));
     if year.len() < 4 || !separated || two(m1, m2).is_none() || two(d1, d2).is_none() {
         return None;
     }
-    let year = year.iter().fold(0_u32, |n, b| n.saturating_mul(10).saturating_add(u32::from(b - b'0')));
-    let midnight =
-        || rest[6..].iter().all(|b| matches!(b, b'0' | b'T' | b't' | b' ' | b':' | b'.' | b'Z' | b'z' | b'+' | b'-'));
+    let year = year.iter().fold(0_u32, |n, b| {
+        n.saturating_mul(10).saturating_add(u32::from(b - b'0'))
+    });
+    let midnight = || {
+        rest[6..].iter().all(|b| {
+            matches!(
+                b,
+                b'0' | b'T' | b't' | b' ' | b':' | b'.' | b'Z' | b'z' | b'+' | b'-'
+            )
+        })
+    };
     match year {
-        _ if before_christ || i64::from(year) < i64::from(*YEARS.start()) => Some(NoTime::Unset),
-        _ if i64::from(year) > i64::from(*YEARS.end()) => Some(NoTime::OpenEnd),
-        _ if FIRST_DAYS.iter().any(|day| unsigned.starts_with(day)) && midnight() => Some(NoTime::Unset),
+        _ if before_christ || i64::from(year) < i64::from(*YEARS.start()) => {
+            Some(InstantError::Unset)
+        }
+        _ if i64::from(year) > i64::from(*YEARS.end()) => Some(InstantError::OpenEnd),
+        _ if FIRST_DAYS.iter().any(|day| unsigned.starts_with(day)) && midnight() => {
+            Some(InstantError::Unset)
+        }
         _ => None,
     }
 }
 
 /// An instant of jiff's, which has nanoseconds.
-fn to_micros(instant: Timestamp) -> Instant {
+fn to_micros(instant: Timestamp) -> RoundedInstant {
     let nanos = instant.as_nanosecond();
     let (quotient, remainder) = (nanos.div_euclid(1000), nanos.rem_euclid(1000));
     let up = remainder > 500 || (remainder == 500 && quotient.rem_euclid(2) == 1);
     // jiff's range is some 10^18 microseconds at most: it fits.
     let micros = i64::try_from(quotient + i128::from(up)).unwrap_or(i64::MAX);
-    Instant { micros, rounded: remainder != 0 }
+    RoundedInstant {
+        micros,
+        rounded: remainder != 0,
+    }
 }
 
 /// Reads a number of seconds (`scale` 6) or milliseconds (`scale` 3) since 1970.
-pub(crate) fn epoch(number: &Number<'_>, scale: i32) -> Result<Instant, NoTime> {
-    let far = if number.negative { NoTime::Unset } else { NoTime::OpenEnd };
-    let Scaled { units, rounded } = number::to_scale(number, scale).ok_or(far)?;
+pub(crate) fn epoch(number: &JsonNumber<'_>, scale: i32) -> Result<RoundedInstant, InstantError> {
+    let far = if number.negative {
+        InstantError::Unset
+    } else {
+        InstantError::OpenEnd
+    };
+    let ScaledNumber { units, rounded } = number::to_scale(number, scale).ok_or(far)?;
     match i64::try_from(units) {
-        Ok(0) => Err(NoTime::Unset),
-        Ok(micros) if (FIRST..LAST).contains(&micros) => Ok(Instant { micros, rounded }),
+        Ok(0) => Err(InstantError::Unset),
+        Ok(micros) if (FIRST..LAST).contains(&micros) => Ok(RoundedInstant { micros, rounded }),
         _ => Err(far),
     }
 }
 
 /// Reads `YYYY-MM-DD` as days since 1970-01-01.
-pub(crate) fn date(text: &[u8]) -> Result<i32, NoTime> {
+pub(crate) fn date(text: &[u8]) -> Result<i32, InstantError> {
     let text = std::str::from_utf8(text).map_or(text, |text| blank::trim(text).as_bytes());
     let day = date_at(text).filter(|_| text.len() == 10);
     match day.map(|(year, month, day)| i32::try_from(days_from_civil(year, month, day))) {
         Some(Ok(days)) if !FIRST_DAYS.contains(&text) => Ok(days),
-        _ => Err(says_none(text).unwrap_or(NoTime::Wrong("not a date"))),
+        _ => Err(says_none(text).unwrap_or(InstantError::Wrong("not a date"))),
     }
 }
 
@@ -305,7 +373,7 @@ fn days_from_civil(year: i32, month: u32, day: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::Scan;
+    use crate::scan::JsonScanner;
     use jiff::civil::Date;
     use proptest::prelude::*;
 
@@ -332,7 +400,11 @@ mod tests {
             "2020-08-10T13:15:00+02:00[Europe/Berlin]",
         ] {
             let instant = read(text.as_bytes(), None).unwrap();
-            assert_eq!((instant.micros, instant.rounded), (micros("2020-08-10T11:15:00Z"), false), "{text}");
+            assert_eq!(
+                (instant.micros, instant.rounded),
+                (micros("2020-08-10T11:15:00Z"), false),
+                "{text}"
+            );
         }
         for (text, why) in [
             ("2020-08-10T13:15:00", "time without offset"),
@@ -352,29 +424,45 @@ mod tests {
             ("yesterday", "not a time"),
             ("", "not a time"),
         ] {
-            assert_eq!(read(text.as_bytes(), None), Err(NoTime::Wrong(why)), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), None),
+                Err(InstantError::Wrong(why)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn an_offset_is_one_that_a_clock_has() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        for offset in ["+24:00", "+25:00", "-24:00", "+23:59", "+15:00", "+14:01", "-12:01", "-13", "+1401", "-23:59"] {
+        for offset in [
+            "+24:00", "+25:00", "-24:00", "+23:59", "+15:00", "+14:01", "-12:01", "-13", "+1401",
+            "-23:59",
+        ] {
             for text in [
                 format!("2020-08-10T13:15:00{offset}"),
                 format!("2020-08-10 13:15 {offset}"),
                 format!("20200810T131500{offset}"),
             ] {
                 for zone in [None, Some(&berlin)] {
-                    assert!(matches!(read(text.as_bytes(), zone), Err(NoTime::Wrong(_))), "{text}");
+                    assert!(
+                        matches!(read(text.as_bytes(), zone), Err(InstantError::Wrong(_))),
+                        "{text}"
+                    );
                 }
             }
         }
-        for (offset, instant) in
-            [("+14:00", "2020-08-09T23:15:00Z"), ("-12:00", "2020-08-11T01:15:00Z"), ("-00:00", "2020-08-10T13:15:00Z")]
-        {
+        for (offset, instant) in [
+            ("+14:00", "2020-08-09T23:15:00Z"),
+            ("-12:00", "2020-08-11T01:15:00Z"),
+            ("-00:00", "2020-08-10T13:15:00Z"),
+        ] {
             let text = format!("2020-08-10T13:15:00{offset}");
-            assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(micros(instant)), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), None).map(|i| i.micros),
+                Ok(micros(instant)),
+                "{text}"
+            );
         }
     }
 
@@ -390,16 +478,26 @@ mod tests {
             ("5", 500_000, false),
             ("000000000000", 0, false),
         ] {
-            let instant = read(format!("2020-08-10T13:15:00.{fraction}Z").as_bytes(), None).unwrap();
+            let instant =
+                read(format!("2020-08-10T13:15:00.{fraction}Z").as_bytes(), None).unwrap();
             assert_eq!(
-                (instant.micros - micros("2020-08-10T13:15:00Z"), instant.rounded),
+                (
+                    instant.micros - micros("2020-08-10T13:15:00Z"),
+                    instant.rounded
+                ),
                 (expected, rounded),
                 "{fraction}"
             );
         }
         // The way through jiff rounds alike.
         let instant = read(b"2020-08-10 13:15:00.123456500Z", None).unwrap();
-        assert_eq!((instant.micros - micros("2020-08-10T13:15:00Z"), instant.rounded), (123_456, true));
+        assert_eq!(
+            (
+                instant.micros - micros("2020-08-10T13:15:00Z"),
+                instant.rounded
+            ),
+            (123_456, true)
+        );
     }
 
     #[test]
@@ -413,10 +511,20 @@ mod tests {
             ("2024-10-27T02:30:00", "2024-10-27T00:30:00Z"),
             ("2024-03-31T02:30:00", "2024-03-31T01:30:00Z"),
         ] {
-            assert_eq!(read(text.as_bytes(), Some(&berlin)).unwrap().micros, micros(instant), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), Some(&berlin)).unwrap().micros,
+                micros(instant),
+                "{text}"
+            );
         }
-        assert_eq!(read(b"2020-08-10", Some(&berlin)), Err(NoTime::Wrong("date without time")));
-        assert_eq!(read(b"20200810", Some(&berlin)), Err(NoTime::Wrong("date without time")));
+        assert_eq!(
+            read(b"2020-08-10", Some(&berlin)),
+            Err(InstantError::Wrong("date without time"))
+        );
+        assert_eq!(
+            read(b"20200810", Some(&berlin)),
+            Err(InstantError::Wrong("date without time"))
+        );
     }
 
     #[test]
@@ -433,7 +541,11 @@ mod tests {
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
             ("2016-12-31T23:59:60.5Z", "2016-12-31T23:59:59.5Z"),
         ] {
-            assert_eq!(read(text.as_bytes(), Some(&berlin)).map(|i| i.micros), Ok(micros(instant)), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), Some(&berlin)).map(|i| i.micros),
+                Ok(micros(instant)),
+                "{text}"
+            );
         }
     }
 
@@ -469,7 +581,11 @@ mod tests {
             "1583-06-01T12:00:00Z",
             "1677-12-31T23:59:59Z",
         ] {
-            assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(NoTime::Unset), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), Some(&berlin)),
+                Err(InstantError::Unset),
+                "{text}"
+            );
         }
         for text in [
             "9999-12-31T23:59:59Z",
@@ -484,12 +600,16 @@ mod tests {
             "3000-01-01",
             "2262-01-01T00:00:00Z",
         ] {
-            assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(NoTime::OpenEnd), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), Some(&berlin)),
+                Err(InstantError::OpenEnd),
+                "{text}"
+            );
         }
         for (text, none) in [
-            ("29991231T235959Z", NoTime::OpenEnd),
-            ("00010101T000000Z", NoTime::Unset),
-            ("29991231T000000", NoTime::OpenEnd),
+            ("29991231T235959Z", InstantError::OpenEnd),
+            ("00010101T000000Z", InstantError::Unset),
+            ("29991231T000000", InstantError::OpenEnd),
         ] {
             assert_eq!(read(text.as_bytes(), Some(&berlin)), Err(none), "{text}");
         }
@@ -502,29 +622,49 @@ mod tests {
             "1678-01-01T00:00:00Z",
             "2261-12-31T23:59:59Z",
         ] {
-            assert_eq!(read(text.as_bytes(), None).map(|i| i.micros), Ok(micros(text)), "{text}");
+            assert_eq!(
+                read(text.as_bytes(), None).map(|i| i.micros),
+                Ok(micros(text)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn an_epoch_may_have_fractions() {
         let at = |text: &str, scale| {
-            epoch(&Scan::new(text.as_bytes()).number().unwrap(), scale).map(|i| (i.micros, i.rounded))
+            epoch(&JsonScanner::new(text.as_bytes()).number().unwrap(), scale)
+                .map(|i| (i.micros, i.rounded))
         };
         assert_eq!(at("1597058100", 6), Ok((1_597_058_100_000_000, false)));
-        assert_eq!(at("1597058100.1234565", 6), Ok((1_597_058_100_123_456, true)));
+        assert_eq!(
+            at("1597058100.1234565", 6),
+            Ok((1_597_058_100_123_456, true))
+        );
         assert_eq!(at("1597058100123.5", 3), Ok((1_597_058_100_123_500, false)));
         assert_eq!(at("-1", 3), Ok((-1000, false)));
         assert_eq!(at("1", 3), Ok((1000, false)));
         for none in ["0", "0.0", "-0", "0e7", "0.0000001"] {
-            assert_eq!(at(none, 6), Err(NoTime::Unset), "{none}");
+            assert_eq!(at(none, 6), Err(InstantError::Unset), "{none}");
         }
-        for far in ["1e300", "9223372036854775807", "253402300799999", "9214646400000", "32503680000000"] {
-            assert_eq!(at(far, 3), Err(NoTime::OpenEnd), "{far}");
+        for far in [
+            "1e300",
+            "9223372036854775807",
+            "253402300799999",
+            "9214646400000",
+            "32503680000000",
+        ] {
+            assert_eq!(at(far, 3), Err(InstantError::OpenEnd), "{far}");
         }
-        assert_eq!(at("253402300799", 6), Err(NoTime::OpenEnd));
-        for far in ["-62135596800", "-11644473600", "-9214560001", "-1e300", "-9223372036854775808"] {
-            assert_eq!(at(far, 6), Err(NoTime::Unset), "{far}");
+        assert_eq!(at("253402300799", 6), Err(InstantError::OpenEnd));
+        for far in [
+            "-62135596800",
+            "-11644473600",
+            "-9214560001",
+            "-1e300",
+            "-9223372036854775808",
+        ] {
+            assert_eq!(at(far, 6), Err(InstantError::Unset), "{far}");
         }
     }
 
@@ -534,10 +674,10 @@ mod tests {
         assert_eq!(date(b"1969-12-31"), Ok(-1));
         assert_eq!(date(b"2024-02-29"), Ok(19_782));
         assert_eq!(date(" 2261-12-31\u{a0}".as_bytes()), Ok(106_650));
-        assert_eq!(date(b"9999-12-31"), Err(NoTime::OpenEnd));
-        assert_eq!(date(b"2262-01-01"), Err(NoTime::OpenEnd));
+        assert_eq!(date(b"9999-12-31"), Err(InstantError::OpenEnd));
+        assert_eq!(date(b"2262-01-01"), Err(InstantError::OpenEnd));
         for none in ["0001-01-01", "0000-00-00", "1900-01-01", "1970-01-01"] {
-            assert_eq!(date(none.as_bytes()), Err(NoTime::Unset), "{none}");
+            assert_eq!(date(none.as_bytes()), Err(InstantError::Unset), "{none}");
         }
         for bad in [
             "2023-02-29",
@@ -549,7 +689,11 @@ mod tests {
             "2024-00-01",
             "2024-01-00",
         ] {
-            assert_eq!(date(bad.as_bytes()), Err(NoTime::Wrong("not a date")), "{bad}");
+            assert_eq!(
+                date(bad.as_bytes()),
+                Err(InstantError::Wrong("not a date")),
+                "{bad}"
+            );
         }
     }
 
@@ -565,7 +709,7 @@ mod tests {
             let day = zone.to_datetime(instant).date();
             prop_assume!(YEARS.contains(&i32::from(day.year())));
             let days = (day - Date::new(1970, 1, 1).unwrap()).get_days();
-            prop_assert_eq!(date(day.to_string().as_bytes()), if days == 0 { Err(NoTime::Unset) } else { Ok(days) });
+            prop_assert_eq!(date(day.to_string().as_bytes()), if days == 0 { Err(InstantError::Unset) } else { Ok(days) });
         }
 
         #[test]

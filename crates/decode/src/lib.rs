@@ -27,7 +27,7 @@
 //! - An empty text is null where no text is expected.
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
 //!
-//! What is left does not fit. [`tillhouse_model::OnMisfit`] says whether that rejects the record or the value is null, with a warning
+//! What is left does not fit. [`tillhouse_model::MisfitPolicy`] says whether that rejects the record or the value is null, with a warning
 //! that says what was expected. An object or array within an array is left out then, and its neighbours stay.
 //!
 //! Memory: a page and its columns, nothing that grows over pages. A page whose columns would take more than 64 MiB and sixteen
@@ -35,33 +35,33 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod across;
+mod abort;
 mod column;
 #[cfg(test)]
 mod fixture;
 mod hash;
 mod identity;
 mod instant;
-mod known;
+mod known_records;
 mod misfit;
 mod number;
+mod operand;
 mod page;
 mod plan;
-mod present;
-mod product;
+mod presence_rule;
+mod product_rule;
 mod pseudonyms;
 mod record;
+mod record_rules;
 mod redact;
 mod rules;
 mod scalar;
 mod scan;
-mod state;
-mod stop;
-mod term;
+mod state_rule;
 mod warnings;
 
-use crate::page::{Hint, Page};
-use crate::plan::Plan;
+use crate::page::{PageDecoder, SizeHint};
+use crate::plan::DecodePlan;
 pub use crate::warnings::MORE_WARNINGS;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -70,23 +70,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::table::{EXTRA, UnknownFields};
 use tillhouse_model::{PseudonymKey, Result, TableSpec};
 
-pub use known::KnownRecords;
+pub use known_records::KnownRecords;
 
 /// Decodes pages of one resource. Cheap to clone and to share between threads.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     spec: Arc<TableSpec>,
     key: Option<PseudonymKey>,
-    plan: Arc<Plan>,
+    plan: Arc<DecodePlan>,
     schema: SchemaRef,
     content: Fields,
     /// How large the columns of the last page became.
-    hint: Arc<Mutex<Arc<Hint>>>,
+    hint: Arc<Mutex<Arc<SizeHint>>>,
 }
 
-/// What a page held.
+/// Rows, rejects and warnings of one page.
 #[derive(Debug, Clone)]
-pub struct Decoded {
+pub struct DecodedPage {
     /// The records that fit, one row each: exactly the columns of [`TableSpec::content_schema`] (then `_extra` where kept).
     pub batch: RecordBatch,
     /// The record key of each row: the key columns' values as text, joined by ':'. Where there are several, a ':' or '\\' within a
@@ -145,19 +145,31 @@ impl Decoder {
     /// A decoder for a contract. Errors with [`tillhouse_model::ErrorKind::Config`] when the contract has pseudonymised columns and
     /// there is no key, or when it asks for something that JSON cannot give.
     pub fn new(spec: Arc<TableSpec>, key: Option<PseudonymKey>) -> Result<Self> {
-        Self::with(spec, key, &[])
+        Self::with_parameters(spec, key, &[])
     }
 
     /// As [`Decoder::new`], with what the connection settles, by name: quality rules may ask for it.
-    pub fn with(spec: Arc<TableSpec>, key: Option<PseudonymKey>, parameters: &[(&str, String)]) -> Result<Self> {
-        let plan = Plan::new(&spec, key.is_some(), parameters).map_err(|e| e.at("contract", spec.qualified_name()))?;
+    pub fn with_parameters(
+        spec: Arc<TableSpec>,
+        key: Option<PseudonymKey>,
+        parameters: &[(&str, String)],
+    ) -> Result<Self> {
+        let plan = DecodePlan::new(&spec, key.is_some(), parameters)
+            .map_err(|e| e.at("contract", spec.qualified_name()))?;
         let content = spec.content_schema().fields().clone();
         let mut all: Vec<Arc<Field>> = content.iter().cloned().collect();
         if spec.unknown == UnknownFields::Keep {
             all.push(Arc::new(Field::new(EXTRA, DataType::Utf8, true)));
         }
         let schema = Arc::new(Schema::new(all));
-        Ok(Self { spec, key, plan: Arc::new(plan), schema, content, hint: Arc::default() })
+        Ok(Self {
+            spec,
+            key,
+            plan: Arc::new(plan),
+            schema,
+            content,
+            hint: Arc::default(),
+        })
     }
 
     /// The schema of every batch: [`TableSpec::content_schema`], then `_extra` where unknown fields are kept.
@@ -169,30 +181,45 @@ impl Decoder {
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Data`] when the page is not JSON to its end, has no such array, has more than
     /// 100,000 rejects, or would take far more memory than a page of its size should. Never panics.
-    pub fn decode(&self, page: &[u8], records_at: &[&str]) -> Result<Decoded> {
+    pub fn decode(&self, page: &[u8], records_at: &[&str]) -> Result<DecodedPage> {
         self.decode_scoped(page, records_at, None)
     }
 
     /// As [`Decoder::decode`], with what the page's request named: it goes into the column whose `physicalName` is `$scope`.
-    pub fn decode_scoped(&self, page: &[u8], records_at: &[&str], scope: Option<&str>) -> Result<Decoded> {
-        self.decode_onto(page, records_at, scope, None)
+    pub fn decode_scoped(
+        &self,
+        page: &[u8],
+        records_at: &[&str],
+        scope: Option<&str>,
+    ) -> Result<DecodedPage> {
+        self.decode_partial(page, records_at, scope, None)
     }
 
     /// As [`Decoder::decode_scoped`], for pages whose records may leave out what other pages have: where a record says nothing, at any depth, the
     /// value stays that it has in `known`. A missing field, null, `{}`, `[]` and a text of which nothing can be seen all say nothing. Hash,
     /// times and rules are about the record as it then is, so that one that did not change has the hash it had.
-    pub fn decode_onto(
+    pub fn decode_partial(
         &self,
         page: &[u8],
         records_at: &[&str],
         scope: Option<&str>,
         known: Option<&KnownRecords>,
-    ) -> Result<Decoded> {
+    ) -> Result<DecodedPage> {
         let at = |e: tillhouse_model::Error| e.at("contract", self.spec.qualified_name());
         let hint = Arc::clone(&self.hint.lock().unwrap_or_else(PoisonError::into_inner));
         let keep = self.spec.unknown == UnknownFields::Keep;
-        let mut reading = Page::new(&self.plan, self.key.as_ref(), keep, &hint, page, scope, known);
-        reading.read(records_at).map_err(|stop| at(stop.into_error()))?;
+        let mut reading = PageDecoder::new(
+            &self.plan,
+            self.key.as_ref(),
+            keep,
+            &hint,
+            page,
+            scope,
+            known,
+        );
+        reading
+            .read(records_at)
+            .map_err(|stop| at(stop.into_error()))?;
         let (decoded, hint) = reading.finish(&self.schema, &self.content).map_err(at)?;
         *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hint);
         Ok(decoded)

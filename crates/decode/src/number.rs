@@ -2,12 +2,12 @@
 //!
 //! Invariant: no number is ever a binary float here. A result is the true value rounded half-even at the asked scale, or nothing.
 
-use crate::scan::Number;
+use crate::scan::JsonNumber;
 use tillhouse_model::blank;
 
-/// A number brought to a scale.
+/// Number brought to a scale, and whether digits were rounded away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Scaled {
+pub(crate) struct ScaledNumber {
     pub(crate) units: i128,
     /// Digits that were not zero fell away.
     pub(crate) rounded: bool,
@@ -25,34 +25,46 @@ const POWERS: [u64; 20] = {
 
 /// The number with `scale` digits after the point; `None` if it does not fit an i128.
 #[inline]
-pub(crate) fn to_scale(number: &Number<'_>, scale: i32) -> Option<Scaled> {
+pub(crate) fn to_scale(number: &JsonNumber<'_>, scale: i32) -> Option<ScaledNumber> {
     if number.long {
         return long_to_scale(number.text, scale);
     }
     let shift = number.exponent.saturating_add(scale);
     let (size, rounded) = match usize::try_from(shift) {
-        Ok(up) if up < POWERS.len() => (u128::from(number.mantissa) * u128::from(POWERS[up]), false),
+        Ok(up) if up < POWERS.len() => {
+            (u128::from(number.mantissa) * u128::from(POWERS[up]), false)
+        }
         Ok(_) if number.mantissa == 0 => (0, false),
-        Ok(up) => (u128::from(number.mantissa).checked_mul(10_u128.checked_pow(u32::try_from(up).ok()?)?)?, false),
+        Ok(up) => (
+            u128::from(number.mantissa)
+                .checked_mul(10_u128.checked_pow(u32::try_from(up).ok()?)?)?,
+            false,
+        ),
         Err(_) => divide_half_even(u128::from(number.mantissa), shift.unsigned_abs()),
     };
     signed(size, number.negative, rounded)
 }
 
-fn signed(size: u128, negative: bool, rounded: bool) -> Option<Scaled> {
+fn signed(size: u128, negative: bool, rounded: bool) -> Option<ScaledNumber> {
     let units = i128::try_from(size).ok()?;
-    Some(Scaled { units: if negative { -units } else { units }, rounded })
+    Some(ScaledNumber {
+        units: if negative { -units } else { units },
+        rounded,
+    })
 }
 
 /// `size` divided by ten to the `drop`, half-even, and whether anything fell away.
 fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
     // A divisor beyond u128 is more than twice any u128: the quotient rounds to zero.
-    let Some(divisor) = 10_u128.checked_pow(drop) else { return (0, size != 0) };
-    let (quotient, remainder) = if let (Ok(size), Ok(divisor)) = (u64::try_from(size), u64::try_from(divisor)) {
-        (u128::from(size / divisor), u128::from(size % divisor))
-    } else {
-        (size / divisor, size % divisor)
+    let Some(divisor) = 10_u128.checked_pow(drop) else {
+        return (0, size != 0);
     };
+    let (quotient, remainder) =
+        if let (Ok(size), Ok(divisor)) = (u64::try_from(size), u64::try_from(divisor)) {
+            (u128::from(size / divisor), u128::from(size % divisor))
+        } else {
+            (size / divisor, size % divisor)
+        };
     let up = match remainder.cmp(&(divisor - remainder)) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
@@ -63,24 +75,41 @@ fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
 
 /// The same for any length of digits and any exponent, from the text.
 #[cold]
-fn long_to_scale(text: &[u8], scale: i32) -> Option<Scaled> {
+fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
     let negative = text.first() == Some(&b'-');
-    let text = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    let text = text
+        .strip_prefix(b"-")
+        .or_else(|| text.strip_prefix(b"+"))
+        .unwrap_or(text);
     let (significand, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
         Some(e) => (&text[..e], explicit_exponent(&text[e + 1..])),
         None => (text, 0),
     };
-    let fraction = significand.iter().position(|b| *b == b'.').map_or(0, |point| significand.len() - point - 1);
-    let mut digits = significand.iter().filter(|b| **b != b'.').map(|b| b - b'0').skip_while(|d| *d == 0).peekable();
+    let fraction = significand
+        .iter()
+        .position(|b| *b == b'.')
+        .map_or(0, |point| significand.len() - point - 1);
+    let mut digits = significand
+        .iter()
+        .filter(|b| **b != b'.')
+        .map(|b| b - b'0')
+        .skip_while(|d| *d == 0)
+        .peekable();
     let count = i64::try_from(digits.clone().count()).ok()?;
     if digits.peek().is_none() {
-        return Some(Scaled { units: 0, rounded: false });
+        return Some(ScaledNumber {
+            units: 0,
+            rounded: false,
+        });
     }
     let shift = exponent - i64::try_from(fraction).ok()? + i64::from(scale);
     // How many of the digits stand before the rounding point.
     let kept = count + shift.min(0);
     if kept < 0 {
-        return Some(Scaled { units: 0, rounded: true });
+        return Some(ScaledNumber {
+            units: 0,
+            rounded: true,
+        });
     }
     let mut size: u128 = 0;
     for digit in digits.by_ref().take(usize::try_from(kept).ok()?) {
@@ -101,33 +130,41 @@ fn long_to_scale(text: &[u8], scale: i32) -> Option<Scaled> {
 fn explicit_exponent(text: &[u8]) -> i64 {
     const FAR: i64 = 1 << 40;
     let negative = text.first() == Some(&b'-');
-    let size = text.iter().filter(|b| b.is_ascii_digit()).fold(0_i64, |n, b| (n * 10 + i64::from(b - b'0')).min(FAR));
+    let size = text
+        .iter()
+        .filter(|b| b.is_ascii_digit())
+        .fold(0_i64, |n, b| (n * 10 + i64::from(b - b'0')).min(FAR));
     if negative { -size } else { size }
 }
 
 /// The number in a text that holds one number and nothing else but blanks around it: digits, one point at most, a sign, an exponent (`12.50`, `+7`,
 /// `007`, `.5`, `1E+3`). What people write between digits, or instead of the point, is not read: `1,234` is one number here and another there.
-pub(crate) fn in_text(text: &[u8]) -> Option<Number<'_>> {
+pub(crate) fn in_text(text: &[u8]) -> Option<JsonNumber<'_>> {
     match strict(text) {
         None => strict(blank::trim(std::str::from_utf8(text).ok()?).as_bytes()),
         number => number,
     }
 }
 
-fn strict(text: &[u8]) -> Option<Number<'_>> {
+fn strict(text: &[u8]) -> Option<JsonNumber<'_>> {
     let (negative, unsigned) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
         _ => (false, text),
     };
-    let end = unsigned.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(unsigned.len());
+    let end = unsigned
+        .iter()
+        .position(|b| matches!(b, b'e' | b'E'))
+        .unwrap_or(unsigned.len());
     let (significand, exponent) = unsigned.split_at(end);
     let mut mantissa: u64 = 0;
     let (mut digits, mut point) = (0_usize, None);
     for byte in significand {
         match byte {
             b'0'..=b'9' => {
-                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                mantissa = mantissa
+                    .wrapping_mul(10)
+                    .wrapping_add(u64::from(byte - b'0'));
                 // Zeros in front do not count towards what a u64 holds.
                 digits += usize::from(digits > 0 || *byte != b'0');
             }
@@ -139,25 +176,37 @@ fn strict(text: &[u8]) -> Option<Number<'_>> {
         return None;
     }
     if let Some((_, exponent)) = exponent.split_first() {
-        let unsigned = exponent.strip_prefix(b"-").or_else(|| exponent.strip_prefix(b"+")).unwrap_or(exponent);
+        let unsigned = exponent
+            .strip_prefix(b"-")
+            .or_else(|| exponent.strip_prefix(b"+"))
+            .unwrap_or(exponent);
         if unsigned.is_empty() || !unsigned.iter().all(u8::is_ascii_digit) {
             return None;
         }
     }
-    let fraction = significand.iter().position(|b| *b == b'.').map_or(0, |point| significand.len() - point - 1);
+    let fraction = significand
+        .iter()
+        .position(|b| *b == b'.')
+        .map_or(0, |point| significand.len() - point - 1);
     let exponent_of_mantissa = -i32::try_from(fraction).unwrap_or(i32::MAX);
     let long = !exponent.is_empty() || digits > 19;
-    Some(Number { text, negative, mantissa, exponent: exponent_of_mantissa, long })
+    Some(JsonNumber {
+        text,
+        negative,
+        mantissa,
+        exponent: exponent_of_mantissa,
+        long,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::Scan;
+    use crate::scan::JsonScanner;
     use proptest::prelude::*;
 
     fn at(text: &str, scale: i32) -> Option<(i128, bool)> {
-        let mut scan = Scan::new(text.as_bytes());
+        let mut scan = JsonScanner::new(text.as_bytes());
         let number = scan.number().unwrap();
         assert_eq!(scan.pos, text.len());
         to_scale(&number, scale).map(|s| (s.units, s.rounded))
@@ -181,14 +230,21 @@ mod tests {
             ("1234567", -3, (1235, true)),
             ("1500", -3, (2, true)),
             ("2500", -3, (2, true)),
-            ("170141183460469231731687303715884105727", 0, (i128::MAX, false)),
+            (
+                "170141183460469231731687303715884105727",
+                0,
+                (i128::MAX, false),
+            ),
             ("0.5", -38, (0, true)),
         ] {
             assert_eq!(at(text, scale), Some(expected), "{text} at {scale}");
         }
-        for (text, scale) in
-            [("1e999999999999999999999", 2), ("170141183460469231731687303715884105728", 0), ("1e38", 2), ("1", 39)]
-        {
+        for (text, scale) in [
+            ("1e999999999999999999999", 2),
+            ("170141183460469231731687303715884105728", 0),
+            ("1e38", 2),
+            ("1", 39),
+        ] {
             assert_eq!(at(text, scale), None, "{text} at {scale}");
         }
     }
@@ -215,7 +271,11 @@ mod tests {
 
     #[test]
     fn a_number_in_text_is_a_number_and_nothing_else() {
-        let in_text = |text: &str| in_text(text.as_bytes()).and_then(|n| to_scale(&n, 2)).map(|s| (s.units, s.rounded));
+        let in_text = |text: &str| {
+            in_text(text.as_bytes())
+                .and_then(|n| to_scale(&n, 2))
+                .map(|s| (s.units, s.rounded))
+        };
         for (text, units) in [
             ("-12.50", -1250),
             (" 12.50 ", 1250),

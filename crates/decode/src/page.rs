@@ -3,18 +3,18 @@
 //! Invariant: a record is either a row of every column here, or a reject, never both and never neither; so is one that is not JSON, as
 //! long as its end can be made out. A page whose bytes are not JSON to the end otherwise gives nothing at all.
 
-use crate::column::{Bits, Column, Sizes, Texts};
+use crate::abort::{Abort, ReadResult};
+use crate::column::{BitBuffer, ColumnBuilder, ColumnSizes, TextBuffer};
 use crate::hash;
 use crate::identity;
-use crate::known::{self, KnownRecords};
-use crate::plan::{Hop, Plan};
-use crate::pseudonyms::Pseudonyms;
-use crate::record::{MISSING, Walker};
+use crate::known_records::{self, KnownRecords};
+use crate::plan::{DecodePlan, PathStep};
+use crate::pseudonyms::PseudonymCache;
+use crate::record::{JsonRecordReader, MISSING};
 use crate::redact::redact;
-use crate::rules::Rules;
-use crate::scan::{name_of, unescape};
-use crate::stop::{Stop, Walk};
-use crate::{Decoded, Reject};
+use crate::rules::RuleChecker;
+use crate::scan::{unescape, value_kind};
+use crate::{DecodedPage, Reject};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, TimestampMicrosecondArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Fields, SchemaRef};
@@ -30,54 +30,59 @@ const MAX_REJECTS: usize = 100_000;
 /// The longest key a reject is reported with.
 const MAX_KEY: usize = 1_024;
 
-/// What is known of the columns' sizes before a page is read.
+/// Size of an earlier page and of its columns, from which room for the next one is reserved.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Hint {
+pub(crate) struct SizeHint {
     page_bytes: usize,
-    sizes: Sizes,
+    sizes: ColumnSizes,
 }
 
-impl Hint {
+impl SizeHint {
     /// The sizes for a page of so many bytes, with a little to spare.
-    fn scaled(&self, page_bytes: usize) -> Sizes {
+    fn scaled(&self, page_bytes: usize) -> ColumnSizes {
         let scale = |n: u32| {
             let whole = u64::from(n) * page_bytes as u64 / self.page_bytes.max(1) as u64;
             u32::try_from(whole + whole / 16).unwrap_or(u32::MAX)
         };
-        self.sizes.iter().map(|(rows, bytes)| (scale(*rows), scale(*bytes))).collect()
+        self.sizes
+            .iter()
+            .map(|(rows, bytes)| (scale(*rows), scale(*bytes)))
+            .collect()
     }
 }
 
-/// Instants that may be missing.
+/// Growable column of optional instants.
 #[derive(Debug, Default)]
-struct Times {
+struct TimeBuffer {
     values: Vec<i64>,
-    valid: Bits,
+    valid: BitBuffer,
 }
 
-impl Times {
+impl TimeBuffer {
     fn push(&mut self, time: Option<i64>) {
         self.values.push(time.unwrap_or(0));
         self.valid.push(time.is_some());
     }
 
     fn finish(self) -> Result<TimestampMicrosecondArray, ArrowError> {
-        let array = TimestampMicrosecondArray::try_new(self.values.into(), self.valid.into_nulls())?;
+        let array =
+            TimestampMicrosecondArray::try_new(self.values.into(), self.valid.into_nulls())?;
         Ok(array.with_data_type(timestamp()))
     }
 }
 
-pub(crate) struct Page<'p, 'd> {
-    plan: &'p Plan,
-    walker: Walker<'p, 'd>,
-    rules: Rules<'p>,
-    columns: Vec<Column>,
+/// State of decoding one page: its columns, rejects and warnings so far.
+pub(crate) struct PageDecoder<'p, 'd> {
+    plan: &'p DecodePlan,
+    walker: JsonRecordReader<'p, 'd>,
+    rules: RuleChecker<'p>,
+    columns: Vec<ColumnBuilder>,
     rows: usize,
-    keys: Texts,
-    record_times: Times,
-    updated_at: Times,
+    keys: TextBuffer,
+    record_times: TimeBuffer,
+    updated_at: TimeBuffer,
     hashes: Vec<u8>,
-    extra: Option<(Texts, Bits)>,
+    extra: Option<(TextBuffer, BitBuffer)>,
     rejects: Vec<Reject>,
     scope: Option<&'p str>,
     /// Where records that leave fields out have them from.
@@ -87,27 +92,27 @@ pub(crate) struct Page<'p, 'd> {
     scratch: Vec<u8>,
 }
 
-impl<'p, 'd> Page<'p, 'd> {
+impl<'p, 'd> PageDecoder<'p, 'd> {
     pub(crate) fn new(
-        plan: &'p Plan,
+        plan: &'p DecodePlan,
         key: Option<&'p PseudonymKey>,
         keep_unknown: bool,
-        hint: &Hint,
+        hint: &SizeHint,
         bytes: &'d [u8],
         scope: Option<&'p str>,
         known: Option<&'p KnownRecords>,
     ) -> Self {
-        let mut walker = Walker::new(bytes, Pseudonyms::new(key), keep_unknown);
+        let mut walker = JsonRecordReader::new(bytes, PseudonymCache::new(key), keep_unknown);
         walker.completing = known.is_some();
         Self {
             plan,
             walker,
-            rules: Rules::new(plan),
-            columns: Column::all(&plan.record, &mut hint.scaled(bytes.len()).iter()),
+            rules: RuleChecker::new(plan),
+            columns: ColumnBuilder::all(&plan.record, &mut hint.scaled(bytes.len()).iter()),
             rows: 0,
-            keys: Texts::default(),
-            record_times: Times::default(),
-            updated_at: Times::default(),
+            keys: TextBuffer::default(),
+            record_times: TimeBuffer::default(),
+            updated_at: TimeBuffer::default(),
             hashes: Vec::new(),
             extra: keep_unknown.then(Default::default),
             rejects: Vec::new(),
@@ -119,13 +124,15 @@ impl<'p, 'd> Page<'p, 'd> {
     }
 
     /// Reads the whole page; `records_at` are the keys that lead to the array of records.
-    pub(crate) fn read(&mut self, records_at: &[&str]) -> Walk {
+    pub(crate) fn read(&mut self, records_at: &[&str]) -> ReadResult {
         self.envelope(records_at)?;
         Ok(self.walker.scan.end()?)
     }
 
-    fn envelope(&mut self, records_at: &[&str]) -> Walk {
-        let Some((wanted, deeper)) = records_at.split_first() else { return self.records() };
+    fn envelope(&mut self, records_at: &[&str]) -> ReadResult {
+        let Some((wanted, deeper)) = records_at.split_first() else {
+            return self.records();
+        };
         let first = self.walker.scan.peek()?;
         if first != b'{' {
             return self.elsewhere(wanted, first);
@@ -137,11 +144,15 @@ impl<'p, 'd> Page<'p, 'd> {
         while more {
             let key = self.walker.scan.key()?;
             name.clear();
-            let meaning = if key.escaped && unescape(key.bytes, &mut name).is_ok() { &name[..] } else { key.bytes };
+            let meaning = if key.escaped && unescape(key.bytes, &mut name).is_ok() {
+                &name[..]
+            } else {
+                key.bytes
+            };
             if meaning == wanted.as_bytes() {
                 if found {
                     let error = Error::data("the page has its records twice").at("key", *wanted);
-                    return Err(Box::new(Stop::Page(error)));
+                    return Err(Box::new(Abort::Page(error)));
                 }
                 found = true;
                 self.envelope(deeper)?;
@@ -153,17 +164,22 @@ impl<'p, 'd> Page<'p, 'd> {
         if found {
             return Ok(());
         }
-        Err(Box::new(Stop::Page(Error::data("the page has no records").at("missing key", *wanted))))
+        Err(Box::new(Abort::Page(
+            Error::data("the page has no records").at("missing key", *wanted),
+        )))
     }
 
     #[cold]
-    fn elsewhere(&mut self, key: &str, first: u8) -> Walk {
+    fn elsewhere(&mut self, key: &str, first: u8) -> ReadResult {
         self.walker.scan.skip()?;
-        let error = Error::data(format!("the page's records are not where they belong: found {}", name_of(first)));
-        Err(Box::new(Stop::Page(error.at("key", key))))
+        let error = Error::data(format!(
+            "the page's records are not where they belong: found {}",
+            value_kind(first)
+        ));
+        Err(Box::new(Abort::Page(error.at("key", key))))
     }
 
-    fn records(&mut self) -> Walk {
+    fn records(&mut self) -> ReadResult {
         let first = self.walker.scan.peek()?;
         if first != b'[' {
             return self.elsewhere("(records)", first);
@@ -173,17 +189,18 @@ impl<'p, 'd> Page<'p, 'd> {
         while more {
             let first = self.walker.scan.peek()?;
             let start = self.walker.scan.pos;
-            let warned = self.walker.warnings.mark();
+            let warned = self.walker.warnings.checkpoint();
             match self.record(first, warned) {
                 Ok(()) => self.rows += 1,
                 Err(stop) => {
                     let (field, reason) = match *stop {
-                        Stop::Reject { field, reason } => (field, reason),
+                        Abort::Reject { field, reason } => (field, reason),
                         // Where the record's end cannot be made out either, that is the page's error.
-                        Stop::Syntax { expected, .. } => {
-                            (self.walker.path_to(""), format!("not valid JSON: expected {expected}"))
-                        }
-                        page @ Stop::Page(_) => return Err(Box::new(page)),
+                        Abort::Syntax { expected, .. } => (
+                            self.walker.path_to(""),
+                            format!("not valid JSON: expected {expected}"),
+                        ),
+                        page @ Abort::Page(_) => return Err(Box::new(page)),
                     };
                     self.reject(start, warned, field, reason)?;
                 }
@@ -193,13 +210,16 @@ impl<'p, 'd> Page<'p, 'd> {
         Ok(())
     }
 
-    fn record(&mut self, first: u8, warned: (usize, u64)) -> Walk {
+    fn record(&mut self, first: u8, warned: (usize, u64)) -> ReadResult {
         self.walker.path.clear();
         self.walker.extra.clear();
         self.walker.unread_times.clear();
-        self.walker.spend(self.plan.record.row_bytes)?;
+        self.walker.reserve(self.plan.record.row_bytes)?;
         if first != b'{' {
-            return self.walker.reject("", &format!("expected an object, found {}", name_of(first)));
+            return self.walker.reject(
+                "",
+                &format!("expected an object, found {}", value_kind(first)),
+            );
         }
         self.walker.object(&self.plan.record, &mut self.columns)?;
         if let Some(column) = self.plan.scope.and_then(|at| self.columns.get_mut(at)) {
@@ -208,16 +228,25 @@ impl<'p, 'd> Page<'p, 'd> {
             column.push_text(self.scope)?;
         }
         let (plan, columns, row) = (self.plan, &self.columns, self.rows);
-        if let Some(empty) = plan.key.iter().find(|at| identity::is_missing(&columns[**at], row)) {
-            return self.walker.reject(&plan.record.fields[*empty].json_name, MISSING);
+        if let Some(empty) = plan
+            .key
+            .iter()
+            .find(|at| identity::is_missing(&columns[**at], row))
+        {
+            return self
+                .walker
+                .reject(&plan.record.fields[*empty].json_name, MISSING);
         }
         self.key.clear();
         identity::key(plan, columns, row, &mut self.key);
         let mut is_known = false;
         if let Some(known) = self.known {
             is_known = known.complete(&self.key, plan, &mut self.columns, row)?;
-            if let Some(missing) = known::missing(&plan.record, &self.columns, row, "") {
-                return Err(Box::new(Stop::Reject { field: missing, reason: MISSING.to_owned() }));
+            if let Some(missing) = known_records::missing(&plan.record, &self.columns, row, "") {
+                return Err(Box::new(Abort::Reject {
+                    field: missing,
+                    reason: MISSING.to_owned(),
+                }));
             }
         }
         let columns = &self.columns;
@@ -231,12 +260,17 @@ impl<'p, 'd> Page<'p, 'd> {
         self.record_times.push(time.map(|(_, micros)| micros));
         let updated_at = identity::earliest(plan.updated_at.as_slice(), columns, row);
         self.updated_at.push(updated_at.map(|(_, micros)| micros));
-        self.hashes.extend_from_slice(&hash::content_hash(plan, columns, row, &mut self.scratch));
+        self.hashes
+            .extend_from_slice(&hash::content_hash(plan, columns, row, &mut self.scratch));
         if let Some((texts, valid)) = &mut self.extra {
             let extra = &self.walker.extra;
             for (at, (path, value)) in extra.iter().enumerate() {
                 texts.bytes.push(if at == 0 { b'{' } else { b',' });
-                texts.bytes.extend_from_slice(serde_json::Value::from(path.as_str()).to_string().as_bytes());
+                texts.bytes.extend_from_slice(
+                    serde_json::Value::from(path.as_str())
+                        .to_string()
+                        .as_bytes(),
+                );
                 texts.bytes.push(b':');
                 texts.bytes.extend_from_slice(value);
             }
@@ -252,24 +286,41 @@ impl<'p, 'd> Page<'p, 'd> {
     }
 
     #[cold]
-    fn reject(&mut self, start: usize, warned: (usize, u64), field: String, reason: String) -> Walk {
+    fn reject(
+        &mut self,
+        start: usize,
+        warned: (usize, u64),
+        field: String,
+        reason: String,
+    ) -> ReadResult {
         for column in &mut self.columns {
             column.truncate(self.rows);
         }
-        self.walker.warnings.back_to(warned);
+        self.walker.warnings.rewind(warned);
         self.walker.scan.pos = start;
         self.walker.scan.skip_record()?;
         let end = self.walker.scan.pos;
         let key = self.key_of(start);
-        let (record_time, updated_at) = if key.is_none() { self.times_of(start) } else { (None, None) };
-        self.walker.warnings.back_to(warned);
+        let (record_time, updated_at) = if key.is_none() {
+            self.times_of(start)
+        } else {
+            (None, None)
+        };
+        self.walker.warnings.rewind(warned);
         self.walker.scan.pos = end;
         let redacted = redact(&self.plan.record, &self.walker.scan.data[start..end]);
-        self.rejects.push(Reject { key, field, reason, redacted, record_time, updated_at });
+        self.rejects.push(Reject {
+            key,
+            field,
+            reason,
+            redacted,
+            record_time,
+            updated_at,
+        });
         if self.rejects.len() > MAX_REJECTS {
             let error = Error::data(format!("more than {MAX_REJECTS} records of one page do not fit the contract"))
                 .hint("Compare the contract with what the server sends; `tillhouse eject` copies the contract into the project.");
-            return Err(Box::new(Stop::Page(error)));
+            return Err(Box::new(Abort::Page(error)));
         }
         Ok(())
     }
@@ -280,13 +331,22 @@ impl<'p, 'd> Page<'p, 'd> {
         let (plan, row) = (self.plan, self.rows);
         self.walker.scan.pos = start;
         let read = self.walker.scan.peek().is_ok_and(|first| first == b'{')
-            && self.walker.object_without_a_key(&plan.record, &mut self.columns).is_ok();
+            && self
+                .walker
+                .object_without_a_key(&plan.record, &mut self.columns)
+                .is_ok();
         let mut times = (None, None);
         if read {
-            let time = |paths: &[Vec<Hop>]| identity::earliest(paths, &self.columns, row);
+            let time = |paths: &[Vec<PathStep>]| identity::earliest(paths, &self.columns, row);
             let (happened, changed) = (time(&plan.record_time), time(plan.updated_at.as_slice()));
-            let is_sure = self.walker.check_times(happened.map(|(nth, _)| nth)).is_ok();
-            times = (happened.filter(|_| is_sure).map(|(_, micros)| micros), changed.map(|(_, micros)| micros));
+            let is_sure = self
+                .walker
+                .check_times(happened.map(|(nth, _)| nth))
+                .is_ok();
+            times = (
+                happened.filter(|_| is_sure).map(|(_, micros)| micros),
+                changed.map(|(_, micros)| micros),
+            );
         }
         for column in &mut self.columns {
             column.truncate(row);
@@ -303,14 +363,17 @@ impl<'p, 'd> Page<'p, 'd> {
             return None;
         }
         walker.scan.pos += 1;
-        let mut parts: Vec<Column> =
-            plan.key.iter().map(|at| Column::new(&plan.record.fields[*at], &mut [].iter())).collect();
+        let mut parts: Vec<ColumnBuilder> = plan
+            .key
+            .iter()
+            .map(|at| ColumnBuilder::new(&plan.record.fields[*at], &mut [].iter()))
+            .collect();
         let mut more = !walker.scan.empty(b'}').ok()?;
         while more {
             more = match self.key_field(&mut parts) {
                 Ok(more) => more,
                 // Of a record that is not JSON counts what stands before the damage.
-                Err(stop) if matches!(*stop, Stop::Syntax { .. }) => false,
+                Err(stop) if matches!(*stop, Abort::Syntax { .. }) => false,
                 Err(_) => return None,
             };
         }
@@ -328,16 +391,20 @@ impl<'p, 'd> Page<'p, 'd> {
             }
             identity::key_part(&plan.record.fields[*at], part, 0, parts.len() > 1, &mut out);
         }
-        String::from_utf8(out).ok().filter(|key| key.len() <= MAX_KEY)
+        String::from_utf8(out)
+            .ok()
+            .filter(|key| key.len() <= MAX_KEY)
     }
 
     /// Reads a field of a record into its key's parts, if it is one of them; whether another field follows.
-    fn key_field(&mut self, parts: &mut [Column]) -> Walk<bool> {
+    fn key_field(&mut self, parts: &mut [ColumnBuilder]) -> ReadResult<bool> {
         let (plan, walker) = (self.plan, &mut self.walker);
         let key = walker.scan.key()?;
         self.scratch.clear();
         let name = if key.escaped {
-            unescape(key.bytes, &mut self.scratch).ok().map(|()| &self.scratch[..])
+            unescape(key.bytes, &mut self.scratch)
+                .ok()
+                .map(|()| &self.scratch[..])
         } else {
             Some(key.bytes)
         };
@@ -346,7 +413,9 @@ impl<'p, 'd> Page<'p, 'd> {
         match plan.key.iter().position(|at| Some(*at) == field) {
             // A key that is given twice is none.
             Some(nth) if parts[nth].valid.len() > 0 => return walker.reject("", "duplicate field"),
-            Some(nth) => walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first)?,
+            Some(nth) => {
+                walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first)?
+            }
             None => {
                 walker.scan.skip()?;
             }
@@ -355,31 +424,48 @@ impl<'p, 'd> Page<'p, 'd> {
     }
 
     /// What the page held, and a hint for the next one.
-    pub(crate) fn finish(self, schema: &SchemaRef, content: &Fields) -> Result<(Decoded, Hint)> {
-        let mut sizes = Sizes::new();
+    pub(crate) fn finish(
+        self,
+        schema: &SchemaRef,
+        content: &Fields,
+    ) -> Result<(DecodedPage, SizeHint)> {
+        let mut sizes = ColumnSizes::new();
         self.columns.iter().for_each(|c| c.sizes(&mut sizes));
-        let hint = Hint { page_bytes: self.walker.scan.data.len(), sizes };
+        let hint = SizeHint {
+            page_bytes: self.walker.scan.data.len(),
+            sizes,
+        };
         let rejects = self.rejects;
         let unknown = self.walker.unknown;
         let warnings = self.walker.warnings.finish();
-        let arrays = || -> Result<Decoded, ArrowError> {
-            let mut columns = Column::finish_all(self.columns, content)?;
+        let arrays = || -> Result<DecodedPage, ArrowError> {
+            let mut columns = ColumnBuilder::finish_all(self.columns, content)?;
             if let Some((texts, valid)) = self.extra {
                 columns.push(Arc::new(texts.into_array(valid.into_nulls())?) as ArrayRef);
             }
             let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
             let hash_size = i32::try_from(hash::SIZE).unwrap_or(0);
-            Ok(Decoded {
+            Ok(DecodedPage {
                 batch: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?,
                 keys: self.keys.into_array(None)?,
                 record_times: self.record_times.finish()?,
                 updated_at: self.updated_at.finish()?,
-                content_hashes: FixedSizeBinaryArray::try_new(hash_size, Buffer::from_vec(self.hashes), None)?,
+                content_hashes: FixedSizeBinaryArray::try_new(
+                    hash_size,
+                    Buffer::from_vec(self.hashes),
+                    None,
+                )?,
                 rejects,
                 warnings,
                 unknown,
             })
         };
-        Ok((arrays().or_error(ErrorKind::Internal, "the decoded columns do not fit the contract")?, hint))
+        Ok((
+            arrays().or_error(
+                ErrorKind::Internal,
+                "the decoded columns do not fit the contract",
+            )?,
+            hint,
+        ))
     }
 }

@@ -6,17 +6,17 @@
 //! A value that is not of its field's type is read where it can mean only one thing, see the crate's head. What is left is a misfit, and the plan
 //! says what it costs: the record, or itself.
 
-use crate::column::{self, Column, Texts, Values};
+use crate::abort::{Abort, ReadResult};
+use crate::column::{self, ColumnBuilder, ColumnValues, TextBuffer};
 use crate::hash;
 use crate::instant;
-use crate::misfit::{self, Misfit, Unread};
+use crate::misfit::{self, UnreadTime, ValueMisfit};
 use crate::number;
-use crate::plan::{self, Distinct, Field, Keep, Object, What};
-use crate::pseudonyms::Pseudonyms;
-use crate::scalar::{Figure, Moment, Truth, is_blank, is_number};
-use crate::scan::{Raw, Scan, unescape};
-use crate::stop::{Stop, Walk};
-use crate::warnings::{MAX_ORIGINAL, Warnings, excerpt};
+use crate::plan::{self, ElementIdentity, FieldKind, FieldPlan, ObjectPlan, TextTreatment};
+use crate::pseudonyms::PseudonymCache;
+use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number};
+use crate::scan::{JsonScanner, RawJsonString, unescape};
+use crate::warnings::{MAX_ORIGINAL, PageWarnings, excerpt};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -34,44 +34,45 @@ const OTHER: &str = "(other)";
 /// The rule a changed number or time breaks.
 pub(crate) const ROUNDED: &str = "rounded";
 
-/// A step of the path to the value at hand, as the page spells it.
+/// Segment of the path to the current value, as the page spells it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step<'p> {
+pub(crate) enum JsonPathSegment<'p> {
     Field(&'p str),
     Index(usize),
 }
 
+/// Reader of one record after the other: JSON values in, rows of columns out.
 #[derive(Debug)]
-pub(crate) struct Walker<'p, 'd> {
-    pub(crate) scan: Scan<'d>,
+pub(crate) struct JsonRecordReader<'p, 'd> {
+    pub(crate) scan: JsonScanner<'d>,
     /// Whether the whole page is known to be UTF-8. If not, every text is looked at by itself.
     utf8: bool,
     keep_unknown: bool,
-    pub(crate) path: Vec<Step<'p>>,
-    pub(crate) warnings: Warnings,
+    pub(crate) path: Vec<JsonPathSegment<'p>>,
+    pub(crate) warnings: PageWarnings,
     pub(crate) unknown: BTreeMap<String, u64>,
     /// The unknown fields of this record, as JSON, by path; only where they are kept.
     pub(crate) extra: BTreeMap<String, &'d [u8]>,
-    pub(crate) pseudonyms: Pseudonyms<'p>,
+    pub(crate) pseudonyms: PseudonymCache<'p>,
     /// True if records are completed from what is known of them: then what is required is asked for afterwards.
     pub(crate) completing: bool,
     /// True if a record that was rejected is read once more for its times: whatever else it lacks or has wrong is null.
     keyless: bool,
     /// What could not be read of this record where it might have decided the record time.
-    pub(crate) unread_times: Vec<Unread>,
+    pub(crate) unread_times: Vec<UnreadTime>,
     scratch: Vec<u8>,
     /// Bytes the columns may still grow by, counted in whole rows.
     budget: usize,
 }
 
-impl<'p, 'd> Walker<'p, 'd> {
-    pub(crate) fn new(page: &'d [u8], pseudonyms: Pseudonyms<'p>, keep_unknown: bool) -> Self {
+impl<'p, 'd> JsonRecordReader<'p, 'd> {
+    pub(crate) fn new(page: &'d [u8], pseudonyms: PseudonymCache<'p>, keep_unknown: bool) -> Self {
         Self {
-            scan: Scan::of_page(page),
+            scan: JsonScanner::of_page(page),
             utf8: std::str::from_utf8(page).is_ok(),
             keep_unknown,
             path: Vec::new(),
-            warnings: Warnings::default(),
+            warnings: PageWarnings::default(),
             unknown: BTreeMap::new(),
             extra: BTreeMap::new(),
             pseudonyms,
@@ -86,7 +87,7 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Takes `bytes` from what the columns may grow by.
     #[inline]
-    pub(crate) fn spend(&mut self, bytes: usize) -> Walk {
+    pub(crate) fn reserve(&mut self, bytes: usize) -> ReadResult {
         match self.budget.checked_sub(bytes) {
             Some(left) => {
                 self.budget = left;
@@ -97,14 +98,18 @@ impl<'p, 'd> Walker<'p, 'd> {
     }
 
     /// Reads an object; the position is at its opening brace.
-    pub(crate) fn object(&mut self, plan: &'p Object, columns: &mut [Column]) -> Walk {
+    pub(crate) fn object(
+        &mut self,
+        plan: &'p ObjectPlan,
+        columns: &mut [ColumnBuilder],
+    ) -> ReadResult {
         let row = rows_of(columns);
         self.scan.pos += 1;
         if !self.scan.empty(b'}')? {
             let mut guess = 0;
             loop {
                 match self.key(plan, guess)? {
-                    Key::Known(at) => {
+                    FieldKey::Known(at) => {
                         guess = at + 1;
                         let (field, column) = (&plan.fields[at], &mut columns[at]);
                         if column.valid.len() != row {
@@ -113,7 +118,7 @@ impl<'p, 'd> Walker<'p, 'd> {
                         let first = self.scan.peek()?;
                         self.value(field, column, first)?;
                     }
-                    Key::Unknown(key) => self.unknown(key)?,
+                    FieldKey::Unknown(key) => self.unknown(key)?,
                 }
                 if !self.scan.another(b'}')? {
                     break;
@@ -127,7 +132,11 @@ impl<'p, 'd> Walker<'p, 'd> {
     /// Reads an object that was rejected for want of a key, as far as it can be read. Nothing of it counts: not its unknown fields, and not the room
     /// it takes, for its columns are cut back.
     #[cold]
-    pub(crate) fn object_without_a_key(&mut self, plan: &'p Object, columns: &mut [Column]) -> Walk {
+    pub(crate) fn object_without_a_key(
+        &mut self,
+        plan: &'p ObjectPlan,
+        columns: &mut [ColumnBuilder],
+    ) -> ReadResult {
         let budget = self.budget;
         self.path.clear();
         self.unread_times.clear();
@@ -139,7 +148,12 @@ impl<'p, 'd> Walker<'p, 'd> {
     }
 
     /// Appends a null to every column that still has `row` rows.
-    fn fill(&mut self, plan: &'p Object, columns: &mut [Column], row: usize) -> Walk {
+    fn fill(
+        &mut self,
+        plan: &'p ObjectPlan,
+        columns: &mut [ColumnBuilder],
+        row: usize,
+    ) -> ReadResult {
         for (field, column) in plan.fields.iter().zip(columns) {
             if column.valid.len() == row {
                 self.missing(field, column)?;
@@ -149,7 +163,7 @@ impl<'p, 'd> Walker<'p, 'd> {
     }
 
     /// Appends the null of a field that has no value.
-    fn missing(&mut self, field: &Field, column: &mut Column) -> Walk {
+    fn missing(&mut self, field: &FieldPlan, column: &mut ColumnBuilder) -> ReadResult {
         if !self.keyless && (field.key || (field.required && !self.completing)) {
             return self.reject(&field.json_name, MISSING);
         }
@@ -158,27 +172,34 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Reads a key and its colon. Fields mostly come in one order, so the one after the last is compared first.
     #[inline]
-    fn key(&mut self, plan: &'p Object, guess: usize) -> Walk<Key<'d>> {
+    fn key(&mut self, plan: &'p ObjectPlan, guess: usize) -> ReadResult<FieldKey<'d>> {
         if let Some(field) = plan.fields.get(guess)
-            && self.scan.take(&field.spelled)
+            && self.scan.eat(&field.spelled)
         {
-            return Ok(Key::Known(guess));
+            return Ok(FieldKey::Known(guess));
         }
         let key = self.scan.key()?;
         let name = unescaped(key, &mut self.scratch);
-        Ok(name.and_then(|name| plan.find(name, guess)).map_or(Key::Unknown(key), Key::Known))
+        Ok(name
+            .and_then(|name| plan.find(name, guess))
+            .map_or(FieldKey::Unknown(key), FieldKey::Known))
     }
 
     /// Reads a value into its column; `first` is its first byte, and the position is there.
     #[inline]
-    pub(crate) fn value(&mut self, field: &'p Field, column: &mut Column, first: u8) -> Walk {
+    pub(crate) fn value(
+        &mut self,
+        field: &'p FieldPlan,
+        column: &mut ColumnBuilder,
+        first: u8,
+    ) -> ReadResult {
         if first == b'n' {
             self.scan.literal("null")?;
             return self.missing(field, column);
         }
         let start = self.scan.pos;
-        match (&field.what, &mut column.values) {
-            (What::Text(keep), Values::Text(texts)) => {
+        match (&field.kind, &mut column.values) {
+            (FieldKind::Text(keep), ColumnValues::Text(texts)) => {
                 if first == b'"' {
                     if !self.text(field, *keep, texts)? {
                         return self.missing(field, column);
@@ -189,45 +210,73 @@ impl<'p, 'd> Walker<'p, 'd> {
                     let written = &self.scan.data[start..self.scan.pos];
                     self.keep(*keep, &String::from_utf8_lossy(written), texts)?;
                 } else {
-                    return self.misfit(field, column, start, Misfit::expected(misfit::TEXT, first));
+                    return self.misfit(
+                        field,
+                        column,
+                        start,
+                        ValueMisfit::expected(misfit::TEXT, first),
+                    );
                 }
             }
-            (What::Decimal { scale, limit }, Values::Decimal(values)) => {
-                let number = match self.figure(first)? {
-                    Figure::Number(number) => number,
-                    Figure::Blank => return self.missing(field, column),
-                    Figure::Other => {
-                        return self.misfit(field, column, start, Misfit::expected(misfit::NUMBER, first));
+            (FieldKind::Decimal { scale, limit }, ColumnValues::Decimal(values)) => {
+                let number = match self.read_number(first)? {
+                    ParsedNumber::Number(number) => number,
+                    ParsedNumber::Blank => return self.missing(field, column),
+                    ParsedNumber::Other => {
+                        return self.misfit(
+                            field,
+                            column,
+                            start,
+                            ValueMisfit::expected(misfit::NUMBER, first),
+                        );
                     }
                 };
-                let Some(scaled) = number::to_scale(&number, i32::from(*scale)).filter(|s| s.units.abs() < *limit)
+                let Some(scaled) =
+                    number::to_scale(&number, i32::from(*scale)).filter(|s| s.units.abs() < *limit)
                 else {
                     return self.misfit(field, column, start, misfit::BEYOND_PRECISION);
                 };
                 if scaled.rounded {
-                    let original: &[u8] = if field.shown { number.text } else { b"" };
-                    self.warnings.push(self.path_to(&field.json_name), ROUNDED, original);
+                    let original: &[u8] = if field.is_quotable { number.text } else { b"" };
+                    self.warnings
+                        .push(self.path_to(&field.json_name), ROUNDED, original);
                 }
                 values.push(scaled.units);
             }
-            (What::Time(spelling), Values::Time(values)) => match self.instant(field, spelling, first, start)? {
-                Moment::At(micros) => values.push(micros),
-                Moment::Blank => return self.missing(field, column),
-                Moment::No(misfit) => return self.misfit(field, column, start, misfit),
-            },
-            (What::Int, Values::Int(values)) if field.truth && self.says_truth(first) => match self.truth(first)? {
-                Truth::Known(bit) => values.push(i64::from(bit)),
-                Truth::Blank => return self.missing(field, column),
-                Truth::Other => {
-                    return self.misfit(field, column, start, Misfit::expected(misfit::WHOLE_NUMBER, first));
+            (FieldKind::Time(spelling), ColumnValues::Time(values)) => {
+                match self.read_instant(field, spelling, first, start)? {
+                    ParsedInstant::At(micros) => values.push(micros),
+                    ParsedInstant::Blank => return self.missing(field, column),
+                    ParsedInstant::No(misfit) => return self.misfit(field, column, start, misfit),
                 }
-            },
-            (What::Int, Values::Int(values)) => {
-                let number = match self.figure(first)? {
-                    Figure::Number(number) => number,
-                    Figure::Blank => return self.missing(field, column),
-                    Figure::Other => {
-                        return self.misfit(field, column, start, Misfit::expected(misfit::WHOLE_NUMBER, first));
+            }
+            (FieldKind::Int, ColumnValues::Int(values))
+                if field.is_zero_or_one && self.begins_bool(first) =>
+            {
+                match self.read_bool(first)? {
+                    ParsedBool::Known(bit) => values.push(i64::from(bit)),
+                    ParsedBool::Blank => return self.missing(field, column),
+                    ParsedBool::Other => {
+                        return self.misfit(
+                            field,
+                            column,
+                            start,
+                            ValueMisfit::expected(misfit::WHOLE_NUMBER, first),
+                        );
+                    }
+                }
+            }
+            (FieldKind::Int, ColumnValues::Int(values)) => {
+                let number = match self.read_number(first)? {
+                    ParsedNumber::Number(number) => number,
+                    ParsedNumber::Blank => return self.missing(field, column),
+                    ParsedNumber::Other => {
+                        return self.misfit(
+                            field,
+                            column,
+                            start,
+                            ValueMisfit::expected(misfit::WHOLE_NUMBER, first),
+                        );
                     }
                 };
                 let whole = number::to_scale(&number, 0);
@@ -239,26 +288,45 @@ impl<'p, 'd> Walker<'p, 'd> {
                     None => return self.misfit(field, column, start, misfit::BEYOND_64_BITS),
                 }
             }
-            (What::Bool, Values::Bool(bits)) => match self.truth(first)? {
-                Truth::Known(bit) => bits.push(bit),
-                Truth::Blank => return self.missing(field, column),
-                Truth::Other => return self.misfit(field, column, start, Misfit::expected(misfit::TRUTH, first)),
-            },
-            (What::Date, Values::Date(values)) => {
-                if first != b'"' {
-                    return self.misfit(field, column, start, Misfit::expected(misfit::DATE, first));
+            (FieldKind::Bool, ColumnValues::Bool(bits)) => match self.read_bool(first)? {
+                ParsedBool::Known(bit) => bits.push(bit),
+                ParsedBool::Blank => return self.missing(field, column),
+                ParsedBool::Other => {
+                    return self.misfit(
+                        field,
+                        column,
+                        start,
+                        ValueMisfit::expected(misfit::TRUTH, first),
+                    );
                 }
-                let text = self.string()?;
+            },
+            (FieldKind::Date, ColumnValues::Date(values)) => {
+                if first != b'"' {
+                    return self.misfit(
+                        field,
+                        column,
+                        start,
+                        ValueMisfit::expected(misfit::DATE, first),
+                    );
+                }
+                let text = self.read_string()?;
                 if is_blank(&text) {
                     return self.missing(field, column);
                 }
                 match instant::date(&text) {
                     Ok(days) => values.push(days),
-                    Err(why) => return self.misfit(field, column, start, Misfit::no_time(why, misfit::DATE)),
+                    Err(why) => {
+                        return self.misfit(
+                            field,
+                            column,
+                            start,
+                            ValueMisfit::no_time(why, misfit::DATE),
+                        );
+                    }
                 }
             }
-            (What::Object(plan), Values::Object(columns)) => {
-                self.path.push(Step::Field(&field.json_name));
+            (FieldKind::Object(plan), ColumnValues::Object(columns)) => {
+                self.path.push(JsonPathSegment::Field(&field.json_name));
                 if first == b'{' {
                     self.object(plan, columns)?;
                 } else if first == b'[' && self.empty_container(b']')? {
@@ -267,42 +335,61 @@ impl<'p, 'd> Walker<'p, 'd> {
                     self.fill(plan, columns, row)?;
                 } else {
                     self.path.pop();
-                    return self.no_container(field, column, start, Misfit::expected(misfit::OBJECT, first));
+                    return self.no_container(
+                        field,
+                        column,
+                        start,
+                        ValueMisfit::expected(misfit::OBJECT, first),
+                    );
                 }
                 self.path.pop();
             }
-            (What::List(element), Values::List { offsets, elements }) => {
+            (FieldKind::List(element), ColumnValues::List { offsets, elements }) => {
                 if first == b'[' {
                     self.list(field, element, elements)?;
                 } else if first != b'{' || !self.empty_container(b'}')? {
-                    return self.no_container(field, column, start, Misfit::expected(misfit::ARRAY, first));
+                    return self.no_container(
+                        field,
+                        column,
+                        start,
+                        ValueMisfit::expected(misfit::ARRAY, first),
+                    );
                 }
-                Column::close_list(offsets, elements)?;
+                ColumnBuilder::close_list(offsets, elements)?;
             }
-            (What::Nothing, Values::Nothing) => {
+            (FieldKind::NotDecoded, ColumnValues::NotDecoded) => {
                 let depth = self.scan.skip()?;
                 self.check_depth(depth, &field.json_name)?;
             }
             // Columns are made from the plan, field by field.
-            _ => return Err(Box::new(Stop::Page(tillhouse_model::Error::internal("plan and columns differ")))),
+            _ => {
+                return Err(Box::new(Abort::Page(tillhouse_model::Error::internal(
+                    "plan and columns differ",
+                ))));
+            }
         }
         column.valid.push(true);
         Ok(())
     }
 
-    fn list(&mut self, field: &'p Field, element: &'p Field, elements: &mut Column) -> Walk {
+    fn list(
+        &mut self,
+        field: &'p FieldPlan,
+        element: &'p FieldPlan,
+        elements: &mut ColumnBuilder,
+    ) -> ReadResult {
         self.scan.pos += 1;
         if self.scan.empty(b']')? {
             return Ok(());
         }
         let start = elements.valid.len();
         // Where what is known completes a list, a place in it tells which element is meant.
-        let has_fields = matches!(element.what, What::Object(_) | What::List(_));
+        let has_fields = matches!(element.kind, FieldKind::Object(_) | FieldKind::List(_));
         let drops_null = has_fields && !element.required && !self.completing;
-        self.path.push(Step::Field(&field.json_name));
+        self.path.push(JsonPathSegment::Field(&field.json_name));
         for at in 0.. {
-            self.path.push(Step::Index(at));
-            self.spend(element.row_bytes())?;
+            self.path.push(JsonPathSegment::Index(at));
+            self.reserve(element.row_bytes())?;
             let first = self.scan.peek()?;
             if first == b'n' && drops_null {
                 self.no_element(element)?;
@@ -325,39 +412,53 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Passes over a null in the place of an element that has fields: a row of nulls would count as one.
     #[cold]
-    fn no_element(&mut self, element: &Field) -> Walk {
+    fn no_element(&mut self, element: &FieldPlan) -> ReadResult {
         self.scan.literal("null")?;
-        let expected = if matches!(element.what, What::List(_)) { misfit::ARRAY } else { misfit::OBJECT };
-        self.warnings.push(self.path_to(&element.json_name), expected.0, b"null");
+        let expected = if matches!(element.kind, FieldKind::List(_)) {
+            misfit::ARRAY
+        } else {
+            misfit::OBJECT
+        };
+        self.warnings
+            .push(self.path_to(&element.json_name), expected.0, b"null");
         Ok(())
     }
 
     /// Of the elements of a list, the rows from `start` on, that name one and the same, the last counts.
     fn keep_last(
         &mut self,
-        field: &Field,
-        (element, distinct): (&Field, &Distinct),
-        elements: &mut Column,
+        field: &FieldPlan,
+        (element, distinct): (&FieldPlan, &ElementIdentity),
+        elements: &mut ColumnBuilder,
         start: usize,
     ) {
-        let Values::Object(columns) = &elements.values else { return };
-        let Some(ids) = columns.get(distinct.by) else { return };
+        let ColumnValues::Object(columns) = &elements.values else {
+            return;
+        };
+        let Some(ids) = columns.get(distinct.by) else {
+            return;
+        };
         let mut last: FastMap<Cow<'_, [u8]>, usize> = FastMap::default();
         let mut out = Vec::new();
-        for row in (start..elements.valid.len()).rev().filter(|row| ids.valid.get(*row)) {
+        for row in (start..elements.valid.len())
+            .rev()
+            .filter(|row| ids.valid.get(*row))
+        {
             let id = match &ids.values {
-                Values::Text(texts) => Cow::Borrowed(texts.get(row)),
-                Values::Int(values) => Cow::Owned(values[row].to_le_bytes().to_vec()),
+                ColumnValues::Text(texts) => Cow::Borrowed(texts.get(row)),
+                ColumnValues::Int(values) => Cow::Owned(values[row].to_le_bytes().to_vec()),
                 _ => continue,
             };
-            if matches!(ids.values, Values::Text(_)) && is_blank(&id) {
+            if matches!(ids.values, ColumnValues::Text(_)) && is_blank(&id) {
                 continue;
             }
             match last.entry(id) {
                 Entry::Vacant(place) => {
                     place.insert(row);
                 }
-                Entry::Occupied(later) => out.push((row, hash::is_same(element, elements, (row, *later.get())))),
+                Entry::Occupied(later) => {
+                    out.push((row, hash::is_same(element, elements, (row, *later.get()))))
+                }
             }
         }
         if out.is_empty() {
@@ -366,22 +467,34 @@ impl<'p, 'd> Walker<'p, 'd> {
         let at = path(&self.path, &field.json_name, true);
         // From the end on, so that what is taken out moves nothing that is still to go.
         for (row, same) in out {
-            let what = if same { "the same" } else { "another version of it, which counts" };
+            let what = if same {
+                "the same"
+            } else {
+                "another version of it, which counts"
+            };
             let nth = row - start;
             let words = format!("{at}[{nth}] is left out: {at} names it again behind, {what}");
-            self.warnings.tell(format!("{at}[{nth}]"), &distinct.rule, &words);
+            self.warnings
+                .push_message(format!("{at}[{nth}]"), &distinct.rule, &words);
             elements.remove(row);
         }
     }
 
     /// Whether there was a text.
     #[inline]
-    fn text(&mut self, field: &Field, keep: Keep, texts: &mut Texts) -> Walk<bool> {
+    fn text(
+        &mut self,
+        field: &FieldPlan,
+        keep: TextTreatment,
+        texts: &mut TextBuffer,
+    ) -> ReadResult<bool> {
         let raw = self.scan.string()?;
         // What starts with a letter or a digit is not blank.
         let seen = !field.blank_is_none || raw.bytes.first().is_some_and(u8::is_ascii_graphic);
-        let is_canonical = |bytes: &[u8]| bytes.len() == 3 && bytes.iter().all(u8::is_ascii_uppercase);
-        let as_it_is = keep == Keep::All || (keep == Keep::Currency && is_canonical(raw.bytes));
+        let is_canonical =
+            |bytes: &[u8]| bytes.len() == 3 && bytes.iter().all(u8::is_ascii_uppercase);
+        let as_it_is = keep == TextTreatment::Whole
+            || (keep == TextTreatment::Currency && is_canonical(raw.bytes));
         if as_it_is && !raw.escaped && self.utf8 && seen {
             texts.bytes.extend_from_slice(raw.bytes);
             return texts.close().map(|()| true);
@@ -391,39 +504,54 @@ impl<'p, 'd> Walker<'p, 'd> {
             Err(reason) => return self.reject(&field.json_name, reason),
         };
         // What is stored in another form must not stand for something where nothing was said.
-        if (field.key || field.blank_is_none || !matches!(keep, Keep::All)) && blank::is_blank(&text) {
+        if (field.key || field.blank_is_none || !matches!(keep, TextTreatment::Whole))
+            && blank::is_blank(&text)
+        {
             return Ok(false);
         }
         self.keep(keep, &text, texts).map(|()| true)
     }
 
     /// Appends what is kept of a text.
-    fn keep(&mut self, keep: Keep, text: &str, texts: &mut Texts) -> Walk {
+    fn keep(&mut self, keep: TextTreatment, text: &str, texts: &mut TextBuffer) -> ReadResult {
         match keep {
-            Keep::All => texts.bytes.extend_from_slice(text.as_bytes()),
-            Keep::Currency => texts.bytes.extend_from_slice(canonical_currency(text).as_bytes()),
-            Keep::Pseudonym(how) => self.pseudonyms.write(how, text, &mut texts.bytes),
-            Keep::LastFour => texts.bytes.extend_from_slice(last_four(text).as_bytes()),
+            TextTreatment::Whole => texts.bytes.extend_from_slice(text.as_bytes()),
+            TextTreatment::Currency => texts
+                .bytes
+                .extend_from_slice(canonical_currency(text).as_bytes()),
+            TextTreatment::Pseudonym(how) => self.pseudonyms.write(how, text, &mut texts.bytes),
+            TextTreatment::LastFour => texts.bytes.extend_from_slice(last_four(text).as_bytes()),
         }
         texts.close()
     }
 
     /// What a string means, if it is text at all.
-    pub(crate) fn checked(&self, raw: Raw<'d>) -> Result<Cow<'d, str>, &'static str> {
+    pub(crate) fn checked(&self, raw: RawJsonString<'d>) -> Result<Cow<'d, str>, &'static str> {
         if raw.escaped {
             let mut bytes = Vec::with_capacity(raw.bytes.len());
-            unescape(raw.bytes, &mut bytes).map_err(|_| "the text holds half a character (a lone surrogate)")?;
-            return String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "the text is not UTF-8");
+            unescape(raw.bytes, &mut bytes)
+                .map_err(|_| "the text holds half a character (a lone surrogate)")?;
+            return String::from_utf8(bytes)
+                .map(Cow::Owned)
+                .map_err(|_| "the text is not UTF-8");
         }
-        std::str::from_utf8(raw.bytes).map(Cow::Borrowed).map_err(|_| "the text is not UTF-8")
+        std::str::from_utf8(raw.bytes)
+            .map(Cow::Borrowed)
+            .map_err(|_| "the text is not UTF-8")
     }
 
     /// Something else where an object or an array belongs: an empty text is none of them.
     #[cold]
-    fn no_container(&mut self, field: &Field, column: &mut Column, start: usize, misfit: Misfit) -> Walk {
+    fn no_container(
+        &mut self,
+        field: &FieldPlan,
+        column: &mut ColumnBuilder,
+        start: usize,
+        misfit: ValueMisfit,
+    ) -> ReadResult {
         self.scan.pos = start;
         if self.scan.peek()? == b'"' {
-            let text = self.string()?;
+            let text = self.read_string()?;
             if is_blank(&text) {
                 return self.missing(field, column);
             }
@@ -434,39 +562,58 @@ impl<'p, 'd> Walker<'p, 'd> {
     /// A value that is not its field's: costs the record, or is null with a warning. `start` is where it begins.
     #[cold]
     #[inline(never)]
-    fn misfit(&mut self, field: &Field, column: &mut Column, start: usize, misfit: Misfit) -> Walk {
+    fn misfit(
+        &mut self,
+        field: &FieldPlan,
+        column: &mut ColumnBuilder,
+        start: usize,
+        misfit: ValueMisfit,
+    ) -> ReadResult {
         // A date that stands for none or for an open end is an answer, the same as null, and no record is worth losing for it but where one is
         // required: not for the record time either, which the next of its paths decides, or nobody.
-        let cost = if misfit.is_answer() && !field.required && !field.key { plan::Misfit::Value } else { field.misfit };
-        let is_passed_over = self.keyless && !matches!(field.what, What::Time(_) | What::Date);
-        if cost == plan::Misfit::Record && !is_passed_over {
+        let cost = if misfit.is_answer() && !field.required && !field.key {
+            plan::MisfitCost::Value
+        } else {
+            field.misfit
+        };
+        let is_passed_over =
+            self.keyless && !matches!(field.kind, FieldKind::Time(_) | FieldKind::Date);
+        if cost == plan::MisfitCost::Record && !is_passed_over {
             // What holds nothing names nothing: as a key it is missing rather than wrong.
             self.scan.pos = start;
             let first = self.scan.peek()?;
             // A bracket's closing one stands two places behind it in ASCII.
             let nothing = matches!(first, b'{' | b'[') && self.empty_container(first + 2)?;
-            let reason = if field.key && nothing { MISSING } else { &*misfit.reason };
+            let reason = if field.key && nothing {
+                MISSING
+            } else {
+                &*misfit.reason
+            };
             return self.reject(&field.json_name, reason);
         }
         self.scan.pos = start;
         let depth = self.scan.skip()?;
         self.check_depth(depth, &field.json_name)?;
         let path = self.path_to(&field.json_name);
-        let original = match (&field.what, self.scan.data[start]) {
+        let original = match (&field.kind, self.scan.data[start]) {
             // Who knows what is in it.
-            _ if !field.shown => &b""[..],
+            _ if !field.is_quotable => &b""[..],
             (_, b'{') => "{…}".as_bytes(),
             (_, b'[') => "[…]".as_bytes(),
-            (What::Object(_) | What::List(_), _) => &b""[..],
+            (FieldKind::Object(_) | FieldKind::List(_), _) => &b""[..],
             (_, b'"') => &self.scan.data[start + 1..self.scan.pos - 1],
             _ => &self.scan.data[start..self.scan.pos],
         };
         self.warnings.push(path.clone(), misfit.rule, original);
-        if let plan::Misfit::Time(path_of_time) = cost {
-            self.unread_times.push(Unread { path_of_time, field: path, misfit });
+        if let plan::MisfitCost::Time(path_of_time) = cost {
+            self.unread_times.push(UnreadTime {
+                path_of_time,
+                field: path,
+                misfit,
+            });
         }
         // An element that is no single value costs its place too: a row of nulls would count as one.
-        if field.element && matches!(field.what, What::Object(_) | What::List(_)) {
+        if field.element && matches!(field.kind, FieldKind::Object(_) | FieldKind::List(_)) {
             return Ok(());
         }
         column.push_null()
@@ -474,12 +621,16 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     /// Counts a field the contract does not know, keeps it where that is wanted, and passes over it.
     #[cold]
-    fn unknown(&mut self, key: Raw<'d>) -> Walk {
+    fn unknown(&mut self, key: RawJsonString<'d>) -> ReadResult {
         let name = unescaped(key, &mut self.scratch).map_or_else(
             || String::from_utf8_lossy(key.bytes).into_owned(),
             |n| String::from_utf8_lossy(n).into_owned(),
         );
-        let name = if name.is_empty() { r#""""#.to_owned() } else { name };
+        let name = if name.is_empty() {
+            r#""""#.to_owned()
+        } else {
+            name
+        };
         self.scan.peek()?;
         let start = self.scan.pos;
         let depth = self.scan.skip()?;
@@ -491,7 +642,11 @@ impl<'p, 'd> Walker<'p, 'd> {
         if let Some(count) = self.unknown.get_mut(&pattern) {
             *count += 1;
         } else {
-            let kept = if self.unknown.len() < MAX_UNKNOWN { pattern } else { OTHER.to_owned() };
+            let kept = if self.unknown.len() < MAX_UNKNOWN {
+                pattern
+            } else {
+                OTHER.to_owned()
+            };
             *self.unknown.entry(kept).or_default() += 1;
         }
         if self.keep_unknown {
@@ -506,7 +661,7 @@ impl<'p, 'd> Walker<'p, 'd> {
         Ok(())
     }
 
-    fn check_depth(&self, depth: usize, name: &str) -> Walk {
+    fn check_depth(&self, depth: usize, name: &str) -> ReadResult {
         if self.path.len() + depth > MAX_DEPTH {
             return self.reject(name, "nested deeper than 128");
         }
@@ -514,12 +669,13 @@ impl<'p, 'd> Walker<'p, 'd> {
     }
 
     /// Rejects the record if something could not be read that would have decided its record time. `decided`: the path of the record time that did.
-    pub(crate) fn check_times(&self, decided: Option<usize>) -> Walk {
-        let missed = |unread: &&Unread| decided.is_none_or(|nth| unread.path_of_time <= nth);
+    pub(crate) fn check_times(&self, decided: Option<usize>) -> ReadResult {
+        let missed = |unread: &&UnreadTime| decided.is_none_or(|nth| unread.path_of_time <= nth);
         match self.unread_times.iter().find(missed) {
-            Some(Unread { field, misfit, .. }) => {
-                Err(Box::new(Stop::Reject { field: field.clone(), reason: misfit.reason.clone().into_owned() }))
-            }
+            Some(UnreadTime { field, misfit, .. }) => Err(Box::new(Abort::Reject {
+                field: field.clone(),
+                reason: misfit.reason.clone().into_owned(),
+            })),
             None => Ok(()),
         }
     }
@@ -537,26 +693,30 @@ impl<'p, 'd> Walker<'p, 'd> {
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn reject<T>(&self, name: &str, reason: &str) -> Walk<T> {
-        Err(Box::new(Stop::Reject { field: self.path_to(name), reason: reason.to_owned() }))
+    pub(crate) fn reject<T>(&self, name: &str, reason: &str) -> ReadResult<T> {
+        Err(Box::new(Abort::Reject {
+            field: self.path_to(name),
+            reason: reason.to_owned(),
+        }))
     }
 }
 
 /// The message of a field without a value.
 pub(crate) const MISSING: &str = "missing required field";
 
-fn rows_of(columns: &[Column]) -> usize {
+fn rows_of(columns: &[ColumnBuilder]) -> usize {
     columns.first().map_or(0, |c| c.valid.len())
 }
 
-enum Key<'d> {
+/// Key of an object: a field of the contract, or an unknown one.
+enum FieldKey<'d> {
     Known(usize),
-    Unknown(Raw<'d>),
+    Unknown(RawJsonString<'d>),
 }
 
 /// What a key means; `None` if it is not text, and so no contract's.
 #[inline]
-fn unescaped<'s>(key: Raw<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+fn unescaped<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
     if !key.escaped {
         return Some(key.bytes);
     }
@@ -564,7 +724,7 @@ fn unescaped<'s>(key: Raw<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
     unescape(key.bytes, scratch).ok().map(|()| &scratch[..])
 }
 
-fn path(steps: &[Step<'_>], name: &str, positions: bool) -> String {
+fn path(steps: &[JsonPathSegment<'_>], name: &str, positions: bool) -> String {
     let mut out = String::new();
     let field = |out: &mut String, name: &str| {
         if name.contains(['.', '[', ']']) {
@@ -581,11 +741,11 @@ fn path(steps: &[Step<'_>], name: &str, positions: bool) -> String {
     };
     for step in steps {
         match step {
-            Step::Field(name) => field(&mut out, name),
-            Step::Index(at) if positions => {
+            JsonPathSegment::Field(name) => field(&mut out, name),
+            JsonPathSegment::Index(at) if positions => {
                 let _infallible = write!(out, "[{at}]");
             }
-            Step::Index(_) => out.push_str("[]"),
+            JsonPathSegment::Index(_) => out.push_str("[]"),
         }
     }
     field(&mut out, name);
@@ -596,7 +756,10 @@ fn path(steps: &[Step<'_>], name: &str, positions: bool) -> String {
 fn last_four(text: &str) -> &str {
     let count = text.chars().count();
     let keep = (count / 2).min(4);
-    let from = text.char_indices().nth(count - keep).map_or(text.len(), |(at, _)| at);
+    let from = text
+        .char_indices()
+        .nth(count - keep)
+        .map_or(text.len(), |(at, _)| at);
     &text[from..]
 }
 
@@ -614,7 +777,10 @@ mod tests {
             ("12", "2"),
             ("1", ""),
             ("", ""),
-            ("\u{e9}\u{e8}\u{ea}\u{20ac}\u{1f600}\u{e9}\u{e8}\u{ea}", "\u{1f600}\u{e9}\u{e8}\u{ea}"),
+            (
+                "\u{e9}\u{e8}\u{ea}\u{20ac}\u{1f600}\u{e9}\u{e8}\u{ea}",
+                "\u{1f600}\u{e9}\u{e8}\u{ea}",
+            ),
         ] {
             assert_eq!(last_four(text), kept, "{text}");
         }
@@ -622,7 +788,13 @@ mod tests {
 
     #[test]
     fn paths_read_like_the_page() {
-        let steps = [Step::Field("payments"), Step::Index(3), Step::Field(""), Step::Field("log"), Step::Index(0)];
+        let steps = [
+            JsonPathSegment::Field("payments"),
+            JsonPathSegment::Index(3),
+            JsonPathSegment::Field(""),
+            JsonPathSegment::Field("log"),
+            JsonPathSegment::Index(0),
+        ];
         assert_eq!(path(&steps, "code", true), "payments[3].log[0].code");
         assert_eq!(path(&steps, "code", false), "payments[].log[].code");
         assert_eq!(path(&steps, "", true), "payments[3].log[0]");

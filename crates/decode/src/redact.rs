@@ -3,9 +3,9 @@
 //! Invariant: no value of a column that is not open, and nothing the contract does not know, is ever in the result; the result is JSON and at
 //! most [`MAX_BYTES`] long.
 
-use crate::plan::{Field, Object, What};
-use crate::scan::{Raw, Scan, unescape};
-use crate::stop::Walk;
+use crate::abort::ReadResult;
+use crate::plan::{FieldKind, FieldPlan, ObjectPlan};
+use crate::scan::{JsonScanner, RawJsonString, unescape};
 use crate::warnings::excerpt;
 
 /// The longest result.
@@ -18,9 +18,9 @@ const RESERVE: usize = 1_024;
 const HIDDEN: &str = r#""***""#;
 
 /// The record, redacted; empty if it is no object.
-pub(crate) fn redact(record: &Object, bytes: &[u8]) -> String {
+pub(crate) fn redact(record: &ObjectPlan, bytes: &[u8]) -> String {
     let mut out = String::new();
-    let mut scan = Scan::new(bytes);
+    let mut scan = JsonScanner::new(bytes);
     // The bytes were passed over before, so they are JSON; were they not, there would be nothing to show.
     if scan.peek().is_ok_and(|first| first == b'{')
         && object(record, &mut scan, &mut out).is_ok()
@@ -31,7 +31,7 @@ pub(crate) fn redact(record: &Object, bytes: &[u8]) -> String {
     String::new()
 }
 
-fn object(plan: &Object, scan: &mut Scan<'_>, out: &mut String) -> Walk {
+fn object(plan: &ObjectPlan, scan: &mut JsonScanner<'_>, out: &mut String) -> ReadResult {
     scan.pos += 1;
     out.push('{');
     let mut more = !scan.empty(b'}')?;
@@ -40,7 +40,9 @@ fn object(plan: &Object, scan: &mut Scan<'_>, out: &mut String) -> Walk {
     while more {
         let key = scan.key()?;
         name.clear();
-        let known = meaning(key, &mut name).and_then(|name| plan.find(name, 0)).and_then(|at| plan.fields.get(at));
+        let known = meaning(key, &mut name)
+            .and_then(|name| plan.find(name, 0))
+            .and_then(|at| plan.fields.get(at));
         match known {
             Some(field) if out.len() < MAX_BYTES - RESERVE - MAX_VALUE => {
                 if !first {
@@ -60,23 +62,23 @@ fn object(plan: &Object, scan: &mut Scan<'_>, out: &mut String) -> Walk {
     Ok(())
 }
 
-fn meaning<'s>(key: Raw<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+fn meaning<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
     if !key.escaped {
         return Some(key.bytes);
     }
     unescape(key.bytes, scratch).ok().map(|()| &scratch[..])
 }
 
-fn value(field: &Field, scan: &mut Scan<'_>, out: &mut String) -> Walk {
+fn value(field: &FieldPlan, scan: &mut JsonScanner<'_>, out: &mut String) -> ReadResult {
     let first = scan.peek()?;
     let start = scan.pos;
-    match (&field.what, first) {
+    match (&field.kind, first) {
         (_, b'n') => {
             scan.skip()?;
             out.push_str("null");
         }
-        (What::Object(plan), b'{') => object(plan, scan, out)?,
-        (What::List(element), b'[') => {
+        (FieldKind::Object(plan), b'{') => object(plan, scan, out)?,
+        (FieldKind::List(element), b'[') => {
             scan.pos += 1;
             out.push('[');
             let mut more = !scan.empty(b']')?;
@@ -96,11 +98,12 @@ fn value(field: &Field, scan: &mut Scan<'_>, out: &mut String) -> Walk {
             out.push(']');
         }
         // Not to be seen; or a container where one value belongs, or the reverse: who knows what is in it.
-        (What::Object(_) | What::List(_) | What::Nothing, _) | (_, b'{' | b'[') => {
+        (FieldKind::Object(_) | FieldKind::List(_) | FieldKind::NotDecoded, _)
+        | (_, b'{' | b'[') => {
             scan.skip()?;
             out.push_str(HIDDEN);
         }
-        _ if !field.shown => {
+        _ if !field.is_quotable => {
             scan.skip()?;
             out.push_str(HIDDEN);
         }
@@ -110,7 +113,8 @@ fn value(field: &Field, scan: &mut Scan<'_>, out: &mut String) -> Walk {
                 Ok(text) if text.len() <= MAX_VALUE => out.push_str(text),
                 _ => {
                     let mut bytes = Vec::new();
-                    let text = meaning(raw, &mut bytes).map_or_else(String::new, |text| excerpt(text, MAX_VALUE / 8));
+                    let text = meaning(raw, &mut bytes)
+                        .map_or_else(String::new, |text| excerpt(text, MAX_VALUE / 8));
                     out.push_str(&serde_json::Value::from(text).to_string());
                 }
             }
@@ -118,7 +122,11 @@ fn value(field: &Field, scan: &mut Scan<'_>, out: &mut String) -> Walk {
         (_, _) => {
             scan.skip()?;
             let text = String::from_utf8_lossy(&scan.data[start..scan.pos]);
-            out.push_str(if text.len() <= MAX_VALUE { &text } else { HIDDEN });
+            out.push_str(if text.len() <= MAX_VALUE {
+                &text
+            } else {
+                HIDDEN
+            });
         }
     }
     Ok(())

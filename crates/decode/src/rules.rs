@@ -4,27 +4,29 @@
 //!
 //! Vocabularies, currencies and zones repeat from record to record, so each rule remembers what it saw last before it looks anything up.
 
-use crate::column::{Column, Values};
+use crate::column::{ColumnBuilder, ColumnValues};
 use crate::identity::{spell, visit};
-use crate::plan::{Demand, Field, Hop, Plan, Rule, What};
-use crate::product::Miscalculated;
-use crate::warnings::Warnings;
+use crate::plan::{CompiledRule, DecodePlan, FieldKind, FieldPlan, PathStep, RuleDemand};
+use crate::product_rule::ProductMismatch;
+use crate::warnings::PageWarnings;
 use std::cmp::Ordering;
-use tillhouse_model::table::Check;
-use tillhouse_model::{Exact, FastMap, money, word, zone_name};
+use tillhouse_model::table::RuleCheck;
+use tillhouse_model::{ExactDecimal, FastMap, money, word, zone_name};
 
 /// So many different texts are remembered for a rule.
 const MAX_KNOWN: usize = 1_024;
 
+/// Checks of a contract's quality rules, row by row.
 #[derive(Debug)]
-pub(crate) struct Rules<'p> {
-    plan: &'p Plan,
-    memories: Vec<Memory>,
+pub(crate) struct RuleChecker<'p> {
+    plan: &'p DecodePlan,
+    memories: Vec<RuleCache>,
     positions: Vec<usize>,
 }
 
+/// Cache of one rule's verdicts about texts.
 #[derive(Debug, Default)]
-struct Memory {
+struct RuleCache {
     /// Of the decimals it is about; 0 for others.
     scale: i8,
     /// Where in its vocabulary the last value was.
@@ -34,95 +36,132 @@ struct Memory {
     known: FastMap<Box<[u8]>, bool>,
 }
 
-impl<'p> Rules<'p> {
-    pub(crate) fn new(plan: &'p Plan) -> Self {
-        let memory = |rule: &Rule| Memory { scale: scale_of(plan, &rule.hops), ..Memory::default() };
+impl<'p> RuleChecker<'p> {
+    pub(crate) fn new(plan: &'p DecodePlan) -> Self {
+        let memory = |rule: &CompiledRule| RuleCache {
+            scale: scale_of(plan, &rule.path),
+            ..RuleCache::default()
+        };
         let memories = plan.rules.iter().map(memory).collect();
-        Self { plan, memories, positions: Vec::new() }
+        Self {
+            plan,
+            memories,
+            positions: Vec::new(),
+        }
     }
 
     /// Checks a row and adds a warning for every value that breaks a rule.
-    pub(crate) fn check(&mut self, columns: &[Column], row: usize, warnings: &mut Warnings) {
-        let Self { plan, memories, positions } = self;
+    pub(crate) fn check(
+        &mut self,
+        columns: &[ColumnBuilder],
+        row: usize,
+        warnings: &mut PageWarnings,
+    ) {
+        let Self {
+            plan,
+            memories,
+            positions,
+        } = self;
         for (rule, memory) in plan.rules.iter().zip(memories) {
             let check = match &rule.demand {
-                Demand::Value(check) => check,
-                Demand::Adding(adding) => {
+                RuleDemand::Value(check) => check,
+                RuleDemand::Sum(adding) => {
                     across(plan, rule, adding.breach(columns, row), warnings);
                     continue;
                 }
-                Demand::Clock(clock) => {
+                RuleDemand::LocalTime(clock) => {
                     across(plan, rule, clock.breach(columns, row), warnings);
                     continue;
                 }
-                Demand::Priced(priced) => {
+                RuleDemand::Amount(priced) => {
                     priced.breaches(&plan.record, columns, row, &mut |field, words| {
-                        warnings.tell(field, &rule.name, &words);
+                        warnings.push_message(field, &rule.name, &words);
                     });
                     continue;
                 }
-                Demand::Present(presence) => {
+                RuleDemand::Present(presence) => {
                     presence.breaches(&plan.record, columns, row, &mut |field, words| {
-                        warnings.tell(field, &rule.name, &words);
+                        warnings.push_message(field, &rule.name, &words);
                     });
                     continue;
                 }
-                Demand::Rated(rated) => {
+                RuleDemand::Rate(rated) => {
                     across(plan, rule, rated.breach(columns, row), warnings);
                     continue;
                 }
-                Demand::State(state) => {
+                RuleDemand::State(state) => {
                     across(plan, rule, state.breach(columns, row), warnings);
                     continue;
                 }
-                Demand::Product(product) => {
-                    for Miscalculated { field, words } in product.breaches(&plan.record, columns, row) {
-                        warnings.tell(field, &rule.name, &words);
+                RuleDemand::Product(product) => {
+                    for ProductMismatch { field, words } in
+                        product.breaches(&plan.record, columns, row)
+                    {
+                        warnings.push_message(field, &rule.name, &words);
                     }
                     continue;
                 }
             };
             let scale = memory.scale;
-            visit(columns, &rule.hops, row, positions, &mut |column, row, positions| match &column.values {
-                Values::Text(texts) => {
-                    let text = texts.get(row);
-                    if !memory.holds(check, text) {
-                        let original: &[u8] = if rule.shown { text } else { b"" };
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
+            visit(
+                columns,
+                &rule.path,
+                row,
+                positions,
+                &mut |column, row, positions| match &column.values {
+                    ColumnValues::Text(texts) => {
+                        let text = texts.get(row);
+                        if !memory.holds(check, text) {
+                            let original: &[u8] = if rule.is_quotable { text } else { b"" };
+                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                        }
                     }
-                }
-                Values::Int(values) => {
-                    bounded(check, i128::from(values[row]), 0, &mut |text| {
-                        let original: &[u8] = if rule.shown { text.as_bytes() } else { b"" };
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
-                    });
-                }
-                Values::Decimal(values) => {
-                    bounded(check, values[row], scale, &mut |text| {
-                        let original: &[u8] = if rule.shown { text.as_bytes() } else { b"" };
-                        warnings.push(spell(plan, &rule.hops, positions), &rule.name, original);
-                    });
-                }
-                _ => {}
-            });
+                    ColumnValues::Int(values) => {
+                        bounded(check, i128::from(values[row]), 0, &mut |text| {
+                            let original: &[u8] = if rule.is_quotable {
+                                text.as_bytes()
+                            } else {
+                                b""
+                            };
+                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                        });
+                    }
+                    ColumnValues::Decimal(values) => {
+                        bounded(check, values[row], scale, &mut |text| {
+                            let original: &[u8] = if rule.is_quotable {
+                                text.as_bytes()
+                            } else {
+                                b""
+                            };
+                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                        });
+                    }
+                    _ => {}
+                },
+            );
         }
     }
 }
 
 /// The warning of a rule over several columns: at the one that is compared, with all of them in words.
-fn across(plan: &Plan, rule: &Rule, breach: Option<String>, warnings: &mut Warnings) {
+fn across(
+    plan: &DecodePlan,
+    rule: &CompiledRule,
+    breach: Option<String>,
+    warnings: &mut PageWarnings,
+) {
     if let Some(words) = breach {
-        warnings.tell(spell(plan, &rule.hops, &[]), &rule.name, &words);
+        warnings.push_message(spell(plan, &rule.path, &[]), &rule.name, &words);
     }
 }
 
-impl Memory {
-    fn holds(&mut self, check: &Check, text: &[u8]) -> bool {
+impl RuleCache {
+    fn holds(&mut self, check: &RuleCheck, text: &[u8]) -> bool {
         if !text.is_empty() && self.good == text {
             return true;
         }
         let look_up: &dyn Fn(&str) -> bool = match check {
-            Check::OneOf(words) => {
+            RuleCheck::OneOf(words) => {
                 if words.get(self.last).is_some_and(|w| w.as_bytes() == text) {
                     return true;
                 }
@@ -131,20 +170,20 @@ impl Memory {
                     return true;
                 }
                 // Another spelling of one of them is the same word.
-                &|text| words.iter().any(|word| word::is(word, text))
+                &|text| words.iter().any(|word| word::is_same_word(word, text))
             }
-            Check::Currency => &|text| money::minor_digits(text).is_some(),
-            Check::TimeZone => &|text| zone_name::parse(text).is_some(),
-            Check::AtLeast(_)
-            | Check::AtMost(_)
-            | Check::Unique
-            | Check::Sum(_)
-            | Check::Product(_)
-            | Check::LocalTime(_)
-            | Check::Amount(_)
-            | Check::Rate(_)
-            | Check::State(_)
-            | Check::Present(_) => return true,
+            RuleCheck::Currency => &|text| money::minor_digits(text).is_some(),
+            RuleCheck::TimeZone => &|text| zone_name::parse(text).is_some(),
+            RuleCheck::AtLeast(_)
+            | RuleCheck::AtMost(_)
+            | RuleCheck::Unique
+            | RuleCheck::Sum(_)
+            | RuleCheck::Product(_)
+            | RuleCheck::LocalTime(_)
+            | RuleCheck::Amount(_)
+            | RuleCheck::Rate(_)
+            | RuleCheck::State(_)
+            | RuleCheck::Present(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));
@@ -160,24 +199,42 @@ impl Memory {
 }
 
 /// The scale of the decimal column a path ends in; 0 for others.
-fn scale_of(plan: &Plan, hops: &[Hop]) -> i8 {
+fn scale_of(plan: &DecodePlan, hops: &[PathStep]) -> i8 {
     let mut object = Some(&plan.record);
-    let mut field: Option<&Field> = None;
+    let mut field: Option<&FieldPlan> = None;
     for hop in hops {
         field = match hop {
-            Hop::Field(at) => object.and_then(|o| o.fields.get(*at)),
-            Hop::Elements => field.and_then(|f| if let What::List(e) = &f.what { Some(&**e) } else { None }),
+            PathStep::Field(at) => object.and_then(|o| o.fields.get(*at)),
+            PathStep::Elements => field.and_then(|f| {
+                if let FieldKind::List(e) = &f.kind {
+                    Some(&**e)
+                } else {
+                    None
+                }
+            }),
         };
-        object = field.and_then(|f| if let What::Object(o) = &f.what { Some(o) } else { None });
+        object = field.and_then(|f| {
+            if let FieldKind::Object(o) = &f.kind {
+                Some(o)
+            } else {
+                None
+            }
+        });
     }
-    field.map_or(0, |f| if let What::Decimal { scale, .. } = f.what { scale } else { 0 })
+    field.map_or(0, |f| {
+        if let FieldKind::Decimal { scale, .. } = f.kind {
+            scale
+        } else {
+            0
+        }
+    })
 }
 
 /// Tells a number that lies outside the bound a check sets.
-fn bounded(check: &Check, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
+fn bounded(check: &RuleCheck, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
     let (bound, wrong) = match check {
-        Check::AtLeast(least) => (*least, Ordering::Less),
-        Check::AtMost(most) => (*most, Ordering::Greater),
+        RuleCheck::AtLeast(least) => (*least, Ordering::Less),
+        RuleCheck::AtMost(most) => (*most, Ordering::Greater),
         _ => return,
     };
     // Compared as units times ten to the minus scale; a side that overflows is larger than any i64 could make it.
@@ -186,11 +243,15 @@ fn bounded(check: &Check, units: i128, scale: i8, breach: &mut dyn FnMut(String)
         let bound_units = power.and_then(|p| i128::from(bound).checked_mul(p));
         bound_units.map_or(0.cmp(&bound), |bound| units.cmp(&bound))
     } else {
-        power.and_then(|p| units.checked_mul(p)).map_or(units.cmp(&0), |units| units.cmp(&i128::from(bound)))
+        power
+            .and_then(|p| units.checked_mul(p))
+            .map_or(units.cmp(&0), |units| units.cmp(&i128::from(bound)))
     };
     if order == wrong {
         let shown = if scale >= 0 {
-            Exact::new(units, scale.unsigned_abs()).trimmed().to_string()
+            ExactDecimal::new(units, scale.unsigned_abs())
+                .trimmed()
+                .to_string()
         } else {
             format!("{units}e{}", scale.unsigned_abs())
         };

@@ -2,13 +2,18 @@
 //!
 //! Invariant: nothing is scanned here but by the scanner that counts the records of a page before it is decoded.
 
-use crate::stop::Stop;
-pub(crate) use tillhouse_model::json::{Malformed, Number, Raw, Scan, name_of, unescape};
+use crate::abort::Abort;
+pub(crate) use tillhouse_model::json::{
+    JsonNumber, JsonScanner, MalformedJson, RawJsonString, unescape, value_kind,
+};
 
-impl From<Box<Malformed>> for Box<Stop> {
+impl From<Box<MalformedJson>> for Box<Abort> {
     #[cold]
     #[inline(never)]
-    fn from(malformed: Box<Malformed>) -> Self {
-        Self::new(Stop::Syntax { at: malformed.at, expected: malformed.expected })
+    fn from(malformed: Box<MalformedJson>) -> Self {
+        Self::new(Abort::Syntax {
+            at: malformed.at,
+            expected: malformed.expected,
+        })
     }
 }

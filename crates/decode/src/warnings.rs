@@ -17,20 +17,20 @@ pub(crate) const MAX_ORIGINAL: usize = 128;
 /// So much of what is told of several columns.
 const MAX_WORDS: usize = 512;
 
-/// See the file's head.
+/// Warnings of one page, bounded in number.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings {
+pub(crate) struct PageWarnings {
     all: Vec<Warning>,
     unkept: u64,
 }
 
-impl Warnings {
+impl PageWarnings {
     pub(crate) fn push(&mut self, field: String, rule: &str, original: &[u8]) {
         self.add(field, rule, excerpt(original, MAX_ORIGINAL));
     }
 
     /// A warning in words of our own, about several columns.
-    pub(crate) fn tell(&mut self, field: String, rule: &str, words: &str) {
+    pub(crate) fn push_message(&mut self, field: String, rule: &str, words: &str) {
         self.add(field, rule, excerpt(words.as_bytes(), MAX_WORDS));
     }
 
@@ -39,16 +39,22 @@ impl Warnings {
             self.unkept += 1;
             return;
         }
-        self.all.push(Warning { key: String::new(), field, rule: rule.to_owned(), original, count: 1 });
+        self.all.push(Warning {
+            key: String::new(),
+            field,
+            rule: rule.to_owned(),
+            original,
+            count: 1,
+        });
     }
 
     /// Where the warnings stand, to come back to.
-    pub(crate) fn mark(&self) -> (usize, u64) {
+    pub(crate) fn checkpoint(&self) -> (usize, u64) {
         (self.all.len(), self.unkept)
     }
 
     /// Forgets the warnings since `mark`.
-    pub(crate) fn back_to(&mut self, mark: (usize, u64)) {
+    pub(crate) fn rewind(&mut self, mark: (usize, u64)) {
         self.all.truncate(mark.0);
         self.unkept = mark.1;
     }
@@ -63,7 +69,13 @@ impl Warnings {
     pub(crate) fn finish(mut self) -> Vec<Warning> {
         if self.unkept > 0 {
             let (key, field, rule) = (String::new(), String::new(), MORE_WARNINGS.to_owned());
-            self.all.push(Warning { key, field, rule, original: self.unkept.to_string(), count: self.unkept });
+            self.all.push(Warning {
+                key,
+                field,
+                rule,
+                original: self.unkept.to_string(),
+                count: self.unkept,
+            });
         }
         self.all
     }
@@ -72,7 +84,9 @@ impl Warnings {
 /// The start of a value, for people.
 pub(crate) fn excerpt(bytes: &[u8], max: usize) -> String {
     let cut = &bytes[..bytes.len().min(max)];
-    let mut text = String::from_utf8_lossy(cut).trim_end_matches('\u{fffd}').to_owned();
+    let mut text = String::from_utf8_lossy(cut)
+        .trim_end_matches('\u{fffd}')
+        .to_owned();
     if cut.len() < bytes.len() {
         text.push('…');
     }

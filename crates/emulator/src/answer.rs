@@ -17,7 +17,7 @@ pub(crate) const JSON: &str = "application/json";
 
 /// A response in the making.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct EmulatedResponse {
     /// The status.
     pub status: StatusCode,
     /// The media type; none where it is empty.
@@ -28,24 +28,40 @@ pub struct Answer {
     pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
-impl Answer {
+impl EmulatedResponse {
     /// A 200 with a JSON body.
     pub fn json(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, body: body.into(), headers: Vec::new() }
+        Self {
+            status: StatusCode::OK,
+            content_type: JSON,
+            body: body.into(),
+            headers: Vec::new(),
+        }
     }
 
     /// A value as JSON; if it cannot be written, that is a 500.
     pub fn of<T: Serialize>(value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::json(body),
-            Err(_) => Self::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "cannot write the answer"),
+            Err(_) => Self::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "cannot write the answer",
+            ),
         }
     }
 
     /// An error as JSON: `{"error": {"code", "message"}}`.
     pub fn error(status: StatusCode, code: &str, message: &str) -> Self {
-        let body = serde_json::json!({ "error": { "code": code, "message": message } }).to_string().into_bytes();
-        Self { status, content_type: JSON, body, headers: Vec::new() }
+        let body = serde_json::json!({ "error": { "code": code, "message": message } })
+            .to_string()
+            .into_bytes();
+        Self {
+            status,
+            content_type: JSON,
+            body,
+            headers: Vec::new(),
+        }
     }
 
     /// A 400.
@@ -55,7 +71,11 @@ impl Answer {
 
     /// A 404.
     pub fn not_found() -> Self {
-        Self::error(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")
+        Self::error(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such thing here",
+        )
     }
 
     /// A 200 with records, one a line.
@@ -65,7 +85,10 @@ impl Answer {
             body.extend_from_slice(record);
             body.push(b'\n');
         }
-        Self { content_type: "application/x-ndjson", ..Self::json(body) }
+        Self {
+            content_type: "application/x-ndjson",
+            ..Self::json(body)
+        }
     }
 
     /// The same answer with a header more.
@@ -83,14 +106,19 @@ impl Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if !self.content_type.is_empty() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(self.content_type),
+            );
         }
         if is_compressed {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         for (name, text) in self.headers {
             // A text that no header can hold is left out: the client sees a missing header, as it would from a proxy.
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(&*name), HeaderValue::from_str(&text)) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(&*name), HeaderValue::from_str(&text))
+            {
                 headers.insert(name, value);
             }
         }
@@ -98,7 +126,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for EmulatedResponse {
     fn into_response(self) -> Response {
         self.response(false)
     }
@@ -111,11 +139,15 @@ pub(crate) fn compress(body: &[u8]) -> Option<Vec<u8>> {
     encoder.finish().ok()
 }
 
-impl From<Error> for Answer {
+impl From<Error> for EmulatedResponse {
     fn from(error: Error) -> Self {
         match error.kind() {
             ErrorKind::Config | ErrorKind::Data => Self::bad_request(error.message()),
-            _ => Self::error(StatusCode::INTERNAL_SERVER_ERROR, error.kind().as_str(), error.message()),
+            _ => Self::error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error.kind().as_str(),
+                error.message(),
+            ),
         }
     }
 }

@@ -5,9 +5,9 @@
 use crate::query;
 use axum::http::{HeaderMap, Method, header};
 
-/// A request; `path` starts after the provider's own prefix and is not decoded.
+/// Request to an emulated provider.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct EmulatedRequest<'a> {
     /// The method.
     pub method: &'a Method,
     /// The path behind the prefix, `/transactions`.
@@ -20,7 +20,7 @@ pub struct Call<'a> {
     pub body: &'a [u8],
 }
 
-impl<'a> Call<'a> {
+impl<'a> EmulatedRequest<'a> {
     /// A header's value, where it is text.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -33,7 +33,10 @@ impl<'a> Call<'a> {
 
     /// `http://127.0.0.1:PORT`, as the client knows this server, for links.
     pub fn origin(&self) -> String {
-        format!("http://{}", self.header(header::HOST.as_str()).unwrap_or_default())
+        format!(
+            "http://{}",
+            self.header(header::HOST.as_str()).unwrap_or_default()
+        )
     }
 
     /// The `Authorization` header.

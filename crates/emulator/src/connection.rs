@@ -17,17 +17,21 @@ const UNLIMITED: u64 = u64::MAX;
 
 /// The handle by which a request's handler breaks the connection it came on.
 #[derive(Debug, Clone)]
-pub(crate) struct Line(Arc<State>);
+pub(crate) struct ConnectionHandle(Arc<ConnectionState>);
 
+/// Bytes that a connection may still write, and whether it is to be reset.
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     budget: AtomicU64,
     reset: AtomicBool,
 }
 
-impl Line {
+impl ConnectionHandle {
     fn new() -> Self {
-        Self(Arc::new(State { budget: AtomicU64::new(UNLIMITED), reset: AtomicBool::new(false) }))
+        Self(Arc::new(ConnectionState {
+            budget: AtomicU64::new(UNLIMITED),
+            reset: AtomicBool::new(false),
+        }))
     }
 
     /// Lets `bytes` more out, then closes.
@@ -42,26 +46,32 @@ impl Line {
     }
 }
 
-impl Connected<IncomingStream<'_, Loopback>> for Line {
-    fn connect_info(stream: IncomingStream<'_, Loopback>) -> Self {
+impl Connected<IncomingStream<'_, LoopbackListener>> for ConnectionHandle {
+    fn connect_info(stream: IncomingStream<'_, LoopbackListener>) -> Self {
         stream.io().line.clone()
     }
 }
 
 /// The listener.
 #[derive(Debug)]
-pub(crate) struct Loopback(pub TcpListener);
+pub(crate) struct LoopbackListener(pub TcpListener);
 
-impl Listener for Loopback {
-    type Io = Breakable;
+impl Listener for LoopbackListener {
+    type Io = BreakableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Breakable, SocketAddr) {
+    async fn accept(&mut self) -> (BreakableStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        (Breakable { stream, line: Line::new() }, address)
+        (
+            BreakableStream {
+                stream,
+                line: ConnectionHandle::new(),
+            },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -69,21 +79,29 @@ impl Listener for Loopback {
     }
 }
 
-/// A stream with a budget.
+/// Stream that closes once its budget of bytes is written.
 #[derive(Debug)]
-pub(crate) struct Breakable {
+pub(crate) struct BreakableStream {
     stream: TcpStream,
-    line: Line,
+    line: ConnectionHandle,
 }
 
-impl AsyncRead for Breakable {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl AsyncRead for BreakableStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Breakable {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+impl AsyncWrite for BreakableStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let budget = self.line.0.budget.load(Ordering::Acquire);
         if budget == UNLIMITED {
             return Pin::new(&mut self.stream).poll_write(cx, bytes);
@@ -95,10 +113,15 @@ impl AsyncWrite for Breakable {
             }
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe)));
         }
-        let most = bytes.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
+        let most = bytes
+            .len()
+            .min(usize::try_from(budget).unwrap_or(usize::MAX));
         let part = bytes.get(..most).unwrap_or(bytes);
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, part))?;
-        self.line.0.budget.fetch_sub(written as u64, Ordering::AcqRel);
+        self.line
+            .0
+            .budget
+            .fetch_sub(written as u64, Ordering::AcqRel);
         Poll::Ready(Ok(written))
     }
 
@@ -110,7 +133,10 @@ impl AsyncWrite for Breakable {
         if self.line.0.budget.load(Ordering::Acquire) == UNLIMITED {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         }
-        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+        let first = slices
+            .iter()
+            .find(|slice| !slice.is_empty())
+            .map_or(&[][..], |slice| slice);
         self.poll_write(cx, first)
     }
 

@@ -3,9 +3,9 @@
 //! Invariant: whatever a provider serves is part of its truth, and the truth of a resource is what a reader who misses nothing
 //! would have read.
 
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::fault::{Fault, FaultKind, Target};
+use crate::answer::EmulatedResponse;
+use crate::call::EmulatedRequest;
+use crate::fault::{EmulatedFault, FaultKind, FaultTarget};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use tillhouse_model::{Error, Result};
 
-/// Which records of a source are meant.
+/// Resource, tenant and time range of the records that are meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct RecordSelection {
     /// The resource, by the name that Tillhouse has for it.
     pub resource: String,
     /// One tenant's only: HecOne's mandator, be-mo's account, PACE's partner.
@@ -26,10 +26,13 @@ pub struct Selection {
     pub to: Option<Timestamp>,
 }
 
-impl Selection {
+impl RecordSelection {
     /// All of a resource.
     pub fn of(resource: impl Into<String>) -> Self {
-        Self { resource: resource.into(), ..Self::default() }
+        Self {
+            resource: resource.into(),
+            ..Self::default()
+        }
     }
 
     /// Whether an instant, in microseconds since 1970 UTC, is meant; a record without one is, unless there is a window.
@@ -47,7 +50,7 @@ impl Selection {
 /// What happens to a record while somebody reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StirKind {
+pub enum RecordMutationKind {
     /// A new one appears where the listing begins.
     Arrive,
     /// One near the beginning changes, its last-change time with it.
@@ -56,7 +59,7 @@ pub enum StirKind {
     Vanish,
 }
 
-impl StirKind {
+impl RecordMutationKind {
     /// The kind's name, as the control protocol writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -70,21 +73,21 @@ impl StirKind {
 /// An order to stir a source's records, within [from, to).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stir {
+pub struct RecordMutation {
     /// The resource, by the name that Tillhouse has for it.
     pub resource: String,
     /// One tenant's only.
     #[serde(default)]
     pub tenant: Option<String>,
     /// What happens.
-    pub kind: StirKind,
+    pub kind: RecordMutationKind,
     /// The first instant that is meant, by the time that the API's own window is about.
     pub from: Timestamp,
     /// The first instant that is not.
     pub to: Timestamp,
 }
 
-impl Stir {
+impl RecordMutation {
     /// The first or the last whole second that is meant, Unix seconds; `None` where there is none.
     pub fn second(&self, earliest: bool) -> Option<i64> {
         let (from, to) = (self.from.as_microsecond(), self.to.as_microsecond());
@@ -93,8 +96,8 @@ impl Stir {
     }
 
     /// Which records may be hit.
-    pub fn selection(&self) -> Selection {
-        Selection {
+    pub fn selection(&self) -> RecordSelection {
+        RecordSelection {
             resource: self.resource.clone(),
             tenant: self.tenant.clone(),
             from: Some(self.from),
@@ -165,26 +168,27 @@ pub fn last_whole_second(micros: i64) -> i64 {
 /// assert!(emulator.url().starts_with("http://127.0.0.1:"));
 /// # });
 /// ```
-pub trait Emulated: Debug + Send + Sync + 'static {
+pub trait EmulatedApi: Debug + Send + Sync + 'static {
     /// What a fault may take a request for.
-    fn target(&self, call: &Call<'_>) -> Target;
+    fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget;
 
     /// Whether the API has what a fault of a kind is about, as links or totals, at this request. One that has not meets no such fault.
-    fn is_open_to(&self, call: &Call<'_>, kind: FaultKind) -> bool {
+    fn is_open_to(&self, call: &EmulatedRequest<'_>, kind: FaultKind) -> bool {
         let _ = (call, kind);
         true
     }
 
     /// Answers, with the fault that concerns the content if there is one.
-    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer;
+    fn answer(&self, call: &EmulatedRequest<'_>, fault: Option<&EmulatedFault>)
+    -> EmulatedResponse;
 
     /// An error as this provider words it, for the faults that answer in its place.
-    fn error(&self, status: StatusCode, code: &str, message: &str) -> Answer {
-        Answer::error(status, code, message)
+    fn error(&self, status: StatusCode, code: &str, message: &str) -> EmulatedResponse {
+        EmulatedResponse::error(status, code, message)
     }
 
     /// The path under which the log counts a request, prefix included, where an id in it is neither a number nor a UUID.
-    fn route(&self, call: &Call<'_>) -> Option<String> {
+    fn route(&self, call: &EmulatedRequest<'_>) -> Option<String> {
         let _ = call;
         None
     }
@@ -195,20 +199,24 @@ pub trait Emulated: Debug + Send + Sync + 'static {
     /// Moves on to `now`, which is never before the clock that was. Must be cheap while nothing was asked yet. By default the clock
     /// stands still: an error of kind [`tillhouse_model::ErrorKind::Config`].
     fn set_clock(&self, now: Timestamp) -> Result<()> {
-        Err(Error::config(format!("this API's clock stands still, and {now} is not its now")))
+        Err(Error::config(format!(
+            "this API's clock stands still, and {now} is not its now"
+        )))
     }
 
     /// The records known at the clock, each exactly as served, in the order of the API's listing. Errors with
     /// [`tillhouse_model::ErrorKind::Config`] for a resource or tenant that it does not have.
-    fn truth(&self, selection: &Selection) -> Result<Vec<Bytes>>;
+    fn truth(&self, selection: &RecordSelection) -> Result<Vec<Bytes>>;
 
     /// Makes something happen to a record; gives its id, or `None` where nothing fits.
-    fn stir(&self, order: &Stir) -> Result<Option<String>>;
+    fn mutate(&self, order: &RecordMutation) -> Result<Option<String>>;
 
     /// Inserts a record exactly as written, or replaces the one with its id; gives the id. By default nothing can be put in.
     fn put(&self, resource: &str, tenant: Option<&str>, json: &str) -> Result<String> {
         let _ = (tenant, json);
-        Err(Error::config(format!("nothing can be put into {resource:?} here")))
+        Err(Error::config(format!(
+            "nothing can be put into {resource:?} here"
+        )))
     }
 
     /// Cuts pages to `largest` records from now on; at least one.

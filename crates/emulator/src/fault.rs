@@ -78,9 +78,9 @@ impl FaultKind {
     }
 }
 
-/// Which requests a fault can hit.
+/// Kind of request that a fault can hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum FaultTarget {
     /// A login, or the renewal of a token.
     Login,
     /// A list request.
@@ -95,10 +95,10 @@ pub enum Target {
     Other,
 }
 
-/// One fault as it is ordered.
+/// Fault that the emulator plays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fault {
+pub struct EmulatedFault {
     /// What goes wrong.
     pub kind: FaultKind,
     /// How many matching requests pass first.
@@ -113,13 +113,13 @@ pub struct Fault {
     /// See [`FaultKind::RateLimited`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::Answer`].
+    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::EmulatedResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// See [`FaultKind::Answer`].
+    /// See [`FaultKind::EmulatedResponse`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// See [`FaultKind::Answer`].
+    /// See [`FaultKind::EmulatedResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// See [`FaultKind::Encoded`].
@@ -128,10 +128,10 @@ pub struct Fault {
     /// See [`FaultKind::Encoded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
-    /// See [`FaultKind::Replaced`].
+    /// See [`FaultKind::ReplaceSummary`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// See [`FaultKind::Replaced`].
+    /// See [`FaultKind::ReplaceSummary`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<String>,
     /// See [`FaultKind::Slow`].
@@ -152,7 +152,7 @@ fn once() -> u64 {
     1
 }
 
-impl Fault {
+impl EmulatedFault {
     /// A fault that hits the next matching request, once.
     pub fn new(kind: FaultKind) -> Self {
         Self {
@@ -196,35 +196,43 @@ impl Fault {
         self
     }
 
-    fn matches(&self, path: &str, target: Target) -> bool {
+    fn matches(&self, path: &str, target: FaultTarget) -> bool {
         let can_hit = match self.kind {
-            _ if target == Target::EmptyPage && !self.kind.hits_what_is_empty() => false,
-            FaultKind::Shift => target == Target::LaterPage,
+            _ if target == FaultTarget::EmptyPage && !self.kind.hits_what_is_empty() => false,
+            FaultKind::Shift => target == FaultTarget::LaterPage,
             FaultKind::ForeignLink
             | FaultKind::SelfLink
             | FaultKind::LieTotal
             | FaultKind::PageTotal
             | FaultKind::Repeat
             | FaultKind::Hole
-            | FaultKind::Endless => matches!(target, Target::List | Target::LaterPage),
-            FaultKind::NullPage | FaultKind::NoContent | FaultKind::Missing => target == Target::EmptyPage,
-            FaultKind::LieStatistics => target == Target::Statistics,
+            | FaultKind::Endless => matches!(target, FaultTarget::List | FaultTarget::LaterPage),
+            FaultKind::NullPage | FaultKind::NoContent | FaultKind::Missing => {
+                target == FaultTarget::EmptyPage
+            }
+            FaultKind::LieStatistics => target == FaultTarget::Statistics,
             _ => true,
         };
-        can_hit && self.path.as_ref().map_or(target != Target::Login, |part| path.contains(part.as_str()))
+        can_hit
+            && self
+                .path
+                .as_ref()
+                .map_or(target != FaultTarget::Login, |part| {
+                    path.contains(part.as_str())
+                })
     }
 }
 
 /// The faults that are still to come, in the order they were asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    queue: Vec<Fault>,
-    /// What the first request got that met [`FaultKind::Repeat`].
+pub(crate) struct FaultQueue {
+    queue: Vec<EmulatedFault>,
+    /// What the first request got that met [`FaultKind::RepeatedPage`].
     repeated: Option<Vec<u8>>,
 }
 
-impl Faults {
-    pub(crate) fn add(&mut self, faults: impl IntoIterator<Item = Fault>) {
+impl FaultQueue {
+    pub(crate) fn add(&mut self, faults: impl IntoIterator<Item = EmulatedFault>) {
         self.queue.extend(faults);
     }
 
@@ -233,13 +241,18 @@ impl Faults {
     }
 
     /// What is left.
-    pub(crate) fn pending(&self) -> &[Fault] {
+    pub(crate) fn pending(&self) -> &[EmulatedFault] {
         &self.queue
     }
 
     /// The fault that this request meets; `open` says whether the API has what a kind is about.
-    pub(crate) fn meet(&mut self, path: &str, target: Target, open: impl Fn(FaultKind) -> bool) -> Option<Fault> {
-        let mut met: Option<Fault> = None;
+    pub(crate) fn meet(
+        &mut self,
+        path: &str,
+        target: FaultTarget,
+        open: impl Fn(FaultKind) -> bool,
+    ) -> Option<EmulatedFault> {
+        let mut met: Option<EmulatedFault> = None;
         for fault in &mut self.queue {
             if !fault.matches(path, target) || !open(fault.kind) {
                 continue;
@@ -267,34 +280,58 @@ mod tests {
 
     #[test]
     fn faults_wait_hit_and_are_used_up() {
-        let mut faults = Faults::default();
-        faults.add([Fault::new(FaultKind::ServerError).after(1).times(2), Fault::new(FaultKind::Shift)]);
-        let mut meet = |target| faults.meet("/transactions", target, |_| true).map(|f| f.kind);
-        assert_eq!(meet(Target::Login), None);
-        assert_eq!(meet(Target::List), None);
-        assert_eq!(meet(Target::List), Some(FaultKind::ServerError));
-        assert_eq!(meet(Target::LaterPage), Some(FaultKind::ServerError));
-        assert_eq!(meet(Target::LaterPage), Some(FaultKind::Shift));
-        assert_eq!(meet(Target::LaterPage), None);
+        let mut faults = FaultQueue::default();
+        faults.add([
+            EmulatedFault::new(FaultKind::ServerError).after(1).times(2),
+            EmulatedFault::new(FaultKind::Shift),
+        ]);
+        let mut meet = |target| {
+            faults
+                .meet("/transactions", target, |_| true)
+                .map(|f| f.kind)
+        };
+        assert_eq!(meet(FaultTarget::Login), None);
+        assert_eq!(meet(FaultTarget::List), None);
+        assert_eq!(meet(FaultTarget::List), Some(FaultKind::ServerError));
+        assert_eq!(meet(FaultTarget::LaterPage), Some(FaultKind::ServerError));
+        assert_eq!(meet(FaultTarget::LaterPage), Some(FaultKind::Shift));
+        assert_eq!(meet(FaultTarget::LaterPage), None);
         assert!(faults.pending().is_empty());
     }
 
     #[test]
     fn an_api_without_links_uses_up_no_fault_of_links() {
-        let mut faults = Faults::default();
-        faults.add([Fault::new(FaultKind::ForeignLink), Fault::new(FaultKind::LieTotal)]);
+        let mut faults = FaultQueue::default();
+        faults.add([
+            EmulatedFault::new(FaultKind::ForeignLink),
+            EmulatedFault::new(FaultKind::LieTotal),
+        ]);
         let has_no_links = |kind| kind != FaultKind::ForeignLink;
-        let met = faults.meet("/sales", Target::List, has_no_links).map(|fault| fault.kind);
+        let met = faults
+            .meet("/sales", FaultTarget::List, has_no_links)
+            .map(|fault| fault.kind);
         assert_eq!(met, Some(FaultKind::LieTotal));
-        assert!(faults.meet("/sales", Target::List, has_no_links).is_none());
+        assert!(
+            faults
+                .meet("/sales", FaultTarget::List, has_no_links)
+                .is_none()
+        );
         assert_eq!(faults.pending().len(), 1);
     }
 
     #[test]
     fn the_login_fails_only_when_it_is_named() {
-        let mut faults = Faults::default();
-        faults.add([Fault::new(FaultKind::Empty).on("/auth")]);
-        assert!(faults.meet("/hecone/transactions", Target::List, |_| true).is_none());
-        assert!(faults.meet("/hecone/auth/login", Target::Login, |_| true).is_some());
+        let mut faults = FaultQueue::default();
+        faults.add([EmulatedFault::new(FaultKind::Empty).on("/auth")]);
+        assert!(
+            faults
+                .meet("/hecone/transactions", FaultTarget::List, |_| true)
+                .is_none()
+        );
+        assert!(
+            faults
+                .meet("/hecone/auth/login", FaultTarget::Login, |_| true)
+                .is_some()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What lies under every emulated API: an HTTP server on loopback, the control protocol, faults on demand and a log of requests.
 //!
-//! Invariant: it knows no API and no part of the kit that is put to the test; an API is an [`Emulated`], its name is the first segment of
+//! Invariant: it knows no API and no part of the kit that is put to the test; an API is an [`EmulatedApi`], its name is the first segment of
 //! its paths.
 //!
 //! ```text
@@ -72,12 +72,13 @@ pub mod query;
 mod requests;
 mod server;
 
-pub use answer::Answer;
+pub use answer::EmulatedResponse;
 pub use axum::http::{Method, StatusCode};
-pub use call::Call;
+pub use call::EmulatedRequest;
 pub use emulated::{
-    Emulated, Selection, Stir, StirKind, first_whole_second, last_whole_second, no_resource, no_tenant,
+    EmulatedApi, RecordMutation, RecordMutationKind, RecordSelection, first_whole_second,
+    last_whole_second, no_resource, no_tenant,
 };
-pub use fault::{Fault, FaultKind, Target};
-pub use requests::{Request, RequestLog};
-pub use server::{Apis, Emulator};
+pub use fault::{EmulatedFault, FaultKind, FaultTarget};
+pub use requests::{LoggedRequest, RequestLog};
+pub use server::{EmulatedApis, Emulator};

@@ -15,7 +15,9 @@ fn records(answer: &mut Value) -> Option<&mut Value> {
 
 /// Whether an answer is a listing's page without records.
 pub(crate) fn is_empty(body: &[u8]) -> bool {
-    let Ok(mut answer) = serde_json::from_slice(body) else { return false };
+    let Ok(mut answer) = serde_json::from_slice(body) else {
+        return false;
+    };
     records(&mut answer).is_some_and(|records| records.as_array().is_some_and(Vec::is_empty))
 }
 

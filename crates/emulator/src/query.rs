@@ -61,7 +61,11 @@ fn encode_part(part: &str, text: &mut String) {
 
 /// The last value of a key.
 pub fn last<'a>(pairs: &'a [(String, String)], key: &str) -> Option<&'a str> {
-    pairs.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    pairs
+        .iter()
+        .rev()
+        .find(|(k, _)| k == key)
+        .map(|(_, value)| value.as_str())
 }
 
 #[cfg(test)]
@@ -70,14 +74,20 @@ mod tests {
 
     #[test]
     fn pairs_survive() {
-        let pairs =
-            vec![("page[offset]".to_owned(), "10".to_owned()), ("filter".to_owned(), "{\"a\":\"ü +&=%\"}".to_owned())];
+        let pairs = vec![
+            ("page[offset]".to_owned(), "10".to_owned()),
+            ("filter".to_owned(), "{\"a\":\"ü +&=%\"}".to_owned()),
+        ];
         assert_eq!(decode(&encode(&pairs)), Some(pairs));
         assert_eq!(decode("a=%zz"), None);
         assert_eq!(decode("a=%ff"), None);
         assert_eq!(
             decode("a=1+2&b&&c="),
-            Some(vec![("a".into(), "1 2".into()), ("b".into(), String::new()), ("c".into(), String::new())])
+            Some(vec![
+                ("a".into(), "1 2".into()),
+                ("b".into(), String::new()),
+                ("c".into(), String::new())
+            ])
         );
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// One request, in the order of arrival.
 #[derive(Debug, Clone, Serialize)]
-pub struct Request {
+pub struct LoggedRequest {
     /// The machine's time at which the answer was ready.
     pub time: Timestamp,
     /// When the request arrived, in milliseconds since the server started.
@@ -35,17 +35,20 @@ pub struct RequestLog {
     /// How many by method and path, `GET /hecone/transactions`; ids in paths are `{id}`.
     pub counts: BTreeMap<String, u64>,
     /// The newest 20,000.
-    pub requests: VecDeque<Request>,
+    pub requests: VecDeque<LoggedRequest>,
 }
 
 const KEPT: usize = 20_000;
 
 impl RequestLog {
     /// Adds one, counted under `route` where its API names that.
-    pub(crate) fn add(&mut self, request: Request, route: Option<String>) {
+    pub(crate) fn add(&mut self, request: LoggedRequest, route: Option<String>) {
         self.total += 1;
         let path = route.unwrap_or_else(|| without_ids(&request.path));
-        *self.counts.entry(format!("{} {path}", request.method)).or_default() += 1;
+        *self
+            .counts
+            .entry(format!("{} {path}", request.method))
+            .or_default() += 1;
         if self.requests.len() >= KEPT {
             self.requests.pop_front();
         }
@@ -56,9 +59,18 @@ impl RequestLog {
 /// The path with `{id}` in place of numbers and UUIDs.
 fn without_ids(path: &str) -> String {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let is_uuid = |part: &str| part.len() == 36 && part.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
-    let parts: Vec<&str> =
-        path.split('/').map(|part| if is_number(part) || is_uuid(part) { "{id}" } else { part }).collect();
+    let is_uuid =
+        |part: &str| part.len() == 36 && part.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    let parts: Vec<&str> = path
+        .split('/')
+        .map(|part| {
+            if is_number(part) || is_uuid(part) {
+                "{id}"
+            } else {
+                part
+            }
+        })
+        .collect();
     parts.join("/")
 }
 

@@ -3,9 +3,9 @@
 //! Invariant: at most one login is under way at a time, and everybody who waited for it shares its outcome, good or bad; a
 //! login that failed is not tried again for a minute, whatever the server said, so that a wrong secret does not lock an account.
 
-use crate::http::{Client, Stats};
+use crate::http::{ClientStats, HttpClient};
 use crate::redact::Redactor;
-use crate::request::{AUTHORIZATION, Answer, Refusal, Request};
+use crate::request::{AUTHORIZATION, HttpOutcome, HttpRefusal, HttpRequest};
 use crate::token::{Token, TokenPrefix};
 use async_trait::async_trait;
 use std::fmt;
@@ -30,24 +30,24 @@ pub trait Login: Send + Sync + fmt::Debug {
     async fn login(&self, refresh: Option<&Secret>) -> Result<Token>;
 
     /// Puts the token on a request. By default `Authorization: Bearer`.
-    fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
+    fn authorize(&self, request: HttpRequest, access: &Secret) -> Result<HttpRequest> {
         request.secret_header(AUTHORIZATION, &TokenPrefix::bearer().before(access))
     }
 
     /// Whether a new token may help against a refusal. By default for every 401, and wherever the server blames the token.
-    fn wants_new_token(&self, refusal: &Refusal) -> bool {
+    fn wants_new_token(&self, refusal: &HttpRefusal) -> bool {
         refusal.blames_token()
     }
 }
 
-/// A token in use. Two are the same when their numbers are.
+/// Token in use. Two are the same when their numbers are.
 #[derive(Debug, Clone)]
-pub struct Grant {
+pub struct TokenGrant {
     access: Secret,
     number: u64,
 }
 
-impl Grant {
+impl TokenGrant {
     /// What opens the API.
     pub fn access(&self) -> &Secret {
         &self.access
@@ -58,25 +58,28 @@ impl Grant {
 pub struct TokenCache {
     login: Arc<dyn Login>,
     redactor: Arc<Redactor>,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
     /// Login attempts that are over, so that a waiter can tell whether one ended while it waited.
     ended: AtomicU64,
 }
 
+/// State of a token cache: the current token, and the last login that failed.
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
-    failed: Option<Failed>,
+struct TokenState {
+    held: Option<CachedToken>,
+    failed: Option<FailedLogin>,
     logins: u64,
 }
 
-struct Held {
-    grant: Grant,
+/// Token in the cache, and when it is renewed.
+struct CachedToken {
+    grant: TokenGrant,
     refresh: Option<Secret>,
     renew_at: Option<Instant>,
 }
 
-struct Failed {
+/// Login that failed, remembered for a while.
+struct FailedLogin {
     error: Error,
     attempt: u64,
     remember_until: Option<Instant>,
@@ -85,20 +88,25 @@ struct Failed {
 impl TokenCache {
     /// An empty cache. Tokens are made known to the redactor.
     pub fn new(login: Arc<dyn Login>, redactor: Arc<Redactor>) -> Self {
-        Self { login, redactor, state: Mutex::new(State::default()), ended: AtomicU64::new(0) }
+        Self {
+            login,
+            redactor,
+            state: Mutex::new(TokenState::default()),
+            ended: AtomicU64::new(0),
+        }
     }
 
     /// A token that is valid for a while, from the cache or a login.
-    pub async fn get(&self) -> Result<Grant> {
+    pub async fn get(&self) -> Result<TokenGrant> {
         self.obtain(None).await
     }
 
     /// A token other than the refused one: the one that replaced it meanwhile, or a new one.
-    pub async fn renew(&self, refused: &Grant) -> Result<Grant> {
+    pub async fn renew(&self, refused: &TokenGrant) -> Result<TokenGrant> {
         self.obtain(Some(refused)).await
     }
 
-    async fn obtain(&self, refused: Option<&Grant>) -> Result<Grant> {
+    async fn obtain(&self, refused: Option<&TokenGrant>) -> Result<TokenGrant> {
         let asked_after = self.ended.load(Ordering::Acquire);
         let mut state = self.state.lock().await;
         if let Some(held) = &state.held {
@@ -110,7 +118,11 @@ impl TokenCache {
         }
         if let Some(failed) = &state.failed {
             let shared = failed.attempt > asked_after;
-            if shared || failed.remember_until.is_some_and(|until| Instant::now() < until) {
+            if shared
+                || failed
+                    .remember_until
+                    .is_some_and(|until| Instant::now() < until)
+            {
                 return Err(copy(&failed.error));
             }
         }
@@ -124,11 +136,19 @@ impl TokenCache {
                     self.redactor.add(refresh);
                 }
                 state.logins += 1;
-                let grant = Grant { access: token.access, number: state.logins };
+                let grant = TokenGrant {
+                    access: token.access,
+                    number: state.logins,
+                };
                 let lifetime = token.lifetime.filter(|lifetime| !lifetime.is_zero());
-                let renew_at =
-                    lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime - MARGIN.min(lifetime / 10)));
-                state.held = Some(Held { grant: grant.clone(), refresh: token.refresh, renew_at });
+                let renew_at = lifetime.and_then(|lifetime| {
+                    Instant::now().checked_add(lifetime - MARGIN.min(lifetime / 10))
+                });
+                state.held = Some(CachedToken {
+                    grant: grant.clone(),
+                    refresh: token.refresh,
+                    renew_at,
+                });
                 state.failed = None;
                 Ok(grant)
             }
@@ -138,7 +158,11 @@ impl TokenCache {
                 // The old token and its refresh token are of no use any more, or we would not be here.
                 state.held = None;
                 let remember_until = (!is_passing).then(|| Instant::now() + REFUSED_FOR);
-                state.failed = Some(Failed { error: copy(&error), attempt, remember_until });
+                state.failed = Some(FailedLogin {
+                    error: copy(&error),
+                    attempt,
+                    remember_until,
+                });
                 Err(error)
             }
         }
@@ -150,7 +174,10 @@ impl TokenCache {
             match self.login.login(Some(refresh)).await {
                 Ok(token) => return Ok(token),
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Protocol | ErrorKind::Config) =>
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Unauthorized | ErrorKind::Protocol | ErrorKind::Config
+                    ) =>
                 {
                     tracing::debug!(%error, "the refresh token was refused, logging in anew");
                 }
@@ -163,7 +190,9 @@ impl TokenCache {
 
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache").field("login", &self.login).finish_non_exhaustive()
+        f.debug_struct("TokenCache")
+            .field("login", &self.login)
+            .finish_non_exhaustive()
     }
 }
 
@@ -189,25 +218,29 @@ fn copy(error: &Error) -> Error {
 /// A client whose requests carry a token.
 #[derive(Debug, Clone)]
 pub struct AuthorizedClient {
-    client: Client,
+    client: HttpClient,
     login: Arc<dyn Login>,
     tokens: Arc<TokenCache>,
 }
 
 impl AuthorizedClient {
     /// Sends through `client`, with tokens from `login`.
-    pub fn new(client: Client, login: Arc<dyn Login>) -> Self {
+    pub fn new(client: HttpClient, login: Arc<dyn Login>) -> Self {
         let tokens = Arc::new(TokenCache::new(login.clone(), client.redactor().clone()));
-        Self { client, login, tokens }
+        Self {
+            client,
+            login,
+            tokens,
+        }
     }
 
     /// The client underneath.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &HttpClient {
         &self.client
     }
 
     /// What was done so far, logins included.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> ClientStats {
         self.client.stats()
     }
 
@@ -217,14 +250,22 @@ impl AuthorizedClient {
     }
 
     /// Asks with a token; when it is refused, once more with a new one. Errors as [`Client::send`] and [`Login::login`] do.
-    pub async fn send(&self, request: &Request) -> Result<Answer> {
+    pub async fn send(&self, request: &HttpRequest) -> Result<HttpOutcome> {
         let grant = self.tokens.get().await?;
-        let answer = self.client.send(&self.login.authorize(request.clone(), grant.access())?).await?;
+        let answer = self
+            .client
+            .send(&self.login.authorize(request.clone(), grant.access())?)
+            .await?;
         match answer {
-            Answer::Refused(refusal) if self.login.wants_new_token(&refusal) => {
-                tracing::debug!(source = self.client.source(), "the token was refused, getting a new one");
+            HttpOutcome::Refused(refusal) if self.login.wants_new_token(&refusal) => {
+                tracing::debug!(
+                    source = self.client.source(),
+                    "the token was refused, getting a new one"
+                );
                 let grant = self.tokens.renew(&grant).await?;
-                self.client.send(&self.login.authorize(request.clone(), grant.access())?).await
+                self.client
+                    .send(&self.login.authorize(request.clone(), grant.access())?)
+                    .await
             }
             answer => Ok(answer),
         }
@@ -237,9 +278,9 @@ mod tests {
     use futures::future::join_all;
     use std::sync::Mutex as StdMutex;
 
-    /// A login server in memory: says what it was asked, and does as told.
+    /// Login server in memory, with scripted behaviour.
     #[derive(Debug, Default)]
-    struct Fake {
+    struct FakeLogin {
         calls: StdMutex<Vec<&'static str>>,
         lifetime: Option<Duration>,
         refresh_works: bool,
@@ -247,36 +288,50 @@ mod tests {
     }
 
     #[async_trait]
-    impl Login for Fake {
+    impl Login for FakeLogin {
         async fn login(&self, refresh: Option<&Secret>) -> Result<Token> {
             let number = {
                 let mut calls = self.calls.lock().unwrap();
-                calls.push(if refresh.is_some() { "refresh" } else { "login" });
+                calls.push(if refresh.is_some() {
+                    "refresh"
+                } else {
+                    "login"
+                });
                 calls.len()
             };
             tokio::time::sleep(Duration::from_millis(100)).await;
             if self.refuse.load(Ordering::Relaxed) || (refresh.is_some() && !self.refresh_works) {
-                return Err(Error::new(ErrorKind::Unauthorized, "refused").hint("Check client_secret."));
+                return Err(
+                    Error::new(ErrorKind::Unauthorized, "refused").hint("Check client_secret.")
+                );
             }
             let refresh = Some(Secret::new(format!("refresh-{number}")));
-            Ok(Token { access: Secret::new(format!("access-{number}")), refresh, lifetime: self.lifetime })
+            Ok(Token {
+                access: Secret::new(format!("access-{number}")),
+                refresh,
+                lifetime: self.lifetime,
+            })
         }
     }
 
-    fn cache(fake: &Arc<Fake>) -> TokenCache {
+    fn cache(fake: &Arc<FakeLogin>) -> TokenCache {
         TokenCache::new(fake.clone(), Arc::default())
     }
 
-    fn calls(fake: &Fake) -> Vec<&'static str> {
+    fn calls(fake: &FakeLogin) -> Vec<&'static str> {
         fake.calls.lock().unwrap().clone()
     }
 
     #[tokio::test(start_paused = true)]
     async fn concurrent_requests_share_one_login() {
-        let fake = Arc::new(Fake::default());
+        let fake = Arc::new(FakeLogin::default());
         let cache = cache(&fake);
         let grants = join_all((0..10).map(|_| cache.get())).await;
-        assert!(grants.iter().all(|g| g.as_ref().unwrap().access().expose() == "access-1"));
+        assert!(
+            grants
+                .iter()
+                .all(|g| g.as_ref().unwrap().access().expose() == "access-1")
+        );
         assert_eq!(calls(&fake), ["login"]);
     }
 
@@ -284,7 +339,11 @@ mod tests {
     async fn a_token_is_refreshed_before_it_expires() {
         for (lifetime, margin) in [(3_600, 60), (100, 10)] {
             let lifetime = Duration::from_secs(lifetime);
-            let fake = Arc::new(Fake { lifetime: Some(lifetime), refresh_works: true, ..Fake::default() });
+            let fake = Arc::new(FakeLogin {
+                lifetime: Some(lifetime),
+                refresh_works: true,
+                ..FakeLogin::default()
+            });
             let cache = cache(&fake);
             cache.get().await.unwrap();
             tokio::time::advance(lifetime - Duration::from_secs(margin + 1)).await;
@@ -298,7 +357,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lifetime_of_zero_is_no_lifetime() {
-        let fake = Arc::new(Fake { lifetime: Some(Duration::ZERO), ..Fake::default() });
+        let fake = Arc::new(FakeLogin {
+            lifetime: Some(Duration::ZERO),
+            ..FakeLogin::default()
+        });
         let cache = cache(&fake);
         cache.get().await.unwrap();
         cache.get().await.unwrap();
@@ -307,27 +369,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_refresh_token_means_a_full_login() {
-        let fake = Arc::new(Fake::default());
+        let fake = Arc::new(FakeLogin::default());
         let cache = cache(&fake);
         let first = cache.get().await.unwrap();
-        assert_eq!(cache.renew(&first).await.unwrap().access().expose(), "access-3");
+        assert_eq!(
+            cache.renew(&first).await.unwrap().access().expose(),
+            "access-3"
+        );
         assert_eq!(calls(&fake), ["login", "refresh", "login"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_token_that_was_replaced_meanwhile_needs_no_login() {
-        let fake = Arc::new(Fake { refresh_works: true, ..Fake::default() });
+        let fake = Arc::new(FakeLogin {
+            refresh_works: true,
+            ..FakeLogin::default()
+        });
         let cache = cache(&fake);
         let first = cache.get().await.unwrap();
         let renewed = join_all((0..5).map(|_| cache.renew(&first))).await;
-        assert!(renewed.iter().all(|g| g.as_ref().unwrap().access().expose() == "access-2"));
-        assert_eq!(cache.renew(&first).await.unwrap().access().expose(), "access-2");
+        assert!(
+            renewed
+                .iter()
+                .all(|g| g.as_ref().unwrap().access().expose() == "access-2")
+        );
+        assert_eq!(
+            cache.renew(&first).await.unwrap().access().expose(),
+            "access-2"
+        );
         assert_eq!(calls(&fake), ["login", "refresh"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_login_is_shared_remembered_and_later_tried_again() {
-        let fake = Arc::new(Fake::default());
+        let fake = Arc::new(FakeLogin::default());
         fake.refuse.store(true, Ordering::Relaxed);
         let cache = cache(&fake);
         for outcome in join_all((0..5).map(|_| cache.get())).await {
@@ -347,18 +422,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_login_that_is_dropped_half_way_does_not_block_the_next() {
-        let fake = Arc::new(Fake::default());
+        let fake = Arc::new(FakeLogin::default());
         let cache = cache(&fake);
-        assert!(tokio::time::timeout(Duration::from_millis(10), cache.get()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), cache.get())
+                .await
+                .is_err()
+        );
         assert_eq!(cache.get().await.unwrap().access().expose(), "access-2");
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_prints_a_token() {
-        let fake = Arc::new(Fake::default());
+        let fake = Arc::new(FakeLogin::default());
         let cache = cache(&fake);
         let grant = cache.get().await.unwrap();
         assert!(!format!("{cache:?} {grant:?}").contains("access-1"));
-        assert_eq!(cache.redactor.scrub("a access-1 b refresh-1"), "a *** b ***");
+        assert_eq!(
+            cache.redactor.scrub("a access-1 b refresh-1"),
+            "a *** b ***"
+        );
     }
 }

@@ -10,7 +10,7 @@
 //! none, and cannot be told a limit. What counts is whether a body begins as gzip does: some proxies decompress and leave the header, others
 //! do the reverse.
 
-use crate::gunzip::{self, Gunzip};
+use crate::gunzip::{self, GunzipDecoder};
 use crate::media_type::begins_as_json;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
@@ -27,13 +27,20 @@ pub(crate) enum BodyError {
     /// The body is longer than the limit; the declared length, where there is one.
     TooLong(Option<u64>),
     /// The connection or the compression broke.
-    Broken { cause: String, read: usize, declared: Option<u64> },
+    Broken {
+        cause: String,
+        read: usize,
+        declared: Option<u64>,
+    },
     /// It is encoded in a way that was not asked for, by this name. Not for printing.
     Encoded(String),
 }
 
 /// The whole body, of at most `limit` bytes.
-pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, BodyError> {
+pub(crate) async fn whole(
+    response: &mut reqwest::Response,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
     let unasked = unasked(response.headers());
     if let Some(encoding) = unasked.iter().find(|name| is_encoding(name)) {
         return Err(BodyError::Encoded(encoding.clone()));
@@ -52,7 +59,11 @@ pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Res
     } else {
         plain(response, first, limit).await?
     };
-    let body = if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body };
+    let body = if body.starts_with(BYTE_ORDER_MARK) {
+        body.slice(BYTE_ORDER_MARK.len()..)
+    } else {
+        body
+    };
     match odd.filter(|_| !begins_as_json(&body)) {
         Some(encoding) => Err(BodyError::Encoded(encoding)),
         None => Ok(body),
@@ -60,17 +71,28 @@ pub(crate) async fn whole(response: &mut reqwest::Response, limit: usize) -> Res
 }
 
 /// A body that is not compressed.
-async fn plain(response: &mut reqwest::Response, first: Bytes, limit: usize) -> Result<Bytes, BodyError> {
+async fn plain(
+    response: &mut reqwest::Response,
+    first: Bytes,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
     let declared = response.content_length();
     if first.len() > limit {
         return Err(BodyError::TooLong(declared));
     }
     // Asking for the end too lets the connection go back to the pool.
     let Some(second) = piece(response, first.len(), declared).await? else {
-        return Ok(if first.len() < KEEP_FROM { Bytes::copy_from_slice(&first) } else { first });
+        return Ok(if first.len() < KEEP_FROM {
+            Bytes::copy_from_slice(&first)
+        } else {
+            first
+        });
     };
     let guess = (first.len() + second.len()) * 2;
-    let capacity = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(guess).min(limit);
+    let capacity = declared
+        .and_then(|length| usize::try_from(length).ok())
+        .unwrap_or(guess)
+        .min(limit);
     let mut all = BytesMut::with_capacity(capacity);
     all.extend_from_slice(&first);
     drop(first);
@@ -87,13 +109,22 @@ async fn plain(response: &mut reqwest::Response, first: Bytes, limit: usize) -> 
 }
 
 /// A body that is compressed.
-async fn gunzipped(response: &mut reqwest::Response, first: Bytes, limit: usize) -> Result<Bytes, BodyError> {
+async fn gunzipped(
+    response: &mut reqwest::Response,
+    first: Bytes,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
     let declared = response.content_length();
-    let guess = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(first.len()).saturating_mul(4);
-    let mut gunzip = Gunzip::new(limit, guess);
+    let guess = declared
+        .and_then(|length| usize::try_from(length).ok())
+        .unwrap_or(first.len())
+        .saturating_mul(4);
+    let mut gunzip = GunzipDecoder::new(limit, guess);
     let (mut next, mut read) = (Some(first), 0);
     while let Some(bytes) = next {
-        gunzip.push(&bytes).map_err(|error| corrupt(&error, gunzip.len()))?;
+        gunzip
+            .push(&bytes)
+            .map_err(|error| corrupt(&error, gunzip.len()))?;
         read += bytes.len();
         next = piece(response, read, declared).await?;
     }
@@ -103,9 +134,13 @@ async fn gunzipped(response: &mut reqwest::Response, first: Bytes, limit: usize)
         if !gunzip::is_gzip(&body) {
             break;
         }
-        let mut inner = Gunzip::new(limit, body.len().saturating_mul(4));
-        inner.push(&body).map_err(|error| corrupt(&error, inner.len()))?;
-        body = inner.finish().map_err(|error| corrupt(&error, body.len()))?;
+        let mut inner = GunzipDecoder::new(limit, body.len().saturating_mul(4));
+        inner
+            .push(&body)
+            .map_err(|error| corrupt(&error, inner.len()))?;
+        body = inner
+            .finish()
+            .map_err(|error| corrupt(&error, body.len()))?;
     }
     Ok(body.into())
 }
@@ -114,16 +149,31 @@ fn corrupt(error: &io::Error, read: usize) -> BodyError {
     if gunzip::is_over_limit(error) {
         return BodyError::TooLong(None);
     }
-    BodyError::Broken { cause: format!("cannot be decompressed: {error}"), read, declared: None }
+    BodyError::Broken {
+        cause: format!("cannot be decompressed: {error}"),
+        read,
+        declared: None,
+    }
 }
 
 /// The encodings that are none of those asked for, as they are written: not for printing. There may be several, in one header or in many.
 fn unasked(headers: &HeaderMap) -> Vec<String> {
-    let encodings = headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("unreadable"));
-    let names = encodings.flat_map(|list| list.split([',', ';'])).map(str::trim);
-    let known =
-        |name: &&str| ["", "identity", "gzip", "x-gzip", "none"].iter().any(|known| name.eq_ignore_ascii_case(known));
-    names.filter(|name| !known(name)).map(str::to_owned).collect()
+    let encodings = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .map(|value| value.to_str().unwrap_or("unreadable"));
+    let names = encodings
+        .flat_map(|list| list.split([',', ';']))
+        .map(str::trim);
+    let known = |name: &&str| {
+        ["", "identity", "gzip", "x-gzip", "none"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
+    names
+        .filter(|name| !known(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// True if it is the name of an encoding, as registered or as seen: its body cannot be read, even where it looks so by chance.
@@ -147,12 +197,17 @@ fn is_encoding(name: &str) -> bool {
         "lz4",
         "snappy",
     ];
-    ENCODINGS.iter().any(|encoding| name.eq_ignore_ascii_case(encoding))
+    ENCODINGS
+        .iter()
+        .any(|encoding| name.eq_ignore_ascii_case(encoding))
 }
 
 /// The first `limit` bytes of a body that is only read for its explanation. One that breaks off explains what it got to.
 pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) -> Bytes {
-    if unasked(response.headers()).iter().any(|name| is_encoding(name)) {
+    if unasked(response.headers())
+        .iter()
+        .any(|name| is_encoding(name))
+    {
         return Bytes::new();
     }
     let mut all = BytesMut::new();
@@ -164,12 +219,16 @@ pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) ->
     }
     let mut body = all.freeze();
     if gunzip::is_gzip(&body) {
-        let mut gunzip = Gunzip::new(limit, limit);
+        let mut gunzip = GunzipDecoder::new(limit, limit);
         // What is too long or broken explains what it got to, too.
         let _ = gunzip.push(&body);
         body = gunzip.beginning().into();
     }
-    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.slice(BYTE_ORDER_MARK.len()..)
+    } else {
+        body
+    }
 }
 
 async fn piece(
@@ -177,6 +236,10 @@ async fn piece(
     read: usize,
     declared: Option<u64>,
 ) -> Result<Option<Bytes>, BodyError> {
-    let broken = |error| BodyError::Broken { cause: crate::http::root_cause(&error), read, declared };
+    let broken = |error| BodyError::Broken {
+        cause: crate::http::root_cause(&error),
+        read,
+        declared,
+    };
     response.chunk().await.map_err(broken)
 }

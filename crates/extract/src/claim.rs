@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// One kind of statement by one server. Shared by all readers that rely on it.
+/// Claim of a server about its own answers, believed once it was confirmed and never refuted.
+/// Shared by all readers that rely on it.
 ///
 /// ```
 /// use tillhouse_extract::Claim;
@@ -18,9 +19,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// assert!(!sizes.is_proven());
 /// ```
 #[derive(Debug, Default)]
-pub struct Claim(AtomicU8);
+pub struct ServerClaim(AtomicU8);
 
-impl Claim {
+impl ServerClaim {
     const RIGHT: u8 = 1;
     const WRONG: u8 = 2;
 
@@ -32,7 +33,9 @@ impl Claim {
     /// Takes a check's outcome.
     pub fn check(&self, right: bool) {
         if right {
-            let _ = self.0.compare_exchange(0, Self::RIGHT, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self
+                .0
+                .compare_exchange(0, Self::RIGHT, Ordering::Relaxed, Ordering::Relaxed);
         } else {
             self.0.store(Self::WRONG, Ordering::Relaxed);
         }

@@ -22,8 +22,14 @@ pub(crate) fn answered_at(headers: &HeaderMap) -> Option<Timestamp> {
 /// newer, or let a window count as read that has not ended.
 ///
 /// An answer that a cache had kept is as old as it says.
-pub(crate) fn moment_of_asking(sent: Timestamp, received: Timestamp, answered: Option<Timestamp>) -> Timestamp {
-    let Some(answered) = answered else { return sent };
+pub(crate) fn moment_of_asking(
+    sent: Timestamp,
+    received: Timestamp,
+    answered: Option<Timestamp>,
+) -> Timestamp {
+    let Some(answered) = answered else {
+        return sent;
+    };
     if sent.duration_since(answered) <= CLOCKS_AGREE {
         return sent;
     }
@@ -37,7 +43,8 @@ pub(crate) fn moment_of_asking(sent: Timestamp, received: Timestamp, answered: O
             );
         });
     }
-    sent.checked_sub(ahead).map_or(answered, |asked| asked.min(sent))
+    sent.checked_sub(ahead)
+        .map_or(answered, |asked| asked.min(sent))
 }
 
 #[cfg(test)]
@@ -53,8 +60,12 @@ mod tests {
         let (sent, received) = (t("2026-03-01T12:00:00.700Z"), t("2026-03-01T12:00:03.200Z"));
         let asked = |answered: &str| moment_of_asking(sent, received, Some(t(answered)));
         // The clocks agree: the answer came within the second, or after some, or this machine is behind.
-        for answered in ["2026-03-01T12:00:00Z", "2026-03-01T12:00:03Z", "2026-03-01T11:59:59Z", "2026-03-05T00:00:00Z"]
-        {
+        for answered in [
+            "2026-03-01T12:00:00Z",
+            "2026-03-01T12:00:03Z",
+            "2026-03-01T11:59:59Z",
+            "2026-03-05T00:00:00Z",
+        ] {
             assert_eq!(asked(answered), sent, "{answered}");
         }
         // This machine is four days ahead, or ten seconds.
@@ -67,7 +78,10 @@ mod tests {
     #[test]
     fn a_date_that_is_none_is_left_alone() {
         let of = |text: &str| answered_at(&HeaderMap::from_iter([(DATE, text.parse().unwrap())]));
-        assert_eq!(of("Sun, 01 Mar 2026 12:00:00 GMT"), Some(t("2026-03-01T12:00:00Z")));
+        assert_eq!(
+            of("Sun, 01 Mar 2026 12:00:00 GMT"),
+            Some(t("2026-03-01T12:00:00Z"))
+        );
         assert_eq!(of("yesterday"), None);
         assert_eq!(answered_at(&HeaderMap::new()), None);
     }

@@ -1,6 +1,6 @@
 //! A credential as a configuration gives it: the value, a file that holds it, or a command that prints it.
 //!
-//! Invariant: the value itself is only in a [`Secret`]; files are read and commands run anew at every login, so that a rotated
+//! Invariant: the value itself is only in a [`TokenFile`]; files are read and commands run anew at every login, so that a rotated
 //! secret is taken up without a restart. A command is run as given, without a shell.
 
 use serde::de::{self, MapAccess, Visitor};
@@ -90,7 +90,9 @@ async fn file(path: &Path, key: &str) -> Result<Secret> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
-        let is_pipe = tokio::fs::metadata(path).await.is_ok_and(|found| found.file_type().is_fifo());
+        let is_pipe = tokio::fs::metadata(path)
+            .await
+            .is_ok_and(|found| found.file_type().is_fifo());
         if is_pipe {
             let pipe = tokio::net::unix::pipe::OpenOptions::new().open_receiver(path);
             let mut pipe = pipe.or_error(tillhouse_model::ErrorKind::Config, wrong())?;
@@ -103,7 +105,9 @@ async fn file(path: &Path, key: &str) -> Result<Secret> {
             }
         }
     }
-    let file = tokio::fs::File::open(path).await.or_error(tillhouse_model::ErrorKind::Config, wrong())?;
+    let file = tokio::fs::File::open(path)
+        .await
+        .or_error(tillhouse_model::ErrorKind::Config, wrong())?;
     text(file, key).await
 }
 
@@ -135,10 +139,10 @@ fn stop(group: u32) {
     }
 }
 
-/// A command's process group, which is stopped with it: what the command started would go on otherwise.
-struct Group(Option<u32>);
+/// Process group of a command, killed with it: what the command started would go on otherwise.
+struct ProcessGroup(Option<u32>);
 
-impl Group {
+impl ProcessGroup {
     fn new(leader: Option<u32>) -> Self {
         running().extend(leader);
         Self(leader)
@@ -152,7 +156,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0
             && running().remove(&group)
@@ -175,15 +179,25 @@ async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .or_error(tillhouse_model::ErrorKind::Config, format!("cannot run the command of {key}"))?;
-    let group = Group::new(child.id());
-    let output = child.stdout.take().ok_or_else(|| Error::internal("a child without its output"))?;
+        .or_error(
+            tillhouse_model::ErrorKind::Config,
+            format!("cannot run the command of {key}"),
+        )?;
+    let group = ProcessGroup::new(child.id());
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| Error::internal("a child without its output"))?;
     let secret = text(output, key).await?;
-    let status = child.wait().await.or_error(tillhouse_model::ErrorKind::Config, "cannot wait for a command")?;
+    let status = child.wait().await.or_error(
+        tillhouse_model::ErrorKind::Config,
+        "cannot wait for a command",
+    )?;
     group.release();
     if !status.success() {
         return Err(
-            Error::config(format!("the command of {key} failed: {status}")).hint("Run it by hand to see what it says.")
+            Error::config(format!("the command of {key} failed: {status}"))
+                .hint("Run it by hand to see what it says."),
         );
     }
     Ok(secret)
@@ -194,12 +208,20 @@ async fn text(from: impl AsyncRead + Unpin, key: &str) -> Result<Secret> {
     from.take(LONGEST + 1)
         .read_to_string(&mut text)
         .await
-        .or_error(tillhouse_model::ErrorKind::Config, format!("cannot read what {key} points to"))?;
+        .or_error(
+            tillhouse_model::ErrorKind::Config,
+            format!("cannot read what {key} points to"),
+        )?;
     if text.len() as u64 > LONGEST {
-        return Err(Error::config(format!("what {key} points to is longer than {LONGEST} bytes")));
+        return Err(Error::config(format!(
+            "what {key} points to is longer than {LONGEST} bytes"
+        )));
     }
     // Some editors begin a file with a byte order mark.
-    Ok(Secret::new(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])))
+    Ok(Secret::new(
+        text.trim_start_matches('\u{feff}')
+            .trim_end_matches(['\r', '\n']),
+    ))
 }
 
 impl fmt::Debug for Credential {
@@ -208,21 +230,26 @@ impl fmt::Debug for Credential {
             Self::Value(_) => f.write_str("Credential(***)"),
             Self::File(path) => write!(f, "Credential(file {})", path.display()),
             // Arguments may hold what opens the vault.
-            Self::Command(words) => write!(f, "Credential(command {})", words.first().map_or("", String::as_str)),
+            Self::Command(words) => write!(
+                f,
+                "Credential(command {})",
+                words.first().map_or("", String::as_str)
+            ),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Credential {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(CredentialVisitor)
     }
 }
 
-/// What may be written; untagged enums would answer every mistake with "did not match any variant".
-struct Written;
+/// Visitor of the accepted forms; an untagged enum would answer every mistake with "did not match
+/// any variant".
+struct CredentialVisitor;
 
-impl<'de> Visitor<'de> for Written {
+impl<'de> Visitor<'de> for CredentialVisitor {
     type Value = Credential;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -239,7 +266,9 @@ impl<'de> Visitor<'de> for Written {
 
     // Scalars that YAML reads as something else than text: named without their value, which serde's own error would show.
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<Credential, E> {
-        Err(E::custom("the secret reads as true or false: put it in quotes"))
+        Err(E::custom(
+            "the secret reads as true or false: put it in quotes",
+        ))
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<Credential, E> {
@@ -265,7 +294,9 @@ impl<'de> Visitor<'de> for Written {
         };
         match map.next_key::<String>()? {
             None => Ok(credential),
-            Some(_) => Err(de::Error::custom("a secret comes from one place: either file or command")),
+            Some(_) => Err(de::Error::custom(
+                "a secret comes from one place: either file or command",
+            )),
         }
     }
 }
@@ -280,18 +311,35 @@ mod tests {
     }
 
     async fn read(json: &str) -> Result<String> {
-        parse(json).unwrap().read("client_secret").await.map(|s| s.expose().to_owned())
+        parse(json)
+            .unwrap()
+            .read("client_secret")
+            .await
+            .map(|s| s.expose().to_owned())
     }
 
     #[tokio::test]
     async fn values_files_and_commands_are_read() {
         assert_eq!(read(r#""hunter2""#).await.unwrap(), "hunter2");
-        assert_eq!(read(r#"{"command":["printf","%s\n","hunter2"]}"#).await.unwrap(), "hunter2");
-        let path = std::env::temp_dir().join(format!("tillhouse-credential-{}", std::process::id()));
-        for (written, wanted) in [("one\n", "one"), ("two \r\n", "two "), ("\u{feff}three\n", "three")] {
+        assert_eq!(
+            read(r#"{"command":["printf","%s\n","hunter2"]}"#)
+                .await
+                .unwrap(),
+            "hunter2"
+        );
+        let path =
+            std::env::temp_dir().join(format!("tillhouse-credential-{}", std::process::id()));
+        for (written, wanted) in [
+            ("one\n", "one"),
+            ("two \r\n", "two "),
+            ("\u{feff}three\n", "three"),
+        ] {
             std::fs::write(&path, written).unwrap();
             let credential = Credential::File(path.clone());
-            assert_eq!(credential.read("client_secret").await.unwrap().expose(), wanted);
+            assert_eq!(
+                credential.read("client_secret").await.unwrap().expose(),
+                wanted
+            );
         }
         std::fs::remove_file(&path).unwrap();
     }
@@ -318,25 +366,40 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn a_pipe_is_read_when_it_is_written_to_and_not_waited_for_without_end() {
-        let path = std::env::temp_dir().join(format!("tillhouse-credential-pipe-{}", std::process::id()));
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let path =
+            std::env::temp_dir().join(format!("tillhouse-credential-pipe-{}", std::process::id()));
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
         let credential = Credential::File(path.clone());
         let (read, written) = tokio::join!(credential.read("client_secret"), async {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || std::fs::write(path, "hunter2\n")).await.unwrap()
+            tokio::task::spawn_blocking(move || std::fs::write(path, "hunter2\n"))
+                .await
+                .unwrap()
         });
         written.unwrap();
         assert_eq!(read.unwrap().expose(), "hunter2");
         tokio::time::pause();
         let error = credential.read("client_secret").await.unwrap_err();
-        assert!(error.message().contains("client_secret gave nothing within 10 s"), "{error}");
+        assert!(
+            error
+                .message()
+                .contains("client_secret gave nothing within 10 s"),
+            "{error}"
+        );
         std::fs::remove_file(&path).unwrap();
     }
 
     #[cfg(unix)]
     #[tokio::test]
     async fn a_command_that_is_stopped_takes_its_children_with_it() {
-        let path = std::env::temp_dir().join(format!("tillhouse-credential-child-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("tillhouse-credential-child-{}", std::process::id()));
         let script = format!("sleep 600 & echo $! > {}; wait", path.display());
         let credential = Credential::Command(["sh", "-c", &script].map(str::to_owned).to_vec());
         let mut reading = Box::pin(credential.read("client_secret"));
@@ -366,13 +429,24 @@ mod tests {
 
     #[test]
     fn mistakes_in_the_configuration_are_named_and_never_quoted() {
-        for json in
-            ["42424242", "-42424242", "42424242.5", "true", r#"{"flie":"x"}"#, "{}", r#"{"file":"a","command":["b"]}"#]
-        {
+        for json in [
+            "42424242",
+            "-42424242",
+            "42424242.5",
+            "true",
+            r#"{"flie":"x"}"#,
+            "{}",
+            r#"{"file":"a","command":["b"]}"#,
+        ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(!error.contains("42424242"), "{error}");
         }
-        assert!(parse(r#"{"flie":"x"}"#).unwrap_err().to_string().contains("`file` or `command`"));
+        assert!(
+            parse(r#"{"flie":"x"}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("`file` or `command`")
+        );
     }
 
     #[test]
@@ -383,6 +457,9 @@ mod tests {
             parse(r#"{"file":"/run/secrets/x"}"#).unwrap(),
             parse(r#"{"command":["vault","--pin","hunter2"]}"#).unwrap()
         );
-        assert_eq!(shown, "Credential(***) Credential(file /run/secrets/x) Credential(command vault)");
+        assert_eq!(
+            shown,
+            "Credential(***) Credential(file /run/secrets/x) Credential(command vault)"
+        );
     }
 }

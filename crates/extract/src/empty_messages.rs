@@ -48,16 +48,23 @@ impl EmptyMessages {
 
 /// A text in lower case, with one blank between its words.
 fn folded(text: &str) -> String {
-    text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .map(str::to_lowercase)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// True if a text is as a pattern says, in which `*` stands for anything.
 fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let parts: Vec<&str> = parts.collect();
-    let Some((last, inner)) = parts.split_last() else { return rest.is_empty() };
+    let Some((last, inner)) = parts.split_last() else {
+        return rest.is_empty();
+    };
     for part in inner {
         match rest.find(part) {
             Some(at) => rest = &rest[at + part.len()..],
@@ -80,31 +87,61 @@ mod tests {
     #[test]
     fn texts_count_as_a_whole() {
         let texts = EmptyMessages::new(["Nix da", " Period *:  nothing", "a*b*"]).unwrap();
-        for said in ["nix da", "NIX   DA ", "\tNix\nda", "period 2026-01: Nothing", "ab", "axb", "a b c"] {
+        for said in [
+            "nix da",
+            "NIX   DA ",
+            "\tNix\nda",
+            "period 2026-01: Nothing",
+            "ab",
+            "axb",
+            "a b c",
+        ] {
             assert!(texts.has(said), "{said}");
         }
-        for other in ["nix", "nix da!", "so nix da", "period 2026-01", "b", "", "a", "period 1: nothing yet"] {
+        for other in [
+            "nix",
+            "nix da!",
+            "so nix da",
+            "period 2026-01",
+            "b",
+            "",
+            "a",
+            "period 1: nothing yet",
+        ] {
             assert!(!texts.has(other), "{other}");
         }
         assert!(!EmptyMessages::default().has("") && EmptyMessages::default().is_empty());
-        assert!(!EmptyMessages::new(["aba*aba"]).unwrap().has("aba"), "no part counts twice");
+        assert!(
+            !EmptyMessages::new(["aba*aba"]).unwrap().has("aba"),
+            "no part counts twice"
+        );
     }
 
     #[test]
     fn mistakes_are_named() {
         for wrong in ["", "  ", "*", "* *", "--"] {
-            assert!(EmptyMessages::new([wrong]).unwrap_err().contains("is no message"), "{wrong}");
+            assert!(
+                EmptyMessages::new([wrong])
+                    .unwrap_err()
+                    .contains("is no message"),
+                "{wrong}"
+            );
         }
         let read = |text: &str| serde_json::from_str::<EmptyMessages>(text);
-        assert_eq!(read(r#"["Nix  da"]"#).unwrap(), EmptyMessages(vec!["nix da".into()]));
+        assert_eq!(
+            read(r#"["Nix  da"]"#).unwrap(),
+            EmptyMessages(vec!["nix da".into()])
+        );
         assert!(read(r#"[""]"#).is_err() && read(r#""x""#).is_err());
     }
 
     #[test]
     fn what_was_shown_can_be_written_down() {
-        for (said, shown) in
-            [("boom \"x\"", "boom \"x\""), ("for a@b.c none", "for *** none"), ("long text", "long t…")]
-        {
+        for (said, shown) in [
+            ("boom \"x\"", "boom \"x\""),
+            ("for a@b.c none", "for *** none"),
+            ("long text", "long t…"),
+        ] {
             let written: String = serde_json::from_str(&EmptyMessages::written(shown)).unwrap();
             assert!(EmptyMessages::new([written]).unwrap().has(said), "{shown}");
         }

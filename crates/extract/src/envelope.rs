@@ -9,12 +9,12 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
-use tillhouse_model::json::{Malformed, Raw, Scan, Scanned, unescape};
+use tillhouse_model::json::{JsonScanResult, JsonScanner, MalformedJson, RawJsonString, unescape};
 use tillhouse_model::{Error, Result};
 
-/// A value of an envelope.
+/// Value of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scalar {
+pub enum EnvelopeValue {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -27,7 +27,7 @@ pub enum Scalar {
     Nested,
 }
 
-impl Scalar {
+impl EnvelopeValue {
     /// A whole number that is not negative, also where it is written as a string.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
@@ -48,9 +48,17 @@ impl Scalar {
 /// The values at some paths of object keys, `None` where there is none. Where a key stands twice, the first counts.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not a JSON object as far as it was read.
-pub fn read<const N: usize>(page: &[u8], wanted: &[&[&str]; N]) -> Result<[Option<Scalar>; N]> {
+pub fn read<const N: usize>(
+    page: &[u8],
+    wanted: &[&[&str]; N],
+) -> Result<[Option<EnvelopeValue>; N]> {
     const { assert!(N > 0 && N <= 32) };
-    let mut search = Search { scan: Scan::of_page(page), wanted, found: std::array::from_fn(|_| None), open: all(N) };
+    let mut search = EnvelopeSearch {
+        scan: JsonScanner::of_page(page),
+        wanted,
+        found: std::array::from_fn(|_| None),
+        open: all(N),
+    };
     let read = match search.scan.peek() {
         Ok(b'{') => search.object(0, all(N)),
         Ok(_) => search.scan.fail("an object"),
@@ -83,7 +91,9 @@ pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Vec<u64>> {
 /// The elements of a page that is a list, as they are written; `None` where it is anything else.
 pub fn list(page: &[u8]) -> Option<Vec<&[u8]>> {
     let mut records = Vec::new();
-    elements(page, &[], &mut |record| records.push(record)).is_ok_and(|found| found).then_some(records)
+    elements(page, &[], &mut |record| records.push(record))
+        .is_ok_and(|found| found)
+        .then_some(records)
 }
 
 /// The records of an answer to a question by id, as they are written: those of the list at a path of keys, or the single object there; where the
@@ -110,15 +120,19 @@ pub fn records<'p>(page: &'p [u8], path: &[&str], key: &str) -> Result<Vec<&'p [
 
 /// True if a record has this text at a key, or the number that it is.
 pub fn has(record: &[u8], key: &str, text: &str) -> bool {
-    let Some(value) = value_at(record, key) else { return false };
+    let Some(value) = value_at(record, key) else {
+        return false;
+    };
     let meant = serde_json::from_slice::<String>(value).ok();
-    meant.map_or(value == text.as_bytes(), |meant| meant.trim() == text.trim())
+    meant.map_or(value == text.as_bytes(), |meant| {
+        meant.trim() == text.trim()
+    })
 }
 
 /// What a record has at a key, as it is written; `None` where it has none or null, or is no object. Of a damaged record that is found
 /// which stands before the damage.
 pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
-    let mut scan = Scan::new(record);
+    let mut scan = JsonScanner::new(record);
     if scan.peek().ok()? != b'{' {
         return None;
     }
@@ -138,13 +152,18 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
 }
 
 /// An error where there is no such array.
-fn found_at(path: &[&str], found: Scanned<bool>) -> Result<()> {
+fn found_at(path: &[&str], found: JsonScanResult<bool>) -> Result<()> {
     if found.map_err(|e| not_json(&e))? {
         return Ok(());
     }
-    let list = if path.is_empty() { "no list".to_owned() } else { format!("no list called {}", path.join(".")) };
-    Err(Error::protocol(format!("the page holds {list}"))
-        .hint("Check connection.base_url and connection.paths: something else may be answering there."))
+    let list = if path.is_empty() {
+        "no list".to_owned()
+    } else {
+        format!("no list called {}", path.join("."))
+    };
+    Err(Error::protocol(format!("the page holds {list}")).hint(
+        "Check connection.base_url and connection.paths: something else may be answering there.",
+    ))
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -154,12 +173,16 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Whether a key is spelt so or means so.
-pub(crate) fn is(key: Raw<'_>, wanted: &str) -> bool {
-    if key.escaped { meaning(key) == wanted } else { key.bytes == wanted.as_bytes() }
+pub(crate) fn is(key: RawJsonString<'_>, wanted: &str) -> bool {
+    if key.escaped {
+        meaning(key) == wanted
+    } else {
+        key.bytes == wanted.as_bytes()
+    }
 }
 
 /// What a string means; what is no text in it is replaced by U+FFFD.
-pub(crate) fn meaning(text: Raw<'_>) -> Cow<'_, str> {
+pub(crate) fn meaning(text: RawJsonString<'_>) -> Cow<'_, str> {
     let mut bytes = Vec::new();
     match text.escaped && unescape(text.bytes, &mut bytes).is_ok() {
         true => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
@@ -168,8 +191,8 @@ pub(crate) fn meaning(text: Raw<'_>) -> Cow<'_, str> {
 }
 
 /// The object at a path of keys.
-pub(crate) fn object_at<'p>(page: &'p [u8], path: &[&str]) -> Scanned<Option<&'p [u8]>> {
-    let mut scan = Scan::of_page(page);
+pub(crate) fn object_at<'p>(page: &'p [u8], path: &[&str]) -> JsonScanResult<Option<&'p [u8]>> {
+    let mut scan = JsonScanner::of_page(page);
     if path.is_empty() || !lead(&mut scan, path)? || scan.peek()? != b'{' {
         return Ok(None);
     }
@@ -179,8 +202,12 @@ pub(crate) fn object_at<'p>(page: &'p [u8], path: &[&str]) -> Scanned<Option<&'p
 }
 
 /// Calls `each` with the elements of the array at a path of keys; whether there is such an array.
-fn elements<'p>(page: &'p [u8], path: &[&str], each: &mut dyn FnMut(&'p [u8])) -> Scanned<bool> {
-    let mut scan = Scan::of_page(page);
+fn elements<'p>(
+    page: &'p [u8],
+    path: &[&str],
+    each: &mut dyn FnMut(&'p [u8]),
+) -> JsonScanResult<bool> {
+    let mut scan = JsonScanner::of_page(page);
     if !lead(&mut scan, path)? || scan.peek()? != b'[' {
         return Ok(false);
     }
@@ -197,7 +224,7 @@ fn elements<'p>(page: &'p [u8], path: &[&str], each: &mut dyn FnMut(&'p [u8])) -
 }
 
 /// Leads to the value at a path of keys; whether there is one.
-fn lead(scan: &mut Scan<'_>, path: &[&str]) -> Scanned<bool> {
+fn lead(scan: &mut JsonScanner<'_>, path: &[&str]) -> JsonScanResult<bool> {
     for wanted in path {
         if scan.peek()? != b'{' {
             return Ok(false);
@@ -218,10 +245,11 @@ fn lead(scan: &mut Scan<'_>, path: &[&str]) -> Scanned<bool> {
     Ok(true)
 }
 
-struct Search<'p, 'w, const N: usize> {
-    scan: Scan<'p>,
+/// Search for the values at several paths of an envelope, in one pass.
+struct EnvelopeSearch<'p, 'w, const N: usize> {
+    scan: JsonScanner<'p>,
     wanted: &'w [&'w [&'w str]; N],
-    found: [Option<Scalar>; N],
+    found: [Option<EnvelopeValue>; N],
     /// The paths, as bits, of which it is not yet known whether they are there.
     open: u32,
 }
@@ -230,9 +258,9 @@ fn all(n: usize) -> u32 {
     u32::MAX >> (32 - n)
 }
 
-impl<const N: usize> Search<'_, '_, N> {
+impl<const N: usize> EnvelopeSearch<'_, '_, N> {
     /// Walks an object whose path is a prefix, of `depth` keys, of the paths in `here`; the position is at its opening brace.
-    fn object(&mut self, depth: usize, here: u32) -> Scanned {
+    fn object(&mut self, depth: usize, here: u32) -> JsonScanResult {
         self.scan.pos += 1;
         let mut more = !self.scan.empty(b'}')?;
         while more {
@@ -247,7 +275,7 @@ impl<const N: usize> Search<'_, '_, N> {
     }
 
     /// Reads or skips a value at a path of `depth` keys; `here` are the wanted paths that lead to it or through it.
-    fn value(&mut self, depth: usize, here: u32) -> Scanned {
+    fn value(&mut self, depth: usize, here: u32) -> JsonScanResult {
         let first = self.scan.peek()?;
         if here == 0 {
             return self.scan.skip_any();
@@ -268,27 +296,42 @@ impl<const N: usize> Search<'_, '_, N> {
         Ok(())
     }
 
-    fn scalar(&mut self, first: u8) -> Scanned<Scalar> {
+    fn scalar(&mut self, first: u8) -> JsonScanResult<EnvelopeValue> {
         Ok(match first {
-            b'n' => self.scan.literal("null").map(|()| Scalar::Null)?,
-            b't' => self.scan.literal("true").map(|()| Scalar::Bool(true))?,
-            b'f' => self.scan.literal("false").map(|()| Scalar::Bool(false))?,
-            b'"' => Scalar::Text(meaning(self.scan.string()?).into_owned()),
-            b'[' | b'{' => self.scan.skip_any().map(|()| Scalar::Nested)?,
-            _ => Scalar::Number(String::from_utf8_lossy(self.scan.number()?.text).into_owned()),
+            b'n' => self.scan.literal("null").map(|()| EnvelopeValue::Null)?,
+            b't' => self
+                .scan
+                .literal("true")
+                .map(|()| EnvelopeValue::Bool(true))?,
+            b'f' => self
+                .scan
+                .literal("false")
+                .map(|()| EnvelopeValue::Bool(false))?,
+            b'"' => EnvelopeValue::Text(meaning(self.scan.string()?).into_owned()),
+            b'[' | b'{' => self.scan.skip_any().map(|()| EnvelopeValue::Nested)?,
+            _ => EnvelopeValue::Number(
+                String::from_utf8_lossy(self.scan.number()?.text).into_owned(),
+            ),
         })
     }
 }
 
 /// The paths of `here` whose key at `depth` is `key`.
-fn below(wanted: &[&[&str]], key: Raw<'_>, depth: usize, here: u32) -> u32 {
-    let leads = |i: &usize| here & (1 << i) != 0 && wanted[*i].get(depth).is_some_and(|wanted| is(key, wanted));
-    (0..wanted.len()).filter(leads).fold(0, |bits, i| bits | 1 << i)
+fn below(wanted: &[&[&str]], key: RawJsonString<'_>, depth: usize, here: u32) -> u32 {
+    let leads = |i: &usize| {
+        here & (1 << i) != 0 && wanted[*i].get(depth).is_some_and(|wanted| is(key, wanted))
+    };
+    (0..wanted.len())
+        .filter(leads)
+        .fold(0, |bits, i| bits | 1 << i)
 }
 
 /// The error's place; never the text around it, which may be a record's.
-fn not_json(error: &Malformed) -> Error {
-    Error::protocol(format!("the answer is not the JSON object it should be, at byte {}", error.at))
+fn not_json(error: &MalformedJson) -> Error {
+    Error::protocol(format!(
+        "the answer is not the JSON object it should be, at byte {}",
+        error.at
+    ))
 }
 
 #[cfg(test)]
@@ -298,8 +341,8 @@ mod tests {
     const TOTAL: &[&str] = &["meta", "total"];
     const NEXT: &[&str] = &["_links", "next"];
 
-    fn number(text: &str) -> Option<Scalar> {
-        Some(Scalar::Number(text.into()))
+    fn number(text: &str) -> Option<EnvelopeValue> {
+        Some(EnvelopeValue::Number(text.into()))
     }
 
     #[test]
@@ -307,21 +350,31 @@ mod tests {
         // What follows is not JSON at all, and nobody notices.
         let page = br#"{"_links":{"self":"a","next":"b\u002fc"},"meta":{"limit":2,"total":7}, "data":[{"id": NONSENSE"#;
         let found = read(page, &[TOTAL, NEXT]).unwrap();
-        assert_eq!(found, [number("7"), Some(Scalar::Text("b/c".into()))]);
+        assert_eq!(
+            found,
+            [number("7"), Some(EnvelopeValue::Text("b/c".into()))]
+        );
     }
 
     #[test]
     fn values_after_the_records_are_found_and_records_do_not_fool_it() {
-        let page = br#"{"data":[{"meta":{"total":1}},{"x":"\"meta\":{\"total\":2}"}],"meta":{"total":3}}"#;
+        let page =
+            br#"{"data":[{"meta":{"total":1}},{"x":"\"meta\":{\"total\":2}"}],"meta":{"total":3}}"#;
         assert_eq!(read(page, &[TOTAL, NEXT]).unwrap(), [number("3"), None]);
         let page = br#"{"meta":{"total":3,"x":{"y":[]}},"data":[],"_links":{"next":"n"}}"#;
-        assert_eq!(read(page, &[TOTAL, NEXT]).unwrap(), [number("3"), Some(Scalar::Text("n".into()))]);
+        assert_eq!(
+            read(page, &[TOTAL, NEXT]).unwrap(),
+            [number("3"), Some(EnvelopeValue::Text("n".into()))]
+        );
     }
 
     #[test]
     fn what_a_visited_object_lacks_is_not_searched_in_the_records() {
         let page = br#"{"meta":{"total":3},"data":[NONSENSE"#;
-        assert_eq!(read(page, &[TOTAL, &["meta", "limit"]]).unwrap(), [number("3"), None]);
+        assert_eq!(
+            read(page, &[TOTAL, &["meta", "limit"]]).unwrap(),
+            [number("3"), None]
+        );
         let page = br#"{"meta":null,"data":[NONSENSE"#;
         assert_eq!(read(page, &[TOTAL]).unwrap(), [None]);
     }
@@ -329,9 +382,28 @@ mod tests {
     #[test]
     fn kinds_are_told_apart() {
         let page = br#"{"a":null,"b":true,"c":"12","d":-1.5e3,"e":[1],"f":"","g":9}"#;
-        let [a, b, c, d, e, f, g, h] =
-            read(page, &[&["a"], &["b"], &["c"], &["d"], &["e"], &["f"], &["g"], &["g", "h"]]).unwrap();
-        assert_eq!((a, b, e), (Some(Scalar::Null), Some(Scalar::Bool(true)), Some(Scalar::Nested)));
+        let [a, b, c, d, e, f, g, h] = read(
+            page,
+            &[
+                &["a"],
+                &["b"],
+                &["c"],
+                &["d"],
+                &["e"],
+                &["f"],
+                &["g"],
+                &["g", "h"],
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            (a, b, e),
+            (
+                Some(EnvelopeValue::Null),
+                Some(EnvelopeValue::Bool(true)),
+                Some(EnvelopeValue::Nested)
+            )
+        );
         assert_eq!(c.unwrap().as_u64(), Some(12));
         assert_eq!(d.clone().unwrap().as_u64(), None);
         assert_eq!(d, number("-1.5e3"));
@@ -345,7 +417,12 @@ mod tests {
         let page = br#"{"meta":{},"data":[{"a":[1,2]},{"b":"]"},3]}"#;
         assert_eq!(count(page, &["data"]).unwrap(), 3);
         assert!(count(page, &["meta"]).is_err());
-        assert!(count(page, &["meta", "x"]).unwrap_err().message().ends_with("no list called meta.x"));
+        assert!(
+            count(page, &["meta", "x"])
+                .unwrap_err()
+                .message()
+                .ends_with("no list called meta.x")
+        );
         assert_eq!(count(b"[1,2]", &[]).unwrap(), 2);
         assert_eq!(count(br#"{"data":[]}"#, &["data"]).unwrap(), 0);
     }
@@ -353,15 +430,24 @@ mod tests {
     #[test]
     fn a_single_record_is_found_wherever_it_is_put() {
         let of = |page: &'static str| {
-            records(page.as_bytes(), &["data"], "id")
-                .map(|r| r.iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect::<Vec<_>>())
+            records(page.as_bytes(), &["data"], "id").map(|r| {
+                r.iter()
+                    .map(|r| String::from_utf8_lossy(r).into_owned())
+                    .collect::<Vec<_>>()
+            })
         };
-        for page in
-            [r#"{"data":[{"id":7}]}"#, r#"{"meta":{"id":1},"data":{"id":7},"x":1}"#, r#"{"id":7}"#, r#"[{"id":7}]"#]
-        {
+        for page in [
+            r#"{"data":[{"id":7}]}"#,
+            r#"{"meta":{"id":1},"data":{"id":7},"x":1}"#,
+            r#"{"id":7}"#,
+            r#"[{"id":7}]"#,
+        ] {
             assert_eq!(of(page).unwrap(), [r#"{"id":7}"#], "{page}");
         }
-        assert_eq!(of(r#"{"data":{"id":7,"name":"Caf\ud83d"}}"#).unwrap(), [r#"{"id":7,"name":"Caf\ud83d"}"#]);
+        assert_eq!(
+            of(r#"{"data":{"id":7,"name":"Caf\ud83d"}}"#).unwrap(),
+            [r#"{"id":7,"name":"Caf\ud83d"}"#]
+        );
         assert_eq!(of(r#"{"data":[]}"#).unwrap(), Vec::<String>::new());
         for page in [r#"{"items":[]}"#, "7", "", r#""x""#, r#"{"data":7}"#] {
             assert!(of(page).is_err(), "{page}");
@@ -403,13 +489,26 @@ mod tests {
             assert_eq!(count(&page, &["data"]).unwrap(), 3, "{shown}");
             assert_eq!(read(&page, &[TOTAL]).unwrap(), [number("3")], "{shown}");
             let ids = identities(&page, &["data"], "id").unwrap();
-            let whole = identities(br#"{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#, &["data"], "id").unwrap();
-            assert_eq!((ids.len(), ids[0], ids[2]), (3, whole[0], whole[2]), "{shown}");
+            let whole = identities(
+                br#"{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#,
+                &["data"],
+                "id",
+            )
+            .unwrap();
+            assert_eq!(
+                (ids.len(), ids[0], ids[2]),
+                (3, whole[0], whole[2]),
+                "{shown}"
+            );
             assert_eq!(list(&records).unwrap()[1], damaged, "{shown}");
             assert_eq!(shown.contains(r#""id":"b""#), ids[1] == whole[1], "{shown}");
         }
         let cut = br#"{"data":[{"id":"a"},{"id":NaN"#;
-        assert!(count(cut, &["data"]).is_err() && read(cut, &[TOTAL]).is_err() && list(&cut[8..]).is_none());
+        assert!(
+            count(cut, &["data"]).is_err()
+                && read(cut, &[TOTAL]).is_err()
+                && list(&cut[8..]).is_none()
+        );
     }
 
     #[test]
@@ -423,21 +522,38 @@ mod tests {
     #[test]
     fn records_are_known_again_by_their_key() {
         let of = |page: &str| identities(page.as_bytes(), &["data"], "id").unwrap();
-        let [a, b] = of(r#"{"data":[{"id":"a","x":{"id":"b"}},{"x":[1],"id":7}]}"#)[..] else { panic!() };
-        assert_eq!(of(r#"{"trace":1,"data":[ {"x":2,"id" : "a"}, {"id":7} ]}"#), [a, b]);
+        let [a, b] = of(r#"{"data":[{"id":"a","x":{"id":"b"}},{"x":[1],"id":7}]}"#)[..] else {
+            panic!()
+        };
+        assert_eq!(
+            of(r#"{"trace":1,"data":[ {"x":2,"id" : "a"}, {"id":7} ]}"#),
+            [a, b]
+        );
         let without = of(r#"{"data":[{"x":1},{"id":null,"x":1},{"x":1},3]}"#);
         assert_eq!(without[0], without[2], "as a whole, where there is no key");
         assert_ne!(without[0], without[1]);
         assert!(of(r#"{"data":[]}"#).is_empty());
         for none in [&br#"{"data":null}"#[..], br#"{"items":[]}"#] {
-            assert!(identities(none, &["data"], "id").unwrap_err().message().ends_with("no list called data"));
+            assert!(
+                identities(none, &["data"], "id")
+                    .unwrap_err()
+                    .message()
+                    .ends_with("no list called data")
+            );
         }
         assert!(identities(br#"{"data":[{"id":"#, &["data"], "id").is_err());
     }
 
     #[test]
     fn what_is_not_json_is_an_error_that_quotes_nothing() {
-        for page in [&b""[..], b"<html>", b"[1]", br#"{"meta":{"total":"#, br#"{"secret":tru"#, b"\xff\xfe"] {
+        for page in [
+            &b""[..],
+            b"<html>",
+            b"[1]",
+            br#"{"meta":{"total":"#,
+            br#"{"secret":tru"#,
+            b"\xff\xfe",
+        ] {
             let error = read(page, &[TOTAL]).unwrap_err();
             assert_eq!(error.kind(), tillhouse_model::ErrorKind::Protocol);
             assert!(!error.to_string().contains("secret"));

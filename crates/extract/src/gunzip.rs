@@ -15,45 +15,46 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.first() == Some(&FIRST_BYTE)
 }
 
-/// A body on its way.
+/// Streaming decompression of a body of one gzip member or several.
 #[derive(Debug)]
-pub(crate) struct Gunzip {
-    state: State,
+pub(crate) struct GunzipDecoder {
+    state: GunzipState,
 }
 
+/// Position between or within gzip members.
 #[derive(Debug)]
-enum State {
+enum GunzipState {
     /// Within a member.
-    Member(Box<GzDecoder<Bounded>>),
+    Member(Box<GzDecoder<BoundedBuffer>>),
     /// After a member, or before the first.
-    Between(Bounded),
+    Between(BoundedBuffer),
     /// After what is no member.
-    After(Bounded),
+    After(BoundedBuffer),
 }
 
-/// What came out so far.
+/// Output buffer with a size limit.
 #[derive(Debug, Default)]
-struct Bounded {
+struct BoundedBuffer {
     bytes: Vec<u8>,
     limit: usize,
 }
 
-/// The body is longer than the limit.
+/// Error of a body that is longer than the limit.
 #[derive(Debug)]
-struct OverLimit;
+struct OverLimitError;
 
-impl fmt::Display for OverLimit {
+impl fmt::Display for OverLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("longer than allowed")
     }
 }
 
-impl std::error::Error for OverLimit {}
+impl std::error::Error for OverLimitError {}
 
-impl Write for Bounded {
+impl Write for BoundedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.limit {
-            return Err(io::Error::other(OverLimit));
+            return Err(io::Error::other(OverLimitError));
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -66,20 +67,27 @@ impl Write for Bounded {
 
 /// Whether an error is about the limit.
 pub(crate) fn is_over_limit(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<OverLimit>())
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<OverLimitError>())
 }
 
-impl Gunzip {
+impl GunzipDecoder {
     /// A body of at most `limit` bytes, decompressed; `guess` is how long it may be.
     pub(crate) fn new(limit: usize, guess: usize) -> Self {
-        Self { state: State::Between(Bounded { bytes: Vec::with_capacity(guess.min(limit)), limit }) }
+        Self {
+            state: GunzipState::Between(BoundedBuffer {
+                bytes: Vec::with_capacity(guess.min(limit)),
+                limit,
+            }),
+        }
     }
 
     /// How many bytes came out so far.
     pub(crate) fn len(&self) -> usize {
         match &self.state {
-            State::Member(decoder) => decoder.get_ref().bytes.len(),
-            State::Between(out) | State::After(out) => out.bytes.len(),
+            GunzipState::Member(decoder) => decoder.get_ref().bytes.len(),
+            GunzipState::Between(out) | GunzipState::After(out) => out.bytes.len(),
         }
     }
 
@@ -87,20 +95,23 @@ impl Gunzip {
     pub(crate) fn push(&mut self, mut piece: &[u8]) -> io::Result<()> {
         while !piece.is_empty() {
             match &mut self.state {
-                State::Member(decoder) => {
+                GunzipState::Member(decoder) => {
                     let read = decoder.write(piece)?;
                     piece = &piece[read..];
                     if read == 0 {
                         decoder.try_finish()?;
-                        self.state = State::Between(std::mem::take(decoder.get_mut()));
+                        self.state = GunzipState::Between(std::mem::take(decoder.get_mut()));
                     }
                 }
-                State::Between(out) => {
+                GunzipState::Between(out) => {
                     let out = std::mem::take(out);
-                    self.state =
-                        if is_gzip(piece) { State::Member(Box::new(GzDecoder::new(out))) } else { State::After(out) };
+                    self.state = if is_gzip(piece) {
+                        GunzipState::Member(Box::new(GzDecoder::new(out)))
+                    } else {
+                        GunzipState::After(out)
+                    };
                 }
-                State::After(_) => return Ok(()),
+                GunzipState::After(_) => return Ok(()),
             }
         }
         Ok(())
@@ -109,20 +120,20 @@ impl Gunzip {
     /// What came out.
     pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
         match self.state {
-            State::Member(decoder) => Ok(decoder.finish()?.bytes),
-            State::Between(out) | State::After(out) => Ok(out.bytes),
+            GunzipState::Member(decoder) => Ok(decoder.finish()?.bytes),
+            GunzipState::Between(out) | GunzipState::After(out) => Ok(out.bytes),
         }
     }
 
     /// What came out of a body that may be cut off.
     pub(crate) fn beginning(self) -> Vec<u8> {
         match self.state {
-            State::Member(mut decoder) => {
+            GunzipState::Member(mut decoder) => {
                 // A cut is no error here.
                 let _ = decoder.flush();
                 std::mem::take(&mut decoder.get_mut().bytes)
             }
-            State::Between(out) | State::After(out) => out.bytes,
+            GunzipState::Between(out) | GunzipState::After(out) => out.bytes,
         }
     }
 }
@@ -140,19 +151,31 @@ mod tests {
     }
 
     fn read(bytes: &[u8], piece: usize, limit: usize) -> io::Result<Vec<u8>> {
-        let mut gunzip = Gunzip::new(limit, 0);
-        bytes.chunks(piece).try_for_each(|piece| gunzip.push(piece))?;
+        let mut gunzip = GunzipDecoder::new(limit, 0);
+        bytes
+            .chunks(piece)
+            .try_for_each(|piece| gunzip.push(piece))?;
         gunzip.finish()
     }
 
     #[test]
     fn members_are_one_body_however_they_are_cut() {
-        let all = [gzip(b"{\"a\":"), gzip(b""), gzip(&[b'1'; 5_000]), gzip(b"}")].concat();
+        let all = [
+            gzip(b"{\"a\":"),
+            gzip(b""),
+            gzip(&[b'1'; 5_000]),
+            gzip(b"}"),
+        ]
+        .concat();
         let wanted = [&b"{\"a\":"[..], &[b'1'; 5_000], b"}"].concat();
         for piece in [1, 2, 7, 19, 1 << 20] {
             assert_eq!(read(&all, piece, 1 << 20).unwrap(), wanted, "{piece}");
             for rest in [&b"\0\0\0\0"[..], b"garbage"] {
-                assert_eq!(read(&[&all[..], rest].concat(), piece, 1 << 20).unwrap(), wanted, "{piece}");
+                assert_eq!(
+                    read(&[&all[..], rest].concat(), piece, 1 << 20).unwrap(),
+                    wanted,
+                    "{piece}"
+                );
             }
         }
     }
@@ -162,21 +185,40 @@ mod tests {
         let whole = gzip(&b"some text, some text, some text"[..]);
         for cut in 1..whole.len() {
             assert!(read(&whole[..cut], 8, 1 << 20).is_err(), "{cut}");
-            assert!(read(&[&whole[..], &whole[..cut]].concat(), 8, 1 << 20).is_err(), "{cut}");
+            assert!(
+                read(&[&whole[..], &whole[..cut]].concat(), 8, 1 << 20).is_err(),
+                "{cut}"
+            );
         }
         let mut wrong = whole.clone();
         let at = wrong.len() - 6;
         wrong[at] ^= 1;
         assert!(read(&wrong, 8, 1 << 20).is_err());
-        assert!(is_over_limit(&read(&gzip(&vec![b' '; 1 << 20]), 100, 1_000).unwrap_err()));
-        assert!(is_over_limit(&read(&[gzip(&[b' '; 600]), gzip(&[b' '; 600])].concat(), 100, 1_000).unwrap_err()));
-        assert_eq!(read(&gzip(&[b' '; 1_000]), 100, 1_000).unwrap().len(), 1_000);
+        assert!(is_over_limit(
+            &read(&gzip(&vec![b' '; 1 << 20]), 100, 1_000).unwrap_err()
+        ));
+        assert!(is_over_limit(
+            &read(
+                &[gzip(&[b' '; 600]), gzip(&[b' '; 600])].concat(),
+                100,
+                1_000
+            )
+            .unwrap_err()
+        ));
+        assert_eq!(
+            read(&gzip(&[b' '; 1_000]), 100, 1_000).unwrap().len(),
+            1_000
+        );
     }
 
     #[test]
     fn of_a_cut_body_its_beginning_is_had() {
-        let whole = gzip(&(0..50_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
-        let mut gunzip = Gunzip::new(1 << 20, 0);
+        let whole = gzip(
+            &(0..50_000_u32)
+                .flat_map(u32::to_le_bytes)
+                .collect::<Vec<u8>>(),
+        );
+        let mut gunzip = GunzipDecoder::new(1 << 20, 0);
         gunzip.push(&whole[..whole.len() / 2]).unwrap();
         assert!(gunzip.beginning().starts_with(&[0, 0, 0, 0, 1, 0, 0, 0]));
     }

@@ -3,22 +3,22 @@
 //! Invariant: every request passes the throttle, has a time limit over its whole length and a size limit on its body, and
 //! goes to its client's origin only; no error or log of it holds a header's value, a query's value or a body.
 //!
-//! Where tokens come from another server than the API, that server has a client of its own, [`Client::beside`]: what is sent to
+//! Where tokens come from another server than the API, that server has a client of its own, [`Client::for_endpoint`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
-use crate::blame;
 use crate::body::{self, BodyError};
 use crate::clock;
-use crate::complaint::{self, Complaint};
-use crate::media_type::{self, Judged, MediaTypes};
-use crate::origin::{self, BaseUrl, Endpoint};
-use crate::paging::{self, Listing, Patience, Rereads, Totals};
+use crate::envelope_error::{self, EnvelopeError};
+use crate::media_type::{self, MediaTypeVerdict, MediaTypes};
+use crate::origin::{self, BaseUrl, EndpointUrl};
+use crate::paging::{self, ListingOptions, RereadAllowance, RereadCounter, TotalsClaim};
 use crate::proxy;
 use crate::redact::{self, Redactor};
-use crate::request::{Answer, Method, Refusal, Request, Response, StatusCode};
-use crate::retry::{Failure, Policy, is_passing};
+use crate::refusal_cause;
+use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode};
+use crate::retry::{AttemptFailure, RetryPolicy, is_transient};
 use crate::retry_after::{is_used_up, retry_after};
-use crate::source::Limits;
+use crate::source::SourceLimits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -43,9 +43,9 @@ const ATTEMPTS_IN_THE_DARK: usize = 3;
 /// An answer that is not JSON, from a server that gave JSON before, is tried this often: a proxy may have stepped in for a moment.
 const ATTEMPTS_AT_JSON: usize = 3;
 
-/// What a client did so far.
+/// Requests, bytes and retries of a client so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
+pub struct ClientStats {
     /// Requests sent, retries included.
     pub requests: u64,
     /// Bytes of bodies received, decompressed.
@@ -54,13 +54,15 @@ pub struct Stats {
     pub retries: u64,
 }
 
-/// Sends requests to one provider. Cheap to clone; clones share limits, connections and counters.
+/// Sender of requests to one provider, with throttling and retries. Cheap to clone; clones share
+/// limits, connections and counters.
 #[derive(Clone)]
-pub struct Client {
-    inner: Arc<Inner>,
+pub struct HttpClient {
+    inner: Arc<HttpClientInner>,
 }
 
-struct Inner {
+/// Connections and settings behind a client and its clones.
+struct HttpClientInner {
     source: &'static str,
     /// The key of the connection that holds the address, for hints.
     key: &'static str,
@@ -68,44 +70,48 @@ struct Inner {
     /// The environment variable that names the proxy which requests go through.
     proxy: Option<&'static str>,
     http: reqwest::Client,
-    limits: Limits,
-    shared: Arc<Shared>,
+    limits: SourceLimits,
+    shared: Arc<SharedCounters>,
     answers: AtomicU64,
     /// Answers that were JSON by their type, which prove that the address is right.
     proper: AtomicU64,
 }
 
-/// What the clients of one source have in common.
-struct Shared {
+/// Throttle, redactor and counters that the clients of one source share.
+struct SharedCounters {
     throttle: Throttle,
     redactor: Arc<Redactor>,
     requests: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
-    rereads: Rereads,
+    rereads: RereadCounter,
     /// What listings have shown, by resource.
-    listings: Mutex<HashMap<&'static str, (Totals, Patience)>>,
+    listings: Mutex<HashMap<&'static str, (TotalsClaim, RereadAllowance)>>,
 }
 
-impl Client {
+impl HttpClient {
     /// A client for a source. No I/O happens here. Errors with [`ErrorKind::Config`].
-    pub fn new(source: &'static str, base: BaseUrl, limits: Limits) -> Result<Self> {
+    pub fn new(source: &'static str, base: BaseUrl, limits: SourceLimits) -> Result<Self> {
         // Two TLS providers are linked into the binary, so one has to be chosen; whoever chose before is fine too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         if limits.attempts == 0 {
-            return Err(Error::config("attempts is zero").hint("Allow at least one attempt a request."));
+            return Err(
+                Error::config("attempts is zero").hint("Allow at least one attempt a request.")
+            );
         }
         if limits.page_size == 0 {
-            return Err(Error::config("page_size is zero").hint("Ask for at least one record a page."));
+            return Err(
+                Error::config("page_size is zero").hint("Ask for at least one record a page.")
+            );
         }
         let http = connections(&base, &limits)?;
-        let shared = Shared {
+        let shared = SharedCounters {
             throttle: Throttle::new(&limits)?,
             redactor: Arc::default(),
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
-            rereads: Rereads::default(),
+            rereads: RereadCounter::default(),
             listings: Mutex::default(),
         };
         Self::to(source, "base_url", base, http, limits, Arc::new(shared))
@@ -113,13 +119,31 @@ impl Client {
 
     /// A client for an address on another server, which `key` of the connection names. It shares limits, counters and what is
     /// redacted with this one; its requests go to that server only, and this one's never do.
-    pub fn beside(&self, key: &'static str, address: &Endpoint) -> Result<Self> {
-        let Inner { source, base, http, limits, shared, .. } = &*self.inner;
+    pub fn for_endpoint(&self, key: &'static str, address: &EndpointUrl) -> Result<Self> {
+        let HttpClientInner {
+            source,
+            base,
+            http,
+            limits,
+            shared,
+            ..
+        } = &*self.inner;
         let server = address.server();
         // Connections are kept by server anyway; only whether a proxy is asked is settled for all of them.
         let alike = server.is_loopback() == base.is_loopback();
-        let http = if alike { http.clone() } else { connections(&server, limits)? };
-        Self::to(source, key, server, http, limits.clone(), Arc::clone(shared))
+        let http = if alike {
+            http.clone()
+        } else {
+            connections(&server, limits)?
+        };
+        Self::to(
+            source,
+            key,
+            server,
+            http,
+            limits.clone(),
+            Arc::clone(shared),
+        )
     }
 
     fn to(
@@ -127,16 +151,36 @@ impl Client {
         key: &'static str,
         base: BaseUrl,
         http: reqwest::Client,
-        limits: Limits,
-        shared: Arc<Shared>,
+        limits: SourceLimits,
+        shared: Arc<SharedCounters>,
     ) -> Result<Self> {
         let proxied = !base.is_loopback();
-        let proxy = if proxied { proxy::variable(base.url(), |name| std::env::var(name).ok())? } else { None };
+        let proxy = if proxied {
+            proxy::variable(base.url(), |name| std::env::var(name).ok())?
+        } else {
+            None
+        };
         if base.is_exposed() {
-            tracing::warn!(source, origin = base.origin(), "{key} is plain http: credentials can be read on the way");
+            tracing::warn!(
+                source,
+                origin = base.origin(),
+                "{key} is plain http: credentials can be read on the way"
+            );
         }
         let (answers, proper) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { inner: Arc::new(Inner { source, key, base, proxy, http, limits, shared, answers, proper }) })
+        Ok(Self {
+            inner: Arc::new(HttpClientInner {
+                source,
+                key,
+                base,
+                proxy,
+                http,
+                limits,
+                shared,
+                answers,
+                proper,
+            }),
+        })
     }
 
     /// The URL of a path below the base URL.
@@ -145,22 +189,34 @@ impl Client {
     }
 
     /// What it was built with.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &SourceLimits {
         &self.inner.limits
     }
 
     /// What is known of a resource's listing before its first page.
-    pub fn listing(&self, resource: &Resource) -> Listing {
-        let Limits { most_pages, page_size, confirm_end, reread_pause, ref by_resource, .. } = self.inner.limits;
+    pub fn listing_options(&self, resource: &Resource) -> ListingOptions {
+        let SourceLimits {
+            most_pages,
+            page_size,
+            confirm_end,
+            reread_pause,
+            ref by_resource,
+            ..
+        } = self.inner.limits;
         let own = by_resource.get(resource.name);
         let page_size = own.and_then(|own| own.page_size).unwrap_or(page_size);
         let confirm_end = own.and_then(|own| own.confirm_end).unwrap_or(confirm_end);
         let shared = &self.inner.shared;
-        let mut listings = shared.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listings = shared
+            .listings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (totals, patience) = listings.entry(resource.name).or_default().clone();
-        Listing {
+        ListingOptions {
             most_pages,
-            page_size: resource.largest_page.map_or(page_size, |largest| largest.min(page_size)),
+            page_size: resource
+                .largest_page
+                .map_or(page_size, |largest| largest.min(page_size)),
             records_at: Some(resource.records_at),
             id: "id",
             confirm_end,
@@ -182,9 +238,15 @@ impl Client {
     }
 
     /// What was done so far.
-    pub fn stats(&self) -> Stats {
-        let Shared { requests, bytes, retries, rereads, .. } = &*self.inner.shared;
-        Stats {
+    pub fn stats(&self) -> ClientStats {
+        let SharedCounters {
+            requests,
+            bytes,
+            retries,
+            rereads,
+            ..
+        } = &*self.inner.shared;
+        ClientStats {
             requests: requests.load(Ordering::Relaxed),
             bytes: bytes.load(Ordering::Relaxed),
             retries: retries.load(Ordering::Relaxed) + rereads.count(),
@@ -196,14 +258,23 @@ impl Client {
     /// Errors with [`ErrorKind::Unreachable`] or [`ErrorKind::Busy`] after the last attempt, and with [`ErrorKind::Protocol`] for a
     /// success that is not JSON or is too large. A request to another origin is not sent, and is an error of kind
     /// [`ErrorKind::Internal`].
-    pub async fn send(&self, request: &Request) -> Result<Answer> {
+    pub async fn send(&self, request: &HttpRequest) -> Result<HttpOutcome> {
         let inner = &*self.inner;
         if !origin::same(inner.base.url(), &request.url) {
             let (to, home) = (origin::name(&request.url), inner.base.origin());
-            return Err(Error::internal(format!("a request to {to} was given to the client of {home}")));
+            return Err(Error::internal(format!(
+                "a request to {to} was given to the client of {home}"
+            )));
         }
-        let policy = Policy { attempts: inner.limits.attempts, max_retry_after: inner.limits.max_retry_after };
-        let span = tracing::debug_span!("request", source = inner.source, resource = &*request.resource);
+        let policy = RetryPolicy {
+            attempts: inner.limits.attempts,
+            max_retry_after: inner.limits.max_retry_after,
+        };
+        let span = tracing::debug_span!(
+            "request",
+            source = inner.source,
+            resource = &*request.resource
+        );
         let attempts = policy.run(
             |attempt| inner.attempt(request, attempt),
             |failure, pause| {
@@ -212,13 +283,16 @@ impl Client {
             },
         );
         attempts.instrument(span).await.map_err(|error| {
-            error.at("source", inner.source).at("resource", &*request.resource).at("url", redact::url(&request.url))
+            error
+                .at("source", inner.source)
+                .at("resource", &*request.resource)
+                .at("url", redact::url(&request.url))
         })
     }
 }
 
 /// The connections to a server like this one.
-fn connections(base: &BaseUrl, limits: &Limits) -> Result<reqwest::Client> {
+fn connections(base: &BaseUrl, limits: &SourceLimits) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
         // Both are done here: what becomes of a POST, and what of a body in an encoding that was not asked for.
@@ -230,10 +304,12 @@ fn connections(base: &BaseUrl, limits: &Limits) -> Result<reqwest::Client> {
     if base.is_loopback() {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
+    builder
+        .build()
+        .map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("source", &self.inner.source)
@@ -244,36 +320,55 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Inner {
+impl HttpClientInner {
     /// One attempt, from its place in the throttle to the last byte of the body.
-    async fn attempt(&self, request: &Request, attempt: usize) -> Result<Answer, Failure> {
+    async fn attempt(
+        &self,
+        request: &HttpRequest,
+        attempt: usize,
+    ) -> Result<HttpOutcome, AttemptFailure> {
         let permit = self.shared.throttle.enter(&request.resource).await?;
         let started = tokio::time::Instant::now();
         let requested_at = Timestamp::now();
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let limit = self.limits.request_timeout;
-        let mut outcome = match tokio::time::timeout(limit, self.exchange(request, attempt, requested_at)).await {
+        let mut outcome = match tokio::time::timeout(
+            limit,
+            self.exchange(request, attempt, requested_at),
+        )
+        .await
+        {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::passing(
-                Error::new(ErrorKind::Unreachable, format!("no complete answer within {} s", limit.as_secs_f64()))
-                    .hint("Raise the request timeout, or lower page_size."),
+            Err(_) => Err(AttemptFailure::transient(
+                Error::new(
+                    ErrorKind::Unreachable,
+                    format!("no complete answer within {} s", limit.as_secs_f64()),
+                )
+                .hint("Raise the request timeout, or lower page_size."),
             )),
         };
         drop(permit);
         if let Err(failure) = &mut outcome {
             let in_the_dark = self.answers.load(Ordering::Relaxed) == 0;
             match failure.error.kind() {
-                ErrorKind::Unreachable if in_the_dark && attempt >= ATTEMPTS_IN_THE_DARK => failure.again = false,
-                ErrorKind::Protocol if attempt >= ATTEMPTS_AT_JSON || request.logs_in => failure.again = false,
+                ErrorKind::Unreachable if in_the_dark && attempt >= ATTEMPTS_IN_THE_DARK => {
+                    failure.is_retryable = false
+                }
+                ErrorKind::Protocol if attempt >= ATTEMPTS_AT_JSON || request.logs_in => {
+                    failure.is_retryable = false
+                }
                 _ => {}
             }
-            if let Some(pause) = failure.after.filter(|pause| failure.again && *pause <= self.limits.max_retry_after) {
+            if let Some(pause) = failure
+                .after
+                .filter(|pause| failure.is_retryable && *pause <= self.limits.max_retry_after)
+            {
                 self.shared.throttle.pause(pause);
             }
         }
         let (status, bytes) = match &outcome {
-            Ok(Answer::Success(response)) => (response.status.as_u16(), response.bytes.len()),
-            Ok(Answer::Refused(refusal)) => (refusal.status.as_u16(), refusal.body.len()),
+            Ok(HttpOutcome::Success(response)) => (response.status.as_u16(), response.bytes.len()),
+            Ok(HttpOutcome::Refused(refusal)) => (refusal.status.as_u16(), refusal.body.len()),
             Err(_) => (0, 0),
         };
         match &outcome {
@@ -302,15 +397,24 @@ impl Inner {
         outcome
     }
 
-    async fn exchange(&self, request: &Request, attempt: usize, requested_at: Timestamp) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        request: &HttpRequest,
+        attempt: usize,
+        requested_at: Timestamp,
+    ) -> Result<HttpOutcome, AttemptFailure> {
         let mut response = self.ask(request).await?;
         let status = response.status();
         if !status.is_success() {
             return self.unsuccessful(request, &mut response).await;
         }
         let nothing = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
-        let judged = if nothing { Judged::Json } else { self.limits.accept_media_types.judge(response.headers()) };
-        if let Judged::Other(instead) = &judged {
+        let judged = if nothing {
+            MediaTypeVerdict::Json
+        } else {
+            self.limits.accept_media_types.judge(response.headers())
+        };
+        if let MediaTypeVerdict::Other(instead) = &judged {
             let failure = self.other_type(request, instead);
             if !request.logs_in {
                 return Err(failure);
@@ -318,63 +422,115 @@ impl Inner {
             let said = body::beginning(&mut response, EXPLANATION).await;
             return Err(self.no_token(failure, &said));
         }
-        let bytes =
-            body::whole(&mut response, self.limits.max_body_bytes).await.map_err(|e| self.no_body(request, e))?;
+        let bytes = body::whole(&mut response, self.limits.max_body_bytes)
+            .await
+            .map_err(|e| self.no_body(request, e))?;
         if bytes.is_empty() && !nothing {
-            return Err(self.improper(request, format!("the server answered {status} with nothing instead of JSON")));
+            return Err(self.improper(
+                request,
+                format!("the server answered {status} with nothing instead of JSON"),
+            ));
         }
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Err(self.improper(request, "the server answered in UTF-16, where JSON is UTF-8".into()));
+            return Err(self.improper(
+                request,
+                "the server answered in UTF-16, where JSON is UTF-8".into(),
+            ));
         }
-        if (judged == Judged::Unsure || request.logs_in) && !nothing && !media_type::begins_as_json(&bytes) {
-            let failure = self.improper(request, format!("the server answered {status} with something else than JSON"));
-            return Err(if request.logs_in { self.no_token(failure, &bytes) } else { failure });
+        if (judged == MediaTypeVerdict::Unsure || request.logs_in)
+            && !nothing
+            && !media_type::begins_as_json(&bytes)
+        {
+            let failure = self.improper(
+                request,
+                format!("the server answered {status} with something else than JSON"),
+            );
+            return Err(if request.logs_in {
+                self.no_token(failure, &bytes)
+            } else {
+                failure
+            });
         }
         self.proper.fetch_add(1, Ordering::Relaxed);
-        self.shared.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let said_empty = request.lists.and_then(|at| paging::said_empty(&bytes, at, &self.limits.empty_messages));
+        self.shared
+            .bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let said_empty = request
+            .lists
+            .and_then(|at| paging::said_empty(&bytes, at, &self.limits.empty_messages));
         let is_said_empty = said_empty.is_some();
         let bytes = said_empty.unwrap_or(bytes);
-        if let Some(fault) = request.verdict.filter(|_| !is_said_empty).and_then(|verdict| verdict(&bytes)) {
+        if let Some(fault) = request
+            .verdict
+            .filter(|_| !is_said_empty)
+            .and_then(|verdict| verdict(&bytes))
+        {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
-            let message = Some(self.shared.redactor.scrub(&fault.words)).filter(|said| !said.is_empty());
-            let refusal = Refusal { message, body, ..self.refusal(request, status) };
-            let again =
-                fault.may_pass && attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts) && !refusal.names_token();
+            let message =
+                Some(self.shared.redactor.scrub(&fault.words)).filter(|said| !said.is_empty());
+            let refusal = HttpRefusal {
+                message,
+                body,
+                ..self.refusal(request, status)
+            };
+            let again = fault.may_pass
+                && attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts)
+                && !refusal.names_token();
             return match again {
-                true => Err(Failure::passing(Complaint::Failure.error(status, refusal.message.as_deref()))),
+                true => Err(AttemptFailure::transient(
+                    EnvelopeError::Failure.error(status, refusal.message.as_deref()),
+                )),
                 // Whoever asks knows best what to say of it.
-                false => Ok(Answer::Refused(refusal)),
+                false => Ok(HttpOutcome::Refused(refusal)),
             };
         }
         let lists = request.lists.filter(|_| !is_said_empty);
-        if let Some(complaint) = lists.and_then(|records_at| paging::complaint(&bytes, records_at)) {
+        if let Some(complaint) = lists.and_then(|records_at| paging::complaint(&bytes, records_at))
+        {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message = self.shared.redactor.provider_message(&body);
-            let refusal = Refusal { message, body, ..self.refusal(request, status) };
+            let refusal = HttpRefusal {
+                message,
+                body,
+                ..self.refusal(request, status)
+            };
             // A new token helps where the old one died; anything else may be over soon.
             if refusal.names_token() {
-                return Ok(Answer::Refused(refusal));
+                return Ok(HttpOutcome::Refused(refusal));
             }
-            if complaint != Complaint::Note || attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts) {
-                return Err(Failure::passing(complaint.error(status, refusal.message.as_deref())));
+            if complaint != EnvelopeError::Note
+                || attempt < ATTEMPTS_AT_JSON.min(self.limits.attempts)
+            {
+                return Err(AttemptFailure::transient(
+                    complaint.error(status, refusal.message.as_deref()),
+                ));
             }
             tracing::warn!(
                 source = self.source,
                 resource = &*request.resource,
                 url = redact::url(&request.url),
                 "the server gives no records and says: {}; it says so again and again, and that all is well",
-                refusal.message.as_deref().unwrap_or("nothing that can be shown"),
+                refusal
+                    .message
+                    .as_deref()
+                    .unwrap_or("nothing that can be shown"),
             );
         }
         let url = response.url().clone();
         let headers = std::mem::take(response.headers_mut());
-        let requested_at = clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
-        Ok(Answer::Success(Response { status, headers, bytes, url, requested_at }))
+        let requested_at =
+            clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
+        Ok(HttpOutcome::Success(HttpResponse {
+            status,
+            headers,
+            bytes,
+            url,
+            requested_at,
+        }))
     }
 
     /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.
-    async fn ask(&self, request: &Request) -> Result<reqwest::Response, Failure> {
+    async fn ask(&self, request: &HttpRequest) -> Result<reqwest::Response, AttemptFailure> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
             let mut builder = self.http.request(request.method.clone(), url);
@@ -388,21 +544,30 @@ impl Inner {
             }
             let response = builder.send().await.map_err(|e| self.not_sent(&e))?;
             self.answers.fetch_add(1, Ordering::Relaxed);
-            match self.redirect(request, &response).map_err(Failure::last)? {
+            match self
+                .redirect(request, &response)
+                .map_err(AttemptFailure::permanent)?
+            {
                 Some(next) => url = next,
                 None => return Ok(response),
             }
         }
-        Err(Failure::last(Error::protocol(format!("{} redirects in circles", self.base.origin()))))
+        Err(AttemptFailure::permanent(Error::protocol(format!(
+            "{} redirects in circles",
+            self.base.origin()
+        ))))
     }
 
     /// Where a response redirects to within the origin. A POST that would become a GET is an error: what it carries would be lost.
-    fn redirect(&self, request: &Request, response: &reqwest::Response) -> Result<Option<Url>> {
+    fn redirect(&self, request: &HttpRequest, response: &reqwest::Response) -> Result<Option<Url>> {
         let status = response.status();
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
-        let Some(next) = location(response).filter(|next| origin::same(next, response.url())) else { return Ok(None) };
+        let Some(next) = location(response).filter(|next| origin::same(next, response.url()))
+        else {
+            return Ok(None);
+        };
         if request.method == Method::GET || matches!(status.as_u16(), 307 | 308) {
             return Ok(Some(next));
         }
@@ -412,48 +577,87 @@ impl Inner {
         ));
         let hint = match self.key {
             "base_url" => {
-                format!("Change base_url and the paths in the pipeline's connection, so that they lead to {to}.")
+                format!(
+                    "Change base_url and the paths in the pipeline's connection, so that they lead to {to}."
+                )
             }
             key => format!("Set {key} to {to}."),
         };
         Err(error.at("status", status.as_str()).hint(hint))
     }
 
-    async fn unsuccessful(&self, request: &Request, response: &mut reqwest::Response) -> Result<Answer, Failure> {
+    async fn unsuccessful(
+        &self,
+        request: &HttpRequest,
+        response: &mut reqwest::Response,
+    ) -> Result<HttpOutcome, AttemptFailure> {
         let status = response.status();
         let after = retry_after(status, response.headers(), SystemTime::now());
         let used_up = is_used_up(response.headers());
-        let redirect = location(response).filter(|_| status.is_redirection()).map(|url| self.shown(&url));
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge = Some(challenges.collect::<Vec<_>>().join(", ")).filter(|challenge| !challenge.is_empty());
+        let redirect = location(response)
+            .filter(|_| status.is_redirection())
+            .map(|url| self.shown(&url));
+        let challenges = response
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let challenge = Some(challenges.collect::<Vec<_>>().join(", "))
+            .filter(|challenge| !challenge.is_empty());
         let body = body::beginning(response, EXPLANATION).await;
         let redactor = &self.shared.redactor;
-        let challenged = || challenge.as_deref().and_then(blame::words_of).map(|words| redactor.scrub(&words));
-        let said = if request.logs_in { redactor.words(&body) } else { redactor.provider_message(&body) };
+        let challenged = || {
+            challenge
+                .as_deref()
+                .and_then(refusal_cause::words_of)
+                .map(|words| redactor.scrub(&words))
+        };
+        let said = if request.logs_in {
+            redactor.words(&body)
+        } else {
+            redactor.provider_message(&body)
+        };
         let message = said.or_else(challenged);
-        let refusal = Refusal { message, body, redirect, challenge, ..self.refusal(request, status) };
+        let refusal = HttpRefusal {
+            message,
+            body,
+            redirect,
+            challenge,
+            ..self.refusal(request, status)
+        };
         // A gateway that counts calls says 403 and when to come back.
         let quota = status == StatusCode::FORBIDDEN
-            && (after.is_some() || used_up || blame::names_quota(&refusal.body))
+            && (after.is_some() || used_up || refusal_cause::names_quota(&refusal.body))
             && !refusal.names_token();
-        if quota || is_passing(status) {
-            let said = refusal.message.map(|m| format!(": {m}")).unwrap_or_default();
+        if quota || is_transient(status) {
+            let said = refusal
+                .message
+                .map(|m| format!(": {m}"))
+                .unwrap_or_default();
             let error = Error::new(ErrorKind::Busy, format!("the server answered {status}{said}"))
                 .hint("Run again later; if it stays like this, lower rate_limit or concurrency, or ask the provider.");
-            return Err(Failure { error, again: true, after });
+            return Err(AttemptFailure {
+                error,
+                is_retryable: true,
+                after,
+            });
         }
-        Ok(Answer::Refused(refusal))
+        Ok(HttpOutcome::Refused(refusal))
     }
 
     /// An address that a server named: without its query, and without its path where a secret stands in that.
     fn shown(&self, url: &Url) -> String {
         let whole = redact::url(&redact::without_query(url));
-        if self.shared.redactor.knows(&whole) { self.shared.redactor.name(&origin::name(url)) } else { whole }
+        if self.shared.redactor.knows(&whole) {
+            self.shared.redactor.name(&origin::name(url))
+        } else {
+            whole
+        }
     }
 
     /// What is known of every refusal.
-    fn refusal(&self, request: &Request, status: StatusCode) -> Refusal {
-        Refusal {
+    fn refusal(&self, request: &HttpRequest, status: StatusCode) -> HttpRefusal {
+        HttpRefusal {
             status,
             message: None,
             body: Bytes::new(),
@@ -466,10 +670,12 @@ impl Inner {
     }
 
     /// Why no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
-    fn not_sent(&self, error: &reqwest::Error) -> Failure {
+    fn not_sent(&self, error: &reqwest::Error) -> AttemptFailure {
         let origin = self.base.origin();
         if error.is_builder() {
-            return Failure::last(Error::internal("cannot build a request").because(root_cause(error)));
+            return AttemptFailure::permanent(
+                Error::internal("cannot build a request").because(root_cause(error)),
+            );
         }
         if let Some(certificate) = certificate_trouble(error) {
             let error = Error::new(ErrorKind::Unreachable, format!("cannot trust {origin}: {certificate}"))
@@ -479,7 +685,7 @@ impl Inner {
                      trusts, or name its file in the environment variable SSL_CERT_FILE.",
                     self.key
                 ));
-            return Failure::last(error);
+            return AttemptFailure::permanent(error);
         }
         let message = if error.is_connect() {
             format!("cannot reach {origin}")
@@ -494,39 +700,72 @@ impl Inner {
                  NO_PROXY; then {} (host and port) and the network.",
                 self.key
             ),
-            None => format!("Check {} (host and port), the network, and any proxy or VPN the server needs.", self.key),
+            None => format!(
+                "Check {} (host and port), the network, and any proxy or VPN the server needs.",
+                self.key
+            ),
         };
-        Failure::passing(Error::new(ErrorKind::Unreachable, message).because(root_cause(error)).hint(hint))
+        AttemptFailure::transient(
+            Error::new(ErrorKind::Unreachable, message)
+                .because(root_cause(error))
+                .hint(hint),
+        )
     }
 
     /// An answer that is no page: a wrong address, unless proper answers came from there before. A list is asked for again in any case: before
     /// some there is no login whose answer could have shown that the address is right.
-    fn improper(&self, request: &Request, message: String) -> Failure {
+    fn improper(&self, request: &HttpRequest, message: String) -> AttemptFailure {
         let again = request.lists.is_some() || self.proper.load(Ordering::Relaxed) > 0;
-        let paths = if self.key == "base_url" { " and the paths" } else { "" };
-        let error = Error::protocol(message)
-            .hint(format!("Check {}{paths}: a web page or a proxy may be answering there.", self.key));
-        Failure { error, again, after: None }
+        let paths = if self.key == "base_url" {
+            " and the paths"
+        } else {
+            ""
+        };
+        let error = Error::protocol(message).hint(format!(
+            "Check {}{paths}: a web page or a proxy may be answering there.",
+            self.key
+        ));
+        AttemptFailure {
+            error,
+            is_retryable: again,
+            after: None,
+        }
     }
 
     /// An answer to a login that is not JSON: with the server's words, which may be that it refuses the credentials. It is not asked again.
-    fn no_token(&self, failure: Failure, body: &[u8]) -> Failure {
-        let Some(words) = self.shared.redactor.words(body) else { return Failure { again: false, ..failure } };
-        let refused = complaint::names_credentials(&words);
-        let kind = if refused { ErrorKind::Unauthorized } else { failure.error.kind() };
-        let error = Error::new(kind, format!("{}: {words}", failure.error.message())).retryable(false);
-        Failure::last(match failure.error.hint_text() {
+    fn no_token(&self, failure: AttemptFailure, body: &[u8]) -> AttemptFailure {
+        let Some(words) = self.shared.redactor.words(body) else {
+            return AttemptFailure {
+                is_retryable: false,
+                ..failure
+            };
+        };
+        let refused = envelope_error::names_credentials(&words);
+        let kind = if refused {
+            ErrorKind::Unauthorized
+        } else {
+            failure.error.kind()
+        };
+        let error =
+            Error::new(kind, format!("{}: {words}", failure.error.message())).retryable(false);
+        AttemptFailure::permanent(match failure.error.hint_text() {
             Some(hint) => error.hint(hint),
             None => error,
         })
     }
 
     /// An answer of a media type that is not JSON's.
-    fn other_type(&self, request: &Request, instead: &str) -> Failure {
+    fn other_type(&self, request: &HttpRequest, instead: &str) -> AttemptFailure {
         let shown = self.shared.redactor.name(instead);
-        let mut failure = self.improper(request, format!("the server answered {shown} instead of JSON"));
+        let mut failure = self.improper(
+            request,
+            format!("the server answered {shown} instead of JSON"),
+        );
         // What is no media type, or names a secret, is not to be written anywhere.
-        if shown == instead && !instead.to_ascii_lowercase().contains("html") && MediaTypes::new([instead]).is_ok() {
+        if shown == instead
+            && !instead.to_ascii_lowercase().contains("html")
+            && MediaTypes::new([instead]).is_ok()
+        {
             failure.error = failure.error.hint(format!(
                 "If what comes is JSON all the same, write into the pipeline's connection: accept_media_types: [{instead}]. \
                  If not, check {}: something else may be answering there.",
@@ -536,28 +775,40 @@ impl Inner {
         failure
     }
 
-    fn no_body(&self, request: &Request, error: BodyError) -> Failure {
+    fn no_body(&self, request: &HttpRequest, error: BodyError) -> AttemptFailure {
         match error {
             BodyError::TooLong(declared) => {
-                let length = declared.map(|d| format!(" ({d} bytes)")).unwrap_or_default();
+                let length = declared
+                    .map(|d| format!(" ({d} bytes)"))
+                    .unwrap_or_default();
                 let limit = self.limits.max_body_bytes;
-                let error = Error::protocol(format!("the answer{length} is longer than the {limit} bytes allowed"))
-                    .hint("Lower page_size.");
-                Failure::last(error)
+                let error = Error::protocol(format!(
+                    "the answer{length} is longer than the {limit} bytes allowed"
+                ))
+                .hint("Lower page_size.");
+                AttemptFailure::permanent(error)
             }
             BodyError::Encoded(encoding) => {
                 let encoding = self.shared.redactor.name(&encoding).to_lowercase();
-                let mut failure =
-                    self.improper(request, format!("the answer is encoded as {encoding}, which nobody asked for"));
+                let mut failure = self.improper(
+                    request,
+                    format!("the answer is encoded as {encoding}, which nobody asked for"),
+                );
                 failure.error = failure.error.hint(
                     "Tillhouse asks for gzip or no encoding at all: have it switched off at the server, or at the proxy before it that adds it.",
                 );
                 failure
             }
-            BodyError::Broken { cause, read, declared } => {
+            BodyError::Broken {
+                cause,
+                read,
+                declared,
+            } => {
                 let of = declared.map(|d| format!(" of {d}")).unwrap_or_default();
                 let message = format!("the answer broke off after {read}{of} bytes");
-                Failure::passing(Error::new(ErrorKind::Unreachable, message).because(cause))
+                AttemptFailure::transient(
+                    Error::new(ErrorKind::Unreachable, message).because(cause),
+                )
             }
         }
     }
@@ -565,7 +816,10 @@ impl Inner {
 
 /// The address in a response's `Location`.
 fn location(response: &reqwest::Response) -> Option<Url> {
-    response.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
+    response
+        .url()
+        .join(response.headers().get(LOCATION)?.to_str().ok()?)
+        .ok()
 }
 
 /// The innermost cause, as text; it names no URL.
@@ -607,7 +861,9 @@ fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let says = match reason {
         Of::Expired | Of::ExpiredContext { .. } => "its certificate has expired",
         Of::NotValidYet | Of::NotValidYetContext { .. } => "its certificate is not valid yet",
-        Of::NotValidForName | Of::NotValidForNameContext { .. } => "its certificate is for another name",
+        Of::NotValidForName | Of::NotValidForNameContext { .. } => {
+            "its certificate is for another name"
+        }
         Of::Revoked => "its certificate has been revoked",
         Of::UnknownIssuer => "its certificate was issued by nobody whom this machine trusts",
         _ if text.contains("CaUsedAsEndEntity") => "its certificate was issued by itself",

@@ -4,10 +4,10 @@
 //! redactor before it is sent.
 
 use crate::auth::Login;
-use crate::complaint::names_credentials;
 use crate::credential::Credential;
-use crate::http::Client;
-use crate::request::{AUTHORIZATION, Refusal, Request};
+use crate::envelope_error::names_credentials;
+use crate::http::HttpClient;
+use crate::request::{AUTHORIZATION, HttpRefusal, HttpRequest};
 use crate::token::{Token, TokenPrefix};
 use async_trait::async_trait;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
@@ -20,7 +20,7 @@ use url::Url;
 #[derive(Debug)]
 pub struct JsonLogin {
     /// Sends it.
-    pub client: Client,
+    pub client: HttpClient,
     /// Where tokens are had for the name and the secret.
     pub login: Url,
     /// Where they are had for a refresh token.
@@ -32,12 +32,12 @@ pub struct JsonLogin {
     /// Stands before the token in the header `Authorization`.
     pub prefix: TokenPrefix,
     /// What it is called.
-    pub words: Words,
+    pub words: LoginWording,
 }
 
-/// What a provider calls the parts of its login, and what to do where it fails.
+/// Names of the parts of a provider's login, and hints for when it fails.
 #[derive(Debug, Clone, Copy)]
-pub struct Words {
+pub struct LoginWording {
     /// The provider, as people call it.
     pub provider: &'static str,
     /// The name's key, in the request and in the connection.
@@ -56,17 +56,24 @@ impl Login for JsonLogin {
         let (url, body) = match (refresh, &self.refresh) {
             (Some(token), Some(url)) => (url, serde_json::json!({"refresh_token": token.expose()})),
             _ => {
-                let secret = self.secret.read(&format!("connection.{}", self.words.secret)).await?;
+                let secret = self
+                    .secret
+                    .read(&format!("connection.{}", self.words.secret))
+                    .await?;
                 self.client.redactor().add(&secret);
                 let body = serde_json::json!({self.words.name: self.name, self.words.secret: secret.expose()});
                 (&self.login, body)
             }
         };
-        let request = Request::post_json("login", url.clone(), &body);
-        let answer = self.client.send(&request).await.map_err(|e| match e.kind() {
-            ErrorKind::Unauthorized => e.hint(self.words.if_refused),
-            _ => e,
-        })?;
+        let request = HttpRequest::post_json("login", url.clone(), &body);
+        let answer = self
+            .client
+            .send(&request)
+            .await
+            .map_err(|e| match e.kind() {
+                ErrorKind::Unauthorized => e.hint(self.words.if_refused),
+                _ => e,
+            })?;
         let response = answer.success_or(|refusal| self.refused(refusal))?;
         Token::read(&response.bytes, "the login", self.client.redactor()).map_err(|e| match e.kind() {
             ErrorKind::Unauthorized => e.hint(self.words.if_refused),
@@ -77,15 +84,19 @@ impl Login for JsonLogin {
         })
     }
 
-    fn authorize(&self, request: Request, access: &Secret) -> Result<Request> {
+    fn authorize(&self, request: HttpRequest, access: &Secret) -> Result<HttpRequest> {
         request.secret_header(AUTHORIZATION, &self.prefix.before(access))
     }
 }
 
 impl JsonLogin {
-    fn refused(&self, refusal: Refusal) -> Error {
-        if let (true, Some(elsewhere)) = (refusal.status.is_redirection(), refusal.redirect.clone()) {
-            let text = format!("the login is redirected to {elsewhere}, where {} is not sent", self.words.secret);
+    fn refused(&self, refusal: HttpRefusal) -> Error {
+        if let (true, Some(elsewhere)) = (refusal.status.is_redirection(), refusal.redirect.clone())
+        {
+            let text = format!(
+                "the login is redirected to {elsewhere}, where {} is not sent",
+                self.words.secret
+            );
             return Error::protocol(text)
                 .at("url", refusal.url.clone())
                 .at("status", refusal.status.as_str())

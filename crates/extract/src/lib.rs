@@ -20,29 +20,29 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod auth;
-mod blame;
 mod body;
+pub mod by_id;
 pub mod claim;
 mod clock;
-mod complaint;
 pub mod credential;
 pub mod empty_messages;
 pub mod envelope;
+mod envelope_error;
 mod gunzip;
 pub mod http;
 pub mod json_login;
 pub mod media_type;
-pub mod names;
+pub mod name_list;
 pub mod oauth2;
 pub mod origin;
 pub mod paging;
+pub mod path_template;
 mod proxy;
 pub mod redact;
+mod refusal_cause;
 pub mod request;
 pub mod retry;
 pub mod retry_after;
-pub mod route;
-pub mod single;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -50,17 +50,20 @@ mod throttle;
 pub mod token;
 
 pub use auth::{AuthorizedClient, Login, TokenCache};
-pub use claim::Claim;
+pub use by_id::{RecordEndpoint, RecordLookup};
+pub use claim::ServerClaim;
 pub use credential::{Credential, stop_commands};
 pub use empty_messages::EmptyMessages;
-pub use http::{Client, Stats};
+pub use http::{ClientStats, HttpClient};
 pub use json_login::JsonLogin;
 pub use media_type::MediaTypes;
-pub use names::Names;
-pub use origin::{BaseUrl, Endpoint};
+pub use name_list::NameList;
+pub use origin::{BaseUrl, EndpointUrl};
+pub use path_template::PathTemplate;
 pub use redact::Redactor;
-pub use request::{Answer, Fault, Method, Refusal, Request, Response, StatusCode, Verdict};
-pub use route::Route;
-pub use single::{Single, Whereabouts};
-pub use source::{Connection, Limits, Page, PageStream, ResourceLimits, Source};
+pub use request::{
+    HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, ReportedFailure, StatusCode,
+    SuccessCheck,
+};
+pub use source::{Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits};
 pub use token::{Token, TokenPrefix};

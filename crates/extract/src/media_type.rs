@@ -16,36 +16,44 @@ impl MediaTypes {
         let types = types.into_iter().map(|written| {
             let name = written.as_ref().trim().to_ascii_lowercase();
             let part = |part: &str| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
             };
             match name.split_once('/') {
                 Some((kind, subtype)) if part(kind) && part(subtype) => Ok(name),
-                _ => Err(format!("{:?} is not a media type: write it like text/plain", written.as_ref())),
+                _ => Err(format!(
+                    "{:?} is not a media type: write it like text/plain",
+                    written.as_ref()
+                )),
             }
         });
         types.collect::<Result<_, _>>().map(Self)
     }
 
     /// Nothing if an answer with these headers can be JSON; else its type, as it is written: not for printing.
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Judged {
-        let Some(value) = headers.get(CONTENT_TYPE) else { return Judged::Unsure };
+    pub(crate) fn judge(&self, headers: &HeaderMap) -> MediaTypeVerdict {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return MediaTypeVerdict::Unsure;
+        };
         let text = value.to_str().unwrap_or("unreadable");
         let written = text.split([';', ',']).next().unwrap_or("").trim();
         let essence = written.to_ascii_lowercase();
         let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
         if subtype == "json" || subtype.ends_with("+json") {
-            return Judged::Json;
+            return MediaTypeVerdict::Json;
         }
         if essence.is_empty() || self.0.contains(&essence) {
-            return Judged::Unsure;
+            return MediaTypeVerdict::Unsure;
         }
-        Judged::Other(written.to_owned())
+        MediaTypeVerdict::Other(written.to_owned())
     }
 }
 
-/// What a media type tells.
+/// Verdict on an answer's media type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Judged {
+pub(crate) enum MediaTypeVerdict {
     /// The body is JSON.
     Json,
     /// The body may be JSON: it shows by its first byte.
@@ -57,7 +65,12 @@ pub(crate) enum Judged {
 /// Whether a body begins as a JSON document does.
 pub(crate) fn begins_as_json(body: &[u8]) -> bool {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_none_or(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'))
+    first.is_none_or(|first| {
+        matches!(
+            first,
+            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'
+        )
+    })
 }
 
 impl<'de> Deserialize<'de> for MediaTypes {
@@ -71,7 +84,7 @@ mod tests {
     use super::*;
     use reqwest::header::HeaderValue;
 
-    fn judged(accepted: &[&str], header: Option<&str>) -> Judged {
+    fn judged(accepted: &[&str], header: Option<&str>) -> MediaTypeVerdict {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(header).unwrap());
@@ -88,10 +101,10 @@ mod tests {
             "application/vnd.api+json",
             "application/problem+json;v=1",
         ] {
-            assert_eq!(judged(&[], Some(json)), Judged::Json, "{json}");
+            assert_eq!(judged(&[], Some(json)), MediaTypeVerdict::Json, "{json}");
         }
         for none in [None, Some(""), Some("; charset=utf-8")] {
-            assert_eq!(judged(&[], none), Judged::Unsure);
+            assert_eq!(judged(&[], none), MediaTypeVerdict::Unsure);
         }
         for other in [
             "text/plain; charset=utf-8",
@@ -102,22 +115,53 @@ mod tests {
             "unreadable",
         ] {
             let essence = other.split(';').next().unwrap();
-            assert_eq!(judged(&[], Some(other)), Judged::Other(essence.to_owned()), "{other}");
+            assert_eq!(
+                judged(&[], Some(other)),
+                MediaTypeVerdict::Other(essence.to_owned()),
+                "{other}"
+            );
             if let Ok(accepted) = MediaTypes::new([essence.to_uppercase()]) {
-                let headers = [(CONTENT_TYPE, HeaderValue::from_str(other).unwrap())].into_iter().collect();
-                assert_eq!(accepted.judge(&headers), Judged::Unsure, "{other}");
+                let headers = [(CONTENT_TYPE, HeaderValue::from_str(other).unwrap())]
+                    .into_iter()
+                    .collect();
+                assert_eq!(
+                    accepted.judge(&headers),
+                    MediaTypeVerdict::Unsure,
+                    "{other}"
+                );
             }
         }
     }
 
     #[test]
     fn mistakes_are_named() {
-        for wrong in ["", "json", "text/", "/plain", "text/plain; charset=utf-8", "*/*", "text plain"] {
-            assert!(MediaTypes::new([wrong]).unwrap_err().contains("is not a media type"), "{wrong}");
+        for wrong in [
+            "",
+            "json",
+            "text/",
+            "/plain",
+            "text/plain; charset=utf-8",
+            "*/*",
+            "text plain",
+        ] {
+            assert!(
+                MediaTypes::new([wrong])
+                    .unwrap_err()
+                    .contains("is not a media type"),
+                "{wrong}"
+            );
         }
         let read = |text: &str| serde_json::from_str::<MediaTypes>(text);
-        assert_eq!(read(r#"["Text/Plain "]"#).unwrap(), MediaTypes(vec!["text/plain".into()]));
-        assert!(read(r#"["x"]"#).unwrap_err().to_string().contains("like text/plain"));
+        assert_eq!(
+            read(r#"["Text/Plain "]"#).unwrap(),
+            MediaTypes(vec!["text/plain".into()])
+        );
+        assert!(
+            read(r#"["x"]"#)
+                .unwrap_err()
+                .to_string()
+                .contains("like text/plain")
+        );
         assert!(read(r#""text/plain""#).is_err());
     }
 

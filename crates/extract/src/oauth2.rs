@@ -7,33 +7,34 @@
 //! header, which no provider here asks for.
 
 use crate::auth::Login;
-use crate::complaint::names_credentials;
 use crate::credential::Credential;
-use crate::http::Client;
-use crate::names::not_blank;
-use crate::origin::Endpoint;
-use crate::request::{Refusal, Request};
+use crate::envelope_error::names_credentials;
+use crate::http::HttpClient;
+use crate::name_list::not_blank;
+use crate::origin::EndpointUrl;
+use crate::request::{HttpRefusal, HttpRequest};
 use crate::token::Token;
 use async_trait::async_trait;
 use serde::Deserialize;
-use tillhouse_model::{Error, ErrorKind, Problems, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, ProblemList, Result, Secret};
 use url::Url;
 
 /// Gets tokens for credentials. The keys of a connection are `token_url`, `client_id`, `client_secret` and `scope`: errors name them.
 #[derive(Debug)]
 pub struct ClientCredentials {
-    client: Client,
+    client: HttpClient,
     token_url: Url,
     client_id: String,
     client_secret: Credential,
     scope: Option<String>,
 }
 
-const IF_REFUSED: &str = "Check connection.client_id and connection.client_secret of this pipeline.";
+const IF_REFUSED: &str =
+    "Check connection.client_id and connection.client_secret of this pipeline.";
 
-/// What a token endpoint answers instead of a token.
+/// Error response of a token endpoint.
 #[derive(Deserialize)]
-struct Refused {
+struct TokenErrorResponse {
     error: String,
 }
 
@@ -41,18 +42,24 @@ impl ClientCredentials {
     /// For the API that `api` asks; the token endpoint may lie on any other server. No I/O happens here. Errors with
     /// [`tillhouse_model::ErrorKind::Config`], naming the key.
     pub fn new(
-        api: &Client,
-        token_url: &Endpoint,
+        api: &HttpClient,
+        token_url: &EndpointUrl,
         client_id: String,
         client_secret: Credential,
         scope: Option<String>,
     ) -> Result<Self> {
-        let mut problems = Problems::default();
+        let mut problems = ProblemList::default();
         problems.keep(client_secret.check("connection.client_secret"));
         problems.keep(not_blank("connection.client_id", &client_id));
-        let client = problems.keep(api.beside("connection.token_url", token_url));
+        let client = problems.keep(api.for_endpoint("connection.token_url", token_url));
         let client = problems.or(client)?;
-        Ok(Self { client, token_url: token_url.url().clone(), client_id, client_secret, scope })
+        Ok(Self {
+            client,
+            token_url: token_url.url().clone(),
+            client_id,
+            client_secret,
+            scope,
+        })
     }
 }
 
@@ -67,11 +74,15 @@ impl Login for ClientCredentials {
             ("client_secret", secret.expose()),
         ];
         form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        let request = Request::post_form("login", self.token_url.clone(), &form);
-        let answer = self.client.send(&request).await.map_err(|e| match e.kind() {
-            ErrorKind::Unauthorized => e.hint(IF_REFUSED),
-            _ => e,
-        })?;
+        let request = HttpRequest::post_form("login", self.token_url.clone(), &form);
+        let answer = self
+            .client
+            .send(&request)
+            .await
+            .map_err(|e| match e.kind() {
+                ErrorKind::Unauthorized => e.hint(IF_REFUSED),
+                _ => e,
+            })?;
         let response = answer.success_or(refused)?;
         let token =
             Token::read(&response.bytes, "the token endpoint", self.client.redactor()).map_err(|e| match e.kind() {
@@ -80,19 +91,27 @@ impl Login for ClientCredentials {
                     "Check connection.token_url: something else may be answering there. If it is the right address: {IF_REFUSED}"
                 )),
             })?;
-        Ok(Token { refresh: None, ..token })
+        Ok(Token {
+            refresh: None,
+            ..token
+        })
     }
 }
 
 /// RFC 6749, section 5.2, and what servers answer that do not know it.
-fn refused(refusal: Refusal) -> Error {
+fn refused(refusal: HttpRefusal) -> Error {
     if let (true, Some(elsewhere)) = (refusal.status.is_redirection(), &refusal.redirect) {
-        let text = format!("the token endpoint redirects to {elsewhere}, where the secret is not sent");
+        let text =
+            format!("the token endpoint redirects to {elsewhere}, where the secret is not sent");
         return Error::protocol(text)
             .at("url", refusal.url.clone())
-            .hint(format!("If that is the right server, set connection.token_url to {elsewhere}."));
+            .hint(format!(
+                "If that is the right server, set connection.token_url to {elsewhere}."
+            ));
     }
-    let code = serde_json::from_slice::<Refused>(&refusal.body).map(|refused| refused.error).unwrap_or_default();
+    let code = serde_json::from_slice::<TokenErrorResponse>(&refusal.body)
+        .map(|refused| refused.error)
+        .unwrap_or_default();
     let status = refusal.status.as_u16();
     let blamed = refusal.message.as_deref().is_some_and(names_credentials);
     match (code.as_str(), status) {
@@ -121,7 +140,7 @@ mod tests {
     use bytes::Bytes;
 
     fn told(status: u16, body: &str) -> Error {
-        refused(Refusal {
+        refused(HttpRefusal {
             status: StatusCode::from_u16(status).unwrap(),
             message: Some("no".into()),
             body: Bytes::from(body.to_owned()),
@@ -136,20 +155,57 @@ mod tests {
     #[test]
     fn refusals_name_the_key_to_look_at() {
         for (status, body, kind, key) in [
-            (400, r#"{"error":"invalid_client"}"#, ErrorKind::Unauthorized, "connection.client_secret"),
-            (401, r#"{"error":"unauthorized_client"}"#, ErrorKind::Unauthorized, "connection.client_id"),
-            (401, "<html>", ErrorKind::Unauthorized, "connection.client_secret"),
-            (400, r#"{"error":"invalid_scope"}"#, ErrorKind::Protocol, "connection.scope"),
-            (400, r#"{"error":"unsupported_grant_type"}"#, ErrorKind::Protocol, "client_credentials"),
+            (
+                400,
+                r#"{"error":"invalid_client"}"#,
+                ErrorKind::Unauthorized,
+                "connection.client_secret",
+            ),
+            (
+                401,
+                r#"{"error":"unauthorized_client"}"#,
+                ErrorKind::Unauthorized,
+                "connection.client_id",
+            ),
+            (
+                401,
+                "<html>",
+                ErrorKind::Unauthorized,
+                "connection.client_secret",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_scope"}"#,
+                ErrorKind::Protocol,
+                "connection.scope",
+            ),
+            (
+                400,
+                r#"{"error":"unsupported_grant_type"}"#,
+                ErrorKind::Protocol,
+                "client_credentials",
+            ),
             (404, "{}", ErrorKind::Config, "connection.token_url"),
             (302, "", ErrorKind::Protocol, "connection.token_url"),
         ] {
             let error = told(status, body);
             assert_eq!(error.kind(), kind, "{status} {body}");
-            assert!(error.hint_text().unwrap().contains(key), "{status} {body}: {error:?}");
+            assert!(
+                error.hint_text().unwrap().contains(key),
+                "{status} {body}: {error:?}"
+            );
         }
-        assert!(told(302, "").message().contains("https://other.example.com"));
-        assert!(told(400, r#"{"Message":"no"}"#).hint_text().unwrap().contains("connection.token_url"));
+        assert!(
+            told(302, "")
+                .message()
+                .contains("https://other.example.com")
+        );
+        assert!(
+            told(400, r#"{"Message":"no"}"#)
+                .hint_text()
+                .unwrap()
+                .contains("connection.token_url")
+        );
         assert_eq!(told(451, "{}").hint_text(), None);
     }
 }

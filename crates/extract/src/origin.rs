@@ -1,4 +1,4 @@
-//! Where a source's requests may go: its base URL, and no other host, scheme or port; and the one [`Endpoint`] outside it that hands
+//! Where a source's requests may go: its base URL, and no other host, scheme or port; and the one [`EndpointUrl`] outside it that hands
 //! out tokens.
 //!
 //! Invariant: a URL that [`BaseUrl::join`] or [`follow`] hands out has the origin of the URL it came from, so a bearer token
@@ -16,7 +16,12 @@ pub struct BaseUrl(Url);
 impl BaseUrl {
     /// Reads what a user wrote. Errors with [`tillhouse_model::ErrorKind::Config`], never quoting credentials.
     pub fn parse(text: &str) -> Result<Self> {
-        address("base_url", text, "Write it like https://api.example.com or http://127.0.0.1:8080/prefix.").map(Self)
+        address(
+            "base_url",
+            text,
+            "Write it like https://api.example.com or http://127.0.0.1:8080/prefix.",
+        )
+        .map(Self)
     }
 
     /// The address itself.
@@ -69,14 +74,19 @@ impl<'de> Deserialize<'de> for BaseUrl {
     }
 }
 
-/// One whole address that lies outside the base URL, on a server of its own: where OAuth2 gives out tokens.
+/// Address outside the base URL, on a server of its own, such as an OAuth2 token endpoint.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(Url);
+pub struct EndpointUrl(Url);
 
-impl Endpoint {
+impl EndpointUrl {
     /// Reads what a user wrote. Errors with [`tillhouse_model::ErrorKind::Config`], never quoting credentials.
     pub fn parse(text: &str) -> Result<Self> {
-        address("the address", text, "Write it whole, like https://id.example.com/oauth2/token.").map(Self)
+        address(
+            "the address",
+            text,
+            "Write it whole, like https://id.example.com/oauth2/token.",
+        )
+        .map(Self)
     }
 
     /// The address.
@@ -90,13 +100,13 @@ impl Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Endpoint {
+impl<'de> Deserialize<'de> for EndpointUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(told)
@@ -112,7 +122,9 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
     }
     let url = match Url::parse(text) {
         Ok(url) => url,
-        Err(url::ParseError::RelativeUrlWithoutBase) => return bad("has no http:// or https:// before its host".into()),
+        Err(url::ParseError::RelativeUrlWithoutBase) => {
+            return bad("has no http:// or https:// before its host".into());
+        }
         Err(e) => return bad(format!("is not a URL: {e}")),
     };
     if !matches!(url.scheme(), "http" | "https") {
@@ -127,8 +139,11 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
         return bad("names a host with characters that no host has".into());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::config(format!("{what} holds a user name or password"))
-            .hint("Put credentials into their own keys of the connection; URLs end up in logs."));
+        return Err(
+            Error::config(format!("{what} holds a user name or password")).hint(
+                "Put credentials into their own keys of the connection; URLs end up in logs.",
+            ),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return bad("has a query or a fragment".into());
@@ -138,19 +153,24 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
 
 /// What serde is told, which shows one line only.
 fn told<E: serde::de::Error>(error: Error) -> E {
-    let hint = error.hint_text().map(|h| format!(". {h}")).unwrap_or_default();
+    let hint = error
+        .hint_text()
+        .map(|h| format!(". {h}"))
+        .unwrap_or_default();
     E::custom(format!("{error}{hint}"))
 }
 
 /// Checks a configured path: it starts with '/', stays below the base and carries no query. `key` names it in the error.
 pub fn check_path(key: &str, path: &str) -> Result<()> {
     let bad = |why: &str| {
-        Err(Error::config(format!("{key} {path:?} {why}")).hint("Write a path below base_url, like /transactions."))
+        Err(Error::config(format!("{key} {path:?} {why}"))
+            .hint("Write a path below base_url, like /transactions."))
     };
     if !path.starts_with('/') || path.starts_with("//") {
         return bad("does not start with one '/'");
     }
-    if path.contains(['?', '#', '\\']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if path.contains(['?', '#', '\\']) || path.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
         return bad("holds a query, a fragment, a backslash or white space");
     }
     let dots = |segment: &str| {
@@ -167,8 +187,15 @@ pub fn check_path(key: &str, path: &str) -> Result<()> {
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Data`] for an id that is empty, too long, or could lead to another path.
 pub fn path_segment(id: &str) -> Result<String> {
-    if id.is_empty() || id.len() > 256 || id == "." || id == ".." || id.chars().any(char::is_control) {
-        return Err(Error::data("an id cannot be asked for: it is empty, too long, or not a name"));
+    if id.is_empty()
+        || id.len() > 256
+        || id == "."
+        || id == ".."
+        || id.chars().any(char::is_control)
+    {
+        return Err(Error::data(
+            "an id cannot be asked for: it is empty, too long, or not a name",
+        ));
     }
     let mut segment = String::with_capacity(id.len());
     for byte in id.bytes() {
@@ -176,7 +203,8 @@ pub fn path_segment(id: &str) -> Result<String> {
             segment.push(char::from(byte));
         } else {
             use std::fmt::Write;
-            write!(segment, "%{byte:02X}").map_err(|_| Error::internal("cannot write to a string"))?;
+            write!(segment, "%{byte:02X}")
+                .map_err(|_| Error::internal("cannot write to a string"))?;
         }
     }
     Ok(segment)
@@ -186,7 +214,9 @@ pub fn path_segment(id: &str) -> Result<String> {
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`], naming both origins, where it leaves the origin of `current`.
 pub fn follow(current: &Url, link: &str) -> Result<Url> {
-    let next = current.join(link).map_err(|e| Error::protocol(format!("a paging link is not a URL: {e}")))?;
+    let next = current
+        .join(link)
+        .map_err(|e| Error::protocol(format!("a paging link is not a URL: {e}")))?;
     if !same(current, &next) {
         return Err(Error::protocol(format!(
             "a paging link leads from {} to {}, which is not followed with our credentials",
@@ -226,7 +256,10 @@ mod tests {
             let joined = BaseUrl::parse(base).unwrap().join("/auth/login").unwrap();
             assert_eq!(joined.as_str(), "http://127.0.0.1:1/hecone/auth/login");
         }
-        let joined = BaseUrl::parse("https://api.example.com").unwrap().join("/t").unwrap();
+        let joined = BaseUrl::parse("https://api.example.com")
+            .unwrap()
+            .join("/t")
+            .unwrap();
         assert_eq!(joined.as_str(), "https://api.example.com/t");
     }
 
@@ -253,7 +286,16 @@ mod tests {
     #[test]
     fn paths_cannot_climb() {
         let base = BaseUrl::parse("http://127.0.0.1/a").unwrap();
-        for path in ["b", "//evil", "/x/../y", "/%2e%2E/y", "/x?y=1", "/x#y", "/x y", "/\\evil"] {
+        for path in [
+            "b",
+            "//evil",
+            "/x/../y",
+            "/%2e%2E/y",
+            "/x?y=1",
+            "/x#y",
+            "/x y",
+            "/\\evil",
+        ] {
             assert!(base.join(path).is_err(), "{path}");
         }
     }
@@ -261,7 +303,10 @@ mod tests {
     #[test]
     fn ids_become_one_segment() {
         assert_eq!(path_segment("8a159c56-1785").unwrap(), "8a159c56-1785");
-        assert_eq!(path_segment("a/../b?c#d%2e").unwrap(), "a%2F..%2Fb%3Fc%23d%252e");
+        assert_eq!(
+            path_segment("a/../b?c#d%2e").unwrap(),
+            "a%2F..%2Fb%3Fc%23d%252e"
+        );
         assert_eq!(path_segment("ü").unwrap(), "%C3%BC");
         for id in ["", ".", "..", "a\nb", &"x".repeat(257)] {
             assert!(path_segment(id).is_err(), "{id:?}");
@@ -271,8 +316,14 @@ mod tests {
     #[test]
     fn links_stay_at_home() {
         let here = url("https://api.example.com/v1/list?page=1");
-        assert_eq!(follow(&here, "/v1/list?page=2").unwrap().as_str(), "https://api.example.com/v1/list?page=2");
-        assert_eq!(follow(&here, "?page=2").unwrap().as_str(), "https://api.example.com/v1/list?page=2");
+        assert_eq!(
+            follow(&here, "/v1/list?page=2").unwrap().as_str(),
+            "https://api.example.com/v1/list?page=2"
+        );
+        assert_eq!(
+            follow(&here, "?page=2").unwrap().as_str(),
+            "https://api.example.com/v1/list?page=2"
+        );
         assert!(follow(&here, "https://api.example.com:443/v1/list").is_ok());
         for away in [
             "https://evil.example.com/v1",
@@ -283,14 +334,25 @@ mod tests {
         ] {
             let error = follow(&here, away).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{away}");
-            assert!(error.to_string().contains("https://api.example.com"), "{error}");
+            assert!(
+                error.to_string().contains("https://api.example.com"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn http_beyond_this_machine_is_exposed() {
-        assert!(BaseUrl::parse("http://api.example.com").unwrap().is_exposed());
-        assert!(!BaseUrl::parse("https://api.example.com").unwrap().is_exposed());
+        assert!(
+            BaseUrl::parse("http://api.example.com")
+                .unwrap()
+                .is_exposed()
+        );
+        assert!(
+            !BaseUrl::parse("https://api.example.com")
+                .unwrap()
+                .is_exposed()
+        );
         assert!(!BaseUrl::parse("http://localhost:1").unwrap().is_exposed());
         assert!(!BaseUrl::parse("http://[::1]:1").unwrap().is_exposed());
     }

@@ -23,11 +23,11 @@
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
 //!
-//! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::Request::lists`].
+//! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::Request::expecting_records_at`].
 //!
 //! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. A page of a single
 //! record is no page to be known again: only the second repeat in a row is one. No page is asked for twice in a row without a
-//! pause. A page whose [`Page::anew`] is set begins the listing again: what was counted before it is void.
+//! pause. A page whose [`Page::restarts_listing`] is set begins the listing again: what was counted before it is void.
 //!
 //! The page ahead is read by a task of its own. Rejected: polling it from the consumer's side, as `buffered` does; while the
 //! consumer is busy nobody would poll it, its time limit would run out and its permit would starve the other slices.
@@ -37,17 +37,17 @@ mod by_link;
 mod by_offset;
 mod by_page;
 mod keys;
-mod ledger;
 mod records;
+mod tally;
 
-pub use by_key::{After, Keyed, KeyedPage, by_key};
+pub use by_key::{KeyPosition, KeyedFetch, KeyedListing, by_key};
 pub use by_link::by_link;
-pub use by_offset::{Offset, OffsetPage, by_offset};
-pub use by_page::{Next, NumberedPage, Numbering, Place, by_page};
-pub use keys::Key;
-pub use ledger::Totals;
-pub use records::or_empty;
+pub use by_offset::{OffsetPage, PageOffset, by_offset};
+pub use by_page::{NextPage, NumberedPage, PageNumbering, PagePosition, by_page};
+pub use keys::RecordId;
+pub use records::normalise_empty;
 pub(crate) use records::{complaint, said_empty};
+pub use tally::TotalsClaim;
 
 use crate::envelope;
 use crate::source::{Page, PageStream};
@@ -55,10 +55,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
-use ledger::{Ledger, Repeat};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tally::{ListingTally, RepeatedPage};
 use tillhouse_model::time::readable_std;
 use tillhouse_model::{Error, Result};
 use tokio::sync::mpsc;
@@ -71,11 +71,11 @@ pub const REREADS: usize = PAUSES.len();
 /// The pauses before a listing is read anew, as multiples of [`Listing::pause`].
 const PAUSES: [u32; 3] = [1, 4, 15];
 
-/// Counts the listings that were read anew, for [`crate::http::Stats`].
+/// Counter of the listings that were read anew, for [`crate::http::ClientStats`].
 #[derive(Debug, Clone, Default)]
-pub struct Rereads(Arc<AtomicU64>);
+pub struct RereadCounter(Arc<AtomicU64>);
 
-impl Rereads {
+impl RereadCounter {
     /// How many so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -86,15 +86,20 @@ impl Rereads {
     }
 }
 
-/// Patience with the listings of a resource, less once one was given up: whatever that was, the others most likely share it, and are read anew once only. A server that
-/// heeds no page would else cost every window half a minute. Shared by all listings of a resource.
+/// Allowance of rereads for the listings of a resource, reduced to one once a listing was given
+/// up. A server that heeds no page would else cost every window half a minute. Shared by all
+/// listings of a resource.
 #[derive(Debug, Clone, Default)]
-pub struct Patience(Arc<AtomicBool>);
+pub struct RereadAllowance(Arc<AtomicBool>);
 
-impl Patience {
+impl RereadAllowance {
     /// How often a listing is read anew.
     fn rereads(&self) -> usize {
-        if self.0.load(Ordering::Relaxed) { 1 } else { REREADS }
+        if self.0.load(Ordering::Relaxed) {
+            1
+        } else {
+            REREADS
+        }
     }
 
     fn give_up(&self) {
@@ -102,9 +107,10 @@ impl Patience {
     }
 }
 
-/// What is known of a listing before its first page: see [`crate::Client::listing`].
+/// Options of reading a listing: its limits, page size and record ids; see
+/// [`crate::HttpClient::listing_options`].
 #[derive(Debug, Clone)]
-pub struct Listing {
+pub struct ListingOptions {
     /// Pages in all, see [`crate::Limits::most_pages`].
     pub most_pages: u64,
     /// Records asked for a page.
@@ -117,17 +123,17 @@ pub struct Listing {
     /// Whether one page more is asked for before an end that no total proves is believed, see [`crate::Limits::confirm_end`].
     pub confirm_end: bool,
     /// Counts how often a listing was read anew.
-    pub rereads: Rereads,
+    pub rereads: RereadCounter,
     /// The first pause, see [`crate::Limits::reread_pause`].
     pub pause: Duration,
     /// True if the resource's totals count its listings.
-    pub totals: Totals,
+    pub totals: TotalsClaim,
     /// True if a listing of the resource was given up.
-    pub patience: Patience,
+    pub patience: RereadAllowance,
 }
 
 /// A listing of which nothing is known but how many pages it may have.
-impl From<u64> for Listing {
+impl From<u64> for ListingOptions {
     fn from(most_pages: u64) -> Self {
         Self {
             most_pages,
@@ -135,19 +141,26 @@ impl From<u64> for Listing {
             records_at: None,
             id: "id",
             confirm_end: true,
-            rereads: Rereads::default(),
+            rereads: RereadCounter::default(),
             pause: Duration::from_secs(1),
-            totals: Totals::default(),
-            patience: Patience::default(),
+            totals: TotalsClaim::default(),
+            patience: RereadAllowance::default(),
         }
     }
 }
 
-impl Listing {
+impl ListingOptions {
     /// A page without records, asked for at that time.
     fn nothing(&self, requested_at: Timestamp) -> Page {
-        let bytes = or_empty(Bytes::new(), self.records_at.unwrap_or_default());
-        Page { bytes, declared_total: None, requested_at, scope: None, anew: false, again: false }
+        let bytes = normalise_empty(Bytes::new(), self.records_at.unwrap_or_default());
+        Page {
+            bytes,
+            declared_total: None,
+            requested_at,
+            scope: None,
+            restarts_listing: false,
+            is_reread: false,
+        }
     }
 
     /// Waits before something is asked for once more.
@@ -158,54 +171,56 @@ impl Listing {
 
     /// True if a page is known to have no records.
     fn is_empty(&self, page: &Page) -> bool {
-        self.records_at.is_some_and(|at| records::is_empty(&page.bytes, at))
+        self.records_at
+            .is_some_and(|at| records::is_empty(&page.bytes, at))
     }
 
     /// What a page's records are known again by.
     fn fingerprint(&self, page: &Page) -> Option<u64> {
-        self.records_at.and_then(|at| records::fingerprint(&page.bytes, at, self.id))
+        self.records_at
+            .and_then(|at| records::fingerprint(&page.bytes, at, self.id))
     }
 }
 
-/// What came of asking for a page.
+/// Outcome of asking for a page.
 #[derive(Debug)]
-pub enum Fetched<P> {
+pub enum FetchOutcome<P> {
     /// The page.
     Page(P),
     /// Nothing is there, by a 404, 410 or 416 ([`crate::Refusal::is_past_the_end`]): the end behind pages that came, otherwise this error.
     Missing(Error),
 }
 
-impl<P> From<P> for Fetched<P> {
+impl<P> From<P> for FetchOutcome<P> {
     fn from(page: P) -> Self {
         Self::Page(page)
     }
 }
 
-/// What asks for a page, by one reading after the other.
-type Asking<Fetch> = Arc<Mutex<Fetch>>;
+/// Fetch function that one reading after the other uses.
+type SharedFetch<Fetch> = Arc<Mutex<Fetch>>;
 
 /// Asks for a page; where it is missing, `twice`, after a pause. The first page of all is missing for another reason, and where the total is
 /// not reached, everything is read anew.
 async fn ask<At, Fetch, Fut, Found, P>(
-    fetch: &Asking<Fetch>,
+    fetch: &SharedFetch<Fetch>,
     at: At,
-    ledger: &Ledger,
-    listing: &Listing,
+    ledger: &ListingTally,
+    listing: &ListingOptions,
     twice: bool,
-) -> Result<Fetched<P>>
+) -> Result<FetchOutcome<P>>
 where
     At: Clone,
     Fetch: FnMut(At) -> Fut,
     Fut: Future<Output = Result<Found>>,
-    Found: Into<Fetched<P>>,
+    Found: Into<FetchOutcome<P>>,
 {
     let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
     let explained = |error: Error| ledger.explain(error);
     let found = answer(at.clone()).await.map_err(explained)?.into();
     let doubtful = twice && ledger.may_be_a_hole(listing);
     match found {
-        Fetched::Missing(_) if doubtful => {
+        FetchOutcome::Missing(_) if doubtful => {
             listing.pause(1).await;
             Ok(answer(at).await.map_err(explained)?.into())
         }
@@ -213,8 +228,8 @@ where
     }
 }
 
-/// Where a listing goes on.
-enum Step<At> {
+/// Next step of reading a listing.
+enum ListingStep<At> {
     On(At),
     /// There, after a pause: it was asked for before.
     Back(At),
@@ -230,22 +245,26 @@ enum Step<At> {
 /// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after [`Listing::most_pages`], and where what came is
 /// not the whole (see the module's head) however often it is read anew from `first`. Where [`Listing::records_at`] is not known, nobody
 /// can count what came, and the end is believed.
-pub fn chain<At, Fetch, Fut, Found>(first: At, listing: impl Into<Listing>, fetch: Fetch) -> PageStream
+pub fn chain<At, Fetch, Fut, Found>(
+    first: At,
+    listing: impl Into<ListingOptions>,
+    fetch: Fetch,
+) -> PageStream
 where
     At: Clone + Send + Sync + 'static,
     Fetch: FnMut(At) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Found>> + Send + 'static,
-    Found: Into<Fetched<(Page, Option<At>)>>,
+    Found: Into<FetchOutcome<(Page, Option<At>)>>,
 {
-    let listing: Listing = listing.into();
-    let (limits, ledger) = (listing.clone(), Ledger::of(&listing.totals));
+    let listing: ListingOptions = listing.into();
+    let (limits, ledger) = (listing.clone(), ListingTally::of(&listing.totals));
     let fetch = Arc::new(Mutex::new(fetch));
     walk((first.clone(), ledger), limits, move |(at, mut ledger)| {
         let (fetch, first, listing) = (fetch.clone(), first.clone(), listing.clone());
         async move {
             let requested_at = Timestamp::now();
             let mut found = ask(&fetch, at.clone(), &ledger, &listing, true).await?;
-            if let Fetched::Page((page, _)) = &found
+            if let FetchOutcome::Page((page, _)) = &found
                 && ledger.has_begun()
                 && listing.confirm_end
                 && listing.is_empty(page)
@@ -255,38 +274,47 @@ where
                 found = ask(&fetch, at, &ledger, &listing, true).await?;
             }
             let (mut page, next) = match found {
-                Fetched::Page(found) => found,
-                Fetched::Missing(error) if ledger.is_new() => return Err(error),
-                Fetched::Missing(_) => (listing.nothing(requested_at), None),
+                FetchOutcome::Page(found) => found,
+                FetchOutcome::Missing(error) if ledger.is_new() => return Err(error),
+                FetchOutcome::Missing(_) => (listing.nothing(requested_at), None),
             };
             let repeat = ledger.look(&listing, &mut page)?;
             let step = match (repeat, next, ledger.shortfall()) {
-                (Some(Repeat::Unproved(error)), ..) => Step::Anew((first, ledger.anew()), error),
-                (None, Some(next), _) => Step::On((next, ledger)),
-                (None, None, Some(error)) => Step::Anew((first, ledger.anew()), error),
-                (Some(Repeat::OfTheEnd), ..) | (None, None, None) => match ledger.is_shifted() {
-                    true => Step::Shifted((first, ledger.anew())),
-                    false => Step::End,
-                },
+                (Some(RepeatedPage::Unproved(error)), ..) => {
+                    ListingStep::Anew((first, ledger.anew()), error)
+                }
+                (None, Some(next), _) => ListingStep::On((next, ledger)),
+                (None, None, Some(error)) => ListingStep::Anew((first, ledger.anew()), error),
+                (Some(RepeatedPage::OfTheEnd), ..) | (None, None, None) => {
+                    match ledger.is_shifted() {
+                        true => ListingStep::Shifted((first, ledger.anew())),
+                        false => ListingStep::End,
+                    }
+                }
             };
             Ok((page, step))
         }
     })
 }
 
-impl Ledger {
+impl ListingTally {
     /// Takes a page of which nothing is known but what is written in it; whether it repeats another.
-    fn look(&mut self, listing: &Listing, page: &mut Page) -> Result<Option<Repeat>> {
+    fn look(&mut self, listing: &ListingOptions, page: &mut Page) -> Result<Option<RepeatedPage>> {
         let Some(records_at) = listing.records_at else {
             self.page(0, None);
             return Ok(None);
         };
-        page.bytes = or_empty(std::mem::take(&mut page.bytes), records_at);
+        page.bytes = normalise_empty(std::mem::take(&mut page.bytes), records_at);
         let print = listing.fingerprint(page);
         // A large page has more than one record, and nobody needs to know more of it where no total is declared.
-        let counts =
-            page.declared_total.is_some() || self.declared().is_some() || page.bytes.len() < records::LOOKED_AT;
-        let records = if counts { envelope::count(&page.bytes, records_at)? } else { 2 };
+        let counts = page.declared_total.is_some()
+            || self.declared().is_some()
+            || page.bytes.len() < records::LOOKED_AT;
+        let records = if counts {
+            envelope::count(&page.bytes, records_at)?
+        } else {
+            2
+        };
         let place = self.pages();
         self.page(records, page.declared_total);
         if page.declared_total.is_some() {
@@ -299,41 +327,53 @@ impl Ledger {
 }
 
 /// The engine of every form of paging: a task that reads, a pause before a listing is read anew, and an end.
-fn walk<At, Fetch, Fut>(first: At, listing: Listing, fetch: Fetch) -> PageStream
+fn walk<At, Fetch, Fut>(first: At, listing: ListingOptions, fetch: Fetch) -> PageStream
 where
     At: Send + 'static,
     Fetch: FnMut(At) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<(Page, Step<At>)>> + Send + 'static,
+    Fut: Future<Output = Result<(Page, ListingStep<At>)>> + Send + 'static,
 {
     // Nothing runs before the stream is polled: the source's `pages` is no async function and needs no runtime.
     let stream = stream::once(async move {
         let (sender, receiver) = mpsc::channel(1);
         let task = tokio::spawn(read_all(first, listing, fetch, sender).in_current_span());
-        stream::unfold((receiver, Some(AbortOnDropHandle::new(task))), |(mut receiver, mut task)| async move {
-            if let Some(page) = receiver.recv().await {
-                return Some((page, (receiver, task)));
-            }
-            // The channel also closes when the task dies, and that must not look like the end.
-            match task.take()?.await {
-                Ok(()) => None,
-                Err(_) => Some((Err(Error::internal("the task that reads pages died")), (receiver, None))),
-            }
-        })
+        stream::unfold(
+            (receiver, Some(AbortOnDropHandle::new(task))),
+            |(mut receiver, mut task)| async move {
+                if let Some(page) = receiver.recv().await {
+                    return Some((page, (receiver, task)));
+                }
+                // The channel also closes when the task dies, and that must not look like the end.
+                match task.take()?.await {
+                    Ok(()) => None,
+                    Err(_) => Some((
+                        Err(Error::internal("the task that reads pages died")),
+                        (receiver, None),
+                    )),
+                }
+            },
+        )
     });
     stream.flatten().boxed()
 }
 
-async fn read_all<At, Fetch, Fut>(first: At, listing: Listing, mut fetch: Fetch, sender: mpsc::Sender<Result<Page>>)
-where
+async fn read_all<At, Fetch, Fut>(
+    first: At,
+    listing: ListingOptions,
+    mut fetch: Fetch,
+    sender: mpsc::Sender<Result<Page>>,
+) where
     Fetch: FnMut(At) -> Fut,
-    Fut: Future<Output = Result<(Page, Step<At>)>>,
+    Fut: Future<Output = Result<(Page, ListingStep<At>)>>,
 {
     let most_pages = listing.most_pages;
     let mut at = Some(first);
     let (mut pages, mut rereads, mut anew) = (0, 0, false);
     while let Some(here) = at.take() {
         // A place for the page before it is asked for: with one place, that is one page ahead.
-        let Ok(place) = sender.reserve().await else { return };
+        let Ok(place) = sender.reserve().await else {
+            return;
+        };
         if pages == most_pages {
             let error = Error::protocol(format!("the server goes on after {most_pages} pages"))
                 .hint("Choose shorter slices, or larger pages.");
@@ -347,17 +387,17 @@ where
                 return;
             }
         };
-        page.anew = std::mem::take(&mut anew);
+        page.restarts_listing = std::mem::take(&mut anew);
         place.send(Ok(page));
         pages += 1;
         match step {
-            Step::On(next) => at = Some(next),
-            Step::Back(next) => {
+            ListingStep::On(next) => at = Some(next),
+            ListingStep::Back(next) => {
                 listing.pause(1).await;
                 at = Some(next);
             }
-            Step::End => {}
-            Step::Shifted(first) => {
+            ListingStep::End => {}
+            ListingStep::Shifted(first) => {
                 if let Some(times) = PAUSES.get(rereads) {
                     tracing::warn!("records moved while a listing was read; reading it anew");
                     listing.pause(*times).await;
@@ -365,7 +405,10 @@ where
                     rereads += 1;
                 }
             }
-            Step::Anew(first, error) => match PAUSES.get(rereads).filter(|_| rereads < listing.patience.rereads()) {
+            ListingStep::Anew(first, error) => match PAUSES
+                .get(rereads)
+                .filter(|_| rereads < listing.patience.rereads())
+            {
                 Some(times) => {
                     let pause = readable_std(listing.pause.saturating_mul(*times));
                     tracing::warn!(%pause, "reading a listing anew: {error}");
@@ -375,7 +418,9 @@ where
                 }
                 None => {
                     listing.patience.give_up();
-                    let Ok(place) = sender.reserve().await else { return };
+                    let Ok(place) = sender.reserve().await else {
+                        return;
+                    };
                     place.send(Err(error.at("times read", (rereads + 1).to_string())));
                     return;
                 }
@@ -395,15 +440,29 @@ mod tests {
 
     pub(super) fn page(text: impl Into<String>, declared_total: Option<u64>) -> Page {
         let requested_at = Timestamp::UNIX_EPOCH;
-        Page { bytes: Bytes::from(text.into()), declared_total, requested_at, scope: None, anew: false, again: false }
+        Page {
+            bytes: Bytes::from(text.into()),
+            declared_total,
+            requested_at,
+            scope: None,
+            restarts_listing: false,
+            is_reread: false,
+        }
     }
 
     pub(super) async fn texts(stream: PageStream) -> Vec<Result<String>> {
-        stream.map(|p| p.map(|p| String::from_utf8(p.bytes.to_vec()).unwrap())).collect().await
+        stream
+            .map(|p| p.map(|p| String::from_utf8(p.bytes.to_vec()).unwrap()))
+            .collect()
+            .await
     }
 
     pub(super) async fn good(stream: PageStream) -> Vec<String> {
-        texts(stream).await.into_iter().map(Result::unwrap).collect()
+        texts(stream)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect()
     }
 
     #[tokio::test]
@@ -426,8 +485,9 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_a_stream_stops_the_request_under_way() {
-        struct Gone(Arc<Notify>);
-        impl Drop for Gone {
+        /// Signal that a future was dropped.
+        struct DropSignal(Arc<Notify>);
+        impl Drop for DropSignal {
             fn drop(&mut self) {
                 self.0.notify_one();
             }
@@ -435,7 +495,7 @@ mod tests {
         let (begun, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let signals = (begun.clone(), gone.clone());
         let mut stream = chain((), 100, move |()| {
-            let (begun, gone) = (signals.0.clone(), Gone(signals.1.clone()));
+            let (begun, gone) = (signals.0.clone(), DropSignal(signals.1.clone()));
             async move {
                 let _gone = gone;
                 begun.notify_one();
@@ -458,39 +518,71 @@ mod tests {
         });
         let pages = texts(stream).await;
         assert_eq!(pages.len(), 2);
-        assert_eq!(pages[1].as_ref().unwrap_err().kind(), tillhouse_model::ErrorKind::Internal);
+        assert_eq!(
+            pages[1].as_ref().unwrap_err().kind(),
+            tillhouse_model::ErrorKind::Internal
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_one_listing_was_given_up_others_are_read_anew_once() {
-        let listing = Listing { records_at: Some(&[]), ..Listing::from(100) };
-        let read = || chain(0, listing.clone(), |_: u32| async { Ok((page("[1,2]", Some(3)), None)) });
+        let listing = ListingOptions {
+            records_at: Some(&[]),
+            ..ListingOptions::from(100)
+        };
+        let read = || {
+            chain(0, listing.clone(), |_: u32| async {
+                Ok((page("[1,2]", Some(3)), None))
+            })
+        };
         for (readings, seconds) in [(4, 20), (2, 1), (2, 1)] {
             let began = tokio::time::Instant::now();
             let pages = texts(read()).await;
             let error = pages.last().unwrap().as_ref().unwrap_err().to_string();
             assert!(error.contains("declares 3 records, but 2 came"), "{error}");
             assert!(error.contains(&format!("times read {readings}")), "{error}");
-            assert_eq!((pages.len(), began.elapsed().as_secs()), (readings + 1, seconds));
+            assert_eq!(
+                (pages.len(), began.elapsed().as_secs()),
+                (readings + 1, seconds)
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_chain_is_judged_as_every_form_of_paging() {
-        let listing = || Listing { records_at: Some(&[]), ..Listing::from(100) };
+        let listing = || ListingOptions {
+            records_at: Some(&[]),
+            ..ListingOptions::from(100)
+        };
         let read = |total: u64| {
-            let rereads = Rereads::default();
-            let listing = Listing { rereads: rereads.clone(), ..listing() };
+            let rereads = RereadCounter::default();
+            let listing = ListingOptions {
+                rereads: rereads.clone(),
+                ..listing()
+            };
             let stream = chain(0, listing, move |at: u32| async move {
-                Ok((page(["[1,2]", "null"][at as usize], Some(total)), (at == 0).then_some(1)))
+                Ok((
+                    page(["[1,2]", "null"][at as usize], Some(total)),
+                    (at == 0).then_some(1),
+                ))
             });
             async move { (texts(stream).await, rereads.count()) }
         };
         let (pages, rereads) = read(2).await;
-        assert_eq!((pages.len(), rereads), (2, 1), "nothing behind a page is asked for once more");
+        assert_eq!(
+            (pages.len(), rereads),
+            (2, 1),
+            "nothing behind a page is asked for once more"
+        );
         assert_eq!(pages[1].as_deref().unwrap(), "[]", "null is no records");
         let (pages, rereads) = read(3).await;
         assert_eq!((pages.len(), rereads), (9, 3 + 4));
-        assert!(pages[8].as_ref().unwrap_err().message().contains("declares 3 records, but 2 came"));
+        assert!(
+            pages[8]
+                .as_ref()
+                .unwrap_err()
+                .message()
+                .contains("declares 3 records, but 2 came")
+        );
     }
 }

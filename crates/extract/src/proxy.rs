@@ -16,12 +16,21 @@ fn variables(scheme: &str) -> [&'static str; 4] {
 /// The variable that names the proxy for a server, if one does. `lookup` reads the environment.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the variable, where it holds what no proxy can be made of.
-pub(crate) fn variable(server: &Url, lookup: impl Fn(&str) -> Option<String>) -> Result<Option<&'static str>> {
+pub(crate) fn variable(
+    server: &Url,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Option<&'static str>> {
     let set = |name: &&str| lookup(name).filter(|value| !value.trim().is_empty());
-    let Some((name, value)) = variables(server.scheme()).iter().find_map(|name| Some((*name, set(name)?))) else {
+    let Some((name, value)) = variables(server.scheme())
+        .iter()
+        .find_map(|name| Some((*name, set(name)?)))
+    else {
         return Ok(None);
     };
-    let except = ["NO_PROXY", "no_proxy"].iter().find_map(|name| lookup(name)).unwrap_or_default();
+    let except = ["NO_PROXY", "no_proxy"]
+        .iter()
+        .find_map(|name| lookup(name))
+        .unwrap_or_default();
     if is_excepted(server, &except) {
         return Ok(None);
     }
@@ -34,21 +43,34 @@ pub(crate) fn variable(server: &Url, lookup: impl Fn(&str) -> Option<String>) ->
 
 /// Whether the list of servers that need no proxy has this one: its name, a domain it lies in, or all.
 fn is_excepted(server: &Url, list: &str) -> bool {
-    let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    list.split(',').map(|entry| entry.trim().trim_start_matches('.')).filter(|entry| !entry.is_empty()).any(|entry| {
-        let inside = host.len().checked_sub(entry.len()).is_some_and(|at| {
-            host.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(entry)) && (at == 0 || host[..at].ends_with('.'))
-        });
-        entry == "*" || inside
-    })
+    let host = server
+        .host_str()
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
+    list.split(',')
+        .map(|entry| entry.trim().trim_start_matches('.'))
+        .filter(|entry| !entry.is_empty())
+        .any(|entry| {
+            let inside = host.len().checked_sub(entry.len()).is_some_and(|at| {
+                host.get(at..)
+                    .is_some_and(|end| end.eq_ignore_ascii_case(entry))
+                    && (at == 0 || host[..at].ends_with('.'))
+            });
+            entry == "*" || inside
+        })
 }
 
 /// Whether a proxy can be made of this: `http` or `https`, or none, which means `http`.
 fn is_usable(value: &str) -> bool {
     let value = value.trim();
-    let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let whole = if value.contains("://") {
+        value.to_owned()
+    } else {
+        format!("http://{value}")
+    };
     Url::parse(&whole).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some_and(|host| !host.is_empty())
     }) && !value.contains(char::is_whitespace)
 }
 
@@ -57,8 +79,12 @@ mod tests {
     use super::*;
 
     fn asked(server: &str, environment: &[(&str, &str)]) -> Result<Option<&'static str>> {
-        let lookup =
-            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let lookup = |name: &str| {
+            environment
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         variable(&Url::parse(server).unwrap(), lookup)
     }
 
@@ -66,17 +92,40 @@ mod tests {
     fn the_variable_of_the_scheme_is_found() {
         let api = "https://api.example.com/x";
         assert_eq!(asked(api, &[]).unwrap(), None);
-        assert_eq!(asked(api, &[("HTTP_PROXY", "garbage garbage")]).unwrap(), None);
-        assert_eq!(asked(api, &[("https_proxy", "http://proxy:3128")]).unwrap(), Some("https_proxy"));
         assert_eq!(
-            asked(api, &[("ALL_PROXY", "user:pw@proxy:3128"), ("HTTPS_PROXY", " ")]).unwrap(),
+            asked(api, &[("HTTP_PROXY", "garbage garbage")]).unwrap(),
+            None
+        );
+        assert_eq!(
+            asked(api, &[("https_proxy", "http://proxy:3128")]).unwrap(),
+            Some("https_proxy")
+        );
+        assert_eq!(
+            asked(
+                api,
+                &[("ALL_PROXY", "user:pw@proxy:3128"), ("HTTPS_PROXY", " ")]
+            )
+            .unwrap(),
             Some("ALL_PROXY")
         );
-        assert_eq!(asked("http://api.example.com", &[("http_proxy", "proxy")]).unwrap(), Some("http_proxy"));
+        assert_eq!(
+            asked("http://api.example.com", &[("http_proxy", "proxy")]).unwrap(),
+            Some("http_proxy")
+        );
         for except in ["*", "example.com", ".example.com", "x, API.example.com"] {
-            assert_eq!(asked(api, &[("HTTPS_PROXY", "::"), ("NO_PROXY", except)]).unwrap(), None, "{except}");
+            assert_eq!(
+                asked(api, &[("HTTPS_PROXY", "::"), ("NO_PROXY", except)]).unwrap(),
+                None,
+                "{except}"
+            );
         }
-        assert!(asked(api, &[("HTTPS_PROXY", "::"), ("NO_PROXY", "ample.com,other.com,")]).is_err());
+        assert!(
+            asked(
+                api,
+                &[("HTTPS_PROXY", "::"), ("NO_PROXY", "ample.com,other.com,")]
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
 //! into numbers, what is left of it counts (`pieces`), and takes the whole word with it.
 
-mod coats;
+mod encodings;
+mod fragments;
 mod layers;
-mod pieces;
 mod words;
 
-use coats::Coats;
-use pieces::Forms;
+use encodings::EncodedSecret;
+use fragments::FragmentForms;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -49,34 +49,45 @@ pub(crate) fn without_query(url: &Url) -> Url {
 /// Knows the secrets that were sent or received, to take them out of what servers write back.
 #[derive(Default)]
 pub struct Redactor {
-    known: RwLock<VecDeque<Coats>>,
+    known: RwLock<VecDeque<EncodedSecret>>,
 }
 
 impl Redactor {
     /// Remembers a secret. Empty ones are ignored.
     pub fn add(&self, secret: &Secret) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if secret.expose().is_empty() || known.iter().any(|known| known.plain().expose() == secret.expose()) {
+        if secret.expose().is_empty()
+            || known
+                .iter()
+                .any(|known| known.plain().expose() == secret.expose())
+        {
             return;
         }
         if known.len() == REMEMBERED {
             known.pop_front();
         }
-        known.push_back(Coats::of(secret));
+        known.push_back(EncodedSecret::of(secret));
     }
 
     /// One line of at most 200 characters, without known secrets, things that look like tokens, and e-mail addresses.
     pub fn scrub(&self, text: &str) -> String {
         let text = self.without_secrets(text);
         let mut line = String::new();
-        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()) {
+        for word in text
+            .split(|c: char| c.is_whitespace() || c.is_control())
+            .filter(|w| !w.is_empty())
+        {
             if !line.is_empty() {
                 line.push(' ');
             }
             line.push_str(if looks_secret(word) { "***" } else { word });
         }
         if line.chars().count() > LONGEST_MESSAGE {
-            line = line.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect();
+            line = line
+                .chars()
+                .take(LONGEST_MESSAGE - 1)
+                .chain(['…'])
+                .collect();
         }
         line
     }
@@ -85,12 +96,24 @@ impl Redactor {
     pub fn name(&self, text: &str) -> String {
         let text = self.without_secrets(text);
         let parts = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
-        let shown = parts.flat_map(|part| match part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()) {
-            run if looks_secret(run) => ["***", &part[run.len()..]],
-            run => [run, &part[run.len()..]],
+        let shown = parts.flat_map(|part| {
+            match part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()) {
+                run if looks_secret(run) => ["***", &part[run.len()..]],
+                run => [run, &part[run.len()..]],
+            }
         });
         let shown: String = shown.collect();
-        shown.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(LONGEST_NAME).collect()
+        shown
+            .chars()
+            .map(|c| {
+                if c.is_ascii_graphic() || c == ' ' {
+                    c
+                } else {
+                    '?'
+                }
+            })
+            .take(LONGEST_NAME)
+            .collect()
     }
 
     /// The beginning of a text without known secrets.
@@ -102,15 +125,19 @@ impl Redactor {
         }
         let mut places = Vec::new();
         for reading in layers::readings(text) {
-            let found = known.iter().flat_map(|secret| secret.places(reading.text()));
+            let found = known
+                .iter()
+                .flat_map(|secret| secret.places(reading.text()));
             places.extend(found.map(|place| reading.place(place)));
         }
         let text = without(text, places);
         let mut places = Vec::new();
         for reading in layers::readings(&text) {
-            let forms = Forms::of(reading.text());
-            let found = known.iter().flat_map(|secret| secret.pieces().places(&forms));
-            places.extend(found.map(|place| pieces::words_at(&text, reading.place(place))));
+            let forms = FragmentForms::of(reading.text());
+            let found = known
+                .iter()
+                .flat_map(|secret| secret.pieces().places(&forms));
+            places.extend(found.map(|place| fragments::words_at(&text, reading.place(place))));
         }
         without(&text, places)
     }
@@ -169,7 +196,8 @@ fn looks_secret(word: &str) -> bool {
     if word.contains('@') {
         return true;
     }
-    let part_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '~');
+    let part_of_token =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '~');
     word.split(|c| !part_of_token(c)).any(|run| {
         run.len() >= TOKEN_LENGTH
             && run.contains(|c: char| c.is_ascii_digit())
@@ -183,16 +211,27 @@ mod tests {
 
     #[test]
     fn urls_show_keys_and_no_values() {
-        let secret = Url::parse("https://u:pw@api.example.com:8443/v1/list?token=hunter2&page[offset]=10").unwrap();
-        assert_eq!(url(&secret), "https://api.example.com:8443/v1/list?token&page[offset]");
+        let secret =
+            Url::parse("https://u:pw@api.example.com:8443/v1/list?token=hunter2&page[offset]=10")
+                .unwrap();
+        assert_eq!(
+            url(&secret),
+            "https://api.example.com:8443/v1/list?token&page[offset]"
+        );
     }
 
     #[test]
     fn messages_lose_secrets_tokens_and_addresses() {
         let redactor = Redactor::default();
         redactor.add(&Secret::new("hunter2"));
-        assert_eq!(redactor.scrub("client hunter2 is\nunknown"), "client *** is unknown");
-        assert_eq!(redactor.scrub("bad token eyJhbGciOiJIUzI1NiJ9.e30.abc1"), "bad token ***");
+        assert_eq!(
+            redactor.scrub("client hunter2 is\nunknown"),
+            "client *** is unknown"
+        );
+        assert_eq!(
+            redactor.scrub("bad token eyJhbGciOiJIUzI1NiJ9.e30.abc1"),
+            "bad token ***"
+        );
         assert_eq!(redactor.scrub("no user someone@example.com"), "no user ***");
         assert_eq!(
             redactor.scrub("start_date must not lie after 2026-01-01T00:00:00Z"),
@@ -224,9 +263,16 @@ mod tests {
             "704073732077227264",
             "6345427a63794233496e4a6b",
         ] {
-            assert_eq!(redactor.scrub(&format!("no {coat} here")), "no *** here", "{coat}");
+            assert_eq!(
+                redactor.scrub(&format!("no {coat} here")),
+                "no *** here",
+                "{coat}"
+            );
         }
-        assert_eq!(redactor.scrub("no secret: 100%25 of \\u0041bc here"), "no secret: 100%25 of \\u0041bc here");
+        assert_eq!(
+            redactor.scrub("no secret: 100%25 of \\u0041bc here"),
+            "no secret: 100%25 of \\u0041bc here"
+        );
     }
 
     #[test]
@@ -234,38 +280,83 @@ mod tests {
         fn base64(text: &str, alphabet: &[u8; 64]) -> String {
             let mut all = String::new();
             for group in text.as_bytes().chunks(3) {
-                let bits =
-                    group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-                all.extend((0..=group.len()).map(|nth| char::from(alphabet[(bits >> (18 - 6 * nth) & 63) as usize])));
+                let bits = group
+                    .iter()
+                    .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                    << (8 * (3 - group.len()));
+                all.extend(
+                    (0..=group.len())
+                        .map(|nth| char::from(alphabet[(bits >> (18 - 6 * nth) & 63) as usize])),
+                );
             }
             all
         }
-        const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const STANDARD: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        type Coat = fn(&str) -> String;
-        let coats: [(&str, Coat); 10] = [
-            ("percent", |text| text.bytes().map(|byte| format!("%{byte:02x}")).collect()),
-            ("form", |text| url::form_urlencoded::byte_serialize(text.as_bytes()).collect()),
-            ("json", |text| serde_json::to_string(text).unwrap().trim_matches('"').to_owned()),
-            ("unicode", |text| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()),
-            ("html", |text| {
-                text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;").replace('@', "&commat;")
+        type SecretEncoding = fn(&str) -> String;
+        let coats: [(&str, SecretEncoding); 10] = [
+            ("percent", |text| {
+                text.bytes().map(|byte| format!("%{byte:02x}")).collect()
             }),
-            ("numbers", |text| text.chars().map(|c| format!("&#{};", u32::from(c))).collect()),
+            ("form", |text| {
+                url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+            }),
+            ("json", |text| {
+                serde_json::to_string(text)
+                    .unwrap()
+                    .trim_matches('"')
+                    .to_owned()
+            }),
+            ("unicode", |text| {
+                text.encode_utf16()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect()
+            }),
+            ("html", |text| {
+                text.replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('"', "&quot;")
+                    .replace('@', "&commat;")
+            }),
+            ("numbers", |text| {
+                text.chars()
+                    .map(|c| format!("&#{};", u32::from(c)))
+                    .collect()
+            }),
             ("base64", |text| base64(text, STANDARD)),
-            ("padded", |text| format!("{}{}", base64(text, STANDARD), "=".repeat((3 - text.len() % 3) % 3))),
+            ("padded", |text| {
+                format!(
+                    "{}{}",
+                    base64(text, STANDARD),
+                    "=".repeat((3 - text.len() % 3) % 3)
+                )
+            }),
             ("url", |text| base64(text, URL)),
-            ("hex", |text| text.bytes().map(|byte| format!("{byte:02X}")).collect()),
+            ("hex", |text| {
+                text.bytes().map(|byte| format!("{byte:02X}")).collect()
+            }),
         ];
-        for secret in ["p@ss w\"rd/\u{fc}%25+x&y", "hunter2hunter2", "a1b2c3d4-e5f6-7890-abcd-ef1234567890"] {
+        for secret in [
+            "p@ss w\"rd/\u{fc}%25+x&y",
+            "hunter2hunter2",
+            "a1b2c3d4-e5f6-7890-abcd-ef1234567890",
+        ] {
             let redactor = Redactor::default();
             redactor.add(&Secret::new(secret));
             for (inner, under) in coats {
-                assert_eq!(redactor.scrub(&format!("no {} here", under(secret))), "no *** here", "{inner} of {secret}");
+                assert_eq!(
+                    redactor.scrub(&format!("no {} here", under(secret))),
+                    "no *** here",
+                    "{inner} of {secret}"
+                );
                 for (outer, over) in coats {
                     let text = format!("no {} here", over(&under(secret)));
                     let shown = redactor.scrub(&text);
-                    assert_eq!(shown, "no *** here", "{outer} of {inner} of {secret}: {text}");
+                    assert_eq!(
+                        shown, "no *** here",
+                        "{outer} of {inner} of {secret}: {text}"
+                    );
                 }
             }
         }
@@ -295,8 +386,14 @@ mod tests {
         assert_eq!(redactor.name("text/Hunter2-Long"), "text/***");
         assert_eq!(redactor.name("text/Hunter2-L"), "text/***");
         assert_eq!(redactor.name("text/\u{1b}[31mred\n"), "text/?[31mred?");
-        assert_eq!(redactor.name("text/a1b2c3d4e5f6a7b8c9d0e1; x=1"), "text/***; x=1");
-        assert_eq!(redactor.name("application/vnd.ms-excel.sheet.12"), "application/vnd.ms-excel.sheet.12");
+        assert_eq!(
+            redactor.name("text/a1b2c3d4e5f6a7b8c9d0e1; x=1"),
+            "text/***; x=1"
+        );
+        assert_eq!(
+            redactor.name("application/vnd.ms-excel.sheet.12"),
+            "application/vnd.ms-excel.sheet.12"
+        );
         assert_eq!(redactor.name(&"x".repeat(500)).len(), LONGEST_NAME);
     }
 
@@ -306,7 +403,10 @@ mod tests {
         for secret in ["hunter2", "hunter2-long", "2-long-er"] {
             redactor.add(&Secret::new(secret));
         }
-        assert_eq!(redactor.scrub("a hunter2-long-er b hunter2. aHVudGVyMi1sb25n"), "a *** b ***. ***");
+        assert_eq!(
+            redactor.scrub("a hunter2-long-er b hunter2. aHVudGVyMi1sb25n"),
+            "a *** b ***. ***"
+        );
     }
 
     #[test]
@@ -324,9 +424,18 @@ mod tests {
         let redactor = Redactor::default();
         let message = |body: &str| redactor.provider_message(body.as_bytes());
         assert_eq!(message(r#"{"message":"no"}"#).as_deref(), Some("no"));
-        assert_eq!(message(r#"{"error":{"code":1,"message":"no"}}"#).as_deref(), Some("no"));
-        assert_eq!(message(r#"{"error":"invalid_client","error_description":"no"}"#).as_deref(), Some("no"));
-        assert_eq!(message(r#"{"errors":[{"status":"404","title":"no"}]}"#).as_deref(), Some("no"));
+        assert_eq!(
+            message(r#"{"error":{"code":1,"message":"no"}}"#).as_deref(),
+            Some("no")
+        );
+        assert_eq!(
+            message(r#"{"error":"invalid_client","error_description":"no"}"#).as_deref(),
+            Some("no")
+        );
+        assert_eq!(
+            message(r#"{"errors":[{"status":"404","title":"no"}]}"#).as_deref(),
+            Some("no")
+        );
         for told in [
             r#"{"Message":"no"}"#,
             r#"{"msg":"no"}"#,

@@ -1,43 +1,47 @@
 //! What is asked, and what came back.
 //!
-//! Invariant: `Debug` of a [`Request`] and of an answer shows no header's value, no query's value and no body.
+//! Invariant: `Debug` of a [`HttpRequest`] and of an answer shows no header's value, no query's value and no body.
 
-use crate::{blame, redact};
+use crate::{redact, refusal_cause};
 use bytes::Bytes;
-pub use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+pub use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 pub use reqwest::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
 use url::Url;
 
-/// Tells from the body of a success that it is none; `None` where it is one. For providers whose envelope says more than the status does.
-pub type Verdict = fn(&[u8]) -> Option<Fault>;
+/// Check of a success's body for a failure that it reports; `None` where it is a success. For
+/// providers whose envelope says more than the status does.
+pub type SuccessCheck = fn(&[u8]) -> Option<ReportedFailure>;
 
-/// What a success says of itself that is none.
+/// Failure that the body of a success reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ReportedFailure {
     /// The provider's own explanation, which the kit scrubs.
     pub words: String,
-    /// True if it may be over soon: then it is tried again, as what [`Request::lists`] finds.
+    /// True if it may be over soon: then it is tried again, as what [`Request::expecting_records_at`] finds.
     pub may_pass: bool,
 }
 
-/// One question to a provider. It is sent as often as the retry policy says, so it must be safe to repeat.
+/// Request to a provider. It is sent as often as the retry policy says, so it must be safe to
+/// repeat.
 #[derive(Clone)]
-pub struct Request {
+pub struct HttpRequest {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) resource: Arc<str>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    pub(crate) verdict: Option<Verdict>,
+    pub(crate) verdict: Option<SuccessCheck>,
     pub(crate) lists: Option<&'static [&'static str]>,
     /// It carries credentials: what refuses them is not asked twice.
     pub(crate) logs_in: bool,
 }
 
-impl Request {
+impl HttpRequest {
     /// A GET. `resource` names in errors and logs what is asked for.
     pub fn get(resource: &str, url: Url) -> Self {
         let headers = HeaderMap::new();
@@ -59,7 +63,10 @@ impl Request {
         request.method = Method::POST;
         request.logs_in = true;
         request.body = Some(Bytes::from(body.to_string()));
-        request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        request.header(
+            reqwest::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )
     }
 
     /// A POST of a form, for OAuth2 token endpoints.
@@ -67,9 +74,14 @@ impl Request {
         let mut request = Self::get(resource, url);
         request.method = Method::POST;
         request.logs_in = true;
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         request.body = Some(Bytes::from(form));
-        request.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
+        request.header(
+            reqwest::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        )
     }
 
     /// Adds a query parameter, percent-encoded.
@@ -89,16 +101,18 @@ impl Request {
     /// Sets a header whose value nobody may see. Errors with [`ErrorKind::Config`] where it holds what no header can.
     pub fn secret_header(self, name: HeaderName, value: &Secret) -> Result<Self> {
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
-            Error::config(format!("the secret for the header {name} holds characters no header can carry"))
-                .hint("Look for a line break or a letter that is not ASCII at its ends.")
+            Error::config(format!(
+                "the secret for the header {name} holds characters no header can carry"
+            ))
+            .hint("Look for a line break or a letter that is not ASCII at its ends.")
         })?;
         value.set_sensitive(true);
         Ok(self.header(name, value))
     }
 
-    /// Has the bodies of successes judged; what is no success comes back as [`Answer::Refused`].
+    /// Has the bodies of successes judged; what is no success comes back as [`Answer::TokenErrorResponse`].
     #[must_use]
-    pub fn judged_by(mut self, verdict: Verdict) -> Self {
+    pub fn with_success_check(mut self, verdict: SuccessCheck) -> Self {
         self.verdict = Some(verdict);
         self
     }
@@ -106,7 +120,7 @@ impl Request {
     /// Has successes tried again that hold no records and say of themselves that they failed, in whichever words. `records_at` is
     /// [`tillhouse_model::Resource::records_at`]. Taken for an empty page, such an answer would end a listing.
     #[must_use]
-    pub fn lists(mut self, records_at: &'static [&'static str]) -> Self {
+    pub fn expecting_records_at(mut self, records_at: &'static [&'static str]) -> Self {
         self.lists = Some(records_at);
         self
     }
@@ -117,15 +131,21 @@ impl Request {
     }
 }
 
-impl fmt::Debug for Request {
+impl fmt::Debug for HttpRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {} for {})", self.method, redact::url(&self.url), self.resource)
+        write!(
+            f,
+            "Request({} {} for {})",
+            self.method,
+            redact::url(&self.url),
+            self.resource
+        )
     }
 }
 
-/// An answer with a status of success.
+/// Response with a status of success.
 #[derive(Clone)]
-pub struct Response {
+pub struct HttpResponse {
     /// The status, 2xx.
     pub status: StatusCode,
     /// The headers.
@@ -138,16 +158,22 @@ pub struct Response {
     pub requested_at: jiff::Timestamp,
 }
 
-impl fmt::Debug for Response {
+impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Response({} from {}, {} bytes)", self.status, redact::url(&self.url), self.bytes.len())
+        write!(
+            f,
+            "Response({} from {}, {} bytes)",
+            self.status,
+            redact::url(&self.url),
+            self.bytes.len()
+        )
     }
 }
 
-/// An answer that waiting does not change: a status that is neither a success nor a passing trouble, or a body that the request's
-/// [`Verdict`] found to be no success.
+/// Final response that is no success: a status that waiting does not change, or a body that the
+/// request's [`SuccessCheck`] found to report a failure.
 #[derive(Clone)]
-pub struct Refusal {
+pub struct HttpRefusal {
     /// The status.
     pub status: StatusCode,
     /// The provider's own short explanation, scrubbed of secrets.
@@ -166,13 +192,17 @@ pub struct Refusal {
     pub url: String,
 }
 
-impl fmt::Debug for Refusal {
+impl fmt::Debug for HttpRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({} from {}: {:?})", self.status, self.url, self.message)
+        write!(
+            f,
+            "Refusal({} from {}: {:?})",
+            self.status, self.url, self.message
+        )
     }
 }
 
-impl Refusal {
+impl HttpRefusal {
     /// Whether what was asked for no longer exists, or never did.
     pub fn is_gone(&self) -> bool {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
@@ -196,13 +226,16 @@ impl Refusal {
 
     /// Whether the server's own words, in its body or its challenge, name a token that has expired or is none.
     pub fn names_token(&self) -> bool {
-        matches!(self.status.as_u16(), 200..=299 | 400 | 401 | 403 | 419 | 440 | 498)
-            && blame::names_token(self.challenge.as_deref(), &self.body)
+        matches!(
+            self.status.as_u16(),
+            200..=299 | 400 | 401 | 403 | 419 | 440 | 498
+        ) && refusal_cause::names_token(self.challenge.as_deref(), &self.body)
     }
 
     /// Whether the server refuses the number of records asked for.
     pub fn names_page_size(&self) -> bool {
-        matches!(self.status.as_u16(), 400 | 413 | 416 | 422) && blame::names_page_size(&self.body)
+        matches!(self.status.as_u16(), 400 | 413 | 416 | 422)
+            && refusal_cause::names_page_size(&self.body)
     }
 
     /// What to do about [`Refusal::names_page_size`].
@@ -257,24 +290,24 @@ impl Refusal {
     }
 }
 
-/// What came back, when something final came back.
+/// Final outcome of a request.
 #[derive(Debug, Clone)]
 #[must_use]
-pub enum Answer {
+pub enum HttpOutcome {
     /// A success.
-    Success(Response),
+    Success(HttpResponse),
     /// Anything else that is final.
-    Refused(Refusal),
+    Refused(HttpRefusal),
 }
 
-impl Answer {
+impl HttpOutcome {
     /// The success, or the refusal's error.
-    pub fn success(self) -> Result<Response> {
-        self.success_or(Refusal::into_error)
+    pub fn success(self) -> Result<HttpResponse> {
+        self.success_or(HttpRefusal::into_error)
     }
 
     /// The success, or the refusal in the source's own words.
-    pub fn success_or(self, explained: impl FnOnce(Refusal) -> Error) -> Result<Response> {
+    pub fn success_or(self, explained: impl FnOnce(HttpRefusal) -> Error) -> Result<HttpResponse> {
         match self {
             Self::Success(response) => Ok(response),
             Self::Refused(refusal) => Err(explained(refusal)),
@@ -289,26 +322,41 @@ mod tests {
     #[test]
     fn debug_shows_no_value() {
         let url = Url::parse("http://127.0.0.1/list").unwrap();
-        let request = Request::get("transactions", url.clone())
+        let request = HttpRequest::get("transactions", url.clone())
             .query("token", "hunter2")
-            .secret_header(reqwest::header::AUTHORIZATION, &Secret::new("Bearer hunter3"))
+            .secret_header(
+                reqwest::header::AUTHORIZATION,
+                &Secret::new("Bearer hunter3"),
+            )
             .unwrap();
-        assert_eq!(format!("{request:?}"), "Request(GET http://127.0.0.1/list?token for transactions)");
-        let login = Request::post_json("login", url, &serde_json::json!({"client_secret": "hunter4"}));
+        assert_eq!(
+            format!("{request:?}"),
+            "Request(GET http://127.0.0.1/list?token for transactions)"
+        );
+        let login = HttpRequest::post_json(
+            "login",
+            url,
+            &serde_json::json!({"client_secret": "hunter4"}),
+        );
         assert!(!format!("{login:?}").contains("hunter"));
     }
 
     #[test]
     fn queries_are_encoded() {
         let url = Url::parse("http://127.0.0.1/list").unwrap();
-        let request = Request::get("x", url).query("page[offset]", "10").query("filter", r#"{"a":"b&c"}"#);
-        assert_eq!(request.url().query(), Some("page%5Boffset%5D=10&filter=%7B%22a%22%3A%22b%26c%22%7D"));
+        let request = HttpRequest::get("x", url)
+            .query("page[offset]", "10")
+            .query("filter", r#"{"a":"b&c"}"#);
+        assert_eq!(
+            request.url().query(),
+            Some("page%5Boffset%5D=10&filter=%7B%22a%22%3A%22b%26c%22%7D")
+        );
     }
 
     #[test]
     fn a_header_that_cannot_be_sent_is_not_quoted() {
         let url = Url::parse("http://127.0.0.1/").unwrap();
-        let error = Request::get("x", url)
+        let error = HttpRequest::get("x", url)
             .secret_header(reqwest::header::AUTHORIZATION, &Secret::new("hunter2\n"))
             .unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
@@ -316,7 +364,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_do() {
-        let refusal = |status: u16| Refusal {
+        let refusal = |status: u16| HttpRefusal {
             status: StatusCode::from_u16(status).unwrap(),
             message: Some("no".into()),
             body: Bytes::new(),
@@ -343,23 +391,54 @@ mod tests {
             assert_eq!(error.kind(), kind, "{status}");
             assert!(!error.is_retryable());
         }
-        let expired = |status: u16| Refusal { body: Bytes::from_static(b"jwt expired"), ..refusal(status) };
+        let expired = |status: u16| HttpRefusal {
+            body: Bytes::from_static(b"jwt expired"),
+            ..refusal(status)
+        };
         for status in [400, 401, 403] {
             assert!(expired(status).blames_token());
             assert_eq!(refusal(status).blames_token(), status == 401);
-            assert!(expired(status).into_error().message().ends_with("refuses our token: no"));
+            assert!(
+                expired(status)
+                    .into_error()
+                    .message()
+                    .ends_with("refuses our token: no")
+            );
         }
         for status in [419, 440, 498] {
             assert!(refusal(status).blames_token());
             assert_eq!(refusal(status).into_error().kind(), ErrorKind::Unauthorized);
         }
         assert!(!expired(404).blames_token());
-        let challenged = Refusal { challenge: Some(r#"Bearer error="invalid_token""#.into()), ..refusal(403) };
+        let challenged = HttpRefusal {
+            challenge: Some(r#"Bearer error="invalid_token""#.into()),
+            ..refusal(403)
+        };
         assert!(challenged.blames_token());
-        let large =
-            |status| Refusal { body: Bytes::from_static(br#"{"message":"limit is above 100"}"#), ..refusal(status) };
-        assert!(large(422).into_error().hint_text().unwrap().contains("sync.page_size"));
-        assert!(!large(404).into_error().hint_text().unwrap().contains("page_size"));
-        assert!(refusal(301).into_error().hint_text().unwrap().contains("https://other.example.com"));
+        let large = |status| HttpRefusal {
+            body: Bytes::from_static(br#"{"message":"limit is above 100"}"#),
+            ..refusal(status)
+        };
+        assert!(
+            large(422)
+                .into_error()
+                .hint_text()
+                .unwrap()
+                .contains("sync.page_size")
+        );
+        assert!(
+            !large(404)
+                .into_error()
+                .hint_text()
+                .unwrap()
+                .contains("page_size")
+        );
+        assert!(
+            refusal(301)
+                .into_error()
+                .hint_text()
+                .unwrap()
+                .contains("https://other.example.com")
+        );
     }
 }

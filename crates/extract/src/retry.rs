@@ -10,38 +10,50 @@ use std::time::Duration;
 use tillhouse_model::time::readable_std;
 use tillhouse_model::{Error, ErrorKind, Result};
 
-/// Why an attempt failed, and whether another one may follow.
+/// Failure of one attempt, and whether another one may follow.
 #[derive(Debug)]
-pub struct Failure {
+pub struct AttemptFailure {
     /// What is reported if no attempt follows.
     pub error: Error,
     /// Whether another attempt can help.
-    pub again: bool,
+    pub is_retryable: bool,
     /// How long the server asked to wait.
     pub after: Option<Duration>,
 }
 
-impl Failure {
+impl AttemptFailure {
     /// A failure that no waiting mends.
-    pub fn last(error: Error) -> Self {
-        Self { error: error.retryable(false), again: false, after: None }
+    pub fn permanent(error: Error) -> Self {
+        Self {
+            error: error.retryable(false),
+            is_retryable: false,
+            after: None,
+        }
     }
 
     /// A failure that may be over soon.
-    pub fn passing(error: Error) -> Self {
-        Self { error, again: true, after: None }
+    pub fn transient(error: Error) -> Self {
+        Self {
+            error,
+            is_retryable: true,
+            after: None,
+        }
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for AttemptFailure {
     fn from(error: Error) -> Self {
-        Self { again: error.is_retryable(), error, after: None }
+        Self {
+            is_retryable: error.is_retryable(),
+            error,
+            after: None,
+        }
     }
 }
 
-/// How often, and with which pauses.
+/// Number of attempts, and the longest pause between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub struct RetryPolicy {
     /// Attempts in all, at least one.
     pub attempts: usize,
     /// The longest pause a server may ask for.
@@ -53,13 +65,17 @@ const FIRST: Duration = Duration::from_millis(250);
 const FACTOR: f32 = 2.5;
 const LONGEST: Duration = Duration::from_secs(30);
 
-impl Policy {
+impl RetryPolicy {
     /// Calls until it works, fails for good, or the attempts are used up. `call` gets the attempt's number, from 1; `before_retry`
     /// hears of every failure that another attempt follows, with the pause.
-    pub async fn run<T, Call, Fut>(&self, mut call: Call, mut before_retry: impl FnMut(&Failure, Duration)) -> Result<T>
+    pub async fn run<T, Call, Fut>(
+        &self,
+        mut call: Call,
+        mut before_retry: impl FnMut(&AttemptFailure, Duration),
+    ) -> Result<T>
     where
         Call: FnMut(usize) -> Fut,
-        Fut: Future<Output = Result<T, Failure>>,
+        Fut: Future<Output = Result<T, AttemptFailure>>,
     {
         let backoff = ExponentialBuilder::new()
             .with_min_delay(FIRST)
@@ -75,21 +91,27 @@ impl Policy {
             call(attempt)
         })
         .retry(backoff)
-        .when(|failure: &Failure| failure.again)
+        .when(|failure: &AttemptFailure| failure.is_retryable)
         .adjust(|failure, planned| self.pause(failure, planned))
         .notify(|failure, pause| before_retry(failure, pause))
         .await;
         outcome.map_err(|failure| {
             let error = match failure.after {
-                Some(asked) if failure.again && asked > self.max_retry_after => too_long(asked, self.max_retry_after),
+                Some(asked) if failure.is_retryable && asked > self.max_retry_after => {
+                    too_long(asked, self.max_retry_after)
+                }
                 _ => failure.error,
             };
-            if attempt > 1 { error.at("attempts", attempt.to_string()) } else { error }
+            if attempt > 1 {
+                error.at("attempts", attempt.to_string())
+            } else {
+                error
+            }
         })
     }
 
     /// The pause before the next attempt; `None` for no further one.
-    fn pause(&self, failure: &Failure, planned: Option<Duration>) -> Option<Duration> {
+    fn pause(&self, failure: &AttemptFailure, planned: Option<Duration>) -> Option<Duration> {
         let planned = planned?;
         match failure.after {
             Some(asked) if asked > self.max_retry_after => None,
@@ -105,14 +127,18 @@ impl Policy {
 fn too_long(asked: Duration, allowed: Duration) -> Error {
     Error::new(
         ErrorKind::Busy,
-        format!("the server asks to wait {}, longer than the {} allowed", readable_std(asked), readable_std(allowed)),
+        format!(
+            "the server asks to wait {}, longer than the {} allowed",
+            readable_std(asked),
+            readable_std(allowed)
+        ),
     )
     .hint("Run again later; a lower rate_limit or concurrency may avoid it.")
 }
 
 /// Whether a server with this status may answer better soon: it, or a gateway before it, is overloaded, out of order or slow. 520 to 530
 /// are Cloudflare's, 598 and 599 those of proxies that give up.
-pub fn is_passing(status: StatusCode) -> bool {
+pub fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 509 | 520..=530 | 598 | 599)
 }
 
@@ -122,16 +148,24 @@ mod tests {
     use std::cell::RefCell;
     use tokio::time::Instant;
 
-    const POLICY: Policy = Policy { attempts: 4, max_retry_after: Duration::from_secs(60) };
+    const POLICY: RetryPolicy = RetryPolicy {
+        attempts: 4,
+        max_retry_after: Duration::from_secs(60),
+    };
 
-    fn busy() -> Failure {
-        Failure::passing(Error::new(ErrorKind::Busy, "busy"))
+    fn busy() -> AttemptFailure {
+        AttemptFailure::transient(Error::new(ErrorKind::Busy, "busy"))
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_the_last_error_counts_the_attempts() {
         let pauses = RefCell::new(Vec::new());
-        let outcome: Result<()> = POLICY.run(async |_| Err(busy()), |_, pause| pauses.borrow_mut().push(pause)).await;
+        let outcome: Result<()> = POLICY
+            .run(
+                async |_| Err(busy()),
+                |_, pause| pauses.borrow_mut().push(pause),
+            )
+            .await;
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert_eq!(error.to_string(), "busy (attempts 4)");
@@ -139,7 +173,10 @@ mod tests {
         assert_eq!(pauses.len(), 3);
         for (pause, planned) in pauses.iter().zip([250_u64, 625, 1562]) {
             let planned = Duration::from_millis(planned);
-            assert!(*pause >= planned && *pause <= planned * 2 + Duration::from_millis(2), "{pause:?} {planned:?}");
+            assert!(
+                *pause >= planned && *pause <= planned * 2 + Duration::from_millis(2),
+                "{pause:?} {planned:?}"
+            );
         }
     }
 
@@ -150,7 +187,10 @@ mod tests {
             .run(
                 async |attempt| {
                     if attempt < 3 {
-                        Err(Failure { after: Some(Duration::from_secs(7)), ..busy() })
+                        Err(AttemptFailure {
+                            after: Some(Duration::from_secs(7)),
+                            ..busy()
+                        })
                     } else {
                         Ok(attempt)
                     }
@@ -160,25 +200,53 @@ mod tests {
             .await;
         assert_eq!(answer.unwrap(), 3);
         let elapsed = start.elapsed();
-        assert!(elapsed >= Duration::from_secs(14) && elapsed < Duration::from_secs(15), "{elapsed:?}");
+        assert!(
+            elapsed >= Duration::from_secs(14) && elapsed < Duration::from_secs(15),
+            "{elapsed:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_pause_is_a_planned_pause() {
         let start = Instant::now();
-        let outcome: Result<()> =
-            POLICY.run(async |_| Err(Failure { after: Some(Duration::ZERO), ..busy() }), |_, _| {}).await;
+        let outcome: Result<()> = POLICY
+            .run(
+                async |_| {
+                    Err(AttemptFailure {
+                        after: Some(Duration::ZERO),
+                        ..busy()
+                    })
+                },
+                |_, _| {},
+            )
+            .await;
         assert_eq!(outcome.unwrap_err().to_string(), "busy (attempts 4)");
-        assert!(start.elapsed() >= Duration::from_millis(250 + 625 + 1562), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(250 + 625 + 1562),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_is_too_long_is_an_error_that_says_so() {
         let start = Instant::now();
-        let outcome: Result<()> =
-            POLICY.run(async |_| Err(Failure { after: Some(Duration::from_secs(3_600)), ..busy() }), |_, _| {}).await;
+        let outcome: Result<()> = POLICY
+            .run(
+                async |_| {
+                    Err(AttemptFailure {
+                        after: Some(Duration::from_secs(3_600)),
+                        ..busy()
+                    })
+                },
+                |_, _| {},
+            )
+            .await;
         let error = outcome.unwrap_err();
-        assert_eq!(error.message(), "the server asks to wait 1 h, longer than the 1 min allowed");
+        assert_eq!(
+            error.message(),
+            "the server asks to wait 1 h, longer than the 1 min allowed"
+        );
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
@@ -189,7 +257,7 @@ mod tests {
             .run(
                 async |attempt| {
                     *calls.borrow_mut() = attempt;
-                    Err(Failure::last(Error::protocol("not JSON")))
+                    Err(AttemptFailure::permanent(Error::protocol("not JSON")))
                 },
                 |_, _| {},
             )
@@ -200,15 +268,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_attempt_is_one_attempt() {
-        let once = Policy { attempts: 1, ..POLICY };
-        let outcome: Result<()> = once.run(async |_| Err(busy()), |_, _| panic!("no retry")).await;
+        let once = RetryPolicy {
+            attempts: 1,
+            ..POLICY
+        };
+        let outcome: Result<()> = once
+            .run(async |_| Err(busy()), |_, _| panic!("no retry"))
+            .await;
         assert_eq!(outcome.unwrap_err().to_string(), "busy");
     }
 
     #[test]
     fn only_passing_troubles_are_retried() {
-        let passing: Vec<u16> = (100..600).filter(|s| is_passing(StatusCode::from_u16(*s).unwrap())).collect();
-        let servers = [500, 502, 503, 504, 507, 509].into_iter().chain(520..=530).chain([598, 599]);
-        assert_eq!(passing, [408, 425, 429].into_iter().chain(servers).collect::<Vec<u16>>());
+        let passing: Vec<u16> = (100..600)
+            .filter(|s| is_transient(StatusCode::from_u16(*s).unwrap()))
+            .collect();
+        let servers = [500, 502, 503, 504, 507, 509]
+            .into_iter()
+            .chain(520..=530)
+            .chain([598, 599]);
+        assert_eq!(
+            passing,
+            [408, 425, 429]
+                .into_iter()
+                .chain(servers)
+                .collect::<Vec<u16>>()
+        );
     }
 }

@@ -18,9 +18,18 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The names under which servers tell when a limit starts again.
-const RESETS: [&str; 4] = ["ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset", "x-ratelimit-reset-after"];
+const RESETS: [&str; 4] = [
+    "ratelimit-reset",
+    "x-ratelimit-reset",
+    "x-rate-limit-reset",
+    "x-ratelimit-reset-after",
+];
 /// The names under which servers tell how many requests are left.
-const REMAINING: [&str; 3] = ["ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"];
+const REMAINING: [&str; 3] = [
+    "ratelimit-remaining",
+    "x-ratelimit-remaining",
+    "x-rate-limit-remaining",
+];
 const RATE_LIMIT: &str = "ratelimit";
 /// A number from here on is no pause but seconds since 1970 (September 2001), and from a thousand times that on milliseconds.
 const SINCE_1970: f64 = 1e9;
@@ -29,8 +38,13 @@ const FAR_AWAY: f64 = 1e14;
 
 /// What the headers of an answer with this status ask for; `None` where they ask for nothing.
 pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let now = text(headers, DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
-    let said = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+    let now = text(headers, DATE.as_str())
+        .and_then(|date| httpdate::parse_http_date(date).ok())
+        .unwrap_or(now);
+    let said = headers
+        .get_all(RETRY_AFTER)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     if let Some(pause) = said.filter_map(|said| pause(said, now)).next() {
         return Some(pause);
     }
@@ -42,7 +56,10 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
     if !counts {
         return None;
     }
-    let resets = RESETS.iter().filter_map(|name| text(headers, name)).chain(reset_of_rate_limit(headers));
+    let resets = RESETS
+        .iter()
+        .filter_map(|name| text(headers, name))
+        .chain(reset_of_rate_limit(headers));
     resets.filter_map(|reset| pause(reset, now)).next()
 }
 
@@ -52,7 +69,10 @@ pub(crate) fn is_used_up(headers: &HeaderMap) -> bool {
 }
 
 fn remaining(headers: &HeaderMap) -> Option<f64> {
-    REMAINING.iter().filter_map(|name| text(headers, name)).find_map(|left| left.parse().ok())
+    REMAINING
+        .iter()
+        .filter_map(|name| text(headers, name))
+        .find_map(|left| left.parse().ok())
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -61,20 +81,29 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 /// `limit=100, remaining=0, reset=30`, or its successor's `"default";r=0;t=30`.
 fn reset_of_rate_limit(headers: &HeaderMap) -> Option<&str> {
-    let mut parts = text(headers, RATE_LIMIT)?.split([',', ';']).filter_map(|part| part.trim().split_once('='));
-    parts.find(|(key, _)| matches!(*key, "reset" | "t")).map(|(_, value)| value)
+    let mut parts = text(headers, RATE_LIMIT)?
+        .split([',', ';'])
+        .filter_map(|part| part.trim().split_once('='));
+    parts
+        .find(|(key, _)| matches!(*key, "reset" | "t"))
+        .map(|(_, value)| value)
 }
 
 /// What one header's value asks for.
 fn pause(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
-    let is_number = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_number = text.bytes().any(|b| b.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if is_number {
         let number = text.parse::<f64>().ok()?;
         return Some(match number {
             FAR_AWAY.. => Duration::MAX,
             SINCE_1970.. => {
-                let seconds = if number >= SINCE_1970 * 1e3 { number / 1e3 } else { number };
+                let seconds = if number >= SINCE_1970 * 1e3 {
+                    number / 1e3
+                } else {
+                    number
+                };
                 let then = UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
                 then.duration_since(now).unwrap_or(Duration::ZERO)
             }
@@ -98,8 +127,14 @@ mod tests {
     }
 
     fn asked(status: u16, pairs: &[(&str, &str)]) -> Option<Duration> {
-        let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()));
-        retry_after(StatusCode::from_u16(status).unwrap(), &headers.collect(), now())
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()));
+        retry_after(
+            StatusCode::from_u16(status).unwrap(),
+            &headers.collect(),
+            now(),
+        )
     }
 
     #[test]
@@ -122,11 +157,26 @@ mod tests {
         ] {
             assert_eq!(of(value), Some(Duration::from_secs_f64(seconds)), "{value}");
         }
-        for value in ["99999999999999999999999", "1e", "-1", "-0.5", "soon", "", ".", "1.2.3", "NaN", "inf", "120 s"] {
+        for value in [
+            "99999999999999999999999",
+            "1e",
+            "-1",
+            "-0.5",
+            "soon",
+            "",
+            ".",
+            "1.2.3",
+            "NaN",
+            "inf",
+            "120 s",
+        ] {
             let wanted = value.starts_with('9').then_some(Duration::MAX);
             assert_eq!(of(value), wanted, "{value}");
         }
-        let skewed = [("retry-after", "Mon, 07 Nov 1994 00:00:10 GMT"), ("date", "Mon, 07 Nov 1994 00:00:00 GMT")];
+        let skewed = [
+            ("retry-after", "Mon, 07 Nov 1994 00:00:10 GMT"),
+            ("date", "Mon, 07 Nov 1994 00:00:00 GMT"),
+        ];
         assert_eq!(asked(503, &skewed), Some(Duration::from_secs(10)));
         assert_eq!(asked(503, &[]), None);
     }
@@ -136,7 +186,12 @@ mod tests {
         let at = |offset: u64| now().duration_since(UNIX_EPOCH).unwrap().as_secs() + offset;
         // In November 1994 there were too few seconds since 1970 to be told from a pause.
         let late = "Tue, 01 Jan 2030 00:00:00 GMT";
-        let since = httpdate::parse_http_date(late).unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs() + 30;
+        let since = httpdate::parse_http_date(late)
+            .unwrap()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            + 30;
         assert!(at(0) < 1_000_000_000);
         for (name, value) in [
             ("x-ratelimit-reset", since.to_string()),
@@ -151,10 +206,20 @@ mod tests {
             ("retry-after", since.to_string()),
         ] {
             let pairs = [("date", late), (name, value.as_str())];
-            assert_eq!(asked(429, &pairs), Some(Duration::from_secs(30)), "{name}: {value}");
+            assert_eq!(
+                asked(429, &pairs),
+                Some(Duration::from_secs(30)),
+                "{name}: {value}"
+            );
         }
-        assert_eq!(asked(429, &[("retry-after", "7"), ("x-ratelimit-reset", "30")]), Some(Duration::from_secs(7)));
-        assert_eq!(asked(429, &[("retry-after", "soon"), ("x-ratelimit-reset", "30")]), Some(Duration::from_secs(30)));
+        assert_eq!(
+            asked(429, &[("retry-after", "7"), ("x-ratelimit-reset", "30")]),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            asked(429, &[("retry-after", "soon"), ("x-ratelimit-reset", "30")]),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(
             asked(429, &[("date", late), ("x-ratelimit-reset", "1000000000")]),
             Some(Duration::ZERO),
@@ -164,9 +229,18 @@ mod tests {
 
     #[test]
     fn a_counter_that_is_told_with_every_answer_is_no_pause() {
-        assert_eq!(asked(503, &[("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "7")]), None);
+        assert_eq!(
+            asked(
+                503,
+                &[("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "7")]
+            ),
+            None
+        );
         assert_eq!(asked(500, &[("ratelimit-reset", "30")]), None);
-        assert_eq!(asked(503, &[("ratelimit-reset", "30")]), Some(Duration::from_secs(30)));
+        assert_eq!(
+            asked(503, &[("ratelimit-reset", "30")]),
+            Some(Duration::from_secs(30))
+        );
         let used_up = [("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "0")];
         assert_eq!(asked(403, &used_up), Some(Duration::from_secs(30)));
     }

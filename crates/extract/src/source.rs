@@ -4,7 +4,7 @@
 //! is still missing, only the warehouse's ledger knows.
 
 use crate::empty_messages::EmptyMessages;
-use crate::http::Stats;
+use crate::http::ClientStats;
 use crate::media_type::MediaTypes;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_model::reconcile::{Evidence, Yardstick};
+use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
 use tillhouse_model::{Error, ErrorKind, Filter, ReadBy, Resource, Result, Slice, Window};
 
 /// One response, as it came, and what its envelope says of the rest.
@@ -33,17 +33,17 @@ pub struct Page {
     pub scope: Option<Arc<str>>,
     /// Whether the listing begins anew with this page, since what came before proved not to be the whole of it: what was counted of
     /// the slice so far is void. What was landed stays, it was true. Only [`crate::paging`] sets it.
-    pub anew: bool,
+    pub restarts_listing: bool,
     /// True if the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
-    pub again: bool,
+    pub is_reread: bool,
 }
 
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
 pub type PageStream = BoxStream<'static, Result<Page>>;
 
-/// How hard a source may be asked, and what is taken for an answer.
+/// Limits of asking a source: concurrency, rate, sizes, attempts and time.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct SourceLimits {
     /// Records a page; a source lowers it to the provider's largest.
     pub page_size: u32,
     /// Requests under way at once, over all slices.
@@ -88,7 +88,7 @@ pub struct ResourceLimits {
     pub confirm_end: Option<bool>,
 }
 
-impl Default for Limits {
+impl Default for SourceLimits {
     fn default() -> Self {
         Self {
             page_size: 500,
@@ -120,7 +120,7 @@ impl Default for Limits {
 ///   no way to be sure of that, its total tells, or the look-back reads it again.
 /// - **Every row, or an error**: a slice ends well only where as many records came, repeats counted, as the largest total says that its
 ///   pages declared, or none did; and only a page that is missing, empty or short, or that names no next one, is a sign of the end.
-///   What is not whole is read anew after a pause, three times at most, from a page with [`Page::anew`] on; then the slice ends with an
+///   What is not whole is read anew after a pause, three times at most, from a page with [`Page::restarts_listing`] on; then the slice ends with an
 ///   error of kind [`tillhouse_model::ErrorKind::Protocol`] and both figures. No page is asked for twice in a row without a pause. All of that is
 ///   [`crate::paging`]'s to do, see its head.
 /// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
@@ -159,15 +159,19 @@ pub trait Source: Send + Sync + Debug {
     /// default an error, for sources that have no such resource.
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
         let _ = ids;
-        let error = known(self.name(), self.resources(), resource).err();
-        failed(error.unwrap_or_else(|| {
-            Error::config(format!("{} cannot be asked for single records", self.name())).at("resource", resource)
+        let error = find_resource(self.name(), self.resources(), resource).err();
+        failed_stream(error.unwrap_or_else(|| {
+            Error::config(format!(
+                "{} cannot be asked for single records",
+                self.name()
+            ))
+            .at("resource", resource)
         }))
     }
 
     /// The pages that hold what the provider learnt within the slice's window, whenever it happened, for resources with
     /// [`Resource::late`]. By default none.
-    fn late_pages(&self, slice: &Slice) -> PageStream {
+    fn pages_by_change_time(&self, slice: &Slice) -> PageStream {
         let _ = slice;
         futures::stream::empty().boxed()
     }
@@ -180,39 +184,55 @@ pub trait Source: Send + Sync + Debug {
 
     /// What this source can be reconciled with. By default only with the number of its records, read again through
     /// [`Source::pages`].
-    fn yardstick(&self) -> Yardstick {
-        Yardstick::Records
+    fn reconcile_against(&self) -> ReconcileAgainst {
+        ReconcileAgainst::Records
     }
 
-    /// The provider's own figures of a window, for sources whose [`Source::yardstick`] is more than counting. `tenant` is
+    /// The provider's own figures of a window, for sources whose [`Source::reconcile_against`] is more than counting. `tenant` is
     /// one of the tenants that transactions name; a provider that does not tell tenants apart ignores it.
     ///
     /// With a `filter`, they are of the transactions that pass it; a source whose provider cannot narrow them errors with
     /// [`tillhouse_model::ErrorKind::Config`].
     ///
     /// Figures are what the provider said: labels as it spells them, numbers with all their digits, and no part that it left out.
-    async fn evidence(&self, tenant: Option<&str>, window: Window, filter: Option<&Filter>) -> Result<Evidence> {
+    async fn provider_figures(
+        &self,
+        tenant: Option<&str>,
+        window: Window,
+        filter: Option<&Filter>,
+    ) -> Result<ProviderFigures> {
         let _ = (tenant, window, filter);
         Err(Error::internal("this source has no figures of its own").at("source", self.name()))
     }
 
     /// Requests, bytes and retries so far, for the progress display.
-    fn stats(&self) -> Stats {
-        Stats::default()
+    fn stats(&self) -> ClientStats {
+        ClientStats::default()
     }
 }
 
 /// The resource of that name. Errors with [`tillhouse_model::ErrorKind::Config`], naming those there are.
-pub fn known(source: &str, resources: &'static [Resource], name: &str) -> Result<&'static Resource> {
-    resources.iter().find(|resource| resource.name == name).ok_or_else(|| {
-        let names: Vec<&str> = resources.iter().map(|resource| resource.name).collect();
-        Error::config(format!("{source} has no resource {name:?}")).hint(format!("It offers: {}.", names.join(", ")))
-    })
+pub fn find_resource(
+    source: &str,
+    resources: &'static [Resource],
+    name: &str,
+) -> Result<&'static Resource> {
+    resources
+        .iter()
+        .find(|resource| resource.name == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = resources.iter().map(|resource| resource.name).collect();
+            Error::config(format!("{source} has no resource {name:?}"))
+                .hint(format!("It offers: {}.", names.join(", ")))
+        })
 }
 
 /// Asks for a first page as large as a sync will ask for, for [`Source::check`]. Where the server refuses it, one record is asked for: if
 /// those come, it is the size that is refused, whatever the server calls it.
-pub async fn check_page<T, F: Future<Output = Result<T>>>(size: u32, ask: impl Fn(u32) -> F) -> Result<T> {
+pub async fn check_page<T, F: Future<Output = Result<T>>>(
+    size: u32,
+    ask: impl Fn(u32) -> F,
+) -> Result<T> {
     match ask(size).await {
         Err(error) if size > 1 && error.kind() == ErrorKind::Protocol && ask(1).await.is_ok() => Err(error.hint(format!(
             "The server answers when it is asked for one record, and not for {size}: lower sync.page_size of this pipeline."
@@ -222,12 +242,13 @@ pub async fn check_page<T, F: Future<Output = Result<T>>>(size: u32, ask: impl F
 }
 
 /// A stream that is an error and nothing else.
-pub fn failed(error: Error) -> PageStream {
+pub fn failed_stream(error: Error) -> PageStream {
     futures::stream::iter([Err(error)]).boxed()
 }
 
-/// The `connection` section of a pipeline: what one source needs to be reached, parsed once and validated.
-pub trait Connection: DeserializeOwned + Send + 'static {
+/// The `connection` section of a pipeline: the settings that reach one source, parsed once and
+/// validated.
+pub trait SourceConnection: DeserializeOwned + Send + 'static {
     /// The source's name.
     const SOURCE: &'static str;
 
@@ -235,5 +256,5 @@ pub trait Connection: DeserializeOwned + Send + 'static {
     const RESOURCES: &'static [Resource];
 
     /// Builds the source. No I/O happens here. Errors with [`tillhouse_model::ErrorKind::Config`].
-    fn open(self, limits: Limits) -> Result<Arc<dyn Source>>;
+    fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>>;
 }

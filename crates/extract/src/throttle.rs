@@ -6,7 +6,7 @@
 //! Rejected: a burst of a whole second's requests at the start, which is governor's default; a provider that counts strictly
 //! would see twice the rate in the first second.
 
-use crate::source::Limits;
+use crate::source::SourceLimits;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -31,33 +31,45 @@ impl Clock for TokioClock {
     }
 }
 
-/// How many requests are under way at once, and how many are sent a second.
+/// Limits of requests in flight and of requests a second.
 #[derive(Debug)]
-struct Gate {
+struct RequestGate {
     permits: Semaphore,
     rate: Option<RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>>,
 }
 
-impl Gate {
+impl RequestGate {
     fn new(concurrency: usize, rate_per_second: Option<u32>) -> Result<Self> {
         if concurrency == 0 || concurrency > Semaphore::MAX_PERMITS {
-            return Err(Error::config("concurrency is zero").hint("Allow at least one request at a time."));
+            return Err(
+                Error::config("concurrency is zero").hint("Allow at least one request at a time.")
+            );
         }
         let rate = match rate_per_second {
             None => None,
             Some(rate) => {
                 let rate = NonZeroU32::new(rate).ok_or_else(|| {
-                    Error::config("rate_limit is zero").hint("Allow at least one request a second, or leave it out.")
+                    Error::config("rate_limit is zero")
+                        .hint("Allow at least one request a second, or leave it out.")
                 })?;
                 let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
-                Some(RateLimiter::direct_with_clock(quota, TokioClock(Instant::now())))
+                Some(RateLimiter::direct_with_clock(
+                    quota,
+                    TokioClock(Instant::now()),
+                ))
             }
         };
-        Ok(Self { permits: Semaphore::new(concurrency), rate })
+        Ok(Self {
+            permits: Semaphore::new(concurrency),
+            rate,
+        })
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
-        self.permits.acquire().await.map_err(|_| Error::internal("the throttle was closed"))
+        self.permits
+            .acquire()
+            .await
+            .map_err(|_| Error::internal("the throttle was closed"))
     }
 
     async fn turn(&self) {
@@ -69,37 +81,41 @@ impl Gate {
     }
 }
 
-/// A request's place among those under way: its resource's own, where that has a limit of its own, and that of all.
+/// Permit of one request in flight: its resource's own, where that has a limit, and that of all.
 #[derive(Debug)]
-pub(crate) struct Permit<'t> {
+pub(crate) struct RequestPermit<'t> {
     _of_resource: Option<SemaphorePermit<'t>>,
     _of_all: SemaphorePermit<'t>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    all: Gate,
-    by_resource: HashMap<String, Gate>,
+    all: RequestGate,
+    by_resource: HashMap<String, RequestGate>,
     resume_at: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
-    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+    pub(crate) fn new(limits: &SourceLimits) -> Result<Self> {
         let narrower = limits.by_resource.iter();
-        let narrower = narrower.filter(|(_, own)| own.concurrency.is_some() || own.rate_per_second.is_some());
+        let narrower =
+            narrower.filter(|(_, own)| own.concurrency.is_some() || own.rate_per_second.is_some());
         let by_resource = narrower.map(|(name, own)| {
             let concurrency = own.concurrency.unwrap_or(limits.concurrency);
-            Ok((name.clone(), Gate::new(concurrency, own.rate_per_second)?))
+            Ok((
+                name.clone(),
+                RequestGate::new(concurrency, own.rate_per_second)?,
+            ))
         });
         Ok(Self {
-            all: Gate::new(limits.concurrency, limits.rate_per_second)?,
+            all: RequestGate::new(limits.concurrency, limits.rate_per_second)?,
             by_resource: by_resource.collect::<Result<_>>()?,
             resume_at: Mutex::new(None),
         })
     }
 
     /// Waits until a request for a resource may be sent. The permit is held until its body is read.
-    pub(crate) async fn enter(&self, resource: &str) -> Result<Permit<'_>> {
+    pub(crate) async fn enter(&self, resource: &str) -> Result<RequestPermit<'_>> {
         // Its own place first: whoever waits for that keeps no place from the others.
         let own = self.by_resource.get(resource);
         let of_resource = match own {
@@ -111,20 +127,31 @@ impl Throttle {
         }
         let permit = self.all.permit().await?;
         loop {
-            let resume_at = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let resume_at = *self
+                .resume_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             match resume_at {
-                Some(instant) if instant > Instant::now() => tokio::time::sleep_until(instant).await,
+                Some(instant) if instant > Instant::now() => {
+                    tokio::time::sleep_until(instant).await
+                }
                 _ => break,
             }
         }
         self.all.turn().await;
-        Ok(Permit { _of_resource: of_resource, _of_all: permit })
+        Ok(RequestPermit {
+            _of_resource: of_resource,
+            _of_all: permit,
+        })
     }
 
     /// The provider asked everybody to wait: no request is sent before that time is over.
     pub(crate) fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
-        let mut resume_at = self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resume_at = self
+            .resume_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *resume_at = Some(resume_at.map_or(until, |old| old.max(until)));
     }
 }
@@ -134,7 +161,12 @@ mod tests {
     use super::*;
 
     fn throttle(concurrency: usize, rate_per_second: Option<u32>) -> Throttle {
-        Throttle::new(&Limits { concurrency, rate_per_second, ..Limits::default() }).unwrap()
+        Throttle::new(&SourceLimits {
+            concurrency,
+            rate_per_second,
+            ..SourceLimits::default()
+        })
+        .unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,7 +177,10 @@ mod tests {
             drop(throttle.enter("x").await.unwrap());
         }
         let elapsed = start.elapsed();
-        assert!(elapsed >= Duration::from_millis(1_000) && elapsed < Duration::from_millis(1_100), "{elapsed:?}");
+        assert!(
+            elapsed >= Duration::from_millis(1_000) && elapsed < Duration::from_millis(1_100),
+            "{elapsed:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,16 +205,39 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_no_limit_but_a_mistake() {
-        assert!(Throttle::new(&Limits { concurrency: 0, ..Limits::default() }).is_err());
-        assert!(Throttle::new(&Limits { rate_per_second: Some(0), ..Limits::default() }).is_err());
+        assert!(
+            Throttle::new(&SourceLimits {
+                concurrency: 0,
+                ..SourceLimits::default()
+            })
+            .is_err()
+        );
+        assert!(
+            Throttle::new(&SourceLimits {
+                rate_per_second: Some(0),
+                ..SourceLimits::default()
+            })
+            .is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_resource_may_have_narrower_limits() {
-        let slow = crate::source::ResourceLimits { rate_per_second: Some(1), ..Default::default() };
-        let one = crate::source::ResourceLimits { concurrency: Some(1), ..Default::default() };
+        let slow = crate::source::ResourceLimits {
+            rate_per_second: Some(1),
+            ..Default::default()
+        };
+        let one = crate::source::ResourceLimits {
+            concurrency: Some(1),
+            ..Default::default()
+        };
         let by_resource = [("slow".to_owned(), slow), ("one".to_owned(), one)].into();
-        let limits = Limits { concurrency: 2, rate_per_second: None, by_resource, ..Limits::default() };
+        let limits = SourceLimits {
+            concurrency: 2,
+            rate_per_second: None,
+            by_resource,
+            ..SourceLimits::default()
+        };
         let throttle = Throttle::new(&limits).unwrap();
         let start = Instant::now();
         for resource in ["slow", "other", "other", "slow"] {
@@ -188,7 +246,11 @@ mod tests {
         assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&start.elapsed()));
         let held = throttle.enter("one").await.unwrap();
         let second = throttle.enter("one");
-        assert!(tokio::time::timeout(Duration::from_secs(9), second).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(9), second)
+                .await
+                .is_err()
+        );
         let other = throttle.enter("other").await.unwrap();
         drop((held, other));
         drop(throttle.enter("one").await.unwrap());

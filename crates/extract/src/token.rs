@@ -2,7 +2,7 @@
 //!
 //! Invariant: an answer that holds no token is never quoted.
 
-use crate::complaint::{is_failure, is_failure_beyond_words, names_credentials};
+use crate::envelope_error::{is_failure, is_failure_beyond_words, names_credentials};
 use crate::redact::Redactor;
 use serde::Deserialize;
 use std::time::Duration;
@@ -19,9 +19,10 @@ pub struct Token {
     pub lifetime: Option<Duration>,
 }
 
-/// OAuth2's names, which other logins use too; `expires_in` is in seconds.
+/// Response of a token endpoint in OAuth2's names, which other logins use too; `expires_in` is in
+/// seconds.
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: Secret,
     refresh_token: Option<Secret>,
     expires_in: Option<serde_json::Value>,
@@ -34,17 +35,24 @@ impl Token {
     /// some servers send as a success; `whose` answer it is stands in the message, and the server's words as the redactor lets them through.
     /// serde's own errors quote values, so they are not shown.
     pub fn read(body: &[u8], whose: &str, redactor: &Redactor) -> Result<Self> {
-        let granted = serde_json::from_slice::<Granted>(body).ok();
+        let granted = serde_json::from_slice::<TokenResponse>(body).ok();
         // A token that comes with an error opens nothing.
-        let usable =
-            |granted: &Granted| !granted.access_token.expose().trim().is_empty() && !is_failure_beyond_words(body);
-        let granted = granted.filter(usable).ok_or_else(|| missing(body, whose, redactor))?;
+        let usable = |granted: &TokenResponse| {
+            !granted.access_token.expose().trim().is_empty() && !is_failure_beyond_words(body)
+        };
+        let granted = granted
+            .filter(usable)
+            .ok_or_else(|| missing(body, whose, redactor))?;
         let seconds = granted.expires_in.as_ref().and_then(|value| match value {
             serde_json::Value::String(text) => text.trim().parse::<f64>().ok(),
             value => value.as_f64(),
         });
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Ok(Self { access: granted.access_token, refresh: granted.refresh_token, lifetime })
+        Ok(Self {
+            access: granted.access_token,
+            refresh: granted.refresh_token,
+            lifetime,
+        })
     }
 }
 
@@ -54,7 +62,10 @@ fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
     let refused = is_failure(body) || words.as_deref().is_some_and(names_credentials);
     let said = words.map(|words| format!(": {words}")).unwrap_or_default();
     if refused {
-        return Error::new(ErrorKind::Unauthorized, format!("{whose} answered with an error instead of a token{said}"));
+        return Error::new(
+            ErrorKind::Unauthorized,
+            format!("{whose} answered with an error instead of a token{said}"),
+        );
     }
     Error::protocol(format!("{whose}'s answer holds no access_token{said}"))
 }
@@ -88,22 +99,44 @@ mod tests {
     fn lifetimes_are_read_however_they_are_written() {
         let lifetime = |expires: &str| {
             let body = format!(r#"{{"access_token":"t"{expires}}}"#);
-            Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap().lifetime
+            Token::read(body.as_bytes(), "the login", &Redactor::default())
+                .unwrap()
+                .lifetime
         };
-        assert_eq!(lifetime(r#","expires_in":3600"#), Some(Duration::from_secs(3_600)));
-        assert_eq!(lifetime(r#","expires_in":"3600""#), Some(Duration::from_secs(3_600)));
-        for none in ["", r#","expires_in":null"#, r#","expires_in":-1"#, r#","expires_in":"soon""#] {
+        assert_eq!(
+            lifetime(r#","expires_in":3600"#),
+            Some(Duration::from_secs(3_600))
+        );
+        assert_eq!(
+            lifetime(r#","expires_in":"3600""#),
+            Some(Duration::from_secs(3_600))
+        );
+        for none in [
+            "",
+            r#","expires_in":null"#,
+            r#","expires_in":-1"#,
+            r#","expires_in":"soon""#,
+        ] {
             assert_eq!(lifetime(none), None, "{none}");
         }
     }
 
     #[test]
     fn an_answer_without_a_token_is_not_quoted() {
-        for body in [r#"{"access_token":""}"#, r#"{"access_token":42424242}"#, r#"{"token":"hunter2"}"#, "<html>"] {
-            let error = Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap_err();
+        for body in [
+            r#"{"access_token":""}"#,
+            r#"{"access_token":42424242}"#,
+            r#"{"token":"hunter2"}"#,
+            "<html>",
+        ] {
+            let error =
+                Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
             let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("42424242") && !shown.contains("hunter2"), "{shown}");
+            assert!(
+                !shown.contains("42424242") && !shown.contains("hunter2"),
+                "{shown}"
+            );
         }
     }
 
@@ -114,7 +147,10 @@ mod tests {
             r#""success":true,"errors":[],"error_code":0,"state":"xyz""#,
         ] {
             let body = format!(r#"{{"access_token":"t",{words}}}"#);
-            assert!(Token::read(body.as_bytes(), "the login", &Redactor::default()).is_ok(), "{words}");
+            assert!(
+                Token::read(body.as_bytes(), "the login", &Redactor::default()).is_ok(),
+                "{words}"
+            );
         }
     }
 
@@ -183,13 +219,21 @@ mod tests {
                 ErrorKind::Unauthorized,
                 "the login answered with an error instead of a token",
             ),
-            (r#"{"access_token":"  "}"#, ErrorKind::Protocol, "the login's answer holds no access_token"),
+            (
+                r#"{"access_token":"  "}"#,
+                ErrorKind::Protocol,
+                "the login's answer holds no access_token",
+            ),
             (
                 r#"{"message":"Welcome","error":null,"errors":[]}"#,
                 ErrorKind::Protocol,
                 "the login's answer holds no access_token: Welcome",
             ),
-            ("[]", ErrorKind::Protocol, "the login's answer holds no access_token"),
+            (
+                "[]",
+                ErrorKind::Protocol,
+                "the login's answer holds no access_token",
+            ),
         ] {
             let error = Token::read(body.as_bytes(), "the login", &redactor).unwrap_err();
             assert_eq!((error.kind(), error.message()), (kind, message), "{body}");
@@ -198,7 +242,15 @@ mod tests {
 
     #[test]
     fn a_prefix_stands_before_the_token_or_nothing_does() {
-        let header = |prefix: &str| TokenPrefix(prefix.into()).before(&Secret::new("t")).expose().to_owned();
-        assert_eq!([header("Token"), header(" Token "), header(""), header(" ")], ["Token t", "Token t", "t", "t"]);
+        let header = |prefix: &str| {
+            TokenPrefix(prefix.into())
+                .before(&Secret::new("t"))
+                .expose()
+                .to_owned()
+        };
+        assert_eq!(
+            [header("Token"), header(" Token "), header(""), header(" ")],
+            ["Token t", "Token t", "t", "t"]
+        );
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! Invariant: a connection that opens has a usable address, paths that stay below it, and credentials that are not empty.
 
-use crate::transactions::HecOne;
+use crate::transactions::HecOneSource;
 use serde::Deserialize;
 use std::sync::Arc;
-use tillhouse_extract::json_login::Words;
-use tillhouse_extract::names::not_blank;
+use tillhouse_extract::json_login::LoginWording;
+use tillhouse_extract::name_list::not_blank;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix,
-    Whereabouts, origin,
+    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, PathTemplate, RecordEndpoint,
+    Source, SourceConnection, SourceLimits, TokenPrefix, origin,
 };
-use tillhouse_model::{Problems, Resource, Result};
+use tillhouse_model::{ProblemList, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "hecone";
@@ -25,10 +25,10 @@ pub const RESOURCES: &[Resource] = &[Resource {
     by_id: true,
     sparse_by_id: true,
     declares_total: true,
-    ..Resource::WINDOWS
+    ..Resource::INCREMENTAL
 }];
 
-const WORDS: Words = Words {
+const WORDS: LoginWording = LoginWording {
     provider: "HecOne",
     name: "client_id",
     secret: "client_secret",
@@ -48,7 +48,7 @@ pub struct HecOneConnection {
     pub client_secret: Credential,
     /// Where the endpoints are; HecOne's document does not say.
     #[serde(default)]
-    pub paths: Paths,
+    pub paths: HecOnePaths,
     /// The query parameter that carries a filter, for the statistics to reconcile with.
     #[serde(default = "filter_parameter")]
     pub filter_parameter: String,
@@ -57,7 +57,7 @@ pub struct HecOneConnection {
 /// Paths below the base URL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Paths {
+pub struct HecOnePaths {
     /// Where tokens are had for credentials.
     pub login: String,
     /// Where tokens are had for a refresh token; without it, they are had for credentials again.
@@ -70,7 +70,7 @@ pub struct Paths {
     pub statistics: String,
 }
 
-impl Default for Paths {
+impl Default for HecOnePaths {
     fn default() -> Self {
         Self {
             login: "/auth/login".into(),
@@ -86,48 +86,77 @@ fn filter_parameter() -> String {
     "filter".into()
 }
 
-impl Paths {
+impl HecOnePaths {
     /// Checks them; the route of one transaction.
-    fn check(&self) -> Result<Route> {
-        let mut problems = Problems::default();
+    fn check(&self) -> Result<PathTemplate> {
+        let mut problems = ProblemList::default();
         problems.keep(origin::check_path("connection.paths.login", &self.login));
-        let list = problems.keep(origin::check_path("connection.paths.transactions", &self.transactions));
-        problems.keep(origin::check_path("connection.paths.statistics", &self.statistics));
+        let list = problems.keep(origin::check_path(
+            "connection.paths.transactions",
+            &self.transactions,
+        ));
+        problems.keep(origin::check_path(
+            "connection.paths.statistics",
+            &self.statistics,
+        ));
         if let Some(refresh) = &self.refresh {
             problems.keep(origin::check_path("connection.paths.refresh", refresh));
         }
         let default = || format!("{}/{{id}}", self.transactions.trim_end_matches('/'));
-        let one = self.transaction.clone().or_else(|| list.map(|()| default()));
-        let route = one
-            .and_then(|one| problems.keep(Route::of_one("connection.paths.transaction", &one, "/transactions/{id}")));
+        let one = self
+            .transaction
+            .clone()
+            .or_else(|| list.map(|()| default()));
+        let route = one.and_then(|one| {
+            problems.keep(PathTemplate::with_id(
+                "connection.paths.transaction",
+                &one,
+                "/transactions/{id}",
+            ))
+        });
         problems.or(route)
     }
 }
 
-impl Connection for HecOneConnection {
+impl SourceConnection for HecOneConnection {
     const SOURCE: &'static str = SOURCE;
     const RESOURCES: &'static [Resource] = RESOURCES;
 
-    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let mut problems = Problems::default();
+    fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>> {
+        let mut problems = ProblemList::default();
         let one = problems.keep(self.paths.check());
         problems.keep(self.client_secret.check("connection.client_secret"));
         problems.keep(not_blank("connection.client_id", &self.client_id));
-        problems.keep(not_blank("connection.filter_parameter", &self.filter_parameter));
+        problems.keep(not_blank(
+            "connection.filter_parameter",
+            &self.filter_parameter,
+        ));
         let one = problems.or(one)?;
-        let client = Client::new(SOURCE, self.base_url, limits)?;
-        let (list, statistics) = (client.url(&self.paths.transactions)?, client.url(&self.paths.statistics)?);
+        let client = HttpClient::new(SOURCE, self.base_url, limits)?;
+        let (list, statistics) = (
+            client.url(&self.paths.transactions)?,
+            client.url(&self.paths.statistics)?,
+        );
         let login = JsonLogin {
             login: client.url(&self.paths.login)?,
-            refresh: self.paths.refresh.as_deref().map(|path| client.url(path)).transpose()?,
+            refresh: self
+                .paths
+                .refresh
+                .as_deref()
+                .map(|path| client.url(path))
+                .transpose()?,
             client: client.clone(),
             name: self.client_id,
             secret: self.client_secret,
             prefix: TokenPrefix::bearer(),
             words: WORDS,
         };
-        let singles = Arc::new(Whereabouts::new(SOURCE, "connection.paths.transaction", one.to_string()));
-        Ok(Arc::new(HecOne {
+        let singles = Arc::new(RecordEndpoint::new(
+            SOURCE,
+            "connection.paths.transaction",
+            one.to_string(),
+        ));
+        Ok(Arc::new(HecOneSource {
             api: AuthorizedClient::new(client, Arc::new(login)),
             list,
             one,
@@ -153,33 +182,64 @@ mod tests {
     #[test]
     fn little_has_to_be_written() {
         let connection = parse("").unwrap();
-        assert_eq!(connection.paths, Paths::default());
-        assert_eq!(connection.paths.check().unwrap().to("7").unwrap(), "/transactions/7");
+        assert_eq!(connection.paths, HecOnePaths::default());
+        assert_eq!(
+            connection.paths.check().unwrap().expand("7").unwrap(),
+            "/transactions/7"
+        );
         assert_eq!(connection.filter_parameter, "filter");
         assert!(!format!("{connection:?}").contains("hunter2"));
-        let source = connection.open(Limits::default()).unwrap();
+        let source = connection.open(SourceLimits::default()).unwrap();
         assert_eq!((source.name(), source.resources()), ("hecone", RESOURCES));
         assert!(!format!("{source:?}").contains("hunter2"));
     }
 
     #[test]
     fn mistakes_are_named() {
-        assert!(parse(r#","client_secert":"x""#).unwrap_err().to_string().contains("unknown field `client_secert`"));
-        assert!(parse(r#","paths":{"log_in":"/x"}"#).unwrap_err().to_string().contains("unknown field `log_in`"));
+        assert!(
+            parse(r#","client_secert":"x""#)
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `client_secert`")
+        );
+        assert!(
+            parse(r#","paths":{"log_in":"/x"}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `log_in`")
+        );
         for (more, named) in [
             (r#","paths":{"login":"auth"}"#, "connection.paths.login"),
             (r#","paths":{"refresh":"/a?b"}"#, "connection.paths.refresh"),
-            (r#","paths":{"transactions":"/../x"}"#, "connection.paths.transactions"),
-            (r#","paths":{"statistics":"//x"}"#, "connection.paths.statistics"),
-            (r#","paths":{"transaction":"/transactions"}"#, "connection.paths.transaction"),
+            (
+                r#","paths":{"transactions":"/../x"}"#,
+                "connection.paths.transactions",
+            ),
+            (
+                r#","paths":{"statistics":"//x"}"#,
+                "connection.paths.statistics",
+            ),
+            (
+                r#","paths":{"transaction":"/transactions"}"#,
+                "connection.paths.transaction",
+            ),
             (r#","filter_parameter":" ""#, "connection.filter_parameter"),
         ] {
-            let error = parse(more).unwrap().open(Limits::default()).unwrap_err();
+            let error = parse(more)
+                .unwrap()
+                .open(SourceLimits::default())
+                .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.message().contains(named), "{error}");
         }
         let empty = r#"{"base_url":"http://127.0.0.1","client_id":"me","client_secret":""}"#;
-        let error = serde_json::from_str::<HecOneConnection>(empty).unwrap().open(Limits::default()).unwrap_err();
-        assert!(error.message().contains("connection.client_secret"), "{error}");
+        let error = serde_json::from_str::<HecOneConnection>(empty)
+            .unwrap()
+            .open(SourceLimits::default())
+            .unwrap_err();
+        assert!(
+            error.message().contains("connection.client_secret"),
+            "{error}"
+        );
     }
 }

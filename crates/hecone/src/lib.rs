@@ -20,4 +20,4 @@ mod connection;
 mod statistics;
 mod transactions;
 
-pub use connection::{HecOneConnection, Paths, RESOURCES, SOURCE};
+pub use connection::{HecOneConnection, HecOnePaths, RESOURCES, SOURCE};

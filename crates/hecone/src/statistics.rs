@@ -7,44 +7,46 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
-use tillhouse_extract::{Answer, AuthorizedClient, Refusal, Request};
-use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Error, ErrorKind, Exact, Filter, Result, ResultExt, Window};
+use tillhouse_extract::{AuthorizedClient, HttpOutcome, HttpRefusal, HttpRequest};
+use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
+use tillhouse_model::{Error, ErrorKind, ExactDecimal, Filter, Result, ResultExt, Window};
 use url::Url;
 
 /// What requests for statistics call themselves in errors and logs.
 const STATISTICS: &str = "statistics";
 
+/// Body of a statistics response.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct HecOneStatisticsEnvelope<'a> {
     #[serde(borrow)]
-    data: Vec<Entry<'a>>,
+    data: Vec<HecOneStatisticsEntry<'a>>,
 }
 
 /// One entry; every part may be missing.
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct HecOneStatisticsEntry<'a> {
     currency: Option<String>,
-    hourly_transactions: Option<Vec<Hour<'a>>>,
-    payment_type_ranking: Option<Vec<Ranked<'a>>>,
-    payment_medium_ranking: Option<Vec<Ranked<'a>>>,
-    payment_scheme_ranking: Option<Vec<Ranked<'a>>>,
-    payment_entry_mode_ranking: Option<Vec<Ranked<'a>>>,
-    payment_function_ranking: Option<Vec<Ranked<'a>>>,
+    hourly_transactions: Option<Vec<HecOneHourCount<'a>>>,
+    payment_type_ranking: Option<Vec<HecOneRankingRow<'a>>>,
+    payment_medium_ranking: Option<Vec<HecOneRankingRow<'a>>>,
+    payment_scheme_ranking: Option<Vec<HecOneRankingRow<'a>>>,
+    payment_entry_mode_ranking: Option<Vec<HecOneRankingRow<'a>>>,
+    payment_function_ranking: Option<Vec<HecOneRankingRow<'a>>>,
     #[serde(borrow)]
-    article_quantities_ranking: Option<Vec<Unit<'a>>>,
+    article_quantities_ranking: Option<Vec<HecOneUnitQuantities<'a>>>,
     #[serde(borrow)]
-    sites_amount_ranking: Option<Vec<Ranked<'a>>>,
+    sites_amount_ranking: Option<Vec<HecOneRankingRow<'a>>>,
     #[serde(borrow)]
-    sites_transactions_ranking: Option<Vec<Ranked<'a>>>,
+    sites_transactions_ranking: Option<Vec<HecOneRankingRow<'a>>>,
     #[serde(borrow)]
-    transactions_count: Option<Total<'a>>,
+    transactions_count: Option<HecOneTotalFigure<'a>>,
     #[serde(borrow)]
-    transactions_total_amount: Option<Total<'a>>,
+    transactions_total_amount: Option<HecOneTotalFigure<'a>>,
 }
 
+/// Transactions of one hour.
 #[derive(Deserialize)]
-struct Hour<'a> {
+struct HecOneHourCount<'a> {
     #[serde(borrow)]
     hour: &'a RawValue,
     #[serde(borrow)]
@@ -53,7 +55,7 @@ struct Hour<'a> {
 
 /// A row of any ranking: one number, and a label under the ranking's own name.
 #[derive(Deserialize)]
-struct Ranked<'a> {
+struct HecOneRankingRow<'a> {
     #[serde(borrow, alias = "transactions")]
     amount: &'a RawValue,
     #[serde(
@@ -67,51 +69,56 @@ struct Ranked<'a> {
     label: Option<String>,
 }
 
+/// Quantities sold in one unit.
 #[derive(Deserialize)]
-struct Unit<'a> {
+struct HecOneUnitQuantities<'a> {
     unit_measure: Option<String>,
     #[serde(borrow)]
-    articles_quantities: Vec<Quantity<'a>>,
+    articles_quantities: Vec<HecOneArticleQuantity<'a>>,
 }
 
+/// Quantity of one article.
 #[derive(Deserialize)]
-struct Quantity<'a> {
+struct HecOneArticleQuantity<'a> {
     article_name: Option<String>,
     #[serde(borrow)]
     quantity: &'a RawValue,
 }
 
+/// A total and its growth.
 #[derive(Deserialize)]
-struct Total<'a> {
+struct HecOneTotalFigure<'a> {
     #[serde(borrow)]
     growth: Option<&'a RawValue>,
     #[serde(borrow)]
     value: &'a RawValue,
 }
 
-/// Asks for the statistics of one mandator; those of the transactions that pass a filter, with the name of its query parameter.
-pub(crate) async fn ask(
+/// Fetches the statistics of one mandator; those of the transactions that pass a filter, with the
+/// name of its query parameter.
+pub(crate) async fn fetch_statistics(
     api: &AuthorizedClient,
     url: &Url,
     mandator: &str,
     window: Window,
     filter: Option<(&str, &Filter)>,
-) -> Result<Evidence> {
-    let mut request = Request::get(STATISTICS, url.clone())
+) -> Result<ProviderFigures> {
+    let mut request = HttpRequest::get(STATISTICS, url.clone())
         .query("mandator_id", mandator)
         .query("start_date", &window.from().to_string())
         .query("end_date", &window.to().to_string());
     if let Some((parameter, filter)) = filter {
-        let filter = serde_json::to_string(filter).or_error(ErrorKind::Internal, "a filter cannot be written")?;
+        let filter = serde_json::to_string(filter)
+            .or_error(ErrorKind::Internal, "a filter cannot be written")?;
         request = request.query(parameter, &filter);
     }
     match api.send(&request).await? {
-        Answer::Success(response) => read(&response.bytes),
-        Answer::Refused(refusal) => Err(refused(refusal)),
+        HttpOutcome::Success(response) => read(&response.bytes),
+        HttpOutcome::Refused(refusal) => Err(refused(refusal)),
     }
 }
 
-fn refused(refusal: Refusal) -> Error {
+fn refused(refusal: HttpRefusal) -> Error {
     let status = refusal.status;
     let error = refusal.into_error();
     match status.as_u16() {
@@ -124,16 +131,21 @@ fn refused(refusal: Refusal) -> Error {
 }
 
 /// Reads an answer. serde's own errors quote what they stumble over, so they are not shown.
-fn read(body: &[u8]) -> Result<Evidence> {
+fn read(body: &[u8]) -> Result<ProviderFigures> {
     let strange = || {
         Error::protocol("the answer is not in the shape of HecOne's statistics")
             .hint("Check connection.paths.statistics: something else may be answering there.")
     };
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| strange())?;
-    let mut evidence = Evidence::default();
+    let envelope: HecOneStatisticsEnvelope<'_> =
+        serde_json::from_slice(body).map_err(|_| strange())?;
+    let mut evidence = ProviderFigures::default();
     if envelope.data.is_empty() {
         // Nothing was sold at all, and every part says so.
-        evidence.parts = Part::ALL.iter().copied().filter(|part| *part != Part::Records).collect();
+        evidence.parts = StatisticsPart::ALL
+            .iter()
+            .copied()
+            .filter(|part| *part != StatisticsPart::Records)
+            .collect();
     }
     for entry in &envelope.data {
         entry.read(&mut evidence).ok_or_else(strange)?;
@@ -141,48 +153,86 @@ fn read(body: &[u8]) -> Result<Evidence> {
     Ok(evidence)
 }
 
-impl Entry<'_> {
+impl HecOneStatisticsEntry<'_> {
     /// `None` where something that should be a number is none.
-    fn read(&self, evidence: &mut Evidence) -> Option<()> {
-        let Evidence { parts, figures } = evidence;
-        let mut list = List { currency: self.currency.as_deref().filter(|c| !c.trim().is_empty()), parts, figures };
+    fn read(&self, evidence: &mut ProviderFigures) -> Option<()> {
+        let ProviderFigures { parts, figures } = evidence;
+        let mut list = FigureCollector {
+            currency: self.currency.as_deref().filter(|c| !c.trim().is_empty()),
+            parts,
+            figures,
+        };
         for (total, value, growth) in [
-            (&self.transactions_count, Part::Count, Part::CountGrowth),
-            (&self.transactions_total_amount, Part::Amount, Part::AmountGrowth),
+            (
+                &self.transactions_count,
+                StatisticsPart::Count,
+                StatisticsPart::CountGrowth,
+            ),
+            (
+                &self.transactions_total_amount,
+                StatisticsPart::Amount,
+                StatisticsPart::AmountGrowth,
+            ),
         ] {
             let Some(total) = total else { continue };
             list.add(value, None, None, Some(number(total.value)?));
             // No growth, and growth that is null, say the same: there is none.
             let found = total.growth.filter(|text| text.get() != "null").map(number);
-            list.add(growth, None, None, found.map_or(Some(None), |found| found.map(Some))?);
+            list.add(
+                growth,
+                None,
+                None,
+                found.map_or(Some(None), |found| found.map(Some))?,
+            );
         }
         if let Some(hours) = &self.hourly_transactions {
-            list.parts.insert(Part::Hours);
+            list.parts.insert(StatisticsPart::Hours);
             for row in hours {
-                list.add(Part::Hours, None, Some(text(row.hour)?), Some(number(row.transactions)?));
+                list.add(
+                    StatisticsPart::Hours,
+                    None,
+                    Some(text(row.hour)?),
+                    Some(number(row.transactions)?),
+                );
             }
         }
         for (ranking, part) in [
-            (&self.payment_type_ranking, Part::PaymentType),
-            (&self.payment_medium_ranking, Part::PaymentMedium),
-            (&self.payment_scheme_ranking, Part::PaymentScheme),
-            (&self.payment_entry_mode_ranking, Part::PaymentEntryMode),
-            (&self.payment_function_ranking, Part::PaymentFunction),
-            (&self.sites_amount_ranking, Part::SiteAmount),
-            (&self.sites_transactions_ranking, Part::SiteCount),
+            (&self.payment_type_ranking, StatisticsPart::PaymentType),
+            (&self.payment_medium_ranking, StatisticsPart::PaymentMedium),
+            (&self.payment_scheme_ranking, StatisticsPart::PaymentScheme),
+            (
+                &self.payment_entry_mode_ranking,
+                StatisticsPart::PaymentEntryMode,
+            ),
+            (
+                &self.payment_function_ranking,
+                StatisticsPart::PaymentFunction,
+            ),
+            (&self.sites_amount_ranking, StatisticsPart::SiteAmount),
+            (&self.sites_transactions_ranking, StatisticsPart::SiteCount),
         ] {
             let Some(rows) = ranking else { continue };
             list.parts.insert(part);
             for row in rows {
-                list.add(part, None, Some(label(row.label.as_deref())), Some(number(row.amount)?));
+                list.add(
+                    part,
+                    None,
+                    Some(label(row.label.as_deref())),
+                    Some(number(row.amount)?),
+                );
             }
         }
         if let Some(units) = &self.article_quantities_ranking {
-            list.parts.insert(Part::Quantities);
+            list.parts.insert(StatisticsPart::Quantities);
             for unit in units {
                 for row in &unit.articles_quantities {
                     let name = label(row.article_name.as_deref());
-                    list.add(Part::Quantities, unit.unit_measure.as_deref(), Some(name), Some(number(row.quantity)?));
+                    list.add(
+                        StatisticsPart::Quantities,
+                        unit.unit_measure.as_deref(),
+                        Some(name),
+                        Some(number(row.quantity)?),
+                    );
                 }
             }
         }
@@ -190,17 +240,23 @@ impl Entry<'_> {
     }
 }
 
-/// The figures of one entry as they are gathered.
-struct List<'a> {
+/// Collector of the figures of one entry.
+struct FigureCollector<'a> {
     currency: Option<&'a str>,
-    parts: &'a mut BTreeSet<Part>,
-    figures: &'a mut Vec<Figure>,
+    parts: &'a mut BTreeSet<StatisticsPart>,
+    figures: &'a mut Vec<ProviderFigure>,
 }
 
-impl List<'_> {
-    fn add(&mut self, part: Part, unit: Option<&str>, label: Option<String>, value: Option<Exact>) {
+impl FigureCollector<'_> {
+    fn add(
+        &mut self,
+        part: StatisticsPart,
+        unit: Option<&str>,
+        label: Option<String>,
+        value: Option<ExactDecimal>,
+    ) {
         self.parts.insert(part);
-        self.figures.push(Figure {
+        self.figures.push(ProviderFigure {
             part,
             currency: self.currency.map(str::to_owned),
             unit: unit.map(str::to_owned),
@@ -212,13 +268,19 @@ impl List<'_> {
 
 /// A label that is missing is shown as ours are.
 fn label(text: Option<&str>) -> String {
-    text.filter(|text| !text.is_empty()).unwrap_or("unknown").to_owned()
+    text.filter(|text| !text.is_empty())
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 /// A number, also where it is written as text.
-fn number(raw: &RawValue) -> Option<Exact> {
+fn number(raw: &RawValue) -> Option<ExactDecimal> {
     let text = raw.get();
-    Exact::from_json(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
+    ExactDecimal::from_json(
+        text.strip_prefix('"')
+            .and_then(|t| t.strip_suffix('"'))
+            .unwrap_or(text),
+    )
 }
 
 /// A text, also where it is written as a number.
@@ -234,14 +296,21 @@ mod tests {
     use super::*;
     use tillhouse_model::ErrorKind;
 
-    fn shown(evidence: &Evidence) -> Vec<String> {
+    fn shown(evidence: &ProviderFigures) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let value = |value: &Option<Exact>| value.map_or("-".to_owned(), |v| v.to_string());
+        let value = |value: &Option<ExactDecimal>| value.map_or("-".to_owned(), |v| v.to_string());
         evidence
             .figures
             .iter()
             .map(|f| {
-                format!("{} {} {} {} {}", f.part, text(&f.currency), text(&f.unit), text(&f.label), value(&f.value))
+                format!(
+                    "{} {} {} {} {}",
+                    f.part,
+                    text(&f.currency),
+                    text(&f.unit),
+                    text(&f.label),
+                    value(&f.value)
+                )
             })
             .collect()
     }
@@ -273,8 +342,14 @@ mod tests {
                 "article_quantities_ranking - l Diesel 5.5",
             ]
         );
-        assert!(evidence.parts.contains(&Part::PaymentMedium), "an empty ranking was answered");
-        assert!(!evidence.parts.contains(&Part::PaymentScheme), "one that is not there was not");
+        assert!(
+            evidence.parts.contains(&StatisticsPart::PaymentMedium),
+            "an empty ranking was answered"
+        );
+        assert!(
+            !evidence.parts.contains(&StatisticsPart::PaymentScheme),
+            "one that is not there was not"
+        );
     }
 
     #[test]
@@ -290,7 +365,10 @@ mod tests {
     fn no_entry_at_all_speaks_of_every_part() {
         let evidence = read(br#"{"data":[]}"#).unwrap();
         assert!(evidence.figures.is_empty());
-        assert!(evidence.parts.contains(&Part::Hours) && !evidence.parts.contains(&Part::Records));
+        assert!(
+            evidence.parts.contains(&StatisticsPart::Hours)
+                && !evidence.parts.contains(&StatisticsPart::Records)
+        );
     }
 
     #[test]

@@ -9,15 +9,15 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use tillhouse_extract::envelope::{self, Scalar};
-use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Fetched, Offset, OffsetPage};
-use tillhouse_extract::source::{check_page, failed, known};
+use tillhouse_extract::envelope::{self, EnvelopeValue};
+use tillhouse_extract::http::ClientStats;
+use tillhouse_extract::paging::{self, FetchOutcome, OffsetPage, PageOffset};
+use tillhouse_extract::source::{check_page, failed_stream, find_resource};
 use tillhouse_extract::{
-    Answer, AuthorizedClient, Claim, Page, PageStream, Refusal, Request, Response, Route, Single, Source, Whereabouts,
-    redact, single,
+    AuthorizedClient, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page, PageStream,
+    PathTemplate, RecordEndpoint, RecordLookup, ServerClaim, Source, by_id, redact,
 };
-use tillhouse_model::reconcile::{Evidence, Yardstick};
+use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
 use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
@@ -30,44 +30,50 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// A page of so many bytes is counted in no time; one whose records went missing is such a page.
 const SMALL: usize = 64 << 10;
 
-/// One HecOne login.
+/// Source of one HecOne login.
 #[derive(Debug)]
-pub(crate) struct HecOne {
+pub(crate) struct HecOneSource {
     pub(crate) api: AuthorizedClient,
     pub(crate) list: Url,
     /// The path of one transaction.
-    pub(crate) one: Route,
+    pub(crate) one: PathTemplate,
     /// True if any was ever found there.
-    pub(crate) singles: Arc<Whereabouts>,
+    pub(crate) singles: Arc<RecordEndpoint>,
     pub(crate) statistics: Url,
     /// The query parameter that carries a filter for the statistics.
     pub(crate) filter_parameter: String,
     /// The claim that `meta.size` counts a page's records. A page that it counted right once spares us counting the others, which would read
     /// every byte of them twice.
-    pub(crate) sizes: Arc<Claim>,
+    pub(crate) sizes: Arc<ServerClaim>,
 }
 
-impl HecOne {
+impl HecOneSource {
     /// The request for a page of a window.
-    fn page_of(&self, window: &Window) -> impl Fn(Offset) -> Request + Send + 'static {
-        let window = window.in_seconds().longer_by(OVERLAP);
-        let base = Request::get(TRANSACTIONS, self.list.clone())
+    fn page_of(&self, window: &Window) -> impl Fn(PageOffset) -> HttpRequest + Send + 'static {
+        let window = window.in_seconds().extended_by(OVERLAP);
+        let base = HttpRequest::get(TRANSACTIONS, self.list.clone())
             .query("start_date", &window.from().to_string())
             .query("end_date", &window.to().to_string())
             .query("sort", "id")
-            .lists(RESOURCES[0].records_at);
-        move |at| base.clone().query("page[offset]", &at.offset.to_string()).query("page[limit]", &at.limit.to_string())
+            .expecting_records_at(RESOURCES[0].records_at);
+        move |at| {
+            base.clone()
+                .query("page[offset]", &at.offset.to_string())
+                .query("page[limit]", &at.limit.to_string())
+        }
     }
 
     /// The request for one transaction. Errors with [`tillhouse_model::ErrorKind::Data`] for an id that is no name.
-    fn one_of(&self, id: &str) -> Result<Request> {
-        let url = self.api.client().url(&self.one.to(id)?)?;
-        Ok(Request::get(TRANSACTIONS, url).query("additional_info", "true").lists(RESOURCES[0].records_at))
+    fn one_of(&self, id: &str) -> Result<HttpRequest> {
+        let url = self.api.client().url(&self.one.expand(id)?)?;
+        Ok(HttpRequest::get(TRANSACTIONS, url)
+            .query("additional_info", "true")
+            .expecting_records_at(RESOURCES[0].records_at))
     }
 }
 
 #[async_trait]
-impl Source for HecOne {
+impl Source for HecOneSource {
     fn name(&self) -> &'static str {
         SOURCE
     }
@@ -79,35 +85,43 @@ impl Source for HecOne {
     async fn check(&self) -> Result<()> {
         self.api.log_in().await?;
         let now = Timestamp::now();
-        let minute = now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN);
+        let minute = now
+            .checked_sub(SignedDuration::from_mins(1))
+            .unwrap_or(Timestamp::MIN);
         let request = self.page_of(&Window::new(minute, now)?);
-        let page = check_page(self.api.client().listing(&RESOURCES[0]).page_size, async |limit| {
-            let at = Offset { offset: 0, limit };
-            let answer = self.api.send(&request(at)).await?;
-            match listed(answer, at, &Claim::default())? {
-                Fetched::Page(page) => Ok(page),
-                Fetched::Missing(error) => Err(error),
-            }
-        });
+        let page = check_page(
+            self.api.client().listing_options(&RESOURCES[0]).page_size,
+            async |limit| {
+                let at = PageOffset { offset: 0, limit };
+                let answer = self.api.send(&request(at)).await?;
+                match listed(answer, at, &ServerClaim::default())? {
+                    FetchOutcome::Page(page) => Ok(page),
+                    FetchOutcome::Missing(error) => Err(error),
+                }
+            },
+        );
         let page = page.await?;
         if page.page.declared_total.is_none() {
-            return Err(Error::protocol("the list of transactions declares no meta.total")
-                .hint("Check connection.paths.transactions: something else may be answering there."));
+            return Err(
+                Error::protocol("the list of transactions declares no meta.total").hint(
+                    "Check connection.paths.transactions: something else may be answering there.",
+                ),
+            );
         }
         Ok(())
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known("HecOne", RESOURCES, resource).map(|_| vec![None])
+        find_resource("HecOne", RESOURCES, resource).map(|_| vec![None])
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
-        if let Err(error) = known("HecOne", RESOURCES, &slice.resource) {
-            return failed(error);
+        if let Err(error) = find_resource("HecOne", RESOURCES, &slice.resource) {
+            return failed_stream(error);
         }
         let request = self.page_of(&slice.window);
         let api = self.api.clone();
-        let listing = api.client().listing(&RESOURCES[0]);
+        let listing = api.client().listing_options(&RESOURCES[0]);
         let sizes = self.sizes.clone();
         paging::by_offset(listing.page_size, listing, move |at| {
             let (api, request, sizes) = (api.clone(), request(at), sizes.clone());
@@ -116,10 +130,10 @@ impl Source for HecOne {
     }
 
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
-        if let Err(error) = known("HecOne", RESOURCES, resource) {
-            return failed(error);
+        if let Err(error) = find_resource("HecOne", RESOURCES, resource) {
+            return failed_stream(error);
         }
-        let requests: Vec<(String, Result<Request>)> = ids
+        let requests: Vec<(String, Result<HttpRequest>)> = ids
             .into_iter()
             .map(|id| {
                 let request = self.one_of(&id);
@@ -135,50 +149,66 @@ impl Source for HecOne {
             let task = AbortOnDropHandle::new(tokio::spawn(async move {
                 match request {
                     Ok(request) => one(&api, &asked, request).await,
-                    Err(error) => Single::Unaskable(error),
+                    Err(error) => RecordLookup::InvalidId(error),
                 }
             }));
-            let died = || Single::Failed(Error::internal("the task that reads a record died"));
+            let died =
+                || RecordLookup::Failed(Error::internal("the task that reads a record died"));
             async move { (id, task.await.unwrap_or_else(|_| died())) }
         });
-        single::pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
+        by_id::pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
     }
 
-    fn yardstick(&self) -> Yardstick {
-        Yardstick::Statistics
+    fn reconcile_against(&self) -> ReconcileAgainst {
+        ReconcileAgainst::Statistics
     }
 
-    async fn evidence(&self, tenant: Option<&str>, window: Window, filter: Option<&Filter>) -> Result<Evidence> {
+    async fn provider_figures(
+        &self,
+        tenant: Option<&str>,
+        window: Window,
+        filter: Option<&Filter>,
+    ) -> Result<ProviderFigures> {
         let mandator = tenant.ok_or_else(|| {
             Error::data("HecOne's statistics are a mandator's, and these transactions name none")
                 .hint("Look for transactions without tenant_id in unified.transactions.")
         })?;
         let filter = filter.map(|filter| (self.filter_parameter.as_str(), filter));
-        statistics::ask(&self.api, &self.statistics, mandator, window, filter).await
+        statistics::fetch_statistics(&self.api, &self.statistics, mandator, window, filter).await
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> ClientStats {
         self.api.stats()
     }
 }
 
 /// One transaction by id, as a page of the list.
-async fn one(api: &AuthorizedClient, id: &str, request: Request) -> Single {
-    let Response { bytes, requested_at, url, .. } = match api.send(&request).await {
-        Ok(Answer::Success(response)) => response,
-        Ok(Answer::Refused(refusal)) if refusal.is_gone() => return Single::Gone,
-        Ok(Answer::Refused(refusal)) if refusal.is_about_the_question() => return Single::Refused(refused(refusal)),
-        Ok(Answer::Refused(refusal)) => return Single::Failed(refused(refusal)),
-        Err(error) => return Single::Failed(error),
+async fn one(api: &AuthorizedClient, id: &str, request: HttpRequest) -> RecordLookup {
+    let HttpResponse {
+        bytes,
+        requested_at,
+        url,
+        ..
+    } = match api.send(&request).await {
+        Ok(HttpOutcome::Success(response)) => response,
+        Ok(HttpOutcome::Refused(refusal)) if refusal.is_gone() => return RecordLookup::NotFound,
+        Ok(HttpOutcome::Refused(refusal)) if refusal.is_about_the_question() => {
+            return RecordLookup::Refused(refused(refusal));
+        }
+        Ok(HttpOutcome::Refused(refusal)) => return RecordLookup::Failed(refused(refusal)),
+        Err(error) => return RecordLookup::Failed(error),
     };
     // "Nothing" is no record, and no damaged page.
-    let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
+    let bytes = paging::normalise_empty(bytes, RESOURCES[0].records_at);
     let records = match envelope::records(&bytes, RESOURCES[0].records_at, ID) {
         Ok(records) => records,
-        Err(error) => return Single::Failed(error.at("source", SOURCE).at("url", redact::url(&url))),
+        Err(error) => {
+            return RecordLookup::Failed(error.at("source", SOURCE).at("url", redact::url(&url)));
+        }
     };
-    let (ours, strangers): (Vec<&[u8]>, Vec<&[u8]>) =
-        records.into_iter().partition(|record| envelope::has(record, ID, id));
+    let (ours, strangers): (Vec<&[u8]>, Vec<&[u8]>) = records
+        .into_iter()
+        .partition(|record| envelope::has(record, ID, id));
     if !strangers.is_empty() {
         tracing::warn!(
             source = SOURCE,
@@ -188,15 +218,17 @@ async fn one(api: &AuthorizedClient, id: &str, request: Request) -> Single {
         );
     }
     if ours.is_empty() {
-        return Single::Gone;
+        return RecordLookup::NotFound;
     }
-    Single::Came(Page {
-        bytes: [&b"{\"data\":["[..], &ours.join(&b","[..]), b"]}"].concat().into(),
+    RecordLookup::Found(Page {
+        bytes: [&b"{\"data\":["[..], &ours.join(&b","[..]), b"]}"]
+            .concat()
+            .into(),
         declared_total: None,
         requested_at,
         scope: None,
-        anew: false,
-        again: false,
+        restarts_listing: false,
+        is_reread: false,
     })
 }
 
@@ -204,14 +236,28 @@ async fn one(api: &AuthorizedClient, id: &str, request: Request) -> Single {
 ///
 /// Counting walks the whole page, which costs as much as a tenth of decoding it. So of large pages the records of one are counted, and
 /// later only where `meta.size` proved wrong, or is not what must be left; what the decoder finds is compared with the total once more. For the link to a next page only what may be the last one is looked into.
-fn listed(answer: Answer, at: Offset, sizes: &Claim) -> Result<Fetched<OffsetPage>> {
-    let Response { bytes, requested_at, url, .. } = match answer {
-        Answer::Success(response) => response,
-        Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(refused(refusal))),
-        Answer::Refused(refusal) => return Err(refused(refusal)),
+fn listed(
+    answer: HttpOutcome,
+    at: PageOffset,
+    sizes: &ServerClaim,
+) -> Result<FetchOutcome<OffsetPage>> {
+    let HttpResponse {
+        bytes,
+        requested_at,
+        url,
+        ..
+    } = match answer {
+        HttpOutcome::Success(response) => response,
+        HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
+            return Ok(FetchOutcome::Missing(refused(refusal)));
+        }
+        HttpOutcome::Refused(refusal) => return Err(refused(refusal)),
     };
-    let bytes = paging::or_empty(bytes, RESOURCES[0].records_at);
-    let meta = envelope::read(&bytes, &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]])?;
+    let bytes = paging::normalise_empty(bytes, RESOURCES[0].records_at);
+    let meta = envelope::read(
+        &bytes,
+        &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]],
+    )?;
     let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
     let asked = u64::from(at.limit);
     let limit = limit.filter(|limit| (1..asked).contains(limit));
@@ -224,19 +270,42 @@ fn listed(answer: Answer, at: Offset, sizes: &Claim) -> Result<Fetched<OffsetPag
             counted
         }
     };
-    let may_be_last = records == 0 || total.is_none_or(|total| at.offset.saturating_add(records) >= total);
+    let may_be_last =
+        records == 0 || total.is_none_or(|total| at.offset.saturating_add(records) >= total);
     let next = if may_be_last { next_of(&bytes) } else { None };
-    let leads_to = next.as_deref().and_then(|next| url.join(next).ok()).and_then(|next| offset_of(&next));
-    let page = Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };
-    Ok(OffsetPage { page, records, limit, linked: next.is_some(), leads_to }.into())
+    let leads_to = next
+        .as_deref()
+        .and_then(|next| url.join(next).ok())
+        .and_then(|next| offset_of(&next));
+    let page = Page {
+        bytes,
+        declared_total: total,
+        requested_at,
+        scope: None,
+        restarts_listing: false,
+        is_reread: false,
+    };
+    Ok(OffsetPage {
+        page,
+        records,
+        limit,
+        linked: next.is_some(),
+        leads_to,
+    }
+    .into())
 }
 
 /// The link to a next page, as it stands there or in an object of its own (`href`). A page that cannot be read that far says nothing of it; its
 /// records are the decoder's to judge.
 fn next_of(page: &[u8]) -> Option<String> {
-    let text = |value: Option<Scalar>| value.as_ref().and_then(Scalar::as_text).map(str::to_owned);
+    let text = |value: Option<EnvelopeValue>| {
+        value
+            .as_ref()
+            .and_then(EnvelopeValue::as_text)
+            .map(str::to_owned)
+    };
     let [next] = envelope::read(page, &[&["_links", "next"]]).ok()?;
-    if next != Some(Scalar::Nested) {
+    if next != Some(EnvelopeValue::Nested) {
         return text(next);
     }
     let [href] = envelope::read(page, &[&["_links", "next", "href"]]).ok()?;
@@ -245,10 +314,12 @@ fn next_of(page: &[u8]) -> Option<String> {
 
 /// The offset that an address asks for.
 fn offset_of(url: &Url) -> Option<u64> {
-    url.query_pairs().find(|(key, _)| key == "page[offset]").and_then(|(_, offset)| offset.parse().ok())
+    url.query_pairs()
+        .find(|(key, _)| key == "page[offset]")
+        .and_then(|(_, offset)| offset.parse().ok())
 }
 
-fn refused(refusal: Refusal) -> Error {
+fn refused(refusal: HttpRefusal) -> Error {
     let status = refusal.status;
     let error = refusal.into_error();
     match status.as_u16() {

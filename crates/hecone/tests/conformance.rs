@@ -5,16 +5,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
-use tillhouse_extract::Connection;
-use tillhouse_extract::testing::{Links, Records, Subject};
+use tillhouse_extract::SourceConnection;
+use tillhouse_extract::testing::{PageLinks, ResourceUnderTest, SourceUnderTest};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_model::Window;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 tillhouse_extract::conformance!(subject);
 
-async fn subject() -> Subject {
-    let options = SandboxOptions { transactions: 700, ..SandboxOptions::default() };
+async fn subject() -> SourceUnderTest {
+    let options = SandboxOptions {
+        transactions: 700,
+        ..SandboxOptions::default()
+    };
     let window = Window::new(options.from, options.to).unwrap();
     let sandbox = Sandbox::start(options).await.unwrap();
     let connection = |secret: &str| {
@@ -27,18 +30,20 @@ async fn subject() -> Subject {
         serde_json::from_value::<HecOneConnection>(written).unwrap()
     };
     let (good, wrong) = (connection("sandbox-secret"), connection("not-the-secret"));
-    Subject::new(sandbox.url(), "hecone", window, move |limits| good.clone().open(limits))
-        .refused(move |limits| wrong.clone().open(limits))
-        .secret("sandbox-secret")
-        .secret("not-the-secret")
-        .login(["/hecone/auth/login", "/hecone/auth/refresh"])
-        .token_lifetime(Duration::from_secs(3_600))
-        .records(
-            Records::of("transactions")
-                .key("/id")
-                .time("/invoice/created_at")
-                .time("/articles/0/start_time")
-                .links(Links::Ignored),
-        )
-        .keeping(sandbox)
+    SourceUnderTest::new(sandbox.url(), "hecone", window, move |limits| {
+        good.clone().open(limits)
+    })
+    .refused(move |limits| wrong.clone().open(limits))
+    .secret("sandbox-secret")
+    .secret("not-the-secret")
+    .login(["/hecone/auth/login", "/hecone/auth/refresh"])
+    .token_lifetime(Duration::from_secs(3_600))
+    .records(
+        ResourceUnderTest::of("transactions")
+            .key("/id")
+            .time("/invoice/created_at")
+            .time("/articles/0/start_time")
+            .links(PageLinks::Ignored),
+    )
+    .keep_alive(sandbox)
 }

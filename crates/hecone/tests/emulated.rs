@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
+use tillhouse_extract::{Page, PageStream, Source, SourceConnection, SourceLimits};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_model::{Error, Slice, Window};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
@@ -16,44 +16,72 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 const SALES: u64 = 700;
 
 async fn sandbox(options: SandboxOptions) -> Sandbox {
-    Sandbox::start(SandboxOptions { transactions: SALES, ..options }).await.unwrap()
+    Sandbox::start(SandboxOptions {
+        transactions: SALES,
+        ..options
+    })
+    .await
+    .unwrap()
 }
 
-fn limits(page_size: u32) -> Limits {
-    Limits { page_size, rate_per_second: None, ..Limits::default() }
+fn limits(page_size: u32) -> SourceLimits {
+    SourceLimits {
+        page_size,
+        rate_per_second: None,
+        ..SourceLimits::default()
+    }
 }
 
-fn open(sandbox: &Sandbox, limits: Limits) -> Arc<dyn Source> {
+fn open(sandbox: &Sandbox, limits: SourceLimits) -> Arc<dyn Source> {
     let text = serde_json::json!({
         "base_url": sandbox.hecone_url(),
         "client_id": "sandbox",
         "client_secret": "sandbox-secret",
         "paths": {"refresh": "/auth/refresh"},
     });
-    serde_json::from_value::<HecOneConnection>(text).unwrap().open(limits).unwrap()
+    serde_json::from_value::<HecOneConnection>(text)
+        .unwrap()
+        .open(limits)
+        .unwrap()
 }
 
 /// All five days.
 fn everything() -> Slice {
     let options = SandboxOptions::default();
-    Slice { resource: "transactions".into(), tenant: None, window: Window::new(options.from, options.to).unwrap() }
+    Slice {
+        resource: "transactions".into(),
+        tenant: None,
+        window: Window::new(options.from, options.to).unwrap(),
+    }
 }
 
 fn records(bytes: &Bytes) -> Vec<String> {
     let page: serde_json::Value = serde_json::from_slice(bytes).unwrap();
-    page["data"].as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect()
+    page["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn truth(sandbox: &Sandbox) -> BTreeSet<String> {
     let id = |record: Bytes| {
-        serde_json::from_slice::<serde_json::Value>(&record).unwrap()["id"].as_str().unwrap().to_owned()
+        serde_json::from_slice::<serde_json::Value>(&record).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     sandbox.truth().into_iter().map(id).collect()
 }
 
 /// The ids that came, and how many times each; and the last page's total.
 async fn read(pages: PageStream) -> Result<(BTreeMap<String, usize>, Option<u64>), Error> {
-    let pages: Vec<Page> = pages.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
+    let pages: Vec<Page> = pages
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .collect::<Result<_, _>>()?;
     let mut seen = BTreeMap::new();
     for id in pages.iter().flat_map(|page| records(&page.bytes)) {
         *seen.entry(id).or_default() += 1;
@@ -86,9 +114,18 @@ async fn no_page_is_asked_for_in_vain_but_the_one_behind_a_full_last_one() {
 #[tokio::test]
 async fn servers_with_small_pages_inclusive_ends_and_compression_are_read_too() {
     for options in [
-        SandboxOptions { largest_page: 30, ..SandboxOptions::default() },
-        SandboxOptions { end_included: true, ..SandboxOptions::default() },
-        SandboxOptions { gzip: true, ..SandboxOptions::default() },
+        SandboxOptions {
+            largest_page: 30,
+            ..SandboxOptions::default()
+        },
+        SandboxOptions {
+            end_included: true,
+            ..SandboxOptions::default()
+        },
+        SandboxOptions {
+            gzip: true,
+            ..SandboxOptions::default()
+        },
     ] {
         let sandbox = sandbox(options).await;
         exact(&sandbox, &*open(&sandbox, limits(250))).await;
@@ -97,12 +134,21 @@ async fn servers_with_small_pages_inclusive_ends_and_compression_are_read_too() 
 
 #[tokio::test]
 async fn slices_together_hold_everything_where_ends_are_inclusive() {
-    let sandbox = sandbox(SandboxOptions { end_included: true, ..SandboxOptions::default() }).await;
+    let sandbox = sandbox(SandboxOptions {
+        end_included: true,
+        ..SandboxOptions::default()
+    })
+    .await;
     let source = open(&sandbox, limits(100));
     let whole = everything().window;
     let mut seen = BTreeSet::new();
     for window in whole.split(whole.from(), jiff::SignedDuration::from_hours(7)) {
-        let (ids, _) = read(source.pages(&Slice { window, ..everything() })).await.unwrap();
+        let (ids, _) = read(source.pages(&Slice {
+            window,
+            ..everything()
+        }))
+        .await
+        .unwrap();
         seen.extend(ids.into_keys());
     }
     assert_eq!(seen, truth(&sandbox));

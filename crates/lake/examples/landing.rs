@@ -9,8 +9,8 @@
 #![allow(clippy::print_stdout)]
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Int64Array, ListArray,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
+    Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
@@ -21,10 +21,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_lake::{Incoming, LandOptions, Location, Step, Superseded, Warehouse};
+use tillhouse_lake::{
+    LandingOptions, PackagePage, SupersededRecords, UnifyStep, Warehouse, WarehouseLocation,
+};
 use tillhouse_model::TableSpec;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// Result of this example, with any error.
+type ExampleResult<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Rows of a page.
 const PAGE: usize = 1_000;
@@ -40,33 +43,48 @@ fn mixed(seed: u64) -> u64 {
 
 /// The instant of a row: five days hold them all.
 fn instant(row: usize, rows: usize) -> i64 {
-    START + i64::try_from(row).unwrap_or(0) * (5 * 86_400_000_000 / i64::try_from(rows).unwrap_or(1))
+    START
+        + i64::try_from(row).unwrap_or(0) * (5 * 86_400_000_000 / i64::try_from(rows).unwrap_or(1))
 }
 
 /// Plausible values: ids are random, the rest repeats as tills repeat themselves.
 fn values(field: &Field, rows: &[usize], all: usize) -> ArrayRef {
-    let salt = field.name().bytes().fold(7_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+    let salt = field
+        .name()
+        .bytes()
+        .fold(7_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
     let random = |row: usize| mixed(row as u64 ^ (salt << 32));
     match field.data_type() {
-        DataType::Utf8 if field.name().ends_with("id") || field.name().ends_with("key") => Arc::new(
-            StringArray::from_iter_values(rows.iter().map(|r| format!("{:016x}{:016x}", random(*r), random(r + 1)))),
-        ),
-        DataType::Utf8 => Arc::new(StringArray::from_iter_values(
-            rows.iter().map(|r| format!("{} {}", field.name(), random(*r) % 40)),
-        )),
-        DataType::Boolean => {
-            Arc::new(rows.iter().map(|r| Some(random(*r).is_multiple_of(2))).collect::<BooleanArray>())
+        DataType::Utf8 if field.name().ends_with("id") || field.name().ends_with("key") => {
+            Arc::new(StringArray::from_iter_values(
+                rows.iter()
+                    .map(|r| format!("{:016x}{:016x}", random(*r), random(r + 1))),
+            ))
         }
-        DataType::Int64 => Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| (random(*r) % 1_000) as i64))),
+        DataType::Utf8 => Arc::new(StringArray::from_iter_values(
+            rows.iter()
+                .map(|r| format!("{} {}", field.name(), random(*r) % 40)),
+        )),
+        DataType::Boolean => Arc::new(
+            rows.iter()
+                .map(|r| Some(random(*r).is_multiple_of(2)))
+                .collect::<BooleanArray>(),
+        ),
+        DataType::Int64 => Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|r| (random(*r) % 1_000) as i64),
+        )),
         DataType::Date32 => Arc::new(Date32Array::from_iter_values(rows.iter().map(|_| 20_454))),
         DataType::Timestamp(TimeUnit::Microsecond, _) => Arc::new(
             TimestampMicrosecondArray::from_iter_values(
-                rows.iter().map(|r| instant(*r, all) + (random(*r) % 300) as i64 * 1_000_000),
+                rows.iter()
+                    .map(|r| instant(*r, all) + (random(*r) % 300) as i64 * 1_000_000),
             )
             .with_timezone("UTC"),
         ),
         DataType::Decimal128(p, s) => {
-            let array = Decimal128Array::from_iter_values(rows.iter().map(|r| i128::from(random(*r) % 20_000) * 100));
+            let array = Decimal128Array::from_iter_values(
+                rows.iter().map(|r| i128::from(random(*r) % 20_000) * 100),
+            );
             Arc::new(
                 array
                     .with_precision_and_scale(*p, *s)
@@ -79,26 +97,43 @@ fn values(field: &Field, rows: &[usize], all: usize) -> ArrayRef {
         }
         DataType::List(element) => {
             let lengths: Vec<usize> = rows.iter().map(|r| 1 + (random(*r) % 2) as usize).collect();
-            let inner: Vec<usize> =
-                rows.iter().zip(&lengths).flat_map(|(r, n)| (0..*n).map(move |i| r * 2 + i)).collect();
+            let inner: Vec<usize> = rows
+                .iter()
+                .zip(&lengths)
+                .flat_map(|(r, n)| (0..*n).map(move |i| r * 2 + i))
+                .collect();
             let inner_values = values(element, &inner, all * 2);
-            Arc::new(ListArray::new(element.clone(), OffsetBuffer::from_lengths(lengths), inner_values, None))
+            Arc::new(ListArray::new(
+                element.clone(),
+                OffsetBuffer::from_lengths(lengths),
+                inner_values,
+                None,
+            ))
         }
-        _ => Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| mixed(*r as u64).to_be_bytes()))),
+        _ => Arc::new(BinaryArray::from_iter_values(
+            rows.iter().map(|r| mixed(*r as u64).to_be_bytes()),
+        )),
     }
 }
 
-fn page(spec: &TableSpec, rows: &[usize], all: usize) -> Result<Incoming> {
+fn page(spec: &TableSpec, rows: &[usize], all: usize) -> ExampleResult<PackagePage> {
     let schema = spec.content_schema();
-    let columns = schema.fields().iter().map(|field| values(field, rows, all)).collect();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| values(field, rows, all))
+        .collect();
     let keys = StringArray::from_iter_values(
-        rows.iter().map(|r| format!("{:016x}{:016x}", mixed(*r as u64), mixed(!(*r as u64)))),
+        rows.iter()
+            .map(|r| format!("{:016x}{:016x}", mixed(*r as u64), mixed(!(*r as u64)))),
     );
-    Ok(Incoming {
+    Ok(PackagePage {
         batch: RecordBatch::try_new(schema, columns)?,
         keys,
-        record_times: TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| instant(*r, all)))
-            .with_timezone("UTC"),
+        record_times: TimestampMicrosecondArray::from_iter_values(
+            rows.iter().map(|r| instant(*r, all)),
+        )
+        .with_timezone("UTC"),
         updated_at: TimestampMicrosecondArray::new_null(rows.len()).with_timezone("UTC"),
         content_hashes: FixedSizeBinaryArray::try_from_iter(rows.iter().map(|r| {
             let mut hash = [1_u8; 17];
@@ -110,14 +145,17 @@ fn page(spec: &TableSpec, rows: &[usize], all: usize) -> Result<Incoming> {
     })
 }
 
-fn unified(schema: &SchemaRef, rows: &[usize], all: usize) -> Result<RecordBatch> {
+fn unified(schema: &SchemaRef, rows: &[usize], all: usize) -> ExampleResult<RecordBatch> {
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
         match field.name().as_str() {
             "pipeline" => Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "hecone"))),
-            "month" => Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "2026-01"))),
-            "_land" => Arc::new(Int64Array::from_value(1, rows.len())),
+            "month" => Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|_| "2026-01"),
+            )),
+            "_load_id" => Arc::new(Int64Array::from_value(1, rows.len())),
             "_record_time" | "occurred_at" => Arc::new(
-                TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| instant(*r, all))).with_timezone("UTC"),
+                TimestampMicrosecondArray::from_iter_values(rows.iter().map(|r| instant(*r, all)))
+                    .with_timezone("UTC"),
             ),
             _ => values(field, rows, all),
         }
@@ -129,16 +167,24 @@ fn unified(schema: &SchemaRef, rows: &[usize], all: usize) -> Result<RecordBatch
 fn used() -> (f64, u64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    let ticks: u64 = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|t| t.parse::<u64>().ok())
+        .sum();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next()?.parse().ok());
+    let peak = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .and_then(|l| l.split_whitespace().next()?.parse().ok());
     (ticks as f64 / 100.0, peak.unwrap_or(0_u64) / 1024)
 }
 
-struct Clock(Instant, f64);
+/// Stopwatch of one step: wall time and processor time since it started.
+struct StepTimer(Instant, f64);
 
-impl Clock {
+impl StepTimer {
     fn start() -> Self {
         Self(Instant::now(), used().0)
     }
@@ -153,68 +199,95 @@ impl Clock {
     }
 }
 
-fn contract(path: &str) -> Result<Arc<TableSpec>> {
+fn contract(path: &str) -> ExampleResult<Arc<TableSpec>> {
     let full = format!("{}/../../schemas/{path}", env!("CARGO_MANIFEST_DIR"));
-    Ok(Arc::new(tillhouse_model::contract::parse(&std::fs::read_to_string(&full)?, path)?))
+    Ok(Arc::new(tillhouse_model::contract::parse(
+        &std::fs::read_to_string(&full)?,
+        path,
+    )?))
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+async fn main() -> ExampleResult<()> {
     let mut arguments = std::env::args().skip(1);
     let rows: usize = arguments.next().map_or(Ok(100_000), |a| a.parse())?;
     let a_package: usize = arguments.next().map_or(Ok(20_000), |a| a.parse())?;
     let temporary = tempfile::tempdir()?;
-    let folder = arguments.next().unwrap_or_else(|| temporary.path().to_string_lossy().into_owned());
-    let warehouse = Warehouse::open(&Location { url: folder, options: BTreeMap::new() }).await?;
+    let folder = arguments
+        .next()
+        .unwrap_or_else(|| temporary.path().to_string_lossy().into_owned());
+    let warehouse = Warehouse::open(&WarehouseLocation {
+        url: folder,
+        options: BTreeMap::new(),
+    })
+    .await?;
     let spec = contract("hecone/transactions.yaml")?;
     let table = warehouse.source_table("hecone", spec.clone());
     let all: Vec<usize> = (0..rows).collect();
 
-    let clock = Clock::start();
+    let clock = StepTimer::start();
     for part in all.chunks(a_package) {
         for rows_of_page in part.chunks(PAGE) {
             std::hint::black_box(page(&spec, rows_of_page, rows)?);
         }
     }
     clock.say("(making the pages alone)");
-    for pass in ["landing, all new (with making)", "landing again, same process (with making)"] {
-        let clock = Clock::start();
+    for pass in [
+        "landing, all new (with making)",
+        "landing again, same process (with making)",
+    ] {
+        let clock = StepTimer::start();
         let (mut new, mut unchanged, mut bytes) = (0, 0, 0);
         for part in all.chunks(a_package) {
-            let package = part.chunks(PAGE).map(|p| page(&spec, p, rows)).collect::<Result<Vec<_>>>()?;
-            let options = LandOptions { run_id: "20260101T000000Z-000000".to_owned(), tenants: Vec::new() };
+            let package = part
+                .chunks(PAGE)
+                .map(|p| page(&spec, p, rows))
+                .collect::<ExampleResult<Vec<_>>>()?;
+            let options = LandingOptions {
+                run_id: "20260101T000000Z-000000".to_owned(),
+                tenants: Vec::new(),
+            };
             let landed = table.land(package, &options).await?;
             new += landed.new;
             unchanged += landed.unchanged;
             bytes += landed.bytes_written;
         }
         clock.say(pass);
-        println!("    {new} new, {unchanged} unchanged, {} MiB written", bytes >> 20);
+        println!(
+            "    {new} new, {unchanged} unchanged, {} MiB written",
+            bytes >> 20
+        );
     }
     for name in ["transactions", "articles", "payments"] {
         let spec = contract(&format!("unified/{name}.yaml"))?;
         let schema = spec.unified_schema();
-        let clock = Clock::start();
+        let clock = StepTimer::start();
         for part in all.chunks(8_192) {
             std::hint::black_box(unified(&schema, part, rows)?);
         }
         clock.say(&format!("(making unified {name} alone)"));
-        let clock = Clock::start();
+        let clock = StepTimer::start();
         let table = warehouse.unified_table(spec);
         let pieces: Vec<Vec<usize>> = all.chunks(8_192).map(<[usize]>::to_vec).collect();
         let batches = futures::stream::iter(pieces).map(move |piece| {
-            unified(&schema, &piece, rows).map_err(|e| tillhouse_model::Error::internal(e.to_string()))
+            unified(&schema, &piece, rows)
+                .map_err(|e| tillhouse_model::Error::internal(e.to_string()))
         });
-        let step = Step {
+        let step = UnifyStep {
             pipeline: "hecone".to_owned(),
             resource: "transactions".to_owned(),
-            after_land: 0,
-            to_land: 1,
+            after_load_id: 0,
+            to_load_id: 1,
             children: Vec::new(),
             run_id: "20260101T000000Z-000000".to_owned(),
         };
-        let done = table.replace(&step, &Superseded::default(), batches.boxed()).await?;
-        clock.say(&format!("unified {name}, {} rows (with making)", done.rows_added));
+        let done = table
+            .replace(&step, &SupersededRecords::default(), batches.boxed())
+            .await?;
+        clock.say(&format!(
+            "unified {name}, {} rows (with making)",
+            done.rows_added
+        ));
     }
     Ok(())
 }

@@ -2,9 +2,11 @@
 //!
 //! Invariant: what such a run wrote hides nothing that comes later, and what it read does not count as read.
 
-use crate::disturbed::{Place, Rec, dimension_spec, page, run, sites, source_spec, sql, step, t};
-use crate::ledger::NumberedRun;
-use crate::ops::{AsOf, Edit, RunRecord, SliceRow};
+use crate::faulty_store::{
+    FixtureRecord, TempWarehouse, dimension_spec, page, run, sites, source_spec, sql, step, t,
+};
+use crate::ops::{AsOf, BookkeepingEdit, RunRecord, SliceRow};
+use crate::row_codec::NumberedRun;
 use crate::warehouse::Warehouse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use tillhouse_model::{ReadBy, Window};
 const NOW: &str = "2026-03-02T00:00:00Z";
 const AHEAD: &str = "2030-01-01T00:00:00Z";
 
-async fn at(place: &Place, now: &str) -> Warehouse {
+async fn at(place: &TempWarehouse, now: &str) -> Warehouse {
     let now = t(now);
     place.open().await.with_clock(Arc::new(move || now))
 }
@@ -47,95 +49,211 @@ fn slice(from: &str, to: &str, read_at: &str) -> SliceRow {
         rejects: 0,
         declared_total: None,
         attempts: 1,
-        land: 1,
+        load_id: 1,
     }
 }
 
-/// A run of an older version of the program, which noted no order.
-struct Unnumbered(RunRecord);
+/// A run of an older version of the program, without its number in the order of commits.
+struct FixtureUnnumberedRun(RunRecord);
 
-impl Edit<NumberedRun> for Unnumbered {
+impl BookkeepingEdit<NumberedRun> for FixtureUnnumberedRun {
     fn note(&mut self, _: &NumberedRun) {}
     fn changed(&self, _: &NumberedRun) -> Option<NumberedRun> {
         None
     }
     fn added(&self) -> Vec<NumberedRun> {
-        vec![NumberedRun { run: self.0.clone(), number: None }]
+        vec![NumberedRun {
+            run: self.0.clone(),
+            number: None,
+        }]
     }
 }
 
 #[tokio::test]
 async fn the_newest_run_is_the_one_that_was_committed_last() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let ops = at(&place, NOW).await.ops();
     // Before runs were numbered, the clock was all there was.
-    for old in [record("old-ahead", "2031-01-01T00:00:00Z"), record("old", "2026-02-01T00:00:00Z")] {
-        ops.edit(&old.run_id.clone(), &mut Unnumbered(old)).await.unwrap();
+    for old in [
+        record("old-ahead", "2031-01-01T00:00:00Z"),
+        record("old", "2026-02-01T00:00:00Z"),
+    ] {
+        ops.edit(&old.run_id.clone(), &mut FixtureUnnumberedRun(old))
+            .await
+            .unwrap();
     }
-    assert_eq!(ops.published(&AsOf::Latest).await.unwrap().unwrap().run_id, "old-ahead");
-    for run in [record("a", "2026-03-01T00:00:00Z"), record("ahead", AHEAD), record("b", NOW)] {
+    assert_eq!(
+        ops.published(&AsOf::Latest).await.unwrap().unwrap().run_id,
+        "old-ahead"
+    );
+    for run in [
+        record("a", "2026-03-01T00:00:00Z"),
+        record("ahead", AHEAD),
+        record("b", NOW),
+    ] {
         ops.publish(&run).await.unwrap();
-        assert_eq!(ops.published(&AsOf::Latest).await.unwrap().as_ref(), Some(&run));
+        assert_eq!(
+            ops.published(&AsOf::Latest).await.unwrap().as_ref(),
+            Some(&run)
+        );
     }
-    let order: Vec<String> = ops.runs().await.unwrap().into_iter().map(|run| run.run_id).collect();
+    let order: Vec<String> = ops
+        .runs()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|run| run.run_id)
+        .collect();
     assert_eq!(order, ["b", "ahead", "a", "old-ahead", "old"]);
     // Written again, a run stays where it was.
-    let partial = RunRecord { outcome: "partial".to_owned(), ..record("ahead", AHEAD) };
+    let partial = RunRecord {
+        outcome: "partial".to_owned(),
+        ..record("ahead", AHEAD)
+    };
     ops.publish(&partial).await.unwrap();
-    assert_eq!(ops.published(&AsOf::Latest).await.unwrap().unwrap().run_id, "b");
-    assert_eq!(ops.published(&AsOf::Run("ahead".to_owned())).await.unwrap(), Some(partial));
+    assert_eq!(
+        ops.published(&AsOf::Latest).await.unwrap().unwrap().run_id,
+        "b"
+    );
+    assert_eq!(
+        ops.published(&AsOf::Run("ahead".to_owned())).await.unwrap(),
+        Some(partial)
+    );
     let then = AsOf::Time(t("2026-03-01T12:00:00Z"));
     assert_eq!(ops.published(&then).await.unwrap().unwrap().run_id, "a");
 }
 
 #[tokio::test]
 async fn what_was_read_in_the_future_is_not_read_also_once_that_has_come() {
-    let place = Place::new();
-    let before = slice("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z");
+    let place = TempWarehouse::new();
+    let before = slice(
+        "2026-01-01T00:00:00Z",
+        "2026-03-01T00:00:00Z",
+        "2026-03-01T00:00:00Z",
+    );
     let lie = slice("2026-03-01T00:00:00Z", AHEAD, AHEAD);
-    at(&place, AHEAD).await.ops().record_slices(&[before.clone(), lie.clone()]).await.unwrap();
+    at(&place, AHEAD)
+        .await
+        .ops()
+        .record_slices(&[before.clone(), lie.clone()])
+        .await
+        .unwrap();
     // Another machine's clock is two minutes ahead: that is no lie.
     let near = slice("2026-03-01T00:00:00Z", NOW, "2026-03-02T00:02:00Z");
-    at(&place, NOW).await.ops().record_slices(std::slice::from_ref(&near)).await.unwrap();
-    let read = SliceRow { read_at: t(NOW), ..near };
+    at(&place, NOW)
+        .await
+        .ops()
+        .record_slices(std::slice::from_ref(&near))
+        .await
+        .unwrap();
+    let read = SliceRow {
+        read_at: t(NOW),
+        ..near
+    };
     let ops = at(&place, NOW).await.ops();
-    assert_eq!(ops.slices("hecone").await.unwrap(), [before.clone(), read.clone()]);
+    assert_eq!(
+        ops.slices("hecone").await.unwrap(),
+        [before.clone(), read.clone()]
+    );
     let other = ops.healed_slices("other", "r").await.unwrap();
-    assert_eq!(other, (Vec::new(), 0), "another pipeline's ledger is left alone");
+    assert_eq!(
+        other,
+        (Vec::new(), 0),
+        "another pipeline's ledger is left alone"
+    );
     let (healed, forgotten) = ops.healed_slices("hecone", "r").await.unwrap();
     assert_eq!(forgotten, 1);
-    let seen = |rows: &[SliceRow]| rows.iter().filter_map(|row| row.as_read().seen()).collect::<Vec<_>>();
+    let seen = |rows: &[SliceRow]| {
+        rows.iter()
+            .filter_map(|row| row.as_read().seen())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(seen(&healed), [before.window, read.window]);
-    assert_eq!(ops.healed_slices("hecone", "r").await.unwrap(), (healed, 0), "once is enough");
-    let later = at(&place, "2031-01-01T00:00:00Z").await.ops().slices("hecone").await.unwrap();
-    assert_eq!((later.len(), seen(&later)), (3, vec![before.window, read.window]));
+    assert_eq!(
+        ops.healed_slices("hecone", "r").await.unwrap(),
+        (healed, 0),
+        "once is enough"
+    );
+    let later = at(&place, "2031-01-01T00:00:00Z")
+        .await
+        .ops()
+        .slices("hecone")
+        .await
+        .unwrap();
+    assert_eq!(
+        (later.len(), seen(&later)),
+        (3, vec![before.window, read.window])
+    );
 }
 
 #[tokio::test]
 async fn a_record_that_landed_in_the_future_is_replaced_by_the_next_that_comes() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let spec = Arc::new(source_spec());
-    let ahead = at(&place, AHEAD).await.source_table("hecone", Arc::clone(&spec));
-    ahead.land(vec![page(AHEAD, &[Rec("a", None, 1, None), Rec("b", None, 1, None)])], &run("ahead")).await.unwrap();
+    let ahead = at(&place, AHEAD)
+        .await
+        .source_table("hecone", Arc::clone(&spec));
+    ahead
+        .land(
+            vec![page(
+                AHEAD,
+                &[
+                    FixtureRecord("a", None, 1, None),
+                    FixtureRecord("b", None, 1, None),
+                ],
+            )],
+            &run("ahead"),
+        )
+        .await
+        .unwrap();
     let table = at(&place, NOW).await.source_table("hecone", spec);
-    let landed =
-        table.land(vec![page(NOW, &[Rec("a", None, 2, None), Rec("b", None, 1, None)])], &run("r")).await.unwrap();
+    let landed = table
+        .land(
+            vec![page(
+                NOW,
+                &[
+                    FixtureRecord("a", None, 2, None),
+                    FixtureRecord("b", None, 1, None),
+                ],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     assert_eq!((landed.changed, landed.unchanged, landed.stale), (1, 1, 0));
     // By one clock, what was asked for earlier is older.
-    let landed = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 3, None)])], &run("r")).await.unwrap();
+    let landed = table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("a", None, 3, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     assert_eq!((landed.changed, landed.stale), (0, 1));
 }
 
 #[tokio::test]
 async fn a_dimensions_row_of_the_future_gives_way_to_the_next_that_comes() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let spec = Arc::new(dimension_spec());
     let seconds = |text: &str| t(text).as_second();
     let rows = |name: &'static str, at: &str| sites("hecone", &[("s", name, seconds(at))]);
     let merge = async |now: &str, land: i64, rows| {
         let table = at(&place, now).await.unified_table(Arc::clone(&spec));
-        table.merge(&step("hecone", land - 1, land), rows).await.unwrap();
-        sql(&place.open().await, "unified/sites", None, "SELECT name FROM t").await
+        table
+            .merge(&step("hecone", land - 1, land), rows)
+            .await
+            .unwrap();
+        sql(
+            &place.open().await,
+            "unified/sites",
+            None,
+            "SELECT name FROM t",
+        )
+        .await
     };
     assert_eq!(merge(AHEAD, 1, rows("Ahead", AHEAD)).await, ["Ahead"]);
     assert_eq!(merge(NOW, 2, rows("Now", NOW)).await, ["Now"]);

@@ -4,7 +4,7 @@
 //! `KEPT_KEYS`, never by the table. Of files that hold none of the package's keys no more than keys is read, of the others only the
 //! columns that decide.
 
-use crate::delta::{DataFile, Snapshot, Table};
+use crate::delta::{DataFile, Snapshot, TableHandle};
 use crate::scan;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LAND, RECORD_KEY, RECORD_TIME};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LOAD_ID, RECORD_KEY, RECORD_TIME};
 use tillhouse_model::{Error, ErrorKind, FastMap, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,8 +27,8 @@ pub(crate) type ContentHash = [u8; 17];
 
 /// The newest known version of a key.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Known {
-    pub land: i64,
+pub(crate) struct KnownVersion {
+    pub load_id: i64,
     pub hash: ContentHash,
     pub record_time: Option<i64>,
     pub updated_at: Option<i64>,
@@ -62,7 +62,9 @@ impl RecentKeys {
         self.insert(path, Arc::new(hashes));
         while self.held > KEPT_KEYS {
             match self.order.pop_front() {
-                Some(oldest) => self.held -= self.files.remove(&oldest).map_or(0, |keys| keys.len()),
+                Some(oldest) => {
+                    self.held -= self.files.remove(&oldest).map_or(0, |keys| keys.len())
+                }
                 None => break,
             }
         }
@@ -103,8 +105,8 @@ fn intersect(a: &[u64], b: &[u64]) -> bool {
     false
 }
 
-/// Where to look.
-pub(crate) struct Question<'a> {
+/// Keys and record times of a package whose known versions are looked up.
+pub(crate) struct KeyLookup<'a> {
     pub keys: &'a KeyIndex<'a>,
     /// The package's record times, sorted, microseconds.
     pub times: &'a [i64],
@@ -122,12 +124,12 @@ pub(crate) struct Question<'a> {
 /// Files near the package's times most likely hold earlier versions and are read for them. A record can have moved further than its
 /// contract expects, by a till's clock that was set right, and would be there twice: so of all other files the keys are read, once
 /// a process, and the whole only where one of the package's keys is inside.
-pub(crate) async fn look_up(
-    table: &Table,
+pub(crate) async fn find_known_versions(
+    table: &TableHandle,
     snapshot: &Snapshot,
-    question: &Question<'_>,
-) -> Result<(Vec<Option<Known>>, u64)> {
-    let mut known: Vec<Option<Known>> = vec![None; question.keys.len()];
+    question: &KeyLookup<'_>,
+) -> Result<(Vec<Option<KnownVersion>>, u64)> {
+    let mut known: Vec<Option<KnownVersion>> = vec![None; question.keys.len()];
     if question.keys.is_empty() {
         return Ok((known, 0));
     }
@@ -140,7 +142,9 @@ pub(crate) async fn look_up(
             match recent.may_hold(&file.path, &hashes) {
                 Some(false) => {}
                 Some(true) => candidates.push(file),
-                None if file.may_hold_untimed() || file.may_hold_times(question.times, question.moves_within) => {
+                None if file.may_hold_untimed()
+                    || file.may_hold_times(question.times, question.moves_within) =>
+                {
                     candidates.push(file);
                 }
                 None => far.push(file),
@@ -158,13 +162,19 @@ pub(crate) async fn look_up(
         table.recent_keys().remember_if_room(&file.path, keys);
     }
     drop(opened);
-    let mut paths: Vec<String> =
-        [RECORD_KEY, CONTENT_HASH, LAND, RECORD_TIME, EXTRACTED_AT].map(ToOwned::to_owned).to_vec();
+    let mut paths: Vec<String> = [RECORD_KEY, CONTENT_HASH, LOAD_ID, RECORD_TIME, EXTRACTED_AT]
+        .map(ToOwned::to_owned)
+        .to_vec();
     paths.extend(question.updated_at.map(|path| path.join(".")));
     paths.extend(question.tenant.map(str::to_owned));
     // Collected first: a lazy closure over borrowed files would keep this future from being sent between threads.
-    let opened: Vec<_> = candidates.into_iter().map(|file| scan::columns(table, file, paths.clone())).collect();
-    let mut batches = stream::iter(opened).buffer_unordered(2).try_flatten_unordered(2);
+    let opened: Vec<_> = candidates
+        .into_iter()
+        .map(|file| scan::columns(table, file, paths.clone()))
+        .collect();
+    let mut batches = stream::iter(opened)
+        .buffer_unordered(2)
+        .try_flatten_unordered(2);
     while let Some(batch) = batches.next().await {
         probe(&batch?, question, &mut known)?;
     }
@@ -172,12 +182,18 @@ pub(crate) async fn look_up(
 }
 
 /// The hashes of a file's keys, sorted.
-async fn keys_of<'f>(table: &Table, file: &'f DataFile) -> Result<(&'f DataFile, Arc<Vec<u64>>)> {
+async fn keys_of<'f>(
+    table: &TableHandle,
+    file: &'f DataFile,
+) -> Result<(&'f DataFile, Arc<Vec<u64>>)> {
     let mut hashes = Vec::with_capacity(usize::try_from(file.rows.unwrap_or(0)).unwrap_or(0));
     let mut batches = scan::columns(table, file, vec![RECORD_KEY.to_owned()]).await?;
     while let Some(batch) = batches.next().await {
         let batch = batch?;
-        let keys = batch.column_by_name(RECORD_KEY).and_then(|keys| keys.as_string_opt::<i32>()).ok_or_else(unlike)?;
+        let keys = batch
+            .column_by_name(RECORD_KEY)
+            .and_then(|keys| keys.as_string_opt::<i32>())
+            .ok_or_else(unlike)?;
         hashes.extend(keys.iter().flatten().map(key_hash));
     }
     hashes.sort_unstable();
@@ -185,24 +201,39 @@ async fn keys_of<'f>(table: &Table, file: &'f DataFile) -> Result<(&'f DataFile,
 }
 
 fn unlike() -> Error {
-    Error::new(ErrorKind::Storage, "a source table's data file lacks its lineage columns")
-        .hint("Was the file written by something else? `tillhouse check` names what is there.")
+    Error::new(
+        ErrorKind::Storage,
+        "a source table's data file lacks its lineage columns",
+    )
+    .hint("Was the file written by something else? `tillhouse check` names what is there.")
 }
 
-fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known>]) -> Result<()> {
-    let columns = Columns::of(batch, question).ok_or_else(unlike)?;
+fn probe(
+    batch: &RecordBatch,
+    question: &KeyLookup<'_>,
+    known: &mut [Option<KnownVersion>],
+) -> Result<()> {
+    let columns = DedupColumns::of(batch, question).ok_or_else(unlike)?;
     for row in 0..batch.num_rows() {
-        let Some(number) = question.keys.get(columns.keys.value(row)) else { continue };
-        let Some(slot) = known.get_mut(*number as usize) else { continue };
-        let land = columns.lands.value(row);
-        if slot.as_ref().is_some_and(|k| k.land >= land) {
+        let Some(number) = question.keys.get(columns.keys.value(row)) else {
+            continue;
+        };
+        let Some(slot) = known.get_mut(*number as usize) else {
+            continue;
+        };
+        let land = columns.load_ids.value(row);
+        if slot.as_ref().is_some_and(|k| k.load_id >= land) {
             continue;
         }
-        let hash = ContentHash::try_from(columns.hash(row))
-            .map_err(|_| Error::new(ErrorKind::Storage, "a source table holds a content hash of another length"))?;
+        let hash = ContentHash::try_from(columns.hash(row)).map_err(|_| {
+            Error::new(
+                ErrorKind::Storage,
+                "a source table holds a content hash of another length",
+            )
+        })?;
         let updated_at = columns.updated_at.as_ref();
-        *slot = Some(Known {
-            land,
+        *slot = Some(KnownVersion {
+            load_id: land,
             hash,
             record_time: time(&columns.times, row),
             updated_at: updated_at.and_then(|array| time(array, row)),
@@ -217,35 +248,64 @@ fn probe(batch: &RecordBatch, question: &Question<'_>, known: &mut [Option<Known
 }
 
 fn time(array: &ArrayRef, row: usize) -> Option<i64> {
-    array.is_valid(row).then(|| array.as_primitive_opt::<TimestampMicrosecondType>().map(|a| a.value(row))).flatten()
+    array
+        .is_valid(row)
+        .then(|| {
+            array
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .map(|a| a.value(row))
+        })
+        .flatten()
 }
 
-struct Columns<'a> {
+/// Columns of a batch that decide which version of a key is the newest.
+struct DedupColumns<'a> {
     keys: &'a StringArray,
     hashes: &'a ArrayRef,
-    lands: &'a arrow::array::Int64Array,
+    load_ids: &'a arrow::array::Int64Array,
     times: ArrayRef,
     extracted_at: ArrayRef,
     updated_at: Option<ArrayRef>,
     tenants: Option<&'a StringArray>,
 }
 
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch, question: &Question<'_>) -> Option<Self> {
-        let is_time = |array: &ArrayRef| matches!(array.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _));
-        let times = batch.column_by_name(RECORD_TIME).filter(|a| is_time(a))?.clone();
-        let extracted_at = batch.column_by_name(EXTRACTED_AT).filter(|a| is_time(a))?.clone();
-        let hashes = batch
-            .column_by_name(CONTENT_HASH)
-            .filter(|a| matches!(a.data_type(), DataType::Binary | DataType::FixedSizeBinary(_)))?;
+impl<'a> DedupColumns<'a> {
+    fn of(batch: &'a RecordBatch, question: &KeyLookup<'_>) -> Option<Self> {
+        let is_time = |array: &ArrayRef| {
+            matches!(
+                array.data_type(),
+                DataType::Timestamp(TimeUnit::Microsecond, _)
+            )
+        };
+        let times = batch
+            .column_by_name(RECORD_TIME)
+            .filter(|a| is_time(a))?
+            .clone();
+        let extracted_at = batch
+            .column_by_name(EXTRACTED_AT)
+            .filter(|a| is_time(a))?
+            .clone();
+        let hashes = batch.column_by_name(CONTENT_HASH).filter(|a| {
+            matches!(
+                a.data_type(),
+                DataType::Binary | DataType::FixedSizeBinary(_)
+            )
+        })?;
         Some(Self {
             keys: batch.column_by_name(RECORD_KEY)?.as_string_opt::<i32>()?,
             hashes,
-            lands: batch.column_by_name(LAND)?.as_primitive_opt::<Int64Type>()?,
+            load_ids: batch
+                .column_by_name(LOAD_ID)?
+                .as_primitive_opt::<Int64Type>()?,
             times,
             extracted_at,
-            updated_at: question.updated_at.and_then(|path| descend(batch, path)).filter(is_time),
-            tenants: question.tenant.and_then(|name| batch.column_by_name(name)?.as_string_opt::<i32>()),
+            updated_at: question
+                .updated_at
+                .and_then(|path| descend(batch, path))
+                .filter(is_time),
+            tenants: question
+                .tenant
+                .and_then(|name| batch.column_by_name(name)?.as_string_opt::<i32>()),
         })
     }
 
@@ -291,11 +351,23 @@ mod tests {
         };
         assert_eq!(recent.may_hold("a", &sorted(&["p", "q", "r"])), Some(false));
         assert_eq!(recent.may_hold("a", &sorted(&["p", "y", "r"])), Some(true));
-        assert_eq!(recent.may_hold("b", &sorted(&["p"])), None, "an unknown file must be read");
+        assert_eq!(
+            recent.may_hold("b", &sorted(&["p"])),
+            None,
+            "an unknown file must be read"
+        );
         recent.remember_if_room("read", Arc::new((0..KEPT_KEYS as u64).collect()));
-        assert_eq!(recent.may_hold("read", &[1]), None, "what was read takes no room from what was written");
+        assert_eq!(
+            recent.may_hold("read", &[1]),
+            None,
+            "what was read takes no room from what was written"
+        );
         recent.remember("big".to_owned(), (0..KEPT_KEYS as u64).collect());
-        assert_eq!(recent.may_hold("a", &sorted(&["p"])), None, "forgotten, so it must be read again");
+        assert_eq!(
+            recent.may_hold("a", &sorted(&["p"])),
+            None,
+            "forgotten, so it must be read again"
+        );
         assert_eq!(recent.held, KEPT_KEYS);
     }
 }

@@ -34,8 +34,8 @@ pub(crate) struct DataFile {
     pub times: Option<(i64, i64)>,
     /// How many rows have no record time; `None` where the log does not say.
     pub untimed: Option<u64>,
-    /// Smallest and largest `_land`.
-    pub lands: Option<(i64, i64)>,
+    /// Smallest and largest `_load_id`.
+    pub load_ids: Option<(i64, i64)>,
 }
 
 impl DataFile {
@@ -56,7 +56,9 @@ impl DataFile {
             return self.rows.is_none() || self.untimed != self.rows;
         };
         let from = sorted.partition_point(|t| *t < min.saturating_sub(margin));
-        sorted.get(from).is_some_and(|t| *t <= max.saturating_add(margin))
+        sorted
+            .get(from)
+            .is_some_and(|t| *t <= max.saturating_add(margin))
     }
 }
 
@@ -71,47 +73,61 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The Arrow schema of the table.
     pub(crate) fn schema(&self) -> Result<SchemaRef> {
-        let schema: arrow::datatypes::Schema = self
-            .state
-            .schema()
-            .as_ref()
-            .try_into_arrow()
-            .or_error(ErrorKind::Storage, "a table has columns of a kind this version cannot read")?;
+        let schema: arrow::datatypes::Schema =
+            self.state.schema().as_ref().try_into_arrow().or_error(
+                ErrorKind::Storage,
+                "a table has columns of a kind this version cannot read",
+            )?;
         Ok(Arc::new(schema))
     }
 }
 
+/// The log state of a table that this process has read, its newest snapshot and its watermarks.
 #[derive(Default)]
-struct Cached {
+struct TableCache {
     table: Option<DeltaTable>,
     snapshot: Option<Snapshot>,
     /// `txn` versions by app id, valid at that table version.
-    marks: (u64, HashMap<String, i64>),
+    watermarks: (u64, HashMap<String, i64>),
 }
 
-/// How a table is made, if it does not exist.
-pub(crate) struct Shape {
+/// Schema and partition columns of a table that is to be created.
+pub(crate) struct TableDefinition {
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
 }
 
-/// A Delta table. Shared by all handles of one warehouse.
-pub(crate) struct Table {
+/// Handle of a Delta table, shared by all handles of one warehouse. Shared by all handles of one
+/// warehouse.
+pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
-    cached: Mutex<Cached>,
+    cached: Mutex<TableCache>,
     /// What runs say of versions.
     expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
     /// Sorted key hashes of files this process wrote, see `dedup`.
     pub(crate) recent: StdMutex<crate::dedup::RecentKeys>,
 }
 
-impl Table {
-    pub(crate) fn new(path: &str, root_store: Arc<dyn ObjectStore>, url: &url::Url) -> Result<Self> {
-        let log_store = logstore_with(root_store, url, StorageConfig::default())
-            .or_error(ErrorKind::Config, "the warehouse's location cannot hold tables")?;
-        let (cached, expected, recent) = (Mutex::default(), StdMutex::default(), StdMutex::default());
-        Ok(Self { path: path.to_owned(), log_store, cached, expected, recent })
+impl TableHandle {
+    pub(crate) fn new(
+        path: &str,
+        root_store: Arc<dyn ObjectStore>,
+        url: &url::Url,
+    ) -> Result<Self> {
+        let log_store = logstore_with(root_store, url, StorageConfig::default()).or_error(
+            ErrorKind::Config,
+            "the warehouse's location cannot hold tables",
+        )?;
+        let (cached, expected, recent) =
+            (Mutex::default(), StdMutex::default(), StdMutex::default());
+        Ok(Self {
+            path: path.to_owned(),
+            log_store,
+            cached,
+            expected,
+            recent,
+        })
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -127,11 +143,24 @@ impl Table {
         self.log_store.object_store(None)
     }
 
-    pub(crate) fn storage_error(&self, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    pub(crate) fn storage_error(
+        &self,
+        what: &str,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
         let text = error.to_string();
-        let is_damaged =
-            ["damaged", "delta log", "Json error", "Parquet error", "Invalid"].iter().any(|word| text.contains(word));
-        let error = Error::new(ErrorKind::Storage, what).at("table", &self.path).because(error);
+        let is_damaged = [
+            "damaged",
+            "delta log",
+            "Json error",
+            "Parquet error",
+            "Invalid",
+        ]
+        .iter()
+        .any(|word| text.contains(word));
+        let error = Error::new(ErrorKind::Storage, what)
+            .at("table", &self.path)
+            .because(error);
         match is_damaged {
             false => error,
             true => error.hint(replace_file(&self.path)),
@@ -145,7 +174,7 @@ impl Table {
         Ok(cached.snapshot.clone())
     }
 
-    async fn refresh(&self, cached: &mut Cached) -> Result<()> {
+    async fn refresh(&self, cached: &mut TableCache) -> Result<()> {
         let mut table = match cached.table.take() {
             Some(table) => table,
             None => {
@@ -166,24 +195,37 @@ impl Table {
             }
             Err(error) => return Err(self.unreadable_log(error).await),
         }
-        let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
+        let state = table
+            .snapshot()
+            .map_err(|e| self.storage_error("a table's log cannot be read", e))?
+            .clone();
         let version = state.version();
-        if cached.snapshot.as_ref().is_none_or(|s| s.version != version) {
-            cached.snapshot = Some(Snapshot { version, files: Arc::new(self.files(&state)?), state });
+        if cached
+            .snapshot
+            .as_ref()
+            .is_none_or(|s| s.version != version)
+        {
+            cached.snapshot = Some(Snapshot {
+                version,
+                files: Arc::new(self.files(&state)?),
+                state,
+            });
         }
         cached.table = Some(table);
         Ok(())
     }
 
     fn files(&self, state: &DeltaTableState) -> Result<Vec<DataFile>> {
-        let adds =
-            state.add_actions_table(true).map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
+        let adds = state
+            .add_actions_table(true)
+            .map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
         from_log(&adds, state.metadata().partition_columns())
     }
 
     /// A log that cannot be read, and what to do about it.
     pub(crate) fn log_error(&self, error: DeltaTableError) -> Error {
-        self.storage_error("a table's log cannot be read", error).hint(replace_file(&self.path))
+        self.storage_error("a table's log cannot be read", error)
+            .hint(replace_file(&self.path))
     }
 
     /// A run says this of a version: from now on it is compared.
@@ -197,7 +239,10 @@ impl Table {
 
     /// Nothing that a run says of it is compared any more.
     pub(crate) fn expect_nothing(&self) {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// The newest version; `None` where there is no table yet.
@@ -205,9 +250,17 @@ impl Table {
     /// Errors with [`ErrorKind::Storage`] when it is older than the one that a published run names.
     pub(crate) async fn newest(&self) -> Result<Option<Snapshot>> {
         let latest = self.latest().await?;
-        let named = self.expected.lock().unwrap_or_else(PoisonError::into_inner).keys().next_back().copied();
+        let named = self
+            .expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .next_back()
+            .copied();
         match named {
-            Some(named) if latest.as_ref().is_none_or(|latest| latest.version < named) => self.at(named).await,
+            Some(named) if latest.as_ref().is_none_or(|latest| latest.version < named) => {
+                self.at(named).await
+            }
             _ => Ok(latest),
         }
     }
@@ -217,43 +270,71 @@ impl Table {
     /// Errors with [`ErrorKind::Storage`] when the table or the version is gone or never was, or is not what it was when it was published.
     pub(crate) async fn at(&self, version: u64) -> Result<Option<Snapshot>> {
         let Some(snapshot) = self.unchecked(version).await? else {
-            return Err(Error::new(ErrorKind::Storage, "a table of the warehouse is gone")
-                .at("table", &self.path)
-                .at("version", version.to_string())
-                .hint(remedy(&self.path)));
+            return Err(
+                Error::new(ErrorKind::Storage, "a table of the warehouse is gone")
+                    .at("table", &self.path)
+                    .at("version", version.to_string())
+                    .hint(remedy(&self.path)),
+            );
         };
-        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).get(&version).cloned();
+        let expected = self
+            .expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&version)
+            .cloned();
         let found = TableFigures::of(&snapshot);
-        match expected.into_iter().flatten().find(|expected| *expected != found) {
+        match expected
+            .into_iter()
+            .flatten()
+            .find(|expected| *expected != found)
+        {
             None => Ok(Some(snapshot)),
-            Some(expected) => Err(Error::new(ErrorKind::Storage, "a table is not what it was when it was published")
-                .at("table", &self.path)
-                .at("version", version.to_string())
-                .at("published", expected.to_string())
-                .at("found", found.to_string())
-                .hint(remedy(&self.path))),
+            Some(expected) => Err(Error::new(
+                ErrorKind::Storage,
+                "a table is not what it was when it was published",
+            )
+            .at("table", &self.path)
+            .at("version", version.to_string())
+            .at("published", expected.to_string())
+            .at("found", found.to_string())
+            .hint(remedy(&self.path))),
         }
     }
 
     /// An earlier version, whatever it holds.
     pub(crate) async fn unchecked(&self, version: u64) -> Result<Option<Snapshot>> {
-        let Some(latest) = self.latest().await? else { return Ok(None) };
+        let Some(latest) = self.latest().await? else {
+            return Ok(None);
+        };
         if latest.version == version {
             return Ok(Some(latest));
         }
         if latest.version < version {
-            return Err(Error::new(ErrorKind::Storage, "that version of the table is not there")
-                .at("table", &self.path)
-                .at("version", version.to_string())
-                .at("newest", latest.version.to_string())
-                .hint(remedy(&self.path)));
+            return Err(
+                Error::new(ErrorKind::Storage, "that version of the table is not there")
+                    .at("table", &self.path)
+                    .at("version", version.to_string())
+                    .at("newest", latest.version.to_string())
+                    .hint(remedy(&self.path)),
+            );
         }
         let mut table = DeltaTable::new(self.log_store.clone());
         if let Err(error) = table.load_version(version).await {
-            return Err(self.unreadable_log(error).await.at("version", version.to_string()));
+            return Err(self
+                .unreadable_log(error)
+                .await
+                .at("version", version.to_string()));
         }
-        let state = table.snapshot().map_err(|e| self.storage_error("a table's log cannot be read", e))?.clone();
-        Ok(Some(Snapshot { version, files: Arc::new(self.files(&state)?), state }))
+        let state = table
+            .snapshot()
+            .map_err(|e| self.storage_error("a table's log cannot be read", e))?
+            .clone();
+        Ok(Some(Snapshot {
+            version,
+            files: Arc::new(self.files(&state)?),
+            state,
+        }))
     }
 
     /// A provider for a query engine, pinned to the snapshot. A session's settings decide how text is read; `files`
@@ -273,15 +354,17 @@ impl Table {
         if let Some(session) = session {
             builder = builder.with_session(session);
         }
-        builder.await.map_err(|e| self.storage_error("the table cannot be opened for reading", e))
+        builder
+            .await
+            .map_err(|e| self.storage_error("the table cannot be opened for reading", e))
     }
 
-    /// The version of an app id's `txn` mark at the snapshot; `None` where there is none.
-    pub(crate) async fn mark(&self, snapshot: &Snapshot, app_id: &str) -> Result<Option<i64>> {
+    /// The version of an app id's `txn` action at the snapshot; `None` where there is none.
+    pub(crate) async fn watermark(&self, snapshot: &Snapshot, app_id: &str) -> Result<Option<i64>> {
         {
             let cached = self.cached.lock().await;
-            if cached.marks.0 == snapshot.version
-                && let Some(mark) = cached.marks.1.get(app_id)
+            if cached.watermarks.0 == snapshot.version
+                && let Some(mark) = cached.watermarks.1.get(app_id)
             {
                 return Ok(Some(*mark));
             }
@@ -293,10 +376,10 @@ impl Table {
             .map_err(|e| self.storage_error("a table's progress cannot be read", e))?;
         if let Some(mark) = mark {
             let mut cached = self.cached.lock().await;
-            if cached.marks.0 != snapshot.version {
-                cached.marks = (snapshot.version, HashMap::new());
+            if cached.watermarks.0 != snapshot.version {
+                cached.watermarks = (snapshot.version, HashMap::new());
             }
-            cached.marks.1.insert(app_id.to_owned(), mark);
+            cached.watermarks.1.insert(app_id.to_owned(), mark);
         }
         Ok(mark)
     }
@@ -304,19 +387,19 @@ impl Table {
     /// Carries the known marks over to the version this process has just committed, so that they need not be read again.
     pub(crate) async fn committed(&self, version: u64, marks: &[(String, i64)]) {
         let mut cached = self.cached.lock().await;
-        if cached.marks.0 + 1 != version {
-            cached.marks = (version, HashMap::new());
+        if cached.watermarks.0 + 1 != version {
+            cached.watermarks = (version, HashMap::new());
         }
-        cached.marks.0 = version;
+        cached.watermarks.0 = version;
         for (app_id, mark) in marks {
-            cached.marks.1.insert(app_id.clone(), *mark);
+            cached.watermarks.1.insert(app_id.clone(), *mark);
         }
     }
 
     /// The newest version; makes the table first if need be. Of two creators one wins, and both go on with the winner's table.
     pub(crate) async fn latest_or_create(
         &self,
-        shape: &Shape,
+        shape: &TableDefinition,
         stat_columns: &StatColumns,
         run_id: &str,
     ) -> Result<Snapshot> {
@@ -327,30 +410,41 @@ impl Table {
         let properties = [
             ("delta.checkpointInterval", "10".to_owned()),
             ("delta.enableExpiredLogCleanup", "false".to_owned()),
-            ("delta.dataSkippingStatsColumns", stat_columns.names().join(",")),
+            (
+                "delta.dataSkippingStatsColumns",
+                stat_columns.names().join(","),
+            ),
         ];
         let metadata = new_metadata(&schema, &shape.partition_by, properties)
             .map_err(|e| self.storage_error("the table's description cannot be written", e))?;
         // Reader 1, writer 2: what every Delta reader reads.
-        let protocol: Protocol =
-            serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
-                .or_error(ErrorKind::Internal, "the table's protocol cannot be written")?;
+        let protocol: Protocol = serde_json::from_value(
+            serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}),
+        )
+        .or_error(
+            ErrorKind::Internal,
+            "the table's protocol cannot be written",
+        )?;
         let operation = DeltaOperation::Create {
             mode: SaveMode::ErrorIfExists,
             location: self.log_store.root_url().clone(),
             protocol: protocol.clone(),
             metadata: metadata.clone(),
         };
-        let change = crate::commit::Change {
+        let change = crate::commit::CommitRequest {
             actions: vec![Action::Protocol(protocol), Action::Metadata(metadata)],
             operation,
-            marks: Vec::new(),
+            watermarks: Vec::new(),
             run_id,
         };
         // Won or lost: there is a version 0 now.
-        let _: crate::commit::Outcome = crate::commit::attempt(self, 0, &change).await?;
+        let _: crate::commit::CommitOutcome = crate::commit::attempt(self, 0, &change).await?;
         self.latest().await?.ok_or_else(|| {
-            Error::new(ErrorKind::Storage, "the table was just created but cannot be found").at("table", &self.path)
+            Error::new(
+                ErrorKind::Storage,
+                "the table was just created but cannot be found",
+            )
+            .at("table", &self.path)
         })
     }
 
@@ -384,9 +478,14 @@ impl Table {
 
     /// Commits nothing until the newest version is at least this one, so that a version that was lost is never another one's.
     pub(crate) async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
-        while let Some(snapshot) = self.latest().await?.filter(|snapshot| snapshot.version < version) {
-            let change = crate::commit::Change::append(Vec::new(), &[], run_id);
-            let _: crate::commit::Outcome = crate::commit::commit(self, &snapshot, &change).await?;
+        while let Some(snapshot) = self
+            .latest()
+            .await?
+            .filter(|snapshot| snapshot.version < version)
+        {
+            let change = crate::commit::CommitRequest::append(Vec::new(), &[], run_id);
+            let _: crate::commit::CommitOutcome =
+                crate::commit::commit(self, &snapshot, &change).await?;
         }
         Ok(())
     }

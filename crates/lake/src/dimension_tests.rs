@@ -3,7 +3,7 @@
 //! Invariant: what is held is what a plain loop over all rows finds, wherever rows that lost were dropped on the way.
 
 use super::*;
-use crate::disturbed::{dimension_spec, sites};
+use crate::faulty_store::{dimension_spec, sites};
 use futures::FutureExt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -12,27 +12,50 @@ const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const NAMES: [&str; 3] = ["One", "Two", "Three"];
 
 /// Key, name, as of in seconds.
-type Row = (&'static str, &'static str, i64);
+type FixtureDimensionRow = (&'static str, &'static str, i64);
 
-fn batch(rows: &[Row]) -> RecordBatch {
-    sites("hecone", rows).next().now_or_never().flatten().unwrap().unwrap()
+fn batch(rows: &[FixtureDimensionRow]) -> RecordBatch {
+    sites("hecone", rows)
+        .next()
+        .now_or_never()
+        .flatten()
+        .unwrap()
+        .unwrap()
 }
 
 /// What is held, by key: name and as of.
-fn held(newest: &Newest) -> BTreeMap<String, (String, i64)> {
+fn held(newest: &NewestDimensionRows) -> BTreeMap<String, (String, i64)> {
     let rows = newest.rows.as_ref().unwrap();
-    let text = |column: &str, row: usize| rows.column_by_name(column).unwrap().as_string::<i32>().value(row).to_owned();
-    let as_of = rows.column_by_name(AS_OF).unwrap().as_primitive::<TimestampMicrosecondType>();
+    let text = |column: &str, row: usize| {
+        rows.column_by_name(column)
+            .unwrap()
+            .as_string::<i32>()
+            .value(row)
+            .to_owned()
+    };
+    let as_of = rows
+        .column_by_name(AS_OF)
+        .unwrap()
+        .as_primitive::<TimestampMicrosecondType>();
     let places = newest.best.values().map(|(_, place)| *place as usize);
-    places.map(|row| (text("site_key", row), (text("name", row), as_of.value(row) / 1_000_000))).collect()
+    places
+        .map(|row| {
+            (
+                text("site_key", row),
+                (text("name", row), as_of.value(row) / 1_000_000),
+            )
+        })
+        .collect()
 }
 
 /// Batches of a history that mostly goes forward: so many rows lose that they are dropped several times.
-fn history() -> impl Strategy<Value = Vec<Vec<Row>>> {
+fn history() -> impl Strategy<Value = Vec<Vec<FixtureDimensionRow>>> {
     let row = (0..KEYS.len(), 0..NAMES.len(), -3..4_i64);
     prop::collection::vec(prop::collection::vec(row, 1..6), 300..500).prop_map(|batches| {
-        let dated = |(at, rows): (i64, Vec<(usize, usize, i64)>)| -> Vec<Row> {
-            rows.into_iter().map(|(key, name, shift)| (KEYS[key], NAMES[name], 100 + at + shift)).collect()
+        let dated = |(at, rows): (i64, Vec<(usize, usize, i64)>)| -> Vec<FixtureDimensionRow> {
+            rows.into_iter()
+                .map(|(key, name, shift)| (KEYS[key], NAMES[name], 100 + at + shift))
+                .collect()
         };
         (0..).zip(batches).map(dated).collect()
     })
@@ -44,7 +67,7 @@ proptest! {
     #[test]
     fn what_is_held_is_what_a_plain_loop_finds(batches in history()) {
         let schema = dimension_spec().unified_schema();
-        let mut newest = Newest::new(&schema, &["site_key".to_owned()], i64::MAX).unwrap();
+        let mut newest = NewestDimensionRows::new(&schema, &["site_key".to_owned()], i64::MAX).unwrap();
         let mut wanted: BTreeMap<String, (String, i64)> = BTreeMap::new();
         let mut dropped = 0;
         for rows in &batches {

@@ -20,8 +20,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -56,23 +57,25 @@ pub enum DiskEvent {
     Removed(PathBuf),
 }
 
-/// Who is told of every step; for tests that cut the power between two of them.
-pub type DiskWitness = Arc<dyn Fn(DiskEvent) + Send + Sync>;
+/// Callback that gets every step that changed the disk; for tests that cut the power between two
+/// of them.
+pub type DiskObserver = Arc<dyn Fn(DiskEvent) + Send + Sync>;
 
 /// The store. Its root is the root of the file system.
 pub(crate) struct LocalDisk {
     files: LocalFileSystem,
-    state: Arc<State>,
+    state: Arc<DiskState>,
 }
 
-struct State {
+/// Files and folders that are not flushed yet.
+struct DiskState {
     /// Data files that were written and not flushed.
     unflushed: Mutex<BTreeSet<PathBuf>>,
     /// Folders whose own names are on disk.
     anchored: Mutex<HashSet<PathBuf>>,
     /// Why a flush failed. What was written before may be lost, and a second flush would not say so.
     failed: Mutex<Option<String>>,
-    witness: Option<DiskWitness>,
+    witness: Option<DiskObserver>,
 }
 
 impl std::fmt::Debug for LocalDisk {
@@ -88,20 +91,31 @@ impl std::fmt::Display for LocalDisk {
 }
 
 impl LocalDisk {
-    pub(crate) fn new(witness: Option<DiskWitness>) -> Self {
+    pub(crate) fn new(witness: Option<DiskObserver>) -> Self {
         let (unflushed, anchored, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { files: LocalFileSystem::new(), state: Arc::new(State { unflushed, anchored, failed, witness }) }
+        Self {
+            files: LocalFileSystem::new(),
+            state: Arc::new(DiskState {
+                unflushed,
+                anchored,
+                failed,
+                witness,
+            }),
+        }
     }
 }
 
 /// True if a file is data, which counts only once a commit names it.
 fn is_data(location: &Path) -> bool {
-    location.extension() == Some("parquet") && location.parts().all(|part| part.as_ref() != LOG_FOLDER)
+    location.extension() == Some("parquet")
+        && location.parts().all(|part| part.as_ref() != LOG_FOLDER)
 }
 
 /// The folder of the table whose log holds the file; `None` for any other file.
 fn table_of(path: &FilePath) -> Option<&FilePath> {
-    path.parent().filter(|folder| folder.file_name().is_some_and(|name| name == LOG_FOLDER)).and_then(FilePath::parent)
+    path.parent()
+        .filter(|folder| folder.file_name().is_some_and(|name| name == LOG_FOLDER))
+        .and_then(FilePath::parent)
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,7 +123,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn generic(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Generic { store: STORE, source: error.into() }
+    Error::Generic {
+        store: STORE,
+        source: error.into(),
+    }
 }
 
 /// An error of the operating system with the file it is about.
@@ -118,11 +135,15 @@ fn at(path: &FilePath, error: &io::Error) -> io::Error {
 }
 
 /// Runs what waits for the disk on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
-impl State {
+impl DiskState {
     fn tell(&self, event: DiskEvent) {
         if let Some(witness) = &self.witness {
             witness(event);
@@ -132,7 +153,9 @@ impl State {
     /// Errors where an earlier flush failed.
     fn is_sound(&self) -> Result<()> {
         match &*held(&self.failed) {
-            Some(why) => Err(generic(format!("the disk did not keep what was written to it: {why}"))),
+            Some(why) => Err(generic(format!(
+                "the disk did not keep what was written to it: {why}"
+            ))),
             None => Ok(()),
         }
     }
@@ -146,7 +169,11 @@ impl State {
 
     fn flush_file(&self, path: &FilePath) -> io::Result<()> {
         // Only Windows wants to write what it flushes.
-        let file = match std::fs::File::options().read(true).write(cfg!(windows)).open(path) {
+        let file = match std::fs::File::options()
+            .read(true)
+            .write(cfg!(windows))
+            .open(path)
+        {
             Ok(file) => file,
             // Discarded meanwhile, by a writer that lost a race: nobody names it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -182,17 +209,32 @@ impl State {
 
     /// Flushes the data files that were written below a folder, and the folders they are in.
     async fn flush_below(self: &Arc<Self>, table: &FilePath) -> io::Result<()> {
-        let waiting: Vec<PathBuf> =
-            held(&self.unflushed).iter().filter(|path| path.starts_with(table)).cloned().collect();
-        let folders: BTreeSet<PathBuf> =
-            waiting.iter().filter_map(|path| path.parent()).map(FilePath::to_owned).collect();
+        let waiting: Vec<PathBuf> = held(&self.unflushed)
+            .iter()
+            .filter(|path| path.starts_with(table))
+            .cloned()
+            .collect();
+        let folders: BTreeSet<PathBuf> = waiting
+            .iter()
+            .filter_map(|path| path.parent())
+            .map(FilePath::to_owned)
+            .collect();
         let flush = |path: PathBuf| {
             let state = Arc::clone(self);
             blocking(move || state.flush_file(&path))
         };
-        stream::iter(waiting.clone()).map(flush).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        stream::iter(waiting.clone())
+            .map(flush)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         let state = Arc::clone(self);
-        blocking(move || folders.iter().try_for_each(|folder| state.flush_folder(folder))).await?;
+        blocking(move || {
+            folders
+                .iter()
+                .try_for_each(|folder| state.flush_folder(folder))
+        })
+        .await?;
         let mut unflushed = held(&self.unflushed);
         for path in &waiting {
             unflushed.remove(path);
@@ -206,11 +248,17 @@ impl State {
             std::fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
         }
         // Names that end so are passed over by listings. Two processes may count alike: whoever comes second counts on.
-        let mut number = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let mut number = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos());
         let (staged, mut file) = loop {
             let mut name = path.as_os_str().to_owned();
             name.push(format!("#{number}"));
-            match std::fs::File::options().write(true).create_new(true).open(&name) {
+            match std::fs::File::options()
+                .write(true)
+                .create_new(true)
+                .open(&name)
+            {
                 Ok(file) => break (PathBuf::from(name), file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(at(path, &error)),
@@ -226,9 +274,16 @@ impl State {
 
     /// Gives a staged file its name; `false` where there is such a file and it must not be replaced.
     fn name(&self, staged: &FilePath, path: &FilePath, replace: bool) -> io::Result<bool> {
-        let named = if replace { std::fs::rename(staged, path) } else { std::fs::hard_link(staged, path) };
+        let named = if replace {
+            std::fs::rename(staged, path)
+        } else {
+            std::fs::hard_link(staged, path)
+        };
         if named.is_ok() {
-            self.tell(DiskEvent::Named { from: staged.to_owned(), to: path.to_owned() });
+            self.tell(DiskEvent::Named {
+                from: staged.to_owned(),
+                to: path.to_owned(),
+            });
         }
         if !replace || named.is_err() {
             let _ = std::fs::remove_file(staged);
@@ -241,11 +296,18 @@ impl State {
     }
 
     /// Writes a file that is there as a whole and on disk, or not at all.
-    async fn put(self: &Arc<Self>, path: PathBuf, payload: PutPayload, replace: bool) -> Result<PutResult> {
+    async fn put(
+        self: &Arc<Self>,
+        path: PathBuf,
+        payload: PutPayload,
+        replace: bool,
+    ) -> Result<PutResult> {
         self.is_sound()?;
         let (state, target) = (Arc::clone(self), path.clone());
         let payload: Vec<Bytes> = payload.into_iter().collect();
-        let staged = blocking(move || state.stage(&target, &payload)).await.map_err(generic)?;
+        let staged = blocking(move || state.stage(&target, &payload))
+            .await
+            .map_err(generic)?;
         let (state, own) = (Arc::clone(self), staged.clone());
         let own = blocking(move || state.flush_file(&own));
         let data = async {
@@ -260,14 +322,27 @@ impl State {
             return Err(error);
         }
         let (state, target) = (Arc::clone(self), path.clone());
-        if !blocking(move || state.name(&staged, &target, replace)).await.map_err(generic)? {
+        if !blocking(move || state.name(&staged, &target, replace))
+            .await
+            .map_err(generic)?
+        {
             let path = path.display().to_string();
-            return Err(Error::AlreadyExists { path, source: "there is such a file".into() });
+            return Err(Error::AlreadyExists {
+                path,
+                source: "there is such a file".into(),
+            });
         }
         let state = Arc::clone(self);
-        let flushed = blocking(move || path.parent().map_or(Ok(()), |folder| state.flush_folder(folder))).await;
+        let flushed = blocking(move || {
+            path.parent()
+                .map_or(Ok(()), |folder| state.flush_folder(folder))
+        })
+        .await;
         self.note(flushed)?;
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     fn wrote_data(&self, path: PathBuf) {
@@ -279,14 +354,26 @@ impl State {
 /// Where a file system cannot flush at all, nothing is promised, and nothing fails.
 fn supported(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
         outcome => outcome,
     }
 }
 
 #[async_trait]
 impl ObjectStore for LocalDisk {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let path = self.files.path_to_filesystem(location)?;
         if is_data(location) {
             let put = self.files.put_opts(location, payload, opts).await?;
@@ -300,13 +387,24 @@ impl ObjectStore for LocalDisk {
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let (path, state) = (self.files.path_to_filesystem(location)?, Arc::clone(&self.state));
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let (path, state) = (
+            self.files.path_to_filesystem(location)?,
+            Arc::clone(&self.state),
+        );
         if is_data(location) {
             let inner = self.files.put_multipart_opts(location, opts).await?;
             return Ok(Box::new(DataUpload { inner, path, state }));
         }
-        Ok(Box::new(LogUpload { parts: Vec::new(), path, state }))
+        Ok(Box::new(LogUpload {
+            parts: Vec::new(),
+            path,
+            state,
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -317,7 +415,10 @@ impl ObjectStore for LocalDisk {
         self.files.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let (files, state) = (self.files.clone(), Arc::clone(&self.state));
         let told = move |location: Result<Path>| {
             let location = location?;
@@ -333,7 +434,11 @@ impl ObjectStore for LocalDisk {
         self.files.list(prefix)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.files.list_with_offset(prefix, offset)
     }
 
@@ -342,12 +447,19 @@ impl ObjectStore for LocalDisk {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let payload = self.files.get_opts(from, GetOptions::default()).await?.bytes().await?;
+        let payload = self
+            .files
+            .get_opts(from, GetOptions::default())
+            .await?
+            .bytes()
+            .await?;
         let mode = match options.mode {
             object_store::CopyMode::Create => PutMode::Create,
             object_store::CopyMode::Overwrite => PutMode::Overwrite,
         };
-        self.put_opts(to, payload.into(), mode.into()).await.map(drop)
+        self.put_opts(to, payload.into(), mode.into())
+            .await
+            .map(drop)
     }
 }
 
@@ -356,7 +468,7 @@ impl ObjectStore for LocalDisk {
 struct DataUpload {
     inner: Box<dyn MultipartUpload>,
     path: PathBuf,
-    state: Arc<State>,
+    state: Arc<DiskState>,
 }
 
 /// A file of the log that is written in parts: held until all are there, since it is small and has to be flushed before it is named.
@@ -364,10 +476,10 @@ struct DataUpload {
 struct LogUpload {
     parts: Vec<Bytes>,
     path: PathBuf,
-    state: Arc<State>,
+    state: Arc<DiskState>,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for DiskState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(STORE)
     }

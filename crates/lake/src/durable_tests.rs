@@ -3,8 +3,8 @@
 //! Invariant: what a commit names is on disk before the commit has its name, and the commit's name is before the landing is over.
 
 use super::*;
-use crate::disturbed::{Rec, page, run, source_spec};
-use crate::warehouse::{Location, Warehouse};
+use crate::faulty_store::{FixtureRecord, page, run, source_spec};
+use crate::warehouse::{Warehouse, WarehouseLocation};
 use object_store::ObjectStoreExt;
 use std::collections::BTreeMap;
 
@@ -13,9 +13,17 @@ async fn watched() -> (tempfile::TempDir, Warehouse, Arc<Mutex<Vec<DiskEvent>>>)
     let folder = tempfile::tempdir().unwrap();
     let events: Arc<Mutex<Vec<DiskEvent>>> = Arc::default();
     let told = Arc::clone(&events);
-    let url = folder.path().join("ware house").to_str().unwrap().to_owned();
-    let location = Location { url, options: BTreeMap::new() };
-    let witness: DiskWitness = Arc::new(move |event| held(&told).push(event));
+    let url = folder
+        .path()
+        .join("ware house")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let location = WarehouseLocation {
+        url,
+        options: BTreeMap::new(),
+    };
+    let witness: DiskObserver = Arc::new(move |event| held(&told).push(event));
     let warehouse = Warehouse::open_watched(&location, witness).await.unwrap();
     warehouse.prepare().await.unwrap();
     (folder, warehouse, events)
@@ -30,18 +38,36 @@ fn place(events: &[DiskEvent], what: impl Fn(&DiskEvent) -> bool) -> Option<usiz
 async fn a_commit_is_named_after_it_and_its_files_are_on_disk_and_landing_ends_with_its_folder() {
     let (_folder, warehouse, events) = watched().await;
     let table = warehouse.source_table("hecone", Arc::new(source_spec()));
-    let months = ["2026-01-05T00:00:00Z", "2026-02-05T00:00:00Z", "2026-03-05T00:00:00Z"];
+    let months = [
+        "2026-01-05T00:00:00Z",
+        "2026-02-05T00:00:00Z",
+        "2026-03-05T00:00:00Z",
+    ];
     let mut checkpoints = 0;
     for round in 0..12_i64 {
         held(&events).clear();
-        let records: Vec<Rec> =
-            ["a", "b", "c"].into_iter().zip(months).map(|(key, month)| Rec(key, Some(month), round, None)).collect();
-        table.land(vec![page(&format!("2026-03-{:02}T00:00:00Z", 10 + round), &records)], &run("r")).await.unwrap();
+        let records: Vec<FixtureRecord> = ["a", "b", "c"]
+            .into_iter()
+            .zip(months)
+            .map(|(key, month)| FixtureRecord(key, Some(month), round, None))
+            .collect();
+        table
+            .land(
+                vec![page(
+                    &format!("2026-03-{:02}T00:00:00Z", 10 + round),
+                    &records,
+                )],
+                &run("r"),
+            )
+            .await
+            .unwrap();
         let events = held(&events).clone();
         let data: Vec<&PathBuf> = events
             .iter()
             .filter_map(|event| match event {
-                DiskEvent::Wrote(path) if path.extension().is_some_and(|e| e == "parquet") => Some(path),
+                DiskEvent::Wrote(path) if path.extension().is_some_and(|e| e == "parquet") => {
+                    Some(path)
+                }
                 _ => None,
             })
             .collect();
@@ -55,55 +81,123 @@ async fn a_commit_is_named_after_it_and_its_files_are_on_disk_and_landing_ends_w
             })
             .collect();
         let is_commit = |path: &FilePath| path.extension().is_some_and(|e| e == "json");
-        let (commit, ..) = *named.iter().rfind(|(_, _, to)| is_commit(to)).expect("a commit");
+        let (commit, ..) = *named
+            .iter()
+            .rfind(|(_, _, to)| is_commit(to))
+            .expect("a commit");
         for path in data {
-            let flushed = place(&events, |event| *event == DiskEvent::FlushedFile(path.clone()));
+            let flushed = place(&events, |event| {
+                *event == DiskEvent::FlushedFile(path.clone())
+            });
             assert!(flushed.unwrap() < commit, "{path:?}");
             let folder = path.parent().unwrap().to_owned();
-            let flushed = place(&events, |event| *event == DiskEvent::FlushedFolder(folder.clone()));
+            let flushed = place(&events, |event| {
+                *event == DiskEvent::FlushedFolder(folder.clone())
+            });
             assert!(flushed.unwrap() < commit, "{folder:?}");
         }
         for (at, from, to) in named {
-            let flushed = place(&events, |event| event == &DiskEvent::FlushedFile(from.clone()));
-            assert!(flushed.unwrap() < at, "{to:?} is on disk before it has its name");
+            let flushed = place(&events, |event| {
+                event == &DiskEvent::FlushedFile(from.clone())
+            });
+            assert!(
+                flushed.unwrap() < at,
+                "{to:?} is on disk before it has its name"
+            );
             let log = to.parent().unwrap().to_owned();
-            let kept = events.iter().rposition(|event| *event == DiskEvent::FlushedFolder(log.clone()));
-            assert!(kept.unwrap() > at, "{to:?} is there when the landing is over");
+            let kept = events
+                .iter()
+                .rposition(|event| *event == DiskEvent::FlushedFolder(log.clone()));
+            assert!(
+                kept.unwrap() > at,
+                "{to:?} is there when the landing is over"
+            );
             checkpoints += usize::from(!is_commit(to));
         }
     }
-    assert_eq!(checkpoints, 2, "the checkpoint and its note are files like others");
+    assert_eq!(
+        checkpoints, 2,
+        "the checkpoint and its note are files like others"
+    );
 }
 
 #[tokio::test]
 async fn new_folders_are_on_disk_up_to_the_root_once() {
     let (folder, warehouse, events) = watched().await;
     let table = warehouse.source_table("hecone", Arc::new(source_spec()));
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", None, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("a", None, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     let root = folder.path().join("ware house");
-    for below in
-        ["", "hecone", "hecone/transactions", "hecone/transactions/_delta_log", "hecone/transactions/month=none"]
-    {
+    for below in [
+        "",
+        "hecone",
+        "hecone/transactions",
+        "hecone/transactions/_delta_log",
+        "hecone/transactions/month=none",
+    ] {
         let path = root.join(below).components().collect::<PathBuf>();
         let flushed = DiskEvent::FlushedFolder(path.clone());
         assert!(held(&events).contains(&flushed), "{path:?}");
     }
-    assert!(held(&events).contains(&DiskEvent::FlushedFolder(folder.path().to_owned())), "the warehouse's own name");
+    assert!(
+        held(&events).contains(&DiskEvent::FlushedFolder(folder.path().to_owned())),
+        "the warehouse's own name"
+    );
     held(&events).clear();
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("b", None, 1, None)])], &run("r")).await.unwrap();
-    assert!(!held(&events).contains(&DiskEvent::FlushedFolder(root)), "not again");
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("b", None, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
+    assert!(
+        !held(&events).contains(&DiskEvent::FlushedFolder(root)),
+        "not again"
+    );
 }
 
 #[tokio::test]
 async fn a_put_is_whole_or_not_there_and_a_create_replaces_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalDisk::new(None);
-    let at = |name: &str| Path::from_absolute_path(folder.path().join("t/_delta_log").join(name)).unwrap();
-    let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    store.put_opts(&at("1.json"), "one".into(), create()).await.unwrap();
+    let at = |name: &str| {
+        Path::from_absolute_path(folder.path().join("t/_delta_log").join(name)).unwrap()
+    };
+    let create = || PutOptions {
+        mode: PutMode::Create,
+        ..PutOptions::default()
+    };
+    store
+        .put_opts(&at("1.json"), "one".into(), create())
+        .await
+        .unwrap();
     let again = store.put_opts(&at("1.json"), "two".into(), create()).await;
-    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
-    assert_eq!(store.get(&at("1.json")).await.unwrap().bytes().await.unwrap(), "one");
+    assert!(
+        matches!(again, Err(Error::AlreadyExists { .. })),
+        "{again:?}"
+    );
+    assert_eq!(
+        store
+            .get(&at("1.json"))
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap(),
+        "one"
+    );
     store.put(&at("1.json"), "three".into()).await.unwrap();
     store.copy(&at("1.json"), &at("2.json")).await.unwrap();
     let mut upload = store.put_multipart(&at("3.json")).await.unwrap();
@@ -112,9 +206,14 @@ async fn a_put_is_whole_or_not_there_and_a_create_replaces_nothing() {
     }
     upload.complete().await.unwrap();
     for (name, text) in [("1.json", "three"), ("2.json", "three"), ("3.json", "four")] {
-        assert_eq!(store.get(&at(name)).await.unwrap().bytes().await.unwrap(), text);
+        assert_eq!(
+            store.get(&at(name)).await.unwrap().bytes().await.unwrap(),
+            text
+        );
     }
-    let left: Vec<_> = std::fs::read_dir(folder.path().join("t/_delta_log")).unwrap().collect();
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("t/_delta_log"))
+        .unwrap()
+        .collect();
     assert_eq!(left.len(), 3, "nothing that was staged is left: {left:?}");
 }
 

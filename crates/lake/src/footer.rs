@@ -21,7 +21,9 @@ pub(crate) fn placeholder() -> KeyValue {
 
 /// Where the checksum stands in a footer. Thrift puts two bytes between a key and its value.
 fn place(footer: &[u8]) -> Option<usize> {
-    let key = footer.windows(KEY.len()).rposition(|window| window == KEY.as_bytes())?;
+    let key = footer
+        .windows(KEY.len())
+        .rposition(|window| window == KEY.as_bytes())?;
     let at = key + KEY.len() + 2;
     (at + ZEROS.len() <= footer.len()).then_some(at)
 }
@@ -49,7 +51,11 @@ fn length(value: &[u8]) -> Option<usize> {
 /// The footer of a file whose end this is; `None` where it does not hold all of it.
 fn footer_of(end: &[u8]) -> Option<std::ops::Range<usize>> {
     let until = end.len().checked_sub(TRAILER)?;
-    let length = end.get(until..until + 4)?.try_into().ok().map(u32::from_le_bytes)?;
+    let length = end
+        .get(until..until + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_le_bytes)?;
     let from = until.checked_sub(usize::try_from(length).ok()?)?;
     Some(from..until)
 }
@@ -57,7 +63,9 @@ fn footer_of(end: &[u8]) -> Option<std::ops::Range<usize>> {
 /// Writes the checksum into the footer at the end of a file.
 pub(crate) fn seal(end: &mut [u8]) {
     let Some(range) = footer_of(end) else { return };
-    let Some(footer) = end.get_mut(range) else { return };
+    let Some(footer) = end.get_mut(range) else {
+        return;
+    };
     if let Some(at) = place(footer) {
         let sum = checksum(footer, at);
         if let Some(value) = footer.get_mut(at..at + ZEROS.len()) {
@@ -68,14 +76,22 @@ pub(crate) fn seal(end: &mut [u8]) {
 
 /// True if the footer in the last bytes of a file is what was written. One that says nothing, or is not there as a whole, is taken.
 pub(crate) fn is_sound(end: &[u8]) -> bool {
-    footer_of(end).and_then(|range| end.get(range)).is_none_or(is_sound_footer)
+    footer_of(end)
+        .and_then(|range| end.get(range))
+        .is_none_or(is_sound_footer)
 }
 
 /// The same of a part of a file that ends where its footer does.
 pub(crate) fn is_sound_footer(part: &[u8]) -> bool {
     let Some(at) = place(part) else { return true };
-    let Some(value) = part.get(at..at + ZEROS.len()) else { return true };
-    let Some(from) = length(value).and_then(|length| part.len().checked_sub(length)) else { return true };
-    let (Some(footer), Some(at)) = (part.get(from..), at.checked_sub(from)) else { return false };
+    let Some(value) = part.get(at..at + ZEROS.len()) else {
+        return true;
+    };
+    let Some(from) = length(value).and_then(|length| part.len().checked_sub(length)) else {
+        return true;
+    };
+    let (Some(footer), Some(at)) = (part.get(from..), at.checked_sub(from)) else {
+        return false;
+    };
     value == checksum(footer, at)
 }

@@ -60,7 +60,9 @@ pub struct LostTable {
 impl LostTable {
     /// The pipeline and the resource, where it is a source table.
     pub fn source(&self) -> Option<(&str, &str)> {
-        (self.kind() == LostKind::Source).then(|| self.path.split_once('/')).flatten()
+        (self.kind() == LostKind::Source)
+            .then(|| self.path.split_once('/'))
+            .flatten()
     }
 
     /// The kind of table, and so what makes good for its loss.
@@ -100,9 +102,9 @@ impl LostKind {
     }
 }
 
-/// What is wrong with the tables that a run names.
+/// Problems of the tables that a run names.
 #[derive(Debug, Default)]
-pub struct Damage {
+pub struct TableDamage {
     /// Tables that have lost commits, or whose content is not what the run says.
     pub lost: Vec<LostTable>,
     /// Tables whose logs cannot be read, by path, each with what to do.
@@ -114,7 +116,9 @@ impl std::fmt::Display for LostTable {
         let Self { path, named, found } = self;
         match found {
             None => write!(f, "{path} is gone"),
-            Some(found) if found < named => write!(f, "{path} is at version {found} instead of {named}"),
+            Some(found) if found < named => {
+                write!(f, "{path} is at version {found} instead of {named}")
+            }
             Some(_) => write!(f, "{path} has other content in version {named}"),
         }
     }
@@ -123,9 +127,12 @@ impl std::fmt::Display for LostTable {
 /// Why nothing is done with a warehouse whose tables have lost commits. Whoever returns it says what helps.
 pub fn lost_commits(run: &RunRecord, lost: &[LostTable]) -> Error {
     let tables: Vec<String> = lost.iter().map(ToString::to_string).collect();
-    Error::new(ErrorKind::Storage, "tables of the warehouse have lost commits since they were published")
-        .at("run", &run.run_id)
-        .at("tables", tables.join("; "))
+    Error::new(
+        ErrorKind::Storage,
+        "tables of the warehouse have lost commits since they were published",
+    )
+    .at("run", &run.run_id)
+    .at("tables", tables.join("; "))
 }
 
 /// What to do about one table that is not what it should be.
@@ -164,7 +171,9 @@ pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is 
 /// The way out where a file of one table is missing or damaged.
 pub(crate) fn replace_file(path: &str) -> String {
     let then = match path.split_once('/') {
-        Some(("ops", "slices")) => "`tillhouse sync` reads again what is not noted as read any more.".to_owned(),
+        Some(("ops", "slices")) => {
+            "`tillhouse sync` reads again what is not noted as read any more.".to_owned()
+        }
         Some(("ops", "rejects" | "warnings" | "drift")) => {
             "`tillhouse sync --full` reads everything again and notes it anew.".to_owned()
         }
@@ -172,7 +181,9 @@ pub(crate) fn replace_file(path: &str) -> String {
         Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
         Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
         Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
-        Some((pipeline, _)) => format!("`tillhouse sync {pipeline} --full` reads everything from the provider again."),
+        Some((pipeline, _)) => {
+            format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
+        }
     };
     format!(
         "Put the file back from a copy. Where there is none, move the table's folder out of the warehouse; then {then}"
@@ -181,10 +192,10 @@ pub(crate) fn replace_file(path: &str) -> String {
 
 impl Warehouse {
     /// Tables that are older than a run says, or other, and those that cannot be read.
-    pub async fn damage(&self, run: &RunRecord) -> Damage {
+    pub async fn damage(&self, run: &RunRecord) -> TableDamage {
         let compared = stream::iter(&run.tables)
             .map(|(path, version)| async move { (path, self.compare(run, path, *version).await) });
-        let mut damage = Damage::default();
+        let mut damage = TableDamage::default();
         for (path, found) in compared.buffered(AT_ONCE).collect::<Vec<_>>().await {
             match found {
                 Ok(lost) => damage.lost.extend(lost),
@@ -194,16 +205,37 @@ impl Warehouse {
         damage
     }
 
-    async fn compare(&self, run: &RunRecord, path: &str, version: u64) -> Result<Option<LostTable>> {
+    async fn compare(
+        &self,
+        run: &RunRecord,
+        path: &str,
+        version: u64,
+    ) -> Result<Option<LostTable>> {
         let table = self.table(path)?;
-        let lost = |found| Some(LostTable { path: path.to_owned(), named: version, found });
-        let Some(newest) = table.latest().await? else { return Ok(lost(None)) };
+        let lost = |found| {
+            Some(LostTable {
+                path: path.to_owned(),
+                named: version,
+                found,
+            })
+        };
+        let Some(newest) = table.latest().await? else {
+            return Ok(lost(None));
+        };
         if newest.version < version {
             return Ok(lost(Some(newest.version)));
         }
-        let Some(figures) = run.figures.get(path) else { return Ok(None) };
-        let Some(then) = table.unchecked(version).await? else { return Ok(lost(None)) };
-        Ok(if TableFigures::of(&then) == *figures { None } else { lost(Some(newest.version)) })
+        let Some(figures) = run.figures.get(path) else {
+            return Ok(None);
+        };
+        let Some(then) = table.unchecked(version).await? else {
+            return Ok(lost(None));
+        };
+        Ok(if TableFigures::of(&then) == *figures {
+            None
+        } else {
+            lost(Some(newest.version))
+        })
     }
 
     /// Tables that are there, named by a run or not, and whose logs cannot be read; but for those that are `known`.
@@ -212,10 +244,16 @@ impl Warehouse {
             Ok(tables) => tables,
             Err(error) => return vec![error],
         };
-        let others = tables.into_iter().map(|(schema, name)| format!("{schema}/{name}"));
+        let others = tables
+            .into_iter()
+            .map(|(schema, name)| format!("{schema}/{name}"));
         let others = others.filter(|path| known.is_none_or(|run| !run.tables.contains_key(path)));
-        let read = stream::iter(others).map(|path| async move { self.table(&path)?.latest().await });
-        read.buffered(AT_ONCE).filter_map(async |read| read.err()).collect().await
+        let read =
+            stream::iter(others).map(|path| async move { self.table(&path)?.latest().await });
+        read.buffered(AT_ONCE)
+            .filter_map(async |read| read.err())
+            .collect()
+            .await
     }
 
     /// The newest version of a table and its size; `None` where there is no such table.

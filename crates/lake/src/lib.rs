@@ -5,7 +5,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod adding;
+mod aggregate;
+mod changed_hours;
 #[cfg(test)]
 mod clock_tests;
 mod columnar;
@@ -15,18 +16,14 @@ mod damage_tests;
 mod datafile;
 mod dedup;
 mod delta;
-mod difference;
 mod dimension;
-#[cfg(test)]
-#[path = "disturbed_tests.rs"]
-mod disturbed;
 mod durable;
-mod evolve;
 mod facts;
+mod fan_out;
+#[cfg(test)]
+mod faulty_store;
 mod footer;
-mod gone;
 mod integrity;
-mod ledger;
 mod log_damage;
 mod log_guard;
 mod month;
@@ -37,25 +34,32 @@ mod probe;
 mod published_note;
 mod reconciliation;
 mod rollup_table;
+mod row_codec;
 mod scan;
+mod schema_evolution;
 pub mod source_table;
-mod split;
 mod stats;
 mod tenants;
+mod tombstones;
 pub mod unified_table;
 pub mod warehouse;
 
-pub use adding::{Adding, Currency, Parents};
+pub use aggregate::{HourlyAggregator, MissingCurrency, TransactionCurrencies};
+pub use changed_hours::{ChangedFiles, ChangedHours, FactPartition, HourSet};
 pub use deltalake::datafusion::catalog::TableProvider;
-pub use difference::{Difference, Hours, Partition, Touched};
-pub use durable::{DiskEvent, DiskWitness};
-pub use facts::{Asked, Facts, Only, Picks};
-pub use integrity::{Damage, LostKind, LostTable, REPLACE_FILES, TableFigures, lost_commits};
-pub use ops::{AsOf, DriftRow, Ops, RejectRow, RunRecord, SliceRow, WarningRow};
+pub use durable::{DiskEvent, DiskObserver};
+pub use facts::{FactSnapshot, RowFilter, RowPredicate, ScanRequest};
+pub use integrity::{LostKind, LostTable, REPLACE_FILES, TableDamage, TableFigures, lost_commits};
+pub use ops::{AsOf, DriftRow, OpsTables, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use published_note::LostRun;
 pub use reconciliation::ReconciliationRow;
-pub use rollup_table::{Counted, HOUR, RollupTable};
+pub use rollup_table::{HOUR_COLUMN, RollupTable, RollupWatermarks};
 pub use scan::first_damaged_file;
-pub use source_table::{Fresh, Incoming, LandOptions, Landed, PackageInfo, SourceTable};
-pub use unified_table::{Mark, Replaced, Rows, Step, Superseded, UnifiedTable, Writing};
-pub use warehouse::{Clock, FORMAT_VERSION, Location, OpenTable, Warehouse};
+pub use source_table::{
+    LandedRows, LandingOptions, LandingSummary, PackageInfo, PackagePage, SourceTable,
+};
+pub use unified_table::{
+    ReplaceSummary, ResourceWatermark, SupersededRecords, UnifiedRowStream, UnifiedTable,
+    UnifiedTableWriter, UnifyStep,
+};
+pub use warehouse::{FORMAT_VERSION, OpenTable, Warehouse, WarehouseClock, WarehouseLocation};

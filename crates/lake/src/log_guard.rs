@@ -15,8 +15,9 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -35,16 +36,16 @@ const MAGIC: &[u8; 4] = b"PAR1";
 /// A store whose tables' logs are checked.
 pub(crate) struct LogGuard {
     inner: Arc<dyn ObjectStore>,
-    checkpoints: Arc<Checkpoints>,
+    checkpoints: Arc<CheckpointCache>,
 }
 
-/// Which checkpoints are whole, by path and size, as far as that was looked at.
+/// Checkpoints that have been checked, by path and size: true if they are complete.
 #[derive(Default)]
-struct Checkpoints(Mutex<HashMap<(Path, u64), bool>>);
+struct CheckpointCache(Mutex<HashMap<(Path, u64), bool>>);
 
-/// What a file of a log is.
+/// Kind of a file below a table's root.
 #[derive(Debug, PartialEq, Eq)]
-enum LogFile {
+enum LogFileKind {
     Commit,
     Checkpoint,
     LastCheckpoint,
@@ -53,18 +54,27 @@ enum LogFile {
     Data,
 }
 
-impl LogFile {
+impl LogFileKind {
     fn of(location: &Path) -> Self {
         let mut parts: Vec<_> = location.parts().collect();
-        let (Some(name), Some(folder)) = (parts.pop(), parts.pop()) else { return Self::Other };
+        let (Some(name), Some(folder)) = (parts.pop(), parts.pop()) else {
+            return Self::Other;
+        };
         if folder.as_ref() != LOG_FOLDER {
-            return if location.extension() == Some("parquet") { Self::Data } else { Self::Other };
+            return if location.extension() == Some("parquet") {
+                Self::Data
+            } else {
+                Self::Other
+            };
         }
         let name = name.as_ref();
-        let is_version = |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_version =
+            |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
         match name.split_once('.') {
             Some((version, "json")) if is_version(version) => Self::Commit,
-            Some((version, rest)) if is_version(version) && rest.starts_with("checkpoint.") => Self::Checkpoint,
+            Some((version, rest)) if is_version(version) && rest.starts_with("checkpoint.") => {
+                Self::Checkpoint
+            }
             None if name == LAST_CHECKPOINT => Self::LastCheckpoint,
             _ => Self::Other,
         }
@@ -85,18 +95,26 @@ impl std::fmt::Display for LogGuard {
 
 impl LogGuard {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, checkpoints: Arc::default() }
+        Self {
+            inner,
+            checkpoints: Arc::default(),
+        }
     }
 
     /// A listing without checkpoints that are not whole.
-    fn sifted(&self, listed: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn sifted(
+        &self,
+        listed: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (inner, checkpoints) = (Arc::clone(&self.inner), Arc::clone(&self.checkpoints));
         listed
             .try_filter_map(move |meta| {
                 let (inner, checkpoints) = (Arc::clone(&inner), Arc::clone(&checkpoints));
                 async move {
-                    let passed = LogFile::of(&meta.location) == LogFile::Checkpoint
-                        && !checkpoints.is_whole(inner.as_ref(), &meta.location, meta.size).await?;
+                    let passed = LogFileKind::of(&meta.location) == LogFileKind::Checkpoint
+                        && !checkpoints
+                            .is_whole(inner.as_ref(), &meta.location, meta.size)
+                            .await?;
                     Ok((!passed).then_some(meta))
                 }
             })
@@ -105,30 +123,46 @@ impl LogGuard {
 
     /// `_last_checkpoint`, where it names one that is whole.
     async fn last_checkpoint(&self, location: &Path, found: GetResult) -> Result<GetResult> {
+        /// Content of `_last_checkpoint`.
         #[derive(Deserialize)]
-        struct Hint {
+        struct LastCheckpointHint {
             version: u64,
             parts: Option<u64>,
         }
-        let (meta, attributes, range) = (found.meta.clone(), found.attributes.clone(), found.range.clone());
+        let (meta, attributes, range) = (
+            found.meta.clone(),
+            found.attributes.clone(),
+            found.range.clone(),
+        );
         let bytes = found.bytes().await?;
         let gone = |why: &str| {
             tracing::debug!(%location, "{why}; the table is read from its commits");
-            Error::NotFound { path: location.to_string(), source: why.to_owned().into() }
+            Error::NotFound {
+                path: location.to_string(),
+                source: why.to_owned().into(),
+            }
         };
-        let Ok(hint) = serde_json::from_slice::<Hint>(&bytes) else {
+        let Ok(hint) = serde_json::from_slice::<LastCheckpointHint>(&bytes) else {
             return Err(gone("the note of the last checkpoint is cut"));
         };
         // Checkpoints in several parts are other writers'; the library finds out itself whether all are there.
         if hint.parts.is_none() {
             let name = format!("{:020}.checkpoint.parquet", hint.version);
-            let checkpoint: Path = location.parts().take(location.parts_count() - 1).chain([name.into()]).collect();
+            let checkpoint: Path = location
+                .parts()
+                .take(location.parts_count() - 1)
+                .chain([name.into()])
+                .collect();
             let size = match self.inner.head(&checkpoint).await {
                 Ok(meta) => meta.size,
                 Err(Error::NotFound { .. }) => 0,
                 Err(error) => return Err(error),
             };
-            if !self.checkpoints.is_whole(self.inner.as_ref(), &checkpoint, size).await? {
+            if !self
+                .checkpoints
+                .is_whole(self.inner.as_ref(), &checkpoint, size)
+                .await?
+            {
                 return Err(gone("the last checkpoint is missing or cut"));
             }
         }
@@ -138,20 +172,29 @@ impl LogGuard {
 
 /// True if the commit file is whole: each of its lines an action, and as many as it says it has.
 pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
+    /// First line of a commit file.
     #[derive(Deserialize)]
-    struct First {
+    struct CommitFirstLine {
         #[serde(rename = "commitInfo")]
-        info: Option<Info>,
+        info: Option<CommitLineCount>,
     }
+    /// Number of lines, from a commit's `commitInfo`.
     #[derive(Deserialize)]
-    struct Info {
+    struct CommitLineCount {
         #[serde(rename = "tillhouseLines")]
         lines: Option<usize>,
     }
-    let mut lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let Some(first) = lines.next() else { return Err("it is empty".to_owned()) };
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty());
+    let Some(first) = lines.next() else {
+        return Err("it is empty".to_owned());
+    };
     let cut = |_| "it ends in the middle of a line".to_owned();
-    let declared = serde_json::from_slice::<First>(first).map_err(cut)?.info.and_then(|info| info.lines);
+    let declared = serde_json::from_slice::<CommitFirstLine>(first)
+        .map_err(cut)?
+        .info
+        .and_then(|info| info.lines);
     let (mut count, mut last) = (1, first);
     let mut is_foreign = !names_action(first);
     for line in lines {
@@ -181,9 +224,16 @@ fn names_action(line: &[u8]) -> bool {
         b"checkpointMetadata",
         b"sidecar",
     ];
-    let Some(line) = line.trim_ascii_start().strip_prefix(b"{") else { return false };
-    let Some(name) = line.trim_ascii_start().strip_prefix(b"\"") else { return false };
-    ACTIONS.iter().any(|action| name.strip_prefix(*action).is_some_and(|rest| rest.starts_with(b"\"")))
+    let Some(line) = line.trim_ascii_start().strip_prefix(b"{") else {
+        return false;
+    };
+    let Some(name) = line.trim_ascii_start().strip_prefix(b"\"") else {
+        return false;
+    };
+    ACTIONS.iter().any(|action| {
+        name.strip_prefix(*action)
+            .is_some_and(|rest| rest.starts_with(b"\""))
+    })
 }
 
 /// As [`check_commit`], with each line parsed as the action it is; the number of the first that is none.
@@ -206,7 +256,10 @@ pub(crate) fn check_lines(bytes: &[u8]) -> std::result::Result<(), String> {
 
 fn damaged(location: &Path, why: &str) -> Error {
     let text = format!("the commit file /{location}{DAMAGED}{why}");
-    Error::Generic { store: STORE, source: text.into() }
+    Error::Generic {
+        store: STORE,
+        source: text.into(),
+    }
 }
 
 /// A part of a data file; where its footer is in it, that is what was written.
@@ -218,7 +271,11 @@ async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> 
     }
     let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
     let bytes = found.bytes().await?;
-    let is_sound = if is_end { footer::is_sound(&bytes) } else { footer::is_sound_footer(&bytes) };
+    let is_sound = if is_end {
+        footer::is_sound(&bytes)
+    } else {
+        footer::is_sound_footer(&bytes)
+    };
     if !is_sound {
         return Err(damaged_footer(location));
     }
@@ -227,23 +284,45 @@ async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> 
 
 fn damaged_footer(location: &Path) -> Error {
     let text = format!("the data file /{location} is damaged: its footer is not what was written");
-    Error::Generic { store: STORE, source: text.into() }
+    Error::Generic {
+        store: STORE,
+        source: text.into(),
+    }
 }
 
-fn result(meta: ObjectMeta, attributes: object_store::Attributes, range: Range<u64>, bytes: Bytes) -> GetResult {
+fn result(
+    meta: ObjectMeta,
+    attributes: object_store::Attributes,
+    range: Range<u64>,
+    bytes: Bytes,
+) -> GetResult {
     let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
-    GetResult { payload, meta, range, attributes }
+    GetResult {
+        payload,
+        meta,
+        range,
+        attributes,
+    }
 }
 
-impl Checkpoints {
+impl CheckpointCache {
     async fn is_whole(&self, store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
         let key = (location.clone(), size);
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .copied();
         if let Some(known) = known {
             return Ok(known);
         }
-        let is_whole = location.extension() != Some("parquet") || ends_as_parquet(store, location, size).await?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, is_whole);
+        let is_whole = location.extension() != Some("parquet")
+            || ends_as_parquet(store, location, size).await?;
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, is_whole);
         Ok(is_whole)
     }
 }
@@ -259,31 +338,51 @@ async fn ends_as_parquet(store: &dyn ObjectStore, location: &Path, size: u64) ->
         Err(Error::NotFound { .. }) => return Ok(false),
         Err(error) => return Err(error),
     };
-    let Some((length, magic)) = end.split_first_chunk::<4>() else { return Ok(false) };
+    let Some((length, magic)) = end.split_first_chunk::<4>() else {
+        return Ok(false);
+    };
     Ok(magic == MAGIC && u64::from(u32::from_le_bytes(*length)) + END + 4 <= size)
 }
 
 #[async_trait]
 impl ObjectStore for LogGuard {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         self.inner.put_opts(location, payload, opts).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let file = LogFile::of(location);
-        if options.head || matches!(file, LogFile::Checkpoint | LogFile::Other) {
+        let file = LogFileKind::of(location);
+        if options.head || matches!(file, LogFileKind::Checkpoint | LogFileKind::Other) {
             return self.inner.get_opts(location, options).await;
         }
-        if file == LogFile::Data {
+        if file == LogFileKind::Data {
             return checked_footer(location, self.inner.get_opts(location, options).await?).await;
         }
         let wanted = options.range.clone();
-        let found = self.inner.get_opts(location, GetOptions { range: None, ..options }).await?;
-        if file == LogFile::LastCheckpoint {
+        let found = self
+            .inner
+            .get_opts(
+                location,
+                GetOptions {
+                    range: None,
+                    ..options
+                },
+            )
+            .await?;
+        if file == LogFileKind::LastCheckpoint {
             return self.last_checkpoint(location, found).await;
         }
         let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
@@ -291,7 +390,10 @@ impl ObjectStore for LogGuard {
         check_commit(&bytes).map_err(|why| damaged(location, &why))?;
         let all = 0..bytes.len() as u64;
         let range = match wanted {
-            Some(range) => range.as_range(all.end).map_err(|e| Error::Generic { store: STORE, source: Box::new(e) })?,
+            Some(range) => range.as_range(all.end).map_err(|e| Error::Generic {
+                store: STORE,
+                source: Box::new(e),
+            })?,
             None => all,
         };
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -303,15 +405,22 @@ impl ObjectStore for LogGuard {
         let parts = self.inner.get_ranges(location, ranges).await?;
         // Nobody says here how long the file is: its end is told by the format's letters, its footer by what it says of itself.
         let is_damaged = |part: &Bytes| {
-            if part.ends_with(MAGIC) { !footer::is_sound(part) } else { !footer::is_sound_footer(part) }
+            if part.ends_with(MAGIC) {
+                !footer::is_sound(part)
+            } else {
+                !footer::is_sound_footer(part)
+            }
         };
-        if LogFile::of(location) == LogFile::Data && parts.iter().any(is_damaged) {
+        if LogFileKind::of(location) == LogFileKind::Data && parts.iter().any(is_damaged) {
             return Err(damaged_footer(location));
         }
         Ok(parts)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -319,7 +428,11 @@ impl ObjectStore for LogGuard {
         self.sifted(self.inner.list(prefix))
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.sifted(self.inner.list_with_offset(prefix, offset))
     }
 

@@ -9,22 +9,28 @@ use jiff::tz::TimeZone;
 /// The partition of rows without a time.
 pub(crate) const NONE: &str = "none";
 
-/// Names months; remembers the last one, since neighbouring rows mostly share it.
+/// Names the month of an instant; remembers the last one, since neighbouring rows mostly share
+/// it.
 #[derive(Debug, Default)]
-pub(crate) struct Months {
+pub(crate) struct MonthNamer {
     from: i64,
     to: i64,
     name: String,
 }
 
-impl Months {
+impl MonthNamer {
     /// The month of an instant in microseconds.
     pub(crate) fn of(&mut self, time: Option<i64>) -> &str {
         let Some(time) = time else { return NONE };
         if !(self.from <= time && time < self.to) {
-            let Ok(instant) = Timestamp::from_microsecond(time) else { return NONE };
+            let Ok(instant) = Timestamp::from_microsecond(time) else {
+                return NONE;
+            };
             let first = instant.to_zoned(TimeZone::UTC).date().first_of_month();
-            let midnight = |date: Date| date.to_zoned(TimeZone::UTC).map(|z| z.timestamp().as_microsecond());
+            let midnight = |date: Date| {
+                date.to_zoned(TimeZone::UTC)
+                    .map(|z| z.timestamp().as_microsecond())
+            };
             self.name = first.strftime("%Y-%m").to_string();
             self.from = midnight(first).unwrap_or(time);
             let next = first.last_of_month().tomorrow().and_then(midnight);
@@ -36,7 +42,9 @@ impl Months {
 
 /// The month of one instant.
 pub(crate) fn month_of(instant: Timestamp) -> String {
-    Months::default().of(Some(instant.as_microsecond())).to_owned()
+    MonthNamer::default()
+        .of(Some(instant.as_microsecond()))
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -45,8 +53,12 @@ mod tests {
 
     #[test]
     fn months_change_at_utc_midnight() {
-        let mut months = Months::default();
-        let mut of = |text: &str| months.of(Some(text.parse::<Timestamp>().unwrap().as_microsecond())).to_owned();
+        let mut months = MonthNamer::default();
+        let mut of = |text: &str| {
+            months
+                .of(Some(text.parse::<Timestamp>().unwrap().as_microsecond()))
+                .to_owned()
+        };
         assert_eq!(of("2026-01-31T23:59:59.999999Z"), "2026-01");
         assert_eq!(of("2026-02-01T00:00:00Z"), "2026-02");
         assert_eq!(of("2026-02-01T00:30:00+01:00"), "2026-01");

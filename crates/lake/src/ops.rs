@@ -3,15 +3,15 @@
 //! Invariant: whatever is noted twice stands there once. A change writes the month's file anew instead of adding one, so the tables
 //! do not grow by a file a run; whoever loses a race reads again and does it over.
 
-use crate::commit::{self, Change, Outcome, ROUNDS};
-use crate::datafile::{Layout, PartitionWriter};
-use crate::delta::{DataFile, Shape, Snapshot, Table};
-use crate::evolve;
+use crate::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::datafile::{PartitionWriter, TableLayout};
+use crate::delta::{DataFile, Snapshot, TableDefinition, TableHandle};
 use crate::integrity::TableFigures;
-use crate::ledger::{NumberedRun, Row, SeenField};
 use crate::published_note::{self, LostRun};
 use crate::reconciliation::ReconciliationRow;
+use crate::row_codec::{BookkeepingRow, NumberedRun, UnknownField};
 use crate::scan;
+use crate::schema_evolution;
 use crate::warehouse::{CLOCKS_DIFFER, Warehouse};
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Action;
@@ -51,15 +51,26 @@ pub struct SliceRow {
     pub declared_total: Option<u64>,
     /// How often the slice was read until it was whole.
     pub attempts: u32,
-    /// The package its records landed in.
-    pub land: i64,
+    /// The package its records were committed in.
+    pub load_id: i64,
 }
 
 impl SliceRow {
     /// What it tells of coverage.
     pub fn as_read(&self) -> WindowRead {
-        let Self { window, read_at, read_by, also_read_by, .. } = *self;
-        WindowRead { window, read_at, read_by, also_read_by }
+        let Self {
+            window,
+            read_at,
+            read_by,
+            also_read_by,
+            ..
+        } = *self;
+        WindowRead {
+            window,
+            read_at,
+            read_by,
+            also_read_by,
+        }
     }
 }
 
@@ -172,14 +183,16 @@ pub enum AsOf {
     Time(Timestamp),
 }
 
-/// The bookkeeping tables. A cheap handle.
+/// The bookkeeping tables. A cheap handle. A cheap handle.
 #[derive(Clone)]
-pub struct Ops {
+pub struct OpsTables {
     pub(crate) warehouse: Warehouse,
 }
 
-/// A change of a bookkeeping table. `note` sees every present row; then `changed` says what becomes of each, and `added` what comes.
-pub(crate) trait Edit<R>: Sync + Send {
+/// Edit of a bookkeeping table: `note` sees every present row, `changed` gives the new form of
+/// each, `added` the new rows. `note` sees every present row; then `changed` says what becomes of
+/// each, and `added` what comes.
+pub(crate) trait BookkeepingEdit<R>: Sync + Send {
     /// Forgets what it noted: the work begins anew on another version.
     fn begin(&mut self) {}
     /// The version of the table that will have the change.
@@ -193,11 +206,11 @@ pub(crate) trait Edit<R>: Sync + Send {
     fn added(&self) -> Vec<R>;
 }
 
-impl Ops {
+impl OpsTables {
     /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
-        fn of<R: Row>(path: &str) -> Option<SchemaRef> {
+        fn of<R: BookkeepingRow>(path: &str) -> Option<SchemaRef> {
             (R::TABLE == path).then(R::schema)
         }
         let path = format!("ops/{table}");
@@ -205,7 +218,7 @@ impl Ops {
             .or_else(|| of::<SliceRow>(&path))
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
-            .or_else(|| of::<SeenField>(&path))
+            .or_else(|| of::<UnknownField>(&path))
             .or_else(|| of::<ReconciliationRow>(&path))
     }
 
@@ -216,8 +229,9 @@ impl Ops {
 
     /// Adds slices to the coverage ledger.
     pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
-        struct Append<'a>(&'a [SliceRow]);
-        impl Edit<SliceRow> for Append<'_> {
+        /// Append of slices.
+        struct SliceAppend<'a>(&'a [SliceRow]);
+        impl BookkeepingEdit<SliceRow> for SliceAppend<'_> {
             fn looks_back(&self) -> bool {
                 false
             }
@@ -230,7 +244,7 @@ impl Ops {
             }
         }
         let run_id = rows.first().map_or("", |row| row.run_id.as_str());
-        self.edit(run_id, &mut Append(rows)).await
+        self.edit(run_id, &mut SliceAppend(rows)).await
     }
 
     /// The coverage ledger of a pipeline, in the order in which its slices were read.
@@ -238,29 +252,43 @@ impl Ops {
     /// Nothing counts as read after the moment of asking: slices that were read in the future, by a clock that was ahead, are not among
     /// them, since nobody knows when they were read.
     pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
-        Ok(as_read(self.read(|row: &SliceRow| row.pipeline == pipeline).await?, self.warehouse.now()))
+        Ok(as_read(
+            self.read(|row: &SliceRow| row.pipeline == pipeline).await?,
+            self.warehouse.now(),
+        ))
     }
 
     /// As [`Ops::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
     /// slices these are.
-    pub async fn healed_slices(&self, pipeline: &str, run_id: &str) -> Result<(Vec<SliceRow>, u64)> {
+    pub async fn healed_slices(
+        &self,
+        pipeline: &str,
+        run_id: &str,
+    ) -> Result<(Vec<SliceRow>, u64)> {
         let now = self.warehouse.now();
         let rows = self.read(|row: &SliceRow| row.pipeline == pipeline).await?;
         if !rows.iter().any(|row| is_ahead(row, now)) {
             return Ok((as_read(rows, now), 0));
         }
-        let forgotten = self.forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now)).await?;
+        let forgotten = self
+            .forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now))
+            .await?;
         Ok((self.slices(pipeline).await?, forgotten))
     }
 
     /// From now on slices count as never read. Their rows stay, with what came of them; how many there are.
-    pub async fn forget_reads(&self, run_id: &str, which: impl Fn(&SliceRow) -> bool + Send + Sync) -> Result<u64> {
-        struct Forget<F> {
+    pub async fn forget_reads(
+        &self,
+        run_id: &str,
+        which: impl Fn(&SliceRow) -> bool + Send + Sync,
+    ) -> Result<u64> {
+        /// Edit after which some slices count as never read.
+        struct SliceInvalidation<F> {
             which: F,
             now: Timestamp,
             forgotten: u64,
         }
-        impl<F: Fn(&SliceRow) -> bool + Send + Sync> Edit<SliceRow> for Forget<F> {
+        impl<F: Fn(&SliceRow) -> bool + Send + Sync> BookkeepingEdit<SliceRow> for SliceInvalidation<F> {
             fn begin(&mut self) {
                 self.forgotten = 0;
             }
@@ -270,13 +298,20 @@ impl Ops {
             fn changed(&self, row: &SliceRow) -> Option<SliceRow> {
                 // Whoever read up to the start of a window has seen nothing of it.
                 let read_at = row.read_at.min(row.window.from()).min(self.now);
-                (read_at < row.read_at && (self.which)(row)).then(|| SliceRow { read_at, ..row.clone() })
+                (read_at < row.read_at && (self.which)(row)).then(|| SliceRow {
+                    read_at,
+                    ..row.clone()
+                })
             }
             fn added(&self) -> Vec<SliceRow> {
                 Vec::new()
             }
         }
-        let mut forget = Forget { which, now: self.warehouse.now(), forgotten: 0 };
+        let mut forget = SliceInvalidation {
+            which,
+            now: self.warehouse.now(),
+            forgotten: 0,
+        };
         self.edit(run_id, &mut forget).await?;
         Ok(forget.forgotten)
     }
@@ -292,62 +327,103 @@ impl Ops {
         is_settled: &(dyn Fn(&RejectRow) -> bool + Sync),
         at: Timestamp,
     ) -> Result<u64> {
-        struct Seen {
+        /// A reject of this run, with the present row that is the same one.
+        struct RejectMatch {
             row: RejectRow,
             /// The present row that it is: its window and its first sight, and if it is of the same run.
             known: Option<(Window, Timestamp, bool)>,
         }
-        struct Upsert<'a> {
-            seen: HashMap<u64, Vec<Seen>>,
+        /// Upsert of unknown fields.
+        struct DriftUpsert<'a> {
+            seen: HashMap<u64, Vec<RejectMatch>>,
             is_settled: &'a (dyn Fn(&RejectRow) -> bool + Sync),
             at: Timestamp,
         }
-        impl Edit<RejectRow> for Upsert<'_> {
+        impl BookkeepingEdit<RejectRow> for DriftUpsert<'_> {
             fn begin(&mut self) {
-                self.seen.values_mut().flatten().for_each(|seen| seen.known = None);
+                self.seen
+                    .values_mut()
+                    .flatten()
+                    .for_each(|seen| seen.known = None);
             }
             fn note(&mut self, row: &RejectRow) {
-                let seen = self.seen.get_mut(&reject_identity(row)).into_iter().flatten();
-                if let Some(seen) = seen.filter(|seen| seen.known.is_none()).find(|seen| may_be_same(&seen.row, row)) {
+                let seen = self
+                    .seen
+                    .get_mut(&reject_identity(row))
+                    .into_iter()
+                    .flatten();
+                if let Some(seen) = seen
+                    .filter(|seen| seen.known.is_none())
+                    .find(|seen| may_be_same(&seen.row, row))
+                {
                     seen.known = Some((row.slice, row.first_seen, row.run_id == seen.row.run_id));
                 }
             }
             fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
-                let is_it =
-                    |seen: &&Seen| seen.known.is_some_and(|(slice, at, _)| (slice, at) == (row.slice, row.first_seen));
-                if let Some(seen) = self.seen.get(&reject_identity(row)).into_iter().flatten().find(is_it) {
+                let is_it = |seen: &&RejectMatch| {
+                    seen.known
+                        .is_some_and(|(slice, at, _)| (slice, at) == (row.slice, row.first_seen))
+                };
+                if let Some(seen) = self
+                    .seen
+                    .get(&reject_identity(row))
+                    .into_iter()
+                    .flatten()
+                    .find(is_it)
+                {
                     let again = seen_again(row, &seen.row);
                     return (again != *row).then_some(again);
                 }
                 let resolved = row.resolved_at.is_none() && (self.is_settled)(row);
-                resolved.then(|| RejectRow { resolved_at: Some(self.at), ..row.clone() })
+                resolved.then(|| RejectRow {
+                    resolved_at: Some(self.at),
+                    ..row.clone()
+                })
             }
             fn added(&self) -> Vec<RejectRow> {
-                let new = self.seen.values().flatten().filter(|seen| seen.known.is_none());
+                let new = self
+                    .seen
+                    .values()
+                    .flatten()
+                    .filter(|seen| seen.known.is_none());
                 let mut new: Vec<RejectRow> = new.map(|seen| seen.row.clone()).collect();
                 new.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
                 new
             }
         }
         let run_id = seen.first().map_or("", |row| row.run_id.as_str());
-        let mut by_identity: HashMap<u64, Vec<Seen>> = HashMap::new();
+        let mut by_identity: HashMap<u64, Vec<RejectMatch>> = HashMap::new();
         for row in seen {
             let same = by_identity.entry(reject_identity(row)).or_default();
             match same.iter_mut().find(|seen| may_be_same(&seen.row, row)) {
                 Some(seen) => seen.row = seen_again(&seen.row, row),
-                None => same.push(Seen { row: row.clone(), known: None }),
+                None => same.push(RejectMatch {
+                    row: row.clone(),
+                    known: None,
+                }),
             }
         }
-        let mut upsert = Upsert { seen: by_identity, is_settled, at };
+        let mut upsert = DriftUpsert {
+            seen: by_identity,
+            is_settled,
+            at,
+        };
         self.edit(run_id, &mut upsert).await?;
-        let of_this_run = |seen: &&Seen| seen.known.is_some_and(|(.., of_this_run)| of_this_run);
-        Ok(upsert.seen.values().flatten().filter(|seen| !of_this_run(seen)).count() as u64)
+        let of_this_run =
+            |seen: &&RejectMatch| seen.known.is_some_and(|(.., of_this_run)| of_this_run);
+        Ok(upsert
+            .seen
+            .values()
+            .flatten()
+            .filter(|seen| !of_this_run(seen))
+            .count() as u64)
     }
 
     /// The rejects, of one pipeline or all, oldest first.
     pub async fn rejects(&self, pipeline: Option<&str>, open_only: bool) -> Result<Vec<RejectRow>> {
-        let wanted =
-            |row: &RejectRow| pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none());
+        let wanted = |row: &RejectRow| {
+            pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none())
+        };
         let mut rows = self.read(wanted).await?;
         rows.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
         Ok(rows)
@@ -355,11 +431,12 @@ impl Ops {
 
     /// Notes warnings; one that is known already is not noted again.
     pub async fn record_warnings(&self, rows: &[WarningRow]) -> Result<()> {
-        struct Insert<'a> {
+        /// Insert of warnings that are not known yet.
+        struct WarningInsert<'a> {
             rows: HashMap<u64, &'a WarningRow>,
             known: HashSet<u64>,
         }
-        impl Edit<WarningRow> for Insert<'_> {
+        impl BookkeepingEdit<WarningRow> for WarningInsert<'_> {
             fn begin(&mut self) {
                 self.known.clear();
             }
@@ -373,9 +450,14 @@ impl Ops {
                 None
             }
             fn added(&self) -> Vec<WarningRow> {
-                let new = self.rows.iter().filter(|(identity, _)| !self.known.contains(identity));
+                let new = self
+                    .rows
+                    .iter()
+                    .filter(|(identity, _)| !self.known.contains(identity));
                 let mut new: Vec<WarningRow> = new.map(|(_, row)| (*row).clone()).collect();
-                new.sort_by(|a, b| (&a.record_key, &a.field, &a.rule).cmp(&(&b.record_key, &b.field, &b.rule)));
+                new.sort_by(|a, b| {
+                    (&a.record_key, &a.field, &a.rule).cmp(&(&b.record_key, &b.field, &b.rule))
+                });
                 new
             }
         }
@@ -383,40 +465,66 @@ impl Ops {
             return Ok(());
         }
         let run_id = rows.first().map_or("", |row| row.run_id.as_str());
-        let rows = rows.iter().rev().map(|row| (warning_identity(row), row)).collect();
-        self.edit(run_id, &mut Insert { rows, known: HashSet::new() }).await
+        let rows = rows
+            .iter()
+            .rev()
+            .map(|row| (warning_identity(row), row))
+            .collect();
+        self.edit(
+            run_id,
+            &mut WarningInsert {
+                rows,
+                known: HashSet::new(),
+            },
+        )
+        .await
     }
 
     /// Notes unknown fields: each stands once, with the count of the run that saw it last. Counts given in one call add up.
     pub async fn record_drift(&self, rows: &[DriftRow]) -> Result<()> {
-        type Identity = (String, String, String);
+        /// Pipeline, resource and field.
+        type DriftIdentity = (String, String, String);
         struct Upsert {
-            rows: BTreeMap<Identity, DriftRow>,
-            known: HashSet<Identity>,
+            rows: BTreeMap<DriftIdentity, DriftRow>,
+            known: HashSet<DriftIdentity>,
         }
-        fn identity(row: &DriftRow) -> Identity {
-            (row.pipeline.clone(), row.resource.clone(), row.field.clone())
+        fn identity(row: &DriftRow) -> DriftIdentity {
+            (
+                row.pipeline.clone(),
+                row.resource.clone(),
+                row.field.clone(),
+            )
         }
-        impl Edit<SeenField> for Upsert {
+        impl BookkeepingEdit<UnknownField> for Upsert {
             fn begin(&mut self) {
                 self.known.clear();
             }
-            fn note(&mut self, row: &SeenField) {
+            fn note(&mut self, row: &UnknownField) {
                 self.known.insert(identity(&row.last));
             }
-            fn changed(&self, row: &SeenField) -> Option<SeenField> {
+            fn changed(&self, row: &UnknownField) -> Option<UnknownField> {
                 let last = self.rows.get(&identity(&row.last))?;
-                (*last != row.last).then(|| SeenField { last: last.clone(), first_seen: row.first_seen })
+                (*last != row.last).then(|| UnknownField {
+                    last: last.clone(),
+                    first_seen: row.first_seen,
+                })
             }
-            fn added(&self) -> Vec<SeenField> {
-                let new = self.rows.iter().filter(|(identity, _)| !self.known.contains(*identity));
-                new.map(|(_, row)| SeenField { last: row.clone(), first_seen: row.seen_at }).collect()
+            fn added(&self) -> Vec<UnknownField> {
+                let new = self
+                    .rows
+                    .iter()
+                    .filter(|(identity, _)| !self.known.contains(*identity));
+                new.map(|(_, row)| UnknownField {
+                    last: row.clone(),
+                    first_seen: row.seen_at,
+                })
+                .collect()
             }
         }
         if rows.is_empty() {
             return Ok(());
         }
-        let mut summed: BTreeMap<Identity, DriftRow> = BTreeMap::new();
+        let mut summed: BTreeMap<DriftIdentity, DriftRow> = BTreeMap::new();
         for row in rows {
             match summed.get_mut(&identity(row)) {
                 Some(sum) => sum.count += row.count,
@@ -426,17 +534,25 @@ impl Ops {
             }
         }
         let run_id = rows.first().map_or("", |row| row.run_id.as_str());
-        self.edit(run_id, &mut Upsert { rows: summed, known: HashSet::new() }).await
+        self.edit(
+            run_id,
+            &mut Upsert {
+                rows: summed,
+                known: HashSet::new(),
+            },
+        )
+        .await
     }
 
     /// Writes a run record; from then on readers use it, if it says so. Written again, it replaces the earlier one, in its place.
     pub async fn publish(&self, run: &RunRecord) -> Result<()> {
-        struct Replace<'a> {
+        /// Upsert of a run record.
+        struct RunUpsert<'a> {
             run: &'a RunRecord,
             number: i64,
             known: bool,
         }
-        impl Edit<NumberedRun> for Replace<'_> {
+        impl BookkeepingEdit<NumberedRun> for RunUpsert<'_> {
             fn begin(&mut self) {
                 self.known = false;
             }
@@ -448,15 +564,33 @@ impl Ops {
             }
             fn changed(&self, row: &NumberedRun) -> Option<NumberedRun> {
                 let differs = row.run.run_id == self.run.run_id && row.run != *self.run;
-                differs.then(|| NumberedRun { run: self.run.clone(), number: row.number })
+                differs.then(|| NumberedRun {
+                    run: self.run.clone(),
+                    number: row.number,
+                })
             }
             fn added(&self) -> Vec<NumberedRun> {
-                let new = NumberedRun { run: self.run.clone(), number: Some(self.number) };
+                let new = NumberedRun {
+                    run: self.run.clone(),
+                    number: Some(self.number),
+                };
                 if self.known { Vec::new() } else { vec![new] }
             }
         }
-        self.edit(&run.run_id, &mut Replace { run, number: 0, known: false }).await?;
-        if run.published { self.note_published(run).await } else { Ok(()) }
+        self.edit(
+            &run.run_id,
+            &mut RunUpsert {
+                run,
+                number: 0,
+                known: false,
+            },
+        )
+        .await?;
+        if run.published {
+            self.note_published(run).await
+        } else {
+            Ok(())
+        }
     }
 
     /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
@@ -464,7 +598,11 @@ impl Ops {
     pub async fn runs(&self) -> Result<Vec<RunRecord>> {
         let mut runs = self.read(|_: &NumberedRun| true).await?;
         runs.sort_by(|a, b| {
-            (b.number, b.run.finished_at, &b.run.run_id).cmp(&(a.number, a.run.finished_at, &a.run.run_id))
+            (b.number, b.run.finished_at, &b.run.run_id).cmp(&(
+                a.number,
+                a.run.finished_at,
+                &a.run.run_id,
+            ))
         });
         Ok(runs.into_iter().map(|row| row.run).collect())
     }
@@ -498,7 +636,9 @@ impl Ops {
         let noted = self.noted_run().await?;
         let runs = self.runs().await?;
         let lost = published_note::lost(noted, &runs, at);
-        let Some(run) = runs.into_iter().find(fits) else { return Ok((None, lost)) };
+        let Some(run) = runs.into_iter().find(fits) else {
+            return Ok((None, lost));
+        };
         for (path, figures) in &run.figures {
             if let Some(version) = run.tables.get(path) {
                 self.warehouse.table(path)?.expect(*version, *figures);
@@ -512,12 +652,23 @@ impl Ops {
 
     /// The bookkeeping tables whose versions a run names: all but the runs' own.
     pub fn named_tables() -> [&'static str; 5] {
-        [SliceRow::TABLE, RejectRow::TABLE, WarningRow::TABLE, SeenField::TABLE, ReconciliationRow::TABLE]
+        [
+            SliceRow::TABLE,
+            RejectRow::TABLE,
+            WarningRow::TABLE,
+            UnknownField::TABLE,
+            ReconciliationRow::TABLE,
+        ]
     }
 
-    pub(crate) async fn read<R: Row>(&self, wanted: impl Fn(&R) -> bool) -> Result<Vec<R>> {
+    pub(crate) async fn read<R: BookkeepingRow>(
+        &self,
+        wanted: impl Fn(&R) -> bool,
+    ) -> Result<Vec<R>> {
         let table = self.warehouse.table(R::TABLE)?;
-        let Some(snapshot) = table.newest().await? else { return Ok(Vec::new()) };
+        let Some(snapshot) = table.newest().await? else {
+            return Ok(Vec::new());
+        };
         let mut found = Vec::new();
         for file in snapshot.files.iter() {
             let mut batches = scan::rows(&table, file, R::schema()).await?;
@@ -528,10 +679,21 @@ impl Ops {
         Ok(found)
     }
 
-    pub(crate) async fn edit<R: Row>(&self, run_id: &str, edit: &mut dyn Edit<R>) -> Result<()> {
+    pub(crate) async fn edit<R: BookkeepingRow>(
+        &self,
+        run_id: &str,
+        edit: &mut dyn BookkeepingEdit<R>,
+    ) -> Result<()> {
         let table = self.warehouse.table(R::TABLE)?;
-        let layout = Arc::new(Layout::new(R::schema(), &["run_id".to_owned()], vec![MONTH.to_owned()])?);
-        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
+        let layout = Arc::new(TableLayout::new(
+            R::schema(),
+            &["run_id".to_owned()],
+            vec![MONTH.to_owned()],
+        )?);
+        let shape = TableDefinition {
+            schema: layout.schema.clone(),
+            partition_by: layout.partition_by.clone(),
+        };
         for _ in 0..ROUNDS {
             edit.begin();
             let present = table.latest().await?;
@@ -539,14 +701,18 @@ impl Ops {
                 Some(snapshot) => snapshot,
                 // Nothing is there to be changed, and nothing comes: no table for nothing.
                 None if edit.added().is_empty() => return Ok(()),
-                None => table.latest_or_create(&shape, &layout.stat_columns, run_id).await?,
+                None => {
+                    table
+                        .latest_or_create(&shape, &layout.stat_columns, run_id)
+                        .await?
+                }
             };
             // A table of an older version gains the columns that have come since.
-            if !evolve::fits(&table, &mut snapshot, &layout, run_id).await? {
+            if !schema_evolution::ensure(&table, &mut snapshot, &layout, run_id).await? {
                 continue;
             }
             edit.becomes(snapshot.version + 1);
-            let touched = touched(&table, &snapshot, edit).await?;
+            let touched = files_to_rewrite(&table, &snapshot, edit).await?;
             let mut added: BTreeMap<String, Vec<R>> = BTreeMap::new();
             for row in edit.added() {
                 added.entry(row.month()).or_default().push(row);
@@ -555,7 +721,10 @@ impl Ops {
                 .files
                 .iter()
                 .filter(|file| {
-                    touched.contains(&file.path) || file.partition_value(MONTH).is_some_and(|m| added.contains_key(m))
+                    touched.contains(&file.path)
+                        || file
+                            .partition_value(MONTH)
+                            .is_some_and(|m| added.contains_key(m))
                 })
                 .collect();
             if rewritten.is_empty() && added.is_empty() {
@@ -563,19 +732,30 @@ impl Ops {
             }
             let mut months: BTreeMap<String, (Vec<&DataFile>, Vec<R>)> = BTreeMap::new();
             for file in &rewritten {
-                months.entry(file.partition_value(MONTH).unwrap_or_default().to_owned()).or_default().0.push(file);
+                months
+                    .entry(file.partition_value(MONTH).unwrap_or_default().to_owned())
+                    .or_default()
+                    .0
+                    .push(file);
             }
             for (month, rows) in added {
                 months.entry(month).or_default().1 = rows;
             }
             let mut adds = Vec::new();
             for (month, (files, rows)) in months {
-                let mut writer = PartitionWriter::new(&table, layout.clone(), vec![(MONTH.to_owned(), Some(month))]);
+                let mut writer = PartitionWriter::new(
+                    &table,
+                    layout.clone(),
+                    vec![(MONTH.to_owned(), Some(month))],
+                );
                 for file in files {
                     let mut batches = scan::rows(&table, file, R::schema()).await?;
                     while let Some(batch) = batches.next().await {
                         let rows = R::decode(&batch?)?;
-                        let rows: Vec<R> = rows.into_iter().map(|row| edit.changed(&row).unwrap_or(row)).collect();
+                        let rows: Vec<R> = rows
+                            .into_iter()
+                            .map(|row| edit.changed(&row).unwrap_or(row))
+                            .collect();
                         let batch = R::encode(&rows)?;
                         writer.write(move |encoder| encoder.write(&batch)).await?;
                     }
@@ -588,25 +768,25 @@ impl Ops {
             }
             let written: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
             let removes = rewritten.iter().map(|file| commit::remove(file));
-            let change = Change {
+            let change = CommitRequest {
                 actions: removes.chain(adds.into_iter().map(Action::Add)).collect(),
                 operation: DeltaOperation::Write {
                     mode: SaveMode::Overwrite,
                     partition_by: Some(layout.partition_by.clone()),
                     predicate: None,
                 },
-                marks: Vec::new(),
+                watermarks: Vec::new(),
                 run_id,
             };
             match commit::commit(&table, &snapshot, &change).await? {
-                Outcome::Committed(version) => {
+                CommitOutcome::Committed(version) => {
                     table.checkpoint_if_due(version).await;
                     return Ok(());
                 }
-                Outcome::Lost => commit::discard(&table, written).await,
+                CommitOutcome::Lost => commit::discard(&table, written).await,
             }
         }
-        Err(commit::outrun(&table))
+        Err(commit::too_many_conflicts(&table))
     }
 }
 
@@ -625,8 +805,12 @@ fn as_read(mut rows: Vec<SliceRow>, now: Timestamp) -> Vec<SliceRow> {
     rows
 }
 
-/// Shows every present row to the edit; the files in which it changes one.
-async fn touched<R: Row>(table: &Table, snapshot: &Snapshot, edit: &mut dyn Edit<R>) -> Result<HashSet<String>> {
+/// Data files in which the edit changes a row; shows every present row to the edit.
+async fn files_to_rewrite<R: BookkeepingRow>(
+    table: &TableHandle,
+    snapshot: &Snapshot,
+    edit: &mut dyn BookkeepingEdit<R>,
+) -> Result<HashSet<String>> {
     let mut touched = HashSet::new();
     if !edit.looks_back() {
         return Ok(touched);
@@ -647,7 +831,14 @@ async fn touched<R: Row>(table: &Table, snapshot: &Snapshot, edit: &mut dyn Edit
 
 /// The order of rejects: the oldest first.
 fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &str, u64) {
-    (row.first_seen, &row.record_key, &row.field, row.slice, &row.redacted, row.nth)
+    (
+        row.first_seen,
+        &row.record_key,
+        &row.field,
+        row.slice,
+        &row.redacted,
+        row.nth,
+    )
 }
 
 /// True if two rejects of one identity may be one: without key and time only where they were asked for in the same time.
@@ -660,19 +851,33 @@ fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
 /// One without key and time lies in all windows that it came in. So of windows side by side that share some of the time asked for, those that
 /// share none of it with the first are told apart: their rejects are others.
 fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
-    let mut again = RejectRow { first_seen: before.first_seen.min(now.first_seen), ..now.clone() };
+    let mut again = RejectRow {
+        first_seen: before.first_seen.min(now.first_seen),
+        ..now.clone()
+    };
     if now.record_key.is_some() {
         return again;
     }
     match (before.read_by, now.read_by) {
         (of_before, of_now) if of_before == of_now => {
-            let holds =
-                |row: &RejectRow| row.time.is_some_and(|time| row.slice.from() <= time && time < row.slice.to());
-            let shared = before.slice.intersection(&now.slice).filter(|_| now.time.is_none());
-            again.slice = shared.unwrap_or(if holds(before) { before.slice } else { now.slice });
+            let holds = |row: &RejectRow| {
+                row.time
+                    .is_some_and(|time| row.slice.from() <= time && time < row.slice.to())
+            };
+            let shared = before
+                .slice
+                .intersection(&now.slice)
+                .filter(|_| now.time.is_none());
+            again.slice = shared.unwrap_or(if holds(before) {
+                before.slice
+            } else {
+                now.slice
+            });
         }
         // When it happened says more than when it changed.
-        (Some(ReadBy::EventTime), _) => (again.slice, again.read_by) = (before.slice, before.read_by),
+        (Some(ReadBy::EventTime), _) => {
+            (again.slice, again.read_by) = (before.slice, before.read_by)
+        }
         _ => {}
     }
     again
@@ -682,14 +887,34 @@ fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
 fn reject_identity(row: &RejectRow) -> u64 {
     let mut hasher = DefaultHasher::new();
     let time = row.time.map(Timestamp::as_microsecond);
-    let record = row.record_key.as_deref().ok_or((row.redacted.as_str(), row.tenant.as_deref(), time, row.nth));
-    (&row.pipeline, &row.resource, record, &row.field, &row.reason).hash(&mut hasher);
+    let record = row.record_key.as_deref().ok_or((
+        row.redacted.as_str(),
+        row.tenant.as_deref(),
+        time,
+        row.nth,
+    ));
+    (
+        &row.pipeline,
+        &row.resource,
+        record,
+        &row.field,
+        &row.reason,
+    )
+        .hash(&mut hasher);
     hasher.finish()
 }
 
 fn warning_identity(row: &WarningRow) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&row.pipeline, &row.resource, &row.record_key, &row.field, &row.rule, &row.original).hash(&mut hasher);
+    (
+        &row.pipeline,
+        &row.resource,
+        &row.record_key,
+        &row.field,
+        &row.rule,
+        &row.original,
+    )
+        .hash(&mut hasher);
     hasher.finish()
 }
 

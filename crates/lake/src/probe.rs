@@ -22,15 +22,32 @@ impl Warehouse {
     ///
     /// Errors with [`ErrorKind::Storage`], with what to do.
     pub async fn probe_writing(&self, run: Option<&RunRecord>) -> Result<()> {
-        let Ok(root) = self.url().to_file_path() else { return Ok(()) };
-        let tables = run.map(|run| run.tables.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let Ok(root) = self.url().to_file_path() else {
+            return Ok(());
+        };
+        let tables = run
+            .map(|run| run.tables.keys().cloned().collect::<Vec<_>>())
+            .unwrap_or_default();
         let tried = tokio::task::spawn_blocking(move || {
-            let folders = tables.iter().flat_map(|table| [root.join(table), root.join(table).join("_delta_log")]);
-            let folders: Vec<PathBuf> = folders.chain([root.join("ops")]).filter(|folder| folder.is_dir()).collect();
-            let nearest = root.ancestors().find(|folder| folder.exists()).unwrap_or(&root).to_owned();
-            std::iter::once(nearest).chain(folders).try_for_each(|folder| write_into(&folder))
+            let folders = tables
+                .iter()
+                .flat_map(|table| [root.join(table), root.join(table).join("_delta_log")]);
+            let folders: Vec<PathBuf> = folders
+                .chain([root.join("ops")])
+                .filter(|folder| folder.is_dir())
+                .collect();
+            let nearest = root
+                .ancestors()
+                .find(|folder| folder.exists())
+                .unwrap_or(&root)
+                .to_owned();
+            std::iter::once(nearest)
+                .chain(folders)
+                .try_for_each(|folder| write_into(&folder))
         });
-        tried.await.map_err(|error| Error::internal("the probe of the warehouse failed").because(error))?
+        tried
+            .await
+            .map_err(|error| Error::internal("the probe of the warehouse failed").because(error))?
     }
 
     /// Finds out whether the data files are there, as long as they were written, of every table that a run names.
@@ -46,29 +63,50 @@ impl Warehouse {
         if lost.is_empty() {
             return Ok(());
         }
-        let named = lost.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let named = lost
+            .iter()
+            .take(NAMED)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
         let more = match lost.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let files =
-            if lost.len() == 1 { "a data file is".to_owned() } else { format!("{} data files are", lost.len()) };
-        Err(Error::new(ErrorKind::Storage, format!("{files} missing or cut: {named}{more}"))
-            .at("warehouse", self.url().as_str())
-            .hint(REPLACE_FILES))
+        let files = if lost.len() == 1 {
+            "a data file is".to_owned()
+        } else {
+            format!("{} data files are", lost.len())
+        };
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!("{files} missing or cut: {named}{more}"),
+        )
+        .at("warehouse", self.url().as_str())
+        .hint(REPLACE_FILES))
     }
 
     /// The data files of a table's version that are not there, or not as long as the log says; below the warehouse.
     async fn lost_files(&self, path: &str, version: u64) -> Result<Vec<String>> {
         let table = self.table(path)?;
-        let Some(snapshot) = table.at(version).await? else { return Ok(vec![path.to_owned()]) };
+        let Some(snapshot) = table.at(version).await? else {
+            return Ok(vec![path.to_owned()]);
+        };
         let store = table.store();
-        let listed = store.list(None).map_ok(|found| (found.location, found.size));
-        let there: HashMap<object_store::path::Path, u64> =
-            listed.try_collect().await.map_err(|error| table.storage_error("a table cannot be listed", error))?;
-        let is_there =
-            |path: &str, size| object_store::path::Path::parse(path).is_ok_and(|path| there.get(&path) == Some(&size));
-        let lost = snapshot.files.iter().filter(|file| !is_there(&file.path, file.size));
+        let listed = store
+            .list(None)
+            .map_ok(|found| (found.location, found.size));
+        let there: HashMap<object_store::path::Path, u64> = listed
+            .try_collect()
+            .await
+            .map_err(|error| table.storage_error("a table cannot be listed", error))?;
+        let is_there = |path: &str, size| {
+            object_store::path::Path::parse(path).is_ok_and(|path| there.get(&path) == Some(&size))
+        };
+        let lost = snapshot
+            .files
+            .iter()
+            .filter(|file| !is_there(&file.path, file.size));
         Ok(lost.map(|file| format!("{path}/{}", file.path)).collect())
     }
 }
@@ -76,10 +114,14 @@ impl Warehouse {
 /// Writes a file into a folder and removes it.
 fn write_into(folder: &Path) -> Result<()> {
     let path = folder.join(format!(".tillhouse-probe-{}", std::process::id()));
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
-        file.write_all(b"tillhouse writes here\n")?;
-        file.sync_all()
-    });
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(b"tillhouse writes here\n")?;
+            file.sync_all()
+        });
     let removed = match std::fs::remove_file(&path) {
         Err(error) if error.kind() != Io::NotFound && written.is_ok() => Err(error),
         _ => Ok(()),
@@ -110,7 +152,10 @@ mod tests {
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
         std::fs::write(folder.join("file"), "").unwrap();
         let error = write_into(&folder.join("file")).unwrap_err();
-        assert!(error.hint_text().unwrap().contains("A file stands"), "{error:?}");
+        assert!(
+            error.hint_text().unwrap().contains("A file stands"),
+            "{error:?}"
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -4,7 +4,7 @@
 //! something wrong. It names the versions of tables too: records and run can be lost together. A table that lost its last commits is a good table of yesterday, and `ops/runs` has no run record to tell.
 
 use crate::integrity::TableFigures;
-use crate::ops::{AsOf, Ops, RunRecord};
+use crate::ops::{AsOf, OpsTables, RunRecord};
 use jiff::Timestamp;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
@@ -30,13 +30,29 @@ pub struct LostRun {
 
 impl LostRun {
     fn of(run: &RunRecord) -> Self {
-        let RunRecord { run_id, finished_at, tables, figures, .. } = run.clone();
-        Self { run_id, finished_at, tables, figures }
+        let RunRecord {
+            run_id,
+            finished_at,
+            tables,
+            figures,
+            ..
+        } = run.clone();
+        Self {
+            run_id,
+            finished_at,
+            tables,
+            figures,
+        }
     }
 
     /// What the tables are compared with, since its record is gone.
     pub fn as_run(&self) -> RunRecord {
-        let Self { run_id, finished_at, tables, figures } = self.clone();
+        let Self {
+            run_id,
+            finished_at,
+            tables,
+            figures,
+        } = self.clone();
         RunRecord {
             run_id,
             command: "sync".to_owned(),
@@ -72,14 +88,17 @@ impl LostRun {
     }
 }
 
-impl Ops {
+impl OpsTables {
     /// Notes that a run was published.
     ///
     /// The run is published without: a note that cannot be written is said, and the one before stays true.
     pub(crate) async fn note_published(&self, run: &RunRecord) -> Result<()> {
         let bytes = serde_json::to_vec(&LostRun::of(run))
             .or_error(ErrorKind::Internal, "the note of a run cannot be written")?;
-        let options = PutOptions { mode: PutMode::Overwrite, ..PutOptions::default() };
+        let options = PutOptions {
+            mode: PutMode::Overwrite,
+            ..PutOptions::default()
+        };
         let (store, path) = (self.warehouse.store(), self.warehouse.below(NOTE));
         if let Err(error) = store.put_opts(&path, bytes.into(), options).await {
             tracing::warn!(run = %run.run_id, %error, "the run is published, but {NOTE} could not be written: a loss of its record would not be noticed");
@@ -90,9 +109,19 @@ impl Ops {
     /// The run that was noted last; `None` where none was, as by versions of the program that did not.
     pub(crate) async fn noted_run(&self) -> Result<Option<LostRun>> {
         let failed = |e: object_store::Error| {
-            Error::new(ErrorKind::Storage, "the note of the newest run cannot be read").at("file", NOTE).because(e)
+            Error::new(
+                ErrorKind::Storage,
+                "the note of the newest run cannot be read",
+            )
+            .at("file", NOTE)
+            .because(e)
         };
-        let bytes = match self.warehouse.store().get(&self.warehouse.below(NOTE)).await {
+        let bytes = match self
+            .warehouse
+            .store()
+            .get(&self.warehouse.below(NOTE))
+            .await
+        {
             Ok(found) => found.bytes().await.map_err(failed)?,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
@@ -100,7 +129,9 @@ impl Ops {
         match serde_json::from_slice(&bytes) {
             Ok(note) => Ok(Some(note)),
             Err(_) => {
-                tracing::warn!("{NOTE} is damaged and passed over; the next run that is published writes it anew");
+                tracing::warn!(
+                    "{NOTE} is damaged and passed over; the next run that is published writes it anew"
+                );
                 Ok(None)
             }
         }
@@ -109,5 +140,7 @@ impl Ops {
 
 /// The run that was noted, if whoever asks for this must get it or a later one, and its record is gone.
 pub(crate) fn lost(noted: Option<LostRun>, runs: &[RunRecord], at: &AsOf) -> Option<LostRun> {
-    noted.filter(|noted| noted.is_asked_for(at) && !runs.iter().any(|run| run.run_id == noted.run_id))
+    noted.filter(|noted| {
+        noted.is_asked_for(at) && !runs.iter().any(|run| run.run_id == noted.run_id)
+    })
 }

@@ -3,11 +3,11 @@
 //! Invariant: rows are only ever added. A comparison that found nothing leaves a row as well, so that what was never compared can be
 //! told from what agreed.
 
-use crate::ledger::{Cell, Cells, Row, Sort, json};
 use crate::month::month_of;
-use crate::ops::{Edit, Ops};
+use crate::ops::{BookkeepingEdit, OpsTables};
+use crate::row_codec::{BookkeepingRow, BookkeepingValue, ColumnType, RowReader, json};
 use jiff::Timestamp;
-use tillhouse_model::{Exact, Result, Window};
+use tillhouse_model::{ExactDecimal, Result, Window};
 
 /// One difference, or that a window was compared and none was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,43 +39,43 @@ pub struct ReconciliationRow {
     /// The hour, site, article or payment label.
     pub label: Option<String>,
     /// Our figure.
-    pub ours: Option<Exact>,
+    pub ours: Option<ExactDecimal>,
     /// The other's figure.
-    pub theirs: Option<Exact>,
+    pub theirs: Option<ExactDecimal>,
     /// Transactions to look at, by key.
     pub transactions: Vec<String>,
     /// The filter that narrowed both sides, as JSON, with pseudonyms for what is personal in it.
     pub filter: Option<String>,
 }
 
-impl Row for ReconciliationRow {
+impl BookkeepingRow for ReconciliationRow {
     const TABLE: &'static str = "ops/reconciliations";
-    const COLUMNS: &'static [(&'static str, Sort, bool)] = &[
-        ("reconciliation_id", Sort::Text, false),
-        ("reconciled_at", Sort::Time, false),
-        ("run_id", Sort::Text, false),
-        ("pipeline", Sort::Text, false),
-        ("tenant", Sort::Text, true),
-        ("yardstick", Sort::Text, false),
-        ("window_from", Sort::Time, false),
-        ("window_to", Sort::Time, false),
-        ("outcome", Sort::Text, false),
-        ("figures", Sort::Int, false),
-        ("part", Sort::Text, true),
-        ("currency", Sort::Text, true),
-        ("unit", Sort::Text, true),
-        ("label", Sort::Text, true),
-        ("ours", Sort::Number, true),
-        ("theirs", Sort::Number, true),
-        ("transactions", Sort::Text, false),
-        ("filter", Sort::Text, true),
+    const COLUMNS: &'static [(&'static str, ColumnType, bool)] = &[
+        ("reconciliation_id", ColumnType::Text, false),
+        ("reconciled_at", ColumnType::Time, false),
+        ("run_id", ColumnType::Text, false),
+        ("pipeline", ColumnType::Text, false),
+        ("tenant", ColumnType::Text, true),
+        ("yardstick", ColumnType::Text, false),
+        ("window_from", ColumnType::Time, false),
+        ("window_to", ColumnType::Time, false),
+        ("outcome", ColumnType::Text, false),
+        ("figures", ColumnType::Int, false),
+        ("part", ColumnType::Text, true),
+        ("currency", ColumnType::Text, true),
+        ("unit", ColumnType::Text, true),
+        ("label", ColumnType::Text, true),
+        ("ours", ColumnType::Number, true),
+        ("theirs", ColumnType::Number, true),
+        ("transactions", ColumnType::Text, false),
+        ("filter", ColumnType::Text, true),
     ];
 
     fn month(&self) -> String {
         month_of(self.at)
     }
 
-    fn cells(&self) -> Result<Vec<Cell>> {
+    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
         Ok(vec![
             self.reconciliation_id.as_str().into(),
             self.at.into(),
@@ -98,7 +98,7 @@ impl Row for ReconciliationRow {
         ])
     }
 
-    fn read(cells: &Cells<'_>) -> Result<Self> {
+    fn read(cells: &RowReader<'_>) -> Result<Self> {
         Ok(Self {
             reconciliation_id: cells.text("reconciliation_id")?,
             at: cells.time("reconciled_at")?,
@@ -121,9 +121,10 @@ impl Row for ReconciliationRow {
     }
 }
 
-struct Append<'a>(&'a [ReconciliationRow]);
+/// Append of what a reconciliation found.
+struct ReconciliationAppend<'a>(&'a [ReconciliationRow]);
 
-impl Edit<ReconciliationRow> for Append<'_> {
+impl BookkeepingEdit<ReconciliationRow> for ReconciliationAppend<'_> {
     fn looks_back(&self) -> bool {
         false
     }
@@ -136,16 +137,20 @@ impl Edit<ReconciliationRow> for Append<'_> {
     }
 }
 
-impl Ops {
+impl OpsTables {
     /// Adds what a reconciliation found.
     pub async fn record_reconciliation(&self, rows: &[ReconciliationRow]) -> Result<()> {
-        let id = rows.first().map_or("", |row| row.reconciliation_id.as_str());
-        self.edit(id, &mut Append(rows)).await
+        let id = rows
+            .first()
+            .map_or("", |row| row.reconciliation_id.as_str());
+        self.edit(id, &mut ReconciliationAppend(rows)).await
     }
 
     /// What reconciliations found, of one pipeline or all, the oldest first.
     pub async fn reconciliations(&self, pipeline: Option<&str>) -> Result<Vec<ReconciliationRow>> {
-        let mut rows = self.read(|row: &ReconciliationRow| pipeline.is_none_or(|p| p == row.pipeline)).await?;
+        let mut rows = self
+            .read(|row: &ReconciliationRow| pipeline.is_none_or(|p| p == row.pipeline))
+            .await?;
         rows.sort_by(|a, b| {
             (&a.reconciliation_id, &a.pipeline, &a.tenant, a.window).cmp(&(
                 &b.reconciliation_id,
@@ -161,11 +166,11 @@ impl Ops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disturbed::Place;
+    use crate::faulty_store::TempWarehouse;
 
     #[tokio::test]
     async fn what_was_found_is_read_back_equal_and_only_ever_added() {
-        let place = Place::new();
+        let place = TempWarehouse::new();
         let t = |text: &str| text.parse::<Timestamp>().unwrap();
         let equal = ReconciliationRow {
             reconciliation_id: "1".into(),
@@ -192,17 +197,31 @@ mod tests {
             part: Some("sites_amount_ranking".into()),
             currency: Some("EUR".into()),
             label: Some("Centre".into()),
-            ours: Some(Exact::new(-12_340_000, 6)),
-            theirs: Some(Exact::new(1, 6)),
+            ours: Some(ExactDecimal::new(-12_340_000, 6)),
+            theirs: Some(ExactDecimal::new(1, 6)),
             transactions: vec!["hecone:1".into()],
             filter: Some("{}".into()),
             ..equal.clone()
         };
         let ops = place.open().await.ops();
-        ops.record_reconciliation(&[equal.clone(), different.clone()]).await.unwrap();
-        let later = ReconciliationRow { reconciliation_id: "2".into(), pipeline: "other".into(), ..equal.clone() };
-        ops.record_reconciliation(std::slice::from_ref(&later)).await.unwrap();
-        assert_eq!(ops.reconciliations(Some("hecone")).await.unwrap(), [equal.clone(), different.clone()]);
-        assert_eq!(ops.reconciliations(None).await.unwrap(), [equal, different, later]);
+        ops.record_reconciliation(&[equal.clone(), different.clone()])
+            .await
+            .unwrap();
+        let later = ReconciliationRow {
+            reconciliation_id: "2".into(),
+            pipeline: "other".into(),
+            ..equal.clone()
+        };
+        ops.record_reconciliation(std::slice::from_ref(&later))
+            .await
+            .unwrap();
+        assert_eq!(
+            ops.reconciliations(Some("hecone")).await.unwrap(),
+            [equal.clone(), different.clone()]
+        );
+        assert_eq!(
+            ops.reconciliations(None).await.unwrap(),
+            [equal, different, later]
+        );
     }
 }

@@ -12,15 +12,15 @@
 //! The counted versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a roll-up whose columns mean
 //! something else now has no marks, and is counted anew.
 
-use crate::commit::{self, Change, Outcome};
-use crate::datafile::Layout;
-use crate::delta::{DataFile, Shape, Snapshot, Table};
-use crate::difference::{Hours, Touched};
-use crate::evolve;
-use crate::month::Months;
+use crate::changed_hours::{ChangedHours, HourSet};
+use crate::commit::{self, CommitOutcome, CommitRequest};
+use crate::datafile::TableLayout;
+use crate::delta::{DataFile, Snapshot, TableDefinition, TableHandle};
+use crate::fan_out::FanOutWriter;
+use crate::month::MonthNamer;
 use crate::scan;
-use crate::split::Splitter;
-use crate::unified_table::{Replaced, Rows};
+use crate::schema_evolution;
+use crate::unified_table::{ReplaceSummary, UnifiedRowStream};
 use crate::warehouse::Warehouse;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -33,13 +33,13 @@ use std::sync::Arc;
 use tillhouse_model::table::MONTH;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-/// The column that names an hour by its start.
-pub const HOUR: &str = "hour";
+/// Name of the column that holds the start of the hour.
+pub const HOUR_COLUMN: &str = "hour";
 /// A data file below this size is written together with new rows of its month.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// Which version of which unified table was counted, by the table's name.
-pub type Counted = BTreeMap<String, u64>;
+/// Versions of the unified tables that a roll-up was aggregated from, by table name.
+pub type RollupWatermarks = BTreeMap<String, u64>;
 
 /// One roll-up. A cheap handle.
 #[derive(Clone)]
@@ -53,8 +53,14 @@ pub struct RollupTable {
 
 impl Warehouse {
     /// A roll-up of some unified tables (`sources`, by name), in some edition of its definition. The schema has `pipeline`, `month`
-    /// and [`HOUR`]. No I/O; the table is made by the first replacement.
-    pub fn rollup_table(&self, name: &str, schema: SchemaRef, sources: &[&str], edition: u32) -> RollupTable {
+    /// and [`HOUR_COLUMN`]. No I/O; the table is made by the first replacement.
+    pub fn rollup_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        sources: &[&str],
+        edition: u32,
+    ) -> RollupTable {
         RollupTable {
             warehouse: self.clone(),
             path: format!("statistics/{name}"),
@@ -66,19 +72,30 @@ impl Warehouse {
 }
 
 impl RollupTable {
-    /// The newest version, and the versions its rows were counted from: none at first, and in a new edition.
-    pub async fn counted(&self) -> Result<(Option<u64>, Counted)> {
+    /// The newest version, and the versions its rows were aggregated from: none at first, and in
+    /// a new edition.
+    pub async fn watermarks(&self) -> Result<(Option<u64>, RollupWatermarks)> {
         let table = self.table()?;
         match table.latest().await? {
-            Some(snapshot) => Ok((Some(snapshot.version), self.counted_at(&table, &snapshot).await?)),
-            None => Ok((None, Counted::new())),
+            Some(snapshot) => Ok((
+                Some(snapshot.version),
+                self.watermarks_at(&table, &snapshot).await?,
+            )),
+            None => Ok((None, RollupWatermarks::new())),
         }
     }
 
     /// The pipelines that have rows.
     pub async fn pipelines(&self) -> Result<BTreeSet<String>> {
-        let Some(snapshot) = self.table()?.latest().await? else { return Ok(BTreeSet::new()) };
-        Ok(snapshot.files.iter().filter_map(|file| file.partition_value("pipeline")).map(str::to_owned).collect())
+        let Some(snapshot) = self.table()?.latest().await? else {
+            return Ok(BTreeSet::new());
+        };
+        Ok(snapshot
+            .files
+            .iter()
+            .filter_map(|file| file.partition_value("pipeline"))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Replaces the rows of the touched hours and records what was counted, in one commit. The rows are all there are of these
@@ -87,41 +104,61 @@ impl RollupTable {
     /// `None`: the table was not, or no longer, counted from `was`. Nothing is written then; look again.
     pub async fn replace(
         &self,
-        was: &Counted,
-        counted: &Counted,
-        touched: &Touched,
-        mut rows: Rows,
+        was: &RollupWatermarks,
+        counted: &RollupWatermarks,
+        touched: &ChangedHours,
+        mut rows: UnifiedRowStream,
         run_id: &str,
-    ) -> Result<Option<Replaced>> {
+    ) -> Result<Option<ReplaceSummary>> {
         let table = self.table()?;
         let partition_by = vec!["pipeline".to_owned(), MONTH.to_owned()];
-        let layout = Arc::new(Layout::new(self.schema.clone(), &[HOUR.to_owned()], partition_by)?);
-        let shape = Shape { schema: layout.schema.clone(), partition_by: layout.partition_by.clone() };
-        let mut snapshot = table.latest_or_create(&shape, &layout.stat_columns, run_id).await?;
-        if !evolve::fits(&table, &mut snapshot, &layout, run_id).await?
-            || self.counted_at(&table, &snapshot).await? != *was
+        let layout = Arc::new(TableLayout::new(
+            self.schema.clone(),
+            &[HOUR_COLUMN.to_owned()],
+            partition_by,
+        )?);
+        let shape = TableDefinition {
+            schema: layout.schema.clone(),
+            partition_by: layout.partition_by.clone(),
+        };
+        let mut snapshot = table
+            .latest_or_create(&shape, &layout.stat_columns, run_id)
+            .await?;
+        if !schema_evolution::ensure(&table, &mut snapshot, &layout, run_id).await?
+            || self.watermarks_at(&table, &snapshot).await? != *was
         {
             return Ok(None);
         }
-        let mut splitter = Splitter::new(table.clone(), layout.clone())?;
+        let mut splitter = FanOutWriter::new(table.clone(), layout.clone())?;
         while let Some(batch) = rows.next().await {
             splitter.write(batch?).await?;
         }
         let rows_added = splitter.rows();
-        let mut replaced = Replaced { rows_added, ..Replaced::default() };
+        let mut replaced = ReplaceSummary {
+            rows_added,
+            ..ReplaceSummary::default()
+        };
         let mut removed = Vec::new();
         let months = months(touched);
         for file in snapshot.files.iter() {
-            let Some(pipeline) = file.partition_value("pipeline") else { continue };
+            let Some(pipeline) = file.partition_value("pipeline") else {
+                continue;
+            };
             match touched.0.get(pipeline) {
                 None => {}
-                Some(Hours::Every) => {
+                Some(HourSet::All) => {
                     replaced.rows_removed += file.rows.unwrap_or(0);
                     removed.push(commit::remove(file));
                 }
-                Some(Hours::These(hours)) => {
-                    let of_month = file.partition_value(MONTH).is_some_and(|m| months.contains(&(pipeline, m.into())));
-                    if of_month && self.take_out(&table, file, hours, &layout, &mut splitter, &mut replaced).await? {
+                Some(HourSet::Only(hours)) => {
+                    let of_month = file
+                        .partition_value(MONTH)
+                        .is_some_and(|m| months.contains(&(pipeline, m.into())));
+                    if of_month
+                        && self
+                            .take_out(&table, file, hours, &layout, &mut splitter, &mut replaced)
+                            .await?
+                    {
                         removed.push(commit::remove(file));
                     }
                 }
@@ -129,21 +166,27 @@ impl RollupTable {
         }
         let added = splitter.finish().await?;
         let written: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
-        let change = Change {
-            actions: removed.into_iter().chain(added.into_iter().map(Action::Add)).collect(),
+        let change = CommitRequest {
+            actions: removed
+                .into_iter()
+                .chain(added.into_iter().map(Action::Add))
+                .collect(),
             operation: DeltaOperation::Update { predicate: None },
-            marks: counted
+            watermarks: counted
                 .iter()
-                .map(|(source, version)| Ok((self.mark(source), mark(*version)?)))
+                .map(|(source, version)| Ok((self.watermark_id(source), mark(*version)?)))
                 .collect::<Result<_>>()?,
             run_id,
         };
         match commit::commit(&table, &snapshot, &change).await? {
-            Outcome::Committed(version) => {
+            CommitOutcome::Committed(version) => {
                 table.checkpoint_if_due(version).await;
-                Ok(Some(Replaced { version, ..replaced }))
+                Ok(Some(ReplaceSummary {
+                    version,
+                    ..replaced
+                }))
             }
-            Outcome::Lost => {
+            CommitOutcome::Lost => {
                 commit::discard(&table, written).await;
                 Ok(None)
             }
@@ -153,18 +196,20 @@ impl RollupTable {
     /// Writes a file's rows anew without the touched hours, where it holds one, or is small. Whether it did.
     async fn take_out(
         &self,
-        table: &Arc<Table>,
+        table: &Arc<TableHandle>,
         file: &DataFile,
         hours: &BTreeSet<Option<i64>>,
-        layout: &Layout,
-        splitter: &mut Splitter,
-        replaced: &mut Replaced,
+        layout: &TableLayout,
+        splitter: &mut FanOutWriter,
+        replaced: &mut ReplaceSummary,
     ) -> Result<bool> {
         replaced.files_read += 1;
         let mut hits = 0;
-        let mut batches = scan::columns(table, file, vec![HOUR.to_owned()]).await?;
+        let mut batches = scan::columns(table, file, vec![HOUR_COLUMN.to_owned()]).await?;
         while let Some(batch) = batches.next().await {
-            hits += hours_of(&batch?)?.filter(|hour| hours.contains(hour)).count() as u64;
+            hits += hours_of(&batch?)?
+                .filter(|hour| hours.contains(hour))
+                .count() as u64;
         }
         replaced.rows_removed += hits;
         if hits > 0 && file.rows == Some(hits) {
@@ -176,8 +221,11 @@ impl RollupTable {
         let mut batches = scan::rows(table, file, layout.schema.clone()).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            let stays: BooleanArray = hours_of(&batch)?.map(|hour| Some(!hours.contains(&hour))).collect();
-            let rest = filter_record_batch(&batch, &stays).or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+            let stays: BooleanArray = hours_of(&batch)?
+                .map(|hour| Some(!hours.contains(&hour)))
+                .collect();
+            let rest = filter_record_batch(&batch, &stays)
+                .or_error(ErrorKind::Internal, "rows cannot be filtered")?;
             splitter.write(rest).await?;
         }
         Ok(true)
@@ -193,19 +241,28 @@ impl RollupTable {
         &self.sources
     }
 
-    fn table(&self) -> Result<Arc<Table>> {
+    fn table(&self) -> Result<Arc<TableHandle>> {
         self.warehouse.table(&self.path)
     }
 
-    fn mark(&self, source: &str) -> String {
+    /// App id of the `txn` action that holds the watermark of a unified table.
+    fn watermark_id(&self, source: &str) -> String {
         format!("unified.{source}#{}", self.edition)
     }
 
-    async fn counted_at(&self, table: &Table, snapshot: &Snapshot) -> Result<Counted> {
-        let mut counted = Counted::new();
+    async fn watermarks_at(
+        &self,
+        table: &TableHandle,
+        snapshot: &Snapshot,
+    ) -> Result<RollupWatermarks> {
+        let mut counted = RollupWatermarks::new();
         for source in &self.sources {
-            if let Some(mark) = table.mark(snapshot, &self.mark(source)).await? {
-                let version = u64::try_from(mark).or_error(ErrorKind::Storage, "a roll-up's mark is no version")?;
+            if let Some(mark) = table
+                .watermark(snapshot, &self.watermark_id(source))
+                .await?
+            {
+                let version = u64::try_from(mark)
+                    .or_error(ErrorKind::Storage, "a roll-up's mark is no version")?;
                 counted.insert(source.clone(), version);
             }
         }
@@ -218,20 +275,28 @@ fn mark(version: u64) -> Result<i64> {
 }
 
 /// The partitions the touched hours are in.
-fn months(touched: &Touched) -> BTreeSet<(&str, String)> {
+fn months(touched: &ChangedHours) -> BTreeSet<(&str, String)> {
     let mut found = BTreeSet::new();
-    let mut months = Months::default();
+    let mut months = MonthNamer::default();
     for (pipeline, hours) in &touched.0 {
-        if let Hours::These(hours) = hours {
-            found.extend(hours.iter().map(|hour| (pipeline.as_str(), months.of(*hour).to_owned())));
+        if let HourSet::Only(hours) = hours {
+            found.extend(
+                hours
+                    .iter()
+                    .map(|hour| (pipeline.as_str(), months.of(*hour).to_owned())),
+            );
         }
     }
     found
 }
 
 fn hours_of(batch: &RecordBatch) -> Result<impl Iterator<Item = Option<i64>>> {
-    let hours = batch.column_by_name(HOUR).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-    Ok(hours.ok_or_else(|| Error::new(ErrorKind::Storage, "a roll-up's data file has no hours"))?.iter())
+    let hours = batch
+        .column_by_name(HOUR_COLUMN)
+        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+    Ok(hours
+        .ok_or_else(|| Error::new(ErrorKind::Storage, "a roll-up's data file has no hours"))?
+        .iter())
 }
 
 #[cfg(test)]

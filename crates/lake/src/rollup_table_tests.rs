@@ -3,7 +3,7 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::disturbed::{Place, sql, times, us};
+use crate::faulty_store::{TempWarehouse, sql, times, us};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt;
@@ -16,46 +16,59 @@ const MARCH: Option<&str> = Some("2026-03-01T00:00:00Z");
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new(HOUR, timestamp(), true),
+        Field::new(HOUR_COLUMN, timestamp(), true),
         Field::new("pipeline", DataType::Utf8, false),
         Field::new("n", DataType::Int64, true),
         Field::new(MONTH, DataType::Utf8, false),
     ]))
 }
 
-fn rows(rows: &[(&str, Option<&str>, i64)]) -> Rows {
+fn rows(rows: &[(&str, Option<&str>, i64)]) -> UnifiedRowStream {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(times(rows.iter().map(|r| r.1.map(us)))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2))),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1.map_or("none", |hour| &hour[..7])))),
+        Arc::new(StringArray::from_iter_values(
+            rows.iter().map(|r| r.1.map_or("none", |hour| &hour[..7])),
+        )),
     ];
     futures::stream::iter([Ok(RecordBatch::try_new(schema(), columns).unwrap())]).boxed()
 }
 
-async fn table(place: &Place, edition: u32) -> RollupTable {
-    place.open().await.rollup_table("hourly", schema(), &["transactions", "articles"], edition)
+async fn table(place: &TempWarehouse, edition: u32) -> RollupTable {
+    place
+        .open()
+        .await
+        .rollup_table("hourly", schema(), &["transactions", "articles"], edition)
 }
 
-fn counted(transactions: u64, articles: u64) -> Counted {
-    Counted::from([("transactions".to_owned(), transactions), ("articles".to_owned(), articles)])
+fn counted(transactions: u64, articles: u64) -> RollupWatermarks {
+    RollupWatermarks::from([
+        ("transactions".to_owned(), transactions),
+        ("articles".to_owned(), articles),
+    ])
 }
 
-fn hours(pipeline: &str, hours: &[Option<&str>]) -> Touched {
-    let hours = Hours::These(hours.iter().map(|hour| hour.map(us)).collect());
-    Touched(BTreeMap::from([(pipeline.to_owned(), hours)]))
+fn hours(pipeline: &str, hours: &[Option<&str>]) -> ChangedHours {
+    let hours = HourSet::Only(hours.iter().map(|hour| hour.map(us)).collect());
+    ChangedHours(BTreeMap::from([(pipeline.to_owned(), hours)]))
 }
 
-fn every(pipelines: &[&str]) -> Touched {
-    Touched(pipelines.iter().map(|pipeline| ((*pipeline).to_owned(), Hours::Every)).collect())
+fn every(pipelines: &[&str]) -> ChangedHours {
+    ChangedHours(
+        pipelines
+            .iter()
+            .map(|pipeline| ((*pipeline).to_owned(), HourSet::All))
+            .collect(),
+    )
 }
 
-async fn seen(table: &RollupTable) -> Counted {
-    table.counted().await.unwrap().1
+async fn seen(table: &RollupTable) -> RollupWatermarks {
+    table.watermarks().await.unwrap().1
 }
 
 async fn version(table: &RollupTable) -> Option<u64> {
-    table.counted().await.unwrap().0
+    table.watermarks().await.unwrap().0
 }
 
 async fn lines(table: &RollupTable) -> Vec<String> {
@@ -63,11 +76,28 @@ async fn lines(table: &RollupTable) -> Vec<String> {
 }
 
 /// A table of two pipelines, counted from (3, 4).
-async fn filled(place: &Place) -> RollupTable {
+async fn filled(place: &TempWarehouse) -> RollupTable {
     let table = table(place, 1).await;
-    let all = [("a", NINE, 1), ("a", TEN, 2), ("a", TEN, 3), ("a", MARCH, 4), ("a", None, 5), ("b", TEN, 6)];
-    let none = Counted::new();
-    let done = table.replace(&none, &counted(3, 4), &every(&["a", "b"]), rows(&all), "run").await.unwrap().unwrap();
+    let all = [
+        ("a", NINE, 1),
+        ("a", TEN, 2),
+        ("a", TEN, 3),
+        ("a", MARCH, 4),
+        ("a", None, 5),
+        ("b", TEN, 6),
+    ];
+    let none = RollupWatermarks::new();
+    let done = table
+        .replace(
+            &none,
+            &counted(3, 4),
+            &every(&["a", "b"]),
+            rows(&all),
+            "run",
+        )
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((done.rows_added, done.rows_removed), (6, 0));
     assert_eq!(seen(&table).await, counted(3, 4));
     table
@@ -75,14 +105,30 @@ async fn filled(place: &Place) -> RollupTable {
 
 #[tokio::test]
 async fn touched_hours_are_replaced_and_all_others_stay() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = filled(&place).await;
     place.store.data_files_read();
     let touched = hours("a", &[TEN, None]);
-    let done = table.replace(&counted(3, 4), &counted(5, 4), &touched, rows(&[("a", TEN, 20)]), "run").await.unwrap();
+    let done = table
+        .replace(
+            &counted(3, 4),
+            &counted(5, 4),
+            &touched,
+            rows(&[("a", TEN, 20)]),
+            "run",
+        )
+        .await
+        .unwrap();
     let done = done.unwrap();
-    assert_eq!((done.rows_added, done.rows_removed, done.files_read), (1, 3, 2));
-    assert_eq!(place.store.data_files_read(), 2, "neither March's file nor the other pipeline's is opened");
+    assert_eq!(
+        (done.rows_added, done.rows_removed, done.files_read),
+        (1, 3, 2)
+    );
+    assert_eq!(
+        place.store.data_files_read(),
+        2,
+        "neither March's file nor the other pipeline's is opened"
+    );
     assert_eq!(
         lines(&table).await,
         [
@@ -97,51 +143,104 @@ async fn touched_hours_are_replaced_and_all_others_stay() {
 
 #[tokio::test]
 async fn every_hour_of_a_pipeline_is_replaced_without_reading_any() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = filled(&place).await;
     place.store.data_files_read();
-    let done = table.replace(&counted(3, 4), &counted(3, 5), &every(&["a"]), rows(&[("a", NINE, 9)]), "run").await;
+    let done = table
+        .replace(
+            &counted(3, 4),
+            &counted(3, 5),
+            &every(&["a"]),
+            rows(&[("a", NINE, 9)]),
+            "run",
+        )
+        .await;
     assert_eq!(done.unwrap().unwrap().rows_removed, 5);
     assert_eq!(place.store.data_files_read(), 0);
-    assert_eq!(lines(&table).await, ["a 2026-01 2026-01-10T09:00:00Z 9", "b 2026-01 2026-01-10T10:00:00Z 6"]);
-    assert_eq!(table.pipelines().await.unwrap(), BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+    assert_eq!(
+        lines(&table).await,
+        [
+            "a 2026-01 2026-01-10T09:00:00Z 9",
+            "b 2026-01 2026-01-10T10:00:00Z 6"
+        ]
+    );
+    assert_eq!(
+        table.pipelines().await.unwrap(),
+        BTreeSet::from(["a".to_owned(), "b".to_owned()])
+    );
 }
 
 #[tokio::test]
 async fn small_files_of_a_touched_month_do_not_pile_up() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place, 1).await;
     for n in 0..6 {
         let was = seen(&table).await;
         let hour = format!("2026-01-10T{n:02}:00:00Z");
         let touched = hours("a", &[Some(&hour)]);
         table
-            .replace(&was, &counted(n + 1, 1), &touched, rows(&[("a", Some(&hour), 1)]), "run")
+            .replace(
+                &was,
+                &counted(n + 1, 1),
+                &touched,
+                rows(&[("a", Some(&hour), 1)]),
+                "run",
+            )
             .await
             .unwrap()
             .unwrap();
     }
-    let open = place.open().await.open_at("statistics/hourly", None).await.unwrap().unwrap();
+    let open = place
+        .open()
+        .await
+        .open_at("statistics/hourly", None)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((open.figures.rows, open.figures.files), (Some(6), 1));
 }
 
 #[tokio::test]
 async fn counting_without_a_touched_hour_only_moves_the_marks() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = filled(&place).await;
     let before = lines(&table).await;
-    let done = table.replace(&counted(3, 4), &counted(9, 9), &Touched::default(), rows(&[]), "run").await.unwrap();
-    assert_eq!((done.clone().unwrap().rows_added, done.unwrap().files_read), (0, 0));
-    assert_eq!((seen(&table).await, lines(&table).await), (counted(9, 9), before));
+    let done = table
+        .replace(
+            &counted(3, 4),
+            &counted(9, 9),
+            &ChangedHours::default(),
+            rows(&[]),
+            "run",
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.clone().unwrap().rows_added, done.unwrap().files_read),
+        (0, 0)
+    );
+    assert_eq!(
+        (seen(&table).await, lines(&table).await),
+        (counted(9, 9), before)
+    );
 }
 
 #[tokio::test]
 async fn whoever_counted_from_something_else_writes_nothing() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = filled(&place).await;
     let before = version(&table).await;
     let touched = hours("a", &[TEN]);
-    let late = table.replace(&counted(2, 4), &counted(4, 4), &touched, rows(&[("a", TEN, 9)]), "run").await.unwrap();
+    let late = table
+        .replace(
+            &counted(2, 4),
+            &counted(4, 4),
+            &touched,
+            rows(&[("a", TEN, 9)]),
+            "run",
+        )
+        .await
+        .unwrap();
     assert_eq!((late, version(&table).await), (None, before));
 
     // Another writer counts on while we do.
@@ -149,38 +248,89 @@ async fn whoever_counted_from_something_else_writes_nothing() {
     let theirs = hours("b", &[TEN]);
     place.store.before_next_commit(move || {
         async move {
-            other.replace(&counted(3, 4), &counted(6, 4), &theirs, rows(&[("b", TEN, 60)]), "other").await.unwrap();
+            other
+                .replace(
+                    &counted(3, 4),
+                    &counted(6, 4),
+                    &theirs,
+                    rows(&[("b", TEN, 60)]),
+                    "other",
+                )
+                .await
+                .unwrap();
         }
         .boxed()
     });
-    let lost = table.replace(&counted(3, 4), &counted(5, 4), &touched, rows(&[("a", TEN, 9)]), "run").await.unwrap();
+    let lost = table
+        .replace(
+            &counted(3, 4),
+            &counted(5, 4),
+            &touched,
+            rows(&[("a", TEN, 9)]),
+            "run",
+        )
+        .await
+        .unwrap();
     assert_eq!(lost, None);
     assert_eq!(seen(&table).await, counted(6, 4));
-    assert!(lines(&table).await.contains(&"b 2026-01 2026-01-10T10:00:00Z 60".to_owned()));
-    assert!(!lines(&table).await.contains(&"a 2026-01 2026-01-10T10:00:00Z 9".to_owned()));
+    assert!(
+        lines(&table)
+            .await
+            .contains(&"b 2026-01 2026-01-10T10:00:00Z 60".to_owned())
+    );
+    assert!(
+        !lines(&table)
+            .await
+            .contains(&"a 2026-01 2026-01-10T10:00:00Z 9".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn a_commit_that_says_it_failed_and_did_not_is_found() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = filled(&place).await;
     place.store.hide_success(1);
     let touched = hours("a", &[TEN]);
-    let done = table.replace(&counted(3, 4), &counted(4, 4), &touched, rows(&[("a", TEN, 9)]), "run").await.unwrap();
+    let done = table
+        .replace(
+            &counted(3, 4),
+            &counted(4, 4),
+            &touched,
+            rows(&[("a", TEN, 9)]),
+            "run",
+        )
+        .await
+        .unwrap();
     assert!(done.is_some());
     place.store.fail(9);
-    let failed = table.replace(&counted(4, 4), &counted(5, 4), &touched, rows(&[("a", TEN, 8)]), "run").await;
+    let failed = table
+        .replace(
+            &counted(4, 4),
+            &counted(5, 4),
+            &touched,
+            rows(&[("a", TEN, 8)]),
+            "run",
+        )
+        .await;
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(seen(&self::table(&place, 1).await).await, counted(4, 4));
 }
 
 #[tokio::test]
 async fn a_new_edition_begins_with_nothing_counted() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     filled(&place).await;
     let next = table(&place, 2).await;
-    assert_eq!(seen(&next).await, Counted::new());
-    let done = next.replace(&Counted::new(), &counted(3, 4), &every(&["a", "b"]), rows(&[("a", TEN, 1)]), "run").await;
+    assert_eq!(seen(&next).await, RollupWatermarks::new());
+    let done = next
+        .replace(
+            &RollupWatermarks::new(),
+            &counted(3, 4),
+            &every(&["a", "b"]),
+            rows(&[("a", TEN, 1)]),
+            "run",
+        )
+        .await;
     assert_eq!(done.unwrap().unwrap().rows_removed, 6);
     assert_eq!(lines(&next).await, ["a 2026-01 2026-01-10T10:00:00Z 1"]);
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
 
-use crate::delta::{DataFile, Table};
-use crate::facts::{Asked, Only};
+use crate::delta::{DataFile, TableHandle};
+use crate::facts::{RowFilter, ScanRequest};
 use crate::integrity::replace_file;
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -16,7 +16,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter};
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, RowFilter as ParquetRowFilter,
+};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
@@ -32,7 +34,7 @@ const BATCH_ROWS: usize = 8_192;
 
 /// Streams columns of a file, dotted paths for nested ones. Columns the file does not have are left out.
 pub(crate) async fn columns(
-    table: &Table,
+    table: &TableHandle,
     file: &DataFile,
     paths: Vec<String>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
@@ -41,19 +43,20 @@ pub(crate) async fn columns(
 
 /// Streams whole rows of a file in the table's schema: partition columns are filled in, columns the file does not have are null.
 pub(crate) async fn rows(
-    table: &Table,
+    table: &TableHandle,
     file: &DataFile,
     schema: SchemaRef,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    only_rows(table, file, schema, None).await
+    filtered_rows(table, file, schema, None).await
 }
 
-/// As [`rows`], but only some of them: of the others no more is decoded than what tells them.
-pub(crate) async fn only_rows(
-    table: &Table,
+/// As [`rows`], but only those that pass the filter: of the others no more is decoded than the
+/// filter reads.
+pub(crate) async fn filtered_rows(
+    table: &TableHandle,
     file: &DataFile,
     schema: SchemaRef,
-    only: Option<&Only>,
+    only: Option<&RowFilter>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let stream = open(table, file, None, only).await?;
     let file = file.clone();
@@ -67,14 +70,21 @@ pub(crate) async fn only_rows(
                 .map(|field| {
                     if let Some(value) = file.partition.get(field.name()) {
                         return Ok(match value {
-                            Some(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+                            Some(value) => Arc::new(StringArray::from_iter_values(
+                                std::iter::repeat_n(value, rows),
+                            )),
                             None => new_null_array(field.data_type(), rows),
                         });
                     }
                     match batch.column_by_name(field.name()) {
-                        Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+                        Some(column) if column.data_type() == field.data_type() => {
+                            Ok(column.clone())
+                        }
                         Some(column) => {
-                            let strict = CastOptions { safe: false, ..CastOptions::default() };
+                            let strict = CastOptions {
+                                safe: false,
+                                ..CastOptions::default()
+                            };
                             cast_with_options(column, field.data_type(), &strict)
                                 .or_error(ErrorKind::Storage, "a data file does not fit its table")
                                 .map_err(|e| e.at("file", &file.path).at("column", field.name()))
@@ -92,38 +102,45 @@ pub(crate) async fn only_rows(
 }
 
 async fn open(
-    table: &Table,
+    table: &TableHandle,
     file: &DataFile,
     paths: Option<Vec<String>>,
-    only: Option<&Only>,
+    only: Option<&RowFilter>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let failed = failure(table, file);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader(table, file)?, options)
-        .await
-        .map_err(failed.clone())?;
+    let mut builder =
+        ParquetRecordBatchStreamBuilder::new_with_options(reader(table, file)?, options)
+            .await
+            .map_err(failed.clone())?;
     if let Some(paths) = &paths {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), paths.iter().map(String::as_str));
+        let mask =
+            ProjectionMask::columns(builder.parquet_schema(), paths.iter().map(String::as_str));
         builder = builder.with_projection(mask);
     }
     if let Some(only) = only {
         let filter = filter(builder.parquet_schema(), only);
         builder = builder.with_row_filter(filter);
     }
-    let stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
+    let stream = builder
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(failed.clone())?;
     Ok(caught(stream, failed))
 }
 
-/// Streams what is asked of a file.
-pub(crate) async fn asked(
-    table: &Table,
+/// Streams the projection of a file's rows that pass the row filter.
+pub(crate) async fn scan_file(
+    table: &TableHandle,
     file: &DataFile,
-    asked: &Asked,
+    asked: &ScanRequest,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let failed = failure(table, file);
     let mut reader = reader(table, file)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let plain = ArrowReaderMetadata::load_async(&mut reader, options.clone()).await.map_err(failed.clone())?;
+    let plain = ArrowReaderMetadata::load_async(&mut reader, options.clone())
+        .await
+        .map_err(failed.clone())?;
     let fields: Vec<FieldRef> = plain
         .schema()
         .fields()
@@ -136,25 +153,39 @@ pub(crate) async fn asked(
         })
         .collect();
     let options = options.with_schema(Arc::new(Schema::new(fields)));
-    let metadata = ArrowReaderMetadata::try_new(plain.metadata().clone(), options).map_err(failed.clone())?;
+    let metadata =
+        ArrowReaderMetadata::try_new(plain.metadata().clone(), options).map_err(failed.clone())?;
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
-    let mask = |names: &mut dyn Iterator<Item = &str>| ProjectionMask::columns(builder.parquet_schema(), names);
-    let wanted = mask(&mut asked.labels.iter().chain(&asked.columns).map(String::as_str));
-    if let Some(only) = &asked.only {
+    let mask = |names: &mut dyn Iterator<Item = &str>| {
+        ProjectionMask::columns(builder.parquet_schema(), names)
+    };
+    let wanted = mask(
+        &mut asked
+            .labels
+            .iter()
+            .chain(&asked.columns)
+            .map(String::as_str),
+    );
+    if let Some(only) = &asked.row_filter {
         let filter = filter(builder.parquet_schema(), only);
         builder = builder.with_row_filter(filter);
     }
-    let stream = builder.with_projection(wanted).with_batch_size(BATCH_ROWS).build().map_err(failed.clone())?;
+    let stream = builder
+        .with_projection(wanted)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(failed.clone())?;
     Ok(caught(stream, failed))
 }
 
 /// Lets only the rows pass that are asked for.
-fn filter(schema: &SchemaDescriptor, only: &Only) -> RowFilter {
-    let picks = only.picks.clone();
+fn filter(schema: &SchemaDescriptor, only: &RowFilter) -> ParquetRowFilter {
+    let picks = only.predicate.clone();
     let mask = ProjectionMask::columns(schema, only.columns.iter().map(String::as_str));
-    let predicate =
-        ArrowPredicateFn::new(mask, move |batch| picks(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e))));
-    RowFilter::new(vec![Box::new(predicate)])
+    let predicate = ArrowPredicateFn::new(mask, move |batch| {
+        picks(&batch).map_err(|e| ArrowError::ExternalError(Box::new(e)))
+    });
+    ParquetRowFilter::new(vec![Box::new(predicate)])
 }
 
 /// How text of few different values is read.
@@ -162,12 +193,20 @@ pub(crate) fn label_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-fn reader(table: &Table, file: &DataFile) -> Result<Reader> {
-    let path = Path::parse(&file.path).or_error(ErrorKind::Storage, "a data file has an impossible path")?;
-    Ok(Reader { store: table.store(), path, size: file.size })
+fn reader(table: &TableHandle, file: &DataFile) -> Result<DataFileReader> {
+    let path = Path::parse(&file.path)
+        .or_error(ErrorKind::Storage, "a data file has an impossible path")?;
+    Ok(DataFileReader {
+        store: table.store(),
+        path,
+        size: file.size,
+    })
 }
 
-fn failure(table: &Table, file: &DataFile) -> impl Fn(ParquetError) -> Error + Clone + Send + 'static {
+fn failure(
+    table: &TableHandle,
+    file: &DataFile,
+) -> impl Fn(ParquetError) -> Error + Clone + Send + 'static {
     let (name, at) = (file.path.clone(), table.path().to_owned());
     move |error| {
         Error::new(ErrorKind::Storage, "a data file cannot be read")
@@ -193,12 +232,22 @@ fn caught(
 }
 
 /// The first of these files, by location and size, that cannot be read to its end, and why; for whoever met an error that names no file.
-pub async fn first_damaged_file(store: Arc<dyn ObjectStore>, files: &[(String, u64)]) -> Option<(String, String)> {
+pub async fn first_damaged_file(
+    store: Arc<dyn ObjectStore>,
+    files: &[(String, u64)],
+) -> Option<(String, String)> {
     for (location, size) in files {
         let read = async {
-            let path = Path::parse(location).map_err(|error| ParquetError::External(Box::new(error)))?;
-            let reader = Reader { store: Arc::clone(&store), path, size: *size };
-            let builder = ParquetRecordBatchStreamBuilder::new(reader).await?.with_batch_size(BATCH_ROWS);
+            let path =
+                Path::parse(location).map_err(|error| ParquetError::External(Box::new(error)))?;
+            let reader = DataFileReader {
+                store: Arc::clone(&store),
+                path,
+                size: *size,
+            };
+            let builder = ParquetRecordBatchStreamBuilder::new(reader)
+                .await?
+                .with_batch_size(BATCH_ROWS);
             let mut batches = builder.build()?;
             while batches.next().await.transpose()?.is_some() {}
             Ok::<_, ParquetError>(())
@@ -206,7 +255,12 @@ pub async fn first_damaged_file(store: Arc<dyn ObjectStore>, files: &[(String, u
         match AssertUnwindSafe(read).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Some((location.clone(), error.to_string())),
-            Err(_) => return Some((location.clone(), "a page is not what its header says".to_owned())),
+            Err(_) => {
+                return Some((
+                    location.clone(),
+                    "a page is not what its header says".to_owned(),
+                ));
+            }
         }
     }
     None
@@ -215,8 +269,8 @@ pub async fn first_damaged_file(store: Arc<dyn ObjectStore>, files: &[(String, u
 /// Bytes read from a file's end in the hope that its whole footer is in them.
 const FOOTER_BYTES: usize = 64 << 10;
 
-/// One file of known size on an object store.
-struct Reader {
+/// Reader of one file of known size on an object store.
+struct DataFileReader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
@@ -226,13 +280,25 @@ fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
-impl AsyncFileReader for Reader {
+impl AsyncFileReader for DataFileReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        self.store.get_range(&self.path, range).map_err(external).boxed()
+        self.store
+            .get_range(&self.path, range)
+            .map_err(external)
+            .boxed()
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        async move {
+            self.store
+                .get_ranges(&self.path, &ranges)
+                .await
+                .map_err(external)
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(
@@ -242,7 +308,9 @@ impl AsyncFileReader for Reader {
         async move {
             let size = self.size;
             let hint = FOOTER_BYTES.min(usize::try_from(size).unwrap_or(FOOTER_BYTES));
-            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options).with_prefetch_hint(Some(hint));
+            let reader = ParquetMetaDataReader::new()
+                .with_arrow_reader_options(options)
+                .with_prefetch_hint(Some(hint));
             Ok(Arc::new(reader.load_and_finish(self, size).await?))
         }
         .boxed()

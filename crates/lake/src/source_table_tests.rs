@@ -3,21 +3,26 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::disturbed::{Place, Rec, extra_column, page, run, source_spec, sql, t, us};
+use crate::faulty_store::{
+    FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql, t, us,
+};
 use futures::FutureExt;
-use tillhouse_model::{Column, ErrorKind};
+use tillhouse_model::{ColumnSpec, ErrorKind};
 
-const HISTORY: &str = "SELECT id, _land, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _land, id";
+const HISTORY: &str = "SELECT id, _load_id, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _load_id, id";
 
-async fn table(place: &Place) -> SourceTable {
-    place.open().await.source_table("hecone", Arc::new(source_spec()))
+async fn table(place: &TempWarehouse) -> SourceTable {
+    place
+        .open()
+        .await
+        .source_table("hecone", Arc::new(source_spec()))
 }
 
 async fn history(table: &SourceTable) -> Vec<String> {
     sql(&table.warehouse, &table.path, None, HISTORY).await
 }
 
-fn counts(landed: &Landed) -> (u64, u64, u64, u64) {
+fn counts(landed: &LandingSummary) -> (u64, u64, u64, u64) {
     (landed.new, landed.changed, landed.unchanged, landed.stale)
 }
 
@@ -27,45 +32,99 @@ const FEB: Option<&str> = Some("2026-02-03T10:00:00Z");
 
 #[tokio::test]
 async fn a_b_a_again_are_three_versions_and_what_is_known_is_not_written() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    for (i, (at, content)) in
-        [("2026-03-01T00:00:00Z", 1), ("2026-03-02T00:00:00Z", 2), ("2026-03-03T00:00:00Z", 1)].iter().enumerate()
+    for (i, (at, content)) in [
+        ("2026-03-01T00:00:00Z", 1),
+        ("2026-03-02T00:00:00Z", 2),
+        ("2026-03-03T00:00:00Z", 1),
+    ]
+    .iter()
+    .enumerate()
     {
-        let landed = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
-        assert_eq!(landed.land, i as i64 + 1);
-        let again = table.land(vec![page(at, &[Rec("a", JAN, *content, None)])], &run("r")).await.unwrap();
+        let landed = table
+            .land(
+                vec![page(at, &[FixtureRecord("a", JAN, *content, None)])],
+                &run("r"),
+            )
+            .await
+            .unwrap();
+        assert_eq!(landed.load_id, i as i64 + 1);
+        let again = table
+            .land(
+                vec![page(at, &[FixtureRecord("a", JAN, *content, None)])],
+                &run("r"),
+            )
+            .await
+            .unwrap();
         assert_eq!(counts(&again), (0, 0, 1, 0));
-        assert_eq!((again.version, again.land, again.bytes_written), (landed.version, landed.land, 0));
+        assert_eq!(
+            (again.version, again.load_id, again.bytes_written),
+            (landed.version, landed.load_id, 0)
+        );
     }
-    assert_eq!(history(&table).await, ["a 1 1 -", "a 2 2 2026-01-10T10:00:00Z", "a 3 1 2026-01-10T10:00:00Z"]);
+    assert_eq!(
+        history(&table).await,
+        [
+            "a 1 1 -",
+            "a 2 2 2026-01-10T10:00:00Z",
+            "a 3 1 2026-01-10T10:00:00Z"
+        ]
+    );
     assert_eq!(table.version().await.unwrap(), Some(3));
 }
 
 #[tokio::test]
 async fn a_slow_page_after_a_fresh_one_is_dropped() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 2, None)])], &run("r")).await.unwrap();
-    let slow = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-02T00:00:00Z",
+                &[FixtureRecord("a", JAN, 2, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
+    let slow = table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("a", JAN, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     assert_eq!(counts(&slow), (0, 0, 0, 1));
     assert_eq!(history(&table).await, ["a 1 2 -"]);
 }
 
 #[tokio::test]
 async fn the_sources_own_version_time_goes_before_the_time_of_request() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     let (old, new) = (Some("2026-01-01T00:00:00Z"), Some("2026-01-02T00:00:00Z"));
     table
-        .land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 2, new), Rec("b", JAN, 1, old)])], &run("r"))
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[
+                    FixtureRecord("a", JAN, 2, new),
+                    FixtureRecord("b", JAN, 1, old),
+                ],
+            )],
+            &run("r"),
+        )
         .await
         .unwrap();
     let landed = table
         .land(
             vec![
-                page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, old)]),
-                page("2026-02-01T00:00:00Z", &[Rec("b", JAN, 2, new)]),
+                page("2026-03-02T00:00:00Z", &[FixtureRecord("a", JAN, 1, old)]),
+                page("2026-02-01T00:00:00Z", &[FixtureRecord("b", JAN, 2, new)]),
             ],
             &run("r"),
         )
@@ -76,103 +135,233 @@ async fn the_sources_own_version_time_goes_before_the_time_of_request() {
         (0, 1, 0, 1),
         "a's older version is stale though asked for later; b's newer one counts"
     );
-    assert_eq!(history(&table).await, ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]);
+    assert_eq!(
+        history(&table).await,
+        ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]
+    );
 }
 
 #[tokio::test]
 async fn of_doubles_in_a_package_the_newest_wins() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     let package = vec![
-        page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 2, None), Rec("b", JAN, 1, None)]),
-        page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("c", JAN, 1, None)]),
-        page("2026-03-03T00:00:00Z", &[Rec("b", JAN, 1, None), Rec("c", FEB, 3, None)]),
+        page(
+            "2026-03-02T00:00:00Z",
+            &[
+                FixtureRecord("a", JAN, 2, None),
+                FixtureRecord("b", JAN, 1, None),
+            ],
+        ),
+        page(
+            "2026-03-01T00:00:00Z",
+            &[
+                FixtureRecord("a", JAN, 1, None),
+                FixtureRecord("c", JAN, 1, None),
+            ],
+        ),
+        page(
+            "2026-03-03T00:00:00Z",
+            &[
+                FixtureRecord("b", JAN, 1, None),
+                FixtureRecord("c", FEB, 3, None),
+            ],
+        ),
     ];
     let landed = table.land(package.clone(), &run("r")).await.unwrap();
     assert_eq!(counts(&landed), (3, 0, 1, 2));
     assert_eq!(history(&table).await, ["a 1 2 -", "b 1 1 -", "c 1 3 -"]);
     let again = table.land(package, &run("r")).await.unwrap();
-    assert_eq!((again.new, again.changed), (0, 0), "landing the same package again changes nothing");
+    assert_eq!(
+        (again.new, again.changed),
+        (0, 0),
+        "landing the same package again changes nothing"
+    );
 }
 
 #[tokio::test]
 async fn a_record_that_moved_to_another_month_is_recognised() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     table
-        .land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("none", None, 1, None)])], &run("r"))
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[
+                    FixtureRecord("a", JAN, 1, None),
+                    FixtureRecord("none", None, 1, None),
+                ],
+            )],
+            &run("r"),
+        )
         .await
         .unwrap();
-    let moved = page("2026-03-02T00:00:00Z", &[Rec("a", FEB, 2, None), Rec("none", FEB, 1, None)]);
+    let moved = page(
+        "2026-03-02T00:00:00Z",
+        &[
+            FixtureRecord("a", FEB, 2, None),
+            FixtureRecord("none", FEB, 1, None),
+        ],
+    );
     let landed = table.land(vec![moved], &run("r")).await.unwrap();
-    assert_eq!(counts(&landed), (0, 1, 1, 0), "also one that had no time before");
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, "SELECT id, month, _prev_record_time FROM t ORDER BY _land, id").await,
-        ["a 2026-01 -", "none none -", "a 2026-02 2026-01-10T10:00:00Z"]
+        counts(&landed),
+        (0, 1, 1, 0),
+        "also one that had no time before"
+    );
+    assert_eq!(
+        sql(
+            &table.warehouse,
+            &table.path,
+            None,
+            "SELECT id, month, _prev_record_time FROM t ORDER BY _load_id, id"
+        )
+        .await,
+        [
+            "a 2026-01 -",
+            "none none -",
+            "a 2026-02 2026-01-10T10:00:00Z"
+        ]
     );
 }
 
 #[tokio::test]
 async fn a_record_that_moved_farther_than_its_contract_expects_is_recognised() {
-    let place = Place::new();
-    let home = Rec("a", JAN, 1, None);
-    for (i, away) in [Some("2001-01-01T00:00:00Z"), Some("2126-11-27T00:00:00Z"), Some("2026-09-01T00:00:00Z"), None]
-        .into_iter()
-        .enumerate()
+    let place = TempWarehouse::new();
+    let home = FixtureRecord("a", JAN, 1, None);
+    for (i, away) in [
+        Some("2001-01-01T00:00:00Z"),
+        Some("2126-11-27T00:00:00Z"),
+        Some("2026-09-01T00:00:00Z"),
+        None,
+    ]
+    .into_iter()
+    .enumerate()
     {
         // A process of its own for each: none remembers what another wrote.
         let table = || table(&place);
         let at = |hour: usize| format!("2026-03-0{}T0{hour}:00:00Z", i + 1);
-        let first = table().await.land(vec![page(&at(0), std::slice::from_ref(&home))], &run("r")).await.unwrap();
-        assert_eq!((first.new, first.changed), (u64::from(i == 0), u64::from(i > 0)), "{away:?}");
-        let moved = table().await.land(vec![page(&at(1), &[Rec("a", away, 2, None)])], &run("r")).await.unwrap();
+        let first = table()
+            .await
+            .land(vec![page(&at(0), std::slice::from_ref(&home))], &run("r"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (first.new, first.changed),
+            (u64::from(i == 0), u64::from(i > 0)),
+            "{away:?}"
+        );
+        let moved = table()
+            .await
+            .land(
+                vec![page(&at(1), &[FixtureRecord("a", away, 2, None)])],
+                &run("r"),
+            )
+            .await
+            .unwrap();
         assert_eq!(counts(&moved), (0, 1, 0, 0), "{away:?}");
-        let again = table().await.land(vec![page(&at(2), &[Rec("a", away, 2, None)])], &run("r")).await.unwrap();
+        let again = table()
+            .await
+            .land(
+                vec![page(&at(2), &[FixtureRecord("a", away, 2, None)])],
+                &run("r"),
+            )
+            .await
+            .unwrap();
         assert_eq!(counts(&again), (0, 0, 1, 0), "{away:?}");
     }
 }
 
 #[tokio::test]
 async fn files_far_in_time_are_read_once_and_for_their_keys() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let first = table(&place).await;
-    for (i, month) in ["2025-01-05T00:00:00Z", "2025-06-05T00:00:00Z", "2025-12-30T00:00:00Z"].into_iter().enumerate() {
+    for (i, month) in [
+        "2025-01-05T00:00:00Z",
+        "2025-06-05T00:00:00Z",
+        "2025-12-30T00:00:00Z",
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let key = ["x", "y", "z"][i];
-        first.land(vec![page("2026-03-01T00:00:00Z", &[Rec(key, Some(month), 1, None)])], &run("r")).await.unwrap();
+        first
+            .land(
+                vec![page(
+                    "2026-03-01T00:00:00Z",
+                    &[FixtureRecord(key, Some(month), 1, None)],
+                )],
+                &run("r"),
+            )
+            .await
+            .unwrap();
     }
     // Another process: it knows nothing of what the first one wrote.
     let other = table(&place).await;
     place.store.data_files_read();
-    let landed = other.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    let landed = other
+        .land(
+            vec![page(
+                "2026-03-02T00:00:00Z",
+                &[FixtureRecord("a", JAN, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     assert_eq!(
         (landed.new, landed.files_read, place.store.data_files_read()),
         (1, 3, 3),
         "December, and two for their keys"
     );
-    let far = page("2026-03-02T00:00:00Z", &[Rec("b", Some("2027-01-01T00:00:00Z"), 1, None)]);
-    assert_eq!(other.land(vec![far], &run("r")).await.unwrap().files_read, 1, "December's keys");
+    let far = page(
+        "2026-03-02T00:00:00Z",
+        &[FixtureRecord("b", Some("2027-01-01T00:00:00Z"), 1, None)],
+    );
+    assert_eq!(
+        other.land(vec![far], &run("r")).await.unwrap().files_read,
+        1,
+        "December's keys"
+    );
     assert_eq!(place.store.data_files_read(), 1);
     // What was written or read by this very process need not be read to know that a key is not in it.
-    let near = page("2026-03-03T00:00:00Z", &[Rec("c", JAN, 1, None)]);
-    assert_eq!(other.land(vec![near], &run("r")).await.unwrap().files_read, 0);
+    let near = page("2026-03-03T00:00:00Z", &[FixtureRecord("c", JAN, 1, None)]);
+    assert_eq!(
+        other.land(vec![near], &run("r")).await.unwrap().files_read,
+        0
+    );
 }
 
 #[tokio::test]
 async fn of_two_racing_writers_the_loser_looks_again() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.land(vec![page("2026-03-01T00:00:00Z", &[Rec("z", JAN, 1, None)])], &run("r")).await.unwrap();
+    one.land(
+        vec![page(
+            "2026-03-01T00:00:00Z",
+            &[FixtureRecord("z", JAN, 1, None)],
+        )],
+        &run("r"),
+    )
+    .await
+    .unwrap();
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
             let landed = rival
                 .land(
-                    vec![page("2026-03-02T00:00:00Z", &[Rec("a", JAN, 1, None), Rec("b", JAN, 7, None)])],
+                    vec![page(
+                        "2026-03-02T00:00:00Z",
+                        &[
+                            FixtureRecord("a", JAN, 1, None),
+                            FixtureRecord("b", JAN, 7, None),
+                        ],
+                    )],
                     &run("two"),
                 )
                 .await
                 .unwrap();
-            assert_eq!(landed.land, 2);
+            assert_eq!(landed.load_id, 2);
         }
         .boxed()
     });
@@ -180,16 +369,34 @@ async fn of_two_racing_writers_the_loser_looks_again() {
         .land(
             vec![page(
                 "2026-03-03T00:00:00Z",
-                &[Rec("a", JAN, 1, None), Rec("b", JAN, 8, None), Rec("c", JAN, 1, None)],
+                &[
+                    FixtureRecord("a", JAN, 1, None),
+                    FixtureRecord("b", JAN, 8, None),
+                    FixtureRecord("c", JAN, 1, None),
+                ],
             )],
             &run("one"),
         )
         .await
         .unwrap();
     assert_eq!(counts(&landed), (1, 1, 1, 0));
-    assert_eq!((landed.land, landed.version), (3, 3));
-    assert_eq!(history(&one).await, ["z 1 1 -", "a 2 1 -", "b 2 7 -", "b 3 8 2026-01-10T10:00:00Z", "c 3 1 -"]);
-    let on_disk = walk(&place.folder.path().join("wäre house/hecone/transactions/month=2026-01"));
+    assert_eq!((landed.load_id, landed.version), (3, 3));
+    assert_eq!(
+        history(&one).await,
+        [
+            "z 1 1 -",
+            "a 2 1 -",
+            "b 2 7 -",
+            "b 3 8 2026-01-10T10:00:00Z",
+            "c 3 1 -"
+        ]
+    );
+    let on_disk = walk(
+        &place
+            .folder
+            .path()
+            .join("wäre house/hecone/transactions/month=2026-01"),
+    );
     assert_eq!(on_disk, 3, "the data file of the lost race is gone");
 }
 
@@ -199,7 +406,7 @@ fn walk(folder: &std::path::Path) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writers_at_once_land_every_record_once() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let mut tasks = Vec::new();
     for writer in 0..4 {
         let table = table(&place).await;
@@ -207,11 +414,14 @@ async fn many_writers_at_once_land_every_record_once() {
             for round in 0..3 {
                 let at = t("2026-03-01T00:00:00Z") + jiff::SignedDuration::from_secs(round);
                 let records = [
-                    Rec("a", JAN, 1, None),
-                    Rec("b", JAN_LATER, 1, None),
-                    Rec(["p", "q", "r", "s"][writer], FEB, round, None),
+                    FixtureRecord("a", JAN, 1, None),
+                    FixtureRecord("b", JAN_LATER, 1, None),
+                    FixtureRecord(["p", "q", "r", "s"][writer], FEB, round, None),
                 ];
-                table.land(vec![page(&at.to_string(), &records)], &run("r")).await.unwrap();
+                table
+                    .land(vec![page(&at.to_string(), &records)], &run("r"))
+                    .await
+                    .unwrap();
             }
         }));
     }
@@ -219,91 +429,201 @@ async fn many_writers_at_once_land_every_record_once() {
         task.await.unwrap();
     }
     let table = table(&place).await;
-    let query = "SELECT id, count(*), count(DISTINCT _land) FROM t GROUP BY id ORDER BY id";
+    let query = "SELECT id, count(*), count(DISTINCT _load_id) FROM t GROUP BY id ORDER BY id";
     assert_eq!(
         sql(&table.warehouse, &table.path, None, query).await,
         ["a 1 1", "b 1 1", "p 3 3", "q 3 3", "r 3 3", "s 3 3"]
     );
-    let lands: Vec<i64> = table.packages(None, 0).await.unwrap().iter().map(|p| p.land).collect();
-    assert_eq!(lands, (1..=12).collect::<Vec<_>>(), "every package has its own number");
+    let lands: Vec<i64> = table
+        .packages(None, 0)
+        .await
+        .unwrap()
+        .iter()
+        .map(|p| p.load_id)
+        .collect();
+    assert_eq!(
+        lands,
+        (1..=12).collect::<Vec<_>>(),
+        "every package has its own number"
+    );
 }
 
 /// A large package is one file of its month, encoded by columns; beyond a row group's rows it has several.
 #[tokio::test]
 async fn a_month_of_a_package_is_one_file() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    let records: Vec<Rec> =
-        (0..70_001).map(|n| Rec(Box::leak(format!("k{n}").into_boxed_str()), JAN, i64::from(n), None)).collect();
-    let pages = |at: &str| records.chunks(1_000).map(|some| page(at, some)).collect::<Vec<_>>();
-    let landed = table.land(pages("2026-03-01T00:00:00Z"), &run("r")).await.unwrap();
-    assert_eq!((counts(&landed), landed.land), ((70_001, 0, 0, 0), 1));
-    let files = table.table().unwrap().latest().await.unwrap().unwrap().files;
-    assert_eq!(files.iter().map(|file| file.rows.unwrap()).collect::<Vec<_>>(), [70_001]);
+    let records: Vec<FixtureRecord> = (0..70_001)
+        .map(|n| {
+            FixtureRecord(
+                Box::leak(format!("k{n}").into_boxed_str()),
+                JAN,
+                i64::from(n),
+                None,
+            )
+        })
+        .collect();
+    let pages = |at: &str| {
+        records
+            .chunks(1_000)
+            .map(|some| page(at, some))
+            .collect::<Vec<_>>()
+    };
+    let landed = table
+        .land(pages("2026-03-01T00:00:00Z"), &run("r"))
+        .await
+        .unwrap();
+    assert_eq!((counts(&landed), landed.load_id), ((70_001, 0, 0, 0), 1));
+    let files = table
+        .table()
+        .unwrap()
+        .latest()
+        .await
+        .unwrap()
+        .unwrap()
+        .files;
+    assert_eq!(
+        files
+            .iter()
+            .map(|file| file.rows.unwrap())
+            .collect::<Vec<_>>(),
+        [70_001]
+    );
     let whole = "SELECT count(*), count(DISTINCT id), CAST(sum(amount) * 10000 AS BIGINT) FROM t";
-    assert_eq!(sql(&table.warehouse, &table.path, None, whole).await, ["70001 70001 2450035000"]);
-    let again = table.land(pages("2026-03-02T00:00:00Z"), &run("r")).await.unwrap();
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, whole).await,
+        ["70001 70001 2450035000"]
+    );
+    let again = table
+        .land(pages("2026-03-02T00:00:00Z"), &run("r"))
+        .await
+        .unwrap();
     assert_eq!(counts(&again), (0, 0, 70_001, 0));
 }
 
 #[tokio::test]
 async fn packages_are_listed_as_of_a_version() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    let first = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
-    table.land(vec![page("2026-03-02T00:00:00Z", &[Rec("b", JAN, 1, None)])], &run("r")).await.unwrap();
-    let lands = |packages: Vec<PackageInfo>| packages.iter().map(|package| package.land).collect::<Vec<_>>();
-    assert_eq!(lands(table.packages(Some(first.version), 0).await.unwrap()), [1], "what came later is not in it");
-    assert_eq!(lands(table.packages(None, 0).await.unwrap()), [1, 2]);
-}
-
-#[tokio::test]
-async fn a_commit_whose_error_hides_its_success_counts_once() {
-    let place = Place::new();
-    let table = table(&place).await;
-    place.store.hide_success(2); // of the table's creation and of the landing
-    let package = || vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])];
-    let landed = table.land(package(), &run("r")).await.unwrap();
-    assert_eq!((landed.version, landed.new), (1, 1));
-    assert_eq!(counts(&table.land(package(), &run("r")).await.unwrap()), (0, 0, 1, 0));
-    assert_eq!(history(&table).await, ["a 1 1 -"]);
-}
-
-#[tokio::test]
-async fn a_commit_that_fails_is_tried_again_and_then_given_up_with_a_hint() {
-    let place = Place::new();
-    let table = table(&place).await;
-    let package = |key| vec![page("2026-03-01T00:00:00Z", &[Rec(key, JAN, 1, None)])];
-    table.land(package("a"), &run("r")).await.unwrap();
-    place.store.fail(2);
-    assert_eq!(table.land(package("b"), &run("r")).await.unwrap().version, 2);
-    place.store.fail(10);
-    let error = table.land(package("c"), &run("r")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Storage);
-    assert!(error.hint_text().unwrap().contains("again"), "{error:?}");
-    place.store.fail(0);
-    assert_eq!(counts(&table.land(package("c"), &run("r")).await.unwrap()), (1, 0, 0, 0));
-    assert_eq!(history(&table).await, ["a 1 1 -", "b 2 1 -", "c 3 1 -"]);
-}
-
-#[tokio::test]
-async fn packages_are_read_from_statistics() {
-    let place = Place::new();
-    let table = table(&place).await;
-    table
+    let first = table
         .land(
             vec![page(
                 "2026-03-01T00:00:00Z",
-                &[Rec("a", JAN, 1, None), Rec("b", FEB, 1, None), Rec("c", None, 1, None)],
+                &[FixtureRecord("a", JAN, 1, None)],
             )],
             &run("r"),
         )
         .await
         .unwrap();
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("d", JAN, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-02T00:00:00Z",
+                &[FixtureRecord("b", JAN, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
+    let lands = |packages: Vec<PackageInfo>| {
+        packages
+            .iter()
+            .map(|package| package.load_id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lands(table.packages(Some(first.version), 0).await.unwrap()),
+        [1],
+        "what came later is not in it"
+    );
+    assert_eq!(lands(table.packages(None, 0).await.unwrap()), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_commit_whose_error_hides_its_success_counts_once() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    place.store.hide_success(2); // of the table's creation and of the landing
+    let package = || {
+        vec![page(
+            "2026-03-01T00:00:00Z",
+            &[FixtureRecord("a", JAN, 1, None)],
+        )]
+    };
+    let landed = table.land(package(), &run("r")).await.unwrap();
+    assert_eq!((landed.version, landed.new), (1, 1));
+    assert_eq!(
+        counts(&table.land(package(), &run("r")).await.unwrap()),
+        (0, 0, 1, 0)
+    );
+    assert_eq!(history(&table).await, ["a 1 1 -"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_tried_again_and_then_given_up_with_a_hint() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    let package = |key| {
+        vec![page(
+            "2026-03-01T00:00:00Z",
+            &[FixtureRecord(key, JAN, 1, None)],
+        )]
+    };
+    table.land(package("a"), &run("r")).await.unwrap();
+    place.store.fail(2);
+    assert_eq!(
+        table.land(package("b"), &run("r")).await.unwrap().version,
+        2
+    );
+    place.store.fail(10);
+    let error = table.land(package("c"), &run("r")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.hint_text().unwrap().contains("again"), "{error:?}");
+    place.store.fail(0);
+    assert_eq!(
+        counts(&table.land(package("c"), &run("r")).await.unwrap()),
+        (1, 0, 0, 0)
+    );
+    assert_eq!(history(&table).await, ["a 1 1 -", "b 2 1 -", "c 3 1 -"]);
+}
+
+#[tokio::test]
+async fn packages_are_read_from_statistics() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[
+                    FixtureRecord("a", JAN, 1, None),
+                    FixtureRecord("b", FEB, 1, None),
+                    FixtureRecord("c", None, 1, None),
+                ],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("d", JAN, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     place.store.data_files_read();
     let packages = table.packages(None, 0).await.unwrap();
-    assert_eq!(packages.iter().map(|p| (p.land, p.records)).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
+    assert_eq!(
+        packages
+            .iter()
+            .map(|p| (p.load_id, p.records))
+            .collect::<Vec<_>>(),
+        [(1, 3), (2, 1)]
+    );
     assert!(packages.iter().all(|p| p.bytes > 0));
     assert_eq!(table.packages(None, 1).await.unwrap().len(), 1);
     assert_eq!(place.store.data_files_read(), 0);
@@ -311,96 +631,236 @@ async fn packages_are_read_from_statistics() {
 
 #[tokio::test]
 async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     let odd = Some("2026-01-10T10:00:00.000123Z");
-    table.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", odd, 1, None)])], &run("r")).await.unwrap();
+    table
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord("a", odd, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     let count = "SELECT count(*), max(_record_time), min(_record_time) FROM t";
     let pinned = sql(&table.warehouse, &table.path, Some(1), count).await;
-    assert_eq!(pinned, ["1 2026-01-10T10:00:00.000123Z 2026-01-10T10:00:00.000123Z"]);
-    for (i, key) in ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].into_iter().enumerate() {
-        let land = table.land(vec![page("2026-03-01T00:00:00Z", &[Rec(key, FEB, 1, None)])], &run("r")).await.unwrap();
+    assert_eq!(
+        pinned,
+        ["1 2026-01-10T10:00:00.000123Z 2026-01-10T10:00:00.000123Z"]
+    );
+    for (i, key) in ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k"]
+        .into_iter()
+        .enumerate()
+    {
+        let land = table
+            .land(
+                vec![page(
+                    "2026-03-01T00:00:00Z",
+                    &[FixtureRecord(key, FEB, 1, None)],
+                )],
+                &run("r"),
+            )
+            .await
+            .unwrap();
         assert_eq!(land.version, i as u64 + 2);
     }
-    assert_eq!(sql(&table.warehouse, &table.path, Some(1), count).await, pinned);
-    assert_eq!(sql(&table.warehouse, &table.path, None, "SELECT count(*) FROM t").await, ["11"]);
-    let log = place.folder.path().join("wäre house/hecone/transactions/_delta_log");
-    assert!(log.join("00000000000000000010.checkpoint.parquet").exists(), "a checkpoint every ten versions");
+    assert_eq!(
+        sql(&table.warehouse, &table.path, Some(1), count).await,
+        pinned
+    );
+    assert_eq!(
+        sql(
+            &table.warehouse,
+            &table.path,
+            None,
+            "SELECT count(*) FROM t"
+        )
+        .await,
+        ["11"]
+    );
+    let log = place
+        .folder
+        .path()
+        .join("wäre house/hecone/transactions/_delta_log");
+    assert!(
+        log.join("00000000000000000010.checkpoint.parquet").exists(),
+        "a checkpoint every ten versions"
+    );
     // From the checkpoint, statistics and all.
     let fresh = self::table(&place).await;
-    let exact = fresh.land(vec![page("2026-03-02T00:00:00Z", &[Rec("a", odd, 1, None)])], &run("r")).await.unwrap();
+    let exact = fresh
+        .land(
+            vec![page(
+                "2026-03-02T00:00:00Z",
+                &[FixtureRecord("a", odd, 1, None)],
+            )],
+            &run("r"),
+        )
+        .await
+        .unwrap();
     assert_eq!(counts(&exact), (0, 0, 1, 0));
     assert_eq!(fresh.packages(None, 0).await.unwrap().len(), 11);
-    assert!(table.warehouse.open_at(&table.path, Some(99)).await.is_err());
-    assert!(table.warehouse.open_at("hecone/nothing", None).await.unwrap().is_none());
+    assert!(
+        table
+            .warehouse
+            .open_at(&table.path, Some(99))
+            .await
+            .is_err()
+    );
+    assert!(
+        table
+            .warehouse
+            .open_at("hecone/nothing", None)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(table.provider(None, None).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_contract_may_gain_optional_columns_and_nothing_else() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let warehouse = place.open().await;
     let old = warehouse.source_table("hecone", Arc::new(source_spec()));
-    old.land(vec![page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)])], &run("r")).await.unwrap();
+    old.land(
+        vec![page(
+            "2026-03-01T00:00:00Z",
+            &[FixtureRecord("a", JAN, 1, None)],
+        )],
+        &run("r"),
+    )
+    .await
+    .unwrap();
     let widened = |required| {
         let mut spec = source_spec();
         spec.columns.push(extra_column("loyalty", required));
         Arc::new(spec)
     };
     let wide_page = |key, loyalty: &str| {
-        let narrow = page("2026-03-02T00:00:00Z", &[Rec(key, JAN, 1, None)]);
+        let narrow = page("2026-03-02T00:00:00Z", &[FixtureRecord(key, JAN, 1, None)]);
         let mut columns = narrow.batch.columns().to_vec();
         columns.push(Arc::new(StringArray::from_iter_values([loyalty])));
-        Incoming { batch: RecordBatch::try_new(widened(false).content_schema(), columns).unwrap(), ..narrow }
+        PackagePage {
+            batch: RecordBatch::try_new(widened(false).content_schema(), columns).unwrap(),
+            ..narrow
+        }
     };
     let new = warehouse.source_table("hecone", widened(false));
-    new.land(vec![wide_page("b", "gold")], &run("r")).await.unwrap();
-    assert_eq!(sql(&warehouse, &new.path, None, "SELECT id, loyalty FROM t ORDER BY id").await, ["a -", "b gold"]);
+    new.land(vec![wide_page("b", "gold")], &run("r"))
+        .await
+        .unwrap();
+    assert_eq!(
+        sql(
+            &warehouse,
+            &new.path,
+            None,
+            "SELECT id, loyalty FROM t ORDER BY id"
+        )
+        .await,
+        ["a -", "b gold"]
+    );
     // The older contract still lands: the column is null then.
-    old.land(vec![page("2026-03-01T00:00:00Z", &[Rec("c", JAN, 1, None)])], &run("r")).await.unwrap();
-    assert_eq!(sql(&warehouse, &new.path, None, "SELECT loyalty FROM t WHERE id = 'c'").await, ["-"]);
+    old.land(
+        vec![page(
+            "2026-03-01T00:00:00Z",
+            &[FixtureRecord("c", JAN, 1, None)],
+        )],
+        &run("r"),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        sql(
+            &warehouse,
+            &new.path,
+            None,
+            "SELECT loyalty FROM t WHERE id = 'c'"
+        )
+        .await,
+        ["-"]
+    );
     let mut other = source_spec();
-    other.columns[1].kind = tillhouse_model::Kind::Text;
+    other.columns[1].kind = tillhouse_model::ColumnKind::Text;
     let changed = warehouse.source_table("hecone", Arc::new(other.clone()));
-    let narrow = page("2026-03-02T00:00:00Z", &[Rec("d", JAN, 1, None)]);
+    let narrow = page("2026-03-02T00:00:00Z", &[FixtureRecord("d", JAN, 1, None)]);
     let mut columns = narrow.batch.columns().to_vec();
     columns[1] = Arc::new(StringArray::from_iter_values(["1"]));
     let batch = RecordBatch::try_new(other.content_schema(), columns).unwrap();
-    let error = changed.land(vec![Incoming { batch, ..narrow }], &run("r")).await.unwrap_err();
+    let error = changed
+        .land(vec![PackagePage { batch, ..narrow }], &run("r"))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("amount"), "{error}");
 }
 
 #[tokio::test]
 async fn a_page_that_does_not_fit_is_refused_before_anything_is_written() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    let mut bad = page("2026-03-01T00:00:00Z", &[Rec("a", JAN, 1, None)]);
+    let mut bad = page("2026-03-01T00:00:00Z", &[FixtureRecord("a", JAN, 1, None)]);
     bad.keys = StringArray::from_iter_values(["a", "b"]);
-    assert_eq!(table.land(vec![bad], &run("r")).await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(
+        table.land(vec![bad], &run("r")).await.unwrap_err().kind(),
+        ErrorKind::Internal
+    );
     assert_eq!(table.version().await.unwrap(), None);
     let empty = table.land(Vec::new(), &run("r")).await.unwrap();
-    assert_eq!((empty.version, empty.land), (0, 0), "an empty first package makes an empty table");
+    assert_eq!(
+        (empty.version, empty.load_id),
+        (0, 0),
+        "an empty first package makes an empty table"
+    );
     assert_eq!(us("1970-01-01T00:00:01Z"), 1_000_000);
 }
 
 #[tokio::test]
 async fn the_newest_versions_of_a_few_records_are_had_whole() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    assert_eq!(table.newest_rows(&["a".to_owned()], &[]).await.unwrap().num_rows(), 0, "before the first landing");
+    assert_eq!(
+        table
+            .newest_rows(&["a".to_owned()], &[])
+            .await
+            .unwrap()
+            .num_rows(),
+        0,
+        "before the first landing"
+    );
     for (at, records) in [
-        ("2026-03-01T00:00:00Z", vec![Rec("a", JAN, 1, None), Rec("b", JAN, 1, None), Rec("none", None, 1, None)]),
-        ("2026-03-02T00:00:00Z", vec![Rec("a", FEB, 2, None), Rec("c", FEB, 1, None)]),
-        ("2026-03-03T00:00:00Z", vec![Rec("a", FEB, 1, None)]),
+        (
+            "2026-03-01T00:00:00Z",
+            vec![
+                FixtureRecord("a", JAN, 1, None),
+                FixtureRecord("b", JAN, 1, None),
+                FixtureRecord("none", None, 1, None),
+            ],
+        ),
+        (
+            "2026-03-02T00:00:00Z",
+            vec![
+                FixtureRecord("a", FEB, 2, None),
+                FixtureRecord("c", FEB, 1, None),
+            ],
+        ),
+        (
+            "2026-03-03T00:00:00Z",
+            vec![FixtureRecord("a", FEB, 1, None)],
+        ),
     ] {
-        table.land(vec![page(at, &records)], &run("r")).await.unwrap();
+        table
+            .land(vec![page(at, &records)], &run("r"))
+            .await
+            .unwrap();
     }
     let keys: Vec<String> = ["a", "b", "b", "none", "unknown"].map(str::to_owned).into();
     let times = [JAN.unwrap().parse().unwrap()];
     let rows = table.newest_rows(&keys, &times).await.unwrap();
     let column = |name: &str| rows.column_by_name(name).unwrap().clone();
-    let (ids, lands) = (column("_record_key"), column(LAND));
+    let (ids, lands) = (column("_record_key"), column(LOAD_ID));
     let mut found: Vec<(&str, i64)> = ids
         .as_string::<i32>()
         .iter()
@@ -413,48 +873,91 @@ async fn the_newest_versions_of_a_few_records_are_had_whole() {
         [("a", 3), ("b", 1), ("none", 1)],
         "also one that has moved to another month, and one without a time"
     );
-    assert!(rows.column_by_name("amount").is_some_and(|amounts| amounts.null_count() == 0));
-    let far = table.newest_rows(&keys, &["2020-01-01T00:00:00Z".parse().unwrap()]).await.unwrap();
-    assert_eq!(far.num_rows(), 3, "however far they are from where they are looked for");
+    assert!(
+        rows.column_by_name("amount")
+            .is_some_and(|amounts| amounts.null_count() == 0)
+    );
+    let far = table
+        .newest_rows(&keys, &["2020-01-01T00:00:00Z".parse().unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(
+        far.num_rows(),
+        3,
+        "however far they are from where they are looked for"
+    );
 }
 
 /// A table whose records do not name their tenant.
-async fn shared_table(place: &Place) -> SourceTable {
+async fn shared_table(place: &TempWarehouse) -> SourceTable {
     let mut spec = source_spec();
-    spec.columns.push(Column { json_name: "$scope".to_owned(), ..extra_column("account", false) });
+    spec.columns.push(ColumnSpec {
+        json_name: "$scope".to_owned(),
+        ..extra_column("account", false)
+    });
     place.open().await.source_table("bemo", Arc::new(spec))
 }
 
 /// A page that was listed for a tenant.
-fn listed(tenant: Option<&str>, page: Incoming) -> Incoming {
+fn listed(tenant: Option<&str>, page: PackagePage) -> PackagePage {
     let rows = page.batch.num_rows();
     let mut fields = page.batch.schema().fields().to_vec();
-    fields.push(Arc::new(arrow::datatypes::Field::new("account", arrow::datatypes::DataType::Utf8, true)));
+    fields.push(Arc::new(arrow::datatypes::Field::new(
+        "account",
+        arrow::datatypes::DataType::Utf8,
+        true,
+    )));
     let mut columns = page.batch.columns().to_vec();
-    columns.push(Arc::new(StringArray::from_iter(std::iter::repeat_n(tenant, rows))));
+    columns.push(Arc::new(StringArray::from_iter(std::iter::repeat_n(
+        tenant, rows,
+    ))));
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    Incoming { batch: RecordBatch::try_new(schema, columns).unwrap(), ..page }
+    PackagePage {
+        batch: RecordBatch::try_new(schema, columns).unwrap(),
+        ..page
+    }
 }
 
-fn of_tenants(tenants: &[&str]) -> LandOptions {
-    LandOptions { tenants: tenants.iter().map(|tenant| Some((*tenant).to_owned())).collect(), ..run("r") }
+fn of_tenants(tenants: &[&str]) -> LandingOptions {
+    LandingOptions {
+        tenants: tenants
+            .iter()
+            .map(|tenant| Some((*tenant).to_owned()))
+            .collect(),
+        ..run("r")
+    }
 }
 
 #[tokio::test]
 async fn a_record_that_is_listed_for_two_tenants_belongs_to_the_first_and_stays_as_it_is() {
-    const OWNERS: &str = "SELECT id, _land, account FROM t ORDER BY _land, id";
-    let place = Place::new();
+    const OWNERS: &str = "SELECT id, _load_id, account FROM t ORDER BY _load_id, id";
+    let place = TempWarehouse::new();
     let table = shared_table(&place).await;
     let order = of_tenants(&["acc", "acc2"]);
     let of = |tenant: &str, second: u32, content: i64| {
         let at = format!("2026-03-01T00:00:{second:02}Z");
-        listed(Some(tenant), page(&at, &[Rec("x", JAN, content, None), Rec("y", JAN, content, None)]))
+        listed(
+            Some(tenant),
+            page(
+                &at,
+                &[
+                    FixtureRecord("x", JAN, content, None),
+                    FixtureRecord("y", JAN, content, None),
+                ],
+            ),
+        )
     };
-    let twice = |first: Incoming, then: Incoming| vec![first, then];
+    let twice = |first: PackagePage, then: PackagePage| vec![first, then];
     // Whoever comes first and whoever was asked last: the owner is the same, and so are the counts.
-    let landed = table.land(twice(of("acc2", 2, 1), of("acc", 1, 1)), &order).await.unwrap();
+    let landed = table
+        .land(twice(of("acc2", 2, 1), of("acc", 1, 1)), &order)
+        .await
+        .unwrap();
     assert_eq!(counts(&landed), (2, 0, 2, 0));
-    let both = [("x".to_owned(), "acc2".to_owned()), ("y".to_owned(), "acc2".to_owned())];
+    let both = [
+        ("x".to_owned(), "acc2".to_owned()),
+        ("y".to_owned(), "acc2".to_owned()),
+    ];
     assert_eq!(landed.elsewhere, both);
     let again = [
         twice(of("acc", 3, 1), of("acc2", 4, 1)),
@@ -467,37 +970,84 @@ async fn a_record_that_is_listed_for_two_tenants_belongs_to_the_first_and_stays_
         assert_eq!((landed.new, landed.changed, landed.stale), (0, 0, 0));
         assert_eq!(landed.elsewhere, both);
     }
-    assert_eq!(sql(&table.warehouse, &table.path, None, OWNERS).await, ["x 1 acc", "y 1 acc"]);
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, OWNERS).await,
+        ["x 1 acc", "y 1 acc"]
+    );
     // Where the two lists say different things, the owner's counts.
-    let differ = table.land(twice(of("acc", 10, 1), of("acc2", 11, 2)), &order).await.unwrap();
+    let differ = table
+        .land(twice(of("acc", 10, 1), of("acc2", 11, 2)), &order)
+        .await
+        .unwrap();
     assert_eq!((differ.new, differ.changed), (0, 0));
     // A record whose own list alone is read is nobody else's.
-    assert_eq!(table.land(vec![of("acc", 12, 1)], &order).await.unwrap().elsewhere, []);
+    assert_eq!(
+        table
+            .land(vec![of("acc", 12, 1)], &order)
+            .await
+            .unwrap()
+            .elsewhere,
+        []
+    );
 
     // The order of the configuration decides, and who is not read any more owns nothing that another one lists.
     let turned = of_tenants(&["acc2", "acc"]);
-    let landed = table.land(twice(of("acc", 13, 1), of("acc2", 14, 1)), &turned).await.unwrap();
-    assert_eq!((counts(&landed), landed.elsewhere.first()), ((0, 2, 2, 0), Some(&("x".to_owned(), "acc".to_owned()))));
-    let landed = table.land(twice(of("acc", 15, 1), of("acc2", 16, 1)), &turned).await.unwrap();
+    let landed = table
+        .land(twice(of("acc", 13, 1), of("acc2", 14, 1)), &turned)
+        .await
+        .unwrap();
+    assert_eq!(
+        (counts(&landed), landed.elsewhere.first()),
+        ((0, 2, 2, 0), Some(&("x".to_owned(), "acc".to_owned())))
+    );
+    let landed = table
+        .land(twice(of("acc", 15, 1), of("acc2", 16, 1)), &turned)
+        .await
+        .unwrap();
     assert_eq!(landed.changed, 0);
-    let landed = table.land(vec![of("acc3", 17, 1)], &of_tenants(&["acc3"])).await.unwrap();
-    assert_eq!((counts(&landed), landed.elsewhere), ((0, 2, 0, 0), Vec::new()));
+    let landed = table
+        .land(vec![of("acc3", 17, 1)], &of_tenants(&["acc3"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (counts(&landed), landed.elsewhere),
+        ((0, 2, 0, 0), Vec::new())
+    );
     assert_eq!(
         sql(&table.warehouse, &table.path, None, OWNERS).await,
-        ["x 1 acc", "y 1 acc", "x 2 acc2", "y 2 acc2", "x 3 acc3", "y 3 acc3"]
+        [
+            "x 1 acc", "y 1 acc", "x 2 acc2", "y 2 acc2", "x 3 acc3", "y 3 acc3"
+        ]
     );
 }
 
 #[tokio::test]
 async fn a_tenant_that_was_read_before_and_comes_later_in_the_order_gives_its_records_up_once() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = shared_table(&place).await;
     let order = of_tenants(&["acc", "acc2"]);
     let at = |second: u32| format!("2026-03-01T00:00:{second:02}Z");
-    let of = |tenant, second| listed(tenant, page(&at(second), &[Rec("x", JAN, 1, None)]));
-    assert_eq!(counts(&table.land(vec![of(None, 1)], &order).await.unwrap()), (1, 0, 0, 0));
-    for (tenant, second, changed) in [("acc2", 2, 1), ("acc2", 3, 0), ("acc", 4, 1), ("acc2", 5, 0), ("acc", 6, 0)] {
-        let landed = table.land(vec![of(Some(tenant), second)], &order).await.unwrap();
+    let of = |tenant, second| {
+        listed(
+            tenant,
+            page(&at(second), &[FixtureRecord("x", JAN, 1, None)]),
+        )
+    };
+    assert_eq!(
+        counts(&table.land(vec![of(None, 1)], &order).await.unwrap()),
+        (1, 0, 0, 0)
+    );
+    for (tenant, second, changed) in [
+        ("acc2", 2, 1),
+        ("acc2", 3, 0),
+        ("acc", 4, 1),
+        ("acc2", 5, 0),
+        ("acc", 6, 0),
+    ] {
+        let landed = table
+            .land(vec![of(Some(tenant), second)], &order)
+            .await
+            .unwrap();
         assert_eq!(landed.changed, changed, "{tenant} at {second}");
     }
 }

@@ -3,22 +3,25 @@
 //! Invariant: a record that is listed for several tenants belongs to the first of them in the order in which they are configured, whoever
 //! is read first; that it is listed for another one changes nothing.
 
-use crate::package::Survivor;
-use crate::source_table::Incoming;
+use crate::package::NewestRecord;
+use crate::source_table::PackagePage;
 use arrow::array::{Array, AsArray};
 use std::cmp::Ordering;
-use tillhouse_model::table::Column;
+use tillhouse_model::table::ColumnSpec;
 
-/// The tenants that are read, in their order.
-pub(crate) struct Tenants<'a> {
+/// The tenants that are read, in the order in which they are configured.
+pub(crate) struct TenantOrder<'a> {
     column: Option<&'a str>,
     order: &'a [Option<String>],
 }
 
-impl<'a> Tenants<'a> {
+impl<'a> TenantOrder<'a> {
     /// `None`: the table's records name their tenant themselves, or have none.
-    pub(crate) fn new(column: Option<&'a Column>, order: &'a [Option<String>]) -> Self {
-        Self { column: column.map(|column| column.name.as_str()), order }
+    pub(crate) fn new(column: Option<&'a ColumnSpec>, order: &'a [Option<String>]) -> Self {
+        Self {
+            column: column.map(|column| column.name.as_str()),
+            order,
+        }
     }
 
     /// The column that names the tenant.
@@ -27,9 +30,19 @@ impl<'a> Tenants<'a> {
     }
 
     /// The tenant that a record of a package was listed for.
-    pub(crate) fn of<'p>(&self, package: &'p [Incoming], record: Survivor) -> Option<&'p str> {
-        let tenants = package.get(record.page)?.batch.column_by_name(self.column?)?.as_string_opt::<i32>()?;
-        tenants.is_valid(record.row).then(|| tenants.value(record.row))
+    pub(crate) fn of<'p>(
+        &self,
+        package: &'p [PackagePage],
+        record: NewestRecord,
+    ) -> Option<&'p str> {
+        let tenants = package
+            .get(record.page)?
+            .batch
+            .column_by_name(self.column?)?
+            .as_string_opt::<i32>()?;
+        tenants
+            .is_valid(record.row)
+            .then(|| tenants.value(record.row))
     }
 
     /// Which of two tenants comes first; one that is not read any more comes last.
@@ -41,7 +54,12 @@ impl<'a> Tenants<'a> {
     }
 
     /// The record's key and the later of two different tenants, where both are read: what is listed for both of them.
-    pub(crate) fn elsewhere(&self, key: &str, a: Option<&str>, b: Option<&str>) -> Option<(String, String)> {
+    pub(crate) fn elsewhere(
+        &self,
+        key: &str,
+        a: Option<&str>,
+        b: Option<&str>,
+    ) -> Option<(String, String)> {
         let later = match self.order(a, b) {
             Ordering::Less => b,
             Ordering::Equal => return None,
@@ -52,6 +70,9 @@ impl<'a> Tenants<'a> {
     }
 
     fn place(&self, tenant: Option<&str>) -> usize {
-        self.order.iter().position(|known| known.as_deref() == tenant).unwrap_or(self.order.len())
+        self.order
+            .iter()
+            .position(|known| known.as_deref() == tenant)
+            .unwrap_or(self.order.len())
     }
 }

@@ -3,16 +3,17 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::disturbed::{Fact, Place, dimension_spec, fact_spec, facts, sites, sql, step, us};
+use crate::faulty_store::{
+    FixtureFact, TempWarehouse, dimension_spec, fact_spec, facts, sites, sql, step, us,
+};
 use futures::FutureExt;
 
-const ROWS: &str =
-    "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _land FROM t ORDER BY article_key, _land";
+const ROWS: &str = "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _load_id FROM t ORDER BY article_key, _load_id";
 const JAN: Option<&str> = Some("2026-01-10T10:00:00.000900Z");
 const FEB: Option<&str> = Some("2026-02-03T10:00:00Z");
 const MAR: Option<&str> = Some("2026-03-03T10:00:00Z");
 
-async fn table(place: &Place) -> UnifiedTable {
+async fn table(place: &TempWarehouse) -> UnifiedTable {
     place.open().await.unified_table(Arc::new(fact_spec()))
 }
 
@@ -20,12 +21,15 @@ async fn rows(table: &UnifiedTable) -> Vec<String> {
     sql(&table.warehouse, &table.path, None, ROWS).await
 }
 
-fn new(keys: &[&str]) -> Superseded {
-    Superseded { keys_maybe_untimed: keys.iter().map(|k| (*k).to_owned()).collect(), ..Superseded::default() }
+fn new(keys: &[&str]) -> SupersededRecords {
+    SupersededRecords {
+        keys_maybe_untimed: keys.iter().map(|k| (*k).to_owned()).collect(),
+        ..SupersededRecords::default()
+    }
 }
 
-fn old(keys: &[&str], times: &[Option<&str>]) -> Superseded {
-    Superseded {
+fn old(keys: &[&str], times: &[Option<&str>]) -> SupersededRecords {
+    SupersededRecords {
         keys: keys.iter().map(|k| (*k).to_owned()).collect(),
         times: times.iter().flatten().map(|t| us(t)).collect(),
         keys_maybe_untimed: HashSet::new(),
@@ -34,27 +38,65 @@ fn old(keys: &[&str], times: &[Option<&str>]) -> Superseded {
 
 #[tokio::test]
 async fn a_record_is_replaced_as_a_whole_also_when_it_moved_month_or_lost_an_article() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    let first = [Fact("a", "a1", JAN, 1), Fact("a", "a2", JAN, 2), Fact("b", "b1", JAN, 3), Fact("n", "n1", None, 4)];
-    let done = table.replace(&step("hecone", 0, 1), &new(&["a", "b", "n"]), facts("hecone", 1, &first)).await.unwrap();
-    assert_eq!((done.rows_added, done.rows_removed, done.files_read), (4, 0, 0));
+    let first = [
+        FixtureFact("a", "a1", JAN, 1),
+        FixtureFact("a", "a2", JAN, 2),
+        FixtureFact("b", "b1", JAN, 3),
+        FixtureFact("n", "n1", None, 4),
+    ];
+    let done = table
+        .replace(
+            &step("hecone", 0, 1),
+            &new(&["a", "b", "n"]),
+            facts("hecone", 1, &first),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.rows_added, done.rows_removed, done.files_read),
+        (4, 0, 0)
+    );
     // a moves to February and loses its second article.
-    let moved = facts("hecone", 2, &[Fact("a", "a1", FEB, 10)]);
-    let done = table.replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), moved).await.unwrap();
-    assert_eq!((done.rows_added, done.rows_removed, done.files_read), (1, 2, 1));
-    assert_eq!(rows(&table).await, ["hecone:a1 2026-02 10 2", "hecone:b1 2026-01 3 1", "hecone:n1 none 4 1"]);
+    let moved = facts("hecone", 2, &[FixtureFact("a", "a1", FEB, 10)]);
+    let done = table
+        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), moved)
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.rows_added, done.rows_removed, done.files_read),
+        (1, 2, 1)
+    );
+    assert_eq!(
+        rows(&table).await,
+        [
+            "hecone:a1 2026-02 10 2",
+            "hecone:b1 2026-01 3 1",
+            "hecone:n1 none 4 1"
+        ]
+    );
     // n had no time and gets one; its key says "new or untimed".
-    let timed = facts("hecone", 3, &[Fact("n", "n1", MAR, 5)]);
-    let done = table.replace(&step("hecone", 2, 3), &new(&["n"]), timed).await.unwrap();
+    let timed = facts("hecone", 3, &[FixtureFact("n", "n1", MAR, 5)]);
+    let done = table
+        .replace(&step("hecone", 2, 3), &new(&["n"]), timed)
+        .await
+        .unwrap();
     assert_eq!((done.rows_removed, done.files_read), (1, 1));
-    assert_eq!(rows(&table).await, ["hecone:a1 2026-02 10 2", "hecone:b1 2026-01 3 1", "hecone:n1 2026-03 5 3"]);
+    assert_eq!(
+        rows(&table).await,
+        [
+            "hecone:a1 2026-02 10 2",
+            "hecone:b1 2026-01 3 1",
+            "hecone:n1 2026-03 5 3"
+        ]
+    );
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn new_records_read_nothing_and_changed_ones_only_the_files_of_their_time() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     for (i, time) in [JAN, FEB, MAR].into_iter().enumerate() {
         let key = ["a", "b", "c"][i];
@@ -64,140 +106,261 @@ async fn new_records_read_nothing_and_changed_ones_only_the_files_of_their_time(
             .replace(
                 &step("hecone", land - 1, land),
                 &new(&[key]),
-                facts("hecone", land, &[Fact(key, key, time, land)]),
+                facts("hecone", land, &[FixtureFact(key, key, time, land)]),
             )
             .await
             .unwrap();
         assert_eq!((done.files_read, place.store.data_files_read()), (0, 0));
     }
-    table.replace(&step("other", 0, 1), &new(&["b"]), facts("other", 1, &[Fact("b", "b", FEB, 9)])).await.unwrap();
-    place.store.data_files_read();
-    let done = table
-        .replace(&step("hecone", 3, 4), &old(&["b"], &[FEB]), facts("hecone", 4, &[Fact("b", "b", FEB, 4)]))
+    table
+        .replace(
+            &step("other", 0, 1),
+            &new(&["b"]),
+            facts("other", 1, &[FixtureFact("b", "b", FEB, 9)]),
+        )
         .await
         .unwrap();
-    assert_eq!((done.files_read, done.rows_removed, place.store.data_files_read()), (1, 1, 1));
+    place.store.data_files_read();
+    let done = table
+        .replace(
+            &step("hecone", 3, 4),
+            &old(&["b"], &[FEB]),
+            facts("hecone", 4, &[FixtureFact("b", "b", FEB, 4)]),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            done.files_read,
+            done.rows_removed,
+            place.store.data_files_read()
+        ),
+        (1, 1, 1)
+    );
     assert_eq!(
         rows(&table).await,
-        ["hecone:a 2026-01 1 1", "hecone:b 2026-02 4 4", "hecone:c 2026-03 3 3", "other:b 2026-02 9 1"]
+        [
+            "hecone:a 2026-01 1 1",
+            "hecone:b 2026-02 4 4",
+            "hecone:c 2026-03 3 3",
+            "other:b 2026-02 9 1"
+        ]
     );
 }
 
 #[tokio::test]
 async fn progress_survives_a_crash_and_a_step_is_never_done_twice() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let one = table(&place).await;
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 0);
-    let first = || facts("hecone", 2, &[Fact("a", "a", JAN, 1)]);
-    one.replace(&step("hecone", 0, 2), &new(&["a"]), first()).await.unwrap();
+    let first = || facts("hecone", 2, &[FixtureFact("a", "a", JAN, 1)]);
+    one.replace(&step("hecone", 0, 2), &new(&["a"]), first())
+        .await
+        .unwrap();
     drop(one);
     // Another process takes up: it sees the mark, and doing the step again changes nothing.
     let two = table(&place).await;
     assert_eq!(two.progress("hecone", "transactions").await.unwrap(), 2);
-    let again = two.replace(&step("hecone", 0, 2), &new(&["a"]), first()).await.unwrap();
+    let again = two
+        .replace(&step("hecone", 0, 2), &new(&["a"]), first())
+        .await
+        .unwrap();
     assert_eq!((again.rows_added, again.version), (0, 1));
     assert_eq!(rows(&two).await, ["hecone:a 2026-01 1 2"]);
     // A step that begins elsewhere than where the table is would double rows.
-    let error = two.replace(&step("hecone", 0, 5), &new(&["a"]), first()).await.unwrap_err();
+    let error = two
+        .replace(&step("hecone", 0, 5), &new(&["a"]), first())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert_eq!(two.progress("other", "transactions").await.unwrap(), 0, "every pipeline has its own mark");
+    assert_eq!(
+        two.progress("other", "transactions").await.unwrap(),
+        0,
+        "every pipeline has its own mark"
+    );
 }
 
 #[tokio::test]
 async fn a_step_without_rows_moves_the_mark() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
-    table.replace(&step("hecone", 0, 3), &Superseded::default(), facts("hecone", 3, &[])).await.unwrap();
+    table
+        .replace(
+            &step("hecone", 0, 3),
+            &SupersededRecords::default(),
+            facts("hecone", 3, &[]),
+        )
+        .await
+        .unwrap();
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 3);
     assert_eq!(rows(&table).await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn another_pipelines_commit_in_between_costs_no_work() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(&step("hecone", 0, 1), &new(&["a"]), facts("hecone", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    one.replace(
+        &step("hecone", 0, 1),
+        &new(&["a"]),
+        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+    )
+    .await
+    .unwrap();
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
             rival
-                .replace(&step("other", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 5)]))
+                .replace(
+                    &step("other", 0, 1),
+                    &new(&["a"]),
+                    facts("other", 1, &[FixtureFact("a", "a", JAN, 5)]),
+                )
                 .await
                 .unwrap();
         }
         .boxed()
     });
     let done = one
-        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)]))
+        .replace(
+            &step("hecone", 1, 2),
+            &old(&["a"], &[JAN]),
+            facts("hecone", 2, &[FixtureFact("a", "a", JAN, 2)]),
+        )
         .await
         .unwrap();
-    assert_eq!((done.files_read, done.version), (1, 3), "committed again on the new version, nothing read twice");
-    assert_eq!(rows(&one).await, ["hecone:a 2026-01 2 2", "other:a 2026-01 5 1"]);
+    assert_eq!(
+        (done.files_read, done.version),
+        (1, 3),
+        "committed again on the new version, nothing read twice"
+    );
+    assert_eq!(
+        rows(&one).await,
+        ["hecone:a 2026-01 2 2", "other:a 2026-01 5 1"]
+    );
 }
 
 #[tokio::test]
 async fn a_commit_in_the_same_partitions_makes_the_loser_read_again() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    let both = [Fact("a", "a", JAN, 1), Fact("b", "b", JAN, 1)];
-    one.replace(&step("hecone", 0, 1), &new(&["a", "b"]), facts("hecone", 1, &both)).await.unwrap();
+    let both = [FixtureFact("a", "a", JAN, 1), FixtureFact("b", "b", JAN, 1)];
+    one.replace(
+        &step("hecone", 0, 1),
+        &new(&["a", "b"]),
+        facts("hecone", 1, &both),
+    )
+    .await
+    .unwrap();
     // Another resource of the same pipeline writes the very file anew.
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            let other = Step { resource: "corrections".to_owned(), ..step("hecone", 0, 1) };
-            rival.replace(&other, &old(&["b"], &[JAN]), facts("hecone", 1, &[Fact("b", "b", JAN, 7)])).await.unwrap();
-        }
-        .boxed()
-    });
-    let done = one
-        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), facts("hecone", 2, &[Fact("a", "a", JAN, 2)]))
-        .await
-        .unwrap();
-    assert_eq!(done.version, 3);
-    assert_eq!(rows(&one).await, ["hecone:a 2026-01 2 2", "hecone:b 2026-01 7 1"], "no row doubled, none lost");
-}
-
-#[tokio::test]
-async fn of_two_runs_that_do_the_same_step_one_counts() {
-    let place = Place::new();
-    let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(&step("hecone", 0, 1), &new(&["a"]), facts("hecone", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
-    let rival = two.clone();
-    place.store.before_next_commit(move || {
-        async move {
+            let other = UnifyStep {
+                resource: "corrections".to_owned(),
+                ..step("hecone", 0, 1)
+            };
             rival
-                .replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)]))
+                .replace(
+                    &other,
+                    &old(&["b"], &[JAN]),
+                    facts("hecone", 1, &[FixtureFact("b", "b", JAN, 7)]),
+                )
                 .await
                 .unwrap();
         }
         .boxed()
     });
-    let done =
-        one.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 2)])).await.unwrap();
+    let done = one
+        .replace(
+            &step("hecone", 1, 2),
+            &old(&["a"], &[JAN]),
+            facts("hecone", 2, &[FixtureFact("a", "a", JAN, 2)]),
+        )
+        .await
+        .unwrap();
+    assert_eq!(done.version, 3);
+    assert_eq!(
+        rows(&one).await,
+        ["hecone:a 2026-01 2 2", "hecone:b 2026-01 7 1"],
+        "no row doubled, none lost"
+    );
+}
+
+#[tokio::test]
+async fn of_two_runs_that_do_the_same_step_one_counts() {
+    let place = TempWarehouse::new();
+    let (one, two) = (table(&place).await, table(&place).await);
+    one.replace(
+        &step("hecone", 0, 1),
+        &new(&["a"]),
+        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+    )
+    .await
+    .unwrap();
+    let rival = two.clone();
+    place.store.before_next_commit(move || {
+        async move {
+            rival
+                .replace(
+                    &step("hecone", 1, 2),
+                    &new(&["b"]),
+                    facts("hecone", 2, &[FixtureFact("b", "b", JAN, 2)]),
+                )
+                .await
+                .unwrap();
+        }
+        .boxed()
+    });
+    let done = one
+        .replace(
+            &step("hecone", 1, 2),
+            &new(&["b"]),
+            facts("hecone", 2, &[FixtureFact("b", "b", JAN, 2)]),
+        )
+        .await
+        .unwrap();
     assert_eq!((done.rows_added, done.version), (0, 2));
-    assert_eq!(rows(&one).await, ["hecone:a 2026-01 1 1", "hecone:b 2026-01 2 2"]);
+    assert_eq!(
+        rows(&one).await,
+        ["hecone:a 2026-01 1 1", "hecone:b 2026-01 2 2"]
+    );
 }
 
 #[tokio::test]
 async fn a_commit_whose_error_hides_its_success_counts_once() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     place.store.hide_success(2);
-    table.replace(&step("hecone", 0, 1), &new(&["a"]), facts("hecone", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    table
+        .replace(
+            &step("hecone", 0, 1),
+            &new(&["a"]),
+            facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        )
+        .await
+        .unwrap();
     assert_eq!(rows(&table).await, ["hecone:a 2026-01 1 1"]);
     assert_eq!(table.version().await.unwrap(), Some(1));
 }
 
 #[tokio::test]
 async fn clearing_starts_anew_for_one_pipeline() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     table.clear("hecone", "run").await.unwrap();
-    assert_eq!(table.version().await.unwrap(), None, "nothing to clear, nothing made");
+    assert_eq!(
+        table.version().await.unwrap(),
+        None,
+        "nothing to clear, nothing made"
+    );
     for pipeline in ["hecone", "other"] {
         table
-            .replace(&step(pipeline, 0, 4), &new(&["a"]), facts(pipeline, 4, &[Fact("a", "a", JAN, 1)]))
+            .replace(
+                &step(pipeline, 0, 4),
+                &new(&["a"]),
+                facts(pipeline, 4, &[FixtureFact("a", "a", JAN, 1)]),
+            )
             .await
             .unwrap();
     }
@@ -207,25 +370,46 @@ async fn clearing_starts_anew_for_one_pipeline() {
         assert_eq!(table.progress("other", "transactions").await.unwrap(), 4);
         assert_eq!(rows(&table).await, ["other:a 2026-01 1 4"]);
         table
-            .replace(&step("hecone", 0, 2), &new(&["a"]), facts("hecone", 2, &[Fact("a", "a", JAN, 1)]))
+            .replace(
+                &step("hecone", 0, 2),
+                &new(&["a"]),
+                facts("hecone", 2, &[FixtureFact("a", "a", JAN, 1)]),
+            )
             .await
             .unwrap();
-        assert_eq!(self::table(&place).await.progress("hecone", "transactions").await.unwrap(), 2);
+        assert_eq!(
+            self::table(&place)
+                .await
+                .progress("hecone", "transactions")
+                .await
+                .unwrap(),
+            2
+        );
         assert_eq!(rows(&table).await.len(), 2);
     }
 }
 
 #[tokio::test]
 async fn rows_that_do_not_fit_are_refused_and_nothing_is_committed() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = table(&place).await;
     let error = table
-        .replace(&step("hecone", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 1)]))
+        .replace(
+            &step("hecone", 0, 1),
+            &new(&["a"]),
+            facts("other", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        )
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    let error =
-        table.replace(&step("hecone", 0, 1), &new(&["a"]), sites("hecone", &[("s", "Site", 1)])).await.unwrap_err();
+    let error = table
+        .replace(
+            &step("hecone", 0, 1),
+            &new(&["a"]),
+            sites("hecone", &[("s", "Site", 1)]),
+        )
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 0);
 }
@@ -242,10 +426,16 @@ async fn a_dimension_does_not_depend_on_the_order_in_which_its_rows_came() {
     ];
     let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
     for order in orders {
-        let place = Place::new();
+        let place = TempWarehouse::new();
         let table = place.open().await.unified_table(Arc::new(dimension_spec()));
         for (i, which) in order.into_iter().enumerate() {
-            table.merge(&step("hecone", i as i64, i as i64 + 1), sites("hecone", came[which])).await.unwrap();
+            table
+                .merge(
+                    &step("hecone", i as i64, i as i64 + 1),
+                    sites("hecone", came[which]),
+                )
+                .await
+                .unwrap();
         }
         assert_eq!(
             sql(&table.warehouse, &table.path, None, SITES).await,
@@ -257,54 +447,146 @@ async fn a_dimension_does_not_depend_on_the_order_in_which_its_rows_came() {
 
 #[tokio::test]
 async fn a_dimension_is_written_anew_only_when_a_row_changed() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let table = place.open().await.unified_table(Arc::new(dimension_spec()));
     let done = table
-        .merge(&step("hecone", 0, 1), sites("hecone", &[("s1", "One", 10), ("s2", "Two", 10), ("s1", "Uno", 20)]))
+        .merge(
+            &step("hecone", 0, 1),
+            sites(
+                "hecone",
+                &[("s1", "One", 10), ("s2", "Two", 10), ("s1", "Uno", 20)],
+            ),
+        )
         .await
         .unwrap();
     assert_eq!((done.rows_added, done.rows_removed), (2, 0));
-    table.merge(&step("other", 0, 1), sites("other", &[("s1", "Other", 10)])).await.unwrap();
-    let before = table.table().unwrap().latest().await.unwrap().unwrap().files;
-    let same =
-        table.merge(&step("hecone", 1, 2), sites("hecone", &[("s1", "Eins", 15), ("s2", "Two", 10)])).await.unwrap();
-    assert_eq!((same.rows_added, same.rows_removed, same.files_read), (0, 0, 1));
-    assert_eq!(table.table().unwrap().latest().await.unwrap().unwrap().files, before, "no file changed");
-    assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 2, "but the step is marked");
-    let done = table.merge(&step("hecone", 2, 3), sites("hecone", &[("s2", "Deux", 30)])).await.unwrap();
+    table
+        .merge(&step("other", 0, 1), sites("other", &[("s1", "Other", 10)]))
+        .await
+        .unwrap();
+    let before = table
+        .table()
+        .unwrap()
+        .latest()
+        .await
+        .unwrap()
+        .unwrap()
+        .files;
+    let same = table
+        .merge(
+            &step("hecone", 1, 2),
+            sites("hecone", &[("s1", "Eins", 15), ("s2", "Two", 10)]),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (same.rows_added, same.rows_removed, same.files_read),
+        (0, 0, 1)
+    );
+    assert_eq!(
+        table
+            .table()
+            .unwrap()
+            .latest()
+            .await
+            .unwrap()
+            .unwrap()
+            .files,
+        before,
+        "no file changed"
+    );
+    assert_eq!(
+        table.progress("hecone", "transactions").await.unwrap(),
+        2,
+        "but the step is marked"
+    );
+    let done = table
+        .merge(
+            &step("hecone", 2, 3),
+            sites("hecone", &[("s2", "Deux", 30)]),
+        )
+        .await
+        .unwrap();
     assert_eq!((done.rows_added, done.rows_removed), (1, 1));
-    let files = table.table().unwrap().latest().await.unwrap().unwrap().files;
+    let files = table
+        .table()
+        .unwrap()
+        .latest()
+        .await
+        .unwrap()
+        .unwrap()
+        .files;
     assert_eq!(files.len(), 2, "one file a pipeline");
     let names = "SELECT pipeline, name FROM t ORDER BY pipeline, site_key";
-    assert_eq!(sql(&table.warehouse, &table.path, None, names).await, ["hecone Uno", "hecone Deux", "other Other"]);
+    assert_eq!(
+        sql(&table.warehouse, &table.path, None, names).await,
+        ["hecone Uno", "hecone Deux", "other Other"]
+    );
 }
 
 #[tokio::test]
 async fn racing_merges_lose_no_row() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let one = place.open().await.unified_table(Arc::new(dimension_spec()));
     let two = place.open().await.unified_table(Arc::new(dimension_spec()));
-    one.merge(&step("hecone", 0, 1), sites("hecone", &[("s1", "One", 10)])).await.unwrap();
+    one.merge(&step("hecone", 0, 1), sites("hecone", &[("s1", "One", 10)]))
+        .await
+        .unwrap();
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            let other = Step { resource: "places".to_owned(), ..step("hecone", 0, 1) };
-            rival.merge(&other, sites("hecone", &[("s1", "Newest", 99), ("s3", "Three", 10)])).await.unwrap();
+            let other = UnifyStep {
+                resource: "places".to_owned(),
+                ..step("hecone", 0, 1)
+            };
+            rival
+                .merge(
+                    &other,
+                    sites("hecone", &[("s1", "Newest", 99), ("s3", "Three", 10)]),
+                )
+                .await
+                .unwrap();
         }
         .boxed()
     });
-    one.merge(&step("hecone", 1, 2), sites("hecone", &[("s1", "Newer", 50), ("s2", "Two", 10)])).await.unwrap();
+    one.merge(
+        &step("hecone", 1, 2),
+        sites("hecone", &[("s1", "Newer", 50), ("s2", "Two", 10)]),
+    )
+    .await
+    .unwrap();
     let names = "SELECT site_key, name FROM t ORDER BY site_key";
-    assert_eq!(sql(&one.warehouse, &one.path, None, names).await, ["s1 Newest", "s2 Two", "s3 Three"]);
+    assert_eq!(
+        sql(&one.warehouse, &one.path, None, names).await,
+        ["s1 Newest", "s2 Two", "s3 Three"]
+    );
 }
 
 #[tokio::test]
 async fn a_mark_another_process_moved_is_seen_after_a_commit_of_ones_own() {
-    let place = Place::new();
+    let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(&step("hecone", 0, 1), &new(&["a"]), facts("hecone", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    one.replace(
+        &step("hecone", 0, 1),
+        &new(&["a"]),
+        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+    )
+    .await
+    .unwrap();
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 1);
-    two.replace(&step("hecone", 1, 2), &new(&["b"]), facts("hecone", 2, &[Fact("b", "b", JAN, 1)])).await.unwrap();
-    one.replace(&step("other", 0, 1), &new(&["a"]), facts("other", 1, &[Fact("a", "a", JAN, 1)])).await.unwrap();
+    two.replace(
+        &step("hecone", 1, 2),
+        &new(&["b"]),
+        facts("hecone", 2, &[FixtureFact("b", "b", JAN, 1)]),
+    )
+    .await
+    .unwrap();
+    one.replace(
+        &step("other", 0, 1),
+        &new(&["a"]),
+        facts("other", 1, &[FixtureFact("a", "a", JAN, 1)]),
+    )
+    .await
+    .unwrap();
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 2);
 }

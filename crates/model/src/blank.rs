@@ -10,7 +10,16 @@ pub fn is_invisible(c: char) -> bool {
     // What white space is decides Unicode; the tabulator is a control character and white space.
     !c.is_whitespace()
         && (c.is_control()
-            || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+            || matches!(
+                c,
+                '\u{ad}'
+                    | '\u{34f}'
+                    | '\u{61c}'
+                    | '\u{115f}'
+                    | '\u{1160}'
+                    | '\u{17b4}'
+                    | '\u{17b5}'
+            )
             || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
             || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
             || matches!(c, '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'))
@@ -33,7 +42,11 @@ pub fn trim(text: &str) -> &str {
 
 /// A hyphen or dash of any width, or a minus sign, in any script's typography.
 pub fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
+    matches!(
+        c,
+        '-' | '\u{2010}'
+            ..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}'
+    )
 }
 
 #[cfg(test)]
@@ -42,9 +55,17 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_blank() {
-        for blank in
-            ["", " ", "\t\r\n", "\u{a0}", "\u{3000}", "\u{feff}", "\u{200b}\u{200d}", "\u{0}", "\u{2028} \u{ad}"]
-        {
+        for blank in [
+            "",
+            " ",
+            "\t\r\n",
+            "\u{a0}",
+            "\u{3000}",
+            "\u{feff}",
+            "\u{200b}\u{200d}",
+            "\u{0}",
+            "\u{2028} \u{ad}",
+        ] {
             assert!(is_blank(blank), "{blank:?}");
         }
         for seen in ["0", "-", ".", " a ", "\u{300}", "\u{1f600}", "null"] {

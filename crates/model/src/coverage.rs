@@ -18,7 +18,7 @@
 //! the 9th, so a gap there says nothing of the sales of the 9th and much about those of all days before.
 
 use crate::slice::ReadBy;
-use crate::time::{Window, merged, uncovered};
+use crate::time::{Window, merge_windows, subtract_windows};
 use jiff::Timestamp;
 
 /// One reading of a window, to its end.
@@ -38,7 +38,10 @@ impl WindowRead {
     /// The same of a resource that was read whole: all there was by then, whatever window is noted.
     #[must_use]
     pub fn of_everything(self) -> Self {
-        Self { window: Window::new(Timestamp::MIN, self.window.to()).unwrap_or(self.window), ..self }
+        Self {
+            window: Window::new(Timestamp::MIN, self.window.to()).unwrap_or(self.window),
+            ..self
+        }
     }
 
     /// The instants that were seen; `None` where all of them were still to come.
@@ -47,23 +50,23 @@ impl WindowRead {
     }
 }
 
-/// A stretch of time that should have been read and was not.
+/// Stretch of time that should have been read and was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
+pub struct CoverageGap {
     /// The stretch.
     pub window: Window,
     /// Which time it is about.
     pub read_by: ReadBy,
 }
 
-/// What an answer about a window lacks, and up to when it lacks nothing. The two never contradict each other: the first gap begins where
-/// `through` ends.
+/// Gaps of an answer about a window, and the instant up to which it has none. The two never
+/// contradict each other: the first gap begins where `through` ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Assessment {
+pub struct CoverageAssessment {
     /// Up to when, from the beginning of the window on, there is no gap; `None` where its very beginning was not read.
     pub through: Option<Timestamp>,
     /// What should have been read and was not, in order.
-    pub gaps: Vec<Missing>,
+    pub gaps: Vec<CoverageGap>,
 }
 
 /// What has been read of one resource of one tenant.
@@ -100,7 +103,10 @@ impl Coverage {
     /// What was read of a resource, as its newest reading was about: a resource that is read by another time than before begins anew.
     pub fn of(reads: impl IntoIterator<Item = WindowRead>) -> Self {
         let reads: Vec<WindowRead> = reads.into_iter().collect();
-        let newest = reads.iter().filter(|read| read.read_by.is_some()).max_by_key(|read| read.read_at);
+        let newest = reads
+            .iter()
+            .filter(|read| read.read_by.is_some())
+            .max_by_key(|read| read.read_at);
         match newest.map(|read| (read.read_by, read.also_read_by)) {
             Some((_, Some(_))) => Self::new(ReadBy::EventTime, true, reads),
             Some((Some(read_by), None)) => Self::new(read_by, false, reads),
@@ -109,7 +115,11 @@ impl Coverage {
     }
 
     /// What was read of a resource that is read by this time, and where `follows_changes` also by change time.
-    pub fn new(read_by: ReadBy, follows_changes: bool, reads: impl IntoIterator<Item = WindowRead>) -> Self {
+    pub fn new(
+        read_by: ReadBy,
+        follows_changes: bool,
+        reads: impl IntoIterator<Item = WindowRead>,
+    ) -> Self {
         let follows_changes = follows_changes && read_by == ReadBy::EventTime;
         let (mut own, mut followed) = (Vec::new(), Vec::new());
         for read in reads {
@@ -122,8 +132,14 @@ impl Coverage {
             }
         }
         own.sort_by_key(|(_, read_at)| std::cmp::Reverse(*read_at));
-        let covered = merged(own.iter().map(|(window, _)| *window).collect());
-        Self { read_by, follows_changes, reads: own, covered, followed: merged(followed) }
+        let covered = merge_windows(own.iter().map(|(window, _)| *window).collect());
+        Self {
+            read_by,
+            follows_changes,
+            reads: own,
+            covered,
+            followed: merge_windows(followed),
+        }
     }
 
     /// The instants that were read, in as few windows as possible, in order.
@@ -133,23 +149,34 @@ impl Coverage {
 
     /// Whether all of a window was read.
     pub fn holds(&self, window: Window) -> bool {
-        let next = self.covered.partition_point(|covered| covered.from() <= window.from());
+        let next = self
+            .covered
+            .partition_point(|covered| covered.from() <= window.from());
         let last = next.checked_sub(1).and_then(|at| self.covered.get(at));
         last.is_some_and(|covered| window.to() <= covered.to())
     }
 
     /// What an answer about a window lacks, in order: what should have been read by `until`, the time of the run that is asked, and was not.
-    pub fn gaps(&self, asked: Window, until: Timestamp) -> Vec<Missing> {
-        let of = |read_by: ReadBy| move |window| Missing { window, read_by };
+    pub fn gaps(&self, asked: Window, until: Timestamp) -> Vec<CoverageGap> {
+        let of = |read_by: ReadBy| move |window| CoverageGap { window, read_by };
         let wanted = match self.read_by {
             ReadBy::EventTime => Window::new(asked.from(), asked.to().min(until)),
             ReadBy::ChangeTime => Window::new(asked.from(), until),
         };
-        let Ok(wanted) = wanted else { return Vec::new() };
-        let mut gaps: Vec<Missing> = uncovered(wanted, &self.covered).into_iter().map(of(self.read_by)).collect();
+        let Ok(wanted) = wanted else {
+            return Vec::new();
+        };
+        let mut gaps: Vec<CoverageGap> = subtract_windows(wanted, &self.covered)
+            .into_iter()
+            .map(of(self.read_by))
+            .collect();
         if self.follows_changes {
-            let unseen = self.oldest_read(wanted).and_then(|since| Window::new(since, until).ok());
-            let missing = unseen.map(|unseen| uncovered(unseen, &self.followed)).unwrap_or_default();
+            let unseen = self
+                .oldest_read(wanted)
+                .and_then(|since| Window::new(since, until).ok());
+            let missing = unseen
+                .map(|unseen| subtract_windows(unseen, &self.followed))
+                .unwrap_or_default();
             gaps.extend(missing.into_iter().map(of(ReadBy::ChangeTime)));
         }
         gaps.sort();
@@ -158,13 +185,13 @@ impl Coverage {
 
     /// Judges if an answer about a window is complete, as of the time of the run that is asked: the one judgement that status, statistics,
     /// reports and pages show.
-    pub fn assess(&self, asked: Window, until: Timestamp) -> Assessment {
+    pub fn assess(&self, asked: Window, until: Timestamp) -> CoverageAssessment {
         let gaps = self.gaps(asked, until);
         let through = match gaps.first().map(|gap| gap.window.from()) {
             Some(gap) => Some(gap).filter(|gap| *gap > asked.from()),
             None => self.read_through(asked.from(), until),
         };
-        Assessment { through, gaps }
+        CoverageAssessment { through, gaps }
     }
 
     /// Of the newest readings of every instant of a window, when the oldest was made.
@@ -176,7 +203,10 @@ impl Coverage {
                 continue;
             }
             oldest = Some(*read_at);
-            left = left.iter().flat_map(|piece| uncovered(*piece, &[*seen])).collect();
+            left = left
+                .iter()
+                .flat_map(|piece| subtract_windows(*piece, &[*seen]))
+                .collect();
             if left.is_empty() {
                 break;
             }
@@ -189,25 +219,42 @@ impl Coverage {
     fn read_through(&self, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let first = self.covered.iter().find(|stretch| stretch.to() > from);
         let through = first.or(self.covered.last()).map(Window::to)?;
-        let asked = Window::new(from, through).ok().filter(|_| self.follows_changes);
-        let gaps = asked.map(|asked| self.gaps(asked, until)).unwrap_or_default();
-        let unseen = gaps.iter().find(|gap| gap.read_by == ReadBy::ChangeTime).map(|gap| gap.window.from());
+        let asked = Window::new(from, through)
+            .ok()
+            .filter(|_| self.follows_changes);
+        let gaps = asked
+            .map(|asked| self.gaps(asked, until))
+            .unwrap_or_default();
+        let unseen = gaps
+            .iter()
+            .find(|gap| gap.read_by == ReadBy::ChangeTime)
+            .map(|gap| gap.window.from());
         Some(unseen.map_or(through, |unseen| unseen.min(through)))
     }
 
     /// What a run has to read of the time since `start`: what was not read yet, and from `again` on everything once more.
-    pub fn to_read(&self, start: Timestamp, again: Timestamp, now: Timestamp) -> Vec<Window> {
-        let Ok(wanted) = Window::new(start, now) else { return Vec::new() };
+    pub fn windows_to_read(
+        &self,
+        start: Timestamp,
+        again: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Window> {
+        let Ok(wanted) = Window::new(start, now) else {
+            return Vec::new();
+        };
         let again = again.max(start);
-        let kept = self.covered.iter().filter_map(|seen| Window::new(seen.from(), seen.to().min(again)).ok());
-        uncovered(wanted, &kept.collect::<Vec<_>>())
+        let kept = self
+            .covered
+            .iter()
+            .filter_map(|seen| Window::new(seen.from(), seen.to().min(again)).ok());
+        subtract_windows(wanted, &kept.collect::<Vec<_>>())
     }
 
     /// Since when the provider has to be asked for what it learnt: since the first reading, as far as it was not asked yet. `None` before
     /// that one, which sees all there is, and for a resource that is not read so beside its windows.
-    pub fn changes_to_read(&self, now: Timestamp) -> Option<Window> {
+    pub fn change_window_to_read(&self, now: Timestamp) -> Option<Window> {
         let first = self.reads.last().filter(|_| self.follows_changes)?.1;
-        let unseen = uncovered(Window::new(first, now).ok()?, &self.followed);
+        let unseen = subtract_windows(Window::new(first, now).ok()?, &self.followed);
         Window::new(unseen.first()?.from(), now).ok()
     }
 }

@@ -19,9 +19,9 @@
 use crate::word;
 use std::cmp::Ordering;
 
-/// Which of the known states were seen, and whether any other was.
+/// Known states among the articles or payments of a transaction, and whether there was any other.
 #[derive(Default)]
-struct Seen {
+struct ObservedStates {
     error: bool,
     declined: bool,
     reserved: bool,
@@ -32,8 +32,8 @@ struct Seen {
     unknown: bool,
 }
 
-fn seen<'a>(states: impl Iterator<Item = &'a str>) -> Seen {
-    let mut seen = Seen::default();
+fn seen<'a>(states: impl Iterator<Item = &'a str>) -> ObservedStates {
+    let mut seen = ObservedStates::default();
     for state in states {
         let state = word::canonical(state);
         let is = |name: &str| state == name;
@@ -83,7 +83,13 @@ pub fn derived_state<'a>(
         return None;
     }
     if payments.collected {
-        return collected.map(|order| if order.is_lt() { "consumed" } else { "completed" });
+        return collected.map(|order| {
+            if order.is_lt() {
+                "consumed"
+            } else {
+                "completed"
+            }
+        });
     }
     (payments.open || payments.reserved).then_some("consumed")
 }
@@ -91,25 +97,52 @@ pub fn derived_state<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Exact;
+    use crate::ExactDecimal;
 
-    fn state(articles: &[&str], payments: &[&str], amounts: Option<(i128, i128)>) -> Option<&'static str> {
-        let compared = amounts.map(|(collected, owed)| Exact::new(collected, 4).compare(Exact::new(owed, 2)));
+    fn state(
+        articles: &[&str],
+        payments: &[&str],
+        amounts: Option<(i128, i128)>,
+    ) -> Option<&'static str> {
+        let compared = amounts.map(|(collected, owed)| {
+            ExactDecimal::new(collected, 4).compare(ExactDecimal::new(owed, 2))
+        });
         derived_state(articles.iter().copied(), payments.iter().copied(), compared)
     }
 
     #[test]
     fn the_documents_table() {
         for payment in ["open", "reserved", "collected"] {
-            assert_eq!(state(&["reserved"], &[payment], None), Some("created"), "{payment}");
-            assert_eq!(state(&["released"], &[payment], None), Some("pending"), "{payment}");
-            assert_eq!(state(&["ongoing"], &[payment], None), Some("pending"), "{payment}");
+            assert_eq!(
+                state(&["reserved"], &[payment], None),
+                Some("created"),
+                "{payment}"
+            );
+            assert_eq!(
+                state(&["released"], &[payment], None),
+                Some("pending"),
+                "{payment}"
+            );
+            assert_eq!(
+                state(&["ongoing"], &[payment], None),
+                Some("pending"),
+                "{payment}"
+            );
         }
         assert_eq!(state(&["done"], &["open"], None), Some("consumed"));
         assert_eq!(state(&["done"], &["reserved"], None), Some("consumed"));
-        assert_eq!(state(&["done"], &["collected"], Some((99_999, 1_000))), Some("consumed"));
-        assert_eq!(state(&["done"], &["collected"], Some((100_000, 1_000))), Some("completed"));
-        assert_eq!(state(&["done"], &["collected"], Some((100_001, 1_000))), Some("completed"));
+        assert_eq!(
+            state(&["done"], &["collected"], Some((99_999, 1_000))),
+            Some("consumed")
+        );
+        assert_eq!(
+            state(&["done"], &["collected"], Some((100_000, 1_000))),
+            Some("completed")
+        );
+        assert_eq!(
+            state(&["done"], &["collected"], Some((100_001, 1_000))),
+            Some("completed")
+        );
         for bad in ["declined", "error"] {
             assert_eq!(state(&[bad], &["collected"], None), Some(bad));
             assert_eq!(state(&["done"], &[bad], None), Some(bad));
@@ -119,14 +152,26 @@ mod tests {
     #[test]
     fn error_comes_before_declined() {
         assert_eq!(state(&["declined"], &["error"], None), Some("error"));
-        assert_eq!(state(&["error", "done"], &["declined"], None), Some("error"));
+        assert_eq!(
+            state(&["error", "done"], &["declined"], None),
+            Some("error")
+        );
     }
 
     #[test]
     fn the_article_that_has_come_least_far_decides() {
-        assert_eq!(state(&["done", "reserved"], &["collected"], Some((1, 0))), Some("created"));
-        assert_eq!(state(&["done", "ongoing"], &["collected"], Some((1, 0))), Some("pending"));
-        assert_eq!(state(&["done", "done"], &["collected", "open"], Some((100, 1))), Some("completed"));
+        assert_eq!(
+            state(&["done", "reserved"], &["collected"], Some((1, 0))),
+            Some("created")
+        );
+        assert_eq!(
+            state(&["done", "ongoing"], &["collected"], Some((1, 0))),
+            Some("pending")
+        );
+        assert_eq!(
+            state(&["done", "done"], &["collected", "open"], Some((100, 1))),
+            Some("completed")
+        );
     }
 
     #[test]
@@ -135,7 +180,11 @@ mod tests {
         assert_eq!(state(&["done"], &[], None), None);
         assert_eq!(state(&["done"], &["collected"], None), None);
         assert_eq!(state(&["done", "exploded"], &["open"], None), None);
-        assert_eq!(state(&["reserved"], &[], None), Some("created"), "any payment state is met by none");
+        assert_eq!(
+            state(&["reserved"], &[], None),
+            Some("created"),
+            "any payment state is met by none"
+        );
         assert_eq!(state(&[], &["declined"], None), Some("declined"));
     }
 }

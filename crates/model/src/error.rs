@@ -69,7 +69,10 @@ pub struct Error {
 impl Error {
     /// A new error. `message` says what failed, without a trailing full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let retryable = matches!(kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Conflict);
+        let retryable = matches!(
+            kind,
+            ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Conflict
+        );
         Self {
             kind,
             message: message.into(),
@@ -110,7 +113,7 @@ impl Error {
     /// assert_eq!(both.to_string(), "2 problems: a is missing; b is empty (file x:2:1)");
     /// assert_eq!(both.parts().len(), 2);
     /// ```
-    pub fn several(errors: Vec<Self>) -> Self {
+    pub fn combine(errors: Vec<Self>) -> Self {
         let mut parts: Vec<Self> = Vec::new();
         for mut error in errors {
             match error.parts.is_empty() {
@@ -129,7 +132,12 @@ impl Error {
             _ => ErrorKind::Config,
         };
         let retryable = !parts.is_empty() && parts.iter().all(|part| part.retryable);
-        Self { parts, retryable, ..Self::new(kind, "") }.counted()
+        Self {
+            parts,
+            retryable,
+            ..Self::new(kind, "")
+        }
+        .counted()
     }
 
     fn counted(mut self) -> Self {
@@ -193,7 +201,11 @@ impl Error {
     #[must_use]
     pub fn rewritten(mut self, rewrite: &dyn Fn(&str) -> String) -> Self {
         self.message = rewrite(&self.message);
-        self.parts = self.parts.into_iter().map(|part| part.rewritten(rewrite)).collect();
+        self.parts = self
+            .parts
+            .into_iter()
+            .map(|part| part.rewritten(rewrite))
+            .collect();
         self.hint = self.hint.map(|hint| rewrite(&hint));
         let mut causes = Vec::new();
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
@@ -276,7 +288,12 @@ fn in_one_line(text: &str) -> String {
         !(is_frame(line) || header == "backtrace" || header == "stack backtrace")
     };
     // What stands before the first frame is the message.
-    text.lines().take_while(is_end).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.lines()
+        .take_while(is_end)
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl fmt::Debug for Error {
@@ -302,7 +319,9 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -312,7 +331,9 @@ pub trait ResultExt<T> {
     fn or_error(self, kind: ErrorKind, message: impl Into<String>) -> Result<T>;
 }
 
-impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T>
+    for std::result::Result<T, E>
+{
     fn or_error(self, kind: ErrorKind, message: impl Into<String>) -> Result<T> {
         self.map_err(|e| Error::new(kind, message).because(e))
     }
@@ -328,29 +349,42 @@ mod tests {
             .at("resource", "transactions")
             .hint("Check base_url.")
             .because(std::io::Error::other("connection\nreset"));
-        assert_eq!(error.to_string(), "cannot read a page (resource transactions): connection reset");
-        let traced =
-            std::io::Error::other("bad log\n   0: kernel::Error::from\n             at ./lib.rs:1\n   1: main\n");
+        assert_eq!(
+            error.to_string(),
+            "cannot read a page (resource transactions): connection reset"
+        );
+        let traced = std::io::Error::other(
+            "bad log\n   0: kernel::Error::from\n             at ./lib.rs:1\n   1: main\n",
+        );
         assert_eq!(Error::data("no").because(traced).to_string(), "no: bad log");
         #[derive(Debug)]
-        struct Outer(std::io::Error);
-        impl std::fmt::Display for Outer {
+        struct NestedTestError(std::io::Error);
+        impl std::fmt::Display for NestedTestError {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "outer: {}", self.0)
             }
         }
-        impl std::error::Error for Outer {
+        impl std::error::Error for NestedTestError {
             fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
                 Some(&self.0)
             }
         }
-        let twice = Error::data("no").because(Outer(std::io::Error::other("inner")));
+        let twice = Error::data("no").because(NestedTestError(std::io::Error::other("inner")));
         assert_eq!(twice.to_string(), "no: outer: inner");
         assert!(error.is_retryable());
         let without = |text: &str| text.replace("reset", "...");
-        let rewritten = Error::config("a").hint("reset it").because(std::io::Error::other("reset")).rewritten(&without);
-        assert_eq!((rewritten.to_string().as_str(), rewritten.hint_text()), ("a: ...", Some("... it")));
+        let rewritten = Error::config("a")
+            .hint("reset it")
+            .because(std::io::Error::other("reset"))
+            .rewritten(&without);
+        assert_eq!(
+            (rewritten.to_string().as_str(), rewritten.hint_text()),
+            ("a: ...", Some("... it"))
+        );
         let debug = format!("{error:?}");
-        assert!(debug.contains("unreachable error") && debug.contains("hint: Check base_url."), "{debug}");
+        assert!(
+            debug.contains("unreachable error") && debug.contains("hint: Check base_url."),
+            "{debug}"
+        );
     }
 }

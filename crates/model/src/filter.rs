@@ -11,9 +11,9 @@
 //! Deliberately absent: the older spellings of operators (`==`, `equals`), functions as values, and a default for `logic`. They are
 //! refused with what there is, because a filter that is read otherwise than it was meant gives figures that look right.
 
+use crate::did_you_mean::nearest;
 use crate::error::{Error, Result};
-use crate::money::Exact;
-use crate::spelling::nearest;
+use crate::money::ExactDecimal;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -27,40 +27,40 @@ pub const MAX_NODES: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// One field against one value.
-    Test(Test),
+    Test(FilterTest),
     /// What passes all of these. None of them: everything passes.
     All(Vec<Self>),
     /// What passes any of these. None of them: nothing passes.
     Any(Vec<Self>),
 }
 
-/// One field against one value.
+/// Test of one field against one value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Test {
+pub struct FilterTest {
     /// The field's name, as whoever asked wrote it.
     pub field: String,
     /// How the two are compared.
-    pub operator: Operator,
+    pub operator: FilterOperator,
     /// What the field is compared with; null for operators that need nothing.
-    pub value: Operand,
+    pub value: FilterOperand,
     /// Whether upper and lower case are one, for text. Yes by default.
     pub ignore_case: bool,
 }
 
-/// What a field is compared with.
+/// Value that a field is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Operand {
+pub enum FilterOperand {
     /// Nothing.
     Null,
     /// True or false.
     Bool(bool),
     /// A number, exact.
-    Number(Exact),
+    Number(ExactDecimal),
     /// A text; also how instants and dates are written.
     Text(String),
 }
 
-impl Operand {
+impl FilterOperand {
     /// What it is, for an error: `text`, never the value itself.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -76,11 +76,11 @@ macro_rules! operators {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
         /// How a field is compared with a value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Operator {
+        pub enum FilterOperator {
             $($(#[$doc])* $name,)+
         }
 
-        impl Operator {
+        impl FilterOperator {
             /// Every operator.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
@@ -133,10 +133,13 @@ operators! {
     IsNotNullOrEmpty = "isnotnullorempty",
 }
 
-impl Operator {
+impl FilterOperator {
     /// The operator of that name.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|operator| operator.as_str() == text)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|operator| operator.as_str() == text)
     }
 
     /// Whether it needs no value.
@@ -156,12 +159,19 @@ impl Operator {
     pub fn is_for_text(self) -> bool {
         !matches!(
             self,
-            Self::Eq | Self::Neq | Self::IsNull | Self::IsNotNull | Self::Lt | Self::Lte | Self::Gt | Self::Gte
+            Self::Eq
+                | Self::Neq
+                | Self::IsNull
+                | Self::IsNotNull
+                | Self::Lt
+                | Self::Lte
+                | Self::Gt
+                | Self::Gte
         )
     }
 }
 
-impl fmt::Display for Operator {
+impl fmt::Display for FilterOperator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -174,14 +184,15 @@ impl Filter {
     /// holds names and operators, never a value.
     pub fn parse(json: &str) -> Result<Self> {
         let root: &RawValue = serde_json::from_str(json).map_err(|error| {
-            Error::config(format!("the filter is not JSON: {error}"))
-                .hint(format!("Write a filter like {EXAMPLE}; a shell wants it in single quotes."))
+            Error::config(format!("the filter is not JSON: {error}")).hint(format!(
+                "Write a filter like {EXAMPLE}; a shell wants it in single quotes."
+            ))
         })?;
-        Reader { nodes: 0 }.node(root, 1, "")
+        FilterParser { nodes: 0 }.node(root, 1, "")
     }
 
     /// Every test in it, from left to right.
-    pub fn tests(&self) -> Vec<&Test> {
+    pub fn tests(&self) -> Vec<&FilterTest> {
         let (mut found, mut open) = (Vec::new(), vec![self]);
         while let Some(filter) = open.pop() {
             match filter {
@@ -195,10 +206,10 @@ impl Filter {
 
 const EXAMPLE: &str = r#"{"field": "amount", "operator": "gte", "value": 50}"#;
 
-/// A descriptor as it is written. Values stay text until their digits are read exactly.
+/// Descriptor as it is written. Values stay text until their digits are read exactly.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written<'a> {
+struct RawFilter<'a> {
     field: Option<String>,
     operator: Option<String>,
     #[serde(borrow)]
@@ -210,11 +221,12 @@ struct Written<'a> {
     filters: Option<Vec<&'a RawValue>>,
 }
 
-struct Reader {
+/// Parser of descriptors that counts their nodes.
+struct FilterParser {
     nodes: usize,
 }
 
-impl Reader {
+impl FilterParser {
     fn node(&mut self, raw: &RawValue, depth: usize, at: &str) -> Result<Filter> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
@@ -228,9 +240,11 @@ impl Reader {
             )));
         }
         if !raw.get().starts_with('{') {
-            return Err(wrong(at, "a filter is an object").hint(format!("Write one like {EXAMPLE}.")));
+            return Err(
+                wrong(at, "a filter is an object").hint(format!("Write one like {EXAMPLE}."))
+            );
         }
-        let written: Written<'_> = serde_json::from_str(raw.get()).map_err(|error| {
+        let written: RawFilter<'_> = serde_json::from_str(raw.get()).map_err(|error| {
             // The text as a whole is JSON; what line of a part of it is meant helps nobody.
             let what = error.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
@@ -244,7 +258,13 @@ impl Reader {
         }
     }
 
-    fn composite(&mut self, written: &Written<'_>, filters: &[&RawValue], depth: usize, at: &str) -> Result<Filter> {
+    fn composite(
+        &mut self,
+        written: &RawFilter<'_>,
+        filters: &[&RawValue],
+        depth: usize,
+        at: &str,
+    ) -> Result<Filter> {
         if written.field.is_some() || written.operator.is_some() {
             return Err(wrong(at, "the filter is both a test and a composite")
                 .hint("Leave out filters, or put the test into filters as one of them."));
@@ -253,67 +273,96 @@ impl Reader {
             filters
                 .iter()
                 .enumerate()
-                .map(|(index, raw)| reader.node(raw, depth + 1, &below(at, &format!("filters[{index}]"))))
+                .map(|(index, raw)| {
+                    reader.node(raw, depth + 1, &below(at, &format!("filters[{index}]")))
+                })
                 .collect::<Result<Vec<Filter>>>()
         };
         match written.logic.as_deref() {
             Some("and") => Ok(Filter::All(filters(self)?)),
             Some("or") => Ok(Filter::Any(filters(self)?)),
-            Some(other) => {
-                Err(wrong(&below(at, "logic"), &format!("there is no logic {other:?}"))
-                    .hint("Write \"and\" or \"or\"."))
-            }
-            None => Err(wrong(at, "a composite filter needs logic").hint("Add \"logic\": \"and\" or \"or\".")),
+            Some(other) => Err(
+                wrong(&below(at, "logic"), &format!("there is no logic {other:?}"))
+                    .hint("Write \"and\" or \"or\"."),
+            ),
+            None => Err(wrong(at, "a composite filter needs logic")
+                .hint("Add \"logic\": \"and\" or \"or\".")),
         }
     }
 }
 
-fn test(written: Written<'_>, at: &str) -> Result<Filter> {
+fn test(written: RawFilter<'_>, at: &str) -> Result<Filter> {
     let (Some(field), Some(operator)) = (written.field, written.operator) else {
         let missing = "a filter needs field and operator, or logic and filters";
         return Err(wrong(at, missing).hint(format!("Write one like {EXAMPLE}.")));
     };
     if written.logic.is_some() {
-        return Err(wrong(at, "a test takes no logic").hint("logic belongs to a composite, beside filters."));
+        return Err(wrong(at, "a test takes no logic")
+            .hint("logic belongs to a composite, beside filters."));
     }
-    let operator = Operator::parse(&operator).ok_or_else(|| {
-        let all: Vec<&str> = Operator::ALL.iter().map(|operator| operator.as_str()).collect();
-        let near = nearest(&operator, &all).map_or_else(String::new, |near| format!(", did you mean {near}"));
-        wrong(&below(at, "operator"), &format!("there is no operator {operator:?}{near}"))
-            .hint(format!("Operators are {}.", all.join(", ")))
+    let operator = FilterOperator::parse(&operator).ok_or_else(|| {
+        let all: Vec<&str> = FilterOperator::ALL
+            .iter()
+            .map(|operator| operator.as_str())
+            .collect();
+        let near = nearest(&operator, &all)
+            .map_or_else(String::new, |near| format!(", did you mean {near}"));
+        wrong(
+            &below(at, "operator"),
+            &format!("there is no operator {operator:?}{near}"),
+        )
+        .hint(format!("Operators are {}.", all.join(", ")))
     })?;
     let value = match written.value {
         Some(value) if !operator.is_unary() => operand(value, &below(at, "value"))?,
-        _ => Operand::Null,
+        _ => FilterOperand::Null,
     };
-    Ok(Filter::Test(Test { field, operator, value, ignore_case: written.ignore_case.unwrap_or(true) }))
+    Ok(Filter::Test(FilterTest {
+        field,
+        operator,
+        value,
+        ignore_case: written.ignore_case.unwrap_or(true),
+    }))
 }
 
-fn operand(raw: &RawValue, at: &str) -> Result<Operand> {
+fn operand(raw: &RawValue, at: &str) -> Result<FilterOperand> {
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'n') => Ok(Operand::Null),
-        Some(b't') => Ok(Operand::Bool(true)),
-        Some(b'f') => Ok(Operand::Bool(false)),
+        Some(b'n') => Ok(FilterOperand::Null),
+        Some(b't') => Ok(FilterOperand::Bool(true)),
+        Some(b'f') => Ok(FilterOperand::Bool(false)),
         Some(b'"') => serde_json::from_str(text)
-            .map(Operand::Text)
+            .map(FilterOperand::Text)
             .map_err(|_| wrong(at, "the text holds half a character (a lone surrogate)")),
-        Some(b'-' | b'0'..=b'9') => Exact::from_json(text).map(Operand::Number).ok_or_else(|| {
-            wrong(at, "the number has more digits than can be compared")
-                .hint("At most 38 digits, before and after the point together.")
-        }),
-        _ => Err(wrong(at, "a filter's value is a text, a number, true, false or null")
-            .hint("To ask for one of several values, make a composite with logic \"or\".")),
+        Some(b'-' | b'0'..=b'9') => ExactDecimal::from_json(text)
+            .map(FilterOperand::Number)
+            .ok_or_else(|| {
+                wrong(at, "the number has more digits than can be compared")
+                    .hint("At most 38 digits, before and after the point together.")
+            }),
+        _ => Err(wrong(
+            at,
+            "a filter's value is a text, a number, true, false or null",
+        )
+        .hint("To ask for one of several values, make a composite with logic \"or\".")),
     }
 }
 
 fn wrong(at: &str, what: &str) -> Error {
     let error = Error::config(what);
-    if at.is_empty() { error } else { error.at("filter", at) }
+    if at.is_empty() {
+        error
+    } else {
+        error.at("filter", at)
+    }
 }
 
 fn below(at: &str, part: &str) -> String {
-    if at.is_empty() { part.to_owned() } else { format!("{at}.{part}") }
+    if at.is_empty() {
+        part.to_owned()
+    } else {
+        format!("{at}.{part}")
+    }
 }
 
 /// As a descriptor, the way it can be sent to a provider: every key written out.
@@ -323,7 +372,14 @@ impl Serialize for Filter {
             Self::Test(test) => test.serialize(serializer),
             Self::All(filters) | Self::Any(filters) => {
                 let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("logic", if matches!(self, Self::All(_)) { "and" } else { "or" })?;
+                map.serialize_entry(
+                    "logic",
+                    if matches!(self, Self::All(_)) {
+                        "and"
+                    } else {
+                        "or"
+                    },
+                )?;
                 map.serialize_entry("filters", filters)?;
                 map.end()
             }
@@ -331,17 +387,17 @@ impl Serialize for Filter {
     }
 }
 
-impl Serialize for Test {
+impl Serialize for FilterTest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("field", &self.field)?;
         map.serialize_entry("operator", self.operator.as_str())?;
         if !self.operator.is_unary() {
             match &self.value {
-                Operand::Null => map.serialize_entry("value", &())?,
-                Operand::Bool(value) => map.serialize_entry("value", value)?,
-                Operand::Number(value) => map.serialize_entry("value", value)?,
-                Operand::Text(value) => map.serialize_entry("value", value)?,
+                FilterOperand::Null => map.serialize_entry("value", &())?,
+                FilterOperand::Bool(value) => map.serialize_entry("value", value)?,
+                FilterOperand::Number(value) => map.serialize_entry("value", value)?,
+                FilterOperand::Text(value) => map.serialize_entry("value", value)?,
             }
         }
         if !self.ignore_case {

@@ -10,11 +10,11 @@
 //! the text in a string another, so that such a record is a reject and its neighbours land. It is also the faster way: a key that
 //! comes where it came last time costs one comparison, a number is read while it is scanned, and text is checked once.
 
-mod damaged;
+mod recovery;
 
-/// Bytes that are not JSON where they stop being it.
+/// Syntax error: the position at which bytes stop being JSON, and what the grammar expects there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed {
+pub struct MalformedJson {
     /// Where, in bytes from the page's first.
     pub at: usize,
     /// What the grammar wants there, in words.
@@ -24,21 +24,21 @@ pub struct Malformed {
 /// What some servers put before their UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The result of a step of a scan. The error is boxed: it is rare, and the good case stays one word.
-pub type Scanned<T = ()> = Result<T, Box<Malformed>>;
+/// Result of a step of a scan. The error is boxed: it is rare, and the good case stays one word.
+pub type JsonScanResult<T = ()> = Result<T, Box<MalformedJson>>;
 
-/// A string as the page spells it: the bytes between its quotes.
+/// String as the page spells it: the bytes between its quotes.
 #[derive(Debug, Clone, Copy)]
-pub struct Raw<'a> {
+pub struct RawJsonString<'a> {
     /// Between the quotes.
     pub bytes: &'a [u8],
     /// Whether there is a backslash in it.
     pub escaped: bool,
 }
 
-/// A number as it was read: `mantissa` times ten to the `exponent`, unless it is `long`.
+/// Number as it was read: `mantissa` times ten to the `exponent`, unless it is `long`.
 #[derive(Debug, Clone, Copy)]
-pub struct Number<'a> {
+pub struct JsonNumber<'a> {
     /// As it is spelt.
     pub text: &'a [u8],
     /// Whether it has a minus sign.
@@ -52,7 +52,7 @@ pub struct Number<'a> {
 }
 
 /// What kind of value starts with this byte, for messages.
-pub fn name_of(first: u8) -> &'static str {
+pub fn value_kind(first: u8) -> &'static str {
     match first {
         b'{' => "an object",
         b'[' => "an array",
@@ -64,9 +64,9 @@ pub fn name_of(first: u8) -> &'static str {
     }
 }
 
-/// A pass over a page, and where it stands.
+/// Scanner of a page, and its position.
 #[derive(Debug)]
-pub struct Scan<'a> {
+pub struct JsonScanner<'a> {
     /// The page.
     pub data: &'a [u8],
     /// The position, in bytes.
@@ -75,24 +75,43 @@ pub struct Scan<'a> {
     open: Vec<bool>,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> JsonScanner<'a> {
     /// A pass from the first byte on.
     pub fn new(data: &'a [u8]) -> Self {
-        Self { data, pos: 0, open: Vec::new() }
+        Self {
+            data,
+            pos: 0,
+            open: Vec::new(),
+        }
     }
 
     /// A pass over a page as a server sent it: a byte order mark is no JSON, but some send one, and a reader may ignore it.
     pub fn of_page(page: &'a [u8]) -> Self {
-        let pos = if page.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        Self { data: page, pos, open: Vec::new() }
+        let pos = if page.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        Self {
+            data: page,
+            pos,
+            open: Vec::new(),
+        }
     }
 
     /// The error that something else stands here than is expected.
     #[cold]
     #[inline(never)]
-    pub fn fail<T>(&self, expected: &'static str) -> Scanned<T> {
-        let expected = if self.pos >= self.data.len() { "more bytes" } else { expected };
-        Err(Box::new(Malformed { at: self.pos.min(self.data.len()), expected }))
+    pub fn fail<T>(&self, expected: &'static str) -> JsonScanResult<T> {
+        let expected = if self.pos >= self.data.len() {
+            "more bytes"
+        } else {
+            expected
+        };
+        Err(Box::new(MalformedJson {
+            at: self.pos.min(self.data.len()),
+            expected,
+        }))
     }
 
     #[inline(always)]
@@ -107,7 +126,7 @@ impl<'a> Scan<'a> {
 
     /// The next byte that is not white space, not consumed.
     #[inline(always)]
-    pub fn peek(&mut self) -> Scanned<u8> {
+    pub fn peek(&mut self) -> JsonScanResult<u8> {
         self.white_space();
         match self.data.get(self.pos) {
             Some(byte) => Ok(*byte),
@@ -116,14 +135,18 @@ impl<'a> Scan<'a> {
     }
 
     /// Nothing but white space may follow.
-    pub fn end(&mut self) -> Scanned {
+    pub fn end(&mut self) -> JsonScanResult {
         self.white_space();
-        if self.pos == self.data.len() { Ok(()) } else { self.fail("the end of the page") }
+        if self.pos == self.data.len() {
+            Ok(())
+        } else {
+            self.fail("the end of the page")
+        }
     }
 
     /// Consumes exactly this text.
     #[inline(always)]
-    pub fn literal(&mut self, text: &'static str) -> Scanned {
+    pub fn literal(&mut self, text: &'static str) -> JsonScanResult {
         if self.data[self.pos..].starts_with(text.as_bytes()) {
             self.pos += text.len();
             return Ok(());
@@ -133,7 +156,7 @@ impl<'a> Scan<'a> {
 
     /// Consumes a string; the position is at its opening quote.
     #[inline]
-    pub fn string(&mut self) -> Scanned<Raw<'a>> {
+    pub fn string(&mut self) -> JsonScanResult<RawJsonString<'a>> {
         let start = self.pos + 1;
         let mut at = start;
         let mut escaped = false;
@@ -142,14 +165,20 @@ impl<'a> Scan<'a> {
             match self.data.get(at) {
                 Some(b'"') => {
                     self.pos = at + 1;
-                    return Ok(Raw { bytes: &self.data[start..at], escaped });
+                    return Ok(RawJsonString {
+                        bytes: &self.data[start..at],
+                        escaped,
+                    });
                 }
                 Some(b'\\') => {
                     escaped = true;
                     at = match self.data.get(at + 1) {
                         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at + 2,
                         Some(b'u')
-                            if self.data.get(at + 2..at + 6).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) =>
+                            if self
+                                .data
+                                .get(at + 2..at + 6)
+                                .is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) =>
                         {
                             at + 6
                         }
@@ -169,9 +198,11 @@ impl<'a> Scan<'a> {
 
     /// Consumes `text` if it stands right here. Most keys come this way, and they are too short for a call of memcmp to pay.
     #[inline(always)]
-    pub fn take(&mut self, text: &[u8]) -> bool {
+    pub fn eat(&mut self, text: &[u8]) -> bool {
         let end = self.pos + text.len();
-        let Some(there) = self.data.get(self.pos..end) else { return false };
+        let Some(there) = self.data.get(self.pos..end) else {
+            return false;
+        };
         let same = if let (Some(a), Some(b)) = (there.last_chunk::<8>(), text.last_chunk::<8>()) {
             // The last eight bytes, then all whole words from the front; they may overlap.
             u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)
@@ -188,7 +219,7 @@ impl<'a> Scan<'a> {
 
     /// Consumes a key and its colon; the position is where the key must start.
     #[inline]
-    pub fn key(&mut self) -> Scanned<Raw<'a>> {
+    pub fn key(&mut self) -> JsonScanResult<RawJsonString<'a>> {
         if self.peek()? != b'"' {
             return self.fail("a key");
         }
@@ -202,7 +233,7 @@ impl<'a> Scan<'a> {
 
     /// After a value in an object or array: whether another one follows. Consumes the comma or `close`.
     #[inline(always)]
-    pub fn another(&mut self, close: u8) -> Scanned<bool> {
+    pub fn another(&mut self, close: u8) -> JsonScanResult<bool> {
         let byte = self.peek()?;
         if byte == b',' {
             self.pos += 1;
@@ -217,7 +248,7 @@ impl<'a> Scan<'a> {
 
     /// After an opening bracket: whether the container is empty. Consumes `close` if so.
     #[inline(always)]
-    pub fn empty(&mut self, close: u8) -> Scanned<bool> {
+    pub fn empty(&mut self, close: u8) -> JsonScanResult<bool> {
         if self.peek()? == close {
             self.pos += 1;
             return Ok(true);
@@ -227,7 +258,7 @@ impl<'a> Scan<'a> {
 
     /// Consumes a number, reading it on the way.
     #[inline]
-    pub fn number(&mut self) -> Scanned<Number<'a>> {
+    pub fn number(&mut self) -> JsonScanResult<JsonNumber<'a>> {
         let data = self.data;
         let start = self.pos;
         let negative = data.get(start) == Some(&b'-');
@@ -276,12 +307,18 @@ impl<'a> Scan<'a> {
         }
         self.pos = at;
         // Nineteen digits always fit a u64, twenty may not.
-        Ok(Number { text: &data[start..at], negative, mantissa, exponent, long: long || digits > 19 })
+        Ok(JsonNumber {
+            text: &data[start..at],
+            negative,
+            mantissa,
+            exponent,
+            long: long || digits > 19,
+        })
     }
 
     /// Consumes any one value; the position is at its first byte or at white space before it. Answers how many containers
     /// were open at once. Text is not looked at beyond the grammar.
-    pub fn skip(&mut self) -> Scanned<usize> {
+    pub fn skip(&mut self) -> JsonScanResult<usize> {
         let mut deepest = 0;
         self.open.clear();
         'value: loop {
@@ -314,7 +351,9 @@ impl<'a> Scan<'a> {
                 }
             }
             loop {
-                let Some(&object) = self.open.last() else { return Ok(deepest) };
+                let Some(&object) = self.open.last() else {
+                    return Ok(deepest);
+                };
                 if self.another(if object { b'}' } else { b']' })? {
                     if object {
                         self.key()?;
@@ -384,8 +423,12 @@ pub fn unescape(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), LoneSurrogate> {
                 let mut unit = hex4(rest).ok_or(LoneSurrogate)?;
                 rest = &rest[4..];
                 if (0xd800..0xdc00).contains(&unit) {
-                    let low = rest.strip_prefix(b"\\u").and_then(hex4).filter(|low| (0xdc00..0xe000).contains(low));
-                    unit = 0x1_0000 + ((unit - 0xd800) << 10) + (low.ok_or(LoneSurrogate)? - 0xdc00);
+                    let low = rest
+                        .strip_prefix(b"\\u")
+                        .and_then(hex4)
+                        .filter(|low| (0xdc00..0xe000).contains(low));
+                    unit =
+                        0x1_0000 + ((unit - 0xd800) << 10) + (low.ok_or(LoneSurrogate)? - 0xdc00);
                     rest = &rest[6..];
                 }
                 let character = char::from_u32(unit).ok_or(LoneSurrogate)?;
@@ -401,7 +444,10 @@ pub fn unescape(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), LoneSurrogate> {
 }
 
 fn hex4(bytes: &[u8]) -> Option<u32> {
-    bytes.get(..4)?.iter().try_fold(0, |unit, b| Some(unit * 16 + char::from(*b).to_digit(16)?))
+    bytes
+        .get(..4)?
+        .iter()
+        .try_fold(0, |unit, b| Some(unit * 16 + char::from(*b).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -410,7 +456,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn accepts(data: &[u8]) -> bool {
-        let mut scan = Scan::new(data);
+        let mut scan = JsonScanner::new(data);
         scan.skip().is_ok() && scan.end().is_ok()
     }
 
@@ -473,15 +519,24 @@ mod tests {
 
     #[test]
     fn only_the_very_text_is_taken() {
-        for text in ["\"id\":", "\"a\":", "\"abcd\":", "\"transaction_number\":", "\"sixteen_chars\":"] {
+        for text in [
+            "\"id\":",
+            "\"a\":",
+            "\"abcd\":",
+            "\"transaction_number\":",
+            "\"sixteen_chars\":",
+        ] {
             let page = format!("{text}1");
-            let mut scan = Scan::new(page.as_bytes());
-            assert!(scan.take(text.as_bytes()) && scan.pos == text.len());
-            assert!(!Scan::new(&text.as_bytes()[1..]).take(text.as_bytes()));
+            let mut scan = JsonScanner::new(page.as_bytes());
+            assert!(scan.eat(text.as_bytes()) && scan.pos == text.len());
+            assert!(!JsonScanner::new(&text.as_bytes()[1..]).eat(text.as_bytes()));
             for at in 0..text.len() {
                 let mut other = page.clone().into_bytes();
                 other[at] ^= 1;
-                assert!(!Scan::new(&other).take(text.as_bytes()), "{text} at {at}");
+                assert!(
+                    !JsonScanner::new(&other).eat(text.as_bytes()),
+                    "{text} at {at}"
+                );
             }
         }
     }
@@ -489,8 +544,12 @@ mod tests {
     #[test]
     fn depth_costs_no_stack() {
         let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
-        assert_eq!(Scan::new(deep.as_bytes()).skip().unwrap(), 1_000_000);
-        assert!(Scan::new(&deep.as_bytes()[..1_500_000]).skip().is_err());
+        assert_eq!(JsonScanner::new(deep.as_bytes()).skip().unwrap(), 1_000_000);
+        assert!(
+            JsonScanner::new(&deep.as_bytes()[..1_500_000])
+                .skip()
+                .is_err()
+        );
     }
 
     #[test]
@@ -498,7 +557,12 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(unescape(br"\ud83d\ude00 \u00e9\/\\\t", &mut out), Ok(()));
         assert_eq!(std::str::from_utf8(&out).unwrap(), "\u{1f600} \u{e9}/\\\t");
-        for lone in [&br"\ud83d"[..], br"\ude00", br"\ud83d\u0041", br"\ud83d\ud83d\ude00"] {
+        for lone in [
+            &br"\ud83d"[..],
+            br"\ude00",
+            br"\ud83d\u0041",
+            br"\ud83d\ud83d\ude00",
+        ] {
             assert_eq!(unescape(lone, &mut Vec::new()), Err(LoneSurrogate));
         }
     }

@@ -8,16 +8,16 @@ use serde_json::value::RawValue;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// `units` times ten to the minus `scale`.
+/// Exact decimal number: `units` times ten to the minus `scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Exact {
+pub struct ExactDecimal {
     /// The digits, as a whole number.
     pub units: i128,
     /// How many of them stand after the point.
     pub scale: u8,
 }
 
-impl Exact {
+impl ExactDecimal {
     /// A value from its digits.
     pub fn new(units: i128, scale: u8) -> Self {
         Self { units, scale }
@@ -26,22 +26,31 @@ impl Exact {
     /// Reads a plain decimal number, `-12.50`: digits, at most one point and one minus. `None` for anything else, and for more digits
     /// than fit.
     pub fn parse(text: &str) -> Option<Self> {
-        let (negative, size) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (whole, fraction) = size.split_once('.').map_or((size, None), |(whole, fraction)| (whole, Some(fraction)));
+        let (negative, size) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = size
+            .split_once('.')
+            .map_or((size, None), |(whole, fraction)| (whole, Some(fraction)));
         let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if !plain(whole) || !fraction.is_none_or(plain) {
             return None;
         }
         let fraction = fraction.unwrap_or_default();
         let units: i128 = format!("{whole}{fraction}").parse().ok()?;
-        Some(Self { units: if negative { -units } else { units }, scale: u8::try_from(fraction.len()).ok()? })
+        Some(Self {
+            units: if negative { -units } else { units },
+            scale: u8::try_from(fraction.len()).ok()?,
+        })
     }
 
     /// Reads a number as JSON writes it (`-12.50`, `1e3`), exactly, without trailing zeros. `None` for what is no number, and for
     /// one that 38 digits cannot hold, those before and after the point together.
     pub fn from_json(text: &str) -> Option<Self> {
         const MOST: u32 = 38;
-        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (negative, unsigned) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
         let (significand, exponent) = match unsigned.split_once(['e', 'E']) {
             Some((significand, exponent)) => (significand, Some(exponent)),
             None => (unsigned, None),
@@ -62,28 +71,53 @@ impl Exact {
         let digits = digits.trim_end_matches('0');
         // How many places the digits stand left of the point; negative where they stand behind it.
         let exponent: i64 = exponent.map_or(Some(0), |e| e.parse().ok())?;
-        let places = exponent.checked_add(i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?)?;
-        let size: i128 = if digits.len() <= MOST as usize { digits.parse().ok()? } else { return None };
+        let places = exponent
+            .checked_add(i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?)?;
+        let size: i128 = if digits.len() <= MOST as usize {
+            digits.parse().ok()?
+        } else {
+            return None;
+        };
         let sign = if negative { -1 } else { 1 };
         if places >= 0 {
-            let factor = 10_i128.checked_pow(u32::try_from(places).ok().filter(|places| *places <= MOST)?)?;
-            let units = size.checked_mul(factor).filter(|units| units.to_string().len() <= MOST as usize)?;
-            return Some(Self { units: sign * units, scale: 0 });
+            let factor = 10_i128.checked_pow(
+                u32::try_from(places)
+                    .ok()
+                    .filter(|places| *places <= MOST)?,
+            )?;
+            let units = size
+                .checked_mul(factor)
+                .filter(|units| units.to_string().len() <= MOST as usize)?;
+            return Some(Self {
+                units: sign * units,
+                scale: 0,
+            });
         }
-        let scale = u8::try_from(places.unsigned_abs()).ok().filter(|scale| u32::from(*scale) <= MOST)?;
-        Some(Self { units: sign * size, scale })
+        let scale = u8::try_from(places.unsigned_abs())
+            .ok()
+            .filter(|scale| u32::from(*scale) <= MOST)?;
+        Some(Self {
+            units: sign * size,
+            scale,
+        })
     }
 
     /// The difference of two numbers, of whatever scale; `None` when it does not fit.
     pub fn minus(self, other: Self) -> Option<Self> {
         let (a, b) = self.aligned(other)?;
-        Some(Self { units: a.units.checked_sub(b.units)?, scale: a.scale })
+        Some(Self {
+            units: a.units.checked_sub(b.units)?,
+            scale: a.scale,
+        })
     }
 
     /// The sum of two numbers, of whatever scale; `None` when it does not fit.
     pub fn plus(self, other: Self) -> Option<Self> {
         let (a, b) = self.aligned(other)?;
-        Some(Self { units: a.units.checked_add(b.units)?, scale: a.scale })
+        Some(Self {
+            units: a.units.checked_add(b.units)?,
+            scale: a.scale,
+        })
     }
 
     /// Both numbers with as many digits after the point as the longer one has.
@@ -99,7 +133,10 @@ impl Exact {
             return self.rescaled(scale).map(|same| (same.units, true));
         }
         let divisor = 10_i128.checked_pow(u32::from(self.scale - scale))?;
-        Some((self.units.div_euclid(divisor), self.units.rem_euclid(divisor) == 0))
+        Some((
+            self.units.div_euclid(divisor),
+            self.units.rem_euclid(divisor) == 0,
+        ))
     }
 
     /// Which of two numbers is the larger, of whatever scale.
@@ -111,9 +148,16 @@ impl Exact {
         }
         // The whole parts always fit, and a part below one has at most 38 digits.
         let parts = |number: Self| {
-            let unit = 10_i128.checked_pow(u32::from(number.scale)).unwrap_or(i128::MAX);
+            let unit = 10_i128
+                .checked_pow(u32::from(number.scale))
+                .unwrap_or(i128::MAX);
             let (whole, rest) = (number.units.div_euclid(unit), number.units.rem_euclid(unit));
-            (whole, rest * 10_i128.checked_pow(u32::from(ALL.saturating_sub(number.scale))).unwrap_or(1))
+            (
+                whole,
+                rest * 10_i128
+                    .checked_pow(u32::from(ALL.saturating_sub(number.scale)))
+                    .unwrap_or(1),
+            )
         };
         parts(self).cmp(&parts(other))
     }
@@ -121,7 +165,10 @@ impl Exact {
     /// The same number without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(self) -> Self {
-        let Self { mut units, mut scale } = self;
+        let Self {
+            mut units,
+            mut scale,
+        } = self;
         while scale > 0 && units % 10 == 0 {
             units /= 10;
             scale -= 1;
@@ -132,16 +179,25 @@ impl Exact {
     /// The same number with exactly `scale` digits after the point, rounded half-even; `None` when it does not fit.
     pub fn rescaled(self, scale: u8) -> Option<Self> {
         if scale >= self.scale {
-            return Some(Self { units: self.units.checked_mul(power(scale - self.scale)?)?, scale });
+            return Some(Self {
+                units: self.units.checked_mul(power(scale - self.scale)?)?,
+                scale,
+            });
         }
         let divisor = power(self.scale - scale)?;
-        let (quotient, remainder) = (self.units.div_euclid(divisor), self.units.rem_euclid(divisor));
+        let (quotient, remainder) = (
+            self.units.div_euclid(divisor),
+            self.units.rem_euclid(divisor),
+        );
         let round_up = match (remainder * 2).cmp(&divisor) {
             Ordering::Less => false,
             Ordering::Greater => true,
             Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
-        Some(Self { units: quotient + i128::from(round_up), scale })
+        Some(Self {
+            units: quotient + i128::from(round_up),
+            scale,
+        })
     }
 
     /// Growth of `self` against `before` in per cent with two decimals, half-even; `None` where `before` is zero.
@@ -159,7 +215,10 @@ impl Exact {
             Ordering::Greater => true,
             Ordering::Equal => quotient.rem_euclid(2) == 1,
         };
-        Some(Self { units: quotient + i128::from(round_up), scale: 2 })
+        Some(Self {
+            units: quotient + i128::from(round_up),
+            scale: 2,
+        })
     }
 }
 
@@ -177,7 +236,7 @@ fn power(digits: u8) -> Option<i128> {
     POWERS.get(usize::from(digits)).copied()
 }
 
-impl fmt::Display for Exact {
+impl fmt::Display for ExactDecimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.units < 0 { "-" } else { "" };
         let digits = self.units.unsigned_abs().to_string();
@@ -192,7 +251,7 @@ impl fmt::Display for Exact {
 }
 
 /// A JSON number with every digit, trailing zeros trimmed. Only serde_json writes it as a number.
-impl Serialize for Exact {
+impl Serialize for ExactDecimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let raw = RawValue::from_string(self.trimmed().to_string()).map_err(S::Error::custom)?;
         raw.serialize(serializer)
@@ -221,24 +280,28 @@ impl PriceUnit {
 
     /// The unit of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Minor, Self::Major].into_iter().find(|unit| unit.as_str() == name)
+        [Self::Minor, Self::Major]
+            .into_iter()
+            .find(|unit| unit.as_str() == name)
     }
 
     /// Whether an amount can be in this unit: minor units are whole, and major ones have no more decimals than ISO 4217 gives their
     /// currency. A whole number fits both, and an unknown currency has any number of decimals; nobody can tell from those.
-    pub fn fits(self, amount: Exact, currency: Option<&str>) -> bool {
+    pub fn fits(self, amount: ExactDecimal, currency: Option<&str>) -> bool {
         let decimals = amount.trimmed().scale;
         match self {
             Self::Minor => decimals == 0,
-            Self::Major => currency.and_then(minor_digits).is_none_or(|digits| decimals <= digits),
+            Self::Major => currency
+                .and_then(minor_digits)
+                .is_none_or(|digits| decimals <= digits),
         }
     }
 }
 
-/// What a rate of tax of 19 means, where a source does not say.
+/// Unit of a tax rate: whether 19 per cent is written 19 or 0.19.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum VatRate {
+pub enum VatRateUnit {
     /// 19 is 19 %.
     #[default]
     Percent,
@@ -246,7 +309,7 @@ pub enum VatRate {
     Fraction,
 }
 
-impl VatRate {
+impl VatRateUnit {
     /// As it is written in configurations and contracts, and as unify SQL reads it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -257,14 +320,18 @@ impl VatRate {
 
     /// The unit of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Percent, Self::Fraction].into_iter().find(|unit| unit.as_str() == name)
+        [Self::Percent, Self::Fraction]
+            .into_iter()
+            .find(|unit| unit.as_str() == name)
     }
 
     /// True if a rate can be meant so: none is below one per cent, and none above a hundred. Unify SQL goes by the same.
-    pub fn fits(self, rate: Exact) -> bool {
-        let (one, hundred) = (Exact::new(1, 0), Exact::new(100, 0));
+    pub fn fits(self, rate: ExactDecimal) -> bool {
+        let (one, hundred) = (ExactDecimal::new(1, 0), ExactDecimal::new(100, 0));
         match self {
-            Self::Percent => rate.units == 0 || (rate.compare(one).is_ge() && rate.compare(hundred).is_le()),
+            Self::Percent => {
+                rate.units == 0 || (rate.compare(one).is_ge() && rate.compare(hundred).is_le())
+            }
             Self::Fraction => rate.units >= 0 && rate.compare(one).is_le(),
         }
     }
@@ -287,16 +354,22 @@ pub fn canonical_currency(currency: &str) -> String {
 /// that nothing is rounded; the whole part in groups of three. `60 432` yen, `46.390` dinars, `12.50` and `12.3456` euros.
 ///
 /// For tables and pages; JSON and CSV have the number as it is.
-pub fn readable(amount: Exact, currency: &str) -> String {
+pub fn format_amount(amount: ExactDecimal, currency: &str) -> String {
     let digits = minor_digits(currency).unwrap_or(2);
     let amount = amount.trimmed();
-    let padded = if amount.scale < digits { amount.rescaled(digits) } else { None };
-    grouped(&padded.unwrap_or(amount).to_string())
+    let padded = if amount.scale < digits {
+        amount.rescaled(digits)
+    } else {
+        None
+    };
+    group_thousands(&padded.unwrap_or(amount).to_string())
 }
 
 /// A number's text with its whole part in groups of three, a blank between them.
-pub fn grouped(number: &str) -> String {
-    let (sign, size) = number.strip_prefix('-').map_or(("", number), |size| ("-", size));
+pub fn group_thousands(number: &str) -> String {
+    let (sign, size) = number
+        .strip_prefix('-')
+        .map_or(("", number), |size| ("-", size));
     let (whole, fraction) = size.split_at(size.find('.').unwrap_or(size.len()));
     let mut out = sign.to_owned();
     for (i, digit) in whole.chars().enumerate() {
@@ -314,7 +387,8 @@ mod tests {
 
     #[test]
     fn people_read_an_amount_with_its_currencys_digits_and_lose_none() {
-        let read = |amount: &str, currency| readable(Exact::parse(amount).unwrap(), currency);
+        let read =
+            |amount: &str, currency| format_amount(ExactDecimal::parse(amount).unwrap(), currency);
         for (amount, currency, expected) in [
             ("60432.0000", "JPY", "60 432"),
             ("46.39", "KWD", "46.390"),
@@ -333,34 +407,55 @@ mod tests {
         ] {
             assert_eq!(read(amount, currency), expected, "{amount} {currency}");
         }
-        let most = Exact::new(10_i128.pow(37), 0);
-        assert!(readable(most, "EUR").starts_with("10 000 000"), "what cannot be padded is shown as it is");
+        let most = ExactDecimal::new(10_i128.pow(37), 0);
+        assert!(
+            format_amount(most, "EUR").starts_with("10 000 000"),
+            "what cannot be padded is shown as it is"
+        );
     }
 
     #[test]
     fn printing_is_exact() {
-        assert_eq!(Exact::new(-1, 4).to_string(), "-0.0001");
-        assert_eq!(Exact::new(123_400, 4).to_string(), "12.3400");
-        assert_eq!(serde_json::to_string(&Exact::new(123_400, 4)).unwrap(), "12.34");
-        assert_eq!(serde_json::to_string(&Exact::new(10_i128.pow(30), 0)).unwrap(), format!("1{}", "0".repeat(30)));
+        assert_eq!(ExactDecimal::new(-1, 4).to_string(), "-0.0001");
+        assert_eq!(ExactDecimal::new(123_400, 4).to_string(), "12.3400");
+        assert_eq!(
+            serde_json::to_string(&ExactDecimal::new(123_400, 4)).unwrap(),
+            "12.34"
+        );
+        assert_eq!(
+            serde_json::to_string(&ExactDecimal::new(10_i128.pow(30), 0)).unwrap(),
+            format!("1{}", "0".repeat(30))
+        );
     }
 
     #[test]
     fn amounts_fit_their_unit_or_not() {
-        let fits = |unit: PriceUnit, amount: &str, currency| unit.fits(Exact::parse(amount).unwrap(), currency);
+        let fits = |unit: PriceUnit, amount: &str, currency| {
+            unit.fits(ExactDecimal::parse(amount).unwrap(), currency)
+        };
         for amount in ["10", "-10", "10.00", "0"] {
             assert!(fits(PriceUnit::Minor, amount, Some("EUR")), "{amount}");
         }
         for amount in ["10.5", "0.01", "-1.20"] {
             assert!(!fits(PriceUnit::Minor, amount, None), "{amount}");
         }
-        for (amount, currency) in
-            [("1.50", "EUR"), ("810", "AMD"), ("1.234", "KWD"), ("1.234", "?"), ("-1.5000", "EUR")]
-        {
-            assert!(fits(PriceUnit::Major, amount, Some(currency)), "{amount} {currency}");
+        for (amount, currency) in [
+            ("1.50", "EUR"),
+            ("810", "AMD"),
+            ("1.234", "KWD"),
+            ("1.234", "?"),
+            ("-1.5000", "EUR"),
+        ] {
+            assert!(
+                fits(PriceUnit::Major, amount, Some(currency)),
+                "{amount} {currency}"
+            );
         }
         for (amount, currency) in [("1.505", "EUR"), ("10.5", "JPY"), ("1.2345", "KWD")] {
-            assert!(!fits(PriceUnit::Major, amount, Some(currency)), "{amount} {currency}");
+            assert!(
+                !fits(PriceUnit::Major, amount, Some(currency)),
+                "{amount} {currency}"
+            );
         }
         assert!(fits(PriceUnit::Major, "1.505", None));
         assert_eq!(PriceUnit::named("major"), Some(PriceUnit::Major));
@@ -369,11 +464,32 @@ mod tests {
 
     #[test]
     fn plain_numbers_are_read() {
-        for (text, units, scale) in [("0.01", 1, 2), ("-12.50", -1250, 2), ("7", 7, 0), ("007.0", 70, 1)] {
-            assert_eq!(Exact::parse(text), Some(Exact::new(units, scale)), "{text}");
+        for (text, units, scale) in [
+            ("0.01", 1, 2),
+            ("-12.50", -1250, 2),
+            ("7", 7, 0),
+            ("007.0", 70, 1),
+        ] {
+            assert_eq!(
+                ExactDecimal::parse(text),
+                Some(ExactDecimal::new(units, scale)),
+                "{text}"
+            );
         }
-        for text in ["", "-", ".5", "5.", "1e2", "+1", "1 ", "1,5", "--1", "0x1", &"9".repeat(40)] {
-            assert_eq!(Exact::parse(text), None, "{text}");
+        for text in [
+            "",
+            "-",
+            ".5",
+            "5.",
+            "1e2",
+            "+1",
+            "1 ",
+            "1,5",
+            "--1",
+            "0x1",
+            &"9".repeat(40),
+        ] {
+            assert_eq!(ExactDecimal::parse(text), None, "{text}");
         }
     }
 
@@ -391,7 +507,10 @@ mod tests {
             ("0.1", Some((1, 1))),
             ("1e-38", Some((1, 38))),
             ("1e37", Some((10_i128.pow(37), 0))),
-            ("99999999999999999999999999999999999999", Some((10_i128.pow(38) - 1, 0))),
+            (
+                "99999999999999999999999999999999999999",
+                Some((10_i128.pow(38) - 1, 0)),
+            ),
             ("1e38", None),
             ("1e-39", None),
             ("1e99999999999999999999", None),
@@ -406,22 +525,32 @@ mod tests {
             ("NaN", None),
             (" 1", None),
         ] {
-            assert_eq!(Exact::from_json(text).map(|n| (n.units, n.scale)), expected, "{text}");
+            assert_eq!(
+                ExactDecimal::from_json(text).map(|n| (n.units, n.scale)),
+                expected,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn numbers_of_different_scales_are_added_and_subtracted() {
-        let (a, b) = (Exact::new(123, 1), Exact::new(-5, 3));
+        let (a, b) = (ExactDecimal::new(123, 1), ExactDecimal::new(-5, 3));
         assert_eq!(a.plus(b).unwrap().to_string(), "12.295");
         assert_eq!(a.minus(b).unwrap().to_string(), "12.305");
-        assert_eq!(Exact::new(i128::MAX, 0).plus(Exact::new(1, 0)), None);
-        assert_eq!(Exact::new(i128::MAX, 0).minus(Exact::new(0, 2)), None);
+        assert_eq!(
+            ExactDecimal::new(i128::MAX, 0).plus(ExactDecimal::new(1, 0)),
+            None
+        );
+        assert_eq!(
+            ExactDecimal::new(i128::MAX, 0).minus(ExactDecimal::new(0, 2)),
+            None
+        );
     }
 
     #[test]
     fn the_floor_is_never_above() {
-        let floor = |units, scale, to| Exact::new(units, scale).floor(to);
+        let floor = |units, scale, to| ExactDecimal::new(units, scale).floor(to);
         assert_eq!(floor(12_345, 3, 2), Some((1_234, false)));
         assert_eq!(floor(-12_345, 3, 2), Some((-1_235, false)));
         assert_eq!(floor(12_340, 3, 2), Some((1_234, true)));
@@ -431,27 +560,55 @@ mod tests {
 
     #[test]
     fn numbers_of_any_scale_are_compared() {
-        let compare = |a: &str, b: &str| Exact::from_json(a).unwrap().compare(Exact::from_json(b).unwrap());
-        for (less, more) in [("1", "1.01"), ("-1.01", "-1"), ("-0.5", "0"), ("0", "1e-38"), ("9.9", "1e37")] {
+        let compare = |a: &str, b: &str| {
+            ExactDecimal::from_json(a)
+                .unwrap()
+                .compare(ExactDecimal::from_json(b).unwrap())
+        };
+        for (less, more) in [
+            ("1", "1.01"),
+            ("-1.01", "-1"),
+            ("-0.5", "0"),
+            ("0", "1e-38"),
+            ("9.9", "1e37"),
+        ] {
             assert_eq!(
                 (compare(less, more), compare(more, less)),
                 (Ordering::Less, Ordering::Greater),
                 "{less} {more}"
             );
         }
-        assert_eq!(Exact::new(10, 1).compare(Exact::new(1, 0)), Ordering::Equal);
+        assert_eq!(
+            ExactDecimal::new(10, 1).compare(ExactDecimal::new(1, 0)),
+            Ordering::Equal
+        );
     }
 
     #[test]
     fn rounding_is_half_even() {
-        for (units, expected) in [(125, 12), (135, 14), (-125, -12), (-135, -14), (126, 13), (-126, -13)] {
-            assert_eq!(Exact::new(units, 1).rescaled(0).unwrap().units, expected, "{units}");
+        for (units, expected) in [
+            (125, 12),
+            (135, 14),
+            (-125, -12),
+            (-135, -14),
+            (126, 13),
+            (-126, -13),
+        ] {
+            assert_eq!(
+                ExactDecimal::new(units, 1).rescaled(0).unwrap().units,
+                expected,
+                "{units}"
+            );
         }
     }
 
     #[test]
     fn growth_has_two_decimals_and_no_answer_against_nothing() {
-        let growth = |a, b| Exact::new(a, 0).growth_against(Exact::new(b, 0)).map(|g| g.to_string());
+        let growth = |a, b| {
+            ExactDecimal::new(a, 0)
+                .growth_against(ExactDecimal::new(b, 0))
+                .map(|g| g.to_string())
+        };
         assert_eq!(growth(3, 2), Some("50.00".into()));
         assert_eq!(growth(1, 3), Some("-66.67".into()));
         assert_eq!(growth(0, 7), Some("-100.00".into()));
@@ -464,7 +621,14 @@ mod tests {
         assert_eq!(minor_digits("JPY"), Some(0));
         assert_eq!(minor_digits("KWD"), Some(3));
         assert_eq!(minor_digits("XYZ"), None);
-        assert_eq!((minor_digits(" eur"), minor_digits("Jpy\u{a0}"), minor_digits("")), (Some(2), Some(0), None));
+        assert_eq!(
+            (
+                minor_digits(" eur"),
+                minor_digits("Jpy\u{a0}"),
+                minor_digits("")
+            ),
+            (Some(2), Some(0), None)
+        );
         assert_eq!(canonical_currency("\teur "), "EUR");
     }
 }

@@ -1,6 +1,6 @@
 //! The periods that reports are about: civil times, fixed or told by their distance from a reference date.
 //!
-//! Invariant: a [`Period`] is half-open, never empty, and civil: it means the clock on each site's own wall. Nothing here knows
+//! Invariant: a [`CivilPeriod`] is half-open, never empty, and civil: it means the clock on each site's own wall. Nothing here knows
 //! what day it is; whoever asks brings the reference.
 //!
 //! ```text
@@ -20,14 +20,14 @@ use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A half-open stretch of civil time, [from, to), never empty.
+/// Half-open stretch of civil time, [from, to), never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Period {
+pub struct CivilPeriod {
     from: DateTime,
     to: DateTime,
 }
 
-impl Period {
+impl CivilPeriod {
     /// A period. Errors with [`crate::ErrorKind::Config`] when `from` is not before `to`.
     pub fn new(from: DateTime, to: DateTime) -> Result<Self> {
         if from >= to {
@@ -40,7 +40,10 @@ impl Period {
 
     /// Whole days, the second date not included.
     pub fn days(from: Date, to: Date) -> Result<Self> {
-        Self::new(from.to_datetime(Time::midnight()), to.to_datetime(Time::midnight()))
+        Self::new(
+            from.to_datetime(Time::midnight()),
+            to.to_datetime(Time::midnight()),
+        )
     }
 
     /// The first civil time inside.
@@ -56,7 +59,8 @@ impl Period {
     /// The first and the first no longer included day, where it is made of whole days.
     pub fn whole_days(&self) -> Option<(Date, Date)> {
         let midnight = Time::midnight();
-        (self.from.time() == midnight && self.to.time() == midnight).then(|| (self.from.date(), self.to.date()))
+        (self.from.time() == midnight && self.to.time() == midnight)
+            .then(|| (self.from.date(), self.to.date()))
     }
 
     /// The last second inside, which is how reports write their end: `2019-03-11 23:59:59`.
@@ -78,7 +82,7 @@ impl Period {
     }
 }
 
-impl fmt::Display for Period {
+impl fmt::Display for CivilPeriod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.whole_days() {
             Some((from, to)) => write!(f, "{from}..{to}"),
@@ -140,14 +144,20 @@ impl PeriodRequest {
     /// The period it means. `today` is the reference where the request names none.
     ///
     /// Errors with [`crate::ErrorKind::Config`], naming the part that cannot be.
-    pub fn resolve(&self, today: Date) -> Result<Period> {
+    pub fn resolve(&self, today: Date) -> Result<CivilPeriod> {
         let reference = match &self.reference_date {
             None => today,
-            Some(text) => day_of(text)?,
+            Some(text) => parse_day(text)?,
         };
-        let start = self.start_date.resolve(reference, false).map_err(|e| e.at("in", "startDate"))?;
-        let end = self.end_date.resolve(reference, true).map_err(|e| e.at("in", "endDate"))?;
-        Period::new(start, end.saturating_add(Span::new().seconds(1)))
+        let start = self
+            .start_date
+            .resolve(reference, false)
+            .map_err(|e| e.at("in", "startDate"))?;
+        let end = self
+            .end_date
+            .resolve(reference, true)
+            .map_err(|e| e.at("in", "endDate"))?;
+        CivilPeriod::new(start, end.saturating_add(Span::new().seconds(1)))
     }
 }
 
@@ -188,14 +198,21 @@ impl RelativeDate {
             };
             let missing = || Error::config(format!("{year} has no ISO week {week}"));
             let number = i8::try_from(week).map_err(|_| missing())?;
-            ISOWeekDate::new(a_year(year)?, number, reference_week.weekday()).map_err(|_| missing())?.date()
+            ISOWeekDate::new(a_year(year)?, number, reference_week.weekday())
+                .map_err(|_| missing())?
+                .date()
         } else {
-            moved(with_year(reference, self.year.unwrap_or(0))?, Span::new().try_weeks(week), "week")?
+            moved(
+                with_year(reference, self.year.unwrap_or(0))?,
+                Span::new().try_weeks(week),
+                "week",
+            )?
         };
         let of_week = of_week.iso_week_date();
         let weekday = match i8::try_from(day) {
             Ok(0) => of_week.weekday(),
-            Ok(day @ 1..=7) => Weekday::from_monday_one_offset(day).map_err(|_| no_number("day", i64::from(day)))?,
+            Ok(day @ 1..=7) => Weekday::from_monday_one_offset(day)
+                .map_err(|_| no_number("day", i64::from(day)))?,
             Ok(..0) => return moved(of_week.date(), Span::new().try_days(day), "day"),
             _ => {
                 return Err(no_number("day", day).hint(
@@ -212,20 +229,25 @@ impl RelativeDate {
         let last = last_second_of_day();
         let part = |name: &'static str, given: Option<i64>, end: i8| match given {
             None => Ok(if is_end { end } else { 0 }),
-            Some(value) => {
-                i8::try_from(value).ok().filter(|v| (0..=end).contains(v)).ok_or_else(|| no_number(name, value))
-            }
+            Some(value) => i8::try_from(value)
+                .ok()
+                .filter(|v| (0..=end).contains(v))
+                .ok_or_else(|| no_number(name, value)),
         };
-        let (hour, minute) = (part("hour", self.hour, last.hour())?, part("minute", self.minute, last.minute())?);
+        let (hour, minute) = (
+            part("hour", self.hour, last.hour())?,
+            part("minute", self.minute, last.minute())?,
+        );
         let second = part("second", self.second, last.second())?;
-        Time::new(hour, minute, second, 0).map_err(|e| Error::internal("a time of day was not checked").because(e))
+        Time::new(hour, minute, second, 0)
+            .map_err(|e| Error::internal("a time of day was not checked").because(e))
     }
 }
 
 /// The day an instant or date falls on, on the clock it is written for.
 ///
 /// Errors with [`crate::ErrorKind::Config`].
-pub fn day_of(text: &str) -> Result<Date> {
+pub fn parse_day(text: &str) -> Result<Date> {
     let text = text.trim();
     let has_offset = text.parse::<Timestamp>().is_ok();
     let day = if has_offset {
@@ -244,10 +266,15 @@ pub fn day_of(text: &str) -> Result<Date> {
 fn written(text: &str) -> Option<(DateTime, bool)> {
     let text = text.trim();
     if text.len() <= 10 {
-        return text.parse::<Date>().ok().map(|day| (day.to_datetime(Time::midnight()), true));
+        return text
+            .parse::<Date>()
+            .ok()
+            .map(|day| (day.to_datetime(Time::midnight()), true));
     }
     let clock = text.get(10..)?;
-    let is_civil = clock.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'T' | b't' | b' ' | b':' | b'.'));
+    let is_civil = clock
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'T' | b't' | b' ' | b':' | b'.'));
     let at = is_civil.then(|| text.parse::<DateTime>().ok())??;
     (at.subsec_nanosecond() == 0).then_some((at, false))
 }
@@ -279,19 +306,35 @@ fn on_day(month: Date, day: i64) -> Result<Date> {
     if day <= 0 {
         return moved(month, Span::new().try_days(day), "day");
     }
-    let number = i8::try_from(day).ok().filter(|day| *day <= 31).ok_or_else(|| no_number("day", day))?;
-    Date::new(month.year(), month.month(), number.min(month.days_in_month())).map_err(|_| no_number("day", day))
+    let number = i8::try_from(day)
+        .ok()
+        .filter(|day| *day <= 31)
+        .ok_or_else(|| no_number("day", day))?;
+    Date::new(
+        month.year(),
+        month.month(),
+        number.min(month.days_in_month()),
+    )
+    .map_err(|_| no_number("day", day))
 }
 
 /// A day moved by whole years, months, weeks or days; the 29th to 31st become the last day of a month that is shorter.
-fn moved(day: Date, by: std::result::Result<Span, jiff::Error>, part: &'static str) -> Result<Date> {
+fn moved(
+    day: Date,
+    by: std::result::Result<Span, jiff::Error>,
+    part: &'static str,
+) -> Result<Date> {
     let beyond = || Error::config(format!("the {part} of a date lies beyond the calendar"));
-    day.checked_add(by.map_err(|_| beyond())?).map_err(|_| beyond())
+    day.checked_add(by.map_err(|_| beyond())?)
+        .map_err(|_| beyond())
 }
 
 /// A year that somebody means: the calendar knows the year 1, but whoever writes 1 wants the next one.
 fn a_year(year: i64) -> Result<i16> {
-    i16::try_from(year).ok().filter(|year| (1000..=9999).contains(year)).ok_or_else(|| no_number("year", year))
+    i16::try_from(year)
+        .ok()
+        .filter(|year| (1000..=9999).contains(year))
+        .ok_or_else(|| no_number("year", year))
 }
 
 fn no_number(part: &'static str, value: i64) -> Error {

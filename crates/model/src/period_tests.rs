@@ -60,7 +60,10 @@ fn parts_count_from_the_reference_or_are_the_calendars() {
     ] {
         assert_eq!(parts.date(from).unwrap(), day(expected), "{parts:?}");
     }
-    assert_eq!(parts(-1, 0, 0).date(day("2024-02-29")).unwrap(), day("2023-02-28"));
+    assert_eq!(
+        parts(-1, 0, 0).date(day("2024-02-29")).unwrap(),
+        day("2023-02-28")
+    );
 }
 
 #[test]
@@ -87,7 +90,10 @@ fn weeks_are_iso_weeks() {
     ] {
         assert_eq!(parts.date(from).unwrap(), day(expected), "{parts:?}");
     }
-    assert_eq!(week(2025, 53, 1).date(from).unwrap_err().message(), "2025 has no ISO week 53");
+    assert_eq!(
+        week(2025, 53, 1).date(from).unwrap_err().message(),
+        "2025 has no ISO week 53"
+    );
 }
 
 #[test]
@@ -96,26 +102,62 @@ fn a_period_has_the_hours_it_names_and_otherwise_whole_days() {
         r#"{"startDate": {"day": -1}, "endDate": {"day": -1, "hour": 11, "minute": 59, "second": 59}, "type": "relative"}"#,
     );
     let period = period.resolve(day("2026-03-01")).unwrap();
-    assert_eq!((period.from(), period.to()), (at("2026-02-28T00:00:00"), at("2026-02-28T12:00:00")));
+    assert_eq!(
+        (period.from(), period.to()),
+        (at("2026-02-28T00:00:00"), at("2026-02-28T12:00:00"))
+    );
     assert_eq!(period.whole_days(), None);
-    let whole = request(r#"{"startDate": {"day": 0}, "endDate": {"day": 0}}"#).resolve(day("2026-03-01")).unwrap();
-    assert_eq!(whole.whole_days(), Some((day("2026-03-01"), day("2026-03-02"))));
-    let fixed = request(r#"{"startDate": "2023-01-01 00:00:00", "endDate": "2023-01-07 23:59:59"}"#);
-    assert_eq!(fixed.resolve(day("2026-01-01")).unwrap().to_string(), "2023-01-01..2023-01-08");
+    let whole = request(r#"{"startDate": {"day": 0}, "endDate": {"day": 0}}"#)
+        .resolve(day("2026-03-01"))
+        .unwrap();
+    assert_eq!(
+        whole.whole_days(),
+        Some((day("2026-03-01"), day("2026-03-02")))
+    );
+    let fixed =
+        request(r#"{"startDate": "2023-01-01 00:00:00", "endDate": "2023-01-07 23:59:59"}"#);
+    assert_eq!(
+        fixed.resolve(day("2026-01-01")).unwrap().to_string(),
+        "2023-01-01..2023-01-08"
+    );
     let dates = request(r#"{"startDate": "2023-01-01", "endDate": "2023-01-07"}"#);
-    assert_eq!(dates.resolve(day("2026-01-01")).unwrap(), fixed.resolve(day("2026-01-01")).unwrap());
+    assert_eq!(
+        dates.resolve(day("2026-01-01")).unwrap(),
+        fixed.resolve(day("2026-01-01")).unwrap()
+    );
 }
 
 #[test]
 fn what_cannot_be_is_refused_with_its_name() {
     for (json, message) in [
-        (r#"{"startDate": {"month": 13}, "endDate": {}}"#, "13 is no month of a date"),
-        (r#"{"startDate": {"day": 32}, "endDate": {}}"#, "32 is no day of a date"),
-        (r#"{"startDate": {"year": 1}, "endDate": {}}"#, "1 is no year of a date"),
-        (r#"{"startDate": {"week": 0, "day": 8}, "endDate": {}}"#, "8 is no day of a date"),
-        (r#"{"startDate": {"week": 1, "month": 1}, "endDate": {}}"#, "a date names a week or a month, not both"),
-        (r#"{"startDate": {"hour": 24}, "endDate": {}}"#, "24 is no hour of a date"),
-        (r#"{"startDate": {"year": -99999}, "endDate": {}}"#, "the year of a date lies beyond the calendar"),
+        (
+            r#"{"startDate": {"month": 13}, "endDate": {}}"#,
+            "13 is no month of a date",
+        ),
+        (
+            r#"{"startDate": {"day": 32}, "endDate": {}}"#,
+            "32 is no day of a date",
+        ),
+        (
+            r#"{"startDate": {"year": 1}, "endDate": {}}"#,
+            "1 is no year of a date",
+        ),
+        (
+            r#"{"startDate": {"week": 0, "day": 8}, "endDate": {}}"#,
+            "8 is no day of a date",
+        ),
+        (
+            r#"{"startDate": {"week": 1, "month": 1}, "endDate": {}}"#,
+            "a date names a week or a month, not both",
+        ),
+        (
+            r#"{"startDate": {"hour": 24}, "endDate": {}}"#,
+            "24 is no hour of a date",
+        ),
+        (
+            r#"{"startDate": {"year": -99999}, "endDate": {}}"#,
+            "the year of a date lies beyond the calendar",
+        ),
         (
             r#"{"startDate": "2026-01-01T00:00:00+01:00", "endDate": {}}"#,
             "\"2026-01-01T00:00:00+01:00\" is neither a date nor a time",
@@ -126,29 +168,62 @@ fn what_cannot_be_is_refused_with_its_name() {
         ),
     ] {
         let error = request(json).resolve(day("2026-03-01")).unwrap_err();
-        assert_eq!((error.kind(), error.message()), (crate::ErrorKind::Config, message), "{json}");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (crate::ErrorKind::Config, message),
+            "{json}"
+        );
     }
-    let backwards = request(r#"{"startDate": {"day": 0}, "endDate": {"day": -1}}"#).resolve(day("2026-03-01"));
-    assert!(backwards.unwrap_err().message().starts_with("the period is empty"));
-    assert!(serde_json::from_str::<PeriodRequest>(r#"{"startDate": {"days": 1}, "endDate": {}}"#).is_err());
+    let backwards =
+        request(r#"{"startDate": {"day": 0}, "endDate": {"day": -1}}"#).resolve(day("2026-03-01"));
+    assert!(
+        backwards
+            .unwrap_err()
+            .message()
+            .starts_with("the period is empty")
+    );
+    assert!(
+        serde_json::from_str::<PeriodRequest>(r#"{"startDate": {"days": 1}, "endDate": {}}"#)
+            .is_err()
+    );
 }
 
 #[test]
 fn people_write_periods_with_two_dots() {
-    assert_eq!(Period::parse("2026-01-01..2026-02-01").unwrap().to_string(), "2026-01-01..2026-02-01");
-    let hours = Period::parse("2026-01-01 06:00:00..2026-01-01T12:30:00").unwrap();
-    assert_eq!((hours.from(), hours.to()), (at("2026-01-01T06:00:00"), at("2026-01-01T12:30:00")));
-    for broken in ["", "2026-01-01", "2026-01-01..", "2026-02-01..2026-01-01", "2026-01-01..2026-01-02T00:00:00Z"] {
-        assert!(Period::parse(broken).is_err(), "{broken}");
+    assert_eq!(
+        CivilPeriod::parse("2026-01-01..2026-02-01")
+            .unwrap()
+            .to_string(),
+        "2026-01-01..2026-02-01"
+    );
+    let hours = CivilPeriod::parse("2026-01-01 06:00:00..2026-01-01T12:30:00").unwrap();
+    assert_eq!(
+        (hours.from(), hours.to()),
+        (at("2026-01-01T06:00:00"), at("2026-01-01T12:30:00"))
+    );
+    for broken in [
+        "",
+        "2026-01-01",
+        "2026-01-01..",
+        "2026-02-01..2026-01-01",
+        "2026-01-01..2026-01-02T00:00:00Z",
+    ] {
+        assert!(CivilPeriod::parse(broken).is_err(), "{broken}");
     }
 }
 
 #[test]
 fn the_reference_is_the_day_on_the_clock_it_is_written_for() {
-    assert_eq!(day_of("2026-01-01T00:30:00+02:00").unwrap(), day("2026-01-01"));
-    assert_eq!(day_of("2025-12-31T23:30:00Z").unwrap(), day("2025-12-31"));
-    assert_eq!(day_of("2026-01-01").unwrap(), day("2026-01-01"));
-    assert!(day_of("1.1.2026").is_err());
+    assert_eq!(
+        parse_day("2026-01-01T00:30:00+02:00").unwrap(),
+        day("2026-01-01")
+    );
+    assert_eq!(
+        parse_day("2025-12-31T23:30:00Z").unwrap(),
+        day("2025-12-31")
+    );
+    assert_eq!(parse_day("2026-01-01").unwrap(), day("2026-01-01"));
+    assert!(parse_day("1.1.2026").is_err());
 }
 
 proptest! {

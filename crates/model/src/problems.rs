@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 /// assert_eq!(problems.or(one.zip(two)).unwrap_err().to_string(), "2 problems: two is missing; three is empty");
 /// ```
 #[derive(Debug, Default)]
-pub struct Problems(pub Vec<Error>);
+pub struct ProblemList(pub Vec<Error>);
 
-impl Problems {
+impl ProblemList {
     /// The value; or nothing, with the problem noted.
     pub fn keep<T>(&mut self, outcome: Result<T>) -> Option<T> {
         outcome.map_err(|error| self.0.push(error)).ok()
@@ -26,7 +26,7 @@ impl Problems {
     /// The value, where nothing went wrong; else everything that did.
     pub fn or<T>(self, value: Option<T>) -> Result<T> {
         if !self.0.is_empty() {
-            return Err(Error::several(self.0));
+            return Err(Error::combine(self.0));
         }
         value.ok_or_else(|| Error::internal("a configuration was refused without a reason"))
     }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
-use crate::table::Normalise;
+use crate::table::ValueNormalisation;
 use crate::word::one_form;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -32,17 +32,22 @@ impl PseudonymKey {
                 .hint("`tillhouse init` writes a fresh one into .env; or make one with `openssl rand -hex 32`.")
         };
         let text = secret.expose().trim();
-        if text.len() < 32 || !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if text.len() < 32
+            || !text.len().is_multiple_of(2)
+            || !text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
             return Err(bad());
         }
-        let bytes: Option<Vec<u8>> =
-            (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
+        let bytes: Option<Vec<u8>> = (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok())
+            .collect();
         let mac = Hmac::new_from_slice(&bytes.ok_or_else(bad)?).map_err(|_| bad())?;
         Ok(Self { mac })
     }
 
     /// Appends the pseudonym of `value` to `out`: `hmac1:` and 64 hexadecimal digits.
-    pub fn write(&self, how: Normalise, value: &str, out: &mut String) {
+    pub fn write(&self, how: ValueNormalisation, value: &str, out: &mut String) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut mac = self.mac.clone();
         mac.update(normalise(how, value).as_bytes());
@@ -54,7 +59,7 @@ impl PseudonymKey {
     }
 
     /// The pseudonym of `value`.
-    pub fn pseudonym(&self, how: Normalise, value: &str) -> String {
+    pub fn pseudonym(&self, how: ValueNormalisation, value: &str) -> String {
         let mut out = String::with_capacity(70);
         self.write(how, value, &mut out);
         out
@@ -65,27 +70,31 @@ impl PseudonymKey {
 ///
 /// Spellings that look alike give one form: full-width letters, an umlaut of one character or of two, blanks that do not break, blanks of
 /// no width, dashes of any length (Unicode's NFKC, and what it leaves of those). What is plain ASCII is only trimmed and
-/// folded as [`Normalise`] says, so that its pseudonyms are those of earlier versions.
-pub fn normalise(how: Normalise, value: &str) -> String {
+/// folded as [`ValueNormalisation`] says, so that its pseudonyms are those of earlier versions.
+pub fn normalise(how: ValueNormalisation, value: &str) -> String {
     let kept = |value: &str, extra: &[char]| -> String {
         // Marks that have no character together with their letter go, whichever case the letter was in.
-        value.chars().filter(|c| c.is_alphanumeric() || extra.contains(c)).flat_map(char::to_uppercase).collect()
+        value
+            .chars()
+            .filter(|c| c.is_alphanumeric() || extra.contains(c))
+            .flat_map(char::to_uppercase)
+            .collect()
     };
     if value.is_ascii() {
         return match how {
-            Normalise::Text => value.trim().to_owned(),
-            Normalise::Plate => kept(value, &[]),
-            Normalise::Email => value.trim().to_lowercase(),
-            Normalise::Card => kept(value, &['*']),
+            ValueNormalisation::Text => value.trim().to_owned(),
+            ValueNormalisation::Plate => kept(value, &[]),
+            ValueNormalisation::Email => value.trim().to_lowercase(),
+            ValueNormalisation::Card => kept(value, &['*']),
         };
     }
     let value = one_form(value);
     let upper = || one_form(&value.to_lowercase().to_uppercase());
     match how {
-        Normalise::Text => value.trim().to_owned(),
-        Normalise::Plate => kept(&upper(), &[]),
-        Normalise::Email => one_form(&value.to_lowercase()).trim().to_owned(),
-        Normalise::Card => kept(&upper(), &['*']),
+        ValueNormalisation::Text => value.trim().to_owned(),
+        ValueNormalisation::Plate => kept(&upper(), &[]),
+        ValueNormalisation::Email => one_form(&value.to_lowercase()).trim().to_owned(),
+        ValueNormalisation::Card => kept(&upper(), &['*']),
     }
 }
 
@@ -100,9 +109,9 @@ mod tests {
     #[test]
     fn spellings_of_one_plate_meet_and_keys_part() {
         let (a, b) = (key(&"ab".repeat(32)), key(&"cd".repeat(32)));
-        let token = a.pseudonym(Normalise::Plate, "KA-XY 1");
-        assert_eq!(token, a.pseudonym(Normalise::Plate, "kaxy1"));
-        assert_ne!(token, b.pseudonym(Normalise::Plate, "kaxy1"));
+        let token = a.pseudonym(ValueNormalisation::Plate, "KA-XY 1");
+        assert_eq!(token, a.pseudonym(ValueNormalisation::Plate, "kaxy1"));
+        assert_ne!(token, b.pseudonym(ValueNormalisation::Plate, "kaxy1"));
         assert!(token.starts_with("hmac1:") && token.len() == 70, "{token}");
     }
 
@@ -111,19 +120,31 @@ mod tests {
     fn pseudonyms_of_plain_values_never_change() {
         let key = key(&"ab".repeat(32));
         for (how, value, token) in [
-            (Normalise::Plate, "KA-XY 1", "hmac1:bd2aeaebda7db004884974263245303de0fc5e22647d2373ab82f1d905e214b1"),
-            (Normalise::Text, " Driver 7\t", "hmac1:bf5d6fd9ffc1ffb4fb4366834db4fc79a8314bd6e410848cceca019c22700931"),
             (
-                Normalise::Email,
+                ValueNormalisation::Plate,
+                "KA-XY 1",
+                "hmac1:bd2aeaebda7db004884974263245303de0fc5e22647d2373ab82f1d905e214b1",
+            ),
+            (
+                ValueNormalisation::Text,
+                " Driver 7\t",
+                "hmac1:bf5d6fd9ffc1ffb4fb4366834db4fc79a8314bd6e410848cceca019c22700931",
+            ),
+            (
+                ValueNormalisation::Email,
                 "Jo@Example.org ",
                 "hmac1:a5d493227a0953cd4556cddc7d0fd221d89f751f95a472acae458df5ea1f657f",
             ),
             (
-                Normalise::Card,
+                ValueNormalisation::Card,
                 "5168 12** **** 8932",
                 "hmac1:839817c307729cd7df024d956707c3e3008d6cf106bc50c10de6f41afe8d9b46",
             ),
-            (Normalise::Plate, "M\u{dc}-X 1", "hmac1:7374bf64360245bb45fa92496a52d437bb863d8de909c014ed1d7b46170d6af5"),
+            (
+                ValueNormalisation::Plate,
+                "M\u{dc}-X 1",
+                "hmac1:7374bf64360245bb45fa92496a52d437bb863d8de909c014ed1d7b46170d6af5",
+            ),
         ] {
             assert_eq!(key.pseudonym(how, value), token, "{value}");
         }
@@ -138,7 +159,7 @@ mod tests {
             }
         };
         alike(
-            Normalise::Plate,
+            ValueNormalisation::Plate,
             &[
                 "KAXY1",
                 "KA-XY 1",
@@ -151,19 +172,64 @@ mod tests {
                 "\u{24c0}AXY\u{b9}",
             ],
         );
-        alike(Normalise::Plate, &["M\u{dc}-X 1", "MU\u{308}-X 1", "mu\u{308}x1", "m\u{fc} x 1", "M\u{fc}\u{200d}X1"]);
-        alike(Normalise::Plate, &["x\u{30c}1", "X\u{30c}1", "x1"]);
-        alike(Normalise::Plate, &["\u{1f0}1", "J\u{30c}1", "j\u{30c}1"]);
-        alike(Normalise::Plate, &["STRASSE1", "stra\u{df}e 1", "STRA\u{1e9e}E-1"]);
         alike(
-            Normalise::Text,
-            &["Jos\u{e9} M", "Jose\u{301} M", "Jos\u{e9}\u{a0}M ", "\u{200b}Jos\u{e9} M", "\u{ff2a}os\u{e9} M"],
+            ValueNormalisation::Plate,
+            &[
+                "M\u{dc}-X 1",
+                "MU\u{308}-X 1",
+                "mu\u{308}x1",
+                "m\u{fc} x 1",
+                "M\u{fc}\u{200d}X1",
+            ],
         );
-        alike(Normalise::Text, &["A-1", "A\u{2010}1", "A\u{2013}1", " A\u{2011}1\u{a0}"]);
-        alike(Normalise::Email, &["m\u{fc}@x.org", "MU\u{308}@X.ORG", " m\u{fc}\u{ff20}x.org\u{200b}"]);
-        alike(Normalise::Card, &["5168**8932", "5168 \u{ff0a}\u{ff0a} 8932", "5168\u{a0}**\u{2011}8932"]);
-        assert_ne!(normalise(Normalise::Plate, "M\u{dc}X1"), normalise(Normalise::Plate, "MUX1"), "an umlaut is no U");
-        assert_ne!(normalise(Normalise::Text, "a b"), normalise(Normalise::Text, "ab"));
+        alike(ValueNormalisation::Plate, &["x\u{30c}1", "X\u{30c}1", "x1"]);
+        alike(
+            ValueNormalisation::Plate,
+            &["\u{1f0}1", "J\u{30c}1", "j\u{30c}1"],
+        );
+        alike(
+            ValueNormalisation::Plate,
+            &["STRASSE1", "stra\u{df}e 1", "STRA\u{1e9e}E-1"],
+        );
+        alike(
+            ValueNormalisation::Text,
+            &[
+                "Jos\u{e9} M",
+                "Jose\u{301} M",
+                "Jos\u{e9}\u{a0}M ",
+                "\u{200b}Jos\u{e9} M",
+                "\u{ff2a}os\u{e9} M",
+            ],
+        );
+        alike(
+            ValueNormalisation::Text,
+            &["A-1", "A\u{2010}1", "A\u{2013}1", " A\u{2011}1\u{a0}"],
+        );
+        alike(
+            ValueNormalisation::Email,
+            &[
+                "m\u{fc}@x.org",
+                "MU\u{308}@X.ORG",
+                " m\u{fc}\u{ff20}x.org\u{200b}",
+            ],
+        );
+        alike(
+            ValueNormalisation::Card,
+            &[
+                "5168**8932",
+                "5168 \u{ff0a}\u{ff0a} 8932",
+                "5168\u{a0}**\u{2011}8932",
+            ],
+        );
+        assert_ne!(
+            normalise(ValueNormalisation::Plate, "M\u{dc}X1"),
+            normalise(ValueNormalisation::Plate, "MUX1"),
+            "an umlaut is no U"
+        );
+        assert_ne!(
+            normalise(ValueNormalisation::Text, "a b"),
+            normalise(ValueNormalisation::Text, "ab")
+        );
     }
 
     #[test]

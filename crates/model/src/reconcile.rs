@@ -3,16 +3,16 @@
 //! Invariant: a figure says which part, currency, unit and label it is about; two figures of one kind are about the same thing
 //! exactly where these are equal.
 
-use crate::money::Exact;
-use crate::report::{CurrencyStatistics, Growth};
+use crate::money::ExactDecimal;
+use crate::report::{CurrencyStatistics, GrowthFigure};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What a source can be reconciled with.
+/// Figures that a source can be reconciled against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Yardstick {
+pub enum ReconcileAgainst {
     /// The provider's own statistics, part by part.
     Statistics,
     /// The provider's own revenue by currency and day: amounts, each labelled with its day (`2026-01-31`) on the site's own clock.
@@ -23,7 +23,7 @@ pub enum Yardstick {
     Control,
 }
 
-impl Yardstick {
+impl ReconcileAgainst {
     /// The name in ops.reconciliations and in output.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,9 +38,15 @@ impl Yardstick {
     pub fn proves(self) -> &'static str {
         match self {
             Self::Statistics => "Every part of the provider's own statistics is compared.",
-            Self::Revenue => "Amounts by currency and day are compared with the provider's; nothing else is.",
-            Self::Records => "Completeness only: records are counted, their amounts are not compared.",
-            Self::Control => "Counts and amounts by day and currency are compared with the control totals.",
+            Self::Revenue => {
+                "Amounts by currency and day are compared with the provider's; nothing else is."
+            }
+            Self::Records => {
+                "Completeness only: records are counted, their amounts are not compared."
+            }
+            Self::Control => {
+                "Counts and amounts by day and currency are compared with the control totals."
+            }
         }
     }
 }
@@ -49,11 +55,11 @@ macro_rules! parts {
     ($($(#[$doc:meta])* $name:ident $text:literal $scale:literal)*) => {
         /// A part of statistics: what a figure is about.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Part {
+        pub enum StatisticsPart {
             $($(#[$doc])* $name,)*
         }
 
-        impl Part {
+        impl StatisticsPart {
             /// Every part.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
@@ -101,7 +107,7 @@ parts! {
     SiteCount "sites_transactions_ranking" 0
 }
 
-impl Part {
+impl StatisticsPart {
     /// Whether it is an amount of money; others are counts, quantities, and growth.
     pub fn is_amount(self) -> bool {
         matches!(
@@ -122,23 +128,24 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for StatisticsPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl Serialize for Part {
+impl Serialize for StatisticsPart {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-/// One figure.
+/// Figure of one part, currency, unit and label; ours are brought into the same shape to be
+/// compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figure {
+pub struct ProviderFigure {
     /// What it is about.
-    pub part: Part,
+    pub part: StatisticsPart,
     /// ISO 4217, or `unknown`; `None` where the provider mixes currencies or names none.
     pub currency: Option<String>,
     /// The unit of a quantity.
@@ -146,66 +153,112 @@ pub struct Figure {
     /// The hour, site, article or payment label; `None` for totals.
     pub label: Option<String>,
     /// `None` where there is no number: growth from nothing.
-    pub value: Option<Exact>,
+    pub value: Option<ExactDecimal>,
 }
 
-/// What a provider said of one window.
+/// Figures of a provider about one window.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Evidence {
+pub struct ProviderFigures {
     /// The parts it spoke of at all; others are not compared.
-    pub parts: BTreeSet<Part>,
+    pub parts: BTreeSet<StatisticsPart>,
     /// The figures.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<ProviderFigure>,
 }
 
 impl CurrencyStatistics {
     /// The entry, figure by figure.
-    pub fn figures(&self) -> Vec<Figure> {
+    pub fn figures(&self) -> Vec<ProviderFigure> {
         let mut figures = Vec::new();
-        let mut add = |part, unit: Option<&str>, label: Option<&str>, value: Option<Exact>| {
-            figures.push(Figure {
-                part,
-                currency: Some(self.currency.clone()),
-                unit: unit.map(str::to_owned),
-                label: label.map(str::to_owned),
-                value,
-            });
-        };
-        let count = |value: i64| Some(Exact::new(i128::from(value), 0));
-        let Growth { growth, value } = &self.transactions_count;
-        add(Part::Count, None, None, count(*value));
-        add(Part::CountGrowth, None, None, *growth);
-        let Growth { growth, value } = &self.transactions_total_amount;
-        add(Part::Amount, None, None, Some(*value));
-        add(Part::AmountGrowth, None, None, *growth);
+        let mut add =
+            |part, unit: Option<&str>, label: Option<&str>, value: Option<ExactDecimal>| {
+                figures.push(ProviderFigure {
+                    part,
+                    currency: Some(self.currency.clone()),
+                    unit: unit.map(str::to_owned),
+                    label: label.map(str::to_owned),
+                    value,
+                });
+            };
+        let count = |value: i64| Some(ExactDecimal::new(i128::from(value), 0));
+        let GrowthFigure { growth, value } = &self.transactions_count;
+        add(StatisticsPart::Count, None, None, count(*value));
+        add(StatisticsPart::CountGrowth, None, None, *growth);
+        let GrowthFigure { growth, value } = &self.transactions_total_amount;
+        add(StatisticsPart::Amount, None, None, Some(*value));
+        add(StatisticsPart::AmountGrowth, None, None, *growth);
         for row in &self.hourly_transactions {
-            add(Part::Hours, None, Some(&row.hour), count(row.transactions));
+            add(
+                StatisticsPart::Hours,
+                None,
+                Some(&row.hour),
+                count(row.transactions),
+            );
         }
         for row in &self.payment_type_ranking {
-            add(Part::PaymentType, None, Some(&row.payment_type), Some(row.amount));
+            add(
+                StatisticsPart::PaymentType,
+                None,
+                Some(&row.payment_type),
+                Some(row.amount),
+            );
         }
         for row in &self.payment_medium_ranking {
-            add(Part::PaymentMedium, None, Some(&row.payment_medium), Some(row.amount));
+            add(
+                StatisticsPart::PaymentMedium,
+                None,
+                Some(&row.payment_medium),
+                Some(row.amount),
+            );
         }
         for row in &self.payment_scheme_ranking {
-            add(Part::PaymentScheme, None, Some(&row.payment_scheme), Some(row.amount));
+            add(
+                StatisticsPart::PaymentScheme,
+                None,
+                Some(&row.payment_scheme),
+                Some(row.amount),
+            );
         }
         for row in &self.payment_entry_mode_ranking {
-            add(Part::PaymentEntryMode, None, Some(&row.payment_entry_mode), Some(row.amount));
+            add(
+                StatisticsPart::PaymentEntryMode,
+                None,
+                Some(&row.payment_entry_mode),
+                Some(row.amount),
+            );
         }
         for row in &self.payment_function_ranking {
-            add(Part::PaymentFunction, None, Some(&row.payment_function), Some(row.amount));
+            add(
+                StatisticsPart::PaymentFunction,
+                None,
+                Some(&row.payment_function),
+                Some(row.amount),
+            );
         }
         for unit in &self.article_quantities_ranking {
             for row in &unit.articles_quantities {
-                add(Part::Quantities, Some(&unit.unit_measure), Some(&row.article_name), Some(row.quantity));
+                add(
+                    StatisticsPart::Quantities,
+                    Some(&unit.unit_measure),
+                    Some(&row.article_name),
+                    Some(row.quantity),
+                );
             }
         }
         for row in &self.sites_amount_ranking {
-            add(Part::SiteAmount, None, Some(&row.site_name), Some(row.amount));
+            add(
+                StatisticsPart::SiteAmount,
+                None,
+                Some(&row.site_name),
+                Some(row.amount),
+            );
         }
         for row in &self.sites_transactions_ranking {
-            add(Part::SiteCount, None, Some(&row.site_name), count(row.transactions));
+            add(
+                StatisticsPart::SiteCount,
+                None,
+                Some(&row.site_name),
+                count(row.transactions),
+            );
         }
         figures
     }

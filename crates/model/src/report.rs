@@ -1,9 +1,9 @@
 //! The shape of the statistics: HecOne's field names, plus `currency`.
 //!
-//! Invariant: every amount is an [`Exact`]; serialised with serde_json it is a JSON number with every digit.
+//! Invariant: every amount is an [`ExactDecimal`]; serialised with serde_json it is a JSON number with every digit.
 
 use crate::filter::Filter;
-use crate::money::Exact;
+use crate::money::ExactDecimal;
 use crate::slice::ReadBy;
 use crate::time::Window;
 use jiff::Timestamp;
@@ -14,18 +14,21 @@ pub const COUNTED_KINDS: [&str; 2] = ["sale", "refund"];
 /// The states in which a transaction counts unless somebody says otherwise.
 pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
 
-/// The whole answer: one entry a currency, and what may be thought of it.
+/// Statistics of a window: one entry a currency, and what may be thought of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Statistics {
+pub struct StatisticsReport {
     /// One entry a currency, ordered by currency.
     pub data: Vec<CurrencyStatistics>,
     /// What was asked, and whether the answer may be trusted.
-    pub meta: Meta,
+    pub meta: StatisticsMeta,
 }
 
 /// HecOne's statistics of one currency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs, reason = "the names are HecOne's; DESIGN and docs/statistics.md define them")]
+#[allow(
+    missing_docs,
+    reason = "the names are HecOne's; DESIGN and docs/statistics.md define them"
+)]
 pub struct CurrencyStatistics {
     /// ISO 4217, or `unknown` where the provider named none.
     pub currency: String,
@@ -38,8 +41,8 @@ pub struct CurrencyStatistics {
     pub article_quantities_ranking: Vec<ArticleQuantities>,
     pub sites_amount_ranking: Vec<SiteAmount>,
     pub sites_transactions_ranking: Vec<SiteTransactions>,
-    pub transactions_count: Growth<i64>,
-    pub transactions_total_amount: Growth<Exact>,
+    pub transactions_count: GrowthFigure<i64>,
+    pub transactions_total_amount: GrowthFigure<ExactDecimal>,
 }
 
 /// Transactions that started in one hour.
@@ -57,7 +60,7 @@ macro_rules! ranked {
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct $name {
             /// In major units of the entry's currency.
-            pub amount: Exact,
+            pub amount: ExactDecimal,
             /// The label, or `unknown`.
             pub $label: String,
         }
@@ -94,21 +97,21 @@ pub struct ArticleQuantity {
     /// The article's current product name, or `unknown`.
     pub article_name: String,
     /// In the group's unit.
-    pub quantity: Exact,
+    pub quantity: ExactDecimal,
 }
 
-/// A figure and its growth against the window it is compared with.
+/// Figure and its growth against the window it is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Growth<T> {
+pub struct GrowthFigure<T> {
     /// Per cent with two decimals; null where the earlier figure was zero.
-    pub growth: Option<Exact>,
+    pub growth: Option<ExactDecimal>,
     /// The figure itself.
     pub value: T,
 }
 
-/// What was asked, and whether the answer may be trusted.
+/// Parameters of a statistics report, and whether it may be trusted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Meta {
+pub struct StatisticsMeta {
     /// The first instant counted.
     pub from: Timestamp,
     /// The first instant no longer counted.
@@ -140,7 +143,7 @@ pub struct Meta {
     /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
     /// What should have been read for this answer and was not, by pipeline and resource.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<ReportedGap>,
     /// The end of the window that no run can have read yet, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_to_come: Option<Window>,
@@ -170,21 +173,21 @@ pub struct Bridge {
     /// ISO 4217, or `unknown`.
     pub currency: String,
     /// What was charged: the amounts of the counted transactions, `transactions_total_amount` of the same currency.
-    pub total: Exact,
+    pub total: ExactDecimal,
     /// What came in: the collected payments of counted transactions, what every payment ranking adds up to.
-    pub collected: Exact,
+    pub collected: ExactDecimal,
     /// What is still to come in; negative where more came in than was charged.
-    pub open: Exact,
+    pub open: ExactDecimal,
     /// Of `collected`, the payments that the providers leave out of their own reports.
-    pub collected_excluded: Exact,
+    pub collected_excluded: ExactDecimal,
     /// What came in for transactions that are not counted; with `collected` all collected payments of the window.
     pub collected_elsewhere: CollectedElsewhere,
     /// Free sales, in none of the above.
-    pub free: Aside,
+    pub free: UncountedTotals,
     /// Test sales, in none of the above.
-    pub test: Aside,
+    pub test: UncountedTotals,
     /// What else the window has and does not count: void transactions, and those in a state that is not asked for.
-    pub excluded: Aside,
+    pub excluded: UncountedTotals,
 }
 
 /// The state of a payment's sale where the sale is in no table.
@@ -196,7 +199,7 @@ pub struct CollectedElsewhere {
     /// How many payments.
     pub count: i64,
     /// What they come to.
-    pub amount: Exact,
+    pub amount: ExactDecimal,
     /// The same by the state and kind of their transactions, ordered by both.
     pub by_state: Vec<CollectedInState>,
 }
@@ -211,7 +214,7 @@ pub struct CollectedInState {
     /// How many payments.
     pub count: i64,
     /// What they come to.
-    pub amount: Exact,
+    pub amount: ExactDecimal,
 }
 
 impl CollectedInState {
@@ -224,18 +227,18 @@ impl CollectedInState {
     }
 }
 
-/// Transactions that stand beside the counted ones.
+/// Number and amount of transactions that stand beside the counted ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Aside {
+pub struct UncountedTotals {
     /// How many.
     pub transactions: i64,
     /// What they come to.
-    pub amount: Exact,
+    pub amount: ExactDecimal,
 }
 
-/// A stretch of time that should have been read and was not.
+/// Stretch of time that should have been read and was not, by pipeline and resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Gap {
+pub struct ReportedGap {
     /// The pipeline.
     pub pipeline: String,
     /// The resource.

@@ -1,29 +1,29 @@
 //! What changed of the past since a run: hours, days and months whose figures are not what they were, and why.
 //!
-//! Invariant: amounts are [`Exact`]; `now` is always `then` and `difference` together.
+//! Invariant: amounts are [`ExactDecimal`]; `now` is always `then` and `difference` together.
 
-use crate::money::Exact;
+use crate::money::ExactDecimal;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// The whole report.
+/// Report of the figures that changed since a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Restated {
+pub struct RestatedReport {
     /// By the site's own month, `2026-01`.
-    pub months: Vec<Change>,
+    pub months: Vec<RestatedFigure>,
     /// By the site's own day, `2026-01-31`.
-    pub days: Vec<Change>,
+    pub days: Vec<RestatedFigure>,
     /// By UTC hour, named by its start.
-    pub hours: Vec<Change>,
+    pub hours: Vec<RestatedFigure>,
     /// The transactions that made the difference, those that weigh most first.
     pub transactions: Vec<ChangedTransaction>,
     /// What was asked, and what else is to be known.
-    pub meta: Meta,
+    pub meta: RestatedMeta,
 }
 
-/// One figure of one period that is not what it was.
+/// Figure of one period that is not what it was.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Change {
+pub struct RestatedFigure {
     /// The hour, day or month.
     pub period: String,
     /// ISO 4217, or `unknown`.
@@ -34,11 +34,11 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// What it was.
-    pub then: Exact,
+    pub then: ExactDecimal,
     /// What it is.
-    pub now: Exact,
+    pub now: ExactDecimal,
     /// By how much it changed. Zero where sales moved between sites or labels within the period.
-    pub difference: Exact,
+    pub difference: ExactDecimal,
 }
 
 /// A transaction that is counted differently.
@@ -51,14 +51,14 @@ pub struct ChangedTransaction {
     /// What of it changed: state, kind, amount, time, currency, site, payments, articles.
     pub what: Vec<String>,
     /// What it was; null where it was not there.
-    pub then: Option<Seen>,
+    pub then: Option<TransactionVersion>,
     /// What it is; null where it is gone.
-    pub now: Option<Seen>,
+    pub now: Option<TransactionVersion>,
 }
 
-/// A transaction as one of two runs has it.
+/// Transaction as one of two runs has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Seen {
+pub struct TransactionVersion {
     /// When it happened.
     pub occurred_at: Option<Timestamp>,
     /// Its kind.
@@ -68,16 +68,16 @@ pub struct Seen {
     /// ISO 4217, or null.
     pub currency: Option<String>,
     /// Its amount.
-    pub amount: Option<Exact>,
+    pub amount: Option<ExactDecimal>,
     /// What was paid for it: the sum of its collected payments.
-    pub collected: Option<Exact>,
+    pub collected: Option<ExactDecimal>,
     /// Its site.
     pub site_key: Option<String>,
 }
 
-/// What was asked, and what else is to be known.
+/// Parameters of the report, and what else is to be known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Meta {
+pub struct RestatedMeta {
     /// The run that is compared with.
     pub since: String,
     /// When it finished.

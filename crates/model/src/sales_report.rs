@@ -1,12 +1,12 @@
 //! The shapes of the reports: SmartNow's field names, its spelling included, plus a currency or a unit where adding up needs one.
 //!
-//! Invariant: every amount is an [`Exact`] and stands beside its currency, every quantity beside its unit; what a report is made of is
+//! Invariant: every amount is an [`ExactDecimal`] and stands beside its currency, every quantity beside its unit; what a report is made of is
 //! ordered, so that the same figures always give the same text.
 
 use crate::error::{Error, Result};
-use crate::money::Exact;
-use crate::period::{Period, PeriodRequest};
-use crate::report::Gap;
+use crate::money::ExactDecimal;
+use crate::period::{CivilPeriod, PeriodRequest};
+use crate::report::ReportedGap;
 use crate::time::Window;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -31,9 +31,9 @@ pub enum ReportData {
     /// The products that sold best, day by day.
     BestSellingProducts(Vec<ProductDays>),
     /// A day, its week, its month and its year, by currency.
-    Summary(BTreeMap<String, Vec<Summaries>>),
+    Summary(BTreeMap<String, Vec<PeriodSummaries>>),
     /// Weekday by hour.
-    HeatMap(Vec<HeatCell>),
+    HeatMap(Vec<HeatMapCell>),
     /// Events by code.
     EventCounts(Vec<EventCount>),
     /// Products of one or two periods.
@@ -55,14 +55,14 @@ pub struct RevenueOfDay {
     pub currency: String,
     /// Always 1: nothing is converted.
     #[serde(rename = "currencyRate")]
-    pub currency_rate: Exact,
+    pub currency_rate: ExactDecimal,
     /// The sites' own day.
     pub date: Date,
     /// The revenue before conversion, so the same as `value`.
     #[serde(rename = "orginalValue")]
-    pub original_value: Exact,
+    pub original_value: ExactDecimal,
     /// The revenue, in major units.
-    pub value: Exact,
+    pub value: ExactDecimal,
 }
 
 /// One product's days.
@@ -80,36 +80,36 @@ pub struct DayValue {
     /// The sites' own day.
     pub date: Date,
     /// How many were sold.
-    pub value: Exact,
+    pub value: ExactDecimal,
 }
 
-/// Four periods around one date.
+/// Sales of four periods around one date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Summaries {
+pub struct PeriodSummaries {
     /// The date itself.
-    pub day: Sold,
+    pub day: PeriodTotals,
     /// Its month.
-    pub month: Sold,
+    pub month: PeriodTotals,
     /// Its ISO week.
-    pub week: Sold,
+    pub week: PeriodTotals,
     /// Its year.
-    pub year: Sold,
+    pub year: PeriodTotals,
 }
 
-/// What was sold in a period.
+/// Number and revenue of the products sold in a period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sold {
+pub struct PeriodTotals {
     /// ISO 4217, or `unknown`.
     pub currency: String,
     /// How many products.
-    pub products: Exact,
+    pub products: ExactDecimal,
     /// The revenue, in major units.
-    pub revenue: Exact,
+    pub revenue: ExactDecimal,
 }
 
 /// One hour of one weekday.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HeatCell {
+pub struct HeatMapCell {
     /// ISO 4217, or `unknown`; SmartNow's answer has no such field, because it has one currency.
     pub currency: String,
     /// 1 Monday to 7 Sunday.
@@ -119,7 +119,7 @@ pub struct HeatCell {
     /// How many transactions.
     pub count: i64,
     /// Their amount, in major units.
-    pub total: Exact,
+    pub total: ExactDecimal,
 }
 
 /// How often something happened.
@@ -160,9 +160,13 @@ pub struct PeriodData<R> {
 
 impl<R> PeriodData<R> {
     /// The rows of a period.
-    pub fn new(period: &Period, data: Vec<R>) -> Self {
+    pub fn new(period: &CivilPeriod, data: Vec<R>) -> Self {
         let written = |at: jiff::civil::DateTime| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
-        Self { data, end_date: written(period.last_second()), start_date: written(period.from()) }
+        Self {
+            data,
+            end_date: written(period.last_second()),
+            start_date: written(period.from()),
+        }
     }
 }
 
@@ -179,9 +183,9 @@ pub struct ProductSales {
     #[serde(rename = "internalRef")]
     pub internal_ref: Option<String>,
     /// What it brought in, in major units.
-    pub revenue: Exact,
+    pub revenue: ExactDecimal,
     /// How much was sold, in `unit`.
-    pub quantity: Exact,
+    pub quantity: ExactDecimal,
     /// ISO 4217, or `unknown`.
     pub currency: String,
     /// The canonical unit of `quantity`, or `unknown`; SmartNow's answer has no such field, because it counts pieces.
@@ -197,7 +201,7 @@ pub struct PaymentTypeSales {
     /// How many payments.
     pub quantity: i64,
     /// What was paid, in major units.
-    pub revenue: Exact,
+    pub revenue: ExactDecimal,
     /// The group the provider reports them under.
     #[serde(rename = "reportGroup")]
     pub report_group: Option<String>,
@@ -233,7 +237,7 @@ pub struct ShiftPayments {
     #[serde(rename = "reportGroup")]
     pub report_group: Option<String>,
     /// What was paid, in major units.
-    pub revenue: Exact,
+    pub revenue: ExactDecimal,
     /// The shift's key, `<pipeline>:<id>`; null for what was sold in none.
     pub shift: Option<String>,
     /// The provider's word for the type, or `unknown`.
@@ -259,11 +263,11 @@ pub struct ShiftProducts {
     #[serde(rename = "reportName")]
     pub report_name: Option<String>,
     /// How much was sold, in `unit`.
-    pub quantity: Exact,
+    pub quantity: ExactDecimal,
     /// What it brought in, in major units.
-    pub revenue: Exact,
+    pub revenue: ExactDecimal,
     /// The same: nothing says in what the provider's differs.
-    pub sum: Exact,
+    pub sum: ExactDecimal,
     /// ISO 4217, or `unknown`.
     pub currency: String,
     /// The canonical unit of `quantity`, or `unknown`; SmartNow's answer has no such field.
@@ -309,7 +313,7 @@ pub struct PeriodMeta {
     /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
     /// What should have been read for the period, in any of the sites' time zones, and was not.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<ReportedGap>,
     /// The end of the period that no run can have read yet, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_to_come: Option<Window>,
@@ -320,22 +324,22 @@ pub struct PeriodMeta {
     pub excluded_payments: Option<i64>,
 }
 
-/// The body of a SmartNow report request.
+/// Body of a SmartNow report request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReportBody {
+pub struct ReportRequestBody {
     /// Devices.
     #[serde(default)]
-    pub machines: Vec<Id>,
+    pub machines: Vec<ReportEntityId>,
     /// Sites.
     #[serde(default)]
-    pub locations: Vec<Id>,
+    pub locations: Vec<ReportEntityId>,
     /// Groups of devices, whose devices count as if they were named.
     #[serde(default)]
-    pub machine_groups: Vec<Id>,
+    pub machine_groups: Vec<ReportEntityId>,
     /// Groups of sites, likewise.
     #[serde(default)]
-    pub location_groups: Vec<Id>,
+    pub location_groups: Vec<ReportEntityId>,
     /// The first period.
     pub period1: PeriodRequest,
     /// What it is compared with.
@@ -343,17 +347,17 @@ pub struct ReportBody {
     pub period2: Option<PeriodRequest>,
 }
 
-/// An id, as the provider's number or as text.
+/// Id of a site, device or group, as the provider's number or as text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Id {
+pub enum ReportEntityId {
     /// SmartNow's.
     Number(u64),
     /// Anybody's, or a key of the unified model.
     Text(String),
 }
 
-impl Id {
+impl ReportEntityId {
     /// As text.
     pub fn into_text(self) -> String {
         match self {
@@ -363,13 +367,15 @@ impl Id {
     }
 }
 
-impl ReportBody {
+impl ReportRequestBody {
     /// Reads the JSON of a request.
     ///
     /// Errors with [`crate::ErrorKind::Config`] when it is no such request.
     pub fn parse(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|e| {
-            Error::config("the report request cannot be read").because(e).hint("docs/reports.md shows one.")
+            Error::config("the report request cannot be read")
+                .because(e)
+                .hint("docs/reports.md shows one.")
         })
     }
 }
@@ -380,27 +386,47 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_the_document_shows_it() {
-        let body = ReportBody::parse(
+        let body = ReportRequestBody::parse(
             r#"{"machines": [87, 94, "smartnow:80"], "machineGroups": [3], "locationGroups": ["smartnow:4"],
                 "period1": {"referenceDate": "2019-03-11T11:40:43+01:00",
                     "startDate": {"year": 0, "month": 1, "day": 1, "week": null, "hour": 0, "minute": 0, "second": 0},
                     "endDate": {"year": 0, "month": 0, "day": 0, "week": null, "hour": 23, "minute": 59, "second": 59}}}"#,
         )
         .unwrap();
-        let machines: Vec<String> = body.machines.into_iter().map(Id::into_text).collect();
+        let machines: Vec<String> = body
+            .machines
+            .into_iter()
+            .map(ReportEntityId::into_text)
+            .collect();
         assert_eq!(machines, ["87", "94", "smartnow:80"]);
-        assert_eq!(body.machine_groups, [Id::Number(3)]);
-        assert_eq!(body.location_groups, [Id::Text("smartnow:4".into())]);
+        assert_eq!(body.machine_groups, [ReportEntityId::Number(3)]);
+        assert_eq!(
+            body.location_groups,
+            [ReportEntityId::Text("smartnow:4".into())]
+        );
         let period = body.period1.resolve("2000-01-01".parse().unwrap()).unwrap();
         let shown = serde_json::to_string(&PeriodData::<()>::new(&period, vec![])).unwrap();
-        assert_eq!(shown, r#"{"data":[],"endDate":"2019-03-11 23:59:59","startDate":"2019-01-01 00:00:00"}"#);
+        assert_eq!(
+            shown,
+            r#"{"data":[],"endDate":"2019-03-11 23:59:59","startDate":"2019-01-01 00:00:00"}"#
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
         let period = r#""period1": {"startDate": {}, "endDate": {}}"#;
-        for broken in ["", "{}", "[]", r#"{"period1": 1}"#, &format!(r#"{{"machine": [1], {period}}}"#)] {
-            assert_eq!(ReportBody::parse(broken).unwrap_err().kind(), crate::ErrorKind::Config, "{broken}");
+        for broken in [
+            "",
+            "{}",
+            "[]",
+            r#"{"period1": 1}"#,
+            &format!(r#"{{"machine": [1], {period}}}"#),
+        ] {
+            assert_eq!(
+                ReportRequestBody::parse(broken).unwrap_err().kind(),
+                crate::ErrorKind::Config,
+                "{broken}"
+            );
         }
     }
 }

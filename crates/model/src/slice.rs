@@ -44,12 +44,12 @@ pub struct Resource {
     /// The largest page the provider is known to allow, if it is known.
     pub largest_page: Option<u32>,
     /// How it is brought up to date.
-    pub reading: Reading,
+    pub read_mode: ReadMode,
     /// Which time of its records a slice's window is about.
     pub read_by: ReadBy,
     /// Whether it can, beside its windows of event time, also be asked for what the provider learnt in a window, whenever it happened:
     /// late records that no window of their own time would find any more.
-    pub late: bool,
+    pub follows_changes: bool,
 }
 
 /// Which time of its records a window is about: by the one or by the other, a source cuts a listing.
@@ -74,7 +74,9 @@ impl ReadBy {
 
     /// Reads what [`ReadBy::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::EventTime, Self::ChangeTime].into_iter().find(|by| by.as_str() == text)
+        [Self::EventTime, Self::ChangeTime]
+            .into_iter()
+            .find(|by| by.as_str() == text)
     }
 
     /// The other time.
@@ -87,38 +89,41 @@ impl ReadBy {
     }
 }
 
-/// How a resource is brought up to date.
+/// Mode in which a resource is brought up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadMode {
     /// Window by window: what is new or changed lies in windows that were not read yet, or in the look-back.
-    Windows,
+    Incremental,
     /// Whole, by every run, with one slice a tenant: what was there before and no longer comes is marked as deleted.
-    Whole,
+    FullRefresh,
 }
 
 impl Resource {
     /// A resource that is read by windows, to be completed with `..`: no ids, no totals, no known page size.
-    pub const WINDOWS: Self = Self {
+    pub const INCREMENTAL: Self = Self {
         name: "",
         records_at: &[],
         by_id: false,
         sparse_by_id: false,
         declares_total: false,
         largest_page: None,
-        reading: Reading::Windows,
+        read_mode: ReadMode::Incremental,
         read_by: ReadBy::EventTime,
-        late: false,
+        follows_changes: false,
     };
 
     /// A resource that is read whole, to be completed with `..`.
-    pub const WHOLE: Self = Self { reading: Reading::Whole, ..Self::WINDOWS };
+    pub const FULL_REFRESH: Self = Self {
+        read_mode: ReadMode::FullRefresh,
+        ..Self::INCREMENTAL
+    };
 
     /// What is noted of a slice that was read by this time: which time its window was about, and which other the resource is read by too.
     /// Of a resource that is read whole neither.
-    pub fn noted(&self, by: ReadBy) -> (Option<ReadBy>, Option<ReadBy>) {
-        match self.reading {
-            Reading::Whole => (None, None),
-            Reading::Windows => (Some(by), self.late.then(|| by.other())),
+    pub fn recorded_read_by(&self, by: ReadBy) -> (Option<ReadBy>, Option<ReadBy>) {
+        match self.read_mode {
+            ReadMode::FullRefresh => (None, None),
+            ReadMode::Incremental => (Some(by), self.follows_changes.then(|| by.other())),
         }
     }
 }

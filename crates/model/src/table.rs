@@ -3,7 +3,7 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
-use crate::money::{Exact, PriceUnit, VatRate};
+use crate::money::{ExactDecimal, PriceUnit, VatRateUnit};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub const CONTENT_HASH: &str = "_content_hash";
 /// JSON of the fields a contract does not know, where it says `unknown: keep`.
 pub const EXTRA: &str = "_extra";
 /// The package number that landed a record; strictly increasing within a table.
-pub const LAND: &str = "_land";
+pub const LOAD_ID: &str = "_load_id";
 /// The record's key as one string; key columns joined by ':'.
 pub const RECORD_KEY: &str = "_record_key";
 /// The record time, see [`TableSpec::record_time`].
@@ -44,9 +44,9 @@ pub struct TableSpec {
     /// What one row is.
     pub description: String,
     /// What kind of table it is; decides its lineage columns.
-    pub role: Role,
+    pub role: TableRole,
     /// The columns, in the contract's order. Secret and dropped ones are listed too: decode must know what to skip.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ColumnSpec>,
     /// Names of the top-level columns that identify a record, in key order. Never empty.
     pub key: Vec<String>,
     /// Where to look for the record time, in order; the first that is present counts. Empty: records have no time.
@@ -61,12 +61,12 @@ pub struct TableSpec {
     /// What happens to fields the contract does not know.
     pub unknown: UnknownFields,
     /// Quality rules checked on every landed record; a breach is a warning, never a loss.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<QualityRule>,
 }
 
-/// What kind of table a contract describes.
+/// Kind of table that a contract describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Role {
+pub enum TableRole {
     /// What a source said: append-only history of every version.
     #[default]
     Source,
@@ -86,20 +86,20 @@ pub enum UnknownFields {
     Keep,
 }
 
-/// A quality rule over one record.
+/// Quality rule over one record.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
+pub struct QualityRule {
     /// A stable name, shown in ops.warnings.
     pub name: String,
     /// The top-level or nested column it is about; of a rule over several columns, the one that is compared with the others.
     pub path: Vec<String>,
     /// What must hold.
-    pub check: Check,
+    pub check: RuleCheck,
 }
 
-/// What a quality rule demands.
+/// Condition of a quality rule.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Check {
+pub enum RuleCheck {
     /// One of these strings (the source's documented vocabulary).
     OneOf(Vec<String>),
     /// A number not below this one.
@@ -113,56 +113,56 @@ pub enum Check {
     /// The key is unique in the table; of a column in a list, in its list: of elements that have one value, the last counts.
     Unique,
     /// The number is the sum of those of other columns of the record.
-    Sum(Sum),
+    Sum(SumRule),
     /// The text is what the site's clock showed at an instant of the record.
-    LocalTime(LocalTime),
+    LocalTime(LocalTimeRule),
     /// The number can be an amount of its currency.
-    Amount(Amount),
+    Amount(AmountRule),
     /// The number can be a rate of tax in its unit.
-    Rate(Rate),
+    Rate(RateRule),
     /// The number is the product of those of other columns of the record, or of the same element of a list.
-    Product(Product),
+    Product(ProductRule),
     /// The text is the state that follows from those of the record's articles and payments.
     State(StateRule),
     /// The number is there, in every element of the list it is in.
-    Present(Present),
+    Present(PresenceRule),
 }
 
-/// Where a number has to be there.
+/// Requirement that a number is there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Present {
+pub struct PresenceRule {
     /// Only elements that say so, by a text of theirs; `None`: everywhere.
-    pub when: Option<Except>,
+    pub when: Option<ElementFilter>,
 }
 
-/// What an amount is in.
+/// Currency and unit of an amount.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Amount {
+pub struct AmountRule {
     /// The column that names the currency.
     pub currency: Vec<String>,
     /// The unit.
-    pub unit: UnitOf,
+    pub unit: PriceUnitSource,
 }
 
-/// What a rate is in.
+/// Unit of a tax rate.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rate {
+pub struct RateRule {
     /// The unit.
-    pub unit: RateUnit,
+    pub unit: RateUnitSource,
 }
 
-/// Who says which unit rates are in.
+/// Origin of a rate's unit: the contract, or a parameter of the connection.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RateUnit {
+pub enum RateUnitSource {
     /// The contract.
-    Contract(VatRate),
+    Contract(VatRateUnit),
     /// The connection, by the parameter of that name, which unify SQL reads as `$name`.
     Connection(String),
 }
 
-/// Who says which unit amounts are in.
+/// Origin of an amount's unit: the contract, or a parameter of the connection.
 #[derive(Debug, Clone, PartialEq)]
-pub enum UnitOf {
+pub enum PriceUnitSource {
     /// The contract.
     Contract(PriceUnit),
     /// The connection, by the parameter of that name, which unify SQL reads as `$name`.
@@ -171,18 +171,18 @@ pub enum UnitOf {
 
 /// Columns that add up to another one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sum {
+pub struct SumRule {
     /// The columns that are added; through a list, each of its elements is.
     pub of: Vec<Vec<String>>,
     /// How far off the sum may be, not negative: figures that are rounded one by one need not meet exactly.
-    pub within: Exact,
+    pub within: ExactDecimal,
     /// Elements of a list that may be left out: the sum holds with them or without.
-    pub except: Option<Except>,
+    pub except: Option<ElementFilter>,
 }
 
-/// Elements told by a text of theirs, such as those that need not count.
+/// Elements of a list, selected by a text of theirs, such as those that need not count.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Except {
+pub struct ElementFilter {
     /// The text's column, below the list.
     pub path: Vec<String>,
     /// The texts of those that are meant; compared as words, whatever their spelling.
@@ -191,7 +191,7 @@ pub struct Except {
 
 /// Columns whose product another one is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Product {
+pub struct ProductRule {
     /// The factors. Those that lead through the list that `is` leads through are of the same element.
     pub of: Vec<Vec<String>>,
     /// The column that is compared: the first of these that has a value.
@@ -199,7 +199,7 @@ pub struct Product {
     /// Those of `is` that may be less than the product: a reduction that nobody told.
     pub or_less: Vec<Vec<String>>,
     /// How far off the product may be, not negative.
-    pub within: Exact,
+    pub within: ExactDecimal,
 }
 
 /// What a state follows from, see [`crate::derived_state`].
@@ -215,9 +215,9 @@ pub struct StateRule {
     pub owed: Vec<String>,
 }
 
-/// A wall clock beside an instant.
+/// Wall clock beside an instant.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LocalTime {
+pub struct LocalTimeRule {
     /// The instant.
     pub of: Vec<String>,
     /// The column by which the clock's time zone is looked up, where it can be.
@@ -227,45 +227,45 @@ pub struct LocalTime {
     pub zones: BTreeMap<String, Vec<String>>,
 }
 
-/// One column, top level or nested.
+/// Column, top level or nested.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Column {
+pub struct ColumnSpec {
     /// The name in the table.
     pub name: String,
     /// The name in the source's JSON; `physicalName` in the contract, by default [`Column::name`].
     pub json_name: String,
     /// The type.
-    pub kind: Kind,
+    pub kind: ColumnKind,
     /// Whether a record without it is rejected.
     pub required: bool,
     /// What may be done with the value.
-    pub class: Class,
+    pub class: ColumnClass,
     /// Kept although it may hold personal data: never quoted, in no warning and no reject.
     pub restricted: bool,
-    /// What a value costs that cannot be read as this column's; `None`: what the column is about decides, see [`OnMisfit`].
-    pub on_misfit: Option<OnMisfit>,
+    /// What a value costs that cannot be read as this column's; `None`: what the column is about decides, see [`MisfitPolicy`].
+    pub on_misfit: Option<MisfitPolicy>,
     /// Whether a text of which nothing can be seen is none: an identifier, a word that decides. Without this it is kept as it came.
     pub blank_is_none: bool,
     /// Meaning and unit.
     pub description: String,
 }
 
-/// What a value costs that is there and cannot be read as its column's.
+/// Policy for a value that is there and cannot be read as its column's.
 ///
 /// Where the contract says nothing, a record is rejected for its key, what is required, a decimal (money and quantities are), a text under the
 /// rule [`Check::Currency`], an instant that decides its record time, and an object or array that holds one of these. Any other value
 /// costs itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnMisfit {
+pub enum MisfitPolicy {
     /// The record is rejected: without the value it would be counted wrong.
     Reject,
     /// The value is null, with a warning.
     Warn,
 }
 
-/// The type of a column.
+/// Type of a column.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// UTF-8 text.
     Text,
     /// True or false.
@@ -286,9 +286,9 @@ pub enum Kind {
     /// 16-byte or longer binary; never decoded from JSON, for lineage columns of unified tables.
     Binary,
     /// An object.
-    Struct(Vec<Column>),
+    Struct(Vec<ColumnSpec>),
     /// An array; the element's column is named `element`.
-    List(Box<Column>),
+    List(Box<ColumnSpec>),
 }
 
 /// How a source writes an instant.
@@ -304,9 +304,9 @@ pub enum TimeFormat {
     EpochMillis,
 }
 
-/// What may be done with a value.
+/// Classification of a column's values: stored as they are, pseudonymised, or never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Class {
+pub enum ColumnClass {
     /// Stored as it is.
     #[default]
     Open,
@@ -315,21 +315,21 @@ pub enum Class {
     /// Personal and not needed: dropped like a secret.
     Dropped,
     /// Personal: stored as a keyed pseudonym of its normalised value, `hmac1:<hex>`.
-    Pseudonym(Normalise),
+    Pseudonym(ValueNormalisation),
     /// Personal: only the last four characters are stored.
     LastFour,
 }
 
-impl Class {
+impl ColumnClass {
     /// Whether the table has a column for it at all.
     pub fn is_stored(self) -> bool {
         !matches!(self, Self::Secret | Self::Dropped)
     }
 }
 
-/// How a personal value is brought into one form before it is hashed, so that spellings of one thing meet.
+/// Normal form of a personal value before it is hashed, so that spellings of one thing meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Normalise {
+pub enum ValueNormalisation {
     /// Surrounding white space goes. Whatever the kind, spellings that look alike are one: see [`crate::pseudonym::normalise`].
     Text,
     /// Upper case; only letters and digits stay ("KA-XY 1" and "kaxy1" are one plate).
@@ -340,7 +340,7 @@ pub enum Normalise {
     Card,
 }
 
-impl Kind {
+impl ColumnKind {
     /// The Arrow type of a stored column of this kind.
     pub fn data_type(&self) -> DataType {
         match self {
@@ -352,7 +352,11 @@ impl Kind {
             Self::Date => DataType::Date32,
             Self::Binary => DataType::Binary,
             Self::Struct(columns) => DataType::Struct(fields(columns)),
-            Self::List(element) => DataType::List(Arc::new(Field::new("element", element.kind.data_type(), true))),
+            Self::List(element) => DataType::List(Arc::new(Field::new(
+                "element",
+                element.kind.data_type(),
+                true,
+            ))),
         }
     }
 }
@@ -363,7 +367,7 @@ pub fn timestamp() -> DataType {
 }
 
 /// The Arrow fields of the stored columns, all nullable below the top level's required ones.
-pub fn fields(columns: &[Column]) -> Fields {
+pub fn fields(columns: &[ColumnSpec]) -> Fields {
     columns
         .iter()
         .filter(|c| c.class.is_stored())
@@ -387,7 +391,7 @@ impl TableSpec {
             (RECORD_KEY, DataType::Utf8, false),
             (RECORD_TIME, timestamp(), true),
             (PREV_RECORD_TIME, timestamp(), true),
-            (LAND, DataType::Int64, false),
+            (LOAD_ID, DataType::Int64, false),
             (CONTENT_HASH, DataType::Binary, false),
             (EXTRACTED_AT, timestamp(), false),
             (RUN_ID, DataType::Utf8, false),
@@ -405,16 +409,16 @@ impl TableSpec {
     pub fn unified_schema(&self) -> SchemaRef {
         let mut all: Vec<Arc<Field>> = fields(&self.columns).iter().cloned().collect();
         let lineage: &[(&str, DataType, bool)] = match self.role {
-            Role::Source => &[],
-            Role::Fact => &[
+            TableRole::Source => &[],
+            TableRole::Fact => &[
                 (RECORD_KEY, DataType::Utf8, false),
                 (RECORD_TIME, timestamp(), true),
-                (LAND, DataType::Int64, false),
+                (LOAD_ID, DataType::Int64, false),
                 (EXTRACTED_AT, timestamp(), false),
                 (CONTENT_HASH, DataType::Binary, false),
                 (RUN_ID, DataType::Utf8, false),
             ],
-            Role::Dimension => &[
+            TableRole::Dimension => &[
                 (AS_OF, timestamp(), false),
                 (DELETED_AT, timestamp(), true),
                 (EXTRACTED_AT, timestamp(), false),
@@ -422,17 +426,23 @@ impl TableSpec {
                 (RUN_ID, DataType::Utf8, false),
             ],
         };
-        all.extend(lineage.iter().map(|(name, kind, nullable)| Arc::new(Field::new(*name, kind.clone(), *nullable))));
+        all.extend(
+            lineage
+                .iter()
+                .map(|(name, kind, nullable)| Arc::new(Field::new(*name, kind.clone(), *nullable))),
+        );
         Arc::new(Schema::new(all))
     }
 
     /// The column of the tenant that a record was listed for, where its key does without: the same record may be listed for several.
-    pub fn tenant_column(&self) -> Option<&Column> {
-        self.columns.iter().find(|c| c.json_name == SCOPE && !self.key.contains(&c.name))
+    pub fn tenant_column(&self) -> Option<&ColumnSpec> {
+        self.columns
+            .iter()
+            .find(|c| c.json_name == SCOPE && !self.key.contains(&c.name))
     }
 
     /// The top-level column of that name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ColumnSpec> {
         self.columns.iter().find(|c| c.name == name)
     }
 

@@ -29,7 +29,7 @@ pub fn canonical(word: &str) -> Cow<'_, str> {
 }
 
 /// True if two texts are one word.
-pub fn is(word: &str, other: &str) -> bool {
+pub fn is_same_word(word: &str, other: &str) -> bool {
     word == other || canonical(word) == canonical(other)
 }
 
@@ -45,7 +45,10 @@ pub(crate) fn one_form(text: &str) -> String {
             c
         }
     };
-    seen.nfkc().filter(|c| !is_invisible(*c)).map(fold).collect()
+    seen.nfkc()
+        .filter(|c| !is_invisible(*c))
+        .map(fold)
+        .collect()
 }
 
 /// Most words come so.
@@ -68,8 +71,15 @@ fn is_canonical(word: &str) -> bool {
 fn joined(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // Control characters part nothing: they are not seen.
-    let seen = |part: &str| part.chars().filter(|c| !is_invisible(*c)).collect::<String>();
-    let parts = text.split(char::is_whitespace).map(seen).filter(|part| !part.chars().all(is_blank_char));
+    let seen = |part: &str| {
+        part.chars()
+            .filter(|c| !is_invisible(*c))
+            .collect::<String>()
+    };
+    let parts = text
+        .split(char::is_whitespace)
+        .map(seen)
+        .filter(|part| !part.chars().all(is_blank_char));
     for part in parts {
         if !out.is_empty() {
             out.push(' ');
@@ -100,7 +110,7 @@ mod tests {
             "\u{202d}completed\u{202c}",
         ] {
             assert_eq!(canonical(word), "completed", "{word:?}");
-            assert!(is(word, "completed"));
+            assert!(is_same_word(word, "completed"));
         }
         for (word, form) in [
             ("DECL\u{130}NED", "declined"),
@@ -112,7 +122,10 @@ mod tests {
             ("m\u{b3}", "m3"),
             ("u\u{308}ber", "\u{fc}ber"),
             ("\u{dc}BER", "\u{fc}ber"),
-            ("\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}"),
+            (
+                "\u{39f}\u{394}\u{39f}\u{3a3}",
+                "\u{3bf}\u{3b4}\u{3bf}\u{3c2}",
+            ),
             ("\u{212a}g", "kg"),
             (" ", ""),
             ("\u{200b}", ""),
@@ -120,7 +133,11 @@ mod tests {
         ] {
             assert_eq!(canonical(word), form, "{word:?}");
         }
-        assert!(!is("done", "d one") && !is("open", "reopen") && !is("", "open"));
+        assert!(
+            !is_same_word("done", "d one")
+                && !is_same_word("open", "reopen")
+                && !is_same_word("", "open")
+        );
     }
 
     proptest::proptest! {

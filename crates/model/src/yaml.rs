@@ -19,7 +19,7 @@ mod reader;
 mod syntax;
 
 pub(crate) use fault::one_of;
-pub use fault::{Fault, What};
-pub use node::{Content, Entry, Location, Node, Plain};
+pub use fault::{YamlFault, YamlFaultKind};
+pub use node::{FileLocation, YamlContent, YamlEntry, YamlNode, YamlScalar};
 pub use partial::PartialRead;
-pub use reader::{Reader, Spanned};
+pub use reader::{NodeDeserializer, Spanned};

@@ -8,7 +8,7 @@
 //! IANA counts those the other way round.
 
 use crate::blank::{is_blank_char, is_dash, is_invisible, trim};
-use crate::fast::FastMap;
+use crate::hash_map::FastMap;
 use crate::time::CLOCK_OFFSETS;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use std::sync::LazyLock;
@@ -29,11 +29,19 @@ static NAMES: LazyLock<FastMap<String, Tz>> = LazyLock::new(|| {
     for zone in TZ_VARIANTS {
         // Windows' zone of an IANA one; that one's own IANA zone is CLDR's choice where no country is named.
         if let Ok(windows) = WindowsTimezone::try_from(zone) {
-            names.entry(windows.name().to_lowercase()).or_insert_with(|| Tz::from(windows));
-            names.entry(windows.description().to_lowercase()).or_insert_with(|| Tz::from(windows));
+            names
+                .entry(windows.name().to_lowercase())
+                .or_insert_with(|| Tz::from(windows));
+            names
+                .entry(windows.description().to_lowercase())
+                .or_insert_with(|| Tz::from(windows));
         }
     }
-    names.extend(TZ_VARIANTS.iter().map(|zone| (zone.name().to_lowercase(), *zone)));
+    names.extend(
+        TZ_VARIANTS
+            .iter()
+            .map(|zone| (zone.name().to_lowercase(), *zone)),
+    );
     names
 });
 
@@ -42,7 +50,11 @@ static NAMES: LazyLock<FastMap<String, Tz>> = LazyLock::new(|| {
 /// `None` for anything else.
 pub fn parse(text: &str) -> Option<ZoneName> {
     let text = trim(text);
-    if text.is_ascii() { parse_ascii(text) } else { parse_ascii(&plain(text)) }
+    if text.is_ascii() {
+        parse_ascii(text)
+    } else {
+        parse_ascii(&plain(text))
+    }
 }
 
 fn parse_ascii(text: &str) -> Option<ZoneName> {
@@ -52,13 +64,23 @@ fn parse_ascii(text: &str) -> Option<ZoneName> {
     if let Ok(zone) = text.parse() {
         return Some(ZoneName::Iana(zone));
     }
-    let prefixed = text.get(..3).is_some_and(|p| p.eq_ignore_ascii_case("UTC") || p.eq_ignore_ascii_case("GMT"));
-    let digits = if prefixed { text.get(3..)?.trim_start() } else { text };
+    let prefixed = text
+        .get(..3)
+        .is_some_and(|p| p.eq_ignore_ascii_case("UTC") || p.eq_ignore_ascii_case("GMT"));
+    let digits = if prefixed {
+        text.get(3..)?.trim_start()
+    } else {
+        text
+    };
     if let Some(offset) = parse_offset(digits, prefixed) {
         return Some(ZoneName::Offset(offset));
     }
     let lower = text.to_ascii_lowercase();
-    NAMES.get(&lower).or_else(|| NAMES.get(&lower.replace(' ', "_"))).copied().map(ZoneName::Iana)
+    NAMES
+        .get(&lower)
+        .or_else(|| NAMES.get(&lower.replace(' ', "_")))
+        .copied()
+        .map(ZoneName::Iana)
 }
 
 /// The text with plain blanks and dashes, without what has no width.
@@ -72,7 +94,10 @@ fn plain(text: &str) -> String {
             c
         }
     };
-    text.chars().filter(|c| !is_invisible(*c)).map(fold).collect()
+    text.chars()
+        .filter(|c| !is_invisible(*c))
+        .map(fold)
+        .collect()
 }
 
 /// `+02:00`, `+0200`, `+02`, `+2`, `02:00`, `02:00:00`: seconds east of UTC. Hours alone need a sign.
@@ -86,8 +111,11 @@ fn parse_offset(text: &str, prefixed: bool) -> Option<i32> {
     };
     let rest = rest.trim_start();
     let mut parts = rest.split(':');
-    let (hours, minutes, seconds) = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
-        (four, None, None, None) if four.len() == 4 && four.is_ascii() => (&four[..2], &four[2..], "00"),
+    let (hours, minutes, seconds) = match (parts.next()?, parts.next(), parts.next(), parts.next())
+    {
+        (four, None, None, None) if four.len() == 4 && four.is_ascii() => {
+            (&four[..2], &four[2..], "00")
+        }
         (hours, None, None, None) => (hours, "00", "00"),
         (hours, Some(minutes), None, None) => (hours, minutes, "00"),
         (hours, Some(minutes), Some(seconds), None) => (hours, minutes, seconds),
@@ -115,9 +143,13 @@ mod tests {
 
     #[test]
     fn names_are_read_in_any_case() {
-        for text in
-            ["Europe/Berlin", "europe/berlin", "EUROPE/BERLIN", " Europe/Berlin ", "\u{feff}europe/Berlin\u{a0}"]
-        {
+        for text in [
+            "Europe/Berlin",
+            "europe/berlin",
+            "EUROPE/BERLIN",
+            " Europe/Berlin ",
+            "\u{feff}europe/Berlin\u{a0}",
+        ] {
             assert_eq!(iana(text), "Europe/Berlin", "{text:?}");
         }
         assert_eq!(iana("america/new york"), "America/New_York");
@@ -139,7 +171,10 @@ mod tests {
             ("Caucasus Standard Time", "Asia/Yerevan"),
             ("India Standard Time", "Asia/Calcutta"),
             ("Line Islands Standard Time", "Pacific/Kiritimati"),
-            ("(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna", "Europe/Berlin"),
+            (
+                "(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna",
+                "Europe/Berlin",
+            ),
         ] {
             assert_eq!(iana(windows), zone, "{windows}");
         }
@@ -149,15 +184,28 @@ mod tests {
     /// CLDR has 139 of them (version 46); one that none of the IANA zones led to would be missing here.
     #[test]
     fn the_list_of_windows_names_is_whole() {
-        let mut names: Vec<&str> =
-            TZ_VARIANTS.iter().filter_map(|zone| WindowsTimezone::try_from(*zone).ok()).map(|w| w.name()).collect();
+        let mut names: Vec<&str> = TZ_VARIANTS
+            .iter()
+            .filter_map(|zone| WindowsTimezone::try_from(*zone).ok())
+            .map(|w| w.name())
+            .collect();
         names.sort_unstable();
         names.dedup();
         assert!(names.len() >= 139, "{}", names.len());
         for name in names {
-            let expected: Tz = name.parse::<WindowsTimezone>().unwrap().tzdb_id().parse().unwrap();
-            let offset = name.starts_with("UTC") && matches!(parse(name), Some(ZoneName::Offset(_)));
-            assert!(offset || parse(name) == Some(ZoneName::Iana(expected)), "{name}: {:?}", parse(name));
+            let expected: Tz = name
+                .parse::<WindowsTimezone>()
+                .unwrap()
+                .tzdb_id()
+                .parse()
+                .unwrap();
+            let offset =
+                name.starts_with("UTC") && matches!(parse(name), Some(ZoneName::Offset(_)));
+            assert!(
+                offset || parse(name) == Some(ZoneName::Iana(expected)),
+                "{name}: {:?}",
+                parse(name)
+            );
         }
     }
 

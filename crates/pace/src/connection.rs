@@ -4,14 +4,15 @@
 //! asked for.
 
 use crate::login::PaceLogin;
-use crate::transactions::{Pace, Question};
+use crate::transactions::{PaceListEndpoint, PaceSource};
 use serde::Deserialize;
 use std::sync::Arc;
 use tillhouse_extract::oauth2::ClientCredentials;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, Endpoint, Limits, Names, Route, Source, origin,
+    AuthorizedClient, BaseUrl, Credential, EndpointUrl, HttpClient, NameList, PathTemplate, Source,
+    SourceConnection, SourceLimits, origin,
 };
-use tillhouse_model::{Error, Problems, ReadBy, Resource, Result};
+use tillhouse_model::{Error, ProblemList, ReadBy, Resource, Result};
 
 /// The source's name.
 pub const SOURCE: &str = "pace";
@@ -25,11 +26,14 @@ pub const RESOURCES: &[Resource] = &[Resource {
     records_at: &["data"],
     declares_total: true,
     largest_page: Some(LARGEST_PAGE),
-    ..Resource::WINDOWS
+    ..Resource::INCREMENTAL
 }];
 
 /// The same as `api: 2025-1` offers it.
-pub(crate) const CHANGES: &[Resource] = &[Resource { read_by: ReadBy::ChangeTime, ..RESOURCES[0] }];
+pub(crate) const CHANGES: &[Resource] = &[Resource {
+    read_by: ReadBy::ChangeTime,
+    ..RESOURCES[0]
+}];
 
 /// How PACE is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,7 +42,7 @@ pub struct PaceConnection {
     /// The API's address.
     pub base_url: BaseUrl,
     /// Where tokens are given out, on a server of its own.
-    pub token_url: Endpoint,
+    pub token_url: EndpointUrl,
     /// The client's name, from the provider.
     pub client_id: String,
     /// The client's secret, from the provider.
@@ -48,21 +52,21 @@ pub struct PaceConnection {
     pub scope: Option<String>,
     /// The partners whose transactions are read. `api: 2025-1` can do without.
     #[serde(default)]
-    pub partners: Names,
+    pub partners: NameList,
     /// Which of PACE's lists is read.
     #[serde(default)]
-    pub api: Api,
+    pub api: PaceListApi,
     /// Where the lists are.
     #[serde(default)]
-    pub paths: Paths,
+    pub paths: PacePaths,
     /// How the list of `api: 2025-1` is narrowed.
     #[serde(default)]
-    pub filters: Filters,
+    pub filters: PaceFilters,
 }
 
-/// Which of PACE's lists is read.
+/// List of PACE that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum Api {
+pub enum PaceListApi {
     /// The list of a partner, by the time of creation: the one the document describes, and calls deprecated.
     #[default]
     #[serde(rename = "partner")]
@@ -75,14 +79,14 @@ pub enum Api {
 /// Paths below the base URL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Paths {
+pub struct PacePaths {
     /// The list of `api: partner`, with `{partner}` in it.
     pub partner: String,
     /// The list of `api: 2025-1`.
     pub transactions: String,
 }
 
-impl Default for Paths {
+impl Default for PacePaths {
     fn default() -> Self {
         Self {
             partner: "/pay/2022-1/transactions/contracts/partners/{partner}".into(),
@@ -94,7 +98,7 @@ impl Default for Paths {
 /// Query parameters of `api: 2025-1`; how they are spelled is not documented.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Filters {
+pub struct PaceFilters {
     /// The window's start, which belongs to it.
     pub from: String,
     /// The window's end, which does not.
@@ -103,21 +107,36 @@ pub struct Filters {
     pub partner: Option<String>,
 }
 
-impl Default for Filters {
+impl Default for PaceFilters {
     fn default() -> Self {
-        Self { from: "filter[updatedAt][gte]".into(), to: "filter[updatedAt][lt]".into(), partner: None }
+        Self {
+            from: "filter[updatedAt][gte]".into(),
+            to: "filter[updatedAt][lt]".into(),
+            partner: None,
+        }
     }
 }
 
 impl PaceConnection {
     /// Checks it; the route of a partner's list.
-    fn check(&self) -> Result<Route> {
+    fn check(&self) -> Result<PathTemplate> {
         let example = "/pay/2022-1/transactions/contracts/partners/{partner}";
-        let mut problems = Problems::default();
-        let route = problems.keep(Route::of_one("connection.paths.partner", &self.paths.partner, example));
-        problems.keep(origin::check_path("connection.paths.transactions", &self.paths.transactions));
-        let Filters { from, to, partner } = &self.filters;
-        for (key, name) in [("from", Some(from)), ("to", Some(to)), ("partner", partner.as_ref())] {
+        let mut problems = ProblemList::default();
+        let route = problems.keep(PathTemplate::with_id(
+            "connection.paths.partner",
+            &self.paths.partner,
+            example,
+        ));
+        problems.keep(origin::check_path(
+            "connection.paths.transactions",
+            &self.paths.transactions,
+        ));
+        let PaceFilters { from, to, partner } = &self.filters;
+        for (key, name) in [
+            ("from", Some(from)),
+            ("to", Some(to)),
+            ("partner", partner.as_ref()),
+        ] {
             if name.is_some_and(|name| name.trim().is_empty()) {
                 problems.0.push(
                     Error::config(format!("connection.filters.{key} is empty"))
@@ -125,15 +144,21 @@ impl PaceConnection {
                 );
             }
         }
-        if self.scope.as_ref().is_some_and(|scope| scope.trim().is_empty()) {
+        if self
+            .scope
+            .as_ref()
+            .is_some_and(|scope| scope.trim().is_empty())
+        {
             let error = Error::config("connection.scope is empty");
-            problems.0.push(error.hint("Leave it out where none is wanted."));
+            problems
+                .0
+                .push(error.hint("Leave it out where none is wanted."));
         }
         problems.keep(self.partners.check("connection.partners"));
         match (self.api, self.partners.as_slice().len(), &self.filters.partner) {
-            (Api::Partner, 0, _) => problems.0.push(Error::config("connection.partners is empty")
+            (PaceListApi::Partner, 0, _) => problems.0.push(Error::config("connection.partners is empty")
                 .hint("List the partners to read, partners: [A, B]; or read all this client may see with api: 2025-1.")),
-            (Api::V2025_1, 2.., None) => problems.0.push(Error::config("api: 2025-1 cannot tell several partners apart by itself")
+            (PaceListApi::V2025_1, 2.., None) => problems.0.push(Error::config("api: 2025-1 cannot tell several partners apart by itself")
                 .hint(
                     "Set connection.filters.partner to the query parameter that narrows the list to one partner; or make a pipeline for \
                      each partner.",
@@ -144,25 +169,38 @@ impl PaceConnection {
     }
 }
 
-impl Connection for PaceConnection {
+impl SourceConnection for PaceConnection {
     const SOURCE: &'static str = SOURCE;
     const RESOURCES: &'static [Resource] = RESOURCES;
 
-    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let mut problems = Problems::default();
+    fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>> {
+        let mut problems = ProblemList::default();
         let route = problems.keep(self.check());
-        let client = problems.keep(Client::new(SOURCE, self.base_url, limits));
+        let client = problems.keep(HttpClient::new(SOURCE, self.base_url, limits));
         let credentials = client.as_ref().map(|client| {
-            ClientCredentials::new(client, &self.token_url, self.client_id, self.client_secret, self.scope)
+            ClientCredentials::new(
+                client,
+                &self.token_url,
+                self.client_id,
+                self.client_secret,
+                self.scope,
+            )
         });
         let credentials = credentials.and_then(|credentials| problems.keep(credentials));
         let ((route, client), credentials) = problems.or(route.zip(client).zip(credentials))?;
         let question = match self.api {
-            Api::Partner => Question::Partner { route },
-            Api::V2025_1 => Question::Changes { path: self.paths.transactions, filters: self.filters },
+            PaceListApi::Partner => PaceListEndpoint::Partner { route },
+            PaceListApi::V2025_1 => PaceListEndpoint::Changes {
+                path: self.paths.transactions,
+                filters: self.filters,
+            },
         };
         let api = AuthorizedClient::new(client, Arc::new(PaceLogin::new(credentials)));
-        Ok(Arc::new(Pace::new(api, self.partners.into_vec(), question)))
+        Ok(Arc::new(PaceSource::new(
+            api,
+            self.partners.into_vec(),
+            question,
+        )))
     }
 }
 
@@ -179,40 +217,94 @@ mod tests {
     }
 
     fn refused(more: &str) -> Error {
-        parse(more).unwrap().open(Limits::default()).unwrap_err()
+        parse(more)
+            .unwrap()
+            .open(SourceLimits::default())
+            .unwrap_err()
     }
 
     #[test]
     fn little_has_to_be_written() {
         let connection = parse(r#","partners":["acme"]"#).unwrap();
-        assert_eq!((connection.api, &connection.paths), (Api::Partner, &Paths::default()));
+        assert_eq!(
+            (connection.api, &connection.paths),
+            (PaceListApi::Partner, &PacePaths::default())
+        );
         assert!(!format!("{connection:?}").contains("hunter2"));
-        let source = connection.open(Limits::default()).unwrap();
+        let source = connection.open(SourceLimits::default()).unwrap();
         assert_eq!((source.name(), source.resources()), ("pace", RESOURCES));
         assert_eq!(source.resources()[0].read_by, ReadBy::EventTime);
         assert!(!format!("{source:?}").contains("hunter2"));
-        for api in [r#","api":"2025-1""#, r#","api":"2025-1","partners":["acme"]"#] {
-            let source = parse(api).unwrap().open(Limits::default()).unwrap();
-            let [Resource { name, read_by, late, .. }] = source.resources() else { panic!("one resource") };
-            assert_eq!((*name, *read_by, *late), (RESOURCES[0].name, ReadBy::ChangeTime, false), "{api}");
+        for api in [
+            r#","api":"2025-1""#,
+            r#","api":"2025-1","partners":["acme"]"#,
+        ] {
+            let source = parse(api).unwrap().open(SourceLimits::default()).unwrap();
+            let [
+                Resource {
+                    name,
+                    read_by,
+                    follows_changes: late,
+                    ..
+                },
+            ] = source.resources()
+            else {
+                panic!("one resource")
+            };
+            assert_eq!(
+                (*name, *read_by, *late),
+                (RESOURCES[0].name, ReadBy::ChangeTime, false),
+                "{api}"
+            );
         }
-        let several = r#","api":"2025-1","partners":["a","b"],"filters":{"partner":"filter[partner]"}"#;
-        assert!(parse(several).unwrap().open(Limits::default()).is_ok());
+        let several =
+            r#","api":"2025-1","partners":["a","b"],"filters":{"partner":"filter[partner]"}"#;
+        assert!(
+            parse(several)
+                .unwrap()
+                .open(SourceLimits::default())
+                .is_ok()
+        );
     }
 
     #[test]
     fn mistakes_are_named() {
-        assert!(parse(r#","partner":[]"#).unwrap_err().to_string().contains("unknown field `partner`"));
-        assert!(parse(r#","api":"2025-2""#).unwrap_err().to_string().contains("`partner` or `2025-1`"));
+        assert!(
+            parse(r#","partner":[]"#)
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `partner`")
+        );
+        assert!(
+            parse(r#","api":"2025-2""#)
+                .unwrap_err()
+                .to_string()
+                .contains("`partner` or `2025-1`")
+        );
         for (more, named) in [
             ("", "connection.partners is empty"),
-            (r#","partners":["a/../b","."]"#, "connection.partners: \".\""),
+            (
+                r#","partners":["a/../b","."]"#,
+                "connection.partners: \".\"",
+            ),
             (r#","partners":["a","a"]"#, "names \"a\" twice"),
-            (r#","partners":["a"],"paths":{"partner":"/x"}"#, "does not hold {partner} once"),
-            (r#","partners":["a"],"paths":{"transactions":"x"}"#, "connection.paths.transactions"),
-            (r#","partners":["a"],"filters":{"to":" "}"#, "connection.filters.to"),
+            (
+                r#","partners":["a"],"paths":{"partner":"/x"}"#,
+                "does not hold {partner} once",
+            ),
+            (
+                r#","partners":["a"],"paths":{"transactions":"x"}"#,
+                "connection.paths.transactions",
+            ),
+            (
+                r#","partners":["a"],"filters":{"to":" "}"#,
+                "connection.filters.to",
+            ),
             (r#","partners":["a"],"scope":"""#, "connection.scope"),
-            (r#","api":"2025-1","partners":["a","b"]"#, "cannot tell several partners apart"),
+            (
+                r#","api":"2025-1","partners":["a","b"]"#,
+                "cannot tell several partners apart",
+            ),
         ] {
             let error = refused(more);
             assert_eq!(error.kind(), ErrorKind::Config, "{more}");
@@ -224,12 +316,16 @@ mod tests {
             );
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             let connection: PaceConnection = serde_json::from_value(value).unwrap();
-            let error = connection.open(Limits::default()).unwrap_err();
-            assert!(error.message().contains(&format!("connection.{key}")), "{error}");
+            let error = connection.open(SourceLimits::default()).unwrap_err();
+            assert!(
+                error.message().contains(&format!("connection.{key}")),
+                "{error}"
+            );
         }
-        let bad =
-            r#"{"base_url":"http://127.0.0.1","token_url":"id.example.com","client_id":"me","client_secret":"s"}"#;
-        let error = serde_json::from_str::<PaceConnection>(bad).unwrap_err().to_string();
+        let bad = r#"{"base_url":"http://127.0.0.1","token_url":"id.example.com","client_id":"me","client_secret":"s"}"#;
+        let error = serde_json::from_str::<PaceConnection>(bad)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("has no http:// or https://"), "{error}");
     }
 }

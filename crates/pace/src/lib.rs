@@ -19,8 +19,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod connection;
+mod error_document;
 mod login;
-mod problem;
 mod transactions;
 
-pub use connection::{Api, Filters, PaceConnection, Paths, RESOURCES, SOURCE};
+pub use connection::{PaceConnection, PaceFilters, PaceListApi, PacePaths, RESOURCES, SOURCE};

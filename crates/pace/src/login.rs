@@ -2,10 +2,10 @@
 //!
 //! Invariant: a token is had anew where PACE blames it, except where PACE says that it is not the token it misses.
 
-use crate::problem::{LINKED_IDENTITY, Problems};
+use crate::error_document::{LINKED_IDENTITY, PaceErrorDocument};
 use async_trait::async_trait;
 use tillhouse_extract::oauth2::ClientCredentials;
-use tillhouse_extract::{Login, Refusal, Token};
+use tillhouse_extract::{HttpRefusal, Login, Token};
 use tillhouse_model::{Result, Secret};
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Login for PaceLogin {
         self.credentials.login(refresh).await
     }
 
-    fn wants_new_token(&self, refusal: &Refusal) -> bool {
-        refusal.blames_token() && !Problems::of(&refusal.body).has_code(LINKED_IDENTITY)
+    fn wants_new_token(&self, refusal: &HttpRefusal) -> bool {
+        refusal.blames_token() && !PaceErrorDocument::of(&refusal.body).has_code(LINKED_IDENTITY)
     }
 }

@@ -2,17 +2,22 @@
 //!
 //! Invariant: every request says the whole window, the page's number and its size, and so does the next; the server's links lead nowhere.
 
-use crate::connection::{CHANGES, Filters, LARGEST_PAGE, RESOURCES, SOURCE};
-use crate::problem::explained;
+use crate::connection::{CHANGES, LARGEST_PAGE, PaceFilters, RESOURCES, SOURCE};
+use crate::error_document::refusal_error;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use tillhouse_extract::envelope::{self, Scalar};
-use tillhouse_extract::http::Stats;
-use tillhouse_extract::paging::{self, Fetched, Next, NumberedPage, Numbering, Place};
+use tillhouse_extract::envelope::{self, EnvelopeValue};
+use tillhouse_extract::http::ClientStats;
+use tillhouse_extract::paging::{
+    self, FetchOutcome, NextPage, NumberedPage, PageNumbering, PagePosition,
+};
 use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use tillhouse_extract::source::{check_page, failed, known};
-use tillhouse_extract::{Answer, AuthorizedClient, Page, PageStream, Request, Response, Route, Source, redact};
+use tillhouse_extract::source::{check_page, failed_stream, find_resource};
+use tillhouse_extract::{
+    AuthorizedClient, HttpOutcome, HttpRequest, HttpResponse, Page, PageStream, PathTemplate,
+    Source, redact,
+};
 use tillhouse_model::{Error, Resource, Result, Slice, Window};
 
 const TRANSACTIONS: &Resource = &RESOURCES[0];
@@ -21,46 +26,62 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.api+js
 /// Neighbouring slices of a partner overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 
-/// What is asked.
+/// List that is read: a partner's, or that of what changed.
 #[derive(Debug)]
-pub(crate) enum Question {
+pub(crate) enum PaceListEndpoint {
     /// A partner's list.
-    Partner { route: Route },
+    Partner { route: PathTemplate },
     /// The list of what changed.
-    Changes { path: String, filters: Filters },
+    Changes { path: String, filters: PaceFilters },
 }
 
-/// One PACE client, and the partners that are read with it.
+/// Source of one PACE client and the partners read with it.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct PaceSource {
     api: AuthorizedClient,
     partners: Vec<String>,
-    question: Question,
+    question: PaceListEndpoint,
 }
 
-impl Pace {
-    pub(crate) fn new(api: AuthorizedClient, partners: Vec<String>, question: Question) -> Self {
-        Self { api, partners, question }
+impl PaceSource {
+    pub(crate) fn new(
+        api: AuthorizedClient,
+        partners: Vec<String>,
+        question: PaceListEndpoint,
+    ) -> Self {
+        Self {
+            api,
+            partners,
+            question,
+        }
     }
 
     /// The partners that are asked for one by one; `[None]` where one question answers for all.
     fn tenants(&self) -> Vec<Option<String>> {
-        if self.partners.is_empty() { vec![None] } else { self.partners.iter().cloned().map(Some).collect() }
+        if self.partners.is_empty() {
+            vec![None]
+        } else {
+            self.partners.iter().cloned().map(Some).collect()
+        }
     }
 
     /// The request for a window, without the page.
-    fn window(&self, partner: Option<&str>, window: &Window) -> Result<Request> {
+    fn window(&self, partner: Option<&str>, window: &Window) -> Result<HttpRequest> {
         let (window, client) = (window.in_seconds(), self.api.client());
         match (&self.question, partner) {
-            (Question::Partner { route }, Some(partner)) => {
-                let window = window.longer_by(OVERLAP);
-                Ok(Request::get(TRANSACTIONS.name, client.url(&route.to(partner)?)?)
-                    .query("date_from", &window.from().to_string())
-                    .query("date_to", &window.to().to_string()))
+            (PaceListEndpoint::Partner { route }, Some(partner)) => {
+                let window = window.extended_by(OVERLAP);
+                Ok(
+                    HttpRequest::get(TRANSACTIONS.name, client.url(&route.expand(partner)?)?)
+                        .query("date_from", &window.from().to_string())
+                        .query("date_to", &window.to().to_string()),
+                )
             }
-            (Question::Partner { .. }, None) => Err(Error::config("PACE is asked partner by partner")),
-            (Question::Changes { path, filters }, partner) => {
-                let request = Request::get(TRANSACTIONS.name, client.url(path)?)
+            (PaceListEndpoint::Partner { .. }, None) => {
+                Err(Error::config("PACE is asked partner by partner"))
+            }
+            (PaceListEndpoint::Changes { path, filters }, partner) => {
+                let request = HttpRequest::get(TRANSACTIONS.name, client.url(path)?)
                     .query(&filters.from, &window.from().to_string())
                     .query(&filters.to, &window.to().to_string())
                     .query("sort", "id");
@@ -72,92 +93,146 @@ impl Pace {
         }
     }
 
-    fn list(&self, partner: Option<&str>, window: &Window, size: u32) -> Result<List> {
+    fn list(
+        &self,
+        partner: Option<&str>,
+        window: &Window,
+        size: u32,
+    ) -> Result<PaceTransactionList> {
         let request = self.window(partner, window)?;
         // Both, since PACE answers 406 for the one and 415 for the other.
-        let request =
-            request.header(ACCEPT, MEDIA_TYPE).header(CONTENT_TYPE, MEDIA_TYPE).lists(TRANSACTIONS.records_at);
-        Ok(List { api: self.api.clone(), partner: partner.map(Arc::from), request, size })
+        let request = request
+            .header(ACCEPT, MEDIA_TYPE)
+            .header(CONTENT_TYPE, MEDIA_TYPE)
+            .expecting_records_at(TRANSACTIONS.records_at);
+        Ok(PaceTransactionList {
+            api: self.api.clone(),
+            partner: partner.map(Arc::from),
+            request,
+            size,
+        })
     }
 }
 
-/// One question, page by page.
+/// One query of a transaction list, read page by page.
 #[derive(Debug, Clone)]
-struct List {
+struct PaceTransactionList {
     api: AuthorizedClient,
     partner: Option<Arc<str>>,
-    request: Request,
+    request: HttpRequest,
     size: u32,
 }
 
-impl List {
-    async fn page(self, place: Place) -> Result<Fetched<NumberedPage>> {
+impl PaceTransactionList {
+    async fn page(self, place: PagePosition) -> Result<FetchOutcome<NumberedPage>> {
         let request = self
             .request
             .clone()
             .query("page[number]", &place.index.to_string())
             .query("page[size]", &self.size.to_string());
         let (answer, redactor) = (self.api.send(&request).await?, self.api.client().redactor());
-        let explained = |refusal| explained(refusal, self.partner.as_deref(), redactor);
-        let Response { bytes, requested_at, url, .. } = match answer {
-            Answer::Success(response) => response,
-            Answer::Refused(refusal) if refusal.is_past_the_end() => return Ok(Fetched::Missing(explained(refusal))),
-            Answer::Refused(refusal) => return Err(explained(refusal)),
+        let explained = |refusal| refusal_error(refusal, self.partner.as_deref(), redactor);
+        let HttpResponse {
+            bytes,
+            requested_at,
+            url,
+            ..
+        } = match answer {
+            HttpOutcome::Success(response) => response,
+            HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
+                return Ok(FetchOutcome::Missing(explained(refusal)));
+            }
+            HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };
-        let bytes = paging::or_empty(bytes, TRANSACTIONS.records_at);
-        let Read { declared_total, records, next } =
-            read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
-        let page = Page { bytes, declared_total, requested_at, scope: self.partner, anew: false, again: false };
-        Ok(NumberedPage { page, records, url, next }.into())
+        let bytes = paging::normalise_empty(bytes, TRANSACTIONS.records_at);
+        let PacePageSummary {
+            declared_total,
+            records,
+            next,
+        } = read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+        let page = Page {
+            bytes,
+            declared_total,
+            requested_at,
+            scope: self.partner,
+            restarts_listing: false,
+            is_reread: false,
+        };
+        Ok(NumberedPage {
+            page,
+            records,
+            url,
+            next,
+        }
+        .into())
     }
 }
 
-/// What of a page is looked at.
-struct Read {
+/// Declared total, record identities and next link of a page.
+struct PacePageSummary {
     declared_total: Option<u64>,
     /// What identifies its transactions.
     records: Vec<u64>,
-    next: Next,
+    next: NextPage,
 }
 
-fn read(page: &[u8]) -> Result<Read> {
+fn read(page: &[u8]) -> Result<PacePageSummary> {
     // Only whether there is a link: JSON:API has them, PACE's document does not say so.
     let [count, next] = envelope::read(page, &[&["meta", "count"], &["links", "next"]])?;
     let linked = match next {
-        Some(Scalar::Nested) => true,
-        next => next.as_ref().and_then(Scalar::as_text).is_some(),
+        Some(EnvelopeValue::Nested) => true,
+        next => next.as_ref().and_then(EnvelopeValue::as_text).is_some(),
     };
-    Ok(Read {
+    Ok(PacePageSummary {
         declared_total: count.and_then(|count| count.as_u64()),
         records: envelope::identities(page, TRANSACTIONS.records_at, "id")?,
-        next: if linked { Next::There } else { Next::Unsaid },
+        next: if linked {
+            NextPage::ByNumber
+        } else {
+            NextPage::Unknown
+        },
     })
 }
 
 #[async_trait]
-impl Source for Pace {
+impl Source for PaceSource {
     fn name(&self) -> &'static str {
         SOURCE
     }
 
     fn resources(&self) -> &'static [Resource] {
         match self.question {
-            Question::Partner { .. } => RESOURCES,
-            Question::Changes { .. } => CHANGES,
+            PaceListEndpoint::Partner { .. } => RESOURCES,
+            PaceListEndpoint::Changes { .. } => CHANGES,
         }
     }
 
     async fn check(&self) -> Result<()> {
         self.api.log_in().await?;
         let now = Timestamp::now();
-        let window = Window::new(now.checked_sub(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MIN), now)?;
-        let size = self.api.client().listing(TRANSACTIONS).page_size.min(LARGEST_PAGE);
+        let window = Window::new(
+            now.checked_sub(SignedDuration::from_mins(1))
+                .unwrap_or(Timestamp::MIN),
+            now,
+        )?;
+        let size = self
+            .api
+            .client()
+            .listing_options(TRANSACTIONS)
+            .page_size
+            .min(LARGEST_PAGE);
         for partner in self.tenants() {
             let page = check_page(size, async |limit| {
                 let list = self.list(partner.as_deref(), &window, limit)?;
-                match list.page(Place { index: 0, link: None }).await? {
-                    Fetched::Page(page) => Ok(page),
-                    Fetched::Missing(error) => Err(error),
+                match list
+                    .page(PagePosition {
+                        index: 0,
+                        link: None,
+                    })
+                    .await?
+                {
+                    FetchOutcome::Page(page) => Ok(page),
+                    FetchOutcome::Missing(error) => Err(error),
                 }
             });
             let page = page.await?;
@@ -170,23 +245,25 @@ impl Source for Pace {
     }
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
-        known("PACE", RESOURCES, resource)?;
+        find_resource("PACE", RESOURCES, resource)?;
         Ok(self.tenants())
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
-        let listing = self.api.client().listing(TRANSACTIONS);
+        let listing = self.api.client().listing_options(TRANSACTIONS);
         let size = listing.page_size.min(LARGEST_PAGE);
-        let list = known("PACE", RESOURCES, &slice.resource)
+        let list = find_resource("PACE", RESOURCES, &slice.resource)
             .and_then(|_| self.list(slice.tenant.as_deref(), &slice.window, size));
         match list {
-            Err(error) => failed(error),
+            Err(error) => failed_stream(error),
             // The document says that pages are counted from 0.
-            Ok(list) => paging::by_page(Numbering::known(), listing, move |place| list.clone().page(place)),
+            Ok(list) => paging::by_page(PageNumbering::known(), listing, move |place| {
+                list.clone().page(place)
+            }),
         }
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> ClientStats {
         self.api.stats()
     }
 }

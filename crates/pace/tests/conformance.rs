@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
-use tillhouse_extract::Connection;
-use tillhouse_extract::testing::{Records, Subject};
+use tillhouse_extract::SourceConnection;
+use tillhouse_extract::testing::{ResourceUnderTest, SourceUnderTest};
 use tillhouse_model::Window;
 use tillhouse_pace::PaceConnection;
 use tillhouse_sandbox::{PaceApi, Sandbox, SandboxOptions};
@@ -23,14 +23,22 @@ mod of_changes {
     tillhouse_extract::conformance!(|| super::subject(super::PaceApi::Successor));
 }
 
-async fn subject(api: PaceApi) -> Subject {
-    let options =
-        SandboxOptions { transactions: 10, pace_transactions: Some(800), pace_api: api, ..SandboxOptions::default() };
+async fn subject(api: PaceApi) -> SourceUnderTest {
+    let options = SandboxOptions {
+        transactions: 10,
+        pace_transactions: Some(800),
+        pace_api: api,
+        ..SandboxOptions::default()
+    };
     let window = Window::new(options.from, options.to).unwrap();
     let sandbox = Sandbox::start(options).await.unwrap();
     let (name, time, filters) = match api {
         PaceApi::Partner => ("partner", "/attributes/createdAt", serde_json::json!({})),
-        PaceApi::Successor => ("2025-1", "/attributes/updatedAt", serde_json::json!({"partner": "filter[partner]"})),
+        PaceApi::Successor => (
+            "2025-1",
+            "/attributes/updatedAt",
+            serde_json::json!({"partner": "filter[partner]"}),
+        ),
     };
     let connection = |secret: &str| {
         let written = serde_json::json!({
@@ -45,12 +53,14 @@ async fn subject(api: PaceApi) -> Subject {
         serde_json::from_value::<PaceConnection>(written).unwrap()
     };
     let (good, wrong) = (connection("sandbox-secret"), connection("not-the-secret"));
-    Subject::new(sandbox.url(), "pace", window, move |limits| good.clone().open(limits))
-        .refused(move |limits| wrong.clone().open(limits))
-        .secret("sandbox-secret")
-        .secret("not-the-secret")
-        .login(["/pace/auth/token"])
-        .token_lifetime(Duration::from_secs(3_600))
-        .records(Records::of("transactions").key("/id").time(time))
-        .keeping(sandbox)
+    SourceUnderTest::new(sandbox.url(), "pace", window, move |limits| {
+        good.clone().open(limits)
+    })
+    .refused(move |limits| wrong.clone().open(limits))
+    .secret("sandbox-secret")
+    .secret("not-the-secret")
+    .login(["/pace/auth/token"])
+    .token_lifetime(Duration::from_secs(3_600))
+    .records(ResourceUnderTest::of("transactions").key("/id").time(time))
+    .keep_alive(sandbox)
 }

@@ -12,7 +12,9 @@ use crate::page_levels::PageLevels;
 use crate::rle;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use bytes::Bytes;
 use parquet::basic::{Encoding, PageType, Type};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -79,7 +81,10 @@ pub(crate) struct ColumnChunkWriter {
 }
 
 impl ColumnChunkWriter {
-    pub(crate) fn try_new(descriptor: ColumnDescPtr, properties: &WriterProperties) -> Result<Self> {
+    pub(crate) fn try_new(
+        descriptor: ColumnDescPtr,
+        properties: &WriterProperties,
+    ) -> Result<Self> {
         let width = match descriptor.physical_type() {
             Type::BYTE_ARRAY | Type::BOOLEAN => 0,
             Type::INT32 => 4,
@@ -87,10 +92,16 @@ impl ColumnChunkWriter {
             Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(descriptor.type_length())?,
             other => {
                 let column = descriptor.name().to_owned();
-                return Err(EncodeError::UnsupportedType { column, data_type: other.to_string() });
+                return Err(EncodeError::UnsupportedType {
+                    column,
+                    data_type: other.to_string(),
+                });
             }
         };
-        let counted = matches!(descriptor.physical_type(), Type::BYTE_ARRAY | Type::INT32 | Type::INT64);
+        let counted = matches!(
+            descriptor.physical_type(),
+            Type::BYTE_ARRAY | Type::INT32 | Type::INT64
+        );
         let repeats = counted && properties.dictionary_enabled(descriptor.path());
         Ok(Self {
             width,
@@ -116,9 +127,16 @@ impl ColumnChunkWriter {
     }
 
     /// Adds the values in the slots of so many rows.
-    pub(crate) fn write(&mut self, slots: &NestingLevels, array: &ArrayRef, rows: usize) -> Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        slots: &NestingLevels,
+        array: &ArrayRef,
+        rows: usize,
+    ) -> Result<()> {
         if i16::from(slots.level) != self.descriptor.max_def_level() {
-            return Err(EncodeError::NestingMismatch { column: self.descriptor.name().to_owned() });
+            return Err(EncodeError::NestingMismatch {
+                column: self.descriptor.name().to_owned(),
+            });
         }
         match &slots.definition {
             None => self.definition.repeat(slots.level, slots.count),
@@ -145,10 +163,15 @@ impl ColumnChunkWriter {
                 self.give_up_dictionary();
             }
         }
-        if self.rows >= PAGE_ROWS || self.values.len() + self.flags.len() / 8 + self.indices.len() >= PAGE_BYTES {
+        if self.rows >= PAGE_ROWS
+            || self.values.len() + self.flags.len() / 8 + self.indices.len() >= PAGE_BYTES
+        {
             self.end_page()?;
         }
-        let full = self.dictionary.as_ref().is_some_and(|dictionary| dictionary.bytes() >= DICTIONARY_BYTES);
+        let full = self
+            .dictionary
+            .as_ref()
+            .is_some_and(|dictionary| dictionary.bytes() >= DICTIONARY_BYTES);
         if self.repeats && full {
             self.end_page()?;
             self.repeats = false;
@@ -167,11 +190,18 @@ impl ColumnChunkWriter {
 
     /// Ends being a duplicate: continues as a chunk of its own, with the values that the other has so far.
     pub(crate) fn diverge_from(&mut self, other: &Self) {
-        *self = Self { descriptor: self.descriptor.clone(), ..other.clone() };
+        *self = Self {
+            descriptor: self.descriptor.clone(),
+            ..other.clone()
+        };
     }
 
     /// Appends the values at these places of an array, none of which is null.
-    fn take(&mut self, array: &ArrayRef, places: impl ExactSizeIterator<Item = usize>) -> Result<()> {
+    fn take(
+        &mut self,
+        array: &ArrayRef,
+        places: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<()> {
         match array.data_type() {
             DataType::Utf8 => {
                 let texts = array.as_string::<i32>();
@@ -186,7 +216,8 @@ impl ColumnChunkWriter {
             DataType::Boolean => {
                 let flags = array.as_boolean();
                 let before = self.flags.len();
-                self.flags.extend(places.map(|place| u8::from(flags.value(place))));
+                self.flags
+                    .extend(places.map(|place| u8::from(flags.value(place))));
                 let seen = &self.flags[before..];
                 if let (Some(min), Some(max)) = (seen.iter().min(), seen.iter().max()) {
                     self.bounds.widen((*min).into(), (*max).into());
@@ -209,22 +240,35 @@ impl ColumnChunkWriter {
                 if self.descriptor.physical_type() == Type::FIXED_LEN_BYTE_ARRAY {
                     for place in places {
                         let decimal = decimals[place];
-                        self.values.extend_from_slice(&decimal.to_be_bytes()[size_of::<i128>() - self.width..]);
+                        self.values.extend_from_slice(
+                            &decimal.to_be_bytes()[size_of::<i128>() - self.width..],
+                        );
                         self.bounds.widen(decimal, decimal);
                     }
                 } else {
                     // What does not fit becomes more than the precision allows.
-                    self.numbers(places.map(|place| i64::try_from(decimals[place]).unwrap_or(i64::MAX)));
+                    self.numbers(
+                        places.map(|place| i64::try_from(decimals[place]).unwrap_or(i64::MAX)),
+                    );
                 }
                 // Bytes that have no place are cut off above: an amount must not become another one unsaid.
                 let limit = 10_i128.pow(u32::from(*precision));
-                if self.bounds.0.is_some_and(|(min, max)| min <= -limit || max >= limit) {
-                    return Err(EncodeError::TooManyDigits { column: self.descriptor.name().to_owned() });
+                if self
+                    .bounds
+                    .0
+                    .is_some_and(|(min, max)| min <= -limit || max >= limit)
+                {
+                    return Err(EncodeError::TooManyDigits {
+                        column: self.descriptor.name().to_owned(),
+                    });
                 }
             }
             other => {
                 let column = self.descriptor.name().to_owned();
-                return Err(EncodeError::UnsupportedType { column, data_type: other.to_string() });
+                return Err(EncodeError::UnsupportedType {
+                    column,
+                    data_type: other.to_string(),
+                });
             }
         }
         Ok(())
@@ -235,7 +279,8 @@ impl ColumnChunkWriter {
         if let (false, [first, .., last]) = (self.repeats, &offsets[..]) {
             let bytes = usize::try_from(last - first).unwrap_or(0);
             // Of the elements of a list, only those of this slice come.
-            self.values.reserve(bytes.min(PAGE_BYTES) + offsets.len() * size_of::<u32>());
+            self.values
+                .reserve(bytes.min(PAGE_BYTES) + offsets.len() * size_of::<u32>());
         }
     }
 
@@ -246,7 +291,8 @@ impl ColumnChunkWriter {
             return self.indices.extend(texts.map(|text| dictionary.text(text)));
         }
         for text in texts {
-            self.values.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            self.values
+                .extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
             self.values.extend_from_slice(text);
         }
     }
@@ -260,12 +306,16 @@ impl ColumnChunkWriter {
         if self.repeats
             && let Some(dictionary) = &mut self.dictionary
         {
-            self.indices.extend(seen.map(|number| dictionary.number(number)));
+            self.indices
+                .extend(seen.map(|number| dictionary.number(number)));
         } else if self.width == size_of::<i64>() {
             self.values.reserve(seen.len() * size_of::<i64>());
             seen.for_each(|number| self.values.extend_from_slice(&number.to_le_bytes()));
         } else {
-            seen.for_each(|number| self.values.extend_from_slice(&number.to_le_bytes()[..self.width]));
+            seen.for_each(|number| {
+                self.values
+                    .extend_from_slice(&number.to_le_bytes()[..self.width])
+            });
         }
         if min <= max {
             self.bounds.widen(min.into(), max.into());
@@ -296,13 +346,22 @@ impl ColumnChunkWriter {
             self.repetition.end(self.descriptor.max_rep_level(), plain);
             self.definition.end(self.descriptor.max_def_level(), plain);
             if through_dictionary {
-                let largest = self.dictionary.as_ref().map_or(0, ChunkDictionary::len).saturating_sub(1);
+                let largest = self
+                    .dictionary
+                    .as_ref()
+                    .map_or(0, ChunkDictionary::len)
+                    .saturating_sub(1);
                 // One bit at least: not every reader takes none.
                 let width = rle::width_of(u32::try_from(largest).unwrap_or(u32::MAX)).max(1);
                 plain.push(width);
                 rle::write(&self.indices, width, plain);
             } else if self.descriptor.physical_type() == Type::BOOLEAN {
-                let byte = |flags: &[u8]| flags.iter().enumerate().fold(0, |byte, (bit, flag)| byte | flag << bit);
+                let byte = |flags: &[u8]| {
+                    flags
+                        .iter()
+                        .enumerate()
+                        .fold(0, |byte, (bit, flag)| byte | flag << bit)
+                };
                 plain.extend(self.flags.chunks(8).map(byte));
             } else {
                 plain.extend_from_slice(&self.values);
@@ -310,12 +369,20 @@ impl ColumnChunkWriter {
             let page = Page::DataPage {
                 buf: scratch.compressed()?,
                 num_values: u32::try_from(self.slots)?,
-                encoding: if through_dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN },
+                encoding: if through_dictionary {
+                    Encoding::RLE_DICTIONARY
+                } else {
+                    Encoding::PLAIN
+                },
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
                 statistics: None,
             };
-            Ok::<_, EncodeError>(PendingPage { page, plain_bytes: scratch.plain.len(), rows: self.rows })
+            Ok::<_, EncodeError>(PendingPage {
+                page,
+                plain_bytes: scratch.plain.len(),
+                rows: self.rows,
+            })
         })?;
         self.pending_bytes += page.page.buffer().len();
         self.pending.push(page);
@@ -331,20 +398,33 @@ impl ColumnChunkWriter {
     /// Bytes held in memory, roughly.
     pub(crate) fn memory_size(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, ChunkDictionary::bytes);
-        self.pending_bytes + dictionary + self.values.len() + self.flags.len() / 8 + self.indices.len()
+        self.pending_bytes
+            + dictionary
+            + self.values.len()
+            + self.flags.len() / 8
+            + self.indices.len()
     }
 
     /// Ends the chunk.
     pub(crate) fn close(mut self) -> Result<EncodedChunk> {
         self.end_page()?;
-        let statistics = self.statistics.then(|| self.footer_statistics()).transpose()?.flatten();
-        let mut sink = TrackedWrite::new(Vec::with_capacity(self.memory_size() + (self.pending.len() + 1) * 64));
+        let statistics = self
+            .statistics
+            .then(|| self.footer_statistics())
+            .transpose()?
+            .flatten();
+        let mut sink = TrackedWrite::new(Vec::with_capacity(
+            self.memory_size() + (self.pending.len() + 1) * 64,
+        ));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut plain_bytes, mut bytes) = (0, 0);
         let mut pages: Vec<PageEncodingStats> = Vec::new();
         let mut dictionary_at = None;
         if let Some(dictionary) = self.dictionary.take()
-            && self.pending.iter().any(|pending| pending.page.encoding() == Encoding::RLE_DICTIONARY)
+            && self
+                .pending
+                .iter()
+                .any(|pending| pending.page.encoding() == Encoding::RLE_DICTIONARY)
         {
             let num_values = u32::try_from(dictionary.len())?;
             let plain = dictionary.into_plain(self.width);
@@ -352,32 +432,61 @@ impl ColumnChunkWriter {
                 scratch.plain.clear();
                 scratch.plain.extend_from_slice(&plain);
                 let buf = scratch.compressed()?;
-                let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
+                let page = Page::DictionaryPage {
+                    buf,
+                    num_values,
+                    encoding: Encoding::PLAIN,
+                    is_sorted: false,
+                };
                 Ok::<_, EncodeError>(CompressedPage::new(page, plain.len()))
             })?;
             let spec = writer.write_page(page)?;
             (plain_bytes, bytes) = (spec.uncompressed_size, spec.compressed_size);
-            pages.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
+            pages.push(PageEncodingStats {
+                page_type: PageType::DICTIONARY_PAGE,
+                encoding: Encoding::PLAIN,
+                count: 1,
+            });
             dictionary_at = Some(0);
         }
         let data_at = bytes;
         let mut offsets = OffsetIndexBuilder::new();
-        for PendingPage { page, plain_bytes: plain, rows } in self.pending {
+        for PendingPage {
+            page,
+            plain_bytes: plain,
+            rows,
+        } in self.pending
+        {
             let encoding = page.encoding();
             match pages.last_mut() {
-                Some(last) if last.page_type == PageType::DATA_PAGE && last.encoding == encoding => last.count += 1,
-                _ => pages.push(PageEncodingStats { page_type: PageType::DATA_PAGE, encoding, count: 1 }),
+                Some(last)
+                    if last.page_type == PageType::DATA_PAGE && last.encoding == encoding =>
+                {
+                    last.count += 1
+                }
+                _ => pages.push(PageEncodingStats {
+                    page_type: PageType::DATA_PAGE,
+                    encoding,
+                    count: 1,
+                }),
             }
             let page = CompressedPage::new(page, plain);
             let spec = writer.write_page(page)?;
             plain_bytes += spec.uncompressed_size;
             bytes += spec.compressed_size;
             offsets.append_row_count(i64::try_from(rows)?);
-            offsets.append_offset_and_size(i64::try_from(spec.offset)?, i32::try_from(spec.compressed_size)?);
+            offsets.append_offset_and_size(
+                i64::try_from(spec.offset)?,
+                i32::try_from(spec.compressed_size)?,
+            );
         }
         writer.close()?;
         let signed = |size: usize| i64::try_from(size);
-        let mut encodings: Vec<Encoding> = pages.iter().map(|page| page.encoding).chain([Encoding::RLE]).collect();
+        let mut encodings: Vec<Encoding> = pages
+            .iter()
+            .map(|page| page.encoding)
+            .chain([Encoding::RLE])
+            .collect();
         encodings.sort_unstable();
         encodings.dedup();
         let mut metadata = ColumnChunkMetaData::builder(self.descriptor.clone())
@@ -411,15 +520,39 @@ impl ColumnChunkWriter {
         let narrow = |value: Option<i128>| value.map(i64::try_from).transpose();
         let narrower = |value: Option<i128>| value.map(i32::try_from).transpose();
         Ok(match self.descriptor.physical_type() {
-            Type::BOOLEAN => Some(Statistics::boolean(min.map(|m| m != 0), max.map(|m| m != 0), None, nulls, false)),
-            Type::INT32 => Some(Statistics::int32(narrower(min)?, narrower(max)?, None, nulls, false)),
-            Type::INT64 => Some(Statistics::int64(narrow(min)?, narrow(max)?, None, nulls, false)),
+            Type::BOOLEAN => Some(Statistics::boolean(
+                min.map(|m| m != 0),
+                max.map(|m| m != 0),
+                None,
+                nulls,
+                false,
+            )),
+            Type::INT32 => Some(Statistics::int32(
+                narrower(min)?,
+                narrower(max)?,
+                None,
+                nulls,
+                false,
+            )),
+            Type::INT64 => Some(Statistics::int64(
+                narrow(min)?,
+                narrow(max)?,
+                None,
+                nulls,
+                false,
+            )),
             Type::FIXED_LEN_BYTE_ARRAY => {
                 let bytes = |value: i128| {
                     let bytes = value.to_be_bytes()[size_of::<i128>() - self.width..].to_vec();
                     FixedLenByteArray::from(ByteArray::from(bytes))
                 };
-                Some(Statistics::fixed_len_byte_array(min.map(bytes), max.map(bytes), None, nulls, false))
+                Some(Statistics::fixed_len_byte_array(
+                    min.map(bytes),
+                    max.map(bytes),
+                    None,
+                    nulls,
+                    false,
+                ))
             }
             _ => None,
         })

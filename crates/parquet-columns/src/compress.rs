@@ -46,20 +46,25 @@ impl CompressionScratch {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
             none => {
-                let mut new = zstd::bulk::Compressor::new(LEVEL).map_err(EncodeError::Compression)?;
+                let mut new =
+                    zstd::bulk::Compressor::new(LEVEL).map_err(EncodeError::Compression)?;
                 for parameter in [
                     CParameter::LiteralCompressionMode(ParamSwitch::Enable),
                     CParameter::MinMatch(SHORTEST),
                     CParameter::ChecksumFlag(true),
                 ] {
-                    new.set_parameter(parameter).map_err(EncodeError::Compression)?;
+                    new.set_parameter(parameter)
+                        .map_err(EncodeError::Compression)?;
                 }
                 none.insert(new)
             }
         };
         self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(self.plain.len()));
-        compressor.compress_to_buffer(&self.plain, &mut self.packed).map_err(EncodeError::Compression)?;
+        self.packed
+            .reserve(zstd::zstd_safe::compress_bound(self.plain.len()));
+        compressor
+            .compress_to_buffer(&self.plain, &mut self.packed)
+            .map_err(EncodeError::Compression)?;
         Ok(Bytes::copy_from_slice(&self.packed))
     }
 }

@@ -11,7 +11,8 @@ use std::hash::BuildHasher;
 /// Distinct values for which there is room from the beginning.
 const ROOM: usize = 64;
 
-/// Distinct values by number: texts stand one behind the other with their length before them, numbers as they are.
+/// Dictionary of a column chunk: distinct values by number. Texts stand one behind the other with
+/// their length before them, numbers as they are.
 #[derive(Clone)]
 pub(crate) struct ChunkDictionary {
     table: HashTable<u32>,
@@ -47,7 +48,14 @@ impl ChunkDictionary {
 
     /// The number of a text.
     pub(crate) fn text(&mut self, text: &[u8]) -> u32 {
-        let Self { table, hasher, plain, ends, last, .. } = self;
+        let Self {
+            table,
+            hasher,
+            plain,
+            ends,
+            last,
+            ..
+        } = self;
         // Neighbours are often equal.
         if let Some(last) = *last
             && equal(text_at(plain, ends, last), text)
@@ -65,7 +73,9 @@ impl ChunkDictionary {
             Entry::Vacant(entry) => {
                 let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
                 entry.insert(number);
-                plain.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                plain.extend_from_slice(
+                    &u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes(),
+                );
                 plain.extend_from_slice(text);
                 ends.push(plain.len());
                 number
@@ -77,7 +87,13 @@ impl ChunkDictionary {
 
     /// The number of a number.
     pub(crate) fn number(&mut self, value: i64) -> u32 {
-        let Self { table, hasher, numbers, last, .. } = self;
+        let Self {
+            table,
+            hasher,
+            numbers,
+            last,
+            ..
+        } = self;
         let at = |number: u32| numbers.get(number as usize).copied().unwrap_or_default();
         if let Some(last) = *last
             && at(last) == value
@@ -85,7 +101,11 @@ impl ChunkDictionary {
             return last;
         }
         let hash = hasher.hash_one(value);
-        let entry = table.entry(hash, |number| at(*number) == value, |number| hasher.hash_one(at(*number)));
+        let entry = table.entry(
+            hash,
+            |number| at(*number) == value,
+            |number| hasher.hash_one(at(*number)),
+        );
         let number = match entry {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
@@ -103,7 +123,8 @@ impl ChunkDictionary {
     pub(crate) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
         match self.numbers.get(number as usize) {
             Some(value) => out.extend_from_slice(&value.to_le_bytes()[..width]),
-            None => out.extend_from_slice(&self.plain[start(&self.ends, number)..end(&self.ends, number)]),
+            None => out
+                .extend_from_slice(&self.plain[start(&self.ends, number)..end(&self.ends, number)]),
         }
     }
 
@@ -111,21 +132,31 @@ impl ChunkDictionary {
     pub(crate) fn into_plain(self, width: usize) -> Vec<u8> {
         let mut plain = self.plain;
         plain.reserve(self.numbers.len() * width);
-        self.numbers.iter().for_each(|value| plain.extend_from_slice(&value.to_le_bytes()[..width]));
+        self.numbers
+            .iter()
+            .for_each(|value| plain.extend_from_slice(&value.to_le_bytes()[..width]));
         plain
     }
 }
 
 fn hash_of(hasher: &RandomState, text: &[u8]) -> u64 {
     // Of most texts that repeat the ends are all there is.
-    if text.len() <= 16 { hasher.hash_one((ends_of(text), text.len())) } else { hasher.hash_one(text) }
+    if text.len() <= 16 {
+        hasher.hash_one((ends_of(text), text.len()))
+    } else {
+        hasher.hash_one(text)
+    }
 }
 
 /// The first and the last eight bytes; of a shorter text all of them, and nothing.
 fn ends_of(text: &[u8]) -> (u64, u64) {
     match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (text.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)), 0),
+        _ => (
+            text.iter()
+                .fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+            0,
+        ),
     }
 }
 
@@ -153,7 +184,10 @@ mod tests {
     #[test]
     fn equal_values_have_one_number_and_each_is_written_once() {
         let mut texts = ChunkDictionary::new();
-        let numbers: Vec<u32> = ["a", "", "a", "a", "bc", "", "a"].iter().map(|t| texts.text(t.as_bytes())).collect();
+        let numbers: Vec<u32> = ["a", "", "a", "a", "bc", "", "a"]
+            .iter()
+            .map(|t| texts.text(t.as_bytes()))
+            .collect();
         assert_eq!(numbers, [0, 1, 0, 0, 2, 1, 0]);
         let mut one = Vec::new();
         texts.write(2, 0, &mut one);
@@ -161,9 +195,15 @@ mod tests {
         assert_eq!(texts.into_plain(0), b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc");
 
         let mut numbers = ChunkDictionary::new();
-        let given: Vec<u32> = [7, -1, 7, 7, i64::from(i32::MIN)].iter().map(|n| numbers.number(*n)).collect();
+        let given: Vec<u32> = [7, -1, 7, 7, i64::from(i32::MIN)]
+            .iter()
+            .map(|n| numbers.number(*n))
+            .collect();
         assert_eq!(given, [0, 1, 0, 0, 2]);
-        assert_eq!(numbers.into_plain(4), [7, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128]);
+        assert_eq!(
+            numbers.into_plain(4),
+            [7, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 128]
+        );
     }
 
     #[test]
@@ -171,7 +211,11 @@ mod tests {
         let mut texts = ChunkDictionary::new();
         for round in 0..3 {
             for n in 0..1_000_u32 {
-                assert_eq!(texts.text(format!("value {n}").as_bytes()), n, "round {round}");
+                assert_eq!(
+                    texts.text(format!("value {n}").as_bytes()),
+                    n,
+                    "round {round}"
+                );
             }
         }
         assert_eq!(texts.len(), 1_000);

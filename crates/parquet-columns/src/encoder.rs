@@ -49,7 +49,11 @@ use std::io::Write;
 /// ```
 pub trait ColumnEncoder: Sized + Send {
     /// An encoder without rows. `leaves` are the Parquet columns of the field, in the order of its leaves.
-    fn try_new(field: FieldRef, leaves: &[ColumnDescPtr], properties: &WriterPropertiesPtr) -> Result<Self>;
+    fn try_new(
+        field: FieldRef,
+        leaves: &[ColumnDescPtr],
+        properties: &WriterPropertiesPtr,
+    ) -> Result<Self>;
 
     /// Adds rows.
     fn write(&mut self, array: &ArrayRef) -> Result<()>;
@@ -78,7 +82,10 @@ pub struct EncodedChunk(pub(crate) ChunkPages);
 /// Pages of a chunk, as their encoder holds them.
 pub(crate) enum ChunkPages {
     /// Pages as they stand in the file. Offsets in the entry begin with the chunk.
-    Contiguous { bytes: Bytes, close: ColumnCloseResult },
+    Contiguous {
+        bytes: Bytes,
+        close: ColumnCloseResult,
+    },
     /// Pages that the library keeps apart until they are written, the dictionary last.
     #[cfg(any(test, feature = "library-encoder"))]
     Library(ArrowColumnChunk),
@@ -100,7 +107,10 @@ impl EncodedChunk {
     }
 
     /// Writes the chunk as the next column of a row group. Columns have to come in the order of the file's schema.
-    pub fn append_to<W: Write + Send>(self, row_group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+    pub fn append_to<W: Write + Send>(
+        self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<()> {
         match self.0 {
             ChunkPages::Contiguous { bytes, close } => row_group.append_column(&bytes, close)?,
             #[cfg(any(test, feature = "library-encoder"))]

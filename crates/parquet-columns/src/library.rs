@@ -42,25 +42,41 @@ pub struct LibraryColumnWriter {
 
 impl LibraryColumnWriter {
     fn not_shared(&self) -> EncodeError {
-        EncodeError::NotShared { column: self.field.name().clone() }
+        EncodeError::NotShared {
+            column: self.field.name().clone(),
+        }
     }
 }
 
 impl ColumnEncoder for LibraryColumnWriter {
-    fn try_new(field: FieldRef, leaves: &[ColumnDescPtr], properties: &WriterPropertiesPtr) -> Result<Self> {
+    fn try_new(
+        field: FieldRef,
+        leaves: &[ColumnDescPtr],
+        properties: &WriterPropertiesPtr,
+    ) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![field.clone()]));
         let parquet = ArrowSchemaConverter::new().convert(&schema)?;
         if parquet.columns() != leaves {
-            return Err(EncodeError::NestingMismatch { column: field.name().clone() });
+            return Err(EncodeError::NestingMismatch {
+                column: field.name().clone(),
+            });
         }
         // The library makes column writers of a file only; this one is never written to.
-        let file = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties.clone())?;
+        let file = SerializedFileWriter::new(
+            std::io::sink(),
+            parquet.root_schema_ptr(),
+            properties.clone(),
+        )?;
         let leaves = ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
         Ok(Self { field, leaves })
     }
 
     fn write(&mut self, array: &ArrayRef) -> Result<()> {
-        for (writer, leaf) in self.leaves.iter_mut().zip(compute_leaves(&self.field, array)?) {
+        for (writer, leaf) in self
+            .leaves
+            .iter_mut()
+            .zip(compute_leaves(&self.field, array)?)
+        {
             writer.write(&leaf)?;
         }
         Ok(())

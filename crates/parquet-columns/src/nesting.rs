@@ -13,7 +13,7 @@ pub(crate) enum Selection {
     Each(Rc<Vec<u32>>),
 }
 
-/// NestingLevels of one level of nesting, with their definition and repetition levels.
+/// Slots of one level of nesting, with their definition and repetition levels.
 #[derive(Debug, Clone)]
 pub(crate) struct NestingLevels {
     /// Count of slots, empty ones included.
@@ -49,9 +49,18 @@ impl NestingLevels {
         let (before, level) = (self.level, self.level + 1);
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
             let raised = |levels: &Rc<Vec<u8>>| {
-                Rc::new(levels.iter().map(|l| if *l == before { level } else { *l }).collect::<Vec<_>>())
+                Rc::new(
+                    levels
+                        .iter()
+                        .map(|l| if *l == before { level } else { *l })
+                        .collect::<Vec<_>>(),
+                )
             };
-            return Self { level, definition: self.definition.as_ref().map(raised), ..self.clone() };
+            return Self {
+                level,
+                definition: self.definition.as_ref().map(raised),
+                ..self.clone()
+            };
         };
         let mut gathered = SelectionBuilder::default();
         let mut definition = Vec::with_capacity(self.count);
@@ -65,11 +74,21 @@ impl NestingLevels {
                 Err(level) => level,
             });
         });
-        Self { level, definition: Some(Rc::new(definition)), selection: gathered.build(), ..self.clone() }
+        Self {
+            level,
+            definition: Some(Rc::new(definition)),
+            selection: gathered.build(),
+            ..self.clone()
+        }
     }
 
     /// The slots of the elements of lists, an empty one for every list that is empty or not there.
-    pub(crate) fn elements(&self, nullable: bool, nulls: Option<&NullBuffer>, offsets: &OffsetBuffer<i32>) -> Self {
+    pub(crate) fn elements(
+        &self,
+        nullable: bool,
+        nulls: Option<&NullBuffer>,
+        offsets: &OffsetBuffer<i32>,
+    ) -> Self {
         let lists = self.present(nullable, nulls);
         let (level, list_level) = (lists.level + 1, lists.list_level + 1);
         let mut gathered = SelectionBuilder::default();
@@ -77,7 +96,12 @@ impl NestingLevels {
         let mut repetition = Vec::with_capacity(lists.count * 2);
         let mut at = 0;
         lists.each(|slot| {
-            let outer = lists.repetition.as_ref().and_then(|levels| levels.get(at)).copied().unwrap_or(0);
+            let outer = lists
+                .repetition
+                .as_ref()
+                .and_then(|levels| levels.get(at))
+                .copied()
+                .unwrap_or(0);
             at += 1;
             repetition.push(outer);
             let (from, count) = slot.map_or((0, 0), |list| bounds(offsets, list));
@@ -111,14 +135,24 @@ impl NestingLevels {
         };
         match &self.definition {
             None => (0..self.count).for_each(|_| call(Ok(pick()))),
-            Some(levels) => levels.iter().for_each(|l| call(if *l == self.level { Ok(pick()) } else { Err(*l) })),
+            Some(levels) => levels.iter().for_each(|l| {
+                call(if *l == self.level {
+                    Ok(pick())
+                } else {
+                    Err(*l)
+                })
+            }),
         }
     }
 }
 
 /// The first element of a list and how many it has.
 fn bounds(offsets: &OffsetBuffer<i32>, list: usize) -> (usize, usize) {
-    let at = |i: usize| offsets.get(i).map_or(0, |offset| usize::try_from(*offset).unwrap_or(0));
+    let at = |i: usize| {
+        offsets
+            .get(i)
+            .map_or(0, |offset| usize::try_from(*offset).unwrap_or(0))
+    };
     (at(list), at(list + 1).saturating_sub(at(list)))
 }
 
@@ -146,7 +180,11 @@ impl SelectionBuilder {
     }
 
     fn build(self) -> Selection {
-        if self.each.is_empty() { Selection::Range(self.from, self.count) } else { Selection::Each(Rc::new(self.each)) }
+        if self.each.is_empty() {
+            Selection::Range(self.from, self.count)
+        } else {
+            Selection::Each(Rc::new(self.each))
+        }
     }
 }
 

@@ -59,8 +59,14 @@ pub struct ParallelRowGroup<E = DefaultEncoder> {
 impl<E: ColumnEncoder> ParallelRowGroup<E> {
     /// The row group of these rows, each batch with an array for each encoder.
     pub fn new(encoders: Vec<E>, batches: Vec<RecordBatch>) -> Result<Self> {
-        if let Some(batch) = batches.iter().find(|batch| batch.num_columns() != encoders.len()) {
-            return Err(EncodeError::ColumnCount { columns: encoders.len(), arrays: batch.num_columns() });
+        if let Some(batch) = batches
+            .iter()
+            .find(|batch| batch.num_columns() != encoders.len())
+        {
+            return Err(EncodeError::ColumnCount {
+                columns: encoders.len(),
+                arrays: batch.num_columns(),
+            });
         }
         let arrays: Vec<&[ArrayRef]> = batches.iter().map(RecordBatch::columns).collect();
         let duplicates = duplicate_columns(&encoders, &arrays);
@@ -70,19 +76,36 @@ impl<E: ColumnEncoder> ParallelRowGroup<E> {
             if duplicate.is_some() {
                 columns.push(Some(EncodedColumn::Duplicate(encoder)));
             } else {
-                let bytes = arrays.iter().map(|arrays| arrays[index].get_array_memory_size()).sum();
-                jobs.push(ColumnEncodeJob { index, encoder, bytes });
+                let bytes = arrays
+                    .iter()
+                    .map(|arrays| arrays[index].get_array_memory_size())
+                    .sum();
+                jobs.push(ColumnEncodeJob {
+                    index,
+                    encoder,
+                    bytes,
+                });
                 columns.push(None);
             }
         }
         jobs.sort_by_key(|job| job.bytes);
-        Ok(Self { duplicates, jobs: Mutex::new(jobs), columns: Mutex::new(columns), batches })
+        Ok(Self {
+            duplicates,
+            jobs: Mutex::new(jobs),
+            columns: Mutex::new(columns),
+            batches,
+        })
     }
 
     /// Encodes columns until none is left to take. After an error the row group cannot be closed.
     pub fn encode(&self) -> Result<()> {
-        while let Some(ColumnEncodeJob { index, mut encoder, .. }) = self.next_job() {
-            self.batches.iter().try_for_each(|batch| encoder.write(batch.column(index)))?;
+        while let Some(ColumnEncodeJob {
+            index, mut encoder, ..
+        }) = self.next_job()
+        {
+            self.batches
+                .iter()
+                .try_for_each(|batch| encoder.write(batch.column(index)))?;
             let chunks = encoder.close()?;
             if let Some(column) = locked(&self.columns).get_mut(index) {
                 *column = Some(EncodedColumn::Own(chunks));
@@ -97,10 +120,14 @@ impl<E: ColumnEncoder> ParallelRowGroup<E> {
 
     /// The chunks of all columns, in order. Every thread has to have returned from [`encode`](Self::encode).
     pub fn close(self) -> Result<Vec<EncodedChunk>> {
-        let columns = self.columns.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let columns = self
+            .columns
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let columns = columns.into_iter().enumerate();
-        let columns =
-            columns.map(|(index, column)| column.ok_or(EncodeError::MissingChunk { index })).collect::<Result<_>>()?;
+        let columns = columns
+            .map(|(index, column)| column.ok_or(EncodeError::MissingChunk { index }))
+            .collect::<Result<_>>()?;
         assemble_chunks(columns, &self.duplicates)
     }
 }

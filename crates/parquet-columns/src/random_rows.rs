@@ -5,8 +5,8 @@
 use crate::row_group::append_row_group;
 use crate::{ColumnEncoder, ParallelRowGroup, RowGroupEncoder, compression};
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::concat_batches;
@@ -26,7 +26,10 @@ pub(crate) struct TestRng(pub(crate) u64);
 
 impl TestRng {
     pub(crate) fn below(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -46,7 +49,11 @@ pub(crate) fn every_type() -> Arc<Schema> {
             Field::new("flag", DataType::Boolean, nullable),
             Field::new("number", DataType::Int64, nullable),
             Field::new("day", DataType::Date32, nullable),
-            Field::new("time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), nullable),
+            Field::new(
+                "time",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                nullable,
+            ),
             Field::new("small", DataType::Decimal128(9, 4), nullable),
             Field::new("amount", DataType::Decimal128(18, 4), nullable),
             Field::new("exact", DataType::Decimal128(20, 17), nullable),
@@ -58,10 +65,22 @@ pub(crate) fn every_type() -> Arc<Schema> {
     };
     let mut inner = leaves(true);
     inner.push(list("log", leaves(false), true));
-    inner.push(Field::new("names", DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))), false));
+    inner.push(Field::new(
+        "names",
+        DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))),
+        false,
+    ));
     let mut fields = leaves(true);
-    fields.extend(leaves(false).into_iter().map(|f| f.clone().with_name(format!("required_{}", f.name()))));
-    fields.push(Field::new("one", DataType::Struct(Fields::from(inner.clone())), true));
+    fields.extend(
+        leaves(false)
+            .into_iter()
+            .map(|f| f.clone().with_name(format!("required_{}", f.name()))),
+    );
+    fields.push(Field::new(
+        "one",
+        DataType::Struct(Fields::from(inner.clone())),
+        true,
+    ));
     fields.push(list("lines", inner, true));
     fields.push(list("required_lines", leaves(true), false));
     Arc::new(Schema::new(fields))
@@ -73,12 +92,19 @@ fn array(field: &Field, count: usize, rng: &mut TestRng) -> ArrayRef {
     let different = [1, 3, 300, 1 << 30][usize::try_from(rng.below(4)).unwrap()];
     let mut numbers = |largest: i64| -> Vec<i64> {
         let shift = i64::try_from(rng.below(u64::try_from(largest).unwrap())).unwrap();
-        (0..count).map(|_| (i64::try_from(rng.below(different)).unwrap() - shift) % largest).collect()
+        (0..count)
+            .map(|_| (i64::try_from(rng.below(different)).unwrap() - shift) % largest)
+            .collect()
     };
     match field.data_type() {
         DataType::Utf8 => {
-            let texts =
-                numbers(1 << 40).into_iter().map(|n| if n % 5 == 0 { String::new() } else { format!("größe {n}") });
+            let texts = numbers(1 << 40).into_iter().map(|n| {
+                if n % 5 == 0 {
+                    String::new()
+                } else {
+                    format!("größe {n}")
+                }
+            });
             let texts: Vec<String> = texts.collect();
             let (offsets, values, _) = StringArray::from_iter_values(texts).into_parts();
             Arc::new(StringArray::new(offsets, values, nulls))
@@ -94,27 +120,39 @@ fn array(field: &Field, count: usize, rng: &mut TestRng) -> ArrayRef {
         }
         DataType::Int64 => Arc::new(Int64Array::new(numbers(i64::MAX).into(), nulls)),
         DataType::Date32 => {
-            let days = numbers(1 << 30).into_iter().map(|n| i32::try_from(n).unwrap());
+            let days = numbers(1 << 30)
+                .into_iter()
+                .map(|n| i32::try_from(n).unwrap());
             Arc::new(Date32Array::new(days.collect(), nulls))
         }
-        DataType::Timestamp(_, zone) => {
-            Arc::new(TimestampMicrosecondArray::new(numbers(1 << 50).into(), nulls).with_timezone_opt(zone.clone()))
-        }
+        DataType::Timestamp(_, zone) => Arc::new(
+            TimestampMicrosecondArray::new(numbers(1 << 50).into(), nulls)
+                .with_timezone_opt(zone.clone()),
+        ),
         DataType::Decimal128(precision, scale) => {
             let largest = 10_i64.pow(u32::from(*precision).min(18)) - 1;
             let factor = if *precision > 18 { 100 } else { 1 };
             let decimals = numbers(largest).into_iter().map(|n| i128::from(n) * factor);
             let decimals = Decimal128Array::new(decimals.collect(), nulls);
-            Arc::new(decimals.with_precision_and_scale(*precision, *scale).unwrap())
+            Arc::new(
+                decimals
+                    .with_precision_and_scale(*precision, *scale)
+                    .unwrap(),
+            )
         }
         DataType::Struct(fields) => {
-            let arrays = fields.iter().map(|field| array(field, count, rng)).collect();
+            let arrays = fields
+                .iter()
+                .map(|field| array(field, count, rng))
+                .collect();
             Arc::new(StructArray::new(fields.clone(), arrays, nulls))
         }
         DataType::List(element) => {
             // A list that is not there may have elements that nobody sees.
             let longest = 1 + rng.below(5);
-            let lengths: Vec<usize> = (0..count).map(|_| usize::try_from(rng.below(longest)).unwrap()).collect();
+            let lengths: Vec<usize> = (0..count)
+                .map(|_| usize::try_from(rng.below(longest)).unwrap())
+                .collect();
             let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
             let elements = array(element, lengths.iter().sum(), rng);
             Arc::new(ListArray::new(element.clone(), offsets, elements, nulls))
@@ -124,27 +162,41 @@ fn array(field: &Field, count: usize, rng: &mut TestRng) -> ArrayRef {
 }
 
 pub(crate) fn batch(schema: &Arc<Schema>, count: usize, rng: &mut TestRng) -> RecordBatch {
-    let columns = schema.fields().iter().map(|field| array(field, count, rng)).collect();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| array(field, count, rng))
+        .collect();
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }
 
 /// A schema of a few columns, each nested up to three times over, every level required or not.
 pub(crate) fn nested(rng: &mut TestRng) -> Arc<Schema> {
-    let fields = (0..1 + rng.below(4)).map(|n| nested_field(format!("f{n}"), 3, rng)).collect::<Vec<_>>();
+    let fields = (0..1 + rng.below(4))
+        .map(|n| nested_field(format!("f{n}"), 3, rng))
+        .collect::<Vec<_>>();
     Arc::new(Schema::new(fields))
 }
 
 fn nested_field(name: String, deepest: u64, rng: &mut TestRng) -> Field {
     let nullable = rng.below(2) == 0;
     let data_type = match rng.below(if deepest > 0 { 4 } else { 2 }) {
-        2 => DataType::List(Arc::new(nested_field("element".to_owned(), deepest - 1, rng))),
+        2 => DataType::List(Arc::new(nested_field(
+            "element".to_owned(),
+            deepest - 1,
+            rng,
+        ))),
         3 => {
-            let fields = (0..1 + rng.below(3)).map(|n| nested_field(format!("s{n}"), deepest - 1, rng));
+            let fields =
+                (0..1 + rng.below(3)).map(|n| nested_field(format!("s{n}"), deepest - 1, rng));
             DataType::Struct(fields.collect())
         }
         _ => {
             let leaves = every_type();
-            leaves.field(usize::try_from(rng.below(9)).unwrap()).data_type().clone()
+            leaves
+                .field(usize::try_from(rng.below(9)).unwrap())
+                .data_type()
+                .clone()
         }
     };
     Field::new(name, data_type, nullable)
@@ -158,7 +210,10 @@ pub(crate) fn row_groups(
     rng: &mut TestRng,
 ) -> Vec<Vec<RecordBatch>> {
     let mut sliced = |rows: usize| batch(schema, rows + from, rng).slice(from, rows);
-    groups.iter().map(|group| group.iter().map(|rows| sliced(*rows)).collect()).collect()
+    groups
+        .iter()
+        .map(|group| group.iter().map(|rows| sliced(*rows)).collect())
+        .collect()
 }
 
 /// A file's schema, with the properties its columns are written by.
@@ -172,26 +227,40 @@ impl FileSchema {
     /// As tables have it: no bounds of texts, no dictionaries of times.
     pub(crate) fn new(arrow: Arc<Schema>) -> Self {
         let parquet = ArrowSchemaConverter::new().convert(&arrow).unwrap();
-        let mut properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Chunk);
+        let mut properties =
+            WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Chunk);
         for leaf in parquet.columns() {
             match leaf.logical_type_ref() {
                 Some(LogicalType::String) => {
-                    properties = properties.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
+                    properties = properties.set_column_statistics_enabled(
+                        leaf.path().clone(),
+                        EnabledStatistics::None,
+                    );
                 }
                 Some(LogicalType::Timestamp { .. }) => {
-                    properties = properties.set_column_dictionary_enabled(leaf.path().clone(), false);
+                    properties =
+                        properties.set_column_dictionary_enabled(leaf.path().clone(), false);
                 }
                 _ => {}
             }
         }
-        Self { arrow, parquet, properties: Arc::new(properties.set_compression(compression()).build()) }
+        Self {
+            arrow,
+            parquet,
+            properties: Arc::new(properties.set_compression(compression()).build()),
+        }
     }
 
     /// Bounds and dictionaries of all leaves.
     pub(crate) fn with_all_statistics(arrow: Arc<Schema>) -> Self {
         let parquet = ArrowSchemaConverter::new().convert(&arrow).unwrap();
-        let properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Chunk);
-        Self { arrow, parquet, properties: Arc::new(properties.set_compression(compression()).build()) }
+        let properties =
+            WriterProperties::builder().set_statistics_enabled(EnabledStatistics::Chunk);
+        Self {
+            arrow,
+            parquet,
+            properties: Arc::new(properties.set_compression(compression()).build()),
+        }
     }
 
     /// An encoder for each column.
@@ -208,7 +277,12 @@ impl FileSchema {
     }
 
     fn writer(&self) -> SerializedFileWriter<Vec<u8>> {
-        SerializedFileWriter::new(Vec::new(), self.parquet.root_schema_ptr(), self.properties.clone()).unwrap()
+        SerializedFileWriter::new(
+            Vec::new(),
+            self.parquet.root_schema_ptr(),
+            self.properties.clone(),
+        )
+        .unwrap()
     }
 
     /// A file of a row group per list of batches, which come one after the other.
@@ -216,7 +290,9 @@ impl FileSchema {
         let mut file = self.writer();
         for group in groups {
             let mut columns = RowGroupEncoder::new(self.encoders::<E>());
-            group.iter().for_each(|batch| columns.write(batch.columns()).unwrap());
+            group
+                .iter()
+                .for_each(|batch| columns.write(batch.columns()).unwrap());
             append_row_group(&mut file, columns.close().unwrap()).unwrap();
         }
         Bytes::from(file.into_inner().unwrap())
@@ -243,8 +319,14 @@ pub(crate) fn reader(bytes: &Bytes) -> ParquetRecordBatchReaderBuilder<Bytes> {
     ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options).unwrap()
 }
 
-pub(crate) fn read(builder: ParquetRecordBatchReaderBuilder<Bytes>, schema: &Arc<Schema>) -> RecordBatch {
+pub(crate) fn read(
+    builder: ParquetRecordBatchReaderBuilder<Bytes>,
+    schema: &Arc<Schema>,
+) -> RecordBatch {
     let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();
-    let columns = concat_batches(&batches[0].schema(), &batches).unwrap().columns().to_vec();
+    let columns = concat_batches(&batches[0].schema(), &batches)
+        .unwrap()
+        .columns()
+        .to_vec();
     RecordBatch::try_new(schema.clone(), columns).unwrap()
 }

@@ -4,7 +4,9 @@
 
 use crate::random_rows::{FileSchema, TestRng, every_type, read, reader, row_groups};
 use crate::{ColumnEncoder, EncodeError, TableColumnWriter, is_supported};
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -51,21 +53,38 @@ proptest! {
 /// A chunk's footer.
 fn chunk_of<'a>(metadata: &'a ParquetMetaData, path: &str) -> &'a ColumnChunkMetaData {
     let chunks = metadata.row_group(0).columns();
-    chunks.iter().find(|chunk| chunk.column_path().string() == path).unwrap()
+    chunks
+        .iter()
+        .find(|chunk| chunk.column_path().string() == path)
+        .unwrap()
 }
 
 fn one_column(name: &str, array: ArrayRef) -> (Arc<Schema>, RecordBatch) {
-    let schema = Arc::new(Schema::new(vec![Field::new(name, array.data_type().clone(), true)]));
-    (schema.clone(), RecordBatch::try_new(schema, vec![array]).unwrap())
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        name,
+        array.data_type().clone(),
+        true,
+    )]));
+    (
+        schema.clone(),
+        RecordBatch::try_new(schema, vec![array]).unwrap(),
+    )
 }
 
 #[test]
 fn the_footer_has_bounds_and_nulls() {
-    let amounts = [Some(-5_0000_i128), None, Some(1), Some(700_0000)].into_iter().collect::<Decimal128Array>();
-    let (schema, rows) = one_column("amount", Arc::new(amounts.with_precision_and_scale(18, 4).unwrap()));
+    let amounts = [Some(-5_0000_i128), None, Some(1), Some(700_0000)]
+        .into_iter()
+        .collect::<Decimal128Array>();
+    let (schema, rows) = one_column(
+        "amount",
+        Arc::new(amounts.with_precision_and_scale(18, 4).unwrap()),
+    );
     let bytes = file(&schema, &[vec![rows]]);
     let reader = reader(&bytes);
-    let Some(Statistics::Int64(bounds)) = chunk_of(reader.metadata(), "amount").statistics() else { panic!("none") };
+    let Some(Statistics::Int64(bounds)) = chunk_of(reader.metadata(), "amount").statistics() else {
+        panic!("none")
+    };
     assert_eq!(
         (bounds.min_opt(), bounds.max_opt(), bounds.null_count_opt()),
         (Some(&-5_0000), Some(&700_0000), Some(1))
@@ -75,7 +94,10 @@ fn the_footer_has_bounds_and_nulls() {
 #[test]
 fn a_dictionary_is_kept_where_values_repeat_and_ends_where_it_grows_too_large() {
     let texts = |text: &dyn Fn(usize) -> String| -> (Arc<Schema>, RecordBatch) {
-        one_column("text", Arc::new(StringArray::from_iter_values((0..60_000).map(text))))
+        one_column(
+            "text",
+            Arc::new(StringArray::from_iter_values((0..60_000).map(text))),
+        )
     };
     let encodings = |(schema, rows): (Arc<Schema>, RecordBatch)| -> (bool, bool, bool) {
         let bytes = file(&schema, &[vec![rows.clone()]]);
@@ -84,12 +106,25 @@ fn a_dictionary_is_kept_where_values_repeat_and_ends_where_it_grows_too_large() 
         let chunk = chunk_of(reader.metadata(), "text");
         let of_pages = chunk.page_encoding_stats_mask().unwrap();
         let has = |encoding| of_pages.is_set(encoding);
-        (chunk.dictionary_page_offset().is_some(), has(Encoding::RLE_DICTIONARY), has(Encoding::PLAIN))
+        (
+            chunk.dictionary_page_offset().is_some(),
+            has(Encoding::RLE_DICTIONARY),
+            has(Encoding::PLAIN),
+        )
     };
-    assert_eq!(encodings(texts(&|n| format!("one of {}", n % 7))), (true, true, false));
-    assert_eq!(encodings(texts(&|n| format!("number {n}"))), (false, false, true));
+    assert_eq!(
+        encodings(texts(&|n| format!("one of {}", n % 7))),
+        (true, true, false)
+    );
+    assert_eq!(
+        encodings(texts(&|n| format!("number {n}"))),
+        (false, false, true)
+    );
     // Each text three times: worth a dictionary, but not one of a megabyte.
-    assert_eq!(encodings(texts(&|n| format!("{:060}", n / 3))), (true, true, true));
+    assert_eq!(
+        encodings(texts(&|n| format!("{:060}", n / 3))),
+        (true, true, true)
+    );
 }
 
 #[test]
@@ -103,18 +138,36 @@ fn a_dictionary_that_a_page_needs_is_kept() {
 #[test]
 fn columns_that_held_the_same_until_they_differed_are_read_as_they_were() {
     let texts = |from: u32| {
-        Arc::new(StringArray::from_iter_values((from..from + 3_000).map(|n| format!("id {n}")))) as ArrayRef
+        Arc::new(StringArray::from_iter_values(
+            (from..from + 3_000).map(|n| format!("id {n}")),
+        )) as ArrayRef
     };
     let names = ["id", "key", "other", "later"];
-    let schema = Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).to_vec()));
-    let of = |columns: [u32; 4]| RecordBatch::try_new(schema.clone(), columns.map(texts).to_vec()).unwrap();
+    let schema = Arc::new(Schema::new(
+        names
+            .map(|name| Field::new(name, DataType::Utf8, true))
+            .to_vec(),
+    ));
+    let of = |columns: [u32; 4]| {
+        RecordBatch::try_new(schema.clone(), columns.map(texts).to_vec()).unwrap()
+    };
     // `key` is always `id`; `later` is, too, for two batches.
-    let batches = vec![of([0, 0, 5, 0]), of([7, 7, 5, 7]), of([9, 9, 5, 1]), of([4, 4, 5, 4])];
+    let batches = vec![
+        of([0, 0, 5, 0]),
+        of([7, 7, 5, 7]),
+        of([9, 9, 5, 1]),
+        of([4, 4, 5, 4]),
+    ];
     let written = concat_batches(&schema, &batches).unwrap();
     let bytes = file(&schema, &[batches]);
     assert!(read(reader(&bytes), &schema) == written);
-    let paths: Vec<String> =
-        reader(&bytes).metadata().row_group(0).columns().iter().map(|chunk| chunk.column_path().string()).collect();
+    let paths: Vec<String> = reader(&bytes)
+        .metadata()
+        .row_group(0)
+        .columns()
+        .iter()
+        .map(|chunk| chunk.column_path().string())
+        .collect();
     assert_eq!(paths, names);
 }
 
@@ -128,45 +181,93 @@ fn a_decimal_of_more_digits_than_its_column_is_refused() {
             let decimals = decimals.with_data_type(DataType::Decimal128(precision, scale));
             let (schema, rows) = one_column("amount", Arc::new(decimals));
             let mut columns = FileSchema::new(schema).encoders::<TableColumnWriter>();
-            columns[0].write(rows.column(0)).map_err(|error| error.to_string())
+            columns[0]
+                .write(rows.column(0))
+                .map_err(|error| error.to_string())
         };
         assert_eq!((written(largest), written(-largest)), (Ok(()), Ok(())));
         for too_long in [largest + 1, -largest - 1, i128::MAX, i128::MIN] {
-            assert!(written(too_long).unwrap_err().contains("more digits"), "{too_long} at {precision}");
+            assert!(
+                written(too_long).unwrap_err().contains("more digits"),
+                "{too_long} at {precision}"
+            );
         }
     }
 }
 
 #[test]
 fn types_and_nestings_that_are_not_written_are_refused() {
-    let leaves =
-        |fields: Vec<Field>| ArrowSchemaConverter::new().convert(&Schema::new(fields)).unwrap().columns().to_vec();
-    let try_new = |field: &Field, leaves: &[ColumnDescPtr]| {
-        TableColumnWriter::try_new(Arc::new(field.clone()), leaves, &Arc::new(WriterProperties::default()))
+    let leaves = |fields: Vec<Field>| {
+        ArrowSchemaConverter::new()
+            .convert(&Schema::new(fields))
+            .unwrap()
+            .columns()
+            .to_vec()
     };
-    let (price, number) = (Field::new("price", DataType::Float64, true), Field::new("n", DataType::Int64, true));
-    assert!(!is_supported(price.data_type()) && every_type().fields().iter().all(|f| is_supported(f.data_type())));
+    let try_new = |field: &Field, leaves: &[ColumnDescPtr]| {
+        TableColumnWriter::try_new(
+            Arc::new(field.clone()),
+            leaves,
+            &Arc::new(WriterProperties::default()),
+        )
+    };
+    let (price, number) = (
+        Field::new("price", DataType::Float64, true),
+        Field::new("n", DataType::Int64, true),
+    );
+    assert!(
+        !is_supported(price.data_type())
+            && every_type()
+                .fields()
+                .iter()
+                .all(|f| is_supported(f.data_type()))
+    );
     let error = try_new(&price, &leaves(vec![price.clone()])).err().unwrap();
-    assert!(matches!(error, EncodeError::UnsupportedType { .. }), "{error}");
+    assert!(
+        matches!(error, EncodeError::UnsupportedType { .. }),
+        "{error}"
+    );
     // Fewer leaves than the column has, and more.
     let numbers = Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
-    for (leaves, rows) in [(leaves(Vec::new()), &numbers), (leaves(vec![number.clone(), number.clone()]), &numbers)] {
+    for (leaves, rows) in [
+        (leaves(Vec::new()), &numbers),
+        (leaves(vec![number.clone(), number.clone()]), &numbers),
+    ] {
         let error = try_new(&number, &leaves).unwrap().write(rows).unwrap_err();
-        assert!(matches!(error, EncodeError::NestingMismatch { .. }), "{error}");
+        assert!(
+            matches!(error, EncodeError::NestingMismatch { .. }),
+            "{error}"
+        );
     }
     // A required column's leaf where the field is optional.
     let required = leaves(vec![number.clone().with_nullable(false)]);
-    let error = try_new(&number, &required).unwrap().write(&numbers).unwrap_err();
-    assert!(matches!(error, EncodeError::NestingMismatch { .. }), "{error}");
+    let error = try_new(&number, &required)
+        .unwrap()
+        .write(&numbers)
+        .unwrap_err();
+    assert!(
+        matches!(error, EncodeError::NestingMismatch { .. }),
+        "{error}"
+    );
     // Arrays of another type, one that has as many bytes among them.
-    let lines = Field::new("lines", DataType::List(Arc::new(number.clone().with_name("element"))), true);
+    let lines = Field::new(
+        "lines",
+        DataType::List(Arc::new(number.clone().with_name("element"))),
+        true,
+    );
     for (field, array) in [
         (&number, Arc::new(StringArray::from(vec!["1"])) as ArrayRef),
         (&number, Arc::new(TimestampMicrosecondArray::from(vec![1]))),
         (&lines, numbers.clone()),
-        (&Field::new("amount", DataType::Decimal128(18, 4), true), Arc::new(Decimal128Array::from(vec![1]))),
+        (
+            &Field::new("amount", DataType::Decimal128(18, 4), true),
+            Arc::new(Decimal128Array::from(vec![1])),
+        ),
     ] {
-        let error = try_new(field, &leaves(vec![field.clone()])).unwrap().write(&array).unwrap_err();
+        let error = try_new(field, &leaves(vec![field.clone()]))
+            .unwrap()
+            .write(&array)
+            .unwrap_err();
         assert!(matches!(error, EncodeError::TypeMismatch { .. }), "{error}");
     }
 }

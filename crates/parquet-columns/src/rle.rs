@@ -17,7 +17,10 @@ pub(crate) fn write<T: Copy + PartialEq + Into<u32>>(numbers: &[T], width: u8, o
     let mut waiting = 0;
     let mut at = 0;
     while let Some(number) = numbers.get(at) {
-        let run = numbers[at..].iter().take_while(|other| *other == number).count();
+        let run = numbers[at..]
+            .iter()
+            .take_while(|other| *other == number)
+            .count();
         // Packed numbers come in groups of eight; the run gives what the last group lacks.
         let lent = (at - waiting).next_multiple_of(8) - (at - waiting);
         if run >= RUN + lent {
@@ -102,7 +105,9 @@ mod tests {
             } else {
                 for i in 0..(header >> 1) * 8 {
                     let bit = |b: usize| u32::from(bytes[at + b / 8] >> (b % 8) & 1);
-                    let number = (0..usize::from(width)).map(|b| bit(i * usize::from(width) + b) << b).sum();
+                    let number = (0..usize::from(width))
+                        .map(|b| bit(i * usize::from(width) + b) << b)
+                        .sum();
                     numbers.push(number);
                 }
                 at += (header >> 1) * usize::from(width);
@@ -135,6 +140,15 @@ mod tests {
         bytes.clear();
         write(&[0_u8, 1, 1, 0, 1], 1, &mut bytes);
         assert_eq!(bytes, [3, 0b1_0110]);
-        assert_eq!((width_of(0), width_of(1), width_of(2), width_of(255), width_of(256)), (0, 1, 2, 8, 9));
+        assert_eq!(
+            (
+                width_of(0),
+                width_of(1),
+                width_of(2),
+                width_of(255),
+                width_of(256)
+            ),
+            (0, 1, 2, 8, 9)
+        );
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef};
 use parquet::file::writer::SerializedFileWriter;
 use std::sync::Arc;
 
-/// Encoder of the columns of a row group whose rows come batch by batch.
+/// Encoder of the columns of a row group.
 ///
 /// Columns often hold the same values: a record's id and its key, the time of a sale and of its record. As long as they do, one of them
 /// is encoded for all. The crate's first page has an example.
@@ -23,7 +23,11 @@ pub struct RowGroupEncoder<E = DefaultEncoder> {
 impl<E: ColumnEncoder> RowGroupEncoder<E> {
     /// A row group without rows, of these columns.
     pub fn new(columns: Vec<E>) -> Self {
-        Self { duplicates: vec![None; columns.len()], columns, rows: 0 }
+        Self {
+            duplicates: vec![None; columns.len()],
+            columns,
+            rows: 0,
+        }
     }
 
     /// Rows so far.
@@ -34,7 +38,10 @@ impl<E: ColumnEncoder> RowGroupEncoder<E> {
     /// Adds rows, which have an array for each column.
     pub fn write(&mut self, arrays: &[ArrayRef]) -> Result<()> {
         if arrays.len() != self.columns.len() {
-            return Err(EncodeError::ColumnCount { columns: self.columns.len(), arrays: arrays.len() });
+            return Err(EncodeError::ColumnCount {
+                columns: self.columns.len(),
+                arrays: arrays.len(),
+            });
         }
         if self.rows == 0 {
             self.duplicates = duplicate_columns(&self.columns, &[arrays]);
@@ -49,7 +56,9 @@ impl<E: ColumnEncoder> RowGroupEncoder<E> {
             }
         }
         // Only now, so that a column that diverges takes over the rows before these, and no others.
-        for ((column, array), duplicate) in self.columns.iter_mut().zip(arrays).zip(&self.duplicates) {
+        for ((column, array), duplicate) in
+            self.columns.iter_mut().zip(arrays).zip(&self.duplicates)
+        {
             if duplicate.is_none() {
                 column.write(array)?;
             }
@@ -101,13 +110,18 @@ pub(crate) fn assemble_chunks<E: ColumnEncoder>(
 }
 
 /// For each column the first before it that holds the same in all batches.
-pub(crate) fn duplicate_columns<E: ColumnEncoder>(columns: &[E], batches: &[&[ArrayRef]]) -> Vec<Option<usize>> {
+pub(crate) fn duplicate_columns<E: ColumnEncoder>(
+    columns: &[E],
+    batches: &[&[ArrayRef]],
+) -> Vec<Option<usize>> {
     let mut duplicates: Vec<Option<usize>> = Vec::with_capacity(columns.len());
     for (at, column) in columns.iter().enumerate() {
         let is_original = |before: &usize| {
             duplicates[*before].is_none()
                 && columns[*before].has_same_encoding(column)
-                && batches.iter().all(|arrays| holds_same(&arrays[at], &arrays[*before]))
+                && batches
+                    .iter()
+                    .all(|arrays| holds_same(&arrays[at], &arrays[*before]))
         };
         let original = (0..at).find(is_original);
         duplicates.push(original);
@@ -121,9 +135,13 @@ fn holds_same(a: &ArrayRef, b: &ArrayRef) -> bool {
 }
 
 /// Puts encoded columns into a file in memory, as its next row group. There have to be chunks for all of the file's Parquet columns, in order.
-pub fn append_row_group(file: &mut SerializedFileWriter<Vec<u8>>, chunks: Vec<EncodedChunk>) -> Result<()> {
+pub fn append_row_group(
+    file: &mut SerializedFileWriter<Vec<u8>>,
+    chunks: Vec<EncodedChunk>,
+) -> Result<()> {
     // A buffer that grows would copy what is in it several times.
-    file.inner_mut().reserve(chunks.iter().map(EncodedChunk::encoded_size).sum());
+    file.inner_mut()
+        .reserve(chunks.iter().map(EncodedChunk::encoded_size).sum());
     let mut row_group = file.next_row_group()?;
     for chunk in chunks {
         chunk.append_to(&mut row_group)?;
@@ -148,11 +166,20 @@ mod tests {
             Arc::new(StringArray::from_iter_values(texts)) as ArrayRef
         };
         let names = ["id", "key", "other", "later"];
-        let schema = Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+        let schema = Schema::new(
+            names
+                .map(|name| Field::new(name, DataType::Utf8, true))
+                .to_vec(),
+        );
         let file = FileSchema::new(Arc::new(schema));
         let mut group = RowGroupEncoder::new(file.encoders::<TableColumnWriter>());
         let (both, one) = ([None, Some(0), None, Some(0)], [None, Some(0), None, None]);
-        let batches = [([0, 0, 5, 0], both), ([7, 7, 5, 7], both), ([9, 9, 5, 1], one), ([4, 4, 5, 4], one)];
+        let batches = [
+            ([0, 0, 5, 0], both),
+            ([7, 7, 5, 7], both),
+            ([9, 9, 5, 1], one),
+            ([4, 4, 5, 4], one),
+        ];
         for (columns, duplicates) in batches {
             group.write(&columns.map(texts)).unwrap();
             assert_eq!(group.duplicates, duplicates);
@@ -170,12 +197,24 @@ mod tests {
 
     #[test]
     fn rows_of_other_columns_are_refused() {
-        let schema = Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("m", DataType::Int64, true)]);
+        let schema = Schema::new(vec![
+            Field::new("n", DataType::Int64, true),
+            Field::new("m", DataType::Int64, true),
+        ]);
         let file = FileSchema::new(Arc::new(schema));
         let numbers = Arc::new(Int64Array::from(vec![1])) as ArrayRef;
-        for arrays in [vec![], vec![numbers.clone()], vec![numbers.clone(), numbers.clone(), numbers]] {
-            let error = RowGroupEncoder::new(file.encoders::<TableColumnWriter>()).write(&arrays).unwrap_err();
-            assert!(matches!(error, EncodeError::ColumnCount { columns: 2, .. }), "{error}");
+        for arrays in [
+            vec![],
+            vec![numbers.clone()],
+            vec![numbers.clone(), numbers.clone(), numbers],
+        ] {
+            let error = RowGroupEncoder::new(file.encoders::<TableColumnWriter>())
+                .write(&arrays)
+                .unwrap_err();
+            assert!(
+                matches!(error, EncodeError::ColumnCount { columns: 2, .. }),
+                "{error}"
+            );
         }
     }
 }

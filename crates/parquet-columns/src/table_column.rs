@@ -26,9 +26,15 @@ pub struct TableColumnWriter {
 }
 
 impl ColumnEncoder for TableColumnWriter {
-    fn try_new(field: FieldRef, leaves: &[ColumnDescPtr], properties: &WriterPropertiesPtr) -> Result<Self> {
-        let leaves =
-            leaves.iter().map(|leaf| ColumnChunkWriter::try_new(leaf.clone(), properties)).collect::<Result<_>>()?;
+    fn try_new(
+        field: FieldRef,
+        leaves: &[ColumnDescPtr],
+        properties: &WriterPropertiesPtr,
+    ) -> Result<Self> {
+        let leaves = leaves
+            .iter()
+            .map(|leaf| ColumnChunkWriter::try_new(leaf.clone(), properties))
+            .collect::<Result<_>>()?;
         Ok(Self { field, leaves })
     }
 
@@ -36,7 +42,13 @@ impl ColumnEncoder for TableColumnWriter {
         for from in (0..array.len()).step_by(SLICE) {
             let slice = array.slice(from, SLICE.min(array.len() - from));
             let mut leaves = self.leaves.iter_mut();
-            write(&self.field, &slice, &NestingLevels::rows(slice.len()), slice.len(), &mut leaves)?;
+            write(
+                &self.field,
+                &slice,
+                &NestingLevels::rows(slice.len()),
+                slice.len(),
+                &mut leaves,
+            )?;
             if leaves.next().is_some() {
                 return Err(nesting_mismatch(&self.field));
             }
@@ -49,7 +61,10 @@ impl ColumnEncoder for TableColumnWriter {
     }
 
     fn close(self) -> Result<Vec<EncodedChunk>> {
-        self.leaves.into_iter().map(ColumnChunkWriter::close).collect()
+        self.leaves
+            .into_iter()
+            .map(ColumnChunkWriter::close)
+            .collect()
     }
 
     /// Only columns of one leaf are compared.
@@ -65,12 +80,19 @@ impl ColumnEncoder for TableColumnWriter {
     }
 
     fn diverge_from(&mut self, other: &Self) -> Result<()> {
-        self.leaves.iter_mut().zip(&other.leaves).for_each(|(own, leaf)| own.diverge_from(leaf));
+        self.leaves
+            .iter_mut()
+            .zip(&other.leaves)
+            .for_each(|(own, leaf)| own.diverge_from(leaf));
         Ok(())
     }
 
     fn relabel_chunks(&self, chunks: &[EncodedChunk]) -> Result<Vec<EncodedChunk>> {
-        chunks.iter().zip(&self.leaves).map(|(chunk, leaf)| self.relabel(chunk, leaf.descriptor())).collect()
+        chunks
+            .iter()
+            .zip(&self.leaves)
+            .map(|(chunk, leaf)| self.relabel(chunk, leaf.descriptor()))
+            .collect()
     }
 }
 
@@ -80,7 +102,11 @@ impl TableColumnWriter {
         let (bytes, close) = match &chunk.0 {
             ChunkPages::Contiguous { bytes, close } => (bytes.clone(), close),
             #[cfg(any(test, feature = "library-encoder"))]
-            ChunkPages::Library(_) => return Err(EncodeError::NotShared { column: self.field.name().clone() }),
+            ChunkPages::Library(_) => {
+                return Err(EncodeError::NotShared {
+                    column: self.field.name().clone(),
+                });
+            }
         };
         let own = &close.metadata;
         let mut metadata = ColumnChunkMetaData::builder(leaf.clone())
@@ -95,7 +121,10 @@ impl TableColumnWriter {
         if let Some(statistics) = own.statistics() {
             metadata = metadata.set_statistics(statistics.clone());
         }
-        let close = ColumnCloseResult { metadata: metadata.build()?, ..close.clone() };
+        let close = ColumnCloseResult {
+            metadata: metadata.build()?,
+            ..close.clone()
+        };
         Ok(EncodedChunk(ChunkPages::Contiguous { bytes, close }))
     }
 }
@@ -126,11 +155,16 @@ pub fn is_supported(data_type: &DataType) -> bool {
 }
 
 fn nesting_mismatch(field: &Field) -> EncodeError {
-    EncodeError::NestingMismatch { column: field.name().clone() }
+    EncodeError::NestingMismatch {
+        column: field.name().clone(),
+    }
 }
 
 fn type_mismatch(field: &Field, array: &ArrayRef) -> EncodeError {
-    EncodeError::TypeMismatch { column: field.name().clone(), data_type: array.data_type().clone() }
+    EncodeError::TypeMismatch {
+        column: field.name().clone(),
+        data_type: array.data_type().clone(),
+    }
 }
 
 /// True if arrays of the one type are encoded as those of the other. A time zone is no part of a value.
@@ -151,7 +185,9 @@ fn write<'a>(
 ) -> Result<()> {
     match field.data_type() {
         DataType::Struct(fields) => {
-            let array = array.as_struct_opt().ok_or_else(|| type_mismatch(field, array))?;
+            let array = array
+                .as_struct_opt()
+                .ok_or_else(|| type_mismatch(field, array))?;
             let inside = slots.present(field.is_nullable(), array.nulls());
             for (field, array) in fields.iter().zip(array.columns()) {
                 write(field, array, &inside, rows, leaves)?;
@@ -159,13 +195,19 @@ fn write<'a>(
             Ok(())
         }
         DataType::List(element) => {
-            let array = array.as_list_opt::<i32>().ok_or_else(|| type_mismatch(field, array))?;
+            let array = array
+                .as_list_opt::<i32>()
+                .ok_or_else(|| type_mismatch(field, array))?;
             let inside = slots.elements(field.is_nullable(), array.nulls(), array.offsets());
             write(element, array.values(), &inside, rows, leaves)
         }
         leaf if is_same_leaf(leaf, array.data_type()) => {
             let leaf = leaves.next().ok_or_else(|| nesting_mismatch(field))?;
-            leaf.write(&slots.present(field.is_nullable(), array.nulls()), array, rows)
+            leaf.write(
+                &slots.present(field.is_nullable(), array.nulls()),
+                array,
+                rows,
+            )
         }
         _ => Err(type_mismatch(field, array)),
     }

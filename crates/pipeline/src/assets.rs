@@ -16,7 +16,7 @@ const LABELS: &str = "labels";
 
 /// A text asset and where it came from.
 #[derive(Debug, Clone)]
-pub struct Asset {
+pub struct TextAsset {
     /// Its file name without extension.
     pub name: String,
     /// What messages call it: a path in the project, or `built-in:...`.
@@ -28,8 +28,13 @@ pub struct Asset {
 }
 
 /// The unified contracts, and a source's own, with the project's overrides.
-pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(Asset, Arc<TableSpec>)>> {
-    let assets = merged(&SCHEMAS, Path::new(source), project.map(|p| p.join("schemas").join(source)), "yaml")?;
+pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(TextAsset, Arc<TableSpec>)>> {
+    let assets = merged(
+        &SCHEMAS,
+        Path::new(source),
+        project.map(|p| p.join("schemas").join(source)),
+        "yaml",
+    )?;
     let (mut specs, mut errors) = (Vec::new(), Vec::new());
     for asset in assets {
         // Contracts are read with none: what looks like a variable would be taken as it is written.
@@ -42,11 +47,15 @@ pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(Asset, Arc
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(specs) } else { Err(Error::several(errors)) }
+    if errors.is_empty() {
+        Ok(specs)
+    } else {
+        Err(Error::combine(errors))
+    }
 }
 
 /// The unify statements of a pipeline: the source's built-in ones with the project's overrides for this pipeline.
-pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Vec<Asset>> {
+pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Vec<TextAsset>> {
     merged(
         &PIPELINES,
         &Path::new(source).join("unify"),
@@ -56,51 +65,85 @@ pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result
 }
 
 /// Which resources are children of which, for a pipeline's unify statements: `unify/children.yaml`, where there is one.
-pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<Asset>> {
+pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<TextAsset>> {
     let folder = Path::new(source).join("unify");
     let project = project.map(|p| p.join("pipelines").join(pipeline).join("unify"));
-    Ok(merged(&PIPELINES, &folder, project, "yaml")?.into_iter().find(|asset| asset.name == "children"))
+    Ok(merged(&PIPELINES, &folder, project, "yaml")?
+        .into_iter()
+        .find(|asset| asset.name == "children"))
 }
 
 /// A pipeline's words for how was paid: `labels.yaml`, where there is one.
-pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<Asset>> {
+pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<TextAsset>> {
     let project = project.map(|p| p.join("pipelines").join(pipeline));
-    Ok(merged(&PIPELINES, Path::new(source), project, "yaml")?.into_iter().find(|asset| asset.name == LABELS))
+    Ok(merged(&PIPELINES, Path::new(source), project, "yaml")?
+        .into_iter()
+        .find(|asset| asset.name == LABELS))
 }
 
 /// The built-in `pipeline.yaml` of a source, which `init` writes.
 pub fn pipeline_template(source: &str) -> Option<&'static str> {
-    PIPELINES.get_file(Path::new(source).join("pipeline.yaml"))?.contents_utf8()
+    PIPELINES
+        .get_file(Path::new(source).join("pipeline.yaml"))?
+        .contents_utf8()
 }
 
 /// The files `eject` writes for a pipeline: relative path in the project, and text.
 pub fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for extension in ["sql", "yaml"] {
-        for asset in merged(&PIPELINES, &Path::new(source).join("unify"), None, extension)? {
+        for asset in merged(
+            &PIPELINES,
+            &Path::new(source).join("unify"),
+            None,
+            extension,
+        )? {
             let name = format!("{}.{extension}", asset.name);
-            files.push((Path::new("pipelines").join(pipeline).join("unify").join(name), asset.text));
+            files.push((
+                Path::new("pipelines")
+                    .join(pipeline)
+                    .join("unify")
+                    .join(name),
+                asset.text,
+            ));
         }
     }
     if let Some(labels) = labels(None, source, pipeline)? {
-        files.push((Path::new("pipelines").join(pipeline).join(format!("{LABELS}.yaml")), labels.text));
+        files.push((
+            Path::new("pipelines")
+                .join(pipeline)
+                .join(format!("{LABELS}.yaml")),
+            labels.text,
+        ));
     }
     for folder in [source, "unified"] {
         for asset in merged(&SCHEMAS, Path::new(folder), None, "yaml")? {
-            files.push((Path::new("schemas").join(folder).join(format!("{}.yaml", asset.name)), asset.text));
+            files.push((
+                Path::new("schemas")
+                    .join(folder)
+                    .join(format!("{}.yaml", asset.name)),
+                asset.text,
+            ));
         }
     }
     Ok(files)
 }
 
-fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension: &str) -> Result<Vec<Asset>> {
-    let mut assets: Vec<Asset> = Vec::new();
+fn merged(
+    built_in: &Dir<'_>,
+    folder: &Path,
+    project: Option<PathBuf>,
+    extension: &str,
+) -> Result<Vec<TextAsset>> {
+    let mut assets: Vec<TextAsset> = Vec::new();
     if let Some(dir) = built_in.get_dir(folder) {
         for file in dir.files() {
             let path = file.path();
             if path.extension().is_some_and(|e| e == extension) {
-                let text = file.contents_utf8().ok_or_else(|| Error::internal("a built-in file is not UTF-8"))?;
-                assets.push(Asset {
+                let text = file
+                    .contents_utf8()
+                    .ok_or_else(|| Error::internal("a built-in file is not UTF-8"))?;
+                assets.push(TextAsset {
                     name: stem(path),
                     origin: format!("built-in:{}", path.display()),
                     overridden: false,
@@ -113,7 +156,9 @@ fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension
     for path in files(project)? {
         let ends = path.extension().unwrap_or_default();
         // Beside contracts and words nobody would look for a file that is passed over.
-        if ends.eq_ignore_ascii_case(extension) && ends != extension || extension == "yaml" && ends == "yml" {
+        if ends.eq_ignore_ascii_case(extension) && ends != extension
+            || extension == "yaml" && ends == "yml"
+        {
             let hint = format!("Rename it to end in .{extension}, or take it away.");
             let error = Error::config("a file is not read, for the end of its name").hint(hint);
             errors.push(error.at("file", path.display().to_string()));
@@ -126,13 +171,18 @@ fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension
             Ok(text) => {
                 let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
                 assets.retain(|a| a.name != name);
-                assets.push(Asset { name, origin: path.display().to_string(), overridden: !unchanged, text });
+                assets.push(TextAsset {
+                    name,
+                    origin: path.display().to_string(),
+                    overridden: !unchanged,
+                    text,
+                });
             }
             Err(error) => errors.push(error),
         }
     }
     if !errors.is_empty() {
-        return Err(Error::several(errors));
+        return Err(Error::combine(errors));
     }
     assets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(assets)
@@ -140,8 +190,14 @@ fn merged(built_in: &Dir<'_>, folder: &Path, project: Option<PathBuf>, extension
 
 /// What is in a folder of the project, where there is one, by name.
 fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
-    let Some(folder) = folder.filter(|folder| folder.exists()) else { return Ok(Vec::new()) };
-    let list = || std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let Some(folder) = folder.filter(|folder| folder.exists()) else {
+        return Ok(Vec::new());
+    };
+    let list = || {
+        std::fs::read_dir(&folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+    };
     let mut files = list().map_err(|error| match folder.is_dir() {
         true => Error::config("a folder of the project cannot be listed")
             .at("folder", folder.display().to_string())
@@ -156,5 +212,7 @@ fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

@@ -9,13 +9,13 @@ use crate::yaml::YamlFile;
 use serde::de::DeserializeOwned;
 use tillhouse_extract::{EmptyMessages, MediaTypes};
 use tillhouse_model::Error;
-use tillhouse_model::yaml::{Node, PartialRead};
+use tillhouse_model::yaml::{PartialRead, YamlNode};
 
 /// The common keys: media types that JSON may come under, and texts that mean that there is nothing.
 const COMMON: &[&str] = &["accept_media_types", "empty_messages"];
 
 /// A `connection` as it is written.
-pub(crate) struct ConnectionWritten<C> {
+pub(crate) struct ConnectionSection<C> {
     /// The source's own keys.
     pub(crate) own: C,
     /// See [`tillhouse_extract::Limits::accept_media_types`].
@@ -29,32 +29,47 @@ pub(crate) struct ConnectionWritten<C> {
 /// Reads the `connection` of a file. What is wrong with it goes to `problems`; `None` where nothing is to be had of it.
 pub(crate) fn connection<C: DeserializeOwned>(
     file: &YamlFile,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Vec<Error>,
-) -> Option<ConnectionWritten<C>> {
+) -> Option<ConnectionSection<C>> {
     let mut node = node.clone();
     let mut common = |name: &str, problems: &mut Vec<Error>| {
-        let entry = node.take(name).map(Node::of_one)?;
-        file.read_partly::<Common>(&entry, "connection", problems).value
+        let entry = node.take(name).map(YamlNode::single_entry)?;
+        file.read_partly::<CommonConnectionKeys>(&entry, "connection", problems)
+            .value
     };
-    let accept_media_types = common("accept_media_types", problems).unwrap_or_default().accept_media_types;
-    let empty_messages = common("empty_messages", problems).unwrap_or_default().empty_messages;
-    let PartialRead { value, faults, made_up } = node.read_partly::<C>();
+    let accept_media_types = common("accept_media_types", problems)
+        .unwrap_or_default()
+        .accept_media_types;
+    let empty_messages = common("empty_messages", problems)
+        .unwrap_or_default()
+        .empty_messages;
+    let PartialRead {
+        value,
+        faults,
+        made_up,
+    } = node.read_partly::<C>();
     if !faults.is_empty() {
-        let faults = faults.into_iter().map(|fault| fault.also_known(COMMON)).collect();
+        let faults = faults
+            .into_iter()
+            .map(|fault| fault.with_known_keys(COMMON))
+            .collect();
         problems.push(file.errors(faults, "connection"));
     }
-    Some(ConnectionWritten {
+    Some(ConnectionSection {
         own: value?,
         accept_media_types,
         empty_messages,
-        made_up: made_up.into_iter().map(|key| format!("connection.{key}")).collect(),
+        made_up: made_up
+            .into_iter()
+            .map(|key| format!("connection.{key}"))
+            .collect(),
     })
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
-struct Common {
+struct CommonConnectionKeys {
     accept_media_types: MediaTypes,
     empty_messages: EmptyMessages,
 }
@@ -68,7 +83,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Own {
+    struct TestConnectionKeys {
         name: String,
         #[serde(default)]
         secret: Option<Credential>,
@@ -76,12 +91,24 @@ mod tests {
         port: u16,
     }
 
-    fn parse(text: &str) -> tillhouse_model::Result<ConnectionWritten<Own>> {
+    fn parse(text: &str) -> tillhouse_model::Result<ConnectionSection<TestConnectionKeys>> {
         let environment = Environment::of([("NAME".into(), "x: y".into())]);
-        let file = YamlFile { path: "pipeline.yaml".into(), text: text.into(), environment: Some(environment) };
+        let file = YamlFile {
+            path: "pipeline.yaml".into(),
+            text: text.into(),
+            environment: Some(environment),
+        };
         let mut problems = Vec::new();
-        let written = connection(&file, file.tree()?.root.get("connection").unwrap(), &mut problems);
-        if problems.is_empty() { Ok(written.unwrap()) } else { Err(Error::several(problems)) }
+        let written = connection(
+            &file,
+            file.tree()?.root.get("connection").unwrap(),
+            &mut problems,
+        );
+        if problems.is_empty() {
+            Ok(written.unwrap())
+        } else {
+            Err(Error::combine(problems))
+        }
     }
 
     #[test]
@@ -94,35 +121,89 @@ mod tests {
             let written = parse(text).unwrap();
             assert_eq!((written.own.name.as_str(), written.own.port), ("x: y", 0));
             assert!(written.own.secret.is_some());
-            assert_eq!(written.accept_media_types, MediaTypes::new(["text/plain"]).unwrap());
-            assert_eq!(written.empty_messages, EmptyMessages::new(["nix da"]).unwrap());
+            assert_eq!(
+                written.accept_media_types,
+                MediaTypes::new(["text/plain"]).unwrap()
+            );
+            assert_eq!(
+                written.empty_messages,
+                EmptyMessages::new(["nix da"]).unwrap()
+            );
         }
-        assert_eq!(parse("connection: { name: x }").unwrap().accept_media_types, MediaTypes::default());
+        assert_eq!(
+            parse("connection: { name: x }").unwrap().accept_media_types,
+            MediaTypes::default()
+        );
     }
 
     #[test]
     fn mistakes_point_at_their_place_and_all_are_told() {
         for (text, message, place) in [
-            ("connection:\n  name: x\n  nmae: y\n", "unknown key `nmae` in `connection`; did you mean `name`?", ":3:"),
-            ("connection:\n  name: x\n  accept_media_type: y\n", "did you mean `accept_media_types`?", ":3:"),
+            (
+                "connection:\n  name: x\n  nmae: y\n",
+                "unknown key `nmae` in `connection`; did you mean `name`?",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  accept_media_type: y\n",
+                "did you mean `accept_media_types`?",
+                ":3:",
+            ),
             (
                 "connection:\n  name: x\n  colour: y\n",
                 "expected `name`, `secret`, `port`, `accept_media_types` or `empty_messages`",
                 ":3:",
             ),
-            ("connection:\n  name: x\n  port: many\n", "`connection.port`: expected a whole number", ":3:"),
-            ("connection:\n  name: x\n  accept_media_types: [plain]\n", "write it like text/plain", ":3:"),
-            ("connection:\n  name: x\n  accept_media_types: 7\n", "`connection.accept_media_types`", ":3:"),
-            ("connection:\n  name: x\n  empty_messages: ['']\n", "is no message", ":3:"),
-            ("connection:\n  name: x\n  empty_messages: nothing\n", "`connection.empty_messages`", ":3:"),
-            ("connection:\n  name: x\n  empty_message: [y]\n", "did you mean `empty_messages`?", ":3:"),
-            ("connection:\n  port: 1\n", "the key `connection.name` is missing", ":2:"),
-            ("connection: 7\n", "`connection`: expected keys and values, found a number", ":1:"),
+            (
+                "connection:\n  name: x\n  port: many\n",
+                "`connection.port`: expected a whole number",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  accept_media_types: [plain]\n",
+                "write it like text/plain",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  accept_media_types: 7\n",
+                "`connection.accept_media_types`",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  empty_messages: ['']\n",
+                "is no message",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  empty_messages: nothing\n",
+                "`connection.empty_messages`",
+                ":3:",
+            ),
+            (
+                "connection:\n  name: x\n  empty_message: [y]\n",
+                "did you mean `empty_messages`?",
+                ":3:",
+            ),
+            (
+                "connection:\n  port: 1\n",
+                "the key `connection.name` is missing",
+                ":2:",
+            ),
+            (
+                "connection: 7\n",
+                "`connection`: expected keys and values, found a number",
+                ":1:",
+            ),
         ] {
             let error = parse(text).err().unwrap().to_string();
-            assert!(error.contains(message) && error.contains(&format!("pipeline.yaml{place}")), "{text}{error}");
+            assert!(
+                error.contains(message) && error.contains(&format!("pipeline.yaml{place}")),
+                "{text}{error}"
+            );
         }
-        let error = parse("connection:\n  port: x\n  nmae: y\n  accept_media_types: 7\n").err().unwrap();
+        let error = parse("connection:\n  port: x\n  nmae: y\n  accept_media_types: 7\n")
+            .err()
+            .unwrap();
         assert_eq!(error.parts().len(), 4, "{error}");
     }
 }

@@ -25,7 +25,7 @@ impl Environment {
     pub fn load(dir: &Path) -> Result<Self> {
         match Self::load_partly(dir) {
             (environment, problems) if problems.is_empty() => Ok(environment),
-            (_, problems) => Err(Error::several(problems)),
+            (_, problems) => Err(Error::combine(problems)),
         }
     }
 
@@ -39,8 +39,9 @@ impl Environment {
                     for (index, line) in text.lines().enumerate() {
                         let (set, error) = assignment(line);
                         values.extend(set.map(|(name, value)| (name.to_owned(), value.to_owned())));
-                        problems
-                            .extend(error.map(|error| error.at("file", format!("{}:{}", path.display(), index + 1))));
+                        problems.extend(error.map(|error| {
+                            error.at("file", format!("{}:{}", path.display(), index + 1))
+                        }));
                     }
                 }
                 Err(error) => problems.push(error),
@@ -69,9 +70,12 @@ impl Environment {
 pub(crate) fn remarks(dir: &Path) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.join(".env");
-    let is_open =
-        std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o007 != 0);
-    let text = format!("other users of this machine may read {0}: chmod 600 {0}", path.display());
+    let is_open = std::fs::metadata(&path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o007 != 0);
+    let text = format!(
+        "other users of this machine may read {0}: chmod 600 {0}",
+        path.display()
+    );
     is_open.then_some(text).into_iter().collect()
 }
 
@@ -90,7 +94,8 @@ fn assignment(line: &str) -> (Option<(&str, &str)>, Option<Error>) {
     let pair = line.strip_prefix("export ").unwrap_or(line).split_once('=');
     let pair = pair.map(|(name, value)| (name.trim(), value.trim()));
     // Names that no reference can have may be meant for others who read the file; what is written as YAML is not.
-    let is_name = |name: &str| !name.is_empty() && !name.contains(|c: char| c == ':' || c.is_whitespace());
+    let is_name =
+        |name: &str| !name.is_empty() && !name.contains(|c: char| c == ':' || c.is_whitespace());
     let Some((name, value)) = pair.filter(|(name, _)| is_name(name)) else {
         let error = Error::config("a line of .env is not NAME=value")
             .hint("Write NAME=value, one a line; lines that start with # are comments.");
@@ -108,7 +113,13 @@ fn assignment(line: &str) -> (Option<(&str, &str)>, Option<Error>) {
 
 /// A value of `.env` without the quotation marks around it, and without a comment behind them; `None` where they are not closed.
 fn unquoted(value: &str) -> Option<&str> {
-    let Some(quote) = value.chars().next().filter(|first| matches!(first, '"' | '\'')) else { return Some(value) };
+    let Some(quote) = value
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''))
+    else {
+        return Some(value);
+    };
     let inner = &value[1..];
     if let Some(whole) = inner.strip_suffix(quote) {
         return Some(whole);

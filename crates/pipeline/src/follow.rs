@@ -5,9 +5,9 @@
 //! committed, and the record is completed before it is hashed, so that one that did not change is no new version.
 
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::Message;
-use crate::read::{Reader, interrupted};
-use crate::sync::Context;
+use crate::land::LandingMessage;
+use crate::read::{SliceReader, interrupted};
+use crate::sync::RunContext;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::Timestamp;
@@ -30,12 +30,16 @@ pub(crate) struct OpenRecords {
 impl OpenRecords {
     /// Those that are too old for the look-back to see, and young enough to be followed.
     pub(crate) async fn find(
-        context: &Context,
+        context: &RunContext,
         pipeline: &Pipeline,
         plan: &ResourcePlan,
         now: Timestamp,
     ) -> Result<Self> {
-        let Some(table) = context.warehouse.open_at("unified/transactions", None).await? else {
+        let Some(table) = context
+            .warehouse
+            .open_at("unified/transactions", None)
+            .await?
+        else {
             return Ok(Self::default());
         };
         let lookback = now.checked_sub(plan.sync.lookback).unwrap_or(now);
@@ -43,8 +47,11 @@ impl OpenRecords {
         if oldest >= lookback {
             return Ok(Self::default());
         }
-        let (oldest, lookback) = (crate::unify::instant(oldest), crate::unify::instant(lookback));
-        let session = context.engine.bare()?;
+        let (oldest, lookback) = (
+            crate::unify::instant(oldest),
+            crate::unify::instant(lookback),
+        );
+        let session = context.engine.empty_session()?;
         session.register("transactions", table.provider)?;
         // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
         let sql = format!(
@@ -56,12 +63,19 @@ impl OpenRecords {
         );
         let mut keys = Vec::new();
         for batch in &tillhouse_query::collect(session.query(&sql).await?).await? {
-            let of_type = |e| Error::internal("open transactions have other columns than expected").because(e);
-            let texts = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).map_err(of_type)?;
-            let times = arrow::compute::cast(batch.column(1), &tillhouse_model::table::timestamp()).map_err(of_type)?;
+            let of_type = |e| {
+                Error::internal("open transactions have other columns than expected").because(e)
+            };
+            let texts = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
+                .map_err(of_type)?;
+            let times = arrow::compute::cast(batch.column(1), &tillhouse_model::table::timestamp())
+                .map_err(of_type)?;
             let times = times.as_primitive::<TimestampMicrosecondType>();
             for (row, key) in texts.as_string::<i32>().iter().enumerate() {
-                let time = times.is_valid(row).then(|| Timestamp::from_microsecond(times.value(row)).ok()).flatten();
+                let time = times
+                    .is_valid(row)
+                    .then(|| Timestamp::from_microsecond(times.value(row)).ok())
+                    .flatten();
                 keys.extend(key.map(|key| (key.to_owned(), time)));
             }
         }
@@ -71,19 +85,26 @@ impl OpenRecords {
     /// Asks for them; how many came.
     pub(crate) async fn follow(
         self,
-        reader: &Reader,
+        reader: &SliceReader,
         table: &SourceTable,
         slice: &Slice,
-        to: &mpsc::Sender<Message>,
+        to: &mpsc::Sender<LandingMessage>,
     ) -> Result<u64> {
         if self.keys.is_empty() {
             return Ok(0);
         }
         if !reader.resource.sparse_by_id {
-            return reader.by_id(self.keys.into_iter().map(|(key, _)| key).collect(), None, slice, to).await;
+            return reader
+                .read_by_id(
+                    self.keys.into_iter().map(|(key, _)| key).collect(),
+                    None,
+                    slice,
+                    to,
+                )
+                .await;
         }
         let (flushed, answer) = oneshot::channel();
-        let asked = to.send(Message::Flush(flushed)).await.is_ok();
+        let asked = to.send(LandingMessage::Flush(flushed)).await.is_ok();
         if !asked || answer.await.is_err() {
             // Landing has failed and says why itself.
             return Err(interrupted());
@@ -94,10 +115,16 @@ impl OpenRecords {
             let times: Vec<Timestamp> = chunk.iter().filter_map(|(_, time)| *time).collect();
             let known = KnownRecords::new(table.newest_rows(&ids, &times).await?)?;
             // What one chunk lacks keeps no other from coming, as long as somebody answers.
-            match reader.by_id(ids, Some(Arc::new(known)), slice, to).await {
+            match reader
+                .read_by_id(ids, Some(Arc::new(known)), slice, to)
+                .await
+            {
                 Ok(records) => came += records,
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Unreachable | ErrorKind::Busy) =>
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted | ErrorKind::Unreachable | ErrorKind::Busy
+                    ) =>
                 {
                     return Err(error);
                 }

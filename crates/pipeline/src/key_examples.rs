@@ -2,7 +2,7 @@
 //!
 //! Invariant: an example is valid where its key stands, and holds no value of anybody's.
 
-use tillhouse_model::yaml::{Fault, What};
+use tillhouse_model::yaml::{YamlFault, YamlFaultKind};
 
 /// Keys, by all that leads to them or by their last part, and how they are written.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -11,9 +11,15 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("memory_limit", "memory_limit: 512MiB"),
     ("privacy_key", "privacy_key: ${TILLHOUSE_PRIVACY_KEY}"),
     ("source", "source: hecone"),
-    ("connection", "connection: { base_url: https://api.example.com }"),
+    (
+        "connection",
+        "connection: { base_url: https://api.example.com }",
+    ),
     ("sync", "sync: { start: 2024-01-01 }"),
-    ("resources", "resources: [transactions], or resources: { transactions: { lookback: 7d } }"),
+    (
+        "resources",
+        "resources: [transactions], or resources: { transactions: { lookback: 7d } }",
+    ),
     ("start", "start: 2024-01-01"),
     ("slice", "slice: 1d"),
     ("lookback", "lookback: 3d"),
@@ -24,13 +30,28 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("confirm_end", "confirm_end: true"),
     ("schedule", "schedule: \"*/15 * * * *\""),
     ("base_url", "base_url: https://api.example.com"),
-    ("token_url", "token_url: https://id.example.com/oauth2/token"),
+    (
+        "token_url",
+        "token_url: https://id.example.com/oauth2/token",
+    ),
     ("client_id", "client_id: ${CLIENT_ID}"),
-    ("client_secret", "client_secret: ${CLIENT_SECRET}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    (
+        "client_secret",
+        "client_secret: ${CLIENT_SECRET}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }",
+    ),
     ("username", "username: ${USERNAME}"),
-    ("password", "password: ${PASSWORD}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
-    ("access_token", "access_token: ${ACCESS_TOKEN}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
-    ("subscription_key", "subscription_key: ${SUBSCRIPTION_KEY}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }"),
+    (
+        "password",
+        "password: ${PASSWORD}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }",
+    ),
+    (
+        "access_token",
+        "access_token: ${ACCESS_TOKEN}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }",
+    ),
+    (
+        "subscription_key",
+        "subscription_key: ${SUBSCRIPTION_KEY}, { file: PATH } or { command: [PROGRAM, ARGUMENT] }",
+    ),
     ("file", "client_secret: { file: /run/secrets/NAME }"),
     ("command", "client_secret: { command: [pass, show, NAME] }"),
     ("accounts", "accounts: [A, B]"),
@@ -96,43 +117,65 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
             "archive",
         ],
     ),
-    ("", "at the top of pipeline.yaml", &["source", "connection", "sync", "resources"]),
-    ("", "at the top of tillhouse.yaml", &["warehouse", "memory_limit", "privacy_key"]),
+    (
+        "",
+        "at the top of pipeline.yaml",
+        &["source", "connection", "sync", "resources"],
+    ),
+    (
+        "",
+        "at the top of tillhouse.yaml",
+        &["warehouse", "memory_limit", "privacy_key"],
+    ),
     ("warehouse", "under `warehouse` in tillhouse.yaml", &["url"]),
 ];
 
 /// Where a key belongs that nobody knows where it stands, in the section `above`.
 fn belongs(key: &str, above: &str) -> Option<&'static str> {
     let found = SECTIONS.iter().find(|(_, _, keys)| keys.contains(&key));
-    found.filter(|(section, ..)| section.is_empty() || *section != above).map(|(_, place, _)| *place)
+    found
+        .filter(|(section, ..)| section.is_empty() || *section != above)
+        .map(|(_, place, _)| *place)
 }
 
 /// How a key is written, all keys that lead to it before it with dots.
 fn example(key: &str) -> Option<&'static str> {
     let last = key.rsplit('.').next().unwrap_or(key);
-    let of = |wanted: &str| EXAMPLES.iter().find(|(key, _)| *key == wanted).map(|(_, example)| *example);
+    let of = |wanted: &str| {
+        EXAMPLES
+            .iter()
+            .find(|(key, _)| *key == wanted)
+            .map(|(_, example)| *example)
+    };
     of(key).or_else(|| of(last))
 }
 
 /// What to write where a fault is; `None` where what is wrong says it.
-pub(crate) fn hint(fault: &Fault) -> Option<String> {
+pub(crate) fn hint(fault: &YamlFault) -> Option<String> {
     let written = |how: &str| Some(format!("Write it like `{how}`."));
     match &fault.what {
-        What::MissingKey(missing) => {
+        YamlFaultKind::MissingKey(missing) => {
             let above = fault.key();
-            let key = if above.is_empty() { missing.clone() } else { format!("{above}.{missing}") };
+            let key = if above.is_empty() {
+                missing.clone()
+            } else {
+                format!("{above}.{missing}")
+            };
             match example(&key) {
                 Some(how) => written(how),
                 None => written(&format!("{missing}: ...")),
             }
         }
-        What::Wrong { expected, .. } => {
+        YamlFaultKind::Wrong { expected, .. } => {
             let key = fault.key();
             if key.is_empty() {
                 return written("key: value");
             }
             let key = key.split('[').next().unwrap_or(&key);
-            if let Some(resource) = key.strip_prefix("resources.").filter(|name| !name.contains('.')) {
+            if let Some(resource) = key
+                .strip_prefix("resources.")
+                .filter(|name| !name.contains('.'))
+            {
                 return written(&format!("resources: {{ {resource}: {{ lookback: 7d }} }}"));
             }
             if let Some(how) = example(key) {
@@ -152,13 +195,21 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
             };
             written(&format!("{last}: {how}"))
         }
-        What::UnknownKey { key, known } => {
+        YamlFaultKind::UnknownKey { key, known } => {
             let path = fault.path();
-            let above = path.len().checked_sub(2).and_then(|at| path.get(at)).copied().unwrap_or_default();
+            let above = path
+                .len()
+                .checked_sub(2)
+                .and_then(|at| path.get(at))
+                .copied()
+                .unwrap_or_default();
             let place = belongs(key, above).filter(|_| !known.contains(&key.as_str()))?;
-            Some(format!("`{key}` belongs {place}; here may stand {}.", known.join(", ")))
+            Some(format!(
+                "`{key}` belongs {place}; here may stand {}.",
+                known.join(", ")
+            ))
         }
-        What::Said(_) => example(&fault.key()).and_then(written),
+        YamlFaultKind::Custom(_) => example(&fault.key()).and_then(written),
         _ => None,
     }
 }
@@ -166,14 +217,23 @@ pub(crate) fn hint(fault: &Fault) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tillhouse_model::yaml::Node;
+    use tillhouse_model::yaml::YamlNode;
 
     #[test]
     fn a_key_in_the_wrong_section_is_sent_to_its_own() {
         let under = |key, above| belongs(key, above);
-        assert_eq!(under("page_size", ""), Some("under `sync` in pipeline.yaml"));
-        assert_eq!(under("base_url", "sync"), Some("under `connection` in pipeline.yaml"));
-        assert_eq!(under("memory_limit", "sync"), Some("at the top of tillhouse.yaml"));
+        assert_eq!(
+            under("page_size", ""),
+            Some("under `sync` in pipeline.yaml")
+        );
+        assert_eq!(
+            under("base_url", "sync"),
+            Some("under `connection` in pipeline.yaml")
+        );
+        assert_eq!(
+            under("memory_limit", "sync"),
+            Some("at the top of tillhouse.yaml")
+        );
         assert_eq!(under("username", "connection"), None, "another source's");
         assert_eq!(under("colour", ""), None);
     }
@@ -183,9 +243,13 @@ mod tests {
         for (key, how) in EXAMPLES {
             let last = key.rsplit('.').next().unwrap();
             let first = how.split(", or ").next().unwrap();
-            let first = if first.contains("}, { ") || first.contains("${") { "" } else { first };
+            let first = if first.contains("}, { ") || first.contains("${") {
+                ""
+            } else {
+                first
+            };
             if !first.is_empty() && !["file", "command"].contains(key) {
-                assert!(Node::parse(first).unwrap().get(last).is_some(), "{how}");
+                assert!(YamlNode::parse(first).unwrap().get(last).is_some(), "{how}");
             }
         }
     }

@@ -7,29 +7,36 @@
 //!
 //! Invariant: what comes out lists every word once; a mistake points at file and line.
 
-use crate::assets::{self, Asset};
-use crate::yaml::{Tree, YamlFile, error_at};
+use crate::assets::{self, TextAsset};
+use crate::yaml::{YamlFile, YamlTree, error_at};
 use std::path::Path;
-use tillhouse_model::yaml::{Content, Node};
-use tillhouse_model::{Error, LabelKind, Labels, Result, spelling};
+use tillhouse_model::yaml::{YamlContent, YamlNode};
+use tillhouse_model::{Error, LabelKind, LabelMap, Result, did_you_mean};
 
 /// The labels of a pipeline: its source's built-in ones, or the project's own for this pipeline, and where they stand.
 ///
 /// A source without any has none.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming file and line.
-pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<(Option<Asset>, Labels)> {
+pub fn labels(
+    project: Option<&Path>,
+    source: &str,
+    pipeline: &str,
+) -> Result<(Option<TextAsset>, LabelMap)> {
     let asset = assets::labels(project, source, pipeline)?;
-    let labels = asset.as_ref().map(|asset| parse(&asset.origin, &asset.text)).transpose()?;
+    let labels = asset
+        .as_ref()
+        .map(|asset| parse(&asset.origin, &asset.text))
+        .transpose()?;
     Ok((asset, labels.unwrap_or_default()))
 }
 
-fn parse(origin: &str, text: &str) -> Result<Labels> {
+fn parse(origin: &str, text: &str) -> Result<LabelMap> {
     let file = YamlFile::of(origin.into(), text.to_owned());
-    let Tree { root, mut problems } = file.tree()?;
-    let mut labels = Labels::default();
+    let YamlTree { root, mut problems } = file.tree()?;
+    let mut labels = LabelMap::default();
     let kinds = match &root.content {
-        Content::Map(kinds) => kinds.as_slice(),
+        YamlContent::Map(kinds) => kinds.as_slice(),
         _ if root.is_null() => &[],
         _ => {
             problems.push(shape(&file, &root, "the file"));
@@ -42,7 +49,7 @@ fn parse(origin: &str, text: &str) -> Result<Labels> {
             continue;
         };
         let words = match &entry.value.content {
-            Content::Map(words) => words.as_slice(),
+            YamlContent::Map(words) => words.as_slice(),
             _ if entry.value.is_null() => &[],
             _ => {
                 problems.push(shape(&file, &entry.value, &format!("`{kind}`")));
@@ -53,17 +60,22 @@ fn parse(origin: &str, text: &str) -> Result<Labels> {
             let at = |message: String| error_at(&file, word.value.at, message);
             let Some(common) = word.value.text() else {
                 let expected = format!("`{kind}.{}`: expected the common word as a text", word.key);
-                problems.push(at(expected).hint("Write the source's word and the common one, like `card: Card`."));
+                problems.push(
+                    at(expected)
+                        .hint("Write the source's word and the common one, like `card: Card`."),
+                );
                 continue;
             };
             if word.key.trim().is_empty() || common.trim().is_empty() {
                 problems.push(
-                    at(format!("a word of {kind} and what it stands for cannot be empty"))
-                        .hint("Write the source's word and the common one, like `card: Card`."),
+                    at(format!(
+                        "a word of {kind} and what it stands for cannot be empty"
+                    ))
+                    .hint("Write the source's word and the common one, like `card: Card`."),
                 );
                 continue;
             }
-            if let Err(known) = labels.list(kind, &word.key, common) {
+            if let Err(known) = labels.insert(kind, &word.key, common) {
                 problems.push(
                     at(format!(
                         "{:?} and {known:?} are the same word of {kind}: neither case nor blanks tell them apart",
@@ -74,20 +86,28 @@ fn parse(origin: &str, text: &str) -> Result<Labels> {
             }
         }
     }
-    if problems.is_empty() { Ok(labels) } else { Err(Error::several(problems)) }
+    if problems.is_empty() {
+        Ok(labels)
+    } else {
+        Err(Error::combine(problems))
+    }
 }
 
-fn shape(file: &YamlFile, node: &Node, what: &str) -> Error {
-    error_at(file, node.at, format!("{what}: expected a source's words and the common ones, as keys and values"))
-        .hint("Write it like `medium: { card: Card, cash: Cash }`.")
+fn shape(file: &YamlFile, node: &YamlNode, what: &str) -> Error {
+    error_at(
+        file,
+        node.at,
+        format!("{what}: expected a source's words and the common ones, as keys and values"),
+    )
+    .hint("Write it like `medium: { card: Card, cash: Cash }`.")
 }
 
-fn unknown_kind(file: &YamlFile, name: &str, at: tillhouse_model::yaml::Location) -> Error {
+fn unknown_kind(file: &YamlFile, name: &str, at: tillhouse_model::yaml::FileLocation) -> Error {
     let kinds = LabelKind::ALL.map(LabelKind::as_str);
     let error = error_at(
         file,
         at,
-        match spelling::nearest(name, &kinds) {
+        match did_you_mean::nearest(name, &kinds) {
             Some(nearest) => format!("unknown kind of label `{name}`; did you mean `{nearest}`?"),
             None => format!("unknown kind of label `{name}`"),
         },
@@ -101,14 +121,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn refused(text: &str) -> String {
-        parse("pipelines/kiosk/labels.yaml", text).unwrap_err().to_string()
+        parse("pipelines/kiosk/labels.yaml", text)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn words_are_listed_by_kind() {
-        let labels = parse("f", "medium:\n  card: Card\n  \"7 Byte UID\": UID\nscheme:\nentry_mode: {}\n").unwrap();
-        assert_eq!(labels.common(LabelKind::Medium, "7byte uid").as_deref(), Some("UID"));
-        assert_eq!(parse("f", "# nothing yet\n").unwrap(), Labels::default());
+        let labels = parse(
+            "f",
+            "medium:\n  card: Card\n  \"7 Byte UID\": UID\nscheme:\nentry_mode: {}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            labels.common(LabelKind::Medium, "7byte uid").as_deref(),
+            Some("UID")
+        );
+        assert_eq!(parse("f", "# nothing yet\n").unwrap(), LabelMap::default());
     }
 
     #[test]
@@ -122,18 +151,35 @@ mod tests {
             "\"card\" and \"CARD\" are the same word of medium: neither case nor blanks tell them apart (file \
              pipelines/kiosk/labels.yaml:3:9)"
         );
-        assert!(refused("medium:\n  card: ' '\n").ends_with("cannot be empty (file pipelines/kiosk/labels.yaml:2:9)"));
+        assert!(
+            refused("medium:\n  card: ' '\n")
+                .ends_with("cannot be empty (file pipelines/kiosk/labels.yaml:2:9)")
+        );
         assert!(refused("medium: [card]\n").contains("labels.yaml:1:"));
     }
 
     #[test]
     fn hecones_words_are_the_common_ones() {
         let (_, labels) = labels(None, "hecone", "hecone").unwrap();
-        for (kind, word) in [(LabelKind::Medium, "Card"), (LabelKind::Medium, "Cash"), (LabelKind::Type, "PSPCard")] {
+        for (kind, word) in [
+            (LabelKind::Medium, "Card"),
+            (LabelKind::Medium, "Cash"),
+            (LabelKind::Type, "PSPCard"),
+        ] {
             assert_eq!(labels.common(kind, word).as_deref(), Some(word));
         }
-        let text = assets::labels(None, "hecone", "hecone").unwrap().unwrap().text;
-        let written: BTreeMap<String, BTreeMap<String, String>> = serde_saphyr::from_str(&text).unwrap();
-        assert!(written.values().flatten().all(|(word, common)| word == common), "the identity");
+        let text = assets::labels(None, "hecone", "hecone")
+            .unwrap()
+            .unwrap()
+            .text;
+        let written: BTreeMap<String, BTreeMap<String, String>> =
+            serde_saphyr::from_str(&text).unwrap();
+        assert!(
+            written
+                .values()
+                .flatten()
+                .all(|(word, common)| word == common),
+            "the identity"
+        );
     }
 }

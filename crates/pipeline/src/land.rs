@@ -4,9 +4,9 @@
 //! package is gathered, the one before is written, and what must be remembered of the one before that is; at most two packages' records
 //! are in memory.
 
-use crate::observer::{Event, Observer};
-use crate::read::{Arrived, Read, Rejected};
-use crate::unify::Shown;
+use crate::observer::{RunEvent, RunObserver};
+use crate::read::{NumberedReject, QueuedPage, SliceReadSummary};
+use crate::unify::LandedPackage;
 use crate::warning_limit::WarningLimit;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_decode::Warning;
 use tillhouse_lake::{
-    DriftRow, Fresh, Incoming, LandOptions, Landed, Ops, RejectRow, SliceRow, SourceTable, WarningRow,
+    DriftRow, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage, RejectRow,
+    SliceRow, SourceTable, WarningRow,
 };
 use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice};
 use tokio::sync::{mpsc, oneshot};
@@ -28,9 +29,9 @@ const PACKAGE_AGE: Duration = Duration::from_secs(120);
 /// The rule of the warning about a record that is listed for another tenant than its own.
 const LISTED_ELSEWHERE: &str = "listed_elsewhere";
 
-/// What landing one resource came to.
+/// Counts of what landing one resource did.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ResourceLandingCounts {
     pub(crate) new: u64,
     pub(crate) changed: u64,
     pub(crate) unchanged: u64,
@@ -43,93 +44,101 @@ pub(crate) struct Tally {
     pub(crate) packages: u64,
 }
 
-/// What comes in: pages, and the news that a slice is complete.
-pub(crate) enum Message {
-    Page(Box<(Slice, Arrived)>),
-    Complete(Slice, Read),
+/// Message to the package writer: a page, the end of a slice, or a flush.
+pub(crate) enum LandingMessage {
+    Page(Box<(Slice, QueuedPage)>),
+    Complete(Slice, SliceReadSummary),
     /// Commit everything that came before, then answer.
     Flush(oneshot::Sender<()>),
 }
 
-pub(crate) struct Lander {
+/// Writer that gathers the decoded pages of one resource into packages and commits each.
+pub(crate) struct PackageWriter {
     pub(crate) pipeline: String,
     pub(crate) resource: &'static Resource,
     pub(crate) table: Arc<SourceTable>,
-    pub(crate) ops: Ops,
-    pub(crate) options: LandOptions,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) ops: OpsTables,
+    pub(crate) options: LandingOptions,
+    pub(crate) observer: Arc<dyn RunObserver>,
     /// Keys of open rejects: one that lands now is resolved.
     pub(crate) rejected_keys: Arc<HashSet<String>>,
     /// True if some of them have no key: a slice that is read again says whether they are still there.
-    pub(crate) has_nameless: bool,
-    /// Who goes on with what has landed, while that is in memory.
-    pub(crate) shown: Option<mpsc::Sender<Shown>>,
+    pub(crate) has_keyless_rejects: bool,
+    /// Receiver of landed packages while their rows are in memory: the streaming unify.
+    pub(crate) landed_packages: Option<mpsc::Sender<LandedPackage>>,
     /// Which warnings are still written down.
-    pub(crate) limit: Mutex<WarningLimit>,
+    pub(crate) warning_limit: Mutex<WarningLimit>,
 }
 
 #[derive(Default)]
 struct Package {
-    pages: Vec<Incoming>,
+    pages: Vec<PackagePage>,
     bytes: usize,
     /// Records that did not come before in this run.
     records: u64,
     /// And those that did.
     repeated: u64,
-    since: Option<Instant>,
-    complete: Vec<(Slice, Read)>,
-    rejects: Vec<(Slice, Option<ReadBy>, Rejected)>,
+    first_page_at: Option<Instant>,
+    complete: Vec<(Slice, SliceReadSummary)>,
+    rejects: Vec<(Slice, Option<ReadBy>, NumberedReject)>,
     warnings: Vec<Warning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
 }
 
-/// A package that is committed; its pages are gone.
-struct Written {
+/// Package that is committed and whose bookkeeping is not written yet; its pages are gone.
+struct CommittedPackage {
     at: Timestamp,
-    landed: Landed,
+    landed: LandingSummary,
     package: Package,
 }
 
-/// What is under way.
+/// Tasks under way: the package being written, and the bookkeeping of the one before.
 #[derive(Default)]
-struct Work {
-    writing: Option<JoinHandle<Result<Written>>>,
-    remembering: Option<JoinHandle<Result<Tally>>>,
-    tally: Tally,
+struct InFlight {
+    writing: Option<JoinHandle<Result<CommittedPackage>>>,
+    bookkeeping: Option<JoinHandle<Result<ResourceLandingCounts>>>,
+    tally: ResourceLandingCounts,
 }
 
-impl Work {
-    /// Once the package before is written, `next` is, and meanwhile that one is remembered.
-    async fn go_on(&mut self, lander: &Arc<Lander>, next: Option<Package>) -> Result<()> {
+impl InFlight {
+    /// Starts to write `next` once the package before is written, and then the bookkeeping of
+    /// that one.
+    async fn advance(&mut self, lander: &Arc<PackageWriter>, next: Option<Package>) -> Result<()> {
         let written = match joined(self.writing.take()).await {
             Ok(written) => written,
             Err(error) => {
                 // What was committed before is remembered all the same.
-                joined(self.remembering.take()).await?;
+                joined(self.bookkeeping.take()).await?;
                 return Err(error);
             }
         };
         self.writing = next.map(|package| tokio::spawn(Arc::clone(lander).write(package)));
-        self.tally.add(joined(self.remembering.take()).await?.unwrap_or_default());
-        self.remembering = written.map(|written| tokio::spawn(Arc::clone(lander).remember(written)));
+        self.tally
+            .add(joined(self.bookkeeping.take()).await?.unwrap_or_default());
+        self.bookkeeping =
+            written.map(|written| tokio::spawn(Arc::clone(lander).write_bookkeeping(written)));
         Ok(())
     }
 }
 
-impl Lander {
+impl PackageWriter {
     /// Lands everything that arrives until the channel closes.
-    pub(crate) async fn run(self, mut from: mpsc::Receiver<Message>) -> Result<Tally> {
+    pub(crate) async fn run(
+        self,
+        mut from: mpsc::Receiver<LandingMessage>,
+    ) -> Result<ResourceLandingCounts> {
         let this = Arc::new(self);
         let mut package = Package::default();
-        let (mut work, mut came) = (Work::default(), Came::default());
+        let (mut work, mut came) = (InFlight::default(), SeenKeys::default());
         loop {
-            let deadline = package.since.map(|s| s + PACKAGE_AGE);
+            let deadline = package.first_page_at.map(|s| s + PACKAGE_AGE);
             let message = match deadline {
                 Some(deadline) => match tokio::time::timeout_at(deadline, from.recv()).await {
                     Ok(message) => message,
                     Err(_) => {
-                        work.go_on(&this, Some(std::mem::take(&mut package))).await?;
+                        work.advance(&this, Some(std::mem::take(&mut package)))
+                            .await?;
                         continue;
                     }
                 },
@@ -137,76 +146,121 @@ impl Lander {
             };
             match message {
                 None => break,
-                Some(Message::Complete(slice, read)) => package.complete.push((slice, read)),
-                Some(Message::Flush(answer)) => {
+                Some(LandingMessage::Complete(slice, read)) => package.complete.push((slice, read)),
+                Some(LandingMessage::Flush(answer)) => {
                     let before = std::mem::take(&mut package);
-                    work.go_on(&this, (!before.is_empty()).then_some(before)).await?;
-                    work.go_on(&this, None).await?;
+                    work.advance(&this, (!before.is_empty()).then_some(before))
+                        .await?;
+                    work.advance(&this, None).await?;
                     // Whoever asked may have been stopped.
                     let _ = answer.send(());
                 }
-                Some(Message::Page(page)) => {
+                Some(LandingMessage::Page(page)) => {
                     package.take(*page, &this.rejected_keys, &mut came);
                     if package.bytes >= PACKAGE_BYTES {
-                        work.go_on(&this, Some(std::mem::take(&mut package))).await?;
+                        work.advance(&this, Some(std::mem::take(&mut package)))
+                            .await?;
                     }
                 }
             }
         }
-        work.go_on(&this, (!package.is_empty()).then_some(package)).await?;
-        work.go_on(&this, None).await?;
-        work.tally.add(joined(work.remembering.take()).await?.unwrap_or_default());
-        let left_out = this.limit.lock().unwrap_or_else(PoisonError::into_inner).left_out();
-        this.ops.record_warnings(&this.warning_rows(left_out, this.ops.now())).await?;
+        work.advance(&this, (!package.is_empty()).then_some(package))
+            .await?;
+        work.advance(&this, None).await?;
+        work.tally
+            .add(joined(work.bookkeeping.take()).await?.unwrap_or_default());
+        let left_out = this
+            .warning_limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .left_out();
+        this.ops
+            .record_warnings(&this.warning_rows(left_out, this.ops.now()))
+            .await?;
         Ok(work.tally)
     }
 
     /// Commits a package's records, and shows them to whoever follows.
-    async fn write(self: Arc<Self>, mut package: Package) -> Result<Written> {
+    async fn write(self: Arc<Self>, mut package: Package) -> Result<CommittedPackage> {
         let at = self.ops.now();
         let pages = std::mem::take(&mut package.pages);
         if pages.is_empty() {
-            return Ok(Written { at, landed: Landed::default(), package });
+            return Ok(CommittedPackage {
+                at,
+                landed: LandingSummary::default(),
+                package,
+            });
         }
         // Whoever follows may have stopped: then the source table is all there is.
-        let shown = self.shown.as_ref().filter(|shown| !shown.is_closed());
-        let mut fresh = Fresh::default();
-        let landed = self.table.land_and_show(pages, &self.options, shown.map(|_| &mut fresh)).await?;
+        let shown = self
+            .landed_packages
+            .as_ref()
+            .filter(|shown| !shown.is_closed());
+        let mut fresh = LandedRows::default();
+        let landed = self
+            .table
+            .land_returning_rows(pages, &self.options, shown.map(|_| &mut fresh))
+            .await?;
         if let Some(shown) = shown {
             let _ = shown.send((landed.clone(), fresh)).await;
         }
-        Ok(Written { at, landed, package })
+        Ok(CommittedPackage {
+            at,
+            landed,
+            package,
+        })
     }
 
-    /// Writes down what must be remembered of a package that is committed.
-    async fn remember(self: Arc<Self>, Written { at, landed, mut package }: Written) -> Result<Tally> {
+    /// Writes the bookkeeping rows of a committed package.
+    async fn write_bookkeeping(
+        self: Arc<Self>,
+        CommittedPackage {
+            at,
+            landed,
+            mut package,
+        }: CommittedPackage,
+    ) -> Result<ResourceLandingCounts> {
         let versions = landed.new + landed.changed;
         let run_id = &self.options.run_id;
         let rejects: Vec<RejectRow> = package
             .rejects
             .into_iter()
-            .map(|(slice, read_by, Rejected { reject, nth, time, within })| RejectRow {
-                pipeline: self.pipeline.clone(),
-                resource: self.resource.name.to_owned(),
-                record_key: reject.key,
-                field: reject.field,
-                reason: reject.reason,
-                redacted: reject.redacted,
-                tenant: slice.tenant,
-                nth,
-                time,
-                slice: within,
-                read_by,
-                run_id: run_id.clone(),
-                first_seen: at,
-                last_seen: at,
-                resolved_at: None,
-            })
+            .map(
+                |(
+                    slice,
+                    read_by,
+                    NumberedReject {
+                        reject,
+                        nth,
+                        time,
+                        within,
+                    },
+                )| RejectRow {
+                    pipeline: self.pipeline.clone(),
+                    resource: self.resource.name.to_owned(),
+                    record_key: reject.key,
+                    field: reject.field,
+                    reason: reject.reason,
+                    redacted: reject.redacted,
+                    tenant: slice.tenant,
+                    nth,
+                    time,
+                    slice: within,
+                    read_by,
+                    run_id: run_id.clone(),
+                    first_seen: at,
+                    last_seen: at,
+                    resolved_at: None,
+                },
+            )
             .collect();
         package.warnings.extend(self.listed_elsewhere(&landed));
         let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
         {
-            let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut limit = self
+                .warning_limit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             package.warnings.retain(|warning| limit.admit(warning));
         }
         let warnings = self.warning_rows(package.warnings, at);
@@ -222,7 +276,7 @@ impl Lander {
                 seen_at: at,
             })
             .collect();
-        let is_read_again = self.has_nameless && !package.complete.is_empty();
+        let is_read_again = self.has_keyless_rejects && !package.complete.is_empty();
         let mut new_rejects = 0;
         if !rejects.is_empty() || !package.resolved.is_empty() || is_read_again {
             let (resolved, complete) = (package.resolved, &package.complete);
@@ -231,7 +285,10 @@ impl Lander {
                     && row.resource == self.resource.name
                     && match &row.record_key {
                         Some(key) => resolved.contains(key),
-                        None => row.run_id != *run_id && complete.iter().any(|read| self.holds(read, row)),
+                        None => {
+                            row.run_id != *run_id
+                                && complete.iter().any(|read| self.covers_reject(read, row))
+                        }
                     }
             };
             new_rejects = self.ops.record_rejects(&rejects, &is_settled, at).await?;
@@ -246,7 +303,7 @@ impl Lander {
             .complete
             .into_iter()
             .map(|(slice, read)| {
-                let (read_by, also_read_by) = self.resource.noted(read.by);
+                let (read_by, also_read_by) = self.resource.recorded_read_by(read.by);
                 SliceRow {
                     pipeline: self.pipeline.clone(),
                     resource: slice.resource,
@@ -260,19 +317,21 @@ impl Lander {
                     rejects: read.rejects,
                     declared_total: read.declared_total,
                     attempts: read.attempts,
-                    land: landed.land,
+                    load_id: landed.load_id,
                 }
             })
             .collect();
         if !slices.is_empty() {
             self.ops.record_slices(&slices).await?;
         }
-        self.observer.on(&Event::Landed { versions });
-        Ok(Tally {
+        self.observer.on_event(&RunEvent::Landed { versions });
+        Ok(ResourceLandingCounts {
             new: landed.new,
             changed: landed.changed,
             // Of those that came before in this run, some other version may have been the older one.
-            unchanged: landed.unchanged.saturating_sub(package.repeated.saturating_sub(landed.stale)),
+            unchanged: landed
+                .unchanged
+                .saturating_sub(package.repeated.saturating_sub(landed.stale)),
             stale: landed.stale,
             records: package.records + new_rejects,
             rejects: new_rejects,
@@ -283,20 +342,23 @@ impl Lander {
 
     /// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
     /// that has none, anywhere in the time that was asked for.
-    fn holds(&self, (slice, read): &(Slice, Read), row: &RejectRow) -> bool {
+    fn covers_reject(&self, (slice, read): &(Slice, SliceReadSummary), row: &RejectRow) -> bool {
         let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
-        let (read_by, _) = self.resource.noted(read.by);
+        let (read_by, _) = self.resource.recorded_read_by(read.by);
         let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
         let own = Some(self.resource.read_by);
         let lies_here = read_by == own && row.time.is_some_and(is_at);
         let is_placed = row.time.is_some() && row.read_by == own;
-        let is_read_again = read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
+        let is_read_again =
+            read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
         is_same_tenant && (lies_here || (!is_placed && is_read_again))
     }
 
     /// Warnings about records that are listed for other tenants than their own.
-    fn listed_elsewhere(&self, landed: &Landed) -> Vec<Warning> {
-        let Some(column) = self.table.spec().tenant_column() else { return Vec::new() };
+    fn listed_elsewhere(&self, landed: &LandingSummary) -> Vec<Warning> {
+        let Some(column) = self.table.spec().tenant_column() else {
+            return Vec::new();
+        };
         if !landed.elsewhere.is_empty() {
             let (resource, records) = (self.resource.name, landed.elsewhere.len());
             tracing::warn!(
@@ -332,18 +394,41 @@ impl Lander {
 }
 
 impl Package {
-    fn take(&mut self, (slice, arrived): (Slice, Arrived), rejected_keys: &HashSet<String>, came: &mut Came) {
-        let Arrived { incoming, rejects, warnings, unknown, read_by } = arrived;
-        self.since.get_or_insert_with(Instant::now);
+    fn take(
+        &mut self,
+        (slice, arrived): (Slice, QueuedPage),
+        rejected_keys: &HashSet<String>,
+        came: &mut SeenKeys,
+    ) {
+        let QueuedPage {
+            incoming,
+            rejects,
+            warnings,
+            unknown,
+            read_by,
+        } = arrived;
+        self.first_page_at.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
-        let repeated = incoming.keys.iter().flatten().filter(|key| came.before(key)).count();
+        let repeated = incoming
+            .keys
+            .iter()
+            .flatten()
+            .filter(|key| came.before(key))
+            .count();
         self.records += incoming.batch.num_rows().saturating_sub(repeated) as u64;
         self.repeated += repeated as u64;
         if !rejected_keys.is_empty() {
-            self.resolved
-                .extend(incoming.keys.iter().flatten().filter(|k| rejected_keys.contains(*k)).map(str::to_owned));
+            self.resolved.extend(
+                incoming
+                    .keys
+                    .iter()
+                    .flatten()
+                    .filter(|k| rejected_keys.contains(*k))
+                    .map(str::to_owned),
+            );
         }
-        self.rejects.extend(rejects.into_iter().map(|r| (slice.clone(), read_by, r)));
+        self.rejects
+            .extend(rejects.into_iter().map(|r| (slice.clone(), read_by, r)));
         self.warnings.extend(warnings);
         for (field, count) in unknown {
             *self.unknown.entry(field).or_default() += count;
@@ -358,22 +443,27 @@ impl Package {
     }
 }
 
-/// The records of a resource that came in this run, by a hash of their keys: windows may overlap, and what comes with two of them counts once.
-/// Beyond [`Came::MOST`] what was not kept counts as often as it comes.
+/// Records of a resource that came in this run, by a hash of their keys: windows may overlap, and
+/// what comes with two of them counts once. Beyond [`Came::MOST`] what was not kept counts as
+/// often as it comes.
 #[derive(Default)]
-struct Came(FastSet<u64>);
+struct SeenKeys(FastSet<u64>);
 
-impl Came {
+impl SeenKeys {
     const MOST: usize = 1 << 20;
 
     /// True if a record came before; from now on it did.
     fn before(&mut self, key: &str) -> bool {
         let hash = xxhash_rust::xxh3::xxh3_64(key.as_bytes());
-        if self.0.len() < Self::MOST { !self.0.insert(hash) } else { self.0.contains(&hash) }
+        if self.0.len() < Self::MOST {
+            !self.0.insert(hash)
+        } else {
+            self.0.contains(&hash)
+        }
     }
 }
 
-impl Tally {
+impl ResourceLandingCounts {
     pub(crate) fn add(&mut self, other: Self) {
         self.new += other.new;
         self.changed += other.changed;
@@ -389,6 +479,9 @@ impl Tally {
 async fn joined<T>(task: Option<JoinHandle<Result<T>>>) -> Result<Option<T>> {
     match task {
         None => Ok(None),
-        Some(task) => task.await.map_err(|e| Error::internal("landing a package failed").because(e))?.map(Some),
+        Some(task) => task
+            .await
+            .map_err(|e| Error::internal("landing a package failed").because(e))?
+            .map(Some),
     }
 }

@@ -33,9 +33,9 @@ mod variables;
 mod warning_limit;
 pub mod yaml;
 
-pub use config::{Examined, ExaminedPipeline, Pipeline, Project, SourceEntry};
-pub use observer::{Event, Nobody, Observer};
+pub use config::{ExaminedPipeline, Pipeline, Project, ProjectExamination, SourceEntry};
+pub use observer::{NoopObserver, RunEvent, RunObserver};
 pub use rebuild::rebuild;
 pub use repair::{check_all_tables, check_tables};
 pub use status::{ResourceStatus, status};
-pub use sync::{Context, Options, Report, check_starts, sync};
+pub use sync::{RunContext, RunReport, SyncOptions, check_starts, sync};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Something that happened in a run.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum RunEvent {
     /// A pipeline's slices are known.
     Planned {
         /// The pipeline.
@@ -45,16 +45,16 @@ pub enum Event {
     },
 }
 
-/// Somebody who watches a run.
-pub trait Observer: Send + Sync {
+/// Observer of a run's events.
+pub trait RunObserver: Send + Sync {
     /// Called for every event, from any thread; must not block.
-    fn on(&self, event: &Event);
+    fn on_event(&self, event: &RunEvent);
 }
 
-/// Nobody.
+/// Observer that ignores every event.
 #[derive(Debug, Clone, Copy)]
-pub struct Nobody;
+pub struct NoopObserver;
 
-impl Observer for Nobody {
-    fn on(&self, _: &Event) {}
+impl RunObserver for NoopObserver {
+    fn on_event(&self, _: &RunEvent) {}
 }

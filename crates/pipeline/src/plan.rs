@@ -5,19 +5,19 @@
 
 use crate::config::SyncSettings;
 use jiff::Timestamp;
-use tillhouse_model::time::in_the_future;
+use tillhouse_model::time::future_window_error;
 use tillhouse_model::{Coverage, Error, Result, Window};
 
-/// What the user narrowed a run to.
+/// Range of time to which a run is narrowed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Range {
+pub struct SyncRange {
     /// Read from here on, known or not.
     pub from: Option<Timestamp>,
     /// Read up to here.
     pub to: Option<Timestamp>,
 }
 
-impl Range {
+impl SyncRange {
     /// Whether it narrows nothing.
     pub fn is_open(&self) -> bool {
         self.from.is_none() && self.to.is_none()
@@ -28,15 +28,21 @@ impl Range {
     /// Errors with [`tillhouse_model::ErrorKind::Config`] where it begins then or later.
     pub fn until(self, now: Timestamp) -> Result<Self> {
         match self.from {
-            Some(from) if from >= now => Err(in_the_future(from, now)),
-            _ => Ok(Self { to: self.to.map(|to| to.min(now)), ..self }),
+            Some(from) if from >= now => Err(future_window_error(from, now)),
+            _ => Ok(Self {
+                to: self.to.map(|to| to.min(now)),
+                ..self
+            }),
         }
     }
 }
 
-/// The window of a resource that is read whole.
-pub fn whole(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
-    let from = sync.start.min(now.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap_or(now));
+/// Window of a resource that is read by full refresh.
+pub fn full_window(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
+    let from = sync.start.min(
+        now.checked_sub(jiff::SignedDuration::from_secs(1))
+            .unwrap_or(now),
+    );
     Window::new(from, now)
 }
 
@@ -44,33 +50,62 @@ pub fn whole(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
 ///
 /// - Without a range: what is not covered, and the look-back.
 /// - With a range: that range, whether covered or not.
-pub fn windows(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<Vec<Window>> {
+pub fn windows(
+    sync: &SyncSettings,
+    coverage: &Coverage,
+    range: SyncRange,
+    now: Timestamp,
+) -> Result<Vec<Window>> {
     let windows = stretches(sync, coverage, range, now)?;
-    Ok(windows.iter().flat_map(|window| window.split(sync.start, sync.slice)).collect())
+    Ok(windows
+        .iter()
+        .flat_map(|window| window.split(sync.start, sync.slice))
+        .collect())
 }
 
 /// How many windows [`windows`] gives, without making them: of a start in the year 1 there may be a billion.
-pub fn count(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<u64> {
+pub fn count_windows(
+    sync: &SyncSettings,
+    coverage: &Coverage,
+    range: SyncRange,
+    now: Timestamp,
+) -> Result<u64> {
     let slice = sync.slice.as_micros().max(1);
-    let of = |window: &Window| (window.to().duration_since(window.from()).as_micros() / slice).saturating_add(1);
-    let all = stretches(sync, coverage, range, now)?.iter().map(of).fold(0, i128::saturating_add);
+    let of = |window: &Window| {
+        (window.to().duration_since(window.from()).as_micros() / slice).saturating_add(1)
+    };
+    let all = stretches(sync, coverage, range, now)?
+        .iter()
+        .map(of)
+        .fold(0, i128::saturating_add);
     Ok(u64::try_from(all).unwrap_or(u64::MAX))
 }
 
 /// What is to be read, not yet cut into slices.
-fn stretches(sync: &SyncSettings, coverage: &Coverage, range: Range, now: Timestamp) -> Result<Vec<Window>> {
+fn stretches(
+    sync: &SyncSettings,
+    coverage: &Coverage,
+    range: SyncRange,
+    now: Timestamp,
+) -> Result<Vec<Window>> {
     Ok(if range.is_open() {
         let again = now.checked_sub(sync.lookback).unwrap_or(sync.start);
-        coverage.to_read(sync.start, again, now)
+        coverage.windows_to_read(sync.start, again, now)
     } else {
         let range = range.until(now)?;
         if let (None, Some(to)) = (range.from, range.to)
             && to <= sync.start
         {
-            return Err(Error::config(format!("--to {to} is not after {}, the `start` of sync", sync.start))
-                .hint("Give a --from too, to read what lies before `start`."));
+            return Err(Error::config(format!(
+                "--to {to} is not after {}, the `start` of sync",
+                sync.start
+            ))
+            .hint("Give a --from too, to read what lies before `start`."));
         }
-        vec![Window::new(range.from.unwrap_or(sync.start), range.to.unwrap_or(now))?]
+        vec![Window::new(
+            range.from.unwrap_or(sync.start),
+            range.to.unwrap_or(now),
+        )?]
     })
 }
 
@@ -98,16 +133,27 @@ mod tests {
     }
 
     fn read(window: Window, read_at: &str) -> WindowRead {
-        WindowRead { window, read_at: t(read_at), read_by: Some(ReadBy::EventTime), also_read_by: None }
+        WindowRead {
+            window,
+            read_at: t(read_at),
+            read_by: Some(ReadBy::EventTime),
+            also_read_by: None,
+        }
     }
 
-    fn plan(read: &[WindowRead], range: Range, now: &str) -> Vec<Window> {
-        windows(&settings(), &Coverage::of(read.iter().copied()), range, t(now)).unwrap()
+    fn plan(read: &[WindowRead], range: SyncRange, now: &str) -> Vec<Window> {
+        windows(
+            &settings(),
+            &Coverage::of(read.iter().copied()),
+            range,
+            t(now),
+        )
+        .unwrap()
     }
 
     #[test]
     fn the_first_run_reads_everything_day_by_day() {
-        let planned = plan(&[], Range::default(), "2026-01-03T06:00:00Z");
+        let planned = plan(&[], SyncRange::default(), "2026-01-03T06:00:00Z");
         assert_eq!(
             planned,
             vec![
@@ -121,10 +167,16 @@ mod tests {
     #[test]
     fn later_runs_read_gaps_and_the_look_back() {
         let ledger = [
-            read(w("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), "2026-01-05T00:00:00Z"),
-            read(w("2026-01-03T00:00:00Z", "2026-01-05T00:00:00Z"), "2026-01-05T00:00:00Z"),
+            read(
+                w("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+                "2026-01-05T00:00:00Z",
+            ),
+            read(
+                w("2026-01-03T00:00:00Z", "2026-01-05T00:00:00Z"),
+                "2026-01-05T00:00:00Z",
+            ),
         ];
-        let planned = plan(&ledger, Range::default(), "2026-01-05T06:00:00Z");
+        let planned = plan(&ledger, SyncRange::default(), "2026-01-05T06:00:00Z");
         assert_eq!(
             planned,
             vec![
@@ -137,42 +189,91 @@ mod tests {
 
     #[test]
     fn a_window_read_before_it_ended_is_covered_only_so_far() {
-        let ledger = [read(w("2026-01-01T00:00:00Z", "2030-01-01T00:00:00Z"), "2026-01-01T12:00:00Z")];
-        let planned = plan(&ledger, Range::default(), "2026-01-03T00:00:00Z");
-        assert_eq!(planned.first(), Some(&w("2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z")));
+        let ledger = [read(
+            w("2026-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+            "2026-01-01T12:00:00Z",
+        )];
+        let planned = plan(&ledger, SyncRange::default(), "2026-01-03T00:00:00Z");
+        assert_eq!(
+            planned.first(),
+            Some(&w("2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z"))
+        );
     }
 
     #[test]
     fn a_range_is_read_whether_known_or_not_and_nothing_is_planned_before_the_start() {
-        let ledger = [read(w("2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z"), "2026-01-10T00:00:00Z")];
-        let range = Range { from: Some(t("2026-01-02T00:00:00Z")), to: Some(t("2026-01-02T12:00:00Z")) };
+        let ledger = [read(
+            w("2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z"),
+            "2026-01-10T00:00:00Z",
+        )];
+        let range = SyncRange {
+            from: Some(t("2026-01-02T00:00:00Z")),
+            to: Some(t("2026-01-02T12:00:00Z")),
+        };
         assert_eq!(
             plan(&ledger, range, "2026-01-09T00:00:00Z"),
             vec![w("2026-01-02T00:00:00Z", "2026-01-02T12:00:00Z")]
         );
-        assert!(plan(&[], Range::default(), "2025-01-01T00:00:00Z").is_empty());
+        assert!(plan(&[], SyncRange::default(), "2025-01-01T00:00:00Z").is_empty());
     }
 
     #[test]
     fn nothing_is_planned_beyond_now() {
         let now = "2026-01-02T06:00:00Z";
-        for to in ["2026-01-02T06:00:01Z", "2030-01-01T00:00:00Z", "9999-12-30T22:00:00Z"] {
-            for from in [None, Some(t("2025-12-31T00:00:00Z")), Some(t("2026-01-02T05:59:59Z"))] {
-                let planned = plan(&[], Range { from, to: Some(t(to)) }, now);
-                assert!(planned.len() <= 3 && planned.last().unwrap().to() == t(now), "{from:?} {to}: {planned:?}");
+        for to in [
+            "2026-01-02T06:00:01Z",
+            "2030-01-01T00:00:00Z",
+            "9999-12-30T22:00:00Z",
+        ] {
+            for from in [
+                None,
+                Some(t("2025-12-31T00:00:00Z")),
+                Some(t("2026-01-02T05:59:59Z")),
+            ] {
+                let planned = plan(
+                    &[],
+                    SyncRange {
+                        from,
+                        to: Some(t(to)),
+                    },
+                    now,
+                );
+                assert!(
+                    planned.len() <= 3 && planned.last().unwrap().to() == t(now),
+                    "{from:?} {to}: {planned:?}"
+                );
             }
         }
-        for (from, to) in
-            [(now, None), ("2027-01-01T00:00:00Z", None), ("2027-01-01T00:00:00Z", Some("2028-01-01T00:00:00Z"))]
-        {
-            let range = Range { from: Some(t(from)), to: to.map(t) };
+        for (from, to) in [
+            (now, None),
+            ("2027-01-01T00:00:00Z", None),
+            ("2027-01-01T00:00:00Z", Some("2028-01-01T00:00:00Z")),
+        ] {
+            let range = SyncRange {
+                from: Some(t(from)),
+                to: to.map(t),
+            };
             let error = windows(&settings(), &Coverage::of([]), range, t(now)).unwrap_err();
-            assert!(error.to_string().contains("lies in the future") && error.hint_text().is_some(), "{error}");
+            assert!(
+                error.to_string().contains("lies in the future") && error.hint_text().is_some(),
+                "{error}"
+            );
         }
         // Before `start`, only what was asked for by both its ends.
-        let before = |from: Option<&str>| Range { from: from.map(t), to: Some(t("2025-12-01T00:00:00Z")) };
+        let before = |from: Option<&str>| SyncRange {
+            from: from.map(t),
+            to: Some(t("2025-12-01T00:00:00Z")),
+        };
         let error = windows(&settings(), &Coverage::of([]), before(None), t(now)).unwrap_err();
-        assert!(error.to_string().contains("2026-01-01T00:00:00Z, the `start` of sync"), "{error}");
-        assert_eq!(plan(&[], before(Some("2025-11-30T12:00:00Z")), now).len(), 1);
+        assert!(
+            error
+                .to_string()
+                .contains("2026-01-01T00:00:00Z, the `start` of sync"),
+            "{error}"
+        );
+        assert_eq!(
+            plan(&[], before(Some("2025-11-30T12:00:00Z")), now).len(),
+            1
+        );
     }
 }

@@ -3,38 +3,46 @@
 //! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines, but for `ops/runs`.
 
 use crate::config::Pipeline;
-use crate::sync::{Context, Report};
+use crate::sync::{RunContext, RunReport};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tillhouse_lake::{Ops, RunRecord, TableFigures, Warehouse};
+use tillhouse_lake::{OpsTables, RunRecord, TableFigures, Warehouse};
 use tillhouse_model::{Error, Result};
 
 /// Tables whose versions are looked up at once.
 const OPENED: usize = 8;
 
-/// What kind of run it was.
-pub(crate) struct Kind<'a> {
+/// Kind of a run: its command, and the pipelines it rebuilt.
+pub(crate) struct RunKind<'a> {
     /// Its command, `sync` or `rebuild`.
     pub(crate) command: &'static str,
     /// The pipelines whose unified tables it filled from the beginning.
-    pub(crate) anew: &'a [String],
+    pub(crate) rebuilt: &'a [String],
 }
 
 pub(crate) async fn publish(
-    context: &Context,
+    context: &RunContext,
     pipelines: &[Pipeline],
-    Kind { command, anew }: Kind<'_>,
+    RunKind {
+        command,
+        rebuilt: anew,
+    }: RunKind<'_>,
     run_id: &str,
     started: Timestamp,
-    report: &Report,
+    report: &RunReport,
 ) -> Result<()> {
     let mut paths: Vec<String> = Vec::new();
     for (pipeline, resource) in context.warehouse.source_tables().await? {
         paths.push(format!("{pipeline}/{resource}"));
     }
     if let Some(pipeline) = pipelines.first() {
-        paths.extend(pipeline.unified.keys().map(|name| format!("unified/{name}")));
+        paths.extend(
+            pipeline
+                .unified
+                .keys()
+                .map(|name| format!("unified/{name}")),
+        );
     }
     let (mut tables, mut figures) = newest(&context.warehouse, paths).await?;
     let rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
@@ -44,7 +52,10 @@ pub(crate) async fn publish(
     }
     tables.extend(rollups);
     // The bookkeeping too, but for the table that the record itself goes into.
-    let bookkeeping = Ops::named_tables().into_iter().map(str::to_owned).collect();
+    let bookkeeping = OpsTables::named_tables()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let (versions, sizes) = newest(&context.warehouse, bookkeeping).await?;
     tables.extend(versions);
     figures.extend(sizes);
@@ -66,7 +77,12 @@ pub(crate) async fn publish(
         pipelines: pipelines.iter().map(|p| p.name.clone()).collect(),
         started_at: started,
         finished_at: context.warehouse.now(),
-        outcome: if report.is_partial() { "partial" } else { "done" }.to_owned(),
+        outcome: if report.is_partial() {
+            "partial"
+        } else {
+            "done"
+        }
+        .to_owned(),
         published: true,
         tables,
         figures,
@@ -84,7 +100,22 @@ async fn newest(
         let found = warehouse.newest_figures(&path).await?;
         Ok::<_, Error>(found.map(|(version, figures)| (path, version, figures)))
     });
-    let found: Vec<_> = found.buffered(OPENED).try_collect::<Vec<_>>().await?.into_iter().flatten().collect();
-    let figures = found.iter().map(|(path, _, figures)| (path.clone(), *figures)).collect();
-    Ok((found.into_iter().map(|(path, version, _)| (path, version)).collect(), figures))
+    let found: Vec<_> = found
+        .buffered(OPENED)
+        .try_collect::<Vec<_>>()
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
+    let figures = found
+        .iter()
+        .map(|(path, _, figures)| (path.clone(), *figures))
+        .collect();
+    Ok((
+        found
+            .into_iter()
+            .map(|(path, version, _)| (path, version))
+            .collect(),
+        figures,
+    ))
 }

@@ -9,19 +9,21 @@
 //! window overlaps that one. A record from that second is landed like any other; it is known when it comes again.
 
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::Message;
-use crate::observer::{Event, Observer};
-use crate::sync::Context;
+use crate::land::LandingMessage;
+use crate::observer::{RunEvent, RunObserver};
+use crate::sync::RunContext;
 use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
-use tillhouse_decode::{Decoded, Decoder, KnownRecords, Reject, Warning};
+use tillhouse_decode::{DecodedPage, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
-use tillhouse_lake::{Incoming, Ops};
-use tillhouse_model::{Error, ErrorKind, FastMap, FastSet, ReadBy, Reading, Resource, Result, Slice, Window};
+use tillhouse_lake::{OpsTables, PackagePage};
+use tillhouse_model::{
+    Error, ErrorKind, FastMap, FastSet, ReadBy, ReadMode, Resource, Result, Slice, Window,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,30 +36,30 @@ const TWICE_TOLD: usize = 1_000;
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
 const REMEMBERED: usize = 1 << 16;
 
-/// A decoded page on its way to the lake.
-pub(crate) struct Arrived {
-    pub(crate) incoming: Incoming,
-    pub(crate) rejects: Vec<Rejected>,
+/// Decoded page, queued for the package writer.
+pub(crate) struct QueuedPage {
+    pub(crate) incoming: PackagePage,
+    pub(crate) rejects: Vec<NumberedReject>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) unknown: BTreeMap<String, u64>,
     /// Which time the slice's window is about; `None` where records were not asked for by time.
     pub(crate) read_by: Option<ReadBy>,
 }
 
-/// A record that did not fit.
-pub(crate) struct Rejected {
+/// Reject, with its number among those that look the same.
+pub(crate) struct NumberedReject {
     pub(crate) reject: Reject,
     /// Its number among those of this reading that have neither key nor another time and look the same; 1 where it has a key.
     pub(crate) nth: u64,
     /// Its own time, by which its resource is read, where it has no key and that can be read.
     pub(crate) time: Option<Timestamp>,
-    /// The time in which it lies, see [`tillhouse_lake::RejectRow::slice`].
+    /// The time in which it lies, see [`tillhouse_lake::RejectRow::read_slice`].
     pub(crate) within: Window,
 }
 
-/// What reading a slice came to.
+/// Summary of reading one slice to its end.
 #[derive(Debug, Clone)]
-pub(crate) struct Read {
+pub(crate) struct SliceReadSummary {
     pub(crate) records: u64,
     pub(crate) rejects: u64,
     pub(crate) declared_total: Option<u64>,
@@ -78,27 +80,28 @@ pub(crate) fn key_hash(key: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(key.as_bytes())
 }
 
+/// Reader of one resource, slice by slice.
 #[derive(Clone)]
-pub(crate) struct Reader {
+pub(crate) struct SliceReader {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) resource: &'static Resource,
     pub(crate) decoder: Arc<Decoder>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) observer: Arc<dyn RunObserver>,
     pub(crate) cancel: CancellationToken,
     /// Has the clock.
-    pub(crate) ops: Ops,
+    pub(crate) ops: OpsTables,
     /// From when on the resource is wanted.
     pub(crate) start: Timestamp,
 }
 
-/// One reading of a slice.
+/// State of one attempt to read a slice.
 #[derive(Default)]
-struct Attempt {
+struct SliceAttempt {
     distinct: FastSet<u128>,
     /// Of those, what the list at hand had: a parent's list is one of its own.
     listed: FastSet<u128>,
     scope: Option<Arc<str>>,
-    nameless: u64,
+    keyless: u64,
     /// How many rejects without a key look the same, by a hash of how they look.
     alike: FastMap<u128, u64>,
     records: u64,
@@ -106,7 +109,7 @@ struct Attempt {
     /// Hashes of the rejects, by which one is known that comes again in a page that was asked for again.
     rejected: FastSet<u64>,
     /// Records that came before in the same page, or in another while the total stood still.
-    twice: usize,
+    repeated: usize,
     /// The last total that a page declared, and the largest.
     declared_total: Option<u64>,
     largest_total: Option<u64>,
@@ -114,23 +117,32 @@ struct Attempt {
     started: Option<Timestamp>,
 }
 
-/// What the readings of a slice have told already, so that reading it anew tells nothing twice.
+/// Remarks that earlier attempts at a slice have reported, so that another attempt reports
+/// nothing twice.
 #[derive(Default)]
-struct Told {
+struct ReportedRemarks {
     hasher: std::hash::RandomState,
     remarks: HashSet<u64>,
     fields: HashSet<String>,
 }
 
 /// The decoder of a resource, with what the connection settles.
-pub(crate) fn decoder(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Decoder> {
+pub(crate) fn decoder(
+    context: &RunContext,
+    pipeline: &Pipeline,
+    plan: &ResourcePlan,
+) -> Result<Decoder> {
     let key = Some(context.project.privacy_key.clone());
-    Decoder::with(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
+    Decoder::with_parameters(Arc::clone(&plan.spec), key, &pipeline.source.parameters())
 }
 
-impl Reader {
+impl SliceReader {
     /// The reader of a resource, as every command reads it.
-    pub(crate) fn of(context: &Context, pipeline: &Pipeline, plan: &ResourcePlan) -> Result<Self> {
+    pub(crate) fn of(
+        context: &RunContext,
+        pipeline: &Pipeline,
+        plan: &ResourcePlan,
+    ) -> Result<Self> {
         Ok(Self {
             source: Arc::clone(&pipeline.source),
             resource: plan.resource,
@@ -143,27 +155,46 @@ impl Reader {
     }
 
     /// Reads a slice.
-    pub(crate) async fn slice(&self, slice: &Slice, by: ReadBy, to: &mpsc::Sender<Message>) -> Result<Read> {
+    pub(crate) async fn read_slice(
+        &self,
+        slice: &Slice,
+        by: ReadBy,
+        to: &mpsc::Sender<LandingMessage>,
+    ) -> Result<SliceReadSummary> {
         let is_own = by == self.resource.read_by;
-        let pages = if is_own { self.source.pages(&asked(slice, self.start)) } else { self.source.late_pages(slice) };
+        let pages = if is_own {
+            self.source.pages(&widen_first_window(slice, self.start))
+        } else {
+            self.source.pages_by_change_time(slice)
+        };
         // Where there is no page at all, nothing was asked for later than this.
         let before = self.ops.now();
-        let (read_by, mut told) = (self.resource.noted(by).0, Told::default());
-        let asked = self.source.asks(&asked(slice, self.start), by);
-        let (attempt, attempts) = self.attempt(pages, None, (slice, asked), read_by, to, &mut told).await?;
+        let (read_by, mut told) = (
+            self.resource.recorded_read_by(by).0,
+            ReportedRemarks::default(),
+        );
+        let asked = self.source.asks(&widen_first_window(slice, self.start), by);
+        let (attempt, attempts) = self
+            .attempt(pages, None, (slice, asked), read_by, to, &mut told)
+            .await?;
         let came = attempt.records + attempt.rejects;
         let counts = self.resource.declares_total && is_own;
-        if let Some(declared) = attempt.declared_total.filter(|declared| counts && came < *declared) {
+        if let Some(declared) = attempt
+            .declared_total
+            .filter(|declared| counts && came < *declared)
+        {
             // Its pages told otherwise, or the stream is not of the kit's making.
-            let error = Error::protocol(format!("the source declares {declared} records, but {came} came"));
-            return Err(error
-                .at("slice", slice.to_string())
-                .hint("Run `tillhouse sync` again later; if it stays so, tell the provider both figures."));
+            let error = Error::protocol(format!(
+                "the source declares {declared} records, but {came} came"
+            ));
+            return Err(error.at("slice", slice.to_string()).hint(
+                "Run `tillhouse sync` again later; if it stays so, tell the provider both figures.",
+            ));
         }
-        if attempt.twice > 0 {
-            tracing::warn!(%slice, records = attempt.twice, "the source lists records more than once");
+        if attempt.repeated > 0 {
+            tracing::warn!(%slice, records = attempt.repeated, "the source lists records more than once");
         }
-        Ok(Read {
+        Ok(SliceReadSummary {
             records: attempt.records,
             rejects: attempt.rejects,
             declared_total: attempt.largest_total,
@@ -171,20 +202,32 @@ impl Reader {
             read_at: attempt.started.unwrap_or(before),
             by,
             asked,
-            keys: (self.resource.reading == Reading::Whole && attempt.nameless == 0).then_some(attempt.distinct),
+            keys: (self.resource.read_mode == ReadMode::FullRefresh && attempt.keyless == 0)
+                .then_some(attempt.distinct),
         })
     }
 
     /// Reads single records by id. What they leave out is as `known`.
-    pub(crate) async fn by_id(
+    pub(crate) async fn read_by_id(
         &self,
         ids: Vec<String>,
         known: Option<Arc<KnownRecords>>,
         slice: &Slice,
-        to: &mpsc::Sender<Message>,
+        to: &mpsc::Sender<LandingMessage>,
     ) -> Result<u64> {
         let pages = self.source.pages_by_id(self.resource.name, ids);
-        Ok(self.attempt(pages, known, (slice, slice.window), None, to, &mut Told::default()).await?.0.records)
+        Ok(self
+            .attempt(
+                pages,
+                known,
+                (slice, slice.window),
+                None,
+                to,
+                &mut ReportedRemarks::default(),
+            )
+            .await?
+            .0
+            .records)
     }
 
     /// Reads a stream to its end: its last reading of the slice, and how many there were.
@@ -194,10 +237,10 @@ impl Reader {
         known: Option<Arc<KnownRecords>>,
         (slice, asked): (&Slice, Window),
         read_by: Option<ReadBy>,
-        to: &mpsc::Sender<Message>,
-        told: &mut Told,
-    ) -> Result<(Attempt, u32)> {
-        let (mut attempt, mut attempts) = (Attempt::default(), 1);
+        to: &mpsc::Sender<LandingMessage>,
+        told: &mut ReportedRemarks,
+    ) -> Result<(SliceAttempt, u32)> {
+        let (mut attempt, mut attempts) = (SliceAttempt::default(), 1);
         loop {
             let page = tokio::select! {
                 biased;
@@ -206,34 +249,67 @@ impl Reader {
             };
             let Some(page) = page else { break };
             let page = page.map_err(|e| e.at("slice", slice.to_string()))?;
-            if page.anew {
-                attempt = Attempt::default();
+            if page.restarts_listing {
+                attempt = SliceAttempt::default();
                 attempts += 1;
             }
-            attempt.declares(page.declared_total);
-            attempt.turns_to(page.scope.as_ref());
-            let came_again = page.again;
+            attempt.note_declared_total(page.declared_total);
+            attempt.enter_scope(page.scope.as_ref());
+            let came_again = page.is_reread;
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
             let decoder = Arc::clone(&self.decoder);
             let (records_at, known) = (self.resource.records_at, known.clone());
             let decoded = tokio::task::spawn_blocking(move || {
-                let decoded = decoder.decode_onto(&page.bytes, records_at, page.scope.as_deref(), known.as_deref());
+                let decoded = decoder.decode_partial(
+                    &page.bytes,
+                    records_at,
+                    page.scope.as_deref(),
+                    known.as_deref(),
+                );
                 (decoded, page.requested_at)
             });
-            let (decoded, requested_at) =
-                decoded.await.map_err(|e| Error::internal("decoding a page failed").because(e))?;
+            let (decoded, requested_at) = decoded
+                .await
+                .map_err(|e| Error::internal("decoding a page failed").because(e))?;
             let mut decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
             attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
-            self.observer.on(&Event::Page { records, bytes });
+            self.observer.on_event(&RunEvent::Page { records, bytes });
             let place = |reject: &Reject| self.place(reject, slice.window, asked, read_by);
-            let mut rejects = attempt.numbered(std::mem::take(&mut decoded.rejects), place, came_again);
-            told.once(&mut decoded, &mut rejects, attempts > 1);
-            let Decoded { batch, keys, record_times, updated_at, content_hashes, warnings, unknown, .. } = decoded;
-            let incoming = Incoming { batch, keys, record_times, updated_at, content_hashes, requested_at };
-            let arrived = Arrived { incoming, rejects, warnings, unknown, read_by };
-            if to.send(Message::Page(Box::new((slice.clone(), arrived)))).await.is_err() {
+            let mut rejects =
+                attempt.number_rejects(std::mem::take(&mut decoded.rejects), place, came_again);
+            told.retain_unreported(&mut decoded, &mut rejects, attempts > 1);
+            let DecodedPage {
+                batch,
+                keys,
+                record_times,
+                updated_at,
+                content_hashes,
+                warnings,
+                unknown,
+                ..
+            } = decoded;
+            let incoming = PackagePage {
+                batch,
+                keys,
+                record_times,
+                updated_at,
+                content_hashes,
+                requested_at,
+            };
+            let arrived = QueuedPage {
+                incoming,
+                rejects,
+                warnings,
+                unknown,
+                read_by,
+            };
+            if to
+                .send(LandingMessage::Page(Box::new((slice.clone(), arrived))))
+                .await
+                .is_err()
+            {
                 // Landing has failed and says why itself.
                 return Err(interrupted());
             }
@@ -259,14 +335,17 @@ impl Reader {
             ReadBy::EventTime => reject.record_time,
             ReadBy::ChangeTime => reject.updated_at,
         };
-        let is_within = |window: Window, time: Timestamp| window.from() <= time && time < window.to();
+        let is_within =
+            |window: Window, time: Timestamp| window.from() <= time && time < window.to();
         let is_own = read_by == Some(self.resource.read_by);
         let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let time = time.filter(|time| read_by.is_some() && (!is_own || is_within(asked, *time)));
         let lies = match time.filter(|_| is_own) {
             Some(time) if is_within(window, time) => window,
             Some(time) => {
-                let next = time.checked_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+                let next = time
+                    .checked_add(SignedDuration::from_micros(1))
+                    .unwrap_or(Timestamp::MAX);
                 Window::new(time, next).unwrap_or(window)
             }
             None => asked,
@@ -275,24 +354,30 @@ impl Reader {
     }
 }
 
-/// What a source is asked for: the slice, and at the very start a little more.
-fn asked(slice: &Slice, start: Timestamp) -> Slice {
+/// Slice as it is requested: the very first window begins a little earlier.
+fn widen_first_window(slice: &Slice, start: Timestamp) -> Slice {
     let from = slice.window.from();
-    let earlier = from.checked_sub(BEFORE_START).ok().filter(|_| from == start);
+    let earlier = from
+        .checked_sub(BEFORE_START)
+        .ok()
+        .filter(|_| from == start);
     let wider = earlier.and_then(|earlier| Window::new(earlier, slice.window.to()).ok());
-    Slice { window: wider.unwrap_or(slice.window), ..slice.clone() }
+    Slice {
+        window: wider.unwrap_or(slice.window),
+        ..slice.clone()
+    }
 }
 
-impl Attempt {
+impl SliceAttempt {
     /// Takes a page's total. One that moves says that records do, and may come again for that.
-    fn declares(&mut self, total: Option<u64>) {
+    fn note_declared_total(&mut self, total: Option<u64>) {
         self.total_moved |= self.records + self.rejects > 0 && total != self.declared_total;
         self.declared_total = total.or(self.declared_total);
         self.largest_total = self.largest_total.max(total);
     }
 
     /// A page of another scope begins another list, whose ids may be the same.
-    fn turns_to(&mut self, scope: Option<&Arc<str>>) {
+    fn enter_scope(&mut self, scope: Option<&Arc<str>>) {
         if self.scope.as_ref() != scope {
             self.scope = scope.cloned();
             self.listed.clear();
@@ -301,33 +386,49 @@ impl Attempt {
 
     /// Numbers rejects without a key that look the same, so that each stays one of its own. Those that came before are left out of a page
     /// that was asked for `again`.
-    fn numbered(
+    fn number_rejects(
         &mut self,
         rejects: Vec<Reject>,
         place: impl Fn(&Reject) -> (Option<Timestamp>, Window),
         again: bool,
-    ) -> Vec<Rejected> {
+    ) -> Vec<NumberedReject> {
         let mut in_page: FastMap<u128, u64> = FastMap::default();
         let number = |reject: Reject| {
             let (time, within) = place(&reject);
             if reject.key.is_some() {
-                return Some(Rejected { reject, nth: 1, time, within });
+                return Some(NumberedReject {
+                    reject,
+                    nth: 1,
+                    time,
+                    within,
+                });
             }
             let micros = time.map(Timestamp::as_microsecond);
-            let looks = key_hash(&format!("{}\0{}\0{}\0{micros:?}", reject.field, reject.reason, reject.redacted));
-            let (known, came) = (self.alike.entry(looks).or_default(), in_page.entry(looks).or_default());
+            let looks = key_hash(&format!(
+                "{}\0{}\0{}\0{micros:?}",
+                reject.field, reject.reason, reject.redacted
+            ));
+            let (known, came) = (
+                self.alike.entry(looks).or_default(),
+                in_page.entry(looks).or_default(),
+            );
             *came += 1;
             let nth = if again { *came } else { *known + 1 };
             let is_new = nth > *known;
             *known = nth.max(*known);
-            is_new.then_some(Rejected { reject, nth, time, within })
+            is_new.then_some(NumberedReject {
+                reject,
+                nth,
+                time,
+                within,
+            })
         };
         rejects.into_iter().filter_map(number).collect()
     }
 
     /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
     /// `again`, or the total says that records moved.
-    fn count(&mut self, decoded: &mut Decoded, again: bool) {
+    fn count(&mut self, decoded: &mut DecodedPage, again: bool) {
         self.records += decoded.keys.len() as u64;
         let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
@@ -338,8 +439,8 @@ impl Attempt {
             if page.insert(hash) && (is_new || !is_told) {
                 continue;
             }
-            self.twice += 1;
-            if self.twice <= TWICE_TOLD {
+            self.repeated += 1;
+            if self.repeated <= TWICE_TOLD {
                 decoded.warnings.push(Warning {
                     key: key.to_owned(),
                     field: String::new(),
@@ -350,9 +451,18 @@ impl Attempt {
             }
         }
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        for Reject { key, field, reason, redacted, .. } in &decoded.rejects {
+        for Reject {
+            key,
+            field,
+            reason,
+            redacted,
+            ..
+        } in &decoded.rejects
+        {
             // Records that are alike as far as they may be shown are two in one page, and one in a page that came again.
-            let is_new = self.rejected.insert(hasher.hash_one((key, field, reason, redacted)));
+            let is_new = self
+                .rejected
+                .insert(hasher.hash_one((key, field, reason, redacted)));
             if again && !is_new {
                 continue;
             }
@@ -361,27 +471,47 @@ impl Attempt {
                 Some(key) => {
                     self.distinct.insert(key_hash(key));
                 }
-                None => self.nameless += 1,
+                None => self.keyless += 1,
             }
         }
     }
 }
 
-impl Told {
+impl ReportedRemarks {
     /// Leaves out of a page of a reading `again` what an earlier one has told.
-    fn once(&mut self, decoded: &mut Decoded, rejects: &mut Vec<Rejected>, again: bool) {
-        let Decoded { warnings, unknown, .. } = decoded;
-        rejects.retain(|Rejected { reject: r, nth, time, .. }| {
-            let looks = r.key.as_ref().ok_or((&r.redacted, nth, time));
-            self.is_news(("reject", looks, &r.field, &r.reason)) || !again
+    fn retain_unreported(
+        &mut self,
+        decoded: &mut DecodedPage,
+        rejects: &mut Vec<NumberedReject>,
+        again: bool,
+    ) {
+        let DecodedPage {
+            warnings, unknown, ..
+        } = decoded;
+        rejects.retain(
+            |NumberedReject {
+                 reject: r,
+                 nth,
+                 time,
+                 ..
+             }| {
+                let looks = r.key.as_ref().ok_or((&r.redacted, nth, time));
+                self.is_news(("reject", looks, &r.field, &r.reason)) || !again
+            },
+        );
+        warnings.retain(|w| {
+            self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again
         });
-        warnings.retain(|w| self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again);
         unknown.retain(|field, _| self.fields.insert(field.clone()) || !again);
     }
 
     fn is_news(&mut self, remark: impl Hash) -> bool {
         let hash = self.hasher.hash_one(remark);
-        if self.remarks.len() < REMEMBERED { self.remarks.insert(hash) } else { !self.remarks.contains(&hash) }
+        if self.remarks.len() < REMEMBERED {
+            self.remarks.insert(hash)
+        } else {
+            !self.remarks.contains(&hash)
+        }
     }
 }
 
@@ -397,9 +527,9 @@ mod tests {
     use arrow::datatypes::Schema;
     use arrow::record_batch::RecordBatch;
 
-    fn page(keys: &[&str]) -> Decoded {
+    fn page(keys: &[&str]) -> DecodedPage {
         let rows = keys.len();
-        Decoded {
+        DecodedPage {
             batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
             keys: StringArray::from(keys.to_vec()),
             record_times: TimestampMicrosecondArray::new_null(rows),
@@ -413,25 +543,44 @@ mod tests {
 
     /// The warnings about records listed twice, for pages with their totals; a total of `None` with `true` is of a page asked for again.
     fn warned(pages: &[(&[&str], Option<u64>, bool)]) -> Vec<String> {
-        let (mut attempt, mut warned) = (Attempt::default(), Vec::new());
+        let (mut attempt, mut warned) = (SliceAttempt::default(), Vec::new());
         for (keys, total, again) in pages {
             let mut page = page(keys);
-            attempt.declares(*total);
+            attempt.note_declared_total(*total);
             attempt.count(&mut page, *again);
-            assert!(page.warnings.iter().all(|warning| warning.rule == LISTED_TWICE));
+            assert!(
+                page.warnings
+                    .iter()
+                    .all(|warning| warning.rule == LISTED_TWICE)
+            );
             warned.extend(page.warnings.into_iter().map(|warning| warning.key));
         }
-        assert_eq!(attempt.twice, warned.len());
-        assert_eq!(attempt.records, pages.iter().map(|(keys, ..)| keys.len() as u64).sum::<u64>());
+        assert_eq!(attempt.repeated, warned.len());
+        assert_eq!(
+            attempt.records,
+            pages
+                .iter()
+                .map(|(keys, ..)| keys.len() as u64)
+                .sum::<u64>()
+        );
         warned
     }
 
     #[test]
     fn an_id_that_is_listed_twice_counts_twice_and_has_a_warning() {
         assert_eq!(warned(&[(&["a", "b", "b", "c"], Some(4), false)]), ["b"]);
-        assert_eq!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(4), false)]), ["b"]);
-        assert_eq!(warned(&[(&["a", "a"], None, false), (&["b"], None, false)]), ["a"]);
-        assert_eq!(warned(&[(&["a", "b"], None, false), (&["b", "c"], None, false)]), ["b"]);
+        assert_eq!(
+            warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(4), false)]),
+            ["b"]
+        );
+        assert_eq!(
+            warned(&[(&["a", "a"], None, false), (&["b"], None, false)]),
+            ["a"]
+        );
+        assert_eq!(
+            warned(&[(&["a", "b"], None, false), (&["b", "c"], None, false)]),
+            ["b"]
+        );
         // Records that move may come again, and so do those of a page that is asked for again.
         assert!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(5), false)]).is_empty());
         assert!(warned(&[(&["a", "b"], None, false), (&["a", "b", "c"], None, true)]).is_empty());
@@ -439,15 +588,15 @@ mod tests {
 
     #[test]
     fn every_parents_list_is_one_of_its_own() {
-        let mut attempt = Attempt::default();
+        let mut attempt = SliceAttempt::default();
         for scope in ["7", "8"] {
-            attempt.turns_to(Some(&scope.into()));
+            attempt.enter_scope(Some(&scope.into()));
             attempt.count(&mut page(&["a", "b"]), false);
         }
-        assert_eq!((attempt.twice, attempt.distinct.len()), (0, 2));
-        attempt.turns_to(Some(&"8".into()));
+        assert_eq!((attempt.repeated, attempt.distinct.len()), (0, 2));
+        attempt.enter_scope(Some(&"8".into()));
         attempt.count(&mut page(&["b"]), false);
-        assert_eq!(attempt.twice, 1);
+        assert_eq!(attempt.repeated, 1);
     }
 
     #[test]
@@ -459,33 +608,45 @@ mod tests {
             window: Window::new(at(from), at("2026-01-03T00:00:00Z")).unwrap(),
         };
         let start = at("2026-01-01T00:00:00Z");
-        let first = asked(&slice("2026-01-01T00:00:00Z"), start);
-        assert_eq!((first.window.from(), first.window.to()), (at("2025-12-31T23:59:59Z"), at("2026-01-03T00:00:00Z")));
+        let first = widen_first_window(&slice("2026-01-01T00:00:00Z"), start);
+        assert_eq!(
+            (first.window.from(), first.window.to()),
+            (at("2025-12-31T23:59:59Z"), at("2026-01-03T00:00:00Z"))
+        );
         let second = slice("2026-01-02T00:00:00Z");
-        assert_eq!(asked(&second, start), second);
+        assert_eq!(widen_first_window(&second, start), second);
     }
 
     #[test]
     fn totals_that_move_are_noticed() {
-        let mut attempt = Attempt::default();
-        attempt.declares(Some(4));
+        let mut attempt = SliceAttempt::default();
+        attempt.note_declared_total(Some(4));
         attempt.records = 2;
-        attempt.declares(Some(4));
+        attempt.note_declared_total(Some(4));
         assert!(!attempt.total_moved);
-        attempt.declares(Some(5));
-        assert_eq!((attempt.total_moved, attempt.declared_total), (true, Some(5)));
-        attempt.declares(Some(3));
-        attempt.declares(None);
-        assert_eq!((attempt.declared_total, attempt.largest_total), (Some(3), Some(5)));
+        attempt.note_declared_total(Some(5));
+        assert_eq!(
+            (attempt.total_moved, attempt.declared_total),
+            (true, Some(5))
+        );
+        attempt.note_declared_total(Some(3));
+        attempt.note_declared_total(None);
+        assert_eq!(
+            (attempt.declared_total, attempt.largest_total),
+            (Some(3), Some(5))
+        );
     }
 
     #[test]
     fn what_was_told_is_not_told_again() {
-        let mut told = Told::default();
+        let mut told = ReportedRemarks::default();
         assert!(told.is_news(("reject", "a")));
         assert!(!told.is_news(("reject", "a")));
         assert!(told.is_news(("warning", "a")));
-        assert!(told.fields.insert("payments[].foo".into()) && !told.fields.insert("payments[].foo".into()));
+        assert!(
+            told.fields.insert("payments[].foo".into())
+                && !told.fields.insert("payments[].foo".into())
+        );
     }
 
     #[test]
@@ -499,27 +660,48 @@ mod tests {
             updated_at: None,
         };
         let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
-        let page = || [(None, "null"), (None, "null"), (None, "number"), (Some("a"), "null"), (None, "null")];
-        let numbered = |attempt: &mut Attempt, again| {
-            attempt.numbered(page().map(|(key, why)| reject(key, why)).into(), |_| (None, ever), again)
+        let page = || {
+            [
+                (None, "null"),
+                (None, "null"),
+                (None, "number"),
+                (Some("a"), "null"),
+                (None, "null"),
+            ]
         };
-        let numbers = |rejects: &[Rejected]| rejects.iter().map(|rejected| rejected.nth).collect::<Vec<_>>();
-        let (mut attempt, mut told) = (Attempt::default(), Told::default());
+        let numbered = |attempt: &mut SliceAttempt, again| {
+            attempt.number_rejects(
+                page().map(|(key, why)| reject(key, why)).into(),
+                |_| (None, ever),
+                again,
+            )
+        };
+        let numbers = |rejects: &[NumberedReject]| {
+            rejects
+                .iter()
+                .map(|rejected| rejected.nth)
+                .collect::<Vec<_>>()
+        };
+        let (mut attempt, mut told) = (SliceAttempt::default(), ReportedRemarks::default());
         for wanted in [vec![1, 2, 1, 1, 3], vec![4, 5, 2, 1, 6]] {
             let mut rejects = numbered(&mut attempt, false);
-            told.once(&mut self::page(&[]), &mut rejects, false);
+            told.retain_unreported(&mut self::page(&[]), &mut rejects, false);
             assert_eq!(numbers(&rejects), wanted);
         }
         // Read anew, the numbers begin anew: what was told is not told again, what is more of its kind is.
-        let mut attempt = Attempt::default();
+        let mut attempt = SliceAttempt::default();
         for wanted in [vec![], vec![], vec![7, 8, 3, 9]] {
             let mut rejects = numbered(&mut attempt, false);
-            told.once(&mut self::page(&[]), &mut rejects, true);
+            told.retain_unreported(&mut self::page(&[]), &mut rejects, true);
             assert_eq!(numbers(&rejects), wanted);
         }
         // A page that is asked for again has those that it had.
-        let mut attempt = Attempt::default();
-        for (again, wanted) in [(false, vec![1, 2, 1, 1, 3]), (true, vec![1]), (false, vec![4, 5, 2, 1, 6])] {
+        let mut attempt = SliceAttempt::default();
+        for (again, wanted) in [
+            (false, vec![1, 2, 1, 1, 3]),
+            (true, vec![1]),
+            (false, vec![4, 5, 2, 1, 6]),
+        ] {
             assert_eq!(numbers(&numbered(&mut attempt, again)), wanted);
         }
     }

@@ -4,15 +4,15 @@
 //! the increments gave, row for row.
 
 use crate::config::Pipeline;
-use crate::publish::{self, Kind};
-use crate::repair::{self, Origin};
-use crate::sync::{Context, PipelineReport, Report, new_run_id};
+use crate::publish::{self, RunKind};
+use crate::repair::{self, RecordOrigin};
+use crate::sync::{PipelineReport, RunContext, RunReport, new_run_id};
 use crate::unify;
 use std::time::Instant;
 use tillhouse_model::Result;
 
 /// Rebuilds the unified tables of pipelines and publishes.
-pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report> {
+pub async fn rebuild(context: &RunContext, pipelines: &[Pipeline]) -> Result<RunReport> {
     let clock = Instant::now();
     let started = context.warehouse.now();
     let run_id = new_run_id(started);
@@ -20,23 +20,35 @@ pub async fn rebuild(context: &Context, pipelines: &[Pipeline]) -> Result<Report
     for pipeline in pipelines {
         statements.push(unify::check(&context.engine, pipeline).await?);
     }
-    context.engine.reads(&context.warehouse);
+    context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
     // Source tables that have lost commits would make unified tables that lack their rows.
-    repair::prepare(context, pipelines, Origin::SourceTables, &run_id).await?;
-    let mut report = Report { run: run_id.clone(), ..Report::default() };
+    repair::prepare(context, pipelines, RecordOrigin::SourceTables, &run_id).await?;
+    let mut report = RunReport {
+        run: run_id.clone(),
+        ..RunReport::default()
+    };
     for (pipeline, statements) in pipelines.iter().zip(&statements) {
         repair::clear(context, pipeline, &run_id).await?;
-        let mut unified = unify::Totals::default();
+        let mut unified = unify::UnifyTotals::default();
         unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut unified)
             .await
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
-        let mut done = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
+        let mut done = PipelineReport {
+            pipeline: pipeline.name.clone(),
+            ..PipelineReport::default()
+        };
         done.take(unified);
         report.pipelines.push(done);
     }
-    let anew: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
-    let kind = Kind { command: "rebuild", anew: &anew };
+    let anew: Vec<String> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.name.clone())
+        .collect();
+    let kind = RunKind {
+        command: "rebuild",
+        rebuilt: &anew,
+    };
     publish::publish(context, pipelines, kind, &run_id, started, &report).await?;
     report.published = true;
     report.seconds = clock.elapsed().as_secs_f64();

@@ -4,33 +4,35 @@
 //! provider, a rebuild from source tables that are whole. Until then the newest run stays the newest, and says what is missing.
 
 use crate::config::Pipeline;
-use crate::sync::Context;
+use crate::sync::RunContext;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tillhouse_lake::{Damage, LostKind, LostRun, LostTable, RunRecord, SliceRow, Warehouse, lost_commits};
+use tillhouse_lake::{
+    LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse, lost_commits,
+};
 use tillhouse_model::{Error, Result};
 
-/// What a run makes records from.
+/// Where a run takes its records from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum RecordOrigin {
     /// The provider, of whose records it reads some.
-    Recent,
+    ProviderIncremental,
     /// The provider, of whose records it reads all.
-    Provider,
+    ProviderFull,
     /// The source tables.
     SourceTables,
 }
 
 /// Errors where a table is not what the newest published run says of it, or that run's record is gone, with what helps. All that is found.
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
-    let found = Findings::of(warehouse).await?;
+    let found = PublishedState::of(warehouse).await?;
     found.tell_of_tables_without_a_run(warehouse).await?;
     several(found.problems())
 }
 
 /// As [`check_tables`], and every other table that is there can be read.
 pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
-    let (mut problems, run) = match Findings::of(warehouse).await {
+    let (mut problems, run) = match PublishedState::of(warehouse).await {
         Ok(found) => {
             found.tell_of_tables_without_a_run(warehouse).await?;
             let run = found.run.clone();
@@ -40,37 +42,52 @@ pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
     };
     let told: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
     let unreadable = warehouse.unreadable_tables(run.as_ref()).await;
-    problems.extend(unreadable.into_iter().filter(|error| !told.contains(&error.to_string())));
+    problems.extend(
+        unreadable
+            .into_iter()
+            .filter(|error| !told.contains(&error.to_string())),
+    );
     several(problems)
 }
 
 fn several(problems: Vec<Error>) -> Result<()> {
-    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::combine(problems))
+    }
 }
 
-/// What was published last, and what is wrong with it.
-struct Findings {
+/// The newest published run, and the problems found with it.
+struct PublishedState {
     run: Option<RunRecord>,
     lost_run: Option<LostRun>,
-    damage: Damage,
+    damage: TableDamage,
 }
 
-impl Findings {
+impl PublishedState {
     async fn of(warehouse: &Warehouse) -> Result<Self> {
         let (found, lost_run) = warehouse.ops().newest_published().await?;
         // A run whose record is gone says all the same what its tables were.
         let run = lost_run.as_ref().map(LostRun::as_run).or(found);
         let damage = match &run {
             Some(run) => warehouse.damage(run).await,
-            None => Damage::default(),
+            None => TableDamage::default(),
         };
-        Ok(Self { run, lost_run, damage })
+        Ok(Self {
+            run,
+            lost_run,
+            damage,
+        })
     }
 
     /// A first sync that was cut short leaves tables and no run, and so does somebody who removes `ops/runs` of a warehouse in which no
     /// run was noted: nobody can tell the two apart, and a sync is right for both.
     async fn tell_of_tables_without_a_run(&self, warehouse: &Warehouse) -> Result<()> {
-        if self.run.is_none() && self.lost_run.is_none() && !warehouse.source_tables().await?.is_empty() {
+        if self.run.is_none()
+            && self.lost_run.is_none()
+            && !warehouse.source_tables().await?.is_empty()
+        {
             tracing::warn!(
                 "the warehouse has tables and no published run: its first sync did not end, or ops/runs was lost. `tillhouse sync` goes on \
                  from what is there"
@@ -80,28 +97,48 @@ impl Findings {
     }
 
     fn problems(self) -> Vec<Error> {
-        let Damage { lost, unreadable } = self.damage;
+        let TableDamage { lost, unreadable } = self.damage;
         let mut problems: Vec<Error> = self.lost_run.iter().map(LostRun::error).collect();
         problems.extend(unreadable.into_iter().map(|(_, error)| error));
-        problems.extend(self.run.filter(|_| !lost.is_empty()).map(|run| refusal(&run, &lost)));
+        problems.extend(
+            self.run
+                .filter(|_| !lost.is_empty())
+                .map(|run| refusal(&run, &lost)),
+        );
         problems
     }
 }
 
 /// The pipelines whose source tables a run names.
 fn pipelines_of(run: &RunRecord) -> BTreeSet<&str> {
-    let schemas = run.tables.keys().filter_map(|path| path.split_once('/')).map(|(schema, _)| schema);
-    schemas.filter(|schema| !matches!(*schema, "unified" | "statistics" | "ops")).collect()
+    let schemas = run
+        .tables
+        .keys()
+        .filter_map(|path| path.split_once('/'))
+        .map(|(schema, _)| schema);
+    schemas
+        .filter(|schema| !matches!(*schema, "unified" | "statistics" | "ops"))
+        .collect()
 }
 
 fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
     let has = |kind: LostKind| lost.iter().any(|table| table.kind() == kind);
-    let sources: BTreeSet<&str> = lost.iter().filter_map(|table| Some(table.source()?.0)).collect();
-    let means = match (has(LostKind::Source), has(LostKind::Unified), has(LostKind::Notes)) {
+    let sources: BTreeSet<&str> = lost
+        .iter()
+        .filter_map(|table| Some(table.source()?.0))
+        .collect();
+    let means = match (
+        has(LostKind::Source),
+        has(LostKind::Unified),
+        has(LostKind::Notes),
+    ) {
         (_, _, true) | (true, true, _) => {
-            "`tillhouse sync --full` reads everything from the providers again and repairs them".to_owned()
+            "`tillhouse sync --full` reads everything from the providers again and repairs them"
+                .to_owned()
         }
-        (false, true, false) => "`tillhouse rebuild` makes them anew from the source tables".to_owned(),
+        (false, true, false) => {
+            "`tillhouse rebuild` makes them anew from the source tables".to_owned()
+        }
         (true, false, false) => {
             let names: Vec<&str> = sources.into_iter().collect();
             format!(
@@ -112,26 +149,47 @@ fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
         (false, false, false) if has(LostKind::Ledger) => {
             "`tillhouse sync` reads again what is not noted as read any more".to_owned()
         }
-        (false, false, false) if has(LostKind::RollUp) => "`tillhouse sync` counts the roll-ups anew".to_owned(),
+        (false, false, false) if has(LostKind::RollUp) => {
+            "`tillhouse sync` counts the roll-ups anew".to_owned()
+        }
         (false, false, false) => {
-            "`tillhouse sync` goes on without them, and `tillhouse reconcile` compares again".to_owned()
+            "`tillhouse sync` goes on without them, and `tillhouse reconcile` compares again"
+                .to_owned()
         }
     };
-    lost_commits(run, lost).hint(format!("Put the tables' files back from a copy. Where there is none, {means}."))
+    lost_commits(run, lost).hint(format!(
+        "Put the tables' files back from a copy. Where there is none, {means}."
+    ))
 }
 
-/// True if a run of these pipelines makes everything anew that was lost.
-fn makes_anew(run: &RunRecord, lost: &[LostTable], pipelines: &[Pipeline], origin: Origin) -> bool {
+/// True if a run of these pipelines restores everything that was lost.
+fn restores_all(
+    run: &RunRecord,
+    lost: &[LostTable],
+    pipelines: &[Pipeline],
+    origin: RecordOrigin,
+) -> bool {
     // A unified table holds the rows of all pipelines, and so do rejects and warnings.
-    let all = || pipelines_of(run).into_iter().all(|name| pipelines.iter().any(|pipeline| pipeline.name == name));
+    let all = || {
+        pipelines_of(run)
+            .into_iter()
+            .all(|name| pipelines.iter().any(|pipeline| pipeline.name == name))
+    };
     lost.iter().all(|table| match (table.kind(), origin) {
         (kind, _) if kind.heals_by_itself() => true,
-        (LostKind::Source | LostKind::Notes, Origin::SourceTables) | (_, Origin::Recent) => false,
-        (LostKind::Source, Origin::Provider) => table.source().is_some_and(|(name, resource)| {
-            pipelines.iter().any(|pipeline| {
-                pipeline.name == name && pipeline.resources.iter().any(|plan| plan.resource.name == resource)
+        (LostKind::Source | LostKind::Notes, RecordOrigin::SourceTables)
+        | (_, RecordOrigin::ProviderIncremental) => false,
+        (LostKind::Source, RecordOrigin::ProviderFull) => {
+            table.source().is_some_and(|(name, resource)| {
+                pipelines.iter().any(|pipeline| {
+                    pipeline.name == name
+                        && pipeline
+                            .resources
+                            .iter()
+                            .any(|plan| plan.resource.name == resource)
+                })
             })
-        }),
+        }
         _ => all(),
     })
 }
@@ -141,7 +199,9 @@ fn tell(table: &LostTable) {
     let becomes = match table.kind() {
         LostKind::Source | LostKind::Unified | LostKind::Notes => "it is made anew",
         LostKind::RollUp => "it is counted anew",
-        LostKind::Ledger => "what is not noted as read any more is read again by the next sync of its pipeline",
+        LostKind::Ledger => {
+            "what is not noted as read any more is read again by the next sync of its pipeline"
+        }
         LostKind::Comparisons => "earlier outcomes of `tillhouse reconcile` are gone",
     };
     tracing::warn!("{table}: {becomes}");
@@ -151,24 +211,38 @@ fn tell(table: &LostTable) {
 ///
 /// Errors where tables have lost commits that the run would not make good.
 pub(crate) async fn prepare(
-    context: &Context,
+    context: &RunContext,
     pipelines: &[Pipeline],
-    origin: Origin,
+    origin: RecordOrigin,
     run_id: &str,
 ) -> Result<Vec<String>> {
-    let mut found = Findings::of(&context.warehouse).await?;
-    found.tell_of_tables_without_a_run(&context.warehouse).await?;
+    let mut found = PublishedState::of(&context.warehouse).await?;
+    found
+        .tell_of_tables_without_a_run(&context.warehouse)
+        .await?;
     // A run is published without roll-ups that cannot be read, and says so.
-    found.damage.unreadable.retain(|(path, _)| !path.starts_with("statistics/"));
+    found
+        .damage
+        .unreadable
+        .retain(|(path, _)| !path.starts_with("statistics/"));
     if let Some(run) = &found.lost_run {
         tracing::warn!(
             "the record of run {}, which was published last, is missing in ops/runs: this run publishes what its tables hold now",
             run.run_id
         );
     }
-    let is_made_good = found.run.as_ref().is_none_or(|run| makes_anew(run, &found.damage.lost, pipelines, origin));
+    let is_made_good = found
+        .run
+        .as_ref()
+        .is_none_or(|run| restores_all(run, &found.damage.lost, pipelines, origin));
     if !found.damage.unreadable.is_empty() || !is_made_good {
-        several(Findings { lost_run: None, ..found }.problems())?;
+        several(
+            PublishedState {
+                lost_run: None,
+                ..found
+            }
+            .problems(),
+        )?;
         return Ok(Vec::new());
     }
     let lost = &found.damage.lost;
@@ -186,7 +260,9 @@ pub(crate) async fn prepare(
         }
         // What was read into what is lost does not count as read: a slice that fails now is a gap.
         let ops = context.warehouse.ops();
-        let is_lost = |row: &SliceRow| row.pipeline == pipeline.name && of_sources.contains(row.resource.as_str());
+        let is_lost = |row: &SliceRow| {
+            row.pipeline == pipeline.name && of_sources.contains(row.resource.as_str())
+        };
         ops.forget_reads(run_id, is_lost).await?;
         anew.push(pipeline.name.clone());
     }
@@ -195,15 +271,26 @@ pub(crate) async fn prepare(
         tell(table);
         raise(context, pipelines, table, run_id).await?;
     }
-    for pipeline in pipelines.iter().filter(|pipeline| anew.contains(&pipeline.name)) {
+    for pipeline in pipelines
+        .iter()
+        .filter(|pipeline| anew.contains(&pipeline.name))
+    {
         clear(context, pipeline, run_id).await?;
     }
     Ok(anew)
 }
 
-async fn raise(context: &Context, pipelines: &[Pipeline], table: &LostTable, run_id: &str) -> Result<()> {
+async fn raise(
+    context: &RunContext,
+    pipelines: &[Pipeline],
+    table: &LostTable,
+    run_id: &str,
+) -> Result<()> {
     if let Some((name, resource)) = table.source() {
-        let plans = pipelines.iter().filter(|p| p.name == name).flat_map(|p| &p.resources);
+        let plans = pipelines
+            .iter()
+            .filter(|p| p.name == name)
+            .flat_map(|p| &p.resources);
         for plan in plans.filter(|plan| plan.resource.name == resource) {
             let source = context.warehouse.source_table(name, Arc::clone(&plan.spec));
             source.raise_to(table.named, run_id).await?;
@@ -224,10 +311,13 @@ async fn raise(context: &Context, pipelines: &[Pipeline], table: &LostTable, run
 }
 
 /// Empties a pipeline's part of the unified tables, so that all of it is unified again.
-pub(crate) async fn clear(context: &Context, pipeline: &Pipeline, run_id: &str) -> Result<()> {
+pub(crate) async fn clear(context: &RunContext, pipeline: &Pipeline, run_id: &str) -> Result<()> {
     for spec in pipeline.unified.values() {
         let table = context.warehouse.unified_table(Arc::clone(spec));
-        table.clear(&pipeline.name, run_id).await.map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
+        table
+            .clear(&pipeline.name, run_id)
+            .await
+            .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
     }
     Ok(())
 }

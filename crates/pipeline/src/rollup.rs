@@ -4,15 +4,15 @@
 //! done here, since the roll-ups themselves remember what they were counted from. They are a short cut: where they cannot be
 //! made, the run is published without them, and answered from the facts.
 
-use crate::observer::Event;
-use crate::sync::Context;
+use crate::observer::RunEvent;
+use crate::sync::RunContext;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tillhouse_statistics::rollup::roll_up;
 
 /// The versions of the roll-ups that belong to these versions of the unified tables, by path. Some pipelines are counted anew.
 pub(crate) async fn versions(
-    context: &Context,
+    context: &RunContext,
     unified: &BTreeMap<String, u64>,
     anew: &[String],
     run_id: &str,
@@ -22,6 +22,9 @@ pub(crate) async fn versions(
         tracing::warn!("this run has no roll-ups, statistics are counted from the facts until the next: {error:?}");
         BTreeMap::new()
     });
-    context.observer.on(&Event::Stage { name: "roll-ups", took: stage.elapsed() });
+    context.observer.on_event(&RunEvent::Stage {
+        name: "roll-ups",
+        took: stage.elapsed(),
+    });
     done
 }

@@ -21,23 +21,31 @@ const GITIGNORE: &str = "# Secrets and data stay out of git.\n.env\nwarehouse/\n
 
 const EXAMPLE: &str = ".env.example";
 
-/// What `init` did.
+/// Outcome of `init`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
+pub struct InitOutcome {
     /// The files written.
     pub written: Vec<PathBuf>,
     /// The variables that the named sources' pipelines read and a `.env.example` that was there before does not name.
-    pub unnamed: Vec<String>,
+    pub missing_variables: Vec<String>,
 }
 
 /// Makes a project, or adds pipelines to one: one for each source named, called like it.
 ///
 /// Errors with [`ErrorKind::Config`] for an unknown source, and when nothing would be left to write.
-pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_key: &Secret) -> Result<Made> {
+pub fn init(
+    dir: &Path,
+    sources: &[String],
+    registry: &[SourceEntry],
+    privacy_key: &Secret,
+) -> Result<InitOutcome> {
     let mut files: Vec<(PathBuf, String)> = vec![
         (PROJECT_FILE.into(), PROJECT.to_owned()),
         (".gitignore".into(), GITIGNORE.to_owned()),
-        (".env".into(), format!("TILLHOUSE_PRIVACY_KEY={}\n", privacy_key.expose())),
+        (
+            ".env".into(),
+            format!("TILLHOUSE_PRIVACY_KEY={}\n", privacy_key.expose()),
+        ),
     ];
     let mut variables = String::from(
         "# Copy what you need to .env, or set it in the environment. The privacy key makes pseudonyms: 64 hexadecimal digits,\n\
@@ -47,14 +55,24 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
     for name in sources {
         let entry = registry.iter().find(|e| e.name == name).ok_or_else(|| {
             let known: Vec<_> = registry.iter().map(|e| e.name).collect();
-            Error::config(format!("there is no source {name:?}")).hint(format!("Known sources: {}.", known.join(", ")))
+            Error::config(format!("there is no source {name:?}"))
+                .hint(format!("Known sources: {}.", known.join(", ")))
         })?;
-        let template = assets::pipeline_template(entry.name)
-            .ok_or_else(|| Error::internal("a source comes without a pipeline.yaml").at("source", entry.name))?;
-        files.push((Path::new("pipelines").join(entry.name).join("pipeline.yaml"), template.to_owned()));
+        let template = assets::pipeline_template(entry.name).ok_or_else(|| {
+            Error::internal("a source comes without a pipeline.yaml").at("source", entry.name)
+        })?;
+        files.push((
+            Path::new("pipelines")
+                .join(entry.name)
+                .join("pipeline.yaml"),
+            template.to_owned(),
+        ));
         variables.push('\n');
-        for variable in
-            YamlFile::of(format!("built-in:{}/pipeline.yaml", entry.name).into(), template.to_owned()).variables()?
+        for variable in YamlFile::of(
+            format!("built-in:{}/pipeline.yaml", entry.name).into(),
+            template.to_owned(),
+        )
+        .variables()?
         {
             variables.push_str(&variable);
             variables.push_str("=\n");
@@ -71,19 +89,30 @@ pub fn init(dir: &Path, sources: &[String], registry: &[SourceEntry], privacy_ke
         }
     }
     if written.is_empty() {
-        return Err(Error::config(format!("{} already has everything", dir.display()))
-            .hint("Nothing was changed. To add a source's pipeline, name it with --source."));
+        return Err(
+            Error::config(format!("{} already has everything", dir.display()))
+                .hint("Nothing was changed. To add a source's pipeline, name it with --source."),
+        );
     }
     let example = std::fs::read_to_string(dir.join(EXAMPLE)).unwrap_or_default();
     let is_named = |variable: &String| example.lines().any(|line| assigns(line, variable));
-    let unnamed = wanted.into_iter().filter(|variable| !is_named(variable)).collect();
-    Ok(Made { written, unnamed })
+    let unnamed = wanted
+        .into_iter()
+        .filter(|variable| !is_named(variable))
+        .collect();
+    Ok(InitOutcome {
+        written,
+        missing_variables: unnamed,
+    })
 }
 
 /// Whether a line of an environment file gives a variable a value, if only in a comment.
 fn assigns(line: &str, variable: &str) -> bool {
-    let line = line.trim_start_matches(['#', ' ']).trim_start_matches("export ");
-    line.split_once('=').is_some_and(|(name, _)| name.trim() == variable)
+    let line = line
+        .trim_start_matches(['#', ' '])
+        .trim_start_matches("export ");
+    line.split_once('=')
+        .is_some_and(|(name, _)| name.trim() == variable)
 }
 
 /// Copies a pipeline's unify SQL and contracts into the project, so that they can be changed.

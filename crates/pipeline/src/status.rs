@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{RunRecord, SliceRow, Warehouse};
-use tillhouse_model::{Coverage, Reading, Result, Window, WindowRead};
+use tillhouse_model::{Coverage, ReadMode, Result, Window, WindowRead};
 
 /// The state of one resource of one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,26 +51,36 @@ fn read_so_far(
         through.push(answer.through);
         gaps.extend(answer.gaps.into_iter().map(|gap| gap.window));
     }
-    (through.into_iter().min().flatten(), gaps.into_iter().collect())
+    (
+        through.into_iter().min().flatten(),
+        gaps.into_iter().collect(),
+    )
 }
 
 /// What was read of every tenant that is still read.
 fn coverages(ledger: &[SliceRow], plan: &ResourcePlan, last: Option<&RunRecord>) -> Vec<Coverage> {
     let mut tenants: BTreeMap<Option<&str>, Vec<&SliceRow>> = BTreeMap::new();
-    for row in ledger.iter().filter(|row| row.resource == plan.resource.name) {
+    for row in ledger
+        .iter()
+        .filter(|row| row.resource == plan.resource.name)
+    {
         tenants.entry(row.tenant.as_deref()).or_default().push(row);
     }
     // Of a sync in which nothing failed there is a slice of every tenant that is still read.
     let sync = last.filter(|run| run.command == "sync" && run.outcome == "done");
-    let is_read = |rows: &Vec<&SliceRow>| sync.is_some_and(|sync| rows.iter().any(|row| row.run_id == sync.run_id));
+    let is_read = |rows: &Vec<&SliceRow>| {
+        sync.is_some_and(|sync| rows.iter().any(|row| row.run_id == sync.run_id))
+    };
     if tenants.values().any(is_read) {
         tenants.retain(|_, rows| is_read(rows));
     }
     let of = |rows: Vec<&SliceRow>| {
         let reads = rows.into_iter().map(SliceRow::as_read);
-        match plan.resource.reading {
-            Reading::Whole => Coverage::of(reads.map(WindowRead::of_everything)),
-            Reading::Windows => Coverage::new(plan.resource.read_by, plan.resource.late, reads),
+        match plan.resource.read_mode {
+            ReadMode::FullRefresh => Coverage::of(reads.map(WindowRead::of_everything)),
+            ReadMode::Incremental => {
+                Coverage::new(plan.resource.read_by, plan.resource.follows_changes, reads)
+            }
         }
     };
     tenants.into_values().map(of).collect()
@@ -83,17 +93,36 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
     for pipeline in pipelines {
         let ledger = warehouse.ops().slices(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
-        let run = runs.iter().find(|r| r.published && r.pipelines.contains(&pipeline.name));
-        let read: Vec<Vec<Coverage>> = pipeline.resources.iter().map(|plan| coverages(&ledger, plan, run)).collect();
+        let run = runs
+            .iter()
+            .find(|r| r.published && r.pipelines.contains(&pipeline.name));
+        let read: Vec<Vec<Coverage>> = pipeline
+            .resources
+            .iter()
+            .map(|plan| coverages(&ledger, plan, run))
+            .collect();
         // As far as anything of the pipeline was read by time, everything should have been: what lies after that is for the next run.
-        let by_time =
-            pipeline.resources.iter().zip(&read).filter(|(plan, _)| plan.resource.reading == Reading::Windows);
-        let until = by_time.flat_map(|(_, read)| read).filter_map(|read| read.covered().last()).map(Window::to).max();
+        let by_time = pipeline
+            .resources
+            .iter()
+            .zip(&read)
+            .filter(|(plan, _)| plan.resource.read_mode == ReadMode::Incremental);
+        let until = by_time
+            .flat_map(|(_, read)| read)
+            .filter_map(|read| read.covered().last())
+            .map(Window::to)
+            .max();
         for (plan, read) in pipeline.resources.iter().zip(&read) {
             let of_resource = |row: &&SliceRow| row.resource == plan.resource.name;
-            let last_read = ledger.iter().filter(of_resource).map(|row| row.read_at).max();
+            let last_read = ledger
+                .iter()
+                .filter(of_resource)
+                .map(|row| row.read_at)
+                .max();
             let (data_through, gaps) = read_so_far(plan, until, read);
-            let table = warehouse.open_at(&format!("{}/{}", pipeline.name, plan.resource.name), None).await?;
+            let table = warehouse
+                .open_at(&format!("{}/{}", pipeline.name, plan.resource.name), None)
+                .await?;
             all.push(ResourceStatus {
                 pipeline: pipeline.name.clone(),
                 resource: plan.resource.name.to_owned(),
@@ -101,7 +130,10 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
                 last_read,
                 versions: table.and_then(|t| t.figures.rows).unwrap_or(0),
                 gaps,
-                open_rejects: rejects.iter().filter(|r| r.resource == plan.resource.name).count() as u64,
+                open_rejects: rejects
+                    .iter()
+                    .filter(|r| r.resource == plan.resource.name)
+                    .count() as u64,
                 last_run: run.map(|r| r.run_id.clone()),
                 outcome: run.map(|r| r.outcome.clone()),
             });

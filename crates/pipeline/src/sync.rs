@@ -9,57 +9,61 @@
 
 use crate::config::{Pipeline, Project, ResourcePlan};
 use crate::follow::OpenRecords;
-use crate::land::{Lander, Message, Tally};
-use crate::observer::{Event, Observer};
-use crate::plan::{self, Range};
-use crate::publish::{self, Kind};
-use crate::read::{Read, Reader, decoder, interrupted, key_hash};
-use crate::repair::{self, Origin};
-use crate::unify::{self, Live, Unified};
+use crate::land::{LandingMessage, PackageWriter, ResourceLandingCounts};
+use crate::observer::{RunEvent, RunObserver};
+use crate::plan::{self, SyncRange};
+use crate::publish::{self, RunKind};
+use crate::read::{SliceReadSummary, SliceReader, decoder, interrupted, key_hash};
+use crate::repair::{self, RecordOrigin};
+use crate::unify::{self, StreamingUnify, UnifiedRowCounts};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tillhouse_lake::{LandOptions, SliceRow, SourceTable, Warehouse};
-use tillhouse_model::{Coverage, Error, ErrorKind, Problems, ReadBy, Reading, Resource, Result, Slice, Window, time};
-use tillhouse_query::Engine;
+use tillhouse_lake::{LandingOptions, SliceRow, SourceTable, Warehouse};
+use tillhouse_model::{
+    Coverage, Error, ErrorKind, ProblemList, ReadBy, ReadMode, Resource, Result, Slice, Window,
+    time,
+};
+use tillhouse_query::QueryEngine;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Everything a run works with.
 #[derive(Clone)]
-pub struct Context {
+pub struct RunContext {
     /// The project.
     pub project: Arc<Project>,
     /// Its warehouse.
     pub warehouse: Warehouse,
     /// Runs the unify SQL.
-    pub engine: Engine,
+    pub engine: QueryEngine,
     /// Who watches.
-    pub observer: Arc<dyn Observer>,
+    pub observer: Arc<dyn RunObserver>,
     /// Cancelled when the user wants to stop.
     pub cancel: CancellationToken,
 }
 
-/// What a run is asked to do.
+/// Options of a sync.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct SyncOptions {
     /// Read only this, known or not.
-    pub range: Range,
+    pub range: SyncRange,
     /// Read everything again, and look for known versions everywhere.
     pub full: bool,
-    /// However many requests that means: without it, more than [`MOST_SLICES`] slices of a resource are an error that says how many.
-    pub however_many: bool,
+    /// No limit on slices: without it, more than [`MOST_SLICES`] slices of a resource are an
+    /// error that says how many.
+    pub allow_many_slices: bool,
 }
 
 /// So many slices of a resource are read without a question: twenty-seven years, day by day.
 pub const MOST_SLICES: u64 = 10_000;
 
-/// What a run did.
+/// Report of a run, by pipeline.
 #[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// The run's id.
     pub run: String,
     /// One entry a pipeline.
@@ -97,7 +101,7 @@ pub struct PipelineReport {
     /// Values that were rounded or could not be read, and quality rules that did not hold.
     pub warnings: u64,
     /// Unified rows added and removed, by table.
-    pub unified: BTreeMap<String, Unified>,
+    pub unified: BTreeMap<String, UnifiedRowCounts>,
 }
 
 /// A slice that failed.
@@ -113,14 +117,18 @@ pub struct FailedSlice {
 
 impl FailedSlice {
     fn of(slice: impl ToString, error: &Error) -> Self {
-        Self { slice: slice.to_string(), error: error.to_string(), hint: error.hint_text().map(str::to_owned) }
+        Self {
+            slice: slice.to_string(),
+            error: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+        }
     }
 }
 
 impl PipelineReport {
     /// Adds what unify did.
-    pub(crate) fn take(&mut self, unified: unify::Totals) {
-        for (table, Unified { added, removed }) in unified.tables {
+    pub(crate) fn take(&mut self, unified: unify::UnifyTotals) {
+        for (table, UnifiedRowCounts { added, removed }) in unified.tables {
             let total = self.unified.entry(table).or_default();
             total.added += added;
             total.removed += removed;
@@ -129,7 +137,7 @@ impl PipelineReport {
     }
 }
 
-impl Report {
+impl RunReport {
     /// Whether some slices failed.
     pub fn is_partial(&self) -> bool {
         self.pipelines.iter().any(|p| !p.failed.is_empty())
@@ -139,7 +147,10 @@ impl Report {
     /// machines that fit do not make up for sales that do not.
     pub fn none_fitted(&self) -> Vec<String> {
         let of = |p: &PipelineReport| {
-            p.none_fitted.iter().map(|resource| format!("{}.{resource}", p.pipeline)).collect::<Vec<_>>()
+            p.none_fitted
+                .iter()
+                .map(|resource| format!("{}.{resource}", p.pipeline))
+                .collect::<Vec<_>>()
         };
         self.pipelines.iter().flat_map(of).collect()
     }
@@ -148,17 +159,28 @@ impl Report {
 /// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.
 pub fn new_run_id(now: Timestamp) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), random.get(..6).unwrap_or("000000"))
+    format!(
+        "{}-{}",
+        now.strftime("%Y%m%dT%H%M%SZ"),
+        random.get(..6).unwrap_or("000000")
+    )
 }
 
 /// Syncs pipelines, one after the other, and publishes once.
 ///
 /// Errors when a contract or unify statement is wrong (before any request), when nothing at all can be read of a pipeline, when the
 /// warehouse fails, or when the run was interrupted. Slices, tenants and resources that fail by themselves are in the report instead.
-pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -> Result<Report> {
+pub async fn sync(
+    context: &RunContext,
+    pipelines: &[Pipeline],
+    options: SyncOptions,
+) -> Result<RunReport> {
     let clock = Instant::now();
     let started = context.warehouse.now();
-    let options = Options { range: options.range.until(started)?, ..options };
+    let options = SyncOptions {
+        range: options.range.until(started)?,
+        ..options
+    };
     let run_id = new_run_id(started);
     let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
@@ -167,89 +189,148 @@ pub async fn sync(context: &Context, pipelines: &[Pipeline], options: Options) -
             decoder(context, pipeline, plan)?;
         }
     }
-    context.engine.reads(&context.warehouse);
+    context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
     let reads_all = options.full && options.range.is_open();
-    let origin = if reads_all { Origin::Provider } else { Origin::Recent };
+    let origin = if reads_all {
+        RecordOrigin::ProviderFull
+    } else {
+        RecordOrigin::ProviderIncremental
+    };
     let anew = repair::prepare(context, pipelines, origin, &run_id).await?;
-    let mut report = Report { run: run_id.clone(), ..Report::default() };
+    let mut report = RunReport {
+        run: run_id.clone(),
+        ..RunReport::default()
+    };
     for (pipeline, statements) in pipelines.iter().zip(&statements) {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
-        let mut done = extract(context, pipeline, statements, options, &run_id, started).await.map_err(at)?;
+        let mut done = extract(context, pipeline, statements, options, &run_id, started)
+            .await
+            .map_err(at)?;
         let stage = Instant::now();
-        let mut totals = unify::Totals::default();
-        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut totals).await.map_err(at)?;
+        let mut totals = unify::UnifyTotals::default();
+        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut totals)
+            .await
+            .map_err(at)?;
         done.take(totals);
         if done.failed.is_empty() {
-            done.warnings += unify::check_counts(context, pipeline, &run_id, started).await.map_err(at)?;
+            done.warnings += unify::check_counts(context, pipeline, &run_id, started)
+                .await
+                .map_err(at)?;
         }
-        context.observer.on(&Event::Stage { name: "unify", took: stage.elapsed() });
+        context.observer.on_event(&RunEvent::Stage {
+            name: "unify",
+            took: stage.elapsed(),
+        });
         report.pipelines.push(done);
     }
     let stage = Instant::now();
-    let kind = Kind { command: "sync", anew: &anew };
+    let kind = RunKind {
+        command: "sync",
+        rebuilt: &anew,
+    };
     publish::publish(context, pipelines, kind, &run_id, started, &report).await?;
-    context.observer.on(&Event::Stage { name: "publish", took: stage.elapsed() });
+    context.observer.on_event(&RunEvent::Stage {
+        name: "publish",
+        took: stage.elapsed(),
+    });
     report.published = true;
     report.seconds = clock.elapsed().as_secs_f64();
     Ok(report)
 }
 
 async fn extract(
-    context: &Context,
+    context: &RunContext,
     pipeline: &Pipeline,
-    statements: &unify::Checked,
-    options: Options,
+    statements: &unify::CheckedStatements,
+    options: SyncOptions,
     run_id: &str,
     now: Timestamp,
 ) -> Result<PipelineReport> {
     let stage = Instant::now();
-    let mut report = PipelineReport { pipeline: pipeline.name.clone(), ..PipelineReport::default() };
-    let (ledger, ahead) = context.warehouse.ops().healed_slices(&pipeline.name, run_id).await?;
+    let mut report = PipelineReport {
+        pipeline: pipeline.name.clone(),
+        ..PipelineReport::default()
+    };
+    let (ledger, ahead) = context
+        .warehouse
+        .ops()
+        .healed_slices(&pipeline.name, run_id)
+        .await?;
     if ahead > 0 {
         tracing::warn!(pipeline = %pipeline.name, slices = ahead, "slices that were read by a clock that was ahead are read again");
     }
-    let open_rejects = context.warehouse.ops().rejects(Some(&pipeline.name), true).await?;
-    let mut trouble = Trouble::default();
+    let open_rejects = context
+        .warehouse
+        .ops()
+        .rejects(Some(&pipeline.name), true)
+        .await?;
+    let mut trouble = FailureTracker::default();
     for plan in &pipeline.resources {
         if let Some(error) = trouble.server_is_gone() {
-            report.failed.push(FailedSlice::of(plan.resource.name, &error));
+            report
+                .failed
+                .push(FailedSlice::of(plan.resource.name, &error));
             continue;
         }
         let mut range = options.range;
         if options.full && range.from.is_none() {
             range.from = Some(plan.sync.start);
         }
-        let slices = slices(pipeline, plan, &ledger, (range, options.however_many), now).await?;
-        context.observer.on(&Event::Planned { pipeline: pipeline.name.clone(), slices: slices.len() });
-        let live = Live::of(context, pipeline, statements, plan, run_id).await?.map(Live::follow);
+        let slices = slices(
+            pipeline,
+            plan,
+            &ledger,
+            (range, options.allow_many_slices),
+            now,
+        )
+        .await?;
+        context.observer.on_event(&RunEvent::Planned {
+            pipeline: pipeline.name.clone(),
+            slices: slices.len(),
+        });
+        let live = StreamingUnify::of(context, pipeline, statements, plan, run_id)
+            .await?
+            .map(StreamingUnify::follow);
         let (shown, live) = live.unzip();
-        let rejected = || open_rejects.iter().filter(|r| r.resource == plan.resource.name);
-        let rejected_keys: HashSet<String> = rejected().filter_map(|r| r.record_key.clone()).collect();
-        let lander = Lander {
+        let rejected = || {
+            open_rejects
+                .iter()
+                .filter(|r| r.resource == plan.resource.name)
+        };
+        let rejected_keys: HashSet<String> =
+            rejected().filter_map(|r| r.record_key.clone()).collect();
+        let lander = PackageWriter {
             pipeline: pipeline.name.clone(),
             resource: plan.resource,
-            table: Arc::new(context.warehouse.source_table(&pipeline.name, Arc::clone(&plan.spec))),
+            table: Arc::new(
+                context
+                    .warehouse
+                    .source_table(&pipeline.name, Arc::clone(&plan.spec)),
+            ),
             ops: context.warehouse.ops(),
-            options: LandOptions {
+            options: LandingOptions {
                 run_id: run_id.to_owned(),
                 tenants: pipeline.source.tenants(plan.resource.name).await?,
             },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
-            has_nameless: rejected().any(|r| r.record_key.is_none()),
-            shown,
-            limit: Mutex::default(),
+            has_keyless_rejects: rejected().any(|r| r.record_key.is_none()),
+            landed_packages: shown,
+            warning_limit: Mutex::default(),
         };
         let follow = if options.range.is_open() && plan.resource.by_id {
             Some(OpenRecords::find(context, pipeline, plan, now).await?)
         } else {
             None
         };
-        let (tally, failure) = read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
+        let (tally, failure) =
+            read_resource(context, pipeline, plan, slices, follow, lander, &mut report).await?;
         trouble.note(failure)?;
         if let Some(live) = live {
-            let unified = live.await.map_err(|e| Error::internal("unify failed").because(e))?;
+            let unified = live
+                .await
+                .map_err(|e| Error::internal("unify failed").because(e))?;
             report.take(unified);
         }
         report.new += tally.new;
@@ -262,22 +343,25 @@ async fn extract(
         }
         report.warnings += tally.warnings;
     }
-    context.observer.on(&Event::Stage { name: "extract", took: stage.elapsed() });
+    context.observer.on_event(&RunEvent::Stage {
+        name: "extract",
+        took: stage.elapsed(),
+    });
     match trouble.first {
         Some(error) if report.slices == 0 => Err(error),
         _ => Ok(report),
     }
 }
 
-/// Resources of which nothing could be read.
+/// Failures seen in a run: resources of which nothing could be read.
 #[derive(Default)]
-struct Trouble {
+struct FailureTracker {
     first: Option<Error>,
     /// How many of them in a row found the server gone or failing.
     unanswered: u32,
 }
 
-impl Trouble {
+impl FailureTracker {
     /// So many in a row are enough: one resource may be too much for a server, several are the server itself, and each costs minutes.
     const ENOUGH: u32 = 3;
 
@@ -304,29 +388,45 @@ impl Trouble {
 
 /// Errors with [`ErrorKind::Config`] for every resource of a pipeline that would be read from a moment that has not come yet, or so far back that a sync would ask
 /// for `--yes`. What was read before is taken from a warehouse, where there is one.
-pub async fn check_starts(pipeline: &Pipeline, warehouse: Option<&Warehouse>, now: Timestamp) -> Result<()> {
+pub async fn check_starts(
+    pipeline: &Pipeline,
+    warehouse: Option<&Warehouse>,
+    now: Timestamp,
+) -> Result<()> {
     let ledger = match warehouse {
         Some(warehouse) => warehouse.ops().slices(&pipeline.name).await?,
         None => Vec::new(),
     };
     let check = |plan: &ResourcePlan| {
         check_start(plan, now)?;
-        if plan.resource.reading == Reading::Whole {
+        if plan.resource.read_mode == ReadMode::FullRefresh {
             return Ok(());
         }
         // The tenants that were read so far: a provider is not asked for those there are.
-        let known = ledger.iter().filter(|row| row.resource == plan.resource.name).map(|row| row.tenant.as_deref());
+        let known = ledger
+            .iter()
+            .filter(|row| row.resource == plan.resource.name)
+            .map(|row| row.tenant.as_deref());
         let mut tenants: Vec<Option<&str>> = known.collect::<HashSet<_>>().into_iter().collect();
         if tenants.is_empty() {
             tenants.push(None);
         }
         let count = |tenant: &Option<&str>| {
-            plan::count(&plan.sync, &coverage(&ledger, plan.resource, *tenant), Range::default(), now)
+            plan::count_windows(
+                &plan.sync,
+                &coverage(&ledger, plan.resource, *tenant),
+                SyncRange::default(),
+                now,
+            )
         };
         let planned = tenants.iter().map(count).sum::<Result<u64>>()?;
-        if planned > MOST_SLICES { Err(too_many(plan, Range::default(), planned)) } else { Ok(()) }
+        if planned > MOST_SLICES {
+            Err(too_many(plan, SyncRange::default(), planned))
+        } else {
+            Ok(())
+        }
     };
-    let mut problems = Problems::default();
+    let mut problems = ProblemList::default();
     for plan in &pipeline.resources {
         problems.keep(check(plan));
     }
@@ -337,10 +437,13 @@ fn check_start(plan: &ResourcePlan, now: Timestamp) -> Result<()> {
     if plan.sync.start < now {
         return Ok(());
     }
-    let text = format!("the `start` of sync, {}, lies in the future", plan.sync.start);
-    Err(Error::config(text)
-        .at("resource", plan.resource.name)
-        .hint("Set it to the provider's first day with you; nothing that happened before it is read."))
+    let text = format!(
+        "the `start` of sync, {}, lies in the future",
+        plan.sync.start
+    );
+    Err(Error::config(text).at("resource", plan.resource.name).hint(
+        "Set it to the provider's first day with you; nothing that happened before it is read.",
+    ))
 }
 
 /// Everything that a resource has to be asked for now, and by which time.
@@ -348,7 +451,7 @@ async fn slices(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     ledger: &[SliceRow],
-    (range, however_many): (Range, bool),
+    (range, however_many): (SyncRange, bool),
     now: Timestamp,
 ) -> Result<Vec<(Slice, ReadBy)>> {
     let resource = plan.resource;
@@ -357,30 +460,44 @@ async fn slices(
         check_start(plan, now)?;
     }
     for tenant in pipeline.source.tenants(resource.name).await? {
-        let of = |window| Slice { resource: resource.name.to_owned(), tenant: tenant.clone(), window };
-        if resource.reading == Reading::Whole {
-            all.push((of(plan::whole(&plan.sync, now)?), resource.read_by));
+        let of = |window| Slice {
+            resource: resource.name.to_owned(),
+            tenant: tenant.clone(),
+            window,
+        };
+        if resource.read_mode == ReadMode::FullRefresh {
+            all.push((of(plan::full_window(&plan.sync, now)?), resource.read_by));
             continue;
         }
         let coverage = coverage(ledger, resource, tenant.as_deref());
-        planned = planned.saturating_add(plan::count(&plan.sync, &coverage, range, now)?);
+        planned = planned.saturating_add(plan::count_windows(&plan.sync, &coverage, range, now)?);
         if planned > MOST_SLICES && !however_many {
             return Err(too_many(plan, range, planned));
         }
         let windows = plan::windows(&plan.sync, &coverage, range, now)?;
-        all.extend(windows.into_iter().map(|window| (of(window), resource.read_by)));
+        all.extend(
+            windows
+                .into_iter()
+                .map(|window| (of(window), resource.read_by)),
+        );
         if range.is_open() {
-            all.extend(coverage.changes_to_read(now).map(|window| (of(window), ReadBy::ChangeTime)));
+            all.extend(
+                coverage
+                    .change_window_to_read(now)
+                    .map(|window| (of(window), ReadBy::ChangeTime)),
+            );
         }
     }
     Ok(all)
 }
 
 /// That a start lies so far back that it was hardly meant.
-fn too_many(plan: &ResourcePlan, range: Range, planned: u64) -> Error {
+fn too_many(plan: &ResourcePlan, range: SyncRange, planned: u64) -> Error {
     let (from, slice) = (range.from.unwrap_or(plan.sync.start), plan.sync.slice);
     let slice = time::readable(slice);
-    let text = format!("from {from} on, in slices of {slice}, are {planned} slices or more, each one request at least");
+    let text = format!(
+        "from {from} on, in slices of {slice}, are {planned} slices or more, each one request at least"
+    );
     Error::config(text)
         .at("resource", plan.resource.name)
         .hint("Check sync.start (or --from): the provider's first day with you is early enough. A longer sync.slice makes fewer; --yes reads them all.")
@@ -389,31 +506,40 @@ fn too_many(plan: &ResourcePlan, range: Range, planned: u64) -> Error {
 /// What was read of a resource of a tenant.
 fn coverage(ledger: &[SliceRow], resource: &Resource, tenant: Option<&str>) -> Coverage {
     let ours = |row: &&SliceRow| row.resource == resource.name && row.tenant.as_deref() == tenant;
-    Coverage::new(resource.read_by, resource.late, ledger.iter().filter(ours).map(SliceRow::as_read))
+    Coverage::new(
+        resource.read_by,
+        resource.follows_changes,
+        ledger.iter().filter(ours).map(SliceRow::as_read),
+    )
 }
 
 /// Reads and lands a resource. Also the failure where nothing of it could be read, or not of a tenant; it is in the report already.
 async fn read_resource(
-    context: &Context,
+    context: &RunContext,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     slices: Vec<(Slice, ReadBy)>,
     follow: Option<OpenRecords>,
-    lander: Lander,
+    lander: PackageWriter,
     report: &mut PipelineReport,
-) -> Result<(Tally, Option<Error>)> {
+) -> Result<(ResourceLandingCounts, Option<Error>)> {
     let (send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let landing = tokio::spawn(lander.run(receive));
     // A failure that every other slice of its tenant would meet too stops the rest of them.
-    let of_all = Reader::of(context, pipeline, plan)?;
-    let reader = |cancel: CancellationToken| Reader { cancel, ..of_all.clone() };
-    let mut readers: BTreeMap<Option<String>, Arc<Reader>> = BTreeMap::new();
+    let of_all = SliceReader::of(context, pipeline, plan)?;
+    let reader = |cancel: CancellationToken| SliceReader {
+        cancel,
+        ..of_all.clone()
+    };
+    let mut readers: BTreeMap<Option<String>, Arc<SliceReader>> = BTreeMap::new();
     for (slice, _) in &slices {
-        readers.entry(slice.tenant.clone()).or_insert_with(|| Arc::new(reader(context.cancel.child_token())));
+        readers
+            .entry(slice.tenant.clone())
+            .or_insert_with(|| Arc::new(reader(context.cancel.child_token())));
     }
     let hopeless = Arc::new(AtomicBool::new(false));
-    let outcomes: Vec<(Slice, Result<Read>)> = stream::iter(slices)
+    let outcomes: Vec<(Slice, Result<SliceReadSummary>)> = stream::iter(slices)
         .map(|(slice, by)| {
             let (reader, send) = (readers.get(&slice.tenant).map(Arc::clone), send.clone());
             let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
@@ -421,10 +547,13 @@ async fn read_resource(
                 let Some(reader) = reader else {
                     return (slice, Err(Error::internal("a slice without a reader")));
                 };
-                let outcome = match reader.slice(&slice, by, &send).await {
+                let outcome = match reader.read_slice(&slice, by, &send).await {
                     Ok(read) => {
-                        let complete = Message::Complete(slice.clone(), read.clone());
-                        send.send(complete).await.map(|()| read).map_err(|_| interrupted())
+                        let complete = LandingMessage::Complete(slice.clone(), read.clone());
+                        send.send(complete)
+                            .await
+                            .map(|()| read)
+                            .map_err(|_| interrupted())
                     }
                     Err(error) => Err(error),
                 };
@@ -432,12 +561,17 @@ async fn read_resource(
                     if error.kind() != ErrorKind::Interrupted {
                         tracing::warn!(%slice, "slice failed: {error}");
                     }
-                    if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Config | ErrorKind::Internal) {
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Unauthorized | ErrorKind::Config | ErrorKind::Internal
+                    ) {
                         hopeless.store(true, Ordering::Relaxed);
                         reader.cancel.cancel();
                     }
                 }
-                observer.on(&Event::SliceDone { complete: outcome.is_ok() });
+                observer.on_event(&RunEvent::SliceDone {
+                    complete: outcome.is_ok(),
+                });
                 (slice, outcome)
             }
         })
@@ -450,57 +584,105 @@ async fn read_resource(
         && !context.cancel.is_cancelled()
     {
         let window = Window::new(plan.sync.start, context.warehouse.now())?;
-        let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window };
-        followed = open.follow(&reader(context.cancel.child_token()), &table, &slice, &send).await;
+        let slice = Slice {
+            resource: plan.resource.name.to_owned(),
+            tenant: None,
+            window,
+        };
+        followed = open
+            .follow(&reader(context.cancel.child_token()), &table, &slice, &send)
+            .await;
     }
     drop(send);
-    let mut tally = landing.await.map_err(|e| Error::internal("landing failed").because(e))??;
+    let mut tally = landing
+        .await
+        .map_err(|e| Error::internal("landing failed").because(e))??;
     if context.cancel.is_cancelled() {
         return Err(interrupted());
     }
-    if plan.resource.reading == Reading::Whole {
-        tally.changed += mark_gone(&table, &options, &outcomes).await?;
+    if plan.resource.read_mode == ReadMode::FullRefresh {
+        tally.changed += write_tombstones(&table, &options, &outcomes).await?;
     }
     let mut failure = None;
-    let mut tenants: BTreeMap<Option<String>, Vec<(Slice, Result<Read>)>> = BTreeMap::new();
+    let mut tenants: BTreeMap<Option<String>, Vec<(Slice, Result<SliceReadSummary>)>> =
+        BTreeMap::new();
     for (slice, outcome) in outcomes {
-        tenants.entry(slice.tenant.clone()).or_default().push((slice, outcome));
+        tenants
+            .entry(slice.tenant.clone())
+            .or_default()
+            .push((slice, outcome));
     }
     for (tenant, outcomes) in tenants {
-        let complete = outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count() as u64;
+        let complete = outcomes
+            .iter()
+            .filter(|(_, outcome)| outcome.is_ok())
+            .count() as u64;
         report.slices += complete;
-        let mut failed: Vec<(Slice, Error)> =
-            outcomes.into_iter().filter_map(|(slice, outcome)| Some((slice, outcome.err()?))).collect();
-        let stopped = failed.iter().any(|(_, error)| error.kind() == ErrorKind::Interrupted);
+        let mut failed: Vec<(Slice, Error)> = outcomes
+            .into_iter()
+            .filter_map(|(slice, outcome)| Some((slice, outcome.err()?)))
+            .collect();
+        let stopped = failed
+            .iter()
+            .any(|(_, error)| error.kind() == ErrorKind::Interrupted);
         if complete > 0 && !stopped {
-            report.failed.extend(failed.iter().map(|(slice, error)| FailedSlice::of(slice, error)));
+            report.failed.extend(
+                failed
+                    .iter()
+                    .map(|(slice, error)| FailedSlice::of(slice, error)),
+            );
             continue;
         }
         // One failure stands for all of them: what stopped the others, or what each of them met.
-        let at = failed.iter().position(|(_, error)| error.kind() != ErrorKind::Interrupted).unwrap_or(0);
+        let at = failed
+            .iter()
+            .position(|(_, error)| error.kind() != ErrorKind::Interrupted)
+            .unwrap_or(0);
         if at < failed.len() {
             let (slice, error) = failed.swap_remove(at);
-            let name = tenant.map_or_else(|| slice.resource.clone(), |tenant| format!("{}/{tenant}", slice.resource));
+            let name = tenant.map_or_else(
+                || slice.resource.clone(),
+                |tenant| format!("{}/{tenant}", slice.resource),
+            );
             report.failed.push(FailedSlice::of(name, &error));
             failure.get_or_insert(error);
         }
     }
     match followed {
         Ok(records) => report.followed += records,
-        Err(error) => report.failed.push(FailedSlice::of(format!("{} by id", plan.resource.name), &error)),
+        Err(error) => report.failed.push(FailedSlice::of(
+            format!("{} by id", plan.resource.name),
+            &error,
+        )),
     }
     Ok((tally, failure))
 }
 
-/// Marks what a resource that was read whole no longer has. Only a whole that is known to be whole can miss something.
-async fn mark_gone(table: &SourceTable, options: &LandOptions, outcomes: &[(Slice, Result<Read>)]) -> Result<u64> {
+/// Writes tombstones of what a resource that was read by full refresh no longer has. Only a
+/// reading that is known to be complete can miss something. Only a whole that is known to be
+/// whole can miss something.
+async fn write_tombstones(
+    table: &SourceTable,
+    options: &LandingOptions,
+    outcomes: &[(Slice, Result<SliceReadSummary>)],
+) -> Result<u64> {
     let mut present: HashSet<u128> = HashSet::new();
     let mut as_of = None;
     for (_, outcome) in outcomes {
-        let Ok(Read { keys: Some(keys), read_at, .. }) = outcome else { return Ok(0) };
+        let Ok(SliceReadSummary {
+            keys: Some(keys),
+            read_at,
+            ..
+        }) = outcome
+        else {
+            return Ok(0);
+        };
         present.extend(keys);
         as_of = Some(as_of.map_or(*read_at, |known: Timestamp| known.min(*read_at)));
     }
     let Some(as_of) = as_of else { return Ok(0) };
-    Ok(table.mark_gone(|key| present.contains(&key_hash(key)), as_of, options).await?.changed)
+    Ok(table
+        .write_tombstones(|key| present.contains(&key_hash(key)), as_of, options)
+        .await?
+        .changed)
 }

@@ -6,8 +6,8 @@ use crate::yaml::{YamlFile, error_at};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use tillhouse_extract::{Limits, ResourceLimits};
-use tillhouse_model::yaml::{Content, Fault, Location, Node, Spanned};
+use tillhouse_extract::{ResourceLimits, SourceLimits};
+use tillhouse_model::yaml::{FileLocation, Spanned, YamlContent, YamlFault, YamlNode};
 use tillhouse_model::{Error, Result, time};
 
 /// The largest `page_size`: beyond that a page is no page.
@@ -30,10 +30,10 @@ pub struct SyncSettings {
     pub follow_open: SignedDuration,
 }
 
-/// The keys as they are written.
+/// Section `sync` as it is written.
 #[derive(Debug, Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct SyncWritten {
+pub(crate) struct SyncSection {
     start: Option<Spanned<String>>,
     slice: Option<Spanned<String>>,
     lookback: Option<Spanned<String>>,
@@ -47,32 +47,40 @@ pub(crate) struct SyncWritten {
     schedule: Option<Spanned<String>>,
 }
 
-impl SyncWritten {
+impl SyncSection {
     /// Puts a start where none could be read, so that what is wrong is not missing too. Nothing is ever synced by it: it is told.
     pub(crate) fn make_up_start(&mut self) {
-        let value = || Spanned { value: "2024-01-01".to_owned(), referenced: Location::UNKNOWN };
+        let value = || Spanned {
+            value: "2024-01-01".to_owned(),
+            referenced: FileLocation::UNKNOWN,
+        };
         self.start.get_or_insert_with(value);
     }
 }
 
-/// A resource that is wanted, where it is named, and what differs for it.
-pub(crate) struct Wanted {
+/// Resource named under `resources`, its place in the file, and its overrides.
+pub(crate) struct RequestedResource {
     pub(crate) name: String,
-    pub(crate) at: Location,
-    pub(crate) sync: SyncWritten,
+    pub(crate) at: FileLocation,
+    pub(crate) sync: SyncSection,
 }
 
 /// The resources that are wanted, from the key `resources`: a list, or a map that overrides `sync` for one; `None` for all there are. And
 /// what is wrong with the rest.
-pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted>>, Vec<Error>) {
-    let Some(node) = node.filter(|node| !node.is_null()) else { return (None, Vec::new()) };
-    let mut all: Vec<Wanted> = Vec::new();
+pub(crate) fn requested_resources(
+    file: &YamlFile,
+    node: Option<&YamlNode>,
+) -> (Option<Vec<RequestedResource>>, Vec<Error>) {
+    let Some(node) = node.filter(|node| !node.is_null()) else {
+        return (None, Vec::new());
+    };
+    let mut all: Vec<RequestedResource> = Vec::new();
     let mut problems = Vec::new();
     match &node.content {
-        Content::List(names) => {
+        YamlContent::List(names) => {
             for name in names.iter().filter(|name| !name.absent) {
                 match name.text().filter(|name| !name.trim().is_empty()) {
-                    Some(text) => all.push(Wanted { name: text.to_owned(), at: name.at, sync: SyncWritten::default() }),
+                    Some(text) => all.push(RequestedResource { name: text.to_owned(), at: name.at, sync: SyncSection::default() }),
                     None => problems.push(
                         error_at(file, name.at, "`resources`: expected the name of a resource")
                             .hint("Write it like `resources: [transactions]`."),
@@ -80,17 +88,17 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
                 }
             }
         }
-        Content::Map(entries) => {
+        YamlContent::Map(entries) => {
             for entry in entries.iter().filter(|entry| !entry.value.absent) {
-                let (sync, faults) = entry.value.read_some::<SyncWritten>();
+                let (sync, faults) = entry.value.read_some::<SyncSection>();
                 if !faults.is_empty() {
-                    let below = |fault: Fault| fault.below(&entry.key);
+                    let below = |fault: YamlFault| fault.below(&entry.key);
                     problems.push(file.errors(faults.into_iter().map(below).collect(), "resources"));
                 }
-                all.push(Wanted { name: entry.key.clone(), at: entry.at, sync: sync.unwrap_or_default() });
+                all.push(RequestedResource { name: entry.key.clone(), at: entry.at, sync: sync.unwrap_or_default() });
             }
         }
-        Content::Scalar { .. } => problems.push(
+        YamlContent::Scalar { .. } => problems.push(
             error_at(
                 file,
                 node.at,
@@ -102,13 +110,18 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
     let named = |name: &str| all.iter().filter(|wanted| wanted.name == name).count();
     if let Some(twice) = all.iter().rev().find(|wanted| named(&wanted.name) > 1) {
         problems.push(
-            error_at(file, twice.at, format!("`resources` names {:?} twice", twice.name)).hint("Keep one of the two."),
+            error_at(
+                file,
+                twice.at,
+                format!("`resources` names {:?} twice", twice.name),
+            )
+            .hint("Keep one of the two."),
         );
     }
     let is_empty = match &node.content {
-        Content::List(names) => names.is_empty(),
-        Content::Map(entries) => entries.is_empty(),
-        Content::Scalar { .. } => false,
+        YamlContent::List(names) => names.is_empty(),
+        YamlContent::Map(entries) => entries.is_empty(),
+        YamlContent::Scalar { .. } => false,
     };
     if is_empty {
         problems.push(
@@ -120,15 +133,16 @@ pub(crate) fn wanted(file: &YamlFile, node: Option<&Node>) -> (Option<Vec<Wanted
     (Some(all), problems)
 }
 
-/// Reads keys one by one, and gathers what is wrong with them.
-struct Keys<'f> {
+/// Reader of single keys that collects what is wrong with them.
+struct SyncKeyReader<'f> {
     file: &'f YamlFile,
     problems: Vec<Error>,
 }
 
-impl Keys<'_> {
-    fn wrong<T>(&mut self, at: Location, key: &str, what: &str, hint: &str) -> Option<T> {
-        self.problems.push(error_at(self.file, at, format!("`{key}` {what}")).hint(hint));
+impl SyncKeyReader<'_> {
+    fn wrong<T>(&mut self, at: FileLocation, key: &str, what: &str, hint: &str) -> Option<T> {
+        self.problems
+            .push(error_at(self.file, at, format!("`{key}` {what}")).hint(hint));
         None
     }
 
@@ -139,7 +153,11 @@ impl Keys<'_> {
             return Some(given.value);
         }
         let example = key.rsplit('.').next().unwrap_or(key);
-        let example = if example == "page_size" { "page_size: 500" } else { "concurrency: 4" };
+        let example = if example == "page_size" {
+            "page_size: 500"
+        } else {
+            "concurrency: 4"
+        };
         self.wrong(
             given.referenced,
             key,
@@ -150,20 +168,40 @@ impl Keys<'_> {
 
     fn rate(&mut self, key: &str, given: Option<&Spanned<String>>) -> Option<u32> {
         let given = given?;
-        let per_second = given.value.trim().strip_suffix("/s").and_then(|n| n.trim().parse::<u32>().ok());
+        let per_second = given
+            .value
+            .trim()
+            .strip_suffix("/s")
+            .and_then(|n| n.trim().parse::<u32>().ok());
         match per_second {
             Some(n) if n > 0 => Some(n),
             _ => {
-                let what = format!("is {:?}, and must be a whole number of requests a second, like 20/s", given.value);
-                self.wrong(given.referenced, key, &what, "Write it like `rate_limit: 20/s`; leave it out for no limit.")
+                let what = format!(
+                    "is {:?}, and must be a whole number of requests a second, like 20/s",
+                    given.value
+                );
+                self.wrong(
+                    given.referenced,
+                    key,
+                    &what,
+                    "Write it like `rate_limit: 20/s`; leave it out for no limit.",
+                )
             }
         }
     }
 
-    fn limits(&mut self, section: &str, sync: &SyncWritten) -> ResourceLimits {
+    fn limits(&mut self, section: &str, sync: &SyncSection) -> ResourceLimits {
         let key = |name: &str| format!("{section}.{name}");
-        let page_size = self.number(&key("page_size"), sync.page_size.as_ref(), u64::from(LARGEST_PAGE));
-        let concurrency = self.number(&key("concurrency"), sync.concurrency.as_ref(), MOST_AT_ONCE as u64);
+        let page_size = self.number(
+            &key("page_size"),
+            sync.page_size.as_ref(),
+            u64::from(LARGEST_PAGE),
+        );
+        let concurrency = self.number(
+            &key("concurrency"),
+            sync.concurrency.as_ref(),
+            MOST_AT_ONCE as u64,
+        );
         ResourceLimits {
             page_size: page_size.and_then(|size| u32::try_from(size).ok()),
             concurrency: concurrency.and_then(|most| usize::try_from(most).ok()),
@@ -179,31 +217,52 @@ impl Keys<'_> {
         default: &str,
         least: i64,
     ) -> Option<SignedDuration> {
-        let (section, text, at) = match keys.into_iter().find_map(|(section, given)| Some((section, given?))) {
+        let (section, text, at) = match keys
+            .into_iter()
+            .find_map(|(section, given)| Some((section, given?)))
+        {
             Some((section, given)) => (section, given.value.as_str(), given.referenced),
-            None => ("sync", default, Location::UNKNOWN),
+            None => ("sync", default, FileLocation::UNKNOWN),
         };
         let key = format!("{section}.{name}");
         let hint = "Write a whole number and a unit: 90s, 10m, 12h, 3d or 2w.";
         match time::parse_duration(text) {
-            Err(_) => self.wrong(at, &key, &format!("is {text:?}, which is not a length of time"), hint),
-            Ok(span) if span.as_secs() < least => {
-                self.wrong(at, &key, &format!("is {text:?}, which is too short: the least is {least}s"), hint)
-            }
-            Ok(span) if span > LONGEST => {
-                self.wrong(at, &key, &format!("is {text:?}, which is too long: the most is a hundred years"), hint)
-            }
+            Err(_) => self.wrong(
+                at,
+                &key,
+                &format!("is {text:?}, which is not a length of time"),
+                hint,
+            ),
+            Ok(span) if span.as_secs() < least => self.wrong(
+                at,
+                &key,
+                &format!("is {text:?}, which is too short: the least is {least}s"),
+                hint,
+            ),
+            Ok(span) if span > LONGEST => self.wrong(
+                at,
+                &key,
+                &format!("is {text:?}, which is too long: the most is a hundred years"),
+                hint,
+            ),
             Ok(span) => Some(span),
         }
     }
 }
 
 /// The limits that the whole pipeline, and each resource that is named, is asked under.
-pub(crate) fn limits(file: &YamlFile, sync: &SyncWritten, wanted: &[Wanted]) -> Result<Limits> {
-    let mut keys = Keys { file, problems: Vec::new() };
-    let defaults = Limits::default();
+pub(crate) fn limits(
+    file: &YamlFile,
+    sync: &SyncSection,
+    wanted: &[RequestedResource],
+) -> Result<SourceLimits> {
+    let mut keys = SyncKeyReader {
+        file,
+        problems: Vec::new(),
+    };
+    let defaults = SourceLimits::default();
     let own = keys.limits("sync", sync);
-    let limits = Limits {
+    let limits = SourceLimits {
         page_size: own.page_size.unwrap_or(defaults.page_size),
         concurrency: own.concurrency.unwrap_or(defaults.concurrency),
         rate_per_second: own.rate_per_second,
@@ -212,60 +271,115 @@ pub(crate) fn limits(file: &YamlFile, sync: &SyncWritten, wanted: &[Wanted]) -> 
         ..defaults
     };
     let mut by_resource = BTreeMap::new();
-    for Wanted { name, sync, .. } in wanted {
+    for RequestedResource { name, sync, .. } in wanted {
         let own = keys.limits(&format!("resources.{name}"), sync);
         if own != ResourceLimits::default() {
             by_resource.insert(name.clone(), own);
         }
     }
-    let scheduled = wanted.iter().map(|one| (format!("resources.{}", one.name), &one.sync));
+    let scheduled = wanted
+        .iter()
+        .map(|one| (format!("resources.{}", one.name), &one.sync));
     for (section, sync) in std::iter::once(("sync".to_owned(), sync)).chain(scheduled) {
-        let Some(schedule) = &sync.schedule else { continue };
+        let Some(schedule) = &sync.schedule else {
+            continue;
+        };
         let fields = schedule.value.split_whitespace().count();
         let key = format!("{section}.schedule");
         if section != "sync" {
             let hint = "Write it under sync, or make a pipeline of its own for what is read at other times.";
-            keys.wrong::<()>(schedule.referenced, &key, "belongs to the whole pipeline", hint);
+            keys.wrong::<()>(
+                schedule.referenced,
+                &key,
+                "belongs to the whole pipeline",
+                hint,
+            );
         } else if !(5..=6).contains(&fields) {
-            let what = format!("is {:?}, and must have five fields: minute, hour, day, month, weekday", schedule.value);
-            keys.wrong::<()>(schedule.referenced, &key, &what, "Write it like `schedule: \"*/15 * * * *\"`.");
+            let what = format!(
+                "is {:?}, and must have five fields: minute, hour, day, month, weekday",
+                schedule.value
+            );
+            keys.wrong::<()>(
+                schedule.referenced,
+                &key,
+                &what,
+                "Write it like `schedule: \"*/15 * * * *\"`.",
+            );
         }
     }
-    if keys.problems.is_empty() { Ok(Limits { by_resource, ..limits }) } else { Err(Error::several(keys.problems)) }
+    if keys.problems.is_empty() {
+        Ok(SourceLimits {
+            by_resource,
+            ..limits
+        })
+    } else {
+        Err(Error::combine(keys.problems))
+    }
 }
 
 /// True if a schedule is written down, for whoever runs the pipeline.
-pub(crate) fn is_scheduled(sync: &SyncWritten) -> bool {
+pub(crate) fn is_scheduled(sync: &SyncSection) -> bool {
     sync.schedule.is_some()
 }
 
 /// That the settings of every resource that is wanted are within their bounds; what is wrong with several of them is told once.
-pub(crate) fn check(file: &YamlFile, base: &SyncWritten, wanted: Option<&[Wanted]>) -> Result<()> {
-    let all = Wanted { name: String::new(), at: Location::UNKNOWN, sync: SyncWritten::default() };
+pub(crate) fn check(
+    file: &YamlFile,
+    base: &SyncSection,
+    wanted: Option<&[RequestedResource]>,
+) -> Result<()> {
+    let all = RequestedResource {
+        name: String::new(),
+        at: FileLocation::UNKNOWN,
+        sync: SyncSection::default(),
+    };
     let wanted = wanted.unwrap_or(std::slice::from_ref(&all));
     let mut problems: Vec<Error> = Vec::new();
     for one in wanted {
         let (_, found) = read(file, base, &one.name, &one.sync);
         for error in found {
-            if !problems.iter().any(|known| known.to_string() == error.to_string()) {
+            if !problems
+                .iter()
+                .any(|known| known.to_string() == error.to_string())
+            {
                 problems.push(error);
             }
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::combine(problems))
+    }
 }
 
 /// How a resource is synced: what is written for it, else for all, else the default.
-pub(crate) fn settings(file: &YamlFile, base: &SyncWritten, name: &str, over: &SyncWritten) -> Result<SyncSettings> {
+pub(crate) fn settings(
+    file: &YamlFile,
+    base: &SyncSection,
+    name: &str,
+    over: &SyncSection,
+) -> Result<SyncSettings> {
     let (settings, problems) = read(file, base, name, over);
-    settings.ok_or_else(|| Error::several(problems))
+    settings.ok_or_else(|| Error::combine(problems))
 }
 
-fn read(file: &YamlFile, base: &SyncWritten, name: &str, over: &SyncWritten) -> (Option<SyncSettings>, Vec<Error>) {
-    let mut keys = Keys { file, problems: Vec::new() };
+fn read(
+    file: &YamlFile,
+    base: &SyncSection,
+    name: &str,
+    over: &SyncSection,
+) -> (Option<SyncSettings>, Vec<Error>) {
+    let mut keys = SyncKeyReader {
+        file,
+        problems: Vec::new(),
+    };
     let own = format!("resources.{name}");
-    let start =
-        over.start.as_ref().map(|start| (own.as_str(), start)).or(base.start.as_ref().map(|start| ("sync", start)));
+    let start = over
+        .start
+        .as_ref()
+        .map(|start| (own.as_str(), start))
+        .or(base.start.as_ref().map(|start| ("sync", start)));
     let start = match start {
         Some((section, given)) => time::parse_instant(&given.value, &TimeZone::UTC).map_or_else(
             |_| {
@@ -287,16 +401,27 @@ fn read(file: &YamlFile, base: &SyncWritten, name: &str, over: &SyncWritten) -> 
             None
         }
     };
-    let mut span = |of: fn(&SyncWritten) -> Option<&Spanned<String>>, name: &str, default: &str, least: i64| {
-        keys.span([(own.as_str(), of(over)), ("sync", of(base))], name, default, least)
+    let mut span = |of: fn(&SyncSection) -> Option<&Spanned<String>>,
+                    name: &str,
+                    default: &str,
+                    least: i64| {
+        keys.span(
+            [(own.as_str(), of(over)), ("sync", of(base))],
+            name,
+            default,
+            least,
+        )
     };
     let slice = span(|sync| sync.slice.as_ref(), "slice", "1d", 60);
     let lookback = span(|sync| sync.lookback.as_ref(), "lookback", "3d", 0);
     let follow_open = span(|sync| sync.follow_open.as_ref(), "follow_open", "30d", 0);
     let settings = match (start, slice, lookback, follow_open) {
-        (Some(start), Some(slice), Some(lookback), Some(follow_open)) => {
-            Some(SyncSettings { start, slice, lookback, follow_open })
-        }
+        (Some(start), Some(slice), Some(lookback), Some(follow_open)) => Some(SyncSettings {
+            start,
+            slice,
+            lookback,
+            follow_open,
+        }),
         _ => None,
     };
     (settings, keys.problems)

@@ -3,17 +3,17 @@
 //! Invariant: a value is put in as it is and never looked into: what a variable holds is no reference and no YAML. Nothing here
 //! shows a value; a mistake says where it is, and names at most the variable.
 
-/// Why a text's references cannot be replaced.
+/// Error in a text's references to variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mistake {
+pub(crate) struct VariableError {
     /// Where the reference begins, in bytes from the start of the text.
     pub(crate) at: usize,
-    pub(crate) what: What,
+    pub(crate) kind: VariableErrorKind,
 }
 
 /// What is wrong with a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum VariableErrorKind {
     /// No `}` follows.
     Unclosed,
     /// What stands between the braces is neither `NAME` nor `NAME:-default`.
@@ -28,21 +28,28 @@ pub(crate) enum What {
 const DEEPEST: u32 = 16;
 
 /// One part of a text.
-enum Part<'a> {
+enum TemplatePart<'a> {
     Text(&'a str),
-    Reference { at: usize, name: &'a str, default: Option<(usize, &'a str)> },
+    Reference {
+        at: usize,
+        name: &'a str,
+        default: Option<(usize, &'a str)>,
+    },
 }
 
 /// A text with its references replaced by what `lookup` says of them. A default counts where the variable is not set or empty.
-pub(crate) fn replace<'v>(text: &str, lookup: &dyn Fn(&str) -> Option<&'v str>) -> Result<String, Mistake> {
+pub(crate) fn replace<'v>(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<&'v str>,
+) -> Result<String, VariableError> {
     let mut out = String::with_capacity(text.len());
-    put(text, 0, DEEPEST, &mut |part| {
+    expand(text, 0, DEEPEST, &mut |part| {
         match part {
-            Put::Text(text) => out.push_str(text),
-            Put::Variable { name, has_default } => match lookup(name) {
+            TemplateToken::Text(text) => out.push_str(text),
+            TemplateToken::Variable { name, has_default } => match lookup(name) {
                 Some(value) if !(value.is_empty() && has_default) => out.push_str(value),
                 _ if has_default => return Ok(true),
-                _ => return Err(What::Missing(name.to_owned())),
+                _ => return Err(VariableErrorKind::Missing(name.to_owned())),
             },
         }
         Ok(false)
@@ -51,10 +58,10 @@ pub(crate) fn replace<'v>(text: &str, lookup: &dyn Fn(&str) -> Option<&'v str>) 
 }
 
 /// The names of a text's variables, those of defaults included, in order, not each once.
-pub(crate) fn names(text: &str) -> Result<Vec<String>, Mistake> {
+pub(crate) fn names(text: &str) -> Result<Vec<String>, VariableError> {
     let mut names = Vec::new();
-    put(text, 0, DEEPEST, &mut |part| {
-        if let Put::Variable { name, .. } = part {
+    expand(text, 0, DEEPEST, &mut |part| {
+        if let TemplateToken::Variable { name, .. } = part {
             names.push(name.to_owned());
         }
         Ok(true)
@@ -62,30 +69,45 @@ pub(crate) fn names(text: &str) -> Result<Vec<String>, Mistake> {
     Ok(names)
 }
 
-/// What [`put`] hands out.
-enum Put<'a> {
+/// Token that [`expand`] passes on.
+enum TemplateToken<'a> {
     Text(&'a str),
     Variable { name: &'a str, has_default: bool },
 }
 
-/// Hands out a text part by part; where `each` answers a variable with `true`, its default follows.
-fn put(
+/// Expands a text part by part; where `each` answers a variable with `true`, its default follows.
+fn expand(
     text: &str,
     offset: usize,
     depth: u32,
-    each: &mut dyn FnMut(Put<'_>) -> Result<bool, What>,
-) -> Result<(), Mistake> {
-    for part in parts(text).map_err(|m| Mistake { at: offset + m.at, ..m })? {
+    each: &mut dyn FnMut(TemplateToken<'_>) -> Result<bool, VariableErrorKind>,
+) -> Result<(), VariableError> {
+    for part in parts(text).map_err(|m| VariableError {
+        at: offset + m.at,
+        ..m
+    })? {
         match part {
-            Part::Text(text) => {
-                each(Put::Text(text)).map_err(|what| Mistake { at: offset, what })?;
+            TemplatePart::Text(text) => {
+                each(TemplateToken::Text(text)).map_err(|what| VariableError {
+                    at: offset,
+                    kind: what,
+                })?;
             }
-            Part::Reference { at, name, default } => {
-                let mistake = |what| Mistake { at: offset + at, what };
-                let wants_default = each(Put::Variable { name, has_default: default.is_some() }).map_err(mistake)?;
+            TemplatePart::Reference { at, name, default } => {
+                let mistake = |what| VariableError {
+                    at: offset + at,
+                    kind: what,
+                };
+                let wants_default = each(TemplateToken::Variable {
+                    name,
+                    has_default: default.is_some(),
+                })
+                .map_err(mistake)?;
                 if let (Some((from, default)), true) = (default, wants_default) {
-                    let depth = depth.checked_sub(1).ok_or_else(|| mistake(What::Deep))?;
-                    put(default, offset + from, depth, each)?;
+                    let depth = depth
+                        .checked_sub(1)
+                        .ok_or_else(|| mistake(VariableErrorKind::Deep))?;
+                    expand(default, offset + from, depth, each)?;
                 }
             }
         }
@@ -94,16 +116,16 @@ fn put(
 }
 
 /// Cuts a text at its references.
-fn parts(text: &str) -> Result<Vec<Part<'_>>, Mistake> {
+fn parts(text: &str) -> Result<Vec<TemplatePart<'_>>, VariableError> {
     let mut parts = Vec::new();
     let (mut done, mut at) = (0, 0);
     while let Some(found) = text.get(at..).and_then(|rest| rest.find('$')) {
         let dollar = at + found;
-        let plain = |done| Part::Text(text.get(done..dollar).unwrap_or_default());
+        let plain = |done| TemplatePart::Text(text.get(done..dollar).unwrap_or_default());
         match text.as_bytes().get(dollar + 1) {
             Some(b'$') => {
                 parts.push(plain(done));
-                parts.push(Part::Text("$"));
+                parts.push(TemplatePart::Text("$"));
                 at = dollar + 2;
                 done = at;
             }
@@ -118,28 +140,40 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, Mistake> {
             _ => at = dollar + 1,
         }
     }
-    parts.push(Part::Text(text.get(done..).unwrap_or_default()));
+    parts.push(TemplatePart::Text(text.get(done..).unwrap_or_default()));
     Ok(parts)
 }
 
 /// The reference whose `${` is at `dollar`, and where it ends.
-fn reference(text: &str, dollar: usize) -> Result<(Part<'_>, usize), Mistake> {
-    let mistake = |what| Mistake { at: dollar, what };
+fn reference(text: &str, dollar: usize) -> Result<(TemplatePart<'_>, usize), VariableError> {
+    let mistake = |what| VariableError {
+        at: dollar,
+        kind: what,
+    };
     let start = dollar + 2;
     let inner = text.get(start..).unwrap_or_default();
-    let end = closing(inner).ok_or_else(|| mistake(What::Unclosed))?;
+    let end = closing(inner).ok_or_else(|| mistake(VariableErrorKind::Unclosed))?;
     let inner = inner.get(..end).unwrap_or_default();
-    let length = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
+    let length = inner
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(inner.len());
     let (name, rest) = inner.split_at(length);
     if !is_name(name) {
-        return Err(mistake(What::Name));
+        return Err(mistake(VariableErrorKind::Name));
     }
     let default = match rest.strip_prefix(":-") {
         Some(default) => Some((start + length + 2, default)),
         None if rest.is_empty() => None,
-        None => return Err(mistake(What::Name)),
+        None => return Err(mistake(VariableErrorKind::Name)),
     };
-    Ok((Part::Reference { at: dollar, name, default }, start + end + 1))
+    Ok((
+        TemplatePart::Reference {
+            at: dollar,
+            name,
+            default,
+        },
+        start + end + 1,
+    ))
 }
 
 /// Where the brace closes that was open before `text`; braces within come in pairs.
@@ -176,7 +210,7 @@ mod tests {
         }
     }
 
-    fn replaced(text: &str) -> Result<String, Mistake> {
+    fn replaced(text: &str) -> Result<String, VariableError> {
         replace(text, &value)
     }
 
@@ -226,31 +260,42 @@ mod tests {
     #[test]
     fn mistakes_say_where() {
         for (text, at, what) in [
-            ("a ${HOST", 2, What::Unclosed),
-            ("${", 0, What::Unclosed),
-            ("${NONE:-{}", 0, What::Unclosed),
-            ("${HOST}${NONE:-${X}", 7, What::Unclosed),
-            ("${}", 0, What::Name),
-            ("${1X}", 0, What::Name),
-            ("${A-B}", 0, What::Name),
-            ("${A:B}", 0, What::Name),
-            ("${ HOST }", 0, What::Name),
-            ("${HÖST}", 0, What::Name),
-            ("x${NONE}", 1, What::Missing("NONE".into())),
-            ("${NONE:-ab${OTHER}}", 10, What::Missing("OTHER".into())),
-            ("${NONE:-ab${1}}", 10, What::Name),
+            ("a ${HOST", 2, VariableErrorKind::Unclosed),
+            ("${", 0, VariableErrorKind::Unclosed),
+            ("${NONE:-{}", 0, VariableErrorKind::Unclosed),
+            ("${HOST}${NONE:-${X}", 7, VariableErrorKind::Unclosed),
+            ("${}", 0, VariableErrorKind::Name),
+            ("${1X}", 0, VariableErrorKind::Name),
+            ("${A-B}", 0, VariableErrorKind::Name),
+            ("${A:B}", 0, VariableErrorKind::Name),
+            ("${ HOST }", 0, VariableErrorKind::Name),
+            ("${HÖST}", 0, VariableErrorKind::Name),
+            ("x${NONE}", 1, VariableErrorKind::Missing("NONE".into())),
+            (
+                "${NONE:-ab${OTHER}}",
+                10,
+                VariableErrorKind::Missing("OTHER".into()),
+            ),
+            ("${NONE:-ab${1}}", 10, VariableErrorKind::Name),
         ] {
-            assert_eq!(replaced(text), Err(Mistake { at, what }), "{text}");
+            assert_eq!(
+                replaced(text),
+                Err(VariableError { at, kind: what }),
+                "{text}"
+            );
         }
         let mut deep = "x".to_owned();
         for _ in 0..100 {
             deep = format!("${{NONE:-{deep}}}");
         }
-        assert_eq!(replaced(&deep).unwrap_err().what, What::Deep);
+        assert_eq!(replaced(&deep).unwrap_err().kind, VariableErrorKind::Deep);
     }
 
     #[test]
     fn names_are_those_of_defaults_too() {
-        assert_eq!(names("${X}/${Y:-${Z}} $$${X} $${NOT}").unwrap(), ["X", "Y", "Z", "X"]);
+        assert_eq!(
+            names("${X}/${Y:-${Z}} $$${X} $${NOT}").unwrap(),
+            ["X", "Y", "Z", "X"]
+        );
     }
 }

@@ -13,11 +13,11 @@ const KEPT: u64 = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct WarningLimit {
     /// By rule and field, without positions in lists.
-    seen: BTreeMap<(String, String), Seen>,
+    seen: BTreeMap<(String, String), WarningCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct WarningCounts {
     kept: u64,
     left_out: u64,
 }
@@ -25,7 +25,10 @@ struct Seen {
 impl WarningLimit {
     /// Whether a warning is to be written down; counts it if not.
     pub(crate) fn admit(&mut self, warning: &Warning) -> bool {
-        let seen = self.seen.entry((warning.rule.clone(), without_positions(&warning.field))).or_default();
+        let seen = self
+            .seen
+            .entry((warning.rule.clone(), without_positions(&warning.field)))
+            .or_default();
         if seen.kept < KEPT {
             seen.kept += 1;
             return true;
@@ -66,20 +69,39 @@ mod tests {
     use super::*;
 
     fn warning(field: &str, rule: &str, count: u64) -> Warning {
-        Warning { key: "k".into(), field: field.into(), rule: rule.into(), original: "o".into(), count }
+        Warning {
+            key: "k".into(),
+            field: field.into(),
+            rule: rule.into(),
+            original: "o".into(),
+            count,
+        }
     }
 
     #[test]
     fn a_flood_is_counted_and_the_others_are_heard() {
         let mut limit = WarningLimit::default();
-        let kept =
-            (0..KEPT + 7).filter(|i| limit.admit(&warning(&format!("log[{i}].code"), "expected_number", 1))).count();
+        let kept = (0..KEPT + 7)
+            .filter(|i| limit.admit(&warning(&format!("log[{i}].code"), "expected_number", 1)))
+            .count();
         assert_eq!(kept as u64, KEPT);
         assert!(limit.admit(&warning("log[1].level", "expected_number", 1)));
         assert!(limit.admit(&warning("log[1].code", "rounded", 1)));
         assert!(!limit.admit(&warning("log[1].code", "expected_number", 500)));
-        let told: Vec<_> = limit.left_out().into_iter().map(|w| (w.field, w.rule, w.original, w.count)).collect();
-        assert_eq!(told, [("log[].code".into(), MORE_WARNINGS.into(), "507 more of expected_number".into(), 507)]);
+        let told: Vec<_> = limit
+            .left_out()
+            .into_iter()
+            .map(|w| (w.field, w.rule, w.original, w.count))
+            .collect();
+        assert_eq!(
+            told,
+            [(
+                "log[].code".into(),
+                MORE_WARNINGS.into(),
+                "507 more of expected_number".into(),
+                507
+            )]
+        );
     }
 
     #[test]

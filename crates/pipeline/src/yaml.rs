@@ -6,10 +6,12 @@
 
 pub use crate::environment::Environment;
 use crate::key_examples;
-use crate::variables::{self, Mistake, What};
+use crate::variables::{self, VariableError, VariableErrorKind};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use tillhouse_model::yaml::{Content, Fault, Location, Node, PartialRead, Plain, What as Wrong};
+use tillhouse_model::yaml::{
+    FileLocation, PartialRead, YamlContent, YamlFault, YamlFaultKind as Wrong, YamlNode, YamlScalar,
+};
 use tillhouse_model::{Error, Result, blank};
 
 /// A configuration file's text and what its variables stand for.
@@ -26,25 +28,33 @@ pub struct YamlFile {
 impl YamlFile {
     /// Reads a file. Errors with [`tillhouse_model::ErrorKind::Config`].
     pub fn read(path: &Path, environment: &Environment) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), text: read(path)?, environment: Some(environment.clone()) })
+        Ok(Self {
+            path: path.to_owned(),
+            text: read(path)?,
+            environment: Some(environment.clone()),
+        })
     }
 
     /// A text that stands somewhere else than in a file of its own, without variables.
     pub fn of(path: PathBuf, text: String) -> Self {
-        Self { path, text, environment: None }
+        Self {
+            path,
+            text,
+            environment: None,
+        }
     }
 
     /// Parses the file, then puts the values of variables into its texts.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] naming file, line, column and what was expected, of everything that is wrong.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        let Tree { root, mut problems } = self.tree()?;
+        let YamlTree { root, mut problems } = self.tree()?;
         match root.read_all() {
             Ok(value) if problems.is_empty() => Ok(value),
-            Ok(_) => Err(Error::several(problems)),
+            Ok(_) => Err(Error::combine(problems)),
             Err(faults) => {
                 problems.extend((!faults.is_empty()).then(|| self.errors(faults, "")));
-                Err(Error::several(problems))
+                Err(Error::combine(problems))
             }
         }
     }
@@ -53,7 +63,7 @@ impl YamlFile {
     /// nothing is to be had of it, and may hold what is made up where a key is missing or wrong; then problems are known, if not from here.
     pub(crate) fn read_partly<T: DeserializeOwned>(
         &self,
-        node: &Node,
+        node: &YamlNode,
         below: &str,
         problems: &mut Vec<Error>,
     ) -> PartialRead<T> {
@@ -61,74 +71,108 @@ impl YamlFile {
         let faults = std::mem::take(&mut read.faults);
         problems.extend((!faults.is_empty()).then(|| self.errors(faults, below)));
         if !below.is_empty() {
-            read.made_up.iter_mut().for_each(|key| *key = format!("{below}.{key}"));
+            read.made_up
+                .iter_mut()
+                .for_each(|key| *key = format!("{below}.{key}"));
         }
         read
     }
 
     /// That something stands in the file at all, besides comments.
-    pub(crate) fn check_not_empty(&self, root: &Node) -> Result<()> {
+    pub(crate) fn check_not_empty(&self, root: &YamlNode) -> Result<()> {
         match root.is_null() {
-            true => Err(Error::config("the file is empty, or has nothing but comments")
-                .at("file", self.place_of(Location::new(1, 1)))
-                .hint("Write its keys, or take it away and have `tillhouse init` write it anew.")),
+            true => Err(
+                Error::config("the file is empty, or has nothing but comments")
+                    .at("file", self.place_of(FileLocation::new(1, 1)))
+                    .hint(
+                        "Write its keys, or take it away and have `tillhouse init` write it anew.",
+                    ),
+            ),
             false => Ok(()),
         }
     }
 
     /// One error of all faults, which stand below a key.
-    pub(crate) fn errors(&self, faults: Vec<Fault>, below: &str) -> Error {
-        let place = |fault: Fault| if below.is_empty() { fault } else { fault.below(below) };
-        Error::several(faults.into_iter().map(|fault| self.error(&place(fault))).collect())
+    pub(crate) fn errors(&self, faults: Vec<YamlFault>, below: &str) -> Error {
+        let place = |fault: YamlFault| {
+            if below.is_empty() {
+                fault
+            } else {
+                fault.below(below)
+            }
+        };
+        Error::combine(
+            faults
+                .into_iter()
+                .map(|fault| self.error(&place(fault)))
+                .collect(),
+        )
     }
 
     /// The file's values, variables replaced. What cannot be replaced is told in [`Tree::problems`] and passed over by readers.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for what is no YAML.
-    pub(crate) fn tree(&self) -> Result<Tree> {
-        let mut root = Node::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
+    pub(crate) fn tree(&self) -> Result<YamlTree> {
+        let mut root = YamlNode::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
         let Some(environment) = &self.environment else {
             let problems = self.refuse_variables(&root);
-            return Ok(Tree { root, problems });
+            return Ok(YamlTree { root, problems });
         };
         let lookup = |name: &str| environment.get(name);
         let mut problems = Vec::new();
         root.scalars(&mut |path, node| {
-            if let Some(Err(mistake)) = with_dollar(node).map(|text| variables::replace(text, &lookup)) {
-                problems.push(self.mistaken(&path.join("."), node, &mistake));
+            if let Some(Err(mistake)) =
+                with_dollar(node).map(|text| variables::replace(text, &lookup))
+            {
+                problems.push(self.variable_error(&path.join("."), node, &mistake));
             }
         });
         root.scalars_mut(&mut |node| {
-            let Some(written) = with_dollar(node).map(str::to_owned) else { return };
+            let Some(written) = with_dollar(node).map(str::to_owned) else {
+                return;
+            };
             match variables::replace(&written, &lookup) {
                 Ok(text) => {
-                    node.content = Content::Scalar { text, plain: Plain::Text };
+                    node.content = YamlContent::Scalar {
+                        text,
+                        plain: YamlScalar::Text,
+                    };
                     node.written = Some(written);
                 }
                 Err(_) => node.absent = true,
             }
         });
-        Ok(Tree { root, problems })
+        Ok(YamlTree { root, problems })
     }
 
     /// What of the file looks like a variable, which would be taken as it is written. Descriptions and examples may say what they like.
-    fn refuse_variables(&self, root: &Node) -> Vec<Error> {
+    fn refuse_variables(&self, root: &YamlNode) -> Vec<Error> {
         let mut found = Vec::new();
-        let mut note = |text: &str, key: &str, at: Location| {
+        let mut note = |text: &str, key: &str, at: FileLocation| {
             let names = variables::names(text).unwrap_or_default();
             let what = match names.first() {
                 Some(name) => format!("`${{{name}}}`"),
                 None if text.contains("$$") => "`$$`".to_owned(),
                 None => return,
             };
-            let of = if key.is_empty() { String::new() } else { format!(" in `{key}`") };
+            let of = if key.is_empty() {
+                String::new()
+            } else {
+                format!(" in `{key}`")
+            };
             found.push(error_at(self, at, format!("{what}{of} would be taken as it is written: this file knows no variables")).hint(
                 "Write the value itself; variables are read in tillhouse.yaml and pipelines/NAME/pipeline.yaml.",
             ));
         };
         root.scalars(&mut |path, node| {
             let prose = path.iter().any(|key| {
-                ["description", "examples", "businessName", "authoritativeDefinitions"].contains(&key.as_str())
+                [
+                    "description",
+                    "examples",
+                    "businessName",
+                    "authoritativeDefinitions",
+                ]
+                .contains(&key.as_str())
             });
             if let (Some(text), false) = (with_dollar(node), prose) {
                 note(text, &path.join("."), node.at);
@@ -146,25 +190,36 @@ impl YamlFile {
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for a reference that is none.
     pub fn variables(&self) -> Result<Vec<String>> {
-        let root = Node::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
+        let root = YamlNode::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
         let (mut all, mut mistakes) = (Vec::new(), Vec::new());
-        root.scalars(&mut |path, node| match with_dollar(node).map(variables::names) {
-            Some(Ok(names)) => {
-                for name in names {
-                    if !all.contains(&name) {
-                        all.push(name);
+        root.scalars(
+            &mut |path, node| match with_dollar(node).map(variables::names) {
+                Some(Ok(names)) => {
+                    for name in names {
+                        if !all.contains(&name) {
+                            all.push(name);
+                        }
                     }
                 }
-            }
-            Some(Err(mistake)) => mistakes.push(self.mistaken(&path.join("."), node, &mistake)),
-            None => {}
-        });
-        if mistakes.is_empty() { Ok(all) } else { Err(Error::several(mistakes)) }
+                Some(Err(mistake)) => {
+                    mistakes.push(self.variable_error(&path.join("."), node, &mistake))
+                }
+                None => {}
+            },
+        );
+        if mistakes.is_empty() {
+            Ok(all)
+        } else {
+            Err(Error::combine(mistakes))
+        }
     }
 
     /// Variables whose values hardly are what was meant: with blanks at an end, or in quotes that belong to the value. Never the value.
     pub(crate) fn remarks(&self) -> Vec<String> {
-        let (Some(environment), Ok(Tree { root, .. })) = (&self.environment, self.tree()) else { return Vec::new() };
+        let (Some(environment), Ok(YamlTree { root, .. })) = (&self.environment, self.tree())
+        else {
+            return Vec::new();
+        };
         let mut remarks = Vec::new();
         root.scalars(&mut |path, node| {
             let names = node.written.as_deref().and_then(|written| variables::names(written).ok()).unwrap_or_default();
@@ -194,15 +249,17 @@ impl YamlFile {
 
     /// An error about what the file says, as it may be shown: with the place of the key that it names, where it has none yet, and
     /// with what was written in place of what variables hold. A variable that is set to nothing is named.
-    pub fn told(&self, error: Error) -> Error {
+    pub fn annotate_error(&self, error: Error) -> Error {
         match error.parts() {
-            [] => self.told_one(error),
-            _ => error.map_parts(|part| self.told_one(part)),
+            [] => self.annotate_one_error(error),
+            _ => error.map_parts(|part| self.annotate_one_error(part)),
         }
     }
 
-    fn told_one(&self, error: Error) -> Error {
-        let Ok(Tree { root, .. }) = self.tree() else { return error };
+    fn annotate_one_error(&self, error: Error) -> Error {
+        let Ok(YamlTree { root, .. }) = self.tree() else {
+            return error;
+        };
         let file = self.path.display().to_string();
         let placed = error.context().iter().find(|(key, _)| *key == "file");
         if placed.is_some_and(|(_, place)| !place.starts_with(&file)) {
@@ -221,7 +278,9 @@ impl YamlFile {
             },
         };
         let blank = node.filter(|node| node.text().is_some_and(|text| text.trim().is_empty()));
-        let unset = blank.and_then(|node| variables::names(node.written.as_deref()?).ok()).unwrap_or_default();
+        let unset = blank
+            .and_then(|node| variables::names(node.written.as_deref()?).ok())
+            .unwrap_or_default();
         let error = match unset.first() {
             None => error,
             Some(name) => error.hint(format!(
@@ -231,7 +290,10 @@ impl YamlFile {
         let mut held = Vec::new();
         node.unwrap_or(&root).scalars(&mut |_, scalar| {
             if let (Some(written), Some(text)) = (&scalar.written, scalar.text()) {
-                held.push(Held { written: written.clone(), text: text.to_owned() });
+                held.push(ReplacedScalar {
+                    written: written.clone(),
+                    text: text.to_owned(),
+                });
             }
         });
         let environment = self.environment.as_ref().filter(|_| node.is_some());
@@ -239,22 +301,22 @@ impl YamlFile {
     }
 
     /// The error of a reference that cannot be replaced.
-    fn mistaken(&self, key: &str, node: &Node, mistake: &Mistake) -> Error {
+    fn variable_error(&self, key: &str, node: &YamlNode, mistake: &VariableError) -> Error {
         let text = node.text().unwrap_or_default();
         let (line, column) = self.place(node, text, mistake.at);
         let of = match key {
             "" => String::new(),
             key => format!(" of the key `{key}`"),
         };
-        let error = match &mistake.what {
-            What::Missing(name) => Error::config(match key {
+        let error = match &mistake.kind {
+            VariableErrorKind::Missing(name) => Error::config(match key {
                 "" => format!("the environment variable {name} is not set"),
                 key => format!("the key `{key}` wants the environment variable {name}, which is not set"),
             })
             .hint(format!(
                 "Set {name} in the environment or in the project's .env file, or write ${{{name}:-default}}."
             )),
-            What::Unclosed => {
+            VariableErrorKind::Unclosed => {
                 let error = Error::config(format!("a variable{of} is not closed: `${{` without `}}`"));
                 let line = usize::try_from(node.defined.line()).ok().and_then(|n| self.text.lines().nth(n.checked_sub(1)?));
                 let behind = line.and_then(|line| line.split_once("${")).map(|(_, behind)| behind).unwrap_or_default();
@@ -263,23 +325,31 @@ impl YamlFile {
                     false => error.hint("Write ${NAME} or ${NAME:-default}; for a dollar sign before a brace write $$."),
                 }
             }
-            What::Name => Error::config(format!("what stands in `${{...}}`{of} is no variable")).hint(
+            VariableErrorKind::Name => Error::config(format!("what stands in `${{...}}`{of} is no variable")).hint(
                 "Write ${NAME} or ${NAME:-default}; a name has letters, digits and '_', no digit first. For a dollar sign before a brace \
                  write $$.",
             ),
-            What::Deep => Error::config(format!("a variable{of} has defaults within defaults, too many")),
+            VariableErrorKind::Deep => Error::config(format!("a variable{of} has defaults within defaults, too many")),
         };
         error.at("file", format!("{}:{line}:{column}", self.path.display()))
     }
 
     /// Line and column of a reference in a value, or of the value where it is not written as it is read.
-    fn place(&self, node: &Node, text: &str, at: usize) -> (usize, usize) {
+    fn place(&self, node: &YamlNode, text: &str, at: usize) -> (usize, usize) {
         let number = |n: u64| usize::try_from(n).unwrap_or(0);
         let (line, column) = (number(node.defined.line()), number(node.defined.column()));
         let before = text.get(..at).unwrap_or_default().matches("${").count();
-        let lines: usize = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let lines: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
         let rest = self.text.get(lines..).unwrap_or_default();
-        let start = rest.char_indices().nth(column.saturating_sub(1)).map_or(lines, |(i, _)| lines + i);
+        let start = rest
+            .char_indices()
+            .nth(column.saturating_sub(1))
+            .map_or(lines, |(i, _)| lines + i);
         let rest = self.text.get(start..).unwrap_or_default();
         let Some((found, _)) = rest.match_indices("${").nth(before) else {
             return (line, column);
@@ -291,11 +361,12 @@ impl YamlFile {
     }
 
     /// What a fault of the file's YAML, or of a value in it, is called.
-    fn error(&self, fault: &Fault) -> Error {
+    fn error(&self, fault: &YamlFault) -> Error {
         let error = Error::config(fault.message("the file")).at("file", self.place_of(fault.at));
         let is_nothing = matches!(&fault.what, Wrong::Wrong { found, .. } if found == "nothing");
         if is_nothing && self.line_of(fault.at).contains(": #") {
-            return error.hint("`#` begins a comment here: put the value in quotes, key: \"#value\".");
+            return error
+                .hint("`#` begins a comment here: put the value in quotes, key: \"#value\".");
         }
         match key_examples::hint(fault).or_else(|| fault.hint()) {
             Some(hint) => error.hint(hint),
@@ -303,42 +374,49 @@ impl YamlFile {
         }
     }
 
-    fn line_of(&self, at: Location) -> &str {
-        let line = usize::try_from(at.line()).ok().and_then(|line| line.checked_sub(1));
-        line.and_then(|line| self.text.lines().nth(line)).unwrap_or_default()
+    fn line_of(&self, at: FileLocation) -> &str {
+        let line = usize::try_from(at.line())
+            .ok()
+            .and_then(|line| line.checked_sub(1));
+        line.and_then(|line| self.text.lines().nth(line))
+            .unwrap_or_default()
     }
 
-    fn place_of(&self, at: Location) -> String {
+    fn place_of(&self, at: FileLocation) -> String {
         let path = self.path.display();
-        if at == Location::UNKNOWN { path.to_string() } else { format!("{path}:{}:{}", at.line(), at.column()) }
+        if at == FileLocation::UNKNOWN {
+            path.to_string()
+        } else {
+            format!("{path}:{}:{}", at.line(), at.column())
+        }
     }
 }
 
-/// A file's values.
-pub(crate) struct Tree {
+/// Values of a file.
+pub(crate) struct YamlTree {
     /// The whole.
-    pub(crate) root: Node,
+    pub(crate) root: YamlNode,
     /// What is wrong with variables in it.
     pub(crate) problems: Vec<Error>,
 }
 
 /// A scalar whose variables are replaced.
-struct Held {
+struct ReplacedScalar {
     written: String,
     text: String,
 }
 
 /// The text of a scalar that may hold a variable.
-fn with_dollar(node: &Node) -> Option<&str> {
+fn with_dollar(node: &YamlNode) -> Option<&str> {
     node.text().filter(|text| text.contains('$'))
 }
 
 /// Calls `each` with every key and its place.
-fn keys(node: &Node, each: &mut dyn FnMut(&str, Location)) {
+fn keys(node: &YamlNode, each: &mut dyn FnMut(&str, FileLocation)) {
     match &node.content {
-        Content::Scalar { .. } => {}
-        Content::List(elements) => elements.iter().for_each(|element| keys(element, each)),
-        Content::Map(entries) => {
+        YamlContent::Scalar { .. } => {}
+        YamlContent::List(elements) => elements.iter().for_each(|element| keys(element, each)),
+        YamlContent::Map(entries) => {
             for entry in entries {
                 each(&entry.key, entry.at);
                 keys(&entry.value, each);
@@ -348,34 +426,48 @@ fn keys(node: &Node, each: &mut dyn FnMut(&str, Location)) {
 }
 
 /// `:12:7` as a place.
-fn place_in(text: &str) -> Option<Location> {
+fn place_in(text: &str) -> Option<FileLocation> {
     let (line, column) = text.strip_prefix(':')?.split_once(':')?;
-    Some(Location::new(line.parse().ok()?, column.parse().ok()?))
+    Some(FileLocation::new(line.parse().ok()?, column.parse().ok()?))
 }
 
 /// The outermost node that stands at a place.
-fn node_at(node: &Node, at: Location) -> Option<&Node> {
+fn node_at(node: &YamlNode, at: FileLocation) -> Option<&YamlNode> {
     if node.at == at && node.text().is_some() {
         return Some(node);
     }
     match &node.content {
-        Content::Scalar { .. } => None,
-        Content::List(elements) => elements.iter().find_map(|element| node_at(element, at)),
-        Content::Map(entries) => entries.iter().find_map(|entry| match entry.at == at || entry.value.at == at {
-            true => Some(&entry.value),
-            false => node_at(&entry.value, at),
-        }),
+        YamlContent::Scalar { .. } => None,
+        YamlContent::List(elements) => elements.iter().find_map(|element| node_at(element, at)),
+        YamlContent::Map(entries) => {
+            entries
+                .iter()
+                .find_map(|entry| match entry.at == at || entry.value.at == at {
+                    true => Some(&entry.value),
+                    false => node_at(&entry.value, at),
+                })
+        }
     }
 }
 
 /// The node of the longest key, with dots, that an error names in its message or as its place; and where that is.
-fn named<'n>(root: &'n Node, error: &Error) -> Option<(Option<&'n Node>, Location)> {
-    let places = error.context().iter().filter(|(key, _)| *key == "key").map(|(_, value)| value.as_str());
+fn named<'n>(root: &'n YamlNode, error: &Error) -> Option<(Option<&'n YamlNode>, FileLocation)> {
+    let places = error
+        .context()
+        .iter()
+        .filter(|(key, _)| *key == "key")
+        .map(|(_, value)| value.as_str());
     let texts: Vec<&str> = std::iter::once(error.message()).chain(places).collect();
-    let mut found: Option<(String, &Node, Location)> = None;
+    let mut found: Option<(String, &YamlNode, FileLocation)> = None;
     walk(root, "", &mut |key, node, at| {
-        let longer = found.as_ref().is_none_or(|(known, ..)| known.len() < key.len());
-        if longer && texts.iter().any(|text| names(text, key) || leads_to(text, key)) {
+        let longer = found
+            .as_ref()
+            .is_none_or(|(known, ..)| known.len() < key.len());
+        if longer
+            && texts
+                .iter()
+                .any(|text| names(text, key) || leads_to(text, key))
+        {
             found = Some((key.to_owned(), node, at));
         }
     });
@@ -383,10 +475,18 @@ fn named<'n>(root: &'n Node, error: &Error) -> Option<(Option<&'n Node>, Locatio
 }
 
 /// Calls `each` with every key with dots, its value and where that stands.
-fn walk<'n>(node: &'n Node, above: &str, each: &mut dyn FnMut(&str, &'n Node, Location)) {
-    if let Content::Map(entries) = &node.content {
+fn walk<'n>(
+    node: &'n YamlNode,
+    above: &str,
+    each: &mut dyn FnMut(&str, &'n YamlNode, FileLocation),
+) {
+    if let YamlContent::Map(entries) = &node.content {
         for entry in entries {
-            let key = if above.is_empty() { entry.key.clone() } else { format!("{above}.{}", entry.key) };
+            let key = if above.is_empty() {
+                entry.key.clone()
+            } else {
+                format!("{above}.{}", entry.key)
+            };
             each(&key, &entry.value, entry.value.at);
             walk(&entry.value, &key, each);
         }
@@ -401,15 +501,22 @@ fn names(text: &str, key: &str) -> bool {
         let mut after = text.get(at + key.len()..).unwrap_or_default().chars();
         let (next, then) = (after.next(), after.next());
         // A full stop ends a sentence where nothing follows it.
-        let goes_on = next.is_some_and(|c| part(c) && !(c == '.' && then.is_none_or(char::is_whitespace)));
+        let goes_on =
+            next.is_some_and(|c| part(c) && !(c == '.' && then.is_none_or(char::is_whitespace)));
         !before.is_some_and(part) && !goes_on
     })
 }
 
 /// True if an error names a key with dots, in its message or as its place.
 pub(crate) fn is_about(error: &Error, key: &str) -> bool {
-    let places = error.context().iter().filter(|(kind, _)| *kind == "key").map(|(_, value)| value.as_str());
-    std::iter::once(error.message()).chain(places).any(|text| names(text, key) || leads_to(text, key))
+    let places = error
+        .context()
+        .iter()
+        .filter(|(kind, _)| *kind == "key")
+        .map(|(_, value)| value.as_str());
+    std::iter::once(error.message())
+        .chain(places)
+        .any(|text| names(text, key) || leads_to(text, key))
 }
 
 /// True if a text begins with, or names in backticks, a key below this one: `sync.start` is not there, and `sync` may be.
@@ -441,33 +548,52 @@ fn quoted(text: &str, inner: &dyn Fn(&str) -> String) -> String {
 
 /// What a message quotes, as it was written: the whole of a value that variables stand in, one of several that are listed in it, or, where the
 /// value is known that the message is about (`environment`), a text that holds what a variable holds.
-fn as_written(inner: &str, held: &[Held], environment: Option<&Environment>) -> String {
+fn as_written(inner: &str, held: &[ReplacedScalar], environment: Option<&Environment>) -> String {
     let escaped = |text: &str| {
         let debug = format!("{text:?}");
-        debug.get(1..debug.len().saturating_sub(1)).unwrap_or_default().to_owned()
+        debug
+            .get(1..debug.len().saturating_sub(1))
+            .unwrap_or_default()
+            .to_owned()
     };
-    for Held { written, text } in held {
+    for ReplacedScalar { written, text } in held {
         let trimmed = text.trim();
         let whole = [text.as_str(), trimmed, trimmed.to_lowercase().as_str()].map(&escaped);
-        let is_part = text.contains(',') && text.split(',').any(|part| escaped(part.trim()) == inner);
+        let is_part =
+            text.contains(',') && text.split(',').any(|part| escaped(part.trim()) == inner);
         if !trimmed.is_empty() && (whole.iter().any(|form| form == inner) || is_part) {
             return written.clone();
         }
     }
-    let Some(environment) = environment else { return inner.to_owned() };
+    let Some(environment) = environment else {
+        return inner.to_owned();
+    };
     let mut known: Vec<(String, String)> = Vec::new();
-    for name in held.iter().flat_map(|held| variables::names(&held.written).unwrap_or_default()) {
-        if let Some(value) = environment.get(&name).map(str::trim).filter(|value| !value.is_empty()) {
+    for name in held
+        .iter()
+        .flat_map(|held| variables::names(&held.written).unwrap_or_default())
+    {
+        if let Some(value) = environment
+            .get(&name)
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+        {
             known.push((escaped(value), format!("${{{name}}}")));
         }
     }
     // A value that holds another one comes first.
     known.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-    known.iter().fold(inner.to_owned(), |text, (value, name)| text.replace(value, name))
+    known.iter().fold(inner.to_owned(), |text, (value, name)| {
+        text.replace(value, name)
+    })
 }
 
 /// An error about a value that is valid YAML but means nothing.
-pub(crate) fn error_at(file: &YamlFile, location: Location, message: impl Into<String>) -> Error {
+pub(crate) fn error_at(
+    file: &YamlFile,
+    location: FileLocation,
+    message: impl Into<String>,
+) -> Error {
     Error::config(message).at("file", file.place_of(location))
 }
 
@@ -476,14 +602,32 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     match String::from_utf8(bytes) {
         // Some editors begin a file with a byte order mark, which would become part of the first name.
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+        Ok(text) => Ok(text
+            .strip_prefix('\u{feff}')
+            .map(str::to_owned)
+            .unwrap_or(text)),
         Err(error) => {
-            let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let good = error
+                .as_bytes()
+                .get(..error.utf8_error().valid_up_to())
+                .unwrap_or_default();
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let column = String::from_utf8_lossy(good.get(start..).unwrap_or_default()).chars().count() + 1;
-            let utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| error.as_bytes().starts_with(mark));
-            let form = if utf16 { "UTF-16" } else { "something else than UTF-8" };
+            let start = good
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1);
+            let column = String::from_utf8_lossy(good.get(start..).unwrap_or_default())
+                .chars()
+                .count()
+                + 1;
+            let utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"]
+                .iter()
+                .any(|mark| error.as_bytes().starts_with(mark));
+            let form = if utf16 {
+                "UTF-16"
+            } else {
+                "something else than UTF-8"
+            };
             Err(Error::config(format!("the file is written in {form}"))
                 .at("file", format!("{}:{line}:{column}", path.display()))
                 .hint("Save it as UTF-8 in the editor it was written with."))
@@ -497,13 +641,23 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let place = path.display().to_string();
     let is_folder = kind == std::io::ErrorKind::IsADirectory || path.is_dir();
     let (text, hint) = match kind {
-        _ if is_folder => ("a folder stands where a file is expected", "Rename the folder, or take it away."),
+        _ if is_folder => (
+            "a folder stands where a file is expected",
+            "Rename the folder, or take it away.",
+        ),
         std::io::ErrorKind::PermissionDenied => (
             "the file may not be read by the user that runs this",
             "Let this user read it (chmod, chown), or run as the user whose project it is.",
         ),
-        std::io::ErrorKind::NotFound => ("the file is not there", "Write it, or mend the link that leads to it."),
-        _ => return Error::config("the file cannot be read").at("file", place).because(error),
+        std::io::ErrorKind::NotFound => (
+            "the file is not there",
+            "Write it, or mend the link that leads to it.",
+        ),
+        _ => {
+            return Error::config("the file cannot be read")
+                .at("file", place)
+                .because(error);
+        }
     };
     Error::config(text).at("file", place).hint(hint)
 }

@@ -8,7 +8,7 @@ use tillhouse_model::yaml::Spanned;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sample {
+struct SampleConfig {
     name: String,
     #[serde(default)]
     port: Option<u16>,
@@ -19,7 +19,7 @@ struct Sample {
     #[serde(default)]
     strict: bool,
     #[serde(default)]
-    unit: Option<Unit>,
+    unit: Option<SampleUnit>,
     #[serde(default)]
     list: Vec<String>,
     #[serde(default)]
@@ -27,30 +27,30 @@ struct Sample {
     #[serde(default)]
     place: Option<Spanned<String>>,
     #[serde(default)]
-    either: Option<Either>,
+    either: Option<OneOrMany>,
     #[serde(default)]
     key: Option<tillhouse_model::Secret>,
     #[serde(default)]
     credential: Option<tillhouse_extract::Credential>,
     #[serde(default)]
-    names: tillhouse_extract::Names,
+    names: tillhouse_extract::NameList,
     #[serde(default)]
     #[serde(rename = "base_url")]
     url: Option<tillhouse_extract::BaseUrl>,
     #[serde(default)]
-    inner: Option<Box<Sample>>,
+    inner: Option<Box<SampleConfig>>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Unit {
+enum SampleUnit {
     Minor,
     Major,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
-enum Either {
+enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
@@ -68,11 +68,18 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 fn file(text: &str, more: &[(&str, &str)]) -> YamlFile {
-    let values = VALUES.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    YamlFile { path: "sample.yaml".into(), text: text.into(), environment: Some(Environment::of(values)) }
+    let values = VALUES
+        .iter()
+        .chain(more)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    YamlFile {
+        path: "sample.yaml".into(),
+        text: text.into(),
+        environment: Some(Environment::of(values)),
+    }
 }
 
-fn parse(text: &str) -> Result<Sample> {
+fn parse(text: &str) -> Result<SampleConfig> {
     file(text, &[]).parse()
 }
 
@@ -102,10 +109,18 @@ fn a_variable_is_replaced_in_every_style() {
         "\u{feff}name: ${HOST}",
         "name: ${HOST}\r\nport: 1\r\n",
     ] {
-        assert_eq!(parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}")).name, "example.com", "{text}");
+        assert_eq!(
+            parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}")).name,
+            "example.com",
+            "{text}"
+        );
     }
     // Without quotes a brace would end the mapping around it: that is YAML, and is said.
-    for text in ["{ name: ${HOST} }", "name: x\nlist: [${HOST}]", "name: x\nmap: { a: x${HOST}/y }"] {
+    for text in [
+        "{ name: ${HOST} }",
+        "name: x\nlist: [${HOST}]",
+        "name: x\nmap: { a: x${HOST}/y }",
+    ] {
         let error = error(text);
         assert!(error.hint_text().unwrap().contains("quotes"), "{error:?}");
     }
@@ -123,18 +138,44 @@ fn it_is_replaced_in_lists_maps_and_below() {
     )
     .unwrap();
     assert_eq!(sample.list, ["example.com", "a8080b", ","]);
-    let map: Vec<_> = sample.map.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
-    assert_eq!(map, [("a", Some("example.com")), ("b", None), ("c", Some(""))]);
+    let map: Vec<_> = sample
+        .map
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_deref()))
+        .collect();
+    assert_eq!(
+        map,
+        [("a", Some("example.com")), ("b", None), ("c", Some(""))]
+    );
     let place = sample.place.unwrap();
-    assert_eq!((place.value.as_str(), place.referenced.line(), place.referenced.column()), ("example.com", 4, 8));
-    assert_eq!(sample.either, Some(Either::Many(vec!["example.com".into()])));
+    assert_eq!(
+        (
+            place.value.as_str(),
+            place.referenced.line(),
+            place.referenced.column()
+        ),
+        ("example.com", 4, 8)
+    );
+    assert_eq!(
+        sample.either,
+        Some(OneOrMany::Many(vec!["example.com".into()]))
+    );
     let inner = sample.inner.unwrap();
     assert_eq!(inner.name, "example.com");
-    assert_eq!(inner.inner.unwrap().either, Some(Either::One("8080".into())));
+    assert_eq!(
+        inner.inner.unwrap().either,
+        Some(OneOrMany::One("8080".into()))
+    );
     let sample = parse("{ name: x, base_url: 'http://${HOST}:${PORT}/x' }").unwrap();
-    assert_eq!(format!("{:?}", sample.url.unwrap()), "http://example.com:8080/x");
+    assert_eq!(
+        format!("{:?}", sample.url.unwrap()),
+        "http://example.com:8080/x"
+    );
     let sample = parse("map: &m { a: '${HOST}' }\nname: x\ninner: { name: y, map: *m }").unwrap();
-    assert_eq!(sample.inner.unwrap().map.get("a"), Some(&Some("example.com".into())));
+    assert_eq!(
+        sample.inner.unwrap().map.get("a"),
+        Some(&Some("example.com".into()))
+    );
 }
 
 #[test]
@@ -195,22 +236,37 @@ fn a_value_never_changes_the_yaml_around_it() {
         "\u{0}",
         "\t",
     ] {
-        for text in ["V", "\"V\"", "'V'", "{ name: \"V\" }", "[V]", "{name: 'V', port: 1}"] {
+        for text in [
+            "V",
+            "\"V\"",
+            "'V'",
+            "{ name: \"V\" }",
+            "[V]",
+            "{name: 'V', port: 1}",
+        ] {
             let (text, key) = match text {
                 "[V]" => ("name: x\nlist: ['${V}', \"${V}\"]".to_owned(), "list"),
                 text if text.starts_with('{') => (text.replace('V', "${V}"), "name"),
-                text => (format!("name: {}\nport: 1", text.replace('V', "${V}")), "name"),
+                text => (
+                    format!("name: {}\nport: 1", text.replace('V', "${V}")),
+                    "name",
+                ),
             };
-            let sample: Sample =
-                file(&text, &[("V", value)]).parse().unwrap_or_else(|e| panic!("{text} {value:?}: {e:?}"));
+            let sample: SampleConfig = file(&text, &[("V", value)])
+                .parse()
+                .unwrap_or_else(|e| panic!("{text} {value:?}: {e:?}"));
             if key == "name" {
                 assert_eq!(sample.name, value, "{text}");
             } else {
                 assert_eq!(sample.list, [value, value], "{text}");
             }
         }
-        let sample: Sample =
-            file("name: x\nkey: \"${V}\"\ncredential: '${V}'\nunit: ~", &[("V", value)]).parse().unwrap();
+        let sample: SampleConfig = file(
+            "name: x\nkey: \"${V}\"\ncredential: '${V}'\nunit: ~",
+            &[("V", value)],
+        )
+        .parse()
+        .unwrap();
         assert_eq!(sample.key.unwrap().expose(), value);
         assert!(
             matches!(sample.credential, Some(tillhouse_extract::Credential::Value(s)) if s.expose() == value),
@@ -232,10 +288,18 @@ fn a_number_or_boolean_is_read_where_one_is_wanted() {
             (Some(8080), -5, Some(0.25), true),
             "{text}"
         );
-        assert_eq!(sample.unit, Some(Unit::Minor));
+        assert_eq!(sample.unit, Some(SampleUnit::Minor));
     }
     let sample = parse("{ name: 12, port: 1_000, offset: 0x10, ratio: 2, strict: no }").unwrap();
-    assert_eq!((sample.name.as_str(), sample.port, sample.offset, sample.ratio), ("12", Some(1000), 16, Some(2.0)));
+    assert_eq!(
+        (
+            sample.name.as_str(),
+            sample.port,
+            sample.offset,
+            sample.ratio
+        ),
+        ("12", Some(1000), 16, Some(2.0))
+    );
     for text in [
         "port: ${SECRET}",
         "port: '${BIG}'",
@@ -245,36 +309,62 @@ fn a_number_or_boolean_is_read_where_one_is_wanted() {
         "unit: ${SECRET}",
     ] {
         let error = error(&format!("name: x\n{text}"));
-        assert!(error.to_string().contains("sample.yaml:2:"), "{text}: {error}");
-        assert!(!format!("{error:?}").contains("hunter2"), "{text}: {error:?}");
+        assert!(
+            error.to_string().contains("sample.yaml:2:"),
+            "{text}: {error}"
+        );
+        assert!(
+            !format!("{error:?}").contains("hunter2"),
+            "{text}: {error:?}"
+        );
     }
-    let sample: Sample = file("{ name: x, names: \"${N}\" }", &[("N", "12, 34")]).parse().unwrap();
+    let sample: SampleConfig = file("{ name: x, names: \"${N}\" }", &[("N", "12, 34")])
+        .parse()
+        .unwrap();
     assert_eq!(sample.names.as_slice(), ["12", "34"]);
 }
 
 #[test]
 fn a_dollar_sign_by_itself_is_one() {
-    for (text, name) in
-        [("name: $5", "$5"), ("name: pa$word", "pa$word"), ("name: pa$$word", "pa$word"), ("name: $HOST", "$HOST")]
-    {
+    for (text, name) in [
+        ("name: $5", "$5"),
+        ("name: pa$word", "pa$word"),
+        ("name: pa$$word", "pa$word"),
+        ("name: $HOST", "$HOST"),
+    ] {
         assert_eq!(parse(text).unwrap().name, name, "{text}");
     }
 }
 
 #[test]
 fn a_file_without_variables_says_so() {
-    let parse = |text: &str| YamlFile::of("labels.yaml".into(), text.into()).parse::<serde::de::IgnoredAny>();
+    let parse = |text: &str| {
+        YamlFile::of("labels.yaml".into(), text.into()).parse::<serde::de::IgnoredAny>()
+    };
     for (text, found, place) in [
         ("a: x\nb: ${HOST}\n", "`${HOST}` in `b`", "labels.yaml:2:4"),
-        ("a: x\nb: \"http://${HOST:-y}\"\n", "`${HOST}` in `b`", "labels.yaml:2:4"),
+        (
+            "a: x\nb: \"http://${HOST:-y}\"\n",
+            "`${HOST}` in `b`",
+            "labels.yaml:2:4",
+        ),
         ("b: { c: 'pa$$word' }\n", "`$$` in `b.c`", "labels.yaml:1:9"),
         ("'${HOST}': x\n", "`${HOST}`", "labels.yaml:1:1"),
     ] {
         let error = parse(text).unwrap_err();
-        assert!(error.message().starts_with(found) && error.to_string().contains(place), "{error}");
+        assert!(
+            error.message().starts_with(found) && error.to_string().contains(place),
+            "{error}"
+        );
         assert!(error.hint_text().unwrap().contains("pipeline.yaml"));
     }
-    for text in ["a: 5$\n", "a: ^[A-Z]{2}$\n", "a: ${\n", "description: see ${HOST}\n", "a: x # ${HOST}\n"] {
+    for text in [
+        "a: 5$\n",
+        "a: ^[A-Z]{2}$\n",
+        "a: ${\n",
+        "description: see ${HOST}\n",
+        "a: x # ${HOST}\n",
+    ] {
         parse(text).unwrap();
     }
 }
@@ -316,15 +406,30 @@ fn a_missing_variable_names_the_key_that_wanted_it() {
 #[test]
 fn references_that_are_none_are_mistakes_with_a_place() {
     for (text, wanted) in [
-        ("name: a${HOST", "a variable of the key `name` is not closed: `${` without `}` (file sample.yaml:1:8)"),
+        (
+            "name: a${HOST",
+            "a variable of the key `name` is not closed: `${` without `}` (file sample.yaml:1:8)",
+        ),
         (
             "name: \"${HOST\"\nport: 1",
             "a variable of the key `name` is not closed: `${` without `}` (file sample.yaml:1:8)",
         ),
-        ("name: x\nlist: ['${1A}']", "what stands in `${...}` of the key `list` is no variable (file sample.yaml:2:9)"),
-        ("name: ${}", "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:7)"),
-        ("name: ${my-host}", "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:7)"),
-        ("name: 'hunter2${!x}'", "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:15)"),
+        (
+            "name: x\nlist: ['${1A}']",
+            "what stands in `${...}` of the key `list` is no variable (file sample.yaml:2:9)",
+        ),
+        (
+            "name: ${}",
+            "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:7)",
+        ),
+        (
+            "name: ${my-host}",
+            "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:7)",
+        ),
+        (
+            "name: 'hunter2${!x}'",
+            "what stands in `${...}` of the key `name` is no variable (file sample.yaml:1:15)",
+        ),
     ] {
         let error = error(text);
         assert_eq!(error.to_string(), wanted, "{text}");
@@ -336,9 +441,18 @@ fn references_that_are_none_are_mistakes_with_a_place() {
 fn mistakes_point_at_line_and_column_and_show_no_value() {
     let unknown = error("name: x\nport: many");
     assert!(unknown.to_string().contains("sample.yaml:2:7"), "{unknown}");
-    for text in ["name: x\nprot: 1", "name: ${SECRET}\nprot: 1", "name: '${SECRET}'\nprot: ${HOST}"] {
+    for text in [
+        "name: x\nprot: 1",
+        "name: ${SECRET}\nprot: 1",
+        "name: '${SECRET}'\nprot: ${HOST}",
+    ] {
         let error = error(text);
-        assert!(error.to_string().starts_with("unknown key `prot`; did you mean `port`?"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("unknown key `prot`; did you mean `port`?"),
+            "{error}"
+        );
         assert!(error.to_string().contains("sample.yaml:2:"), "{error}");
     }
     for text in [
@@ -356,7 +470,10 @@ fn mistakes_point_at_line_and_column_and_show_no_value() {
         "- ${SECRET}",
     ] {
         let error = error(text);
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        assert!(
+            !format!("{error} {error:?}").contains("hunter2"),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("sample.yaml"), "{error}");
     }
     for text in ["name: [", "name: \"${HOST}", "name: {", "name: ${HOST}: x"] {
@@ -368,14 +485,32 @@ fn mistakes_point_at_line_and_column_and_show_no_value() {
 fn errors_after_parsing_show_a_variable_instead_of_its_value() {
     let text = "name: '${SECRET}'\nmap: { a: '${S}', b: 'http://${HOST}/x', c: 2026-13-01 }\nlist: ['${L}']\n";
     let file = file(text, &[("S", "1m"), ("L", "a, b")]);
-    let told = |message: &str| file.told(Error::config(message).hint(message));
+    let told = |message: &str| file.annotate_error(Error::config(message).hint(message));
     for (message, wanted) in [
-        ("name \"hunter2: # {\" is no name", "name \"'${SECRET}'\" is no name (file sample.yaml:1:7)"),
-        ("map.a \"1m\" is not 1m5", "map.a \"${S}\" is not 1m5 (file sample.yaml:2:11)"),
-        ("map.b: \"http://example.com/x\"", "map.b: \"http://${HOST}/x\" (file sample.yaml:2:22)"),
-        ("map.b: \"http://example.com\"", "map.b: \"http://${HOST}\" (file sample.yaml:2:22)"),
-        ("the map.b EXAMPLE.COM, example.com", "the map.b EXAMPLE.COM, example.com (file sample.yaml:2:22)"),
-        ("\"hunter2: # {\" or \"hunter2\"", "\"${SECRET}\" or \"hunter2\" (file sample.yaml)"),
+        (
+            "name \"hunter2: # {\" is no name",
+            "name \"'${SECRET}'\" is no name (file sample.yaml:1:7)",
+        ),
+        (
+            "map.a \"1m\" is not 1m5",
+            "map.a \"${S}\" is not 1m5 (file sample.yaml:2:11)",
+        ),
+        (
+            "map.b: \"http://example.com/x\"",
+            "map.b: \"http://${HOST}/x\" (file sample.yaml:2:22)",
+        ),
+        (
+            "map.b: \"http://example.com\"",
+            "map.b: \"http://${HOST}\" (file sample.yaml:2:22)",
+        ),
+        (
+            "the map.b EXAMPLE.COM, example.com",
+            "the map.b EXAMPLE.COM, example.com (file sample.yaml:2:22)",
+        ),
+        (
+            "\"hunter2: # {\" or \"hunter2\"",
+            "\"${SECRET}\" or \"hunter2\" (file sample.yaml)",
+        ),
         ("list: \"a\"", "list: \"${L}\" (file sample.yaml:3:7)"),
     ] {
         let wanted = wanted.replace("\"'", "\"").replace("'\"", "\"");
@@ -385,32 +520,74 @@ fn errors_after_parsing_show_a_variable_instead_of_its_value() {
 
 #[test]
 fn what_tillhouse_says_itself_stays_whatever_variables_hold() {
-    let values = ["name", "page", "2026", "map", "ABSENT", "port", "a", "file", "sample.yaml", "date", "nor", "known"];
+    let values = [
+        "name",
+        "page",
+        "2026",
+        "map",
+        "ABSENT",
+        "port",
+        "a",
+        "file",
+        "sample.yaml",
+        "date",
+        "nor",
+        "known",
+    ];
     for value in values {
         let of = |text: &str| file(text, &[("X", value), ("NAME", value)]);
-        let error = of("name: '${X}'\nmap: { a: '${NAME}' }\nport: '${ABSENT}'").parse::<Sample>().unwrap_err();
+        let error = of("name: '${X}'\nmap: { a: '${NAME}' }\nport: '${ABSENT}'")
+            .parse::<SampleConfig>()
+            .unwrap_err();
         let text = "the key `port` wants the environment variable ABSENT, which is not set (file sample.yaml:3:8)";
         assert_eq!(error.to_string(), text);
         let told = of("name: '${X}'\nlist: ['${NAME}']\nplace: 2026-13-01");
         let message = "`place` is \"2026-13-01\", which is neither a date nor a time";
-        let error = told.told(Error::config(message).at("file", "sample.yaml:3:8").hint("Lower sync.page_size."));
-        assert_eq!(error.to_string(), format!("{message} (file sample.yaml:3:8)"));
+        let error = told.annotate_error(
+            Error::config(message)
+                .at("file", "sample.yaml:3:8")
+                .hint("Lower sync.page_size."),
+        );
+        assert_eq!(
+            error.to_string(),
+            format!("{message} (file sample.yaml:3:8)")
+        );
         assert_eq!(error.hint_text(), Some("Lower sync.page_size."));
-        let error = of("name: '${X}'\nprot: 1").parse::<Sample>().unwrap_err();
-        assert!(error.to_string().starts_with("unknown key `prot`; did you mean `port`? (file sample.yaml:2:1)"));
+        let error = of("name: '${X}'\nprot: 1")
+            .parse::<SampleConfig>()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("unknown key `prot`; did you mean `port`? (file sample.yaml:2:1)")
+        );
     }
     // Two variables of one value: the one is named that the message is about.
-    let both = file("name: '${A}'\nplace: '${B}'", &[("A", "NOPE"), ("B", "NOPE")]);
-    let error = both.told(Error::config("`place` is \"NOPE\"").at("file", "sample.yaml:2:8"));
-    assert_eq!(error.to_string(), "`place` is \"${B}\" (file sample.yaml:2:8)");
+    let both = file(
+        "name: '${A}'\nplace: '${B}'",
+        &[("A", "NOPE"), ("B", "NOPE")],
+    );
+    let error =
+        both.annotate_error(Error::config("`place` is \"NOPE\"").at("file", "sample.yaml:2:8"));
+    assert_eq!(
+        error.to_string(),
+        "`place` is \"${B}\" (file sample.yaml:2:8)"
+    );
     // Set to nothing.
-    let blank = file("name: '${A}'", &[("A", " ")]).told(Error::config("name is empty"));
-    assert!(blank.hint_text().unwrap().contains("variable A is set to nothing"), "{blank:?}");
+    let blank = file("name: '${A}'", &[("A", " ")]).annotate_error(Error::config("name is empty"));
+    assert!(
+        blank
+            .hint_text()
+            .unwrap()
+            .contains("variable A is set to nothing"),
+        "{blank:?}"
+    );
 }
 
 #[test]
 fn all_mistakes_are_told_at_once_with_an_example_each() {
-    let error = error("port: x\nprot: 1\nstrict: 7\nlist: a\nunit: mayor\nmap: [1]\ninner: { name: [] }\n");
+    let error =
+        error("port: x\nprot: 1\nstrict: 7\nlist: a\nunit: mayor\nmap: [1]\ninner: { name: [] }\n");
     let all: Vec<String> = error.parts().iter().map(ToString::to_string).collect();
     for wanted in [
         "`port`: expected a whole number that is not negative, found \"x\" (file sample.yaml:1:7)",
@@ -425,7 +602,10 @@ fn all_mistakes_are_told_at_once_with_an_example_each() {
         assert!(all.iter().any(|told| told == wanted), "{wanted}\n{all:#?}");
     }
     assert_eq!(all.len(), 8, "{all:#?}");
-    assert!(error.parts().iter().all(|part| part.hint_text().is_some()), "{error:?}");
+    assert!(
+        error.parts().iter().all(|part| part.hint_text().is_some()),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -433,58 +613,141 @@ fn what_is_no_yaml_is_told_to_people() {
     for (text, says, place) in [
         ("", "the key `name` is missing", "1:1"),
         ("# nothing\n", "the key `name` is missing", "1:1"),
-        ("name: x\nlist:\n\t- a\n", "a tab stands where YAML wants blanks", "3:"),
-        ("name: x\nname: y\n", "the key `name` stands here twice", "2:1"),
-        ("name: x\n'name': y\n", "the key `name` stands here twice", "2:1"),
-        ("sales_types: { 1: test, \"1\": void }\n", "the key `1` stands here twice", "1:25"),
-        ("- a:\n    true: x\n    'true': y\n", "the key `true` stands here twice", "3:5"),
-        ("name: x\n---\nname: y\n", "a second document begins here", "3:"),
+        (
+            "name: x\nlist:\n\t- a\n",
+            "a tab stands where YAML wants blanks",
+            "3:",
+        ),
+        (
+            "name: x\nname: y\n",
+            "the key `name` stands here twice",
+            "2:1",
+        ),
+        (
+            "name: x\n'name': y\n",
+            "the key `name` stands here twice",
+            "2:1",
+        ),
+        (
+            "sales_types: { 1: test, \"1\": void }\n",
+            "the key `1` stands here twice",
+            "1:25",
+        ),
+        (
+            "- a:\n    true: x\n    'true': y\n",
+            "the key `true` stands here twice",
+            "3:5",
+        ),
+        (
+            "name: x\n---\nname: y\n",
+            "a second document begins here",
+            "3:",
+        ),
         ("name: { a\n", "is not closed", "1:"),
         ("name: [a}\n", "is not closed", "1:"),
         ("name: \"a\n", "a quote is opened and never closed", ""),
-        ("name: 'a' b\n", "something stands after the closing quote", "1:"),
-        ("name: *a\n", "refers to a name that no `&` before it gives", "1:"),
+        (
+            "name: 'a' b\n",
+            "something stands after the closing quote",
+            "1:",
+        ),
+        (
+            "name: *a\n",
+            "refers to a name that no `&` before it gives",
+            "1:",
+        ),
         ("name: @a\n", "means something else in YAML", "1:"),
         ("name: x\n port: 1\n", "", "2:"),
         ("name: x\nport 1\n", "a `:` is missing after the key", "2:"),
         ("? [a]\n: b\n", "a key is a list or a map here", "1:"),
         ("~: b\n", "a key is empty here", "1:"),
-        ("map: { <<: 3 }\nname: x\n", "`<<` wants keys and values", "1:"),
+        (
+            "map: { <<: 3 }\nname: x\n",
+            "`<<` wants keys and values",
+            "1:",
+        ),
         ("name: !!int x\n", "not what its tag", "1:"),
-        ("- name\n", "the file: expected keys and values, found a list", "1:1"),
-        ("name\n", "the file: expected keys and values, found a text", "1:1"),
-        ("name: ${NONE:-a: b}\n", "`: ` and ` #` within a variable's default", "1:"),
+        (
+            "- name\n",
+            "the file: expected keys and values, found a list",
+            "1:1",
+        ),
+        (
+            "name\n",
+            "the file: expected keys and values, found a text",
+            "1:1",
+        ),
+        (
+            "name: ${NONE:-a: b}\n",
+            "`: ` and ` #` within a variable's default",
+            "1:",
+        ),
         ("name: ${NONE:-a #b}\n", "is not closed", "1:"),
     ] {
         let error = parse(text).map(|sample| sample.name).unwrap_err();
         let shown = error.to_string();
-        assert!(shown.contains(says) && shown.contains(&format!("sample.yaml:{place}")), "{text:?}: {error:?}");
+        assert!(
+            shown.contains(says) && shown.contains(&format!("sample.yaml:{place}")),
+            "{text:?}: {error:?}"
+        );
         assert!(error.hint_text().is_some(), "{text:?}: {error:?}");
-        for foreign in ["mapping", "sequence", "scalar", "serde", "Option", "struct", "enum", "unit value", "Policy"] {
-            assert!(!format!("{error:?}").contains(foreign), "{text:?}: {error:?}");
+        for foreign in [
+            "mapping",
+            "sequence",
+            "scalar",
+            "serde",
+            "Option",
+            "struct",
+            "enum",
+            "unit value",
+            "Policy",
+        ] {
+            assert!(
+                !format!("{error:?}").contains(foreign),
+                "{text:?}: {error:?}"
+            );
         }
     }
-    assert!(error("name: ${NONE:-a #b}\n").hint_text().unwrap().contains("quotes"));
+    assert!(
+        error("name: ${NONE:-a #b}\n")
+            .hint_text()
+            .unwrap()
+            .contains("quotes")
+    );
     // Windows' line ends, a byte order mark, anchors and merges are no mistakes.
     let text = "\u{feff}base: &b { a: '1' }\r\nname: x\r\nmap: { <<: *b, c: d }\r\n";
     let read = file(text, &[]).tree().unwrap().root;
-    assert_eq!(read.find(&["map", "a"]).and_then(Node::text), Some("1"));
+    assert_eq!(read.find(&["map", "a"]).and_then(YamlNode::text), Some("1"));
 }
 
 #[test]
 fn variables_are_found_once_and_not_in_comments() {
     let variables = |text: &str| YamlFile::of("t.yaml".into(), text.into()).variables();
-    let text = "a: ${X}/${Y:-1}#${W}\n# b: ${Z}\nc: \"${X} # ${V:-${U}}\"\nd: { e: ['$${T}'] } # ${S}";
+    let text =
+        "a: ${X}/${Y:-1}#${W}\n# b: ${Z}\nc: \"${X} # ${V:-${U}}\"\nd: { e: ['$${T}'] } # ${S}";
     assert_eq!(variables(text).unwrap(), ["X", "Y", "W", "V", "U"]);
-    assert!(variables("a: ${X").unwrap_err().to_string().contains("t.yaml:1:4"));
+    assert!(
+        variables("a: ${X")
+            .unwrap_err()
+            .to_string()
+            .contains("t.yaml:1:4")
+    );
 }
 
 #[test]
 fn a_value_of_the_environments_file_closes_its_quotation_marks() {
     let load = |text: &str| {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(".env"), format!("FIRST=1\nTILLHOUSE_TEST_QUOTED={text}\n")).unwrap();
-        Environment::load(dir.path()).map(|all| all.get("TILLHOUSE_TEST_QUOTED").unwrap_or_default().to_owned())
+        std::fs::write(
+            dir.path().join(".env"),
+            format!("FIRST=1\nTILLHOUSE_TEST_QUOTED={text}\n"),
+        )
+        .unwrap();
+        Environment::load(dir.path()).map(|all| {
+            all.get("TILLHOUSE_TEST_QUOTED")
+                .unwrap_or_default()
+                .to_owned()
+        })
     };
     for (text, value) in [
         ("abc", "abc"),
@@ -499,10 +762,19 @@ fn a_value_of_the_environments_file_closes_its_quotation_marks() {
     ] {
         assert_eq!(load(text).unwrap(), value, "{text}");
     }
-    for text in ["\"hunter2", "'hunter2", "\"hunter2'", "\"", "\"hunter2\" and more"] {
+    for text in [
+        "\"hunter2",
+        "'hunter2",
+        "\"hunter2'",
+        "\"",
+        "\"hunter2\" and more",
+    ] {
         let error = load(text).unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(shown.contains(".env:2") && !shown.contains("hunter2"), "{text}: {shown}");
+        assert!(
+            shown.contains(".env:2") && !shown.contains("hunter2"),
+            "{text}: {shown}"
+        );
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

@@ -7,7 +7,9 @@ use crate::limits::bytes_of;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
-use arrow::datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{
+    DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -15,15 +17,16 @@ use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature,
 };
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// How large the value of a row becomes.
+/// Rule that tells how large a function's result becomes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Size {
+pub(crate) enum ResultSize {
     /// A text as often as a number says.
     Repeated,
     /// A text of as many characters as a number says.
@@ -45,133 +48,192 @@ pub(crate) enum Size {
 }
 
 /// The functions, and which of their arguments says how large.
-const FUNCTIONS: [(&str, Size); 21] = [
-    ("repeat", Size::Repeated),
-    ("lpad", Size::Padded),
-    ("rpad", Size::Padded),
-    ("array_repeat", Size::Listed),
-    ("array_resize", Size::Listed),
-    ("range", Size::Counted),
-    ("generate_series", Size::Counted),
-    ("replace", Size::Replaced),
-    ("regexp_replace", Size::Replaced),
-    ("concat", Size::Joined),
-    ("concat_ws", Size::Separated),
-    ("array_to_string", Size::Listing),
-    ("overlay", Size::Together(1)),
-    ("array_concat", Size::Together(1)),
-    ("array_append", Size::Together(1)),
-    ("array_prepend", Size::Together(1)),
-    ("make_array", Size::Together(1)),
-    ("array_union", Size::Together(1)),
-    ("encode", Size::Together(2)),
+const FUNCTIONS: [(&str, ResultSize); 21] = [
+    ("repeat", ResultSize::Repeated),
+    ("lpad", ResultSize::Padded),
+    ("rpad", ResultSize::Padded),
+    ("array_repeat", ResultSize::Listed),
+    ("array_resize", ResultSize::Listed),
+    ("range", ResultSize::Counted),
+    ("generate_series", ResultSize::Counted),
+    ("replace", ResultSize::Replaced),
+    ("regexp_replace", ResultSize::Replaced),
+    ("concat", ResultSize::Joined),
+    ("concat_ws", ResultSize::Separated),
+    ("array_to_string", ResultSize::Listing),
+    ("overlay", ResultSize::Together(1)),
+    ("array_concat", ResultSize::Together(1)),
+    ("array_append", ResultSize::Together(1)),
+    ("array_prepend", ResultSize::Together(1)),
+    ("make_array", ResultSize::Together(1)),
+    ("array_union", ResultSize::Together(1)),
+    ("encode", ResultSize::Together(2)),
     // A letter may become one of four bytes.
-    ("translate", Size::Together(4)),
+    ("translate", ResultSize::Together(4)),
     // A letter may become an element, with where it ends and its padding.
-    ("string_to_array", Size::Together(8)),
+    ("string_to_array", ResultSize::Together(8)),
 ];
 
 /// The share of the limit that one call may make without asking the pool.
 const FREE_SHARE: usize = 8;
 
 /// The functions of a session that are to be held to the pool, so held.
-pub(crate) fn functions(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>, pool: &Arc<dyn MemoryPool>) -> Vec<ScalarUDF> {
-    FUNCTIONS.into_iter().filter_map(|(name, size)| Some(bounded(known(name)?, size, pool))).collect()
+pub(crate) fn functions(
+    known: impl Fn(&str) -> Option<Arc<ScalarUDF>>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Vec<ScalarUDF> {
+    FUNCTIONS
+        .into_iter()
+        .filter_map(|(name, size)| Some(bounded(known(name)?, size, pool)))
+        .collect()
 }
 
 /// A function in the form that is held to a pool, where it should be and is not: the parser knows some by itself, like `overlay(a PLACING b FROM 1)`.
 pub(crate) fn held(function: &Arc<ScalarUDF>, pool: &Arc<dyn MemoryPool>) -> Option<ScalarUDF> {
-    let (_, size) = FUNCTIONS.into_iter().find(|(name, _)| *name == function.name())?;
-    let is_held = function.inner().downcast_ref::<Bounded>().is_some();
+    let (_, size) = FUNCTIONS
+        .into_iter()
+        .find(|(name, _)| *name == function.name())?;
+    let is_held = function.inner().downcast_ref::<BoundedFunction>().is_some();
     (!is_held).then(|| bounded(Arc::clone(function), size, pool))
 }
 
 /// A function that is held to a pool.
-pub(crate) fn bounded(inner: Arc<ScalarUDF>, size: Size, pool: &Arc<dyn MemoryPool>) -> ScalarUDF {
+pub(crate) fn bounded(
+    inner: Arc<ScalarUDF>,
+    size: ResultSize,
+    pool: &Arc<dyn MemoryPool>,
+) -> ScalarUDF {
     let free = match pool.memory_limit() {
         MemoryLimit::Finite(bytes) => bytes / FREE_SHARE,
         _ => usize::MAX,
     };
-    ScalarUDF::new_from_impl(Bounded { inner, size, pool: Arc::clone(pool), free })
+    ScalarUDF::new_from_impl(BoundedFunction {
+        inner,
+        size,
+        pool: Arc::clone(pool),
+        free,
+    })
 }
 
-/// A function that asks the pool before it makes something.
-struct Bounded {
+/// Function that reserves memory of the pool before it makes a large value.
+struct BoundedFunction {
     inner: Arc<ScalarUDF>,
-    size: Size,
+    size: ResultSize,
     pool: Arc<dyn MemoryPool>,
     /// Bytes that a call may make without asking: as any batch that is under way. A sort beside it takes all there is until it is asked to spill, and cannot be asked
     /// from here.
     free: usize,
 }
 
-impl Bounded {
+impl BoundedFunction {
     /// Bytes of the values that a call makes, as far as the arguments tell.
     fn bytes(&self, args: &[ColumnarValue]) -> Result<usize> {
-        let numbers = |at: usize| args.get(at).map_or(Ok(Numbers::NONE), Numbers::of);
-        let lengths = |at: usize| args.get(at).map_or(Ok(Numbers::NONE), Numbers::lengths_of);
+        let numbers = |at: usize| {
+            args.get(at)
+                .map_or(Ok(SizeArgument::NONE), SizeArgument::of)
+        };
+        let lengths = |at: usize| {
+            args.get(at)
+                .map_or(Ok(SizeArgument::NONE), SizeArgument::lengths_of)
+        };
         let rows = args.iter().find_map(|arg| match arg {
             ColumnarValue::Array(array) => Some(array.len()),
             ColumnarValue::Scalar(_) => None,
         });
         let rows = rows.unwrap_or(1);
-        let sum = |of: &dyn Fn(usize) -> i64| (0..rows).fold(0_i64, |sum, row| sum.saturating_add(of(row).max(0)));
+        let sum = |of: &dyn Fn(usize) -> i64| {
+            (0..rows).fold(0_i64, |sum, row| sum.saturating_add(of(row).max(0)))
+        };
         let bytes = match self.size {
-            Size::Repeated => {
+            ResultSize::Repeated => {
                 let (text, times) = (lengths(0)?, numbers(1)?);
                 sum(&|row| text.at(row).saturating_mul(times.at(row).max(0)))
             }
-            Size::Padded => {
+            ResultSize::Padded => {
                 let width = numbers(1)?;
                 sum(&|row| width.at(row))
             }
-            Size::Listed => {
+            ResultSize::Listed => {
                 let (count, each) = (numbers(1)?, bytes_of_a_value(args.first()));
                 sum(&|row| count.at(row).saturating_mul(each))
             }
-            Size::Counted if args.first().is_some_and(|from| nanoseconds(&from.data_type()).is_some()) => {
-                let (from, to, step) = (instants(args, 0)?, instants(args, 1)?, Steps::of(args.get(2))?);
+            ResultSize::Counted
+                if args
+                    .first()
+                    .is_some_and(|from| nanoseconds(&from.data_type()).is_some()) =>
+            {
+                let (from, to, step) = (
+                    instants(args, 0)?,
+                    instants(args, 1)?,
+                    SeriesStep::of(args.get(2))?,
+                );
                 // A list that grows takes twice what it needs.
                 sum(&|row| {
                     let count = (to.at(row) - from.at(row)).abs() / step.at(row).abs().max(1);
                     i64::try_from(count.saturating_mul(16)).unwrap_or(i64::MAX)
                 })
             }
-            Size::Counted => {
+            ResultSize::Counted => {
                 let (from, to, step) = (numbers(0)?, numbers(1)?, numbers(2)?);
                 let is_one = args.len() < 2;
                 sum(&|row| {
-                    let (from, to) = if is_one { (0, from.at(row)) } else { (from.at(row), to.at(row)) };
+                    let (from, to) = if is_one {
+                        (0, from.at(row))
+                    } else {
+                        (from.at(row), to.at(row))
+                    };
                     let step = step.at(row).saturating_abs().max(1);
                     (to.saturating_sub(from).saturating_abs() / step).saturating_mul(8)
                 })
             }
-            Size::Replaced => {
+            ResultSize::Replaced => {
                 let (text, to) = (lengths(0)?, lengths(2)?);
                 // A pattern may match more often than it is long.
-                let from = if self.name() == "replace" { lengths(1)? } else { Numbers::NONE };
-                sum(&|row| (text.at(row) / from.at(row).max(1)).saturating_add(1).saturating_mul(to.at(row)))
-            }
-            Size::Joined | Size::Separated => {
-                let texts = args.iter().map(Numbers::lengths_of).collect::<Result<Vec<_>>>()?;
-                let gaps = if matches!(self.size, Size::Separated) { texts.len().saturating_sub(2) } else { 0 };
-                let gaps = i64::try_from(gaps).unwrap_or(i64::MAX);
+                let from = if self.name() == "replace" {
+                    lengths(1)?
+                } else {
+                    SizeArgument::NONE
+                };
                 sum(&|row| {
-                    let between = texts.first().map_or(0, |first| first.at(row).saturating_mul(gaps));
-                    texts.iter().fold(between, |sum, text| sum.saturating_add(text.at(row)))
+                    (text.at(row) / from.at(row).max(1))
+                        .saturating_add(1)
+                        .saturating_mul(to.at(row))
                 })
             }
-            Size::Listing => {
+            ResultSize::Joined | ResultSize::Separated => {
+                let texts = args
+                    .iter()
+                    .map(SizeArgument::lengths_of)
+                    .collect::<Result<Vec<_>>>()?;
+                let gaps = if matches!(self.size, ResultSize::Separated) {
+                    texts.len().saturating_sub(2)
+                } else {
+                    0
+                };
+                let gaps = i64::try_from(gaps).unwrap_or(i64::MAX);
+                sum(&|row| {
+                    let between = texts
+                        .first()
+                        .map_or(0, |first| first.at(row).saturating_mul(gaps));
+                    texts
+                        .iter()
+                        .fold(between, |sum, text| sum.saturating_add(text.at(row)))
+                })
+            }
+            ResultSize::Listing => {
                 let (elements, between) = (lengths(0)?, lengths(1)?);
                 sum(&|row| elements.at(row).saturating_mul(between.at(row)))
             }
-            Size::Together(times) => {
+            ResultSize::Together(times) => {
                 let of = |arg: &ColumnarValue| match arg {
                     ColumnarValue::Array(_) => bytes_of_a_value(Some(arg)),
                     ColumnarValue::Scalar(value) => i64::try_from(value.size()).unwrap_or(i64::MAX),
                 };
-                let row = args.iter().fold(0_i64, |sum, arg| sum.saturating_add(of(arg)));
-                row.saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX)).saturating_mul(times)
+                let row = args
+                    .iter()
+                    .fold(0_i64, |sum, arg| sum.saturating_add(of(arg)));
+                row.saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX))
+                    .saturating_mul(times)
             }
         };
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
@@ -194,31 +256,40 @@ fn nanoseconds(data_type: &DataType) -> Option<i128> {
 const DAY: i128 = 86_400_000_000_000;
 
 /// Days and instants, in nanoseconds since 1970.
-struct Instants {
-    numbers: Numbers,
+struct InstantNanos {
+    numbers: SizeArgument,
     unit: i128,
 }
 
-impl Instants {
+impl InstantNanos {
     fn at(&self, row: usize) -> i128 {
         i128::from(self.numbers.at(row)) * self.unit
     }
 }
 
-fn instants(args: &[ColumnarValue], at: usize) -> Result<Instants> {
-    let Some((arg, unit)) = args.get(at).and_then(|arg| Some((arg, nanoseconds(&arg.data_type())?))) else {
-        return Ok(Instants { numbers: Numbers::NONE, unit: 1 });
+fn instants(args: &[ColumnarValue], at: usize) -> Result<InstantNanos> {
+    let Some((arg, unit)) = args
+        .get(at)
+        .and_then(|arg| Some((arg, nanoseconds(&arg.data_type())?)))
+    else {
+        return Ok(InstantNanos {
+            numbers: SizeArgument::NONE,
+            unit: 1,
+        });
     };
-    Ok(Instants { numbers: Numbers::from(arg, |array| Ok(Arc::clone(array)))?, unit })
+    Ok(InstantNanos {
+        numbers: SizeArgument::from(arg, |array| Ok(Arc::clone(array)))?,
+        unit,
+    })
 }
 
 /// The steps of a series, in nanoseconds; of months as many as the shortest has.
-enum Steps {
+enum SeriesStep {
     Constant(i128),
     Each(ArrayRef),
 }
 
-impl Steps {
+impl SeriesStep {
     fn of(arg: Option<&ColumnarValue>) -> Result<Self> {
         let of = |array: &ArrayRef| cast(array, &DataType::Interval(IntervalUnit::MonthDayNano));
         Ok(match arg {
@@ -245,17 +316,23 @@ fn step(steps: &ArrayRef, row: usize) -> i128 {
     i128::from(step.months) * 28 * DAY + i128::from(step.days) * DAY + i128::from(step.nanoseconds)
 }
 
-/// Whole numbers of an argument; what is none is 0, as is an argument that was not given. A constant stays one value: there may be thousands of rows.
-enum Numbers {
+/// Whole numbers of an argument that says how large a result becomes; 0 where it is not given or
+/// no number. A constant stays one value: there may be thousands of rows. A constant stays one
+/// value: there may be thousands of rows.
+enum SizeArgument {
     Constant(i64),
     Each(ArrayRef),
 }
 
-impl Numbers {
+impl SizeArgument {
     const NONE: Self = Self::Constant(0);
 
     fn of(arg: &ColumnarValue) -> Result<Self> {
-        if arg.data_type().is_integer() { Self::from(arg, |array| Ok(Arc::clone(array))) } else { Ok(Self::NONE) }
+        if arg.data_type().is_integer() {
+            Self::from(arg, |array| Ok(Arc::clone(array)))
+        } else {
+            Ok(Self::NONE)
+        }
     }
 
     /// Bytes of a text, elements of a list.
@@ -264,14 +341,21 @@ impl Numbers {
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => true,
             other => other.is_string(),
         };
-        if has_length { Self::from(arg, |array| Ok(length(array.as_ref())?)) } else { Ok(Self::NONE) }
+        if has_length {
+            Self::from(arg, |array| Ok(length(array.as_ref())?))
+        } else {
+            Ok(Self::NONE)
+        }
     }
 
     fn from(arg: &ColumnarValue, of: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<Self> {
-        let numbers = |array: &ArrayRef| -> Result<ArrayRef> { Ok(cast(&of(array)?, &DataType::Int64)?) };
+        let numbers =
+            |array: &ArrayRef| -> Result<ArrayRef> { Ok(cast(&of(array)?, &DataType::Int64)?) };
         Ok(match arg {
             ColumnarValue::Array(array) => Self::Each(numbers(array)?),
-            ColumnarValue::Scalar(value) => Self::Constant(number(&numbers(&value.to_array()?)?, 0)),
+            ColumnarValue::Scalar(value) => {
+                Self::Constant(number(&numbers(&value.to_array()?)?, 0))
+            }
         })
     }
 
@@ -285,7 +369,11 @@ impl Numbers {
 
 fn number(numbers: &ArrayRef, row: usize) -> i64 {
     let numbers = numbers.as_primitive::<Int64Type>();
-    if numbers.is_null(row) { 0 } else { numbers.value(row) }
+    if numbers.is_null(row) {
+        0
+    } else {
+        numbers.value(row)
+    }
 }
 
 /// Bytes of one value of an argument, on the average.
@@ -298,7 +386,7 @@ fn bytes_of_a_value(arg: Option<&ColumnarValue>) -> i64 {
     i64::try_from(bytes.max(8)).unwrap_or(i64::MAX)
 }
 
-impl ScalarUDFImpl for Bounded {
+impl ScalarUDFImpl for BoundedFunction {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -339,10 +427,18 @@ impl ScalarUDFImpl for Bounded {
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         // A function may become itself with other arguments, and names itself then: not this one, which it does not know.
         Ok(match self.inner.simplify(args, info)? {
-            ExprSimplifyResult::Simplified(Expr::ScalarFunction(call)) if call.func == self.inner => {
-                let bounded = Self { inner: Arc::clone(&self.inner), pool: Arc::clone(&self.pool), ..*self };
+            ExprSimplifyResult::Simplified(Expr::ScalarFunction(call))
+                if call.func == self.inner =>
+            {
+                let bounded = Self {
+                    inner: Arc::clone(&self.inner),
+                    pool: Arc::clone(&self.pool),
+                    ..*self
+                };
                 let bounded = Arc::new(ScalarUDF::new_from_impl(bounded));
-                ExprSimplifyResult::Simplified(Expr::ScalarFunction(ScalarFunction::new_udf(bounded, call.args)))
+                ExprSimplifyResult::Simplified(Expr::ScalarFunction(ScalarFunction::new_udf(
+                    bounded, call.args,
+                )))
             }
             other => other,
         })
@@ -369,21 +465,23 @@ impl ScalarUDFImpl for Bounded {
     }
 }
 
-impl fmt::Debug for Bounded {
+impl fmt::Debug for BoundedFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bounded").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Bounded")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
-impl PartialEq for Bounded {
+impl PartialEq for BoundedFunction {
     fn eq(&self, other: &Self) -> bool {
         self.inner == other.inner
     }
 }
 
-impl Eq for Bounded {}
+impl Eq for BoundedFunction {}
 
-impl Hash for Bounded {
+impl Hash for BoundedFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.inner.hash(state);
     }

@@ -3,8 +3,8 @@
 //! Invariant: a table is opened at most once a session, at the version the run names; the bookkeeping tables, which a run
 //! cannot name because it is written into them, are opened at their latest.
 
-use crate::groups::{self, DEVICE_GROUPS, Membership, SITE_GROUPS};
-use crate::{latest, sales, uncounted};
+use crate::groups::{self, DEVICE_GROUPS, GroupMembersView, SITE_GROUPS};
+use crate::{latest, sales, uncounted_payments};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
@@ -14,7 +14,7 @@ use datafusion::prelude::SessionContext;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use tillhouse_lake::{Ops, RunRecord, Warehouse};
+use tillhouse_lake::{OpsTables, RunRecord, Warehouse};
 use tokio::sync::OnceCell;
 
 /// The only catalog.
@@ -28,7 +28,7 @@ pub const UNCOUNTED_PAYMENTS: &str = "uncounted_payments";
 /// The views of [`DEFAULT_SCHEMA`], and the table that each needs.
 const VIEWS: [(&str, &str); 4] = [
     (SALES, sales::FACTS),
-    (UNCOUNTED_PAYMENTS, uncounted::PAYMENTS),
+    (UNCOUNTED_PAYMENTS, uncounted_payments::PAYMENTS),
     (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
     (SITE_GROUPS.view, SITE_GROUPS.groups),
 ];
@@ -37,45 +37,67 @@ pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
 /// Schemas of tables that are no source's.
 const OURS: [&str; 4] = [DEFAULT_SCHEMA, OPS, "statistics", LATEST];
-const OPS_TABLES: [&str; 6] = ["drift", "reconciliations", "rejects", "runs", "slices", "warnings"];
+const OPS_TABLES: [&str; 6] = [
+    "drift",
+    "reconciliations",
+    "rejects",
+    "runs",
+    "slices",
+    "warnings",
+];
 
 /// The schemas, by name.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    warehouse: Option<Pinned>,
-    schemas: RwLock<BTreeMap<String, Arc<Schema>>>,
+    warehouse: Option<RedactedWarehouse>,
+    schemas: RwLock<BTreeMap<String, Arc<CatalogSchema>>>,
 }
 
 impl Catalog {
     /// The tables a run names.
     pub(crate) fn over(warehouse: &Warehouse, run: &RunRecord) -> Self {
-        let warehouse = Pinned(warehouse.clone());
+        let warehouse = RedactedWarehouse(warehouse.clone());
         let mut versions: BTreeMap<String, BTreeMap<String, Option<u64>>> = BTreeMap::new();
         for (path, version) in &run.tables {
             if let Some((schema, table)) = path.split_once('/') {
-                versions.entry(schema.to_owned()).or_default().insert(table.to_owned(), Some(*version));
+                versions
+                    .entry(schema.to_owned())
+                    .or_default()
+                    .insert(table.to_owned(), Some(*version));
             }
         }
-        let ops = OPS_TABLES.iter().map(|table| ((*table).to_owned(), None)).collect();
+        let ops = OPS_TABLES
+            .iter()
+            .map(|table| ((*table).to_owned(), None))
+            .collect();
         versions.insert(OPS.to_owned(), ops);
         versions.entry(DEFAULT_SCHEMA.to_owned()).or_default();
-        let mut schemas: BTreeMap<String, Arc<Schema>> = versions
+        let mut schemas: BTreeMap<String, Arc<CatalogSchema>> = versions
             .into_iter()
             .map(|(name, versions)| {
-                let schema = Schema::new(&name, Some(warehouse.clone()), versions);
+                let schema = CatalogSchema::new(&name, Some(warehouse.clone()), versions);
                 (name, Arc::new(schema))
             })
             .collect();
-        let latest = Schema { newest: newest(&schemas), ..Schema::new(LATEST, None, BTreeMap::new()) };
+        let latest = CatalogSchema {
+            newest: newest(&schemas),
+            ..CatalogSchema::new(LATEST, None, BTreeMap::new())
+        };
         schemas.insert(LATEST.to_owned(), Arc::new(latest));
-        Self { warehouse: Some(warehouse), schemas: RwLock::new(schemas) }
+        Self {
+            warehouse: Some(warehouse),
+            schemas: RwLock::new(schemas),
+        }
     }
 
     /// No tables.
     pub(crate) fn empty() -> Self {
-        let unified = Schema::new(DEFAULT_SCHEMA, None, BTreeMap::new());
+        let unified = CatalogSchema::new(DEFAULT_SCHEMA, None, BTreeMap::new());
         let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), Arc::new(unified))]);
-        Self { warehouse: None, schemas: RwLock::new(schemas) }
+        Self {
+            warehouse: None,
+            schemas: RwLock::new(schemas),
+        }
     }
 
     /// Makes a context use this catalog.
@@ -84,26 +106,44 @@ impl Catalog {
     }
 
     /// The schema of that name.
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<Schema>> {
-        self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<CatalogSchema>> {
+        self.schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// The schema of that name, made if it is not there.
-    pub(crate) fn find_or_make(&self, name: &str) -> Arc<Schema> {
+    pub(crate) fn find_or_make(&self, name: &str) -> Arc<CatalogSchema> {
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(Schema::new(name, self.warehouse.clone(), BTreeMap::new()));
+        let make = || {
+            Arc::new(CatalogSchema::new(
+                name,
+                self.warehouse.clone(),
+                BTreeMap::new(),
+            ))
+        };
         Arc::clone(schemas.entry(name.to_owned()).or_insert_with(make))
     }
 }
 
 /// What stands in `latest`: `<pipeline>_<resource>`, and whose newest records that shows. A name that two tables would have (`a_b`
 /// and `c`, `a` and `b_c`) is neither's: no table is better than the wrong one.
-fn newest(schemas: &BTreeMap<String, Arc<Schema>>) -> BTreeMap<String, Option<(Arc<Schema>, String)>> {
+fn newest(
+    schemas: &BTreeMap<String, Arc<CatalogSchema>>,
+) -> BTreeMap<String, Option<(Arc<CatalogSchema>, String)>> {
     let mut newest = BTreeMap::new();
-    for (pipeline, schema) in schemas.iter().filter(|(name, _)| !OURS.contains(&name.as_str())) {
+    for (pipeline, schema) in schemas
+        .iter()
+        .filter(|(name, _)| !OURS.contains(&name.as_str()))
+    {
         for resource in schema.versions.keys() {
             let of = Some((Arc::clone(schema), resource.clone()));
-            newest.entry(format!("{pipeline}_{resource}")).and_modify(|found| *found = None).or_insert(of);
+            newest
+                .entry(format!("{pipeline}_{resource}"))
+                .and_modify(|found| *found = None)
+                .or_insert(of);
         }
     }
     newest
@@ -111,79 +151,114 @@ fn newest(schemas: &BTreeMap<String, Arc<Schema>>) -> BTreeMap<String, Option<(A
 
 impl CatalogProvider for Catalog {
     fn schema_names(&self) -> Vec<String> {
-        self.schemas.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.find(name).map(|schema| schema as Arc<dyn SchemaProvider>)
+        self.find(name)
+            .map(|schema| schema as Arc<dyn SchemaProvider>)
     }
 }
 
-/// A warehouse that can be named in an error without being printed: its options may hold credentials.
+/// A warehouse whose `Debug` shows nothing: its options may hold credentials.
 #[derive(Clone)]
-struct Pinned(Warehouse);
+struct RedactedWarehouse(Warehouse);
 
-impl fmt::Debug for Pinned {
+impl fmt::Debug for RedactedWarehouse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Warehouse")
     }
 }
 
-type Opened = Option<Arc<dyn TableProvider>>;
+/// The table of a name, where there is one.
+type TableLookup = Option<Arc<dyn TableProvider>>;
 
-/// The tables of one schema.
-pub(crate) struct Schema {
+/// The tables and views of one schema.
+pub(crate) struct CatalogSchema {
     name: String,
-    warehouse: Option<Pinned>,
+    warehouse: Option<RedactedWarehouse>,
     versions: BTreeMap<String, Option<u64>>,
     /// What has been opened, or is being opened; a query that comes second waits for the first.
-    opened: RwLock<HashMap<String, Arc<OnceCell<Opened>>>>,
+    opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
     /// What somebody registered; it hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
     /// The views of `latest`, and whose newest records they show.
-    newest: BTreeMap<String, Option<(Arc<Schema>, String)>>,
+    newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
 }
 
-impl fmt::Debug for Schema {
+impl fmt::Debug for CatalogSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema").field("name", &self.name).field("versions", &self.versions).finish_non_exhaustive()
+        f.debug_struct("Schema")
+            .field("name", &self.name)
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
     }
 }
 
-impl Schema {
-    fn new(name: &str, warehouse: Option<Pinned>, versions: BTreeMap<String, Option<u64>>) -> Self {
+impl CatalogSchema {
+    fn new(
+        name: &str,
+        warehouse: Option<RedactedWarehouse>,
+        versions: BTreeMap<String, Option<u64>>,
+    ) -> Self {
         let (opened, registered) = (RwLock::default(), RwLock::default());
-        Self { name: name.to_owned(), warehouse, versions, opened, registered, newest: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            warehouse,
+            versions,
+            opened,
+            registered,
+            newest: BTreeMap::new(),
+        }
     }
 
-    fn registered(&self, name: &str) -> Opened {
-        self.registered.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    fn registered(&self, name: &str) -> TableLookup {
+        self.registered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// Whether there is such a view: this is the schema of the facts, and the table it needs is there.
     fn has_view(&self, name: &str) -> bool {
-        self.name == DEFAULT_SCHEMA && VIEWS.iter().any(|(view, table)| *view == name && self.has_table(table))
+        self.name == DEFAULT_SCHEMA
+            && VIEWS
+                .iter()
+                .any(|(view, table)| *view == name && self.has_table(table))
     }
 
     fn has_table(&self, name: &str) -> bool {
         self.registered(name).is_some() || self.versions.contains_key(name)
     }
 
-    async fn open(&self, name: &str) -> Result<Opened> {
-        let (Some(version), Some(Pinned(warehouse))) = (self.versions.get(name), &self.warehouse) else {
+    async fn open(&self, name: &str) -> Result<TableLookup> {
+        let (Some(version), Some(RedactedWarehouse(warehouse))) =
+            (self.versions.get(name), &self.warehouse)
+        else {
             return Ok(None);
         };
         let path = format!("{}/{name}", self.name);
-        let table = warehouse.open_at(&path, *version).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let table = warehouse
+            .open_at(&path, *version)
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
         // A bookkeeping table is made by its first row; until then it is empty, not missing.
-        let empty = || Ops::schema(name).filter(|_| self.name == OPS);
+        let empty = || OpsTables::schema(name).filter(|_| self.name == OPS);
         Ok(match table {
             Some(table) => Some(table.provider),
-            None => empty().map(|schema| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>),
+            None => {
+                empty().map(|schema| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>)
+            }
         })
     }
 
-    async fn open_once(&self, name: &str) -> Result<Opened> {
+    async fn open_once(&self, name: &str) -> Result<TableLookup> {
         if !self.versions.contains_key(name) {
             return Ok(None);
         }
@@ -195,7 +270,7 @@ impl Schema {
     }
 
     /// The view, joined from whatever dimensions exist.
-    async fn sales(&self) -> Result<Opened> {
+    async fn sales(&self) -> Result<TableLookup> {
         let Some(facts) = self.base_table(sales::FACTS).await? else {
             return Ok(None);
         };
@@ -209,21 +284,24 @@ impl Schema {
     }
 
     /// The view of that name over tables of this schema.
-    async fn view(&self, name: &str) -> Result<Opened> {
+    async fn view(&self, name: &str) -> Result<TableLookup> {
         if name == SALES {
             return self.sales().await;
         }
-        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS].into_iter().find(|of| of.view == name) {
+        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS]
+            .into_iter()
+            .find(|of| of.view == name)
+        {
             return self.members(of).await;
         }
-        match self.base_table(uncounted::PAYMENTS).await? {
-            Some(payments) => uncounted::view(payments),
+        match self.base_table(uncounted_payments::PAYMENTS).await? {
+            Some(payments) => uncounted_payments::view(payments),
             None => Ok(None),
         }
     }
 
     /// The view over groups, with their members' names where the dimension exists.
-    async fn members(&self, of: &Membership) -> Result<Opened> {
+    async fn members(&self, of: &GroupMembersView) -> Result<TableLookup> {
         let Some(groups) = self.base_table(of.groups).await? else {
             return Ok(None);
         };
@@ -231,7 +309,7 @@ impl Schema {
     }
 
     /// The view of that name in `latest`.
-    async fn latest(&self, name: &str) -> Result<Opened> {
+    async fn latest(&self, name: &str) -> Result<TableLookup> {
         let Some(Some((pipeline, resource))) = self.newest.get(name) else {
             return Ok(None);
         };
@@ -245,7 +323,7 @@ impl Schema {
         self.has_view(name) || matches!(self.newest.get(name), Some(Some(_)))
     }
 
-    async fn base_table(&self, name: &str) -> Result<Opened> {
+    async fn base_table(&self, name: &str) -> Result<TableLookup> {
         match self.registered(name) {
             Some(table) => Ok(Some(table)),
             None => self.open_once(name).await,
@@ -254,21 +332,35 @@ impl Schema {
 }
 
 #[async_trait]
-impl SchemaProvider for Schema {
+impl SchemaProvider for CatalogSchema {
     fn table_names(&self) -> Vec<String> {
-        let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names: BTreeSet<&str> =
-            registered.keys().map(String::as_str).chain(self.versions.keys().map(String::as_str)).collect();
+        let registered = self
+            .registered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut names: BTreeSet<&str> = registered
+            .keys()
+            .map(String::as_str)
+            .chain(self.versions.keys().map(String::as_str))
+            .collect();
         if self.name == DEFAULT_SCHEMA {
-            let views: Vec<&str> =
-                VIEWS.iter().filter(|(_, table)| names.contains(table)).map(|(view, _)| *view).collect();
+            let views: Vec<&str> = VIEWS
+                .iter()
+                .filter(|(_, table)| names.contains(table))
+                .map(|(view, _)| *view)
+                .collect();
             names.extend(views);
         }
-        names.extend(self.newest.iter().filter(|(_, of)| of.is_some()).map(|(name, _)| name.as_str()));
+        names.extend(
+            self.newest
+                .iter()
+                .filter(|(_, of)| of.is_some())
+                .map(|(name, _)| name.as_str()),
+        );
         names.into_iter().map(str::to_owned).collect()
     }
 
-    async fn table(&self, name: &str) -> Result<Opened> {
+    async fn table(&self, name: &str) -> Result<TableLookup> {
         match self.base_table(name).await? {
             None if self.has_view(name) => self.view(name).await,
             None => self.latest(name).await,
@@ -277,7 +369,11 @@ impl SchemaProvider for Schema {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        let kind = if !self.has_table(name) && self.is_view(name) { TableType::View } else { TableType::Base };
+        let kind = if !self.has_table(name) && self.is_view(name) {
+            TableType::View
+        } else {
+            TableType::Base
+        };
         Ok(self.table_exist(name).then_some(kind))
     }
 
@@ -285,15 +381,22 @@ impl SchemaProvider for Schema {
         self.has_table(name) || self.is_view(name)
     }
 
-    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Opened> {
-        let mut registered = self.registered.write().unwrap_or_else(PoisonError::into_inner);
+    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<TableLookup> {
+        let mut registered = self
+            .registered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if registered.contains_key(&name) {
             return exec_err!("the table {}.{name} is already there", self.name);
         }
         Ok(registered.insert(name, table))
     }
 
-    fn deregister_table(&self, name: &str) -> Result<Opened> {
-        Ok(self.registered.write().unwrap_or_else(PoisonError::into_inner).remove(name))
+    fn deregister_table(&self, name: &str) -> Result<TableLookup> {
+        Ok(self
+            .registered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name))
     }
 }

@@ -31,13 +31,21 @@ use tillhouse_lake::first_damaged_file;
 pub(crate) struct NamedFiles;
 
 impl PhysicalOptimizerRule for NamedFiles {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let done = plan.transform_up(|node| {
-            let is_of_files = node
-                .downcast_ref::<DataSourceExec>()
-                .is_some_and(|scan| scan.data_source().downcast_ref::<FileScanConfig>().is_some());
+            let is_of_files = node.downcast_ref::<DataSourceExec>().is_some_and(|scan| {
+                scan.data_source()
+                    .downcast_ref::<FileScanConfig>()
+                    .is_some()
+            });
             Ok(match is_of_files {
-                true => Transformed::yes(Arc::new(NamedFilesExec { scan: node }) as Arc<dyn ExecutionPlan>),
+                true => Transformed::yes(
+                    Arc::new(NamedFilesExec { scan: node }) as Arc<dyn ExecutionPlan>
+                ),
                 false => Transformed::no(node),
             })
         });
@@ -61,7 +69,10 @@ struct NamedFilesExec {
 
 impl NamedFilesExec {
     fn config(&self) -> Option<&FileScanConfig> {
-        self.scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
+        self.scan
+            .downcast_ref::<DataSourceExec>()?
+            .data_source()
+            .downcast_ref::<FileScanConfig>()
     }
 }
 
@@ -99,19 +110,31 @@ impl ExecutionPlan for NamedFilesExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = children.pop().unwrap_or_else(|| Arc::clone(&self.scan));
         Ok(Arc::new(Self { scan }))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let scan = self.scan.execute(partition, Arc::clone(&context))?;
-        let Some(config) = self.config() else { return Ok(scan) };
-        let store = context.runtime_env().object_store(&config.object_store_url)?;
+        let Some(config) = self.config() else {
+            return Ok(scan);
+        };
+        let store = context
+            .runtime_env()
+            .object_store(&config.object_store_url)?;
         let files = config.file_groups.iter().flat_map(|group| group.files());
         // Small beside the plan, which holds the same.
-        let files: Arc<[(String, u64)]> =
-            files.map(|file| (file.object_meta.location.to_string(), file.object_meta.size)).collect();
+        let files: Arc<[(String, u64)]> = files
+            .map(|file| (file.object_meta.location.to_string(), file.object_meta.size))
+            .collect();
         let schema = scan.schema();
         // The library panics where a page's header has changed so that its values and its encoding do not fit.
         let batches = AssertUnwindSafe(scan).catch_unwind().then(move |batch| {

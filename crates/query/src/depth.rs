@@ -13,7 +13,9 @@
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, Visit, Visitor, With, visit_relations};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, SetExpr, Visit, Visitor, With, visit_relations,
+};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -52,13 +54,19 @@ pub(crate) fn too_deep() -> Error {
 
 /// Runs what recurses over a text of some length where there is room for it.
 pub(crate) fn with_room<T: Send>(text: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    if text.len() < SHORT { work() } else { on_deep_stack(work) }
+    if text.len() < SHORT {
+        work()
+    } else {
+        on_deep_stack(work)
+    }
 }
 
 /// Runs what recurses deeply on a thread with a stack for it.
 pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("parser".to_owned()).stack_size(DEEP_STACK);
+        let thread = std::thread::Builder::new()
+            .name("parser".to_owned())
+            .stack_size(DEEP_STACK);
         let failed = |_| Error::internal("the SQL could not be read");
         thread
             .spawn_scoped(scope, work)
@@ -73,7 +81,11 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
     // Signs and NOTs wait for what they stand before; those outside of a bracket go on waiting within it.
     let (mut open, mut depth, mut waiting) = (Vec::new(), 0_usize, 0_usize);
     for token in tokens {
-        let keyword = if let Token::Word(word) = &token.token { word.keyword } else { Keyword::NoKeyword };
+        let keyword = if let Token::Word(word) = &token.token {
+            word.keyword
+        } else {
+            Keyword::NoKeyword
+        };
         match (&token.token, keyword) {
             (Token::LParen | Token::LBracket | Token::LBrace, _) | (_, Keyword::CASE) => {
                 depth += 1 + waiting;
@@ -81,9 +93,12 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
             }
             (Token::RParen | Token::RBracket | Token::RBrace, _) | (_, Keyword::END) => {
                 waiting = 0;
-                depth = open.pop().map_or(0, |outside: usize| depth.saturating_sub(1 + outside));
+                depth = open
+                    .pop()
+                    .map_or(0, |outside: usize| depth.saturating_sub(1 + outside));
             }
-            (Token::Minus | Token::Plus | Token::Tilde, _) | (_, Keyword::NOT | Keyword::INTERVAL) => waiting += 1,
+            (Token::Minus | Token::Plus | Token::Tilde, _)
+            | (_, Keyword::NOT | Keyword::INTERVAL) => waiting += 1,
             (Token::Whitespace(_), _) => {}
             _ => waiting = 0,
         }
@@ -96,16 +111,18 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
 
 /// Errors when a statement's tree has too many levels.
 pub(crate) fn check(statement: &Statement) -> Result<()> {
-    let (Statement::Statement(inner), mut levels) = (statement, Levels::default()) else { return Ok(()) };
+    let (Statement::Statement(inner), mut levels) = (statement, DepthCounter::default()) else {
+        return Ok(());
+    };
     match Visit::visit(inner.as_ref(), &mut levels) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(TooMuch::Levels) => Err(too_deep()),
-        ControlFlow::Break(TooMuch::Parts) => Err(too_many_parts()),
+        ControlFlow::Break(Break::Levels) => Err(too_deep()),
+        ControlFlow::Break(Break::Parts) => Err(too_many_parts()),
     }
 }
 
-/// Why a walk ended.
-enum TooMuch {
+/// Limit that a statement exceeds.
+enum Break {
     Levels,
     Parts,
 }
@@ -116,27 +133,31 @@ fn too_many_parts() -> Error {
     )
 }
 
-/// The level that a walk is at, and the parts of the queries in WITH that it has met.
+/// Visitor that counts nesting levels, and the tables that each query of a WITH comes to.
 #[derive(Default)]
-struct Levels {
+struct DepthCounter {
     level: usize,
     parts: HashMap<String, usize>,
 }
 
-impl Levels {
-    fn down(&mut self, more: usize) -> ControlFlow<TooMuch> {
+impl DepthCounter {
+    fn down(&mut self, more: usize) -> ControlFlow<Break> {
         self.level += more;
-        if self.level > LEVELS { ControlFlow::Break(TooMuch::Levels) } else { ControlFlow::Continue(()) }
+        if self.level > LEVELS {
+            ControlFlow::Break(Break::Levels)
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
-    fn up(&mut self, more: usize) -> ControlFlow<TooMuch> {
+    fn up(&mut self, more: usize) -> ControlFlow<Break> {
         self.level -= more;
         ControlFlow::Continue(())
     }
 
     /// Counts the tables that each query in a WITH comes to, those of the queries it names included: planning one that is named a million times takes
     /// gigabytes, so it must be known before.
-    fn count_parts(&mut self, with: &With) -> ControlFlow<TooMuch> {
+    fn count_parts(&mut self, with: &With) -> ControlFlow<Break> {
         for named in &with.cte_tables {
             let mut parts = 1_usize;
             let _ = visit_relations(&named.query, |relation| {
@@ -145,9 +166,10 @@ impl Levels {
                 ControlFlow::<()>::Continue(())
             });
             if parts > PLAN_PARTS {
-                return ControlFlow::Break(TooMuch::Parts);
+                return ControlFlow::Break(Break::Parts);
             }
-            self.parts.insert(named.alias.name.value.to_lowercase(), parts);
+            self.parts
+                .insert(named.alias.name.value.to_lowercase(), parts);
         }
         ControlFlow::Continue(())
     }
@@ -168,30 +190,34 @@ fn levels_of_query(query: &Query) -> usize {
         (levels, body) = (levels + 1, left);
     }
     if let SetExpr::Select(select) = body.as_ref() {
-        levels += select.from.iter().map(|from| 1 + from.joins.len()).sum::<usize>();
+        levels += select
+            .from
+            .iter()
+            .map(|from| 1 + from.joins.len())
+            .sum::<usize>();
     }
     levels
 }
 
-impl Visitor for Levels {
-    type Break = TooMuch;
+impl Visitor for DepthCounter {
+    type Break = Break;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<TooMuch> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Break> {
         if let Some(with) = &query.with {
             self.count_parts(with)?;
         }
         self.down(levels_of_query(query))
     }
 
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<TooMuch> {
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Break> {
         self.up(levels_of_query(query))
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<TooMuch> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
         self.down(levels_of(expr))
     }
 
-    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<TooMuch> {
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
         self.up(levels_of(expr))
     }
 }

@@ -27,16 +27,18 @@ use std::collections::HashMap;
 /// Any operator that is not one of arithmetic, comparison or logic.
 const OTHER: u8 = 25;
 
-/// The dialect of every statement. It counts the operators it has read, so that a chain of them is found too long before a tree of it is too deep to drop.
+/// SQL dialect of every statement. It counts operators, so that a chain of them is found too long
+/// before its tree is too deep to drop. It counts the operators it has read, so that a chain of
+/// them is found too long before a tree of it is too deep to drop.
 #[derive(Debug, Default)]
-pub(crate) struct Sql {
+pub(crate) struct SqlDialect {
     operators: Cell<usize>,
 }
 
 /// Operators between two looks at how long the chain has become.
 const LOOK_EVERY: usize = 128;
 
-impl Sql {
+impl SqlDialect {
     /// Errors when the chain of operators that an expression ends is too long.
     fn check_chain(&self, expr: &Expr) -> Result<(), ParserError> {
         let operators = self.operators.get() + 1;
@@ -45,14 +47,20 @@ impl Sql {
             return Ok(());
         }
         let links = std::iter::successors(Some(expr), |expr| leftmost(expr));
-        if links.take(CHAIN + 1).count() > CHAIN { Err(ParserError::RecursionLimitExceeded) } else { Ok(()) }
+        if links.take(CHAIN + 1).count() > CHAIN {
+            Err(ParserError::RecursionLimitExceeded)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The operand that the parser had read before the operator.
 fn leftmost(expr: &Expr) -> Option<&Expr> {
     match expr {
-        Expr::BinaryOp { left, .. } | Expr::AllOp { left, .. } | Expr::AnyOp { left, .. } => Some(left),
+        Expr::BinaryOp { left, .. } | Expr::AllOp { left, .. } | Expr::AnyOp { left, .. } => {
+            Some(left)
+        }
         Expr::IsNull(of)
         | Expr::IsNotNull(of)
         | Expr::IsTrue(of)
@@ -91,7 +99,7 @@ macro_rules! as_generic {
     };
 }
 
-impl Dialect for Sql {
+impl Dialect for SqlDialect {
     /// The parser asks at some places for the generic dialect by its type.
     fn dialect(&self) -> TypeId {
         GenericDialect.type_id()
@@ -187,9 +195,11 @@ impl Dialect for Sql {
             Precedence::AtTz => 41,
             Precedence::MulDivModOp => 40,
             Precedence::PlusMinus => 30,
-            Precedence::Xor | Precedence::Ampersand | Precedence::Caret | Precedence::Pipe | Precedence::PgOther => {
-                OTHER
-            }
+            Precedence::Xor
+            | Precedence::Ampersand
+            | Precedence::Caret
+            | Precedence::Pipe
+            | Precedence::PgOther => OTHER,
             Precedence::Colon => 24,
             Precedence::Between | Precedence::Like => 22,
             Precedence::Eq => 20,
@@ -218,11 +228,19 @@ impl Dialect for Sql {
         }
     }
 
-    fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
         if let Err(error) = self.check_chain(left) {
             return Some(Err(error));
         }
-        for (keyword, operator) in [(Keyword::AND, BinaryOperator::And), (Keyword::OR, BinaryOperator::Or)] {
+        for (keyword, operator) in [
+            (Keyword::AND, BinaryOperator::And),
+            (Keyword::OR, BinaryOperator::Or),
+        ] {
             if parser.peek_keyword(keyword) {
                 return Some(conditions(parser, left, keyword, &operator, precedence));
             }
@@ -238,7 +256,11 @@ impl Dialect for Sql {
         }
         let is_null = null_test(&parser.peek_token_ref().token)?;
         parser.advance_token();
-        Some(Ok(if is_null { Expr::IsNull(left()) } else { Expr::IsNotNull(left()) }))
+        Some(Ok(if is_null {
+            Expr::IsNull(left())
+        } else {
+            Expr::IsNotNull(left())
+        }))
     }
 }
 
@@ -264,8 +286,11 @@ fn conditions(
     if all.len() > SHORT_CHAIN {
         all = as_lists(all, operator);
     }
-    let both =
-        |left: Expr, right: Expr| Expr::BinaryOp { left: Box::new(left), op: operator.clone(), right: Box::new(right) };
+    let both = |left: Expr, right: Expr| Expr::BinaryOp {
+        left: Box::new(left),
+        op: operator.clone(),
+        right: Box::new(right),
+    };
     while all.len() > SHORT_CHAIN {
         let mut level = Vec::with_capacity(all.len().div_ceil(2));
         let mut rest = all.into_iter();
@@ -285,18 +310,25 @@ fn conditions(
 /// compared with every other one by the optimizer. Nulls mean the same in both.
 fn as_lists(all: Vec<Expr>, operator: &BinaryOperator) -> Vec<Expr> {
     let is_negated = *operator == BinaryOperator::And;
-    let compared = if is_negated { BinaryOperator::NotEq } else { BinaryOperator::Eq };
+    let compared = if is_negated {
+        BinaryOperator::NotEq
+    } else {
+        BinaryOperator::Eq
+    };
     let mut kept = Vec::new();
     let mut lists: Vec<(Expr, Vec<Expr>)> = Vec::new();
     let mut known: HashMap<(Expr, bool), usize> = HashMap::new();
     for condition in all {
         match condition {
             Expr::BinaryOp { left, op, right }
-                if op == compared && matches!(*left, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+                if op == compared
+                    && matches!(*left, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
             {
                 match is_text(&right) {
                     Some(is_text) => {
-                        let list = *known.entry(((*left).clone(), is_text)).or_insert(lists.len());
+                        let list = *known
+                            .entry(((*left).clone(), is_text))
+                            .or_insert(lists.len());
                         match lists.get_mut(list) {
                             Some((_, values)) => values.push(*right),
                             None => lists.push((*left, vec![*right])),
@@ -308,14 +340,23 @@ fn as_lists(all: Vec<Expr>, operator: &BinaryOperator) -> Vec<Expr> {
             other => kept.push(other),
         }
     }
-    let list = |(expr, list)| Expr::InList { expr: Box::new(expr), list, negated: is_negated };
-    kept.into_iter().chain(lists.into_iter().map(list)).collect()
+    let list = |(expr, list)| Expr::InList {
+        expr: Box::new(expr),
+        list,
+        negated: is_negated,
+    };
+    kept.into_iter()
+        .chain(lists.into_iter().map(list))
+        .collect()
 }
 
 /// True for a text, false for a number; `None` for a literal that is neither.
 fn is_text(expr: &Expr) -> Option<bool> {
     match expr {
-        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_text(expr).filter(|text| !text),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        } => is_text(expr).filter(|text| !text),
         Expr::Value(value) => match value.value {
             Value::Number(..) => Some(false),
             Value::SingleQuotedString(_) => Some(true),
@@ -327,7 +368,13 @@ fn is_text(expr: &Expr) -> Option<bool> {
 
 /// `ISNULL` is a test for null, `NOTNULL` for the contrary, as in PostgreSQL; elsewhere they would be read as a column's new name.
 fn null_test(token: &Token) -> Option<bool> {
-    let Token::Word(word) = token else { return None };
+    let Token::Word(word) = token else {
+        return None;
+    };
     let named = |name: &str| word.quote_style.is_none() && word.value.eq_ignore_ascii_case(name);
-    if named("ISNULL") { Some(true) } else { named("NOTNULL").then_some(false) }
+    if named("ISNULL") {
+        Some(true)
+    } else {
+        named("NOTNULL").then_some(false)
+    }
 }

@@ -16,7 +16,9 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
-use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
+use datafusion::logical_expr::{
+    Aggregate, AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when,
+};
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ impl AnalyzerRule for DistinctByGroups {
 }
 
 /// An aggregate in its two steps.
-struct Steps {
+struct DistinctSteps {
     /// Within the groups of one value; `None` for the count of values itself.
     inner: Option<Expr>,
     /// Over those groups.
@@ -58,12 +60,18 @@ struct Steps {
 impl DistinctByGroups {
     /// The two groupings in place of one; `None` for one that stays as it is.
     fn grouped(&self, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
+        if aggregate
+            .group_expr
+            .iter()
+            .any(|expr| matches!(expr, Expr::GroupingSet(_)))
+        {
             return Ok(None);
         }
         let calls: Option<Vec<&AggregateFunction>> = aggregate.aggr_expr.iter().map(call).collect();
         let Some(calls) = calls else { return Ok(None) };
-        let Some(value) = counted(&calls)? else { return Ok(None) };
+        let Some(value) = counted(&calls)? else {
+            return Ok(None);
+        };
         let keys = aggregate.group_expr.len();
         let mut steps = Vec::with_capacity(calls.len());
         for (at, call) in calls.into_iter().enumerate() {
@@ -74,8 +82,12 @@ impl DistinctByGroups {
             }
         }
         let key = |at: usize| format!("__key_{at}");
-        let mut inner_keys: Vec<Expr> =
-            aggregate.group_expr.iter().enumerate().map(|(at, expr)| expr.clone().alias(key(at))).collect();
+        let mut inner_keys: Vec<Expr> = aggregate
+            .group_expr
+            .iter()
+            .enumerate()
+            .map(|(at, expr)| expr.clone().alias(key(at)))
+            .collect();
         inner_keys.push(value.alias(VALUE));
         let inner: Vec<Expr> = steps.iter().filter_map(|step| step.inner.clone()).collect();
         let outer_keys: Vec<Expr> = (0..keys).map(|at| column(key(at))).collect();
@@ -95,34 +107,66 @@ impl DistinctByGroups {
                 (step.outer.alias(name), shown)
             })
             .unzip();
-        let named = outer_keys.iter().cloned().chain(shown).enumerate().map(|(at, expr)| {
-            let (qualifier, field) = aggregate.schema.qualified_field(at);
-            expr.alias_qualified(qualifier.cloned(), field.name())
-        });
+        let named = outer_keys
+            .iter()
+            .cloned()
+            .chain(shown)
+            .enumerate()
+            .map(|(at, expr)| {
+                let (qualifier, field) = aggregate.schema.qualified_field(at);
+                expr.alias_qualified(qualifier.cloned(), field.name())
+            });
         let named: Vec<Expr> = named.collect();
         let plan = LogicalPlanBuilder::new_from_arc(Arc::clone(&aggregate.input))
             .aggregate(inner_keys, inner)?
             .aggregate(outer_keys, sums)?
             .project(named)?
             .build()?;
-        let is_same = plan.schema().fields().iter().zip(aggregate.schema.fields()).all(|(one, other)| {
-            one.data_type() == other.data_type() && (one.is_nullable() == other.is_nullable() || other.is_nullable())
-        });
+        let is_same = plan
+            .schema()
+            .fields()
+            .iter()
+            .zip(aggregate.schema.fields())
+            .all(|(one, other)| {
+                one.data_type() == other.data_type()
+                    && (one.is_nullable() == other.is_nullable() || other.is_nullable())
+            });
         Ok(is_same.then_some(plan))
     }
 
     /// The steps of an aggregate; `None` for one that has no such steps.
-    fn steps(&self, call: &AggregateFunction, part: &str, data_type: &DataType) -> Result<Option<Steps>> {
-        let AggregateFunctionParams { args, distinct, filter: _, order_by, null_treatment } = &call.params;
+    fn steps(
+        &self,
+        call: &AggregateFunction,
+        part: &str,
+        data_type: &DataType,
+    ) -> Result<Option<DistinctSteps>> {
+        let AggregateFunctionParams {
+            args,
+            distinct,
+            filter: _,
+            order_by,
+            null_treatment,
+        } = &call.params;
         if !order_by.is_empty() || null_treatment.is_some() {
             return Ok(None);
         }
         let over = |function: &Arc<AggregateUDF>, of: &str| {
             let of = vec![column(of.to_owned())];
-            Expr::AggregateFunction(AggregateFunction::new_udf(Arc::clone(function), of, false, None, Vec::new(), None))
+            Expr::AggregateFunction(AggregateFunction::new_udf(
+                Arc::clone(function),
+                of,
+                false,
+                None,
+                Vec::new(),
+                None,
+            ))
         };
         if *distinct {
-            return Ok(Some(Steps { inner: None, outer: over(&call.func, VALUE) }));
+            return Ok(Some(DistinctSteps {
+                inner: None,
+                outer: over(&call.func, VALUE),
+            }));
         }
         let again = match call.func.name() {
             "count" if args.len() == 1 => &self.sum,
@@ -132,7 +176,10 @@ impl DistinctByGroups {
             _ => return Ok(None),
         };
         let inner = Expr::AggregateFunction(call.clone()).alias(part);
-        Ok(Some(Steps { inner: Some(inner), outer: over(again, part) }))
+        Ok(Some(DistinctSteps {
+            inner: Some(inner),
+            outer: over(again, part),
+        }))
     }
 }
 
@@ -153,7 +200,9 @@ fn call(expr: &Expr) -> Option<&AggregateFunction> {
 fn counted(calls: &[&AggregateFunction]) -> Result<Option<Expr>> {
     let mut value: Option<Expr> = None;
     for call in calls.iter().filter(|call| call.params.distinct) {
-        let [of] = call.params.args.as_slice() else { return Ok(None) };
+        let [of] = call.params.args.as_slice() else {
+            return Ok(None);
+        };
         if call.func.name() != "count" {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use crate::distinct::DistinctByGroups;
 use crate::failure::into_error;
 use crate::functions;
 use crate::joined::JoinedTexts;
-use crate::lenient::{LenientProjections, RowErrors};
+use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::pool::SharedMemory;
@@ -42,9 +42,9 @@ const MERGED_AT_ONCE: usize = 16;
 /// The part of a partition's memory that constants may take in one batch.
 const CONSTANTS_PART: usize = 16;
 
-/// How much of the machine queries may use.
+/// Memory limit, spill folder and threads of a query engine.
 #[derive(Debug, Clone)]
-pub struct EngineOptions {
+pub struct QueryEngineOptions {
     /// Bytes of memory for sorts, joins and groupings, over all queries; beyond it they spill to disk.
     pub memory_limit_bytes: u64,
     /// Where they spill; the system's folder for temporary files by default.
@@ -53,7 +53,7 @@ pub struct EngineOptions {
     pub threads: usize,
 }
 
-impl Default for EngineOptions {
+impl Default for QueryEngineOptions {
     /// 512 MiB, the system's folder for temporary files, as many threads as the machine has.
     fn default() -> Self {
         Self {
@@ -64,49 +64,74 @@ impl Default for EngineOptions {
     }
 }
 
-/// Makes sessions. One a process; cheap to clone.
+/// Factory of sessions, with the memory, spill folder and threads they share. One a process;
+/// cheap to clone. One a process; cheap to clone.
 #[derive(Clone)]
-pub struct Engine {
+pub struct QueryEngine {
     runtime: Arc<RuntimeEnv>,
     config: SessionConfig,
 }
 
-impl Engine {
+impl QueryEngine {
     /// An engine. The spill folder is made when something is spilled; what killed processes left there is removed now.
-    pub fn new(options: EngineOptions) -> Result<Self> {
+    pub fn new(options: QueryEngineOptions) -> Result<Self> {
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
         // Tracked: an error names who held the memory.
-        let pool = TrackConsumersPool::new(SharedMemory::new(limit), NonZeroUsize::MIN.saturating_add(2));
+        let pool = TrackConsumersPool::new(
+            SharedMemory::new(limit),
+            NonZeroUsize::MIN.saturating_add(2),
+        );
         let spill = Arc::new(SpillSpace::below(options.spill_dir));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(
-                DiskManagerBuilder::default().with_temp_file_factory(spill).with_max_spill_merge_fan_in(MERGED_AT_ONCE),
+                DiskManagerBuilder::default()
+                    .with_temp_file_factory(spill)
+                    .with_max_spill_merge_fan_in(MERGED_AT_ONCE),
             )
             .build_arc()
             .map_err(into_error)?;
         let threads = options.threads.clamp(1, (limit / BYTES_A_THREAD).max(1));
-        Ok(Self { runtime, config: config(threads, limit) })
+        Ok(Self {
+            runtime,
+            config: config(threads, limit),
+        })
     }
 
-    /// Reads files of this warehouse as the warehouse does, which checks them. Sessions opened over a warehouse do so by themselves.
-    pub fn reads(&self, warehouse: &Warehouse) {
-        warehouse.serve_to(&self.runtime);
+    /// Registers the warehouse's checked store, so that its files are read through it. Sessions
+    /// opened over a warehouse do so by themselves. Sessions opened over a warehouse do so by
+    /// themselves.
+    pub fn register_warehouse(&self, warehouse: &Warehouse) {
+        warehouse.register_store(&self.runtime);
     }
 
     /// A session over the tables of a published run.
     ///
     /// Errors with [`ErrorKind::Query`] when nothing has been published by then.
     pub async fn open(&self, warehouse: &Warehouse, at: &AsOf) -> Result<Session> {
-        self.reads(warehouse);
-        let run = warehouse.ops().published(at).await?.ok_or_else(|| match at {
-            AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
-                .hint("Run `tillhouse sync`; what it brings in can then be queried."),
-            AsOf::Run(run) => Error::new(ErrorKind::Query, format!("there is no published run {run}"))
-                .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
-            AsOf::Time(time) => Error::new(ErrorKind::Query, format!("nothing had been published by {time}"))
-                .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
-        })?;
+        self.register_warehouse(warehouse);
+        let run = warehouse
+            .ops()
+            .published(at)
+            .await?
+            .ok_or_else(|| match at {
+                AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
+                    .hint("Run `tillhouse sync`; what it brings in can then be queried."),
+                AsOf::Run(run) => Error::new(
+                    ErrorKind::Query,
+                    format!("there is no published run {run}"),
+                )
+                .hint(
+                    "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
+                ),
+                AsOf::Time(time) => Error::new(
+                    ErrorKind::Query,
+                    format!("nothing had been published by {time}"),
+                )
+                .hint(
+                    "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
+                ),
+            })?;
         let catalog = Arc::new(Catalog::over(warehouse, &run));
         self.session(self.config.clone(), catalog, Some(run))
     }
@@ -115,24 +140,34 @@ impl Engine {
     ///
     /// Made for unify, which runs several statements at once over wide records: each is planned for one partition and small
     /// batches, so that what is held in memory is a few megabytes a statement.
-    pub fn bare(&self) -> Result<Session> {
-        let config = self.config.clone().with_target_partitions(1).with_batch_size(UNIFY_BATCH_ROWS);
+    pub fn empty_session(&self) -> Result<Session> {
+        let config = self
+            .config
+            .clone()
+            .with_target_partitions(1)
+            .with_batch_size(UNIFY_BATCH_ROWS);
         self.session(config, Arc::new(Catalog::empty()), None)
     }
 
     /// The same, where an expression that fails for a row gives null there and is noted: what a unify statement derives from one record must not
     /// keep the others from their tables.
-    pub fn lenient(&self, errors: &RowErrors) -> Result<Session> {
-        let config = self.config.clone().with_target_partitions(1).with_batch_size(UNIFY_BATCH_ROWS);
+    pub fn lenient_session(&self, errors: &RowErrorLog) -> Result<Session> {
+        let config = self
+            .config
+            .clone()
+            .with_target_partitions(1)
+            .with_batch_size(UNIFY_BATCH_ROWS);
         let catalog = Arc::new(Catalog::empty());
-        let rule = Arc::new(LenientProjections { errors: errors.clone() });
+        let rule = Arc::new(LenientProjections {
+            errors: errors.clone(),
+        });
         let context = context_with(config, Arc::clone(&self.runtime), &catalog, Some(rule));
         Ok(Session::new(context, catalog, None))
     }
 
     /// The settings of its sessions, for tables that are opened before they are registered.
     pub fn state(&self) -> Result<Arc<SessionState>> {
-        Ok(Arc::new(self.bare()?.context().state()))
+        Ok(Arc::new(self.empty_session()?.context().state()))
     }
 
     fn session(
@@ -147,7 +182,11 @@ impl Engine {
 }
 
 /// A context with the functions of the house, over a catalog.
-pub(crate) fn context(config: SessionConfig, runtime: Arc<RuntimeEnv>, catalog: &Arc<Catalog>) -> SessionContext {
+pub(crate) fn context(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    catalog: &Arc<Catalog>,
+) -> SessionContext {
     context_with(config, runtime, catalog, None)
 }
 
@@ -164,7 +203,10 @@ fn context_with(
         MemoryLimit::Finite(bytes) => bytes / config.target_partitions().max(1),
         _ => usize::MAX,
     };
-    let budget = SortBudget { heap: share / 8, batch: share / (16 * MERGED_AT_ONCE) };
+    let budget = SortBudget {
+        heap: share / 8,
+        batch: share / (16 * MERGED_AT_ONCE),
+    };
     let joined = JoinedTexts::new(&pool);
     let joined_text = joined.function();
     let sum = Arc::new(AggregateUDF::new_from_impl(CheckedSum::default()));
@@ -172,7 +214,9 @@ fn context_with(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
-        .with_physical_optimizer_rule(Arc::new(SlicedConstants { bytes: share / CONSTANTS_PART }))
+        .with_physical_optimizer_rule(Arc::new(SlicedConstants {
+            bytes: share / CONSTANTS_PART,
+        }))
         .with_default_features()
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
@@ -182,7 +226,11 @@ fn context_with(
     }
     builder = builder.with_physical_optimizer_rule(Arc::new(NamedFiles));
     let context = SessionContext::new_with_state(builder.build());
-    for function in functions::all().into_iter().chain(overflow::functions()).chain([joined_text]) {
+    for function in functions::all()
+        .into_iter()
+        .chain(overflow::functions())
+        .chain([joined_text])
+    {
         context.register_udf(function);
     }
     let state = context.state();
@@ -206,7 +254,8 @@ fn config(threads: usize, limit: usize) -> SessionConfig {
     options.execution.time_zone = Some("+00:00".to_owned());
     // What a sort keeps back for merging what it spilled; the default of 10 MB a thread would eat a small limit whole.
     let merge = limit / (8 * threads);
-    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(merge);
+    options.execution.sort_spill_reservation_bytes =
+        options.execution.sort_spill_reservation_bytes.min(merge);
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
     // Unify writes what it reads: text that comes as views would be copied once more on its way into the next file.

@@ -75,7 +75,8 @@ fn overflow() -> Error {
 }
 
 fn divided_by_zero() -> Error {
-    Error::new(ErrorKind::Query, "a number is divided by zero").hint("x / NULLIF(y, 0) is null where y is zero.")
+    Error::new(ErrorKind::Query, "a number is divided by zero")
+        .hint("x / NULLIF(y, 0) is null where y is zero.")
 }
 
 fn no_cast(what: &str) -> Error {
@@ -95,10 +96,18 @@ fn of_filter(text: &str) -> Option<Error> {
     if why.contains("ArithmeticOverflow") {
         return Some(overflow());
     }
-    let (name, what) = match (why.split_once("CastError(\""), why.split_once("ParseError(\"")) {
+    let (name, what) = match (
+        why.split_once("CastError(\""),
+        why.split_once("ParseError(\""),
+    ) {
         (Some((_, what)), _) => ("Cast error", what),
         (None, Some((_, what))) => ("Parser error", what),
-        (None, None) => return Some(Error::new(ErrorKind::Query, format!("a condition fails: {}", shorten(why)))),
+        (None, None) => {
+            return Some(Error::new(
+                ErrorKind::Query,
+                format!("a condition fails: {}", shorten(why)),
+            ));
+        }
     };
     let what = what.split("\")").next().unwrap_or(what);
     Some(no_cast(&format!("{name}: {}", what.replace("\\\"", "\""))))
@@ -126,7 +135,12 @@ pub(crate) fn is_of_data_file(error: &DataFusionError) -> bool {
 /// The error of a data file, by its place in the store of local files.
 pub(crate) fn in_file(file: &str, why: &str) -> Error {
     // The layers that the library puts around it say nothing.
-    const LAYERS: [&str; 4] = ["Arrow: ", "Parquet argument error: ", "Parquet error: ", "External: "];
+    const LAYERS: [&str; 4] = [
+        "Arrow: ",
+        "Parquet argument error: ",
+        "Parquet error: ",
+        "External: ",
+    ];
     let mut why = why;
     while let Some(inner) = LAYERS.iter().find_map(|layer| why.strip_prefix(layer)) {
         why = inner;
@@ -140,10 +154,16 @@ fn unreadable(what: &str) -> Error {
         return no_room(what);
     }
     let missing = what.contains("not found") || what.contains("No such file");
-    let message = if missing { "a data file is missing" } else { "a data file is damaged" };
+    let message = if missing {
+        "a data file is missing"
+    } else {
+        "a data file is damaged"
+    };
     Error::new(ErrorKind::Storage, message)
         .because(shorten(what))
-        .hint(format!("{REPLACE_FILES} `tillhouse check` names the files that are lost."))
+        .hint(format!(
+            "{REPLACE_FILES} `tillhouse check` names the files that are lost."
+        ))
 }
 
 /// What the disk says, of data files and of the folder that is spilled to.
@@ -168,12 +188,21 @@ fn of_disk(error: &std::io::Error) -> Error {
 /// True if a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
 fn is_of_spilling(text: &str) -> bool {
     let text = text.to_lowercase();
-    if ["no space left", "quota exceeded"].iter().any(|sign| text.contains(sign)) {
+    if ["no space left", "quota exceeded"]
+        .iter()
+        .any(|sign| text.contains(sign))
+    {
         return true;
     }
     // A warehouse may lie in a folder for temporary files too.
     let is_of_warehouse = text.contains(".parquet") || text.contains("_delta_log");
-    let signs = ["spill", "temporary file", "temp file", "/.tmp", "/datafusion-"];
+    let signs = [
+        "spill",
+        "temporary file",
+        "temp file",
+        "/.tmp",
+        "/datafusion-",
+    ];
     !is_of_warehouse && signs.iter().any(|sign| text.contains(sign))
 }
 
@@ -220,20 +249,31 @@ fn copy(error: &Error) -> Error {
 }
 
 fn schema_error(error: &SchemaError) -> Error {
-    if let SchemaError::FieldNotFound { field, valid_fields } = error {
+    if let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = error
+    {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or(&message);
         let what = first
             .trim_start_matches("Schema error: ")
             .replacen("No field named", "there is no column", 1)
             .replace(". Did you mean", ", did you mean");
-        let mut names: Vec<String> =
-            valid_fields.iter().map(|f| f.name.clone()).filter(|n| !n.starts_with('_')).collect();
+        let mut names: Vec<String> = valid_fields
+            .iter()
+            .map(|f| f.name.clone())
+            .filter(|n| !n.starts_with('_'))
+            .collect();
         let more = names.len().saturating_sub(NAMES);
         names.truncate(NAMES);
         let mut error = Error::new(ErrorKind::Query, what.trim_end_matches(['.', '?']));
         if !names.is_empty() && field.name != "*" {
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             error = error.hint(format!("Its columns are {}{more}.", names.join(", ")));
         }
         return error;
@@ -243,7 +283,10 @@ fn schema_error(error: &SchemaError) -> Error {
 
 /// One line, without the backtrace, not beyond a bearable length.
 fn shorten(message: &str) -> String {
-    let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(message);
+    let message = message
+        .split(DataFusionError::BACK_TRACE_SEP)
+        .next()
+        .unwrap_or(message);
     let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LONGEST {
         return line;
@@ -264,23 +307,51 @@ mod tests {
     #[test]
     fn a_disk_that_fails_says_what_to_do_about_it() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
-        let gone =
-            |path: &str| io::Error::new(io::ErrorKind::NotFound, format!("No such file or directory at path {path:?}"));
+        let gone = |path: &str| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("No such file or directory at path {path:?}"),
+            )
+        };
         let parquet = |text: &str| E::ParquetError(Box::new(parquet_error(text)));
         for (error, message, hint) in [
-            (E::IoError(full()), "there is no room for what does not fit into memory", "TMPDIR"),
-            (E::IoError(gone("/nowhere/.tmpAbC")), "there is no room for what does not fit into memory", "TMPDIR"),
-            (E::IoError(gone("/tmp/.tmpA/w/x.parquet")), "a data file is missing", "tillhouse check"),
-            (parquet("Restored data doesn't match checksum"), "a data file is damaged", "--full"),
+            (
+                E::IoError(full()),
+                "there is no room for what does not fit into memory",
+                "TMPDIR",
+            ),
+            (
+                E::IoError(gone("/nowhere/.tmpAbC")),
+                "there is no room for what does not fit into memory",
+                "TMPDIR",
+            ),
+            (
+                E::IoError(gone("/tmp/.tmpA/w/x.parquet")),
+                "a data file is missing",
+                "tillhouse check",
+            ),
+            (
+                parquet("Restored data doesn't match checksum"),
+                "a data file is damaged",
+                "--full",
+            ),
             (
                 parquet("IO error: No space left on device (os error 28)"),
                 "there is no room for what does not fit into memory",
                 "TMPDIR",
             ),
-            (E::IoError(io::ErrorKind::PermissionDenied.into()), "a file may not be read or written", "user who runs"),
+            (
+                E::IoError(io::ErrorKind::PermissionDenied.into()),
+                "a file may not be read or written",
+                "user who runs",
+            ),
         ] {
             let error = into_error(error);
-            assert_eq!((error.kind(), error.message()), (ErrorKind::Storage, message), "{error:?}");
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Storage, message),
+                "{error:?}"
+            );
             assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
         }
     }
@@ -289,13 +360,22 @@ mod tests {
     fn numbers_and_texts_that_do_not_fit_say_what_to_do() {
         for (error, hint) in [
             (ArrowError::DivideByZero, "NULLIF"),
-            (ArrowError::CastError("Can't cast value 3000000000 to type Int32".to_owned()), "TRY_CAST"),
+            (
+                ArrowError::CastError("Can't cast value 3000000000 to type Int32".to_owned()),
+                "TRY_CAST",
+            ),
             (ArrowError::ParseError("no number".to_owned()), "TRY_CAST"),
-            (ArrowError::ArithmeticOverflow("too large".to_owned()), "wider"),
+            (
+                ArrowError::ArithmeticOverflow("too large".to_owned()),
+                "wider",
+            ),
         ] {
             let error = into_error(E::ArrowError(Box::new(error), None));
             assert_eq!(error.kind(), ErrorKind::Query);
-            assert!(error.hint_text().is_some_and(|text| text.contains(hint)), "{error:?}");
+            assert!(
+                error.hint_text().is_some_and(|text| text.contains(hint)),
+                "{error:?}"
+            );
         }
     }
 
@@ -308,8 +388,16 @@ mod tests {
             into_error(error)
         };
         for (what, message, hint) in [
-            ("ArrowError(DivideByZero, Some(\"\"))", "a number is divided by zero", "NULLIF"),
-            ("ArrowError(ArithmeticOverflow(\"1 * 2\"), None)", "a number does not fit its type", "wider"),
+            (
+                "ArrowError(DivideByZero, Some(\"\"))",
+                "a number is divided by zero",
+                "NULLIF",
+            ),
+            (
+                "ArrowError(ArithmeticOverflow(\"1 * 2\"), None)",
+                "a number does not fit its type",
+                "wider",
+            ),
             (
                 "ArrowError(CastError(\"Cannot cast string 'x' to value of Int32 type\"), Some(\"\"))",
                 "Cast error: Cannot cast string 'x' to value of Int32 type",
@@ -317,11 +405,21 @@ mod tests {
             ),
         ] {
             let error = of(what);
-            assert_eq!((error.kind(), error.message()), (ErrorKind::Query, message), "{error:?}");
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Query, message),
+                "{error:?}"
+            );
             assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
         }
-        assert!(of("Execution(\"no such thing\")").message().starts_with("a condition fails: "));
-        assert!(is_of_data_file(&E::ParquetError(Box::new(parquet_error("Data corruption detected")))));
+        assert!(
+            of("Execution(\"no such thing\")")
+                .message()
+                .starts_with("a condition fails: ")
+        );
+        assert!(is_of_data_file(&E::ParquetError(Box::new(parquet_error(
+            "Data corruption detected"
+        )))));
     }
 
     fn parquet_error(text: &str) -> datafusion::parquet::errors::ParquetError {

@@ -9,8 +9,8 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder};
 use std::sync::Arc;
 use tillhouse_model::table::DELETED_AT;
 
-/// One view.
-pub(crate) struct Membership {
+/// View over the members of groups: one row a group and member.
+pub(crate) struct GroupMembersView {
     /// Its name.
     pub(crate) view: &'static str,
     /// The table of groups.
@@ -26,7 +26,7 @@ pub(crate) struct Membership {
 }
 
 /// The devices of groups of devices.
-pub(crate) const DEVICE_GROUPS: Membership = Membership {
+pub(crate) const DEVICE_GROUPS: GroupMembersView = GroupMembersView {
     view: "device_group_members",
     groups: "device_groups",
     members: "devices",
@@ -36,7 +36,7 @@ pub(crate) const DEVICE_GROUPS: Membership = Membership {
 };
 
 /// The sites of groups of sites.
-pub(crate) const SITE_GROUPS: Membership = Membership {
+pub(crate) const SITE_GROUPS: GroupMembersView = GroupMembersView {
     view: "site_group_members",
     groups: "site_groups",
     members: "sites",
@@ -47,7 +47,7 @@ pub(crate) const SITE_GROUPS: Membership = Membership {
 
 /// The view over the groups, and their members' dimension where that exists.
 pub(crate) fn view(
-    of: &Membership,
+    of: &GroupMembersView,
     groups: Arc<dyn TableProvider>,
     members: Option<Arc<dyn TableProvider>>,
 ) -> Result<Arc<dyn TableProvider>> {
@@ -57,22 +57,38 @@ pub(crate) fn view(
         plan = plan.filter(column(of.groups, DELETED_AT).is_null())?;
     }
     let shown = ["group_key", "pipeline", "source"].map(|name| column(of.groups, name).alias(name));
-    let more = [column(of.groups, "name").alias("group_name"), column(of.groups, of.list).alias("member")];
+    let more = [
+        column(of.groups, "name").alias("group_name"),
+        column(of.groups, of.list).alias("member"),
+    ];
     let mut plan = plan
         .project(shown.into_iter().chain(more))?
         .unnest_column(Column::from_name("member"))?
         .filter(plain("member").is_not_null())?;
-    let mut columns = vec![plain("group_key"), plain("group_name"), plain("member").alias(of.key)];
+    let mut columns = vec![
+        plain("group_key"),
+        plain("group_name"),
+        plain("member").alias(of.key),
+    ];
     if let Some(members) = members {
         let right = LogicalPlanBuilder::scan(of.members, provider_as_source(members), None)?
-            .project([column(of.members, of.key).alias("known"), column(of.members, "name").alias(of.name)])?
+            .project([
+                column(of.members, of.key).alias("known"),
+                column(of.members, "name").alias(of.name),
+            ])?
             .build()?;
-        let keys = (vec![Column::from_name("member")], vec![Column::from_name("known")]);
+        let keys = (
+            vec![Column::from_name("member")],
+            vec![Column::from_name("known")],
+        );
         plan = plan.join(right, JoinType::Left, keys, None)?;
         columns.push(plain(of.name));
     }
     columns.extend(["pipeline", "source"].map(plain));
-    Ok(Arc::new(ViewTable::new(plan.project(columns)?.build()?, None)))
+    Ok(Arc::new(ViewTable::new(
+        plan.project(columns)?.build()?,
+        None,
+    )))
 }
 
 fn column(table: &str, name: &str) -> Expr {

@@ -2,8 +2,10 @@
 //!
 //! Invariant: the same texts and nulls as DataFusion's operator, whose every use doubles a text without asking anybody. A chain of them is one call that writes each text once.
 
-use crate::bounded::{Size, bounded, held};
-use arrow::array::{Array, ArrayRef, AsArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder};
+use crate::bounded::{ResultSize, bounded, held};
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder,
+};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
@@ -14,8 +16,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -25,23 +27,33 @@ const NAME: &str = "joined_text";
 
 /// Texts one after the other; null where one of them is.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Joined {
+struct BoundedConcat {
     signature: Signature,
 }
 
 /// The function, held to the memory of a pool.
 fn function(pool: &Arc<dyn MemoryPool>) -> ScalarUDF {
-    let joined = Joined { signature: Signature::variadic_any(Volatility::Immutable) };
-    bounded(Arc::new(ScalarUDF::new_from_impl(joined)), Size::Joined, pool)
+    let joined = BoundedConcat {
+        signature: Signature::variadic_any(Volatility::Immutable),
+    };
+    bounded(
+        Arc::new(ScalarUDF::new_from_impl(joined)),
+        ResultSize::Joined,
+        pool,
+    )
 }
 
-impl ScalarUDFImpl for Joined {
+impl ScalarUDFImpl for BoundedConcat {
     fn name(&self) -> &'static str {
         NAME
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(" || "))
+        Ok(args
+            .iter()
+            .map(|arg| arg.schema_name().to_string())
+            .collect::<Vec<_>>()
+            .join(" || "))
     }
 
     fn signature(&self) -> &Signature {
@@ -56,9 +68,17 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(NAME, self.return_type(&types)?, is_nullable)))
+        Ok(Arc::new(Field::new(
+            NAME,
+            self.return_type(&types)?,
+            is_nullable,
+        )))
     }
 
     fn is_strict(&self) -> bool {
@@ -66,9 +86,16 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let is_constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { args.number_rows };
-        let texts = args.args.iter().map(Texts::of).collect::<Result<Vec<_>>>()?;
+        let texts = args
+            .args
+            .iter()
+            .map(ConcatOperands::of)
+            .collect::<Result<Vec<_>>>()?;
         let joined: ArrayRef = match args.return_field.data_type() {
             DataType::Utf8 => strings::<i32>(&texts, rows)?,
             DataType::LargeUtf8 => strings::<i64>(&texts, rows)?,
@@ -83,19 +110,21 @@ impl ScalarUDFImpl for Joined {
             other => return internal_err!("texts are {other}"),
         };
         if is_constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &joined, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(joined))
     }
 }
 
 /// An operand.
-enum Texts<'a> {
+enum ConcatOperands<'a> {
     One(Option<&'a str>),
     Each(&'a ArrayRef),
 }
 
-impl<'a> Texts<'a> {
+impl<'a> ConcatOperands<'a> {
     fn of(arg: &'a ColumnarValue) -> Result<Self> {
         match arg {
             ColumnarValue::Array(texts) => Ok(Self::Each(texts)),
@@ -123,17 +152,23 @@ impl<'a> Texts<'a> {
 }
 
 /// Joins the texts of each row.
-fn each(texts: &[Texts<'_>], rows: usize, mut with: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
+fn each(
+    texts: &[ConcatOperands<'_>],
+    rows: usize,
+    mut with: impl FnMut(Option<&str>) -> Result<()>,
+) -> Result<()> {
     let mut joined = String::new();
     for row in 0..rows {
         joined.clear();
-        let is_whole = texts.iter().all(|text| text.at(row).map(|text| joined.push_str(text)).is_some());
+        let is_whole = texts
+            .iter()
+            .all(|text| text.at(row).map(|text| joined.push_str(text)).is_some());
         with(is_whole.then_some(joined.as_str()))?;
     }
     Ok(())
 }
 
-fn strings<O: OffsetSizeTrait>(texts: &[Texts<'_>], rows: usize) -> Result<ArrayRef> {
+fn strings<O: OffsetSizeTrait>(texts: &[ConcatOperands<'_>], rows: usize) -> Result<ArrayRef> {
     let mut builder = GenericStringBuilder::<O>::with_capacity(rows, 0);
     let mut bytes = 0_usize;
     each(texts, rows, |text| {
@@ -156,7 +191,10 @@ pub(crate) struct JoinedTexts {
 
 impl JoinedTexts {
     pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        Self { function: Arc::new(function(pool)), pool: Arc::clone(pool) }
+        Self {
+            function: Arc::new(function(pool)),
+            pool: Arc::clone(pool),
+        }
     }
 
     /// The function, for plans that travel by its name.
@@ -167,7 +205,11 @@ impl JoinedTexts {
     /// The call in place of one operator; its operands have been seen to.
     fn joined(&self, expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         let (left, right) = match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => (left, right),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::StringConcat,
+                right,
+            }) => (left, right),
             Expr::ScalarFunction(call) => match held(&call.func, &self.pool) {
                 Some(function) => {
                     let call = ScalarFunction::new_udf(Arc::new(function), call.args);
@@ -179,10 +221,17 @@ impl JoinedTexts {
         };
         let is_text = |expr: &Expr| {
             is_call(expr)
-                || matches!(expr.get_type(schema), Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View))
+                || matches!(
+                    expr.get_type(schema),
+                    Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+                )
         };
         if !is_text(&left) || !is_text(&right) {
-            return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }));
+            return Transformed::no(Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::StringConcat,
+                right,
+            }));
         }
         let texts = [*left, *right].into_iter().flat_map(|expr| match expr {
             Expr::ScalarFunction(call) if call.func.name() == NAME => call.args,
@@ -202,16 +251,27 @@ impl AnalyzerRule for JoinedTexts {
         let done = plan.transform_up_with_subqueries(|plan| {
             let mut schema = merge_schema(&plan.inputs());
             if let LogicalPlan::TableScan(scan) = &plan {
-                let columns = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+                let columns = DFSchema::try_from_qualified_schema(
+                    scan.table_name.clone(),
+                    &scan.source.schema(),
+                )?;
                 schema.merge(&columns);
             }
             let names = NamePreserver::new(&plan);
             let plan = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let done = expr.transform_up(|expr| Ok(self.joined(expr, &schema)))?;
-                Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+                Ok(if done.transformed {
+                    done.update_data(|expr| name.restore(expr))
+                } else {
+                    done
+                })
             })?;
-            if plan.transformed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+            if plan.transformed {
+                plan.map_data(LogicalPlan::recompute_schema)
+            } else {
+                Ok(plan)
+            }
         });
         Ok(done?.data)
     }

@@ -1,7 +1,7 @@
 //! Projections whose expressions may fail for single rows: null there, and noted with the row's record.
 //!
 //! Invariant: a value that cannot be computed (a cast that does not fit, a division by zero, a product with too many digits) costs that
-//! value, not the query; every one is in [`RowErrors`]. What is no matter of a row (memory, storage, a wrong argument) still fails.
+//! value, not the query; every one is in [`RowErrorLog`]. What is no matter of a row (memory, storage, a wrong argument) still fails.
 //!
 //! Rejected: other functions in place of CAST and the operators, since a statement may use any that fails; they would have to know the record,
 //! and only the row has it.
@@ -38,43 +38,54 @@ pub struct RowError {
 /// So many are kept one by one; the rest are counted.
 const MOST_NOTED: usize = 20_000;
 
-/// What was noted.
+/// Row errors of a session: the first ones, and the number of the others.
 #[derive(Debug, Default)]
-pub struct Noted {
+pub struct RowErrorReport {
     /// The first of them,
     pub errors: Vec<RowError>,
     /// and how many more there were.
     pub more: u64,
 }
 
-/// The values that could not be computed in a session so far; clones share them.
+/// Log of the values that could not be computed in a session so far; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct RowErrors(Arc<Mutex<Noted>>);
+pub struct RowErrorLog(Arc<Mutex<RowErrorReport>>);
 
-impl RowErrors {
+impl RowErrorLog {
     /// Hands over what was noted, and forgets it.
-    pub fn take(&self) -> Noted {
+    pub fn take(&self) -> RowErrorReport {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note(&self, error: RowError) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.errors.len() < MOST_NOTED { noted.errors.push(error) } else { noted.more += 1 }
+        if noted.errors.len() < MOST_NOTED {
+            noted.errors.push(error)
+        } else {
+            noted.more += 1
+        }
     }
 }
 
 /// Makes every projection of a plan lenient. It comes after all rules that take projections apart.
 #[derive(Debug)]
 pub(crate) struct LenientProjections {
-    pub(crate) errors: RowErrors,
+    pub(crate) errors: RowErrorLog,
 }
 
 impl PhysicalOptimizerRule for LenientProjections {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let done = plan.transform_up(|node| {
-            let Some(projection) = node.downcast_ref::<ProjectionExec>() else { return Ok(Transformed::no(node)) };
+            let Some(projection) = node.downcast_ref::<ProjectionExec>() else {
+                return Ok(Transformed::no(node));
+            };
             let computes = |projected: &ProjectionExpr| {
-                projected.expr.downcast_ref::<Column>().is_none() && projected.expr.downcast_ref::<Literal>().is_none()
+                projected.expr.downcast_ref::<Column>().is_none()
+                    && projected.expr.downcast_ref::<Literal>().is_none()
             };
             if !projection.expr().iter().any(computes) {
                 return Ok(Transformed::no(node));
@@ -82,7 +93,7 @@ impl PhysicalOptimizerRule for LenientProjections {
             let expressions = projection.expr().iter().map(|projected| {
                 let mut projected = projected.clone();
                 if computes(&projected) {
-                    projected.expr = Arc::new(Lenient {
+                    projected.expr = Arc::new(LenientExpr {
                         column: projected.alias.clone(),
                         inner: Arc::clone(&projected.expr),
                         errors: self.errors.clone(),
@@ -90,7 +101,10 @@ impl PhysicalOptimizerRule for LenientProjections {
                 }
                 projected
             });
-            let lenient = ProjectionExec::try_new(expressions.collect::<Vec<_>>(), Arc::clone(projection.input()))?;
+            let lenient = ProjectionExec::try_new(
+                expressions.collect::<Vec<_>>(),
+                Arc::clone(projection.input()),
+            )?;
             Ok(Transformed::yes(Arc::new(lenient) as Arc<dyn ExecutionPlan>))
         });
         Ok(done?.data)
@@ -105,19 +119,23 @@ impl PhysicalOptimizerRule for LenientProjections {
     }
 }
 
-/// An expression that gives null for a row it fails for.
+/// Expression that gives null for a row it fails for, and logs the error.
 #[derive(Debug, Clone)]
-struct Lenient {
+struct LenientExpr {
     column: String,
     inner: Arc<dyn PhysicalExpr>,
-    errors: RowErrors,
+    errors: RowErrorLog,
 }
 
-impl Lenient {
+impl LenientExpr {
     /// The values of some rows. Halves them until the failing ones stand alone: they are few.
     fn values(&self, batch: &RecordBatch, nullable: bool) -> Result<ArrayRef> {
         let rows = batch.num_rows();
-        let error = match self.inner.evaluate(batch).and_then(|values| values.into_array(rows)) {
+        let error = match self
+            .inner
+            .evaluate(batch)
+            .and_then(|values| values.into_array(rows))
+        {
             Ok(values) => return Ok(values),
             Err(error) => error,
         };
@@ -130,19 +148,28 @@ impl Lenient {
             let second = self.values(&batch.slice(half, rows - half), nullable)?;
             return Ok(concat(&[first.as_ref(), second.as_ref()])?);
         }
-        let keys = batch.column_by_name(RECORD_KEY).and_then(|keys| keys.as_string_opt::<i32>());
+        let keys = batch
+            .column_by_name(RECORD_KEY)
+            .and_then(|keys| keys.as_string_opt::<i32>());
         self.errors.note(RowError {
-            record_key: keys.filter(|keys| keys.is_valid(0)).map(|keys| keys.value(0).to_owned()),
+            record_key: keys
+                .filter(|keys| keys.is_valid(0))
+                .map(|keys| keys.value(0).to_owned()),
             column: self.column.clone(),
             reason: error.find_root().strip_backtrace(),
         });
-        Ok(new_null_array(&self.inner.data_type(batch.schema_ref())?, 1))
+        Ok(new_null_array(
+            &self.inner.data_type(batch.schema_ref())?,
+            1,
+        ))
     }
 }
 
 /// Whether an error is about a value, and not about the machine or the statement.
 fn is_of_a_row(error: &DataFusionError) -> bool {
-    let DataFusionError::ArrowError(error, _) = error.find_root() else { return false };
+    let DataFusionError::ArrowError(error, _) = error.find_root() else {
+        return false;
+    };
     matches!(
         **error,
         ArrowError::CastError(_)
@@ -154,28 +181,28 @@ fn is_of_a_row(error: &DataFusionError) -> bool {
     )
 }
 
-impl fmt::Display for Lenient {
+impl fmt::Display for LenientExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.inner)
     }
 }
 
-impl PartialEq for Lenient {
+impl PartialEq for LenientExpr {
     fn eq(&self, other: &Self) -> bool {
         self.column == other.column && self.inner.eq(&other.inner)
     }
 }
 
-impl Eq for Lenient {}
+impl Eq for LenientExpr {}
 
-impl Hash for Lenient {
+impl Hash for LenientExpr {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.column.hash(state);
         self.inner.hash(state);
     }
 }
 
-impl PhysicalExpr for Lenient {
+impl PhysicalExpr for LenientExpr {
     fn data_type(&self, schema: &Schema) -> Result<DataType> {
         self.inner.data_type(schema)
     }
@@ -202,9 +229,18 @@ impl PhysicalExpr for Lenient {
         vec![&self.inner]
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let inner = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.inner));
-        Ok(Arc::new(Self { inner, ..(*self).clone() }))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let inner = children
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Arc::clone(&self.inner));
+        Ok(Arc::new(Self {
+            inner,
+            ..(*self).clone()
+        }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,16 +251,24 @@ impl PhysicalExpr for Lenient {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Engine, EngineOptions, collect};
+    use crate::{QueryEngine, QueryEngineOptions, collect};
     use arrow::array::{Decimal128Array, Int64Array, StringArray};
     use arrow::datatypes::Field;
     use arrow::util::pretty::pretty_format_batches;
 
-    async fn shown(sql: &str, lenient: bool) -> (Result<Vec<String>, String>, Vec<(Option<String>, String)>) {
-        let engine = Engine::new(EngineOptions::default()).unwrap();
-        let errors = RowErrors::default();
-        let session = if lenient { engine.lenient(&errors).unwrap() } else { engine.bare().unwrap() };
-        let amounts = Decimal128Array::from(vec![Some(1_000), Some(0), Some(10_i128.pow(17)), None]);
+    async fn shown(
+        sql: &str,
+        lenient: bool,
+    ) -> (Result<Vec<String>, String>, Vec<(Option<String>, String)>) {
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let errors = RowErrorLog::default();
+        let session = if lenient {
+            engine.lenient_session(&errors).unwrap()
+        } else {
+            engine.empty_session().unwrap()
+        };
+        let amounts =
+            Decimal128Array::from(vec![Some(1_000), Some(0), Some(10_i128.pow(17)), None]);
         let schema = Arc::new(Schema::new(vec![
             Field::new(RECORD_KEY, DataType::Utf8, false),
             Field::new("amount", DataType::Decimal128(18, 2), true),
@@ -236,11 +280,23 @@ mod tests {
             vec![
                 Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
                 Arc::new(amounts.with_precision_and_scale(18, 2).unwrap()),
-                Arc::new(Int64Array::from(vec![Some(4), Some(0), Some(i64::MAX), Some(1)])),
-                Arc::new(StringArray::from(vec![Some("7"), Some("seven"), None, Some("8")])),
+                Arc::new(Int64Array::from(vec![
+                    Some(4),
+                    Some(0),
+                    Some(i64::MAX),
+                    Some(1),
+                ])),
+                Arc::new(StringArray::from(vec![
+                    Some("7"),
+                    Some("seven"),
+                    None,
+                    Some("8"),
+                ])),
             ],
         );
-        session.register_batches("sales", schema, vec![batch.unwrap()]).unwrap();
+        session
+            .register_batches("sales", schema, vec![batch.unwrap()])
+            .unwrap();
         let batches = match session.query(sql).await {
             Ok(stream) => collect(stream).await,
             Err(error) => Err(error),
@@ -248,30 +304,65 @@ mod tests {
         let lines = batches.map_err(|e| format!("{e:?}")).map(|batches| {
             let table = pretty_format_batches(&batches).unwrap().to_string();
             let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
-            lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()).collect()
+            lines
+                .map(|line| {
+                    line.split('|')
+                        .map(str::trim)
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                        .trim()
+                        .to_owned()
+                })
+                .collect()
         });
-        (lines, errors.take().errors.into_iter().map(|e| (e.record_key, e.column)).collect())
+        (
+            lines,
+            errors
+                .take()
+                .errors
+                .into_iter()
+                .map(|e| (e.record_key, e.column))
+                .collect(),
+        )
     }
 
     fn noted(keys: &[&str], column: &str) -> Vec<(Option<String>, String)> {
-        keys.iter().map(|key| (Some((*key).to_owned()), column.to_owned())).collect()
+        keys.iter()
+            .map(|key| (Some((*key).to_owned()), column.to_owned()))
+            .collect()
     }
 
     #[tokio::test]
     async fn what_fails_for_a_row_is_null_there_and_noted() {
         for (expression, values, failing) in [
-            ("CAST(amount AS DECIMAL(9, 2))", ["a 10.00", "b 0.00", "c", "d"], vec!["c"]),
+            (
+                "CAST(amount AS DECIMAL(9, 2))",
+                ["a 10.00", "b 0.00", "c", "d"],
+                vec!["c"],
+            ),
             ("CAST(text AS BIGINT)", ["a 7", "b", "c", "d 8"], vec!["b"]),
-            ("amount / pieces > 2", ["a true", "b", "c false", "d"], vec!["b"]),
+            (
+                "amount / pieces > 2",
+                ["a true", "b", "c false", "d"],
+                vec!["b"],
+            ),
             ("100 / pieces", ["a 25", "b", "c 0", "d 100"], vec!["b"]),
-            ("amount - 1", ["a 9.00", "b -1.00", "c 999999999999999.00", "d"], vec![]),
+            (
+                "amount - 1",
+                ["a 9.00", "b -1.00", "c 999999999999999.00", "d"],
+                vec![],
+            ),
         ] {
             let sql = format!("SELECT _record_key, {expression} AS x FROM sales ORDER BY 1");
             let (lines, errors) = shown(&sql, true).await;
             assert_eq!(lines.unwrap(), values, "{expression}");
             assert_eq!(errors, noted(&failing, "x"), "{expression}");
             let (strict, _) = shown(&sql, false).await;
-            assert_eq!(strict.is_err(), !failing.is_empty(), "{expression} in any other session: {strict:?}");
+            assert_eq!(
+                strict.is_err(),
+                !failing.is_empty(),
+                "{expression} in any other session: {strict:?}"
+            );
         }
     }
 
@@ -280,15 +371,22 @@ mod tests {
         let sql = "SELECT concat('p:', t._record_key) AS key, t.cents * 2 AS twice, t._record_key FROM \
                    (SELECT *, CAST(amount AS DECIMAL(9, 2)) AS cents FROM sales) t ORDER BY 1";
         let (lines, errors) = shown(sql, true).await;
-        assert_eq!(lines.unwrap(), ["p:a 20.00 a", "p:b 0.00 b", "p:c  c", "p:d  d"]);
+        assert_eq!(
+            lines.unwrap(),
+            ["p:a 20.00 a", "p:b 0.00 b", "p:c  c", "p:d  d"]
+        );
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].0.as_deref(), Some("c"));
     }
 
     #[tokio::test]
     async fn a_wrong_statement_still_fails() {
-        let (lines, errors) = shown("SELECT label('[]', 'medium', text) AS x FROM sales", true).await;
-        assert!(lines.unwrap_err().contains("label"), "a wrong argument is no matter of a row");
+        let (lines, errors) =
+            shown("SELECT label('[]', 'medium', text) AS x FROM sales", true).await;
+        assert!(
+            lines.unwrap_err().contains("label"),
+            "a wrong argument is no matter of a row"
+        );
         assert!(errors.is_empty());
     }
 }

@@ -19,7 +19,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::spill::get_record_batch_memory_size;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
@@ -41,12 +42,19 @@ pub(crate) struct SpillingSorts {
 }
 
 impl PhysicalOptimizerRule for SpillingSorts {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let done = plan.transform_up(|node| {
             if node.downcast_ref::<SortExec>().is_none() {
                 return Ok(Transformed::no(node));
             }
-            Ok(Transformed::yes(Arc::new(PacedSort { sort: node, budget: self.budget }) as Arc<dyn ExecutionPlan>))
+            Ok(Transformed::yes(Arc::new(PacedSort {
+                sort: node,
+                budget: self.budget,
+            }) as Arc<dyn ExecutionPlan>))
         });
         Ok(done?.data)
     }
@@ -87,8 +95,10 @@ impl PacedSort {
         let all = stream::iter([Ok(first)]).chain(rest);
         let paced = all.map_ok(move |batch| stream::iter(pieces(&batch, budget.batch)));
         let paced = Box::pin(RecordBatchStreamAdapter::new(schema, paced.try_flatten()));
-        let source =
-            Arc::new(Begun { properties: Arc::clone(known.input().properties()), stream: Mutex::new(Some(paced)) });
+        let source = Arc::new(SortInput {
+            properties: Arc::clone(known.input().properties()),
+            stream: Mutex::new(Some(paced)),
+        });
         let config = context.session_config().clone().with_batch_size(rows);
         let context = Arc::new(TaskContext::new(
             context.task_id(),
@@ -103,7 +113,9 @@ impl PacedSort {
         // The source says of itself what the input says, so that nothing of the sort changes but where it reads.
         let same = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
         let sort = Arc::clone(sort).replace_children(vec![source], same)?;
-        let too_many = known.fetch().filter(|first| first.saturating_mul(width) > budget.heap);
+        let too_many = known
+            .fetch()
+            .filter(|first| first.saturating_mul(width) > budget.heap);
         match (too_many, sort.downcast_ref::<SortExec>()) {
             (Some(fetch), Some(sort)) => {
                 let all = sort.with_fetch(None).execute(partition, context)?;
@@ -118,7 +130,9 @@ impl PacedSort {
 /// Bytes of a row, on the average; of a dictionary, those of one of its values.
 fn width(batch: &RecordBatch) -> usize {
     let of = |column: &ArrayRef| match column.as_any_dictionary_opt() {
-        Some(dictionary) => 4 + bytes_of(dictionary.values().as_ref()).div_ceil(dictionary.values().len().max(1)),
+        Some(dictionary) => {
+            4 + bytes_of(dictionary.values().as_ref()).div_ceil(dictionary.values().len().max(1))
+        }
         None => bytes_of(column.as_ref()).div_ceil(batch.num_rows().max(1)),
     };
     batch.columns().iter().map(of).sum()
@@ -128,7 +142,9 @@ fn width(batch: &RecordBatch) -> usize {
 pub(crate) fn bytes_of(array: &dyn Array) -> usize {
     const VIEW: usize = 16;
     let texts = |lengths: &mut dyn Iterator<Item = u32>| {
-        lengths.fold(0_usize, |sum, length| sum.saturating_add(VIEW).saturating_add(length as usize))
+        lengths.fold(0_usize, |sum, length| {
+            sum.saturating_add(VIEW).saturating_add(length as usize)
+        })
     };
     if let Some(views) = array.as_string_view_opt() {
         return texts(&mut views.lengths());
@@ -136,7 +152,10 @@ pub(crate) fn bytes_of(array: &dyn Array) -> usize {
     if let Some(views) = array.as_binary_view_opt() {
         return texts(&mut views.lengths());
     }
-    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+    array
+        .to_data()
+        .get_slice_memory_size()
+        .unwrap_or_else(|_| array.get_array_memory_size())
 }
 
 /// The same values in memory of their own.
@@ -201,17 +220,27 @@ impl ExecutionPlan for PacedSort {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let sort = children.into_iter().next();
         let sort = sort.ok_or_else(|| internal_datafusion_err!("a paced sort has a sort"))?;
         // Another rule may have put something into the sort's place; that is not paced.
         if sort.downcast_ref::<SortExec>().is_none() {
             return Ok(sort);
         }
-        Ok(Arc::new(Self { sort, budget: self.budget }))
+        Ok(Arc::new(Self {
+            sort,
+            budget: self.budget,
+        }))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (sort, budget) = (Arc::clone(&self.sort), self.budget);
         let known = sort.downcast_ref::<SortExec>();
         let known = known.ok_or_else(|| internal_datafusion_err!("a sort is none"))?;
@@ -227,7 +256,10 @@ impl ExecutionPlan for PacedSort {
             };
             Self::sorted(&sort, budget, first, input, (partition, &context))
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(sorted).try_flatten())))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            schema,
+            stream::once(sorted).try_flatten(),
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -235,25 +267,25 @@ impl ExecutionPlan for PacedSort {
     }
 }
 
-/// The input of a sort that has been begun: its stream, once.
-struct Begun {
+/// Input of a sort: its stream, once.
+struct SortInput {
     properties: Arc<PlanProperties>,
     stream: Mutex<Option<SendableRecordBatchStream>>,
 }
 
-impl fmt::Debug for Begun {
+impl fmt::Debug for SortInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Begun").finish_non_exhaustive()
     }
 }
 
-impl DisplayAs for Begun {
+impl DisplayAs for SortInput {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Begun")
     }
 }
 
-impl ExecutionPlan for Begun {
+impl ExecutionPlan for SortInput {
     fn name(&self) -> &'static str {
         "Begun"
     }
@@ -273,12 +305,19 @@ impl ExecutionPlan for Begun {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = self
+            .stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         stream.ok_or_else(|| internal_datafusion_err!("the input of a sort is read once"))
     }
 }

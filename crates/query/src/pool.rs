@@ -18,12 +18,12 @@ const KEPT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     bytes: usize,
-    held: Mutex<Held>,
+    held: Mutex<PoolReservation>,
 }
 
-/// What is taken of it.
+/// Memory taken from the pool.
 #[derive(Debug, Default)]
-struct Held {
+struct PoolReservation {
     /// Operators that can spill.
     spillers: usize,
     spillable: usize,
@@ -32,17 +32,24 @@ struct Held {
 
 impl SharedMemory {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { bytes, held: Mutex::default() }
+        Self {
+            bytes,
+            held: Mutex::default(),
+        }
     }
 
-    fn held<T>(&self, with: impl FnOnce(&mut Held) -> T) -> T {
+    fn held<T>(&self, with: impl FnOnce(&mut PoolReservation) -> T) -> T {
         with(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Held {
+impl PoolReservation {
     fn part(&mut self, can_spill: bool) -> &mut usize {
-        if can_spill { &mut self.spillable } else { &mut self.unspillable }
+        if can_spill {
+            &mut self.spillable
+        } else {
+            &mut self.unspillable
+        }
     }
 }
 
@@ -79,9 +86,15 @@ impl MemoryPool for SharedMemory {
         self.held(|held| {
             let (wanted, available) = if can_spill {
                 let shared = (self.bytes - self.bytes / KEPT).saturating_sub(held.unspillable);
-                (reservation.size().saturating_add(additional), shared / held.spillers.max(1))
+                (
+                    reservation.size().saturating_add(additional),
+                    shared / held.spillers.max(1),
+                )
             } else {
-                (additional, self.bytes.saturating_sub(held.unspillable + held.spillable))
+                (
+                    additional,
+                    self.bytes.saturating_sub(held.unspillable + held.spillable),
+                )
             };
             if wanted <= available {
                 *held.part(can_spill) += additional;

@@ -17,7 +17,10 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// What a plan may hold.
 pub(crate) fn options() -> SQLOptions {
-    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
 }
 
 /// The one statement in a text, if it only reads.
@@ -32,7 +35,8 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
         let statement = statements.pop_front().ok_or_else(nothing)?;
         if !statements.is_empty() {
             return Err(
-                Error::new(ErrorKind::Query, "more than one statement was given").hint("Run one query at a time.")
+                Error::new(ErrorKind::Query, "more than one statement was given")
+                    .hint("Run one query at a time."),
             );
         }
         check(&statement)?;
@@ -45,10 +49,16 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
 fn in_default_schema(mut statement: Statement) -> Statement {
     if let Statement::Statement(inner) = &mut statement
         && let ast::Statement::ShowColumns { show_options, .. } = inner.as_mut()
-        && let Some(table) = show_options.show_in.as_mut().and_then(|within| within.parent_name.as_mut())
+        && let Some(table) = show_options
+            .show_in
+            .as_mut()
+            .and_then(|within| within.parent_name.as_mut())
         && table.0.len() == 1
     {
-        table.0.insert(0, ast::ObjectNamePart::Identifier(ast::Ident::new(DEFAULT_SCHEMA)));
+        table.0.insert(
+            0,
+            ast::ObjectNamePart::Identifier(ast::Ident::new(DEFAULT_SCHEMA)),
+        );
     }
     statement
 }
@@ -58,12 +68,17 @@ fn nothing() -> Error {
 }
 
 fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
-    let tokens = Tokenizer::new(&dialect::Sql::default(), sql).tokenize_with_location().map_err(ParserError::from)?;
+    let tokens = Tokenizer::new(&dialect::SqlDialect::default(), sql)
+        .tokenize_with_location()
+        .map_err(ParserError::from)?;
     depth::check_nesting(&tokens)?;
     read(tokens.clone(), depth::NESTING).or_else(|error| {
         // The parser takes what is too deep for something else that it cannot read either, and says that. With more room it reads on.
         let says = error.to_string();
-        let reads_on = || Ok(read(tokens, depth::FURTHER).map_or_else(|error| error.to_string() != says, |_| true));
+        let reads_on = || {
+            Ok(read(tokens, depth::FURTHER)
+                .map_or_else(|error| error.to_string() != says, |_| true))
+        };
         match depth::on_deep_stack(reads_on) {
             Ok(true) => Err(ParserError::RecursionLimitExceeded.into()),
             _ => Err(error),
@@ -71,14 +86,25 @@ fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
     })
 }
 
-fn read(tokens: Vec<TokenWithSpan>, nesting: usize) -> Result<VecDeque<Statement>, DataFusionError> {
-    let dialect = dialect::Sql::default();
-    DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(nesting).build()?.parse_statements()
+fn read(
+    tokens: Vec<TokenWithSpan>,
+    nesting: usize,
+) -> Result<VecDeque<Statement>, DataFusionError> {
+    let dialect = dialect::SqlDialect::default();
+    DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
+        .with_recursion_limit(nesting)
+        .build()?
+        .parse_statements()
 }
 
 fn unreadable(error: DataFusionError) -> Error {
     match error.find_root() {
-        DataFusionError::SQL(parser, _) if matches!(**parser, ParserError::RecursionLimitExceeded) => depth::too_deep(),
+        DataFusionError::SQL(parser, _)
+            if matches!(**parser, ParserError::RecursionLimitExceeded) =>
+        {
+            depth::too_deep()
+        }
         _ => into_error(error),
     }
 }
@@ -93,7 +119,11 @@ fn check(statement: &Statement) -> Result<()> {
         return Ok(());
     }
     let text = statement.to_string();
-    let verb = text.split_whitespace().next().unwrap_or("this").to_uppercase();
+    let verb = text
+        .split_whitespace()
+        .next()
+        .unwrap_or("this")
+        .to_uppercase();
     Err(Error::new(ErrorKind::Query, format!("{verb} is not a query, and SQL here only reads"))
         .hint("SELECT, WITH, VALUES, EXPLAIN, DESCRIBE and SHOW run. Tables change by `tillhouse sync` and `tillhouse rebuild` alone."))
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// The table the view is built on.
 pub(crate) const FACTS: &str = "transactions";
 
-/// One dimension of the view.
-pub(crate) struct Dimension {
+/// One dimension that the view `sales` joins.
+pub(crate) struct SalesDimension {
     pub(crate) table: &'static str,
     /// The columns by which both sides meet, of the same name on both.
     keys: &'static [&'static str],
@@ -22,8 +22,8 @@ pub(crate) struct Dimension {
 }
 
 /// The joins, in the order of the columns they add.
-pub(crate) const DIMENSIONS: [Dimension; 4] = [
-    Dimension {
+pub(crate) const DIMENSIONS: [SalesDimension; 4] = [
+    SalesDimension {
         table: "sites",
         keys: &["site_key"],
         shows: &[
@@ -34,15 +34,27 @@ pub(crate) const DIMENSIONS: [Dimension; 4] = [
             ("brand", "site_brand"),
         ],
     },
-    Dimension { table: "devices", keys: &["device_key"], shows: &[("name", "device_name"), ("code", "device_code")] },
-    Dimension { table: "points", keys: &["point_key"], shows: &[("name", "point_name"), ("number", "point_number")] },
-    Dimension { table: "tenants", keys: &["pipeline", "tenant_id"], shows: &[("name", "tenant_name")] },
+    SalesDimension {
+        table: "devices",
+        keys: &["device_key"],
+        shows: &[("name", "device_name"), ("code", "device_code")],
+    },
+    SalesDimension {
+        table: "points",
+        keys: &["point_key"],
+        shows: &[("name", "point_name"), ("number", "point_number")],
+    },
+    SalesDimension {
+        table: "tenants",
+        keys: &["pipeline", "tenant_id"],
+        shows: &[("name", "tenant_name")],
+    },
 ];
 
 /// The view over the facts and the dimensions that exist.
 pub(crate) fn view(
     facts: Arc<dyn TableProvider>,
-    dimensions: Vec<(&Dimension, Arc<dyn TableProvider>)>,
+    dimensions: Vec<(&SalesDimension, Arc<dyn TableProvider>)>,
 ) -> Result<Arc<dyn TableProvider>> {
     let facts_schema = facts.schema();
     let mut shown: Vec<Expr> = facts_schema
@@ -54,7 +66,9 @@ pub(crate) fn view(
     let mut plan = LogicalPlanBuilder::scan(FACTS, provider_as_source(facts), None)?;
     for (dimension, table) in dimensions {
         let schema = table.schema();
-        let meets = |key: &&str| facts_schema.field_with_name(key).is_ok() && schema.field_with_name(key).is_ok();
+        let meets = |key: &&str| {
+            facts_schema.field_with_name(key).is_ok() && schema.field_with_name(key).is_ok()
+        };
         if !dimension.keys.iter().all(meets) {
             continue;
         }
@@ -64,13 +78,22 @@ pub(crate) fn view(
                 shown.push(column(dimension.table, name).alias(*alias));
             }
         }
-        let keys_of =
-            |table: &str| -> Vec<Column> { dimension.keys.iter().map(|key| Column::new(Some(table), *key)).collect() };
+        let keys_of = |table: &str| -> Vec<Column> {
+            dimension
+                .keys
+                .iter()
+                .map(|key| Column::new(Some(table), *key))
+                .collect()
+        };
         let keys = (keys_of(FACTS), keys_of(dimension.table));
-        let right = LogicalPlanBuilder::scan(dimension.table, provider_as_source(table), None)?.build()?;
+        let right =
+            LogicalPlanBuilder::scan(dimension.table, provider_as_source(table), None)?.build()?;
         plan = plan.join(right, JoinType::Left, keys, None)?;
     }
-    Ok(Arc::new(ViewTable::new(plan.project(shown)?.build()?, None)))
+    Ok(Arc::new(ViewTable::new(
+        plan.project(shown)?.build()?,
+        None,
+    )))
 }
 
 fn column(table: &str, name: &str) -> Expr {

@@ -22,7 +22,7 @@ pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
     Arc::new(datafusion::datasource::empty::EmptyTable::new(schema))
 }
 
-/// A session. Made by [`crate::Engine`].
+/// A session. Made by [`crate::QueryEngine`].
 pub struct Session {
     context: SessionContext,
     catalog: Arc<Catalog>,
@@ -30,8 +30,16 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(context: SessionContext, catalog: Arc<Catalog>, run: Option<RunRecord>) -> Self {
-        Self { context, catalog, run }
+    pub(crate) fn new(
+        context: SessionContext,
+        catalog: Arc<Catalog>,
+        run: Option<RunRecord>,
+    ) -> Self {
+        Self {
+            context,
+            catalog,
+            run,
+        }
     }
 
     /// Plans a query. Nothing is read yet but the logs of the tables it names.
@@ -40,9 +48,14 @@ impl Session {
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let statement = read_only::parse(sql)?;
-        let plan = state.statement_to_plan(statement).await.map_err(into_error)?;
+        let plan = state
+            .statement_to_plan(statement)
+            .await
+            .map_err(into_error)?;
         depth::check_plan(&plan)?;
-        read_only::options().verify_plan(&plan).map_err(into_error)?;
+        read_only::options()
+            .verify_plan(&plan)
+            .map_err(into_error)?;
         Ok(DataFrame::new(state, plan))
     }
 
@@ -52,8 +65,16 @@ impl Session {
     }
 
     /// Runs a query with values for its `$name` placeholders.
-    pub async fn query_with(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<SendableRecordBatchStream> {
-        self.frame(sql, params).await?.execute_stream().await.map_err(into_error)
+    pub async fn query_with(
+        &self,
+        sql: &str,
+        params: &[(&str, ScalarValue)],
+    ) -> Result<SendableRecordBatchStream> {
+        self.frame(sql, params)
+            .await?
+            .execute_stream()
+            .await
+            .map_err(into_error)
     }
 
     /// Plans a query with values for its `$name` placeholders, for whoever goes on with expressions where SQL text would not be safe.
@@ -71,7 +92,10 @@ impl Session {
     /// Errors with [`ErrorKind::Query`] when another was registered under the name before.
     pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
         let (schema, name) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
-        self.catalog.find_or_make(schema).register_table(name.to_owned(), table).map_err(into_error)?;
+        self.catalog
+            .find_or_make(schema)
+            .register_table(name.to_owned(), table)
+            .map_err(into_error)?;
         Ok(())
     }
 
@@ -97,7 +121,9 @@ impl Session {
     /// Whether there is such a table or view.
     pub async fn has_table(&self, schema: &str, table: &str) -> Result<bool> {
         match self.catalog.find(schema) {
-            Some(found) if found.table_exist(table) => Ok(found.table(table).await.map_err(into_error)?.is_some()),
+            Some(found) if found.table_exist(table) => {
+                Ok(found.table(table).await.map_err(into_error)?.is_some())
+            }
             _ => Ok(false),
         }
     }
@@ -107,8 +133,15 @@ impl Session {
         use datafusion::catalog::CatalogProvider;
         let mut tables = Vec::new();
         for schema in self.catalog.schema_names() {
-            let Some(found) = self.catalog.find(&schema) else { continue };
-            tables.extend(found.table_names().into_iter().map(|table| (schema.clone(), table)));
+            let Some(found) = self.catalog.find(&schema) else {
+                continue;
+            };
+            tables.extend(
+                found
+                    .table_names()
+                    .into_iter()
+                    .map(|table| (schema.clone(), table)),
+            );
         }
         Ok(tables)
     }
@@ -120,8 +153,16 @@ impl Session {
     #[must_use]
     pub fn sibling(&self) -> Self {
         let state = self.context.state();
-        let context = engine::context(state.config().clone(), Arc::clone(state.runtime_env()), &self.catalog);
-        Self { context, catalog: Arc::clone(&self.catalog), run: self.run.clone() }
+        let context = engine::context(
+            state.config().clone(),
+            Arc::clone(state.runtime_env()),
+            &self.catalog,
+        );
+        Self {
+            context,
+            catalog: Arc::clone(&self.catalog),
+            run: self.run.clone(),
+        }
     }
 
     /// Makes a table function known: `SELECT * FROM name(...)`.
@@ -132,10 +173,18 @@ impl Session {
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.
     pub async fn columns(&self, schema: &str, table: &str) -> Result<SchemaRef> {
         let missing = || {
-            Error::new(ErrorKind::Query, format!("there is no table {schema}.{table}"))
-                .hint("`SHOW TABLES` lists what there is.")
+            Error::new(
+                ErrorKind::Query,
+                format!("there is no table {schema}.{table}"),
+            )
+            .hint("`SHOW TABLES` lists what there is.")
         };
         let found = self.catalog.find(schema).ok_or_else(missing)?;
-        Ok(found.table(table).await.map_err(into_error)?.ok_or_else(missing)?.schema())
+        Ok(found
+            .table(table)
+            .await
+            .map_err(into_error)?
+            .ok_or_else(missing)?
+            .schema())
     }
 }

@@ -14,7 +14,8 @@ use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions,
 };
 use futures::{TryStreamExt, stream};
 use std::fmt;
@@ -28,7 +29,11 @@ pub(crate) struct SlicedConstants {
 }
 
 impl PhysicalOptimizerRule for SlicedConstants {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let batch = config.execution.batch_size.get();
         let done = plan.transform_up(|node| {
             let constants = constants(&node)?;
@@ -36,7 +41,12 @@ impl PhysicalOptimizerRule for SlicedConstants {
                 return Ok(Transformed::no(node));
             }
             let rows = (self.bytes / constants).max(1);
-            let sliced = |child: &Arc<dyn ExecutionPlan>| Arc::new(Sliced { input: Arc::clone(child), rows }) as Arc<_>;
+            let sliced = |child: &Arc<dyn ExecutionPlan>| {
+                Arc::new(SlicedExec {
+                    input: Arc::clone(child),
+                    rows,
+                }) as Arc<_>
+            };
             let children = node.children().into_iter().map(sliced).collect();
             let same = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
             Ok(Transformed::yes(node.replace_children(children, same)?))
@@ -70,18 +80,18 @@ fn constants(node: &Arc<dyn ExecutionPlan>) -> Result<usize> {
 
 /// The rows of its input, so many at a time.
 #[derive(Debug)]
-struct Sliced {
+struct SlicedExec {
     input: Arc<dyn ExecutionPlan>,
     rows: usize,
 }
 
-impl DisplayAs for Sliced {
+impl DisplayAs for SlicedExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sliced: rows={}", self.rows)
     }
 }
 
-impl ExecutionPlan for Sliced {
+impl ExecutionPlan for SlicedExec {
     fn name(&self) -> &'static str {
         "Sliced"
     }
@@ -113,19 +123,38 @@ impl ExecutionPlan for Sliced {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next();
         let input = input.ok_or_else(|| internal_datafusion_err!("what is sliced has an input"))?;
-        Ok(Arc::new(Self { input, rows: self.rows }))
+        Ok(Arc::new(Self {
+            input,
+            rows: self.rows,
+        }))
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let rows = self.rows;
         let slices = move |batch: RecordBatch| {
             let starts = (0..batch.num_rows()).step_by(rows);
-            stream::iter(starts.map(move |start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))))
+            stream::iter(
+                starts.map(move |start| Ok(batch.slice(start, rows.min(batch.num_rows() - start)))),
+            )
         };
-        let input = self.input.execute(partition, context)?.map_ok(slices).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), input)))
+        let input = self
+            .input
+            .execute(partition, context)?
+            .map_ok(slices)
+            .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            input,
+        )))
     }
 }

@@ -43,10 +43,11 @@ pub fn remove_spilled() {
 /// Where queries spill.
 pub(crate) struct SpillSpace {
     parent: PathBuf,
-    made: Mutex<Option<Made>>,
+    made: Mutex<Option<SpillFolder>>,
 }
 
-struct Made {
+/// The folder of this process, with the file manager over it and its lock.
+struct SpillFolder {
     // In this order: files are closed before their folder goes, and the lock is given up last.
     manager: Arc<DiskManager>,
     folder: TempDir,
@@ -58,20 +59,30 @@ impl SpillSpace {
     pub(crate) fn below(parent: Option<PathBuf>) -> Self {
         let parent = parent.unwrap_or_else(temporary_folder);
         remove_abandoned(&parent);
-        Self { parent, made: Mutex::new(None) }
+        Self {
+            parent,
+            made: Mutex::new(None),
+        }
     }
 
-    fn make(&self) -> Result<Made, DataFusionError> {
+    fn make(&self) -> Result<SpillFolder, DataFusionError> {
         let (folder, lock) = locked_folder(&self.parent).map_err(|error| {
-            let error = Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used")
-                .because(error)
-                .at("folder", self.parent.display().to_string())
-                .hint(ROOM);
+            let error = Error::new(
+                ErrorKind::Storage,
+                "the folder for spilled data cannot be used",
+            )
+            .because(error)
+            .at("folder", self.parent.display().to_string())
+            .hint(ROOM);
             DataFusionError::External(Box::new(error))
         })?;
         live(|live| live.push(folder.path().to_owned()));
         let mode = DiskManagerMode::Directories(vec![folder.path().to_owned()]);
-        Ok(Made { manager: Arc::new(DiskManager::builder().with_mode(mode).build()?), folder, _lock: lock })
+        Ok(SpillFolder {
+            manager: Arc::new(DiskManager::builder().with_mode(mode).build()?),
+            folder,
+            _lock: lock,
+        })
     }
 }
 
@@ -86,20 +97,29 @@ impl TempFileFactory for SpillSpace {
         }
         match made.as_ref() {
             Some(made) => made.manager.create_tmp_file(description).map_err(|error| {
-                let error = Error::new(ErrorKind::Storage, "the folder for spilled data cannot be used")
-                    .because(into_error(error))
-                    .at("folder", made.folder.path().display().to_string())
-                    .hint(ROOM);
+                let error = Error::new(
+                    ErrorKind::Storage,
+                    "the folder for spilled data cannot be used",
+                )
+                .because(into_error(error))
+                .at("folder", made.folder.path().display().to_string())
+                .hint(ROOM);
                 DataFusionError::External(Box::new(error))
             }),
-            None => Err(DataFusionError::Internal("the folder for spilled data was not made".to_owned())),
+            None => Err(DataFusionError::Internal(
+                "the folder for spilled data was not made".to_owned(),
+            )),
         }
     }
 }
 
 impl Drop for SpillSpace {
     fn drop(&mut self) {
-        let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let made = self
+            .made
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(made) = made {
             live(|live| live.retain(|folder| folder != made.folder.path()));
         }
@@ -120,7 +140,9 @@ fn locked_folder(parent: &Path) -> io::Result<(TempDir, File)> {
 
 /// The system's folder for temporary files. A `TMPDIR` that is set to nothing counts as not set: it would mean the current folder.
 pub fn temporary_folder() -> PathBuf {
-    Some(std::env::temp_dir()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("/tmp"))
+    Some(std::env::temp_dir())
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 /// A new file that nobody else can read.
@@ -136,7 +158,10 @@ fn private_file(path: &Path) -> io::Result<File> {
 #[cfg(unix)]
 fn private_folder(parent: &Path) -> io::Result<TempDir> {
     use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().prefix(PREFIX).permissions(fs::Permissions::from_mode(0o700)).tempdir_in(parent)
+    tempfile::Builder::new()
+        .prefix(PREFIX)
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(parent)
 }
 
 #[cfg(not(unix))]
@@ -146,16 +171,26 @@ fn private_folder(parent: &Path) -> io::Result<TempDir> {
 
 /// Removes the folders whose process is gone. What cannot be read or removed is somebody else's, and stays.
 fn remove_abandoned(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
     for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let is_ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
         // Not through a link: `file_type` does not follow it.
-        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_abandoned(&entry.path()) {
+        if is_ours
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && is_abandoned(&entry.path())
+        {
             match fs::remove_dir_all(entry.path()) {
                 Ok(()) => {
                     tracing::debug!(folder = %entry.path().display(), "spilled data of a killed process is removed")
                 }
-                Err(error) => tracing::debug!(folder = %entry.path().display(), %error, "spilled data is left behind"),
+                Err(error) => {
+                    tracing::debug!(folder = %entry.path().display(), %error, "spilled data is left behind")
+                }
             }
         }
     }
@@ -165,7 +200,10 @@ fn is_abandoned(folder: &Path) -> bool {
     match File::open(folder.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let age = fs::metadata(folder).and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+            let age = fs::metadata(folder)
+                .and_then(|found| found.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > BEING_MADE)
         }
         Err(_) => false,
@@ -177,7 +215,10 @@ mod tests {
     use super::*;
 
     fn folders(parent: &Path) -> Vec<PathBuf> {
-        fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path()).collect()
+        fs::read_dir(parent)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
     }
 
     #[test]
@@ -216,7 +257,10 @@ mod tests {
         std::os::unix::fs::symlink(&other, parent.path().join("tillhouse-spill-link")).unwrap();
         let _next = SpillSpace::below(Some(parent.path().to_owned()));
         assert!(!left.exists() && being_made.exists() && other.join(LOCK).exists());
-        assert!(file.path().unwrap().exists(), "a process that lives keeps its own");
+        assert!(
+            file.path().unwrap().exists(),
+            "a process that lives keeps its own"
+        );
     }
 
     #[test]
@@ -224,7 +268,13 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let space = SpillSpace::below(Some(parent.path().join("missing")));
         let error = into_error(space.create_temp_file("test").err().unwrap());
-        assert_eq!((error.kind(), error.message()), (ErrorKind::Storage, "the folder for spilled data cannot be used"));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (
+                ErrorKind::Storage,
+                "the folder for spilled data cannot be used"
+            )
+        );
         assert!(error.hint_text().unwrap().contains("TMPDIR"), "{error:?}");
     }
 }

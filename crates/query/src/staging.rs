@@ -2,7 +2,7 @@
 //!
 //! Invariant: all of it lives in the session's memory; nothing is written anywhere.
 
-use crate::engine::Engine;
+use crate::engine::QueryEngine;
 use crate::failure::into_error;
 use crate::read_only;
 use crate::session::Session;
@@ -27,18 +27,31 @@ impl Session {
     /// Makes batches known as a table.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Query`] when a batch does not have the schema.
-    pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<()> {
+    pub fn register_batches(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<()> {
         let table = MemTable::try_new(schema, vec![batches]).map_err(into_error)?;
         self.register(name, Arc::new(table))
     }
 
     /// Plans a query over a table and runs nothing.
-    pub async fn plan(&self, sql: &str, params: &[(&str, ScalarValue)], table: &str) -> Result<Planned> {
+    pub async fn plan(
+        &self,
+        sql: &str,
+        params: &[(&str, ScalarValue)],
+        table: &str,
+    ) -> Result<PlannedQuery> {
         let (state, plan) = self.frame(sql, params).await?.into_parts();
         let plan = state.optimize(&plan).map_err(into_error)?;
         let (mut scans, mut joins) = (0, false);
         plan.apply_with_subqueries(|node| {
-            joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_));
+            joins |= matches!(
+                node,
+                LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_)
+            );
             if let LogicalPlan::TableScan(scan) = node
                 && scan.table_name.table() == table
             {
@@ -47,8 +60,12 @@ impl Session {
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(into_error)?;
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(into_error)?;
-        Ok(Planned {
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&plan, &state)
+            .await
+            .map_err(into_error)?;
+        Ok(PlannedQuery {
             schema: physical.schema(),
             scans: (!joins).then_some(scans),
             table: table.to_owned(),
@@ -64,9 +81,9 @@ impl Session {
     }
 }
 
-/// A query that is planned and can run, as often as is wanted.
+/// A planned query, to be run as often as is wanted.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedQuery {
     /// The columns of its result.
     pub schema: SchemaRef,
     /// How often it scans its table, if all scans go on side by side. `None` where it joins: then one scan may have to end before
@@ -77,7 +94,7 @@ pub struct Planned {
     state: Arc<SessionState>,
 }
 
-impl Planned {
+impl PlannedQuery {
     /// Runs it over batches that are still to come, in place of its table, whose schema they have: a receiver for each scan. One more
     /// scan is an error of the stream.
     pub async fn run(
@@ -85,62 +102,92 @@ impl Planned {
         schema: SchemaRef,
         batches: Vec<mpsc::Receiver<RecordBatch>>,
     ) -> Result<SendableRecordBatchStream> {
-        let arriving = Arriving { schema: Arc::clone(&schema), batches: Mutex::new(batches) };
-        let table = StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
+        let arriving = BatchReceivers {
+            schema: Arc::clone(&schema),
+            batches: Mutex::new(batches),
+        };
+        let table =
+            StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
         let source = provider_as_source(Arc::new(table));
-        let replaced = self.plan.clone().transform_up_with_subqueries(|node| match node {
-            LogicalPlan::TableScan(scan) if scan.table_name.table() == self.table => {
-                let scan = TableScan { source: Arc::clone(&source), ..scan };
-                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-            }
-            other => Ok(Transformed::no(other)),
-        });
+        let replaced = self
+            .plan
+            .clone()
+            .transform_up_with_subqueries(|node| match node {
+                LogicalPlan::TableScan(scan) if scan.table_name.table() == self.table => {
+                    let scan = TableScan {
+                        source: Arc::clone(&source),
+                        ..scan
+                    };
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+                other => Ok(Transformed::no(other)),
+            });
         let plan = replaced.map_err(into_error)?.data;
         let state: &SessionState = &self.state;
-        let physical = state.query_planner().create_physical_plan(&plan, state).await.map_err(into_error)?;
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&plan, state)
+            .await
+            .map_err(into_error)?;
         execute_stream(physical, state.task_ctx()).map_err(into_error)
     }
 }
 
-/// Batches on their way into a session.
-struct Arriving {
+/// Partition stream over batches that are received from channels.
+struct BatchReceivers {
     schema: SchemaRef,
     batches: Mutex<Vec<mpsc::Receiver<RecordBatch>>>,
 }
 
-impl fmt::Debug for Arriving {
+impl fmt::Debug for BatchReceivers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Arriving")
     }
 }
 
-impl PartitionStream for Arriving {
+impl PartitionStream for BatchReceivers {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let batches = self
+            .batches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let Some(batches) = batches else {
-            let twice =
-                futures::stream::once(async { exec_err!("records that are still arriving were read once too often") });
-            return Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), twice));
+            let twice = futures::stream::once(async {
+                exec_err!("records that are still arriving were read once too often")
+            });
+            return Box::pin(RecordBatchStreamAdapter::new(
+                Arc::clone(&self.schema),
+                twice,
+            ));
         };
         let stream = futures::stream::unfold(batches, |mut batches| async move {
             batches.recv().await.map(|batch| (Ok(batch), batches))
         });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        ))
     }
 }
 
-impl Engine {
+impl QueryEngine {
     /// The tables a statement reads, without their schemas; names of its own (WITH) are left out. Nothing is planned.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Query`] when the SQL cannot be parsed or is not a query.
     pub fn table_names(&self, sql: &str) -> Result<Vec<String>> {
-        let state = self.bare()?.context().state();
+        let state = self.empty_session()?.context().state();
         let statement = read_only::parse(sql)?;
-        let names = state.resolve_table_references(&statement).map_err(into_error)?;
-        Ok(names.into_iter().map(|reference| reference.table().to_owned()).collect())
+        let names = state
+            .resolve_table_references(&statement)
+            .map_err(into_error)?;
+        Ok(names
+            .into_iter()
+            .map(|reference| reference.table().to_owned())
+            .collect())
     }
 }

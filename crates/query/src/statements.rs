@@ -3,7 +3,7 @@
 //! Invariant: a semicolon in quotes of any kind (`'…'`, `E'…'`, `$$…$$`, `"…"`) or in a comment (`--`, `/* … */`, nested ones too) ends no statement. The
 //! tokenizer that reads the statement afterwards says where one ends; a second reading of the rules would drift from it.
 
-use crate::dialect::Sql;
+use crate::dialect::SqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 /// The statements of a text, without the semicolons between them; empty ones are left out. Of a text that cannot be read to its end (a quote that is never
@@ -41,20 +41,29 @@ pub fn split_statements(text: &str) -> Vec<String> {
     if !is_empty || !is_whole {
         statements.push(current);
     }
-    statements.into_iter().map(|statement| statement.trim().to_owned()).filter(|s| !s.is_empty()).collect()
+    statements
+        .into_iter()
+        .map(|statement| statement.trim().to_owned())
+        .filter(|s| !s.is_empty())
+        .collect()
 }
 
 /// True if a text ends with the semicolon of its last statement, comments aside.
 pub fn is_complete(text: &str) -> bool {
     let (tokens, is_whole) = tokens(text);
-    let last = tokens.iter().rev().find(|token| !matches!(token.token, Token::Whitespace(_)));
+    let last = tokens
+        .iter()
+        .rev()
+        .find(|token| !matches!(token.token, Token::Whitespace(_)));
     is_whole && last.is_some_and(|token| token.token == Token::SemiColon)
 }
 
 /// The tokens of a text, as far as it can be read.
 fn tokens(text: &str) -> (Vec<TokenWithSpan>, bool) {
     let mut tokens = Vec::new();
-    let is_whole = Tokenizer::new(&Sql::default(), text).tokenize_with_location_into_buf(&mut tokens).is_ok();
+    let is_whole = Tokenizer::new(&SqlDialect::default(), text)
+        .tokenize_with_location_into_buf(&mut tokens)
+        .is_ok();
     (tokens, is_whole)
 }
 
@@ -65,23 +74,62 @@ mod tests {
     #[test]
     fn semicolons_in_quotes_and_comments_do_not_split() {
         for (text, statements) in [
-            ("SELECT ';' ; -- no; \n SELECT 2;;", vec!["SELECT ';'", "-- no; \n SELECT 2"]),
-            ("SELECT 1 /* a; b */ + 1; SELECT 2", vec!["SELECT 1 /* a; b */ + 1", "SELECT 2"]),
-            ("SELECT /* a /* b; */ c; */ 1; SELECT 2", vec!["SELECT /* a /* b; */ c; */ 1", "SELECT 2"]),
-            ("SELECT $$a;b$$; SELECT $x$a;$$b;$x$", vec!["SELECT $$a;b$$", "SELECT $x$a;$$b;$x$"]),
-            (r"SELECT E'it\'s; so'; SELECT 2", vec![r"SELECT E'it\'s; so'", "SELECT 2"]),
-            ("SELECT 'it''s; so'; SELECT 2", vec!["SELECT 'it''s; so'", "SELECT 2"]),
-            (r#"SELECT 1 AS "a;""b;"; SELECT 2"#, vec![r#"SELECT 1 AS "a;""b;""#, "SELECT 2"]),
-            ("SELECT `a;b` FROM t; SELECT 2", vec!["SELECT `a;b` FROM t", "SELECT 2"]),
-            ("SELECT 'é;ü'; SELECT '日本;'; SELECT 3", vec!["SELECT 'é;ü'", "SELECT '日本;'", "SELECT 3"]),
+            (
+                "SELECT ';' ; -- no; \n SELECT 2;;",
+                vec!["SELECT ';'", "-- no; \n SELECT 2"],
+            ),
+            (
+                "SELECT 1 /* a; b */ + 1; SELECT 2",
+                vec!["SELECT 1 /* a; b */ + 1", "SELECT 2"],
+            ),
+            (
+                "SELECT /* a /* b; */ c; */ 1; SELECT 2",
+                vec!["SELECT /* a /* b; */ c; */ 1", "SELECT 2"],
+            ),
+            (
+                "SELECT $$a;b$$; SELECT $x$a;$$b;$x$",
+                vec!["SELECT $$a;b$$", "SELECT $x$a;$$b;$x$"],
+            ),
+            (
+                r"SELECT E'it\'s; so'; SELECT 2",
+                vec![r"SELECT E'it\'s; so'", "SELECT 2"],
+            ),
+            (
+                "SELECT 'it''s; so'; SELECT 2",
+                vec!["SELECT 'it''s; so'", "SELECT 2"],
+            ),
+            (
+                r#"SELECT 1 AS "a;""b;"; SELECT 2"#,
+                vec![r#"SELECT 1 AS "a;""b;""#, "SELECT 2"],
+            ),
+            (
+                "SELECT `a;b` FROM t; SELECT 2",
+                vec!["SELECT `a;b` FROM t", "SELECT 2"],
+            ),
+            (
+                "SELECT 'é;ü'; SELECT '日本;'; SELECT 3",
+                vec!["SELECT 'é;ü'", "SELECT '日本;'", "SELECT 3"],
+            ),
             ("SELECT 1;\r\nSELECT 2;\r\n", vec!["SELECT 1", "SELECT 2"]),
-            ("SELECT U&'a;b'; SELECT X'00'; SELECT N'a;b'", vec!["SELECT U&'a;b'", "SELECT X'00'", "SELECT N'a;b'"]),
+            (
+                "SELECT U&'a;b'; SELECT X'00'; SELECT N'a;b'",
+                vec!["SELECT U&'a;b'", "SELECT X'00'", "SELECT N'a;b'"],
+            ),
             ("SELECT 7 - -1; SELECT 2", vec!["SELECT 7 - -1", "SELECT 2"]),
             ("-- nothing; here\n; /* nor; here */ ;\n", vec![]),
             ("SELECT 1 -- the end", vec!["SELECT 1 -- the end"]),
-            ("SELECT 1; SELECT 'never; closed", vec!["SELECT 1", "SELECT 'never; closed"]),
-            ("SELECT 1; /* never; closed", vec!["SELECT 1", "/* never; closed"]),
-            ("SELECT /*! 1; */ 2; SELECT 3", vec!["SELECT /*! 1; */ 2", "SELECT 3"]),
+            (
+                "SELECT 1; SELECT 'never; closed",
+                vec!["SELECT 1", "SELECT 'never; closed"],
+            ),
+            (
+                "SELECT 1; /* never; closed",
+                vec!["SELECT 1", "/* never; closed"],
+            ),
+            (
+                "SELECT /*! 1; */ 2; SELECT 3",
+                vec!["SELECT /*! 1; */ 2", "SELECT 3"],
+            ),
             ("", vec![]),
         ] {
             assert_eq!(split_statements(text), statements, "{text}");
@@ -90,10 +138,24 @@ mod tests {
 
     #[test]
     fn a_text_is_complete_with_its_semicolon() {
-        for text in ["SELECT 1;", "SELECT 1; -- done", "SELECT ';';\n", "SELECT 1; /* ; */", ";"] {
+        for text in [
+            "SELECT 1;",
+            "SELECT 1; -- done",
+            "SELECT ';';\n",
+            "SELECT 1; /* ; */",
+            ";",
+        ] {
             assert!(is_complete(text), "{text}");
         }
-        for text in ["SELECT 1", "SELECT ';", "SELECT 1 -- ;", "SELECT $$;", "SELECT /* ;", "SELECT E'\\';", ""] {
+        for text in [
+            "SELECT 1",
+            "SELECT ';",
+            "SELECT 1 -- ;",
+            "SELECT $$;",
+            "SELECT /* ;",
+            "SELECT E'\\';",
+            "",
+        ] {
             assert!(!is_complete(text), "{text}");
         }
     }

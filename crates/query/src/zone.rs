@@ -55,23 +55,37 @@ impl Zone {
     pub fn instant_of(self, wall: i64) -> i64 {
         let around = |hours: i64| self.offset_at(wall.saturating_add(hours * HOUR));
         let instant = |offset: i32| wall.saturating_sub(i64::from(offset) * 1_000_000);
-        let shown = (-FARTHEST..=FARTHEST).map(around).filter(|offset| self.offset_at(instant(*offset)) == *offset);
-        shown.map(instant).min().unwrap_or_else(|| instant(around(-FARTHEST)))
+        let shown = (-FARTHEST..=FARTHEST)
+            .map(around)
+            .filter(|offset| self.offset_at(instant(*offset)) == *offset);
+        shown
+            .map(instant)
+            .min()
+            .unwrap_or_else(|| instant(around(-FARTHEST)))
     }
 
     /// Whether it is UTC under any of its names.
     pub fn is_utc(self) -> bool {
         matches!(
             self,
-            Self::Fixed(0) | Self::Named(Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT)
+            Self::Fixed(0)
+                | Self::Named(
+                    Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT
+                )
         )
     }
 }
 
 fn offset_in_data(zone: Tz, micros: i64) -> i32 {
-    let nearest = if micros < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+    let nearest = if micros < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    };
     let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(nearest);
-    zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
+    zone.offset_from_utc_datetime(&instant.naive_utc())
+        .fix()
+        .local_minus_utc()
 }
 
 /// The offset at the same moment of a year that is in the data and has the same calendar: clocks change on a Sunday of a month, so
@@ -85,35 +99,43 @@ fn offset_beyond(zone: Tz, micros: i64) -> i32 {
     if at_end == offset_in_data(zone, JULY) {
         return at_end;
     }
-    let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let instant =
+        DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let calendar = |year: i32| {
         let first = NaiveDate::from_ymd_opt(year, 1, 1)?;
         Some((first, first.weekday(), first.leap_year()))
     };
     let moved = calendar(instant.year()).and_then(|(first, weekday, leap)| {
-        let like = LAST_YEARS.filter_map(calendar).find(|like| (like.1, like.2) == (weekday, leap))?;
+        let like = LAST_YEARS
+            .filter_map(calendar)
+            .find(|like| (like.1, like.2) == (weekday, leap))?;
         Some(instant.timestamp_micros() - first.signed_duration_since(like.0).num_days() * DAY)
     });
     moved.map_or(at_end, |moved| offset_in_data(zone, moved))
 }
 
-/// A zone that remembers the last UTC day it was asked about. Rows mostly come in time order, so that nearly every one of them
-/// costs two comparisons.
+/// A zone that remembers the last UTC day it was asked about. Rows mostly come in time order, so
+/// that nearly every one of them costs two comparisons.
 ///
 /// A day whose first and last instant have the same offset is taken to have it throughout: no zone changes its clock twice
 /// within one UTC day, which a test checks for every zone.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub struct ZoneClock {
     zone: Zone,
     day: i64,
     offset: i64,
     known: bool,
 }
 
-impl Clock {
+impl ZoneClock {
     /// A clock of that zone.
     pub fn new(zone: Zone) -> Self {
-        Self { zone, day: 0, offset: 0, known: false }
+        Self {
+            zone,
+            day: 0,
+            offset: 0,
+            known: false,
+        }
     }
 
     /// Microseconds east of UTC at an instant in microseconds.
@@ -158,9 +180,20 @@ mod tests {
 
     #[test]
     fn zones_are_read() {
-        assert_eq!(Zone::parse("Europe/Zurich"), Some(Zone::Named(Tz::Europe__Zurich)));
-        assert_eq!(Zone::parse("w. europe standard time"), Some(Zone::Named(Tz::Europe__Berlin)));
-        for (text, seconds) in [("+02:00", 7200), ("-03:30:00", -12_600), ("UTC+2", 7200), ("Z", 0)] {
+        assert_eq!(
+            Zone::parse("Europe/Zurich"),
+            Some(Zone::Named(Tz::Europe__Zurich))
+        );
+        assert_eq!(
+            Zone::parse("w. europe standard time"),
+            Some(Zone::Named(Tz::Europe__Berlin))
+        );
+        for (text, seconds) in [
+            ("+02:00", 7200),
+            ("-03:30:00", -12_600),
+            ("UTC+2", 7200),
+            ("Z", 0),
+        ] {
             assert_eq!(Zone::parse(text), Some(Zone::Fixed(seconds)), "{text}");
         }
         for text in ["", "Mars/Olympus", "+25:00"] {
@@ -170,16 +203,28 @@ mod tests {
 
     #[test]
     fn the_hour_that_comes_twice_has_two_starts() {
-        let mut clock = Clock::new(Zone::parse("Europe/Berlin").unwrap());
-        assert_eq!(clock.hour_start(t("2026-10-25T00:30:00Z")), t("2026-10-25T00:00:00Z"));
-        assert_eq!(clock.hour_start(t("2026-10-25T01:30:00Z")), t("2026-10-25T01:00:00Z"));
-        assert_eq!(clock.wall(t("2026-10-25T00:30:00Z")), clock.wall(t("2026-10-25T01:30:00Z")));
+        let mut clock = ZoneClock::new(Zone::parse("Europe/Berlin").unwrap());
+        assert_eq!(
+            clock.hour_start(t("2026-10-25T00:30:00Z")),
+            t("2026-10-25T00:00:00Z")
+        );
+        assert_eq!(
+            clock.hour_start(t("2026-10-25T01:30:00Z")),
+            t("2026-10-25T01:00:00Z")
+        );
+        assert_eq!(
+            clock.wall(t("2026-10-25T00:30:00Z")),
+            clock.wall(t("2026-10-25T01:30:00Z"))
+        );
     }
 
     #[test]
     fn half_hour_zones_start_their_hours_at_half() {
-        let mut clock = Clock::new(Zone::parse("Asia/Kolkata").unwrap());
-        assert_eq!(clock.hour_start(t("2026-01-01T10:45:00Z")), t("2026-01-01T10:30:00Z"));
+        let mut clock = ZoneClock::new(Zone::parse("Asia/Kolkata").unwrap());
+        assert_eq!(
+            clock.hour_start(t("2026-01-01T10:45:00Z")),
+            t("2026-01-01T10:30:00Z")
+        );
     }
 
     /// Zones by the rules they have today, as POSIX writes them: jiff goes by the rule, without a table and without an end.
@@ -187,8 +232,14 @@ mod tests {
         ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"),
         ("America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
         ("America/St_Johns", "NST3:30NDT,M3.2.0,M11.1.0"),
-        ("Australia/Lord_Howe", "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"),
-        ("Pacific/Chatham", "<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45"),
+        (
+            "Australia/Lord_Howe",
+            "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0",
+        ),
+        (
+            "Pacific/Chatham",
+            "<+1245>-12:45<+1345>,M9.5.0/2:45,M4.1.0/3:45",
+        ),
         ("Asia/Kolkata", "IST-5:30"),
         ("Asia/Kathmandu", "<+0545>-5:45"),
         ("Africa/Casablanca", "<+01>-1"),
@@ -201,7 +252,11 @@ mod tests {
         let of_year = |year: i64, day: i64, micros: i64| {
             let first = jiff::civil::date(i16::try_from(year).unwrap(), 1, 1);
             let day = first.checked_add(jiff::Span::new().days(day)).unwrap();
-            day.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_microsecond() + micros
+            day.to_zoned(jiff::tz::TimeZone::UTC)
+                .unwrap()
+                .timestamp()
+                .as_microsecond()
+                + micros
         };
         prop_oneof![
             4 => (2024_i64..2090, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
@@ -227,7 +282,7 @@ mod tests {
             let wall = instant.to_zoned(other.clone()).datetime();
             let as_micros = |wall: jiff::civil::DateTime| jiff::tz::Offset::UTC.to_timestamp(wall).unwrap().as_microsecond();
             if !ramadan {
-                let mut clock = Clock::new(zone);
+                let mut clock = ZoneClock::new(zone);
                 proptest::prop_assert_eq!(clock.wall(at), as_micros(wall), "{} at {}", name, instant);
                 // The same digits, read on the wall: perhaps of an hour that never comes, perhaps of one that comes twice.
                 let digits = jiff::tz::Offset::UTC.to_datetime(instant);
@@ -239,45 +294,85 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_skips_or_repeats_has_one_answer() {
-        let on_the_wall = |text: &str, zone: &str| Zone::parse(zone).unwrap().instant_of(t(&format!("{text}Z")));
+        let on_the_wall = |text: &str, zone: &str| {
+            Zone::parse(zone)
+                .unwrap()
+                .instant_of(t(&format!("{text}Z")))
+        };
         for (wall, zone, instant) in [
-            ("2026-01-01T00:00:00", "Europe/Berlin", "2025-12-31T23:00:00Z"),
-            ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29T01:30:00Z"),
-            ("2026-10-25T02:30:00", "Europe/Berlin", "2026-10-25T00:30:00Z"),
-            ("2018-11-04T00:00:00", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+            (
+                "2026-01-01T00:00:00",
+                "Europe/Berlin",
+                "2025-12-31T23:00:00Z",
+            ),
+            (
+                "2026-03-29T02:30:00",
+                "Europe/Berlin",
+                "2026-03-29T01:30:00Z",
+            ),
+            (
+                "2026-10-25T02:30:00",
+                "Europe/Berlin",
+                "2026-10-25T00:30:00Z",
+            ),
+            (
+                "2018-11-04T00:00:00",
+                "America/Sao_Paulo",
+                "2018-11-04T03:00:00Z",
+            ),
             // Samoa left out a whole day.
-            ("2011-12-30T12:00:00", "Pacific/Apia", "2011-12-30T22:00:00Z"),
-            ("2011-12-31T00:00:00", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+            (
+                "2011-12-30T12:00:00",
+                "Pacific/Apia",
+                "2011-12-30T22:00:00Z",
+            ),
+            (
+                "2011-12-31T00:00:00",
+                "Pacific/Apia",
+                "2011-12-30T10:00:00Z",
+            ),
             ("2026-01-01T00:00:00", "+05:30", "2025-12-31T18:30:00Z"),
         ] {
             assert_eq!(on_the_wall(wall, zone), t(instant), "{wall} in {zone}");
         }
-        let _ = (Zone::UTC.instant_of(i64::MIN), Zone::parse("Asia/Tokyo").unwrap().instant_of(i64::MAX));
+        let _ = (
+            Zone::UTC.instant_of(i64::MIN),
+            Zone::parse("Asia/Tokyo").unwrap().instant_of(i64::MAX),
+        );
     }
 
     #[test]
     fn extremes_have_an_offset() {
-        let mut clock = Clock::new(Zone::parse("America/New_York").unwrap());
+        let mut clock = ZoneClock::new(Zone::parse("America/New_York").unwrap());
         for micros in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX] {
-            let _ = (clock.offset(micros), clock.wall(micros), clock.hour_start(micros));
+            let _ = (
+                clock.offset(micros),
+                clock.wall(micros),
+                clock.hour_start(micros),
+            );
         }
         assert_eq!(clock.offset(t("9999-07-01T00:00:00Z")) % HOUR, 0);
     }
 
-    /// What [`Clock`] assumes: an offset that is the same at both ends of a UTC day held in between.
+    /// What [`ZoneClock`] assumes: an offset that is the same at both ends of a UTC day held in between.
     #[test]
     fn no_zone_changes_twice_within_a_day() {
         let step = HOUR / 2;
         for zone in chrono_tz::TZ_VARIANTS {
             let zone = Zone::Named(zone);
-            let mut clock = Clock::new(zone);
+            let mut clock = ZoneClock::new(zone);
             // Two spans: the years of living memory with their political changes, and those just ahead.
-            for (from, to) in
-                [("2005-01-01T00:00:00Z", "2009-01-01T00:00:00Z"), ("2024-01-01T00:00:00Z", "2028-01-01T00:00:00Z")]
-            {
+            for (from, to) in [
+                ("2005-01-01T00:00:00Z", "2009-01-01T00:00:00Z"),
+                ("2024-01-01T00:00:00Z", "2028-01-01T00:00:00Z"),
+            ] {
                 let (mut at, to) = (t(from), t(to));
                 while at < to {
-                    assert_eq!(clock.offset(at), i64::from(zone.offset_at(at)) * 1_000_000, "{zone:?} at {at}");
+                    assert_eq!(
+                        clock.offset(at),
+                        i64::from(zone.offset_at(at)) * 1_000_000,
+                        "{zone:?} at {at}"
+                    );
                     at += step;
                 }
             }

@@ -7,21 +7,34 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::sync::Arc;
-use tillhouse_query::{DEEP_STACK, Engine, EngineOptions, WORKER_STACK, collect};
+use tillhouse_query::{DEEP_STACK, QueryEngine, QueryEngineOptions, WORKER_STACK, collect};
 
 /// The first value of each query, or its error.
 fn answers(queries: Vec<String>) -> Vec<Result<String, String>> {
     let run = move || {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).thread_stack_size(WORKER_STACK).enable_all().build().unwrap();
+        let runtime = runtime
+            .worker_threads(2)
+            .thread_stack_size(WORKER_STACK)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
-            let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+            let session = QueryEngine::new(QueryEngineOptions::default())
+                .unwrap()
+                .empty_session()
+                .unwrap();
             let batch = RecordBatch::try_from_iter([
                 ("n", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
-                ("s", Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef),
+                (
+                    "s",
+                    Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef,
+                ),
             ])
             .unwrap();
-            session.register_batches("t", batch.schema(), vec![batch]).unwrap();
+            session
+                .register_batches("t", batch.schema(), vec![batch])
+                .unwrap();
             let mut answers = Vec::new();
             for query in &queries {
                 let outcome = match session.query(query).await {
@@ -30,7 +43,10 @@ fn answers(queries: Vec<String>) -> Vec<Result<String, String>> {
                 };
                 answers.push(match outcome {
                     Ok(batches) => {
-                        let formatter = ArrayFormatter::try_new(batches[0].column(0), &FormatOptions::default());
+                        let formatter = ArrayFormatter::try_new(
+                            batches[0].column(0),
+                            &FormatOptions::default(),
+                        );
                         Ok(formatter.unwrap().value(0).to_string())
                     }
                     Err(error) => Err(error.message().to_owned()),
@@ -39,7 +55,12 @@ fn answers(queries: Vec<String>) -> Vec<Result<String, String>> {
             answers
         })
     };
-    std::thread::Builder::new().stack_size(DEEP_STACK).spawn(run).unwrap().join().unwrap()
+    std::thread::Builder::new()
+        .stack_size(DEEP_STACK)
+        .spawn(run)
+        .unwrap()
+        .join()
+        .unwrap()
 }
 
 fn many(count: usize, separator: &str, each: impl Fn(usize) -> String) -> String {
@@ -54,20 +75,74 @@ fn nested(count: usize, before: &str, middle: &str, after: &str) -> String {
 #[test]
 fn what_is_long_has_its_answer() {
     let cases = [
-        (format!("SELECT count(*) FROM t WHERE n IN ({})", many(20_000, ",", |i| i.to_string())), "3"),
-        (format!("SELECT count(*) FROM t WHERE {}", many(10_000, " OR ", |i| format!("n = {i}"))), "3"),
-        (format!("SELECT count(*) FROM t WHERE {}", many(10_000, " AND ", |i| format!("n <> -{i}"))), "3"),
-        (format!("SELECT count(*) FROM t WHERE {}", many(2_000, " AND ", |_| "1 = 1".to_owned())), "3"),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE n IN ({})",
+                many(20_000, ",", |i| i.to_string())
+            ),
+            "3",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE {}",
+                many(10_000, " OR ", |i| format!("n = {i}"))
+            ),
+            "3",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE {}",
+                many(10_000, " AND ", |i| format!("n <> -{i}"))
+            ),
+            "3",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE {}",
+                many(2_000, " AND ", |_| "1 = 1".to_owned())
+            ),
+            "3",
+        ),
         (format!("SELECT {}", nested(300, "(", "1", ")")), "1"),
-        (format!("SELECT {}", nested(150, "CASE WHEN 1 = 2 THEN 0 ELSE ", "1", " END")), "1"),
+        (
+            format!(
+                "SELECT {}",
+                nested(150, "CASE WHEN 1 = 2 THEN 0 ELSE ", "1", " END")
+            ),
+            "1",
+        ),
         (format!("SELECT {}", nested(150, "abs(", "-1", ")")), "1"),
         (format!("SELECT {}true", "NOT ".repeat(200)), "true"),
         (format!("SELECT {}1", "- ".repeat(200)), "1"),
-        (nested(60, "SELECT * FROM (", "SELECT 1 AS a", ") AS x"), "1"),
-        (format!("SELECT count(*) FROM ({}) AS u", many(200, " UNION ALL ", |i| format!("SELECT {i} AS a"))), "200"),
-        (format!("SELECT length({})", many(500, " || ", |_| "'a'".to_owned())), "500"),
-        (format!("SELECT sum({}) FROM t", many(200, " + ", |_| "n".to_owned())), "1200"),
-        (format!("SELECT count(*) FROM (VALUES {}) AS v(a)", many(20_000, ",", |i| format!("({i})"))), "20000"),
+        (
+            nested(60, "SELECT * FROM (", "SELECT 1 AS a", ") AS x"),
+            "1",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM ({}) AS u",
+                many(200, " UNION ALL ", |i| format!("SELECT {i} AS a"))
+            ),
+            "200",
+        ),
+        (
+            format!("SELECT length({})", many(500, " || ", |_| "'a'".to_owned())),
+            "500",
+        ),
+        (
+            format!(
+                "SELECT sum({}) FROM t",
+                many(200, " + ", |_| "n".to_owned())
+            ),
+            "1200",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM (VALUES {}) AS v(a)",
+                many(20_000, ",", |i| format!("({i})"))
+            ),
+            "20000",
+        ),
     ];
     let (queries, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
     for ((query, answer), expected) in queries.iter().zip(answers(queries.clone())).zip(expected) {
@@ -77,43 +152,145 @@ fn what_is_long_has_its_answer() {
 
 #[test]
 fn what_is_too_deep_is_an_error_that_says_so() {
-    let doubled = |i: usize| format!("c{} AS (SELECT x.a FROM c{i} AS x CROSS JOIN c{i} AS y)", i + 1);
+    let doubled = |i: usize| {
+        format!(
+            "c{} AS (SELECT x.a FROM c{i} AS x CROSS JOIN c{i} AS y)",
+            i + 1
+        )
+    };
     let cases = [
-        (format!("SELECT {}", nested(10_000, "(", "1", ")")), "nested too deeply"),
-        (format!("SELECT {}", nested(500_000, "(", "1", ")")), "nested too deeply"),
-        (format!("SELECT * FROM {}", nested(10_000, "(", "SELECT 1", ")")), "nested too deeply"),
-        (format!("SELECT {}", nested(10_000, "CASE WHEN 1 = 2 THEN 0 ELSE ", "1", " END")), "nested too deeply"),
-        (format!("SELECT {}", nested(10_000, "abs(", "1", ")")), "nested too deeply"),
-        (format!("SELECT {}", nested(10_000, "[", "1", "]")), "nested too deeply"),
-        (nested(10_000, "SELECT * FROM (", "SELECT 1", ") AS x"), "nested too deeply"),
-        (format!("SELECT {} FROM t", many(10_000, " || ", |_| "s".to_owned())), "nested too deeply"),
-        (format!("SELECT {}", many(300_000, " + ", |_| "1".to_owned())), "nested too deeply"),
-        (format!("SELECT n{} FROM t", "::int".repeat(10_000)), "nested too deeply"),
-        (format!("SELECT n{} FROM t", " IS NULL".repeat(10_000)), "nested too deeply"),
-        (format!("SELECT x{} FROM (SELECT [1] AS x)", "[1]".repeat(10_000)), "nested too deeply"),
-        (format!("SELECT {}1", "- ".repeat(10_000)), "nested too deeply"),
-        (format!("SELECT {}true", "NOT ".repeat(450)), "nested too deeply"),
-        (format!("SELECT {}true", "NOT ".repeat(10_000)), "nested too deeply"),
-        (format!("SELECT {}", nested(390, "NOT (", "true", ")")), "nested too deeply"),
+        (
+            format!("SELECT {}", nested(10_000, "(", "1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(500_000, "(", "1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT * FROM {}", nested(10_000, "(", "SELECT 1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT {}",
+                nested(10_000, "CASE WHEN 1 = 2 THEN 0 ELSE ", "1", " END")
+            ),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(10_000, "abs(", "1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(10_000, "[", "1", "]")),
+            "nested too deeply",
+        ),
+        (
+            nested(10_000, "SELECT * FROM (", "SELECT 1", ") AS x"),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {} FROM t", many(10_000, " || ", |_| "s".to_owned())),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", many(300_000, " + ", |_| "1".to_owned())),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT n{} FROM t", "::int".repeat(10_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT n{} FROM t", " IS NULL".repeat(10_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT x{} FROM (SELECT [1] AS x)", "[1]".repeat(10_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}1", "- ".repeat(10_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}true", "NOT ".repeat(450)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}true", "NOT ".repeat(10_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(390, "NOT (", "true", ")")),
+            "nested too deeply",
+        ),
         (format!("SELECT {}1", "- ".repeat(450)), "nested too deeply"),
         (format!("SELECT {}1", "+ ".repeat(450)), "nested too deeply"),
-        (format!("SELECT {}1", "~ ".repeat(1_000)), "nested too deeply"),
-        (format!("SELECT {}", nested(390, "-(", "1", ")")), "nested too deeply"),
-        (format!("SELECT {}", nested(450, "CAST(", "1", " AS INT)")), "nested too deeply"),
-        (format!("SELECT {}", nested(450, "CASE WHEN true THEN ", "1", " END")), "nested too deeply"),
-        (format!("SELECT {}", nested(390, "CASE WHEN NOT ", "true", " THEN true END")), "nested too deeply"),
-        (format!("SELECT {}'1' DAY", "INTERVAL ".repeat(1_000)), "nested too deeply"),
-        (many(10_000, " UNION ALL ", |i| format!("SELECT {i}")), "nested too deeply"),
         (
-            format!("SELECT count(*) FROM t AS t0 {}", many(3_000, " ", |i| format!("CROSS JOIN t AS t{}", i + 1))),
+            format!("SELECT {}1", "~ ".repeat(1_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(390, "-(", "1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(450, "CAST(", "1", " AS INT)")),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT {}",
+                nested(450, "CASE WHEN true THEN ", "1", " END")
+            ),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT {}",
+                nested(390, "CASE WHEN NOT ", "true", " THEN true END")
+            ),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}'1' DAY", "INTERVAL ".repeat(1_000)),
+            "nested too deeply",
+        ),
+        (
+            many(10_000, " UNION ALL ", |i| format!("SELECT {i}")),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t AS t0 {}",
+                many(3_000, " ", |i| format!("CROSS JOIN t AS t{}", i + 1))
+            ),
             "nested too deeply",
         ),
         // Each is short, and together they are as deep as both: 100 parentheses around chains of 100.
-        (format!("SELECT {}1{}", "(".repeat(100), format!("{})", " + 1".repeat(100)).repeat(100)), "nested too deeply"),
-        (format!("WITH c0 AS (SELECT 1 AS a), {} SELECT * FROM c20", many(20, ", ", doubled)), "plan has more than"),
+        (
+            format!(
+                "SELECT {}1{}",
+                "(".repeat(100),
+                format!("{})", " + 1".repeat(100)).repeat(100)
+            ),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "WITH c0 AS (SELECT 1 AS a), {} SELECT * FROM c20",
+                many(20, ", ", doubled)
+            ),
+            "plan has more than",
+        ),
     ];
     let (queries, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
     for ((query, answer), expected) in queries.iter().zip(answers(queries.clone())).zip(expected) {
-        assert!(answer.as_ref().is_err_and(|error| error.contains(expected)), "{query:.100}: {answer:?}");
+        assert!(
+            answer.as_ref().is_err_and(|error| error.contains(expected)),
+            "{query:.100}: {answer:?}"
+        );
     }
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use tillhouse_query::{Engine, EngineOptions, collect};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, collect};
 
 const DOCUMENT: &str = include_str!("../../../docs/functions.md");
 const GUIDE: &str = include_str!("../../../docs/sql.md");
@@ -26,7 +26,9 @@ fn examples() -> Vec<(String, String)> {
         .skip(1)
         .map(|rest| {
             let block = rest.split("```").next().unwrap().trim();
-            let (sql, answer) = block.rsplit_once("\n-- ").expect("an example ends with a comment that is its answer");
+            let (sql, answer) = block
+                .rsplit_once("\n-- ")
+                .expect("an example ends with a comment that is its answer");
             (sql.to_owned(), answer.to_owned())
         })
         .collect()
@@ -34,15 +36,26 @@ fn examples() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn every_example_gives_what_it_says() {
-    let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+    let session = QueryEngine::new(QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap();
     let examples = examples();
     assert!(examples.len() >= 12, "{}", examples.len());
-    let listed = listed().into_iter().map(|(_, sql, answer)| (format!("SELECT {sql}"), answer.to_owned()));
+    let listed = listed()
+        .into_iter()
+        .map(|(_, sql, answer)| (format!("SELECT {sql}"), answer.to_owned()));
     for (sql, expected) in examples.into_iter().chain(listed) {
-        let stream = session.query(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let stream = session
+            .query(&sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
         let batches = collect(stream).await.unwrap();
         let column = batches[0].column(0);
-        let shown = ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap().value(0).to_string();
+        let shown = ArrayFormatter::try_new(column, &FormatOptions::default())
+            .unwrap()
+            .value(0)
+            .to_string();
         assert_eq!(shown, expected, "{sql}");
     }
 }
@@ -75,7 +88,12 @@ fn every_function_has_an_example() {
 #[test]
 fn the_guide_lists_every_function_of_the_document() {
     let listed: Vec<&str> = listed().into_iter().map(|(name, _, _)| name).collect();
-    let headings = DOCUMENT.lines().filter_map(|line| line.strip_prefix("### `")?.split('(').next());
+    let headings = DOCUMENT
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `")?.split('(').next());
     let missing: Vec<&str> = headings.filter(|name| !listed.contains(name)).collect();
-    assert!(missing.is_empty() && listed.len() > 15, "docs/sql.md does not list {missing:?}");
+    assert!(
+        missing.is_empty() && listed.len() > 15,
+        "docs/sql.md does not list {missing:?}"
+    );
 }

@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use arrow::util::pretty::pretty_format_batches;
-use tillhouse_query::{Engine, EngineOptions, Session, collect};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
 
 const MIB: u64 = 1 << 20;
 
 fn session(memory: u64, threads: usize) -> Session {
-    let options = EngineOptions { memory_limit_bytes: memory, spill_dir: None, threads };
-    Engine::new(options).unwrap().bare().unwrap()
+    let options = QueryEngineOptions {
+        memory_limit_bytes: memory,
+        spill_dir: None,
+        threads,
+    };
+    QueryEngine::new(options).unwrap().empty_session().unwrap()
 }
 
 /// The lines of a result, or its error.
@@ -20,13 +24,27 @@ async fn lines(session: &Session, sql: &str) -> Result<Vec<String>, String> {
         Ok(stream) => collect(stream).await,
         Err(error) => Err(error),
     };
-    let table = pretty_format_batches(&batches.map_err(|error| error.message().to_owned())?).unwrap().to_string();
+    let table = pretty_format_batches(&batches.map_err(|error| error.message().to_owned())?)
+        .unwrap()
+        .to_string();
     let rows = table.lines().filter(|line| line.starts_with('|')).skip(1);
-    Ok(rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()).collect())
+    Ok(rows
+        .map(|row| {
+            row.split('|')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
+                .trim()
+                .to_owned()
+        })
+        .collect())
 }
 
 async fn answer(session: &Session, sql: &str) -> String {
-    lines(session, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).join("; ")
+    lines(session, sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .join("; ")
 }
 
 /// Rows of two keys, one of them null at times, a text that recurs, and an amount.
@@ -38,18 +56,36 @@ const ROWS: &str = "(SELECT CASE WHEN value % 5 = 0 THEN NULL ELSE 'k' || CAST(v
 async fn different_values_are_counted_beside_other_aggregates() {
     let session = session(64 * MIB, 2);
     for (aggregates, rest) in [
-        ("count(DISTINCT t), count(*), count(n), sum(n), min(n), max(t)", "GROUP BY k"),
-        ("count(DISTINCT t), count(*), count(n), sum(n), min(n), max(t)", ""),
+        (
+            "count(DISTINCT t), count(*), count(n), sum(n), min(n), max(t)",
+            "GROUP BY k",
+        ),
+        (
+            "count(DISTINCT t), count(*), count(n), sum(n), min(n), max(t)",
+            "",
+        ),
         ("count(DISTINCT t), sum(a), count(a)", "GROUP BY k"),
-        ("count(DISTINCT t) FILTER (WHERE n > 500), count(*) FILTER (WHERE n > 10), sum(a)", "GROUP BY k"),
+        (
+            "count(DISTINCT t) FILTER (WHERE n > 500), count(*) FILTER (WHERE n > 10), sum(a)",
+            "GROUP BY k",
+        ),
         ("count(DISTINCT t || 'x'), count(*)", "GROUP BY k"),
-        ("count(DISTINCT t), count(t), bool_and(n > 3), bool_or(n IS NULL)", "GROUP BY k"),
+        (
+            "count(DISTINCT t), count(t), bool_and(n > 3), bool_or(n IS NULL)",
+            "GROUP BY k",
+        ),
         ("count(DISTINCT t) + 1, count(*) * 2", "GROUP BY k"),
         ("count(DISTINCT t), count(*)", "WHERE n < 0"),
-        ("count(DISTINCT t), count(*), sum(n)", "WHERE n < 0 GROUP BY k"),
+        (
+            "count(DISTINCT t), count(*), sum(n)",
+            "WHERE n < 0 GROUP BY k",
+        ),
         ("count(DISTINCT n), count(DISTINCT t), sum(a)", "GROUP BY k"),
         ("count(DISTINCT t), avg(a), count(*)", "GROUP BY k"),
-        ("count(DISTINCT t), count(DISTINCT t) FILTER (WHERE n > 3), count(*)", "GROUP BY k"),
+        (
+            "count(DISTINCT t), count(DISTINCT t) FILTER (WHERE n > 3), count(*)",
+            "GROUP BY k",
+        ),
         ("count(DISTINCT t), count(*)", "GROUP BY ROLLUP (k)"),
         ("count(DISTINCT k), count(*)", "GROUP BY n % 2, t"),
     ] {
@@ -80,22 +116,37 @@ async fn different_values_are_counted_beside_other_aggregates() {
                 "coalesce(array_length(array_agg(DISTINCT k) FILTER (WHERE k IS NOT NULL)), 0)",
             )
         };
-        let key = if rest.contains("GROUP BY k") || rest.contains("ROLLUP") { "k, " } else { "" };
+        let key = if rest.contains("GROUP BY k") || rest.contains("ROLLUP") {
+            "k, "
+        } else {
+            ""
+        };
         let ask = |aggregates: &str| format!("SELECT {key}{aggregates} FROM {ROWS} {rest}");
-        let mut counted =
-            lines(&session, &ask(aggregates)).await.unwrap_or_else(|error| panic!("{aggregates}: {error}"));
-        let mut collected =
-            lines(&session, &ask(&plain(aggregates))).await.unwrap_or_else(|error| panic!("{aggregates}: {error}"));
+        let mut counted = lines(&session, &ask(aggregates))
+            .await
+            .unwrap_or_else(|error| panic!("{aggregates}: {error}"));
+        let mut collected = lines(&session, &ask(&plain(aggregates)))
+            .await
+            .unwrap_or_else(|error| panic!("{aggregates}: {error}"));
         counted.sort();
         collected.sort();
         assert_eq!(counted, collected, "{aggregates} {rest}");
     }
     let named = "SELECT u FROM (SELECT k AS u, count(DISTINCT t) AS d, count(*) AS c FROM {} GROUP BY k HAVING count(DISTINCT t) > 1) ORDER BY d, u";
-    assert_eq!(answer(&session, &named.replace("{}", ROWS)).await, "k1; k2; k3; k4; ");
+    assert_eq!(
+        answer(&session, &named.replace("{}", ROWS)).await,
+        "k1; k2; k3; k4; "
+    );
     let typed = "SELECT arrow_typeof(sum(a)), arrow_typeof(count(*)), count(DISTINCT t) FROM {}";
     assert_eq!(
         answer(&session, &typed.replace("{}", ROWS)).await,
-        answer(&session, &typed.replace("DISTINCT t", "DISTINCT t").replace("{}", ROWS)).await
+        answer(
+            &session,
+            &typed
+                .replace("DISTINCT t", "DISTINCT t")
+                .replace("{}", ROWS)
+        )
+        .await
     );
 }
 
@@ -115,34 +166,60 @@ async fn texts_are_joined_as_the_operator_joins_them() {
         ("SELECT ('a' || NULL) IS NULL AS x", "true"),
         ("SELECT 'a' || 1 || true || 2.50 AS x", "a1true2.50"),
         ("SELECT 1 || 'a' AS x", "1a"),
-        ("SELECT arrow_cast('a', 'Utf8View') || 'b' || arrow_cast('c', 'LargeUtf8') AS x", "abc"),
-        ("SELECT arrow_cast('a', 'Dictionary(Int32, Utf8)') || 'b' AS x", "ab"),
+        (
+            "SELECT arrow_cast('a', 'Utf8View') || 'b' || arrow_cast('c', 'LargeUtf8') AS x",
+            "abc",
+        ),
+        (
+            "SELECT arrow_cast('a', 'Dictionary(Int32, Utf8)') || 'b' AS x",
+            "ab",
+        ),
         ("SELECT 'ä' || '日' || '' AS x", "ä日"),
         ("SELECT [1, 2] || [3] AS x", "[1, 2, 3]"),
         ("SELECT [1, 2] || 3 AS x", "[1, 2, 3]"),
-        ("SELECT count(*) FROM range(0, 5) WHERE 'v' || CAST(value AS VARCHAR) = 'v3'", "1"),
+        (
+            "SELECT count(*) FROM range(0, 5) WHERE 'v' || CAST(value AS VARCHAR) = 'v3'",
+            "1",
+        ),
         (
             "SELECT string_agg(x, ',') FROM (SELECT 'v' || CAST(value AS VARCHAR) || NULLIF('w', CASE WHEN value = 1 THEN 'w' END) AS x FROM range(0, 3))",
             "v0w,v2w",
         ),
-        ("SELECT max(x || y) FROM (VALUES ('a', 'b'), (NULL, 'z'), ('c', NULL)) AS t(x, y)", "ab"),
+        (
+            "SELECT max(x || y) FROM (VALUES ('a', 'b'), (NULL, 'z'), ('c', NULL)) AS t(x, y)",
+            "ab",
+        ),
         ("SELECT DATE '2026-01-02' || 'x' AS x", "2026-01-02x"),
     ] {
         assert_eq!(answer(&session, sql).await, expected, "{sql}");
     }
-    let batches =
-        collect(session.query("SELECT 'a' || 'b', value || 'x' FROM range(0, 1)").await.unwrap()).await.unwrap();
+    let batches = collect(
+        session
+            .query("SELECT 'a' || 'b', value || 'x' FROM range(0, 1)")
+            .await
+            .unwrap(),
+    )
+    .await
+    .unwrap();
     let schema = batches[0].schema();
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["Utf8(\"a\") || Utf8(\"b\")", "range().value || Utf8(\"x\")"]);
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["Utf8(\"a\") || Utf8(\"b\")", "range().value || Utf8(\"x\")"]
+    );
 }
 
 #[tokio::test]
 async fn what_is_made_of_little_is_held_to_memory() {
     let session = session(64 * MIB, 1);
     let doubled = |first: &str, step: &str, last: &str| {
-        let named: Vec<String> =
-            (0..32).map(|i| format!("c{} AS ({})", i + 1, step.replace('#', &i.to_string()))).collect();
+        let named: Vec<String> = (0..32)
+            .map(|i| format!("c{} AS ({})", i + 1, step.replace('#', &i.to_string())))
+            .collect();
         format!("WITH c0 AS ({first}), {} {last}", named.join(", "))
     };
     for sql in [
@@ -163,13 +240,22 @@ async fn what_is_made_of_little_is_held_to_memory() {
         assert_eq!(error, "the query needs more memory than it may use", "{sql}");
     }
     for (sql, expected) in [
-        ("SELECT array_length(generate_series(DATE '2026-01-01', DATE '2026-12-31', INTERVAL '1 month'))", "12"),
-        ("SELECT array_length(range(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 hour'))", "24"),
+        (
+            "SELECT array_length(generate_series(DATE '2026-01-01', DATE '2026-12-31', INTERVAL '1 month'))",
+            "12",
+        ),
+        (
+            "SELECT array_length(range(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 hour'))",
+            "24",
+        ),
         (
             "SELECT generate_series(DATE '2026-01-03', DATE '2026-01-01', INTERVAL '-1 day')",
             "[2026-01-03, 2026-01-02, 2026-01-01]",
         ),
-        ("SELECT generate_series(NULL, DATE '2026-01-01', INTERVAL '1 day') IS NULL", "true"),
+        (
+            "SELECT generate_series(NULL, DATE '2026-01-01', INTERVAL '1 day') IS NULL",
+            "true",
+        ),
         (
             "SELECT count(*) FROM generate_series(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 second')",
             "86401",
@@ -212,7 +298,11 @@ async fn a_large_constant_is_no_larger_for_many_rows() {
 #[tokio::test]
 async fn wide_rows_are_sorted_from_disk() {
     let view = "arrow_cast(CAST(value AS VARCHAR), 'Utf8View')";
-    for (memory, threads, text) in [(64, 2, "CAST(value AS VARCHAR)"), (64, 8, view), (128, 2, view)] {
+    for (memory, threads, text) in [
+        (64, 2, "CAST(value AS VARCHAR)"),
+        (64, 8, view),
+        (128, 2, view),
+    ] {
         let session = session(memory * MIB, threads);
         for width in [200, 2000] {
             let sql = |rest: &str| {
@@ -223,10 +313,22 @@ async fn wide_rows_are_sorted_from_disk() {
                 )
             };
             let longest = 5 * width;
-            assert_eq!(answer(&session, &sql("")).await, format!("40000 1 40000 0 {longest}"), "{memory} {width}");
+            assert_eq!(
+                answer(&session, &sql("")).await,
+                format!("40000 1 40000 0 {longest}"),
+                "{memory} {width}"
+            );
             let cut = answer(&session, &sql("LIMIT 30000")).await;
-            assert_eq!(cut, format!("30000 1 30000 0 {longest}"), "{memory} {width}");
-            assert_eq!(answer(&session, &sql("LIMIT 7")).await, format!("7 1 7 0 {width}"), "{memory} {width}");
+            assert_eq!(
+                cut,
+                format!("30000 1 30000 0 {longest}"),
+                "{memory} {width}"
+            );
+            assert_eq!(
+                answer(&session, &sql("LIMIT 7")).await,
+                format!("7 1 7 0 {width}"),
+                "{memory} {width}"
+            );
         }
     }
 }

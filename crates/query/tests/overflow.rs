@@ -4,27 +4,74 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use arrow::array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array,
+};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::sync::Arc;
-use tillhouse_query::{Engine, EngineOptions, Session, collect};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
 
 fn session(threads: usize) -> Session {
-    let session = Engine::new(EngineOptions { threads, ..EngineOptions::default() }).unwrap().bare().unwrap();
+    let session = QueryEngine::new(QueryEngineOptions {
+        threads,
+        ..QueryEngineOptions::default()
+    })
+    .unwrap()
+    .empty_session()
+    .unwrap();
     let decimals = |values: Vec<i128>, precision: u8, scale: i8| -> ArrayRef {
-        Arc::new(Decimal128Array::from(values).with_precision_and_scale(precision, scale).unwrap())
+        Arc::new(
+            Decimal128Array::from(values)
+                .with_precision_and_scale(precision, scale)
+                .unwrap(),
+        )
     };
     let batch = RecordBatch::try_from_iter_with_nullable([
-        ("key", Arc::new(StringArray::from(vec!["a", "b", "a", "b"])) as ArrayRef, true),
-        ("big", Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(1), Some(2), None])) as ArrayRef, true),
-        ("low", Arc::new(Int64Array::from(vec![i64::MIN, 0, 1, 2])) as ArrayRef, true),
-        ("small", Arc::new(Int32Array::from(vec![i32::MAX, 1, 2, 3])) as ArrayRef, true),
-        ("unsigned", Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2, 3])) as ArrayRef, true),
-        ("wide", decimals(vec![10_i128.pow(38) - 1, 1, 2, 3], 38, 0), true),
-        ("amount", decimals(vec![123_400, 10_000, 25_000, 0], 18, 4), true),
+        (
+            "key",
+            Arc::new(StringArray::from(vec!["a", "b", "a", "b"])) as ArrayRef,
+            true,
+        ),
+        (
+            "big",
+            Arc::new(Int64Array::from(vec![
+                Some(i64::MAX),
+                Some(1),
+                Some(2),
+                None,
+            ])) as ArrayRef,
+            true,
+        ),
+        (
+            "low",
+            Arc::new(Int64Array::from(vec![i64::MIN, 0, 1, 2])) as ArrayRef,
+            true,
+        ),
+        (
+            "small",
+            Arc::new(Int32Array::from(vec![i32::MAX, 1, 2, 3])) as ArrayRef,
+            true,
+        ),
+        (
+            "unsigned",
+            Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2, 3])) as ArrayRef,
+            true,
+        ),
+        (
+            "wide",
+            decimals(vec![10_i128.pow(38) - 1, 1, 2, 3], 38, 0),
+            true,
+        ),
+        (
+            "amount",
+            decimals(vec![123_400, 10_000, 25_000, 0], 18, 4),
+            true,
+        ),
     ])
     .unwrap();
-    session.register_batches("t", batch.schema(), vec![batch]).unwrap();
+    session
+        .register_batches("t", batch.schema(), vec![batch])
+        .unwrap();
     session
 }
 
@@ -111,33 +158,67 @@ async fn what_fits_is_what_it_was() {
             ("SELECT 1 - 2 * -3", "7"),
             ("SELECT -9223372036854775808", "-9223372036854775808"),
             ("SELECT 9223372036854775807 + 1.0", "9223372036854775808.0"),
-            ("SELECT CAST(9223372036854775807 AS DECIMAL(38, 0)) + 1", "9223372036854775808"),
+            (
+                "SELECT CAST(9223372036854775807 AS DECIMAL(38, 0)) + 1",
+                "9223372036854775808",
+            ),
             ("SELECT small * 2 FROM t ORDER BY 1", "2,4,6,4294967294"),
-            ("SELECT big - 1 FROM t ORDER BY 1 NULLS LAST", "0,1,9223372036854775806,null"),
+            (
+                "SELECT big - 1 FROM t ORDER BY 1 NULLS LAST",
+                "0,1,9223372036854775806,null",
+            ),
             ("SELECT sum(big) FROM t WHERE big < 5", "3"),
             ("SELECT sum(big) FROM t WHERE big < 0", "null"),
             ("SELECT sum(big) FROM t WHERE key = 'b' GROUP BY key", "1"),
-            ("SELECT sum(big) FROM t WHERE big IS NULL GROUP BY key", "null"),
+            (
+                "SELECT sum(big) FROM t WHERE big IS NULL GROUP BY key",
+                "null",
+            ),
             // The total fits, though not every way to it does.
-            ("SELECT sum(x) FROM (VALUES (9223372036854775807), (1), (-5)) AS v(x)", "9223372036854775803"),
+            (
+                "SELECT sum(x) FROM (VALUES (9223372036854775807), (1), (-5)) AS v(x)",
+                "9223372036854775803",
+            ),
             ("SELECT sum(amount) FROM t", "15.8400"),
-            ("SELECT sum(amount) FROM t GROUP BY key ORDER BY key", "14.8400,1.0000"),
-            ("SELECT sum(amount) FILTER (WHERE key = 'a') FROM t", "14.8400"),
-            ("SELECT sum(amount) FILTER (WHERE amount > 2) FROM t GROUP BY key ORDER BY key", "14.8400,null"),
+            (
+                "SELECT sum(amount) FROM t GROUP BY key ORDER BY key",
+                "14.8400,1.0000",
+            ),
+            (
+                "SELECT sum(amount) FILTER (WHERE key = 'a') FROM t",
+                "14.8400",
+            ),
+            (
+                "SELECT sum(amount) FILTER (WHERE amount > 2) FROM t GROUP BY key ORDER BY key",
+                "14.8400,null",
+            ),
             ("SELECT sum(DISTINCT low) FROM t WHERE low >= 0", "3"),
-            ("SELECT sum(low) OVER (ORDER BY low ROWS 1 PRECEDING) FROM t WHERE low >= 0 ORDER BY low", "0,1,3"),
+            (
+                "SELECT sum(low) OVER (ORDER BY low ROWS 1 PRECEDING) FROM t WHERE low >= 0 ORDER BY low",
+                "0,1,3",
+            ),
             (
                 "SELECT sum(amount) OVER (ORDER BY amount ROWS 1 PRECEDING) FROM t ORDER BY amount",
                 "0.0000,1.0000,3.5000,14.8400",
             ),
-            ("SELECT arrow_typeof(sum(amount)) FROM t", "Decimal128(28, 4)"),
+            (
+                "SELECT arrow_typeof(sum(amount)) FROM t",
+                "Decimal128(28, 4)",
+            ),
             ("SELECT arrow_typeof(small - small) FROM t LIMIT 1", "Int32"),
-            ("SELECT column_name FROM (SELECT 1) CROSS JOIN (SELECT 'x' AS column_name)", "x"),
+            (
+                "SELECT column_name FROM (SELECT 1) CROSS JOIN (SELECT 'x' AS column_name)",
+                "x",
+            ),
             ("SELECT sum(1.5)", "1.5"),
             ("SELECT sum(CAST(1.5 AS DOUBLE))", "1.5"),
             ("SELECT DATE '2026-01-01' + INTERVAL '1 day'", "2026-01-02"),
         ] {
-            assert_eq!(run(&session, sql).await.as_deref(), Ok(result), "{threads} threads, {sql}");
+            assert_eq!(
+                run(&session, sql).await.as_deref(),
+                Ok(result),
+                "{threads} threads, {sql}"
+            );
         }
     }
 }
@@ -145,8 +226,20 @@ async fn what_fits_is_what_it_was() {
 #[tokio::test]
 async fn columns_keep_their_names_and_the_error_says_what_to_do() {
     let session = session(1);
-    let plan = session.plan("SELECT big + 1, -low, sum(small * 2) OVER () FROM t", &[], "t").await.unwrap();
-    let names: Vec<_> = plan.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let plan = session
+        .plan(
+            "SELECT big + 1, -low, sum(small * 2) OVER () FROM t",
+            &[],
+            "t",
+        )
+        .await
+        .unwrap();
+    let names: Vec<_> = plan
+        .schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     assert_eq!(names[..2], ["t.big + Int64(1)", "(- t.low)"]);
     assert!(names[2].starts_with("sum(t.small * Int64(2))"), "{names:?}");
     let error = match session.query("SELECT big + 1 FROM t").await {

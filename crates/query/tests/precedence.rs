@@ -5,26 +5,41 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use tillhouse_query::{Engine, EngineOptions, Session, collect};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
 
 async fn value(session: &Session, expression: &str) -> String {
     let sql = format!("SELECT {expression} AS x FROM (VALUES (1, 'abc', NULL)) AS t(n, s, u)");
-    let batches = collect(session.query(&sql).await.unwrap_or_else(|e| panic!("{expression}: {e:?}"))).await;
+    let batches = collect(
+        session
+            .query(&sql)
+            .await
+            .unwrap_or_else(|e| panic!("{expression}: {e:?}")),
+    )
+    .await;
     let batches = batches.unwrap_or_else(|e| panic!("{expression}: {e:?}"));
     let options = FormatOptions::default().with_null("null");
-    ArrayFormatter::try_new(batches[0].column(0), &options).unwrap().value(0).to_string()
+    ArrayFormatter::try_new(batches[0].column(0), &options)
+        .unwrap()
+        .value(0)
+        .to_string()
 }
 
 #[tokio::test]
 async fn operators_bind_as_in_postgresql() {
-    let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+    let session = QueryEngine::new(QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap();
     for (expression, result) in [
         // IS DISTINCT FROM is looser than comparisons and tighter than NOT, AND and OR.
         ("n IS DISTINCT FROM 1 AND false", "false"),
         ("n IS DISTINCT FROM 2 AND false", "false"),
         ("n IS NOT DISTINCT FROM 1 OR true", "true"),
         ("n IS NOT DISTINCT FROM 2 OR true", "true"),
-        ("s IS NOT DISTINCT FROM 'abc' AND n IS NOT DISTINCT FROM 2", "false"),
+        (
+            "s IS NOT DISTINCT FROM 'abc' AND n IS NOT DISTINCT FROM 2",
+            "false",
+        ),
         ("u IS DISTINCT FROM 1 AND n = 2", "false"),
         ("NOT n IS DISTINCT FROM 1 AND n = 1", "true"),
         ("NOT n IS NOT DISTINCT FROM 1 OR n = 1", "true"),
@@ -32,8 +47,14 @@ async fn operators_bind_as_in_postgresql() {
         ("n IS DISTINCT FROM 1 IS NULL", "false"),
         ("n IS DISTINCT FROM 1 IS NOT NULL", "true"),
         ("n + 1 IS DISTINCT FROM 1 + 1", "false"),
-        ("n IS DISTINCT FROM 1 AND n IS DISTINCT FROM 2 OR n = 1", "true"),
-        ("CASE WHEN n IS NOT DISTINCT FROM 1 AND s = 'x' THEN 'both' ELSE 'not' END", "not"),
+        (
+            "n IS DISTINCT FROM 1 AND n IS DISTINCT FROM 2 OR n = 1",
+            "true",
+        ),
+        (
+            "CASE WHEN n IS NOT DISTINCT FROM 1 AND s = 'x' THEN 'both' ELSE 'not' END",
+            "not",
+        ),
         // LIKE, BETWEEN and IN are tighter than comparisons.
         ("s LIKE 'a%' = true", "true"),
         ("s LIKE 'x%' = false", "true"),
@@ -124,7 +145,10 @@ async fn operators_bind_as_in_postgresql() {
         ("'1' || '2'::int + 1", "13"),
         ("arrow_cast(n, 'Int64')::text LIKE '1'", "true"),
         // AT TIME ZONE is tighter than arithmetic and comparisons, looser than a cast.
-        ("'2026-01-01T00:00:00'::timestamp AT TIME ZONE 'Europe/Berlin' = '2025-12-31T23:00:00Z'::timestamptz", "true"),
+        (
+            "'2026-01-01T00:00:00'::timestamp AT TIME ZONE 'Europe/Berlin' = '2025-12-31T23:00:00Z'::timestamptz",
+            "true",
+        ),
         (
             "'2026-01-01T00:00:00'::timestamp AT TIME ZONE 'Europe/Berlin' + interval '1 hour' = '2026-01-01T00:00:00Z'::timestamptz",
             "true",
@@ -145,7 +169,10 @@ async fn operators_bind_as_in_postgresql() {
 
 #[tokio::test]
 async fn sets_are_combined_as_in_postgresql() {
-    let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+    let session = QueryEngine::new(QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap();
     for (query, result) in [
         // INTERSECT is tighter than UNION and EXCEPT, and those two go from left to right.
         ("SELECT 1 UNION ALL SELECT 2 INTERSECT SELECT 3", "1"),
@@ -156,16 +183,25 @@ async fn sets_are_combined_as_in_postgresql() {
         ("SELECT 1 UNION SELECT 1 UNION ALL SELECT 1", "2"),
         ("SELECT 1 UNION ALL SELECT 1 UNION SELECT 1", "1"),
     ] {
-        assert_eq!(value(&session, &format!("(SELECT count(*) FROM ({query}))")).await, result, "{query}");
+        assert_eq!(
+            value(&session, &format!("(SELECT count(*) FROM ({query}))")).await,
+            result,
+            "{query}"
+        );
     }
 }
 
 #[tokio::test]
 async fn many_conditions_are_those_of_few() {
-    let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+    let session = QueryEngine::new(QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap();
     for terms in [2, 64, 65, 129, 1_000] {
         let all = |first: &str, keyword: &str, other: &str| {
-            let mut terms: Vec<String> = (1..terms).map(|at| other.replace('#', &at.to_string())).collect();
+            let mut terms: Vec<String> = (1..terms)
+                .map(|at| other.replace('#', &at.to_string()))
+                .collect();
             terms.insert(terms.len() / 2, first.to_owned());
             terms.join(&format!(" {keyword} "))
         };
@@ -185,9 +221,16 @@ async fn many_conditions_are_those_of_few() {
             (all("n <> NULL", "AND", "n <> -#"), "null"),
             (all("n = 1.0", "OR", "n = 1.#9"), "true"),
             (all("s = 'abc'", "OR", "s = 'x#' OR n = -#"), "true"),
-            (all("s = 'abd'", "OR", "t.s = 'x#' OR n = -# OR 1 = 2"), "false"),
+            (
+                all("s = 'abd'", "OR", "t.s = 'x#' OR n = -# OR 1 = 2"),
+                "false",
+            ),
         ] {
-            assert_eq!(value(&session, &expression).await, result, "{terms}: {expression:.80}");
+            assert_eq!(
+                value(&session, &expression).await,
+                result,
+                "{terms}: {expression:.80}"
+            );
         }
     }
 }

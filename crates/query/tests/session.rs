@@ -14,14 +14,19 @@ use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use std::sync::Arc;
 use tillhouse_model::ErrorKind;
-use tillhouse_query::{Engine, EngineOptions, ScalarValue, Session, collect};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, ScalarValue, Session, collect};
 
 fn session() -> Session {
-    Engine::new(EngineOptions::default()).unwrap().bare().unwrap()
+    QueryEngine::new(QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap()
 }
 
 fn table(columns: Vec<(&str, ArrayRef)>) -> Arc<MemTable> {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+            .unwrap();
     Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap())
 }
 
@@ -30,7 +35,13 @@ fn text(values: &[Option<&str>]) -> ArrayRef {
 }
 
 async fn shown(session: &Session, sql: &str) -> String {
-    let batches: Vec<_> = session.query(sql).await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = session
+        .query(sql)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
@@ -40,13 +51,20 @@ fn with_facts() -> Session {
         .register(
             "transactions",
             table(vec![
-                ("transaction_key", text(&[Some("p:1"), Some("p:2"), Some("p:3")])),
+                (
+                    "transaction_key",
+                    text(&[Some("p:1"), Some("p:2"), Some("p:3")]),
+                ),
                 ("pipeline", text(&[Some("p"), Some("p"), Some("p")])),
                 ("tenant_id", text(&[Some("t"), Some("t"), None])),
                 ("site_key", text(&[Some("p:a"), Some("p:b"), None])),
                 (
                     "amount",
-                    Arc::new(Decimal128Array::from(vec![10_000, 20_000, 5]).with_precision_and_scale(18, 4).unwrap()),
+                    Arc::new(
+                        Decimal128Array::from(vec![10_000, 20_000, 5])
+                            .with_precision_and_scale(18, 4)
+                            .unwrap(),
+                    ),
                 ),
                 ("_run_id", text(&[Some("r"), Some("r"), Some("r")])),
             ]),
@@ -79,12 +97,24 @@ async fn whatever_is_not_a_query_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Query, "{sql}: {error}");
         assert!(!error.to_string().contains('\n'), "{sql}: {error}");
     }
-    let error = session.sql("INSERT INTO transactions VALUES ('x')").await.unwrap_err();
-    assert_eq!(error.message(), "INSERT is not a query, and SQL here only reads");
+    let error = session
+        .sql("INSERT INTO transactions VALUES ('x')")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "INSERT is not a query, and SQL here only reads"
+    );
     let several = session.sql("SELECT 1; SELECT 2").await.unwrap_err();
     assert_eq!(several.message(), "more than one statement was given");
-    assert_eq!(session.sql(" ; ").await.unwrap_err().message(), "there is no SQL to run");
-    let file = session.sql("SELECT * FROM '/etc/passwd'").await.unwrap_err();
+    assert_eq!(
+        session.sql(" ; ").await.unwrap_err().message(),
+        "there is no SQL to run"
+    );
+    let file = session
+        .sql("SELECT * FROM '/etc/passwd'")
+        .await
+        .unwrap_err();
     assert_eq!(file.kind(), ErrorKind::Query, "files are no tables");
 }
 
@@ -100,58 +130,131 @@ async fn questions_about_the_catalog_are_queries() {
         "VALUES (1), (2)",
         "SELECT table_name FROM information_schema.tables",
     ] {
-        let batches: Vec<RecordBatch> = session.query(sql).await.expect(sql).try_collect().await.expect(sql);
-        assert!(batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0, "{sql}");
+        let batches: Vec<RecordBatch> = session
+            .query(sql)
+            .await
+            .expect(sql)
+            .try_collect()
+            .await
+            .expect(sql);
+        assert!(
+            batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0,
+            "{sql}"
+        );
     }
     let tables = session.tables().await.unwrap();
-    assert_eq!(tables, [("unified".into(), "sales".into()), ("unified".into(), "transactions".into())]);
-    assert!(session.columns("unified", "transactions").await.unwrap().field_with_name("amount").is_ok());
-    assert_eq!(session.columns("unified", "nothing").await.unwrap_err().message(), "there is no table unified.nothing");
+    assert_eq!(
+        tables,
+        [
+            ("unified".into(), "sales".into()),
+            ("unified".into(), "transactions".into())
+        ]
+    );
+    assert!(
+        session
+            .columns("unified", "transactions")
+            .await
+            .unwrap()
+            .field_with_name("amount")
+            .is_ok()
+    );
+    assert_eq!(
+        session
+            .columns("unified", "nothing")
+            .await
+            .unwrap_err()
+            .message(),
+        "there is no table unified.nothing"
+    );
 }
 
 #[tokio::test]
 async fn the_columns_shown_are_those_of_the_table_that_is_read() {
     let session = with_facts();
-    session.register("p.transactions", table(vec![("other", text(&[Some("x")]))])).unwrap();
+    session
+        .register("p.transactions", table(vec![("other", text(&[Some("x")]))]))
+        .unwrap();
     let here = shown(&session, "SHOW COLUMNS FROM transactions").await;
-    assert!(here.contains("site_key") && !here.contains("other"), "{here}");
-    for named in ["p.transactions", "tillhouse.p.transactions", "\"p\".TRANSACTIONS"] {
+    assert!(
+        here.contains("site_key") && !here.contains("other"),
+        "{here}"
+    );
+    for named in [
+        "p.transactions",
+        "tillhouse.p.transactions",
+        "\"p\".TRANSACTIONS",
+    ] {
         let there = shown(&session, &format!("SHOW COLUMNS FROM {named}")).await;
-        assert!(there.contains("other") && !there.contains("site_key"), "{named}: {there}");
+        assert!(
+            there.contains("other") && !there.contains("site_key"),
+            "{named}: {there}"
+        );
     }
     let full = shown(&session, "SHOW FULL COLUMNS IN transactions").await;
-    assert!(full.contains("site_key") && !full.contains("other"), "{full}");
+    assert!(
+        full.contains("site_key") && !full.contains("other"),
+        "{full}"
+    );
 }
 
 #[tokio::test]
 async fn errors_say_what_was_meant() {
     let session = with_facts();
-    let error = session.sql("SELECT amout FROM transactions").await.unwrap_err();
-    assert_eq!(error.message(), "there is no column amout, did you mean 'transactions.amount'");
+    let error = session
+        .sql("SELECT amout FROM transactions")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message(),
+        "there is no column amout, did you mean 'transactions.amount'"
+    );
     assert!(error.hint_text().unwrap().contains("site_key"), "{error:?}");
     assert!(!error.hint_text().unwrap().contains("_run_id"), "{error:?}");
     let error = session.sql("SELECT * FROM transaction").await.unwrap_err();
     assert_eq!(error.message(), "table 'unified.transaction' not found");
     let error = session.sql("SELEKT 1").await.unwrap_err();
-    assert!(error.message().starts_with("the SQL cannot be read: "), "{error}");
+    assert!(
+        error.message().starts_with("the SQL cannot be read: "),
+        "{error}"
+    );
     let error = session.sql("SELECT local_hour(1)").await.unwrap_err();
-    assert!(error.message().contains("local_hour takes 2 arguments, not 1"), "{error}");
-    let error = session.sql("SELECT from_minor_units(CAST(1 AS DOUBLE), 'EUR')").await.unwrap_err();
-    assert!(error.message().contains("cast a float to decimal first"), "{error}");
+    assert!(
+        error
+            .message()
+            .contains("local_hour takes 2 arguments, not 1"),
+        "{error}"
+    );
+    let error = session
+        .sql("SELECT from_minor_units(CAST(1 AS DOUBLE), 'EUR')")
+        .await
+        .unwrap_err();
+    assert!(
+        error.message().contains("cast a float to decimal first"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn sales_have_the_names_of_the_dimensions_that_exist() {
     let session = with_facts();
     let without = shown(&session, "SELECT * FROM sales ORDER BY transaction_key").await;
-    assert!(!without.contains("site_name") && !without.contains("_run_id"), "{without}");
+    assert!(
+        !without.contains("site_name") && !without.contains("_run_id"),
+        "{without}"
+    );
 
     let session = with_facts();
-    let sites =
-        vec![("site_key", text(&[Some("p:a")])), ("name", text(&[Some("Harbour")])), ("code", text(&[Some("H1")]))];
+    let sites = vec![
+        ("site_key", text(&[Some("p:a")])),
+        ("name", text(&[Some("Harbour")])),
+        ("code", text(&[Some("H1")])),
+    ];
     session.register("sites", table(sites)).unwrap();
-    let tenants =
-        vec![("pipeline", text(&[Some("p")])), ("tenant_id", text(&[Some("t")])), ("name", text(&[Some("North")]))];
+    let tenants = vec![
+        ("pipeline", text(&[Some("p")])),
+        ("tenant_id", text(&[Some("t")])),
+        ("name", text(&[Some("North")])),
+    ];
     session.register("unified.tenants", table(tenants)).unwrap();
     let with = shown(
         &session,
@@ -178,20 +281,35 @@ async fn groups_are_shown_member_by_member() {
     members.append_value([] as [Option<&str>; 0]);
     members.append_value([Some("p:80")]);
     let groups = vec![
-        ("group_key", text(&[Some("p:1"), Some("p:2"), Some("p:3"), Some("p:4")])),
-        ("name", text(&[Some("North"), Some("South"), Some("West"), Some("Gone")])),
+        (
+            "group_key",
+            text(&[Some("p:1"), Some("p:2"), Some("p:3"), Some("p:4")]),
+        ),
+        (
+            "name",
+            text(&[Some("North"), Some("South"), Some("West"), Some("Gone")]),
+        ),
         ("device_keys", Arc::new(members.finish()) as ArrayRef),
         ("pipeline", text(&[Some("p"); 4])),
         ("source", text(&[Some("smartnow"); 4])),
         (
             "_deleted_at",
-            Arc::new(TimestampMicrosecondArray::from(vec![None, None, None, Some(1)]).with_timezone("UTC")) as ArrayRef,
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![None, None, None, Some(1)])
+                    .with_timezone("UTC"),
+            ) as ArrayRef,
         ),
     ];
     session.register("device_groups", table(groups)).unwrap();
     let sql = "SELECT * FROM device_group_members ORDER BY device_key";
-    assert!(!shown(&session, sql).await.contains("device_name"), "there are no devices yet");
-    let devices = vec![("device_key", text(&[Some("p:80")])), ("name", text(&[Some("Coffee")]))];
+    assert!(
+        !shown(&session, sql).await.contains("device_name"),
+        "there are no devices yet"
+    );
+    let devices = vec![
+        ("device_key", text(&[Some("p:80")])),
+        ("name", text(&[Some("Coffee")])),
+    ];
     session.register("devices", table(devices)).unwrap();
     let expected = "\
 +-----------+------------+------------+-------------+----------+----------+
@@ -201,39 +319,88 @@ async fn groups_are_shown_member_by_member() {
 | p:1       | North      | p:81       |             | p        | smartnow |
 +-----------+------------+------------+-------------+----------+----------+";
     assert_eq!(shown(&session, sql).await, expected);
-    assert!(session.query("SELECT * FROM site_group_members").await.is_err(), "there are no groups of sites");
+    assert!(
+        session
+            .query("SELECT * FROM site_group_members")
+            .await
+            .is_err(),
+        "there are no groups of sites"
+    );
     let tables = session.tables().await.unwrap();
-    assert!(tables.contains(&("unified".into(), "device_group_members".into())), "{tables:?}");
+    assert!(
+        tables.contains(&("unified".into(), "device_group_members".into())),
+        "{tables:?}"
+    );
 }
 
 #[tokio::test]
 async fn placeholders_are_bound_and_types_known_before_anything_runs() {
     let session = with_facts();
-    let sql = "SELECT $pipeline || ':' || transaction_key AS key, amount * 1.5 AS more, $source AS source
+    let sql =
+        "SELECT $pipeline || ':' || transaction_key AS key, amount * 1.5 AS more, $source AS source
                FROM transactions WHERE pipeline = $pipeline ORDER BY 1";
     let value = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
     let params = [("pipeline", value("p")), ("source", value("hecone"))];
     let schema = session.plan(sql, &params, "").await.unwrap().schema;
     assert_eq!(schema.field(0).name(), "key");
-    assert!(matches!(schema.field(1).data_type(), DataType::Decimal128(_, 5)), "{schema}");
-    let batches: Vec<_> = session.query_with(sql, &params).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(batches.iter().map(|b: &RecordBatch| b.num_rows()).sum::<usize>(), 3);
-    let missing = session.query_with(sql, &params[..1]).await.err().expect("a placeholder without a value");
+    assert!(
+        matches!(schema.field(1).data_type(), DataType::Decimal128(_, 5)),
+        "{schema}"
+    );
+    let batches: Vec<_> = session
+        .query_with(sql, &params)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(
+        batches
+            .iter()
+            .map(|b: &RecordBatch| b.num_rows())
+            .sum::<usize>(),
+        3
+    );
+    let missing = session
+        .query_with(sql, &params[..1])
+        .await
+        .err()
+        .expect("a placeholder without a value");
     assert!(missing.to_string().contains("source"), "{missing}");
 }
 
 #[tokio::test]
 async fn literals_are_decimals() {
-    let schema = session().plan("SELECT 1.10 AS price", &[], "").await.unwrap().schema;
+    let schema = session()
+        .plan("SELECT 1.10 AS price", &[], "")
+        .await
+        .unwrap()
+        .schema;
     assert_eq!(*schema.field(0).data_type(), DataType::Decimal128(3, 2));
 }
 
 #[tokio::test]
 async fn a_registered_table_hides_and_is_forgotten() {
     let session = session();
-    session.register("changed.rows", table(vec![("a", Arc::new(Int64Array::from(vec![1, 2])))])).unwrap();
-    assert!(shown(&session, "SELECT sum(a) FROM changed.rows").await.contains('3'));
-    assert!(session.register("changed.rows", table(vec![("a", Arc::new(Int64Array::from(vec![1])))])).is_err());
+    session
+        .register(
+            "changed.rows",
+            table(vec![("a", Arc::new(Int64Array::from(vec![1, 2])))]),
+        )
+        .unwrap();
+    assert!(
+        shown(&session, "SELECT sum(a) FROM changed.rows")
+            .await
+            .contains('3')
+    );
+    assert!(
+        session
+            .register(
+                "changed.rows",
+                table(vec![("a", Arc::new(Int64Array::from(vec![1])))])
+            )
+            .is_err()
+    );
     assert!(session.deregister("changed.rows").unwrap());
     assert!(!session.deregister("changed.rows").unwrap());
     assert!(session.query("SELECT * FROM changed.rows").await.is_err());
@@ -242,34 +409,69 @@ async fn a_registered_table_hides_and_is_forgotten() {
 #[tokio::test]
 async fn batches_and_views_are_tables() {
     let session = session();
-    let schema = session.plan("SELECT 1 AS a, 'x' AS b", &[], "").await.unwrap().schema;
-    session.register_batches("nothing", schema, Vec::new()).unwrap();
-    assert!(shown(&session, "SELECT count(*) AS n FROM nothing").await.contains("| 0 |"));
-    session.create_view("some", "SELECT value FROM range(0, 5)").await.unwrap();
-    assert!(shown(&session, "SELECT sum(value) AS n FROM some").await.contains("| 10 |"));
-    assert!(session.create_view("more", "DROP TABLE some").await.is_err());
+    let schema = session
+        .plan("SELECT 1 AS a, 'x' AS b", &[], "")
+        .await
+        .unwrap()
+        .schema;
+    session
+        .register_batches("nothing", schema, Vec::new())
+        .unwrap();
+    assert!(
+        shown(&session, "SELECT count(*) AS n FROM nothing")
+            .await
+            .contains("| 0 |")
+    );
+    session
+        .create_view("some", "SELECT value FROM range(0, 5)")
+        .await
+        .unwrap();
+    assert!(
+        shown(&session, "SELECT sum(value) AS n FROM some")
+            .await
+            .contains("| 10 |")
+    );
+    assert!(
+        session
+            .create_view("more", "DROP TABLE some")
+            .await
+            .is_err()
+    );
 }
 
 #[test]
 fn the_tables_a_query_names_are_known_without_planning_it() {
-    let engine = Engine::new(EngineOptions::default()).unwrap();
+    let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
     let sql = "WITH own AS (SELECT * FROM transactions) SELECT * FROM own JOIN hecone.sites ON true \
                WHERE EXISTS (SELECT 1 FROM transactions)";
     let mut named = engine.table_names(sql).unwrap();
     named.sort();
     named.dedup();
     assert_eq!(named, ["sites", "transactions"]);
-    assert_eq!(engine.table_names("DROP TABLE x").unwrap_err().kind(), ErrorKind::Query);
+    assert_eq!(
+        engine.table_names("DROP TABLE x").unwrap_err().kind(),
+        ErrorKind::Query
+    );
 }
 
 #[tokio::test]
 async fn functions_work_on_columns_of_every_kind_of_text() {
     let session = session();
-    let instants =
-        TimestampMicrosecondArray::from(vec![Some(1_772_335_800_000_000), None, Some(1_772_335_800_000_000)]);
+    let instants = TimestampMicrosecondArray::from(vec![
+        Some(1_772_335_800_000_000),
+        None,
+        Some(1_772_335_800_000_000),
+    ]);
     let columns = vec![
         ("at", Arc::new(instants.with_timezone("UTC")) as ArrayRef),
-        ("zone", text(&[Some("America/New_York"), Some("Europe/Berlin"), Some("nowhere")])),
+        (
+            "zone",
+            text(&[
+                Some("America/New_York"),
+                Some("Europe/Berlin"),
+                Some("nowhere"),
+            ]),
+        ),
         ("states", text(&[Some("done"), Some("reserved"), None])),
     ];
     session.register("t", table(columns)).unwrap();
@@ -310,26 +512,49 @@ async fn lists_are_read_with_their_offsets_and_nulls() {
 #[tokio::test]
 async fn beyond_the_memory_limit_a_query_spills() {
     let spill = tempfile::tempdir().unwrap();
-    let options = EngineOptions { memory_limit_bytes: 64 << 20, spill_dir: Some(spill.path().to_owned()), threads: 1 };
-    let session = Engine::new(options).unwrap().bare().unwrap();
+    let options = QueryEngineOptions {
+        memory_limit_bytes: 64 << 20,
+        spill_dir: Some(spill.path().to_owned()),
+        threads: 1,
+    };
+    let session = QueryEngine::new(options).unwrap().empty_session().unwrap();
     // Some 150 MB of rows, sorted by a window that has to see them all.
     let sql = "SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY pad) AS n FROM
                (SELECT repeat(CAST(value AS VARCHAR), 10) AS pad FROM range(0, 1500000)))";
     assert!(shown(&session, sql).await.contains("1500000"));
-    let options = EngineOptions { memory_limit_bytes: 1 << 20, spill_dir: Some(spill.path().to_owned()), threads: 1 };
-    let session = Engine::new(options).unwrap().bare().unwrap();
-    let error = match session.query("SELECT array_agg(value) FROM range(0, 3000000)").await {
-        Ok(stream) => collect(stream).await.expect_err("more than fits, and no way to spill"),
+    let options = QueryEngineOptions {
+        memory_limit_bytes: 1 << 20,
+        spill_dir: Some(spill.path().to_owned()),
+        threads: 1,
+    };
+    let session = QueryEngine::new(options).unwrap().empty_session().unwrap();
+    let error = match session
+        .query("SELECT array_agg(value) FROM range(0, 3000000)")
+        .await
+    {
+        Ok(stream) => collect(stream)
+            .await
+            .expect_err("more than fits, and no way to spill"),
         Err(error) => error,
     };
-    assert_eq!(error.message(), "the query needs more memory than it may use");
-    assert!(error.hint_text().unwrap().contains("memory_limit"), "{error:?}");
+    assert_eq!(
+        error.message(),
+        "the query needs more memory than it may use"
+    );
+    assert!(
+        error.hint_text().unwrap().contains("memory_limit"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_function_makes_no_more_than_there_is_memory_for() {
-    let options = EngineOptions { memory_limit_bytes: 64 << 20, spill_dir: None, threads: 1 };
-    let session = Engine::new(options).unwrap().bare().unwrap();
+    let options = QueryEngineOptions {
+        memory_limit_bytes: 64 << 20,
+        spill_dir: None,
+        threads: 1,
+    };
+    let session = QueryEngine::new(options).unwrap().empty_session().unwrap();
     for sql in [
         "SELECT length(repeat('x', 1000000000))",
         "SELECT max(length(repeat(CAST(value AS VARCHAR), 1000000))) FROM range(0, 1000)",
@@ -351,7 +576,11 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
             Err(error) => Err(error),
         };
         let error = outcome.expect_err(sql);
-        assert_eq!(error.message(), "the query needs more memory than it may use", "{sql}: {error:?}");
+        assert_eq!(
+            error.message(),
+            "the query needs more memory than it may use",
+            "{sql}: {error:?}"
+        );
     }
     for (sql, result) in [
         ("SELECT length(repeat('x', 10000000)) AS n", "10000000"),
@@ -362,9 +591,15 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
         ("SELECT generate_series(1, 7, 3) AS n", "[1, 4, 7]"),
         ("SELECT array_repeat('a', 2) AS n", "[a, a]"),
         ("SELECT replace('banana', 'a', 'o') AS n", "bonono"),
-        ("SELECT concat('a', NULL, 1) || concat_ws('-', 'b', NULL, 'c') AS n", "a1b-c"),
+        (
+            "SELECT concat('a', NULL, 1) || concat_ws('-', 'b', NULL, 'c') AS n",
+            "a1b-c",
+        ),
         ("SELECT array_to_string([1, 2], ', ') AS n", "1, 2"),
-        ("SELECT regexp_replace('banana', 'an', 'o', 'g') AS n", "booa"),
+        (
+            "SELECT regexp_replace('banana', 'an', 'o', 'g') AS n",
+            "booa",
+        ),
         ("SELECT list_repeat(NULL, 1) AS n", "[]"),
     ] {
         assert!(shown(&session, sql).await.contains(result), "{sql}");
@@ -374,8 +609,12 @@ async fn a_function_makes_no_more_than_there_is_memory_for() {
 #[tokio::test]
 async fn a_limit_needs_no_more_memory_than_none() {
     let session = |bytes| {
-        let options = EngineOptions { memory_limit_bytes: bytes, spill_dir: None, threads: 1 };
-        Engine::new(options).unwrap().bare().unwrap()
+        let options = QueryEngineOptions {
+            memory_limit_bytes: bytes,
+            spill_dir: None,
+            threads: 1,
+        };
+        QueryEngine::new(options).unwrap().empty_session().unwrap()
     };
     // Some 300 bytes a row.
     let sql = |limit: &str| {

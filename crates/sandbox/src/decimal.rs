@@ -1,6 +1,6 @@
 //! Exact decimal numbers for the sandbox's own wire: what was written is what is read, summed and written again.
 //!
-//! Invariant: no value ever passes through a binary float. This is not the model's `Exact` on purpose: the sandbox checks the
+//! Invariant: no value ever passes through a binary float. This is not the model's `ExactDecimal` on purpose: the sandbox checks the
 //! house, so it does its own sums.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
@@ -29,16 +29,28 @@ impl Decimal {
 
     /// Reads a JSON number, exponent included. `None` when it is none, or has more than 30 digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (negative, rest) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => {
-                (mantissa, exponent.strip_prefix('+').unwrap_or(exponent).parse::<i32>().ok()?)
-            }
+            Some((mantissa, exponent)) => (
+                mantissa,
+                exponent
+                    .strip_prefix('+')
+                    .unwrap_or(exponent)
+                    .parse::<i32>()
+                    .ok()?,
+            ),
             None => (rest, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = whole.len() + fraction.len();
-        if whole.is_empty() || digits > MAX_DIGITS || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
+        if whole.is_empty()
+            || digits > MAX_DIGITS
+            || !whole
+                .bytes()
+                .chain(fraction.bytes())
+                .all(|b| b.is_ascii_digit())
         {
             return None;
         }
@@ -51,8 +63,13 @@ impl Decimal {
             units = units.checked_mul(10)?;
             scale += 1;
         }
-        let scale = u8::try_from(scale).ok().filter(|scale| usize::from(*scale) <= MAX_DIGITS)?;
-        Some(Self { units: if negative { -units } else { units }, scale })
+        let scale = u8::try_from(scale)
+            .ok()
+            .filter(|scale| usize::from(*scale) <= MAX_DIGITS)?;
+        Some(Self {
+            units: if negative { -units } else { units },
+            scale,
+        })
     }
 
     /// Whether this is zero.
@@ -62,7 +79,10 @@ impl Decimal {
 
     fn aligned(self, other: Self) -> (i128, i128, u8) {
         let scale = self.scale.max(other.scale);
-        let lift = |d: Self| d.units.saturating_mul(10_i128.pow(u32::from(scale - d.scale)));
+        let lift = |d: Self| {
+            d.units
+                .saturating_mul(10_i128.pow(u32::from(scale - d.scale)))
+        };
         (lift(self), lift(other), scale)
     }
 
@@ -70,13 +90,19 @@ impl Decimal {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let (a, b, scale) = self.aligned(other);
-        Self { units: a.saturating_add(b), scale }
+        Self {
+            units: a.saturating_add(b),
+            scale,
+        }
     }
 
     /// The difference.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        self.plus(Self { units: -other.units, scale: other.scale })
+        self.plus(Self {
+            units: -other.units,
+            scale: other.scale,
+        })
     }
 
     /// The product, rounded half away from zero to `scale` digits after the point, as tills do.
@@ -85,9 +111,15 @@ impl Decimal {
         let product = self.units.saturating_mul(other.units);
         let has = self.scale + other.scale;
         if has <= scale {
-            return Self { units: product.saturating_mul(10_i128.pow(u32::from(scale - has))), scale };
+            return Self {
+                units: product.saturating_mul(10_i128.pow(u32::from(scale - has))),
+                scale,
+            };
         }
-        Self { units: divide_away(product, 10_i128.pow(u32::from(has - scale))), scale }
+        Self {
+            units: divide_away(product, 10_i128.pow(u32::from(has - scale))),
+            scale,
+        }
     }
 
     /// The tax inside a gross amount at `per_cent`, with two digits after the point.
@@ -95,8 +127,14 @@ impl Decimal {
     pub fn tax_inside(self, per_cent: Self) -> Self {
         let hundred = 100 * 10_i128.pow(u32::from(per_cent.scale));
         let (gross, _, scale) = self.aligned(Self::new(0, 2));
-        let tax = divide_away(gross.saturating_mul(per_cent.units), hundred + per_cent.units);
-        Self { units: divide_away(tax, 10_i128.pow(u32::from(scale - 2))), scale: 2 }
+        let tax = divide_away(
+            gross.saturating_mul(per_cent.units),
+            hundred + per_cent.units,
+        );
+        Self {
+            units: divide_away(tax, 10_i128.pow(u32::from(scale - 2))),
+            scale: 2,
+        }
     }
 
     /// The growth of `self` against `before`, per cent, two digits, half to even; `None` where `before` is zero.
@@ -114,7 +152,10 @@ impl Decimal {
             Ordering::Greater => 1,
         };
         let units = i128::try_from(whole + up).ok()?;
-        Some(Self { units: if numerator < 0 { -units } else { units }, scale: 2 })
+        Some(Self {
+            units: if numerator < 0 { -units } else { units },
+            scale: 2,
+        })
     }
 }
 
@@ -177,7 +218,13 @@ impl fmt::Display for Decimal {
         let power = 10_u128.pow(u32::from(scale));
         let size = units.unsigned_abs();
         let sign = if units < 0 { "-" } else { "" };
-        write!(f, "{sign}{}.{:0>width$}", size / power, size % power, width = usize::from(scale))
+        write!(
+            f,
+            "{sign}{}.{:0>width$}",
+            size / power,
+            size % power,
+            width = usize::from(scale)
+        )
     }
 }
 
@@ -209,7 +256,15 @@ mod tests {
 
     #[test]
     fn text_survives_exactly() {
-        for text in ["0", "10.5", "-0.349", "12.290000000000001", "100", "-7", "0.05"] {
+        for text in [
+            "0",
+            "10.5",
+            "-0.349",
+            "12.290000000000001",
+            "100",
+            "-7",
+            "0.05",
+        ] {
             assert_eq!(d(text).to_string(), text);
             let parsed: Decimal = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&parsed).unwrap(), text);
@@ -217,7 +272,16 @@ mod tests {
         assert_eq!(d("1.5e3").to_string(), "1500");
         assert_eq!(d("15E-2").to_string(), "0.15");
         assert_eq!(d("1.50").to_string(), "1.5");
-        for bad in ["", "-", "1.2.3", "\"1\"", "1e999", "abc", "null", "1234567890123456789012345678901"] {
+        for bad in [
+            "",
+            "-",
+            "1.2.3",
+            "\"1\"",
+            "1e999",
+            "abc",
+            "null",
+            "1234567890123456789012345678901",
+        ] {
             assert!(Decimal::parse(bad).is_none(), "{bad}");
         }
         assert!(serde_json::from_str::<Decimal>("\"1\"").is_err());

@@ -11,7 +11,7 @@
 //!                                        /pay/2025-1/transactions
 //!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, requests: see `tillhouse_emulator`; statistics: the module `control`
 //!
-//!   world (fleets, vehicles, stops, visits) --> an API each: `Emulated` --> `tillhouse_emulator`: server, faults, one clock, one log
+//!   world (fleets, vehicles, stops, visits) --> an API each: `EmulatedApi` --> `tillhouse_emulator`: server, faults, one clock, one log
 //! ```
 //!
 //! Where the provider's document is silent, this provider does the following; a source must cope with other choices too:
@@ -29,7 +29,7 @@ mod hecone;
 pub mod oracle;
 mod pace;
 mod random;
-mod shelf;
+mod record_store;
 mod smartnow;
 mod tokens;
 mod world;
@@ -38,19 +38,22 @@ pub use bemo::BemoOptions;
 pub use decimal::Decimal;
 pub use hecone::statistics;
 pub use pace::PaceApi;
-pub use tillhouse_emulator::{Fault, FaultKind, Request, RequestLog, Selection, Stir, StirKind};
+pub use tillhouse_emulator::{
+    EmulatedFault, FaultKind, LoggedRequest, RecordMutation, RecordMutationKind, RecordSelection,
+    RequestLog,
+};
 
-use bemo::BeMo;
+use bemo::EmulatedBemo;
 use bytes::Bytes;
-use hecone::HecOne;
+use hecone::EmulatedHecOne;
 use jiff::{SignedDuration, Timestamp};
-use pace::Pace;
-use smartnow::SmartNow;
+use pace::EmulatedPace;
+use smartnow::EmulatedSmartNow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_emulator::{Apis, Emulated, Emulator};
+use tillhouse_emulator::{EmulatedApi, EmulatedApis, Emulator};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::net::TcpListener;
 use world::World;
@@ -147,7 +150,11 @@ impl SandboxOptions {
 
     /// The now that the sandbox starts with.
     pub(crate) fn clock(&self) -> Timestamp {
-        if self.clock == Timestamp::MAX { self.to } else { self.clock }
+        if self.clock == Timestamp::MAX {
+            self.to
+        } else {
+            self.clock
+        }
     }
 }
 
@@ -167,41 +174,77 @@ impl fmt::Debug for SandboxOptions {
 /// A running sandbox. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Sandbox {
-    made: Made,
+    made: SandboxApi,
     emulator: Emulator,
 }
 
 /// The world and the APIs that are asked for more than every API can.
 #[derive(Debug)]
-struct Made {
+struct SandboxApi {
     world: Arc<World>,
-    hecone: Arc<HecOne>,
-    bemo: Arc<BeMo>,
+    hecone: Arc<EmulatedHecOne>,
+    bemo: Arc<EmulatedBemo>,
 }
 
-impl Made {
+impl SandboxApi {
     /// Makes the world and its APIs, which will live at `url`. Takes a core's time: call it off the async threads.
-    fn new(options: &SandboxOptions, url: &str) -> Result<(Self, Apis)> {
-        let world = Arc::new(World::new(options.seed, options.from, options.to, options.bemo_sessions())?);
-        let hecone = Arc::new(HecOne::new(options, Arc::clone(&world), format!("{url}/{HECONE}"))?);
-        let bemo = Arc::new(BeMo::new(options, Arc::clone(&world), format!("{url}/{BEMO}")));
-        let sources: Vec<(&'static str, Arc<dyn Emulated>)> = vec![
+    fn new(options: &SandboxOptions, url: &str) -> Result<(Self, EmulatedApis)> {
+        let world = Arc::new(World::new(
+            options.seed,
+            options.from,
+            options.to,
+            options.bemo_sessions(),
+        )?);
+        let hecone = Arc::new(EmulatedHecOne::new(
+            options,
+            Arc::clone(&world),
+            format!("{url}/{HECONE}"),
+        )?);
+        let bemo = Arc::new(EmulatedBemo::new(
+            options,
+            Arc::clone(&world),
+            format!("{url}/{BEMO}"),
+        ));
+        let sources: Vec<(&'static str, Arc<dyn EmulatedApi>)> = vec![
             (HECONE, Arc::clone(&hecone) as _),
-            ("smartnow", Arc::new(SmartNow::new(options, Arc::clone(&world)))),
+            (
+                "smartnow",
+                Arc::new(EmulatedSmartNow::new(options, Arc::clone(&world))),
+            ),
             (BEMO, Arc::clone(&bemo) as _),
-            ("pace", Arc::new(Pace::new(options, Arc::clone(&world)))),
+            (
+                "pace",
+                Arc::new(EmulatedPace::new(options, Arc::clone(&world))),
+            ),
         ];
         let control = control::router(Arc::clone(&hecone), Arc::clone(&bemo));
-        let apis = Apis { sources, clock: options.clock(), gzip: options.gzip, control };
-        Ok((Self { world, hecone, bemo }, apis))
+        let apis = EmulatedApis {
+            sources,
+            clock: options.clock(),
+            gzip: options.gzip,
+            control,
+        };
+        Ok((
+            Self {
+                world,
+                hecone,
+                bemo,
+            },
+            apis,
+        ))
     }
 }
 
 impl Sandbox {
     /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
     /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
-    pub const SMARTNOW_MARKERS: [&str; 5] =
-        ["SECRETVOUCHER", "SECRETPDF", "SECRETTAG", "SECRETWIFI", "@person.invalid"];
+    pub const SMARTNOW_MARKERS: [&str; 5] = [
+        "SECRETVOUCHER",
+        "SECRETPDF",
+        "SECRETTAG",
+        "SECRETWIFI",
+        "@person.invalid",
+    ];
     /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
     pub const RFID_MARKER: &str = bemo::RFID_MARKER;
 
@@ -211,7 +254,9 @@ impl Sandbox {
     /// [`ErrorKind::Unreachable`] when the address cannot be bound.
     pub async fn start(options: SandboxOptions) -> Result<Self> {
         if !options.bind.ip().is_loopback() {
-            return Err(Error::config("the sandbox listens on loopback only").hint("Bind it to 127.0.0.1."));
+            return Err(
+                Error::config("the sandbox listens on loopback only").hint("Bind it to 127.0.0.1.")
+            );
         }
         let unreachable = |error: std::io::Error| {
             Error::new(ErrorKind::Unreachable, "the sandbox cannot listen")
@@ -222,10 +267,16 @@ impl Sandbox {
         let listener = TcpListener::bind(options.bind).await.map_err(unreachable)?;
         let url = format!("http://{}", listener.local_addr().map_err(unreachable)?);
         let base_url = url.clone();
-        let (made, apis) = tokio::task::spawn_blocking(move || Made::new(&options, &base_url))
-            .await
-            .map_err(|error| Error::internal("the sandbox's generator failed").because(error))??;
-        Ok(Self { made, emulator: Emulator::serve(listener, url, apis) })
+        let (made, apis) =
+            tokio::task::spawn_blocking(move || SandboxApi::new(&options, &base_url))
+                .await
+                .map_err(|error| {
+                    Error::internal("the sandbox's generator failed").because(error)
+                })??;
+        Ok(Self {
+            made,
+            emulator: Emulator::serve(listener, url, apis),
+        })
     }
 
     /// `http://127.0.0.1:PORT`; the source's prefix follows.
@@ -245,7 +296,12 @@ impl Sandbox {
 
     /// The ids of be-mo's accounts.
     pub fn accounts(&self) -> Vec<String> {
-        self.made.world.fleets.iter().map(|fleet| fleet.account.clone()).collect()
+        self.made
+            .world
+            .fleets
+            .iter()
+            .map(|fleet| fleet.account.clone())
+            .collect()
     }
 
     /// Replaces be-mo's access token: the one before is expired from now on.
@@ -275,17 +331,20 @@ impl Sandbox {
 
     /// Moves the clock forward by a length of time. Errors with [`ErrorKind::Config`] beyond the end of time.
     pub fn advance(&self, by: Duration) -> Result<()> {
-        let far = |error: jiff::Error| Error::config("the sandbox's clock cannot go that far").because(error);
-        self.emulator.advance(SignedDuration::try_from(by).map_err(far)?)
+        let far = |error: jiff::Error| {
+            Error::config("the sandbox's clock cannot go that far").because(error)
+        };
+        self.emulator
+            .advance(SignedDuration::try_from(by).map_err(far)?)
     }
 
     /// Queues faults.
-    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub fn inject(&self, faults: impl IntoIterator<Item = EmulatedFault>) {
         self.emulator.inject(faults);
     }
 
     /// The faults that have not hit yet.
-    pub fn pending_faults(&self) -> Vec<Fault> {
+    pub fn pending_faults(&self) -> Vec<EmulatedFault> {
         self.emulator.pending_faults()
     }
 
@@ -312,25 +371,36 @@ impl Sandbox {
 
     /// Every record known at the clock, as served: by time, then those without one.
     pub fn truth(&self) -> Vec<Bytes> {
-        self.made.hecone.records().living().map(|row| row.body.clone()).collect()
+        self.made
+            .hecone
+            .records()
+            .live_records()
+            .map(|row| row.body.clone())
+            .collect()
     }
 
     /// The records of a source that are known at the clock, each exactly as its API would serve it.
     ///
     /// Errors with [`ErrorKind::Config`] for a source, resource or tenant that is not there.
-    pub fn truth_of(&self, source: &str, selection: &Selection) -> Result<Vec<Bytes>> {
+    pub fn truth_of(&self, source: &str, selection: &RecordSelection) -> Result<Vec<Bytes>> {
         self.emulator.source(source)?.truth(selection)
     }
 
-    /// Makes something happen to a record of a source, at the beginning of its listing; gives the record's id, or `None` where
-    /// nothing fits. Errors as [`Sandbox::truth_of`] does.
-    pub fn stir(&self, source: &str, order: &Stir) -> Result<Option<String>> {
-        self.emulator.source(source)?.stir(order)
+    /// Changes, inserts or removes a record of a source at the beginning of its listing; returns
+    /// the record's id, or `None` where no record fits. Errors as [`Sandbox::truth_of`] does.
+    pub fn mutate(&self, source: &str, order: &RecordMutation) -> Result<Option<String>> {
+        self.emulator.source(source)?.mutate(order)
     }
 
     /// Inserts a record of a source exactly as written, or replaces the one with its id; gives the id. Errors as
     /// [`Sandbox::truth_of`] does, and with [`ErrorKind::Data`] when it is no record.
-    pub fn put_in(&self, source: &str, resource: &str, tenant: Option<&str>, json: &str) -> Result<String> {
+    pub fn put_in(
+        &self,
+        source: &str,
+        resource: &str,
+        tenant: Option<&str>,
+        json: &str,
+    ) -> Result<String> {
         self.emulator.source(source)?.put(resource, tenant, json)
     }
 
@@ -351,7 +421,10 @@ impl Sandbox {
     }
 
     /// The statistics by plain loops over the records. Errors with [`ErrorKind::Config`] for a bad filter.
-    pub fn statistics(&self, question: &statistics::Question) -> Result<statistics::Answer> {
+    pub fn statistics(
+        &self,
+        question: &statistics::HecOneStatisticsQuery,
+    ) -> Result<statistics::HecOneStatisticsBody> {
         statistics::answer(&self.made.hecone.records(), question).map_err(Error::config)
     }
 

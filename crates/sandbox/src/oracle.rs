@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 /// A transaction with its articles and payments.
 #[derive(Debug, Clone, Default)]
-pub struct Sale {
+pub struct OracleSale {
     /// The source it came from.
     pub source: String,
     /// `sale`, or `purchase` where it is told by the buyer.
@@ -56,14 +56,14 @@ pub struct Sale {
     /// The device's key.
     pub device: Option<String>,
     /// Articles sold.
-    pub articles: Vec<Article>,
+    pub articles: Vec<OracleArticle>,
     /// Payments.
-    pub payments: Vec<Payment>,
+    pub payments: Vec<OraclePayment>,
 }
 
 /// An article.
 #[derive(Debug, Clone, Default)]
-pub struct Article {
+pub struct OracleArticle {
     /// The product's key.
     pub product: Option<String>,
     /// The product's current name, else the article's own.
@@ -84,7 +84,7 @@ pub struct Article {
 
 /// A payment.
 #[derive(Debug, Clone, Default)]
-pub struct Payment {
+pub struct OraclePayment {
     /// Type, medium, scheme, entry mode and function.
     pub words: [Option<String>; 5],
     /// True in the state `collected`.
@@ -99,9 +99,9 @@ pub struct Payment {
     pub currency: Option<String>,
 }
 
-/// A question.
+/// Mandator, window, states, time zone and filter of a statistics query.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct OracleQuery {
     /// The perspective of the transactions that count.
     pub perspective: String,
     /// One tenant's only.
@@ -120,11 +120,20 @@ pub struct Question {
     pub of_day: bool,
 }
 
-impl Sale {
+impl OracleSale {
     /// A sale of a source, of which no more is known.
     pub fn of(source: &str) -> Self {
-        let (source, perspective, kind) = (source.to_owned(), "sale".to_owned(), Some("sale".to_owned()));
-        Self { source, perspective, kind, ..Self::default() }
+        let (source, perspective, kind) = (
+            source.to_owned(),
+            "sale".to_owned(),
+            Some("sale".to_owned()),
+        );
+        Self {
+            source,
+            perspective,
+            kind,
+            ..Self::default()
+        }
     }
 
     fn is_sold(&self) -> bool {
@@ -137,18 +146,27 @@ impl Sale {
     }
 
     /// Articles that count, each with the label of its currency.
-    pub fn sold(&self) -> impl Iterator<Item = (&Article, &str)> {
-        let counts = |article: &&Article| !matches!(article.state.as_deref(), Some("declined" | "error"));
-        self.articles
-            .iter()
-            .filter(counts)
-            .map(|article| (article, article.currency.as_deref().unwrap_or(self.currency())))
+    pub fn sold(&self) -> impl Iterator<Item = (&OracleArticle, &str)> {
+        let counts = |article: &&OracleArticle| {
+            !matches!(article.state.as_deref(), Some("declined" | "error"))
+        };
+        self.articles.iter().filter(counts).map(|article| {
+            (
+                article,
+                article.currency.as_deref().unwrap_or(self.currency()),
+            )
+        })
     }
 
     /// Payments that count, each with the label of its currency.
-    pub fn collected(&self) -> impl Iterator<Item = (&Payment, &str)> {
+    pub fn collected(&self) -> impl Iterator<Item = (&OraclePayment, &str)> {
         let collected = self.payments.iter().filter(|payment| payment.is_collected);
-        collected.map(|payment| (payment, payment.currency.as_deref().unwrap_or(self.currency())))
+        collected.map(|payment| {
+            (
+                payment,
+                payment.currency.as_deref().unwrap_or(self.currency()),
+            )
+        })
     }
 }
 
@@ -156,10 +174,12 @@ fn is_in(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> bool {
     from <= at && at < to
 }
 
-impl Question {
+impl OracleQuery {
     /// All that was sold in [from, to): completed and consumed, hours in UTC, growth against as long a window just before.
     pub fn new(from: Timestamp, to: Timestamp) -> Self {
-        let before = from.checked_sub(to.duration_since(from)).unwrap_or(Timestamp::MIN);
+        let before = from
+            .checked_sub(to.duration_since(from))
+            .unwrap_or(Timestamp::MIN);
         Self {
             perspective: "sale".to_owned(),
             tenant: None,
@@ -173,59 +193,83 @@ impl Question {
     }
 
     /// True for a sale that is asked about, at whatever time and in whatever state.
-    pub fn is_about(&self, sale: &Sale) -> bool {
+    pub fn is_about(&self, sale: &OracleSale) -> bool {
         sale.perspective == self.perspective
-            && self.tenant.as_ref().is_none_or(|tenant| sale.tenant.as_ref() == Some(tenant))
-            && self.source.as_ref().is_none_or(|source| sale.source == *source)
+            && self
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| sale.tenant.as_ref() == Some(tenant))
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| sale.source == *source)
     }
 
-    fn has_state(&self, sale: &Sale) -> bool {
-        sale.state.as_ref().is_some_and(|state| self.states.contains(state))
+    fn has_state(&self, sale: &OracleSale) -> bool {
+        sale.state
+            .as_ref()
+            .is_some_and(|state| self.states.contains(state))
     }
 
     /// True for a sale that is counted where its time is asked for.
-    pub fn takes(&self, sale: &Sale) -> bool {
+    pub fn takes(&self, sale: &OracleSale) -> bool {
         self.is_about(sale) && sale.is_sold() && self.has_state(sale)
     }
 
     /// True for a sale that is counted in the window.
-    pub fn counts(&self, sale: &Sale) -> bool {
+    pub fn counts(&self, sale: &OracleSale) -> bool {
         self.takes(sale) && sale.at.is_some_and(|at| is_in(at, self.window))
     }
 
     /// The sort key and the label of the hour of a sale.
-    fn hour(&self, sale: &Sale, at: Timestamp) -> (i64, String) {
+    fn hour(&self, sale: &OracleSale, at: Timestamp) -> (i64, String) {
         if self.of_day {
-            let hour = sale.local.unwrap_or_else(|| TimeZone::UTC.to_datetime(at)).hour();
+            let hour = sale
+                .local
+                .unwrap_or_else(|| TimeZone::UTC.to_datetime(at))
+                .hour();
             return (i64::from(hour), format!("{hour:02}"));
         }
         let offset = self.timezone.to_offset(at);
         let ahead = i64::from(offset.seconds());
-        let start = (at.as_microsecond().div_euclid(1_000_000) + ahead).div_euclid(3600) * 3600 - ahead;
+        let start =
+            (at.as_microsecond().div_euclid(1_000_000) + ahead).div_euclid(3600) * 3600 - ahead;
         let instant = Timestamp::from_second(start).unwrap_or_default();
         if self.timezone == TimeZone::UTC {
             return (start, instant.to_string());
         }
-        let (sign, size) = if ahead < 0 { ('-', -ahead) } else { ('+', ahead) };
-        (start, format!("{}{sign}{:02}:{:02}", offset.to_datetime(instant), size / 3600, size / 60 % 60))
+        let (sign, size) = if ahead < 0 {
+            ('-', -ahead)
+        } else {
+            ('+', ahead)
+        };
+        (
+            start,
+            format!(
+                "{}{sign}{:02}:{:02}",
+                offset.to_datetime(instant),
+                size / 3600,
+                size / 60 % 60
+            ),
+        )
     }
 }
 
-/// The answer.
+/// Statistics of a query: one entry a currency, ordered by currency.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct OracleStatistics {
     /// HecOne's statistics, an entry a currency.
-    pub data: Vec<Entry>,
+    pub data: Vec<OracleEntry>,
     /// The counts that stand in the house's `meta`.
-    pub counts: Counts,
+    pub counts: OracleCounts,
     /// From charged to collected, an entry a currency.
-    pub bridge: Vec<Bridge>,
+    pub bridge: Vec<OracleBridge>,
 }
 
-/// Counts beside the figures.
+/// Counts of the statistics' `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of `meta`")]
-pub struct Counts {
+pub struct OracleCounts {
     pub open_transactions: i64,
     pub free_transactions: i64,
     pub test_transactions: i64,
@@ -235,28 +279,28 @@ pub struct Counts {
     pub payments_without_time: i64,
 }
 
-/// One currency; names are HecOne's.
+/// Statistics of one currency; names are the document's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct Entry {
+pub struct OracleEntry {
     pub currency: String,
-    pub hourly_transactions: Vec<Hour>,
+    pub hourly_transactions: Vec<OracleHour>,
     pub payment_type_ranking: Vec<PaymentType>,
     pub payment_medium_ranking: Vec<PaymentMedium>,
     pub payment_scheme_ranking: Vec<PaymentScheme>,
     pub payment_entry_mode_ranking: Vec<PaymentEntryMode>,
     pub payment_function_ranking: Vec<PaymentFunction>,
-    pub article_quantities_ranking: Vec<Quantities>,
-    pub sites_amount_ranking: Vec<SiteAmount>,
-    pub sites_transactions_ranking: Vec<SiteCount>,
-    pub transactions_count: Figure,
-    pub transactions_total_amount: Figure,
+    pub article_quantities_ranking: Vec<OracleUnitQuantities>,
+    pub sites_amount_ranking: Vec<OracleSiteAmount>,
+    pub sites_transactions_ranking: Vec<OracleSiteCount>,
+    pub transactions_count: OracleFigure,
+    pub transactions_total_amount: OracleFigure,
 }
 
 /// Transactions of one hour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct Hour {
+pub struct OracleHour {
     pub hour: String,
     pub transactions: i64,
 }
@@ -281,18 +325,18 @@ macro_rules! ranked {
 ranked!(PaymentType payment_type PaymentMedium payment_medium PaymentScheme payment_scheme
         PaymentEntryMode payment_entry_mode PaymentFunction payment_function);
 
-/// One site's takings.
+/// Amount collected at one site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct SiteAmount {
+pub struct OracleSiteAmount {
     pub amount: Decimal,
     pub site_name: String,
 }
 
-/// One site's transactions.
+/// Number of transactions at one site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct SiteCount {
+pub struct OracleSiteCount {
     pub site_name: String,
     pub transactions: i64,
 }
@@ -300,15 +344,15 @@ pub struct SiteCount {
 /// The quantities sold in one unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct Quantities {
+pub struct OracleUnitQuantities {
     pub unit_measure: String,
-    pub articles_quantities: Vec<Quantity>,
+    pub articles_quantities: Vec<OracleArticleQuantity>,
 }
 
 /// The quantity of one article.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct Quantity {
+pub struct OracleArticleQuantity {
     pub article_name: String,
     pub quantity: Decimal,
 }
@@ -316,7 +360,7 @@ pub struct Quantity {
 /// A figure and its growth, per cent with two decimals; null where the earlier figure was zero.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the document's")]
-pub struct Figure {
+pub struct OracleFigure {
     pub growth: Option<Decimal>,
     pub value: Decimal,
 }
@@ -324,22 +368,22 @@ pub struct Figure {
 /// From charged to collected, in one currency; names are those of `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of `meta`")]
-pub struct Bridge {
+pub struct OracleBridge {
     pub currency: String,
     pub total: Decimal,
     pub collected: Decimal,
     pub open: Decimal,
     pub collected_excluded: Decimal,
-    pub collected_elsewhere: Elsewhere,
-    pub free: Beside,
-    pub test: Beside,
-    pub excluded: Beside,
+    pub collected_elsewhere: OracleCollectedElsewhere,
+    pub free: OracleUncounted,
+    pub test: OracleUncounted,
+    pub excluded: OracleUncounted,
 }
 
 /// Transactions that are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of `meta`")]
-pub struct Beside {
+pub struct OracleUncounted {
     pub transactions: i64,
     pub amount: Decimal,
 }
@@ -347,7 +391,7 @@ pub struct Beside {
 /// Payments collected on transactions that are not counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of `meta`")]
-pub struct Elsewhere {
+pub struct OracleCollectedElsewhere {
     pub count: i64,
     pub amount: Decimal,
     pub by_state: Vec<StateAmount>,
@@ -363,9 +407,9 @@ pub struct StateAmount {
     pub amount: Decimal,
 }
 
-/// The sums of one currency while looping.
+/// Running sums of one currency.
 #[derive(Default)]
-struct Sums<'s> {
+struct OracleSums<'s> {
     hours: BTreeMap<(i64, String), i64>,
     /// By type, medium, scheme, entry mode and function, in that order.
     payments: [BTreeMap<&'s str, Decimal>; 5],
@@ -380,14 +424,17 @@ struct Sums<'s> {
 
 /// The bridge of one currency while looping.
 #[derive(Default)]
-struct Spans<'s> {
-    sums: Bridge,
+struct OracleWindows<'s> {
+    sums: OracleBridge,
     /// By the transaction's state and kind: count, amount.
     elsewhere: BTreeMap<(&'s str, Option<&'s str>), (i64, Decimal)>,
 }
 
 fn largest_first<V: Ord + Copy>(sums: BTreeMap<&str, V>) -> Vec<(String, V)> {
-    let mut ranking: Vec<(String, V)> = sums.into_iter().map(|(name, sum)| (name.to_owned(), sum)).collect();
+    let mut ranking: Vec<(String, V)> = sums
+        .into_iter()
+        .map(|(name, sum)| (name.to_owned(), sum))
+        .collect();
     ranking.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     ranking
 }
@@ -402,10 +449,13 @@ fn add(sum: &mut Decimal, value: Option<Decimal>) {
 }
 
 /// Answers a question.
-pub fn answer<'s>(sales: impl IntoIterator<Item = &'s Sale>, question: &Question) -> Answer {
-    let mut currencies: BTreeMap<&str, Sums<'_>> = BTreeMap::new();
-    let mut bridges: BTreeMap<&str, Spans<'_>> = BTreeMap::new();
-    let mut counts = Counts::default();
+pub fn answer<'s>(
+    sales: impl IntoIterator<Item = &'s OracleSale>,
+    question: &OracleQuery,
+) -> OracleStatistics {
+    let mut currencies: BTreeMap<&str, OracleSums<'_>> = BTreeMap::new();
+    let mut bridges: BTreeMap<&str, OracleWindows<'_>> = BTreeMap::new();
+    let mut counts = OracleCounts::default();
     for sale in sales.into_iter().filter(|sale| question.is_about(sale)) {
         let is_known = sale.kind.is_some();
         let payments = sale.payments.len() as i64;
@@ -423,11 +473,20 @@ pub fn answer<'s>(sales: impl IntoIterator<Item = &'s Sale>, question: &Question
         if !is_in(at, question.window) {
             continue;
         }
-        if sale.is_sold() && matches!(sale.state.as_deref(), Some("created" | "pending" | "consumed")) {
+        if sale.is_sold()
+            && matches!(
+                sale.state.as_deref(),
+                Some("created" | "pending" | "consumed")
+            )
+        {
             counts.open_transactions += 1;
         }
         if !question.takes(sale) {
-            let state = if is_known { label(sale.state.as_ref()) } else { "without_sale" };
+            let state = if is_known {
+                label(sale.state.as_ref())
+            } else {
+                "without_sale"
+            };
             for (payment, own) in sale.collected() {
                 let by_state = &mut bridges.entry(own).or_default().elsewhere;
                 let sum = by_state.entry((state, sale.kind.as_deref())).or_default();
@@ -455,7 +514,10 @@ pub fn answer<'s>(sales: impl IntoIterator<Item = &'s Sale>, question: &Question
             continue;
         }
         counts.transactions_without_amount += i64::from(sale.amount.is_none());
-        add(&mut bridges.entry(currency).or_default().sums.total, sale.amount);
+        add(
+            &mut bridges.entry(currency).or_default().sums.total,
+            sale.amount,
+        );
         let sums = currencies.entry(currency).or_default();
         sums.count += 1;
         add(&mut sums.amount, sale.amount);
@@ -465,8 +527,17 @@ pub fn answer<'s>(sales: impl IntoIterator<Item = &'s Sale>, question: &Question
         add(&mut site.1, sale.amount);
         site.2 += 1;
         for (payment, own) in sale.collected() {
-            for (ranking, word) in currencies.entry(own).or_default().payments.iter_mut().zip(&payment.words) {
-                add(ranking.entry(label(word.as_ref())).or_default(), payment.amount);
+            for (ranking, word) in currencies
+                .entry(own)
+                .or_default()
+                .payments
+                .iter_mut()
+                .zip(&payment.words)
+            {
+                add(
+                    ranking.entry(label(word.as_ref())).or_default(),
+                    payment.amount,
+                );
             }
             let bridge = &mut bridges.entry(own).or_default().sums;
             add(&mut bridge.collected, payment.amount);
@@ -475,38 +546,77 @@ pub fn answer<'s>(sales: impl IntoIterator<Item = &'s Sale>, question: &Question
             }
         }
         for (article, own) in sale.sold() {
-            let names = currencies.entry(own).or_default().quantities.entry(label(article.unit.as_ref())).or_default();
-            add(names.entry(label(article.name.as_ref())).or_default(), article.quantity);
+            let names = currencies
+                .entry(own)
+                .or_default()
+                .quantities
+                .entry(label(article.unit.as_ref()))
+                .or_default();
+            add(
+                names.entry(label(article.name.as_ref())).or_default(),
+                article.quantity,
+            );
         }
     }
-    Answer {
-        data: currencies.into_iter().map(|(currency, sums)| sums.entry(currency)).collect(),
+    OracleStatistics {
+        data: currencies
+            .into_iter()
+            .map(|(currency, sums)| sums.entry(currency))
+            .collect(),
         counts,
-        bridge: bridges.into_iter().map(|(currency, spans)| spans.bridge(currency)).collect(),
+        bridge: bridges
+            .into_iter()
+            .map(|(currency, spans)| spans.bridge(currency))
+            .collect(),
     }
 }
 
-impl Sums<'_> {
-    fn entry(self, currency: &str) -> Entry {
+impl OracleSums<'_> {
+    fn entry(self, currency: &str) -> OracleEntry {
         let [types, media, schemes, modes, functions] = self.payments;
-        let mut amounts: Vec<SiteAmount> = Vec::new();
-        let mut counts: Vec<SiteCount> = Vec::new();
+        let mut amounts: Vec<OracleSiteAmount> = Vec::new();
+        let mut counts: Vec<OracleSiteCount> = Vec::new();
         for (name, amount, transactions) in self.sites.into_values() {
-            amounts.push(SiteAmount { amount, site_name: name.to_owned() });
-            counts.push(SiteCount { site_name: name.to_owned(), transactions });
+            amounts.push(OracleSiteAmount {
+                amount,
+                site_name: name.to_owned(),
+            });
+            counts.push(OracleSiteCount {
+                site_name: name.to_owned(),
+                transactions,
+            });
         }
-        amounts.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| a.site_name.cmp(&b.site_name)));
-        counts.sort_by(|a, b| b.transactions.cmp(&a.transactions).then_with(|| a.site_name.cmp(&b.site_name)));
-        let quantity = |(article_name, quantity)| Quantity { article_name, quantity };
-        let quantities = self.quantities.into_iter().map(|(unit, names)| Quantities {
-            unit_measure: unit.to_owned(),
-            articles_quantities: largest_first(names).into_iter().map(quantity).collect(),
+        amounts.sort_by(|a, b| {
+            b.amount
+                .cmp(&a.amount)
+                .then_with(|| a.site_name.cmp(&b.site_name))
         });
-        let figure = |value: Decimal, before: Decimal| Figure { growth: value.growth_against(before), value };
+        counts.sort_by(|a, b| {
+            b.transactions
+                .cmp(&a.transactions)
+                .then_with(|| a.site_name.cmp(&b.site_name))
+        });
+        let quantity = |(article_name, quantity)| OracleArticleQuantity {
+            article_name,
+            quantity,
+        };
+        let quantities = self
+            .quantities
+            .into_iter()
+            .map(|(unit, names)| OracleUnitQuantities {
+                unit_measure: unit.to_owned(),
+                articles_quantities: largest_first(names).into_iter().map(quantity).collect(),
+            });
+        let figure = |value: Decimal, before: Decimal| OracleFigure {
+            growth: value.growth_against(before),
+            value,
+        };
         let hours = self.hours.into_iter();
-        Entry {
+        OracleEntry {
             currency: currency.to_owned(),
-            hourly_transactions: hours.map(|((_, hour), transactions)| Hour { hour, transactions }).collect(),
+            hourly_transactions: hours
+                .map(|((_, hour), transactions)| OracleHour { hour, transactions })
+                .collect(),
             payment_type_ranking: PaymentType::ranking(types),
             payment_medium_ranking: PaymentMedium::ranking(media),
             payment_scheme_ranking: PaymentScheme::ranking(schemes),
@@ -521,21 +631,29 @@ impl Sums<'_> {
     }
 }
 
-impl Spans<'_> {
-    fn bridge(self, currency: &str) -> Bridge {
-        let by_state = self.elsewhere.into_iter().map(|((state, kind), (count, amount))| StateAmount {
-            state: state.to_owned(),
-            kind: kind.map(str::to_owned),
-            count,
-            amount,
-        });
+impl OracleWindows<'_> {
+    fn bridge(self, currency: &str) -> OracleBridge {
+        let by_state = self
+            .elsewhere
+            .into_iter()
+            .map(|((state, kind), (count, amount))| StateAmount {
+                state: state.to_owned(),
+                kind: kind.map(str::to_owned),
+                count,
+                amount,
+            });
         let by_state: Vec<StateAmount> = by_state.collect();
-        let collected_elsewhere = Elsewhere {
+        let collected_elsewhere = OracleCollectedElsewhere {
             count: by_state.iter().map(|row| row.count).sum(),
             amount: by_state.iter().map(|row| row.amount).sum(),
             by_state,
         };
         let open = self.sums.total.minus(self.sums.collected);
-        Bridge { currency: currency.to_owned(), open, collected_elsewhere, ..self.sums }
+        OracleBridge {
+            currency: currency.to_owned(),
+            open,
+            collected_elsewhere,
+            ..self.sums
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 /// SplitMix64 (Steele, Lea, Flood 2014), one stream a record.
 #[derive(Debug, Clone)]
-pub(crate) struct Random {
+pub(crate) struct RandomStream {
     state: u64,
 }
 
@@ -15,10 +15,12 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-impl Random {
+impl RandomStream {
     /// The stream `stream` of the world `seed`.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        Self { state: mix(seed ^ 0x5EED).wrapping_add(mix(stream.wrapping_add(0x9E37_79B9))) }
+        Self {
+            state: mix(seed ^ 0x5EED).wrapping_add(mix(stream.wrapping_add(0x9E37_79B9))),
+        }
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -57,7 +59,11 @@ impl Random {
 pub(crate) fn edge_uuid(turn: u64, highest: bool) -> u128 {
     let (marks, mask) = ((0x4 << 76) | (0x2 << 62), (0xF << 76) | (0x3 << 62));
     let room = u128::from(u32::MAX);
-    if highest { (!mask | marks) - room + u128::from(turn) } else { marks + room - u128::from(turn) }
+    if highest {
+        (!mask | marks) - room + u128::from(turn)
+    } else {
+        marks + room - u128::from(turn)
+    }
 }
 
 /// Writes a UUID the way the API does: lower case, hyphenated.
@@ -103,14 +109,14 @@ mod tests {
 
     #[test]
     fn the_first_numbers_of_the_published_algorithm() {
-        let mut random = Random { state: 0 };
+        let mut random = RandomStream { state: 0 };
         assert_eq!(random.next(), 0xE220_A839_7B1D_CDAF);
         assert_eq!(random.next(), 0x6E78_9E6A_A1B9_65F4);
     }
 
     #[test]
     fn uuids_survive_their_text() {
-        let mut random = Random::new(1, 2);
+        let mut random = RandomStream::new(1, 2);
         for _ in 0..1000 {
             let id = random.uuid();
             let text = uuid_text(id);
@@ -125,15 +131,19 @@ mod tests {
     fn edges_stand_before_and_behind_everything() {
         for (highest, lower) in [(false, 2), (true, 1)] {
             let (a, b) = (edge_uuid(lower, highest), edge_uuid(3 - lower, highest));
-            assert!(a < b && uuid_text(a).as_bytes()[14] == b'4', "{}", uuid_text(a));
+            assert!(
+                a < b && uuid_text(a).as_bytes()[14] == b'4',
+                "{}",
+                uuid_text(a)
+            );
         }
-        let drawn = Random::new(1, 1).uuid();
+        let drawn = RandomStream::new(1, 1).uuid();
         assert!(edge_uuid(7, false) < drawn && drawn < edge_uuid(7, true));
     }
 
     #[test]
     fn bounds_hold() {
-        let mut random = Random::new(3, 0);
+        let mut random = RandomStream::new(3, 0);
         for _ in 0..10_000 {
             assert!((-3..=4).contains(&random.between(-3, 4)));
         }

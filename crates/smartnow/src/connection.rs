@@ -3,19 +3,20 @@
 //! Invariant: a connection that opens has a usable address, paths that stay below it and lead to no machine's configuration, and
 //! credentials that are not empty.
 
-use crate::endpoints::{self, ENDPOINTS, Endpoint, RESOURCES};
-use crate::smartnow::SmartNow;
+use crate::endpoints::{self, ENDPOINTS, RESOURCES, SmartNowEndpoint};
+use crate::source::SmartNowSource;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_extract::json_login::Words;
-use tillhouse_extract::names::not_blank;
+use tillhouse_extract::json_login::LoginWording;
+use tillhouse_extract::name_list::not_blank;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Client, Connection, Credential, JsonLogin, Limits, Route, Source, TokenPrefix, origin,
+    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, PathTemplate, Source,
+    SourceConnection, SourceLimits, TokenPrefix, origin,
 };
-use tillhouse_model::money::{PriceUnit, VatRate};
-use tillhouse_model::{Error, Problems, Resource, Result, spelling, time};
+use tillhouse_model::money::{PriceUnit, VatRateUnit};
+use tillhouse_model::{Error, ProblemList, Resource, Result, did_you_mean, time};
 
 /// The source's name.
 pub const SOURCE: &str = "smartnow";
@@ -23,7 +24,7 @@ pub const SOURCE: &str = "smartnow";
 const LOGIN: &str = "login";
 const REFRESH: &str = "refresh";
 const SUMMARY: &str = "summary";
-const WORDS: Words = Words {
+const WORDS: LoginWording = LoginWording {
     provider: "SmartNow",
     name: "username",
     secret: "password",
@@ -47,7 +48,7 @@ pub struct SmartNowConnection {
     pub price_unit: PriceUnit,
     /// What a product's `vatrate` of 19 means.
     #[serde(default)]
-    pub vat_rate: VatRate,
+    pub vat_rate: VatRateUnit,
     /// What kind of sale a `salestype` means: sale, refund, void, free or test. Of those it does not name, the price decides.
     #[serde(default)]
     pub sales_types: BTreeMap<SalesType, String>,
@@ -56,10 +57,10 @@ pub struct SmartNowConnection {
     pub paths: BTreeMap<String, String>,
     /// How comparisons are spelt in `where[column][operator]`.
     #[serde(default)]
-    pub operators: Operators,
+    pub operators: SmartNowOperators,
     /// When the archive is asked too.
     #[serde(default)]
-    pub archive: Archive,
+    pub archive: SmartNowArchive,
     /// What stands before the token in the header `Authorization`; empty for the token alone.
     #[serde(default = "TokenPrefix::bearer")]
     pub token_prefix: TokenPrefix,
@@ -93,24 +94,33 @@ fn sales_types(written: &BTreeMap<SalesType, String>) -> Result<String> {
                 .hint("Write what stands in a sale's salestype, as in `sales_types: { 1: test, 2: void }`.")));
         };
         let Some(known) = KINDS.into_iter().find(|known| *known == kind.trim()) else {
-            let hint = match spelling::nearest(kind.trim(), &KINDS) {
+            let hint = match did_you_mean::nearest(kind.trim(), &KINDS) {
                 Some(near) => format!("Did you mean {near:?}?"),
                 None => format!("There are {}.", KINDS.join(", ")),
             };
-            return Err(at(Error::config(format!("there is no kind of sale {kind:?}")).hint(hint)));
+            return Err(at(Error::config(format!(
+                "there is no kind of sale {kind:?}"
+            ))
+            .hint(hint)));
         };
         if types.insert(number, known).is_some() {
-            return Err(at(Error::config(format!("the sales type {number} stands there twice"))));
+            return Err(at(Error::config(format!(
+                "the sales type {number} stands there twice"
+            ))));
         }
     }
     let decided = types.into_iter().filter(|(_, kind)| *kind != "sale");
-    Ok(decided.map(|(number, kind)| format!("{number}={kind}")).collect::<Vec<_>>().join(","))
+    Ok(decided
+        .map(|(number, kind)| format!("{number}={kind}"))
+        .collect::<Vec<_>>()
+        .join(","))
 }
 
-/// How the server spells comparisons. The document names none; these are the ones its kind of server has.
+/// Spelling of comparisons on the server. The document names none; these are the ones its kind of
+/// server has. The document names none; these are the ones its kind of server has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Operators {
+pub struct SmartNowOperators {
     /// Not before.
     pub at_least: String,
     /// Before.
@@ -119,16 +129,20 @@ pub struct Operators {
     pub above: String,
 }
 
-impl Default for Operators {
+impl Default for SmartNowOperators {
     fn default() -> Self {
-        Self { at_least: ">=".into(), below: "<".into(), above: ">".into() }
+        Self {
+            at_least: ">=".into(),
+            below: "<".into(),
+            above: ">".into(),
+        }
     }
 }
 
 /// The archive of old sales, payments and logs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Archive {
+pub struct SmartNowArchive {
     /// Windows that begin longer ago than this ask the archive too; `never`, or a length of time. The provider archives what is
     /// older than 90 days.
     pub after: String,
@@ -136,9 +150,12 @@ pub struct Archive {
     pub parameter: String,
 }
 
-impl Default for Archive {
+impl Default for SmartNowArchive {
     fn default() -> Self {
-        Self { after: "60d".into(), parameter: "useArchive".into() }
+        Self {
+            after: "60d".into(),
+            parameter: "useArchive".into(),
+        }
     }
 }
 
@@ -150,86 +167,115 @@ pub(crate) struct ArchiveRule {
     pub(crate) parameter: String,
 }
 
-impl Archive {
+impl SmartNowArchive {
     fn rule(self) -> Result<ArchiveRule> {
         let after = match self.after.trim() {
             "never" => None,
-            text => Some(time::parse_duration(text).map_err(|e| e.at("key", "connection.archive.after"))?),
+            text => Some(
+                time::parse_duration(text).map_err(|e| e.at("key", "connection.archive.after"))?,
+            ),
         };
         word("archive.parameter", &self.parameter)?;
-        Ok(ArchiveRule { after, parameter: self.parameter })
+        Ok(ArchiveRule {
+            after,
+            parameter: self.parameter,
+        })
     }
 }
 
 /// The path an endpoint is asked at: one with a placeholder is asked for every parent.
-fn route(endpoint: &Endpoint, path: &str) -> Result<Route> {
+fn route(endpoint: &SmartNowEndpoint, path: &str) -> Result<PathTemplate> {
     let key = format!("connection.paths.{}", endpoint.name);
     if path.to_ascii_lowercase().contains("config") {
-        return Err(Error::config(format!("{key} {path:?} leads to the machines' configurations"))
-            .hint("They hold Wi-Fi keys and are never asked for."));
+        return Err(Error::config(format!(
+            "{key} {path:?} leads to the machines' configurations"
+        ))
+        .hint("They hold Wi-Fi keys and are never asked for."));
     }
     if endpoint.parent.is_some() && path.contains('{') {
-        Route::of_one(&key, path, endpoint.path)
+        PathTemplate::with_id(&key, path, endpoint.path)
     } else {
-        Route::plain(&key, path)
+        PathTemplate::plain(&key, path)
     }
 }
 
-/// Everything the connection settles beside the login.
+/// Routes, operators, archive rule and units of a connection.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct SmartNowSettings {
     /// In the order of [`ENDPOINTS`].
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: Vec<PathTemplate>,
     /// Where the summary of revenue is.
     pub(crate) summary: url::Url,
-    pub(crate) operators: Operators,
+    pub(crate) operators: SmartNowOperators,
     pub(crate) archive: ArchiveRule,
     pub(crate) price_unit: PriceUnit,
-    pub(crate) vat_rate: VatRate,
+    pub(crate) vat_rate: VatRateUnit,
     /// As unify SQL reads it.
     pub(crate) sales_types: String,
 }
 
 fn word(key: &str, value: &str) -> Result<()> {
-    if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']')) {
-        return Err(Error::config(format!("connection.{key} {value:?} cannot be part of a query"))
-            .hint("Write it as the provider spells it, without brackets and white space."));
+    if value.is_empty()
+        || value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']'))
+    {
+        return Err(Error::config(format!(
+            "connection.{key} {value:?} cannot be part of a query"
+        ))
+        .hint("Write it as the provider spells it, without brackets and white space."));
     }
     Ok(())
 }
 
-impl Connection for SmartNowConnection {
+impl SourceConnection for SmartNowConnection {
     const SOURCE: &'static str = SOURCE;
     const RESOURCES: &'static [Resource] = RESOURCES;
 
-    fn open(self, limits: Limits) -> Result<Arc<dyn Source>> {
-        let known = |name: &str| [LOGIN, REFRESH, SUMMARY].contains(&name) || endpoints::find(name).is_some();
-        let mut problems = Problems::default();
+    fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>> {
+        let known = |name: &str| {
+            [LOGIN, REFRESH, SUMMARY].contains(&name) || endpoints::find(name).is_some()
+        };
+        let mut problems = ProblemList::default();
         for name in self.paths.keys().filter(|name| !known(name)) {
             let names: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
             problems.0.push(
-                Error::config(format!("connection.paths.{name} names nothing that is asked for"))
-                    .hint(format!("Known are login, refresh, summary, {}.", names.join(", "))),
+                Error::config(format!(
+                    "connection.paths.{name} names nothing that is asked for"
+                ))
+                .hint(format!(
+                    "Known are login, refresh, summary, {}.",
+                    names.join(", ")
+                )),
             );
         }
-        let path = |name: &str, default: &'static str| self.paths.get(name).cloned().unwrap_or_else(|| default.into());
+        let path = |name: &str, default: &'static str| {
+            self.paths
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| default.into())
+        };
         let (login, refresh) = (path(LOGIN, "/auth/login"), path(REFRESH, "/auth/refresh"));
         problems.keep(origin::check_path("connection.paths.login", &login));
         problems.keep(origin::check_path("connection.paths.refresh", &refresh));
         let summary = path(SUMMARY, "/revenuetransaction/summary");
         problems.keep(origin::check_path("connection.paths.summary", &summary));
-        let routes = ENDPOINTS.iter().map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));
+        let routes = ENDPOINTS
+            .iter()
+            .map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));
         let routes = routes.filter_map(|route| problems.keep(route)).collect();
         problems.keep(self.password.check("connection.password"));
         problems.keep(not_blank("connection.username", &self.username));
-        let Operators { at_least, below, above } = &self.operators;
+        let SmartNowOperators {
+            at_least,
+            below,
+            above,
+        } = &self.operators;
         for (key, value) in [("at_least", at_least), ("below", below), ("above", above)] {
             problems.keep(word(&format!("operators.{key}"), value));
         }
         let archive = problems.keep(self.archive.rule());
         let sales_types = problems.keep(sales_types(&self.sales_types));
         let (archive, sales_types) = problems.or(archive.zip(sales_types))?;
-        let client = Client::new(SOURCE, self.base_url, limits)?;
+        let client = HttpClient::new(SOURCE, self.base_url, limits)?;
         let login = JsonLogin {
             login: client.url(&login)?,
             refresh: Some(client.url(&refresh)?),
@@ -240,7 +286,7 @@ impl Connection for SmartNowConnection {
             words: WORDS,
         };
         let summary = client.url(&summary)?;
-        let settings = Settings {
+        let settings = SmartNowSettings {
             routes,
             summary,
             operators: self.operators,
@@ -249,6 +295,9 @@ impl Connection for SmartNowConnection {
             vat_rate: self.vat_rate,
             sales_types,
         };
-        Ok(Arc::new(SmartNow { api: AuthorizedClient::new(client, Arc::new(login)), settings }))
+        Ok(Arc::new(SmartNowSource {
+            api: AuthorizedClient::new(client, Arc::new(login)),
+            settings,
+        }))
     }
 }

@@ -11,9 +11,9 @@ use tillhouse_model::{ReadBy, Resource};
 /// The most records a page may have, by the document.
 pub(crate) const LARGEST_PAGE: u32 = 100;
 
-/// One resource: where it is listed, and by what time.
+/// Path, parent and time columns of one resource.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct SmartNowEndpoint {
     pub(crate) name: &'static str,
     /// Below the base URL. With `{...}` in it, it is asked for every parent, whose id goes there.
     pub(crate) path: &'static str,
@@ -28,64 +28,84 @@ pub(crate) struct Endpoint {
 }
 
 /// What is read whole: the lists of what there is.
-const WHOLE: Endpoint = Endpoint { name: "", path: "", parent: None, time: None, late: None, archived: false };
+const WHOLE: SmartNowEndpoint = SmartNowEndpoint {
+    name: "",
+    path: "",
+    parent: None,
+    time: None,
+    late: None,
+    archived: false,
+};
 /// What is read by its last change, which also finds what changed long after it happened.
-const CHANGES: Endpoint = Endpoint { time: Some("updatedAt"), ..WHOLE };
+const CHANGES: SmartNowEndpoint = SmartNowEndpoint {
+    time: Some("updatedAt"),
+    ..WHOLE
+};
 /// The same of what moves to the archive when it is old.
-const SALES: Endpoint = Endpoint { archived: true, ..CHANGES };
+const SALES: SmartNowEndpoint = SmartNowEndpoint {
+    archived: true,
+    ..CHANGES
+};
 /// A log is written once and has no time of last change; it gets `resolvedAt` when the trouble is over, maybe weeks later.
-const LOGS: Endpoint = Endpoint { time: Some("createdAt"), late: Some("resolvedAt"), ..SALES };
-const OF_MACHINES: Endpoint = Endpoint { parent: Some("machines"), ..WHOLE };
+const LOGS: SmartNowEndpoint = SmartNowEndpoint {
+    time: Some("createdAt"),
+    late: Some("resolvedAt"),
+    ..SALES
+};
+const OF_MACHINES: SmartNowEndpoint = SmartNowEndpoint {
+    parent: Some("machines"),
+    ..WHOLE
+};
 
 /// Every resource, facts first.
 #[rustfmt::skip]
-pub(crate) const ENDPOINTS: [Endpoint; 31] = [
-    Endpoint { name: "revenue_transactions", path: "/revenuetransaction", ..SALES },
-    Endpoint { name: "payment_transactions", path: "/paymenttransaction", ..SALES },
-    Endpoint { name: "logs", path: "/log", ..LOGS },
-    Endpoint { name: "voucher_logs", path: "/voucher/{voucher}/logs", parent: Some("vouchers"), ..CHANGES },
-    Endpoint { name: "integration_records", path: "/integration/{integration}/records", parent: Some("integrations"), ..CHANGES },
-    Endpoint { name: "integration_transactions", path: "/integration/{integration}/transactions", parent: Some("integrations"), ..CHANGES },
-    Endpoint { name: "machines", path: "/machine", ..WHOLE },
-    Endpoint { name: "machine_models", path: "/machinemodel", ..WHOLE },
-    Endpoint { name: "machine_types", path: "/machinetype", ..WHOLE },
-    Endpoint { name: "manufacturers", path: "/manufacturer", ..WHOLE },
-    Endpoint { name: "machine_groups", path: "/machinegroup", ..WHOLE },
-    Endpoint { name: "locations", path: "/location", ..WHOLE },
-    Endpoint { name: "location_groups", path: "/locationgroup", ..WHOLE },
-    Endpoint { name: "shifts", path: "/shift", ..WHOLE },
-    Endpoint { name: "opening_hours", path: "/openinghours", ..WHOLE },
-    Endpoint { name: "products", path: "/product/{machine}", ..OF_MACHINES },
-    Endpoint { name: "product_extras", path: "/productextra/{machine}", ..OF_MACHINES },
-    Endpoint { name: "product_flavours", path: "/productflavour/{machine}", ..OF_MACHINES },
-    Endpoint { name: "error_profiles", path: "/errorprofile", ..WHOLE },
-    Endpoint { name: "error_identities", path: "/erroridentity", ..WHOLE },
-    Endpoint { name: "error_codes", path: "/errorcode", ..WHOLE },
-    Endpoint { name: "transaction_profiles", path: "/transactionprofile", ..WHOLE },
-    Endpoint { name: "languages", path: "/language", ..WHOLE },
-    Endpoint { name: "users", path: "/user", ..WHOLE },
-    Endpoint { name: "user_groups", path: "/usergroup", ..WHOLE },
-    Endpoint { name: "alert_observers", path: "/alertobserver", ..WHOLE },
-    Endpoint { name: "alert_groups", path: "/alertgroup", ..WHOLE },
-    Endpoint { name: "alert_recipients", path: "/alertrecipient", ..WHOLE },
-    Endpoint { name: "campaigns", path: "/campaign", ..WHOLE },
+pub(crate) const ENDPOINTS: [SmartNowEndpoint; 31] = [
+    SmartNowEndpoint { name: "revenue_transactions", path: "/revenuetransaction", ..SALES },
+    SmartNowEndpoint { name: "payment_transactions", path: "/paymenttransaction", ..SALES },
+    SmartNowEndpoint { name: "logs", path: "/log", ..LOGS },
+    SmartNowEndpoint { name: "voucher_logs", path: "/voucher/{voucher}/logs", parent: Some("vouchers"), ..CHANGES },
+    SmartNowEndpoint { name: "integration_records", path: "/integration/{integration}/records", parent: Some("integrations"), ..CHANGES },
+    SmartNowEndpoint { name: "integration_transactions", path: "/integration/{integration}/transactions", parent: Some("integrations"), ..CHANGES },
+    SmartNowEndpoint { name: "machines", path: "/machine", ..WHOLE },
+    SmartNowEndpoint { name: "machine_models", path: "/machinemodel", ..WHOLE },
+    SmartNowEndpoint { name: "machine_types", path: "/machinetype", ..WHOLE },
+    SmartNowEndpoint { name: "manufacturers", path: "/manufacturer", ..WHOLE },
+    SmartNowEndpoint { name: "machine_groups", path: "/machinegroup", ..WHOLE },
+    SmartNowEndpoint { name: "locations", path: "/location", ..WHOLE },
+    SmartNowEndpoint { name: "location_groups", path: "/locationgroup", ..WHOLE },
+    SmartNowEndpoint { name: "shifts", path: "/shift", ..WHOLE },
+    SmartNowEndpoint { name: "opening_hours", path: "/openinghours", ..WHOLE },
+    SmartNowEndpoint { name: "products", path: "/product/{machine}", ..OF_MACHINES },
+    SmartNowEndpoint { name: "product_extras", path: "/productextra/{machine}", ..OF_MACHINES },
+    SmartNowEndpoint { name: "product_flavours", path: "/productflavour/{machine}", ..OF_MACHINES },
+    SmartNowEndpoint { name: "error_profiles", path: "/errorprofile", ..WHOLE },
+    SmartNowEndpoint { name: "error_identities", path: "/erroridentity", ..WHOLE },
+    SmartNowEndpoint { name: "error_codes", path: "/errorcode", ..WHOLE },
+    SmartNowEndpoint { name: "transaction_profiles", path: "/transactionprofile", ..WHOLE },
+    SmartNowEndpoint { name: "languages", path: "/language", ..WHOLE },
+    SmartNowEndpoint { name: "users", path: "/user", ..WHOLE },
+    SmartNowEndpoint { name: "user_groups", path: "/usergroup", ..WHOLE },
+    SmartNowEndpoint { name: "alert_observers", path: "/alertobserver", ..WHOLE },
+    SmartNowEndpoint { name: "alert_groups", path: "/alertgroup", ..WHOLE },
+    SmartNowEndpoint { name: "alert_recipients", path: "/alertrecipient", ..WHOLE },
+    SmartNowEndpoint { name: "campaigns", path: "/campaign", ..WHOLE },
     // Where there is no list of all vouchers, `/campaign/{campaign}/vouchers` in `paths` asks campaign by campaign.
-    Endpoint { name: "vouchers", path: "/voucher", parent: Some("campaigns"), ..WHOLE },
-    Endpoint { name: "integrations", path: "/integration", ..WHOLE },
+    SmartNowEndpoint { name: "vouchers", path: "/voucher", parent: Some("campaigns"), ..WHOLE },
+    SmartNowEndpoint { name: "integrations", path: "/integration", ..WHOLE },
 ];
 
 const fn resources() -> [Resource; ENDPOINTS.len()] {
-    let mut all = [const { Resource::WHOLE }; ENDPOINTS.len()];
+    let mut all = [const { Resource::FULL_REFRESH }; ENDPOINTS.len()];
     let mut at = 0;
     while at < ENDPOINTS.len() {
         if ENDPOINTS[at].time.is_some() {
-            all[at] = Resource::WINDOWS;
+            all[at] = Resource::INCREMENTAL;
         }
         all[at].name = ENDPOINTS[at].name;
         all[at].largest_page = Some(LARGEST_PAGE);
-        all[at].late = ENDPOINTS[at].late.is_some();
+        all[at].follows_changes = ENDPOINTS[at].late.is_some();
         // What is not found late is found by its last change.
-        if ENDPOINTS[at].time.is_some() && !all[at].late {
+        if ENDPOINTS[at].time.is_some() && !all[at].follows_changes {
             all[at].read_by = ReadBy::ChangeTime;
         }
         at += 1;
@@ -97,7 +117,7 @@ const fn resources() -> [Resource; ENDPOINTS.len()] {
 pub const RESOURCES: &[Resource] = &resources();
 
 /// The endpoint of that name.
-pub(crate) fn find(name: &str) -> Option<&'static Endpoint> {
+pub(crate) fn find(name: &str) -> Option<&'static SmartNowEndpoint> {
     ENDPOINTS.iter().find(|endpoint| endpoint.name == name)
 }
 
@@ -111,23 +131,49 @@ mod tests {
         let names: BTreeSet<&str> = RESOURCES.iter().map(|resource| resource.name).collect();
         assert_eq!(names.len(), 31);
         for endpoint in &ENDPOINTS {
-            assert!(endpoint.parent.is_none_or(|parent| names.contains(parent)), "{}", endpoint.name);
-            assert!(!endpoint.path.contains('{') || endpoint.parent.is_some(), "{}", endpoint.name);
+            assert!(
+                endpoint.parent.is_none_or(|parent| names.contains(parent)),
+                "{}",
+                endpoint.name
+            );
+            assert!(
+                !endpoint.path.contains('{') || endpoint.parent.is_some(),
+                "{}",
+                endpoint.name
+            );
         }
     }
 
     #[test]
     fn what_is_listed_by_its_last_change_is_read_by_change_time() {
-        let windows = || RESOURCES.iter().zip(&ENDPOINTS).filter(|(_, endpoint)| endpoint.time.is_some());
+        let windows = || {
+            RESOURCES
+                .iter()
+                .zip(&ENDPOINTS)
+                .filter(|(_, endpoint)| endpoint.time.is_some())
+        };
         assert_eq!(windows().count(), 6);
         for (resource, endpoint) in windows() {
-            let by = if endpoint.time == Some("updatedAt") { ReadBy::ChangeTime } else { ReadBy::EventTime };
-            assert_eq!((resource.read_by, resource.late), (by, endpoint.late.is_some()), "{}", resource.name);
+            let by = if endpoint.time == Some("updatedAt") {
+                ReadBy::ChangeTime
+            } else {
+                ReadBy::EventTime
+            };
+            assert_eq!(
+                (resource.read_by, resource.follows_changes),
+                (by, endpoint.late.is_some()),
+                "{}",
+                resource.name
+            );
         }
     }
 
     #[test]
     fn no_configuration_of_a_machine_is_asked_for() {
-        assert!(ENDPOINTS.iter().all(|endpoint| !endpoint.path.contains("config")));
+        assert!(
+            ENDPOINTS
+                .iter()
+                .all(|endpoint| !endpoint.path.contains("config"))
+        );
     }
 }

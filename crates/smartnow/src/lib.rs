@@ -28,11 +28,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod connection;
+mod connection_check;
 mod endpoints;
-mod setup;
-mod smartnow;
+mod source;
 mod summary;
 
-pub use connection::{Archive, Operators, SOURCE, SalesType, SmartNowConnection};
+pub use connection::{SOURCE, SalesType, SmartNowArchive, SmartNowConnection, SmartNowOperators};
 pub use endpoints::RESOURCES;
-pub use tillhouse_model::money::VatRate;
+pub use tillhouse_model::money::VatRateUnit;

@@ -12,17 +12,18 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use tillhouse_extract::{Answer, AuthorizedClient, Request};
+use tillhouse_extract::{AuthorizedClient, HttpOutcome, HttpRequest};
 use tillhouse_model::money::{PriceUnit, canonical_currency, minor_digits};
-use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Error, Exact, Result, Window};
+use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
+use tillhouse_model::{Error, ExactDecimal, Result, Window};
 use url::Url;
 
 /// What requests for the summary call themselves in errors and logs.
 const SUMMARY: &str = "summary";
 
+/// Revenue of one currency and date.
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct SmartNowSummaryEntry<'a> {
     date: String,
     #[serde(borrow, rename = "orginalValue")]
     original: Option<&'a RawValue>,
@@ -30,20 +31,26 @@ struct Entry<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// Asks for the days that a window touches, and one more on both sides.
-pub(crate) async fn ask(api: &AuthorizedClient, url: &Url, unit: PriceUnit, window: Window) -> Result<Evidence> {
+/// Fetches the days that a window touches, and one more on both sides.
+pub(crate) async fn fetch_summary(
+    api: &AuthorizedClient,
+    url: &Url,
+    unit: PriceUnit,
+    window: Window,
+) -> Result<ProviderFigures> {
     let day = |instant: jiff::Timestamp| instant.to_zoned(TimeZone::UTC).date();
     let (from, to) = (day(window.from()), day(window.to()));
-    let request = Request::get(SUMMARY, url.clone())
+    let request = HttpRequest::get(SUMMARY, url.clone())
         .query("startDate", &from.yesterday().unwrap_or(from).to_string())
         .query("endDate", &to.tomorrow().unwrap_or(to).to_string());
     match api.send(&request).await? {
-        Answer::Success(response) => read(&response.bytes, unit),
-        Answer::Refused(refusal) => {
+        HttpOutcome::Success(response) => read(&response.bytes, unit),
+        HttpOutcome::Refused(refusal) => {
             let status = refusal.status;
             let error = refusal.into_error();
             Err(match status.as_u16() {
-                404 | 405 => error.hint("Set connection.paths.summary: the document does not say where it is."),
+                404 | 405 => error
+                    .hint("Set connection.paths.summary: the document does not say where it is."),
                 403 => error.hint("Ask the provider whether this user may see revenue."),
                 _ => error,
             })
@@ -52,13 +59,17 @@ pub(crate) async fn ask(api: &AuthorizedClient, url: &Url, unit: PriceUnit, wind
 }
 
 /// Reads an answer. serde's own errors quote what they stumble over, so they are not shown.
-fn read(body: &[u8], unit: PriceUnit) -> Result<Evidence> {
+fn read(body: &[u8], unit: PriceUnit) -> Result<ProviderFigures> {
     let strange = || {
         Error::protocol("the answer is not in the shape of SmartNow's revenue summary")
             .hint("Check connection.paths.summary: something else may be answering there.")
     };
-    let summary: BTreeMap<String, Vec<Entry<'_>>> = serde_json::from_slice(body).map_err(|_| strange())?;
-    let mut evidence = Evidence { parts: [Part::Amount].into(), figures: Vec::new() };
+    let summary: BTreeMap<String, Vec<SmartNowSummaryEntry<'_>>> =
+        serde_json::from_slice(body).map_err(|_| strange())?;
+    let mut evidence = ProviderFigures {
+        parts: [StatisticsPart::Amount].into(),
+        figures: Vec::new(),
+    };
     for (currency, days) in summary {
         let currency = canonical_currency(&currency);
         let digits = match unit {
@@ -66,17 +77,24 @@ fn read(body: &[u8], unit: PriceUnit) -> Result<Evidence> {
             PriceUnit::Minor => minor_digits(&currency),
         };
         for entry in days {
-            let day: Date = entry.date.get(..10).and_then(|day| day.parse().ok()).ok_or_else(strange)?;
+            let day: Date = entry
+                .date
+                .get(..10)
+                .and_then(|day| day.parse().ok())
+                .ok_or_else(strange)?;
             let value = entry.original.or(entry.value).ok_or_else(strange)?.get();
-            let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-            let value = Exact::from_json(value).ok_or_else(strange)?;
+            let value = value
+                .strip_prefix('"')
+                .and_then(|v| v.strip_suffix('"'))
+                .unwrap_or(value);
+            let value = ExactDecimal::from_json(value).ok_or_else(strange)?;
             let scale = digits.and_then(|digits| value.scale.checked_add(digits));
-            evidence.figures.push(Figure {
-                part: Part::Amount,
+            evidence.figures.push(ProviderFigure {
+                part: StatisticsPart::Amount,
                 currency: Some(currency.clone()),
                 unit: None,
                 label: Some(day.to_string()),
-                value: scale.map(|scale| Exact::new(value.units, scale)),
+                value: scale.map(|scale| ExactDecimal::new(value.units, scale)),
             });
         }
     }
@@ -95,14 +113,37 @@ mod tests {
     fn shown(unit: PriceUnit) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap();
         let figures = read(BODY, unit).unwrap().figures;
-        let value = |value: Option<Exact>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        figures.iter().map(|f| format!("{} {} {}", text(&f.label), text(&f.currency), value(f.value))).collect()
+        let value = |value: Option<ExactDecimal>| {
+            value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+        };
+        figures
+            .iter()
+            .map(|f| {
+                format!(
+                    "{} {} {}",
+                    text(&f.label),
+                    text(&f.currency),
+                    value(f.value)
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn sums_are_in_the_unit_prices_are_in_and_in_their_own_currency() {
-        assert_eq!(shown(PriceUnit::Minor), ["2026-01-02 EUR 12.50", "2026-01-02 TOKEN -", "2026-01-02 JPY 300"]);
-        let major = ["2026-01-02 EUR 1250", "2026-01-02 TOKEN 4", "2026-01-02 JPY 300"];
+        assert_eq!(
+            shown(PriceUnit::Minor),
+            [
+                "2026-01-02 EUR 12.50",
+                "2026-01-02 TOKEN -",
+                "2026-01-02 JPY 300"
+            ]
+        );
+        let major = [
+            "2026-01-02 EUR 1250",
+            "2026-01-02 TOKEN 4",
+            "2026-01-02 JPY 300",
+        ];
         assert_eq!(shown(PriceUnit::Major), major);
     }
 

@@ -4,16 +4,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use tillhouse_extract::Connection;
-use tillhouse_extract::testing::{Records, Subject};
+use tillhouse_extract::SourceConnection;
+use tillhouse_extract::testing::{ResourceUnderTest, SourceUnderTest};
 use tillhouse_model::Window;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_smartnow::{RESOURCES, SmartNowConnection};
 
 tillhouse_extract::conformance!(subject);
 
-async fn subject() -> Subject {
-    let options = SandboxOptions { transactions: 10, smartnow_sales: Some(500), ..SandboxOptions::default() };
+async fn subject() -> SourceUnderTest {
+    let options = SandboxOptions {
+        transactions: 10,
+        smartnow_sales: Some(500),
+        ..SandboxOptions::default()
+    };
     // Vouchers and what they were used for go back further than sales.
     let window = Window::new(options.from, options.to).unwrap();
     let sandbox = Sandbox::start(options).await.unwrap();
@@ -24,17 +28,19 @@ async fn subject() -> Subject {
         serde_json::from_value::<SmartNowConnection>(written).unwrap()
     };
     let (good, wrong) = (connection("sandbox-secret"), connection("not-the-secret"));
-    let mut subject = Subject::new(sandbox.url(), "smartnow", window, move |limits| good.clone().open(limits))
-        .refused(move |limits| wrong.clone().open(limits))
-        .secret("sandbox-secret")
-        .secret("not-the-secret")
-        .login(["/smartnow/auth/login", "/smartnow/auth/refresh"]);
+    let mut subject = SourceUnderTest::new(sandbox.url(), "smartnow", window, move |limits| {
+        good.clone().open(limits)
+    })
+    .refused(move |limits| wrong.clone().open(limits))
+    .secret("sandbox-secret")
+    .secret("not-the-secret")
+    .login(["/smartnow/auth/login", "/smartnow/auth/refresh"]);
     for resource in RESOURCES {
-        let records = Records::of(resource.name).key("/id");
+        let records = ResourceUnderTest::of(resource.name).key("/id");
         subject = subject.records(match resource.name {
             "logs" => records.time("/createdAt").learns_by_change(),
             _ => records.time("/updatedAt"),
         });
     }
-    subject.keeping(sandbox)
+    subject.keep_alive(sandbox)
 }

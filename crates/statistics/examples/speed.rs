@@ -15,11 +15,11 @@ use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tillhouse_lake::{AsOf, Location, RunRecord, Step, Superseded, Warehouse};
+use tillhouse_lake::{AsOf, RunRecord, SupersededRecords, UnifyStep, Warehouse, WarehouseLocation};
 use tillhouse_model::{TableSpec, Window, contract};
-use tillhouse_query::{Engine, EngineOptions};
+use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_statistics::rollup::roll_up;
-use tillhouse_statistics::{Request, statistics, statistics_of_facts};
+use tillhouse_statistics::{StatisticsRequest, statistics, statistics_of_facts};
 
 const RUN: &str = "20260101T000000Z-aaaaaa";
 /// How often each question is asked; the median counts.
@@ -49,13 +49,16 @@ fn facts(count: u64) -> String {
                       CASE WHEN value % 4 = 0 THEN 'kWh' ELSE 'l' END AS unit_measure,
                       'Type ' || (value % 6) AS type, 'Medium ' || (value % 4) AS medium, 'Scheme ' || (value % 9) AS scheme,
                       'Mode ' || (value % 5) AS entry_mode, 'Function ' || (value % 3) AS function,
-                      'r' AS _run_id, to_timestamp_micros(0) AS _extracted_at, X'00' AS _content_hash, 1 AS _land
+                      'r' AS _run_id, to_timestamp_micros(0) AS _extracted_at, X'00' AS _content_hash, 1 AS _load_id
                FROM range(0, {count})) AS made"
     )
 }
 
 fn spec(table: &str) -> Arc<TableSpec> {
-    let path = format!("{}/../../schemas/unified/{table}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/../../schemas/unified/{table}.yaml",
+        env!("CARGO_MANIFEST_DIR")
+    );
     Arc::new(contract::parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap())
 }
 
@@ -69,13 +72,21 @@ fn fit(batch: &RecordBatch, spec: &TableSpec) -> RecordBatch {
     RecordBatch::try_new(schema, columns).unwrap()
 }
 
-async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
+async fn make(warehouse: &Warehouse, engine: &QueryEngine, count: u64) {
     let mut tables = BTreeMap::new();
-    let state = |state: &str| facts(count).replace("AS made", &format!("AS made, (VALUES ('{state}')) AS word(state)"));
+    let state = |state: &str| {
+        facts(count).replace(
+            "AS made",
+            &format!("AS made, (VALUES ('{state}')) AS word(state)"),
+        )
+    };
     let sites = "SELECT 'hecone:s' || value AS site_key, 'Site ' || value AS name, 'hecone' AS pipeline, 'hecone' AS source,
                         to_timestamp_micros(0) AS _as_of, to_timestamp_micros(0) AS _extracted_at, X'00' AS _content_hash,
                         'r' AS _run_id FROM range(0, 40)";
-    let transactions = facts(count).replace("AS\n                          transaction_state", "AS transaction_state");
+    let transactions = facts(count).replace(
+        "AS\n                          transaction_state",
+        "AS transaction_state",
+    );
     let transactions = transactions.replace("SELECT *,", "SELECT *, transaction_state AS state,");
     for (table, sql) in [
         ("transactions", transactions),
@@ -85,24 +96,38 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
     ] {
         let spec = spec(table);
         let fitting = Arc::clone(&spec);
-        let rows = engine.bare().unwrap().query(&sql).await.unwrap().map_ok(move |batch| fit(&batch, &fitting));
+        let rows = engine
+            .empty_session()
+            .unwrap()
+            .query(&sql)
+            .await
+            .unwrap()
+            .map_ok(move |batch| fit(&batch, &fitting));
         let rows = rows.map_err(tillhouse_query::into_error).boxed();
         let unified = warehouse.unified_table(spec);
-        let step = Step {
+        let step = UnifyStep {
             pipeline: "hecone".into(),
             resource: "transactions".into(),
-            after_land: 0,
-            to_land: 1,
+            after_load_id: 0,
+            to_load_id: 1,
             children: Vec::new(),
             run_id: RUN.into(),
         };
         if table == "sites" {
             unified.merge(&step, rows).await.unwrap();
         } else {
-            unified.replace(&step, &Superseded::default(), rows).await.unwrap();
+            unified
+                .replace(&step, &SupersededRecords::default(), rows)
+                .await
+                .unwrap();
         }
         let path = format!("unified/{table}");
-        let version = warehouse.open_at(&path, None).await.unwrap().unwrap().version;
+        let version = warehouse
+            .open_at(&path, None)
+            .await
+            .unwrap()
+            .unwrap()
+            .version;
         tables.insert(path, version);
     }
     let start = Instant::now();
@@ -128,16 +153,32 @@ async fn make(warehouse: &Warehouse, engine: &Engine, count: u64) {
 fn ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+    after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum()
 }
 
-async fn time(warehouse: &Warehouse, engine: &Engine, name: &str, request: &Request) {
+async fn time(
+    warehouse: &Warehouse,
+    engine: &QueryEngine,
+    name: &str,
+    request: &StatisticsRequest,
+) {
     for from_facts in [false, true] {
         time_from(warehouse, engine, name, request, from_facts).await;
     }
 }
 
-async fn time_from(warehouse: &Warehouse, engine: &Engine, name: &str, request: &Request, from_facts: bool) {
+async fn time_from(
+    warehouse: &Warehouse,
+    engine: &QueryEngine,
+    name: &str,
+    request: &StatisticsRequest,
+    from_facts: bool,
+) {
     let mut from = String::new();
     let mut took: Vec<Duration> = Vec::new();
     let before = ticks();
@@ -146,41 +187,76 @@ async fn time_from(warehouse: &Warehouse, engine: &Engine, name: &str, request: 
         let start = Instant::now();
         let session = engine.open(warehouse, &AsOf::Latest).await.unwrap();
         let report = match from_facts {
-            true => statistics_of_facts(&session, warehouse, request).await.unwrap(),
+            true => statistics_of_facts(&session, warehouse, request)
+                .await
+                .unwrap(),
             false => statistics(&session, warehouse, request).await.unwrap(),
         };
         from = report.meta.answered_from;
         took.push(start.elapsed());
-        counted = report.data.iter().map(|entry| entry.transactions_count.value).sum();
+        counted = report
+            .data
+            .iter()
+            .map(|entry| entry.transactions_count.value)
+            .sum();
     }
     took.sort();
     let processor = (ticks() - before) * 10 / TIMES as u64;
     let wall = took[TIMES / 2].as_secs_f64() * 1000.0;
-    println!("{name:<22} {from:<8} {counted:>9} counted {wall:>8.1} ms, processor {processor:>5} ms");
+    println!(
+        "{name:<22} {from:<8} {counted:>9} counted {wall:>8.1} ms, processor {processor:>5} ms"
+    );
 }
 
-fn window(from: &str, to: &str) -> Request {
+fn window(from: &str, to: &str) -> StatisticsRequest {
     let instant = |day: &str| format!("{day}T00:00:00Z").parse().unwrap();
-    Request::new(Window::new(instant(from), instant(to)).unwrap())
+    StatisticsRequest::new(Window::new(instant(from), instant(to)).unwrap())
 }
 
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| std::env::temp_dir().join("tillhouse-speed").display().to_string());
-    let count = arguments.next().map_or(1_000_000, |count| count.parse().unwrap());
-    let warehouse = Warehouse::open(&Location { url: folder, options: BTreeMap::new() }).await.unwrap();
-    let engine = Engine::new(EngineOptions::default()).unwrap();
-    if warehouse.ops().published(&AsOf::Latest).await.unwrap().is_none() {
+    let folder = arguments.next().unwrap_or_else(|| {
+        std::env::temp_dir()
+            .join("tillhouse-speed")
+            .display()
+            .to_string()
+    });
+    let count = arguments
+        .next()
+        .map_or(1_000_000, |count| count.parse().unwrap());
+    let warehouse = Warehouse::open(&WarehouseLocation {
+        url: folder,
+        options: BTreeMap::new(),
+    })
+    .await
+    .unwrap();
+    let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+    if warehouse
+        .ops()
+        .published(&AsOf::Latest)
+        .await
+        .unwrap()
+        .is_none()
+    {
         let start = Instant::now();
         make(&warehouse, &engine, count).await;
-        println!("made {count} transactions in {:.1} s", start.elapsed().as_secs_f64());
+        println!(
+            "made {count} transactions in {:.1} s",
+            start.elapsed().as_secs_f64()
+        );
     }
-    let (day, month, year) =
-        (window("2025-07-02", "2025-07-03"), window("2025-07-01", "2025-08-01"), window("2025-01-01", "2026-01-01"));
+    let (day, month, year) = (
+        window("2025-07-02", "2025-07-03"),
+        window("2025-07-01", "2025-08-01"),
+        window("2025-01-01", "2026-01-01"),
+    );
     time(&warehouse, &engine, "a day", &day).await;
     time(&warehouse, &engine, "a month", &month).await;
     time(&warehouse, &engine, "a year", &year).await;
-    let of_source = Request { source: Some("hecone".into()), ..month.clone() };
+    let of_source = StatisticsRequest {
+        source: Some("hecone".into()),
+        ..month.clone()
+    };
     time(&warehouse, &engine, "a month of one source", &of_source).await;
 }

@@ -2,27 +2,27 @@
 //!
 //! Invariant: quantities of different units are never added up.
 
-use crate::children::{self, Child, Passing};
+use crate::children::{self, ChildFact, PassingKeys};
 use crate::columns::{add, decimals, each_batch, texts};
 use crate::facts::UNKNOWN;
-use crate::request::Question;
+use crate::request::CheckedRequest;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
 
 /// Names of things, by key.
-pub(crate) type Names = HashMap<String, String>;
+pub(crate) type NamesByKey = HashMap<String, String>;
 
 /// Quantities by currency, unit and article name.
 #[derive(Debug, Default)]
-pub(crate) struct Articles {
+pub(crate) struct ArticleTotals {
     pub(crate) currencies: BTreeMap<String, BTreeMap<String, HashMap<String, i128>>>,
     /// Digits after the point of every quantity.
     pub(crate) scale: u8,
 }
 
-/// One line of the fine grouping.
-struct Line {
+/// One group of articles: currency, unit, product, name, and the sum of their quantities.
+struct ArticleGroup {
     currency: Option<String>,
     unit: Option<String>,
     product: Option<String>,
@@ -30,7 +30,7 @@ struct Line {
     quantity: i128,
 }
 
-const ARTICLES: Child = Child {
+const ARTICLES: ChildFact = ChildFact {
     table: "articles",
     condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
     of_counted: true,
@@ -40,8 +40,12 @@ const ARTICLES: Child = Child {
 };
 
 /// Sums what was sold in the request's window.
-pub(crate) async fn articles(session: &Session, question: &Question<'_>, passing: &Passing) -> Result<Articles> {
-    let mut found = Articles::default();
+pub(crate) async fn articles(
+    session: &Session,
+    question: &CheckedRequest<'_>,
+    passing: &PassingKeys,
+) -> Result<ArticleTotals> {
+    let mut found = ArticleTotals::default();
     let mut lines = Vec::new();
     children::groups(session, question, passing, &ARTICLES, |batch| {
         let quantities = decimals(batch, "total")?;
@@ -50,7 +54,7 @@ pub(crate) async fn articles(session: &Session, question: &Question<'_>, passing
         found.scale = quantities.scale;
         let own = |text: Option<&str>| text.map(str::to_owned);
         for row in 0..batch.num_rows() {
-            lines.push(Line {
+            lines.push(ArticleGroup {
                 currency: own(currencies.get(row)),
                 unit: own(units.get(row)),
                 product: own(products.get(row)),
@@ -63,18 +67,27 @@ pub(crate) async fn articles(session: &Session, question: &Question<'_>, passing
     .await?;
     let names = names(session, "products", "product_key").await?;
     for line in lines {
-        let current = line.product.as_ref().and_then(|key| names.get(key)).cloned();
+        let current = line
+            .product
+            .as_ref()
+            .and_then(|key| names.get(key))
+            .cloned();
         let label = current.or(line.name).unwrap_or_else(|| UNKNOWN.to_owned());
-        let units = found.currencies.entry(line.currency.unwrap_or_else(|| UNKNOWN.to_owned())).or_default();
-        let unit = units.entry(line.unit.unwrap_or_else(|| UNKNOWN.to_owned())).or_default();
+        let units = found
+            .currencies
+            .entry(line.currency.unwrap_or_else(|| UNKNOWN.to_owned()))
+            .or_default();
+        let unit = units
+            .entry(line.unit.unwrap_or_else(|| UNKNOWN.to_owned()))
+            .or_default();
         add(unit.entry(label).or_default(), line.quantity)?;
     }
     Ok(found)
 }
 
 /// The current names in a dimension; none where it does not exist yet.
-pub(crate) async fn names(session: &Session, table: &str, key: &str) -> Result<Names> {
-    let mut found = Names::new();
+pub(crate) async fn names(session: &Session, table: &str, key: &str) -> Result<NamesByKey> {
+    let mut found = NamesByKey::new();
     if !session.has_table("unified", table).await? {
         return Ok(found);
     }

@@ -4,10 +4,10 @@
 //! with their transactions.
 
 use crate::columns::each_batch_of;
-use crate::facts::Conditions;
-use crate::filter::{Fact, Keys, select};
-use crate::request::Question;
-use crate::rollup::Place;
+use crate::facts::FactConditions;
+use crate::filter::{FilteredFact, TransactionKeys, select};
+use crate::request::CheckedRequest;
+use crate::rollup::AnswerSource;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion::common::JoinType;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use tillhouse_model::{Error, Result};
 use tillhouse_query::{DataFrame, Session, into_error};
 
-/// A fact that hangs on a transaction.
-pub(crate) struct Child {
+/// A fact whose rows belong to a transaction: articles or payments.
+pub(crate) struct ChildFact {
     pub(crate) table: &'static str,
     /// Which rows are asked for.
     pub(crate) condition: &'static str,
@@ -30,23 +30,24 @@ pub(crate) struct Child {
     pub(crate) sum: &'static str,
 }
 
-/// The transactions that pass the request's filter, where articles and payments cannot tell by themselves.
-pub(crate) type Passing = Option<Arc<Keys>>;
+/// Keys of the transactions that pass the request's filter, where articles and payments cannot be
+/// filtered by their own columns.
+pub(crate) type PassingKeys = Option<Arc<TransactionKeys>>;
 
 /// Groups the rows of the window by currency and labels, and hands over batches with the columns `currency`, the labels, the sum as
 /// `total` and how many rows of the fact there are as `rows`.
 pub(crate) async fn groups(
     session: &Session,
-    question: &Question<'_>,
-    passing: &Passing,
-    child: &Child,
+    question: &CheckedRequest<'_>,
+    passing: &PassingKeys,
+    child: &ChildFact,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let (schema, table) = question.place.table(child.table);
+    let (schema, table) = question.answer_source.table(child.table);
     if !session.has_table(schema, table).await? {
         return Ok(());
     }
-    if question.place == Place::Rollups {
+    if question.answer_source == AnswerSource::Rollups {
         // Every row has the currency it belongs to already.
         let own = rows(session, question, passing, child, "TRUE").await?;
         return each_batch_of(grouped(own, "currency", question, child)?, take).await;
@@ -55,8 +56,11 @@ pub(crate) async fn groups(
     let own = rows(session, question, passing, child, "TRUE").await?;
     each_batch_of(grouped(own, "currency", question, child)?, |batch| {
         let currencies = batch.column_by_name("currency");
-        let currencies = currencies.ok_or_else(|| Error::internal("the query gave no column currency"))?;
-        let named: BooleanArray = (0..batch.num_rows()).map(|row| Some(currencies.is_valid(row))).collect();
+        let currencies =
+            currencies.ok_or_else(|| Error::internal("the query gave no column currency"))?;
+        let named: BooleanArray = (0..batch.num_rows())
+            .map(|row| Some(currencies.is_valid(row)))
+            .collect();
         without_currency |= named.false_count() > 0;
         take(
             &filter_record_batch(batch, &named)
@@ -68,57 +72,84 @@ pub(crate) async fn groups(
         return Ok(());
     }
     let orphans = rows(session, question, passing, child, "currency IS NULL").await?;
-    let conditions = Conditions::between(question, question.now);
+    let conditions = FactConditions::between(question, question.now);
     let transactions = if session.has_table("unified", "transactions").await? {
         format!(
             "SELECT transaction_key AS parent_key, currency AS parent_currency FROM unified.transactions WHERE {}",
             conditions.sql
         )
     } else {
-        "SELECT CAST(NULL AS VARCHAR) AS parent_key, CAST(NULL AS VARCHAR) AS parent_currency".to_owned()
+        "SELECT CAST(NULL AS VARCHAR) AS parent_key, CAST(NULL AS VARCHAR) AS parent_currency"
+            .to_owned()
     };
     let transactions = session.frame(&transactions, &conditions.params).await?;
-    let inherited =
-        orphans.join(transactions, JoinType::Left, &["transaction_key"], &["parent_key"], None).map_err(into_error)?;
-    each_batch_of(grouped(inherited, "parent_currency", question, child)?, take).await
+    let inherited = orphans
+        .join(
+            transactions,
+            JoinType::Left,
+            &["transaction_key"],
+            &["parent_key"],
+            None,
+        )
+        .map_err(into_error)?;
+    each_batch_of(
+        grouped(inherited, "parent_currency", question, child)?,
+        take,
+    )
+    .await
 }
 
 /// The rows that are asked for.
 async fn rows(
     session: &Session,
-    question: &Question<'_>,
-    passing: &Passing,
-    child: &Child,
+    question: &CheckedRequest<'_>,
+    passing: &PassingKeys,
+    child: &ChildFact,
     which: &str,
 ) -> Result<DataFrame> {
     let (conditions, timeless) = match child.untimed {
-        true => (Conditions::between_or_untimed(question, question.now), ", occurred_at IS NULL AS timeless"),
-        false => (Conditions::between(question, question.now), ""),
+        true => (
+            FactConditions::between_or_untimed(question, question.now),
+            ", occurred_at IS NULL AS timeless",
+        ),
+        false => (FactConditions::between(question, question.now), ""),
     };
     let counted = match child.of_counted {
-        true => format!("kind IN ('sale', 'refund') AND transaction_state IN ({})", question.states_sql()),
+        true => format!(
+            "kind IN ('sale', 'refund') AND transaction_state IN ({})",
+            question.states_sql()
+        ),
         false => "TRUE".to_owned(),
     };
     let sql = format!(
         "SELECT *{timeless} FROM {} WHERE {} AND {counted} AND {} AND {which}",
-        question.place.relation(child.table),
+        question.answer_source.relation(child.table),
         conditions.sql,
         child.condition
     );
     let rows = session.frame(&sql, &conditions.params).await?;
     match (passing, &question.request.filter) {
         (Some(keys), _) => rows.filter(keys.has_transaction()).map_err(into_error),
-        (None, Some(filter)) => select(session, rows, filter, Fact::Child).await,
+        (None, Some(filter)) => select(session, rows, filter, FilteredFact::Child).await,
         (None, None) => Ok(rows),
     }
 }
 
-fn grouped(rows: DataFrame, currency: &str, question: &Question<'_>, child: &Child) -> Result<DataFrame> {
+fn grouped(
+    rows: DataFrame,
+    currency: &str,
+    question: &CheckedRequest<'_>,
+    child: &ChildFact,
+) -> Result<DataFrame> {
     let mut groups: Vec<Expr> = vec![ident(currency).alias("currency")];
     groups.extend(child.labels.iter().map(|label| ident(*label)));
-    let counted = match question.place {
-        Place::Facts => count(lit(1)),
-        Place::Rollups => sum(ident(question.place.weight(child.table))),
+    let counted = match question.answer_source {
+        AnswerSource::Facts => count(lit(1)),
+        AnswerSource::Rollups => sum(ident(question.answer_source.weight(child.table))),
     };
-    rows.aggregate(groups, vec![sum(ident(child.sum)).alias("total"), counted.alias("rows")]).map_err(into_error)
+    rows.aggregate(
+        groups,
+        vec![sum(ident(child.sum)).alias("total"), counted.alias("rows")],
+    )
+    .map_err(into_error)
 }

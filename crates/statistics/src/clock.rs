@@ -30,12 +30,20 @@ pub(crate) fn read(text: &str, zone: Zone) -> Result<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
-    let wall = || text.parse::<DateTime>().ok().and_then(|wall| instant(zone, wall));
+    let wall = || {
+        text.parse::<DateTime>()
+            .ok()
+            .and_then(|wall| instant(zone, wall))
+    };
     // What jiff would read as well, but nobody who reads it back: week dates, times without seconds.
-    let is_plain = text.len() == 10 || text.get(10..11).is_some_and(|t| matches!(t, "T" | "t" | " "));
+    let is_plain = text.len() == 10
+        || text
+            .get(10..11)
+            .is_some_and(|t| matches!(t, "T" | "t" | " "));
     is_plain.then(wall).flatten().ok_or_else(|| {
-        Error::config(format!("{text:?} is neither a date nor a time"))
-            .hint("Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.")
+        Error::config(format!("{text:?} is neither a date nor a time")).hint(
+            "Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.",
+        )
     })
 }
 
@@ -63,20 +71,53 @@ mod tests {
             ("2026-01-31", "UTC", "2026-01-31T00:00:00Z"),
             ("2026-01-31", "Europe/Zurich", "2026-01-30T23:00:00Z"),
             ("2026-01-31", "+05:30", "2026-01-30T18:30:00Z"),
-            ("2026-01-31T12:00:00", "Europe/Zurich", "2026-01-31T11:00:00Z"),
-            ("2026-01-31T12:00:00.000000001", "Europe/Zurich", "2026-01-31T11:00:00.000000001Z"),
-            ("2026-01-31T12:00:00+01:00", "Asia/Tokyo", "2026-01-31T11:00:00Z"),
+            (
+                "2026-01-31T12:00:00",
+                "Europe/Zurich",
+                "2026-01-31T11:00:00Z",
+            ),
+            (
+                "2026-01-31T12:00:00.000000001",
+                "Europe/Zurich",
+                "2026-01-31T11:00:00.000000001Z",
+            ),
+            (
+                "2026-01-31T12:00:00+01:00",
+                "Asia/Tokyo",
+                "2026-01-31T11:00:00Z",
+            ),
             ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
-            ("2026-10-25T02:30:00", "Europe/Zurich", "2026-10-25T00:30:00Z"),
+            (
+                "2026-10-25T02:30:00",
+                "Europe/Zurich",
+                "2026-10-25T00:30:00Z",
+            ),
             ("2040-02-29", "Europe/Zurich", "2040-02-28T23:00:00Z"),
         ] {
-            assert_eq!(parse_instant(text, zone).unwrap().to_string(), expected, "{text} in {zone}");
+            assert_eq!(
+                parse_instant(text, zone).unwrap().to_string(),
+                expected,
+                "{text} in {zone}"
+            );
         }
-        for text in ["", "31.01.2026", "2026-02-30", "2026-W05-1", "20260131", "yesterday", "2026-01-31 noon"] {
+        for text in [
+            "",
+            "31.01.2026",
+            "2026-02-30",
+            "2026-W05-1",
+            "20260131",
+            "yesterday",
+            "2026-01-31 noon",
+        ] {
             let error = parse_instant(text, "UTC").unwrap_err();
             assert!(error.hint_text().unwrap().contains("2026-01-31"), "{text}");
         }
-        assert!(parse_instant("2026-01-31", "Mars/Olympus").unwrap_err().message().contains("Mars/Olympus"));
+        assert!(
+            parse_instant("2026-01-31", "Mars/Olympus")
+                .unwrap_err()
+                .message()
+                .contains("Mars/Olympus")
+        );
     }
 
     #[test]

@@ -2,38 +2,40 @@
 //!
 //! Invariant: a decimal stays an integer with its scale; there is no way from here to a float.
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::TryStreamExt;
 use tillhouse_model::{Error, Result};
 use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
 
 /// A text column; empty text reads as null, since providers use both for "not said".
-pub(crate) struct Texts(StringArray);
+pub(crate) struct TextColumn(StringArray);
 
-impl Texts {
+impl TextColumn {
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         (self.0.is_valid(row) && !self.0.value(row).is_empty()).then(|| self.0.value(row))
     }
 }
 
 /// A column of whole numbers, or of instants.
-pub(crate) struct Integers(Int64Array);
+pub(crate) struct IntegerColumn(Int64Array);
 
-impl Integers {
+impl IntegerColumn {
     pub(crate) fn get(&self, row: usize) -> Option<i64> {
         self.0.is_valid(row).then(|| self.0.value(row))
     }
 }
 
 /// A column of decimals, all of one scale.
-pub(crate) struct Decimals {
+pub(crate) struct DecimalColumn {
     values: Decimal128Array,
     /// Digits after the point.
     pub(crate) scale: u8,
 }
 
-impl Decimals {
+impl DecimalColumn {
     /// The digits as a whole number; null reads as zero, which is what it adds.
     pub(crate) fn get(&self, row: usize) -> i128 {
         self.known(row).unwrap_or(0)
@@ -46,7 +48,9 @@ impl Decimals {
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| Error::internal(format!("the query gave no column {name}")))
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::internal(format!("the query gave no column {name}")))
 }
 
 fn cast(batch: &RecordBatch, name: &str, to: &DataType) -> Result<ArrayRef> {
@@ -54,28 +58,49 @@ fn cast(batch: &RecordBatch, name: &str, to: &DataType) -> Result<ArrayRef> {
         .map_err(|e| Error::internal(format!("column {name} is not {to}")).because(e))
 }
 
-pub(crate) fn texts(batch: &RecordBatch, name: &str) -> Result<Texts> {
-    Ok(Texts(cast(batch, name, &DataType::Utf8)?.as_string::<i32>().clone()))
+pub(crate) fn texts(batch: &RecordBatch, name: &str) -> Result<TextColumn> {
+    Ok(TextColumn(
+        cast(batch, name, &DataType::Utf8)?
+            .as_string::<i32>()
+            .clone(),
+    ))
 }
 
-pub(crate) fn integers(batch: &RecordBatch, name: &str) -> Result<Integers> {
-    Ok(Integers(cast(batch, name, &DataType::Int64)?.as_primitive::<Int64Type>().clone()))
+pub(crate) fn integers(batch: &RecordBatch, name: &str) -> Result<IntegerColumn> {
+    Ok(IntegerColumn(
+        cast(batch, name, &DataType::Int64)?
+            .as_primitive::<Int64Type>()
+            .clone(),
+    ))
 }
 
 /// Microseconds since 1970.
-pub(crate) fn instants(batch: &RecordBatch, name: &str) -> Result<Integers> {
-    let micros = cast(batch, name, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+pub(crate) fn instants(batch: &RecordBatch, name: &str) -> Result<IntegerColumn> {
+    let micros = cast(
+        batch,
+        name,
+        &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+    )?;
     let micros = micros.as_primitive::<TimestampMicrosecondType>();
-    Ok(Integers(Int64Array::new(micros.values().clone(), micros.nulls().cloned())))
+    Ok(IntegerColumn(Int64Array::new(
+        micros.values().clone(),
+        micros.nulls().cloned(),
+    )))
 }
 
 /// Never cast: a sum that is no decimal means a table that breaks its contract.
-pub(crate) fn decimals(batch: &RecordBatch, name: &str) -> Result<Decimals> {
+pub(crate) fn decimals(batch: &RecordBatch, name: &str) -> Result<DecimalColumn> {
     let array = column(batch, name)?;
     let values = array.as_primitive_opt::<Decimal128Type>().cloned();
-    let values = values.ok_or_else(|| Error::data(format!("column {name} is {}, not a decimal", array.data_type())))?;
-    let scale = u8::try_from(values.scale()).map_err(|_| Error::data(format!("column {name} has a negative scale")))?;
-    Ok(Decimals { values, scale })
+    let values = values.ok_or_else(|| {
+        Error::data(format!(
+            "column {name} is {}, not a decimal",
+            array.data_type()
+        ))
+    })?;
+    let scale = u8::try_from(values.scale())
+        .map_err(|_| Error::data(format!("column {name} has a negative scale")))?;
+    Ok(DecimalColumn { values, scale })
 }
 
 /// Runs a query and hands over its batches one by one.
@@ -89,7 +114,10 @@ pub(crate) async fn each_batch(
 }
 
 /// The same for a query that was put together from expressions.
-pub(crate) async fn each_batch_of(frame: DataFrame, mut take: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+pub(crate) async fn each_batch_of(
+    frame: DataFrame,
+    mut take: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<()> {
     let mut stream = frame.execute_stream().await.map_err(into_error)?;
     while let Some(batch) = stream.try_next().await.map_err(into_error)? {
         take(&batch)?;
@@ -99,6 +127,8 @@ pub(crate) async fn each_batch_of(frame: DataFrame, mut take: impl FnMut(&Record
 
 /// An exact sum.
 pub(crate) fn add(to: &mut i128, amount: i128) -> Result<()> {
-    *to = to.checked_add(amount).ok_or_else(|| Error::data("a sum has more than 38 digits"))?;
+    *to = to
+        .checked_add(amount)
+        .ok_or_else(|| Error::data("a sum has more than 38 digits"))?;
     Ok(())
 }

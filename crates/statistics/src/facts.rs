@@ -7,16 +7,16 @@
 //! GROUPING SETS, which multiplies rows inside the engine.
 
 use crate::columns::{add, decimals, instants, integers, texts};
-use crate::filter::{Fact, Keys, select};
-use crate::request::{Hours, Question, is_sold};
-use crate::rollup::{self, Place};
+use crate::filter::{FilteredFact, TransactionKeys, select};
+use crate::request::{CheckedRequest, HourGrouping, is_sold};
+use crate::rollup::{self, AnswerSource};
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::zone::{Clock, DAY, HOUR, Zone};
+use tillhouse_query::zone::{DAY, HOUR, Zone, ZoneClock};
 use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
 use tokio::task::JoinSet;
 
@@ -25,48 +25,51 @@ pub(crate) const UNKNOWN: &str = "unknown";
 /// The states of a sale that may still change.
 const OPEN_STATES: [&str; 3] = ["created", "pending", "consumed"];
 
-/// How many, and how much.
+/// Count and sum of amounts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct AmountTally {
     pub(crate) count: i64,
     pub(crate) amount: i128,
 }
 
-impl Tally {
+impl AmountTally {
     pub(crate) fn add(&mut self, other: Self) -> Result<()> {
-        self.count = self.count.checked_add(other.count).ok_or_else(|| Error::data("more rows than can be counted"))?;
+        self.count = self
+            .count
+            .checked_add(other.count)
+            .ok_or_else(|| Error::data("more rows than can be counted"))?;
         add(&mut self.amount, other.amount)
     }
 }
 
-/// The transactions of one currency.
+/// Totals of the transactions of one currency.
 #[derive(Debug, Default)]
-pub(crate) struct Currency {
-    pub(crate) now: Tally,
-    pub(crate) before: Tally,
+pub(crate) struct CurrencyTotals {
+    pub(crate) now: AmountTally,
+    pub(crate) before: AmountTally,
     /// By hour: its start in microseconds since 1970, or the hour of the day.
     pub(crate) hours: BTreeMap<i64, i64>,
     /// By site key.
-    pub(crate) sites: HashMap<String, Tally>,
-    /// Those that name no site.
-    pub(crate) nowhere: Tally,
+    pub(crate) sites: HashMap<String, AmountTally>,
+    /// Transactions that name no site.
+    pub(crate) without_site: AmountTally,
 }
 
-/// What the window has beside the transactions that are counted: together they are all of it.
+/// Totals of the window's transactions that are not counted: free, test and excluded.
 #[derive(Debug, Default)]
-pub(crate) struct Aside {
-    pub(crate) free: Tally,
-    pub(crate) test: Tally,
+pub(crate) struct UncountedSales {
+    pub(crate) free: AmountTally,
+    pub(crate) test: AmountTally,
     /// Everything else: void ones, and those in a state that is not asked for.
-    pub(crate) excluded: Tally,
+    pub(crate) excluded: AmountTally,
 }
 
-/// The transactions of a request.
+/// Totals of the transactions of a request.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions {
-    pub(crate) currencies: BTreeMap<String, Currency>,
-    /// By currency.
-    pub(crate) aside: BTreeMap<String, Aside>,
+pub(crate) struct TransactionTotals {
+    pub(crate) currencies: BTreeMap<String, CurrencyTotals>,
+    /// Transactions that are not counted, by currency.
+    pub(crate) uncounted: BTreeMap<String, UncountedSales>,
     /// Digits after the point of every amount.
     pub(crate) scale: u8,
     pub(crate) open: i64,
@@ -75,19 +78,20 @@ pub(crate) struct Transactions {
     /// Counted ones without an amount.
     pub(crate) without_amount: i64,
     /// Those of the window that pass the filter, where articles and payments must be asked by key.
-    pub(crate) passing: Option<Arc<Keys>>,
+    pub(crate) passing: Option<Arc<TransactionKeys>>,
 }
 
-/// The conditions every fact table is asked under, and the values for its placeholders. The tables are partitioned by month, so
-/// naming months spares files; the exact times then decide.
-pub(crate) struct Conditions {
+/// Conditions on every fact table, and the values for their placeholders. The tables are
+/// partitioned by month, so naming months spares files; the exact times then decide. The tables
+/// are partitioned by month, so naming months spares files; the exact times then decide.
+pub(crate) struct FactConditions {
     pub(crate) sql: String,
     pub(crate) params: Vec<(&'static str, ScalarValue)>,
 }
 
-impl Conditions {
-    /// Whose transactions are asked for, whenever they were.
-    pub(crate) fn whose(question: &Question<'_>) -> Self {
+impl FactConditions {
+    /// Conditions on everything but the time.
+    pub(crate) fn without_times(question: &CheckedRequest<'_>) -> Self {
         let request = question.request;
         let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
         let mut sql = "perspective = $perspective".to_owned();
@@ -108,20 +112,30 @@ impl Conditions {
     }
 
     /// The same, between two instants.
-    pub(crate) fn between(question: &Question<'_>, window: (i64, i64)) -> Self {
-        let mut conditions = Self::whose(question);
-        let (times, months) = conditions.span(window, ["since", "until", "first_month", "last_month"]);
-        conditions.sql =
-            format!("{} AND {times}{}", conditions.sql, months.map_or(String::new(), |m| format!(" AND {m}")));
+    pub(crate) fn between(question: &CheckedRequest<'_>, window: (i64, i64)) -> Self {
+        let mut conditions = Self::without_times(question);
+        let (times, months) =
+            conditions.span(window, ["since", "until", "first_month", "last_month"]);
+        conditions.sql = format!(
+            "{} AND {times}{}",
+            conditions.sql,
+            months.map_or(String::new(), |m| format!(" AND {m}"))
+        );
         conditions
     }
 
     /// The same, between two instants or without a time; see [`Conditions::of_both_windows`].
-    pub(crate) fn between_or_untimed(question: &Question<'_>, window: (i64, i64)) -> Self {
-        let mut conditions = Self::whose(question);
-        let (times, months) = conditions.span(window, ["since", "until", "first_month", "last_month"]);
-        let months = months.map_or(String::new(), |months| format!(" AND ({months} OR month = 'none')"));
-        conditions.sql = format!("{} AND ({times} OR occurred_at IS NULL){months}", conditions.sql);
+    pub(crate) fn between_or_untimed(question: &CheckedRequest<'_>, window: (i64, i64)) -> Self {
+        let mut conditions = Self::without_times(question);
+        let (times, months) =
+            conditions.span(window, ["since", "until", "first_month", "last_month"]);
+        let months = months.map_or(String::new(), |months| {
+            format!(" AND ({months} OR month = 'none')")
+        });
+        conditions.sql = format!(
+            "{} AND ({times} OR occurred_at IS NULL){months}",
+            conditions.sql
+        );
         conditions
     }
 
@@ -129,16 +143,25 @@ impl Conditions {
     ///
     /// Months are asked apart from times: they are partitions and no column of a file, and a condition that mixes the two would not be
     /// pushed down into the files.
-    fn of_both_windows(question: &Question<'_>) -> Self {
-        let mut conditions = Self::whose(question);
+    fn of_both_windows(question: &CheckedRequest<'_>) -> Self {
+        let mut conditions = Self::without_times(question);
         let (now, before) = (question.now, question.before.unwrap_or(question.now));
         let names = [
             ["since", "until", "first_month", "last_month"],
-            ["before_since", "before_until", "before_first_month", "before_last_month"],
+            [
+                "before_since",
+                "before_until",
+                "before_first_month",
+                "before_last_month",
+            ],
         ];
         // Windows that touch are one stretch; others are two, so that a year between them is not read.
         let apart = now.0 > before.1 || before.0 > now.1;
-        let windows = if apart { vec![now, before] } else { vec![(now.0.min(before.0), now.1.max(before.1))] };
+        let windows = if apart {
+            vec![now, before]
+        } else {
+            vec![(now.0.min(before.0), now.1.max(before.1))]
+        };
         let (mut times, mut months) = (Vec::new(), Some(Vec::new()));
         for (window, names) in windows.into_iter().zip(names) {
             let (time, month) = conditions.span(window, names);
@@ -148,8 +171,14 @@ impl Conditions {
                 months
             });
         }
-        let months = months.map_or(String::new(), |m| format!(" AND ({} OR month = 'none')", m.join(" OR ")));
-        conditions.sql = format!("{} AND ({} OR occurred_at IS NULL){months}", conditions.sql, times.join(" OR "));
+        let months = months.map_or(String::new(), |m| {
+            format!(" AND ({} OR month = 'none')", m.join(" OR "))
+        });
+        conditions.sql = format!(
+            "{} AND ({} OR occurred_at IS NULL){months}",
+            conditions.sql,
+            times.join(" OR ")
+        );
         conditions
     }
 
@@ -161,12 +190,20 @@ impl Conditions {
     ) -> (String, Option<String>) {
         self.params.push((from, instant(since)));
         self.params.push((to, instant(until)));
-        let months = month(since).zip(month(until.saturating_sub(1))).map(|(first_month, last_month)| {
-            self.params.push((first, ScalarValue::Utf8(Some(first_month))));
-            self.params.push((last, ScalarValue::Utf8(Some(last_month))));
-            format!("(month >= ${first} AND month <= ${last})")
-        });
-        (format!("(occurred_at >= ${from} AND occurred_at < ${to})"), months)
+        let months =
+            month(since)
+                .zip(month(until.saturating_sub(1)))
+                .map(|(first_month, last_month)| {
+                    self.params
+                        .push((first, ScalarValue::Utf8(Some(first_month))));
+                    self.params
+                        .push((last, ScalarValue::Utf8(Some(last_month))));
+                    format!("(month >= ${first} AND month <= ${last})")
+                });
+        (
+            format!("(occurred_at >= ${from} AND occurred_at < ${to})"),
+            months,
+        )
     }
 }
 
@@ -182,18 +219,26 @@ pub(crate) fn month(micros: i64) -> Option<String> {
 }
 
 /// Counts the transactions of both windows, and those without a time.
-pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> Result<Transactions> {
-    let mut found = Transactions::default();
-    let keys = || question.needs_keys().then(|| Keys::new(session));
+pub(crate) async fn transactions(
+    session: &Session,
+    question: &CheckedRequest<'_>,
+) -> Result<TransactionTotals> {
+    let mut found = TransactionTotals::default();
+    let keys = || question.needs_keys().then(|| TransactionKeys::new(session));
     let mut passing = keys();
-    let (schema, table) = question.place.table("transactions");
+    let (schema, table) = question.answer_source.table("transactions");
     if session.has_table(schema, table).await? {
-        let partitions = rows(session, question).await?.execute_stream_partitioned().await.map_err(into_error)?;
+        let partitions = rows(session, question)
+            .await?
+            .execute_stream_partitioned()
+            .await
+            .map_err(into_error)?;
         let mut tasks = JoinSet::new();
         for mut rows in partitions {
-            let (rules, mut keys) = (Rules::new(question), keys());
+            let (rules, mut keys) = (CountingRules::new(question), keys());
             tasks.spawn(async move {
-                let (mut found, mut clock) = (Transactions::default(), Clock::new(rules.zone));
+                let (mut found, mut clock) =
+                    (TransactionTotals::default(), ZoneClock::new(rules.zone));
                 while let Some(batch) = rows.try_next().await.map_err(into_error)? {
                     found.count(&batch, &rules, &mut clock, keys.as_mut())?;
                 }
@@ -201,8 +246,8 @@ pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> 
             });
         }
         while let Some(counted) = tasks.join_next().await {
-            let (part, keys) =
-                counted.map_err(|e| Error::new(ErrorKind::Internal, "counting stopped").because(e))??;
+            let (part, keys) = counted
+                .map_err(|e| Error::new(ErrorKind::Internal, "counting stopped").because(e))??;
             found.add(part)?;
             if let (Some(passing), Some(keys)) = (&mut passing, keys) {
                 passing.add(&keys)?;
@@ -214,78 +259,116 @@ pub(crate) async fn transactions(session: &Session, question: &Question<'_>) -> 
 }
 
 /// The transactions of both windows and those without a time, as far as they pass the filter.
-async fn rows(session: &Session, question: &Question<'_>) -> Result<DataFrame> {
-    let conditions = Conditions::of_both_windows(question);
-    let sql = format!("SELECT * FROM {} WHERE {}", question.place.relation("transactions"), conditions.sql);
+async fn rows(session: &Session, question: &CheckedRequest<'_>) -> Result<DataFrame> {
+    let conditions = FactConditions::of_both_windows(question);
+    let sql = format!(
+        "SELECT * FROM {} WHERE {}",
+        question.answer_source.relation("transactions"),
+        conditions.sql
+    );
     let mut rows = session.frame(&sql, &conditions.params).await?;
     if let Some(filter) = &question.request.filter {
-        rows = select(session, rows, filter, Fact::Transaction).await?;
+        rows = select(session, rows, filter, FilteredFact::Transaction).await?;
     }
-    let mut columns = vec!["occurred_at", "currency", "kind", "state", "amount", "site_key"];
-    if question.request.hours == Hours::OfDay {
+    let mut columns = vec![
+        "occurred_at",
+        "currency",
+        "kind",
+        "state",
+        "amount",
+        "site_key",
+    ];
+    if question.request.hours == HourGrouping::OfDay {
         columns.push("local_hour");
     }
     if question.needs_keys() {
         columns.push("transaction_key");
     }
-    if question.place == Place::Rollups {
+    if question.answer_source == AnswerSource::Rollups {
         columns.extend([rollup::TRANSACTIONS.count, rollup::WITHOUT_AMOUNT]);
     }
-    rows.select(columns.into_iter().map(ident).collect::<Vec<_>>()).map_err(into_error)
+    rows.select(columns.into_iter().map(ident).collect::<Vec<_>>())
+        .map_err(into_error)
 }
 
-/// What counting goes by.
-struct Rules {
+/// Rules by which transactions are counted: windows, states, hours.
+struct CountingRules {
     now: (i64, i64),
     before: Option<(i64, i64)>,
     states: Vec<String>,
-    hours: Hours,
+    hours: HourGrouping,
     zone: Zone,
-    place: Place,
+    place: AnswerSource,
 }
 
-impl Rules {
-    fn new(question: &Question<'_>) -> Self {
+impl CountingRules {
+    fn new(question: &CheckedRequest<'_>) -> Self {
         Self {
             now: question.now,
             before: question.before,
             states: question.request.states.clone(),
             hours: question.request.hours,
             zone: question.zone,
-            place: question.place,
+            place: question.answer_source,
         }
     }
 }
 
-impl Transactions {
+impl TransactionTotals {
     fn count(
         &mut self,
         batch: &RecordBatch,
-        rules: &Rules,
-        clock: &mut Clock,
-        mut keys: Option<&mut Keys>,
+        rules: &CountingRules,
+        clock: &mut ZoneClock,
+        mut keys: Option<&mut TransactionKeys>,
     ) -> Result<()> {
         let (times, amounts) = (instants(batch, "occurred_at")?, decimals(batch, "amount")?);
-        let (currencies, kinds, states, sites) =
-            (texts(batch, "currency")?, texts(batch, "kind")?, texts(batch, "state")?, texts(batch, "site_key")?);
-        let hours = matches!(rules.hours, Hours::OfDay).then(|| integers(batch, "local_hour")).transpose()?;
-        let transaction_keys = keys.as_ref().map(|_| texts(batch, "transaction_key")).transpose()?;
-        let of_rollups = |name: &str| (rules.place == Place::Rollups).then(|| integers(batch, name)).transpose();
-        let (counts, without_amount) = (of_rollups(rollup::TRANSACTIONS.count)?, of_rollups(rollup::WITHOUT_AMOUNT)?);
+        let (currencies, kinds, states, sites) = (
+            texts(batch, "currency")?,
+            texts(batch, "kind")?,
+            texts(batch, "state")?,
+            texts(batch, "site_key")?,
+        );
+        let hours = matches!(rules.hours, HourGrouping::OfDay)
+            .then(|| integers(batch, "local_hour"))
+            .transpose()?;
+        let transaction_keys = keys
+            .as_ref()
+            .map(|_| texts(batch, "transaction_key"))
+            .transpose()?;
+        let of_rollups = |name: &str| {
+            (rules.place == AnswerSource::Rollups)
+                .then(|| integers(batch, name))
+                .transpose()
+        };
+        let (counts, without_amount) = (
+            of_rollups(rollup::TRANSACTIONS.count)?,
+            of_rollups(rollup::WITHOUT_AMOUNT)?,
+        );
         self.scale = amounts.scale;
         let within = |at: i64, (from, to): (i64, i64)| from <= at && at < to;
         for row in 0..batch.num_rows() {
             // A row of a roll-up stands for all transactions of an hour that are alike.
-            let count = counts.as_ref().map_or(Some(1), |counts| counts.get(row)).unwrap_or(0);
+            let count = counts
+                .as_ref()
+                .map_or(Some(1), |counts| counts.get(row))
+                .unwrap_or(0);
             let Some(at) = times.get(row) else {
                 self.without_time += count;
                 continue;
             };
-            let one = Tally { count, amount: amounts.get(row) };
-            let (is_now, is_before) = (within(at, rules.now), rules.before.is_some_and(|before| within(at, before)));
+            let one = AmountTally {
+                count,
+                amount: amounts.get(row),
+            };
+            let (is_now, is_before) = (
+                within(at, rules.now),
+                rules.before.is_some_and(|before| within(at, before)),
+            );
             let (kind, state) = (kinds.get(row), states.get(row));
             let sells = is_sold(kind);
-            let in_state = state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
+            let in_state =
+                state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
             if is_now && sells && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
                 self.open += count;
             }
@@ -298,7 +381,7 @@ impl Transactions {
             let name = currencies.get(row).unwrap_or(UNKNOWN);
             if !(sells && in_state) {
                 if is_now {
-                    let aside = named(&mut self.aside, name);
+                    let aside = named(&mut self.uncounted, name);
                     match kind {
                         Some("free") if in_state => aside.free.add(one)?,
                         Some("test") if in_state => aside.test.add(one)?,
@@ -326,7 +409,7 @@ impl Transactions {
             };
             *currency.hours.entry(hour).or_default() += count;
             match sites.get(row) {
-                None => currency.nowhere.add(one)?,
+                None => currency.without_site.add(one)?,
                 Some(site) => match currency.sites.get_mut(site) {
                     Some(tally) => tally.add(one)?,
                     None => {
@@ -344,8 +427,8 @@ impl Transactions {
         self.open += other.open;
         self.without_time += other.without_time;
         self.without_amount += other.without_amount;
-        for (name, theirs) in other.aside {
-            let ours = self.aside.entry(name).or_default();
+        for (name, theirs) in other.uncounted {
+            let ours = self.uncounted.entry(name).or_default();
             ours.free.add(theirs.free)?;
             ours.test.add(theirs.test)?;
             ours.excluded.add(theirs.excluded)?;
@@ -354,7 +437,7 @@ impl Transactions {
             let ours = self.currencies.entry(name).or_default();
             ours.now.add(theirs.now)?;
             ours.before.add(theirs.before)?;
-            ours.nowhere.add(theirs.nowhere)?;
+            ours.without_site.add(theirs.without_site)?;
             for (hour, count) in theirs.hours {
                 *ours.hours.entry(hour).or_default() += count;
             }

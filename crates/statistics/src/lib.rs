@@ -24,40 +24,40 @@ mod bridge;
 mod children;
 mod clock;
 mod columns;
-mod compare;
+mod completeness;
 mod facts;
 mod filter;
+mod growth_baseline;
 mod names;
 mod payments;
 mod ranking;
 pub mod reconcile;
 pub mod reports;
 mod request;
-mod restated;
+mod restatement;
 pub mod rollup;
 pub mod table_functions;
-mod trust;
 
 pub use clock::parse_instant;
-pub use compare::Compare;
-pub use filter::Selection;
-pub use names::Names;
-pub use request::{Hours, Request};
-pub use restated::restated;
-pub use rollup::Place;
+pub use filter::CheckedFilter;
+pub use growth_baseline::GrowthBaseline;
+pub use names::RequestedNames;
+pub use request::{HourGrouping, StatisticsRequest};
+pub use restatement::find_restatements;
+pub use rollup::AnswerSource;
 
-use request::Question;
+use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::report::{Bridge, CurrencyStatistics, Meta, Statistics};
+use tillhouse_model::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Session;
 
 /// Which edition of the definitions in docs/statistics.md is used.
 pub const DEFINITIONS_VERSION: u32 = 2;
 
-/// The figures of a request, without the ledger's judgement of them.
+/// Figures of a request, without the assessment of their completeness.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
+pub struct StatisticsFigures {
     /// One entry a currency, ordered by currency.
     pub data: Vec<CurrencyStatistics>,
     /// Sales of the window in state created, pending or consumed.
@@ -82,25 +82,42 @@ pub struct Figures {
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown, with [`ErrorKind::Query`] when the session does not
 /// read a published run.
-pub async fn statistics(session: &Session, warehouse: &Warehouse, request: &Request) -> Result<Statistics> {
-    let mut question = Question::new(request)?;
-    question.place = rollup::place(session, &question).await?;
-    judged(session, warehouse, question).await
+pub async fn statistics(
+    session: &Session,
+    warehouse: &Warehouse,
+    request: &StatisticsRequest,
+) -> Result<StatisticsReport> {
+    let mut question = CheckedRequest::new(request)?;
+    question.answer_source = rollup::route(session, &question).await?;
+    assess_statistics(session, warehouse, question).await
 }
 
 /// The same, always counted from the facts.
-pub async fn statistics_of_facts(session: &Session, warehouse: &Warehouse, request: &Request) -> Result<Statistics> {
-    judged(session, warehouse, Question::new(request)?).await
+pub async fn statistics_of_facts(
+    session: &Session,
+    warehouse: &Warehouse,
+    request: &StatisticsRequest,
+) -> Result<StatisticsReport> {
+    assess_statistics(session, warehouse, CheckedRequest::new(request)?).await
 }
 
-async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>) -> Result<Statistics> {
+async fn assess_statistics(
+    session: &Session,
+    warehouse: &Warehouse,
+    question: CheckedRequest<'_>,
+) -> Result<StatisticsReport> {
     let request = question.request;
     let run = session.run().ok_or_else(|| {
-        Error::new(ErrorKind::Query, "statistics are asked of a published run, and this session reads none")
+        Error::new(
+            ErrorKind::Query,
+            "statistics are asked of a published run, and this session reads none",
+        )
     })?;
-    let (figures, trust) =
-        futures::try_join!(answer(session, &question), trust::trust(session, warehouse, run, &question))?;
-    let meta = Meta {
+    let (figures, trust) = futures::try_join!(
+        answer(session, &question),
+        completeness::check_completeness(session, warehouse, run, &question)
+    )?;
+    let meta = StatisticsMeta {
         from: request.window.from(),
         to: request.window.to(),
         tenant: request.tenant.clone(),
@@ -109,12 +126,15 @@ async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>
         states: request.states.clone(),
         timezone: request.timezone.clone(),
         hours: request.hours.as_str().to_owned(),
-        filter: request.filter.as_ref().map(|filter| filter.descriptor().clone()),
+        filter: request
+            .filter
+            .as_ref()
+            .map(|filter| filter.descriptor().clone()),
         compare: request.compare.as_str().to_owned(),
         compared: question.compared,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
-        answered_from: question.place.as_str().to_owned(),
+        answered_from: question.answer_source.as_str().to_owned(),
         data_through: trust.data_through,
         rejects: trust.rejects,
         gaps: trust.gaps,
@@ -128,23 +148,27 @@ async fn judged(session: &Session, warehouse: &Warehouse, question: Question<'_>
         payments_without_time: figures.payments_without_time,
         bridge: figures.bridge,
     };
-    Ok(Statistics { data: figures.data, meta })
+    Ok(StatisticsReport {
+        data: figures.data,
+        meta,
+    })
 }
 
 /// The figures alone, of any session that has the unified tables, also one over tables somebody registered.
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown.
-pub async fn figures(session: &Session, request: &Request) -> Result<Figures> {
-    let mut question = Question::new(request)?;
-    question.place = rollup::place(session, &question).await?;
+pub async fn figures(session: &Session, request: &StatisticsRequest) -> Result<StatisticsFigures> {
+    let mut question = CheckedRequest::new(request)?;
+    question.answer_source = rollup::route(session, &question).await?;
     answer(session, &question).await
 }
 
-async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {
+async fn answer(session: &Session, question: &CheckedRequest<'_>) -> Result<StatisticsFigures> {
     let sites = articles::names(session, "sites", "site_key");
     // Where a filter asks what only transactions have, articles and payments wait for the keys of those that pass.
     let (transactions, articles, payments, sites) = if question.needs_keys() {
-        let (transactions, sites) = futures::try_join!(facts::transactions(session, question), sites)?;
+        let (transactions, sites) =
+            futures::try_join!(facts::transactions(session, question), sites)?;
         let (articles, payments) = futures::try_join!(
             articles::articles(session, question, &transactions.passing),
             payments::payments(session, question, &transactions.passing),
@@ -159,8 +183,14 @@ async fn answer(session: &Session, question: &Question<'_>) -> Result<Figures> {
         )?
     };
     let bridge = bridge::bridge(&transactions, &payments)?;
-    let counted = |which: fn(&facts::Aside) -> facts::Tally| transactions.aside.values().map(|a| which(a).count).sum();
-    Ok(Figures {
+    let counted = |which: fn(&facts::UncountedSales) -> facts::AmountTally| {
+        transactions
+            .uncounted
+            .values()
+            .map(|a| which(a).count)
+            .sum()
+    };
+    Ok(StatisticsFigures {
         open_transactions: transactions.open,
         free_transactions: counted(|aside| aside.free),
         test_transactions: counted(|aside| aside.test),

@@ -4,12 +4,12 @@
 //! about something that was never read, or that sold nothing.
 
 use crate::columns::{each_batch, texts};
-use crate::request::{Question, Request};
-use crate::trust;
+use crate::completeness;
+use crate::request::{CheckedRequest, StatisticsRequest};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::spelling::nearest;
+use tillhouse_model::did_you_mean::nearest;
 use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
 
@@ -23,21 +23,33 @@ fn unknown(what: &str, name: &str, known: &BTreeSet<String>, empty: &str) -> Err
     let error = Error::config(format!("there is no {what} {name:?}"));
     let all: Vec<&str> = known.iter().map(String::as_str).collect();
     // One or two letters are a slip away from anything.
-    let meant = if name.chars().count() > 2 { nearest(name, &all) } else { None };
+    let meant = if name.chars().count() > 2 {
+        nearest(name, &all)
+    } else {
+        None
+    };
     match meant {
         Some(meant) => error.hint(format!("Did you mean {meant:?}?")),
         None if all.is_empty() => error.hint(empty),
         None => {
-            let listed: Vec<String> = all.iter().take(LISTED).map(|name| format!("{name:?}")).collect();
-            let more = if all.len() > LISTED { format!(" and {} more", all.len() - LISTED) } else { String::new() };
+            let listed: Vec<String> = all
+                .iter()
+                .take(LISTED)
+                .map(|name| format!("{name:?}"))
+                .collect();
+            let more = if all.len() > LISTED {
+                format!(" and {} more", all.len() - LISTED)
+            } else {
+                String::new()
+            };
             error.hint(format!("There are: {}{more}.", listed.join(", ")))
         }
     }
 }
 
-/// The names that an answer is narrowed by.
+/// Names that a request narrows an answer by.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Names<'a> {
+pub struct RequestedNames<'a> {
     /// A tenant, by `tenant_id`.
     pub tenant: Option<&'a str>,
     /// A source.
@@ -48,17 +60,23 @@ pub struct Names<'a> {
     pub devices: &'a [String],
 }
 
-impl Names<'_> {
+impl RequestedNames<'_> {
     /// Looks them all up in what a session reads, and tenants in the ledger too: one that has sold nothing yet is known once it was read.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] at the first that is not there.
     pub async fn check(&self, session: &Session, warehouse: &Warehouse) -> Result<()> {
-        let Some(run) = session.run() else { return Ok(()) };
-        let all = Request::new(Window::new(Timestamp::MIN, Timestamp::MAX)?);
-        let request = Request { source: self.source.map(str::to_owned), ..all.clone() };
-        let pipelines = trust::pipelines(session, run, &Question::new(&request)?).await?;
+        let Some(run) = session.run() else {
+            return Ok(());
+        };
+        let all = StatisticsRequest::new(Window::new(Timestamp::MIN, Timestamp::MAX)?);
+        let request = StatisticsRequest {
+            source: self.source.map(str::to_owned),
+            ..all.clone()
+        };
+        let pipelines =
+            completeness::pipelines(session, run, &CheckedRequest::new(&request)?).await?;
         if let Some(source) = self.source.filter(|_| pipelines.is_empty()) {
-            let read = trust::pipelines(session, run, &Question::new(&all)?).await?;
+            let read = completeness::pipelines(session, run, &CheckedRequest::new(&all)?).await?;
             let read: Vec<&str> = read.iter().map(String::as_str).collect();
             return Err(Error::config(format!("nothing of source {source:?} was ever read")).hint(format!(
                 "The pipelines that were read: {}. `tillhouse init --source {source}` adds one, `tillhouse sync` reads it.",
@@ -68,7 +86,14 @@ impl Names<'_> {
         if let Some(id) = self.tenant {
             let mut read = BTreeSet::new();
             for pipeline in &pipelines {
-                read.extend(warehouse.ops().slices(pipeline).await?.into_iter().filter_map(|row| row.tenant));
+                read.extend(
+                    warehouse
+                        .ops()
+                        .slices(pipeline)
+                        .await?
+                        .into_iter()
+                        .filter_map(|row| row.tenant),
+                );
             }
             tenant(session, id, read).await?;
         }
@@ -87,22 +112,38 @@ async fn tenant(session: &Session, id: &str, mut known: BTreeSet<String>) -> Res
         if known.contains(id) {
             return Ok(());
         }
-        if session.has_table("unified", table).await? && has_column(session, table, "tenant_id").await? {
-            let sql =
-                format!("SELECT DISTINCT tenant_id FROM unified.{table} WHERE tenant_id IS NOT NULL LIMIT {COMPARED}");
+        if session.has_table("unified", table).await?
+            && has_column(session, table, "tenant_id").await?
+        {
+            let sql = format!(
+                "SELECT DISTINCT tenant_id FROM unified.{table} WHERE tenant_id IS NOT NULL LIMIT {COMPARED}"
+            );
             gather(session, &sql, &[], "tenant_id", &mut known).await?;
-            let sql = format!("SELECT tenant_id FROM unified.{table} WHERE tenant_id = $name LIMIT 1");
-            gather(session, &sql, &[("name", text(id))], "tenant_id", &mut known).await?;
+            let sql =
+                format!("SELECT tenant_id FROM unified.{table} WHERE tenant_id = $name LIMIT 1");
+            gather(
+                session,
+                &sql,
+                &[("name", text(id))],
+                "tenant_id",
+                &mut known,
+            )
+            .await?;
         }
     }
     match known.contains(id) {
         true => Ok(()),
-        false => Err(unknown("tenant", id, &known, "No record names one, and none was read tenant by tenant.")),
+        false => Err(unknown(
+            "tenant",
+            id,
+            &known,
+            "No record names one, and none was read tenant by tenant.",
+        )),
     }
 }
 
-/// A kind of place.
-struct Place {
+/// Sites or devices: their dimension and its key.
+struct PlaceDimension {
     /// What it is called.
     word: &'static str,
     /// The table that lists it.
@@ -111,12 +152,24 @@ struct Place {
     key: &'static str,
 }
 
-const SITE: &Place = &Place { word: "site", dimension: "sites", key: "site_key" };
-const DEVICE: &Place = &Place { word: "device", dimension: "devices", key: "device_key" };
+const SITE: &PlaceDimension = &PlaceDimension {
+    word: "site",
+    dimension: "sites",
+    key: "site_key",
+};
+const DEVICE: &PlaceDimension = &PlaceDimension {
+    word: "device",
+    dimension: "devices",
+    key: "device_key",
+};
 
 /// Errors where nothing has a place, by its key or by the provider's id.
-async fn place(session: &Session, place: &Place, name: &str) -> Result<()> {
-    let Place { word, dimension, key } = place;
+async fn place(session: &Session, place: &PlaceDimension, name: &str) -> Result<()> {
+    let PlaceDimension {
+        word,
+        dimension,
+        key,
+    } = place;
     let tables = [*dimension, "transactions", "events"];
     let mut there = Vec::new();
     for table in tables {
@@ -137,17 +190,23 @@ async fn place(session: &Session, place: &Place, name: &str) -> Result<()> {
     }
     let mut known = BTreeSet::new();
     for table in &there {
-        let sql = format!("SELECT DISTINCT {key} FROM unified.{table} WHERE {key} IS NOT NULL LIMIT {COMPARED}");
+        let sql = format!(
+            "SELECT DISTINCT {key} FROM unified.{table} WHERE {key} IS NOT NULL LIMIT {COMPARED}"
+        );
         gather(session, &sql, &[], key, &mut known).await?;
     }
     if there.contains(dimension) {
         // People write names where a key is wanted.
-        let sql = format!("SELECT {key} FROM unified.{dimension} WHERE lower(name) = lower($name) LIMIT 1");
+        let sql = format!(
+            "SELECT {key} FROM unified.{dimension} WHERE lower(name) = lower($name) LIMIT 1"
+        );
         let mut named = BTreeSet::new();
         gather(session, &sql, &[("name", text(name))], key, &mut named).await?;
         if let Some(meant) = named.first() {
-            return Err(Error::config(format!("{name:?} is the name of a {word}, not its key"))
-                .hint(format!("Write its key: {meant:?}.")));
+            return Err(
+                Error::config(format!("{name:?} is the name of a {word}, not its key"))
+                    .hint(format!("Write its key: {meant:?}.")),
+            );
         }
     }
     Err(unknown(word, name, &known, "No record names one."))
@@ -158,7 +217,11 @@ fn text(value: &str) -> ScalarValue {
 }
 
 async fn has_column(session: &Session, table: &str, column: &str) -> Result<bool> {
-    Ok(session.columns("unified", table).await?.field_with_name(column).is_ok())
+    Ok(session
+        .columns("unified", table)
+        .await?
+        .field_with_name(column)
+        .is_ok())
 }
 
 async fn gather(
@@ -170,7 +233,11 @@ async fn gather(
 ) -> Result<()> {
     each_batch(session, sql, params, |batch| {
         let names = texts(batch, column)?;
-        into.extend((0..batch.num_rows()).filter_map(|row| names.get(row)).map(str::to_owned));
+        into.extend(
+            (0..batch.num_rows())
+                .filter_map(|row| names.get(row))
+                .map(str::to_owned),
+        );
         Ok(())
     })
     .await
@@ -192,6 +259,10 @@ mod tests {
         assert_eq!(hint("berlin", &known), "There are: \"north\", \"south\".");
         assert_eq!(hint("berlin", &BTreeSet::new()), "None.");
         let many: BTreeSet<String> = (10..40).map(|nth| format!("tenant-{nth}")).collect();
-        assert!(hint("x", &many).ends_with("\"tenant-21\" and 18 more."), "{}", hint("x", &many));
+        assert!(
+            hint("x", &many).ends_with("\"tenant-21\" and 18 more."),
+            "{}",
+            hint("x", &many)
+        );
     }
 }

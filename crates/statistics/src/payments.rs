@@ -3,16 +3,16 @@
 //! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions. Every collected
 //! payment of the window is either there or among those collected elsewhere, never in both.
 
-use crate::children::{self, Child, Passing};
+use crate::children::{self, ChildFact, PassingKeys};
 use crate::columns::{add, decimals, integers, texts};
-use crate::facts::{Tally, UNKNOWN};
-use crate::request::Question;
+use crate::facts::{AmountTally, UNKNOWN};
+use crate::request::CheckedRequest;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_model::report::WITHOUT_SALE;
 use tillhouse_query::Session;
 
-/// The five words, in the order of [`Payments`]' rankings.
+/// The five words, in the order of [`PaymentTotals`]' rankings.
 const LABELS: [&str; 5] = ["type", "medium", "scheme", "entry_mode", "function"];
 /// What payments are grouped by: the words, whether the provider leaves the payment out of its own reports, whether it was collected,
 /// what decides whether its transaction is counted, and whether any window has it.
@@ -29,20 +29,20 @@ const GROUPS: [&str; 10] = [
     "timeless",
 ];
 
-/// Amounts of one currency by label, for each of the five words.
-pub(crate) type ByLabel = [HashMap<String, i128>; 5];
+/// Amounts of one currency by label, for each of the five labels.
+pub(crate) type AmountsByLabel = [HashMap<String, i128>; 5];
 
-/// The state and kind of transactions that are not counted; no kind where the sale is in no table.
-pub(crate) type Uncounted = (String, Option<String>);
+/// State and kind of transactions that are not counted; no kind where the sale is in no table.
+pub(crate) type UncountedState = (String, Option<String>);
 
-/// Amounts by currency.
+/// Amounts of payments, by currency.
 #[derive(Debug, Default)]
-pub(crate) struct Payments {
-    pub(crate) currencies: BTreeMap<String, ByLabel>,
+pub(crate) struct PaymentTotals {
+    pub(crate) currencies: BTreeMap<String, AmountsByLabel>,
     /// Of it, what the providers leave out of their own reports, by currency.
     pub(crate) excluded: BTreeMap<String, i128>,
     /// What was collected for transactions that are not counted, by currency.
-    pub(crate) elsewhere: BTreeMap<String, BTreeMap<Uncounted, Tally>>,
+    pub(crate) elsewhere: BTreeMap<String, BTreeMap<UncountedState, AmountTally>>,
     /// Payments of the window, collected or not, whose sale is in no table.
     pub(crate) without_sale: i64,
     /// Payments whose sale is in no table and that have no time of their own: no window has them.
@@ -51,7 +51,7 @@ pub(crate) struct Payments {
     pub(crate) scale: u8,
 }
 
-const PAYMENTS: Child = Child {
+const PAYMENTS: ChildFact = ChildFact {
     table: "payments",
     // A payment without a sale has neither kind nor state of one.
     condition: "(state = 'collected' OR (kind IS NULL AND transaction_state IS NULL))",
@@ -63,15 +63,25 @@ const PAYMENTS: Child = Child {
 
 /// Sums what was paid in the request's window. One fine grouping, summed up five ways for counted transactions, and by state and kind
 /// for the others.
-pub(crate) async fn payments(session: &Session, question: &Question<'_>, passing: &Passing) -> Result<Payments> {
-    let mut found = Payments::default();
+pub(crate) async fn payments(
+    session: &Session,
+    question: &CheckedRequest<'_>,
+    passing: &PassingKeys,
+) -> Result<PaymentTotals> {
+    let mut found = PaymentTotals::default();
     children::groups(session, question, passing, &PAYMENTS, |batch| {
         let (amounts, currencies) = (decimals(batch, "total")?, texts(batch, "currency")?);
         found.scale = amounts.scale;
-        let labels = LABELS.iter().map(|label| texts(batch, label)).collect::<Result<Vec<_>>>()?;
+        let labels = LABELS
+            .iter()
+            .map(|label| texts(batch, label))
+            .collect::<Result<Vec<_>>>()?;
         let (excluded, rows) = (integers(batch, "excluded")?, integers(batch, "rows")?);
         let (states, kinds) = (texts(batch, "state")?, texts(batch, "kind")?);
-        let (sale_states, timeless) = (texts(batch, "transaction_state")?, integers(batch, "timeless")?);
+        let (sale_states, timeless) = (
+            texts(batch, "transaction_state")?,
+            integers(batch, "timeless")?,
+        );
         for row in 0..batch.num_rows() {
             let (kind, sale_state) = (kinds.get(row), sale_states.get(row));
             let count = rows.get(row).unwrap_or(0);
@@ -89,14 +99,24 @@ pub(crate) async fn payments(session: &Session, question: &Question<'_>, passing
             }
             let currency = currencies.get(row).unwrap_or(UNKNOWN).to_owned();
             if !question.counts(kind, sale_state) {
-                let state = if is_without_sale { WITHOUT_SALE } else { sale_state.unwrap_or(UNKNOWN) };
+                let state = if is_without_sale {
+                    WITHOUT_SALE
+                } else {
+                    sale_state.unwrap_or(UNKNOWN)
+                };
                 let uncounted = (state.to_owned(), kind.map(str::to_owned));
                 let of_currency = found.elsewhere.entry(currency).or_default();
-                of_currency.entry(uncounted).or_default().add(Tally { count, amount: amounts.get(row) })?;
+                of_currency.entry(uncounted).or_default().add(AmountTally {
+                    count,
+                    amount: amounts.get(row),
+                })?;
                 continue;
             }
             if excluded.get(row) == Some(1) {
-                add(found.excluded.entry(currency.clone()).or_default(), amounts.get(row))?;
+                add(
+                    found.excluded.entry(currency.clone()).or_default(),
+                    amounts.get(row),
+                )?;
             }
             let rankings = found.currencies.entry(currency).or_default();
             for (ranking, labels) in rankings.iter_mut().zip(&labels) {

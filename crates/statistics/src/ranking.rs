@@ -2,25 +2,26 @@
 //!
 //! Invariant: largest first, ties by label ascending, then by key: the same figures always give the same text.
 
-use crate::articles::{Articles, Names};
-use crate::facts::{Currency, Tally, Transactions, UNKNOWN};
-use crate::payments::Payments;
-use crate::request::{Hours, Question};
+use crate::articles::{ArticleTotals, NamesByKey};
+use crate::facts::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
+use crate::payments::PaymentTotals;
+use crate::request::{CheckedRequest, HourGrouping};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tillhouse_model::report::{
-    ArticleQuantities, ArticleQuantity, CurrencyStatistics, Growth, HourlyTransactions, PaymentEntryModeAmount,
-    PaymentFunctionAmount, PaymentMediumAmount, PaymentSchemeAmount, PaymentTypeAmount, SiteAmount, SiteTransactions,
+    ArticleQuantities, ArticleQuantity, CurrencyStatistics, GrowthFigure, HourlyTransactions,
+    PaymentEntryModeAmount, PaymentFunctionAmount, PaymentMediumAmount, PaymentSchemeAmount,
+    PaymentTypeAmount, SiteAmount, SiteTransactions,
 };
-use tillhouse_model::{Error, Exact, Result};
+use tillhouse_model::{Error, ExactDecimal, Result};
 use tillhouse_query::zone::Zone;
 
 /// One entry a currency, ordered by currency.
 pub(crate) fn entries(
-    question: &Question<'_>,
-    mut transactions: Transactions,
-    mut articles: Articles,
-    mut payments: Payments,
-    site_names: &Names,
+    question: &CheckedRequest<'_>,
+    mut transactions: TransactionTotals,
+    mut articles: ArticleTotals,
+    mut payments: PaymentTotals,
+    site_names: &NamesByKey,
 ) -> Result<Vec<CurrencyStatistics>> {
     let names: BTreeSet<String> = transactions
         .currencies
@@ -32,31 +33,42 @@ pub(crate) fn entries(
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
         let sales = transactions.currencies.remove(&name).unwrap_or_default();
-        let [types, mediums, schemes, entry_modes, functions] = payments.currencies.remove(&name).unwrap_or_default();
+        let [types, mediums, schemes, entry_modes, functions] =
+            payments.currencies.remove(&name).unwrap_or_default();
         let paid = |by_label| ranked(by_label, payments.scale);
-        let amount = |units| Exact::new(units, transactions.scale);
-        let count = |count| Exact::new(i128::from(count), 0);
-        let (sites_amount_ranking, sites_transactions_ranking) = sites(&sales, site_names, transactions.scale);
+        let amount = |units| ExactDecimal::new(units, transactions.scale);
+        let count = |count| ExactDecimal::new(i128::from(count), 0);
+        let (sites_amount_ranking, sites_transactions_ranking) =
+            sites(&sales, site_names, transactions.scale);
         entries.push(CurrencyStatistics {
             hourly_transactions: hours(question, &sales.hours)?,
             payment_type_ranking: to_rows(paid(types), |payment_type, amount| PaymentTypeAmount {
                 amount,
                 payment_type,
             }),
-            payment_medium_ranking: to_rows(paid(mediums), |payment_medium, amount| PaymentMediumAmount {
-                amount,
-                payment_medium,
+            payment_medium_ranking: to_rows(paid(mediums), |payment_medium, amount| {
+                PaymentMediumAmount {
+                    amount,
+                    payment_medium,
+                }
             }),
-            payment_scheme_ranking: to_rows(paid(schemes), |payment_scheme, amount| PaymentSchemeAmount {
-                amount,
-                payment_scheme,
+            payment_scheme_ranking: to_rows(paid(schemes), |payment_scheme, amount| {
+                PaymentSchemeAmount {
+                    amount,
+                    payment_scheme,
+                }
             }),
             payment_entry_mode_ranking: to_rows(paid(entry_modes), |payment_entry_mode, amount| {
-                PaymentEntryModeAmount { amount, payment_entry_mode }
+                PaymentEntryModeAmount {
+                    amount,
+                    payment_entry_mode,
+                }
             }),
-            payment_function_ranking: to_rows(paid(functions), |payment_function, amount| PaymentFunctionAmount {
-                amount,
-                payment_function,
+            payment_function_ranking: to_rows(paid(functions), |payment_function, amount| {
+                PaymentFunctionAmount {
+                    amount,
+                    payment_function,
+                }
             }),
             article_quantities_ranking: quantities(
                 articles.currencies.remove(&name).unwrap_or_default(),
@@ -64,11 +76,11 @@ pub(crate) fn entries(
             ),
             sites_amount_ranking,
             sites_transactions_ranking,
-            transactions_count: Growth {
+            transactions_count: GrowthFigure {
                 growth: count(sales.now.count).growth_against(count(sales.before.count)),
                 value: sales.now.count,
             },
-            transactions_total_amount: Growth {
+            transactions_total_amount: GrowthFigure {
                 growth: amount(sales.now.amount).growth_against(amount(sales.before.amount)),
                 value: amount(sales.now.amount),
             },
@@ -78,14 +90,22 @@ pub(crate) fn entries(
     Ok(entries)
 }
 
-fn to_rows<R>(ranked: Vec<(String, Exact)>, row: impl Fn(String, Exact) -> R) -> Vec<R> {
-    ranked.into_iter().map(|(label, amount)| row(label, amount)).collect()
+fn to_rows<R>(
+    ranked: Vec<(String, ExactDecimal)>,
+    row: impl Fn(String, ExactDecimal) -> R,
+) -> Vec<R> {
+    ranked
+        .into_iter()
+        .map(|(label, amount)| row(label, amount))
+        .collect()
 }
 
-fn ranked(by_label: HashMap<String, i128>, scale: u8) -> Vec<(String, Exact)> {
+fn ranked(by_label: HashMap<String, i128>, scale: u8) -> Vec<(String, ExactDecimal)> {
     let mut rows: Vec<(String, i128)> = by_label.into_iter().collect();
     rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    rows.into_iter().map(|(label, units)| (label, Exact::new(units, scale))).collect()
+    rows.into_iter()
+        .map(|(label, units)| (label, ExactDecimal::new(units, scale)))
+        .collect()
 }
 
 fn quantities(units: BTreeMap<String, HashMap<String, i128>>, scale: u8) -> Vec<ArticleQuantities> {
@@ -93,45 +113,69 @@ fn quantities(units: BTreeMap<String, HashMap<String, i128>>, scale: u8) -> Vec<
         .into_iter()
         .map(|(unit_measure, names)| ArticleQuantities {
             unit_measure,
-            articles_quantities: to_rows(ranked(names, scale), |article_name, quantity| ArticleQuantity {
-                article_name,
-                quantity,
+            articles_quantities: to_rows(ranked(names, scale), |article_name, quantity| {
+                ArticleQuantity {
+                    article_name,
+                    quantity,
+                }
             }),
         })
         .collect()
 }
 
 /// Sites are told apart by key; two of the same name are two rows. The transactions that name none are one more.
-fn sites(sales: &Currency, names: &Names, scale: u8) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
-    let label = |key: &String| names.get(key).cloned().unwrap_or_else(|| UNKNOWN.to_owned());
-    let mut rows: Vec<(String, Option<&String>, Tally)> =
-        sales.sites.iter().map(|(key, tally)| (label(key), Some(key), *tally)).collect();
-    if sales.nowhere.count > 0 {
-        rows.push((UNKNOWN.to_owned(), None, sales.nowhere));
+fn sites(
+    sales: &CurrencyTotals,
+    names: &NamesByKey,
+    scale: u8,
+) -> (Vec<SiteAmount>, Vec<SiteTransactions>) {
+    let label = |key: &String| {
+        names
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| UNKNOWN.to_owned())
+    };
+    let mut rows: Vec<(String, Option<&String>, AmountTally)> = sales
+        .sites
+        .iter()
+        .map(|(key, tally)| (label(key), Some(key), *tally))
+        .collect();
+    if sales.without_site.count > 0 {
+        rows.push((UNKNOWN.to_owned(), None, sales.without_site));
     }
-    let by_name = |a: &(String, Option<&String>, Tally), b: &(String, Option<&String>, Tally)| {
+    let by_name = |a: &(String, Option<&String>, AmountTally),
+                   b: &(String, Option<&String>, AmountTally)| {
         a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1))
     };
     rows.sort_by(|a, b| b.2.amount.cmp(&a.2.amount).then_with(|| by_name(a, b)));
     let amounts = rows
         .iter()
-        .map(|(name, _, tally)| SiteAmount { amount: Exact::new(tally.amount, scale), site_name: name.clone() })
+        .map(|(name, _, tally)| SiteAmount {
+            amount: ExactDecimal::new(tally.amount, scale),
+            site_name: name.clone(),
+        })
         .collect();
     rows.sort_by(|a, b| b.2.count.cmp(&a.2.count).then_with(|| by_name(a, b)));
     let counts = rows
         .into_iter()
-        .map(|(site_name, _, tally)| SiteTransactions { site_name, transactions: tally.count })
+        .map(|(site_name, _, tally)| SiteTransactions {
+            site_name,
+            transactions: tally.count,
+        })
         .collect();
     (amounts, counts)
 }
 
-fn hours(question: &Question<'_>, hours: &BTreeMap<i64, i64>) -> Result<Vec<HourlyTransactions>> {
+fn hours(
+    question: &CheckedRequest<'_>,
+    hours: &BTreeMap<i64, i64>,
+) -> Result<Vec<HourlyTransactions>> {
     hours
         .iter()
         .map(|(&hour, &transactions)| {
             let hour = match question.request.hours {
-                Hours::Timeline => hour_label(hour, question.zone)?,
-                Hours::OfDay => format!("{hour:02}"),
+                HourGrouping::Timeline => hour_label(hour, question.zone)?,
+                HourGrouping::OfDay => format!("{hour:02}"),
             };
             Ok(HourlyTransactions { hour, transactions })
         })
@@ -145,13 +189,30 @@ fn hours(question: &Question<'_>, hours: &BTreeMap<i64, i64>) -> Result<Vec<Hour
 fn hour_label(start: i64, zone: Zone) -> Result<String> {
     const HOUR: i64 = tillhouse_query::zone::HOUR;
     let at_start = zone.offset_at(start);
-    let whole = |offset: i32| start.saturating_add(i64::from(offset) * 1_000_000).rem_euclid(HOUR) == 0;
-    let offset = if whole(at_start) { at_start } else { zone.offset_at(start.saturating_add(HOUR - 1)) };
-    let beyond = || Error::data(format!("the hour that starts at {start} microseconds cannot be written as a date"));
+    let whole = |offset: i32| {
+        start
+            .saturating_add(i64::from(offset) * 1_000_000)
+            .rem_euclid(HOUR)
+            == 0
+    };
+    let offset = if whole(at_start) {
+        at_start
+    } else {
+        zone.offset_at(start.saturating_add(HOUR - 1))
+    };
+    let beyond = || {
+        Error::data(format!(
+            "the hour that starts at {start} microseconds cannot be written as a date"
+        ))
+    };
     let instant = jiff::Timestamp::from_microsecond(start).map_err(|_| beyond())?;
     let offset = jiff::tz::Offset::from_seconds(offset).map_err(|_| beyond())?;
     let wall = offset.to_datetime(instant);
-    let suffix = if zone.is_utc() { "Z".to_owned() } else { written(offset.seconds()) };
+    let suffix = if zone.is_utc() {
+        "Z".to_owned()
+    } else {
+        written(offset.seconds())
+    };
     Ok(format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{suffix}",
         wall.year(),
@@ -166,7 +227,11 @@ fn hour_label(start: i64, zone: Zone) -> Result<String> {
 /// `+01:00`; with seconds where an offset has them, as before there were time zones.
 fn written(offset: i32) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
-    let (hours, minutes, seconds) = (offset.abs() / 3600, offset.abs() / 60 % 60, offset.abs() % 60);
+    let (hours, minutes, seconds) = (
+        offset.abs() / 3600,
+        offset.abs() / 60 % 60,
+        offset.abs() % 60,
+    );
     if seconds == 0 {
         format!("{sign}{hours:02}:{minutes:02}")
     } else {
@@ -181,29 +246,63 @@ mod tests {
     fn label(instant: &str, zone: &str) -> String {
         let zone = Zone::parse(zone).unwrap();
         let micros = instant.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-        hour_label(tillhouse_query::zone::Clock::new(zone).hour_start(micros), zone).unwrap()
+        hour_label(
+            tillhouse_query::zone::ZoneClock::new(zone).hour_start(micros),
+            zone,
+        )
+        .unwrap()
     }
 
     #[test]
     fn hours_carry_their_offset() {
         assert_eq!(label("2026-01-01T09:59:59Z", "UTC"), "2026-01-01T09:00:00Z");
-        assert_eq!(label("2026-01-01T09:59:59Z", "Europe/Zurich"), "2026-01-01T10:00:00+01:00");
-        assert_eq!(label("2026-01-01T09:59:59Z", "Europe/London"), "2026-01-01T09:00:00+00:00");
-        assert_eq!(label("2026-01-01T09:59:59Z", "-03:30"), "2026-01-01T06:00:00-03:30");
-        assert_eq!(label("2026-01-01T09:20:00Z", "Asia/Kolkata"), "2026-01-01T14:00:00+05:30");
+        assert_eq!(
+            label("2026-01-01T09:59:59Z", "Europe/Zurich"),
+            "2026-01-01T10:00:00+01:00"
+        );
+        assert_eq!(
+            label("2026-01-01T09:59:59Z", "Europe/London"),
+            "2026-01-01T09:00:00+00:00"
+        );
+        assert_eq!(
+            label("2026-01-01T09:59:59Z", "-03:30"),
+            "2026-01-01T06:00:00-03:30"
+        );
+        assert_eq!(
+            label("2026-01-01T09:20:00Z", "Asia/Kolkata"),
+            "2026-01-01T14:00:00+05:30"
+        );
     }
 
     #[test]
     fn an_hour_that_comes_twice_has_two_labels() {
-        assert_eq!(label("2026-10-25T00:30:00Z", "Europe/Berlin"), "2026-10-25T02:00:00+02:00");
-        assert_eq!(label("2026-10-25T01:30:00Z", "Europe/Berlin"), "2026-10-25T02:00:00+01:00");
-        assert_eq!(label("2026-03-29T01:30:00Z", "Europe/Berlin"), "2026-03-29T03:00:00+02:00");
+        assert_eq!(
+            label("2026-10-25T00:30:00Z", "Europe/Berlin"),
+            "2026-10-25T02:00:00+02:00"
+        );
+        assert_eq!(
+            label("2026-10-25T01:30:00Z", "Europe/Berlin"),
+            "2026-10-25T02:00:00+01:00"
+        );
+        assert_eq!(
+            label("2026-03-29T01:30:00Z", "Europe/Berlin"),
+            "2026-03-29T03:00:00+02:00"
+        );
     }
 
     #[test]
     fn lord_howe_moves_by_half_an_hour() {
-        assert_eq!(label("2026-04-04T14:45:00Z", "Australia/Lord_Howe"), "2026-04-05T01:00:00+11:00");
-        assert_eq!(label("2026-04-04T15:15:00Z", "Australia/Lord_Howe"), "2026-04-05T01:00:00+10:30");
-        assert_eq!(label("2026-10-03T15:45:00Z", "Australia/Lord_Howe"), "2026-10-04T02:00:00+11:00");
+        assert_eq!(
+            label("2026-04-04T14:45:00Z", "Australia/Lord_Howe"),
+            "2026-04-05T01:00:00+11:00"
+        );
+        assert_eq!(
+            label("2026-04-04T15:15:00Z", "Australia/Lord_Howe"),
+            "2026-04-05T01:00:00+10:30"
+        );
+        assert_eq!(
+            label("2026-10-03T15:45:00Z", "Australia/Lord_Howe"),
+            "2026-10-04T02:00:00+11:00"
+        );
     }
 }

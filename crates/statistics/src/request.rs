@@ -1,12 +1,12 @@
 //! What statistics are asked for, checked once.
 //!
-//! Invariant: a [`Question`] names a known perspective, known states, a known time zone; whatever is put into SQL as text comes
+//! Invariant: a [`CheckedRequest`] names a known perspective, known states, a known time zone; whatever is put into SQL as text comes
 //! from a closed list.
 
 use crate::clock;
-use crate::compare::Compare;
-use crate::filter::Selection;
-use crate::rollup::Place;
+use crate::filter::CheckedFilter;
+use crate::growth_baseline::GrowthBaseline;
+use crate::rollup::AnswerSource;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_model::report::{COUNTED_KINDS, COUNTED_STATES};
@@ -14,7 +14,14 @@ use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::zone::Zone;
 
 /// The states of a transaction, HecOne's.
-const STATES: [&str; 6] = ["created", "pending", "consumed", "completed", "declined", "error"];
+const STATES: [&str; 6] = [
+    "created",
+    "pending",
+    "consumed",
+    "completed",
+    "declined",
+    "error",
+];
 /// The perspective unless somebody says otherwise.
 pub(crate) const SALE: &str = "sale";
 
@@ -23,9 +30,9 @@ pub(crate) fn is_sold(kind: Option<&str>) -> bool {
     kind.is_some_and(|kind| COUNTED_KINDS.contains(&kind))
 }
 
-/// What is asked.
+/// Request for statistics: window, narrowing, states and time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct StatisticsRequest {
     /// The instants counted, by `occurred_at`.
     pub window: Window,
     /// Only that tenant's transactions, by `tenant_id`; all by default.
@@ -41,14 +48,14 @@ pub struct Request {
     /// The zone in which hours are cut: an IANA name or an offset; UTC by default.
     pub timezone: String,
     /// How hours are shown.
-    pub hours: Hours,
+    pub hours: HourGrouping,
     /// What growth is measured against; the window of equal length just before by default.
-    pub compare: Compare,
+    pub compare: GrowthBaseline,
     /// Only the transactions that pass; all by default.
-    pub filter: Option<Selection>,
+    pub filter: Option<CheckedFilter>,
 }
 
-impl Request {
+impl StatisticsRequest {
     /// Everything of a window, by the defaults.
     pub fn new(window: Window) -> Self {
         Self {
@@ -59,16 +66,16 @@ impl Request {
             perspective: SALE.to_owned(),
             states: COUNTED_STATES.map(str::to_owned).to_vec(),
             timezone: "UTC".to_owned(),
-            hours: Hours::Timeline,
-            compare: Compare::Previous,
+            hours: HourGrouping::Timeline,
+            compare: GrowthBaseline::Previous,
             filter: None,
         }
     }
 }
 
-/// How hours are shown.
+/// Grouping of transactions by hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hours {
+pub enum HourGrouping {
     /// Every hour that has transactions, one after the other, in the requested time zone.
     #[default]
     Timeline,
@@ -76,7 +83,7 @@ pub enum Hours {
     OfDay,
 }
 
-impl Hours {
+impl HourGrouping {
     /// `timeline` or `of_day`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,13 +93,13 @@ impl Hours {
     }
 }
 
-impl fmt::Display for Hours {
+impl fmt::Display for HourGrouping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Hours {
+impl FromStr for HourGrouping {
     type Err = Error;
 
     /// Errors with [`tillhouse_model::ErrorKind::Config`].
@@ -100,15 +107,16 @@ impl FromStr for Hours {
         match text {
             "timeline" => Ok(Self::Timeline),
             "of_day" => Ok(Self::OfDay),
-            _ => Err(Error::config(format!("{text:?} is no way to show hours")).hint("Write timeline or of_day.")),
+            _ => Err(Error::config(format!("{text:?} is no way to show hours"))
+                .hint("Write timeline or of_day.")),
         }
     }
 }
 
 /// A request that has been checked.
 #[derive(Debug)]
-pub(crate) struct Question<'a> {
-    pub(crate) request: &'a Request,
+pub(crate) struct CheckedRequest<'a> {
+    pub(crate) request: &'a StatisticsRequest,
     pub(crate) zone: Zone,
     /// Microseconds since 1970, [from, to).
     pub(crate) now: (i64, i64),
@@ -116,44 +124,68 @@ pub(crate) struct Question<'a> {
     pub(crate) compared: Option<Window>,
     /// The same in microseconds.
     pub(crate) before: Option<(i64, i64)>,
-    /// Which tables are asked; both give the same figures.
-    pub(crate) place: Place,
+    /// The tables that are read; both sources give the same figures.
+    pub(crate) answer_source: AnswerSource,
 }
 
-impl<'a> Question<'a> {
+impl<'a> CheckedRequest<'a> {
     /// Errors with [`tillhouse_model::ErrorKind::Config`], naming what is not known.
-    pub(crate) fn new(request: &'a Request) -> Result<Self> {
+    pub(crate) fn new(request: &'a StatisticsRequest) -> Result<Self> {
         if !matches!(request.perspective.as_str(), "sale" | "purchase") {
             return Err(
-                Error::config(format!("{:?} is no perspective", request.perspective)).hint("Write sale or purchase.")
+                Error::config(format!("{:?} is no perspective", request.perspective))
+                    .hint("Write sale or purchase."),
             );
         }
         if request.states.is_empty() {
             return Err(Error::config("no transaction state is to be counted").hint(states_hint()));
         }
-        if let Some(unknown) = request.states.iter().find(|state| !STATES.contains(&state.as_str())) {
-            return Err(Error::config(format!("{unknown:?} is no state of a transaction")).hint(states_hint()));
+        if let Some(unknown) = request
+            .states
+            .iter()
+            .find(|state| !STATES.contains(&state.as_str()))
+        {
+            return Err(
+                Error::config(format!("{unknown:?} is no state of a transaction"))
+                    .hint(states_hint()),
+            );
         }
         let zone = clock::zone(&request.timezone)?;
         let micros = |window: Window| (ceil_micros(window.from()), ceil_micros(window.to()));
-        let compared = request.compare.against(request.window, zone);
+        let compared = request.compare.window_for(request.window, zone);
         let (now, before) = (micros(request.window), compared.map(micros));
-        Ok(Self { request, zone, now, compared, before, place: Place::Facts })
+        Ok(Self {
+            request,
+            zone,
+            now,
+            compared,
+            before,
+            answer_source: AnswerSource::Facts,
+        })
     }
 
     /// Whether articles and payments must be asked by the keys of the transactions that pass the filter.
     pub(crate) fn needs_keys(&self) -> bool {
-        self.request.filter.as_ref().is_some_and(|filter| !filter.is_on_every_fact())
+        self.request
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.is_on_every_fact())
     }
 
     /// Whether a transaction of the request's windows is counted.
     pub(crate) fn counts(&self, kind: Option<&str>, state: Option<&str>) -> bool {
-        is_sold(kind) && state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
+        is_sold(kind)
+            && state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
     }
 
     /// The states that count, as a list of SQL literals. They come from a closed list.
     pub(crate) fn states_sql(&self) -> String {
-        let quoted: Vec<String> = self.request.states.iter().map(|state| format!("'{state}'")).collect();
+        let quoted: Vec<String> = self
+            .request
+            .states
+            .iter()
+            .map(|state| format!("'{state}'"))
+            .collect();
         quoted.join(", ")
     }
 }
@@ -165,7 +197,8 @@ fn states_hint() -> String {
 /// The first whole microsecond not before an instant: times in the tables are whole microseconds, so `t >= instant` and
 /// `t >= ceil_micros(instant)` say the same.
 fn ceil_micros(instant: jiff::Timestamp) -> i64 {
-    let micros = instant.as_nanosecond().div_euclid(1000) + i128::from(instant.as_nanosecond().rem_euclid(1000) > 0);
+    let micros = instant.as_nanosecond().div_euclid(1000)
+        + i128::from(instant.as_nanosecond().rem_euclid(1000) > 0);
     i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 
@@ -173,24 +206,38 @@ fn ceil_micros(instant: jiff::Timestamp) -> i64 {
 mod tests {
     use super::*;
 
-    fn request() -> Request {
+    fn request() -> StatisticsRequest {
         let t = |text: &str| text.parse().unwrap();
-        Request::new(Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap())
+        StatisticsRequest::new(
+            Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap(),
+        )
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
         for broken in [
-            Request { perspective: "lease".into(), ..request() },
-            Request { states: vec![], ..request() },
-            Request { states: vec!["completed".into(), "x' OR '1'='1".into()], ..request() },
-            Request { timezone: "Mars/Olympus".into(), ..request() },
+            StatisticsRequest {
+                perspective: "lease".into(),
+                ..request()
+            },
+            StatisticsRequest {
+                states: vec![],
+                ..request()
+            },
+            StatisticsRequest {
+                states: vec!["completed".into(), "x' OR '1'='1".into()],
+                ..request()
+            },
+            StatisticsRequest {
+                timezone: "Mars/Olympus".into(),
+                ..request()
+            },
         ] {
-            let error = Question::new(&broken).unwrap_err();
+            let error = CheckedRequest::new(&broken).unwrap_err();
             assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
             assert!(error.hint_text().is_some(), "{error}");
         }
-        assert!(Question::new(&request()).is_ok());
+        assert!(CheckedRequest::new(&request()).is_ok());
     }
 
     #[test]

@@ -9,9 +9,11 @@
 //!
 //! docs/sql.md describes each function with an example that runs.
 
-use crate::request::{Hours, Question, Request};
-use crate::{Figures, figures};
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use crate::request::{CheckedRequest, HourGrouping, StatisticsRequest};
+use crate::{StatisticsFigures, figures};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
@@ -27,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::parse_instant;
-use tillhouse_model::{Error, Exact, Result, Window};
+use tillhouse_model::{Error, ExactDecimal, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
 
 /// Digits after the point of amounts, as in the tables.
@@ -43,27 +45,34 @@ const GROWTH: i8 = 2;
 pub fn register(session: &Session) {
     let asked = Arc::new(session.sibling());
     for figure in FIGURES {
-        session.register_table_function(figure.name, Arc::new(Function { figure, session: Arc::clone(&asked) }));
+        session.register_table_function(
+            figure.name,
+            Arc::new(FigureFunction {
+                figure,
+                session: Arc::clone(&asked),
+            }),
+        );
     }
 }
 
 /// One of the eleven figures, as a table.
-struct Figure {
+struct FigureTable {
     name: &'static str,
     /// Its columns after the currency.
-    columns: &'static [(&'static str, Sort)],
-    rows: fn(&Figures, &mut Rows) -> Result<()>,
+    columns: &'static [(&'static str, FigureColumnType)],
+    rows: fn(&StatisticsFigures, &mut FigureRows) -> Result<()>,
 }
 
+/// Type of a figure's column.
 #[derive(Clone, Copy)]
-enum Sort {
+enum FigureColumnType {
     Text,
     Count,
     Time,
     Decimal(i8),
 }
 
-impl Sort {
+impl FigureColumnType {
     fn data_type(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,
@@ -76,13 +85,22 @@ impl Sort {
 
 macro_rules! ranking {
     ($name:ident, $label:ident, $value:ident, $sort:expr) => {
-        Figure {
+        FigureTable {
             name: stringify!($name),
-            columns: &[(stringify!($label), Sort::Text), (stringify!($value), $sort)],
+            columns: &[
+                (stringify!($label), FigureColumnType::Text),
+                (stringify!($value), $sort),
+            ],
             rows: |figures, rows| {
                 for entry in &figures.data {
                     for row in &entry.$name {
-                        rows.push(&entry.currency, [Cell::from(row.$label.as_str()), Cell::from(row.$value)]);
+                        rows.push(
+                            &entry.currency,
+                            [
+                                FigureValue::from(row.$label.as_str()),
+                                FigureValue::from(row.$value),
+                            ],
+                        );
                     }
                 }
                 Ok(())
@@ -93,13 +111,22 @@ macro_rules! ranking {
 
 macro_rules! headline {
     ($name:ident, $sort:expr) => {
-        Figure {
+        FigureTable {
             name: stringify!($name),
-            columns: &[("value", $sort), ("growth", Sort::Decimal(GROWTH))],
+            columns: &[
+                ("value", $sort),
+                ("growth", FigureColumnType::Decimal(GROWTH)),
+            ],
             rows: |figures, rows| {
                 for entry in &figures.data {
-                    let growth = entry.$name.growth.map_or(Cell::Null, Cell::from);
-                    rows.push(&entry.currency, [Cell::from(entry.$name.value), growth]);
+                    let growth = entry
+                        .$name
+                        .growth
+                        .map_or(FigureValue::Null, FigureValue::from);
+                    rows.push(
+                        &entry.currency,
+                        [FigureValue::from(entry.$name.value), growth],
+                    );
                 }
                 Ok(())
             },
@@ -107,36 +134,80 @@ macro_rules! headline {
     };
 }
 
-const FIGURES: &[Figure] = &[
-    Figure {
+const FIGURES: &[FigureTable] = &[
+    FigureTable {
         name: "hourly_transactions",
-        columns: &[("hour", Sort::Text), ("starts_at", Sort::Time), ("transactions", Sort::Count)],
+        columns: &[
+            ("hour", FigureColumnType::Text),
+            ("starts_at", FigureColumnType::Time),
+            ("transactions", FigureColumnType::Count),
+        ],
         rows: |figures, rows| {
             for entry in &figures.data {
                 for row in &entry.hourly_transactions {
                     // Hours of the day start on many days, so at no instant.
-                    let starts_at = row.hour.parse::<Timestamp>().map_or(Cell::Null, Cell::Time);
-                    let cells = [Cell::from(row.hour.as_str()), starts_at, Cell::from(row.transactions)];
+                    let starts_at = row
+                        .hour
+                        .parse::<Timestamp>()
+                        .map_or(FigureValue::Null, FigureValue::Time);
+                    let cells = [
+                        FigureValue::from(row.hour.as_str()),
+                        starts_at,
+                        FigureValue::from(row.transactions),
+                    ];
                     rows.push(&entry.currency, cells);
                 }
             }
             Ok(())
         },
     },
-    ranking!(payment_type_ranking, payment_type, amount, Sort::Decimal(AMOUNT)),
-    ranking!(payment_medium_ranking, payment_medium, amount, Sort::Decimal(AMOUNT)),
-    ranking!(payment_scheme_ranking, payment_scheme, amount, Sort::Decimal(AMOUNT)),
-    ranking!(payment_entry_mode_ranking, payment_entry_mode, amount, Sort::Decimal(AMOUNT)),
-    ranking!(payment_function_ranking, payment_function, amount, Sort::Decimal(AMOUNT)),
-    Figure {
+    ranking!(
+        payment_type_ranking,
+        payment_type,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    ranking!(
+        payment_medium_ranking,
+        payment_medium,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    ranking!(
+        payment_scheme_ranking,
+        payment_scheme,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    ranking!(
+        payment_entry_mode_ranking,
+        payment_entry_mode,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    ranking!(
+        payment_function_ranking,
+        payment_function,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    FigureTable {
         name: "article_quantities_ranking",
-        columns: &[("unit_measure", Sort::Text), ("article_name", Sort::Text), ("quantity", Sort::Decimal(QUANTITY))],
+        columns: &[
+            ("unit_measure", FigureColumnType::Text),
+            ("article_name", FigureColumnType::Text),
+            ("quantity", FigureColumnType::Decimal(QUANTITY)),
+        ],
         rows: |figures, rows| {
             for entry in &figures.data {
                 for unit in &entry.article_quantities_ranking {
                     for row in &unit.articles_quantities {
-                        let unit = Cell::from(unit.unit_measure.as_str());
-                        let cells = [unit, Cell::from(row.article_name.as_str()), Cell::from(row.quantity)];
+                        let unit = FigureValue::from(unit.unit_measure.as_str());
+                        let cells = [
+                            unit,
+                            FigureValue::from(row.article_name.as_str()),
+                            FigureValue::from(row.quantity),
+                        ];
                         rows.push(&entry.currency, cells);
                     }
                 }
@@ -144,145 +215,207 @@ const FIGURES: &[Figure] = &[
             Ok(())
         },
     },
-    ranking!(sites_amount_ranking, site_name, amount, Sort::Decimal(AMOUNT)),
-    ranking!(sites_transactions_ranking, site_name, transactions, Sort::Count),
-    headline!(transactions_count, Sort::Count),
-    headline!(transactions_total_amount, Sort::Decimal(AMOUNT)),
+    ranking!(
+        sites_amount_ranking,
+        site_name,
+        amount,
+        FigureColumnType::Decimal(AMOUNT)
+    ),
+    ranking!(
+        sites_transactions_ranking,
+        site_name,
+        transactions,
+        FigureColumnType::Count
+    ),
+    headline!(transactions_count, FigureColumnType::Count),
+    headline!(transactions_total_amount, FigureColumnType::Decimal(AMOUNT)),
 ];
 
-/// One value of a row.
+/// One value of a figure's row.
 #[derive(Clone)]
-enum Cell {
+enum FigureValue {
     Null,
     Text(String),
     Count(i64),
     Time(Timestamp),
-    Exact(Exact),
+    Exact(ExactDecimal),
 }
 
-impl From<&str> for Cell {
+impl From<&str> for FigureValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
 
-impl From<i64> for Cell {
+impl From<i64> for FigureValue {
     fn from(count: i64) -> Self {
         Self::Count(count)
     }
 }
 
-impl From<Exact> for Cell {
-    fn from(exact: Exact) -> Self {
+impl From<ExactDecimal> for FigureValue {
+    fn from(exact: ExactDecimal) -> Self {
         Self::Exact(exact)
     }
 }
 
-/// The rows of a figure, column by column.
-struct Rows {
-    columns: Vec<Vec<Cell>>,
+/// Rows of a figure, column by column.
+struct FigureRows {
+    columns: Vec<Vec<FigureValue>>,
 }
 
-impl Rows {
-    fn push<const N: usize>(&mut self, currency: &str, cells: [Cell; N]) {
-        for (column, cell) in self.columns.iter_mut().zip([Cell::from(currency)].into_iter().chain(cells)) {
+impl FigureRows {
+    fn push<const N: usize>(&mut self, currency: &str, cells: [FigureValue; N]) {
+        for (column, cell) in self
+            .columns
+            .iter_mut()
+            .zip([FigureValue::from(currency)].into_iter().chain(cells))
+        {
             column.push(cell);
         }
     }
 }
 
-impl Figure {
-    fn columns(&self) -> impl Iterator<Item = (&'static str, Sort)> {
-        [("currency", Sort::Text)].into_iter().chain(self.columns.iter().copied())
+impl FigureTable {
+    fn columns(&self) -> impl Iterator<Item = (&'static str, FigureColumnType)> {
+        [("currency", FigureColumnType::Text)]
+            .into_iter()
+            .chain(self.columns.iter().copied())
     }
 
     fn schema(&self) -> SchemaRef {
-        let fields = self.columns().map(|(name, sort)| Field::new(name, sort.data_type(), true));
+        let fields = self
+            .columns()
+            .map(|(name, sort)| Field::new(name, sort.data_type(), true));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    fn batch(&self, figures: &Figures) -> Result<RecordBatch> {
-        let mut rows = Rows { columns: vec![Vec::new(); self.columns.len() + 1] };
+    fn batch(&self, figures: &StatisticsFigures) -> Result<RecordBatch> {
+        let mut rows = FigureRows {
+            columns: vec![Vec::new(); self.columns.len() + 1],
+        };
         (self.rows)(figures, &mut rows)?;
         let arrays = self
             .columns()
             .zip(rows.columns)
             .map(|((name, sort), cells)| array(name, sort, &cells))
             .collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(self.schema(), arrays)
-            .map_err(|e| Error::internal("statistics do not fit their table").at("function", self.name).because(e))
+        RecordBatch::try_new(self.schema(), arrays).map_err(|e| {
+            Error::internal("statistics do not fit their table")
+                .at("function", self.name)
+                .because(e)
+        })
     }
 }
 
-fn array(name: &'static str, sort: Sort, cells: &[Cell]) -> Result<ArrayRef> {
+fn array(name: &'static str, sort: FigureColumnType, cells: &[FigureValue]) -> Result<ArrayRef> {
     let wrong = || Error::internal("a figure does not fit its column").at("column", name);
     Ok(match sort {
-        Sort::Text => Arc::new(
+        FigureColumnType::Text => Arc::new(
             cells
                 .iter()
-                .map(|c| if let Cell::Text(text) = c { Some(text.as_str()) } else { None })
+                .map(|c| {
+                    if let FigureValue::Text(text) = c {
+                        Some(text.as_str())
+                    } else {
+                        None
+                    }
+                })
                 .collect::<StringArray>(),
         ),
-        Sort::Count => {
-            let counts = cells.iter().map(|c| if let Cell::Count(count) = c { Some(*count) } else { None });
+        FigureColumnType::Count => {
+            let counts = cells.iter().map(|c| {
+                if let FigureValue::Count(count) = c {
+                    Some(*count)
+                } else {
+                    None
+                }
+            });
             Arc::new(counts.collect::<Int64Array>())
         }
-        Sort::Time => {
-            let times = cells.iter().map(|c| if let Cell::Time(at) = c { Some(at.as_microsecond()) } else { None });
-            Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        FigureColumnType::Time => {
+            let times = cells.iter().map(|c| {
+                if let FigureValue::Time(at) = c {
+                    Some(at.as_microsecond())
+                } else {
+                    None
+                }
+            });
+            Arc::new(
+                times
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            )
         }
-        Sort::Decimal(scale) => {
+        FigureColumnType::Decimal(scale) => {
             let digits = u8::try_from(scale).map_err(|_| wrong())?;
             let mut units = Vec::with_capacity(cells.len());
             for cell in cells {
                 units.push(match cell {
-                    Cell::Exact(exact) => Some(to_scale(*exact, digits).ok_or_else(wrong)?),
+                    FigureValue::Exact(exact) => Some(to_scale(*exact, digits).ok_or_else(wrong)?),
                     _ => None,
                 });
             }
-            Arc::new(Decimal128Array::from(units).with_precision_and_scale(38, scale).map_err(|e| wrong().because(e))?)
+            Arc::new(
+                Decimal128Array::from(units)
+                    .with_precision_and_scale(38, scale)
+                    .map_err(|e| wrong().because(e))?,
+            )
         }
     })
 }
 
 /// The digits of a number at a scale; `None` where one would be lost.
-fn to_scale(exact: Exact, scale: u8) -> Option<i128> {
+fn to_scale(exact: ExactDecimal, scale: u8) -> Option<i128> {
     let exact = exact.trimmed();
-    (exact.scale <= scale).then(|| exact.rescaled(scale)).flatten().map(|exact| exact.units)
+    (exact.scale <= scale)
+        .then(|| exact.rescaled(scale))
+        .flatten()
+        .map(|exact| exact.units)
 }
 
-/// A figure that can be called.
-struct Function {
-    figure: &'static Figure,
+/// Table function of one figure.
+struct FigureFunction {
+    figure: &'static FigureTable,
     session: Arc<Session>,
 }
 
-impl fmt::Debug for Function {
+impl fmt::Debug for FigureFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Function").field(&self.figure.name).finish()
     }
 }
 
-impl TableFunctionImpl for Function {
-    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> datafusion::common::Result<Arc<dyn TableProvider>> {
+impl TableFunctionImpl for FigureFunction {
+    fn call_with_args(
+        &self,
+        args: TableFunctionArgs<'_, '_>,
+    ) -> datafusion::common::Result<Arc<dyn TableProvider>> {
         let request = request(args.exprs())
-            .and_then(|request| Question::new(&request).map(|_| ()).map(|()| request))
+            .and_then(|request| CheckedRequest::new(&request).map(|_| ()).map(|()| request))
             .map_err(|e| DataFusionError::External(Box::new(e.at("function", self.figure.name))))?;
-        let answer =
-            Answer { figure: self.figure, schema: self.figure.schema(), session: Arc::clone(&self.session), request };
-        Ok(Arc::new(StreamingTable::try_new(self.figure.schema(), vec![Arc::new(answer)])?))
+        let answer = FigureStream {
+            figure: self.figure,
+            schema: self.figure.schema(),
+            session: Arc::clone(&self.session),
+            request,
+        };
+        Ok(Arc::new(StreamingTable::try_new(
+            self.figure.schema(),
+            vec![Arc::new(answer)],
+        )?))
     }
 }
 
-/// One call's answer, worked out when it is read.
-struct Answer {
-    figure: &'static Figure,
+/// Rows of one call, computed when they are read.
+struct FigureStream {
+    figure: &'static FigureTable,
     schema: SchemaRef,
     session: Arc<Session>,
-    request: Request,
+    request: StatisticsRequest,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for FigureStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("figure", &self.figure.name)
@@ -291,25 +424,31 @@ impl fmt::Debug for Answer {
     }
 }
 
-impl PartitionStream for Answer {
+impl PartitionStream for FigureStream {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (figure, session, request) = (self.figure, Arc::clone(&self.session), self.request.clone());
+        let (figure, session, request) =
+            (self.figure, Arc::clone(&self.session), self.request.clone());
         let answer = async move {
-            let figures = figures(&session, &request).await.and_then(|figures| figure.batch(&figures));
+            let figures = figures(&session, &request)
+                .await
+                .and_then(|figures| figure.batch(&figures));
             figures.map_err(|e| DataFusionError::External(Box::new(e)))
         };
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::once(answer)))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            futures::stream::once(answer),
+        ))
     }
 }
 
-/// What may stand in the fourth argument.
+/// Options of a call, its fourth argument.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Options {
+struct FigureOptions {
     tenant: Option<String>,
     source: Option<String>,
     perspective: Option<String>,
@@ -318,11 +457,15 @@ struct Options {
 }
 
 /// The request that a call's arguments make: from, to, the time zone, options as JSON.
-fn request(arguments: &[Expr]) -> Result<Request> {
+fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
     let usage = "Write hourly_transactions('2026-01-01', '2026-02-01'), then the time zone and other options if need be: \
                  'Europe/Zurich', '{\"source\": \"hecone\"}'.";
     if !(2..=4).contains(&arguments.len()) {
-        return Err(Error::config(format!("it takes 2 to 4 arguments, not {}", arguments.len())).hint(usage));
+        return Err(Error::config(format!(
+            "it takes 2 to 4 arguments, not {}",
+            arguments.len()
+        ))
+        .hint(usage));
     }
     let mut values = Vec::with_capacity(4);
     for argument in arguments {
@@ -340,12 +483,14 @@ fn request(arguments: &[Expr]) -> Result<Request> {
         },
     };
     let timezone = text(2)?.unwrap_or("UTC").to_owned();
-    let zone = TimeZone::get(&timezone).or_else(|_| offset(&timezone)).map_err(|_| {
-        Error::config(format!("{timezone:?} is no time zone"))
-            .hint("Write an IANA name like Europe/Zurich, or an offset like +02:00.")
-    })?;
-    let options: Options = match text(3)? {
-        None => Options::default(),
+    let zone = TimeZone::get(&timezone)
+        .or_else(|_| offset(&timezone))
+        .map_err(|_| {
+            Error::config(format!("{timezone:?} is no time zone"))
+                .hint("Write an IANA name like Europe/Zurich, or an offset like +02:00.")
+        })?;
+    let options: FigureOptions = match text(3)? {
+        None => FigureOptions::default(),
         Some(json) => serde_json::from_str(json).map_err(|e| {
             Error::config("the options cannot be read").because(e).hint(
                 "Write a JSON object with tenant, source, perspective, states or hours: '{\"states\": [\"completed\"]}'.",
@@ -356,14 +501,18 @@ fn request(arguments: &[Expr]) -> Result<Request> {
         Some(value) if !value.is_null() => instant(value, &zone),
         _ => Err(Error::config(format!("argument {} is null", index + 1)).hint(usage)),
     };
-    let defaults = Request::new(Window::new(end(0)?, end(1)?)?);
-    Ok(Request {
+    let defaults = StatisticsRequest::new(Window::new(end(0)?, end(1)?)?);
+    Ok(StatisticsRequest {
         tenant: options.tenant,
         source: options.source,
-        perspective: options.perspective.unwrap_or_else(|| defaults.perspective.clone()),
+        perspective: options
+            .perspective
+            .unwrap_or_else(|| defaults.perspective.clone()),
         states: options.states.unwrap_or_else(|| defaults.states.clone()),
         timezone,
-        hours: options.hours.map_or(Ok(Hours::default()), |hours| hours.parse())?,
+        hours: options
+            .hours
+            .map_or(Ok(HourGrouping::default()), |hours| hours.parse())?,
         ..defaults
     })
 }
@@ -375,7 +524,9 @@ fn offset(text: &str) -> std::result::Result<TimeZone, Error> {
         tillhouse_query::zone::Zone::Named(_) => None,
     });
     let offset = seconds.and_then(|seconds| jiff::tz::Offset::from_seconds(seconds).ok());
-    offset.map(TimeZone::fixed).ok_or_else(|| Error::config("no offset"))
+    offset
+        .map(TimeZone::fixed)
+        .ok_or_else(|| Error::config("no offset"))
 }
 
 /// An end of the window: text, a date, or a timestamp; what has no offset is the zone's.
@@ -405,7 +556,9 @@ fn instant(value: &ScalarValue, zone: &TimeZone) -> Result<Timestamp> {
         | ScalarValue::TimestampMicrosecond(_, None)
         | ScalarValue::TimestampNanosecond(_, None) => {
             let wall = TimeZone::UTC.to_datetime(micros(value)?);
-            wall.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| bad())
+            wall.to_zoned(zone.clone())
+                .map(|at| at.timestamp())
+                .map_err(|_| bad())
         }
         _ => Err(bad()),
     }

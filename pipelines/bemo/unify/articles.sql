@@ -37,7 +37,7 @@ SELECT
     local_date(s._record_time, s.time_zone)                          AS business_date,
     local_hour(s._record_time, s.time_zone)                          AS local_hour,
     s.state                                                          AS transaction_state,
-    s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id
+    s._record_key, s._record_time, s._load_id, s._extracted_at, s._content_hash, s._run_id
 FROM (
     SELECT
         p.session_id, p.account_id, p.label, p.a, p.amount, p.network, p.place_id, p.time_zone, p.session_start_date, p.session_end_date,
@@ -45,7 +45,7 @@ FROM (
         values_where(p.all_amounts, p.labels, p.label) AS amounts,
         p.article_state,
         CASE WHEN p.session_end_date IS NULL THEN 'pending' ELSE 'completed' END AS state,
-        p._record_key, p._record_time, p._land, p._extracted_at, p._content_hash, p._run_id
+        p._record_key, p._record_time, p._load_id, p._extracted_at, p._content_hash, p._run_id
     FROM (
         SELECT c.*,
             sum_where(c.all_amounts, c.labels, c.label) AS amount,
@@ -55,7 +55,7 @@ FROM (
                 l.session_id, l.account_id, l.labels, l.network, l.place_id, l.time_zone, l.session_start_date, l.session_end_date,
                 pluck(l.transactions, 'total_amount') AS all_amounts,
                 unnest(l.transactions) AS a, unnest(positions(l.transactions)) AS position, unnest(l.labels) AS label,
-                l._record_key, l._record_time, l._land, l._extracted_at, l._content_hash, l._run_id
+                l._record_key, l._record_time, l._load_id, l._extracted_at, l._content_hash, l._run_id
             FROM (
                 SELECT *,
                     array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,

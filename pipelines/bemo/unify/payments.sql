@@ -33,14 +33,14 @@ SELECT
     local_date(s._record_time, s.time_zone)                          AS business_date,
     local_hour(s._record_time, s.time_zone)                          AS local_hour,
     s.state                                                          AS transaction_state,
-    s._record_key, s._record_time, s._land, s._extracted_at, s._content_hash, s._run_id
+    s._record_key, s._record_time, s._load_id, s._extracted_at, s._content_hash, s._run_id
 FROM (
     SELECT
         p.session_id, p.account_id, p.label, p.amount, p.rfid, p.is_rfid, p.site, p.time_zone, p.payment_state,
         values_where(pluck(p.transactions, 'total_amount'), p.labels, p.label)     AS amounts,
         values_where(pluck(p.transactions, 'transaction_date'), p.labels, p.label) AS dates,
         CASE WHEN p.session_end_date IS NULL THEN 'pending' ELSE 'completed' END AS state,
-        p._record_key, p._record_time, p._land, p._extracted_at, p._content_hash, p._run_id
+        p._record_key, p._record_time, p._load_id, p._extracted_at, p._content_hash, p._run_id
     FROM (
         SELECT c.*,
             sum_where(pluck(c.transactions, 'total_amount'), c.labels, c.label) AS amount,

@@ -37,7 +37,7 @@ SELECT
     local_date(t._record_time, t.timezone)                           AS business_date,
     local_hour(t._record_time, t.timezone)                           AS local_hour,
     t.current_state                                                  AS transaction_state,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
@@ -49,6 +49,6 @@ FROM (
         unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',
             'max_quantity', 'unit_price', 'amount', 'tax_percentage', 'tax_amount', 'currency', 'start_time', 'end_time')) AS a,
         unnest(positions(articles)) AS line_number,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

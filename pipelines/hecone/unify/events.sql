@@ -18,29 +18,29 @@ SELECT
     concat($pipeline, ':') || e.site_id                              AS site_key,
     concat($pipeline, ':') || e.site_id || '/' || e.device_code      AS device_key,
     month_of(coalesce(e.entry['timestamp'], e._record_time))         AS month,
-    e._record_key, e._record_time, e._land, e._extracted_at, e._content_hash, e._run_id
+    e._record_key, e._record_time, e._load_id, e._extracted_at, e._content_hash, e._run_id
 FROM (
     SELECT 'transaction' AS scope, concat(id, '/log') AS path, CAST(NULL AS VARCHAR) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device['code'] AS device_code,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM transactions
     UNION ALL
     SELECT 'receipt' AS scope, concat(id, '/receipt') AS path, CAST(NULL AS VARCHAR) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(receipt['log']) AS entry, unnest(positions(receipt['log'])) AS position,
         id, mandator_id, site_id, device['code'] AS device_code,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM transactions
     UNION ALL
     SELECT 'article' AS scope, concat(id, '/article/', line) AS path,
         concat(id, '/', line) AS article, CAST(NULL AS VARCHAR) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device_code,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM (
         SELECT unnest(pluck(articles, 'log')) AS log, unnest(positions(articles)) AS line,
             id, mandator_id, site_id, device['code'] AS device_code,
-            _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+            _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
         FROM transactions
     )
     UNION ALL
@@ -48,11 +48,11 @@ FROM (
         CAST(NULL AS VARCHAR) AS article, concat(id, '/', line) AS payment,
         unnest(log) AS entry, unnest(positions(log)) AS position,
         id, mandator_id, site_id, device_code,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM (
         SELECT unnest(pluck(payments, 'log')) AS log, unnest(positions(payments)) AS line,
             id, mandator_id, site_id, device['code'] AS device_code,
-            _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+            _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
         FROM transactions
     )
 ) e

@@ -36,7 +36,7 @@ SELECT
     local_date(t._record_time, t.timezone)                           AS business_date,
     local_hour(t._record_time, t.timezone)                           AS local_hour,
     t.current_state                                                  AS transaction_state,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT
         id, mandator_id, site_id, device['code'] AS device_code, site['timezone'] AS timezone,
@@ -47,6 +47,6 @@ FROM (
         unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',
             'reserved_amount', 'currency', 'card_id', 'additional_card', 'identification_id', 'created_at')) AS p,
         unnest(positions(payments)) AS position,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

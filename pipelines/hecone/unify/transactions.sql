@@ -53,7 +53,7 @@ SELECT
     t.terminal_transaction_number,
     t.session_id,
     t.session_id                                                     AS roaming_session_id,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT *,
         canonical_word(state) AS said_state,

@@ -32,7 +32,7 @@ SELECT
     local_date(t._record_time, t.clock)                              AS business_date,
     local_hour(t._record_time, t.clock)                              AS local_hour,
     t.transaction_state,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT p.*, CASE WHEN p.payment_state = 'error' THEN 'error' ELSE 'completed' END AS transaction_state
     FROM (
@@ -46,7 +46,7 @@ FROM (
                 coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
                 coalesce(attributes['location']['address']['street'], ''),
                 coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
-            _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+            _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
         FROM transactions
     ) p
 ) t

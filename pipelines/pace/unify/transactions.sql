@@ -52,7 +52,7 @@ SELECT
     NULL                                                             AS terminal_transaction_number,
     NULL                                                             AS session_id,
     NULL                                                             AS roaming_session_id,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT
         id, partner, attributes AS a,
@@ -67,6 +67,6 @@ FROM (
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
             OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,
-        _record_key, _record_time, _land, _extracted_at, _content_hash, _run_id
+        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
     FROM transactions
 ) t

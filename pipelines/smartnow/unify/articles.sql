@@ -38,7 +38,7 @@ SELECT
     local_date(t.occurred_at, t.time_zone)                           AS business_date,
     local_hour(t.occurred_at, t.time_zone)                           AS local_hour,
     t.state                                                          AS transaction_state,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT s.*, p.paid, r.rate,
         CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
@@ -64,14 +64,14 @@ FROM (
         -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
         SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until
         FROM (
-            SELECT id, machine, plu, _land, coalesce(updated_at, _extracted_at) AS since,
+            SELECT id, machine, plu, _load_id, coalesce(updated_at, _extracted_at) AS since,
                 CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
                     WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
             FROM products
             WHERE _deleted_at IS NULL AND vatrate >= 0 AND vatrate <= 100
         )
         WHERE rate IS NOT NULL
-        WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _land, id)
+        WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)
     ) r ON r.machine = s.machine AND r.plu = s.product
         AND (r.nth = 1 OR r.since <= s.occurred_at) AND (r.until IS NULL OR r.until > s.occurred_at)
 ) t

@@ -21,5 +21,5 @@ SELECT
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
     month_of(t.occurred_at)                                          AS month,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM logs t

@@ -40,7 +40,7 @@ SELECT
         WHEN t.kind_of_type = 'refund' THEN 'completed'
         WHEN coalesce(t.paid_in_all, 0) < t.price THEN 'consumed'
         ELSE 'completed' END                                         AS transaction_state,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM (
     SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, s.currency AS sale_currency, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
         -- 0 names no sale, as it names no user group.
@@ -56,7 +56,7 @@ FROM (
         p.occurred_at AS paid_at, a.paid AS paid_in_all,
         CASE WHEN s.id IS NULL THEN concat('payment_transactions/', p._record_key) ELSE s._record_key END AS _record_key,
         CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS _record_time,
-        CASE WHEN s.id IS NULL THEN p._land ELSE s._land END AS _land,
+        CASE WHEN s.id IS NULL THEN p._load_id ELSE s._load_id END AS _load_id,
         CASE WHEN s.id IS NULL THEN p._extracted_at ELSE s._extracted_at END AS _extracted_at,
         CASE WHEN s.id IS NULL THEN p._content_hash ELSE s._content_hash END AS _content_hash,
         CASE WHEN s.id IS NULL THEN p._run_id ELSE s._run_id END AS _run_id

@@ -14,6 +14,6 @@ SELECT
     $pipeline                                                        AS pipeline,
     $source                                                          AS source,
     month_of(t.created_at)                                           AS month,
-    t._record_key, t._record_time, t._land, t._extracted_at, t._content_hash, t._run_id
+    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
 FROM voucher_logs t
 WHERE canonical_word(t.action) IS DISTINCT FROM 'validate'

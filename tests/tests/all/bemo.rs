@@ -2,24 +2,43 @@
 //!
 //! Invariant: what comes out of the sample stands in golden files, value by value.
 
-use crate::bench::{Bench, by_key, key, shown, spec};
+use crate::unify_harness::{UnifyHarness, by_key, format_rows, key, spec};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tillhouse_bemo::BemoConnection;
 use tillhouse_decode::Decoder;
-use tillhouse_extract::{Connection, Limits};
+use tillhouse_extract::{SourceConnection, SourceLimits};
 use tillhouse_model::{Slice, Window};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
-const BENCH: Bench = Bench { source: "bemo", records_at: &["data"], scope: Some("acme"), parameters: &[] };
-const TABLES: [&str; 6] = ["transactions", "articles", "payments", "sites", "products", "tenants"];
+const BENCH: UnifyHarness = UnifyHarness {
+    source: "bemo",
+    records_at: &["data"],
+    scope: Some("acme"),
+    parameters: &[],
+};
+const TABLES: [&str; 6] = [
+    "transactions",
+    "articles",
+    "payments",
+    "sites",
+    "products",
+    "tenants",
+];
 
 #[test]
 fn the_documents_sample_is_decoded() {
     let decoded = BENCH.decode("sessions", &BENCH.sample("sessions"));
-    assert_eq!((decoded.rejects.len(), decoded.warnings.len(), decoded.unknown.len()), (0, 0, 0));
-    let text = shown(&[decoded.batch]);
+    assert_eq!(
+        (
+            decoded.rejects.len(),
+            decoded.warnings.len(),
+            decoded.unknown.len()
+        ),
+        (0, 0, 0)
+    );
+    let text = format_rows(&[decoded.batch]);
     assert!(!text.contains("123456789"), "the card is a pseudonym");
     insta::assert_snapshot!("bemo_decoded_sessions", text);
 }
@@ -29,7 +48,7 @@ async fn the_documents_sample_is_unified() {
     let session = BENCH.session(&[("sessions", BENCH.sample("sessions"))]);
     for table in TABLES {
         let rows = BENCH.unified(&session, table).await;
-        insta::assert_snapshot!(format!("bemo_unified_{table}"), shown(&rows));
+        insta::assert_snapshot!(format!("bemo_unified_{table}"), format_rows(&rows));
     }
 }
 
@@ -39,7 +58,10 @@ fn bought(currency: Value, amount: Value, changes: Value) -> Value {
         "currencyKey": currency, "productCategory": "Fueling", "productFamily": "Diesel", "productCode": "B7", "quantity": 10,
         "quantityUnit": "L", "tariffCode": null, "totalAmount": amount, "transactionDate": "2026-01-31T23:40:00Z", "unitPrice": 1.21
     });
-    purchase.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    purchase
+        .as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     purchase
 }
 
@@ -49,7 +71,10 @@ fn session(id: &str, purchases: Value, changes: Value) -> Value {
         "sessionId": id, "sessionStartDate": "2026-01-31T23:30:00Z", "sessionEndDate": "2026-01-31T23:45:00Z", "timeZone": "+01:00",
         "placeId": "P1", "placeName": "First", "transactions": purchases
     });
-    session.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    session
+        .as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     session
 }
 
@@ -58,7 +83,9 @@ fn page(sessions: &[Value]) -> String {
 }
 
 fn expected(rows: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
-    rows.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+    rows.iter()
+        .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)))
+        .collect()
 }
 
 #[tokio::test]
@@ -69,7 +96,10 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
     let sessions = [
         session(
             "one",
-            json!([bought("EUR".into(), json!(20.1), none.clone()), bought("EUR".into(), json!("4.90"), none.clone())]),
+            json!([
+                bought("EUR".into(), json!(20.1), none.clone()),
+                bought("EUR".into(), json!("4.90"), none.clone())
+            ]),
             none.clone(),
         ),
         session(
@@ -93,31 +123,77 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
             json!([bought("EUR".into(), json!(7), none.clone())]),
             json!({"sessionEndDate": null, "timeZone": null}),
         ),
-        session("unknown", json!([bought("EUR".into(), Value::Null, none.clone())]), json!({"placeId": null})),
+        session(
+            "unknown",
+            json!([bought("EUR".into(), Value::Null, none.clone())]),
+            json!({"placeId": null}),
+        ),
         session("nothing", json!([]), none.clone()),
         session("null", Value::Null, none),
     ];
     let bench = BENCH.session(&[("sessions", page(&sessions))]);
     let rows = BENCH.unified(&bench, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
-    let keys = ["back:EUR", "going:EUR", "one:EUR", "two:CHF", "two:EUR", "two:none", "unknown:EUR"];
-    let some = |values: [Option<&str>; 7]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
+    let keys = [
+        "back:EUR",
+        "going:EUR",
+        "one:EUR",
+        "two:CHF",
+        "two:EUR",
+        "two:none",
+        "unknown:EUR",
+    ];
+    let some =
+        |values: [Option<&str>; 7]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
     let all = |value| some([Some(value); 7]);
     assert_eq!(
         of("amount"),
-        some([Some("-5.0000"), Some("7.0000"), Some("25.0000"), Some("12.0000"), Some("3.7500"), Some("3.0000"), None])
+        some([
+            Some("-5.0000"),
+            Some("7.0000"),
+            Some("25.0000"),
+            Some("12.0000"),
+            Some("3.7500"),
+            Some("3.0000"),
+            None
+        ])
     );
     let (completed, eur) = (Some("completed"), Some("EUR"));
     assert_eq!(of("transaction_id"), some(keys.map(Some)));
-    assert_eq!(of("currency"), some([eur, eur, eur, Some("CHF"), eur, None, eur]));
-    assert_eq!(of("kind"), some(["refund", "sale", "sale", "sale", "sale", "sale", "sale"].map(Some)));
-    let states = some([completed, Some("pending"), completed, completed, completed, completed, completed]);
-    assert_eq!((of("state"), of("state_derived")), (states.clone(), states.clone()));
+    assert_eq!(
+        of("currency"),
+        some([eur, eur, eur, Some("CHF"), eur, None, eur])
+    );
+    assert_eq!(
+        of("kind"),
+        some(["refund", "sale", "sale", "sale", "sale", "sale", "sale"].map(Some))
+    );
+    let states = some([
+        completed,
+        Some("pending"),
+        completed,
+        completed,
+        completed,
+        completed,
+        completed,
+    ]);
+    assert_eq!(
+        (of("state"), of("state_derived")),
+        (states.clone(), states.clone())
+    );
     assert_eq!(
         of("category"),
-        some(["fuelling", "fuelling", "fuelling", "charging", "mixed", "fuelling", "fuelling"].map(Some))
+        some(
+            [
+                "fuelling", "fuelling", "fuelling", "charging", "mixed", "fuelling", "fuelling"
+            ]
+            .map(Some)
+        )
     );
-    assert_eq!((of("perspective"), of("tenant_id")), (all("purchase"), all("acme")));
+    assert_eq!(
+        (of("perspective"), of("tenant_id")),
+        (all("purchase"), all("acme"))
+    );
     assert_eq!(of("paid_amount")["going:EUR"], None);
     // The site's own day and hour; where its clock is not known, those of UTC.
     assert_eq!(of("month"), all("2026-01"));
@@ -127,7 +203,10 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
     hours.insert("going:EUR".into(), Some("23".into()));
     assert_eq!((of("business_date"), of("local_hour")), (days, hours));
     assert_eq!(
-        (of("utc_offset_minutes")["one:EUR"].as_deref(), &of("utc_offset_minutes")["going:EUR"]),
+        (
+            of("utc_offset_minutes")["one:EUR"].as_deref(),
+            &of("utc_offset_minutes")["going:EUR"]
+        ),
         (Some("60"), &None)
     );
     assert_eq!(of("site_key")["unknown:EUR"], None);
@@ -144,42 +223,94 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
         ("two:EUR/2", "2.2500"),
         ("two:none/1", "3.0000"),
     ];
-    let mut amounts: Vec<(&str, Option<&str>)> = lines.iter().map(|(key, amount)| (*key, Some(*amount))).collect();
+    let mut amounts: Vec<(&str, Option<&str>)> = lines
+        .iter()
+        .map(|(key, amount)| (*key, Some(*amount)))
+        .collect();
     amounts.extend([("two:none/2", None), ("unknown:EUR/1", None)]);
-    assert_eq!(of_article("amount"), expected(&amounts), "lines are counted within their transaction");
+    assert_eq!(
+        of_article("amount"),
+        expected(&amounts),
+        "lines are counted within their transaction"
+    );
     assert_eq!(of_article("line_number")["two:EUR/2"].as_deref(), Some("2"));
-    assert_eq!(of_article("name")["two:CHF/1"].as_deref(), Some("E_Fast_DC"));
-    assert_eq!(of_article("unit_measure")["two:CHF/1"].as_deref(), Some("kWh"));
-    assert_eq!(of_article("category")["two:EUR/2"].as_deref(), Some("charging"), "its own, not the session's");
-    assert_eq!(of_article("state")["going:EUR/1"].as_deref(), Some("ongoing"));
-    let by_transaction = |rows: BTreeMap<String, Option<String>>| -> BTreeMap<String, Option<String>> {
-        rows.into_iter().map(|(key, value)| (key.split('/').next().unwrap().to_owned(), value)).collect()
-    };
-    for (column, own) in
-        [("transaction_state", "state"), ("kind", "kind"), ("business_date", "business_date"), ("currency", "currency")]
-    {
+    assert_eq!(
+        of_article("name")["two:CHF/1"].as_deref(),
+        Some("E_Fast_DC")
+    );
+    assert_eq!(
+        of_article("unit_measure")["two:CHF/1"].as_deref(),
+        Some("kWh")
+    );
+    assert_eq!(
+        of_article("category")["two:EUR/2"].as_deref(),
+        Some("charging"),
+        "its own, not the session's"
+    );
+    assert_eq!(
+        of_article("state")["going:EUR/1"].as_deref(),
+        Some("ongoing")
+    );
+    let by_transaction =
+        |rows: BTreeMap<String, Option<String>>| -> BTreeMap<String, Option<String>> {
+            rows.into_iter()
+                .map(|(key, value)| (key.split('/').next().unwrap().to_owned(), value))
+                .collect()
+        };
+    for (column, own) in [
+        ("transaction_state", "state"),
+        ("kind", "kind"),
+        ("business_date", "business_date"),
+        ("currency", "currency"),
+    ] {
         assert_eq!(by_transaction(of_article(column)), of(own), "{column}");
     }
 
     let payments = BENCH.unified(&bench, "payments").await;
     let of_payment = |column: &str| by_transaction(by_key(&payments, column));
-    for (column, own) in
-        [("amount", "amount"), ("currency", "currency"), ("transaction_state", "state"), ("local_hour", "local_hour")]
-    {
+    for (column, own) in [
+        ("amount", "amount"),
+        ("currency", "currency"),
+        ("transaction_state", "state"),
+        ("local_hour", "local_hour"),
+    ] {
         assert_eq!(of_payment(column), of(own), "{column}");
     }
     assert_eq!(of_payment("method"), all("account"));
     assert_eq!(of_payment("state")["going:EUR"].as_deref(), Some("open"));
-    assert_eq!(of_payment("medium"), some([Some("RFID"), None, None, None, None, None, None]));
-    assert!(of_payment("card_id")["back:EUR"].as_deref().unwrap().starts_with("hmac1:"));
-    assert_eq!(of_payment("created_at")["two:EUR"].as_deref(), Some("2026-01-31T23:35:00Z"), "its own earliest");
+    assert_eq!(
+        of_payment("medium"),
+        some([Some("RFID"), None, None, None, None, None, None])
+    );
+    assert!(
+        of_payment("card_id")["back:EUR"]
+            .as_deref()
+            .unwrap()
+            .starts_with("hmac1:")
+    );
+    assert_eq!(
+        of_payment("created_at")["two:EUR"].as_deref(),
+        Some("2026-01-31T23:35:00Z"),
+        "its own earliest"
+    );
 }
 
 #[test]
 fn what_does_not_fit_is_told_and_kept() {
     let purchase = bought("EURO".into(), json!(1.00001), json!({"newField": 1}));
-    let decoded = BENCH.decode("sessions", &page(&[session("odd", json!([purchase]), json!({"$scope": "forged"}))]));
-    let mut told: Vec<(&str, &str)> = decoded.warnings.iter().map(|w| (&*w.rule, &*w.field)).collect();
+    let decoded = BENCH.decode(
+        "sessions",
+        &page(&[session(
+            "odd",
+            json!([purchase]),
+            json!({"$scope": "forged"}),
+        )]),
+    );
+    let mut told: Vec<(&str, &str)> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.rule, &*w.field))
+        .collect();
     told.sort_unstable();
     assert_eq!(
         told,
@@ -189,26 +320,53 @@ fn what_does_not_fit_is_told_and_kept() {
             ("transaction_multiplies", "transactions[0].totalAmount")
         ]
     );
-    assert_eq!(decoded.unknown.keys().collect::<Vec<_>>(), ["transactions[].newField"]);
-    assert!(shown(&[decoded.batch]).contains("account_id: acme"), "the account is the one that was asked for");
+    assert_eq!(
+        decoded.unknown.keys().collect::<Vec<_>>(),
+        ["transactions[].newField"]
+    );
+    assert!(
+        format_rows(&[decoded.batch]).contains("account_id: acme"),
+        "the account is the one that was asked for"
+    );
 }
 
 /// The document gives a session no state, and so none that depends on its prices.
 #[tokio::test]
-async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_what_the_others_cost() {
+async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_what_the_others_cost()
+ {
     let bought = |amount: Value| bought("EUR".into(), amount, json!({"quantity": null}));
     let sessions = [
-        session("part", json!([bought(Value::Null), bought(json!(7)), null]), json!({})),
+        session(
+            "part",
+            json!([bought(Value::Null), bought(json!(7)), null]),
+            json!({}),
+        ),
         session("none", json!([bought(Value::Null)]), json!({})),
-        session("going", json!([bought(Value::Null)]), json!({"sessionEndDate": null})),
+        session(
+            "going",
+            json!([bought(Value::Null)]),
+            json!({"sessionEndDate": null}),
+        ),
         session("gone", json!([null]), json!({})),
         // Of what it costs nothing is known: it was not given away.
-        session("maybe", json!([bought(Value::Null), bought(json!(0))]), json!({})),
-        session("gift", json!([bought(json!(0)), bought(json!(0))]), json!({})),
+        session(
+            "maybe",
+            json!([bought(Value::Null), bought(json!(0))]),
+            json!({}),
+        ),
+        session(
+            "gift",
+            json!([bought(json!(0)), bought(json!(0))]),
+            json!({}),
+        ),
     ];
     let page = page(&sessions);
-    let told: Vec<String> =
-        BENCH.decode("sessions", &page).warnings.iter().map(|w| format!("{} {} {}", w.key, w.rule, w.field)).collect();
+    let told: Vec<String> = BENCH
+        .decode("sessions", &page)
+        .warnings
+        .iter()
+        .map(|w| format!("{} {} {}", w.key, w.rule, w.field))
+        .collect();
     assert_eq!(
         told,
         [
@@ -222,17 +380,40 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
     );
     let bench = BENCH.session(&[("sessions", page)]);
     let keys = ["gift:EUR", "going:EUR", "maybe:EUR", "none:EUR", "part:EUR"];
-    let some = |values: [Option<&str>; 5]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
+    let some =
+        |values: [Option<&str>; 5]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
     let rows = BENCH.unified(&bench, "transactions").await;
-    let states = some(["completed", "pending", "completed", "completed", "completed"].map(Some));
+    let states = some(
+        [
+            "completed",
+            "pending",
+            "completed",
+            "completed",
+            "completed",
+        ]
+        .map(Some),
+    );
     let zero = Some("0.0000");
-    assert_eq!(by_key(&rows, "amount"), some([zero, None, zero, None, Some("7.0000")]));
-    assert_eq!(by_key(&rows, "kind"), some(["free", "sale", "sale", "sale", "sale"].map(Some)));
-    assert_eq!((by_key(&rows, "state"), by_key(&rows, "state_derived")), (states.clone(), states.clone()));
+    assert_eq!(
+        by_key(&rows, "amount"),
+        some([zero, None, zero, None, Some("7.0000")])
+    );
+    assert_eq!(
+        by_key(&rows, "kind"),
+        some(["free", "sale", "sale", "sale", "sale"].map(Some))
+    );
+    assert_eq!(
+        (by_key(&rows, "state"), by_key(&rows, "state_derived")),
+        (states.clone(), states.clone())
+    );
     for table in ["articles", "payments"] {
         let rows = BENCH.unified(&bench, table).await;
         for (key, state) in by_key(&rows, "transaction_state") {
-            assert_eq!(Some(&state), states.get(key.split('/').next().unwrap()), "{table} {key}");
+            assert_eq!(
+                Some(&state),
+                states.get(key.split('/').next().unwrap()),
+                "{table} {key}"
+            );
         }
     }
 }
@@ -249,19 +430,48 @@ async fn a_currency_in_any_spelling_is_one_transaction() {
     ]);
     let bench = BENCH.session(&[("sessions", page(&[session("one", purchases, none)]))]);
     let rows = BENCH.unified(&bench, "transactions").await;
-    assert_eq!(by_key(&rows, "amount"), expected(&[("one:EUR", Some("36.3000")), ("one:none", Some("24.2000"))]));
-    assert_eq!(by_key(&rows, "currency"), expected(&[("one:EUR", Some("EUR")), ("one:none", None)]));
+    assert_eq!(
+        by_key(&rows, "amount"),
+        expected(&[("one:EUR", Some("36.3000")), ("one:none", Some("24.2000"))])
+    );
+    assert_eq!(
+        by_key(&rows, "currency"),
+        expected(&[("one:EUR", Some("EUR")), ("one:none", None)])
+    );
     let articles = BENCH.unified(&bench, "articles").await;
     let lines: Vec<String> = by_key(&articles, "line_number").into_keys().collect();
-    assert_eq!(lines, ["one:EUR/1", "one:EUR/2", "one:EUR/3", "one:none/1", "one:none/2"]);
-    assert_eq!(BENCH.unified(&bench, "payments").await.iter().map(|b| b.num_rows()).sum::<usize>(), 2);
+    assert_eq!(
+        lines,
+        [
+            "one:EUR/1",
+            "one:EUR/2",
+            "one:EUR/3",
+            "one:none/1",
+            "one:none/2"
+        ]
+    );
+    assert_eq!(
+        BENCH
+            .unified(&bench, "payments")
+            .await
+            .iter()
+            .map(|b| b.num_rows())
+            .sum::<usize>(),
+        2
+    );
 }
 
 #[tokio::test]
 async fn networks_keep_their_sites_and_products_apart() {
     let bought = json!([bought("EUR".into(), json!(12.1), json!({}))]);
-    let at = |id: &str, network: Value| session(id, bought.clone(), json!({"placeNetwork": network}));
-    let sessions = [at("a", "Total".into()), at("b", "Shell".into()), at("c", " Total ".into()), at("d", Value::Null)];
+    let at =
+        |id: &str, network: Value| session(id, bought.clone(), json!({"placeNetwork": network}));
+    let sessions = [
+        at("a", "Total".into()),
+        at("b", "Shell".into()),
+        at("c", " Total ".into()),
+        at("d", Value::Null),
+    ];
     let bench = BENCH.session(&[("sessions", page(&sessions))]);
     let sites = [
         ("a:EUR", Some("bemo:Total/P1")),
@@ -272,15 +482,27 @@ async fn networks_keep_their_sites_and_products_apart() {
     for table in ["transactions", "payments"] {
         let rows = BENCH.unified(&bench, table).await;
         let keys: Vec<_> = by_key(&rows, "site_key").into_values().collect();
-        assert_eq!(keys, expected(&sites).into_values().collect::<Vec<_>>(), "{table}");
+        assert_eq!(
+            keys,
+            expected(&sites).into_values().collect::<Vec<_>>(),
+            "{table}"
+        );
     }
     let articles = BENCH.unified(&bench, "articles").await;
     assert_eq!(
-        by_key(&articles, "site_key").into_values().collect::<Vec<_>>(),
+        by_key(&articles, "site_key")
+            .into_values()
+            .collect::<Vec<_>>(),
         expected(&sites).into_values().collect::<Vec<_>>()
     );
-    let products = ["bemo:Total/B7", "bemo:Shell/B7", "bemo:Total/B7", "bemo:B7"].map(|key| Some(key.to_owned()));
-    assert_eq!(by_key(&articles, "product_key").into_values().collect::<Vec<_>>(), products);
+    let products = ["bemo:Total/B7", "bemo:Shell/B7", "bemo:Total/B7", "bemo:B7"]
+        .map(|key| Some(key.to_owned()));
+    assert_eq!(
+        by_key(&articles, "product_key")
+            .into_values()
+            .collect::<Vec<_>>(),
+        products
+    );
     for (table, keys) in [
         ("sites", ["P1", "Shell/P1", "Total/P1", "Total/P1"]),
         ("products", ["B7", "Shell/B7", "Total/B7", "Total/B7"]),
@@ -288,8 +510,16 @@ async fn networks_keep_their_sites_and_products_apart() {
         let rows = BENCH.unified(&bench, table).await;
         let mut found: Vec<String> = rows
             .iter()
-            .flat_map(|batch| shown(std::slice::from_ref(batch)).lines().map(str::to_owned).collect::<Vec<_>>())
-            .filter_map(|line| line.split_once("_key: bemo:").map(|(_, key)| key.to_owned()))
+            .flat_map(|batch| {
+                format_rows(std::slice::from_ref(batch))
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .filter_map(|line| {
+                line.split_once("_key: bemo:")
+                    .map(|(_, key)| key.to_owned())
+            })
             .collect();
         found.sort();
         assert_eq!(found, keys, "{table}");
@@ -299,7 +529,11 @@ async fn networks_keep_their_sites_and_products_apart() {
 /// The sandbox reads the document in its own way: what it serves has to fit the contract, record by record.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_sandbox_serves_fits_the_contract() {
-    let options = SandboxOptions { transactions: 10, bemo_sessions: Some(400), ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: 10,
+        bemo_sessions: Some(400),
+        ..SandboxOptions::default()
+    };
     let window = Window::new(options.from, options.to).unwrap();
     let sandbox = Sandbox::start(options).await.unwrap();
     let written = json!({
@@ -307,15 +541,34 @@ async fn what_the_sandbox_serves_fits_the_contract() {
         "accounts": sandbox.accounts().join(", "),
     });
     let connection: BemoConnection = serde_json::from_value(written).unwrap();
-    let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+    let source = connection
+        .open(SourceLimits {
+            rate_per_second: None,
+            ..SourceLimits::default()
+        })
+        .unwrap();
     source.check().await.unwrap();
     let decoder = Decoder::new(spec("bemo", "sessions"), Some(key())).unwrap();
     for tenant in source.tenants("sessions").await.unwrap() {
-        let mut pages = source.pages(&Slice { resource: "sessions".into(), tenant: tenant.clone(), window });
+        let mut pages = source.pages(&Slice {
+            resource: "sessions".into(),
+            tenant: tenant.clone(),
+            window,
+        });
         let mut records = 0;
         while let Some(page) = pages.try_next().await.unwrap() {
-            let decoded = decoder.decode_scoped(&page.bytes, &["data"], page.scope.as_deref()).unwrap();
-            assert_eq!((decoded.rejects.len(), decoded.warnings.len(), decoded.unknown.len()), (0, 0, 0), "{tenant:?}");
+            let decoded = decoder
+                .decode_scoped(&page.bytes, &["data"], page.scope.as_deref())
+                .unwrap();
+            assert_eq!(
+                (
+                    decoded.rejects.len(),
+                    decoded.warnings.len(),
+                    decoded.unknown.len()
+                ),
+                (0, 0, 0),
+                "{tenant:?}"
+            );
             records += decoded.batch.num_rows();
         }
         assert!(records > 0, "{tenant:?} has no sessions");

@@ -2,9 +2,9 @@
 //!
 //! Invariant: after every sync the unified tables are what the source holds now, and a rebuild gives the same rows.
 
-use crate::exact;
-use crate::project::Project;
-use crate::truth::{self, assert_same, assert_unified_equals, assert_unified_is};
+use crate::exact_json;
+use crate::project::TestProject;
+use crate::source_truth::{self, assert_same, assert_unified_equals, assert_unified_is};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -16,19 +16,28 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A sandbox whose clock stands at the third day's start.
 async fn early(transactions: u64) -> Sandbox {
     let clock = "2026-01-03T12:00:00Z".parse::<Timestamp>().unwrap();
-    Sandbox::start(SandboxOptions { transactions, clock, ..SandboxOptions::default() }).await.unwrap()
+    Sandbox::start(SandboxOptions {
+        transactions,
+        clock,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap()
 }
 
 /// A project that reads what has never been read in slices of a quarter, and asks for open sales for years.
-async fn patient(sandbox: &Sandbox) -> Project {
-    let project = Project::new(&sandbox.hecone_url()).await;
+async fn patient(sandbox: &Sandbox) -> TestProject {
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     project.set("slice", "90d");
     project.set("follow_open", "20000d");
     project
 }
 
 fn is_open(record: &Value) -> bool {
-    matches!(record["state"].as_str(), Some("created" | "pending" | "consumed"))
+    matches!(
+        record["state"].as_str(),
+        Some("created" | "pending" | "consumed")
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,10 +50,16 @@ async fn sales_move_on_and_late_ones_arrive() {
     let known = sandbox.truth().len() as i64;
     let (mut new, mut changed) = (0, 0);
     for day in ["a day later", "two days later", "when all have arrived"] {
-        sandbox.advance(if day.starts_with("when") { 4 * DAY } else { DAY }).unwrap();
+        sandbox
+            .advance(if day.starts_with("when") {
+                4 * DAY
+            } else {
+                DAY
+            })
+            .unwrap();
         let report = project.sync(&range).await;
-        new += exact::whole(&report["new"]);
-        changed += exact::whole(&report["changed"]);
+        new += exact_json::integer(&report["new"]);
+        changed += exact_json::integer(&report["changed"]);
         assert_unified_equals(&project, &sandbox, day).await;
     }
     assert_eq!(new, sandbox.truth().len() as i64 - known);
@@ -58,20 +73,41 @@ async fn an_open_sale_that_closes_is_found_by_its_id() {
     let project = patient(&sandbox).await;
     project.sync(&[]).await;
     assert_unified_equals(&project, &sandbox, "after the first sync").await;
-    let before = truth::records(&sandbox);
-    let open: HashSet<String> = before.iter().filter(|r| is_open(r)).map(|r| r["id"].to_string()).collect();
+    let before = source_truth::records(&sandbox);
+    let open: HashSet<String> = before
+        .iter()
+        .filter(|r| is_open(r))
+        .map(|r| r["id"].to_string())
+        .collect();
     assert!(!open.is_empty(), "some sales are under way at noon");
 
     sandbox.advance(6 * DAY).unwrap();
     sandbox.clear_requests();
     let report = project.sync(&[]).await;
-    assert_eq!(exact::whole(&report["followed"]), open.len() as i64, "{report}");
-    assert_eq!(sandbox.requests().counts.get("GET /hecone/transactions/{id}"), Some(&(open.len() as u64)));
+    assert_eq!(
+        exact_json::integer(&report["followed"]),
+        open.len() as i64,
+        "{report}"
+    );
+    assert_eq!(
+        sandbox
+            .requests()
+            .counts
+            .get("GET /hecone/transactions/{id}"),
+        Some(&(open.len() as u64))
+    );
 
     let known: HashSet<String> = before.iter().map(|r| r["id"].to_string()).collect();
-    let now: Vec<Value> =
-        truth::records(&sandbox).into_iter().filter(|r| known.contains(&r["id"].to_string())).collect();
-    assert!(now.iter().filter(|r| open.contains(&r["id"].to_string())).any(|r| !is_open(r)), "some have closed");
+    let now: Vec<Value> = source_truth::records(&sandbox)
+        .into_iter()
+        .filter(|r| known.contains(&r["id"].to_string()))
+        .collect();
+    assert!(
+        now.iter()
+            .filter(|r| open.contains(&r["id"].to_string()))
+            .any(|r| !is_open(r)),
+        "some have closed"
+    );
     assert_unified_is(&project, &now, "after the follow-up").await;
     sandbox.stop().await;
 }
@@ -79,12 +115,20 @@ async fn an_open_sale_that_closes_is_found_by_its_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_by_id_that_leaves_much_out_takes_nothing_away() {
     let clock = "2026-01-03T12:00:00Z".parse::<Timestamp>().unwrap();
-    let options = SandboxOptions { transactions: 3000, clock, sparse_by_id: true, ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: 3000,
+        clock,
+        sparse_by_id: true,
+        ..SandboxOptions::default()
+    };
     let sandbox = Sandbox::start(options).await.unwrap();
     let project = patient(&sandbox).await;
     project.sync(&[]).await;
-    let open =
-        project.count("SELECT count(*) FROM transactions WHERE state IN ('created', 'pending', 'consumed')").await;
+    let open = project
+        .count(
+            "SELECT count(*) FROM transactions WHERE state IN ('created', 'pending', 'consumed')",
+        )
+        .await;
     assert!(open > 0, "some sales are under way at noon");
     let places = async || {
         let mut rows = Vec::new();
@@ -103,15 +147,32 @@ async fn an_answer_by_id_that_leaves_much_out_takes_nothing_away() {
 
     // Not one has changed yet: asked for by id, each is the version that is known.
     let report = project.sync(&[]).await;
-    assert_eq!((exact::whole(&report["followed"]), exact::whole(&report["changed"])), (open, 0), "{report}");
+    assert_eq!(
+        (
+            exact_json::integer(&report["followed"]),
+            exact_json::integer(&report["changed"])
+        ),
+        (open, 0),
+        "{report}"
+    );
 
     sandbox.advance(6 * DAY).unwrap();
     let report = project.sync(&[]).await;
-    assert_eq!(exact::whole(&report["followed"]), open, "{report}");
-    assert!(exact::whole(&report["changed"]) > 0, "some have closed: {report}");
-    assert_eq!(places().await, known, "names, codes and numbers are what the listing said");
-    let truth: Vec<Value> = truth::records(&sandbox);
-    let field = |record: &Value, path: &[&str]| path.iter().fold(record.clone(), |value, name| value[*name].clone());
+    assert_eq!(exact_json::integer(&report["followed"]), open, "{report}");
+    assert!(
+        exact_json::integer(&report["changed"]) > 0,
+        "some have closed: {report}"
+    );
+    assert_eq!(
+        places().await,
+        known,
+        "names, codes and numbers are what the listing said"
+    );
+    let truth: Vec<Value> = source_truth::records(&sandbox);
+    let field = |record: &Value, path: &[&str]| {
+        path.iter()
+            .fold(record.clone(), |value, name| value[*name].clone())
+    };
     for row in project
         .sql("SELECT transaction_id, state, timezone, device_key, local_hour, utc_offset_minutes FROM transactions WHERE state = 'completed'")
         .await
@@ -126,15 +187,28 @@ async fn an_answer_by_id_that_leaves_much_out_takes_nothing_away() {
     }
     let rows = unified_rows(&project).await;
     project.json(&["rebuild"]).await;
-    assert_eq!(unified_rows(&project).await, rows, "a rebuild gives the same rows");
+    assert_eq!(
+        unified_rows(&project).await,
+        rows,
+        "a rebuild gives the same rows"
+    );
     sandbox.stop().await;
 }
 
 /// All rows of all unified tables but the run that wrote them.
-async fn unified_rows(project: &Project) -> Vec<String> {
+async fn unified_rows(project: &TestProject) -> Vec<String> {
     let mut rows = Vec::new();
-    for table in ["transactions", "articles", "payments", "events", "tenants", "sites", "devices", "points", "products"]
-    {
+    for table in [
+        "transactions",
+        "articles",
+        "payments",
+        "events",
+        "tenants",
+        "sites",
+        "devices",
+        "points",
+        "products",
+    ] {
         let found = project.sql(&format!("SELECT * FROM unified.{table}")).await;
         assert!(!found.is_empty(), "unified.{table} has rows");
         rows.extend(found.into_iter().map(|mut row| {
@@ -148,7 +222,7 @@ async fn unified_rows(project: &Project) -> Vec<String> {
 }
 
 /// Reads everything again, and asks for what no window can find.
-async fn read_again(project: &Project) {
+async fn read_again(project: &TestProject) {
     project.sync(&["--to", "2026-04-01"]).await;
     project.sync(&[]).await;
 }
@@ -160,12 +234,27 @@ async fn a_changed_sale_is_replaced_as_a_whole() {
     read_again(&project).await;
     assert_unified_equals(&project, &sandbox, "at first").await;
 
-    let records: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
-    let completed = |r: &&Value| r["state"] == "completed" && r["invoice"]["created_at"].is_string();
-    let several = |r: &&Value| truth::list(r, "articles").len() > 1 && truth::list(r, "payments").len() == 1;
+    let records: Vec<Value> = sandbox
+        .truth()
+        .iter()
+        .map(|body| serde_json::from_slice(body).unwrap())
+        .collect();
+    let completed =
+        |r: &&Value| r["state"] == "completed" && r["invoice"]["created_at"].is_string();
+    let several = |r: &&Value| {
+        source_truth::list(r, "articles").len() > 1 && source_truth::list(r, "payments").len() == 1
+    };
     let original = records.iter().find(completed).expect("a completed sale");
-    let with_articles = records.iter().filter(completed).filter(several).nth(1).expect("a sale of several articles");
-    let open = records.iter().find(|r| r["state"] == "pending").expect("a sale under way");
+    let with_articles = records
+        .iter()
+        .filter(completed)
+        .filter(several)
+        .nth(1)
+        .expect("a sale of several articles");
+    let open = records
+        .iter()
+        .find(|r| r["state"] == "pending")
+        .expect("a sale under way");
     assert_ne!(original["id"], with_articles["id"]);
 
     let mut moved = original.clone();
@@ -185,15 +274,26 @@ async fn a_changed_sale_is_replaced_as_a_whole() {
     }
     read_again(&project).await;
     assert_unified_equals(&project, &sandbox, "after the changes").await;
-    let months = project.sql("SELECT month, count(*) AS n FROM transactions GROUP BY month ORDER BY month").await;
-    let months: Vec<&str> = months.iter().filter_map(|row| row["month"].as_str()).collect();
+    let months = project
+        .sql("SELECT month, count(*) AS n FROM transactions GROUP BY month ORDER BY month")
+        .await;
+    let months: Vec<&str> = months
+        .iter()
+        .filter_map(|row| row["month"].as_str())
+        .collect();
     assert_eq!(months, ["2026-01", "2026-02"]);
     // An answer by id that says nothing of the times leaves them as they were.
     let rows = unified_rows(&project).await;
     sandbox.put(&timeless.to_string()).unwrap();
     project.sync(&[]).await;
-    assert_same(&unified_rows(&project).await, &rows, "what nothing was said of");
-    let stats = project.json(&["stats", "--from", "2026-01-01", "--to", "2026-02-01"]).await;
+    assert_same(
+        &unified_rows(&project).await,
+        &rows,
+        "what nothing was said of",
+    );
+    let stats = project
+        .json(&["stats", "--from", "2026-01-01", "--to", "2026-02-01"])
+        .await;
     assert_eq!(stats["meta"]["transactions_without_time"], "#0");
 
     for record in [original, with_articles, open] {
@@ -203,8 +303,15 @@ async fn a_changed_sale_is_replaced_as_a_whole() {
     assert_unified_equals(&project, &sandbox, "when all is as it was").await;
     for (record, expected) in [(original, 3), (with_articles, 3), (open, 1)] {
         let id = record["id"].as_str().unwrap();
-        let versions = project.count(&format!("SELECT count(*) FROM hecone.transactions WHERE id = '{id}'")).await;
-        assert_eq!(versions, expected, "A, B, A are three versions, A and nothing said is one");
+        let versions = project
+            .count(&format!(
+                "SELECT count(*) FROM hecone.transactions WHERE id = '{id}'"
+            ))
+            .await;
+        assert_eq!(
+            versions, expected,
+            "A, B, A are three versions, A and nothing said is one"
+        );
     }
 
     let increments = unified_rows(&project).await;
@@ -216,10 +323,22 @@ async fn a_changed_sale_is_replaced_as_a_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
-    let sandbox = Sandbox::start(SandboxOptions { transactions: 200, ..SandboxOptions::default() }).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
-    let sales: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
-    let base = sales.into_iter().find(|r| r["state"] == "completed").expect("a completed sale");
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 200,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    let sales: Vec<Value> = sandbox
+        .truth()
+        .iter()
+        .map(|body| serde_json::from_slice(body).unwrap())
+        .collect();
+    let base = sales
+        .into_iter()
+        .find(|r| r["state"] == "completed")
+        .expect("a completed sale");
     let planted = |number: u8, change: &dyn Fn(&mut Value)| {
         let mut record = base.clone();
         record["id"] = format!("0000000{number}-0000-4000-8000-000000000000").into();
@@ -238,19 +357,31 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     let mut long = base.clone();
     long["id"] = "00000003-0000-4000-8000-000000000000".into();
     long["invoice"]["amount"] = 77_777_777.into();
-    let long = sandbox.put(&long.to_string().replace("77777777", "12.290000000000001")).unwrap();
+    let long = sandbox
+        .put(&long.to_string().replace("77777777", "12.290000000000001"))
+        .unwrap();
 
     let report = project.sync(&["--to", "2026-01-06"]).await;
-    assert_eq!(exact::whole(&report["rejects"]), 1, "{report}");
-    let mut wanted = truth::records(&sandbox);
+    assert_eq!(exact_json::integer(&report["rejects"]), 1, "{report}");
+    let mut wanted = source_truth::records(&sandbox);
     wanted.retain(|r| r["id"] != broken.as_str());
-    let rounded = wanted.iter_mut().find(|r| r["id"] == long.as_str()).expect("the long one is there");
+    let rounded = wanted
+        .iter_mut()
+        .find(|r| r["id"] == long.as_str())
+        .expect("the long one is there");
     rounded["invoice"]["amount"] = "#12.29".into();
     assert_unified_is(&project, &wanted, "with records that do not fit").await;
 
     let drift = project.sql("SELECT field, count FROM ops.drift").await;
-    assert!(drift.iter().any(|row| row["field"].as_str().is_some_and(|f| f.starts_with("loyalty"))), "{drift:?}");
-    let warnings = project.sql("SELECT record_key, field, original FROM ops.warnings").await;
+    assert!(
+        drift.iter().any(|row| row["field"]
+            .as_str()
+            .is_some_and(|f| f.starts_with("loyalty"))),
+        "{drift:?}"
+    );
+    let warnings = project
+        .sql("SELECT record_key, field, original FROM ops.warnings")
+        .await;
     let warned = warnings.iter().any(|row| {
         row["record_key"] == long.as_str()
             && row["field"] == "invoice.amount"
@@ -263,30 +394,66 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     assert_eq!(rejects[0]["field"], "invoice.amount");
     assert_eq!(rejects[0]["resolved_at"], Value::Null);
     let reason = rejects[0]["reason"].as_str().unwrap();
-    assert!(reason.contains("expected a number") && !reason.contains("a-word"), "{reason}");
+    assert!(
+        reason.contains("expected a number") && !reason.contains("a-word"),
+        "{reason}"
+    );
     let kept = rejects[0].to_string();
-    for closed in ["2580-pin", "pay.example.com", "4321", "nobody-classified-this"] {
+    for closed in [
+        "2580-pin",
+        "pay.example.com",
+        "4321",
+        "nobody-classified-this",
+    ] {
         assert!(!kept.contains(closed), "{closed} in {kept}");
     }
 
     planted(2, &|_| {});
     let report = project.sync(&["--to", "2026-01-06"]).await;
-    assert_eq!((exact::whole(&report["rejects"]), exact::whole(&report["new"])), (0, 1), "{report}");
-    let mut wanted = truth::records(&sandbox);
-    let rounded = wanted.iter_mut().find(|r| r["id"] == long.as_str()).expect("the long one is there");
+    assert_eq!(
+        (
+            exact_json::integer(&report["rejects"]),
+            exact_json::integer(&report["new"])
+        ),
+        (0, 1),
+        "{report}"
+    );
+    let mut wanted = source_truth::records(&sandbox);
+    let rounded = wanted
+        .iter_mut()
+        .find(|r| r["id"] == long.as_str())
+        .expect("the long one is there");
     rounded["invoice"]["amount"] = "#12.29".into();
     assert_unified_is(&project, &wanted, "once it is mended").await;
-    assert_eq!(project.count("SELECT count(*) FROM ops.rejects WHERE resolved_at IS NULL").await, 0);
-    assert_eq!(project.count("SELECT count(*) FROM ops.rejects").await, 1, "what was wrong is remembered");
+    assert_eq!(
+        project
+            .count("SELECT count(*) FROM ops.rejects WHERE resolved_at IS NULL")
+            .await,
+        0
+    );
+    assert_eq!(
+        project.count("SELECT count(*) FROM ops.rejects").await,
+        1,
+        "what was wrong is remembered"
+    );
     sandbox.stop().await;
 }
 
 /// How many records of how many were rejected stands below the table, with a query that shows them; where none fitted, the scheduler hears of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_records_are_never_passed_over_in_silence() {
-    let sandbox = Sandbox::start(SandboxOptions { transactions: 20, ..SandboxOptions::default() }).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
-    let sales: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 20,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    let sales: Vec<Value> = sandbox
+        .truth()
+        .iter()
+        .map(|body| serde_json::from_slice(body).unwrap())
+        .collect();
     let breaking = |sale: &Value| {
         let mut broken = sale.clone();
         broken["invoice"]["amount"] = "12,50".into();
@@ -296,10 +463,17 @@ async fn rejected_records_are_never_passed_over_in_silence() {
     let sync = ["sync", "--to", "2030-01-01"];
     let ran = project.run(&sync).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let said = format!("hecone: 3 of {} records did not fit their contract", sales.len());
+    let said = format!(
+        "hecone: 3 of {} records did not fit their contract",
+        sales.len()
+    );
     assert!(ran.stderr.contains(&said), "{}", ran.stderr);
-    let query =
-        ran.stderr.split_once("tillhouse sql \"").and_then(|(_, rest)| rest.split_once('"')).expect("a query").0;
+    let query = ran
+        .stderr
+        .split_once("tillhouse sql \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .expect("a query")
+        .0;
     assert_eq!(project.sql(query).await.len(), 3, "{query}");
 
     sales.iter().for_each(breaking);
@@ -308,31 +482,49 @@ async fn rejected_records_are_never_passed_over_in_silence() {
     all.push("--full");
     let ran = project.run(&all).await;
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    let report = exact::json(&ran.stdout, "the report");
+    let report = exact_json::json(&ran.stdout, "the report");
     let report = &report["pipelines"][0];
-    let counts = (exact::whole(&report["rejects"]), exact::whole(&report["records"]));
+    let counts = (
+        exact_json::integer(&report["rejects"]),
+        exact_json::integer(&report["records"]),
+    );
     let all = i64::try_from(sales.len()).unwrap();
     assert_eq!(counts, (all, all), "{report}");
-    assert!(ran.stderr.contains("None of the records of hecone.transactions fitted its contract"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("None of the records of hecone.transactions fitted its contract"),
+        "{}",
+        ran.stderr
+    );
     sandbox.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_fit_do_not_make_up_for_sales_that_do_not() {
-    let options = SandboxOptions { transactions: 20, smartnow_sales: Some(20), ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: 20,
+        smartnow_sales: Some(20),
+        ..SandboxOptions::default()
+    };
     let sandbox = Sandbox::start(options).await.unwrap();
-    let project = Project::of(&["smartnow"], &sandbox, "2025-12-20").await;
-    let selection = tillhouse_sandbox::Selection::of("revenue_transactions");
+    let project = TestProject::of(&["smartnow"], &sandbox, "2025-12-20").await;
+    let selection = tillhouse_sandbox::RecordSelection::of("revenue_transactions");
     for body in sandbox.truth_of("smartnow", &selection).unwrap() {
         let mut sale: Value = serde_json::from_slice(&body).unwrap();
         sale["price"] = "12,50".into();
-        sandbox.put_in("smartnow", "revenue_transactions", None, &sale.to_string()).unwrap();
+        sandbox
+            .put_in("smartnow", "revenue_transactions", None, &sale.to_string())
+            .unwrap();
     }
     let ran = project.run(&["--format", "json", "sync"]).await;
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     let said = "None of the records of smartnow.revenue_transactions fitted its contract";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
-    let report = exact::json(&ran.stdout, "the report");
-    assert_eq!(report["pipelines"][0]["none_fitted"], serde_json::json!(["revenue_transactions"]), "{report}");
+    let report = exact_json::json(&ran.stdout, "the report");
+    assert_eq!(
+        report["pipelines"][0]["none_fitted"],
+        serde_json::json!(["revenue_transactions"]),
+        "{report}"
+    );
     sandbox.stop().await;
 }

@@ -2,28 +2,44 @@
 //!
 //! Invariant: every problem is told, with file, line and column, and none that is only a consequence of another; the words are for people.
 
-use crate::project::{Project, Ran};
+use crate::project::{CommandOutput, TestProject};
 use std::fs;
 
 const KEY: &str = "privacy_key: 0123456789abcdef0123456789abcdef\n";
 
 /// What `check` said, and what was wrong, each in a line; no problem is told that is not in `wanted`.
 #[track_caller]
-fn assert_told(ran: &Ran, wanted: &[&str]) {
+fn assert_told(ran: &CommandOutput, wanted: &[&str]) {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let told: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     for one in wanted {
-        assert!(told.iter().any(|line| line.contains(one)), "{one} is missing in: {}", ran.stderr);
+        assert!(
+            told.iter().any(|line| line.contains(one)),
+            "{one} is missing in: {}",
+            ran.stderr
+        );
     }
     assert_eq!(told.len(), wanted.len(), "{}", ran.stderr);
-    for foreign in ["serde", "mapping", "scalar", "0 problems", "bug in Tillhouse", "Io(", "Os {"] {
+    for foreign in [
+        "serde",
+        "mapping",
+        "scalar",
+        "0 problems",
+        "bug in Tillhouse",
+        "Io(",
+        "Os {",
+    ] {
         assert!(!ran.stderr.contains(foreign), "{}", ran.stderr);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_mistake_hides_no_other() {
-    let project = Project::bare().await;
+    let project = TestProject::bare().await;
     let at = |name: &str| project.path().join(name);
     fs::write(
         at("tillhouse.yaml"),
@@ -36,8 +52,11 @@ async fn one_mistake_hides_no_other() {
          sync: { start: tomorrow, slice: 1 day, page_size: 0, lookback: \"${NO_DAYS}\" }\nresources: [transactions, sales]\n",
     )
     .unwrap();
-    fs::write(at("pipelines/hecone/labels.yaml"), "meduim:\n  card: Card\nmedium:\n  card: \"${CARD}\"\n  cash: [1]\n")
-        .unwrap();
+    fs::write(
+        at("pipelines/hecone/labels.yaml"),
+        "meduim:\n  card: Card\nmedium:\n  card: \"${CARD}\"\n  cash: [1]\n",
+    )
+    .unwrap();
     fs::create_dir_all(at("pipelines/hecone/unify")).unwrap();
     fs::write(at("pipelines/hecone/unify/evnets.sql"), "SELECT 1").unwrap();
     fs::create_dir_all(at("pipelines/shop")).unwrap();
@@ -89,7 +108,7 @@ async fn one_mistake_hides_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_is_looked_at_though_the_connection_lacks_its_values() {
-    let project = Project::bare().await;
+    let project = TestProject::bare().await;
     let folder = project.path().join("pipelines/hecone/unify");
     fs::create_dir_all(&folder).unwrap();
     for (name, sql) in [
@@ -114,7 +133,10 @@ async fn every_statement_is_looked_at_though_the_connection_lacks_its_values() {
         ],
     );
     assert!(
-        ran.stdout.contains("ok     warehouse ") && ran.stdout.contains("failed hecone: contracts and unify SQL"),
+        ran.stdout.contains("ok     warehouse ")
+            && ran
+                .stdout
+                .contains("failed hecone: contracts and unify SQL"),
         "{}",
         ran.stdout
     );
@@ -122,74 +144,158 @@ async fn every_statement_is_looked_at_though_the_connection_lacks_its_values() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_with_a_key_nobody_knows_is_looked_at_all_the_same() {
-    let project = Project::new("http://127.0.0.1:1/hecone").await;
+    let project = TestProject::new("http://127.0.0.1:1/hecone").await;
     assert_eq!(project.run(&["eject", "hecone"]).await.code, Some(0));
     let contract = project.path().join("schemas/hecone/transactions.yaml");
     let text = fs::read_to_string(&contract).unwrap();
-    let text = text.replacen("kind: DataContract", "knid: x\nkind: DataContract", 1).replacen(
-        "logicalType: string",
-        "logicalType: strnig",
-        1,
-    );
+    let text = text
+        .replacen("kind: DataContract", "knid: x\nkind: DataContract", 1)
+        .replacen("logicalType: string", "logicalType: strnig", 1);
     fs::write(&contract, text).unwrap();
     fs::write(project.path().join("schemas/unified/extra.yml"), "").unwrap();
     let ran = project.run(&["check"]).await;
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    for told in ["unknown key `knid`; did you mean `kind`?", "strnig", "a file is not read, for the end of its name"] {
+    for told in [
+        "unknown key `knid`; did you mean `kind`?",
+        "strnig",
+        "a file is not read, for the end of its name",
+    ] {
         assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_of_ours_is_told_in_plain_words() {
-    let project = Project::bare().await;
+    let project = TestProject::bare().await;
     let file = project.path().join("tillhouse.yaml");
     let base = format!("warehouse: {{ url: ./warehouse }}\n{KEY}");
     for (bytes, says, place) in [
         (b"".to_vec(), "the file is empty", ":1:1"),
         (b"# nothing\n\n".to_vec(), "the file is empty", ":1:1"),
-        (format!("{base}memory_limit: !!binary 512MiB\n").into_bytes(), "not what its tag", ":3:"),
-        (format!("{base}memory_limit: !!binary gIGC\n").into_bytes(), "not what its tag", ":3:"),
-        (format!("{base}memory_limit: !!int 512MiB\n").into_bytes(), "not what its tag", ":3:"),
-        (format!("{base}memory_limit: !custom 512MiB\n").into_bytes(), "begins with `!`", ":3:"),
-        (format!("{base}memory_limit: !include x.yaml\n").into_bytes(), "begins with `!`", ":3:"),
-        (format!("{base}memory_limit: !e!x y\n").into_bytes(), "begins with `!`", ":3:"),
-        (format!("{base}memory_limit: *none\n").into_bytes(), "no `&` before it gives", ":3:15"),
-        (format!("{base}memory_limit: &\n").into_bytes(), "want a name", ":3:"),
-        (format!("{base}memory_limit: # none\nmemory: #5\n").into_bytes(), "unknown key `memory`", ":4:1"),
-        (format!("{base}memory_limit: \"C:\\data\"\n").into_bytes(), "begins an escape", ":3:"),
-        (format!("{base}memory_limit: - 5\n").into_bytes(), "begins a list here", ":3:"),
-        (format!("{base} memory_limit: 5\n").into_bytes(), "indented deeper", ":3:"),
-        (format!("{base}memory_limit: 'x\na: b\n").into_bytes(), "never closed", ":3:15"),
-        (format!("{base}memory_limit: a\u{7}b\n").into_bytes(), "U+0007", ":3:16"),
-        (format!("{base}\u{a0}memory_limit: 64MiB\n").into_bytes(), "`\\u{a0}memory_limit`", ":3:1"),
+        (
+            format!("{base}memory_limit: !!binary 512MiB\n").into_bytes(),
+            "not what its tag",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: !!binary gIGC\n").into_bytes(),
+            "not what its tag",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: !!int 512MiB\n").into_bytes(),
+            "not what its tag",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: !custom 512MiB\n").into_bytes(),
+            "begins with `!`",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: !include x.yaml\n").into_bytes(),
+            "begins with `!`",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: !e!x y\n").into_bytes(),
+            "begins with `!`",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: *none\n").into_bytes(),
+            "no `&` before it gives",
+            ":3:15",
+        ),
+        (
+            format!("{base}memory_limit: &\n").into_bytes(),
+            "want a name",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: # none\nmemory: #5\n").into_bytes(),
+            "unknown key `memory`",
+            ":4:1",
+        ),
+        (
+            format!("{base}memory_limit: \"C:\\data\"\n").into_bytes(),
+            "begins an escape",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: - 5\n").into_bytes(),
+            "begins a list here",
+            ":3:",
+        ),
+        (
+            format!("{base} memory_limit: 5\n").into_bytes(),
+            "indented deeper",
+            ":3:",
+        ),
+        (
+            format!("{base}memory_limit: 'x\na: b\n").into_bytes(),
+            "never closed",
+            ":3:15",
+        ),
+        (
+            format!("{base}memory_limit: a\u{7}b\n").into_bytes(),
+            "U+0007",
+            ":3:16",
+        ),
+        (
+            format!("{base}\u{a0}memory_limit: 64MiB\n").into_bytes(),
+            "`\\u{a0}memory_limit`",
+            ":3:1",
+        ),
         (b"w\0a\0r\0e\0".to_vec(), "a NUL character", ":1:2"),
         (b"\xff\xfew\0".to_vec(), "UTF-16", ":1:1"),
         (
-            format!("{base}# ").into_bytes().into_iter().chain(*b"caf\xe9\n").collect(),
+            format!("{base}# ")
+                .into_bytes()
+                .into_iter()
+                .chain(*b"caf\xe9\n")
+                .collect(),
             "something else than UTF-8",
             ":3:6",
         ),
-        (b"- a\n".to_vec(), "expected keys and values, found a list", ":1:1"),
+        (
+            b"- a\n".to_vec(),
+            "expected keys and values, found a list",
+            ":1:1",
+        ),
     ] {
         fs::write(&file, &bytes).unwrap();
         let ran = project.run(&["sql", "SELECT 1"]).await;
         let shown = String::from_utf8_lossy(&bytes);
         assert_told(&ran, &[says]);
-        assert!(ran.stderr.contains(&format!("tillhouse.yaml{place}")), "{shown}: {}", ran.stderr);
-        assert!(ran.stderr.lines().count() == 2, "what to do follows: {shown}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("tillhouse.yaml{place}")),
+            "{shown}: {}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.lines().count() == 2,
+            "what to do follows: {shown}: {}",
+            ran.stderr
+        );
     }
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert_told(&project.run(&["sql", "SELECT 1"]).await, &["a folder stands where a file is expected"]);
+    assert_told(
+        &project.run(&["sql", "SELECT 1"]).await,
+        &["a folder stands where a file is expected"],
+    );
     fs::remove_dir(&file).unwrap();
     fs::write(project.path().join("tillhouse.yml"), &base).unwrap();
-    assert_told(&project.run(&["sql", "SELECT 1"]).await, &["its file has another name"]);
+    assert_told(
+        &project.run(&["sql", "SELECT 1"]).await,
+        &["its file has another name"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_were_hardly_meant_are_remarked_on_and_never_shown() {
-    let project = Project::new("http://127.0.0.1:1/hecone").await;
+    let project = TestProject::new("http://127.0.0.1:1/hecone").await;
     project.set("client_id", "\"${THE_ID}\"");
     project.add_env("THE_ID='hunter2 '\n");
     let ran = project.run(&["check"]).await;
@@ -199,11 +305,25 @@ async fn values_that_were_hardly_meant_are_remarked_on_and_never_shown() {
         "{}",
         ran.stderr
     );
-    assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("chmod"), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("hunter2") && !ran.stderr.contains("chmod"),
+        "{}",
+        ran.stderr
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(project.path().join(".env"), fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(project.run(&["check"]).await.stderr.contains("other users of this machine may read"));
+        fs::set_permissions(
+            project.path().join(".env"),
+            fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
+        assert!(
+            project
+                .run(&["check"])
+                .await
+                .stderr
+                .contains("other users of this machine may read")
+        );
     }
 }

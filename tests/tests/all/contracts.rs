@@ -2,7 +2,7 @@
 //!
 //! Invariant: a contract that the standard's own tool refuses cannot be merged, and neither can one that we cannot parse.
 
-use crate::{python, tree};
+use crate::{python, source_files};
 use futures::stream::{self, StreamExt};
 use std::path::Path;
 use std::process::Output;
@@ -10,7 +10,11 @@ use tillhouse_model::contract;
 
 /// What the tool printed, for a failure's message.
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 async fn lint(path: &Path) -> Output {
@@ -19,16 +23,22 @@ async fn lint(path: &Path) -> Output {
 
 #[tokio::test]
 async fn the_standards_tool_accepts_every_contract() {
-    let contracts = tree::files("schemas", "yaml");
+    let contracts = source_files::files("schemas", "yaml");
     assert!(!contracts.is_empty(), "there are contracts under schemas/");
-    let mut outcomes = stream::iter(&contracts).map(async |path| (path, lint(path).await)).buffer_unordered(2);
+    let mut outcomes = stream::iter(&contracts)
+        .map(async |path| (path, lint(path).await))
+        .buffer_unordered(2);
     let mut refused = Vec::new();
     while let Some((path, output)) = outcomes.next().await {
         if !output.status.success() {
-            refused.push(format!("{}:\n{}", tree::name(path), said(&output)));
+            refused.push(format!("{}:\n{}", source_files::name(path), said(&output)));
         }
     }
-    assert!(refused.is_empty(), "`datacontract lint` refuses:\n{}", refused.join("\n"));
+    assert!(
+        refused.is_empty(),
+        "`datacontract lint` refuses:\n{}",
+        refused.join("\n")
+    );
 }
 
 /// The standard knows no such type: a tool that accepts this would accept anything.
@@ -58,17 +68,24 @@ async fn the_standards_tool_refuses_what_is_not_the_standard() {
 #[test]
 fn the_house_reads_every_contract() {
     let mut broken = Vec::new();
-    for path in tree::files("schemas", "yaml") {
-        let name = tree::name(&path);
-        match contract::parse(&tree::text(&path), &name) {
+    for path in source_files::files("schemas", "yaml") {
+        let name = source_files::name(&path);
+        match contract::parse(&source_files::text(&path), &name) {
             Ok(spec) => {
                 let expected = format!("schemas/{}/{}.yaml", spec.source, spec.name);
                 if expected != name {
-                    broken.push(format!("{name}: the contract calls itself {}.{}", spec.source, spec.name));
+                    broken.push(format!(
+                        "{name}: the contract calls itself {}.{}",
+                        spec.source, spec.name
+                    ));
                 }
             }
             Err(error) => broken.push(format!("{name}: {error:?}")),
         }
     }
-    assert!(broken.is_empty(), "contracts that cannot be used:\n  {}", broken.join("\n  "));
+    assert!(
+        broken.is_empty(),
+        "contracts that cannot be used:\n  {}",
+        broken.join("\n  ")
+    );
 }

@@ -2,11 +2,20 @@
 //!
 //! Invariant: a currency is one whatever its case and blanks; what names none has its sale's, and what nobody can tell is null and told.
 
-use crate::bench::{Bench, by_key};
+use crate::unify_harness::{UnifyHarness, by_key};
 use serde_json::{Value, json};
 
-const PARAMETERS: &[(&str, &str)] = &[("price_unit", "minor"), ("vat_rate", "percent"), ("sales_types", "")];
-const BENCH: Bench = Bench { source: "smartnow", records_at: &[], scope: None, parameters: PARAMETERS };
+const PARAMETERS: &[(&str, &str)] = &[
+    ("price_unit", "minor"),
+    ("vat_rate", "percent"),
+    ("sales_types", ""),
+];
+const BENCH: UnifyHarness = UnifyHarness {
+    source: "smartnow",
+    records_at: &[],
+    scope: None,
+    parameters: PARAMETERS,
+};
 
 fn sale(id: i64, currency: Value) -> Value {
     json!({"id": id, "price": 250, "currency": currency, "occurredAt": "2026-01-01T12:00:00Z"})
@@ -21,7 +30,12 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
     let cases: [(Value, Value, &str, Option<&str>); 8] = [
         ("EUR".into(), "eur".into(), "completed", Some("2.5000")),
         ("eur".into(), " EUR".into(), "completed", Some("2.5000")),
-        ("Jpy".into(), "\u{a0}jpy ".into(), "completed", Some("250.0000")),
+        (
+            "Jpy".into(),
+            "\u{a0}jpy ".into(),
+            "completed",
+            Some("250.0000"),
+        ),
         ("EUR".into(), Value::Null, "completed", Some("2.5000")),
         ("EUR".into(), "".into(), "completed", Some("2.5000")),
         ("EUR".into(), "USD".into(), "consumed", Some("2.5000")),
@@ -38,12 +52,24 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
     let told = |resource, page: &str| -> Vec<String> {
         let decoded = BENCH.decode(resource, page);
         assert_eq!(decoded.rejects, []);
-        decoded.warnings.into_iter().map(|w| format!("{} {}: {}", w.key, w.rule, w.original)).collect()
+        decoded
+            .warnings
+            .into_iter()
+            .map(|w| format!("{} {}: {}", w.key, w.rule, w.original))
+            .collect()
     };
-    let nobody = "250 of no currency is in minor units, and nobody knows how many of them make a major one";
-    let of_none = |keys: &[&str]| keys.iter().map(|key| format!("{key} price_fits_unit: {nobody}")).collect::<Vec<_>>();
+    let nobody =
+        "250 of no currency is in minor units, and nobody knows how many of them make a major one";
+    let of_none = |keys: &[&str]| {
+        keys.iter()
+            .map(|key| format!("{key} price_fits_unit: {nobody}"))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(told("revenue_transactions", &sales), of_none(&["7", "8"]));
-    assert_eq!(told("payment_transactions", &payments), of_none(&["4", "5", "8"]));
+    assert_eq!(
+        told("payment_transactions", &payments),
+        of_none(&["4", "5", "8"])
+    );
 
     let session = BENCH.session(&[
         ("revenue_transactions", sales),
@@ -53,11 +79,23 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
     let rows = BENCH.unified(&session, "transactions").await;
     let (states, currencies) = (by_key(&rows, "state"), by_key(&rows, "currency"));
     let paid = BENCH.unified(&session, "payments").await;
-    let (amounts, media, of) = (by_key(&paid, "amount"), by_key(&paid, "medium"), by_key(&paid, "transaction_state"));
+    let (amounts, media, of) = (
+        by_key(&paid, "amount"),
+        by_key(&paid, "medium"),
+        by_key(&paid, "transaction_state"),
+    );
     for (at, (currency, _, state, amount)) in (1..).zip(&cases) {
         let (sale, payment) = (at.to_string(), format!("{at}/{at}"));
-        assert_eq!((states[&sale].as_deref(), of[&payment].as_deref()), (Some(*state), Some(*state)), "{at}");
-        assert_eq!(currencies[&sale], currency.as_str().map(str::to_uppercase), "{at}");
+        assert_eq!(
+            (states[&sale].as_deref(), of[&payment].as_deref()),
+            (Some(*state), Some(*state)),
+            "{at}"
+        );
+        assert_eq!(
+            currencies[&sale],
+            currency.as_str().map(str::to_uppercase),
+            "{at}"
+        );
         assert_eq!(amounts[&payment].as_deref(), *amount, "{at}");
         assert_eq!(media[&payment].as_deref(), Some("Card"));
     }
@@ -75,17 +113,38 @@ async fn currencies_that_nobody_knows_are_never_one() {
         "E\u{200b}UR",
         "\u{ff25}\u{ff35}\u{ff32}",
     ];
-    let sales: Vec<Value> = (1..).zip(spellings).map(|(id, currency)| sale(id, currency.into())).collect();
-    let payments: Vec<Value> = (1..).zip(spellings).map(|(id, currency)| payment(id, id, currency.into())).collect();
+    let sales: Vec<Value> = (1..)
+        .zip(spellings)
+        .map(|(id, currency)| sale(id, currency.into()))
+        .collect();
+    let payments: Vec<Value> = (1..)
+        .zip(spellings)
+        .map(|(id, currency)| payment(id, id, currency.into()))
+        .collect();
     let page = |records: Vec<Value>| Value::from(records).to_string();
     let (sales, payments) = (page(sales), page(payments));
     let decoded = BENCH.decode("revenue_transactions", &sales);
-    let mut told: Vec<String> = decoded.warnings.iter().map(|w| format!("{} {}", w.key, w.rule)).collect();
+    let mut told: Vec<String> = decoded
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}", w.key, w.rule))
+        .collect();
     told.sort_unstable();
     let (known, fits) = ("currency_known", "price_fits_unit");
-    let expected =
-        [("1", known), ("1", fits), ("2", known), ("2", fits), ("3", known), ("3", fits), ("4", known), ("4", fits)];
-    let expected = expected.into_iter().chain([("5", fits), ("6", fits)]).map(|(key, rule)| format!("{key} {rule}"));
+    let expected = [
+        ("1", known),
+        ("1", fits),
+        ("2", known),
+        ("2", fits),
+        ("3", known),
+        ("3", fits),
+        ("4", known),
+        ("4", fits),
+    ];
+    let expected = expected
+        .into_iter()
+        .chain([("5", fits), ("6", fits)])
+        .map(|(key, rule)| format!("{key} {rule}"));
     assert_eq!(told, expected.collect::<Vec<_>>());
     let session = BENCH.session(&[
         ("revenue_transactions", sales),
@@ -97,8 +156,15 @@ async fn currencies_that_nobody_knows_are_never_one() {
         let found: Vec<Option<String>> = by_key(&rows, "currency").into_values().collect();
         let (btc, points, eur) = (Some("BTC"), Some("POINTS"), Some("EUR"));
         let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
-        assert_eq!(found, [btc, btc, btc, points, None, None, eur, eur], "{table}");
-        let amounts: Vec<bool> = by_key(&rows, "amount").into_values().map(|amount| amount.is_some()).collect();
+        assert_eq!(
+            found,
+            [btc, btc, btc, points, None, None, eur, eur],
+            "{table}"
+        );
+        let amounts: Vec<bool> = by_key(&rows, "amount")
+            .into_values()
+            .map(|amount| amount.is_some())
+            .collect();
         assert_eq!(
             amounts,
             [false, false, false, false, false, false, true, true],
@@ -109,14 +175,27 @@ async fn currencies_that_nobody_knows_are_never_one() {
 
 #[tokio::test]
 async fn a_payment_whose_sale_cannot_be_read_is_kept_without_one() {
-    let odd = [json!("abc"), json!({"id": 1}), json!([1]), json!(1.5), json!(true), json!(null), json!(""), json!(0)];
+    let odd = [
+        json!("abc"),
+        json!({"id": 1}),
+        json!([1]),
+        json!(1.5),
+        json!(true),
+        json!(null),
+        json!(""),
+        json!(0),
+    ];
     let payments: Vec<Value> = (1..)
         .zip(&odd)
         .map(|(id, sale)| {
             let mut record = payment(id, 1, "EUR".into());
             record["revenuetransaction"] = sale.clone();
-            record["occurredAt"] =
-                ["2026-01-01T12:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"][id as usize % 3].into();
+            record["occurredAt"] = [
+                "2026-01-01T12:00:00Z",
+                "0001-01-01T00:00:00Z",
+                "9999-12-31T23:59:59Z",
+            ][id as usize % 3]
+                .into();
             record
         })
         .collect();
@@ -124,22 +203,43 @@ async fn a_payment_whose_sale_cannot_be_read_is_kept_without_one() {
     let decoded = BENCH.decode("payment_transactions", &payments);
     assert_eq!(decoded.rejects, []);
     let told = |rule: &str| decoded.warnings.iter().filter(|w| w.rule == rule).count();
-    assert_eq!((told("expected_whole_number"), told("no_time"), told("open_end")), (5, 3, 3));
+    assert_eq!(
+        (
+            told("expected_whole_number"),
+            told("no_time"),
+            told("open_end")
+        ),
+        (5, 3, 3)
+    );
     let session = BENCH.session(&[
-        ("revenue_transactions", Value::from(vec![sale(1, "EUR".into())]).to_string()),
+        (
+            "revenue_transactions",
+            Value::from(vec![sale(1, "EUR".into())]).to_string(),
+        ),
         ("payment_transactions", payments),
         ("products", "[]".to_owned()),
     ]);
     let rows = BENCH.unified(&session, "payments").await;
     let all = |column: &str| by_key(&rows, column).into_values().collect::<Vec<_>>();
-    for (column, value) in
-        [("amount", Some("2.5000")), ("kind", None), ("transaction_state", None), ("state", Some("collected"))]
-    {
+    for (column, value) in [
+        ("amount", Some("2.5000")),
+        ("kind", None),
+        ("transaction_state", None),
+        ("state", Some("collected")),
+    ] {
         assert_eq!(all(column), vec![value.map(str::to_owned); 8], "{column}");
     }
     let keys: Vec<String> = by_key(&rows, "payment_id").into_keys().collect();
     assert_eq!(keys[0], "payment_transactions/1/1");
-    assert_eq!(all("occurred_at").iter().flatten().count(), 2, "the others have no time");
+    assert_eq!(
+        all("occurred_at").iter().flatten().count(),
+        2,
+        "the others have no time"
+    );
     let rows = BENCH.unified(&session, "transactions").await;
-    assert_eq!(by_key(&rows, "state")["1"].as_deref(), Some("consumed"), "it was not paid by them");
+    assert_eq!(
+        by_key(&rows, "state")["1"].as_deref(),
+        Some("consumed"),
+        "it was not paid by them"
+    );
 }

@@ -2,9 +2,9 @@
 //!
 //! Invariant: a signal is sent when the query is known to run, because it has printed something; nothing here waits for a time to pass.
 
-use crate::exact;
+use crate::exact_json;
 use crate::program;
-use crate::project::{Project, Ran, ran};
+use crate::project::{CommandOutput, TestProject, run_to_end};
 use std::path::Path;
 use std::process::Stdio;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
@@ -14,42 +14,70 @@ use tokio::process::{Child, Command};
 /// Rows without an end.
 const ENDLESS: &str = "SELECT value FROM generate_series(1, 1000000000000)";
 
-async fn small() -> Project {
-    let sandbox = Sandbox::start(SandboxOptions { transactions: 200, ..SandboxOptions::default() }).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
+async fn small() -> TestProject {
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 200,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     project.sync(&["--to", "2026-01-03"]).await;
     sandbox.stop().await;
     project
 }
 
 /// A query that has printed something; its reader reads no further.
-async fn printing(project: &Project, temporary: &Path) -> Child {
+async fn printing(project: &TestProject, temporary: &Path) -> Child {
     let mut command = project.command(&["sql", "--format", "csv", ENDLESS]);
-    command.env("TMPDIR", temporary).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env("TMPDIR", temporary)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut begun = [0; 1_000];
-    child.stdout.as_mut().unwrap().read_exact(&mut begun).await.unwrap();
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut begun)
+        .await
+        .unwrap();
     child
 }
 
 async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it runs").to_string();
-    assert!(Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([format!("-{name}"), id])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
 }
 
 /// Runs the queries of a text that standard input brings.
-async fn from_stdin(project: &Project, text: &str, arguments: &[&str]) -> Ran {
+async fn from_stdin(project: &TestProject, text: &str, arguments: &[&str]) -> CommandOutput {
     let mut all = vec!["--format", "json", "sql"];
     all.extend(arguments);
     let mut command = project.command(&all);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(text.as_bytes()).await.unwrap();
     drop(stdin);
     let output = child.wait_with_output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    CommandOutput {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,36 +86,79 @@ async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
     for (name, code) in [("INT", 1), ("TERM", 143)] {
         let mut child = printing(&project, temporary.path()).await;
         signal(&child, name).await;
-        let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
+        let status = tokio::time::timeout(program::LIMIT, child.wait())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(status.code(), Some(code), "{name}");
     }
     let mut child = printing(&project, temporary.path()).await;
     drop(child.stdout.take());
-    let status = tokio::time::timeout(program::LIMIT, child.wait()).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(0), "a reader that has had enough is no failure");
+    let status = tokio::time::timeout(program::LIMIT, child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "a reader that has had enough is no failure"
+    );
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_commands_of_secrets_too() {
-    let sandbox = Sandbox::start(SandboxOptions { transactions: 20, ..SandboxOptions::default() }).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 20,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     let folder = tempfile::tempdir().unwrap();
     // Whatever the command starts holds the pipe open: it ends once nobody of them is left.
     let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
-    let script = format!("exec 3>'{}'; echo up >&3; sleep 1000 & sleep 1000; echo never", pipe.display());
-    project.set("client_secret", &format!("{{ command: [sh, -c, \"{script}\"] }}"));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
+    let script = format!(
+        "exec 3>'{}'; echo up >&3; sleep 1000 & sleep 1000; echo never",
+        pipe.display()
+    );
+    project.set(
+        "client_secret",
+        &format!("{{ command: [sh, -c, \"{script}\"] }}"),
+    );
     for arguments in [&["check"][..], &["sync", "--to", "2026-01-02"]] {
         for name in ["INT", "TERM"] {
-            let mut child = project.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = project
+                .command(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let mut up = [0; 3];
             let mut held = tokio::fs::File::open(&pipe).await.unwrap();
             held.read_exact(&mut up).await.unwrap();
             signal(&child, name).await;
-            let ended = async { (child.wait().await.unwrap(), held.read_to_end(&mut Vec::new()).await.unwrap()) };
-            let (status, rest) = tokio::time::timeout(program::LIMIT, ended).await.expect(name);
-            assert!(!status.success() && rest == 0, "{arguments:?} {name}: {status}");
+            let ended = async {
+                (
+                    child.wait().await.unwrap(),
+                    held.read_to_end(&mut Vec::new()).await.unwrap(),
+                )
+            };
+            let (status, rest) = tokio::time::timeout(program::LIMIT, ended)
+                .await
+                .expect(name);
+            assert!(
+                !status.success() && rest == 0,
+                "{arguments:?} {name}: {status}"
+            );
         }
     }
     sandbox.stop().await;
@@ -96,12 +167,21 @@ async fn a_signal_ends_the_commands_of_secrets_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_takes_too_much_is_stopped_or_never_begins() {
     let project = small().await;
-    let doubled = (0..30).map(|i| format!("c{} AS (SELECT concat(a, a) AS a FROM c{i})", i + 1)).collect::<Vec<_>>();
-    let doubling = format!("WITH c0 AS (SELECT 'abcdefgh' AS a), {} SELECT length(a) FROM c30", doubled.join(", "));
+    let doubled = (0..30)
+        .map(|i| format!("c{} AS (SELECT concat(a, a) AS a FROM c{i})", i + 1))
+        .collect::<Vec<_>>();
+    let doubling = format!(
+        "WITH c0 AS (SELECT 'abcdefgh' AS a), {} SELECT length(a) FROM c30",
+        doubled.join(", ")
+    );
     for query in [doubling.as_str(), "SELECT length(repeat('x', 1000000000))"] {
-        let ran = ran(project.command(&["sql", "--memory-limit", "64MiB", query])).await;
+        let ran = run_to_end(project.command(&["sql", "--memory-limit", "64MiB", query])).await;
         assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-        assert!(ran.stderr.contains("more memory than it may use"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("more memory than it may use"),
+            "{}",
+            ran.stderr
+        );
         assert!(ran.stderr.contains("memory_limit"), "{}", ran.stderr);
     }
 }
@@ -109,8 +189,14 @@ async fn a_query_that_takes_too_much_is_stopped_or_never_begins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn long_queries_are_answered_and_deep_ones_refused() {
     let project = small().await;
-    let list = (0..19_000).map(|i| format!("'x{i}'")).collect::<Vec<_>>().join(",");
-    let conditions = (0..1_343).map(|i| format!("transaction_id <> 'y{i}'")).collect::<Vec<_>>().join(" AND ");
+    let list = (0..19_000)
+        .map(|i| format!("'x{i}'"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let conditions = (0..1_343)
+        .map(|i| format!("transaction_id <> 'y{i}'"))
+        .collect::<Vec<_>>()
+        .join(" AND ");
     let text = format!(
         "SELECT count(*) AS n FROM transactions WHERE transaction_id NOT IN ({list}); -- one; two\n\
          SELECT count(*) AS n FROM transactions WHERE {conditions};"
@@ -119,14 +205,28 @@ async fn long_queries_are_answered_and_deep_ones_refused() {
     assert_eq!(long.code, Some(0), "{}", long.stderr);
     let all = project.count("SELECT count(*) FROM transactions").await;
     assert!(all > 0);
-    let answers: Vec<_> = long.stdout.split_inclusive("]\n").map(|text| exact::json(text, "an answer")).collect();
-    assert_eq!(answers.iter().map(|rows| exact::whole(&rows[0]["n"])).collect::<Vec<_>>(), [all, all]);
+    let answers: Vec<_> = long
+        .stdout
+        .split_inclusive("]\n")
+        .map(|text| exact_json::json(text, "an answer"))
+        .collect();
+    assert_eq!(
+        answers
+            .iter()
+            .map(|rows| exact_json::integer(&rows[0]["n"]))
+            .collect::<Vec<_>>(),
+        [all, all]
+    );
     for deep in [
         format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
         format!("SELECT {}", ["amount"; 10_000].join(" + ")),
     ] {
         let refused = from_stdin(&project, &deep, &[]).await;
         assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-        assert!(refused.stderr.contains("nested too deeply"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("nested too deeply"),
+            "{}",
+            refused.stderr
+        );
     }
 }

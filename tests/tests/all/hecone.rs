@@ -3,20 +3,42 @@
 //! Invariant: what comes out of the samples stands in golden files, value by value. They hold the word `string` where a provider would write
 //! a currency, a time zone or a state; that is told, and costs no row.
 
-use crate::bench::{Bench, by_key, shown};
+use crate::unify_harness::{UnifyHarness, by_key, format_rows};
 use serde_json::{Value, json};
 
-const BENCH: Bench = Bench { source: "hecone", records_at: &["data"], scope: None, parameters: &[] };
-const TABLES: [&str; 9] =
-    ["transactions", "articles", "payments", "events", "sites", "devices", "points", "products", "tenants"];
+const BENCH: UnifyHarness = UnifyHarness {
+    source: "hecone",
+    records_at: &["data"],
+    scope: None,
+    parameters: &[],
+};
+const TABLES: [&str; 9] = [
+    "transactions",
+    "articles",
+    "payments",
+    "events",
+    "sites",
+    "devices",
+    "points",
+    "products",
+    "tenants",
+];
 
 #[test]
 fn the_documents_samples_are_decoded_and_what_is_no_value_is_told() {
     for sample in ["transactions", "transaction"] {
         let decoded = BENCH.decode("transactions", &BENCH.sample(sample));
-        assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0), "{sample}");
-        let told: Vec<_> = decoded.warnings.iter().map(|w| format!("{} {} {}", w.field, w.rule, w.original)).collect();
-        let text = format!("{}{}", shown(&[decoded.batch]), told.join("\n"));
+        assert_eq!(
+            (decoded.rejects.len(), decoded.unknown.len()),
+            (0, 0),
+            "{sample}"
+        );
+        let told: Vec<_> = decoded
+            .warnings
+            .iter()
+            .map(|w| format!("{} {} {}", w.field, w.rule, w.original))
+            .collect();
+        let text = format!("{}{}", format_rows(&[decoded.batch]), told.join("\n"));
         for closed in ["john.doe", "5168", "customer_url", "qr_code", "pin:"] {
             assert!(!text.contains(closed), "{closed} in {text}");
         }
@@ -30,7 +52,10 @@ async fn the_documents_samples_are_unified() {
         let session = BENCH.session(&[("transactions", BENCH.sample(sample))]);
         for table in TABLES {
             let rows = BENCH.unified(&session, table).await;
-            insta::assert_snapshot!(format!("hecone_unified_{sample}_{table}"), shown(&rows));
+            insta::assert_snapshot!(
+                format!("hecone_unified_{sample}_{table}"),
+                format_rows(&rows)
+            );
         }
     }
 }
@@ -39,7 +64,11 @@ async fn the_documents_samples_are_unified() {
 fn the_documents_sample_contradicts_itself_and_that_is_told() {
     for (sample, has_site) in [("transactions", true), ("transaction", false)] {
         let decoded = BENCH.decode("transactions", &BENCH.sample(sample));
-        let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.rule, &*w.field, &*w.original)).collect();
+        let told: Vec<_> = decoded
+            .warnings
+            .iter()
+            .map(|w| (&*w.rule, &*w.field, &*w.original))
+            .collect();
         let mut expected = vec![("invoice_currency_known", "invoice.currency", "STRING")];
         if has_site {
             expected.push(("site_timezone_known", "site.timezone", "string"));
@@ -61,18 +90,29 @@ fn the_documents_sample_contradicts_itself_and_that_is_told() {
 fn sale(changes: &Value) -> Value {
     let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
     let mut record = sample["data"][0].clone();
-    record["invoice"] = json!({"amount": 1.7, "paid_amount": 0, "currency": "EUR", "tax_amount": 0.12});
+    record["invoice"] =
+        json!({"amount": 1.7, "paid_amount": 0, "currency": "EUR", "tax_amount": 0.12});
     record["site"] = Value::Null;
     record["articles"][0]["amount"] = json!(1.7);
     record["articles"][0]["tax_amount"] = json!(0.12);
-    record.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    record
+        .as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     record
 }
 
 fn told(changes: &Value) -> Vec<String> {
-    let decoded = BENCH.decode("transactions", &json!({"data": [sale(changes)]}).to_string());
+    let decoded = BENCH.decode(
+        "transactions",
+        &json!({"data": [sale(changes)]}).to_string(),
+    );
     assert_eq!(decoded.rejects, []);
-    decoded.warnings.into_iter().map(|w| format!("{}: {}", w.rule, w.original)).collect()
+    decoded
+        .warnings
+        .into_iter()
+        .map(|w| format!("{}: {}", w.rule, w.original))
+        .collect()
 }
 
 #[test]
@@ -90,7 +130,9 @@ fn what_adds_up_is_not_told() {
     );
     assert_eq!(
         told(&json!({"state": "completed"})),
-        ["state_follows: state is completed, expected created; articles[].state reserved; payments[].state open"]
+        [
+            "state_follows: state is completed, expected created; articles[].state reserved; payments[].state open"
+        ]
     );
 }
 
@@ -99,16 +141,30 @@ async fn a_payment_that_stands_twice_is_collected_once() {
     let payment = |amount: Value| json!({"id": "p1", "state": "collected", "amount": amount, "currency": "EUR"});
     let article = json!({"id": "a1", "state": "done", "amount": 5, "tax_amount": 0.5});
     let sale = |payments: Value| {
-        sale(&json!({"state": null, "invoice": {"amount": 5, "tax_amount": 0.5, "currency": "EUR"},
-            "articles": [article, article], "payments": payments}))
+        sale(
+            &json!({"state": null, "invoice": {"amount": 5, "tax_amount": 0.5, "currency": "EUR"},
+            "articles": [article, article], "payments": payments}),
+        )
     };
     for (payments, told, collected) in [
-        (json!([payment(json!(5)), payment(json!(5))]), "the same", "5.0000"),
-        (json!([payment(json!(4)), payment(json!(5))]), "another version of it, which counts", "5.0000"),
+        (
+            json!([payment(json!(5)), payment(json!(5))]),
+            "the same",
+            "5.0000",
+        ),
+        (
+            json!([payment(json!(4)), payment(json!(5))]),
+            "another version of it, which counts",
+            "5.0000",
+        ),
     ] {
         let page = json!({"data": [sale(payments)]}).to_string();
         let decoded = BENCH.decode("transactions", &page);
-        let warned: Vec<String> = decoded.warnings.iter().map(|w| format!("{}: {}", w.rule, w.original)).collect();
+        let warned: Vec<String> = decoded
+            .warnings
+            .iter()
+            .map(|w| format!("{}: {}", w.rule, w.original))
+            .collect();
         assert_eq!(
             warned,
             [
@@ -118,11 +174,23 @@ async fn a_payment_that_stands_twice_is_collected_once() {
         );
         let session = BENCH.session(&[("transactions", page)]);
         let rows = BENCH.unified(&session, "payments").await;
-        assert_eq!(by_key(&rows, "amount").into_values().flatten().collect::<Vec<_>>(), [collected]);
+        assert_eq!(
+            by_key(&rows, "amount")
+                .into_values()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [collected]
+        );
         let rows = BENCH.unified(&session, "articles").await;
         assert_eq!(by_key(&rows, "amount").len(), 1);
         let rows = BENCH.unified(&session, "transactions").await;
-        assert_eq!(by_key(&rows, "state").into_values().flatten().collect::<Vec<_>>(), ["completed"]);
+        assert_eq!(
+            by_key(&rows, "state")
+                .into_values()
+                .flatten()
+                .collect::<Vec<_>>(),
+            ["completed"]
+        );
     }
 }
 
@@ -137,10 +205,15 @@ fn amounts_that_no_coin_has_and_payments_without_one_are_told() {
         ),
         "{told:?}"
     );
-    let fits =
-        told.iter().filter(|words| words.starts_with("invoice_amount_fits: 1.005 JPY has too many decimals")).count();
+    let fits = told
+        .iter()
+        .filter(|words| words.starts_with("invoice_amount_fits: 1.005 JPY has too many decimals"))
+        .count();
     assert_eq!(fits, 1, "{told:?}");
-    assert!(!told.iter().any(|words| words.contains("payments[1]")), "{told:?}");
+    assert!(
+        !told.iter().any(|words| words.contains("payments[1]")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -149,10 +222,13 @@ async fn how_was_paid_is_told_in_the_common_words() {
         {"type": "pspcard", "medium": "CARD ", "scheme": "7 byte uid", "entry_mode": null, "card_entrymode": "remote", "function": "Single Card"},
         {"type": "FleetCard", "medium": "App"},
     ]);
-    let session =
-        BENCH.session(&[("transactions", json!({"data": [sale(&json!({"payments": payments}))]}).to_string())]);
+    let session = BENCH.session(&[(
+        "transactions",
+        json!({"data": [sale(&json!({"payments": payments}))]}).to_string(),
+    )]);
     let rows = BENCH.unified(&session, "payments").await;
-    let words = |column: &str| -> Vec<Option<String>> { by_key(&rows, column).into_values().collect() };
+    let words =
+        |column: &str| -> Vec<Option<String>> { by_key(&rows, column).into_values().collect() };
     let some = |word: &str| Some(word.to_owned());
     assert_eq!(words("type"), [some("PSPCard"), some("FleetCard")]);
     assert_eq!(words("medium"), [some("Card"), some("App")]);
@@ -166,7 +242,8 @@ async fn a_word_is_one_whatever_its_spelling() {
     let record = |id: &str, state: &str, article: &str, payment: &str| {
         let mut record = sale(&json!({"state": state}));
         record["id"] = id.into();
-        record["invoice"] = json!({"amount": 1.7, "paid_amount": 1.7, "currency": "EUR", "tax_amount": 0.12});
+        record["invoice"] =
+            json!({"amount": 1.7, "paid_amount": 1.7, "currency": "EUR", "tax_amount": 0.12});
         record["articles"][0]["state"] = article.into();
         record["receipt"]["state"] = state.into();
         record["payments"] = json!([
@@ -179,25 +256,52 @@ async fn a_word_is_one_whatever_its_spelling() {
         ("1", "completed", "done", "collected"),
         ("2", "Completed", "Done", "COLLECTED"),
         ("3", " completed\t", " done", "collected "),
-        ("4", "\u{ff23}\u{ff2f}\u{ff2d}PLETED", "do\u{200b}ne", "\u{feff}Collected"),
-        ("5", "\u{a0}COMPLETED\u{3000}", "D\u{ad}ONE", "colle\u{2060}cted"),
+        (
+            "4",
+            "\u{ff23}\u{ff2f}\u{ff2d}PLETED",
+            "do\u{200b}ne",
+            "\u{feff}Collected",
+        ),
+        (
+            "5",
+            "\u{a0}COMPLETED\u{3000}",
+            "D\u{ad}ONE",
+            "colle\u{2060}cted",
+        ),
         ("6", "", "done", "collected"),
         ("7", "\u{200b}", "DONE", "Collected"),
     ];
-    let records: Vec<Value> =
-        spellings.iter().map(|(id, sale, article, payment)| record(id, sale, article, payment)).collect();
+    let records: Vec<Value> = spellings
+        .iter()
+        .map(|(id, sale, article, payment)| record(id, sale, article, payment))
+        .collect();
     let page = json!({"data": records}).to_string();
     let decoded = BENCH.decode("transactions", &page);
-    let told: Vec<&str> = decoded.warnings.iter().map(|w| &*w.rule).filter(|rule| rule.contains("state")).collect();
-    assert_eq!((decoded.rejects.len(), told), (0, vec![]), "another spelling is no contradiction");
+    let told: Vec<&str> = decoded
+        .warnings
+        .iter()
+        .map(|w| &*w.rule)
+        .filter(|rule| rule.contains("state"))
+        .collect();
+    assert_eq!(
+        (decoded.rejects.len(), told),
+        (0, vec![]),
+        "another spelling is no contradiction"
+    );
     let session = BENCH.session(&[("transactions", page)]);
     let all = |rows: &[_], column: &str| {
-        by_key(rows, column).into_values().map(Option::unwrap_or_default).collect::<Vec<_>>()
+        by_key(rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
     };
     let rows = BENCH.unified(&session, "transactions").await;
-    for (column, word) in
-        [("state", "completed"), ("state_derived", "completed"), ("kind", "sale"), ("currency", "EUR")]
-    {
+    for (column, word) in [
+        ("state", "completed"),
+        ("state_derived", "completed"),
+        ("kind", "sale"),
+        ("currency", "EUR"),
+    ] {
         assert_eq!(all(&rows, column), [word; 7], "{column}");
     }
     let rows = BENCH.unified(&session, "articles").await;

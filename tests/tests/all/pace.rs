@@ -3,25 +3,42 @@
 //!
 //! Invariant: what comes out of the sample stands in golden files, value by value; the sample contradicts itself, and that is told.
 
-use crate::bench::{Bench, by_key, key, shown, spec};
-use crate::project::Project;
+use crate::project::TestProject;
+use crate::unify_harness::{UnifyHarness, by_key, format_rows, key, spec};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tillhouse_decode::Decoder;
-use tillhouse_extract::{Connection, Limits};
+use tillhouse_extract::{SourceConnection, SourceLimits};
 use tillhouse_model::{Slice, Window};
 use tillhouse_pace::PaceConnection;
 use tillhouse_sandbox::{PaceApi, Sandbox, SandboxOptions};
 
-const BENCH: Bench = Bench { source: "pace", records_at: &["data"], scope: Some("acme"), parameters: &[] };
-const TABLES: [&str; 7] = ["transactions", "articles", "payments", "sites", "points", "products", "tenants"];
+const BENCH: UnifyHarness = UnifyHarness {
+    source: "pace",
+    records_at: &["data"],
+    scope: Some("acme"),
+    parameters: &[],
+};
+const TABLES: [&str; 7] = [
+    "transactions",
+    "articles",
+    "payments",
+    "sites",
+    "points",
+    "products",
+    "tenants",
+];
 
 #[test]
 fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
     let decoded = BENCH.decode("transactions", &BENCH.sample("transactions"));
     assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original))
+        .collect();
     let id = "c3f037ea-492e-4033-9b4b-4efc7beca16c";
     assert_eq!(
         told,
@@ -46,7 +63,7 @@ fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
             ),
         ]
     );
-    insta::assert_snapshot!("pace_decoded_transactions", shown(&[decoded.batch]));
+    insta::assert_snapshot!("pace_decoded_transactions", format_rows(&[decoded.batch]));
 }
 
 #[tokio::test]
@@ -54,7 +71,7 @@ async fn the_documents_sample_is_unified_as_it_came() {
     let session = BENCH.session(&[("transactions", BENCH.sample("transactions"))]);
     for table in TABLES {
         let rows = BENCH.unified(&session, table).await;
-        insta::assert_snapshot!(format!("pace_unified_{table}"), shown(&rows));
+        insta::assert_snapshot!(format!("pace_unified_{table}"), format_rows(&rows));
     }
 }
 
@@ -82,10 +99,22 @@ fn rules_tell_contradictions_and_nothing_else() {
         sale("right", json!({})),
         sale("a cent off", json!({"priceWithoutVAT": 57.28})),
         sale("two cents off", json!({"priceWithoutVAT": 57.27})),
-        sale("discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 2, "fuel": before})),
-        sale("wrong discount", json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 3, "fuel": before})),
-        sale("another quantity", json!({"fuel": {"amount": 61, "pricePerUnit": 1.112}})),
-        sale("a discount that is not told", json!({"fuel": {"amount": 63, "pricePerUnit": 1.112}})),
+        sale(
+            "discount",
+            json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 2, "fuel": before}),
+        ),
+        sale(
+            "wrong discount",
+            json!({"priceIncludingVATBeforeDiscount": 70.17, "discountAmount": 3, "fuel": before}),
+        ),
+        sale(
+            "another quantity",
+            json!({"fuel": {"amount": 61, "pricePerUnit": 1.112}}),
+        ),
+        sale(
+            "a discount that is not told",
+            json!({"fuel": {"amount": 63, "pricePerUnit": 1.112}}),
+        ),
         sale("no price of a unit", json!({"fuel": {"amount": 61}})),
         sale("no rate", json!({"VAT": {"rate": 0.19}})),
         sale(
@@ -106,7 +135,11 @@ fn rules_tell_contradictions_and_nothing_else() {
     ];
     let decoded = BENCH.decode("transactions", &page(&records));
     assert_eq!(decoded.rejects, []);
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.original)).collect();
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.rule, &*w.original))
+        .collect();
     assert_eq!(
         told,
         [
@@ -150,7 +183,7 @@ fn what_must_not_be_kept_is_not() {
     record["links"] = json!({"receipt": {"href": "https://example.com/SECRET"}, "self": "SECRET"});
     let decoded = BENCH.decode("transactions", &page(&[record]));
     assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
-    let text = shown(&[decoded.batch]);
+    let text = format_rows(&[decoded.batch]);
     for closed in ["SECRET", "KA-XY", "WVWZZZ", "4711-9"] {
         assert!(!text.contains(closed), "{closed} in {text}");
     }
@@ -172,14 +205,19 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
         (json!(-0.07), "-7.0000"),
         (json!(119), "119.0000"),
     ];
-    let sale_of =
-        |(nth, (rate, _)): (usize, &(Value, &str))| sale(&format!("{nth:02}"), json!({"VAT": {"rate": rate}}));
+    let sale_of = |(nth, (rate, _)): (usize, &(Value, &str))| {
+        sale(&format!("{nth:02}"), json!({"VAT": {"rate": rate}}))
+    };
     let records: Vec<Value> = rates.iter().enumerate().map(sale_of).collect();
     let session = BENCH.session(&[("transactions", page(&records))]);
     let articles = BENCH.unified(&session, "articles").await;
     let found = by_key(&articles, "tax_percentage");
     for (nth, (rate, expected)) in rates.iter().enumerate() {
-        assert_eq!(found[&format!("{nth:02}/1")].as_deref(), Some(*expected), "{rate}");
+        assert_eq!(
+            found[&format!("{nth:02}/1")].as_deref(),
+            Some(*expected),
+            "{rate}"
+        );
     }
 }
 
@@ -187,17 +225,36 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
 async fn a_sale_without_a_price_has_its_state_and_is_told() {
     let without = json!({"priceIncludingVAT": null});
     let failed = json!({"priceIncludingVAT": null, "error": "declined"});
-    let page = page(&[sale("none", without), sale("failed", failed), sale("priced", json!({}))]);
+    let page = page(&[
+        sale("none", without),
+        sale("failed", failed),
+        sale("priced", json!({})),
+    ]);
     let decoded = BENCH.decode("transactions", &page);
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.field)).collect();
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.rule, &*w.field))
+        .collect();
     let field = "attributes.priceIncludingVAT";
-    assert_eq!(told, [("none", "price_known", field), ("failed", "price_known", field)]);
+    assert_eq!(
+        told,
+        [
+            ("none", "price_known", field),
+            ("failed", "price_known", field)
+        ]
+    );
     let session = BENCH.session(&[("transactions", page)]);
-    for (table, column) in
-        [("transactions", "state"), ("articles", "transaction_state"), ("payments", "transaction_state")]
-    {
+    for (table, column) in [
+        ("transactions", "state"),
+        ("articles", "transaction_state"),
+        ("payments", "transaction_state"),
+    ] {
         let rows = BENCH.unified(&session, table).await;
-        let states: Vec<_> = by_key(&rows, column).into_values().map(Option::unwrap_or_default).collect();
+        let states: Vec<_> = by_key(&rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect();
         assert_eq!(states, ["error", "completed", "completed"], "{table}");
     }
 }
@@ -213,7 +270,10 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
     let records = [
         sale("older", json!({})),
         sale("newer", newer),
-        sale("failed", json!({"error": "declined", "paymentMethodKind": "creditcard"})),
+        sale(
+            "failed",
+            json!({"error": "declined", "paymentMethodKind": "creditcard"}),
+        ),
         sale(
             "refund",
             json!({"priceIncludingVAT": -10, "priceWithoutVAT": -8.40, "VAT": {"amount": -1.6, "rate": 0.19}}),
@@ -232,61 +292,166 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
     let session = BENCH.session(&[("transactions", page(&records))]);
     let rows = BENCH.unified(&session, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
-    let keys = ["failed", "free", "gallons", "newer", "older", "refund", "wash"];
+    let keys = [
+        "failed", "free", "gallons", "newer", "older", "refund", "wash",
+    ];
     let some = |values: [Option<&str>; 7]| -> BTreeMap<String, Option<String>> {
-        keys.into_iter().map(str::to_owned).zip(values.map(|v| v.map(str::to_owned))).collect()
+        keys.into_iter()
+            .map(str::to_owned)
+            .zip(values.map(|v| v.map(str::to_owned)))
+            .collect()
     };
     let all = |value| some([Some(value); 7]);
-    assert_eq!((of("perspective"), of("tenant_id")), (all("sale"), all("acme")));
+    assert_eq!(
+        (of("perspective"), of("tenant_id")),
+        (all("sale"), all("acme"))
+    );
     let fuelled = "fuelling";
-    assert_eq!(of("category"), some([fuelled, fuelled, fuelled, fuelled, fuelled, fuelled, "other"].map(Some)));
-    assert_eq!(of("kind"), some(["sale", "free", "sale", "sale", "sale", "refund", "sale"].map(Some)));
+    assert_eq!(
+        of("category"),
+        some(
+            [
+                fuelled, fuelled, fuelled, fuelled, fuelled, fuelled, "other"
+            ]
+            .map(Some)
+        )
+    );
+    assert_eq!(
+        of("kind"),
+        some(["sale", "free", "sale", "sale", "sale", "refund", "sale"].map(Some))
+    );
     assert_eq!(
         of("state"),
-        some(["error", "completed", "completed", "completed", "completed", "completed", "completed"].map(Some))
+        some(
+            [
+                "error",
+                "completed",
+                "completed",
+                "completed",
+                "completed",
+                "completed",
+                "completed"
+            ]
+            .map(Some)
+        )
     );
     assert_eq!(of("paid_amount")["failed"], None);
-    assert_eq!(of("amount")["newer"].as_deref(), Some("68.1700"), "after discount");
+    assert_eq!(
+        of("amount")["newer"].as_deref(),
+        Some("68.1700"),
+        "after discount"
+    );
     assert_eq!(of("discount_amount")["newer"].as_deref(), Some("2.0000"));
     assert_eq!(of("net_amount")["older"].as_deref(), Some("57.2900"));
     assert_eq!(
         of("tax_origin"),
-        some(["reported", "reported", "unknown", "reported", "reported", "reported", "unknown"].map(Some))
+        some(
+            [
+                "reported", "reported", "unknown", "reported", "reported", "reported", "unknown"
+            ]
+            .map(Some)
+        )
     );
     assert_eq!(of("currency")["wash"].as_deref(), Some("EUR"));
     assert_eq!(of("odometer_km")["newer"].as_deref(), Some("123456.789"));
     for pseudonym in ["license_plate", "vin", "driver_number"] {
-        assert!(of(pseudonym)["newer"].as_deref().unwrap().starts_with("hmac1:"), "{pseudonym}");
+        assert!(
+            of(pseudonym)["newer"]
+                .as_deref()
+                .unwrap()
+                .starts_with("hmac1:"),
+            "{pseudonym}"
+        );
     }
-    assert_eq!(of("updated_at")["newer"].as_deref(), Some("2017-07-22T08:00:00Z"));
+    assert_eq!(
+        of("updated_at")["newer"].as_deref(),
+        Some("2017-07-22T08:00:00Z")
+    );
     // The site's clock follows from the two times; without them it is UTC's.
     assert_eq!(
         of("timezone"),
-        some([Some("+02:00"), Some("+02:00"), Some("-07:00"), Some("+02:00"), Some("+02:00"), Some("+02:00"), None])
+        some([
+            Some("+02:00"),
+            Some("+02:00"),
+            Some("-07:00"),
+            Some("+02:00"),
+            Some("+02:00"),
+            Some("+02:00"),
+            None
+        ])
     );
-    assert_eq!(of("local_hour"), some(["19", "19", "10", "19", "19", "19", "17"].map(Some)));
+    assert_eq!(
+        of("local_hour"),
+        some(["19", "19", "10", "19", "19", "19", "17"].map(Some))
+    );
     // One site, whichever list it comes from.
     let jet = Some("pace:jet/de/76131/haid-und-neu-str./18");
-    assert_eq!(of("site_key"), some([jet, jet, Some("pace:x/us///"), jet, jet, jet, None]));
-    assert_eq!(of("point_key")["newer"].as_deref(), Some("pace:jet/de/76131/haid-und-neu-str./18/1"));
+    assert_eq!(
+        of("site_key"),
+        some([jet, jet, Some("pace:x/us///"), jet, jet, jet, None])
+    );
+    assert_eq!(
+        of("point_key")["newer"].as_deref(),
+        Some("pace:jet/de/76131/haid-und-neu-str./18/1")
+    );
     assert_eq!(of("point_key")["wash"], None);
 
     let articles = BENCH.unified(&session, "articles").await;
     let of_article = |column: &str| by_key(&articles, column);
-    assert_eq!(articles.iter().map(|b| b.num_rows()).sum::<usize>(), 7, "each has one");
-    let of_wash = ["category", "state", "amount", "currency", "name", "product_key", "quantity", "unit_measure"]
-        .map(|column| of_article(column)["wash/1"].clone());
+    assert_eq!(
+        articles.iter().map(|b| b.num_rows()).sum::<usize>(),
+        7,
+        "each has one"
+    );
+    let of_wash = [
+        "category",
+        "state",
+        "amount",
+        "currency",
+        "name",
+        "product_key",
+        "quantity",
+        "unit_measure",
+    ]
+    .map(|column| of_article(column)["wash/1"].clone());
     assert_eq!(
         of_wash.each_ref().map(Option::as_deref),
-        [Some("other"), Some("done"), Some("68.1700"), Some("EUR"), None, None, None, None]
+        [
+            Some("other"),
+            Some("done"),
+            Some("68.1700"),
+            Some("EUR"),
+            None,
+            None,
+            None,
+            None
+        ]
     );
-    assert_eq!(of_article("category")["older/1"].as_deref(), Some("fuelling"));
-    assert_eq!(of_article("tax_percentage")["older/1"].as_deref(), Some("19.0000"));
-    assert_eq!(of_article("tax_percentage")["gallons/1"].as_deref(), Some("7.7500"));
-    assert_eq!(of_article("unit_measure")["gallons/1"].as_deref(), Some("us_gal"));
-    assert_eq!(of_article("product_key")["older/1"].as_deref(), Some("pace:ron98/Super Plus"));
+    assert_eq!(
+        of_article("category")["older/1"].as_deref(),
+        Some("fuelling")
+    );
+    assert_eq!(
+        of_article("tax_percentage")["older/1"].as_deref(),
+        Some("19.0000")
+    );
+    assert_eq!(
+        of_article("tax_percentage")["gallons/1"].as_deref(),
+        Some("7.7500")
+    );
+    assert_eq!(
+        of_article("unit_measure")["gallons/1"].as_deref(),
+        Some("us_gal")
+    );
+    assert_eq!(
+        of_article("product_key")["older/1"].as_deref(),
+        Some("pace:ron98/Super Plus")
+    );
     assert_eq!(of_article("name")["gallons/1"].as_deref(), Some("dieselB7"));
-    assert_eq!(of_article("transaction_state")["failed/1"].as_deref(), Some("error"));
+    assert_eq!(
+        of_article("transaction_state")["failed/1"].as_deref(),
+        Some("error")
+    );
     assert_eq!(of_article("kind")["refund/1"].as_deref(), Some("refund"));
     let quantities = of_article("quantity");
     assert_eq!(
@@ -298,29 +463,51 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
     let payments = BENCH.unified(&session, "payments").await;
     let of_payment = |column: &str| by_key(&payments, column);
     assert_eq!(
-        [&of_payment("method")["newer/1"], &of_payment("method")["failed/1"], &of_payment("method")["older/1"]]
-            .map(Option::as_deref),
+        [
+            &of_payment("method")["newer/1"],
+            &of_payment("method")["failed/1"],
+            &of_payment("method")["older/1"]
+        ]
+        .map(Option::as_deref),
         [Some("account"), Some("card"), None],
         "only the newer list says"
     );
     assert_eq!(
-        [&of_payment("state")["failed/1"], &of_payment("state")["older/1"]].map(Option::as_deref),
+        [
+            &of_payment("state")["failed/1"],
+            &of_payment("state")["older/1"]
+        ]
+        .map(Option::as_deref),
         [Some("error"), Some("collected")]
     );
     let sites = BENCH.unified(&session, "sites").await;
     let names: Vec<String> = sites
         .iter()
-        .flat_map(|batch| shown(std::slice::from_ref(batch)).lines().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|batch| {
+            format_rows(std::slice::from_ref(batch))
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .filter(|line| line.starts_with("name: "))
         .collect();
-    assert!(names.contains(&"name: JET Karlsruhe".to_owned()), "{names:?}");
-    assert!(names.contains(&"name: JET Karlsruhe Haid-und-Neu-Str. 18".to_owned()), "{names:?}");
+    assert!(
+        names.contains(&"name: JET Karlsruhe".to_owned()),
+        "{names:?}"
+    );
+    assert!(
+        names.contains(&"name: JET Karlsruhe Haid-und-Neu-Str. 18".to_owned()),
+        "{names:?}"
+    );
 }
 
 /// The sandbox reads the document in its own way: what it serves has to fit the contract, record by record.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_sandbox_serves_fits_the_contract() {
-    for (api, name) in [(PaceApi::Partner, "partner"), (PaceApi::Successor, "2025-1")] {
+    for (api, name) in [
+        (PaceApi::Partner, "partner"),
+        (PaceApi::Successor, "2025-1"),
+    ] {
         let options = SandboxOptions {
             transactions: 10,
             pace_transactions: Some(400),
@@ -335,17 +522,32 @@ async fn what_the_sandbox_serves_fits_the_contract() {
             "partners": sandbox.partners(), "api": name, "filters": {"partner": "filter[partner]"},
         });
         let connection: PaceConnection = serde_json::from_value(written).unwrap();
-        let source = connection.open(Limits { rate_per_second: None, ..Limits::default() }).unwrap();
+        let source = connection
+            .open(SourceLimits {
+                rate_per_second: None,
+                ..SourceLimits::default()
+            })
+            .unwrap();
         source.check().await.unwrap();
         let decoder = Decoder::new(spec("pace", "transactions"), Some(key())).unwrap();
         for tenant in source.tenants("transactions").await.unwrap() {
-            let mut pages = source.pages(&Slice { resource: "transactions".into(), tenant: tenant.clone(), window });
+            let mut pages = source.pages(&Slice {
+                resource: "transactions".into(),
+                tenant: tenant.clone(),
+                window,
+            });
             let mut records = 0;
             while let Some(page) = pages.try_next().await.unwrap() {
-                let decoded = decoder.decode_scoped(&page.bytes, &["data"], page.scope.as_deref()).unwrap();
+                let decoded = decoder
+                    .decode_scoped(&page.bytes, &["data"], page.scope.as_deref())
+                    .unwrap();
                 assert_eq!(decoded.rejects, [], "{tenant:?}");
                 assert_eq!(decoded.warnings, [], "{tenant:?}");
-                assert!(decoded.unknown.is_empty(), "{tenant:?}: {:?}", decoded.unknown);
+                assert!(
+                    decoded.unknown.is_empty(),
+                    "{tenant:?}: {:?}",
+                    decoded.unknown
+                );
                 records += decoded.batch.num_rows();
             }
             assert!(records > 0, "{tenant:?} has no transactions");
@@ -356,25 +558,50 @@ async fn what_the_sandbox_serves_fits_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
-    let sandbox =
-        Sandbox::start(SandboxOptions { transactions: 10, pace_transactions: Some(50), ..SandboxOptions::default() })
-            .await
-            .unwrap();
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 10,
+        pace_transactions: Some(50),
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
     let partner = sandbox.partners().remove(0);
     let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
-    sandbox.put_in("pace", "transactions", Some(&partner), &sample["data"][0].to_string()).unwrap();
-    let project = Project::of(&["pace"], &sandbox, "2017-07-01").await;
-    let report = project.sync(&["--from", "2017-07-21", "--to", "2017-07-22"]).await;
-    assert_eq!((&report["rejects"], &report["warnings"]), (&json!("#0"), &json!("#3")), "{report}");
-    let told = project.sql("SELECT resource, record_key, field, rule, original FROM ops.warnings ORDER BY rule").await;
-    let rules: Vec<&str> = told.iter().map(|row| row["rule"].as_str().unwrap()).collect();
+    sandbox
+        .put_in(
+            "pace",
+            "transactions",
+            Some(&partner),
+            &sample["data"][0].to_string(),
+        )
+        .unwrap();
+    let project = TestProject::of(&["pace"], &sandbox, "2017-07-01").await;
+    let report = project
+        .sync(&["--from", "2017-07-21", "--to", "2017-07-22"])
+        .await;
+    assert_eq!(
+        (&report["rejects"], &report["warnings"]),
+        (&json!("#0"), &json!("#3")),
+        "{report}"
+    );
+    let told = project
+        .sql("SELECT resource, record_key, field, rule, original FROM ops.warnings ORDER BY rule")
+        .await;
+    let rules: Vec<&str> = told
+        .iter()
+        .map(|row| row["rule"].as_str().unwrap())
+        .collect();
     assert_eq!(rules, ["fuel_multiplies", "local_time_fits", "vat_adds_up"]);
     assert_eq!(told[2]["field"], "attributes.priceIncludingVAT");
     assert_eq!(
         told[2]["original"],
         "attributes.priceIncludingVAT is 68.17, expected 69.15 = attributes.priceWithoutVAT 58.27 + attributes.VAT.amount 10.88"
     );
-    assert!(told.iter().all(|row| row["record_key"] == sample["data"][0]["id"]), "{told:?}");
+    assert!(
+        told.iter()
+            .all(|row| row["record_key"] == sample["data"][0]["id"]),
+        "{told:?}"
+    );
     let row = "SELECT amount, net_amount, tax_amount, local_hour, utc_offset_minutes, tenant_id FROM transactions";
     let wanted = json!({"amount": "#68.17", "net_amount": "#58.27", "tax_amount": "#10.88", "local_hour": "#18", "utc_offset_minutes": "#60", "tenant_id": partner});
     assert_eq!(project.sql(row).await, [wanted]);
@@ -383,8 +610,12 @@ async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
 
 #[tokio::test]
 async fn the_end_of_a_day_is_the_next_one_on_the_sites_clock_too() {
-    let at =
-        |id: &str, instant: &str, clock: &str| sale(id, json!({"createdAt": instant, "createdAtLocaltime": clock}));
+    let at = |id: &str, instant: &str, clock: &str| {
+        sale(
+            id,
+            json!({"createdAt": instant, "createdAtLocaltime": clock}),
+        )
+    };
     let records = [
         at("1", "2017-07-21T22:00:00Z", "2017-07-21T24:00:00"),
         at("2", "2017-07-21T22:00:00Z", "2017-07-22T00:00:00"),
@@ -399,11 +630,26 @@ async fn the_end_of_a_day_is_the_next_one_on_the_sites_clock_too() {
     assert_eq!(told, [("6", "local_time_fits")]);
     let session = BENCH.session(&[("transactions", page)]);
     let rows = BENCH.unified(&session, "transactions").await;
-    let all = |column: &str| by_key(&rows, column).into_values().map(Option::unwrap_or_default).collect::<Vec<_>>();
-    assert_eq!(all("timezone"), ["+02:00", "+02:00", "+02:00", "+01:00", "+02:00", ""]);
+    let all = |column: &str| {
+        by_key(&rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        all("timezone"),
+        ["+02:00", "+02:00", "+02:00", "+01:00", "+02:00", ""]
+    );
     assert_eq!(
         all("business_date"),
-        ["2017-07-22", "2017-07-22", "2017-07-22", "2018-01-01", "2017-07-21", "2017-07-21"]
+        [
+            "2017-07-22",
+            "2017-07-22",
+            "2017-07-22",
+            "2018-01-01",
+            "2017-07-21",
+            "2017-07-21"
+        ]
     );
     assert_eq!(all("local_hour"), ["0", "0", "0", "0", "19", "17"]);
 }

@@ -3,8 +3,8 @@
 //! Invariant: every file of the warehouse is looked at, Parquet as decoded values, everything else as bytes; a search that does
 //! not find what is there would fail the test that plants it.
 
-use crate::project::{CLIENT_SECRET, Project};
-use crate::truth;
+use crate::project::{CLIENT_SECRET, TestProject};
+use crate::source_truth;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,16 +17,21 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 const TOKEN: &str = "eyJhbGciOiJub25lIn0";
 
 /// Texts that must not appear as words of their own.
-struct Closed {
+struct ForbiddenTexts {
     by_start: HashMap<[u8; 4], Vec<String>>,
     all: HashSet<String>,
 }
 
-impl Closed {
+impl ForbiddenTexts {
     fn of(records: &[Value], more: &[String]) -> Self {
         let mut all: HashSet<String> = more.iter().cloned().collect();
         let mut add = |value: &Value| {
-            all.extend(value.as_str().filter(|text| text.len() >= 4 && *text != PIN).map(str::to_owned));
+            all.extend(
+                value
+                    .as_str()
+                    .filter(|text| text.len() >= 4 && *text != PIN)
+                    .map(str::to_owned),
+            );
         };
         for record in records {
             add(&record["customer_data"]["license_plate"]);
@@ -37,13 +42,16 @@ impl Closed {
             if record["client"]["type"] == "user" {
                 add(&record["client"]["id"]);
             }
-            for payment in truth::list(record, "payments") {
+            for payment in source_truth::list(record, "payments") {
                 add(&payment["card_id"]);
                 add(&payment["qr_code"]);
                 add(&payment["additional_card"]["card_id"]);
-                for line in truth::list(payment, "terminal_receipt") {
+                for line in source_truth::list(payment, "terminal_receipt") {
                     // The other lines have words that open columns have too.
-                    if line.as_str().is_some_and(|text| text.starts_with("Terminal ")) {
+                    if line
+                        .as_str()
+                        .is_some_and(|text| text.starts_with("Terminal "))
+                    {
                         add(line);
                     }
                 }
@@ -51,7 +59,10 @@ impl Closed {
         }
         let mut by_start: HashMap<[u8; 4], Vec<String>> = HashMap::new();
         for text in &all {
-            let start = text.as_bytes().first_chunk::<4>().expect("at least four bytes");
+            let start = text
+                .as_bytes()
+                .first_chunk::<4>()
+                .expect("at least four bytes");
             by_start.entry(*start).or_default().push(text.clone());
         }
         Self { by_start, all }
@@ -64,11 +75,15 @@ impl Closed {
             if at > 0 && is_word(bytes.get(at - 1)) {
                 continue;
             }
-            let Some(start) = bytes[at..].first_chunk::<4>() else { break };
-            let Some(texts) = self.by_start.get(start) else { continue };
-            let hit = texts
-                .iter()
-                .find(|text| bytes[at..].starts_with(text.as_bytes()) && !is_word(bytes.get(at + text.len())));
+            let Some(start) = bytes[at..].first_chunk::<4>() else {
+                break;
+            };
+            let Some(texts) = self.by_start.get(start) else {
+                continue;
+            };
+            let hit = texts.iter().find(|text| {
+                bytes[at..].starts_with(text.as_bytes()) && !is_word(bytes.get(at + text.len()))
+            });
             if let Some(hit) = hit {
                 return Some(hit);
             }
@@ -83,7 +98,11 @@ const PIN: &str = "4711";
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of the warehouse") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() { files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
@@ -91,13 +110,24 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn texts(array: &dyn Array, path: &str, names: &mut BTreeSet<String>, found: &mut HashSet<String>) {
     names.insert(path.to_owned());
     match array.data_type() {
-        DataType::Utf8 => found.extend(array.as_string::<i32>().iter().flatten().map(str::to_owned)),
-        DataType::LargeUtf8 => found.extend(array.as_string::<i64>().iter().flatten().map(str::to_owned)),
-        DataType::Utf8View => found.extend(array.as_string_view().iter().flatten().map(str::to_owned)),
+        DataType::Utf8 => {
+            found.extend(array.as_string::<i32>().iter().flatten().map(str::to_owned))
+        }
+        DataType::LargeUtf8 => {
+            found.extend(array.as_string::<i64>().iter().flatten().map(str::to_owned))
+        }
+        DataType::Utf8View => {
+            found.extend(array.as_string_view().iter().flatten().map(str::to_owned))
+        }
         DataType::List(_) => texts(array.as_list::<i32>().values().as_ref(), path, names, found),
         DataType::Struct(fields) => {
             for (field, column) in fields.iter().zip(array.as_struct().columns()) {
-                texts(column.as_ref(), &format!("{path}.{}", field.name()), names, found);
+                texts(
+                    column.as_ref(),
+                    &format!("{path}.{}", field.name()),
+                    names,
+                    found,
+                );
             }
         }
         DataType::Map(_, _) => texts(array.as_map().entries(), path, names, found),
@@ -107,9 +137,15 @@ fn texts(array: &dyn Array, path: &str, names: &mut BTreeSet<String>, found: &mu
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             // Hashes and the like; looked at as raw bytes with the file they stand in would be compressed.
-            let plain = arrow::compute::cast(array, &DataType::LargeBinary).expect("binary is binary");
+            let plain =
+                arrow::compute::cast(array, &DataType::LargeBinary).expect("binary is binary");
             let values = plain.as_binary::<i64>();
-            found.extend(values.iter().flatten().map(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+            found.extend(
+                values
+                    .iter()
+                    .flatten()
+                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            );
         }
         _ => {}
     }
@@ -117,7 +153,12 @@ fn texts(array: &dyn Array, path: &str, names: &mut BTreeSet<String>, found: &mu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_closed_is_kept_or_said() {
-    let sandbox = Sandbox::start(SandboxOptions { transactions: 6000, ..SandboxOptions::default() }).await.unwrap();
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 6000,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
     // A record that does not fit, so that a redacted payload is kept too.
     let mut broken = serde_json::from_slice::<Value>(&sandbox.truth()[0]).unwrap();
     broken["id"] = "5a5a5a5a-0000-4000-8000-000000000001".into();
@@ -126,7 +167,7 @@ async fn nothing_closed_is_kept_or_said() {
     broken["receipt"] = serde_json::json!({"email": "reject-77@example.com"});
     sandbox.put(&broken.to_string()).unwrap();
 
-    let project = Project::new(&sandbox.hecone_url()).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     let mut said = String::new();
     for arguments in [
         &["check", "-vv"][..],
@@ -134,12 +175,39 @@ async fn nothing_closed_is_kept_or_said() {
         &["sync", "-vv", "--log-format", "json", "--to", "2026-01-06"],
         &["status", "-vv", "--format", "json"],
         &["stats", "-vv", "--from", "2026-01-01", "--to", "2026-01-06"],
-        &["stats", "-vv", "--from", "2026-01-01", "--to", "2026-01-06", "--format", "json"],
+        &[
+            "stats",
+            "-vv",
+            "--from",
+            "2026-01-01",
+            "--to",
+            "2026-01-06",
+            "--format",
+            "json",
+        ],
         &["sql", "-vv", "--format", "json", "SELECT * FROM sales"],
-        &["sql", "-vv", "--format", "csv", "SELECT * FROM transactions"],
+        &[
+            "sql",
+            "-vv",
+            "--format",
+            "csv",
+            "SELECT * FROM transactions",
+        ],
         &["sql", "-vv", "--format", "json", "SELECT * FROM payments"],
-        &["sql", "-vv", "--format", "json", "SELECT * FROM ops.rejects"],
-        &["sql", "-vv", "--format", "json", "SELECT * FROM hecone.transactions"],
+        &[
+            "sql",
+            "-vv",
+            "--format",
+            "json",
+            "SELECT * FROM ops.rejects",
+        ],
+        &[
+            "sql",
+            "-vv",
+            "--format",
+            "json",
+            "SELECT * FROM hecone.transactions",
+        ],
         &["rebuild", "-vv"],
         &["eject", "-vv", "hecone"],
     ] {
@@ -149,18 +217,46 @@ async fn nothing_closed_is_kept_or_said() {
         said.push_str(&ran.stderr);
     }
 
-    let secrets = [CLIENT_SECRET.to_owned(), project.env("TILLHOUSE_PRIVACY_KEY"), TOKEN.to_owned()];
-    let records = truth::records(&sandbox);
-    let closed = Closed::of(&records, &secrets);
-    assert!(closed.all.len() > 2000, "only {} closed texts: the sandbox has more", closed.all.len());
-    assert!(records.iter().flat_map(|r| truth::list(r, "payments")).any(|p| p["pin"] == PIN), "some sales have a PIN");
-    for planted in ["plate B-ZZ 98765.", "\"reject-77@example.com\"", &format!("Bearer {TOKEN}.a00.b00")] {
-        assert!(closed.find(planted.as_bytes()).is_some(), "the search does not see {planted}");
+    let secrets = [
+        CLIENT_SECRET.to_owned(),
+        project.env("TILLHOUSE_PRIVACY_KEY"),
+        TOKEN.to_owned(),
+    ];
+    let records = source_truth::records(&sandbox);
+    let closed = ForbiddenTexts::of(&records, &secrets);
+    assert!(
+        closed.all.len() > 2000,
+        "only {} closed texts: the sandbox has more",
+        closed.all.len()
+    );
+    assert!(
+        records
+            .iter()
+            .flat_map(|r| source_truth::list(r, "payments"))
+            .any(|p| p["pin"] == PIN),
+        "some sales have a PIN"
+    );
+    for planted in [
+        "plate B-ZZ 98765.",
+        "\"reject-77@example.com\"",
+        &format!("Bearer {TOKEN}.a00.b00"),
+    ] {
+        assert!(
+            closed.find(planted.as_bytes()).is_some(),
+            "the search does not see {planted}"
+        );
     }
     assert_eq!(closed.find(said.as_bytes()), None, "in the output");
     for key in ["\"pin\"", "\"qr_code\"", "\"customer_url\""] {
-        let values = [format!("{key}: \"4711\""), format!("{key}:\"4711\""), format!("{key}: \"https")];
-        assert!(!values.iter().any(|value| said.contains(value)), "{key} in the output");
+        let values = [
+            format!("{key}: \"4711\""),
+            format!("{key}:\"4711\""),
+            format!("{key}: \"https"),
+        ];
+        assert!(
+            !values.iter().any(|value| said.contains(value)),
+            "{key} in the output"
+        );
     }
 
     let (mut all, mut names, mut found) = (Vec::new(), BTreeSet::new(), HashSet::new());
@@ -170,7 +266,11 @@ async fn nothing_closed_is_kept_or_said() {
         if path.extension().is_some_and(|e| e == "parquet") {
             parquet += 1;
             let file = std::fs::File::open(path).unwrap();
-            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+            for batch in ParquetRecordBatchReaderBuilder::try_new(file)
+                .unwrap()
+                .build()
+                .unwrap()
+            {
                 let batch = batch.unwrap();
                 for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
                     texts(column.as_ref(), field.name(), &mut names, &mut found);
@@ -178,13 +278,35 @@ async fn nothing_closed_is_kept_or_said() {
             }
         }
         // Parquet too: statistics and footers are not compressed.
-        assert_eq!(closed.find(&std::fs::read(path).unwrap()), None, "in {}", path.display());
+        assert_eq!(
+            closed.find(&std::fs::read(path).unwrap()),
+            None,
+            "in {}",
+            path.display()
+        );
     }
-    assert!(parquet > 10 && found.len() > 20_000, "{parquet} files, {} texts: not the whole warehouse", found.len());
-    assert!(names.contains("payments.card_id") && names.contains("license_plate"), "{names:?}");
+    assert!(
+        parquet > 10 && found.len() > 20_000,
+        "{parquet} files, {} texts: not the whole warehouse",
+        found.len()
+    );
+    assert!(
+        names.contains("payments.card_id") && names.contains("license_plate"),
+        "{names:?}"
+    );
     for name in &names {
         let leaf = name.rsplit('.').next().unwrap_or_default();
-        assert!(!["pin", "qr_code", "customer_url", "terminal_receipt", "fiscal_receipt"].contains(&leaf), "{name}");
+        assert!(
+            ![
+                "pin",
+                "qr_code",
+                "customer_url",
+                "terminal_receipt",
+                "fiscal_receipt"
+            ]
+            .contains(&leaf),
+            "{name}"
+        );
     }
     for text in &found {
         assert!(text != PIN, "a PIN is kept");

@@ -25,8 +25,13 @@ pub(crate) fn binary() -> PathBuf {
 /// A command of the binary that sees none of the caller's settings and is ended when it is dropped.
 pub(crate) fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
-    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
     command
 }
 
@@ -42,8 +47,15 @@ pub(crate) async fn run(mut command: Command) -> Output {
 #[tokio::test]
 async fn it_says_its_name_and_version() {
     let output = run(command(["--version"])).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("tillhouse {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("tillhouse {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[tokio::test]

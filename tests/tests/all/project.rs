@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing outside the folder is read or written, and the folder goes with the value.
 
-use crate::exact;
+use crate::exact_json;
 use crate::program::{self, command};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -14,32 +14,38 @@ use tokio::process::Command;
 pub(crate) const CLIENT_SECRET: &str = "sandbox-secret";
 
 /// A project with one pipeline, `hecone`.
-pub(crate) struct Project {
+pub(crate) struct TestProject {
     folder: TempDir,
 }
 
-/// What a command came to.
+/// Output of a command that has ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs a command to its end. It never panics, whatever it was asked.
-pub(crate) async fn ran(command: Command) -> Ran {
+pub(crate) async fn run_to_end(command: Command) -> CommandOutput {
     let output = program::run(command).await;
     let text = |bytes| String::from_utf8(bytes).expect("the binary writes UTF-8");
-    let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+    let ran = CommandOutput {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    };
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     ran
 }
 
-impl Project {
+impl TestProject {
     /// A project whose pipeline reads from `url` (the source's base, `http://127.0.0.1:PORT/hecone`).
     pub(crate) async fn new(url: &str) -> Self {
         let project = Self::bare().await;
-        project.add_env(&format!("HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"));
+        project.add_env(&format!(
+            "HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"
+        ));
         project
     }
 
@@ -50,10 +56,12 @@ impl Project {
         for source in sources {
             words.extend(["--source".as_ref(), std::ffi::OsStr::new(source)]);
         }
-        let made = ran(command(words)).await;
+        let made = run_to_end(command(words)).await;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         for source in sources {
-            let path = folder.path().join(format!("pipelines/{source}/pipeline.yaml"));
+            let path = folder
+                .path()
+                .join(format!("pipelines/{source}/pipeline.yaml"));
             let text = std::fs::read_to_string(&path).expect("init wrote it");
             let text = text
                 .replacen("start: 2024-01-01", &format!("start: {start}"), 1)
@@ -81,8 +89,13 @@ impl Project {
     /// A project in which nobody has filled in the connection's values yet.
     pub(crate) async fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let made =
-            ran(command(["init".as_ref(), folder.path().as_os_str(), "--source".as_ref(), "hecone".as_ref()])).await;
+        let made = run_to_end(command([
+            "init".as_ref(),
+            folder.path().as_os_str(),
+            "--source".as_ref(),
+            "hecone".as_ref(),
+        ]))
+        .await;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
         let project = Self { folder };
         project.set("start", "2026-01-01");
@@ -100,7 +113,11 @@ impl Project {
             .lines()
             .map(|line| {
                 let indent = line.len() - line.trim_start().len();
-                if line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
+                if line
+                    .trim_start()
+                    .strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with(':'))
+                {
                     hits += 1;
                     return format!("{}{key}: {value}", &line[..indent]);
                 }
@@ -114,8 +131,13 @@ impl Project {
     /// The place of a key's line in pipeline.yaml, as an error names it.
     pub(crate) fn place(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.pipeline()).expect("init wrote it");
-        let line = text.lines().position(|line| line.trim_start().starts_with(&format!("{key}:")));
-        format!("pipeline.yaml:{}:", line.unwrap_or_else(|| panic!("pipeline.yaml has no {key}")) + 1)
+        let line = text
+            .lines()
+            .position(|line| line.trim_start().starts_with(&format!("{key}:")));
+        format!(
+            "pipeline.yaml:{}:",
+            line.unwrap_or_else(|| panic!("pipeline.yaml has no {key}")) + 1
+        )
     }
 
     pub(crate) fn add_env(&self, lines: &str) {
@@ -127,8 +149,12 @@ impl Project {
     /// The value of a variable in `.env`.
     pub(crate) fn env(&self, name: &str) -> String {
         let text = std::fs::read_to_string(self.folder.path().join(".env")).expect("init wrote it");
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_else(|| panic!(".env has no {name}")).to_owned()
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value
+            .unwrap_or_else(|| panic!(".env has no {name}"))
+            .to_owned()
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -150,8 +176,8 @@ impl Project {
         command
     }
 
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
-        ran(self.command(arguments)).await
+    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandOutput {
+        run_to_end(self.command(arguments)).await
     }
 
     /// Runs a command that must end well and print one JSON value.
@@ -159,8 +185,14 @@ impl Project {
         let mut all = vec!["--format", "json"];
         all.extend(arguments);
         let ran = self.run(&all).await;
-        assert_eq!(ran.code, Some(0), "{arguments:?}: {}\n{}", ran.stderr, ran.stdout);
-        exact::json(&ran.stdout, &format!("{arguments:?}"))
+        assert_eq!(
+            ran.code,
+            Some(0),
+            "{arguments:?}: {}\n{}",
+            ran.stderr,
+            ran.stdout
+        );
+        exact_json::json(&ran.stdout, &format!("{arguments:?}"))
     }
 
     /// Runs a sync that must be done in full, and gives what it says of the pipeline.
@@ -185,6 +217,6 @@ impl Project {
         let rows = self.sql(query).await;
         assert_eq!(rows.len(), 1, "{query}");
         let row = rows[0].as_object().expect("a row is an object");
-        exact::whole(row.values().next().expect("one column"))
+        exact_json::integer(row.values().next().expect("one column"))
     }
 }

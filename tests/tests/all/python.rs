@@ -2,7 +2,7 @@
 //!
 //! Invariant: a missing environment fails the test that needs it, with what to do; no program runs without a time limit.
 
-use crate::tree;
+use crate::source_files;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Output;
@@ -32,22 +32,43 @@ async fn run(mut command: Command) -> Output {
 }
 
 /// Runs a script of `tests/python` to its end.
-pub(crate) async fn script<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Output {
+pub(crate) async fn script<S: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> Output {
     let mut command = Command::new(interpreter());
-    command.arg("-B").arg(tree::root().join("tests/python").join(name)).args(arguments);
+    command
+        .arg("-B")
+        .arg(source_files::root().join("tests/python").join(name))
+        .args(arguments);
     run(command).await
 }
 
 /// Runs a script of `tests/python` that prints one JSON value, and must end well.
-pub(crate) async fn json<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> serde_json::Value {
+pub(crate) async fn json<S: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> serde_json::Value {
     let output = script(name, arguments).await;
-    assert!(output.status.success(), "{name}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{name} printed no JSON ({e}): {}", String::from_utf8_lossy(&output.stdout)))
+    assert!(
+        output.status.success(),
+        "{name}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        panic!(
+            "{name} printed no JSON ({e}): {}",
+            String::from_utf8_lossy(&output.stdout)
+        )
+    })
 }
 
 /// Runs a program that a Python package brought into the environment.
-pub(crate) async fn program<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Output {
+pub(crate) async fn program<S: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> Output {
     let mut command = Command::new(interpreter().with_file_name(name));
     command.args(arguments);
     run(command).await

@@ -2,8 +2,8 @@
 //!
 //! Invariant: `--from-facts` and the default say the same, to the last digit.
 
-use crate::exact;
-use crate::project::Project;
+use crate::exact_json;
+use crate::project::TestProject;
 use serde_json::Value;
 use std::time::Duration;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
@@ -14,15 +14,73 @@ const TABLES: [&str; 3] = ["hourly_transactions", "hourly_articles", "hourly_pay
 /// What can be asked, and where the answer comes from.
 const REQUESTS: [(&[&str], &str); 7] = [
     (&["--from", "2026-01-01", "--to", "2026-01-06"], "rollups"),
-    (&["--from", "2026-01-02", "--to", "2026-01-05", "--timezone", "Europe/Berlin"], "rollups"),
-    (&["--from", "2026-01-02", "--to", "2026-01-05", "--timezone", "Asia/Kolkata"], "facts"),
-    (&["--from", "2026-01-01", "--to", "2026-01-06", "--hours", "of_day"], "rollups"),
-    (&["--from", "2026-01-03T07:00:00Z", "--to", "2026-01-03T08:00:00Z"], "rollups"),
-    (&["--from", "2026-01-03T07:00:00Z", "--to", "2026-01-03T08:30:00Z"], "facts"),
-    (&["--from", "2026-01-01", "--to", "2026-01-06", "--states", "pending,declined", "--source", "hecone"], "rollups"),
+    (
+        &[
+            "--from",
+            "2026-01-02",
+            "--to",
+            "2026-01-05",
+            "--timezone",
+            "Europe/Berlin",
+        ],
+        "rollups",
+    ),
+    (
+        &[
+            "--from",
+            "2026-01-02",
+            "--to",
+            "2026-01-05",
+            "--timezone",
+            "Asia/Kolkata",
+        ],
+        "facts",
+    ),
+    (
+        &[
+            "--from",
+            "2026-01-01",
+            "--to",
+            "2026-01-06",
+            "--hours",
+            "of_day",
+        ],
+        "rollups",
+    ),
+    (
+        &[
+            "--from",
+            "2026-01-03T07:00:00Z",
+            "--to",
+            "2026-01-03T08:00:00Z",
+        ],
+        "rollups",
+    ),
+    (
+        &[
+            "--from",
+            "2026-01-03T07:00:00Z",
+            "--to",
+            "2026-01-03T08:30:00Z",
+        ],
+        "facts",
+    ),
+    (
+        &[
+            "--from",
+            "2026-01-01",
+            "--to",
+            "2026-01-06",
+            "--states",
+            "pending,declined",
+            "--source",
+            "hecone",
+        ],
+        "rollups",
+    ),
 ];
 
-async fn both_ways(project: &Project, when: &str) {
+async fn both_ways(project: &TestProject, when: &str) {
     for (request, from) in REQUESTS {
         let ask = async |more: &[&str]| {
             let mut arguments = vec!["stats"];
@@ -39,18 +97,24 @@ async fn both_ways(project: &Project, when: &str) {
 }
 
 /// The published run's version of a table.
-async fn version(project: &Project, path: &str) -> Option<i64> {
-    let runs = project.sql("SELECT tables FROM ops.runs ORDER BY finished_at DESC LIMIT 1").await;
-    let tables = exact::json(runs[0]["tables"].as_str().unwrap(), "a run's tables");
-    tables.get(path).map(exact::whole)
+async fn version(project: &TestProject, path: &str) -> Option<i64> {
+    let runs = project
+        .sql("SELECT tables FROM ops.runs ORDER BY finished_at DESC LIMIT 1")
+        .await;
+    let tables = exact_json::json(runs[0]["tables"].as_str().unwrap(), "a run's tables");
+    tables.get(path).map(exact_json::integer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_keeps_them_and_a_rebuild_counts_them_anew() {
     let clock = "2026-01-03T12:00:00Z".parse().unwrap();
-    let options = SandboxOptions { transactions: 4_000, clock, ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: 4_000,
+        clock,
+        ..SandboxOptions::default()
+    };
     let sandbox = Sandbox::start(options).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     project.set("slice", "90d");
     project.set("follow_open", "20000d");
     let range = ["--to", "2026-02-01"];
@@ -67,12 +131,20 @@ async fn every_sync_keeps_them_and_a_rebuild_counts_them_anew() {
 
     let mut before = Vec::new();
     for table in TABLES {
-        before.push(version(&project, &format!("statistics/{table}")).await.expect("the run names the roll-ups"));
+        before.push(
+            version(&project, &format!("statistics/{table}"))
+                .await
+                .expect("the run names the roll-ups"),
+        );
     }
     project.sync(&range).await;
     for (table, before) in TABLES.iter().zip(&before) {
         let now = version(&project, &format!("statistics/{table}")).await;
-        assert_eq!(now, Some(*before), "{table}: a sync that finds nothing new counts nothing");
+        assert_eq!(
+            now,
+            Some(*before),
+            "{table}: a sync that finds nothing new counts nothing"
+        );
     }
     let ran = project.run(&["rebuild"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -87,9 +159,12 @@ async fn every_sync_keeps_them_and_a_rebuild_counts_them_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_of_the_past_is_told() {
-    let options = SandboxOptions { transactions: 500, ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: 500,
+        ..SandboxOptions::default()
+    };
     let sandbox = Sandbox::start(options).await.unwrap();
-    let project = Project::new(&sandbox.hecone_url()).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
     project.set("slice", "90d");
     let range = ["--to", "2026-01-06"];
     project.sync(&range).await;
@@ -98,14 +173,26 @@ async fn what_changed_of_the_past_is_told() {
     let unchanged = project.json(&["restated", "--since", &since]).await;
     assert_eq!(unchanged["hours"], Value::Array(Vec::new()));
 
-    let records: Vec<Value> = sandbox.truth().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    let records: Vec<Value> = sandbox
+        .truth()
+        .iter()
+        .map(|body| serde_json::from_slice(body).unwrap())
+        .collect();
     let in_euros = |r: &&Value| {
         let has_time = r["invoice"]["created_at"].is_string();
         r["state"] == "completed" && r["invoice"]["currency"] == "EUR" && has_time
     };
-    let mut sale = records.iter().find(in_euros).expect("a completed sale in euros").clone();
-    let at = sale["invoice"]["created_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let old = exact::json(&sale["invoice"]["amount"].to_string(), "an amount");
+    let mut sale = records
+        .iter()
+        .find(in_euros)
+        .expect("a completed sale in euros")
+        .clone();
+    let at = sale["invoice"]["created_at"]
+        .as_str()
+        .unwrap()
+        .parse::<jiff::Timestamp>()
+        .unwrap();
+    let old = exact_json::json(&sale["invoice"]["amount"].to_string(), "an amount");
     sale["invoice"]["amount"] = 1000.into();
     sandbox.put(&sale.to_string()).unwrap();
     project.sync(&range).await;
@@ -113,25 +200,56 @@ async fn what_changed_of_the_past_is_told() {
     let report = project.json(&["restated", "--since", &since]).await;
     let hours = report["hours"].as_array().unwrap();
     assert_eq!(hours.len(), 1, "{report}");
-    assert_eq!((&hours[0]["figure"], &hours[0]["currency"]), (&"amount".into(), &"EUR".into()));
+    assert_eq!(
+        (&hours[0]["figure"], &hours[0]["currency"]),
+        (&"amount".into(), &"EUR".into())
+    );
     let hour: jiff::Timestamp = hours[0]["period"].as_str().unwrap().parse().unwrap();
     assert!(hour <= at && at < hour + jiff::SignedDuration::from_hours(1));
-    assert_eq!((report["days"].as_array().unwrap().len(), report["months"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(
+        (
+            report["days"].as_array().unwrap().len(),
+            report["months"].as_array().unwrap().len()
+        ),
+        (1, 1)
+    );
     let transaction = &report["transactions"][0];
-    assert_eq!(transaction["transaction_key"], format!("hecone:{}", sale["id"].as_str().unwrap()));
-    assert_eq!((&transaction["then"]["amount"], &transaction["now"]["amount"]), (&old, &"#1000".into()));
+    assert_eq!(
+        transaction["transaction_key"],
+        format!("hecone:{}", sale["id"].as_str().unwrap())
+    );
+    assert_eq!(
+        (
+            &transaction["then"]["amount"],
+            &transaction["now"]["amount"]
+        ),
+        (&old, &"#1000".into())
+    );
     assert_eq!(transaction["what"], serde_json::json!(["amount"]));
 
     let ran = project.run(&["restated", "--since", &since]).await;
-    assert!(ran.stdout.contains("1 of 1 transactions listed"), "{}", ran.stdout);
-    let ran = project.run(&["--format", "csv", "restated", "--since", &since, "--by", "month"]).await;
     assert!(
-        ran.stdout.starts_with("period,currency,figure,unit,then,now,difference\n2026-01,EUR,amount,,"),
+        ran.stdout.contains("1 of 1 transactions listed"),
+        "{}",
+        ran.stdout
+    );
+    let ran = project
+        .run(&[
+            "--format", "csv", "restated", "--since", &since, "--by", "month",
+        ])
+        .await;
+    assert!(
+        ran.stdout
+            .starts_with("period,currency,figure,unit,then,now,difference\n2026-01,EUR,amount,,"),
         "{}",
         ran.stdout
     );
     let ran = project.run(&["restated", "--since", "no-such-run"]).await;
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("there is no published run no-such-run"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("there is no published run no-such-run"),
+        "{}",
+        ran.stderr
+    );
     sandbox.stop().await;
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_bemo::BemoConnection;
-use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
+use tillhouse_extract::{Page, PageStream, Source, SourceConnection, SourceLimits};
 use tillhouse_model::{Error, Slice, Window};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -21,8 +21,13 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 /// The list's path, as the document has it.
 const SESSIONS: &str = "/bemo/reporting/v1/api/accounts/acme/sessions";
 
-fn limits() -> Limits {
-    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), attempts: 1, ..Limits::default() }
+fn limits() -> SourceLimits {
+    SourceLimits {
+        rate_per_second: None,
+        reread_pause: Duration::from_millis(1),
+        attempts: 1,
+        ..SourceLimits::default()
+    }
 }
 
 fn connection(server: &MockServer, more: Value) -> BemoConnection {
@@ -43,26 +48,46 @@ fn open(server: &MockServer, more: Value) -> Arc<dyn Source> {
 }
 
 fn slice() -> Slice {
-    let window = Window::new("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-02T00:00:00Z".parse().unwrap()).unwrap();
-    Slice { resource: "sessions".into(), tenant: Some("acme".into()), window }
+    let window = Window::new(
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        "2026-01-02T00:00:00Z".parse().unwrap(),
+    )
+    .unwrap();
+    Slice {
+        resource: "sessions".into(),
+        tenant: Some("acme".into()),
+        window,
+    }
 }
 
 /// A page by the document.
 fn page(ids: impl IntoIterator<Item = u64>) -> ResponseTemplate {
-    let data: Vec<Value> = ids.into_iter().map(|id| json!({"sessionId": format!("s{id}")})).collect();
-    let body = json!({"status": "Success", "errors": null, "data": data, "trace": null, "version": "1.0"});
+    let data: Vec<Value> = ids
+        .into_iter()
+        .map(|id| json!({"sessionId": format!("s{id}")}))
+        .collect();
+    let body =
+        json!({"status": "Success", "errors": null, "data": data, "trace": null, "version": "1.0"});
     ResponseTemplate::new(200).set_body_json(body)
 }
 
 /// A complaint by the document.
 fn complaint(status: u16, code: &str, message: &str) -> ResponseTemplate {
     let errors = json!([{"code": code, "message": message}]);
-    ResponseTemplate::new(status).set_body_json(json!({"status": "Error", "errors": errors, "version": "1.0"}))
+    ResponseTemplate::new(status)
+        .set_body_json(json!({"status": "Error", "errors": errors, "version": "1.0"}))
 }
 
 /// Answers the list.
-async fn serve(server: &MockServer, answer: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static) {
-    Mock::given(method("GET")).and(path(SESSIONS)).respond_with(answer).mount(server).await;
+async fn serve(
+    server: &MockServer,
+    answer: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static,
+) {
+    Mock::given(method("GET"))
+        .and(path(SESSIONS))
+        .respond_with(answer)
+        .mount(server)
+        .await;
 }
 
 async fn read(pages: PageStream) -> Vec<Result<Page, Error>> {
@@ -84,11 +109,18 @@ fn ids(pages: Vec<Result<Page, Error>>) -> Vec<Vec<u64>> {
 /// The query of every request, in order.
 async fn queries(server: &MockServer) -> Vec<String> {
     let requests = server.received_requests().await.unwrap();
-    requests.iter().map(|request| request.url.query().unwrap_or_default().to_owned()).collect()
+    requests
+        .iter()
+        .map(|request| request.url.query().unwrap_or_default().to_owned())
+        .collect()
 }
 
 /// The value of a query parameter, as a number.
 fn number(request: &Request, key: &str) -> u64 {
-    let value = request.url.query_pairs().find(|(k, _)| k == key).map(|(_, v)| v.into_owned());
+    let value = request
+        .url
+        .query_pairs()
+        .find(|(k, _)| k == key)
+        .map(|(_, v)| v.into_owned());
     value.unwrap_or_else(|| panic!("no {key}")).parse().unwrap()
 }

@@ -2,11 +2,11 @@
 //!
 //! Invariant: `check` tries everything and reports all it finds, not only the first.
 
-use crate::args::{Cli, Format, Pipelines};
+use crate::args::{Cli, DataFormat, PipelineArgs};
 use crate::commands::{context, find_project, start_dir};
 use crate::failure::report;
 use crate::output::instant::instant;
-use crate::output::{TextTable, print, print_json, print_text, say};
+use crate::output::{TextTable, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
-    Examined, ExaminedPipeline, Nobody, Project, check_all_tables, check_starts, check_tables,
-    status as pipeline_status, unify,
+    ExaminedPipeline, NoopObserver, Project, ProjectExamination, check_all_tables, check_starts,
+    check_tables, status as pipeline_status, unify,
 };
-use tillhouse_query::{Engine, EngineOptions};
+use tillhouse_query::{QueryEngine, QueryEngineOptions};
 
 #[derive(Serialize)]
-struct Checked {
+struct CheckResult {
     what: String,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,22 +32,34 @@ struct Checked {
     hint: Option<String>,
 }
 
-pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
-    let Examined { environment, remarks, project, pipelines } =
-        Project::examine(&Project::folder(&start_dir(cli))?, &arguments.pipelines, SOURCES)?;
-    let mut found = Findings::new(format);
+pub(crate) async fn run(
+    cli: &Cli,
+    arguments: &PipelineArgs,
+    format: DataFormat,
+) -> Result<ExitCode> {
+    let ProjectExamination {
+        environment,
+        remarks,
+        project,
+        pipelines,
+    } = Project::examine(
+        &Project::folder(&start_dir(cli))?,
+        &arguments.pipelines,
+        SOURCES,
+    )?;
+    let mut found = CheckFindings::new(format);
     if let Err(error) = environment {
         found.note(".env".into(), Err(error));
     }
     for remark in &remarks {
-        say(remark);
+        print_notice(remark);
     }
     let mut readable = None;
     let opened = match project {
         Ok(project) => {
             found.note("tillhouse.yaml".into(), Ok(()));
             let named = project.warehouse.url.clone();
-            match context(Arc::new(project), Arc::new(Nobody)).await {
+            match context(Arc::new(project), Arc::new(NoopObserver)).await {
                 Ok(context) => {
                     let outcome = warehouse(&context.warehouse).await;
                     readable = outcome.is_ok().then(|| context.warehouse.clone());
@@ -68,9 +80,14 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
     // SQL is looked at without a warehouse too.
     let engine = match opened {
         Some(context) => context.engine,
-        None => Engine::new(EngineOptions::default())?,
+        None => QueryEngine::new(QueryEngineOptions::default())?,
     };
-    for ExaminedPipeline { name, outcome, draft } in pipelines {
+    for ExaminedPipeline {
+        name,
+        outcome,
+        draft,
+    } in pipelines
+    {
         let configuration = format!("{name}: configuration");
         let sql = format!("{name}: contracts and unify SQL");
         let pipeline = match outcome {
@@ -85,62 +102,98 @@ pub(crate) async fn run(cli: &Cli, arguments: &Pipelines, format: Format) -> Res
                 continue;
             }
         };
-        found.note(configuration, check_starts(&pipeline, readable.as_ref(), Timestamp::now()).await);
+        found.note(
+            configuration,
+            check_starts(&pipeline, readable.as_ref(), Timestamp::now()).await,
+        );
         found.note(sql, unify::check(&engine, &pipeline).await.map(drop));
-        found.note(format!("{name}: connection to {}", pipeline.source_name), pipeline.source.check().await);
+        found.note(
+            format!("{name}: connection to {}", pipeline.source_name),
+            pipeline.source.check().await,
+        );
         for file in &pipeline.overrides {
-            say(&format!("{name}: {file} replaces the built-in file"));
+            print_notice(&format!("{name}: {file} replaces the built-in file"));
         }
         for remark in &pipeline.remarks {
-            say(&format!("{name}: {remark}"));
+            print_notice(&format!("{name}: {remark}"));
         }
         if pipeline.scheduled {
-            say(&format!(
+            print_notice(&format!(
                 "{name}: sync.schedule is a note for whoever runs it; nothing runs by itself: put `tillhouse sync` into cron or a timer"
             ));
         }
     }
-    let Findings { all: found, worst, .. } = found;
-    if format == Format::Json {
+    let CheckFindings {
+        all: found, worst, ..
+    } = found;
+    if format == DataFormat::Json {
         print_json(&found)?;
     } else {
         // Each problem is told above; what it was about stands here once.
         let mut shown = HashSet::new();
-        for checked in found.iter().filter(|checked| shown.insert(checked.what.as_str())) {
-            print_text(&format!("{} {}\n", if checked.ok { "ok    " } else { "failed" }, checked.what))?;
+        for checked in found
+            .iter()
+            .filter(|checked| shown.insert(checked.what.as_str()))
+        {
+            print_text(&format!(
+                "{} {}\n",
+                if checked.ok { "ok    " } else { "failed" },
+                checked.what
+            ))?;
         }
     }
     Ok(worst.code())
 }
 
-/// What was looked at so far.
-struct Findings {
-    all: Vec<Checked>,
-    worst: Worst,
-    format: Format,
+/// Findings so far.
+struct CheckFindings {
+    all: Vec<CheckResult>,
+    worst: WorstFailure,
+    format: DataFormat,
     /// Problems that were told: those of a file that several pipelines share are told once.
     told: HashSet<String>,
 }
 
-impl Findings {
-    fn new(format: Format) -> Self {
-        Self { all: Vec::new(), worst: Worst::default(), format, told: HashSet::new() }
+impl CheckFindings {
+    fn new(format: DataFormat) -> Self {
+        Self {
+            all: Vec::new(),
+            worst: WorstFailure::default(),
+            format,
+            told: HashSet::new(),
+        }
     }
 
     fn note(&mut self, what: String, outcome: Result<()>) {
         let error = match outcome {
-            Ok(()) => return self.all.push(Checked { what, ok: true, error: None, hint: None }),
+            Ok(()) => {
+                return self.all.push(CheckResult {
+                    what,
+                    ok: true,
+                    error: None,
+                    hint: None,
+                });
+            }
             Err(error) => error,
         };
         self.worst.note(error.kind());
-        let each = if error.parts().is_empty() { vec![error] } else { error.into_parts() };
+        let each = if error.parts().is_empty() {
+            vec![error]
+        } else {
+            error.into_parts()
+        };
         for error in each {
             let text = error.to_string();
-            if self.format == Format::Table && self.told.insert(text.clone()) {
+            if self.format == DataFormat::Table && self.told.insert(text.clone()) {
                 report(&error);
             }
             let hint = error.hint_text().map(str::to_owned);
-            self.all.push(Checked { what: what.clone(), ok: false, error: Some(text), hint });
+            self.all.push(CheckResult {
+                what: what.clone(),
+                ok: false,
+                error: Some(text),
+                hint,
+            });
         }
     }
 }
@@ -155,17 +208,22 @@ async fn warehouse(warehouse: &Warehouse) -> Result<()> {
         (Ok(()), Some(run)) => warehouse.probe_files(run).await.err(),
         (found, _) => found.err(),
     });
-    if problems.is_empty() { Ok(()) } else { Err(Error::several(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::combine(problems))
+    }
 }
 
-/// The exit code of all that failed: a mistake in the configuration counts more than a server that is down.
+/// Most severe kind of failure so far, as an exit code: a mistake in the configuration counts
+/// more than a server that is down.
 #[derive(Default)]
-struct Worst {
+struct WorstFailure {
     config: bool,
     other: bool,
 }
 
-impl Worst {
+impl WorstFailure {
     fn note(&mut self, kind: ErrorKind) {
         match kind {
             ErrorKind::Config => self.config = true,
@@ -182,17 +240,24 @@ impl Worst {
     }
 }
 
-pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
+pub(crate) async fn status(
+    cli: &Cli,
+    arguments: &PipelineArgs,
+    format: DataFormat,
+) -> Result<ExitCode> {
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
-    let context = context(project, Arc::new(Nobody)).await?;
+    let context = context(project, Arc::new(NoopObserver)).await?;
     let rows = pipeline_status(&context.warehouse, &pipelines).await?;
-    let instant = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| instant(at, &TimeZone::UTC));
+    let instant = |at: Option<Timestamp>| {
+        at.map_or_else(|| "never".to_owned(), |at| instant(at, &TimeZone::UTC))
+    };
     match format {
-        Format::Json => print_json(&rows)?,
-        Format::Csv(_) => {
-            let mut text =
-                String::from("pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n");
+        DataFormat::Json => print_json(&rows)?,
+        DataFormat::Csv(_) => {
+            let mut text = String::from(
+                "pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n",
+            );
             for r in &rows {
                 text.push_str(&format!(
                     "{},{},{},{},{},{},{},{},{}\n",
@@ -209,7 +274,7 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
             }
             print(&text)?;
         }
-        Format::Table => {
+        DataFormat::Table => {
             let mut table = TextTable::new();
             table.set_header([
                 "pipeline",
@@ -244,12 +309,12 @@ pub(crate) async fn status(cli: &Cli, arguments: &Pipelines, format: Format) -> 
             print_text(&format!("{table}\n"))?;
             for r in rows.iter().filter(|r| !r.gaps.is_empty()) {
                 for gap in r.gaps.iter().take(5) {
-                    say(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));
+                    print_notice(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));
                 }
-                say("`tillhouse sync` reads what is missing.");
+                print_notice("`tillhouse sync` reads what is missing.");
             }
             if rows.iter().any(|r| r.open_rejects > 0) {
-                say(
+                print_notice(
                     "Rejects: tillhouse sql \"SELECT pipeline, record_key, field, reason FROM ops.rejects WHERE resolved_at IS NULL\"",
                 );
             }

@@ -2,12 +2,12 @@
 //!
 //! Invariant: nothing leaves the machine; the project is an ordinary one and stays, for its tables to be looked at.
 
-use crate::args::{Demo, Format};
-use crate::commands::query::Runner;
+use crate::args::{DataFormat, DemoArgs};
+use crate::commands::query::QueryRunner;
 use crate::commands::sandbox::env;
 use crate::commands::{context, stop_on_ctrl_c, sync};
-use crate::output::{print_text, say, statistics as shown};
-use crate::progress::Progress;
+use crate::output::{print_notice, print_text, statistics as shown};
+use crate::progress::ProgressObserver;
 use crate::registry::{NAMES, SOURCES};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::path::Path;
@@ -15,16 +15,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
-use tillhouse_pipeline::{Options, Project, scaffold};
+use tillhouse_pipeline::{Project, SyncOptions, scaffold};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
-use tillhouse_statistics::{Request, statistics};
+use tillhouse_statistics::{StatisticsRequest, statistics};
 
 const DAYS: i64 = 14;
 /// What all sources have in common: one model. Purchases of be-mo's accounts stand beside the sales and are never added to them.
 const OVERVIEW: &str = "SELECT source, perspective, category, count(*) AS transactions, count(DISTINCT currency) AS currencies \
     FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
 
-pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
+pub(crate) async fn run(arguments: &DemoArgs) -> Result<ExitCode> {
     let dir = match &arguments.dir {
         Some(dir) => dir.clone(),
         None => tempfile::Builder::new()
@@ -34,15 +34,24 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
             .keep(),
     };
     // The last full hour: what is shown of the week until then has all happened when it is read.
-    let hour = TimestampRound::new().smallest(Unit::Hour).mode(RoundMode::Floor);
-    let now = Timestamp::now().round(hour).or_error(ErrorKind::Internal, "cannot read the clock")?;
+    let hour = TimestampRound::new()
+        .smallest(Unit::Hour)
+        .mode(RoundMode::Floor);
+    let now = Timestamp::now()
+        .round(hour)
+        .or_error(ErrorKind::Internal, "cannot read the clock")?;
     let from = now
         .checked_sub(SignedDuration::from_hours(DAYS * 24))
         .or_error(ErrorKind::Internal, "cannot read the clock")?;
-    let options =
-        SandboxOptions { transactions: arguments.transactions, from, to: now, clock: now, ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        transactions: arguments.transactions,
+        from,
+        to: now,
+        clock: now,
+        ..SandboxOptions::default()
+    };
     let login = (options.client_id.clone(), options.client_secret.clone());
-    say(&format!(
+    print_notice(&format!(
         "1  A sandbox makes up the last {DAYS} days of one small world: {} sales at HecOne's forecourts, {} at SmartNow's vending machines,\n   \
          {} sessions that be-mo's accounts paid for, {} refuellings through PACE.",
         options.transactions,
@@ -53,34 +62,48 @@ pub(crate) async fn run(arguments: &Demo) -> Result<ExitCode> {
     let sandbox = Sandbox::start(options).await?;
 
     let all = NAMES.map(|name| format!("--source {name}")).join(" ");
-    say(&format!("2  tillhouse init {all}\n   a project in {}", dir.display()));
+    print_notice(&format!(
+        "2  tillhouse init {all}\n   a project in {}",
+        dir.display()
+    ));
     let key: [u8; 32] = rand::random();
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     scaffold::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
     settle(&dir, &env(&sandbox, &login), from)?;
 
-    say("3  tillhouse sync");
+    print_notice("3  tillhouse sync");
     let project = Arc::new(Project::load(&dir)?);
     let pipelines = project.pipelines(&[], SOURCES)?;
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
-    let outcome = tillhouse_pipeline::sync(&context, &pipelines, Options::default()).await;
+    let outcome = tillhouse_pipeline::sync(&context, &pipelines, SyncOptions::default()).await;
     progress.finish();
-    let code = sync::show(&outcome?, Format::Table)?;
+    let code = sync::print_report(&outcome?, DataFormat::Table)?;
 
-    let week =
-        now.checked_sub(SignedDuration::from_hours(7 * 24)).or_error(ErrorKind::Internal, "cannot read the clock")?;
-    let session = Arc::new(context.engine.open(&context.warehouse, &AsOf::Latest).await?);
-    say(&format!("\n4  tillhouse sql \"{OVERVIEW}\"\n"));
-    let runner = Runner { session: Arc::clone(&session), memory_limit_bytes: context.project.memory_limit };
-    runner.execute(OVERVIEW, Format::Table).await?;
+    let week = now
+        .checked_sub(SignedDuration::from_hours(7 * 24))
+        .or_error(ErrorKind::Internal, "cannot read the clock")?;
+    let session = Arc::new(
+        context
+            .engine
+            .open(&context.warehouse, &AsOf::Latest)
+            .await?,
+    );
+    print_notice(&format!("\n4  tillhouse sql \"{OVERVIEW}\"\n"));
+    let runner = QueryRunner {
+        session: Arc::clone(&session),
+        memory_limit_bytes: context.project.memory_limit,
+    };
+    runner.execute(OVERVIEW, DataFormat::Table).await?;
 
-    say(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
-    let request = Request::new(Window::new(week, now)?);
-    print_text(&shown::text(&statistics(&session, &context.warehouse, &request).await?))?;
+    print_notice(&format!("\n5  tillhouse stats --from {week} --to {now}\n"));
+    let request = StatisticsRequest::new(Window::new(week, now)?);
+    print_text(&shown::text(
+        &statistics(&session, &context.warehouse, &request).await?,
+    ))?;
     sandbox.stop().await;
-    say(&format!(
+    print_notice(&format!(
         "\nWhat to try next\n  \
          tillhouse sql --project {dir}\n  \
          tillhouse sql --project {dir} \"SELECT source, perspective, currency, count(*), sum(amount) FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3\"\n  \
@@ -111,7 +134,9 @@ fn settle(dir: &Path, env: &str, from: Timestamp) -> Result<()> {
             1,
         );
         if settled == text {
-            return Err(Error::internal("the pipeline template has no start to replace").at("source", name));
+            return Err(
+                Error::internal("the pipeline template has no start to replace").at("source", name),
+            );
         }
         std::fs::write(&file, settled).or_error(ErrorKind::Storage, failed)?;
     }

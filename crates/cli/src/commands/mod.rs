@@ -15,23 +15,23 @@ mod sandbox;
 mod stats;
 mod sync;
 
-use crate::args::{Cli, Command};
-use crate::guard::guarded;
+use crate::args::{Cli, CliCommand};
+use crate::watchdog::guarded;
 use clap::CommandFactory;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Context, Nobody, Observer, Project};
-use tillhouse_query::{Engine, EngineOptions};
+use tillhouse_pipeline::{NoopObserver, Project, RunContext, RunObserver};
+use tillhouse_query::{QueryEngine, QueryEngineOptions};
 
 use tokio_util::sync::CancellationToken;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
     let format = cli.data_format();
-    if let Command::Stats(arguments) = &cli.command {
+    if let CliCommand::Stats(arguments) = &cli.command {
         return stats::run(cli, arguments, format).await;
     }
     let format = format.ok_or_else(|| {
@@ -39,22 +39,22 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
             .hint("Use --format table, json or csv; html is for `tillhouse stats`.")
     })?;
     match &cli.command {
-        Command::Init(arguments) => project::init(cli, arguments),
-        Command::Eject(arguments) => project::eject(cli, arguments),
-        Command::Check(arguments) => until_stopped(check::run(cli, arguments, format)).await,
-        Command::Sync(arguments) => sync::run(cli, arguments, format).await,
-        Command::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
-        Command::Status(arguments) => check::status(cli, arguments, format).await,
-        Command::Stats(arguments) => stats::run(cli, arguments, Some(format)).await,
-        Command::Report(arguments) => report::run(cli, arguments, format).await,
-        Command::Restated(arguments) => restated::run(cli, arguments, format).await,
-        Command::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
-        Command::Sql(arguments) => query::run(cli, arguments, format).await,
+        CliCommand::Init(arguments) => project::init(cli, arguments),
+        CliCommand::Eject(arguments) => project::eject(cli, arguments),
+        CliCommand::Check(arguments) => until_stopped(check::run(cli, arguments, format)).await,
+        CliCommand::Sync(arguments) => sync::run(cli, arguments, format).await,
+        CliCommand::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
+        CliCommand::Status(arguments) => check::status(cli, arguments, format).await,
+        CliCommand::Stats(arguments) => stats::run(cli, arguments, Some(format)).await,
+        CliCommand::Report(arguments) => report::run(cli, arguments, format).await,
+        CliCommand::Restated(arguments) => restated::run(cli, arguments, format).await,
+        CliCommand::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
+        CliCommand::Sql(arguments) => query::run(cli, arguments, format).await,
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(arguments) => sandbox::run(arguments, format).await,
+        CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]
-        Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Completions { shell } => {
+        CliCommand::Demo(arguments) => demo::run(arguments).await,
+        CliCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "tillhouse", &mut script);
             crate::output::print(&String::from_utf8_lossy(&script))?;
@@ -81,20 +81,35 @@ fn find_project(cli: &Cli) -> Result<Arc<Project>> {
 }
 
 /// Everything a run needs, from a project.
-async fn context(project: Arc<Project>, observer: Arc<dyn Observer>) -> Result<Context> {
+async fn context(project: Arc<Project>, observer: Arc<dyn RunObserver>) -> Result<RunContext> {
     let warehouse = Warehouse::open(&project.warehouse).await?;
     let engine = engine(&project)?;
-    Ok(Context { project, warehouse, engine, observer, cancel: CancellationToken::new() })
+    Ok(RunContext {
+        project,
+        warehouse,
+        engine,
+        observer,
+        cancel: CancellationToken::new(),
+    })
 }
 
 /// The same, for a command that reads what is published: its queries are stopped where the process takes more memory than they may.
-async fn reading<T>(project: Arc<Project>, work: impl AsyncFnOnce(Context) -> Result<T>) -> Result<T> {
+async fn reading<T>(
+    project: Arc<Project>,
+    work: impl AsyncFnOnce(RunContext) -> Result<T>,
+) -> Result<T> {
     let memory_limit = project.memory_limit;
-    guarded(memory_limit, async move { work(context(project, Arc::new(Nobody)).await?).await }).await
+    guarded(memory_limit, async move {
+        work(context(project, Arc::new(NoopObserver)).await?).await
+    })
+    .await
 }
 
-fn engine(project: &Project) -> Result<Engine> {
-    Engine::new(EngineOptions { memory_limit_bytes: project.memory_limit, ..EngineOptions::default() })
+fn engine(project: &Project) -> Result<QueryEngine> {
+    QueryEngine::new(QueryEngineOptions {
+        memory_limit_bytes: project.memory_limit,
+        ..QueryEngineOptions::default()
+    })
 }
 
 /// Stops a run when the user presses Ctrl-C; the second time, at once.
@@ -102,11 +117,11 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
     let cancel = cancel.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            crate::output::say("stopping; press Ctrl-C again to stop at once");
+            crate::output::print_notice("stopping; press Ctrl-C again to stop at once");
             cancel.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            crate::guard::leave(crate::guard::INTERRUPTED);
+            crate::watchdog::exit_process(crate::watchdog::INTERRUPTED);
         }
     });
 }

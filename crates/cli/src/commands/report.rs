@@ -2,7 +2,7 @@
 //!
 //! Invariant: this is where the clock is read, and only where nobody said which day it is.
 
-use crate::args::{Cli, Format, Report};
+use crate::args::{Cli, DataFormat, ReportArgs};
 use crate::commands::{as_of, find_project, reading};
 use crate::output::{print, print_json, print_text, report as shown};
 use jiff::Timestamp;
@@ -10,18 +10,18 @@ use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use std::path::Path;
 use std::process::ExitCode;
-use tillhouse_model::period::{PeriodRequest, day_of};
-use tillhouse_model::sales_report::{Id, ReportBody};
-use tillhouse_model::{Error, ErrorKind, Period, Result, ResultExt};
-use tillhouse_statistics::Names;
-use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report};
+use tillhouse_model::period::{PeriodRequest, parse_day};
+use tillhouse_model::sales_report::{ReportEntityId, ReportRequestBody};
+use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, ResultExt};
+use tillhouse_statistics::RequestedNames;
+use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, report};
 
-pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result<ExitCode> {
+pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -> Result<ExitCode> {
     let request = request(arguments)?;
     let at = as_of(arguments.as_of.as_deref())?;
     let report = reading(find_project(cli)?, async |context| {
         let session = context.engine.open(&context.warehouse, &at).await?;
-        let names = Names {
+        let names = RequestedNames {
             tenant: request.tenant.as_deref(),
             source: request.source.as_deref(),
             sites: &request.sites,
@@ -32,28 +32,31 @@ pub(crate) async fn run(cli: &Cli, arguments: &Report, format: Format) -> Result
     })
     .await?;
     match format {
-        Format::Json => print_json(&report)?,
-        Format::Table => print_text(&shown::text(&report))?,
-        Format::Csv(style) => print(&shown::csv(&report, style))?,
+        DataFormat::Json => print_json(&report)?,
+        DataFormat::Table => print_text(&shown::text(&report))?,
+        DataFormat::Csv(style) => print(&shown::csv(&report, style))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was asked, checked as far as it can be without a warehouse.
-fn request(arguments: &Report) -> Result<ReportRequest> {
+fn request(arguments: &ReportArgs) -> Result<ReportRequest> {
     let name: ReportName = arguments.name.parse()?;
     let today = match &arguments.reference {
-        Some(text) => day_of(text)?,
+        Some(text) => parse_day(text)?,
         None => TimeZone::UTC.to_datetime(Timestamp::now()).date(),
     };
     let body = arguments.request.as_deref().map(body).transpose()?;
-    let [sites, devices, site_groups, device_groups] = body.as_ref().map(places).unwrap_or_default();
+    let [sites, devices, site_groups, device_groups] =
+        body.as_ref().map(places).unwrap_or_default();
     let when = if name.is_about_a_date() {
         if arguments.from.is_some() || arguments.period1.is_some() {
-            return Err(Error::config(format!("the report {name} is about one date"))
-                .hint("Give it with --reference; without it, today's is taken."));
+            return Err(
+                Error::config(format!("the report {name} is about one date"))
+                    .hint("Give it with --reference; without it, today's is taken."),
+            );
         }
-        When::On(today)
+        ReportTime::On(today)
     } else {
         periods(name, arguments, body, today)?
     };
@@ -75,13 +78,18 @@ fn request(arguments: &Report) -> Result<ReportRequest> {
 }
 
 /// Errors where a period begins when no site's clock has come to yet.
-fn refuse_the_future(when: &When, now: Timestamp) -> Result<()> {
+fn refuse_the_future(when: &ReportTime, now: Timestamp) -> Result<()> {
     let latest = TimeZone::fixed(Offset::constant(14)).to_datetime(now);
     let (begins, flag) = match when {
-        When::On(date) => (vec![date.at(0, 0, 0, 0)], "--reference"),
-        When::Periods(one, two) => {
-            ([Some(one), two.as_ref()].into_iter().flatten().map(Period::from).collect(), "the period from")
-        }
+        ReportTime::On(date) => (vec![date.at(0, 0, 0, 0)], "--reference"),
+        ReportTime::Periods(one, two) => (
+            [Some(one), two.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(CivilPeriod::from)
+                .collect(),
+            "the period from",
+        ),
     };
     match begins.into_iter().find(|begin| *begin > latest) {
         None => Ok(()),
@@ -94,49 +102,72 @@ fn refuse_the_future(when: &When, now: Timestamp) -> Result<()> {
 }
 
 /// The sites, devices, groups of sites and groups of devices that a request names.
-fn places(body: &ReportBody) -> [Vec<String>; 4] {
-    [&body.locations, &body.machines, &body.location_groups, &body.machine_groups]
-        .map(|ids| ids.iter().cloned().map(Id::into_text).collect())
+fn places(body: &ReportRequestBody) -> [Vec<String>; 4] {
+    [
+        &body.locations,
+        &body.machines,
+        &body.location_groups,
+        &body.machine_groups,
+    ]
+    .map(|ids| ids.iter().cloned().map(ReportEntityId::into_text).collect())
 }
 
-fn periods(name: ReportName, arguments: &Report, body: Option<ReportBody>, today: Date) -> Result<When> {
+fn periods(
+    name: ReportName,
+    arguments: &ReportArgs,
+    body: Option<ReportRequestBody>,
+    today: Date,
+) -> Result<ReportTime> {
     if arguments.period2.is_some() && !name.compares() {
-        return Err(Error::config(format!("the report {name} is about one period")).hint("Leave --period2 away."));
+        return Err(
+            Error::config(format!("the report {name} is about one period"))
+                .hint("Leave --period2 away."),
+        );
     }
     if let Some(body) = body {
-        let second = body.period2.map(|period| period.resolve(today)).transpose()?;
-        return Ok(When::Periods(body.period1.resolve(today)?, second));
+        let second = body
+            .period2
+            .map(|period| period.resolve(today))
+            .transpose()?;
+        return Ok(ReportTime::Periods(body.period1.resolve(today)?, second));
     }
     let first = match (&arguments.period1, &arguments.from, &arguments.to) {
         (Some(text), _, _) => period(text, today)?,
-        (None, Some(from), Some(to)) => Period::parse(&format!("{from}..{to}"))?,
+        (None, Some(from), Some(to)) => CivilPeriod::parse(&format!("{from}..{to}"))?,
         _ => {
             return Err(Error::config(format!("the report {name} needs a period"))
                 .hint("Give --from and --to, or --period1 2026-01-01..2026-02-01."));
         }
     };
-    let second = arguments.period2.as_deref().map(|text| period(text, today)).transpose()?;
-    Ok(When::Periods(first, second))
+    let second = arguments
+        .period2
+        .as_deref()
+        .map(|text| period(text, today))
+        .transpose()?;
+    Ok(ReportTime::Periods(first, second))
 }
 
 /// A period as it is typed: two dates, or a request's JSON.
-fn period(text: &str, today: Date) -> Result<Period> {
+fn period(text: &str, today: Date) -> Result<CivilPeriod> {
     if !text.trim_start().starts_with('{') {
-        return Period::parse(text);
+        return CivilPeriod::parse(text);
     }
     let request: PeriodRequest = serde_json::from_str(text).map_err(|e| {
-        Error::config("the period cannot be read").because(e).hint("docs/reports.md shows how periods are written.")
+        Error::config("the period cannot be read")
+            .because(e)
+            .hint("docs/reports.md shows how periods are written.")
     })?;
     request.resolve(today)
 }
 
-fn body(path: &Path) -> Result<ReportBody> {
+fn body(path: &Path) -> Result<ReportRequestBody> {
     let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).or_error(ErrorKind::Config, "cannot read standard input")?
+        std::io::read_to_string(std::io::stdin())
+            .or_error(ErrorKind::Config, "cannot read standard input")?
     } else {
         std::fs::read_to_string(path)
             .or_error(ErrorKind::Config, "cannot read the report request")
             .map_err(|e| e.at("file", path.display().to_string()))?
     };
-    ReportBody::parse(&text)
+    ReportRequestBody::parse(&text)
 }

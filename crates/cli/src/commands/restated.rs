@@ -2,7 +2,7 @@
 //!
 //! Invariant: both runs are published ones; nothing is asked of any source.
 
-use crate::args::{Cli, Format, Period, Perspective, Restated};
+use crate::args::{Cli, DataFormat, PeriodArg, PerspectiveArg, RestatedArgs};
 use crate::commands::{as_of, find_project, reading};
 use crate::output::{print, print_json, print_text, restated as shown};
 use jiff::Timestamp;
@@ -10,37 +10,63 @@ use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use tillhouse_lake::{AsOf, RunRecord, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result, Window, time::parse_instant};
-use tillhouse_statistics::{Names, Request, restated};
+use tillhouse_statistics::{RequestedNames, StatisticsRequest, find_restatements};
 
-pub(crate) async fn run(cli: &Cli, arguments: &Restated, format: Format) -> Result<ExitCode> {
-    let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
+pub(crate) async fn run(
+    cli: &Cli,
+    arguments: &RestatedArgs,
+    format: DataFormat,
+) -> Result<ExitCode> {
+    let instant = |text: &Option<String>| {
+        text.as_deref()
+            .map(|t| parse_instant(t, &TimeZone::UTC))
+            .transpose()
+    };
     let from = instant(&arguments.from)?.unwrap_or(Timestamp::MIN);
     let window = Window::new(from, instant(&arguments.to)?.unwrap_or(Timestamp::MAX))?;
     window.until(Timestamp::now())?;
     let report = reading(find_project(cli)?, async |context| {
         let since = published(&context.warehouse, &as_of(Some(&arguments.since))?).await?;
         let now = published(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
-        let session = context.engine.open(&context.warehouse, &AsOf::Run(now.run_id.clone())).await?;
-        let names =
-            Names { tenant: arguments.tenant.as_deref(), source: arguments.source.as_deref(), ..Names::default() };
+        let session = context
+            .engine
+            .open(&context.warehouse, &AsOf::Run(now.run_id.clone()))
+            .await?;
+        let names = RequestedNames {
+            tenant: arguments.tenant.as_deref(),
+            source: arguments.source.as_deref(),
+            ..RequestedNames::default()
+        };
         names.check(&session, &context.warehouse).await?;
-        let request = Request {
+        let request = StatisticsRequest {
             tenant: arguments.tenant.clone(),
             source: arguments.source.clone(),
             perspective: match arguments.perspective {
-                Perspective::Sale => "sale".to_owned(),
-                Perspective::Purchase => "purchase".to_owned(),
+                PerspectiveArg::Sale => "sale".to_owned(),
+                PerspectiveArg::Purchase => "purchase".to_owned(),
             },
             states: arguments.counted.states.clone(),
-            ..Request::new(window)
+            ..StatisticsRequest::new(window)
         };
-        restated(&context.engine, &context.warehouse, &since, &now, &request, arguments.most).await
+        find_restatements(
+            &context.engine,
+            &context.warehouse,
+            &since,
+            &now,
+            &request,
+            arguments.most,
+        )
+        .await
     })
     .await?;
     match format {
-        Format::Json => print_json(&report)?,
-        Format::Table => print_text(&shown::text(&report, arguments.by))?,
-        Format::Csv(style) => print(&shown::csv(&report, arguments.by.unwrap_or(Period::Day), style))?,
+        DataFormat::Json => print_json(&report)?,
+        DataFormat::Table => print_text(&shown::text(&report, arguments.by))?,
+        DataFormat::Csv(style) => print(&shown::csv(
+            &report,
+            arguments.by.unwrap_or(PeriodArg::Day),
+            style,
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: it listens on loopback only.
 
-use crate::args::{Format, Sandbox as Arguments};
-use crate::output::{print, say};
+use crate::args::{DataFormat, SandboxArgs as Arguments};
+use crate::output::{print, print_notice};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,13 +11,19 @@ use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Window, time::parse_instant};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
-pub(crate) async fn run(arguments: &Arguments, format: Format) -> Result<ExitCode> {
+pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<ExitCode> {
     let now = Timestamp::now();
-    let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
+    let instant = |text: &Option<String>| {
+        text.as_deref()
+            .map(|t| parse_instant(t, &TimeZone::UTC))
+            .transpose()
+    };
     let to = instant(&arguments.to)?.unwrap_or(now);
     let from = match instant(&arguments.from)? {
         Some(from) => from,
-        None => to.checked_sub(SignedDuration::from_hours(30 * 24)).map_err(|_| Error::config("--to is too early"))?,
+        None => to
+            .checked_sub(SignedDuration::from_hours(30 * 24))
+            .map_err(|_| Error::config("--to is too early"))?,
     };
     Window::new(from, to)?;
     let options = SandboxOptions {
@@ -38,13 +44,18 @@ pub(crate) async fn run(arguments: &Arguments, format: Format) -> Result<ExitCod
     );
     let login = (options.client_id.clone(), options.client_secret.clone());
     let sandbox = Sandbox::start(options).await?;
-    if format == Format::Json {
+    if format == DataFormat::Json {
         print(&format!("{}\n", addresses(&sandbox)))?;
     } else {
         print(&format!("{}\n", sandbox.url()))?;
     }
-    say(&format!("{amounts} from {from} to {to}, until Ctrl-C. For a project's .env:\n\n{}", env(&sandbox, &login)));
-    stopped().await.or_error(ErrorKind::Internal, "cannot wait for a signal")?;
+    print_notice(&format!(
+        "{amounts} from {from} to {to}, until Ctrl-C. For a project's .env:\n\n{}",
+        env(&sandbox, &login)
+    ));
+    stopped()
+        .await
+        .or_error(ErrorKind::Internal, "cannot wait for a signal")?;
     sandbox.stop().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -81,7 +92,8 @@ pub(crate) fn env(sandbox: &Sandbox, (id, secret): &(String, String)) -> String 
 async fn stopped() -> std::io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             outcome = tokio::signal::ctrl_c() => outcome,
             _ = terminate.recv() => Ok(()),

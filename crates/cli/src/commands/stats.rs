@@ -2,36 +2,42 @@
 //!
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
-use crate::args::{Cli, Format, Hours, Stats};
+use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
 use crate::commands::{as_of, find_project, reading};
-use crate::output::visible::visible_lines;
-use crate::output::{CsvStyle, deliver, json_text, page, statistics as shown};
+use crate::output::terminal_escape::escape_controls_in_lines;
+use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
 use crate::registry::{NAMES, SOURCES};
 use jiff::Timestamp;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
-use tillhouse_pipeline::Context;
+use tillhouse_pipeline::RunContext;
 use tillhouse_statistics::reports::heat_map;
 use tillhouse_statistics::{
-    Compare, Hours as StatisticsHours, Names, Request, Selection, parse_instant, statistics, statistics_of_facts,
+    CheckedFilter, GrowthBaseline, HourGrouping as StatisticsHours, RequestedNames,
+    StatisticsRequest, parse_instant, statistics, statistics_of_facts,
 };
 
-pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) -> Result<ExitCode> {
+pub(crate) async fn run(
+    cli: &Cli,
+    arguments: &StatsArgs,
+    format: Option<DataFormat>,
+) -> Result<ExitCode> {
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
     window.until(Timestamp::now())?;
     let hours = match arguments.hours {
-        Hours::Timeline => StatisticsHours::Timeline,
-        Hours::OfDay => StatisticsHours::OfDay,
+        HoursArg::Timeline => StatisticsHours::Timeline,
+        HoursArg::OfDay => StatisticsHours::OfDay,
     };
     if format.is_none() {
         page::check_window(window, hours)?;
     }
-    let compare = Compare::parse(&arguments.compare, &arguments.timezone)?;
+    let compare = GrowthBaseline::parse(&arguments.compare, &arguments.timezone)?;
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
-    let filter =
-        filter.map(|filter| Selection::new(&filter, &arguments.timezone, Some(&project.privacy_key))).transpose()?;
+    let filter = filter
+        .map(|filter| CheckedFilter::new(&filter, &arguments.timezone, Some(&project.privacy_key)))
+        .transpose()?;
     if let Some(source) = &arguments.source {
         let known = SOURCES.iter().any(|s| s.name == source);
         if !known {
@@ -39,27 +45,52 @@ pub(crate) async fn run(cli: &Cli, arguments: &Stats, format: Option<Format>) ->
                 .hint(format!("Known sources: {}.", NAMES.join(", "))));
         }
     }
-    let asked = Asked { window, hours, compare, filter };
-    let text = reading(project, async |context| answer(arguments, format, asked, &context).await).await?;
-    deliver(arguments.output.as_deref(), &text)?;
+    let asked = StatsQuestion {
+        window,
+        hours,
+        compare,
+        filter,
+    };
+    let text = reading(project, async |context| {
+        answer(arguments, format, asked, &context).await
+    })
+    .await?;
+    write_output(arguments.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked, checked as far as it can be without a warehouse.
-struct Asked {
+/// Request, checked as far as it can be without a warehouse.
+struct StatsQuestion {
     window: Window,
     hours: StatisticsHours,
-    compare: Compare,
-    filter: Option<Selection>,
+    compare: GrowthBaseline,
+    filter: Option<CheckedFilter>,
 }
 
 /// The statistics as they are printed.
-async fn answer(arguments: &Stats, format: Option<Format>, asked: Asked, context: &Context) -> Result<String> {
-    let Asked { window, hours, compare, filter } = asked;
-    let session = context.engine.open(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;
-    let names = Names { tenant: arguments.tenant.as_deref(), source: arguments.source.as_deref(), ..Names::default() };
+async fn answer(
+    arguments: &StatsArgs,
+    format: Option<DataFormat>,
+    asked: StatsQuestion,
+    context: &RunContext,
+) -> Result<String> {
+    let StatsQuestion {
+        window,
+        hours,
+        compare,
+        filter,
+    } = asked;
+    let session = context
+        .engine
+        .open(&context.warehouse, &as_of(arguments.as_of.as_deref())?)
+        .await?;
+    let names = RequestedNames {
+        tenant: arguments.tenant.as_deref(),
+        source: arguments.source.as_deref(),
+        ..RequestedNames::default()
+    };
     names.check(&session, &context.warehouse).await?;
-    let request = Request {
+    let request = StatisticsRequest {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),
         perspective: arguments.perspective.as_str().to_owned(),
@@ -68,19 +99,25 @@ async fn answer(arguments: &Stats, format: Option<Format>, asked: Asked, context
         hours,
         compare,
         filter,
-        ..Request::new(window)
+        ..StatisticsRequest::new(window)
     };
     let report = match arguments.from_facts {
         true => statistics_of_facts(&session, &context.warehouse, &request).await?,
         false => statistics(&session, &context.warehouse, &request).await?,
     };
     Ok(match format {
-        Some(Format::Json) => json_text(&report)?,
-        Some(Format::Table) => visible_lines(&shown::text(&report)).into_owned(),
-        Some(Format::Csv(style)) => {
+        Some(DataFormat::Json) => json_text(&report)?,
+        Some(DataFormat::Table) => escape_controls_in_lines(&shown::text(&report)).into_owned(),
+        Some(DataFormat::Csv(style)) => {
             // A file is no terminal.
-            let is_shown = style.is_shown && arguments.output.is_none();
-            shown::csv(&report, CsvStyle { is_shown, ..style })
+            let is_shown = style.escapes_controls && arguments.output.is_none();
+            shown::csv(
+                &report,
+                CsvStyle {
+                    escapes_controls: is_shown,
+                    ..style
+                },
+            )
         }
         None => page::page(&report, &heat_map(&session, &request).await?),
     })

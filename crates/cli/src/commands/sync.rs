@@ -3,11 +3,11 @@
 //! Invariant: a run that was only partly done, or of one of whose resources no record fitted, exits with 3, so that a scheduler sees it; rejected records are never
 //! passed over in silence.
 
-use crate::args::{Cli, Format, Pipelines, Sync};
+use crate::args::{Cli, DataFormat, PipelineArgs, SyncArgs};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
 use crate::failure::PARTIAL;
-use crate::output::{TextTable, print, print_json, print_text, say};
-use crate::progress::Progress;
+use crate::output::{TextTable, print, print_json, print_notice, print_text};
+use crate::progress::ProgressObserver;
 use crate::registry::SOURCES;
 use indicatif::HumanCount;
 use jiff::Timestamp;
@@ -16,12 +16,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::{Result, Window, time::parse_instant};
 use tillhouse_pipeline::sync::PipelineReport;
-use tillhouse_pipeline::{Options, Report, plan::Range};
+use tillhouse_pipeline::{RunReport, SyncOptions, plan::SyncRange};
 
-pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<ExitCode> {
-    let instant = |text: &Option<String>| text.as_deref().map(|t| parse_instant(t, &TimeZone::UTC)).transpose();
+pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> Result<ExitCode> {
+    let instant = |text: &Option<String>| {
+        text.as_deref()
+            .map(|t| parse_instant(t, &TimeZone::UTC))
+            .transpose()
+    };
     let asked_to = instant(&arguments.to)?;
-    let range = Range { from: instant(&arguments.from)?, to: asked_to };
+    let range = SyncRange {
+        from: instant(&arguments.from)?,
+        to: asked_to,
+    };
     if let (Some(from), Some(to)) = (range.from, range.to) {
         Window::new(from, to)?;
     }
@@ -29,41 +36,50 @@ pub(crate) async fn run(cli: &Cli, arguments: &Sync, format: Format) -> Result<E
     // The run reads up to its own start, which is a moment later; a question about the future is refused before anything is opened.
     range.until(now)?;
     if let Some(asked) = asked_to.filter(|to| *to > now) {
-        say(&format!("Read up to now: --to {asked} lies in the future."));
+        print_notice(&format!("Read up to now: --to {asked} lies in the future."));
     }
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
     let outcome = tillhouse_pipeline::sync(
         &context,
         &pipelines,
-        Options { range, full: arguments.full, however_many: arguments.yes },
+        SyncOptions {
+            range,
+            full: arguments.full,
+            allow_many_slices: arguments.yes,
+        },
     )
     .await;
     progress.finish();
-    show(&outcome?, format)
+    print_report(&outcome?, format)
 }
 
-pub(crate) async fn rebuild(cli: &Cli, arguments: &Pipelines, format: Format) -> Result<ExitCode> {
+pub(crate) async fn rebuild(
+    cli: &Cli,
+    arguments: &PipelineArgs,
+    format: DataFormat,
+) -> Result<ExitCode> {
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
-    let progress = Arc::new(Progress::new());
+    let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
     let outcome = tillhouse_pipeline::rebuild(&context, &pipelines).await;
     progress.finish();
-    show(&outcome?, format)
+    print_report(&outcome?, format)
 }
 
 /// Prints what a run did.
-pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
+pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<ExitCode> {
     match format {
-        Format::Json => print_json(report)?,
-        Format::Csv(_) => {
-            let mut text =
-                String::from("pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed,records\n");
+        DataFormat::Json => print_json(report)?,
+        DataFormat::Csv(_) => {
+            let mut text = String::from(
+                "pipeline,new,changed,unchanged,rejects,warnings,slices,failed,followed,records\n",
+            );
             for p in &report.pipelines {
                 text.push_str(&format!(
                     "{},{},{},{},{},{},{},{},{},{}\n",
@@ -81,9 +97,17 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
             }
             print(&text)?;
         }
-        Format::Table => {
+        DataFormat::Table => {
             let mut table = TextTable::new();
-            table.set_header(["pipeline", "new", "changed", "unchanged", "rejects", "warnings", "unified rows"]);
+            table.set_header([
+                "pipeline",
+                "new",
+                "changed",
+                "unchanged",
+                "rejects",
+                "warnings",
+                "unified rows",
+            ]);
             for p in &report.pipelines {
                 let unified: u64 = p.unified.values().map(|u| u.added).sum();
                 table.add_row([
@@ -97,9 +121,12 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
                 ]);
             }
             print_text(&format!("{table}\n"))?;
-            say(&format!("published as run {} after {:.1} s", report.run, report.seconds));
+            print_notice(&format!(
+                "published as run {} after {:.1} s",
+                report.run, report.seconds
+            ));
             if report.pipelines.iter().any(|p| p.warnings > 0) {
-                say(
+                print_notice(
                     "What the warnings are: tillhouse sql \"SELECT rule, field, count(*) FROM ops.warnings GROUP BY rule, field\"",
                 );
             }
@@ -107,39 +134,49 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<ExitCode> {
     }
     for pipeline in &report.pipelines {
         for failed in &pipeline.failed {
-            say(&format!("failed: {} {}: {}", pipeline.pipeline, failed.slice, failed.error));
+            print_notice(&format!(
+                "failed: {} {}: {}",
+                pipeline.pipeline, failed.slice, failed.error
+            ));
             if let Some(hint) = &failed.hint {
-                say(&format!("  {hint}"));
+                print_notice(&format!("  {hint}"));
             }
         }
     }
     say_rejects(report);
     let none_fitted = report.none_fitted();
     if !none_fitted.is_empty() {
-        say(&format!(
+        print_notice(&format!(
             "None of the records of {} fitted its contract: compare it with what the server sends; `tillhouse eject` copies it into the project.",
             none_fitted.join(", ")
         ));
     }
     if report.is_partial() {
-        say("Done in part: what could not be read is named above; the next sync takes it up.");
+        print_notice(
+            "Done in part: what could not be read is named above; the next sync takes it up.",
+        );
         return Ok(ExitCode::from(PARTIAL));
     }
-    Ok(if none_fitted.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+    Ok(if none_fitted.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(PARTIAL)
+    })
 }
 
 /// How many records were rejected, of how many, and how to see them.
-fn say_rejects(report: &Report) {
-    let rejected: Vec<&PipelineReport> = report.pipelines.iter().filter(|p| p.rejects > 0).collect();
+fn say_rejects(report: &RunReport) {
+    let rejected: Vec<&PipelineReport> =
+        report.pipelines.iter().filter(|p| p.rejects > 0).collect();
     for p in &rejected {
         let (rejects, records) = (HumanCount(p.rejects), HumanCount(p.records));
-        say(&format!(
+        print_notice(&format!(
             "{}: {rejects} of {records} records did not fit their contract: as they came they are in no figure; where an earlier version of one is known, that stays.",
             p.pipeline
         ));
     }
     if !rejected.is_empty() {
-        say(&format!(
+        print_notice(&format!(
             "Which, and why: tillhouse sql \"SELECT pipeline, resource, record_key, field, reason, redacted FROM ops.rejects WHERE run_id = '{}'\"",
             report.run
         ));

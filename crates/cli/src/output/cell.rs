@@ -9,13 +9,15 @@ use arrow::array::Array;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tillhouse_model::Result;
 
-/// The texts of a column's values; nulls are empty.
-pub(crate) struct Cells<'a>(ArrayFormatter<'a>);
+/// Formatter of a column's values as text; nulls are empty.
+pub(crate) struct CellFormatter<'a>(ArrayFormatter<'a>);
 
-impl<'a> Cells<'a> {
+impl<'a> CellFormatter<'a> {
     pub(crate) fn of(column: &'a dyn Array) -> Result<Self> {
         let options = FormatOptions::default().with_null("");
-        ArrayFormatter::try_new(column, &options).map(Self).map_err(cannot_show)
+        ArrayFormatter::try_new(column, &options)
+            .map(Self)
+            .map_err(cannot_show)
     }
 
     pub(crate) fn text(&self, row: usize) -> Result<String> {
@@ -29,8 +31,8 @@ mod tests {
     use super::*;
     use crate::output::{json, table};
     use arrow::array::{
-        ArrayRef, RecordBatch, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-        TimestampSecondArray,
+        ArrayRef, RecordBatch, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampNanosecondArray, TimestampSecondArray,
     };
     use std::sync::Arc;
 
@@ -43,13 +45,38 @@ mod tests {
                 }
                 other => other.clone(),
             };
-            arrow::array::make_array(array.to_data().into_builder().data_type(data_type).build().unwrap())
+            arrow::array::make_array(
+                array
+                    .to_data()
+                    .into_builder()
+                    .data_type(data_type)
+                    .build()
+                    .unwrap(),
+            )
         };
         vec![
-            (zoned(Arc::new(TimestampSecondArray::from(vec![1_782_864_713]))), ""),
-            (zoned(Arc::new(TimestampMillisecondArray::from(vec![1_782_864_713_250]))), ".250"),
-            (zoned(Arc::new(TimestampMicrosecondArray::from(vec![1_782_864_713_250_001]))), ".250001"),
-            (zoned(Arc::new(TimestampNanosecondArray::from(vec![1_782_864_713_250_000_001]))), ".250000001"),
+            (
+                zoned(Arc::new(TimestampSecondArray::from(vec![1_782_864_713]))),
+                "",
+            ),
+            (
+                zoned(Arc::new(TimestampMillisecondArray::from(vec![
+                    1_782_864_713_250,
+                ]))),
+                ".250",
+            ),
+            (
+                zoned(Arc::new(TimestampMicrosecondArray::from(vec![
+                    1_782_864_713_250_001,
+                ]))),
+                ".250001",
+            ),
+            (
+                zoned(Arc::new(TimestampNanosecondArray::from(vec![
+                    1_782_864_713_250_000_001,
+                ]))),
+                ".250000001",
+            ),
         ]
     }
 
@@ -68,11 +95,18 @@ mod tests {
                 let expected = format!("{clock}{fraction}{offset}");
                 let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
                 let shown = table(&batch.schema(), std::slice::from_ref(&batch)).unwrap();
-                assert!(shown.contains(&format!(" {expected} ")), "{expected}: {shown}");
-                let json = json::Rows::default().more(&batch).unwrap();
+                assert!(
+                    shown.contains(&format!(" {expected} ")),
+                    "{expected}: {shown}"
+                );
+                let json = json::JsonRowEncoder::default().encode(&batch).unwrap();
                 assert_eq!(json, format!("[\n  {{\"at\": \"{expected}\"}}"));
                 let mut csv = Vec::new();
-                arrow::csv::WriterBuilder::new().with_header(false).build(&mut csv).write(&batch).unwrap();
+                arrow::csv::WriterBuilder::new()
+                    .with_header(false)
+                    .build(&mut csv)
+                    .write(&batch)
+                    .unwrap();
                 assert_eq!(String::from_utf8(csv).unwrap().trim_end(), expected);
             }
         }
@@ -80,9 +114,10 @@ mod tests {
 
     #[test]
     fn an_instant_beyond_all_calendars_is_an_error_and_no_text() {
-        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX]).with_timezone("UTC"));
+        let column: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX]).with_timezone("UTC"));
         let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
         assert!(table(&batch.schema(), std::slice::from_ref(&batch)).is_err());
-        assert!(json::Rows::default().more(&batch).is_err());
+        assert!(json::JsonRowEncoder::default().encode(&batch).is_err());
     }
 }

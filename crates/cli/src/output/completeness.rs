@@ -4,50 +4,54 @@
 
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
-use tillhouse_model::report::Gap;
+use tillhouse_model::report::ReportedGap;
 use tillhouse_model::{ReadBy, Window};
 
 /// Resources of a pipeline that are named one by one where they were not read.
 const RESOURCES: usize = 3;
 
-/// What an answer's `meta` says of what was read.
+/// Completeness of an answer, from its `meta`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Completeness<'a> {
+pub(crate) struct CompletenessSummary<'a> {
     /// The first instant no longer asked for.
     pub(crate) to: Timestamp,
     pub(crate) data_through: Option<Timestamp>,
-    pub(crate) gaps: &'a [Gap],
+    pub(crate) gaps: &'a [ReportedGap],
     pub(crate) still_to_come: Option<Window>,
 }
 
 /// A stretch that was not read: of which resources of which pipeline, by which time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unread {
+pub(crate) struct UnreadWindow {
     /// `logs of smartnow`.
     pub(crate) what: String,
     pub(crate) window: Window,
 }
 
-impl Completeness<'_> {
-    /// Whether everything that was asked for was read.
-    pub(crate) fn is_whole(&self) -> bool {
+impl CompletenessSummary<'_> {
+    /// True if everything that was asked for was read.
+    pub(crate) fn is_complete(&self) -> bool {
         self.gaps.is_empty() && self.data_through.is_some_and(|through| through >= self.to)
     }
 
-    /// Whether everything was read that was there to be read.
-    pub(crate) fn is_whole_so_far(&self) -> bool {
+    /// True if everything was read that was there to be read.
+    pub(crate) fn is_complete_so_far(&self) -> bool {
         self.gaps.is_empty() && self.data_through.is_some()
     }
 
     /// `read up to 11:57, two minutes of the window are still to come`; an instant is shown by `shown`.
-    pub(crate) fn in_words(&self, shown: impl Fn(Timestamp) -> String) -> String {
+    pub(crate) fn describe(&self, shown: impl Fn(Timestamp) -> String) -> String {
         let Some(through) = self.data_through else {
             return match self.gaps.is_empty() {
                 true => "nothing read yet".to_owned(),
                 false => "not read from the beginning on".to_owned(),
             };
         };
-        let without = if self.gaps.is_empty() { "" } else { " without a gap" };
+        let without = if self.gaps.is_empty() {
+            ""
+        } else {
+            " without a gap"
+        };
         let read = format!("read{without} up to {}", shown(through));
         // Without a gap, all that was not read is still to come, to the second.
         match self.still_to_come {
@@ -61,11 +65,16 @@ impl Completeness<'_> {
         }
     }
 
-    /// What was not read. A pipeline that began later than the window lacks the same stretch of every resource: that is one.
-    pub(crate) fn unread(&self) -> Vec<Unread> {
+    /// Windows that were not read. A pipeline that began later than the window lacks the same
+    /// stretch of every resource: that is one. A pipeline that began later than the window lacks
+    /// the same stretch of every resource: that is one.
+    pub(crate) fn unread_windows(&self) -> Vec<UnreadWindow> {
         let mut grouped: BTreeMap<(&str, Option<ReadBy>, Window), Vec<&str>> = BTreeMap::new();
         for gap in self.gaps {
-            grouped.entry((&gap.pipeline, gap.read_by, gap.window)).or_default().push(&gap.resource);
+            grouped
+                .entry((&gap.pipeline, gap.read_by, gap.window))
+                .or_default()
+                .push(&gap.resource);
         }
         grouped
             .into_iter()
@@ -79,7 +88,7 @@ impl Completeness<'_> {
                     Some(ReadBy::ChangeTime) => format!("what changed of {of} of {pipeline}"),
                     _ => format!("{of} of {pipeline}"),
                 };
-                Unread { what, window }
+                UnreadWindow { what, window }
             })
             .collect()
     }
@@ -87,8 +96,10 @@ impl Completeness<'_> {
 
 /// `two minutes of the window are still to come`.
 fn still_to_come(rest: SignedDuration) -> String {
-    const WORDS: [&str; 12] =
-        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    const WORDS: [&str; 12] = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve",
+    ];
     let seconds = rest.as_secs().max(1);
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),
@@ -96,7 +107,9 @@ fn still_to_come(rest: SignedDuration) -> String {
         3_600..172_800 => (seconds / 3_600, "hour"),
         _ => (seconds / 86_400, "day"),
     };
-    let word = usize::try_from(count - 1).ok().and_then(|at| WORDS.get(at).copied());
+    let word = usize::try_from(count - 1)
+        .ok()
+        .and_then(|at| WORDS.get(at).copied());
     let number = word.map_or_else(|| count.to_string(), str::to_owned);
     let (plural, verb) = if count == 1 { ("", "is") } else { ("s", "are") };
     format!("{number} {unit}{plural} of the window {verb} still to come")
@@ -117,14 +130,24 @@ mod tests {
         Window::new(t(from), t(to)).unwrap()
     }
 
-    fn words(through: Option<&str>, gaps: &[Gap], still_to_come: Option<Window>) -> String {
+    fn words(through: Option<&str>, gaps: &[ReportedGap], still_to_come: Option<Window>) -> String {
         let to = t("12:00:00");
-        let whole = Completeness { to, data_through: through.map(t), gaps, still_to_come };
-        whole.in_words(|at| clock(at, to, &TimeZone::UTC))
+        let whole = CompletenessSummary {
+            to,
+            data_through: through.map(t),
+            gaps,
+            still_to_come,
+        };
+        whole.describe(|at| clock(at, to, &TimeZone::UTC))
     }
 
-    fn gap(resource: &str, read_by: Option<ReadBy>) -> Gap {
-        Gap { pipeline: "p".into(), resource: resource.into(), window: w("10:00:00", "11:00:00"), read_by }
+    fn gap(resource: &str, read_by: Option<ReadBy>) -> ReportedGap {
+        ReportedGap {
+            pipeline: "p".into(),
+            resource: resource.into(),
+            window: w("10:00:00", "11:00:00"),
+            read_by,
+        }
     }
 
     #[test]
@@ -132,15 +155,24 @@ mod tests {
         let rest = Some(w("11:57:30", "12:00:00"));
         let two = "read up to 11:57, two minutes of the window are still to come";
         assert_eq!(words(Some("11:57:30"), &[], rest), two);
-        assert_eq!(words(Some("11:58:30"), &[], rest), "read up to 11:58, one minute of the window is still to come");
-        assert_eq!(words(Some("11:59:50"), &[], rest), "read up to 11:59, ten seconds of the window are still to come");
+        assert_eq!(
+            words(Some("11:58:30"), &[], rest),
+            "read up to 11:58, one minute of the window is still to come"
+        );
+        assert_eq!(
+            words(Some("11:59:50"), &[], rest),
+            "read up to 11:59, ten seconds of the window are still to come"
+        );
         assert_eq!(words(Some("12:00:00"), &[], None), "read up to 12:00");
         let gaps = [gap("logs", None)];
         assert_eq!(
             words(Some("10:00:00"), &gaps, rest),
             "read without a gap up to 10:00, two minutes of the window are still to come"
         );
-        assert_eq!(words(Some("10:00:00"), &gaps, None), "read without a gap up to 10:00");
+        assert_eq!(
+            words(Some("10:00:00"), &gaps, None),
+            "read without a gap up to 10:00"
+        );
         assert_eq!(words(None, &gaps, None), "not read from the beginning on");
         let hours = |hours: i64| still_to_come(SignedDuration::from_hours(hours));
         assert_eq!(hours(13), "13 hours of the window are still to come");
@@ -151,8 +183,13 @@ mod tests {
     fn only_what_lacks_nothing_is_whole() {
         let to = t("12:00:00");
         let of = |through: Option<&str>, gaps| {
-            let of = Completeness { to, data_through: through.map(t), gaps, still_to_come: None };
-            (of.is_whole(), of.is_whole_so_far())
+            let of = CompletenessSummary {
+                to,
+                data_through: through.map(t),
+                gaps,
+                still_to_come: None,
+            };
+            (of.is_complete(), of.is_complete_so_far())
         };
         let gaps = [gap("logs", None)];
         assert_eq!(of(Some("12:00:00"), &[]), (true, true));
@@ -164,13 +201,29 @@ mod tests {
     #[test]
     fn the_same_stretch_of_many_resources_is_one() {
         let change = Some(ReadBy::ChangeTime);
-        let gaps = [gap("a", None), gap("b", None), gap("sales", change), gap("*", None)];
-        let of = |gaps: &[Gap]| {
-            let of = Completeness { to: t("12:00:00"), data_through: None, gaps, still_to_come: None };
-            of.unread().into_iter().map(|unread| unread.what).collect::<Vec<_>>()
+        let gaps = [
+            gap("a", None),
+            gap("b", None),
+            gap("sales", change),
+            gap("*", None),
+        ];
+        let of = |gaps: &[ReportedGap]| {
+            let of = CompletenessSummary {
+                to: t("12:00:00"),
+                data_through: None,
+                gaps,
+                still_to_come: None,
+            };
+            of.unread_windows()
+                .into_iter()
+                .map(|unread| unread.what)
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(&gaps[..3]), ["a, b of p", "what changed of sales of p"]);
         assert_eq!(of(&gaps[3..]), ["anything of p"]);
-        assert_eq!(of(&["a", "b", "c", "d"].map(|name| gap(name, None))), ["4 resources of p"]);
+        assert_eq!(
+            of(&["a", "b", "c", "d"].map(|name| gap(name, None))),
+            ["4 resources of p"]
+        );
     }
 }

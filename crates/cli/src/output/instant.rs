@@ -32,7 +32,11 @@ pub(crate) fn clock(at: Timestamp, beside: Timestamp, zone: &TimeZone) -> String
 /// Both ends of a stretch; with fractions of a second where they would look the same without.
 pub(crate) fn ends(stretch: Window, zone: &TimeZone) -> (String, String) {
     let (from, to) = (instant(stretch.from(), zone), instant(stretch.to(), zone));
-    if from == to { (exact(stretch.from(), zone), exact(stretch.to(), zone)) } else { (from, to) }
+    if from == to {
+        (exact(stretch.from(), zone), exact(stretch.to(), zone))
+    } else {
+        (from, to)
+    }
 }
 
 #[cfg(test)]
@@ -55,17 +59,28 @@ mod tests {
         ] {
             assert_eq!(instant(at, &TimeZone::get(zone).unwrap()), wanted);
         }
-        assert_eq!(clock(at, t("2026-01-31T00:00:00Z"), &TimeZone::UTC), "11:57");
-        assert_eq!(clock(at, t("2026-02-01T00:00:00Z"), &TimeZone::UTC), "2026-01-31T11:57:30Z");
+        assert_eq!(
+            clock(at, t("2026-01-31T00:00:00Z"), &TimeZone::UTC),
+            "11:57"
+        );
+        assert_eq!(
+            clock(at, t("2026-02-01T00:00:00Z"), &TimeZone::UTC),
+            "2026-01-31T11:57:30Z"
+        );
     }
 
     #[test]
     fn the_ends_of_a_stretch_do_not_look_the_same() {
         let at = |text: &str| t(&format!("2026-01-31T{text}Z"));
-        let of = |from: &str, to: &str| ends(Window::new(at(from), at(to)).unwrap(), &TimeZone::UTC);
-        let own = |from: &str, to: &str| (format!("2026-01-31T{from}Z"), format!("2026-01-31T{to}Z"));
+        let of =
+            |from: &str, to: &str| ends(Window::new(at(from), at(to)).unwrap(), &TimeZone::UTC);
+        let own =
+            |from: &str, to: &str| (format!("2026-01-31T{from}Z"), format!("2026-01-31T{to}Z"));
         assert_eq!(of("10:00:00", "11:30:59"), own("10:00:00", "11:30:59"));
         assert_eq!(of("10:00:01.25", "10:00:02.5"), own("10:00:01", "10:00:02"));
-        assert_eq!(of("10:00:01.25", "10:00:01.5"), own("10:00:01.25", "10:00:01.5"));
+        assert_eq!(
+            of("10:00:01.25", "10:00:01.5"),
+            own("10:00:01.25", "10:00:01.5")
+        );
     }
 }

@@ -4,31 +4,35 @@
 //! hexadecimal text; columns keep their order, and each has a name of its own: of several `sum`, the second is `sum_2`.
 
 use crate::output::cannot_show;
-use crate::output::cell::Cells;
+use crate::output::cell::CellFormatter;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Schema};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use tillhouse_model::{Exact, Result};
+use tillhouse_model::{ExactDecimal, Result};
 
-/// An array of objects that is written batch by batch.
+/// Encoder of record batches as one JSON array of objects, batch by batch.
 #[derive(Default)]
-pub(crate) struct Rows {
+pub(crate) struct JsonRowEncoder {
     is_begun: bool,
     /// The columns' names as JSON text; known from the first batch on.
     names: Vec<String>,
 }
 
-impl Rows {
+impl JsonRowEncoder {
     /// The text of more rows.
-    pub(crate) fn more(&mut self, batch: &RecordBatch) -> Result<String> {
+    pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<String> {
         let mut text = String::new();
         if self.names.is_empty() {
             self.names = unique_names(&batch.schema());
         }
-        let columns = batch.columns().iter().map(plain).collect::<Result<Vec<_>>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(plain)
+            .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             text.push_str(if self.is_begun { ",\n  {" } else { "[\n  {" });
             self.is_begun = true;
@@ -46,14 +50,18 @@ impl Rows {
     }
 
     /// The text that ends the array.
-    pub(crate) fn end(self) -> &'static str {
+    pub(crate) fn finish(self) -> &'static str {
         if self.is_begun { "\n]\n" } else { "[]\n" }
     }
 }
 
 /// The names of the columns as JSON text, each once: of several `sum`, the second is `sum_2`, unless another column is called that.
 fn unique_names(schema: &Schema) -> Vec<String> {
-    let given: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let given: HashSet<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let mut taken: HashSet<String> = HashSet::new();
     let mut names = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
@@ -94,12 +102,18 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
         return Ok(());
     }
     match array.data_type() {
-        DataType::Boolean => text.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
+        DataType::Boolean => text.push_str(if array.as_boolean().value(row) {
+            "true"
+        } else {
+            "false"
+        }),
         DataType::Decimal128(_, scale) => {
             let units = array.as_primitive::<Decimal128Type>().value(row);
             let exact = match u8::try_from(*scale) {
-                Ok(scale) => Exact::new(units, scale).trimmed(),
-                Err(_) => Exact::new(units * 10_i128.pow(u32::from(scale.unsigned_abs())), 0),
+                Ok(scale) => ExactDecimal::new(units, scale).trimmed(),
+                Err(_) => {
+                    ExactDecimal::new(units * 10_i128.pow(u32::from(scale.unsigned_abs())), 0)
+                }
             };
             // Writing to a String cannot fail.
             let _ = write!(text, "{exact}");
@@ -107,7 +121,11 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
         DataType::Float32 | DataType::Float64 => {
             let shown = display(array, row)?;
             // JSON has neither NaN nor infinity.
-            if shown.parse::<f64>().is_ok_and(f64::is_finite) { text.push_str(&shown) } else { string(text, &shown) }
+            if shown.parse::<f64>().is_ok_and(f64::is_finite) {
+                text.push_str(&shown)
+            } else {
+                string(text, &shown)
+            }
         }
         data_type if data_type.is_integer() => text.push_str(&display(array, row)?),
         DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal256(..) => {
@@ -131,7 +149,10 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
         DataType::Struct(fields) => {
             let object = array.as_struct();
             text.push('{');
-            for (index, name) in unique_names(&Schema::new(fields.clone())).iter().enumerate() {
+            for (index, name) in unique_names(&Schema::new(fields.clone()))
+                .iter()
+                .enumerate()
+            {
                 if index > 0 {
                     text.push_str(", ");
                 }
@@ -159,7 +180,7 @@ fn list(text: &mut String, items: &ArrayRef) -> Result<()> {
 }
 
 fn display(array: &dyn Array, row: usize) -> Result<String> {
-    Cells::of(array)?.text(row)
+    CellFormatter::of(array)?.text(row)
 }
 
 fn string(text: &mut String, value: &str) {
@@ -179,14 +200,21 @@ fn hexadecimal(text: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
     use arrow::array::{
-        Decimal128Array, DictionaryArray, Int64Array, NullArray, StringArray, TimestampMicrosecondArray,
+        Decimal128Array, DictionaryArray, Int64Array, NullArray, StringArray,
+        TimestampMicrosecondArray,
     };
     use arrow::datatypes::{Field, Int32Type};
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-        let fields = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true));
+        let fields = columns
+            .iter()
+            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true));
         let schema = Schema::new(fields.collect::<Vec<_>>());
-        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, column)| column).collect()).unwrap()
+        RecordBatch::try_new(
+            Arc::new(schema),
+            columns.into_iter().map(|(_, column)| column).collect(),
+        )
+        .unwrap()
     }
 
     fn number(value: i64) -> ArrayRef {
@@ -199,23 +227,37 @@ mod tests {
             (vec!["sum", "sum"], vec!["sum", "sum_2"]),
             (vec!["a", "a", "b", "a"], vec!["a", "a_2", "b", "a_3"]),
             (vec!["a", "a", "a_2"], vec!["a", "a_3", "a_2"]),
-            (vec!["a_2", "a", "a", "a_2"], vec!["a_2", "a", "a_3", "a_2_2"]),
+            (
+                vec!["a_2", "a", "a", "a_2"],
+                vec!["a_2", "a", "a_3", "a_2_2"],
+            ),
             (vec!["", "", "A", "a"], vec!["", "_2", "A", "a"]),
         ] {
-            let columns = names.iter().enumerate().map(|(at, name)| (*name, number(i64::try_from(at).unwrap())));
-            let text = Rows::default().more(&batch(columns.collect())).unwrap();
-            let pairs = expected.iter().enumerate().map(|(at, name)| format!("\"{name}\": {at}"));
-            assert_eq!(text, format!("[\n  {{{}}}", pairs.collect::<Vec<_>>().join(", ")), "{names:?}");
+            let columns = names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| (*name, number(i64::try_from(at).unwrap())));
+            let text = JsonRowEncoder::default()
+                .encode(&batch(columns.collect()))
+                .unwrap();
+            let pairs = expected
+                .iter()
+                .enumerate()
+                .map(|(at, name)| format!("\"{name}\": {at}"));
+            assert_eq!(
+                text,
+                format!("[\n  {{{}}}", pairs.collect::<Vec<_>>().join(", ")),
+                "{names:?}"
+            );
         }
     }
 
     #[test]
     fn a_null_is_null_whatever_its_type() {
         let words: DictionaryArray<Int32Type> = vec![None, Some("x")].into_iter().collect();
-        let lists = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(vec![
-            None,
-            Some(vec![Some(1), None]),
-        ]);
+        let lists = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(
+            vec![None, Some(vec![Some(1), None])],
+        );
         let nulls = batch(vec![
             ("untyped", Arc::new(NullArray::new(2))),
             ("word", Arc::new(words)),
@@ -223,7 +265,7 @@ mod tests {
             ("text", Arc::new(StringArray::from(vec![None, Some("")]))),
         ]);
         assert_eq!(
-            Rows::default().more(&nulls).unwrap(),
+            JsonRowEncoder::default().encode(&nulls).unwrap(),
             "[\n  {\"untyped\": null, \"word\": null, \"list\": null, \"text\": null},\n  \
              {\"untyped\": null, \"word\": \"x\", \"list\": [1, null], \"text\": \"\"}"
         );
@@ -243,20 +285,24 @@ mod tests {
             ),
             ("n", Arc::new(Int64Array::from(vec![1, 2])) as _),
             ("t", Arc::new(StringArray::from(vec!["a \"b\"", "é"])) as _),
-            ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC")) as _),
+            (
+                "at",
+                Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC"))
+                    as _,
+            ),
         ])
         .unwrap();
-        let mut rows = Rows::default();
+        let mut rows = JsonRowEncoder::default();
         assert_eq!(
             format!(
                 "{}{}{}",
-                rows.more(&batch.slice(0, 1)).unwrap(),
-                rows.more(&batch.slice(1, 1)).unwrap(),
-                rows.end()
+                rows.encode(&batch.slice(0, 1)).unwrap(),
+                rows.encode(&batch.slice(1, 1)).unwrap(),
+                rows.finish()
             ),
             "[\n  {\"amount\": 1234567890123.4567, \"n\": 1, \"t\": \"a \\\"b\\\"\", \"at\": \"1970-01-01T00:00:00Z\"},\n  \
              {\"amount\": null, \"n\": 2, \"t\": \"é\", \"at\": \"1970-01-01T00:00:01.500Z\"}\n]\n"
         );
-        assert_eq!(Rows::default().end(), "[]\n");
+        assert_eq!(JsonRowEncoder::default().finish(), "[]\n");
     }
 }

@@ -1,36 +1,36 @@
 //! How data is printed: tables for people, JSON for programs, CSV for spreadsheets.
 //!
-//! Invariant: nothing that a terminal would obey leaves this folder raw, see [`visible`].
+//! Invariant: nothing that a terminal would obey leaves this folder raw, see [`escape_controls`].
 //!
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
 
 mod cell;
 pub(crate) mod completeness;
-mod deliver;
 pub(crate) mod instant;
 pub(crate) mod json;
+mod output_file;
 pub(crate) mod page;
 pub(crate) mod reconciliation;
 pub(crate) mod report;
 pub(crate) mod restated;
 pub(crate) mod statistics;
+pub(crate) mod terminal_escape;
 mod text_table;
-pub(crate) mod visible;
 
-use crate::args::Format;
+use crate::args::DataFormat;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use cell::Cells;
+use cell::CellFormatter;
 use futures::TryStreamExt;
 use std::io::Write;
 use std::path::Path;
+use terminal_escape::{escape_controls_in_json, escape_controls_in_lines};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::SendableRecordBatchStream;
-use visible::{in_json, visible_lines};
 
+pub(crate) use terminal_escape::CsvStyle;
 pub(crate) use text_table::TextTable;
-pub(crate) use visible::CsvStyle;
 
 /// Writes one text to standard output.
 ///
@@ -41,7 +41,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Writes a text for people to standard output, with the names in it made harmless.
 pub(crate) fn print_text(text: &str) -> Result<()> {
-    print(&visible_lines(text))
+    print(&escape_controls_in_lines(text))
 }
 
 /// Writes bytes to standard output; false when nobody reads on.
@@ -49,22 +49,28 @@ fn write(bytes: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        other => other.or_error(ErrorKind::Storage, "cannot write to standard output").map(|()| true),
+        other => other
+            .or_error(ErrorKind::Storage, "cannot write to standard output")
+            .map(|()| true),
     }
 }
 
 /// Writes one line for people to standard error.
-pub(crate) fn say(text: &str) {
+pub(crate) fn print_notice(text: &str) {
     // Nothing can be done where standard error itself is gone.
-    let _ = writeln!(std::io::stderr().lock(), "{}", visible_lines(text));
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "{}",
+        escape_controls_in_lines(text)
+    );
 }
 
 /// Writes a text to a file, or to standard output where none is named.
-pub(crate) fn deliver(file: Option<&Path>, text: &str) -> Result<()> {
+pub(crate) fn write_output(file: Option<&Path>, text: &str) -> Result<()> {
     let Some(file) = file else {
         return print(text);
     };
-    deliver::write(file, text).or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
+    output_file::write(file, text).or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
         e.at("file", file.display().to_string())
             .hint("Check that it is no folder, that its folder exists and can be written to, and that there is room.")
     })
@@ -72,8 +78,9 @@ pub(crate) fn deliver(file: Option<&Path>, text: &str) -> Result<()> {
 
 /// A value as JSON.
 pub(crate) fn json_text(value: &impl serde::Serialize) -> Result<String> {
-    let text = serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
-    Ok(in_json(&text).into_owned() + "\n")
+    let text =
+        serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
+    Ok(escape_controls_in_json(&text).into_owned() + "\n")
 }
 
 /// Writes a value as JSON.
@@ -87,18 +94,21 @@ const TABLE_ROWS: usize = 10_000;
 /// Writes query results as they come; only a table waits for all its rows.
 ///
 /// A reader that has had enough ends the query.
-pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatchStream) -> Result<()> {
+pub(crate) async fn print_stream(
+    format: DataFormat,
+    mut stream: SendableRecordBatchStream,
+) -> Result<()> {
     let schema = stream.schema();
     let mut next = async || stream.try_next().await.map_err(tillhouse_query::into_error);
     match format {
-        Format::Table => {
+        DataFormat::Table => {
             let (mut batches, mut rows) = (Vec::new(), 0);
             while let Some(batch) = next().await? {
                 let room = TABLE_ROWS - rows;
                 if batch.num_rows() > room {
                     batches.push(batch.slice(0, room));
                     print_text(&table(&schema, &batches)?)?;
-                    say("there are more; --format csv or json prints all of them");
+                    print_notice("there are more; --format csv or json prints all of them");
                     return Ok(());
                 }
                 rows += batch.num_rows();
@@ -106,21 +116,25 @@ pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatch
             }
             print_text(&table(&schema, &batches)?)
         }
-        Format::Json => {
-            let mut rows = json::Rows::default();
+        DataFormat::Json => {
+            let mut rows = json::JsonRowEncoder::default();
             while let Some(batch) = next().await? {
-                if !write(in_json(&rows.more(&batch)?).as_bytes())? {
+                if !write(escape_controls_in_json(&rows.encode(&batch)?).as_bytes())? {
                     return Ok(());
                 }
             }
-            print(rows.end())
+            print(rows.finish())
         }
-        Format::Csv(style) => {
+        DataFormat::Csv(style) => {
             let mut header = true;
             let csv = |batch: &RecordBatch, header: bool| {
                 let mut text = Vec::new();
-                let mut writer = arrow::csv::WriterBuilder::new().with_header(header).build(&mut text);
-                writer.write(&styled(flattened(batch)?, style)?).map_err(cannot_show)?;
+                let mut writer = arrow::csv::WriterBuilder::new()
+                    .with_header(header)
+                    .build(&mut text);
+                writer
+                    .write(&styled(flattened(batch)?, style)?)
+                    .map_err(cannot_show)?;
                 drop(writer);
                 Ok::<_, Error>(text)
             };
@@ -129,7 +143,11 @@ pub(crate) async fn print_stream(format: Format, mut stream: SendableRecordBatch
                     return Ok(());
                 }
             }
-            if header { write(&csv(&RecordBatch::new_empty(schema), true)?).map(drop) } else { Ok(()) }
+            if header {
+                write(&csv(&RecordBatch::new_empty(schema), true)?).map(drop)
+            } else {
+                Ok(())
+            }
         }
     }
 }
@@ -140,9 +158,18 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
     table.set_header(schema.fields().iter().map(|f| f.name().as_str()));
     let mut rows = 0_usize;
     for batch in batches {
-        let columns: Vec<Cells<'_>> = batch.columns().iter().map(|c| Cells::of(c.as_ref())).collect::<Result<_>>()?;
+        let columns: Vec<CellFormatter<'_>> = batch
+            .columns()
+            .iter()
+            .map(|c| CellFormatter::of(c.as_ref()))
+            .collect::<Result<_>>()?;
         for row in 0..batch.num_rows() {
-            table.add_row(columns.iter().map(|cells| cells.text(row)).collect::<Result<Vec<_>>>()?);
+            table.add_row(
+                columns
+                    .iter()
+                    .map(|cells| cells.text(row))
+                    .collect::<Result<Vec<_>>>()?,
+            );
         }
         rows += batch.num_rows();
     }
@@ -151,7 +178,10 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
             table.align_right(index);
         }
     }
-    Ok(format!("{table}\n{rows} {}\n", if rows == 1 { "row" } else { "rows" }))
+    Ok(format!(
+        "{table}\n{rows} {}\n",
+        if rows == 1 { "row" } else { "rows" }
+    ))
 }
 
 /// CSV has no lists and no objects: these become JSON text.
@@ -161,9 +191,17 @@ fn flattened(batch: &RecordBatch) -> Result<RecordBatch> {
     use std::sync::Arc;
     let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        if field.data_type().is_nested() || matches!(field.data_type(), DataType::Binary | DataType::BinaryView) {
+        if field.data_type().is_nested()
+            || matches!(field.data_type(), DataType::Binary | DataType::BinaryView)
+        {
             let texts: StringArray = (0..column.len())
-                .map(|row| if column.is_null(row) { Ok(None) } else { json::value(column.as_ref(), row).map(Some) })
+                .map(|row| {
+                    if column.is_null(row) {
+                        Ok(None)
+                    } else {
+                        json::value(column.as_ref(), row).map(Some)
+                    }
+                })
                 .collect::<Result<_>>()?;
             fields.push(Field::new(field.name(), DataType::Utf8, true));
             columns.push(Arc::new(texts));
@@ -192,8 +230,11 @@ fn styled(batch: RecordBatch, style: CsvStyle) -> Result<RecordBatch> {
         let name = style.text(field.name()).into_owned();
         if is_text(field.data_type()) {
             let texts = arrow::compute::cast(column, &DataType::Utf8).map_err(cannot_show)?;
-            let texts: StringArray =
-                texts.as_string::<i32>().iter().map(|text| text.map(|text| style.text(text))).collect();
+            let texts: StringArray = texts
+                .as_string::<i32>()
+                .iter()
+                .map(|text| text.map(|text| style.text(text)))
+                .collect();
             fields.push(Field::new(name, DataType::Utf8, true));
             columns.push(Arc::new(texts));
         } else {

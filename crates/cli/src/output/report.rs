@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
-use crate::output::completeness::Completeness;
+use crate::output::completeness::CompletenessSummary;
 use crate::output::instant::instant;
 use crate::output::statistics::gaps;
 use crate::output::{CsvStyle, TextTable};
@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use tillhouse_model::Exact;
-use tillhouse_model::money::readable;
-use tillhouse_model::sales_report::{PeriodReport, ReportData, SalesReport, Sold, Summaries};
+use tillhouse_model::ExactDecimal;
+use tillhouse_model::money::format_amount;
+use tillhouse_model::sales_report::{
+    PeriodReport, PeriodSummaries, PeriodTotals, ReportData, SalesReport,
+};
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -23,47 +25,65 @@ const CURRENCY: &str = "currency";
 const BEFORE: &str = "before";
 
 /// Rows under a header. Columns from `numbers` on are numbers, written exactly; only a table shows amounts as people read them.
-struct Listing {
+struct ReportTable {
     header: Vec<String>,
     numbers: usize,
     rows: Vec<Vec<String>>,
 }
 
-impl Listing {
+impl ReportTable {
     fn new<const N: usize>(header: [&str; N], numbers: usize) -> Self {
-        Self { header: header.map(str::to_owned).to_vec(), numbers, rows: Vec::new() }
+        Self {
+            header: header.map(str::to_owned).to_vec(),
+            numbers,
+            rows: Vec::new(),
+        }
     }
 
     fn table(&self) -> TextTable {
         let mut table = TextTable::new();
         table.set_header(&self.header);
-        self.rows.iter().for_each(|row| table.add_row(self.shown(row)));
+        self.rows
+            .iter()
+            .for_each(|row| table.add_row(self.shown(row)));
         table.align_numbers(self.numbers..self.header.len());
         table
     }
 
     /// A row's cells, amounts with their currency's digits.
     fn shown(&self, row: &[String]) -> Vec<String> {
-        let Some(at) = self.header.iter().position(|name| name == CURRENCY) else { return row.to_vec() };
-        let currency = row.get(at).map_or("", String::as_str);
-        let cell = |(index, text): (usize, &String)| match exact(text).filter(|_| self.is_amount(index)) {
-            Some(amount) => readable(amount, currency),
-            None => text.clone(),
+        let Some(at) = self.header.iter().position(|name| name == CURRENCY) else {
+            return row.to_vec();
         };
+        let currency = row.get(at).map_or("", String::as_str);
+        let cell =
+            |(index, text): (usize, &String)| match exact(text).filter(|_| self.is_amount(index)) {
+                Some(amount) => format_amount(amount, currency),
+                None => text.clone(),
+            };
         row.iter().enumerate().map(cell).collect()
     }
 
     fn is_amount(&self, column: usize) -> bool {
         let name = |column: usize| self.header.get(column).map_or("", String::as_str);
         AMOUNTS.contains(&name(column))
-            || (name(column) == BEFORE && column.checked_sub(1).is_some_and(|now| AMOUNTS.contains(&name(now))))
+            || (name(column) == BEFORE
+                && column
+                    .checked_sub(1)
+                    .is_some_and(|now| AMOUNTS.contains(&name(now))))
     }
 
     fn csv(&self, style: CsvStyle) -> String {
         let mut out = String::new();
         for row in std::iter::once(&self.header).chain(&self.rows) {
             // A number may begin with a minus.
-            let cell = |(at, cell): (usize, &String)| if at < self.numbers { style.cell(cell) } else { cell.clone() };
+            let cell = |(at, cell): (usize, &String)| {
+                if at < self.numbers {
+                    style.cell(cell)
+                } else {
+                    cell.clone()
+                }
+            };
             let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
             out.push_str(&cells.join(","));
             out.push('\n');
@@ -72,15 +92,19 @@ impl Listing {
     }
 }
 
-fn number(exact: Exact) -> String {
+fn number(exact: ExactDecimal) -> String {
     exact.trimmed().to_string()
 }
 
 /// The whole report as text.
 pub(crate) fn text(report: &SalesReport) -> String {
     let mut out = String::new();
-    let periods: Vec<String> =
-        report.meta.periods.iter().map(|p| format!("{} to {}", day(&p.from), day(&p.to))).collect();
+    let periods: Vec<String> = report
+        .meta
+        .periods
+        .iter()
+        .map(|p| format!("{} to {}", day(&p.from), day(&p.to)))
+        .collect();
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
@@ -92,7 +116,10 @@ pub(crate) fn text(report: &SalesReport) -> String {
     if tables.iter().all(|(_, listing)| listing.rows.is_empty()) {
         let _ = writeln!(out, "\nThere is nothing to report.");
     }
-    for (title, listing) in tables.iter().filter(|(_, listing)| !listing.rows.is_empty()) {
+    for (title, listing) in tables
+        .iter()
+        .filter(|(_, listing)| !listing.rows.is_empty())
+    {
         if !title.is_empty() {
             let _ = writeln!(out, "\n{title}");
         }
@@ -100,14 +127,18 @@ pub(crate) fn text(report: &SalesReport) -> String {
     }
     let _ = writeln!(out);
     for period in &report.meta.periods {
-        let until = period.still_to_come.map(|rest| rest.to()).or(period.data_through).unwrap_or(Timestamp::MAX);
-        let read = Completeness {
+        let until = period
+            .still_to_come
+            .map(|rest| rest.to())
+            .or(period.data_through)
+            .unwrap_or(Timestamp::MAX);
+        let read = CompletenessSummary {
             to: until,
             data_through: period.data_through,
             gaps: &period.gaps,
             still_to_come: period.still_to_come,
         };
-        let through = read.in_words(|at| instant(at, &TimeZone::UTC));
+        let through = read.describe(|at| instant(at, &TimeZone::UTC));
         let left_out = match period.excluded_payments {
             Some(count @ 1..) => format!(", {count} payments left out as their provider does"),
             _ => String::new(),
@@ -118,7 +149,7 @@ pub(crate) fn text(report: &SalesReport) -> String {
             day(&period.from),
             day(&period.to),
             period.rejects,
-            gaps(read.unread().len()),
+            gaps(read.unread_windows().len()),
             report.meta.run
         );
     }
@@ -135,26 +166,34 @@ pub(crate) fn csv(report: &SalesReport, style: CsvStyle) -> String {
     flat(&report.data).csv(style)
 }
 
-fn flat(data: &ReportData) -> Listing {
+fn flat(data: &ReportData) -> ReportTable {
     match data {
         ReportData::RevenueSummary(currencies) => {
-            let mut listing = Listing::new(["currency", "date", "value"], 2);
+            let mut listing = ReportTable::new(["currency", "date", "value"], 2);
             for row in currencies.values().flatten() {
-                listing.rows.push(vec![row.currency.clone(), row.date.to_string(), number(row.value)]);
+                listing.rows.push(vec![
+                    row.currency.clone(),
+                    row.date.to_string(),
+                    number(row.value),
+                ]);
             }
             listing
         }
         ReportData::BestSellingProducts(products) => {
-            let mut listing = Listing::new(["name", "date", "value"], 2);
+            let mut listing = ReportTable::new(["name", "date", "value"], 2);
             for product in products {
                 for day in &product.values {
-                    listing.rows.push(vec![product.name.clone(), day.date.to_string(), number(day.value)]);
+                    listing.rows.push(vec![
+                        product.name.clone(),
+                        day.date.to_string(),
+                        number(day.value),
+                    ]);
                 }
             }
             listing
         }
         ReportData::Summary(currencies) => {
-            let mut listing = Listing::new(["currency", "period", "products", "revenue"], 2);
+            let mut listing = ReportTable::new(["currency", "period", "products", "revenue"], 2);
             for row in currencies.values().flatten() {
                 for (part, sold) in parts(row) {
                     listing.rows.push(vec![
@@ -168,7 +207,7 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::HeatMap(cells) => {
-            let mut listing = Listing::new(["currency", "day", "hour", "count", "total"], 1);
+            let mut listing = ReportTable::new(["currency", "day", "hour", "count", "total"], 1);
             for cell in cells {
                 listing.rows.push(vec![
                     cell.currency.clone(),
@@ -181,7 +220,7 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::EventCounts(rows) => {
-            let mut listing = Listing::new(["code", "error", "summary", "duration"], 2);
+            let mut listing = ReportTable::new(["code", "error", "summary", "duration"], 2);
             for row in rows {
                 listing.rows.push(vec![
                     row.code.clone(),
@@ -193,8 +232,17 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::Products(report) => {
-            let header = ["period", "product_id", "name", "internal_ref", "unit", "currency", "quantity", "revenue"];
-            let mut listing = Listing::new(header, 6);
+            let header = [
+                "period",
+                "product_id",
+                "name",
+                "internal_ref",
+                "unit",
+                "currency",
+                "quantity",
+                "revenue",
+            ];
+            let mut listing = ReportTable::new(header, 6);
             each(report, |period, row| {
                 let optional = |text: &Option<String>| text.clone().unwrap_or_default();
                 listing.rows.push(vec![
@@ -211,7 +259,17 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::PaymentTypes(report) => {
-            let mut listing = Listing::new(["period", "type", "report_group", "currency", "quantity", "revenue"], 4);
+            let mut listing = ReportTable::new(
+                [
+                    "period",
+                    "type",
+                    "report_group",
+                    "currency",
+                    "quantity",
+                    "revenue",
+                ],
+                4,
+            );
             each(report, |period, row| {
                 listing.rows.push(vec![
                     period.to_owned(),
@@ -225,12 +283,23 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::Events(report) => {
-            let mut listing = Listing::new(["period", "code", "erroridentity", "error", "quantity", "duration"], 4);
+            let mut listing = ReportTable::new(
+                [
+                    "period",
+                    "code",
+                    "erroridentity",
+                    "error",
+                    "quantity",
+                    "duration",
+                ],
+                4,
+            );
             each(report, |period, row| {
                 listing.rows.push(vec![
                     period.to_owned(),
                     row.code.clone(),
-                    row.erroridentity.map_or_else(String::new, |identity| identity.to_string()),
+                    row.erroridentity
+                        .map_or_else(String::new, |identity| identity.to_string()),
                     row.error.clone(),
                     row.quantity.to_string(),
                     row.duration.to_string(),
@@ -239,9 +308,18 @@ fn flat(data: &ReportData) -> Listing {
             listing
         }
         ReportData::ShiftPayments(report) => {
-            let header =
-                ["period", "shift", "location", "payment", "type", "report_group", "currency", "quantity", "revenue"];
-            let mut listing = Listing::new(header, 7);
+            let header = [
+                "period",
+                "shift",
+                "location",
+                "payment",
+                "type",
+                "report_group",
+                "currency",
+                "quantity",
+                "revenue",
+            ];
+            let mut listing = ReportTable::new(header, 7);
             each(report, |period, row| {
                 listing.rows.push(vec![
                     period.to_owned(),
@@ -270,7 +348,7 @@ fn flat(data: &ReportData) -> Listing {
                 "quantity",
                 "revenue",
             ];
-            let mut listing = Listing::new(header, 8);
+            let mut listing = ReportTable::new(header, 8);
             each(report, |period, row| {
                 let optional = |text: &Option<String>| text.clone().unwrap_or_default();
                 listing.rows.push(vec![
@@ -292,23 +370,46 @@ fn flat(data: &ReportData) -> Listing {
 }
 
 fn each<R>(report: &PeriodReport<R>, mut take: impl FnMut(&str, &R)) {
-    report.period1.data.iter().for_each(|row| take("period1", row));
-    report.period2.iter().flat_map(|period| &period.data).for_each(|row| take("period2", row));
+    report
+        .period1
+        .data
+        .iter()
+        .for_each(|row| take("period1", row));
+    report
+        .period2
+        .iter()
+        .flat_map(|period| &period.data)
+        .for_each(|row| take("period2", row));
 }
 
-fn parts(row: &Summaries) -> [(&'static str, &Sold); 4] {
-    [("day", &row.day), ("week", &row.week), ("month", &row.month), ("year", &row.year)]
+fn parts(row: &PeriodSummaries) -> [(&'static str, &PeriodTotals); 4] {
+    [
+        ("day", &row.day),
+        ("week", &row.week),
+        ("month", &row.month),
+        ("year", &row.year),
+    ]
 }
 
 /// Tables with their titles: as people read them.
-fn tables(data: &ReportData) -> Vec<(String, Listing)> {
+fn tables(data: &ReportData) -> Vec<(String, ReportTable)> {
     match data {
         ReportData::HeatMap(_) => grids(data),
-        ReportData::Products(PeriodReport { period2: Some(_), .. })
-        | ReportData::PaymentTypes(PeriodReport { period2: Some(_), .. })
-        | ReportData::Events(PeriodReport { period2: Some(_), .. })
-        | ReportData::ShiftPayments(PeriodReport { period2: Some(_), .. })
-        | ReportData::ShiftProducts(PeriodReport { period2: Some(_), .. }) => vec![(String::new(), side_by_side(data))],
+        ReportData::Products(PeriodReport {
+            period2: Some(_), ..
+        })
+        | ReportData::PaymentTypes(PeriodReport {
+            period2: Some(_), ..
+        })
+        | ReportData::Events(PeriodReport {
+            period2: Some(_), ..
+        })
+        | ReportData::ShiftPayments(PeriodReport {
+            period2: Some(_), ..
+        })
+        | ReportData::ShiftProducts(PeriodReport {
+            period2: Some(_), ..
+        }) => vec![(String::new(), side_by_side(data))],
         ReportData::Products(_)
         | ReportData::PaymentTypes(_)
         | ReportData::Events(_)
@@ -326,34 +427,61 @@ fn tables(data: &ReportData) -> Vec<(String, Listing)> {
 }
 
 /// A week a currency, its days from top to bottom, its hours from left to right.
-fn grids(data: &ReportData) -> Vec<(String, Listing)> {
-    let ReportData::HeatMap(cells) = data else { return Vec::new() };
+fn grids(data: &ReportData) -> Vec<(String, ReportTable)> {
+    let ReportData::HeatMap(cells) = data else {
+        return Vec::new();
+    };
     let mut currencies: BTreeMap<&str, BTreeMap<(i8, i8), i64>> = BTreeMap::new();
     for cell in cells {
-        currencies.entry(&cell.currency).or_default().insert((cell.day, cell.hour), cell.count);
+        currencies
+            .entry(&cell.currency)
+            .or_default()
+            .insert((cell.day, cell.hour), cell.count);
     }
     let grid = |counts: BTreeMap<(i8, i8), i64>| {
-        let mut listing = Listing::new([""], 1);
-        listing.header.extend((0..24).map(|hour| format!("{hour:02}")));
+        let mut listing = ReportTable::new([""], 1);
+        listing
+            .header
+            .extend((0..24).map(|hour| format!("{hour:02}")));
         for (day, name) in (1_i8..).zip(WEEKDAYS) {
-            let count = |hour: i8| counts.get(&(day, hour)).map_or_else(String::new, i64::to_string);
-            listing.rows.push([name.to_owned()].into_iter().chain((0..24).map(count)).collect());
+            let count = |hour: i8| {
+                counts
+                    .get(&(day, hour))
+                    .map_or_else(String::new, i64::to_string)
+            };
+            listing.rows.push(
+                [name.to_owned()]
+                    .into_iter()
+                    .chain((0..24).map(count))
+                    .collect(),
+            );
         }
         listing
     };
     currencies
         .into_iter()
-        .map(|(currency, counts)| (format!("{currency}, transactions by weekday and hour"), grid(counts)))
+        .map(|(currency, counts)| {
+            (
+                format!("{currency}, transactions by weekday and hour"),
+                grid(counts),
+            )
+        })
         .collect()
 }
 
 /// Labels, then each figure of both periods with what became of it.
-fn side_by_side(data: &ReportData) -> Listing {
+fn side_by_side(data: &ReportData) -> ReportTable {
     let flat = flat(data);
     let (labels, figures) = (flat.numbers - 1, flat.header.len() - flat.numbers);
-    let mut listing = Listing { header: flat.header[1..flat.numbers].to_vec(), numbers: labels, rows: Vec::new() };
+    let mut listing = ReportTable {
+        header: flat.header[1..flat.numbers].to_vec(),
+        numbers: labels,
+        rows: Vec::new(),
+    };
     for name in &flat.header[flat.numbers..] {
-        listing.header.extend([name.clone(), BEFORE.to_owned(), "change %".to_owned()]);
+        listing
+            .header
+            .extend([name.clone(), BEFORE.to_owned(), "change %".to_owned()]);
     }
     // By label: the figures of both periods, in the order of the first and then of what only the second has.
     let mut order: Vec<Vec<String>> = Vec::new();
@@ -367,7 +495,9 @@ fn side_by_side(data: &ReportData) -> Listing {
         found[usize::from(row[0] == "period2")] = row[flat.numbers..].to_vec();
     }
     for label in order {
-        let Some([now, before]) = both.get(&label) else { continue };
+        let Some([now, before]) = both.get(&label) else {
+            continue;
+        };
         let mut row = label;
         for (now, before) in now.iter().zip(before) {
             row.extend([now.clone(), before.clone(), change(now, before)]);
@@ -387,27 +517,28 @@ fn change(now: &str, before: &str) -> String {
 }
 
 /// A number as it was written by [`number`].
-fn exact(text: &str) -> Option<Exact> {
+fn exact(text: &str) -> Option<ExactDecimal> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let units = format!("{whole}{fraction}").parse().ok()?;
-    Some(Exact::new(units, u8::try_from(fraction.len()).ok()?))
+    Some(ExactDecimal::new(units, u8::try_from(fraction.len()).ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tillhouse_model::Period;
+    use tillhouse_model::CivilPeriod;
     use tillhouse_model::sales_report::{PaymentTypeSales, PeriodData};
 
     fn payments(rows: &[(&str, i64, i128)]) -> PeriodData<PaymentTypeSales> {
         let row = |(word, quantity, revenue): &(&str, i64, i128)| PaymentTypeSales {
             payment_type: (*word).to_owned(),
             quantity: *quantity,
-            revenue: Exact::new(*revenue, 4),
+            revenue: ExactDecimal::new(*revenue, 4),
             report_group: None,
             currency: "EUR".to_owned(),
         };
-        let period = Period::parse("2026-01-01..2026-02-01").unwrap_or_else(|e| unreachable!("{e}"));
+        let period =
+            CivilPeriod::parse("2026-01-01..2026-02-01").unwrap_or_else(|e| unreachable!("{e}"));
         PeriodData::new(&period, rows.iter().map(row).collect())
     }
 
@@ -430,11 +561,19 @@ mod tests {
         ];
         assert_eq!(rows, expected);
         // As people read them; the numbers of sales and the growth stay as they are.
-        assert_eq!(listing.shown(&listing.rows[0]).join("|"), "card||EUR|3|2|50.00|12.50|25.00|-50.00");
-        assert_eq!(listing.shown(&listing.rows[1]).join("|"), "cash, coins||EUR|1|0||0.0001|0.00|");
+        assert_eq!(
+            listing.shown(&listing.rows[0]).join("|"),
+            "card||EUR|3|2|50.00|12.50|25.00|-50.00"
+        );
+        assert_eq!(
+            listing.shown(&listing.rows[1]).join("|"),
+            "cash, coins||EUR|1|0||0.0001|0.00|"
+        );
         let csv = flat(&data).csv(CsvStyle::default());
         assert!(
-            csv.starts_with("period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"),
+            csv.starts_with(
+                "period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"
+            ),
             "{csv}"
         );
         assert!(csv.contains("\"cash, coins\""), "{csv}");

@@ -2,20 +2,22 @@
 //!
 //! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 
-use crate::args::Period;
+use crate::args::PeriodArg;
 use crate::output::{CsvStyle, TextTable};
-use tillhouse_model::Exact;
-use tillhouse_model::money::readable;
-use tillhouse_model::restated::{Change, ChangedTransaction, Restated, Seen};
+use tillhouse_model::ExactDecimal;
+use tillhouse_model::money::format_amount;
+use tillhouse_model::restated::{
+    ChangedTransaction, RestatedFigure, RestatedReport, TransactionVersion,
+};
 
 /// Months, days, hours and transactions, each as far as there are any.
-pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
+pub(crate) fn text(report: &RestatedReport, only: Option<PeriodArg>) -> String {
     let mut text = String::new();
     let wanted = |period| only.is_none_or(|only| only == period);
     for (period, title, changes) in [
-        (Period::Month, "month", &report.months),
-        (Period::Day, "day", &report.days),
-        (Period::Hour, "hour (UTC)", &report.hours),
+        (PeriodArg::Month, "month", &report.months),
+        (PeriodArg::Day, "day", &report.days),
+        (PeriodArg::Hour, "hour (UTC)", &report.hours),
     ] {
         if wanted(period) && !changes.is_empty() {
             text.push_str(&table(title, changes));
@@ -25,18 +27,37 @@ pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
         let mut table = TextTable::new();
         table.set_header(["transaction", "change", "what", "then", "now"]);
         for t in &report.transactions {
-            let ChangedTransaction { transaction_key, change, what, then, now } = t;
-            table.add_row([transaction_key.clone(), change.clone(), what.join(", "), seen(then), seen(now)]);
+            let ChangedTransaction {
+                transaction_key,
+                change,
+                what,
+                then,
+                now,
+            } = t;
+            table.add_row([
+                transaction_key.clone(),
+                change.clone(),
+                what.join(", "),
+                seen(then),
+                seen(now),
+            ]);
         }
         text.push_str(&format!("{table}\n"));
     }
     let meta = &report.meta;
     if report.hours.is_empty() {
-        text.push_str(&format!("nothing that run {} had read has changed\n", meta.since));
+        text.push_str(&format!(
+            "nothing that run {} had read has changed\n",
+            meta.since
+        ));
     } else {
         let listed = report.transactions.len();
         let all = meta.transactions_changed;
-        let most = if i64::try_from(listed).is_ok_and(|listed| listed < all) { " (see --most)" } else { "" };
+        let most = if i64::try_from(listed).is_ok_and(|listed| listed < all) {
+            " (see --most)"
+        } else {
+            ""
+        };
         text.push_str(&format!(
             "since run {}, finished {}: {listed} of {all} transactions listed{most}\n",
             meta.since, meta.since_finished_at
@@ -51,12 +72,18 @@ pub(crate) fn text(report: &Restated, only: Option<Period>) -> String {
     text
 }
 
-fn table(title: &str, changes: &[Change]) -> String {
+fn table(title: &str, changes: &[RestatedFigure]) -> String {
     let mut table = TextTable::new();
     table.set_header([title, "currency", "figure", "then", "now", "difference"]);
     for change in changes {
         let is_amount = matches!(change.figure.as_str(), "amount" | "collected");
-        let shown = |value: Exact| if is_amount { readable(value, &change.currency) } else { short(value) };
+        let shown = |value: ExactDecimal| {
+            if is_amount {
+                format_amount(value, &change.currency)
+            } else {
+                short(value)
+            }
+        };
         let sign = if change.difference.units > 0 { "+" } else { "" };
         table.add_row([
             change.period.clone(),
@@ -71,31 +98,39 @@ fn table(title: &str, changes: &[Change]) -> String {
     format!("{table}\n")
 }
 
-fn figure(change: &Change) -> String {
-    change.unit.as_ref().map_or_else(|| change.figure.clone(), |unit| format!("{} {unit}", change.figure))
+fn figure(change: &RestatedFigure) -> String {
+    change.unit.as_ref().map_or_else(
+        || change.figure.clone(),
+        |unit| format!("{} {unit}", change.figure),
+    )
 }
 
-fn short(value: Exact) -> String {
+fn short(value: ExactDecimal) -> String {
     value.trimmed().to_string()
 }
 
 /// A transaction as one run has it, in a few words.
-fn seen(seen: &Option<Seen>) -> String {
-    let Some(seen) = seen else { return "-".to_owned() };
+fn seen(seen: &Option<TransactionVersion>) -> String {
+    let Some(seen) = seen else {
+        return "-".to_owned();
+    };
     let mut words = Vec::new();
     words.extend(seen.state.clone());
-    words.extend(seen.amount.map(|amount| readable(amount, seen.currency.as_deref().unwrap_or_default())));
+    words.extend(
+        seen.amount
+            .map(|amount| format_amount(amount, seen.currency.as_deref().unwrap_or_default())),
+    );
     words.extend(seen.currency.clone());
     words.extend(seen.occurred_at.map(|at| at.to_string()));
     words.join(" ")
 }
 
 /// One kind of period.
-pub(crate) fn csv(report: &Restated, period: Period, style: CsvStyle) -> String {
+pub(crate) fn csv(report: &RestatedReport, period: PeriodArg, style: CsvStyle) -> String {
     let changes = match period {
-        Period::Hour => &report.hours,
-        Period::Day => &report.days,
-        Period::Month => &report.months,
+        PeriodArg::Hour => &report.hours,
+        PeriodArg::Day => &report.days,
+        PeriodArg::Month => &report.months,
     };
     let mut text = String::from("period,currency,figure,unit,then,now,difference\n");
     for change in changes {

@@ -2,14 +2,16 @@
 //!
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
-use crate::output::completeness::{Completeness, Unread};
+use crate::output::completeness::{CompletenessSummary, UnreadWindow};
 use crate::output::instant::{clock, ends};
 use crate::output::{CsvStyle, TextTable};
 use jiff::tz::TimeZone;
 use std::fmt::Write;
-use tillhouse_model::Exact;
-use tillhouse_model::money::readable;
-use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
+use tillhouse_model::ExactDecimal;
+use tillhouse_model::money::format_amount;
+use tillhouse_model::report::{
+    Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
+};
 
 /// How many rows of a ranking are shown; the JSON has them all.
 const ROWS: usize = 10;
@@ -20,7 +22,7 @@ const GAPS: usize = 10;
 const IN_FULL: usize = 2;
 
 /// The whole report as text.
-pub(crate) fn text(report: &Statistics) -> String {
+pub(crate) fn text(report: &StatisticsReport) -> String {
     let mut out = String::new();
     let meta = &report.meta;
     // Writing to a String cannot fail.
@@ -47,23 +49,48 @@ pub(crate) fn text(report: &Statistics) -> String {
     for entry in &meta.bridge {
         let _ = writeln!(out, "{}", bridge(entry));
     }
-    let count = |number: i64, text: &str| if number > 0 { format!("{number} {text}; ") } else { String::new() };
+    let count = |number: i64, text: &str| {
+        if number > 0 {
+            format!("{number} {text}; ")
+        } else {
+            String::new()
+        }
+    };
     let _ = write!(
         out,
         "{}{}{}{}",
-        count(meta.transactions_without_time, "transactions without a time"),
-        count(meta.transactions_without_amount, "transactions without an amount"),
+        count(
+            meta.transactions_without_time,
+            "transactions without a time"
+        ),
+        count(
+            meta.transactions_without_amount,
+            "transactions without an amount"
+        ),
         count(meta.payments_without_sale, "payments without their sale"),
-        count(meta.payments_without_time, "payments without their sale and a time")
+        count(
+            meta.payments_without_time,
+            "payments without their sale and a time"
+        )
     );
     let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
-    let Meta { to, data_through, still_to_come, .. } = *meta;
-    let read = Completeness { to, data_through, gaps: &meta.gaps, still_to_come };
-    let unread = read.unread();
+    let StatisticsMeta {
+        to,
+        data_through,
+        still_to_come,
+        ..
+    } = *meta;
+    let read = CompletenessSummary {
+        to,
+        data_through,
+        gaps: &meta.gaps,
+        still_to_come,
+    };
+    let unread = read.unread_windows();
     let _ = writeln!(
         out,
         "{}; {} open, {} free, {} test transactions, {} rejects, {}; run {}",
-        read.in_words(|at| clock(at, to, &zone)),
+        read.describe(|at| clock(at, to, &zone)),
         meta.open_transactions,
         meta.free_transactions,
         meta.test_transactions,
@@ -71,13 +98,17 @@ pub(crate) fn text(report: &Statistics) -> String {
         gaps(unread.len()),
         meta.run
     );
-    for Unread { what, window } in unread.iter().take(GAPS) {
+    for UnreadWindow { what, window } in unread.iter().take(GAPS) {
         // The window's end says nothing of the days a gap begins and ends on.
         let (from, to) = ends(*window, &zone);
         let _ = writeln!(out, "never read: {what}, from {from} to {to}");
     }
     if unread.len() > GAPS {
-        let _ = writeln!(out, "never read: {} more; --format json names all", unread.len() - GAPS);
+        let _ = writeln!(
+            out,
+            "never read: {} more; --format json names all",
+            unread.len() - GAPS
+        );
     }
     out
 }
@@ -93,7 +124,7 @@ pub(crate) fn gaps(count: usize) -> String {
 
 /// How a currency's amounts hang together, in one line; what was collected for uncounted sales, in one more.
 fn bridge(entry: &Bridge) -> String {
-    let money = |amount: Exact| readable(amount, &entry.currency);
+    let money = |amount: ExactDecimal| format_amount(amount, &entry.currency);
     let mut line = format!(
         "{}  collected {} + open {} = total {}",
         entry.currency,
@@ -102,16 +133,35 @@ fn bridge(entry: &Bridge) -> String {
         money(entry.total)
     );
     if entry.collected_excluded.units != 0 {
-        let _ = write!(line, " (of it {} outside the provider's reports)", money(entry.collected_excluded));
+        let _ = write!(
+            line,
+            " (of it {} outside the provider's reports)",
+            money(entry.collected_excluded)
+        );
     }
-    for (name, beside) in [("free", &entry.free), ("test", &entry.test), ("not counted", &entry.excluded)] {
+    for (name, beside) in [
+        ("free", &entry.free),
+        ("test", &entry.test),
+        ("not counted", &entry.excluded),
+    ] {
         if beside.transactions > 0 {
-            let _ = write!(line, "; {} {name}: {}", beside.transactions, money(beside.amount));
+            let _ = write!(
+                line,
+                "; {} {name}: {}",
+                beside.transactions,
+                money(beside.amount)
+            );
         }
     }
     // Free sales are "paid" with vouchers of nothing.
-    let parts = entry.collected_elsewhere.by_state.iter().filter(|part| part.amount.units != 0);
-    let parts: Vec<String> = parts.map(|part| format!("{} in {}", money(part.amount), part.words())).collect();
+    let parts = entry
+        .collected_elsewhere
+        .by_state
+        .iter()
+        .filter(|part| part.amount.units != 0);
+    let parts: Vec<String> = parts
+        .map(|part| format!("{} in {}", money(part.amount), part.words()))
+        .collect();
     if !parts.is_empty() {
         let _ = write!(
             line,
@@ -125,25 +175,61 @@ fn bridge(entry: &Bridge) -> String {
 }
 
 /// Every figure on a line of its own: currency, statistic, label, value.
-pub(crate) fn csv(report: &Statistics, style: CsvStyle) -> String {
+pub(crate) fn csv(report: &StatisticsReport, style: CsvStyle) -> String {
     let quoted = |text: &str| style.cell(text);
     let mut out = String::from("currency,statistic,unit,label,value\n");
     for e in &report.data {
         let mut line = |statistic: &str, unit: &str, label: &str, value: String| {
-            let _ = writeln!(out, "{},{statistic},{},{},{value}", quoted(&e.currency), quoted(unit), quoted(label));
+            let _ = writeln!(
+                out,
+                "{},{statistic},{},{},{value}",
+                quoted(&e.currency),
+                quoted(unit),
+                quoted(label)
+            );
         };
-        let growth = |g: Option<Exact>| g.map_or_else(String::new, |g| g.to_string());
-        line("transactions_count", "", "value", e.transactions_count.value.to_string());
-        line("transactions_count", "", "growth", growth(e.transactions_count.growth));
-        line("transactions_total_amount", "", "value", e.transactions_total_amount.value.trimmed().to_string());
-        line("transactions_total_amount", "", "growth", growth(e.transactions_total_amount.growth));
+        let growth = |g: Option<ExactDecimal>| g.map_or_else(String::new, |g| g.to_string());
+        line(
+            "transactions_count",
+            "",
+            "value",
+            e.transactions_count.value.to_string(),
+        );
+        line(
+            "transactions_count",
+            "",
+            "growth",
+            growth(e.transactions_count.growth),
+        );
+        line(
+            "transactions_total_amount",
+            "",
+            "value",
+            e.transactions_total_amount.value.trimmed().to_string(),
+        );
+        line(
+            "transactions_total_amount",
+            "",
+            "growth",
+            growth(e.transactions_total_amount.growth),
+        );
         for h in &e.hourly_transactions {
-            line("hourly_transactions", "", &h.hour, h.transactions.to_string());
+            line(
+                "hourly_transactions",
+                "",
+                &h.hour,
+                h.transactions.to_string(),
+            );
         }
         macro_rules! amounts {
             ($name:ident, $label:ident) => {
                 for r in &e.$name {
-                    line(stringify!($name), "", &r.$label, r.amount.trimmed().to_string());
+                    line(
+                        stringify!($name),
+                        "",
+                        &r.$label,
+                        r.amount.trimmed().to_string(),
+                    );
                 }
             };
         }
@@ -154,17 +240,32 @@ pub(crate) fn csv(report: &Statistics, style: CsvStyle) -> String {
         amounts!(payment_function_ranking, payment_function);
         for g in &e.article_quantities_ranking {
             for a in &g.articles_quantities {
-                line("article_quantities_ranking", &g.unit_measure, &a.article_name, a.quantity.trimmed().to_string());
+                line(
+                    "article_quantities_ranking",
+                    &g.unit_measure,
+                    &a.article_name,
+                    a.quantity.trimmed().to_string(),
+                );
             }
         }
         amounts!(sites_amount_ranking, site_name);
         for s in &e.sites_transactions_ranking {
-            line("sites_transactions_ranking", "", &s.site_name, s.transactions.to_string());
+            line(
+                "sites_transactions_ranking",
+                "",
+                &s.site_name,
+                s.transactions.to_string(),
+            );
         }
     }
     for entry in &report.meta.bridge {
         let mut line = |label: &str, value: String| {
-            let _ = writeln!(out, "{},bridge,,{},{value}", quoted(&entry.currency), quoted(label));
+            let _ = writeln!(
+                out,
+                "{},bridge,,{},{value}",
+                quoted(&entry.currency),
+                quoted(label)
+            );
         };
         for (label, amount) in [
             ("total", entry.total),
@@ -179,49 +280,81 @@ pub(crate) fn csv(report: &Statistics, style: CsvStyle) -> String {
             line(label, amount.trimmed().to_string());
         }
         for part in &entry.collected_elsewhere.by_state {
-            line(&format!("collected_elsewhere: {}", part.words()), part.amount.trimmed().to_string());
+            line(
+                &format!("collected_elsewhere: {}", part.words()),
+                part.amount.trimmed().to_string(),
+            );
         }
     }
     out
 }
 
 /// What growth was measured against, as people say it.
-fn against(meta: &Meta) -> String {
+fn against(meta: &StatisticsMeta) -> String {
     match (meta.compare.as_str(), meta.compared) {
         ("previous", _) => "against the window of equal length before".to_owned(),
         ("calendar", Some(window)) => {
-            format!("against the calendar window before, {} to {}", window.from(), window.to())
+            format!(
+                "against the calendar window before, {} to {}",
+                window.from(),
+                window.to()
+            )
         }
-        ("last-year", Some(window)) => format!("against last year, {} to {}", window.from(), window.to()),
+        ("last-year", Some(window)) => {
+            format!("against last year, {} to {}", window.from(), window.to())
+        }
         (_, Some(window)) => format!("against {} to {}", window.from(), window.to()),
         (_, None) => "against nothing".to_owned(),
     }
 }
 
-fn headline(out: &mut String, meta: &Meta, entry: &CurrencyStatistics) {
+fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics) {
     let _ = writeln!(
         out,
         "\n{}  {} in {} transactions{}",
         entry.currency,
-        with_growth(readable(entry.transactions_total_amount.value, &entry.currency), &entry.transactions_total_amount),
-        with_growth(entry.transactions_count.value.to_string(), &entry.transactions_count),
-        if entry.transactions_count.growth.is_some() { format!(", {}", against(meta)) } else { String::new() }
+        with_growth(
+            format_amount(entry.transactions_total_amount.value, &entry.currency),
+            &entry.transactions_total_amount
+        ),
+        with_growth(
+            entry.transactions_count.value.to_string(),
+            &entry.transactions_count
+        ),
+        if entry.transactions_count.growth.is_some() {
+            format!(", {}", against(meta))
+        } else {
+            String::new()
+        }
     );
-    let hours: Vec<i64> = entry.hourly_transactions.iter().map(|h| h.transactions).collect();
+    let hours: Vec<i64> = entry
+        .hourly_transactions
+        .iter()
+        .map(|h| h.transactions)
+        .collect();
     if !hours.is_empty() {
         let _ = writeln!(out, "by hour  {}", sparkline(&hours));
     }
 }
 
 fn rankings(out: &mut String, entry: &CurrencyStatistics) {
-    let amounts = |rows: &[(&str, Exact)]| -> Vec<(String, String, i128)> {
+    let amounts = |rows: &[(&str, ExactDecimal)]| -> Vec<(String, String, i128)> {
         rows.iter()
-            .map(|(label, amount)| ((*label).to_owned(), readable(*amount, &entry.currency), scaled(*amount)))
+            .map(|(label, amount)| {
+                (
+                    (*label).to_owned(),
+                    format_amount(*amount, &entry.currency),
+                    scaled(*amount),
+                )
+            })
             .collect()
     };
     macro_rules! ranking {
         ($title:literal, $rows:expr, $label:ident) => {
-            let rows: Vec<(&str, Exact)> = $rows.iter().map(|r| (r.$label.as_str(), r.amount)).collect();
+            let rows: Vec<(&str, ExactDecimal)> = $rows
+                .iter()
+                .map(|r| (r.$label.as_str(), r.amount))
+                .collect();
             ranked(out, $title, "amount", &amounts(&rows));
         };
     }
@@ -229,30 +362,58 @@ fn rankings(out: &mut String, entry: &CurrencyStatistics) {
     let sites: Vec<(String, String, i128)> = entry
         .sites_transactions_ranking
         .iter()
-        .map(|s| (s.site_name.clone(), s.transactions.to_string(), i128::from(s.transactions)))
+        .map(|s| {
+            (
+                s.site_name.clone(),
+                s.transactions.to_string(),
+                i128::from(s.transactions),
+            )
+        })
         .collect();
     ranked(out, "site", "transactions", &sites);
     ranking!("payment type", entry.payment_type_ranking, payment_type);
-    ranking!("payment medium", entry.payment_medium_ranking, payment_medium);
-    ranking!("payment scheme", entry.payment_scheme_ranking, payment_scheme);
-    ranking!("entry mode", entry.payment_entry_mode_ranking, payment_entry_mode);
-    ranking!("payment function", entry.payment_function_ranking, payment_function);
+    ranking!(
+        "payment medium",
+        entry.payment_medium_ranking,
+        payment_medium
+    );
+    ranking!(
+        "payment scheme",
+        entry.payment_scheme_ranking,
+        payment_scheme
+    );
+    ranking!(
+        "entry mode",
+        entry.payment_entry_mode_ranking,
+        payment_entry_mode
+    );
+    ranking!(
+        "payment function",
+        entry.payment_function_ranking,
+        payment_function
+    );
     for group in &entry.article_quantities_ranking {
         let rows: Vec<(String, String, i128)> = group
             .articles_quantities
             .iter()
-            .map(|a| (a.article_name.clone(), a.quantity.trimmed().to_string(), scaled(a.quantity)))
+            .map(|a| {
+                (
+                    a.article_name.clone(),
+                    a.quantity.trimmed().to_string(),
+                    scaled(a.quantity),
+                )
+            })
             .collect();
         ranked(out, "article", &group.unit_measure, &rows);
     }
 }
 
 /// A number for comparing quantities of one list, which may have different scales.
-fn scaled(value: Exact) -> i128 {
+fn scaled(value: ExactDecimal) -> i128 {
     value.rescaled(6).map_or(value.units, |v| v.units)
 }
 
-fn with_growth<T>(value: String, figure: &Growth<T>) -> String {
+fn with_growth<T>(value: String, figure: &GrowthFigure<T>) -> String {
     match figure.growth {
         Some(growth) if growth.units >= 0 => format!("{value} (+{growth} %)"),
         Some(growth) => format!("{value} ({growth} %)"),
@@ -274,7 +435,11 @@ fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i1
     table.align_numbers([1]);
     let _ = writeln!(out, "{table}");
     if rows.len() > ROWS {
-        let _ = writeln!(out, "  and {} more; --format json shows all", rows.len() - ROWS);
+        let _ = writeln!(
+            out,
+            "  and {} more; --format json shows all",
+            rows.len() - ROWS
+        );
     }
 }
 
@@ -285,7 +450,9 @@ fn bar(value: i128, most: i128) -> String {
         return String::new();
     }
     let width = i128::try_from(BAR * 8).unwrap_or(1);
-    let eighths = usize::try_from(value.saturating_mul(width) / most).unwrap_or(0).clamp(1, BAR * 8);
+    let eighths = usize::try_from(value.saturating_mul(width) / most)
+        .unwrap_or(0)
+        .clamp(1, BAR * 8);
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
@@ -293,15 +460,20 @@ fn bar(value: i128, most: i128) -> String {
 fn sparkline(values: &[i64]) -> String {
     const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let group = values.len().div_ceil(72);
-    let sums: Vec<i64> = values.chunks(group.max(1)).map(|c| c.iter().sum()).collect();
+    let sums: Vec<i64> = values
+        .chunks(group.max(1))
+        .map(|c| c.iter().sum())
+        .collect();
     let most = sums.iter().copied().max().unwrap_or(0).max(1);
-    sums.iter().map(|v| LEVELS[usize::try_from(v * 7 / most).unwrap_or(0).min(7)]).collect()
+    sums.iter()
+        .map(|v| LEVELS[usize::try_from(v * 7 / most).unwrap_or(0).min(7)])
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tillhouse_model::report::{Aside, CollectedElsewhere, CollectedInState};
+    use tillhouse_model::report::{CollectedElsewhere, CollectedInState, UncountedTotals};
 
     #[test]
     fn bars_show_shares_and_never_hide_something() {
@@ -313,22 +485,25 @@ mod tests {
 
     #[test]
     fn the_bridge_shows_what_was_collected_elsewhere_with_the_currencys_digits() {
-        let none = Aside { transactions: 0, amount: Exact::new(0, 4) };
+        let none = UncountedTotals {
+            transactions: 0,
+            amount: ExactDecimal::new(0, 4),
+        };
         let part = |state: &str, kind: Option<&str>, count, amount| CollectedInState {
             state: state.to_owned(),
             kind: kind.map(str::to_owned),
             count,
-            amount: Exact::new(amount, 4),
+            amount: ExactDecimal::new(amount, 4),
         };
         let mut entry = Bridge {
             currency: "JPY".to_owned(),
-            total: Exact::new(604_320_000, 4),
-            collected: Exact::new(604_320_000, 4),
-            open: Exact::new(0, 4),
-            collected_excluded: Exact::new(0, 4),
+            total: ExactDecimal::new(604_320_000, 4),
+            collected: ExactDecimal::new(604_320_000, 4),
+            open: ExactDecimal::new(0, 4),
+            collected_excluded: ExactDecimal::new(0, 4),
             collected_elsewhere: CollectedElsewhere {
                 count: 3,
-                amount: Exact::new(12_340_000, 4),
+                amount: ExactDecimal::new(12_340_000, 4),
                 by_state: vec![
                     part("completed", Some("free"), 1, 40_000),
                     part("declined", Some("sale"), 1, 12_000_000),
@@ -346,6 +521,9 @@ mod tests {
              30 in without_sale (SQL: uncounted_payments)"
         );
         entry.collected_elsewhere.by_state = vec![part("completed", Some("free"), 9, 0)];
-        assert_eq!(bridge(&entry), "JPY  collected 60 432 + open 0 = total 60 432");
+        assert_eq!(
+            bridge(&entry),
+            "JPY  collected 60 432 + open 0 = total 60 432"
+        );
     }
 }

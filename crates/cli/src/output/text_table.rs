@@ -3,7 +3,7 @@
 //! Invariant: a cell holds nothing that a terminal would obey: every text that is put in is made visible, with its line ends, so that a name
 //! can forge no row. Lines within a cell are put in line by line.
 
-use super::visible::visible;
+use super::terminal_escape::escape_controls;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use std::fmt;
 
@@ -16,7 +16,9 @@ pub(crate) struct TextTable(Table);
 impl TextTable {
     pub(crate) fn new() -> Self {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_preset(presets::UTF8_FULL_CONDENSED)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         // A terminal that does not know its size says 0: columns of one letter would come of it.
         if table.width().is_some_and(|width| width < NARROWEST) {
             table.set_content_arrangement(ContentArrangement::Disabled);
@@ -25,17 +27,30 @@ impl TextTable {
     }
 
     pub(crate) fn set_header(&mut self, names: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.0.set_header(names.into_iter().map(|name| visible(name.as_ref()).into_owned()));
+        self.0.set_header(
+            names
+                .into_iter()
+                .map(|name| escape_controls(name.as_ref()).into_owned()),
+        );
     }
 
     pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.0.add_row(cells.into_iter().map(|cell| visible(cell.as_ref()).into_owned()));
+        self.0.add_row(
+            cells
+                .into_iter()
+                .map(|cell| escape_controls(cell.as_ref()).into_owned()),
+        );
     }
 
     /// Adds a row whose cells may have several lines.
     pub(crate) fn add_row_of_lines(&mut self, cells: impl IntoIterator<Item = Vec<String>>) {
-        let cell =
-            |lines: Vec<String>| lines.iter().map(|line| visible(line).into_owned()).collect::<Vec<_>>().join("\n");
+        let cell = |lines: Vec<String>| {
+            lines
+                .iter()
+                .map(|line| escape_controls(line).into_owned())
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         self.0.add_row(cells.into_iter().map(cell));
     }
 
@@ -72,10 +87,16 @@ mod tests {
         let mut table = TextTable::new();
         table.set_header(["site", "amount\u{1b}[8m"]);
         table.add_row(["Harbour\n│ forged ┆ 1 │\u{1b}[1A", "5"]);
-        table.add_row_of_lines([vec!["a\u{202e}".to_owned(), "b".to_owned()], vec!["\r".to_owned()]]);
+        table.add_row_of_lines([
+            vec!["a\u{202e}".to_owned(), "b".to_owned()],
+            vec!["\r".to_owned()],
+        ]);
         let shown = table.to_string();
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\r']), "{shown:?}");
-        assert!(shown.contains("Harbour\\n│ forged") && shown.contains("\\u{202e}"), "{shown}");
+        assert!(
+            shown.contains("Harbour\\n│ forged") && shown.contains("\\u{202e}"),
+            "{shown}"
+        );
         assert_eq!(shown.lines().count(), 3 + 1 + 2 + 1, "{shown}");
     }
 }

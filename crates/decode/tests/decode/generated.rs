@@ -4,28 +4,33 @@
 //! escapes, null or left out, offsets), [`canonical`] in exactly one, that of `written`.
 
 use crate::fixture;
-use crate::written;
+use crate::row_json;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use proptest::prelude::*;
-use tillhouse_model::{Column, Exact, Kind, TableSpec, TimeFormat};
+use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec, TimeFormat};
 
+/// Columns of a generated contract.
 #[derive(Debug, Clone)]
-pub(crate) struct Contract {
-    pub(crate) columns: Vec<Column>,
+pub(crate) struct GeneratedContract {
+    pub(crate) columns: Vec<ColumnSpec>,
 }
 
-impl Contract {
+impl GeneratedContract {
     /// The columns, and before them a key.
     pub(crate) fn spec(&self) -> TableSpec {
-        let mut columns = vec![Column { required: true, ..fixture::column("key", Kind::Text) }];
+        let mut columns = vec![ColumnSpec {
+            required: true,
+            ..fixture::column("key", ColumnKind::Text)
+        }];
         columns.extend(self.columns.iter().cloned());
         fixture::spec(columns, &["key"])
     }
 }
 
+/// Generated value of a column.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum GeneratedValue {
     Null,
     Text(String),
     Bool(bool),
@@ -33,39 +38,51 @@ pub(crate) enum Value {
     Decimal(i128, u8),
     Time(i64),
     Date(i32),
-    Object(Vec<Value>),
-    List(Vec<Value>),
+    Object(Vec<GeneratedValue>),
+    List(Vec<GeneratedValue>),
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
+fn kind() -> impl Strategy<Value = ColumnKind> {
     let leaf = prop_oneof![
-        Just(Kind::Text),
-        Just(Kind::Bool),
-        Just(Kind::Int),
+        Just(ColumnKind::Text),
+        Just(ColumnKind::Bool),
+        Just(ColumnKind::Int),
         (1_u8..=38).prop_flat_map(|p| (Just(p), 0..=i8::try_from(p).unwrap())
-            .prop_map(|(precision, scale)| Kind::Decimal { precision, scale })),
-        Just(Kind::Timestamp(TimeFormat::Offset)),
-        Just(Kind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))),
-        Just(Kind::Timestamp(TimeFormat::EpochSeconds)),
-        Just(Kind::Timestamp(TimeFormat::EpochMillis)),
-        Just(Kind::Date),
+            .prop_map(|(precision, scale)| ColumnKind::Decimal { precision, scale })),
+        Just(ColumnKind::Timestamp(TimeFormat::Offset)),
+        Just(ColumnKind::Timestamp(TimeFormat::Zone(
+            "Europe/Berlin".into()
+        ))),
+        Just(ColumnKind::Timestamp(TimeFormat::EpochSeconds)),
+        Just(ColumnKind::Timestamp(TimeFormat::EpochMillis)),
+        Just(ColumnKind::Date),
     ];
     leaf.prop_recursive(3, 20, 5, |inner| {
         prop_oneof![
-            columns_of(inner.clone(), 1..5).prop_map(Kind::Struct),
-            inner.prop_map(|kind| Kind::List(Box::new(fixture::column("element", kind)))),
+            columns_of(inner.clone(), 1..5).prop_map(ColumnKind::Struct),
+            inner.prop_map(|kind| ColumnKind::List(Box::new(fixture::column("element", kind)))),
         ]
     })
 }
 
-fn columns_of(kind: impl Strategy<Value = Kind>, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Column>> {
+fn columns_of(
+    kind: impl Strategy<Value = ColumnKind>,
+    count: std::ops::Range<usize>,
+) -> impl Strategy<Value = Vec<ColumnSpec>> {
     // Some names are longer than a word, some need an escape, some are each other's beginning.
-    let names = ["k", "a name with spaces", "ä", "quo\"te", "occurred_at", "occurred_at_local"];
+    let names = [
+        "k",
+        "a name with spaces",
+        "ä",
+        "quo\"te",
+        "occurred_at",
+        "occurred_at_local",
+    ];
     prop::collection::vec((kind, any::<bool>()), count).prop_map(move |kinds| {
         kinds
             .into_iter()
             .enumerate()
-            .map(|(i, (kind, required))| Column {
+            .map(|(i, (kind, required))| ColumnSpec {
                 required,
                 ..fixture::column(&format!("{}{i}", names[i % names.len()]), kind)
             })
@@ -73,56 +90,76 @@ fn columns_of(kind: impl Strategy<Value = Kind>, count: std::ops::Range<usize>) 
     })
 }
 
-pub(crate) fn contract() -> impl Strategy<Value = Contract> {
-    columns_of(kind(), 1..7).prop_map(|columns| Contract { columns })
+pub(crate) fn contract() -> impl Strategy<Value = GeneratedContract> {
+    columns_of(kind(), 1..7).prop_map(|columns| GeneratedContract { columns })
 }
 
 /// A record's values for the columns.
-pub(crate) fn values(columns: &[Column]) -> BoxedStrategy<Vec<Value>> {
+pub(crate) fn values(columns: &[ColumnSpec]) -> BoxedStrategy<Vec<GeneratedValue>> {
     columns.iter().map(value).collect::<Vec<_>>().boxed()
 }
 
-fn value(column: &Column) -> BoxedStrategy<Value> {
+fn value(column: &ColumnSpec) -> BoxedStrategy<GeneratedValue> {
     let some = match &column.kind {
-        Kind::Text => prop_oneof!["[a-z ]{0,40}", any::<String>()].prop_map(Value::Text).boxed(),
-        Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
-        Kind::Int => prop_oneof![any::<i64>(), -100_i64..100].prop_map(Value::Int).boxed(),
-        Kind::Decimal { precision, scale } => {
-            let (limit, scale) = (10_i128.pow(u32::from(*precision)), u8::try_from(*scale).unwrap());
+        ColumnKind::Text => prop_oneof!["[a-z ]{0,40}", any::<String>()]
+            .prop_map(GeneratedValue::Text)
+            .boxed(),
+        ColumnKind::Bool => any::<bool>().prop_map(GeneratedValue::Bool).boxed(),
+        ColumnKind::Int => prop_oneof![any::<i64>(), -100_i64..100]
+            .prop_map(GeneratedValue::Int)
+            .boxed(),
+        ColumnKind::Decimal { precision, scale } => {
+            let (limit, scale) = (
+                10_i128.pow(u32::from(*precision)),
+                u8::try_from(*scale).unwrap(),
+            );
             prop_oneof![-limit + 1..limit, (-99).max(1 - limit)..100.min(limit)]
-                .prop_map(move |n| Value::Decimal(n, scale))
+                .prop_map(move |n| GeneratedValue::Decimal(n, scale))
                 .boxed()
         }
         // Years 1678 to 2261, less a day on either side for the offsets: the others mean something else.
         // So does the instant from which Unix counts, and its day.
-        Kind::Timestamp(_) => (-9_214_400_000_000_000_i64..9_214_500_000_000_000)
+        ColumnKind::Timestamp(_) => (-9_214_400_000_000_000_i64..9_214_500_000_000_000)
             .prop_filter("none", |micros| *micros != 0)
-            .prop_map(Value::Time)
+            .prop_map(GeneratedValue::Time)
             .boxed(),
-        Kind::Date => (-106_650..106_651).prop_filter("none", |day| *day != 0).prop_map(Value::Date).boxed(),
-        Kind::Struct(columns) => values(columns).prop_map(Value::Object).boxed(),
+        ColumnKind::Date => (-106_650..106_651)
+            .prop_filter("none", |day| *day != 0)
+            .prop_map(GeneratedValue::Date)
+            .boxed(),
+        ColumnKind::Struct(columns) => values(columns).prop_map(GeneratedValue::Object).boxed(),
         // A null in the place of an object or a list is left out.
-        Kind::List(element) => {
-            let required = element.required || matches!(element.kind, Kind::Struct(_) | Kind::List(_));
-            let element = Column { required, ..(**element).clone() };
-            prop::collection::vec(value(&element), 0..4).prop_map(Value::List).boxed()
+        ColumnKind::List(element) => {
+            let required = element.required
+                || matches!(element.kind, ColumnKind::Struct(_) | ColumnKind::List(_));
+            let element = ColumnSpec {
+                required,
+                ..(**element).clone()
+            };
+            prop::collection::vec(value(&element), 0..4)
+                .prop_map(GeneratedValue::List)
+                .boxed()
         }
-        Kind::Binary => unreachable!("no JSON is binary"),
+        ColumnKind::Binary => unreachable!("no JSON is binary"),
     };
-    if column.required { some } else { prop_oneof![1 => Just(Value::Null), 3 => some].boxed() }
+    if column.required {
+        some
+    } else {
+        prop_oneof![1 => Just(GeneratedValue::Null), 3 => some].boxed()
+    }
 }
 
 /// The one spelling that `written` gives a row.
-pub(crate) fn canonical(columns: &[Column], key: usize, values: &[Value]) -> String {
+pub(crate) fn canonical(columns: &[ColumnSpec], key: usize, values: &[GeneratedValue]) -> String {
     let mut out = format!(r#"{{"key":"{key}""#);
     fields(columns, values, true, &mut out);
     out.push('}');
     out
 }
 
-fn fields(columns: &[Column], values: &[Value], mut comma: bool, out: &mut String) {
+fn fields(columns: &[ColumnSpec], values: &[GeneratedValue], mut comma: bool, out: &mut String) {
     for (column, value) in columns.iter().zip(values) {
-        if *value != Value::Null {
+        if *value != GeneratedValue::Null {
             if std::mem::replace(&mut comma, true) {
                 out.push(',');
             }
@@ -133,14 +170,14 @@ fn fields(columns: &[Column], values: &[Value], mut comma: bool, out: &mut Strin
     }
 }
 
-fn canonical_value(kind: &Kind, value: &Value, out: &mut String) {
+fn canonical_value(kind: &ColumnKind, value: &GeneratedValue, out: &mut String) {
     match (kind, value) {
-        (Kind::Struct(columns), Value::Object(values)) => {
+        (ColumnKind::Struct(columns), GeneratedValue::Object(values)) => {
             out.push('{');
             fields(columns, values, false, out);
             out.push('}');
         }
-        (Kind::List(element), Value::List(values)) => {
+        (ColumnKind::List(element), GeneratedValue::List(values)) => {
             out.push('[');
             for (at, value) in values.iter().enumerate() {
                 if at > 0 {
@@ -150,29 +187,36 @@ fn canonical_value(kind: &Kind, value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        (_, Value::Time(micros)) => out.push_str(&format!("{:?}", written::instant(*micros))),
+        (_, GeneratedValue::Time(micros)) => {
+            out.push_str(&format!("{:?}", row_json::instant(*micros)))
+        }
         (_, other) => plain(other, out),
     }
 }
 
-fn plain(value: &Value, out: &mut String) {
+fn plain(value: &GeneratedValue, out: &mut String) {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Text(text) => out.push_str(&serde_json::to_string(text).unwrap()),
-        Value::Bool(bit) => out.push_str(&bit.to_string()),
-        Value::Int(n) => out.push_str(&n.to_string()),
-        Value::Decimal(units, scale) => out.push_str(&Exact::new(*units, *scale).to_string()),
-        Value::Date(days) => out.push_str(&format!("{:?}", written::date(*days))),
+        GeneratedValue::Null => out.push_str("null"),
+        GeneratedValue::Text(text) => out.push_str(&serde_json::to_string(text).unwrap()),
+        GeneratedValue::Bool(bit) => out.push_str(&bit.to_string()),
+        GeneratedValue::Int(n) => out.push_str(&n.to_string()),
+        GeneratedValue::Decimal(units, scale) => {
+            out.push_str(&ExactDecimal::new(*units, *scale).to_string())
+        }
+        GeneratedValue::Date(days) => out.push_str(&format!("{:?}", row_json::date(*days))),
         other => panic!("{other:?} does not fit its kind"),
     }
 }
 
-/// A small stream of chances from a seed.
-struct Dice(u64);
+/// Pseudo-random choices of spellings, from a seed.
+struct SpellingRng(u64);
 
-impl Dice {
+impl SpellingRng {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 
@@ -182,30 +226,41 @@ impl Dice {
 }
 
 /// One of the many spellings of a record.
-pub(crate) fn record(columns: &[Column], key: usize, values: &[Value], seed: u64) -> String {
-    let mut dice = Dice(seed);
+pub(crate) fn record(
+    columns: &[ColumnSpec],
+    key: usize,
+    values: &[GeneratedValue],
+    seed: u64,
+) -> String {
+    let mut dice = SpellingRng(seed);
     let mut parts = parts(columns, values, &mut dice);
     parts.push(format!(r#""key":"{key}""#));
     join(parts, &mut dice)
 }
 
-fn join(mut parts: Vec<String>, dice: &mut Dice) -> String {
+fn join(mut parts: Vec<String>, dice: &mut SpellingRng) -> String {
     for at in (1..parts.len()).rev() {
         parts.swap(at, usize::try_from(dice.below(at as u64 + 1)).unwrap());
     }
     let space = dice.space();
-    format!("{{{space}{}{space}}}", parts.join(&format!("{space},{}", dice.space())))
+    format!(
+        "{{{space}{}{space}}}",
+        parts.join(&format!("{space},{}", dice.space()))
+    )
 }
 
-fn parts(columns: &[Column], values: &[Value], dice: &mut Dice) -> Vec<String> {
+fn parts(columns: &[ColumnSpec], values: &[GeneratedValue], dice: &mut SpellingRng) -> Vec<String> {
     let mut parts = Vec::new();
     for (column, value) in columns.iter().zip(values) {
-        if *value == Value::Null && dice.below(2) == 0 {
+        if *value == GeneratedValue::Null && dice.below(2) == 0 {
             continue;
         }
         let name = text(&column.name, dice);
         let (before, after) = (dice.space(), dice.space());
-        parts.push(format!("{name}{before}:{after}{}", spelled(&column.kind, value, dice)));
+        parts.push(format!(
+            "{name}{before}:{after}{}",
+            spelled(&column.kind, value, dice)
+        ));
     }
     if dice.below(4) == 0 {
         parts.push(r#""not in any contract":{"x":[1,{}]}"#.to_owned());
@@ -213,25 +268,37 @@ fn parts(columns: &[Column], values: &[Value], dice: &mut Dice) -> Vec<String> {
     parts
 }
 
-fn spelled(kind: &Kind, value: &Value, dice: &mut Dice) -> String {
+fn spelled(kind: &ColumnKind, value: &GeneratedValue, dice: &mut SpellingRng) -> String {
     match (kind, value) {
-        (Kind::Struct(columns), Value::Object(values)) => {
+        (ColumnKind::Struct(columns), GeneratedValue::Object(values)) => {
             let parts = parts(columns, values, dice);
             join(parts, dice)
         }
-        (Kind::List(element), Value::List(values)) => {
+        (ColumnKind::List(element), GeneratedValue::List(values)) => {
             let space = dice.space();
-            let parts: Vec<String> = values.iter().map(|v| spelled(&element.kind, v, dice)).collect();
-            format!("[{space}{}{space}]", parts.join(&format!("{space},{space}")))
+            let parts: Vec<String> = values
+                .iter()
+                .map(|v| spelled(&element.kind, v, dice))
+                .collect();
+            format!(
+                "[{space}{}{space}]",
+                parts.join(&format!("{space},{space}"))
+            )
         }
-        (Kind::Timestamp(TimeFormat::EpochSeconds), Value::Time(micros)) => {
-            Exact::new(i128::from(*micros), 6).trimmed().to_string()
+        (ColumnKind::Timestamp(TimeFormat::EpochSeconds), GeneratedValue::Time(micros)) => {
+            ExactDecimal::new(i128::from(*micros), 6)
+                .trimmed()
+                .to_string()
         }
-        (Kind::Timestamp(TimeFormat::EpochMillis), Value::Time(micros)) => {
-            Exact::new(i128::from(*micros), 3).trimmed().to_string()
+        (ColumnKind::Timestamp(TimeFormat::EpochMillis), GeneratedValue::Time(micros)) => {
+            ExactDecimal::new(i128::from(*micros), 3)
+                .trimmed()
+                .to_string()
         }
-        (_, Value::Time(micros)) => {
-            let offset = Offset::from_seconds(i32::try_from(dice.below(48)).unwrap() * 1800 - 43_200).unwrap();
+        (_, GeneratedValue::Time(micros)) => {
+            let offset =
+                Offset::from_seconds(i32::try_from(dice.below(48)).unwrap() * 1800 - 43_200)
+                    .unwrap();
             let instant = Timestamp::from_microsecond(*micros).unwrap();
             if dice.below(2) == 0 {
                 format!("\"{instant}\"")
@@ -239,11 +306,11 @@ fn spelled(kind: &Kind, value: &Value, dice: &mut Dice) -> String {
                 format!("\"{}\"", instant.display_with_offset(offset))
             }
         }
-        (_, Value::Text(value)) => text(value, dice),
-        (_, Value::Decimal(units, scale)) => match dice.below(3) {
-            0 => format!("\"{}\"", Exact::new(*units, *scale)),
+        (_, GeneratedValue::Text(value)) => text(value, dice),
+        (_, GeneratedValue::Decimal(units, scale)) => match dice.below(3) {
+            0 => format!("\"{}\"", ExactDecimal::new(*units, *scale)),
             1 => format!("{units}e-{scale}"),
-            _ => Exact::new(*units, *scale).trimmed().to_string(),
+            _ => ExactDecimal::new(*units, *scale).trimmed().to_string(),
         },
         (_, other) => {
             let mut out = String::new();
@@ -254,11 +321,14 @@ fn spelled(kind: &Kind, value: &Value, dice: &mut Dice) -> String {
 }
 
 /// A text in quotes, with some characters escaped that need not be.
-fn text(value: &str, dice: &mut Dice) -> String {
+fn text(value: &str, dice: &mut SpellingRng) -> String {
     if dice.below(3) > 0 {
         return serde_json::to_string(value).unwrap();
     }
-    let units: String = value.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let units: String = value
+        .encode_utf16()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect();
     format!("\"{units}\"")
 }
 

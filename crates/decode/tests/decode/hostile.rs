@@ -4,7 +4,7 @@
 
 use crate::{decoder, fixture, sales};
 use proptest::prelude::*;
-use tillhouse_decode::Decoded;
+use tillhouse_decode::DecodedPage;
 use tillhouse_model::table::UnknownFields;
 
 const MARK: &str = "S3CR3T";
@@ -16,30 +16,43 @@ fn valid() -> Vec<u8> {
         "tags":["x",null],"day":"2024-02-29","local":"2024-03-31T02:30:00","seconds":1.5,"millis":2,"updated_at":"2024-01-01T10:00:00.123456Z",
         "license_plate":"{MARK} 1","card":"{MARK} 1234 {MARK} 99999","pin":{{"a":["{MARK}"]}},"driver":"{MARK}","timezone":"Europe/Berlin","state":"done","new":{{"x":"{MARK}"}}}}"#
     );
-    format!(r#"{{"meta":{{"total":3}},"data":[{full},{{"id":"2","state":"open"}},{full}]}}"#).into_bytes()
+    format!(r#"{{"meta":{{"total":3}},"data":[{full},{{"id":"2","state":"open"}},{full}]}}"#)
+        .into_bytes()
 }
 
 /// Every record is a row or a reject.
-fn check(page: &[u8], decoded: &Decoded) -> Result<(), TestCaseError> {
+fn check(page: &[u8], decoded: &DecodedPage) -> Result<(), TestCaseError> {
     if let Ok(serde_json::Value::Object(parsed)) = serde_json::from_slice(page)
         && let Some(serde_json::Value::Array(records)) = parsed.get("data")
     {
-        prop_assert_eq!(decoded.batch.num_rows() + decoded.rejects.len(), records.len());
+        prop_assert_eq!(
+            decoded.batch.num_rows() + decoded.rejects.len(),
+            records.len()
+        );
     }
     let rows = decoded.batch.num_rows();
     prop_assert_eq!(
-        (decoded.keys.values().len(), decoded.content_hashes.value_length()),
+        (
+            decoded.keys.values().len(),
+            decoded.content_hashes.value_length()
+        ),
         (decoded.keys.values().len(), 17)
     );
     use arrow::array::Array as _;
     prop_assert_eq!(
-        [decoded.keys.len(), decoded.record_times.len(), decoded.updated_at.len(), decoded.content_hashes.len()],
+        [
+            decoded.keys.len(),
+            decoded.record_times.len(),
+            decoded.updated_at.len(),
+            decoded.content_hashes.len()
+        ],
         [rows; 4]
     );
     for reject in &decoded.rejects {
         prop_assert!(reject.redacted.len() <= 4096);
         prop_assert!(
-            reject.redacted.is_empty() || serde_json::from_str::<serde::de::IgnoredAny>(&reject.redacted).is_ok(),
+            reject.redacted.is_empty()
+                || serde_json::from_str::<serde::de::IgnoredAny>(&reject.redacted).is_ok(),
             "{}",
             reject.redacted
         );
@@ -51,7 +64,10 @@ fn check(page: &[u8], decoded: &Decoded) -> Result<(), TestCaseError> {
 fn the_page_to_be_damaged_is_good() {
     let page = valid();
     let decoded = sales().decode(&page, &["data"]).unwrap();
-    assert_eq!((decoded.batch.num_rows(), &decoded.rejects[..]), (3, &[][..]));
+    assert_eq!(
+        (decoded.batch.num_rows(), &decoded.rejects[..]),
+        (3, &[][..])
+    );
     assert!(!format!("{decoded:?}").contains(MARK));
 }
 
@@ -63,15 +79,16 @@ fn every_cut_is_an_error() {
     }
 }
 
+/// Damage done to the bytes of a page.
 #[derive(Debug, Clone)]
-enum Damage {
+enum PageDamage {
     Byte(u8),
     Insert(&'static str),
     Cut(usize),
     Copy(usize, usize),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+fn damage() -> impl Strategy<Value = PageDamage> {
     let words = [
         "null",
         "\"",
@@ -98,26 +115,26 @@ fn damage() -> impl Strategy<Value = Damage> {
         "\u{feff}",
     ];
     prop_oneof![
-        any::<u8>().prop_map(Damage::Byte),
-        prop::sample::select(words.to_vec()).prop_map(Damage::Insert),
-        (1_usize..60).prop_map(Damage::Cut),
-        (0_usize..2000, 1_usize..200).prop_map(|(from, len)| Damage::Copy(from, len)),
+        any::<u8>().prop_map(PageDamage::Byte),
+        prop::sample::select(words.to_vec()).prop_map(PageDamage::Insert),
+        (1_usize..60).prop_map(PageDamage::Cut),
+        (0_usize..2000, 1_usize..200).prop_map(|(from, len)| PageDamage::Copy(from, len)),
     ]
 }
 
-fn damaged(at: Vec<(usize, Damage)>) -> Vec<u8> {
+fn damaged(at: Vec<(usize, PageDamage)>) -> Vec<u8> {
     let mut page = valid();
     for (at, damage) in at {
         let at = at % (page.len() + 1);
         match damage {
-            Damage::Byte(byte) => {
+            PageDamage::Byte(byte) => {
                 if let Some(there) = page.get_mut(at) {
                     *there = byte;
                 }
             }
-            Damage::Insert(word) => drop(page.splice(at..at, word.bytes())),
-            Damage::Cut(len) => drop(page.drain(at..(at + len).min(page.len()))),
-            Damage::Copy(from, len) => {
+            PageDamage::Insert(word) => drop(page.splice(at..at, word.bytes())),
+            PageDamage::Cut(len) => drop(page.drain(at..(at + len).min(page.len()))),
+            PageDamage::Copy(from, len) => {
                 let piece: Vec<u8> = page.iter().skip(from).take(len).copied().collect();
                 page.splice(at..at, piece);
             }

@@ -4,11 +4,11 @@
 //! raise the hash version.
 
 use crate::fixture::{MONEY, column, sales as contract, spec};
-use crate::generated::{Contract, contract as any_contract, page_of, record, values};
+use crate::generated::{GeneratedContract, contract as any_contract, page_of, record, values};
 use crate::{decode, decoder, page};
 use arrow::array::Array as _;
 use proptest::prelude::*;
-use tillhouse_model::{Class, Column, Kind, TimeFormat};
+use tillhouse_model::{ColumnClass, ColumnKind, ColumnSpec, TimeFormat};
 
 fn hash(json: &str) -> Vec<u8> {
     let decoded = decode(&[json]);
@@ -72,18 +72,41 @@ fn every_value_changes_a_hash() {
 #[test]
 fn a_contract_may_grow_without_new_versions() {
     let page = page(&[FULL]);
-    let before = decoder(contract()).decode(page.as_bytes(), &["data"]).unwrap().content_hashes;
+    let before = decoder(contract())
+        .decode(page.as_bytes(), &["data"])
+        .unwrap()
+        .content_hashes;
     let mut grown = contract();
-    grown.columns.insert(3, column("new_text", Kind::Text));
-    grown.columns[1].kind = Kind::Decimal { precision: 20, scale: 2 };
+    grown
+        .columns
+        .insert(3, column("new_text", ColumnKind::Text));
+    grown.columns[1].kind = ColumnKind::Decimal {
+        precision: 20,
+        scale: 2,
+    };
     grown.rules.clear();
-    let Kind::Struct(invoice) = &mut grown.columns[4].kind else { panic!("invoice is an object") };
+    let ColumnKind::Struct(invoice) = &mut grown.columns[4].kind else {
+        panic!("invoice is an object")
+    };
     invoice.insert(0, column("new_amount", MONEY));
-    invoice[1].kind = Kind::Decimal { precision: 30, scale: 10 };
-    let Kind::List(element) = &mut grown.columns[5].kind else { panic!("articles is a list") };
-    let Kind::Struct(article) = &mut element.kind else { panic!("of objects") };
-    article.push(column("new_time", Kind::Timestamp(TimeFormat::Offset)));
-    let after = decoder(grown).decode(page.as_bytes(), &["data"]).unwrap().content_hashes;
+    invoice[1].kind = ColumnKind::Decimal {
+        precision: 30,
+        scale: 10,
+    };
+    let ColumnKind::List(element) = &mut grown.columns[5].kind else {
+        panic!("articles is a list")
+    };
+    let ColumnKind::Struct(article) = &mut element.kind else {
+        panic!("of objects")
+    };
+    article.push(column(
+        "new_time",
+        ColumnKind::Timestamp(TimeFormat::Offset),
+    ));
+    let after = decoder(grown)
+        .decode(page.as_bytes(), &["data"])
+        .unwrap()
+        .content_hashes;
     assert_eq!(before, after);
 }
 
@@ -92,15 +115,22 @@ fn the_record_time_is_the_first_that_is_there_and_the_earliest_of_a_list() {
     let time = |json: &str| {
         let decoded = decode(&[json]);
         assert_eq!(decoded.rejects, []);
-        (!decoded.record_times.is_null(0)).then(|| crate::written::instant(decoded.record_times.value(0)))
+        (!decoded.record_times.is_null(0))
+            .then(|| crate::row_json::instant(decoded.record_times.value(0)))
     };
     let articles = r#""articles":[{"name":"a"},{"name":"b","start_time":"2024-01-02T00:00:00Z"},{"name":"c","start_time":"2024-01-01T00:00:00Z"},null]"#;
     assert_eq!(
-        time(&format!(r#"{{"id":"1",{articles},"invoice":{{"created_at":"2024-05-01T00:00:00Z"}}}}"#)).unwrap(),
+        time(&format!(
+            r#"{{"id":"1",{articles},"invoice":{{"created_at":"2024-05-01T00:00:00Z"}}}}"#
+        ))
+        .unwrap(),
         "2024-05-01T00:00:00.000000Z"
     );
     assert_eq!(
-        time(&format!(r#"{{"id":"1",{articles},"invoice":{{"amount":1}}}}"#)).unwrap(),
+        time(&format!(
+            r#"{{"id":"1",{articles},"invoice":{{"amount":1}}}}"#
+        ))
+        .unwrap(),
         "2024-01-01T00:00:00.000000Z"
     );
     assert_eq!(time(r#"{"id":"1","articles":[]}"#), None);
@@ -108,13 +138,19 @@ fn the_record_time_is_the_first_that_is_there_and_the_earliest_of_a_list() {
 
 #[test]
 fn the_sources_own_version_time_is_handed_on() {
-    let decoded = decode(&[r#"{"id":"1","updated_at":"2024-01-01T00:00:00Z"}"#, r#"{"id":"2"}"#]);
+    let decoded = decode(&[
+        r#"{"id":"1","updated_at":"2024-01-01T00:00:00Z"}"#,
+        r#"{"id":"2"}"#,
+    ]);
     assert_eq!(decoded.updated_at.value(0), 1_704_067_200_000_000);
     assert!(decoded.updated_at.is_null(1));
     let mut without = contract();
     without.updated_at = None;
     let decoded = decoder(without)
-        .decode(page(&[r#"{"id":"1","updated_at":"2024-01-01T00:00:00Z"}"#]).as_bytes(), &["data"])
+        .decode(
+            page(&[r#"{"id":"1","updated_at":"2024-01-01T00:00:00Z"}"#]).as_bytes(),
+            &["data"],
+        )
         .unwrap();
     assert!(decoded.updated_at.is_null(0));
 }
@@ -122,28 +158,64 @@ fn the_sources_own_version_time_is_handed_on() {
 #[test]
 fn keys_are_text_and_never_meet() {
     let kinds = vec![
-        Column { required: true, ..column("t", Kind::Text) },
-        Column { required: true, ..column("n", Kind::Int) },
-        Column { required: true, ..column("d", Kind::Decimal { precision: 10, scale: 2 }) },
-        Column { required: true, ..column("at", Kind::Timestamp(TimeFormat::Offset)) },
-        Column { required: true, ..column("day", Kind::Date) },
-        Column { required: true, ..column("b", Kind::Bool) },
-        Column { required: true, class: Class::LastFour, ..column("u", Kind::Text) },
+        ColumnSpec {
+            required: true,
+            ..column("t", ColumnKind::Text)
+        },
+        ColumnSpec {
+            required: true,
+            ..column("n", ColumnKind::Int)
+        },
+        ColumnSpec {
+            required: true,
+            ..column(
+                "d",
+                ColumnKind::Decimal {
+                    precision: 10,
+                    scale: 2,
+                },
+            )
+        },
+        ColumnSpec {
+            required: true,
+            ..column("at", ColumnKind::Timestamp(TimeFormat::Offset))
+        },
+        ColumnSpec {
+            required: true,
+            ..column("day", ColumnKind::Date)
+        },
+        ColumnSpec {
+            required: true,
+            ..column("b", ColumnKind::Bool)
+        },
+        ColumnSpec {
+            required: true,
+            class: ColumnClass::LastFour,
+            ..column("u", ColumnKind::Text)
+        },
     ];
     let keys = |names: &[&str], t: &str, u: &str| {
         let json = format!(
             r#"[{{"t":"{t}","n":-3,"d":1.50,"at":"2024-01-01T01:00:00+01:00","day":"2024-02-29","b":true,"u":"{u}"}}]"#
         );
-        let decoded = decoder(spec(kinds.clone(), names)).decode(json.as_bytes(), &[]).unwrap();
+        let decoded = decoder(spec(kinds.clone(), names))
+            .decode(json.as_bytes(), &[])
+            .unwrap();
         assert_eq!(decoded.rejects, []);
         decoded.keys.value(0).to_owned()
     };
     assert_eq!(keys(&["t"], "a:b", "x"), "a:b");
-    assert_eq!(keys(&["t", "n", "d", "day", "b"], "a", "x"), "a:-3:1.5:2024-02-29:true");
+    assert_eq!(
+        keys(&["t", "n", "d", "day", "b"], "a", "x"),
+        "a:-3:1.5:2024-02-29:true"
+    );
     assert_eq!(keys(&["at"], "a", "x"), "2024-01-01T00:00:00Z");
     assert_eq!(keys(&["at", "n"], "a", "x"), "1704067200000000:-3");
     assert_eq!(keys(&["t", "u"], "a:b", "----....cccc"), r"a\:b:cccc");
-    assert_ne!(keys(&["t", "u"], "a:b", "--------c"), keys(&["t", "u"], "a", "------b:c"));
+    assert_ne!(
+        keys(&["t", "u"], "a:b", "--------c"),
+        keys(&["t", "u"], "a", "------b:c")
+    );
 }
 
 proptest! {
@@ -151,7 +223,7 @@ proptest! {
 
     #[test]
     fn no_spelling_changes_a_hash(
-        (contract, row) in any_contract().prop_flat_map(|c: Contract| { let v = values(&c.columns); (Just(c), v) }),
+        (contract, row) in any_contract().prop_flat_map(|c: GeneratedContract| { let v = values(&c.columns); (Just(c), v) }),
         seeds in prop::collection::vec(any::<u64>(), 2..5),
     ) {
         let records: Vec<String> = seeds.iter().map(|seed| record(&contract.columns, 7, &row, *seed)).collect();
@@ -166,11 +238,11 @@ proptest! {
 
     #[test]
     fn different_content_has_different_hashes(
-        (contract, rows) in any_contract().prop_flat_map(|c: Contract| { let v = prop::collection::vec(values(&c.columns), 2); (Just(c), v) }),
+        (contract, rows) in any_contract().prop_flat_map(|c: GeneratedContract| { let v = prop::collection::vec(values(&c.columns), 2); (Just(c), v) }),
     ) {
         let records: Vec<String> = rows.iter().map(|row| record(&contract.columns, 7, row, 1)).collect();
         let decoded = decoder(contract.spec()).decode(page_of(&records).as_bytes(), &["data"]).unwrap();
-        let texts = crate::written::rows(&decoded.batch);
+        let texts = crate::row_json::rows(&decoded.batch);
         // Empty objects count for nothing, so only texts without any are compared.
         prop_assume!(texts.iter().all(|t| !t.contains("{}")));
         prop_assert_eq!(texts[0] == texts[1], decoded.content_hashes.value(0) == decoded.content_hashes.value(1));

@@ -3,22 +3,23 @@
 //! Invariant: a record that did not change is the same record, hash and all, however much of it a page leaves out.
 
 use crate::fixture::{column as field, spec};
-use crate::generated::{Contract, Value, contract, page_of, record, values};
+use crate::generated::{GeneratedContract, GeneratedValue, contract, page_of, record, values};
 use crate::{decoder, page, sales};
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 use std::sync::Arc;
-use tillhouse_decode::{Decoded, KnownRecords};
-use tillhouse_model::Kind;
+use tillhouse_decode::{DecodedPage, KnownRecords};
+use tillhouse_model::ColumnKind;
 
 /// As a source table has them.
-fn known(decoded: &Decoded) -> KnownRecords {
+fn known(decoded: &DecodedPage) -> KnownRecords {
     let mut fields: Vec<_> = decoded.batch.schema().fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new("_record_key", DataType::Utf8, false)));
     let mut columns = decoded.batch.columns().to_vec();
     columns.push(Arc::new(decoded.keys.clone()) as ArrayRef);
-    KnownRecords::new(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()).unwrap()
+    KnownRecords::new(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap())
+        .unwrap()
 }
 
 proptest! {
@@ -26,13 +27,13 @@ proptest! {
 
     #[test]
     fn what_is_left_out_is_as_it_was(
-        (contract, rows) in contract().prop_flat_map(|c: Contract| { let v = prop::collection::vec(values(&c.columns), 1..4); (Just(c), v) }),
+        (contract, rows) in contract().prop_flat_map(|c: GeneratedContract| { let v = prop::collection::vec(values(&c.columns), 1..4); (Just(c), v) }),
         left_out in prop::collection::vec(any::<bool>(), 8),
         seed: u64,
     ) {
         let decoder = decoder(contract.spec());
         let spelled = |columns: &[_], pick: &dyn Fn(usize) -> bool, seed: u64| -> Vec<String> {
-            let of_row = |(i, row): (usize, &Vec<Value>)| {
+            let of_row = |(i, row): (usize, &Vec<GeneratedValue>)| {
                 let row: Vec<_> = row.iter().enumerate().filter(|(at, _)| pick(*at)).map(|(_, v)| v.clone()).collect();
                 record(columns, i, &row, seed.wrapping_add(i as u64))
             };
@@ -42,7 +43,7 @@ proptest! {
         let pick = |at: usize| left_out.get(at) != Some(&true);
         let columns: Vec<_> = contract.columns.iter().enumerate().filter(|(at, _)| pick(*at)).map(|(_, c)| c.clone()).collect();
         let page = page_of(&spelled(&columns, &pick, !seed));
-        let again = decoder.decode_onto(page.as_bytes(), &["data"], None, Some(&known(&whole))).unwrap();
+        let again = decoder.decode_partial(page.as_bytes(), &["data"], None, Some(&known(&whole))).unwrap();
         prop_assert_eq!(&again.rejects, &[]);
         prop_assert_eq!(&again.batch, &whole.batch);
         prop_assert_eq!(&again.content_hashes, &whole.content_hashes);
@@ -51,7 +52,7 @@ proptest! {
 
 const WHOLE: &str = r#"{"id":"1","counter":7,"invoice":{"amount":12.5,"created_at":"2026-01-02T03:04:05Z"},"tags":["a"],"updated_at":"2026-01-02T03:04:06Z","license_plate":"KA-XY 1","pin":"1234","state":"open","zähler":7}"#;
 
-fn column(decoded: &Decoded, name: &str) -> ArrayRef {
+fn column(decoded: &DecodedPage, name: &str) -> ArrayRef {
     decoded.batch.column_by_name(name).unwrap().clone()
 }
 
@@ -63,10 +64,16 @@ fn where_nothing_is_said_what_was_known_stays() {
         r#""timezone":"Europe/Berlin","paid":true,"day":"2026-01-02",
         "articles":[{"name":"a","amount":1,"log":[{"code":1,"note":"x"}]},{"name":"b","currency":"EUR"}],"#,
     );
-    let whole = decoder.decode(page(&[&whole]).as_bytes(), &["data"]).unwrap();
+    let whole = decoder
+        .decode(page(&[&whole]).as_bytes(), &["data"])
+        .unwrap();
     assert_eq!(whole.rejects, []);
     let known = known(&whole);
-    let onto = |record: &str| decoder.decode_onto(page(&[record]).as_bytes(), &["data"], None, Some(&known)).unwrap();
+    let onto = |record: &str| {
+        decoder
+            .decode_partial(page(&[record]).as_bytes(), &["data"], None, Some(&known))
+            .unwrap()
+    };
     // Missing, null, empty, and whatever cannot be read, are all the same.
     for nothing in [
         "",
@@ -100,7 +107,11 @@ fn where_nothing_is_said_what_was_known_stays() {
     ] {
         let same = onto(&format!(r#"{{"id":"1"{nothing}}}"#));
         assert_eq!(same.rejects, [], "{nothing}");
-        assert_eq!((&same.batch, &same.content_hashes), (&whole.batch, &whole.content_hashes), "{nothing}");
+        assert_eq!(
+            (&same.batch, &same.content_hashes),
+            (&whole.batch, &whole.content_hashes),
+            "{nothing}"
+        );
         assert_eq!(
             (&same.record_times, &same.updated_at),
             (&whole.record_times, &whole.updated_at),
@@ -112,65 +123,127 @@ fn where_nothing_is_said_what_was_known_stays() {
 #[test]
 fn what_is_said_counts() {
     let decoder = sales();
-    let whole =
-        WHOLE.replace(r#""counter":7,"#, r#""articles":[{"name":"a","amount":1},{"name":"b","currency":"EUR"}],"#);
-    let whole = decoder.decode(page(&[&whole]).as_bytes(), &["data"]).unwrap();
+    let whole = WHOLE.replace(
+        r#""counter":7,"#,
+        r#""articles":[{"name":"a","amount":1},{"name":"b","currency":"EUR"}],"#,
+    );
+    let whole = decoder
+        .decode(page(&[&whole]).as_bytes(), &["data"])
+        .unwrap();
     let known = known(&whole);
-    let onto = |record: &str| decoder.decode_onto(page(&[record]).as_bytes(), &["data"], None, Some(&known)).unwrap();
-    let row = |decoded: &Decoded, name: &str| {
+    let onto = |record: &str| {
+        decoder
+            .decode_partial(page(&[record]).as_bytes(), &["data"], None, Some(&known))
+            .unwrap()
+    };
+    let row = |decoded: &DecodedPage, name: &str| {
         let column = column(decoded, name);
         arrow::util::display::array_value_to_string(&column, 0).unwrap()
     };
-    let said = onto(r#"{"id":"1","zähler":0,"tags":["b","c"],"invoice":{"amount":13},"paid":false}"#);
+    let said =
+        onto(r#"{"id":"1","zähler":0,"tags":["b","c"],"invoice":{"amount":13},"paid":false}"#);
     assert_eq!(
-        (row(&said, "counter"), row(&said, "tags"), row(&said, "paid")),
+        (
+            row(&said, "counter"),
+            row(&said, "tags"),
+            row(&said, "paid")
+        ),
         ("0".into(), "[b, c]".into(), "false".into())
     );
-    assert_eq!(row(&said, "invoice"), "{amount: 13.0000, created_at: 2026-01-02T03:04:05Z}");
-    assert_eq!(&column(&said, "license_plate"), &column(&whole, "license_plate"), "no pseudonym of a pseudonym");
+    assert_eq!(
+        row(&said, "invoice"),
+        "{amount: 13.0000, created_at: 2026-01-02T03:04:05Z}"
+    );
+    assert_eq!(
+        &column(&said, "license_plate"),
+        &column(&whole, "license_plate"),
+        "no pseudonym of a pseudonym"
+    );
     assert_ne!(said.content_hashes, whole.content_hashes);
     // An element that went is gone, and one that came has nothing of another.
     for (articles, names) in [
-        (r#"[{"name":"b"}]"#, "[{name: b, amount: , start_time: , currency: , log: }]"),
+        (
+            r#"[{"name":"b"}]"#,
+            "[{name: b, amount: , start_time: , currency: , log: }]",
+        ),
         (
             r#"[{"name":"c","amount":2},{"amount":3}]"#,
             "[{name: c, amount: 2.0000, start_time: , currency: , log: }, {name: b, amount: 3.0000, start_time: , currency: EUR, log: }]",
         ),
     ] {
-        assert_eq!(row(&onto(&format!(r#"{{"id":"1","articles":{articles}}}"#)), "articles"), names, "{articles}");
+        assert_eq!(
+            row(
+                &onto(&format!(r#"{{"id":"1","articles":{articles}}}"#)),
+                "articles"
+            ),
+            names,
+            "{articles}"
+        );
     }
-    let reject = onto(r#"{"id":"1","articles":[{"name":"a"},{"name":"b"},{"amount":1}]}"#).rejects.remove(0);
-    assert_eq!((&*reject.field, &*reject.reason), ("articles[2].name", "missing required field"));
+    let reject = onto(r#"{"id":"1","articles":[{"name":"a"},{"name":"b"},{"amount":1}]}"#)
+        .rejects
+        .remove(0);
+    assert_eq!(
+        (&*reject.field, &*reject.reason),
+        ("articles[2].name", "missing required field")
+    );
     // Nothing is known of another record, and a page that is read as ever knows nothing.
     assert!(column(&onto(r#"{"id":"2"}"#), "state").is_null(0));
-    let plain = decoder.decode(page(&[r#"{"id":"1"}"#]).as_bytes(), &["data"]).unwrap();
+    let plain = decoder
+        .decode(page(&[r#"{"id":"1"}"#]).as_bytes(), &["data"])
+        .unwrap();
     assert!(column(&plain, "state").is_null(0));
     // Each record has its own.
     let two = decoder
-        .decode_onto(page(&[r#"{"id":"2"}"#, r#"{"id":"1"}"#]).as_bytes(), &["data"], None, Some(&known))
+        .decode_partial(
+            page(&[r#"{"id":"2"}"#, r#"{"id":"1"}"#]).as_bytes(),
+            &["data"],
+            None,
+            Some(&known),
+        )
         .unwrap();
     assert!(column(&two, "state").is_null(0) && column(&two, "state").is_valid(1));
-    assert_eq!(onto("{}").rejects.len(), 1, "a record without its key is nobody's");
+    assert_eq!(
+        onto("{}").rejects.len(),
+        1,
+        "a record without its key is nobody's"
+    );
 }
 
 #[test]
 fn elements_are_told_by_their_ids() {
-    let line = Kind::Struct(vec![field("id", Kind::Text), field("name", Kind::Text), field("amount", Kind::Int)]);
-    let lines = field("lines", Kind::List(Box::new(field("element", line))));
-    let decoder = decoder(spec(vec![field("id", Kind::Text), lines], &["id"]));
-    let whole =
-        r#"{"id":"1","lines":[{"id":"a","name":"Diesel","amount":1},{"id":"b","name":"Coffee"},{"name":"Bag"}]}"#;
-    let whole = decoder.decode(page(&[whole]).as_bytes(), &["data"]).unwrap();
+    let line = ColumnKind::Struct(vec![
+        field("id", ColumnKind::Text),
+        field("name", ColumnKind::Text),
+        field("amount", ColumnKind::Int),
+    ]);
+    let lines = field("lines", ColumnKind::List(Box::new(field("element", line))));
+    let decoder = decoder(spec(vec![field("id", ColumnKind::Text), lines], &["id"]));
+    let whole = r#"{"id":"1","lines":[{"id":"a","name":"Diesel","amount":1},{"id":"b","name":"Coffee"},{"name":"Bag"}]}"#;
+    let whole = decoder
+        .decode(page(&[whole]).as_bytes(), &["data"])
+        .unwrap();
     let known = known(&whole);
     let onto = |lines: &str| {
         let page = page(&[&format!(r#"{{"id":"1","lines":{lines}}}"#)]);
-        let decoded = decoder.decode_onto(page.as_bytes(), &["data"], None, Some(&known)).unwrap();
+        let decoded = decoder
+            .decode_partial(page.as_bytes(), &["data"], None, Some(&known))
+            .unwrap();
         arrow::util::display::array_value_to_string(&column(&decoded, "lines"), 0).unwrap()
     };
     for (said, expected) in [
-        (r#"[{"id":"b"},{"id":"a"}]"#, "[{id: b, name: Coffee, amount: }, {id: a, name: Diesel, amount: 1}]"),
-        (r#"[{"id":"b","name":null,"amount":5}]"#, "[{id: b, name: Coffee, amount: 5}]"),
-        (r#"[{"id":"c"},{"id":"b"}]"#, "[{id: c, name: , amount: }, {id: b, name: Coffee, amount: }]"),
+        (
+            r#"[{"id":"b"},{"id":"a"}]"#,
+            "[{id: b, name: Coffee, amount: }, {id: a, name: Diesel, amount: 1}]",
+        ),
+        (
+            r#"[{"id":"b","name":null,"amount":5}]"#,
+            "[{id: b, name: Coffee, amount: 5}]",
+        ),
+        (
+            r#"[{"id":"c"},{"id":"b"}]"#,
+            "[{id: c, name: , amount: }, {id: b, name: Coffee, amount: }]",
+        ),
         (
             r#"[{"amount":7},{},{"id":"a"}]"#,
             "[{id: a, name: Diesel, amount: 7}, {id: b, name: Coffee, amount: }, {id: a, name: Diesel, amount: 1}]",

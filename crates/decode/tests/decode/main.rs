@@ -14,12 +14,12 @@ mod oracle;
 mod record_rules;
 mod rejects;
 mod roundtrip;
+mod row_json;
 mod sources;
 mod values;
-mod written;
 
 use std::sync::Arc;
-use tillhouse_decode::{Decoded, Decoder};
+use tillhouse_decode::{DecodedPage, Decoder};
 use tillhouse_model::TableSpec;
 
 /// A decoder for the contract with one of everything.
@@ -33,10 +33,14 @@ fn decoder(spec: TableSpec) -> Decoder {
 
 /// A page of records.
 fn page(records: &[&str]) -> String {
-    format!(r#"{{"meta":{{"total":{}}},"data":[{}]}}"#, records.len(), records.join(","))
+    format!(
+        r#"{{"meta":{{"total":{}}},"data":[{}]}}"#,
+        records.len(),
+        records.join(",")
+    )
 }
 
-fn decode(records: &[&str]) -> Decoded {
+fn decode(records: &[&str]) -> DecodedPage {
     sales().decode(page(records).as_bytes(), &["data"]).unwrap()
 }
 
@@ -45,12 +49,25 @@ fn a_decoder_can_be_shared() {
     fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     let decoder = sales();
     shared(&decoder);
-    let pages: Vec<String> = (0..8).map(|i| page(&[&format!(r#"{{"id":"{i}"}}"#)])).collect();
-    let alone: Vec<_> = pages.iter().map(|p| decoder.decode(p.as_bytes(), &["data"]).unwrap().batch).collect();
+    let pages: Vec<String> = (0..8)
+        .map(|i| page(&[&format!(r#"{{"id":"{i}"}}"#)]))
+        .collect();
+    let alone: Vec<_> = pages
+        .iter()
+        .map(|p| decoder.decode(p.as_bytes(), &["data"]).unwrap().batch)
+        .collect();
     let together: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = pages
             .iter()
-            .map(|p| scope.spawn(|| decoder.clone().decode(p.as_bytes(), &["data"]).unwrap().batch))
+            .map(|p| {
+                scope.spawn(|| {
+                    decoder
+                        .clone()
+                        .decode(p.as_bytes(), &["data"])
+                        .unwrap()
+                        .batch
+                })
+            })
             .collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });

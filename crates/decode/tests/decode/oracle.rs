@@ -3,23 +3,23 @@
 //! Invariant: the oracle gets records that avoid its quirks: no numbers as times, no digits beyond a scale, no field twice, no zones.
 
 use crate::decoder;
-use crate::generated::{Contract, Value, canonical, contract, page_of, values};
+use crate::generated::{GeneratedContract, GeneratedValue, canonical, contract, page_of, values};
 use arrow::json::ReaderBuilder;
 use proptest::prelude::*;
-use tillhouse_model::{Kind, TimeFormat};
+use tillhouse_model::{ColumnKind, TimeFormat};
 
 /// The contract with every instant spelled with its offset.
-fn with_offsets(kind: &mut Kind) {
+fn with_offsets(kind: &mut ColumnKind) {
     match kind {
-        Kind::Timestamp(format) => *format = TimeFormat::Offset,
-        Kind::Struct(columns) => columns.iter_mut().for_each(|c| with_offsets(&mut c.kind)),
-        Kind::List(element) => with_offsets(&mut element.kind),
+        ColumnKind::Timestamp(format) => *format = TimeFormat::Offset,
+        ColumnKind::Struct(columns) => columns.iter_mut().for_each(|c| with_offsets(&mut c.kind)),
+        ColumnKind::List(element) => with_offsets(&mut element.kind),
         _ => {}
     }
 }
 
-fn cases() -> impl Strategy<Value = (Contract, Vec<Vec<Value>>)> {
-    contract().prop_flat_map(|mut c: Contract| {
+fn cases() -> impl Strategy<Value = (GeneratedContract, Vec<Vec<GeneratedValue>>)> {
+    contract().prop_flat_map(|mut c: GeneratedContract| {
         c.columns.iter_mut().for_each(|c| with_offsets(&mut c.kind));
         let rows = prop::collection::vec(values(&c.columns), 1..6);
         (Just(c), rows)

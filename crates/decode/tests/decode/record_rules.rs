@@ -4,11 +4,14 @@
 
 use crate::decoder;
 use crate::fixture::{self, column, spec};
-use crate::written::rows;
+use crate::row_json::rows;
 use arrow::array::AsArray;
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, Check, Except, Present, Product, Rule, StateRule, Sum, UnitOf};
-use tillhouse_model::{Column, Exact, Kind, TableSpec};
+use tillhouse_model::table::{
+    AmountRule, ElementFilter, PresenceRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
+    StateRule, SumRule,
+};
+use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec};
 
 /// A sale with lines and payments, and all rules that look into them.
 fn till() -> TableSpec {
@@ -16,19 +19,38 @@ fn till() -> TableSpec {
 }
 
 fn till_where(or_less: &[&str]) -> TableSpec {
-    let list = |name: &str, of: Vec<Column>| column(name, Kind::List(Box::new(column("element", Kind::Struct(of)))));
-    let quantity = || Kind::Decimal { precision: 18, scale: 6 };
+    let list = |name: &str, of: Vec<ColumnSpec>| {
+        column(
+            name,
+            ColumnKind::List(Box::new(column("element", ColumnKind::Struct(of)))),
+        )
+    };
+    let quantity = || ColumnKind::Decimal {
+        precision: 18,
+        scale: 6,
+    };
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let rule = |name: &str, is: &str, check| Rule { name: name.into(), path: path(is), check };
-    let cent = Exact::new(1, 2);
+    let rule = |name: &str, is: &str, check| QualityRule {
+        name: name.into(),
+        path: path(is),
+        check,
+    };
+    let cent = ExactDecimal::new(1, 2);
     let or_less = or_less.iter().map(|text| path(text)).collect();
-    let sum = Sum {
+    let sum = SumRule {
         of: vec![path("lines.amount")],
         within: cent,
-        except: Some(Except { path: path("lines.state"), words: vec!["declined".into(), "error".into()] }),
+        except: Some(ElementFilter {
+            path: path("lines.state"),
+            words: vec!["declined".into(), "error".into()],
+        }),
     };
-    let product = Product {
-        of: vec![path("lines.quantity"), path("lines.unit_price"), path("factor")],
+    let product = ProductRule {
+        of: vec![
+            path("lines.quantity"),
+            path("lines.unit_price"),
+            path("factor"),
+        ],
         is: vec![path("lines.before"), path("lines.amount")],
         or_less,
         within: cent,
@@ -40,15 +62,15 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         owed: path("total"),
     };
     let columns = vec![
-        column("id", Kind::Text),
-        column("state", Kind::Text),
+        column("id", ColumnKind::Text),
+        column("state", ColumnKind::Text),
         column("total", fixture::MONEY),
-        column("currency", Kind::Text),
-        column("factor", Kind::Int),
+        column("currency", ColumnKind::Text),
+        column("factor", ColumnKind::Int),
         list(
             "lines",
             vec![
-                column("state", Kind::Text),
+                column("state", ColumnKind::Text),
                 column("quantity", quantity()),
                 column("unit_price", quantity()),
                 column("before", fixture::MONEY),
@@ -57,24 +79,45 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         ),
         list(
             "payments",
-            vec![column("state", Kind::Text), column("amount", fixture::MONEY), column("currency", Kind::Text)],
+            vec![
+                column("state", ColumnKind::Text),
+                column("amount", fixture::MONEY),
+                column("currency", ColumnKind::Text),
+            ],
         ),
     ];
     let rules = vec![
-        rule("currency_known", "currency", Check::Currency),
-        rule("payment_currency_known", "payments.currency", Check::Currency),
-        rule("adds_up", "total", Check::Sum(sum)),
-        rule("multiplies", "lines.before", Check::Product(product)),
-        rule("follows", "state", Check::State(state)),
+        rule("currency_known", "currency", RuleCheck::Currency),
+        rule(
+            "payment_currency_known",
+            "payments.currency",
+            RuleCheck::Currency,
+        ),
+        rule("adds_up", "total", RuleCheck::Sum(sum)),
+        rule("multiplies", "lines.before", RuleCheck::Product(product)),
+        rule("follows", "state", RuleCheck::State(state)),
     ];
-    TableSpec { rules, ..spec(columns, &["id"]) }
+    TableSpec {
+        rules,
+        ..spec(columns, &["id"])
+    }
 }
 
 /// What is warned about in a sale: field, rule and words.
 fn told(json: &str) -> Vec<String> {
-    let decoded = decoder(till()).decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[]).unwrap();
-    assert_eq!((decoded.batch.num_rows(), decoded.rejects.len()), (1, 0), "{json}");
-    decoded.warnings.into_iter().map(|w| format!("{} {}: {}", w.rule, w.field, w.original)).collect()
+    let decoded = decoder(till())
+        .decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])
+        .unwrap();
+    assert_eq!(
+        (decoded.batch.num_rows(), decoded.rejects.len()),
+        (1, 0),
+        "{json}"
+    );
+    decoded
+        .warnings
+        .into_iter()
+        .map(|w| format!("{} {}: {}", w.rule, w.field, w.original))
+        .collect()
 }
 
 #[test]
@@ -89,19 +132,28 @@ fn products_are_compared_element_by_element() {
         ]
     );
     assert_eq!(
-        lines(r#"{"quantity":1,"unit_price":10,"amount":9.99},{"quantity":1,"unit_price":10,"amount":9.9899}"#),
+        lines(
+            r#"{"quantity":1,"unit_price":10,"amount":9.99},{"quantity":1,"unit_price":10,"amount":9.9899}"#
+        ),
         [
             "multiplies lines[1].amount: lines[1].amount is 9.9899, expected 10 = lines[1].quantity 1 x lines[1].unit_price 10 x factor 1"
         ]
     );
-    assert_eq!(lines(r#"{"quantity":1,"unit_price":10,"amount":8,"before":10}"#), [""; 0], "before a discount");
+    assert_eq!(
+        lines(r#"{"quantity":1,"unit_price":10,"amount":8,"before":10}"#),
+        [""; 0],
+        "before a discount"
+    );
     assert_eq!(
         lines(r#"{"quantity":1,"unit_price":10,"amount":10,"before":12}"#),
         [
             "multiplies lines[0].before: lines[0].before is 12, expected 10 = lines[0].quantity 1 x lines[0].unit_price 10 x factor 1"
         ]
     );
-    assert_eq!(lines(r#"{"quantity":-1,"unit_price":2.5,"amount":-2.5}"#), [""; 0]);
+    assert_eq!(
+        lines(r#"{"quantity":-1,"unit_price":2.5,"amount":-2.5}"#),
+        [""; 0]
+    );
     // What was given away costs nothing, and a refund may be told by its amount alone.
     for fine in [
         r#"{"quantity":2,"unit_price":5,"amount":0}"#,
@@ -110,11 +162,19 @@ fn products_are_compared_element_by_element() {
     ] {
         assert_eq!(lines(fine), [""; 0], "{fine}");
     }
-    assert_eq!(lines(r#"{"quantity":2,"unit_price":5,"amount":-9}"#).len(), 1);
-    assert_eq!(lines(r#"{"quantity":-2,"unit_price":5,"amount":10}"#).len(), 1);
-    for missing in
-        [r#"{"unit_price":10,"amount":8}"#, r#"{"quantity":1,"amount":8}"#, r#"{"quantity":1,"unit_price":10}"#]
-    {
+    assert_eq!(
+        lines(r#"{"quantity":2,"unit_price":5,"amount":-9}"#).len(),
+        1
+    );
+    assert_eq!(
+        lines(r#"{"quantity":-2,"unit_price":5,"amount":10}"#).len(),
+        1
+    );
+    for missing in [
+        r#"{"unit_price":10,"amount":8}"#,
+        r#"{"quantity":1,"amount":8}"#,
+        r#"{"quantity":1,"unit_price":10}"#,
+    ] {
         assert_eq!(lines(missing), [""; 0], "{missing}");
     }
     assert_eq!(
@@ -123,10 +183,18 @@ fn products_are_compared_element_by_element() {
         "a factor of the record is missing"
     );
     let most = "999999999999.999999";
-    let words = lines(&format!(r#"{{"quantity":{most},"unit_price":-{most},"amount":-99999999999999.9999}}"#));
-    assert_eq!(words.len(), 1, "the largest numbers there are can be multiplied: {words:?}");
+    let words = lines(&format!(
+        r#"{{"quantity":{most},"unit_price":-{most},"amount":-99999999999999.9999}}"#
+    ));
+    assert_eq!(
+        words.len(),
+        1,
+        "the largest numbers there are can be multiplied: {words:?}"
+    );
     assert!(
-        words[0].contains(" is -99999999999999.9999, expected -999999999999999998000000.000000000001 = "),
+        words[0].contains(
+            " is -99999999999999.9999, expected -999999999999999998000000.000000000001 = "
+        ),
         "{words:?}"
     );
 }
@@ -143,12 +211,20 @@ fn what_may_be_less_is_told_where_it_is_more() {
         (r#""quantity":2,"unit_price":5,"amount":10.02"#, true),
         (r#""quantity":-2,"unit_price":5,"amount":-11"#, true),
         (r#""quantity":2,"unit_price":5,"amount":-9"#, true),
-        (r#""quantity":2,"unit_price":5,"amount":9,"before":10"#, false),
+        (
+            r#""quantity":2,"unit_price":5,"amount":9,"before":10"#,
+            false,
+        ),
         (r#""quantity":2,"unit_price":5,"amount":9,"before":9"#, true),
     ] {
         let page = format!(r#"[{{"id":"1","factor":1,"lines":[{{{numbers}}}]}}]"#);
         let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
-        assert_eq!(decoded.warnings.len(), usize::from(is_told), "{numbers}: {:?}", decoded.warnings);
+        assert_eq!(
+            decoded.warnings.len(),
+            usize::from(is_told),
+            "{numbers}: {:?}",
+            decoded.warnings
+        );
     }
 }
 
@@ -156,18 +232,38 @@ fn what_may_be_less_is_told_where_it_is_more() {
 fn elements_that_may_not_count_may_be_left_out() {
     let sale = |lines: &str, total: &str| told(&format!(r#""total":{total},"lines":[{lines}]"#));
     assert_eq!(
-        sale(r#"{"state":"done","amount":2},{"state":" DECL\u0130NED ","amount":5},{"state":"error"}"#, "2"),
+        sale(
+            r#"{"state":"done","amount":2},{"state":" DECL\u0130NED ","amount":5},{"state":"error"}"#,
+            "2"
+        ),
         [""; 0]
     );
     assert_eq!(
         sale(r#"{"state":"done","amount":2},{"amount":5}"#, "2"),
         ["adds_up total: total is 2, expected 7 = lines[].amount"]
     );
-    assert_eq!(sale(r#"{"state":"done"},{"amount":5}"#, "2"), [""; 0], "an amount is missing");
-    assert_eq!(sale(r#"{"state":"declined","amount":5}"#, "5"), [""; 0], "they may count all the same");
-    assert_eq!(sale(r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#, "7"), [""; 0]);
     assert_eq!(
-        sale(r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#, "6"),
+        sale(r#"{"state":"done"},{"amount":5}"#, "2"),
+        [""; 0],
+        "an amount is missing"
+    );
+    assert_eq!(
+        sale(r#"{"state":"declined","amount":5}"#, "5"),
+        [""; 0],
+        "they may count all the same"
+    );
+    assert_eq!(
+        sale(
+            r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#,
+            "7"
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        sale(
+            r#"{"state":"done","amount":2},{"state":"declined","amount":5}"#,
+            "6"
+        ),
         ["adds_up total: total is 6, expected 2 = lines[].amount"]
     );
     assert_eq!(
@@ -186,7 +282,13 @@ fn a_state_follows_from_articles_and_payments() {
     let ten = r#"{"state":"collected","amount":10}"#;
     assert_eq!(sale("completed", ten), [""; 0]);
     assert_eq!(sale(" Completed", ten), [""; 0]);
-    assert_eq!(sale("\u{ff23}OMPLETED\u{200b}", &ten.replace("collected", " COLLECTED")), [""; 0]);
+    assert_eq!(
+        sale(
+            "\u{ff23}OMPLETED\u{200b}",
+            &ten.replace("collected", " COLLECTED")
+        ),
+        [""; 0]
+    );
     assert_eq!(
         sale("consumed", ten),
         [
@@ -212,12 +314,26 @@ fn a_state_follows_from_articles_and_payments() {
             "follows state: state is completed, expected declined; lines[].state done; payments[].state declined, collected; payments[].amount collected 10 for total 10"
         ]
     );
-    assert_eq!(sale("completed", r#"{"state":"collected"}"#), [""; 0], "nobody knows how much was collected");
+    assert_eq!(
+        sale("completed", r#"{"state":"collected"}"#),
+        [""; 0],
+        "nobody knows how much was collected"
+    );
     assert_eq!(sale("completed", ""), [""; 0], "the table has no answer");
-    assert_eq!(told(r#""lines":[{"state":"reserved"}]"#), [""; 0], "no state was named");
+    assert_eq!(
+        told(r#""lines":[{"state":"reserved"}]"#),
+        [""; 0],
+        "no state was named"
+    );
     let most = "99999999999999.9999";
-    let payments = format!(r#"{{"state":"collected","amount":{most}}},{{"state":"collected","amount":{most}}}"#);
-    assert_eq!(sale("completed", &payments), [""; 0], "a sum may be larger than an amount");
+    let payments = format!(
+        r#"{{"state":"collected","amount":{most}}},{{"state":"collected","amount":{most}}}"#
+    );
+    assert_eq!(
+        sale("completed", &payments),
+        [""; 0],
+        "a sum may be larger than an amount"
+    );
 }
 
 #[test]
@@ -228,75 +344,163 @@ fn a_currency_has_one_spelling() {
     let decoded = decoder(till()).decode(page.as_bytes(), &[]).unwrap();
     assert_eq!(decoded.rejects, []);
     let rows = rows(&decoded.batch);
-    assert_eq!(rows[0].matches(r#""currency":"EUR""#).count(), 4, "{}", rows[0]);
-    let currencies = decoded.batch.column_by_name("currency").unwrap().as_string::<i32>();
+    assert_eq!(
+        rows[0].matches(r#""currency":"EUR""#).count(),
+        4,
+        "{}",
+        rows[0]
+    );
+    let currencies = decoded
+        .batch
+        .column_by_name("currency")
+        .unwrap()
+        .as_string::<i32>();
     let currencies: Vec<_> = currencies.iter().collect();
-    assert_eq!(currencies, [Some("EUR"), None, None, None, None, Some("EUROS"), Some("EUR"), Some("EUR"), Some("EUR")]);
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.original)).collect();
+    assert_eq!(
+        currencies,
+        [
+            Some("EUR"),
+            None,
+            None,
+            None,
+            None,
+            Some("EUROS"),
+            Some("EUR"),
+            Some("EUR"),
+            Some("EUR")
+        ]
+    );
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.rule, &*w.original))
+        .collect();
     assert_eq!(told, [("6", "currency_known", "EUROS")]);
-    let twice = decoder(till()).decode(br#"[{"id":"1","currency":"EUR"},{"id":"1","currency":" eur "}]"#, &[]).unwrap();
-    assert_eq!(twice.content_hashes.value(0), twice.content_hashes.value(1), "another spelling is no new version");
+    let twice = decoder(till())
+        .decode(
+            br#"[{"id":"1","currency":"EUR"},{"id":"1","currency":" eur "}]"#,
+            &[],
+        )
+        .unwrap();
+    assert_eq!(
+        twice.content_hashes.value(0),
+        twice.content_hashes.value(1),
+        "another spelling is no new version"
+    );
     let required = TableSpec {
         columns: till()
             .columns
             .into_iter()
-            .map(|c| Column { required: c.required || c.name == "currency", ..c })
+            .map(|c| ColumnSpec {
+                required: c.required || c.name == "currency",
+                ..c
+            })
             .collect(),
         ..till()
     };
-    let decoded = decoder(required).decode(br#"[{"id":"1","currency":" "}]"#, &[]).unwrap();
+    let decoded = decoder(required)
+        .decode(br#"[{"id":"1","currency":" "}]"#, &[])
+        .unwrap();
     assert_eq!(decoded.rejects[0].reason, "missing required field");
 }
 
 /// A sale whose payments have ids, amounts and currencies, and the rules about them.
 fn paid() -> TableSpec {
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let rule = |name: &str, is: &str, check| Rule { name: name.into(), path: path(is), check };
+    let rule = |name: &str, is: &str, check| QualityRule {
+        name: name.into(),
+        path: path(is),
+        check,
+    };
     let payment = vec![
-        column("id", Kind::Text),
-        column("state", Kind::Text),
+        column("id", ColumnKind::Text),
+        column("state", ColumnKind::Text),
         column("amount", fixture::MONEY),
-        column("currency", Kind::Text),
-        column("tags", Kind::List(Box::new(column("element", Kind::Text)))),
-        column("is_cash", Kind::Bool),
+        column("currency", ColumnKind::Text),
+        column(
+            "tags",
+            ColumnKind::List(Box::new(column("element", ColumnKind::Text))),
+        ),
+        column("is_cash", ColumnKind::Bool),
     ];
     let columns = vec![
-        column("id", Kind::Text),
+        column("id", ColumnKind::Text),
         column("total", fixture::MONEY),
-        column("currency", Kind::Text),
-        column("test", Kind::Int),
-        column("payments", Kind::List(Box::new(column("element", Kind::Struct(payment))))),
+        column("currency", ColumnKind::Text),
+        column("test", ColumnKind::Int),
+        column(
+            "payments",
+            ColumnKind::List(Box::new(column("element", ColumnKind::Struct(payment)))),
+        ),
     ];
-    let collected = Except { path: path("payments.state"), words: vec!["collected".into()] };
-    let amount =
-        |currency: &str| Check::Amount(Amount { currency: path(currency), unit: UnitOf::Contract(PriceUnit::Major) });
+    let collected = ElementFilter {
+        path: path("payments.state"),
+        words: vec!["collected".into()],
+    };
+    let amount = |currency: &str| {
+        RuleCheck::Amount(AmountRule {
+            currency: path(currency),
+            unit: PriceUnitSource::Contract(PriceUnit::Major),
+        })
+    };
     let rules = vec![
-        rule("known", "payments.amount", Check::Present(Present { when: Some(collected) })),
-        rule("total_known", "total", Check::Present(Present { when: None })),
+        rule(
+            "known",
+            "payments.amount",
+            RuleCheck::Present(PresenceRule {
+                when: Some(collected),
+            }),
+        ),
+        rule(
+            "total_known",
+            "total",
+            RuleCheck::Present(PresenceRule { when: None }),
+        ),
         rule("fits", "payments.amount", amount("payments.currency")),
         rule("total_fits", "total", amount("currency")),
-        rule("once", "payments.id", Check::Unique),
-        rule("not_below", "test", Check::AtLeast(0)),
-        rule("not_above", "test", Check::AtMost(1)),
+        rule("once", "payments.id", RuleCheck::Unique),
+        rule("not_below", "test", RuleCheck::AtLeast(0)),
+        rule("not_above", "test", RuleCheck::AtMost(1)),
     ];
-    TableSpec { rules, ..spec(columns, &["id"]) }
+    TableSpec {
+        rules,
+        ..spec(columns, &["id"])
+    }
 }
 
 /// The sale without its id, and what is warned about.
 fn sale_paid(json: &str) -> (String, Vec<String>) {
-    let decoded = decoder(paid()).decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[]).unwrap();
-    assert_eq!((decoded.batch.num_rows(), decoded.rejects.len()), (1, 0), "{json}");
-    let told = decoded.warnings.into_iter().map(|w| format!("{} {}: {}", w.rule, w.field, w.original)).collect();
-    (rows(&decoded.batch)[0].replacen(r#""id":"1","#, "", 1), told)
+    let decoded = decoder(paid())
+        .decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])
+        .unwrap();
+    assert_eq!(
+        (decoded.batch.num_rows(), decoded.rejects.len()),
+        (1, 0),
+        "{json}"
+    );
+    let told = decoded
+        .warnings
+        .into_iter()
+        .map(|w| format!("{} {}: {}", w.rule, w.field, w.original))
+        .collect();
+    (
+        rows(&decoded.batch)[0].replacen(r#""id":"1","#, "", 1),
+        told,
+    )
 }
 
 #[test]
 fn what_has_to_be_there_is_told_where_it_is_missing() {
     let told = |json: &str| sale_paid(json).1;
-    assert_eq!(told(r#""total":1,"payments":[{"state":"collected","amount":0},{"state":"open"},{}]"#), [""; 0]);
+    assert_eq!(
+        told(r#""total":1,"payments":[{"state":"collected","amount":0},{"state":"open"},{}]"#),
+        [""; 0]
+    );
     assert_eq!(told(r#""total":1,"payments":[]"#), [""; 0]);
     assert_eq!(
-        told(r#""payments":[{"state":"collected","amount":1},{"state":" COLLECTED","amount":null}]"#),
+        told(
+            r#""payments":[{"state":"collected","amount":1},{"state":" COLLECTED","amount":null}]"#
+        ),
         [
             "known payments[1].amount: payments[1].amount is missing, and payments[1].state is collected",
             "total_known total: total is missing"
@@ -309,7 +513,9 @@ fn an_amount_has_the_digits_of_its_own_currency() {
     let told = |json: &str| sale_paid(json).1;
     let payments = r#"{"amount":1,"currency":"JPY"},{"amount":1.005,"currency":"JPY"},{"amount":1.005,"currency":"KWD"},{"amount":1.005},{"amount":1.005,"currency":"eur "}"#;
     assert_eq!(
-        told(&format!(r#""total":1.50,"currency":"JPY","payments":[{payments}]"#)),
+        told(&format!(
+            r#""total":1.50,"currency":"JPY","payments":[{payments}]"#
+        )),
         [
             "fits payments[1].amount: 1.005 JPY has too many decimals, and amounts are said to be in major units",
             "fits payments[4].amount: 1.005 eur  has too many decimals, and amounts are said to be in major units",
@@ -323,15 +529,33 @@ fn of_two_elements_with_one_id_the_last_counts() {
     let five = r#"{"id":"p","state":"collected","amount":5,"tags":["a","b"],"is_cash":true}"#;
     let kept = |json: &str| {
         let (row, told) = sale_paid(&format!(r#""total":5,"payments":[{json}]"#));
-        (row.split_once(r#""payments":"#).unwrap().1.trim_end_matches('}').to_owned() + "}", told)
+        (
+            row.split_once(r#""payments":"#)
+                .unwrap()
+                .1
+                .trim_end_matches('}')
+                .to_owned()
+                + "}",
+            told,
+        )
     };
     let once = kept(five).0;
     let (row, told) = kept(&format!("{five},{five}"));
     assert_eq!(row, once);
-    assert_eq!(told, ["once payments[0]: payments[0] is left out: payments names it again behind, the same"]);
-    let (row, told) = kept(&format!(r#"{five},{{"id":"q","amount":1}},{five},{}"#, five.replace(":5", ":6.50")));
+    assert_eq!(
+        told,
+        ["once payments[0]: payments[0] is left out: payments names it again behind, the same"]
+    );
+    let (row, told) = kept(&format!(
+        r#"{five},{{"id":"q","amount":1}},{five},{}"#,
+        five.replace(":5", ":6.50")
+    ));
     assert_eq!(row.matches(r#""id":"p""#).count(), 1, "{row}");
-    assert!(row.contains(r#""amount":6.5000,"tags":["a","b"],"is_cash":true"#) && row.contains(r#""id":"q""#), "{row}");
+    assert!(
+        row.contains(r#""amount":6.5000,"tags":["a","b"],"is_cash":true"#)
+            && row.contains(r#""id":"q""#),
+        "{row}"
+    );
     assert_eq!(
         told,
         [
@@ -341,19 +565,34 @@ fn of_two_elements_with_one_id_the_last_counts() {
     );
     let (row, told) = kept(&format!(
         "{five},{},{},{},{}",
-        r#"{"amount":1}"#, r#"{"amount":1}"#, r#"{"id":" ","amount":2}"#, r#"{"id":" ","amount":2}"#
+        r#"{"amount":1}"#,
+        r#"{"amount":1}"#,
+        r#"{"id":" ","amount":2}"#,
+        r#"{"id":" ","amount":2}"#
     ));
-    assert_eq!((row.matches(r#""amount""#).count(), told.len()), (5, 0), "what names nothing is not the same: {row}");
+    assert_eq!(
+        (row.matches(r#""amount""#).count(), told.len()),
+        (5, 0),
+        "what names nothing is not the same: {row}"
+    );
     // Records behind have what is theirs.
     let page = format!(
         r#"[{{"id":"1","total":1,"payments":[{five},{five}]}},{{"id":"2","total":1,"payments":[{five},{{"id":"r","tags":[]}}]}},{{"id":"3","total":1}}]"#
     );
     let decoded = decoder(paid()).decode(page.as_bytes(), &[]).unwrap();
     let all = rows(&decoded.batch);
-    assert!(all[1].contains(r#""id":"p""#) && all[1].contains(r#""id":"r","tags":[]"#), "{}", all[1]);
+    assert!(
+        all[1].contains(r#""id":"p""#) && all[1].contains(r#""id":"r","tags":[]"#),
+        "{}",
+        all[1]
+    );
     let plain = format!(r#"[{{"id":"1","total":1,"payments":[{five}]}}]"#);
     let plain = decoder(paid()).decode(plain.as_bytes(), &[]).unwrap();
-    assert_eq!(plain.content_hashes.value(0), decoded.content_hashes.value(0), "told twice is no new version");
+    assert_eq!(
+        plain.content_hashes.value(0),
+        decoded.content_hashes.value(0),
+        "told twice is no new version"
+    );
 }
 
 #[test]
@@ -376,7 +615,10 @@ fn a_number_that_is_0_or_1_is_read_where_it_is_written_as_a_truth_value() {
         let (row, told) = sale_paid(&format!(r#""total":5,"test":{json}"#));
         assert_eq!(told.len(), warned, "{json}: {told:?}");
         match number {
-            Some(number) => assert!(row.contains(&format!(r#""test":{number}"#)), "{json}: {row}"),
+            Some(number) => assert!(
+                row.contains(&format!(r#""test":{number}"#)),
+                "{json}: {row}"
+            ),
             None => assert!(!row.contains("test"), "{json}: {row}"),
         }
     }

@@ -3,8 +3,8 @@
 //! Invariant: what comes back is compared as text, digit by digit.
 
 use crate::decoder;
-use crate::generated::{Contract, canonical, contract, page_of, record, values};
-use crate::written::rows;
+use crate::generated::{GeneratedContract, canonical, contract, page_of, record, values};
+use crate::row_json::rows;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
@@ -17,7 +17,10 @@ fn through_parquet(batch: &RecordBatch) -> RecordBatch {
     let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file))
+        .unwrap()
+        .build()
+        .unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     concat_batches(&batch.schema(), &batches).unwrap()
 }
@@ -27,7 +30,7 @@ proptest! {
 
     #[test]
     fn any_record_survives(
-        (contract, rows_in) in contract().prop_flat_map(|c: Contract| { let v = prop::collection::vec(values(&c.columns), 0..5); (Just(c), v) }),
+        (contract, rows_in) in contract().prop_flat_map(|c: GeneratedContract| { let v = prop::collection::vec(values(&c.columns), 0..5); (Just(c), v) }),
         seed: u64,
     ) {
         let records: Vec<String> =
@@ -50,12 +53,12 @@ proptest! {
 }
 
 /// Instants are written as text, which a column of seconds or milliseconds does not read.
-fn reads_its_own_writing(kind: &tillhouse_model::Kind) -> bool {
-    use tillhouse_model::{Kind, TimeFormat};
+fn reads_its_own_writing(kind: &tillhouse_model::ColumnKind) -> bool {
+    use tillhouse_model::{ColumnKind, TimeFormat};
     match kind {
-        Kind::Timestamp(format) => matches!(format, TimeFormat::Offset | TimeFormat::Zone(_)),
-        Kind::Struct(columns) => columns.iter().all(|c| reads_its_own_writing(&c.kind)),
-        Kind::List(element) => reads_its_own_writing(&element.kind),
+        ColumnKind::Timestamp(format) => matches!(format, TimeFormat::Offset | TimeFormat::Zone(_)),
+        ColumnKind::Struct(columns) => columns.iter().all(|c| reads_its_own_writing(&c.kind)),
+        ColumnKind::List(element) => reads_its_own_writing(&element.kind),
         _ => true,
     }
 }

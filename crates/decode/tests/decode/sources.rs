@@ -29,12 +29,17 @@ const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"locatio
     "updatedAt":"2026-01-05T10:00:01Z"}"#;
 
 fn shipped(table: &str) -> Decoder {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(table);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../schemas")
+        .join(table);
     let spec = contract::parse(&std::fs::read_to_string(&file).unwrap(), table).unwrap();
-    Decoder::with(
+    Decoder::with_parameters(
         Arc::new(spec),
         Some(crate::fixture::key()),
-        &[("price_unit", "minor".into()), ("vat_rate", "percent".into())],
+        &[
+            ("price_unit", "minor".into()),
+            ("vat_rate", "percent".into()),
+        ],
     )
     .unwrap()
 }
@@ -43,14 +48,24 @@ fn shipped(table: &str) -> Decoder {
 fn told(decoder: &Decoder, record: &str, from: &str, to: &str) -> String {
     assert!(record.contains(from), "{from} is in {record}");
     let page = format!("[{}]", record.replacen(from, to, 1));
-    let decoded = decoder.decode_scoped(page.as_bytes(), &[], Some("scope")).unwrap();
+    let decoded = decoder
+        .decode_scoped(page.as_bytes(), &[], Some("scope"))
+        .unwrap();
     assert_eq!(decoded.unknown.len(), 0, "{:?}", decoded.unknown);
     if let Some(reject) = decoded.rejects.first() {
         return format!("reject: {}: {}", reject.field, reject.reason);
     }
     assert_eq!(decoded.keys.len(), 1);
-    let warnings: Vec<String> = decoded.warnings.iter().map(|w| format!("{} at {}", w.rule, w.field)).collect();
-    if warnings.is_empty() { "ok".to_owned() } else { warnings.join(", ") }
+    let warnings: Vec<String> = decoded
+        .warnings
+        .iter()
+        .map(|w| format!("{} at {}", w.rule, w.field))
+        .collect();
+    if warnings.is_empty() {
+        "ok".to_owned()
+    } else {
+        warnings.join(", ")
+    }
 }
 
 fn all(table: &str, record: &str, cases: &[(&str, &str, &str)]) {
@@ -74,14 +89,34 @@ fn hecone() {
             (r#""id":"1""#, r#""id":{}"#, missing),
             (r#""id":"1""#, r#""id":[]"#, missing),
             (r#""id":"1""#, r#""id":17"#, "ok"),
-            (r#""number":3"#, r#""number":"A3""#, "expected_whole_number at point.number"),
+            (
+                r#""number":3"#,
+                r#""number":"A3""#,
+                "expected_whole_number at point.number",
+            ),
             (r#""number":3"#, r#""number":"3""#, "ok"),
             (r#""number":3"#, r#""number":"""#, "ok"),
-            (r#""code":1"#, r#""code":"E-17""#, "expected_whole_number at articles[0].log[0].code"),
+            (
+                r#""code":1"#,
+                r#""code":"E-17""#,
+                "expected_whole_number at articles[0].log[0].code",
+            ),
             (r#""description":"x""#, r#""description":5"#, "ok"),
-            (r#"{"code":1,"description":"x"}"#, r#""rebooted""#, "expected_object at articles[0].log[0]"),
-            (r#""log":[{"code":1,"description":"x"}]"#, r#""log":"none""#, "expected_array at articles[0].log"),
-            (r#""log":[{"code":1,"description":"x"}]"#, r#""log":{}"#, "ok"),
+            (
+                r#"{"code":1,"description":"x"}"#,
+                r#""rebooted""#,
+                "expected_object at articles[0].log[0]",
+            ),
+            (
+                r#""log":[{"code":1,"description":"x"}]"#,
+                r#""log":"none""#,
+                "expected_array at articles[0].log",
+            ),
+            (
+                r#""log":[{"code":1,"description":"x"}]"#,
+                r#""log":{}"#,
+                "ok",
+            ),
             (
                 r#""end_time":"2026-01-05T09:30:00Z""#,
                 r#""end_time":"9999-12-31T23:59:59Z""#,
@@ -92,8 +127,16 @@ fn hecone() {
                 r#""end_time":"0000-00-00 00:00:00""#,
                 "no_time at articles[0].end_time",
             ),
-            (r#""end_time":"2026-01-05T09:30:00Z""#, r#""end_time":"2026-01-05T24:00:00Z""#, "ok"),
-            (r#""end_time":"2026-01-05T09:30:00Z""#, r#""end_time":"later""#, "expected_time at articles[0].end_time"),
+            (
+                r#""end_time":"2026-01-05T09:30:00Z""#,
+                r#""end_time":"2026-01-05T24:00:00Z""#,
+                "ok",
+            ),
+            (
+                r#""end_time":"2026-01-05T09:30:00Z""#,
+                r#""end_time":"later""#,
+                "expected_time at articles[0].end_time",
+            ),
             (
                 r#""start_time":"2026-01-05T09:00:00Z""#,
                 r#""start_time":"0001-01-01T00:00:00Z""#,
@@ -120,38 +163,94 @@ fn hecone() {
                 "no_time at invoice.created_at",
             ),
             (r#""state":"completed""#, r#""state":" Completed""#, "ok"),
-            (r#""state":"completed""#, r#""state":"\uff23OMPLETED\u200b""#, "ok"),
+            (
+                r#""state":"completed""#,
+                r#""state":"\uff23OMPLETED\u200b""#,
+                "ok",
+            ),
             (r#""state":"collected""#, r#""state":"COLLECTED ""#, "ok"),
             (r#""state":"done""#, r#""state":"Done\n""#, "ok"),
-            (r#""state":"completed""#, r#""state":"complete""#, "state_known at state, state_follows at state"),
-            (r#""currency":"EUR""#, r#""currency":"\uff25\uff35\uff32""#, "ok"),
+            (
+                r#""state":"completed""#,
+                r#""state":"complete""#,
+                "state_known at state, state_follows at state",
+            ),
+            (
+                r#""currency":"EUR""#,
+                r#""currency":"\uff25\uff35\uff32""#,
+                "ok",
+            ),
             (r#""currency":"EUR""#, r#""currency":"E\u200bUR""#, "ok"),
             (r#""amount":12.5"#, r#""amount":" 12.50 ""#, "ok"),
-            (r#""amount":12.5"#, r#""amount":"12,50""#, "reject: invoice.amount: expected a number, found text"),
-            (r#""quantity":7.5"#, r#""quantity":"7,5""#, "reject: articles[0].quantity: expected a number, found text"),
-            (r#""currency":"EUR""#, r#""currency":{}"#, "reject: invoice.currency: expected text, found an object"),
-            (r#""state":"completed""#, r#""state":true"#, "reject: state: expected text, found a truth value"),
-            (r#""state":"collected""#, r#""state":[1]"#, "reject: payments[0].state: expected text, found an array"),
+            (
+                r#""amount":12.5"#,
+                r#""amount":"12,50""#,
+                "reject: invoice.amount: expected a number, found text",
+            ),
+            (
+                r#""quantity":7.5"#,
+                r#""quantity":"7,5""#,
+                "reject: articles[0].quantity: expected a number, found text",
+            ),
+            (
+                r#""currency":"EUR""#,
+                r#""currency":{}"#,
+                "reject: invoice.currency: expected text, found an object",
+            ),
+            (
+                r#""state":"completed""#,
+                r#""state":true"#,
+                "reject: state: expected text, found a truth value",
+            ),
+            (
+                r#""state":"collected""#,
+                r#""state":[1]"#,
+                "reject: payments[0].state: expected text, found an array",
+            ),
             (
                 r#""unit_measure":"l""#,
                 r#""unit_measure":false"#,
                 "reject: articles[0].unit_measure: expected text, found a truth value",
             ),
-            (r#""medium":"Card""#, r#""medium":{"x":1}"#, "expected_text at payments[0].medium"),
-            (r#""tax_percentage":19"#, r#""tax_percentage":"19 %""#, "expected_number at articles[0].tax_percentage"),
+            (
+                r#""medium":"Card""#,
+                r#""medium":{"x":1}"#,
+                "expected_text at payments[0].medium",
+            ),
+            (
+                r#""tax_percentage":19"#,
+                r#""tax_percentage":"19 %""#,
+                "expected_number at articles[0].tax_percentage",
+            ),
             (r#""tax_percentage":19"#, r#""tax_percentage":"7.6""#, "ok"),
             (
                 r#""tax_percentage":19"#,
                 r#""tax_percentage":119"#,
                 "tax_percentage_at_most_100 at articles[0].tax_percentage",
             ),
-            (r#""odometer":120000"#, r#""odometer":"120 000""#, "expected_number at customer_data.odometer"),
-            (r#""odometer":120000"#, r#""odometer":99999999999999999"#, "number_too_large at customer_data.odometer"),
+            (
+                r#""odometer":120000"#,
+                r#""odometer":"120 000""#,
+                "expected_number at customer_data.odometer",
+            ),
+            (
+                r#""odometer":120000"#,
+                r#""odometer":99999999999999999"#,
+                "number_too_large at customer_data.odometer",
+            ),
             (r#""Europe/Berlin""#, r#""W. Europe Standard Time""#, "ok"),
             (r#""Europe/Berlin""#, r#""EUROPE/BERLIN""#, "ok"),
-            (r#""Europe/Berlin""#, r#""Mars/Base""#, "site_timezone_known at site.timezone"),
+            (
+                r#""Europe/Berlin""#,
+                r#""Mars/Base""#,
+                "site_timezone_known at site.timezone",
+            ),
             (r#"{"timezone":"Europe/Berlin","name":"Site"}"#, "[]", "ok"),
-            (r#"{"timezone":"Europe/Berlin","name":"Site"}"#, r#""Site""#, "expected_object at site"),
+            (
+                r#"{"timezone":"Europe/Berlin","name":"Site"}"#,
+                r#""Site""#,
+                "expected_object at site",
+            ),
             (
                 r#""name":"Site""#,
                 r#""name":"Caf\ud83d""#,
@@ -173,16 +272,36 @@ fn bemo() {
         "bemo/sessions.yaml",
         BEMO,
         &[
-            (r#""sessionId":"1""#, r#""sessionId":" ""#, "reject: sessionId: missing required field"),
+            (
+                r#""sessionId":"1""#,
+                r#""sessionId":" ""#,
+                "reject: sessionId: missing required field",
+            ),
             (r#""isRfid":true"#, r#""isRfid":1"#, "ok"),
             (r#""isRfid":true"#, r#""isRfid":"FALSE""#, "ok"),
-            (r#""isRfid":true"#, r#""isRfid":"yes""#, "expected_boolean at isRfid"),
+            (
+                r#""isRfid":true"#,
+                r#""isRfid":"yes""#,
+                "expected_boolean at isRfid",
+            ),
             (r#""rfid":"04AB""#, r#""rfid":4711"#, "ok"),
             (r#""timeZone":"+01:00""#, r#""timeZone":"01:00:00""#, "ok"),
             (r#""timeZone":"+01:00""#, r#""timeZone":"-03:30:00""#, "ok"),
-            (r#""timeZone":"+01:00""#, r#""timeZone":"europe/berlin""#, "ok"),
-            (r#""timeZone":"+01:00""#, r#""timeZone":"MEZ""#, "time_zone_known at timeZone"),
-            (r#""latitude":52.5"#, r#""latitude":"52,5""#, "expected_number at latitude"),
+            (
+                r#""timeZone":"+01:00""#,
+                r#""timeZone":"europe/berlin""#,
+                "ok",
+            ),
+            (
+                r#""timeZone":"+01:00""#,
+                r#""timeZone":"MEZ""#,
+                "time_zone_known at timeZone",
+            ),
+            (
+                r#""latitude":52.5"#,
+                r#""latitude":"52,5""#,
+                "expected_number at latitude",
+            ),
             (r#""longitude":13.4"#, r#""longitude":"13.4""#, "ok"),
             (
                 r#""sessionEndDate":"2026-01-05T11:00:00Z""#,
@@ -238,29 +357,73 @@ fn pace() {
         &[
             (r#""rate":0.19"#, r#""rate":19"#, "ok"),
             (r#""rate":0.19"#, r#""rate":"0.19""#, "ok"),
-            (r#""rate":0.19"#, r#""rate":119"#, "vat_rate_at_most_100 at attributes.VAT.rate"),
-            (r#""rate":0.19"#, r#""rate":"19%""#, "expected_number at attributes.VAT.rate"),
-            (r#""rate":0.19"#, r#""rate":-0.19"#, "vat_rate_not_negative at attributes.VAT.rate"),
-            (r#""createdAtLocaltime":"2026-01-05T11:00:00""#, r#""createdAtLocaltime":"2026-01-05 11:00""#, "ok"),
+            (
+                r#""rate":0.19"#,
+                r#""rate":119"#,
+                "vat_rate_at_most_100 at attributes.VAT.rate",
+            ),
+            (
+                r#""rate":0.19"#,
+                r#""rate":"19%""#,
+                "expected_number at attributes.VAT.rate",
+            ),
+            (
+                r#""rate":0.19"#,
+                r#""rate":-0.19"#,
+                "vat_rate_not_negative at attributes.VAT.rate",
+            ),
+            (
+                r#""createdAtLocaltime":"2026-01-05T11:00:00""#,
+                r#""createdAtLocaltime":"2026-01-05 11:00""#,
+                "ok",
+            ),
             (
                 r#""createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00""#,
                 r#""createdAt":"2026-01-05T23:00:00Z","createdAtLocaltime":"2026-01-05T24:00:00""#,
                 "ok",
             ),
-            (r#""rate":0.19"#, r#""rate":1900"#, "number_too_large at attributes.VAT.rate"),
+            (
+                r#""rate":0.19"#,
+                r#""rate":1900"#,
+                "number_too_large at attributes.VAT.rate",
+            ),
             (r#""pumpNumber":3"#, r#""pumpNumber":"3""#, "ok"),
-            (r#""pumpNumber":3"#, r#""pumpNumber":"3b""#, "expected_whole_number at attributes.fuel.pumpNumber"),
-            (r#""mileage":1000"#, r#""mileage":1000.5"#, "expected_whole_number at attributes.mileage"),
-            (r#""mileage":1000"#, r#""mileage":9223372036854775808"#, "number_too_large at attributes.mileage"),
+            (
+                r#""pumpNumber":3"#,
+                r#""pumpNumber":"3b""#,
+                "expected_whole_number at attributes.fuel.pumpNumber",
+            ),
+            (
+                r#""mileage":1000"#,
+                r#""mileage":1000.5"#,
+                "expected_whole_number at attributes.mileage",
+            ),
+            (
+                r#""mileage":1000"#,
+                r#""mileage":9223372036854775808"#,
+                "number_too_large at attributes.mileage",
+            ),
             (
                 r#""mileage":1000"#,
                 r#""mileage":1000,"error":{"code":1}"#,
                 "reject: attributes.error: expected text, found an object",
             ),
             (r#""references":["r"]"#, r#""references":{}"#, "ok"),
-            (r#""references":["r"]"#, r#""references":"r""#, "expected_array at attributes.references"),
-            (r#""latitude":49.0"#, r#""latitude":"n/a""#, "expected_number at attributes.location.latitude"),
-            (r#""type":"transaction""#, r#""type":{}"#, "expected_text at type"),
+            (
+                r#""references":["r"]"#,
+                r#""references":"r""#,
+                "expected_array at attributes.references",
+            ),
+            (
+                r#""latitude":49.0"#,
+                r#""latitude":"n/a""#,
+                "expected_number at attributes.location.latitude",
+            ),
+            (
+                r#""type":"transaction""#,
+                r#""type":{}"#,
+                "expected_text at type",
+            ),
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
                 r#""createdAt":"0001-01-01T00:00:00Z""#,
@@ -271,7 +434,11 @@ fn pace() {
                 r#""createdAt":"9999-12-31T23:59:59Z""#,
                 "open_end at attributes.createdAt",
             ),
-            (r#""createdAt":"2026-01-05T10:00:00Z""#, r#""createdAt":"2026-01-05 10:00:00 UTC""#, "ok"),
+            (
+                r#""createdAt":"2026-01-05T10:00:00Z""#,
+                r#""createdAt":"2026-01-05 10:00:00 UTC""#,
+                "ok",
+            ),
         ],
     );
 }
@@ -286,14 +453,38 @@ fn smartnow() {
             (r#""id":1"#, r#""id":"1""#, "ok"),
             (r#""id":1"#, r#""id":"""#, missing),
             (r#""id":1"#, r#""id":{}"#, missing),
-            (r#""id":1"#, r#""id":"x""#, "reject: id: expected a whole number, found text"),
-            (r#""product":3"#, r#""product":"A3""#, "expected_whole_number at product"),
+            (
+                r#""id":1"#,
+                r#""id":"x""#,
+                "reject: id: expected a whole number, found text",
+            ),
+            (
+                r#""product":3"#,
+                r#""product":"A3""#,
+                "expected_whole_number at product",
+            ),
             (r#""name":"Cola""#, r#""name":7"#, "ok"),
-            (r#""price":150"#, r#""price":"1,50""#, "reject: price: expected a number, found text"),
+            (
+                r#""price":150"#,
+                r#""price":"1,50""#,
+                "reject: price: expected a number, found text",
+            ),
             (r#""price":150"#, r#""price":"150""#, "ok"),
-            (r#""salestype":0"#, r#""salestype":"test""#, "reject: salestype: expected a whole number, found text"),
-            (r#""timestamp":1767603600"#, r#""timestamp":"1767603600""#, "ok"),
-            (r#""timestamp":1767603600"#, r#""timestamp":"soon""#, "expected_time at timestamp"),
+            (
+                r#""salestype":0"#,
+                r#""salestype":"test""#,
+                "reject: salestype: expected a whole number, found text",
+            ),
+            (
+                r#""timestamp":1767603600"#,
+                r#""timestamp":"1767603600""#,
+                "ok",
+            ),
+            (
+                r#""timestamp":1767603600"#,
+                r#""timestamp":"soon""#,
+                "expected_time at timestamp",
+            ),
             (
                 r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
                 r#""occurredAt":"2026-01-05T10:00:00""#,
@@ -304,21 +495,37 @@ fn smartnow() {
                 r#""occurredAt":1767603600"#,
                 "reject: occurredAt: expected a time as text, found a number",
             ),
-            (r#""updatedAt":"2026-01-05T10:00:01Z""#, r#""updatedAt":"0001-01-01T00:00:00Z""#, "no_time at updatedAt"),
+            (
+                r#""updatedAt":"2026-01-05T10:00:01Z""#,
+                r#""updatedAt":"0001-01-01T00:00:00Z""#,
+                "no_time at updatedAt",
+            ),
             (
                 r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
                 r#""occurredAt":"0001-01-01T00:00:00""#,
                 "no_time at occurredAt",
             ),
-            (r#""timeZone":"Europe/Berlin""#, r#""timeZone":"Europe/Atlantis""#, "time_zone_known at timeZone"),
-            (r#""currency":"EUR""#, r#""currency":"BTC""#, "currency_known at currency, price_fits_unit at price"),
+            (
+                r#""timeZone":"Europe/Berlin""#,
+                r#""timeZone":"Europe/Atlantis""#,
+                "time_zone_known at timeZone",
+            ),
+            (
+                r#""currency":"EUR""#,
+                r#""currency":"BTC""#,
+                "currency_known at currency, price_fits_unit at price",
+            ),
         ],
     );
     all(
         "smartnow/payment_transactions.yaml",
         r#"{"id":1,"revenuetransaction":7,"machine":8,"occurredAt":"2026-01-05T10:00:00+01:00","method":"cash","price":150,"currency":"EUR"}"#,
         &[
-            (r#""revenuetransaction":7"#, r#""revenuetransaction":"7""#, "ok"),
+            (
+                r#""revenuetransaction":7"#,
+                r#""revenuetransaction":"7""#,
+                "ok",
+            ),
             (
                 r#""revenuetransaction":7"#,
                 r#""revenuetransaction":"abc""#,
@@ -329,27 +536,75 @@ fn smartnow() {
                 r#""revenuetransaction":{"id":7}"#,
                 "expected_whole_number at revenuetransaction",
             ),
-            (r#""revenuetransaction":7"#, r#""revenuetransaction":1e30"#, "number_too_large at revenuetransaction"),
-            (r#""revenuetransaction":7"#, r#""revenuetransaction":"""#, "ok"),
-            (r#""2026-01-05T10:00:00+01:00""#, r#""0001-01-01T00:00:00Z""#, "no_time at occurredAt"),
-            (r#""2026-01-05T10:00:00+01:00""#, r#""9999-12-31T23:59:59Z""#, "open_end at occurredAt"),
+            (
+                r#""revenuetransaction":7"#,
+                r#""revenuetransaction":1e30"#,
+                "number_too_large at revenuetransaction",
+            ),
+            (
+                r#""revenuetransaction":7"#,
+                r#""revenuetransaction":"""#,
+                "ok",
+            ),
+            (
+                r#""2026-01-05T10:00:00+01:00""#,
+                r#""0001-01-01T00:00:00Z""#,
+                "no_time at occurredAt",
+            ),
+            (
+                r#""2026-01-05T10:00:00+01:00""#,
+                r#""9999-12-31T23:59:59Z""#,
+                "open_end at occurredAt",
+            ),
             (r#""2026-01-05T10:00:00+01:00""#, "null", "ok"),
-            (r#""2026-01-05T10:00:00+01:00""#, r#""2026-01-05""#, "reject: occurredAt: date without time"),
+            (
+                r#""2026-01-05T10:00:00+01:00""#,
+                r#""2026-01-05""#,
+                "reject: occurredAt: date without time",
+            ),
             (r#""method":"cash""#, r#""method":"CASH ""#, "ok"),
-            (r#""method":"cash""#, r#""method":"barter""#, "method_known at method"),
+            (
+                r#""method":"cash""#,
+                r#""method":"barter""#,
+                "method_known at method",
+            ),
         ],
     );
     all(
         "smartnow/products.yaml",
         r#"{"id":1,"plu":3,"name":"Cola","price":150,"machine":8,"vatrate":19}"#,
         &[
-            (r#""vatrate":19"#, r#""vatrate":"19 %""#, "expected_number at vatrate"),
+            (
+                r#""vatrate":19"#,
+                r#""vatrate":"19 %""#,
+                "expected_number at vatrate",
+            ),
             (r#""vatrate":19"#, r#""vatrate":"19""#, "ok"),
-            (r#""vatrate":19"#, r#""vatrate":0.19"#, "vatrate_fits_unit at vatrate"),
-            (r#""vatrate":19"#, r#""vatrate":-19"#, "vatrate_fits_unit at vatrate"),
-            (r#""vatrate":19"#, r#""vatrate":190"#, "vatrate_fits_unit at vatrate"),
-            (r#""vatrate":19"#, r#""vatrate":1e9"#, "number_too_large at vatrate"),
-            (r#""price":150"#, r#""price":"1,50""#, "expected_number at price"),
+            (
+                r#""vatrate":19"#,
+                r#""vatrate":0.19"#,
+                "vatrate_fits_unit at vatrate",
+            ),
+            (
+                r#""vatrate":19"#,
+                r#""vatrate":-19"#,
+                "vatrate_fits_unit at vatrate",
+            ),
+            (
+                r#""vatrate":19"#,
+                r#""vatrate":190"#,
+                "vatrate_fits_unit at vatrate",
+            ),
+            (
+                r#""vatrate":19"#,
+                r#""vatrate":1e9"#,
+                "number_too_large at vatrate",
+            ),
+            (
+                r#""price":150"#,
+                r#""price":"1,50""#,
+                "expected_number at price",
+            ),
         ],
     );
 }

@@ -3,27 +3,32 @@
 //! Invariant: a table of texts and what becomes of them, kind by kind.
 
 use crate::fixture::{self, column, spec};
-use crate::written::rows;
+use crate::row_json::rows;
 use crate::{decode, decoder, sales};
 use arrow::array::{Array, AsArray};
 use std::sync::Arc;
-use tillhouse_decode::{Decoded, Decoder};
+use tillhouse_decode::{DecodedPage, Decoder};
 use tillhouse_model::money::PriceUnit;
-use tillhouse_model::table::{Amount, Check, Normalise, Rate, RateUnit, Rule, UnitOf, UnknownFields};
-use tillhouse_model::{Class, Column, Error, Kind, OnMisfit, TableSpec};
+use tillhouse_model::table::{
+    AmountRule, PriceUnitSource, QualityRule, RateRule, RateUnitSource, RuleCheck, UnknownFields,
+    ValueNormalisation,
+};
+use tillhouse_model::{ColumnClass, ColumnKind, ColumnSpec, Error, MisfitPolicy, TableSpec};
 
 /// What becomes of a field: the row's JSON without the id, or the reject's field and reason.
 fn field(json: &str) -> Result<String, (String, String)> {
     outcome(decode(&[&format!(r#"{{"id":"1",{json}}}"#)]))
 }
 
-pub(crate) fn outcome(decoded: Decoded) -> Result<String, (String, String)> {
+pub(crate) fn outcome(decoded: DecodedPage) -> Result<String, (String, String)> {
     match decoded.rejects.first() {
         Some(reject) => {
             assert_eq!(decoded.batch.num_rows(), 0);
             Err((reject.field.clone(), reject.reason.clone()))
         }
-        None => Ok(rows(&decoded.batch)[0].replace(r#"{"id":"1","#, "{").replace(r#"{"id":"1"}"#, "{}")),
+        None => Ok(rows(&decoded.batch)[0]
+            .replace(r#"{"id":"1","#, "{")
+            .replace(r#"{"id":"1"}"#, "{}")),
     }
 }
 
@@ -32,13 +37,21 @@ pub(crate) fn good(json: &str, expected: &str) {
 }
 
 pub(crate) fn bad(json: &str, at: &str, reason: &str) {
-    assert_eq!(field(json), Err((at.to_owned(), reason.to_owned())), "{json}");
+    assert_eq!(
+        field(json),
+        Err((at.to_owned(), reason.to_owned())),
+        "{json}"
+    );
 }
 
 /// What becomes of a value that costs only itself: the row without the id, and the one warning's rule, field and original.
 pub(crate) fn odd(json: &str, expected: &str, rule: &str, at: &str, original: &str) {
     let decoded = decode(&[&format!(r#"{{"id":"1",{json}}}"#)]);
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.field, &*w.original)).collect();
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.rule, &*w.field, &*w.original))
+        .collect();
     assert_eq!(told, [("1", rule, at, original)], "{json}");
     good(json, expected);
 }
@@ -46,17 +59,64 @@ pub(crate) fn odd(json: &str, expected: &str, rule: &str, at: &str, original: &s
 #[test]
 fn text_is_text_or_the_digits_of_a_number() {
     good(r#""continent":"""#, r#"{"continent":""}"#);
-    good(r#""state":"a\u00e9\n\"\ud83d\ude00""#, "{\"state\":\"aé\\n\\\"😀\"}");
-    for number in ["12", "1.0", "-0.50", "1E+3", "123456789012345678901234567890"] {
-        good(&format!(r#""continent":{number}"#), &format!(r#"{{"continent":"{number}"}}"#));
+    good(
+        r#""state":"a\u00e9\n\"\ud83d\ude00""#,
+        "{\"state\":\"aé\\n\\\"😀\"}",
+    );
+    for number in [
+        "12",
+        "1.0",
+        "-0.50",
+        "1E+3",
+        "123456789012345678901234567890",
+    ] {
+        good(
+            &format!(r#""continent":{number}"#),
+            &format!(r#"{{"continent":"{number}"}}"#),
+        );
     }
-    odd(r#""continent":true"#, "{}", "expected_text", "continent", "true");
-    odd(r#""continent":["a"]"#, "{}", "expected_text", "continent", "[…]");
-    odd(r#""continent":{"a":1}"#, "{}", "expected_text", "continent", "{…}");
-    bad(r#""continent":"\ud83d""#, "continent", "the text holds half a character (a lone surrogate)");
-    good(r#""tags":["a",null,"b",1.50]"#, r#"{"tags":["a",null,"b","1.50"]}"#);
-    odd(r#""tags":["a",false,"b"]"#, r#"{"tags":["a",null,"b"]}"#, "expected_text", "tags[1]", "false");
-    bad(r#""articles":[{"name":"a","currency":true}]"#, "articles[0].currency", "expected text, found a truth value");
+    odd(
+        r#""continent":true"#,
+        "{}",
+        "expected_text",
+        "continent",
+        "true",
+    );
+    odd(
+        r#""continent":["a"]"#,
+        "{}",
+        "expected_text",
+        "continent",
+        "[…]",
+    );
+    odd(
+        r#""continent":{"a":1}"#,
+        "{}",
+        "expected_text",
+        "continent",
+        "{…}",
+    );
+    bad(
+        r#""continent":"\ud83d""#,
+        "continent",
+        "the text holds half a character (a lone surrogate)",
+    );
+    good(
+        r#""tags":["a",null,"b",1.50]"#,
+        r#"{"tags":["a",null,"b","1.50"]}"#,
+    );
+    odd(
+        r#""tags":["a",false,"b"]"#,
+        r#"{"tags":["a",null,"b"]}"#,
+        "expected_text",
+        "tags[1]",
+        "false",
+    );
+    bad(
+        r#""articles":[{"name":"a","currency":true}]"#,
+        "articles[0].currency",
+        "expected text, found a truth value",
+    );
 }
 
 #[test]
@@ -75,14 +135,28 @@ fn whole_numbers_may_be_written_in_any_way() {
         (r#""1e2""#, "100"),
         (r#""\u0037""#, "7"),
     ] {
-        good(&format!(r#""zähler":{text}"#), &format!(r#"{{"counter":{value}}}"#));
+        good(
+            &format!(r#""zähler":{text}"#),
+            &format!(r#"{{"counter":{value}}}"#),
+        );
     }
-    for (text, value) in [("-7", "-7"), ("-0", "0"), ("-9223372036854775808", "-9223372036854775808")] {
-        good(&format!(r#""tip":{text}"#), &format!(r#"{{"tip":{value}}}"#));
+    for (text, value) in [
+        ("-7", "-7"),
+        ("-0", "0"),
+        ("-9223372036854775808", "-9223372036854775808"),
+    ] {
+        good(
+            &format!(r#""tip":{text}"#),
+            &format!(r#"{{"tip":{value}}}"#),
+        );
     }
     for blank in [r#""""#, r#"" ""#, r#""\ufeff""#, "null"] {
         good(&format!(r#""zähler":{blank}"#), "{}");
-        assert_eq!(decode(&[&format!(r#"{{"id":"1","zähler":{blank}}}"#)]).warnings, [], "{blank}");
+        assert_eq!(
+            decode(&[&format!(r#"{{"id":"1","zähler":{blank}}}"#)]).warnings,
+            [],
+            "{blank}"
+        );
     }
     for (text, rule, original) in [
         ("1.5", "expected_whole_number", "1.5"),
@@ -91,20 +165,45 @@ fn whole_numbers_may_be_written_in_any_way() {
         (r#""1,000""#, "expected_whole_number", "1,000"),
         ("true", "expected_whole_number", "true"),
         ("[7]", "expected_whole_number", "[…]"),
-        ("9223372036854775808", "number_too_large", "9223372036854775808"),
+        (
+            "9223372036854775808",
+            "number_too_large",
+            "9223372036854775808",
+        ),
         ("1e400", "number_too_large", "1e400"),
     ] {
-        odd(&format!(r#""zähler":{text}"#), "{}", rule, "zähler", original);
+        odd(
+            &format!(r#""zähler":{text}"#),
+            "{}",
+            rule,
+            "zähler",
+            original,
+        );
     }
 }
 
 #[test]
 fn decimals_are_exact_or_say_so() {
-    good(r#""invoice":{"amount":12.3}"#, r#"{"invoice":{"amount":12.3000}}"#);
-    good(r#""invoice":{"amount":"-0.0001"}"#, r#"{"invoice":{"amount":-0.0001}}"#);
-    good(r#""invoice":{"amount":12.5E-1}"#, r#"{"invoice":{"amount":1.2500}}"#);
-    good(r#""invoice":{"amount":12.30000000000000000000000000}"#, r#"{"invoice":{"amount":12.3000}}"#);
-    good(r#""invoice":{"amount":99999999999999.9999}"#, r#"{"invoice":{"amount":99999999999999.9999}}"#);
+    good(
+        r#""invoice":{"amount":12.3}"#,
+        r#"{"invoice":{"amount":12.3000}}"#,
+    );
+    good(
+        r#""invoice":{"amount":"-0.0001"}"#,
+        r#"{"invoice":{"amount":-0.0001}}"#,
+    );
+    good(
+        r#""invoice":{"amount":12.5E-1}"#,
+        r#"{"invoice":{"amount":1.2500}}"#,
+    );
+    good(
+        r#""invoice":{"amount":12.30000000000000000000000000}"#,
+        r#"{"invoice":{"amount":12.3000}}"#,
+    );
+    good(
+        r#""invoice":{"amount":99999999999999.9999}"#,
+        r#"{"invoice":{"amount":99999999999999.9999}}"#,
+    );
     for unfit in ["100000000000000", "99999999999999.99995", "1e20", "-1e400"] {
         bad(
             &format!(r#""invoice":{{"amount":{unfit}}}"#),
@@ -112,16 +211,48 @@ fn decimals_are_exact_or_say_so() {
             "the number does not fit the column's precision",
         );
     }
-    for text in ["12.5", " 12.50 ", "+12.5", "0012.500", "1.25e1", "\\u00312.5"] {
-        good(&format!(r#""invoice":{{"amount":"{text}"}}"#), r#"{"invoice":{"amount":12.5000}}"#);
+    for text in [
+        "12.5",
+        " 12.50 ",
+        "+12.5",
+        "0012.500",
+        "1.25e1",
+        "\\u00312.5",
+    ] {
+        good(
+            &format!(r#""invoice":{{"amount":"{text}"}}"#),
+            r#"{"invoice":{"amount":12.5000}}"#,
+        );
     }
     good(r#""invoice":{"amount":""}"#, r#"{"invoice":{}}"#);
     // Money is not guessed at, and not lost: what cannot be read costs the record.
-    for text in ["12,3", "1,234.50", "1.234,50", "1 234.50", "1'234.50", "12.50 EUR", "NaN", "n/a", "--"] {
-        bad(&format!(r#""invoice":{{"amount":"{text}"}}"#), "invoice.amount", "expected a number, found text");
+    for text in [
+        "12,3",
+        "1,234.50",
+        "1.234,50",
+        "1 234.50",
+        "1'234.50",
+        "12.50 EUR",
+        "NaN",
+        "n/a",
+        "--",
+    ] {
+        bad(
+            &format!(r#""invoice":{{"amount":"{text}"}}"#),
+            "invoice.amount",
+            "expected a number, found text",
+        );
     }
-    bad(r#""invoice":{"amount":{}}"#, "invoice.amount", "expected a number, found an object");
-    bad(r#""invoice":{"amount":false}"#, "invoice.amount", "expected a number, found a truth value");
+    bad(
+        r#""invoice":{"amount":{}}"#,
+        "invoice.amount",
+        "expected a number, found an object",
+    );
+    bad(
+        r#""invoice":{"amount":false}"#,
+        "invoice.amount",
+        "expected a number, found a truth value",
+    );
 }
 
 #[test]
@@ -133,53 +264,131 @@ fn rounding_is_reported_with_the_original() {
         rows(&decoded.batch)[0],
         r#"{"id":"7","invoice":{"amount":12.2900},"articles":[{"name":"a"},{"name":"b","amount":0.0000}]}"#
     );
-    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    let said: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original))
+        .collect();
     assert_eq!(
         said,
-        [("7", "invoice.amount", "rounded", "12.290000000000001"), ("7", "articles[1].amount", "rounded", "0.00005")]
+        [
+            ("7", "invoice.amount", "rounded", "12.290000000000001"),
+            ("7", "articles[1].amount", "rounded", "0.00005")
+        ]
     );
-    let decoded = decode(&[r#"{"id":"7","updated_at":"2024-01-01T00:00:00.1234567+01:00","seconds":1.0000005}"#]);
+    let decoded = decode(&[
+        r#"{"id":"7","updated_at":"2024-01-01T00:00:00.1234567+01:00","seconds":1.0000005}"#,
+    ]);
     assert_eq!(
         rows(&decoded.batch)[0],
         r#"{"id":"7","seconds":"1970-01-01T00:00:01.000000Z","updated_at":"2023-12-31T23:00:00.123457Z"}"#
     );
-    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.field, &*w.original)).collect();
-    assert_eq!(said, [("updated_at", "2024-01-01T00:00:00.1234567+01:00"), ("seconds", "1.0000005")]);
+    let said: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.field, &*w.original))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("updated_at", "2024-01-01T00:00:00.1234567+01:00"),
+            ("seconds", "1.0000005")
+        ]
+    );
 }
 
 #[test]
 fn truth_is_true_or_false() {
     good(r#""paid":true"#, r#"{"paid":true}"#);
     good(r#""paid":false"#, r#"{"paid":false}"#);
-    for yes in ["1", "1.0", r#""1""#, r#""true""#, r#""TRUE""#, r#""True ""#, r#"" 1""#] {
+    for yes in [
+        "1",
+        "1.0",
+        r#""1""#,
+        r#""true""#,
+        r#""TRUE""#,
+        r#""True ""#,
+        r#"" 1""#,
+    ] {
         good(&format!(r#""paid":{yes}"#), r#"{"paid":true}"#);
     }
-    for no in ["0", "0.0", "-0", r#""0""#, r#""false""#, r#""FALSE""#, r#""f\u0061lse""#] {
+    for no in [
+        "0",
+        "0.0",
+        "-0",
+        r#""0""#,
+        r#""false""#,
+        r#""FALSE""#,
+        r#""f\u0061lse""#,
+    ] {
         good(&format!(r#""paid":{no}"#), r#"{"paid":false}"#);
     }
     good(r#""paid":"""#, "{}");
-    for (odd_one, original) in [("2", "2"), (r#""yes""#, "yes"), (r#""J""#, "J"), ("0.5", "0.5"), (r#""-1""#, "-1")] {
-        odd(&format!(r#""paid":{odd_one}"#), "{}", "expected_boolean", "paid", original);
+    for (odd_one, original) in [
+        ("2", "2"),
+        (r#""yes""#, "yes"),
+        (r#""J""#, "J"),
+        ("0.5", "0.5"),
+        (r#""-1""#, "-1"),
+    ] {
+        odd(
+            &format!(r#""paid":{odd_one}"#),
+            "{}",
+            "expected_boolean",
+            "paid",
+            original,
+        );
     }
 }
 
 #[test]
 fn times_need_what_the_contract_names() {
-    good(r#""updated_at":"2020-08-10T13:15:00+02:00""#, r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#);
-    good(r#""updated_at":"2020-08-10T13:15:00\u002b02:00""#, r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#);
-    good(r#""updated_at":"2020-08-10 24:00:00Z""#, r#"{"updated_at":"2020-08-11T00:00:00.000000Z"}"#);
-    good(r#""local":"2020-08-10T13:15:00""#, r#"{"local":"2020-08-10T11:15:00.000000Z"}"#);
-    good(r#""local":"2020-08-10T13:15:00Z""#, r#"{"local":"2020-08-10T13:15:00.000000Z"}"#);
-    good(r#""seconds":1597058100.5"#, r#"{"seconds":"2020-08-10T11:15:00.500000Z"}"#);
-    good(r#""seconds":"1597058100""#, r#"{"seconds":"2020-08-10T11:15:00.000000Z"}"#);
-    good(r#""seconds":"2020-08-10T13:15:00+02:00""#, r#"{"seconds":"2020-08-10T11:15:00.000000Z"}"#);
-    good(r#""millis":1597058100500"#, r#"{"millis":"2020-08-10T11:15:00.500000Z"}"#);
+    good(
+        r#""updated_at":"2020-08-10T13:15:00+02:00""#,
+        r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#,
+    );
+    good(
+        r#""updated_at":"2020-08-10T13:15:00\u002b02:00""#,
+        r#"{"updated_at":"2020-08-10T11:15:00.000000Z"}"#,
+    );
+    good(
+        r#""updated_at":"2020-08-10 24:00:00Z""#,
+        r#"{"updated_at":"2020-08-11T00:00:00.000000Z"}"#,
+    );
+    good(
+        r#""local":"2020-08-10T13:15:00""#,
+        r#"{"local":"2020-08-10T11:15:00.000000Z"}"#,
+    );
+    good(
+        r#""local":"2020-08-10T13:15:00Z""#,
+        r#"{"local":"2020-08-10T13:15:00.000000Z"}"#,
+    );
+    good(
+        r#""seconds":1597058100.5"#,
+        r#"{"seconds":"2020-08-10T11:15:00.500000Z"}"#,
+    );
+    good(
+        r#""seconds":"1597058100""#,
+        r#"{"seconds":"2020-08-10T11:15:00.000000Z"}"#,
+    );
+    good(
+        r#""seconds":"2020-08-10T13:15:00+02:00""#,
+        r#"{"seconds":"2020-08-10T11:15:00.000000Z"}"#,
+    );
+    good(
+        r#""millis":1597058100500"#,
+        r#"{"millis":"2020-08-10T11:15:00.500000Z"}"#,
+    );
     good(r#""day":"2024-02-29""#, r#"{"day":"2024-02-29"}"#);
     for blank in ["updated_at", "local", "seconds", "millis", "day"] {
         good(&format!(r#""{blank}":" ""#), "{}");
     }
     for (field, value, rule) in [
-        ("updated_at", r#""2020-08-10T13:15:00""#, "time_without_offset"),
+        (
+            "updated_at",
+            r#""2020-08-10T13:15:00""#,
+            "time_without_offset",
+        ),
         ("updated_at", "1597058100", "expected_time"),
         ("updated_at", r#""soon""#, "expected_time"),
         ("updated_at", r#""9999-12-31T23:59:59Z""#, "open_end"),
@@ -192,21 +401,40 @@ fn times_need_what_the_contract_names() {
         ("day", "20240229", "expected_date"),
         ("day", r#""9999-12-31""#, "open_end"),
     ] {
-        odd(&format!(r#""{field}":{value}"#), "{}", rule, field, value.trim_matches('"'));
+        odd(
+            &format!(r#""{field}":{value}"#),
+            "{}",
+            rule,
+            field,
+            value.trim_matches('"'),
+        );
     }
 }
 
 #[test]
 fn null_is_missing() {
-    good(r#""state":null,"invoice":null,"articles":null,"tags":[null],"pin":null"#, r#"{"tags":[null]}"#);
+    good(
+        r#""state":null,"invoice":null,"articles":null,"tags":[null],"pin":null"#,
+        r#"{"tags":[null]}"#,
+    );
     good(
         r#""invoice":{},"articles":[{"name":"a","log":null}],"tags":[]"#,
         r#"{"invoice":{},"articles":[{"name":"a"}],"tags":[]}"#,
     );
     good(r#""invoice":"","articles":" ","tags":"""#, "{}");
-    assert_eq!(outcome(decode(&["{}"])), Err(("id".into(), "missing required field".into())));
-    assert_eq!(outcome(decode(&[r#"{"id":null}"#])), Err(("id".into(), "missing required field".into())));
-    bad(r#""articles":[{"name":"a"},{"amount":1}]"#, "articles[1].name", "missing required field");
+    assert_eq!(
+        outcome(decode(&["{}"])),
+        Err(("id".into(), "missing required field".into()))
+    );
+    assert_eq!(
+        outcome(decode(&[r#"{"id":null}"#])),
+        Err(("id".into(), "missing required field".into()))
+    );
+    bad(
+        r#""articles":[{"name":"a"},{"amount":1}]"#,
+        "articles[1].name",
+        "missing required field",
+    );
 }
 
 #[test]
@@ -232,41 +460,85 @@ fn a_key_of_nothing_is_no_key() {
         assert_eq!(decoded.rejects[0].key, None, "{blank}");
         assert_eq!(outcome(decoded), missing, "{blank}");
     }
-    for (odd, found) in [("true", "a truth value"), (r#"{"x":1}"#, "an object"), (r#"["a"]"#, "an array")] {
+    for (odd, found) in [
+        ("true", "a truth value"),
+        (r#"{"x":1}"#, "an object"),
+        (r#"["a"]"#, "an array"),
+    ] {
         let why = format!("expected text, found {found}");
-        assert_eq!(outcome(decode(&[&format!(r#"{{"id":{odd}}}"#)])), Err(("id".to_owned(), why)), "{odd}");
+        assert_eq!(
+            outcome(decode(&[&format!(r#"{{"id":{odd}}}"#)])),
+            Err(("id".to_owned(), why)),
+            "{odd}"
+        );
     }
     // Written without quotes, it is one: every digit of it.
-    let decoded = decode(&[r#"{"id":7}"#, r#"{"id":7.0}"#, r#"{"id":"0"}"#, r#"{"id":" 7 "}"#]);
-    assert_eq!(decoded.keys.iter().flatten().collect::<Vec<_>>(), ["7", "7.0", "0", " 7 "]);
+    let decoded = decode(&[
+        r#"{"id":7}"#,
+        r#"{"id":7.0}"#,
+        r#"{"id":"0"}"#,
+        r#"{"id":" 7 "}"#,
+    ]);
+    assert_eq!(
+        decoded.keys.iter().flatten().collect::<Vec<_>>(),
+        ["7", "7.0", "0", " 7 "]
+    );
 }
 
 #[test]
 fn a_blank_text_is_kept_unless_it_stands_for_a_word_or_an_identifier() {
-    good(r#""continent":" ","clock":"""#, r#"{"clock":"","continent":" "}"#);
-    good(r#""state":" ","articles":[{"name":"a","currency":""}]"#, r#"{"articles":[{"name":"a"}]}"#);
-    let site = Column { blank_is_none: true, ..column("site", Kind::Text) };
-    let decoder = decoder(spec(vec![column("id", Kind::Text), site], &["id"]));
+    good(
+        r#""continent":" ","clock":"""#,
+        r#"{"clock":"","continent":" "}"#,
+    );
+    good(
+        r#""state":" ","articles":[{"name":"a","currency":""}]"#,
+        r#"{"articles":[{"name":"a"}]}"#,
+    );
+    let site = ColumnSpec {
+        blank_is_none: true,
+        ..column("site", ColumnKind::Text)
+    };
+    let decoder = decoder(spec(vec![column("id", ColumnKind::Text), site], &["id"]));
     let page = br#"[{"id":"1","site":""},{"id":"2","site":"\u00a0"},{"id":"3","site":" s "},{"id":"4","site":7}]"#;
     let decoded = decoder.decode(page, &[]).unwrap();
     assert_eq!(
         rows(&decoded.batch),
-        [r#"{"id":"1"}"#, r#"{"id":"2"}"#, r#"{"id":"3","site":" s "}"#, r#"{"id":"4","site":"7"}"#]
+        [
+            r#"{"id":"1"}"#,
+            r#"{"id":"2"}"#,
+            r#"{"id":"3","site":" s "}"#,
+            r#"{"id":"4","site":"7"}"#
+        ]
     );
     assert_eq!(decoded.warnings, []);
 }
 
 #[test]
 fn every_part_of_a_key_must_be_seen() {
-    let column = |name: &str, kind| Column { required: true, ..column(name, kind) };
-    let plate = Column { class: Class::Pseudonym(Normalise::Plate), ..column("plate", Kind::Text) };
-    let columns = vec![column("a", Kind::Text), column("n", Kind::Int), plate];
+    let column = |name: &str, kind| ColumnSpec {
+        required: true,
+        ..column(name, kind)
+    };
+    let plate = ColumnSpec {
+        class: ColumnClass::Pseudonym(ValueNormalisation::Plate),
+        ..column("plate", ColumnKind::Text)
+    };
+    let columns = vec![
+        column("a", ColumnKind::Text),
+        column("n", ColumnKind::Int),
+        plate,
+    ];
     let decoder = decoder(spec(columns, &["a", "n", "plate"]));
     let page = br#"[{"a":"x","n":"7","plate":"KA"},{"a":"","n":7,"plate":"KA"},{"a":"x","n":"","plate":"KA"},{"a":"x","n":" ","plate":"KA"},
         {"a":"x","n":7,"plate":"\u00a0"},{"a":"x","n":7,"plate":null},{"a":"x","n":{},"plate":"KA"},{"a":"x","n":"A3","plate":"KA"}]"#;
     let decoded = decoder.decode(page, &[]).unwrap();
     assert_eq!(decoded.batch.num_rows(), 1);
-    let told: Vec<_> = decoded.rejects.iter().map(|r| (&*r.field, &*r.reason)).collect();
+    let told: Vec<_> = decoded
+        .rejects
+        .iter()
+        .map(|r| (&*r.field, &*r.reason))
+        .collect();
     let missing = "missing required field";
     let odd = "expected a whole number, found text";
     assert_eq!(
@@ -287,8 +559,16 @@ fn every_part_of_a_key_must_be_seen() {
 fn a_field_given_twice_is_refused() {
     bad(r#""state":"a","state":"a""#, "state", "duplicate field");
     bad(r#""state":null,"state":"a""#, "state", "duplicate field");
-    bad(r#""state":"a","st\u0061te":"b""#, "state", "duplicate field");
-    bad(r#""invoice":{"amount":1,"created_at":null,"amount":1}"#, "invoice.amount", "duplicate field");
+    bad(
+        r#""state":"a","st\u0061te":"b""#,
+        "state",
+        "duplicate field",
+    );
+    bad(
+        r#""invoice":{"amount":1,"created_at":null,"amount":1}"#,
+        "invoice.amount",
+        "duplicate field",
+    );
     bad(r#""pin":"1","pin":"2""#, "pin", "duplicate field");
 }
 
@@ -296,21 +576,33 @@ fn a_field_given_twice_is_refused() {
 fn fields_come_in_any_order_and_spelling() {
     let expected = r#"{"counter":3,"paid":true,"state":"open"}"#;
     good(r#""zähler":3,"paid":true,"state":"open""#, expected);
-    good(r#" "state" : "open" , "paid" : true , "z\u00e4hler" : 3 "#, expected);
-    good("\"paid\"\n:\ttrue,\r\n\"state\":\"open\",\"zähler\":3", expected);
+    good(
+        r#" "state" : "open" , "paid" : true , "z\u00e4hler" : 3 "#,
+        expected,
+    );
+    good(
+        "\"paid\"\n:\ttrue,\r\n\"state\":\"open\",\"zähler\":3",
+        expected,
+    );
 }
 
 #[test]
 fn personal_values_become_tokens_and_secrets_nothing() {
-    let token = crate::fixture::key().pseudonym(tillhouse_model::table::Normalise::Plate, "KAXY1");
+    let token =
+        crate::fixture::key().pseudonym(tillhouse_model::table::ValueNormalisation::Plate, "KAXY1");
     for plate in ["KA-XY 1", "kaxy1", "KA\\u002dXY 1"] {
-        good(&format!(r#""license_plate":"{plate}""#), &format!(r#"{{"license_plate":"{token}"}}"#));
+        good(
+            &format!(r#""license_plate":"{plate}""#),
+            &format!(r#"{{"license_plate":"{token}"}}"#),
+        );
     }
     good(r#""card":"5168 xxxx xxxx 8932""#, r#"{"card":"8932"}"#);
     good(r#""card":"1234""#, r#"{"card":"34"}"#);
     good(r#""pin":"1234","driver":{"name":["x"]}"#, "{}");
     let schema = sales().schema();
-    assert!(schema.column_with_name("pin").is_none() && schema.column_with_name("driver").is_none());
+    assert!(
+        schema.column_with_name("pin").is_none() && schema.column_with_name("driver").is_none()
+    );
 }
 
 #[test]
@@ -319,8 +611,15 @@ fn unknown_fields_are_counted_by_path() {
         r#"{"id":"1","new":1,"articles":[{"name":"a","foo":{"bar":1}},{"name":"b","foo":null}],"invoice":{"x\ty":[]}}"#,
         r#"{"new":{"id":2},"id":"2"}"#,
     ]);
-    let unknown: Vec<_> = decoded.unknown.iter().map(|(path, n)| (path.as_str(), *n)).collect();
-    assert_eq!(unknown, [("articles[].foo", 2), ("invoice.x\ty", 1), ("new", 2)]);
+    let unknown: Vec<_> = decoded
+        .unknown
+        .iter()
+        .map(|(path, n)| (path.as_str(), *n))
+        .collect();
+    assert_eq!(
+        unknown,
+        [("articles[].foo", 2), ("invoice.x\ty", 1), ("new", 2)]
+    );
     assert_eq!(decoded.batch.num_rows(), 2);
 }
 
@@ -346,7 +645,9 @@ fn unknown_fields_are_kept_where_the_contract_says_so() {
     assert_eq!(decoded.batch.schema(), decoder.schema());
     let rows = rows(&decoded.batch);
     assert!(
-        rows[0].ends_with(r#""_extra":"{\"articles[1].f\\\"o\":\"\\u00e9\",\"new\":{\"a\" : [1, 2.50]}}"}"#),
+        rows[0].ends_with(
+            r#""_extra":"{\"articles[1].f\\\"o\":\"\\u00e9\",\"new\":{\"a\" : [1, 2.50]}}"}"#
+        ),
         "{}",
         rows[0]
     );
@@ -362,7 +663,11 @@ fn rules_warn_and_change_nothing() {
         r#"{"id":"3","state":"done","timezone":"Mars/Base"}"#,
     ]);
     assert_eq!(decoded.batch.num_rows(), 3);
-    let said: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original)).collect();
+    let said: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.field, &*w.rule, &*w.original))
+        .collect();
     assert_eq!(
         said,
         [
@@ -378,7 +683,11 @@ fn rules_warn_and_change_nothing() {
 
 #[test]
 fn a_zone_is_known_in_any_spelling() {
-    let told = |zone: &str| decode(&[&format!(r#"{{"id":"1","timezone":{zone}}}"#)]).warnings.len();
+    let told = |zone: &str| {
+        decode(&[&format!(r#"{{"id":"1","timezone":{zone}}}"#)])
+            .warnings
+            .len()
+    };
     for known in [
         r#""europe/berlin""#,
         r#"" Europe/Berlin ""#,
@@ -395,28 +704,61 @@ fn a_zone_is_known_in_any_spelling() {
 
 #[test]
 fn a_number_may_have_a_largest_value() {
-    let rule = Rule { name: "at_most".into(), path: vec!["rate".into()], check: Check::AtMost(100) };
-    let columns = vec![column("id", Kind::Text), column("rate", Kind::Decimal { precision: 9, scale: 4 })];
-    let decoder = decoder(TableSpec { rules: vec![rule], ..spec(columns, &["id"]) });
+    let rule = QualityRule {
+        name: "at_most".into(),
+        path: vec!["rate".into()],
+        check: RuleCheck::AtMost(100),
+    };
+    let columns = vec![
+        column("id", ColumnKind::Text),
+        column(
+            "rate",
+            ColumnKind::Decimal {
+                precision: 9,
+                scale: 4,
+            },
+        ),
+    ];
+    let decoder = decoder(TableSpec {
+        rules: vec![rule],
+        ..spec(columns, &["id"])
+    });
     let page = br#"[{"id":"1","rate":100},{"id":"2","rate":100.0001},{"id":"3","rate":-500},{"id":"4","rate":"119"},{"id":"5"}]"#;
     let decoded = decoder.decode(page, &[]).unwrap();
-    let told: Vec<_> = decoded.warnings.iter().map(|w| (&*w.key, &*w.rule, &*w.original)).collect();
-    assert_eq!(told, [("2", "at_most", "100.0001"), ("4", "at_most", "119")]);
+    let told: Vec<_> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.key, &*w.rule, &*w.original))
+        .collect();
+    assert_eq!(
+        told,
+        [("2", "at_most", "100.0001"), ("4", "at_most", "119")]
+    );
 }
 
 /// The warnings of one record, and nothing else.
 fn warned(json: &str) -> Vec<(String, String)> {
     let decoded = decode(&[&format!(r#"{{"id":"1",{json}}}"#)]);
     assert_eq!(decoded.batch.num_rows(), 1, "{json}");
-    decoded.warnings.into_iter().map(|w| (format!("{}: {}", w.rule, w.field), w.original)).collect()
+    decoded
+        .warnings
+        .into_iter()
+        .map(|w| (format!("{}: {}", w.rule, w.field), w.original))
+        .collect()
 }
 
 #[test]
 fn sums_are_compared_exactly_and_only_where_all_is_there() {
     let sale = |amounts: &str, tip: &str, invoice: &str| {
-        let articles: Vec<String> =
-            amounts.split(' ').filter(|a| !a.is_empty()).map(|a| format!(r#"{{"name":"a","amount":{a}}}"#)).collect();
-        warned(&format!(r#""articles":[{}],"tip":{tip},"invoice":{{"amount":{invoice}}}"#, articles.join(",")))
+        let articles: Vec<String> = amounts
+            .split(' ')
+            .filter(|a| !a.is_empty())
+            .map(|a| format!(r#"{{"name":"a","amount":{a}}}"#))
+            .collect();
+        warned(&format!(
+            r#""articles":[{}],"tip":{tip},"invoice":{{"amount":{invoice}}}"#,
+            articles.join(",")
+        ))
     };
     let off = |words: &str| vec![("adds_up: invoice.amount".to_owned(), words.to_owned())];
     assert_eq!(sale("1.50 2.25", "1", "4.75"), []);
@@ -430,19 +772,41 @@ fn sums_are_compared_exactly_and_only_where_all_is_there() {
         off("invoice.amount is 0.5, expected 0.0001 = articles[].amount 0.0001 + tip 0")
     );
     assert_eq!(sale("", "2", "2"), [], "an empty list adds nothing");
-    assert_eq!(sale("", "2", "3"), off("invoice.amount is 3, expected 2 = articles[].amount 0 + tip 2"));
-    for incomplete in [("null", "1", "9"), ("1 null", "1", "9"), ("1", "null", "9"), ("1", "1", "null")] {
-        assert_eq!(sale(incomplete.0, incomplete.1, incomplete.2), [], "{incomplete:?}");
+    assert_eq!(
+        sale("", "2", "3"),
+        off("invoice.amount is 3, expected 2 = articles[].amount 0 + tip 2")
+    );
+    for incomplete in [
+        ("null", "1", "9"),
+        ("1 null", "1", "9"),
+        ("1", "null", "9"),
+        ("1", "1", "null"),
+    ] {
+        assert_eq!(
+            sale(incomplete.0, incomplete.1, incomplete.2),
+            [],
+            "{incomplete:?}"
+        );
     }
     assert_eq!(warned(r#""tip":1,"invoice":{"amount":9}"#), []);
     // What cannot be added up is not compared.
-    assert_eq!(sale("99999999999999.9999 99999999999999.9999", "9223372036854775807", "0").len(), 1);
+    assert_eq!(
+        sale(
+            "99999999999999.9999 99999999999999.9999",
+            "9223372036854775807",
+            "0"
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]
 fn a_clock_is_compared_with_its_instant() {
     let at = |clock: &str, continent: &str| {
-        warned(&format!(r#""updated_at":"2017-07-21T17:32:28.9Z","clock":"{clock}","continent":{continent}"#))
+        warned(&format!(
+            r#""updated_at":"2017-07-21T17:32:28.9Z","clock":"{clock}","continent":{continent}"#
+        ))
     };
     let off = |words: &str| vec![("clock_right: clock".to_owned(), words.to_owned())];
     for right in ["2017-07-21T19:32:28", "2017-07-21T18:32:28"] {
@@ -455,8 +819,15 @@ fn a_clock_is_compared_with_its_instant() {
         assert_eq!(at("2017-07-21T23:02:28", elsewhere), []);
         assert_eq!(at("2017-07-21T23:09:28", elsewhere).len(), 1);
     }
-    assert_eq!(at("teatime", "null"), off("clock is teatime, expected what a clock shows at 2017-07-21T17:32:28.9Z"));
-    assert_eq!(warned(r#""clock":"teatime""#), [], "nothing to compare with");
+    assert_eq!(
+        at("teatime", "null"),
+        off("clock is teatime, expected what a clock shows at 2017-07-21T17:32:28.9Z")
+    );
+    assert_eq!(
+        warned(r#""clock":"teatime""#),
+        [],
+        "nothing to compare with"
+    );
     assert_eq!(warned(r#""updated_at":"2017-07-21T17:32:28Z""#), []);
 }
 
@@ -466,7 +837,10 @@ fn warnings_are_bounded_and_the_rest_is_counted() {
     let decoded = decode(&[&format!(r#"{{"id":"1","articles":[{amounts}]}}"#)]);
     assert_eq!(decoded.warnings.len(), 20_001);
     let last = decoded.warnings.last().unwrap();
-    assert_eq!((&*last.rule, &*last.original, last.count), ("more_warnings", "100", 100));
+    assert_eq!(
+        (&*last.rule, &*last.original, last.count),
+        ("more_warnings", "100", 100)
+    );
 }
 
 #[test]
@@ -478,119 +852,292 @@ fn decimals_of_every_scale_fit_their_columns() {
         (1, 1, "0.9"),
     ];
     for (precision, scale, text) in kinds {
-        let id = Column { required: true, ..column("id", Kind::Int) };
-        let decoder = decoder(spec(vec![id, column("n", Kind::Decimal { precision, scale })], &["id"]));
-        let decoded = decoder.decode(format!(r#"[{{"id":1,"n":{text}}}]"#).as_bytes(), &[]).unwrap();
+        let id = ColumnSpec {
+            required: true,
+            ..column("id", ColumnKind::Int)
+        };
+        let decoder = decoder(spec(
+            vec![id, column("n", ColumnKind::Decimal { precision, scale })],
+            &["id"],
+        ));
+        let decoded = decoder
+            .decode(format!(r#"[{{"id":1,"n":{text}}}]"#).as_bytes(), &[])
+            .unwrap();
         assert_eq!(rows(&decoded.batch), [format!(r#"{{"id":1,"n":{text}}}"#)]);
     }
 }
 
 #[test]
 fn what_the_request_named_is_a_column() {
-    let account = Column { json_name: "$scope".into(), ..column("account", Kind::Text) };
-    let id = Column { required: true, ..column("id", Kind::Int) };
+    let account = ColumnSpec {
+        json_name: "$scope".into(),
+        ..column("account", ColumnKind::Text)
+    };
+    let id = ColumnSpec {
+        required: true,
+        ..column("id", ColumnKind::Int)
+    };
     let decoder = decoder(spec(vec![id, account], &["id"]));
     let page = br#"[{"id":1},{"id":2,"$scope":"forged"},{"id":"x"},{"id":"3"}]"#;
     let decoded = decoder.decode_scoped(page, &[], Some("fleet")).unwrap();
-    let accounts = decoded.batch.column_by_name("account").unwrap().as_string::<i32>().clone();
-    assert_eq!(accounts.iter().collect::<Vec<_>>(), [Some("fleet"), Some("fleet"), Some("fleet")]);
+    let accounts = decoded
+        .batch
+        .column_by_name("account")
+        .unwrap()
+        .as_string::<i32>()
+        .clone();
+    assert_eq!(
+        accounts.iter().collect::<Vec<_>>(),
+        [Some("fleet"), Some("fleet"), Some("fleet")]
+    );
     assert_eq!(decoded.rejects.len(), 1);
     let unnamed = decoder.decode(page, &[]).unwrap();
-    assert_eq!(unnamed.batch.column_by_name("account").unwrap().null_count(), 3);
+    assert_eq!(
+        unnamed
+            .batch
+            .column_by_name("account")
+            .unwrap()
+            .null_count(),
+        3
+    );
     // One record that is listed for two tenants is one content.
-    assert_eq!(decoded.content_hashes.value(0), unnamed.content_hashes.value(0));
-    assert_ne!(decoded.content_hashes.value(0), decoded.content_hashes.value(1));
+    assert_eq!(
+        decoded.content_hashes.value(0),
+        unnamed.content_hashes.value(0)
+    );
+    assert_ne!(
+        decoded.content_hashes.value(0),
+        decoded.content_hashes.value(1)
+    );
     assert_eq!(decoded.content_hashes.value(0)[0], 2);
 }
 
 #[test]
 fn what_the_request_named_may_be_part_of_the_key() {
-    let parent = Column { json_name: "$scope".into(), required: true, ..column("parent", Kind::Text) };
-    let id = Column { required: true, ..column("id", Kind::Int) };
-    let of = |key: &[&str]| spec(vec![parent.clone(), id.clone(), column("n", Kind::Int)], key);
+    let parent = ColumnSpec {
+        json_name: "$scope".into(),
+        required: true,
+        ..column("parent", ColumnKind::Text)
+    };
+    let id = ColumnSpec {
+        required: true,
+        ..column("id", ColumnKind::Int)
+    };
+    let of = |key: &[&str]| {
+        spec(
+            vec![parent.clone(), id.clone(), column("n", ColumnKind::Int)],
+            key,
+        )
+    };
     let decoder = decoder(of(&["parent", "id"]));
     let page = br#"[{"id":1},{"id":2,"$scope":"forged"},{"id":3,"$scope":"forged","n":1,"n":1}]"#;
     let decoded = decoder.decode_scoped(page, &[], Some("a:b")).unwrap();
-    assert_eq!(decoded.keys.iter().flatten().collect::<Vec<_>>(), [r"a\:b:1", r"a\:b:2"]);
+    assert_eq!(
+        decoded.keys.iter().flatten().collect::<Vec<_>>(),
+        [r"a\:b:1", r"a\:b:2"]
+    );
     assert_eq!(decoded.rejects[0].key.as_deref(), Some(r"a\:b:3"));
     for scope in [None, Some(""), Some("\u{a0}")] {
         let unnamed = decoder.decode_scoped(page, &[], scope).unwrap();
         assert_eq!((unnamed.batch.num_rows(), unnamed.rejects.len()), (0, 3));
-        assert_eq!((unnamed.rejects[0].field.as_str(), unnamed.rejects[2].key.as_deref()), ("$scope", None));
+        assert_eq!(
+            (
+                unnamed.rejects[0].field.as_str(),
+                unnamed.rejects[2].key.as_deref()
+            ),
+            ("$scope", None)
+        );
     }
 
     let error = tillhouse_decode::Decoder::new(std::sync::Arc::new(of(&["id"])), None).unwrap_err();
-    assert!(error.message().contains("required only in the key"), "{error}");
+    assert!(
+        error.message().contains("required only in the key"),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_amount_is_compared_with_its_unit() {
     let told = |unit: &str, json: &str| {
-        let amount = Amount { currency: vec!["currency".into()], unit: UnitOf::Connection("price_unit".into()) };
-        let rule = Rule { name: "fits".into(), path: vec!["price".into()], check: Check::Amount(amount) };
-        let columns = vec![column("id", Kind::Text), column("price", fixture::MONEY), column("currency", Kind::Text)];
-        let spec = Arc::new(TableSpec { rules: vec![rule], ..fixture::spec(columns, &["id"]) });
-        let decoder = Decoder::with(spec, None, &[("price_unit", unit.to_owned())])?;
+        let amount = AmountRule {
+            currency: vec!["currency".into()],
+            unit: PriceUnitSource::Connection("price_unit".into()),
+        };
+        let rule = QualityRule {
+            name: "fits".into(),
+            path: vec!["price".into()],
+            check: RuleCheck::Amount(amount),
+        };
+        let columns = vec![
+            column("id", ColumnKind::Text),
+            column("price", fixture::MONEY),
+            column("currency", ColumnKind::Text),
+        ];
+        let spec = Arc::new(TableSpec {
+            rules: vec![rule],
+            ..fixture::spec(columns, &["id"])
+        });
+        let decoder = Decoder::with_parameters(spec, None, &[("price_unit", unit.to_owned())])?;
         let decoded = decoder.decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])?;
         assert_eq!(decoded.batch.num_rows(), 1, "the record is kept");
-        Ok::<_, Error>(decoded.warnings.into_iter().map(|w| format!("{}: {}", w.field, w.original)).collect::<Vec<_>>())
+        Ok::<_, Error>(
+            decoded
+                .warnings
+                .into_iter()
+                .map(|w| format!("{}: {}", w.field, w.original))
+                .collect::<Vec<_>>(),
+        )
     };
     let in_minor = |json: &str| told("minor", json).unwrap();
     let in_major = |json: &str| told("major", json).unwrap();
     let fraction = "has a fraction, and amounts are said to be in minor units";
     let decimals = "has too many decimals, and amounts are said to be in major units";
-    assert_eq!(in_minor(r#""price":"12.50","currency":"EUR""#), [format!("price: 12.5 EUR {fraction}")]);
-    assert_eq!(in_minor(r#""price":12.5"#), [format!("price: 12.5 of no currency {fraction}")]);
-    assert_eq!(in_major(r#""price":-1.505,"currency":"EUR""#), [format!("price: -1.505 EUR {decimals}")]);
-    assert_eq!(in_major(r#""price":"10.5","currency":"JPY""#), [format!("price: 10.5 JPY {decimals}")]);
+    assert_eq!(
+        in_minor(r#""price":"12.50","currency":"EUR""#),
+        [format!("price: 12.5 EUR {fraction}")]
+    );
+    assert_eq!(
+        in_minor(r#""price":12.5"#),
+        [format!("price: 12.5 of no currency {fraction}")]
+    );
+    assert_eq!(
+        in_major(r#""price":-1.505,"currency":"EUR""#),
+        [format!("price: -1.505 EUR {decimals}")]
+    );
+    assert_eq!(
+        in_major(r#""price":"10.5","currency":"JPY""#),
+        [format!("price: 10.5 JPY {decimals}")]
+    );
     let unknown = "is in minor units, and nobody knows how many of them make a major one";
-    assert_eq!(in_minor(r#""price":1250"#), [format!("price: 1250 of no currency {unknown}")]);
-    assert_eq!(in_minor(r#""price":1250,"currency":"???""#), [format!("price: 1250 ??? {unknown}")]);
-    assert_eq!(in_minor(r#""price":0,"currency":"???""#), [""; 0], "0 is 0 of whatever it is");
-    assert_eq!(in_major(r#""price":1250"#), [""; 0], "a major unit is one whatever the currency");
-    for fits in
-        [r#""price":1250,"currency":"EUR""#, r#""price":null"#, r#""currency":"EUR""#, r#""price":0,"currency":"EUR""#]
-    {
+    assert_eq!(
+        in_minor(r#""price":1250"#),
+        [format!("price: 1250 of no currency {unknown}")]
+    );
+    assert_eq!(
+        in_minor(r#""price":1250,"currency":"???""#),
+        [format!("price: 1250 ??? {unknown}")]
+    );
+    assert_eq!(
+        in_minor(r#""price":0,"currency":"???""#),
+        [""; 0],
+        "0 is 0 of whatever it is"
+    );
+    assert_eq!(
+        in_major(r#""price":1250"#),
+        [""; 0],
+        "a major unit is one whatever the currency"
+    );
+    for fits in [
+        r#""price":1250,"currency":"EUR""#,
+        r#""price":null"#,
+        r#""currency":"EUR""#,
+        r#""price":0,"currency":"EUR""#,
+    ] {
         assert_eq!((in_minor(fits), in_major(fits)), (vec![], vec![]), "{fits}");
     }
-    assert_eq!(in_major(r#""price":1.505,"currency":"???""#), [""; 0], "nobody knows its decimals");
+    assert_eq!(
+        in_major(r#""price":1.505,"currency":"???""#),
+        [""; 0],
+        "nobody knows its decimals"
+    );
     let error = told("cents", r#""price":1"#).unwrap_err();
-    assert!(error.message().contains("$price_unit") && error.hint_text().is_some(), "{error}");
+    assert!(
+        error.message().contains("$price_unit") && error.hint_text().is_some(),
+        "{error}"
+    );
 }
 
 #[test]
 fn nothing_costs_nothing_in_any_currency() {
-    let amount = Amount { currency: vec!["currency".into()], unit: UnitOf::Contract(PriceUnit::Minor) };
-    let rule = Rule { name: "fits".into(), path: vec!["price".into()], check: Check::Amount(amount) };
-    let columns = vec![column("id", Kind::Text), column("price", fixture::MONEY), column("currency", Kind::Text)];
-    let decoder = decoder(TableSpec { rules: vec![rule], ..spec(columns, &["id"]) });
-    assert_eq!(decoder.decode(br#"[{"id":"1","price":0.0}]"#, &[]).unwrap().warnings, []);
+    let amount = AmountRule {
+        currency: vec!["currency".into()],
+        unit: PriceUnitSource::Contract(PriceUnit::Minor),
+    };
+    let rule = QualityRule {
+        name: "fits".into(),
+        path: vec!["price".into()],
+        check: RuleCheck::Amount(amount),
+    };
+    let columns = vec![
+        column("id", ColumnKind::Text),
+        column("price", fixture::MONEY),
+        column("currency", ColumnKind::Text),
+    ];
+    let decoder = decoder(TableSpec {
+        rules: vec![rule],
+        ..spec(columns, &["id"])
+    });
+    assert_eq!(
+        decoder
+            .decode(br#"[{"id":"1","price":0.0}]"#, &[])
+            .unwrap()
+            .warnings,
+        []
+    );
 }
 
 #[test]
 fn a_rate_is_compared_with_its_unit() {
     let told = |unit: &str, rate: &str| {
-        let check = Check::Rate(Rate { unit: RateUnit::Connection("vat_rate".into()) });
-        let rule = Rule { name: "fits".into(), path: vec!["rate".into()], check };
-        let rate_column = Column { on_misfit: Some(OnMisfit::Warn), ..column("rate", fixture::MONEY) };
-        let spec = TableSpec { rules: vec![rule], ..spec(vec![column("id", Kind::Text), rate_column], &["id"]) };
-        let decoder = Decoder::with(Arc::new(spec), None, &[("vat_rate", unit.to_owned())])?;
+        let check = RuleCheck::Rate(RateRule {
+            unit: RateUnitSource::Connection("vat_rate".into()),
+        });
+        let rule = QualityRule {
+            name: "fits".into(),
+            path: vec!["rate".into()],
+            check,
+        };
+        let rate_column = ColumnSpec {
+            on_misfit: Some(MisfitPolicy::Warn),
+            ..column("rate", fixture::MONEY)
+        };
+        let spec = TableSpec {
+            rules: vec![rule],
+            ..spec(vec![column("id", ColumnKind::Text), rate_column], &["id"])
+        };
+        let decoder =
+            Decoder::with_parameters(Arc::new(spec), None, &[("vat_rate", unit.to_owned())])?;
         let decoded = decoder.decode(format!(r#"[{{"id":"1","rate":{rate}}}]"#).as_bytes(), &[])?;
         assert_eq!(decoded.batch.num_rows(), 1, "the record is kept");
-        Ok::<_, Error>(decoded.warnings.into_iter().map(|w| format!("{}: {}", w.rule, w.original)).collect::<Vec<_>>())
+        Ok::<_, Error>(
+            decoded
+                .warnings
+                .into_iter()
+                .map(|w| format!("{}: {}", w.rule, w.original))
+                .collect::<Vec<_>>(),
+        )
     };
     for (unit, fitting, odd) in [
-        ("percent", ["0", "1", "7.7", "19", "100", "null"], ["0.19", "0.5", "-1", "100.5", "1900", "-0.19"]),
-        ("fraction", ["0", "0.077", "0.19", "1", "1.0", "null"], ["19", "1.01", "-0.19", "100", "7", "-19"]),
+        (
+            "percent",
+            ["0", "1", "7.7", "19", "100", "null"],
+            ["0.19", "0.5", "-1", "100.5", "1900", "-0.19"],
+        ),
+        (
+            "fraction",
+            ["0", "0.077", "0.19", "1", "1.0", "null"],
+            ["19", "1.01", "-0.19", "100", "7", "-19"],
+        ),
     ] {
         for rate in fitting {
             assert_eq!(told(unit, rate).unwrap(), [""; 0], "{rate} as {unit}");
         }
         for rate in odd {
             let told = told(unit, rate).unwrap();
-            assert!(told.len() == 1 && told[0].starts_with(&format!("fits: {rate} is no rate")), "{told:?}");
+            assert!(
+                told.len() == 1 && told[0].starts_with(&format!("fits: {rate} is no rate")),
+                "{told:?}"
+            );
         }
     }
-    assert_eq!(told("percent", r#""19 %""#).unwrap(), ["expected_number: 19 %"]);
-    assert!(told("promille", "1").unwrap_err().message().contains("$vat_rate"));
+    assert_eq!(
+        told("percent", r#""19 %""#).unwrap(),
+        ["expected_number: 19 %"]
+    );
+    assert!(
+        told("promille", "1")
+            .unwrap_err()
+            .message()
+            .contains("$vat_rate")
+    );
 }

@@ -12,9 +12,9 @@
 //! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
 //! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
 
-use super::keys::{Key, Next, Pager, keys};
-use super::ledger::Ledger;
-use super::{Listing, Step, or_empty, walk};
+use super::keys::{KeyPager, KeyedNext, RecordId, keys};
+use super::tally::ListingTally;
+use super::{ListingOptions, ListingStep, normalise_empty, walk};
 use crate::source::{Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -23,53 +23,57 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tillhouse_model::{Error, Result};
 
-/// What is asked page by page, for limits and for errors.
+/// Subject of a listing that is paged by id, for limits and for errors.
 #[derive(Debug, Clone)]
-pub struct Keyed {
+pub struct KeyedListing {
     /// The source.
     pub source: &'static str,
     /// The resource.
     pub resource: &'static str,
     /// What is known of the listing. Its records are the whole page, whatever is said here.
-    pub listing: Listing,
+    pub listing: ListingOptions,
     /// What to do where the list turns out to know no paging by id.
     pub hint: &'static str,
 }
 
-/// Where a page is had.
+/// Position of a page in a listing that is paged by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct After {
+pub struct KeyPosition {
     /// Whose list it is, where lists are had by parent.
     pub parent: Option<Arc<str>>,
     /// The id behind which the page begins; `None` for the first of a list.
-    pub key: Option<Key>,
+    pub key: Option<RecordId>,
     /// How many records are asked for.
     pub limit: u32,
 }
 
-/// What came of asking for a page.
+/// Outcome of asking for a page by id.
 #[derive(Debug)]
-pub enum KeyedPage {
+pub enum KeyedFetch {
     /// The page: a list of records, or a single one that stands for a list of one.
-    Here(Page),
+    Page(Page),
     /// Nothing is there, by a 404, 410 or 416: the end of a list behind pages of it that came, otherwise a parent that is gone. With
     /// the error for the case that there is no parent, or none of them has a list.
-    Gone(Error),
+    Missing(Error),
 }
 
 /// Pages by the last id of the one before: [`After::key`] is to be asked for with the records in the order of their ids.
 ///
 /// With `parents`, whose pages are lists of records too, the lists of each of them are read one after the other. See the head of the
 /// module `keys` for where a list ends. Where every parent's list is missing it is the path that is wrong, and the stream ends with an error.
-pub fn by_key<Fetch, Fut>(asked: Keyed, parents: Option<PageStream>, fetch: Fetch) -> PageStream
+pub fn by_key<Fetch, Fut>(
+    asked: KeyedListing,
+    parents: Option<PageStream>,
+    fetch: Fetch,
+) -> PageStream
 where
-    Fetch: Fn(After) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<KeyedPage>> + Send + 'static,
+    Fetch: Fn(KeyPosition) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<KeyedFetch>> + Send + 'static,
 {
     let confirm = asked.listing.confirm_end;
-    let first = Place {
+    let first = KeyedCursor {
         found: parents.is_none(),
-        pager: Pager::new(asked.listing.page_size, confirm, parents.is_none()),
+        pager: KeyPager::new(asked.listing.page_size, confirm, parents.is_none()),
         thorough: parents.is_none(),
         unread: parents,
         all: VecDeque::new(),
@@ -77,7 +81,7 @@ where
         missing: VecDeque::new(),
         asked_again: false,
         parent: None,
-        ledger: Ledger::default(),
+        ledger: ListingTally::default(),
         trails: false,
     };
     let fetch = Arc::new(fetch);
@@ -88,8 +92,8 @@ where
     })
 }
 
-/// Where a stream stands.
-struct Place {
+/// Position of a stream that is paged by id.
+struct KeyedCursor {
     /// The parents, as long as nobody knows them.
     unread: Option<PageStream>,
     /// All parents, for a reading anew.
@@ -101,117 +105,165 @@ struct Place {
     /// True if that is done.
     asked_again: bool,
     parent: Option<Arc<str>>,
-    pager: Pager,
+    pager: KeyPager,
     thorough: bool,
     /// Whether any list was there.
     found: bool,
     /// What came of the list at hand.
-    ledger: Ledger,
+    ledger: ListingTally,
     /// True if its last page ended with a record without a usable id: what is behind the last usable one has it again.
     trails: bool,
 }
 
-impl Place {
+impl KeyedCursor {
     /// The beginning again.
-    fn anew(self, asked: &Keyed) -> Self {
+    fn anew(self, asked: &KeyedListing) -> Self {
         let mut parents = self.all.clone();
         let parent = parents.pop_front();
-        let pager = Pager::new(asked.listing.page_size, asked.listing.confirm_end, self.thorough);
-        let (unread, found, ledger, missing) = (None, self.thorough, Ledger::default(), VecDeque::new());
-        Self { unread, parents, parent, pager, found, ledger, missing, asked_again: false, trails: false, ..self }
+        let pager = KeyPager::new(
+            asked.listing.page_size,
+            asked.listing.confirm_end,
+            self.thorough,
+        );
+        let (unread, found, ledger, missing) = (
+            None,
+            self.thorough,
+            ListingTally::default(),
+            VecDeque::new(),
+        );
+        Self {
+            unread,
+            parents,
+            parent,
+            pager,
+            found,
+            ledger,
+            missing,
+            asked_again: false,
+            trails: false,
+            ..self
+        }
     }
 
     /// On to the next parent's list; where those are read that came, once more to those that were missing, after a pause.
-    fn next_list(mut self) -> Step<Self> {
-        (self.ledger, self.trails) = (Ledger::default(), false);
+    fn next_list(mut self) -> ListingStep<Self> {
+        (self.ledger, self.trails) = (ListingTally::default(), false);
         self.pager.start_over();
         self.parent = self.parents.pop_front();
         if self.parent.is_some() {
-            return Step::On(self);
+            return ListingStep::On(self);
         }
         if self.missing.is_empty() {
-            return Step::End;
+            return ListingStep::End;
         }
         self.parents = std::mem::take(&mut self.missing);
         self.parent = self.parents.pop_front();
         self.asked_again = true;
-        Step::Back(self)
+        ListingStep::Back(self)
     }
 }
 
-async fn page<Fetch, Fut>(asked: &Keyed, mut place: Place, fetch: &Fetch) -> Result<(Page, Step<Place>)>
+async fn page<Fetch, Fut>(
+    asked: &KeyedListing,
+    mut place: KeyedCursor,
+    fetch: &Fetch,
+) -> Result<(Page, ListingStep<KeyedCursor>)>
 where
-    Fetch: Fn(After) -> Fut,
-    Fut: Future<Output = Result<KeyedPage>>,
+    Fetch: Fn(KeyPosition) -> Fut,
+    Fut: Future<Output = Result<KeyedFetch>>,
 {
     if let Some(unread) = place.unread.take() {
         place.all = ids(unread).await?;
         place.parents = place.all.clone();
         place.parent = place.parents.pop_front();
         if place.parent.is_none() {
-            return Ok((nothing(), Step::End));
+            return Ok((nothing(), ListingStep::End));
         }
     }
-    let limit = if place.pager.asks_for_one() { 1 } else { asked.listing.page_size };
-    let after = After { parent: place.parent.clone(), key: place.pager.last().cloned(), limit };
+    let limit = if place.pager.asks_for_one() {
+        1
+    } else {
+        asked.listing.page_size
+    };
+    let after = KeyPosition {
+        parent: place.parent.clone(),
+        key: place.pager.last().cloned(),
+        limit,
+    };
     let at = |e: Error| e.at("source", asked.source).at("resource", asked.resource);
     let has_begun = place.pager.has_begun();
     let confirm = asked.listing.confirm_end;
     let mut answer = fetch(after.clone()).await?;
-    if has_begun && confirm && matches!(answer, KeyedPage::Gone(_)) && !place.ledger.is_short() {
+    if has_begun && confirm && matches!(answer, KeyedFetch::Missing(_)) && !place.ledger.is_short()
+    {
         // The end, or a slip: the same page once more tells.
         asked.listing.pause(1).await;
         answer = fetch(after).await?;
     }
     let (page, next) = match answer {
-        KeyedPage::Here(page) => {
+        KeyedFetch::Page(page) => {
             place.found = true;
-            let bytes = or_empty(page.bytes, &[]);
+            let bytes = normalise_empty(page.bytes, &[]);
             let (keys, alone) = keys(&bytes).map_err(at)?;
             place.ledger.page(keys.len() as u64, page.declared_total);
             let bytes = if alone { as_list(&bytes) } else { bytes };
-            let page = Page { bytes, scope: place.parent.clone().or(page.scope), ..page };
+            let page = Page {
+                bytes,
+                scope: place.parent.clone().or(page.scope),
+                ..page
+            };
             let trailed = place.trails && keys.first().is_some_and(Option::is_none);
             place.trails = keys.last().is_some_and(Option::is_none);
             match place.pager.take(&keys, alone) {
                 // What ends a list and has records is there for the second time.
                 Ok(next) => {
-                    let again = trailed || (has_begun && next == Next::End && !keys.is_empty());
-                    (Page { again, ..page }, next)
+                    let again =
+                        trailed || (has_begun && next == KeyedNext::End && !keys.is_empty());
+                    (
+                        Page {
+                            is_reread: again,
+                            ..page
+                        },
+                        next,
+                    )
                 }
                 Err(e) => {
                     let hint = e.hint_text().unwrap_or_default().to_owned();
                     let error = at(e).hint(format!("{} {hint}", asked.hint));
                     // Behind pages that led on it may be a slip of the server's.
-                    return if has_begun { Ok((page, Step::Anew(place.anew(asked), error))) } else { Err(error) };
+                    return if has_begun {
+                        Ok((page, ListingStep::Anew(place.anew(asked), error)))
+                    } else {
+                        Err(error)
+                    };
                 }
             }
         }
-        KeyedPage::Gone(_) if has_begun => (nothing(), Next::End),
-        KeyedPage::Gone(error) => match place.parent.clone() {
+        KeyedFetch::Missing(_) if has_begun => (nothing(), KeyedNext::End),
+        KeyedFetch::Missing(error) => match place.parent.clone() {
             None => return Err(error),
             Some(parent) if confirm && !place.asked_again => {
                 place.missing.push_back(parent);
-                (nothing(), Next::End)
+                (nothing(), KeyedNext::End)
             }
             Some(_) if place.parents.is_empty() && !place.found => return Err(error),
-            Some(_) => (nothing(), Next::End),
+            Some(_) => (nothing(), KeyedNext::End),
         },
     };
-    if next == Next::End {
+    if next == KeyedNext::End {
         if let Some(error) = place.ledger.shortfall() {
-            return Ok((page, Step::Anew(place.anew(asked), at(error))));
+            return Ok((page, ListingStep::Anew(place.anew(asked), at(error))));
         }
         return Ok((page, place.next_list()));
     }
-    Ok((page, Step::On(place)))
+    Ok((page, ListingStep::On(place)))
 }
 
 /// The ids of all records, in their order.
 async fn ids(mut pages: PageStream) -> Result<VecDeque<Arc<str>>> {
     let mut ids = VecDeque::new();
     while let Some(page) = pages.try_next().await? {
-        if page.anew {
+        if page.restarts_listing {
             ids.clear();
         }
         for key in keys(&page.bytes)?.0.into_iter().flatten() {
@@ -232,8 +284,8 @@ fn nothing() -> Page {
         declared_total: None,
         requested_at: Timestamp::now(),
         scope: None,
-        anew: false,
-        again: false,
+        restarts_listing: false,
+        is_reread: false,
     }
 }
 
@@ -252,22 +304,35 @@ mod tests {
     use futures::StreamExt;
     use std::sync::Mutex;
 
-    fn asked() -> Keyed {
-        let listing = Listing { page_size: 2, ..Listing::from(100) };
-        Keyed { source: "till", resource: "products", listing, hint: "Ask about ids." }
+    fn asked() -> KeyedListing {
+        let listing = ListingOptions {
+            page_size: 2,
+            ..ListingOptions::from(100)
+        };
+        KeyedListing {
+            source: "till",
+            resource: "products",
+            listing,
+            hint: "Ask about ids.",
+        }
     }
 
-    fn here(text: &str) -> KeyedPage {
-        KeyedPage::Here(Page { bytes: Bytes::from(text.to_owned()), ..nothing() })
+    fn here(text: &str) -> KeyedFetch {
+        KeyedFetch::Page(Page {
+            bytes: Bytes::from(text.to_owned()),
+            ..nothing()
+        })
     }
 
     /// Reads a stream; scope and text of each page, the error's message last, and what was asked.
     async fn read(
         parents: Option<&'static str>,
-        answer: fn(&str, Option<i64>) -> KeyedPage,
+        answer: fn(&str, Option<i64>) -> KeyedFetch,
     ) -> (Vec<String>, Vec<String>) {
         let parents = parents.map(|list| {
-            by_key(asked(), None, move |after| async move { Ok(here(if after.key.is_none() { list } else { "[]" })) })
+            by_key(asked(), None, move |after| async move {
+                Ok(here(if after.key.is_none() { list } else { "[]" }))
+            })
         });
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = requests.clone();
@@ -275,12 +340,18 @@ mod tests {
             let parent = after.parent.as_deref().unwrap_or("-").to_owned();
             let key = after.key.map(|key| key.to_string());
             let one = if after.limit == 1 { "?" } else { "" };
-            log.lock().unwrap().push(format!("{parent}>{}{one}", key.as_deref().unwrap_or("")));
+            log.lock()
+                .unwrap()
+                .push(format!("{parent}>{}{one}", key.as_deref().unwrap_or("")));
             let page = answer(&parent, key.map(|key| key.parse().unwrap()));
             async move { Ok(page) }
         });
         let shown = |page: Result<Page>| match page {
-            Ok(page) => format!("{}{}", page.scope.as_deref().unwrap_or(""), String::from_utf8_lossy(&page.bytes)),
+            Ok(page) => format!(
+                "{}{}",
+                page.scope.as_deref().unwrap_or(""),
+                String::from_utf8_lossy(&page.bytes)
+            ),
             Err(error) => format!("{error} {}", error.hint_text().unwrap_or_default()),
         };
         let pages = stream.map(shown).collect().await;
@@ -290,7 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_id_to_ask_behind_comes_again_and_is_said_to() {
-        let answer = |after: After| {
+        let answer = |after: KeyPosition| {
             let key = after.key.map(|key| key.to_string());
             let page = match key.as_deref() {
                 None => r#"[{"id":1},null]"#,
@@ -300,34 +371,50 @@ mod tests {
             };
             async move { Ok(here(page)) }
         };
-        let again: Vec<bool> = by_key(asked(), None, answer).map(|page| page.unwrap().again).collect().await;
+        let again: Vec<bool> = by_key(asked(), None, answer)
+            .map(|page| page.unwrap().is_reread)
+            .collect()
+            .await;
         assert_eq!(again, [false, true, false, true]);
     }
 
     #[tokio::test]
     async fn every_parents_list_comes_under_its_id() {
-        let (pages, asked) = read(Some(r#"[{"id":7},{"id":8},{"id":9}]"#), |parent, key| match (parent, key) {
-            ("7", None) => here(r#"[{"id":1},{"id":2}]"#),
-            ("7", Some(2)) => here(r#"[{"id":3}]"#),
-            ("8", None) => here(r#"{"id":4}"#),
-            _ => here(["null", ""][usize::from(key.is_some())]),
-        })
+        let (pages, asked) = read(
+            Some(r#"[{"id":7},{"id":8},{"id":9}]"#),
+            |parent, key| match (parent, key) {
+                ("7", None) => here(r#"[{"id":1},{"id":2}]"#),
+                ("7", Some(2)) => here(r#"[{"id":3}]"#),
+                ("8", None) => here(r#"{"id":4}"#),
+                _ => here(["null", ""][usize::from(key.is_some())]),
+            },
+        )
         .await;
         assert_eq!(asked, ["7>", "7>2", "7>3", "8>", "8>4", "9>", "9>?"]);
         let came: Vec<_> = pages.iter().filter(|page| page.ends_with("}]")).collect();
-        assert_eq!(came, [r#"7[{"id":1},{"id":2}]"#, r#"7[{"id":3}]"#, r#"8[{"id":4}]"#]);
-        assert_eq!(read(Some("[]"), |_, _| panic!("nobody to ask for")).await, (vec!["[]".to_owned()], vec![]));
+        assert_eq!(
+            came,
+            [
+                r#"7[{"id":1},{"id":2}]"#,
+                r#"7[{"id":3}]"#,
+                r#"8[{"id":4}]"#
+            ]
+        );
+        assert_eq!(
+            read(Some("[]"), |_, _| panic!("nobody to ask for")).await,
+            (vec!["[]".to_owned()], vec![])
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_parent_that_is_gone_is_left_out_but_not_all_of_them() {
         let parents = Some(r#"[{"id":7},{"id":8}]"#);
-        let gone = |_: &str, _: Option<i64>| KeyedPage::Gone(Error::protocol("no such list"));
+        let gone = |_: &str, _: Option<i64>| KeyedFetch::Missing(Error::protocol("no such list"));
         let (pages, _) = read(parents, gone).await;
         assert_eq!(pages, ["[]", "[]", "[]", "no such list "]);
         let (pages, asked) = read(parents, |parent, _| match parent {
             "8" => here("[]"),
-            _ => KeyedPage::Gone(Error::protocol("no such list")),
+            _ => KeyedFetch::Missing(Error::protocol("no such list")),
         })
         .await;
         // It is asked for once more, behind all others.
@@ -339,7 +426,9 @@ mod tests {
     async fn slipping(parents: Option<&'static str>, slips: usize) -> Vec<String> {
         let number = Arc::new(Mutex::new(0));
         let parents = parents.map(|list| {
-            by_key(asked(), None, move |after| async move { Ok(here(if after.key.is_none() { list } else { "[]" })) })
+            by_key(asked(), None, move |after| async move {
+                Ok(here(if after.key.is_none() { list } else { "[]" }))
+            })
         });
         let stream = by_key(asked(), parents, move |after| {
             let number = {
@@ -349,16 +438,22 @@ mod tests {
             };
             async move {
                 Ok(match after.key {
-                    _ if number == slips => KeyedPage::Gone(Error::protocol("no such page")),
+                    _ if number == slips => KeyedFetch::Missing(Error::protocol("no such page")),
                     None => here(r#"[{"id":1},{"id":2}]"#),
-                    Some(Key::Number(2)) => here(r#"[{"id":3}]"#),
+                    Some(RecordId::Number(2)) => here(r#"[{"id":3}]"#),
                     _ => here("[]"),
                 })
             }
         });
         let mut pages: Vec<String> = stream
             .map(|page| {
-                page.map(|p| format!("{}{}", p.scope.as_deref().unwrap_or(""), String::from_utf8_lossy(&p.bytes)))
+                page.map(|p| {
+                    format!(
+                        "{}{}",
+                        p.scope.as_deref().unwrap_or(""),
+                        String::from_utf8_lossy(&p.bytes)
+                    )
+                })
             })
             .map(|page| page.unwrap_or_else(|error| error.to_string()))
             .collect()
@@ -375,7 +470,10 @@ mod tests {
             assert_eq!(slipping(None, slips).await, all, "{slips}");
         }
         let parents = Some(r#"[{"id":7},{"id":8}]"#);
-        let all: Vec<String> = ["7", "8"].iter().flat_map(|id| all.map(|page| format!("{id}{page}"))).collect();
+        let all: Vec<String> = ["7", "8"]
+            .iter()
+            .flat_map(|id| all.map(|page| format!("{id}{page}")))
+            .collect();
         for slips in 1..8 {
             assert_eq!(slipping(parents, slips).await, all, "{slips}");
         }
@@ -385,11 +483,17 @@ mod tests {
     async fn nothing_behind_a_page_is_the_end_of_a_list() {
         let (pages, asked) = read(None, |_, key| match key {
             None => here(r#"[{"id":1},{"id":2}]"#),
-            _ => KeyedPage::Gone(Error::protocol("no such page")),
+            _ => KeyedFetch::Missing(Error::protocol("no such page")),
         })
         .await;
-        assert_eq!((pages.len(), asked), (2, vec!["->".to_owned(), "->2".into(), "->2".into()]));
-        let (pages, _) = read(None, |_, _| KeyedPage::Gone(Error::protocol("no such list"))).await;
+        assert_eq!(
+            (pages.len(), asked),
+            (2, vec!["->".to_owned(), "->2".into(), "->2".into()])
+        );
+        let (pages, _) = read(None, |_, _| {
+            KeyedFetch::Missing(Error::protocol("no such list"))
+        })
+        .await;
         assert_eq!(pages, ["no such list "]);
     }
 
@@ -399,11 +503,21 @@ mod tests {
         let (pages, asked) = read(parents, |parent, key| {
             let page = if key.is_none() { r#"[{"id":1}]"# } else { "[]" };
             let declared_total = Some(if parent == "8" { 2 } else { 1 });
-            KeyedPage::Here(Page { bytes: Bytes::from_static(page.as_bytes()), declared_total, ..nothing() })
+            KeyedFetch::Page(Page {
+                bytes: Bytes::from_static(page.as_bytes()),
+                declared_total,
+                ..nothing()
+            })
         })
         .await;
-        assert_eq!((&asked[..4], asked.len()), (&["7>", "7>1", "8>", "8>1"].map(String::from)[..], 16));
-        assert!(pages[16].contains("declares 2 records, but 1 came"), "{pages:?}");
+        assert_eq!(
+            (&asked[..4], asked.len()),
+            (&["7>", "7>1", "8>", "8>1"].map(String::from)[..], 16)
+        );
+        assert!(
+            pages[16].contains("declares 2 records, but 1 came"),
+            "{pages:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

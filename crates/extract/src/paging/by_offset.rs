@@ -7,16 +7,16 @@
 //! then starts as far back as they can have moved. Counting at the end would not tell: the vanished records that were seen make up for
 //! the others that were not.
 
-use super::ledger::{Ledger, Repeat};
-use super::{Fetched, Listing, Step, ask, walk};
+use super::tally::{ListingTally, RepeatedPage};
+use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
 use crate::source::{Page, PageStream};
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex};
 use tillhouse_model::{Error, Result};
 
-/// Where one page of offset paging begins, and how many records it should hold.
+/// Offset of a page, and the number of records it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offset {
+pub struct PageOffset {
     /// Records before it.
     pub offset: u64,
     /// Records asked for.
@@ -42,40 +42,54 @@ pub struct OffsetPage {
 ///
 /// The next page starts where this one's records ended, so a server may cut pages shorter, or longer, than asked. See the head of the
 /// module `paging` for where a listing ends.
-pub fn by_offset<Fetch, Fut, Found>(limit: u32, listing: impl Into<Listing>, fetch: Fetch) -> PageStream
+pub fn by_offset<Fetch, Fut, Found>(
+    limit: u32,
+    listing: impl Into<ListingOptions>,
+    fetch: Fetch,
+) -> PageStream
 where
-    Fetch: FnMut(Offset) -> Fut + Send + 'static,
+    Fetch: FnMut(PageOffset) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Found>> + Send + 'static,
-    Found: Into<Fetched<OffsetPage>>,
+    Found: Into<FetchOutcome<OffsetPage>>,
 {
-    let listing: Listing = listing.into();
+    let listing: ListingOptions = listing.into();
     let fetch = Arc::new(Mutex::new(fetch));
-    walk(Course::of(Ledger::of(&listing.totals)), listing.clone(), move |course: Course| {
-        let (fetch, listing) = (fetch.clone(), listing.clone());
-        async move {
-            let requested_at = Timestamp::now();
-            let at = Offset { offset: course.offset, limit };
-            // What stands behind a doubtful place is asked for once: that place is what is in doubt.
-            let twice = matches!(course.doubt, Doubt::None | Doubt::Short);
-            match ask(&fetch, at, &course.ledger, &listing, twice).await? {
-                Fetched::Page(found) => course.after(found, limit, &listing),
-                Fetched::Missing(error) if course.ledger.is_new() => Err(error),
-                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing(limit, &listing))),
+    walk(
+        OffsetReading::of(ListingTally::of(&listing.totals)),
+        listing.clone(),
+        move |course: OffsetReading| {
+            let (fetch, listing) = (fetch.clone(), listing.clone());
+            async move {
+                let requested_at = Timestamp::now();
+                let at = PageOffset {
+                    offset: course.offset,
+                    limit,
+                };
+                // What stands behind a doubtful place is asked for once: that place is what is in doubt.
+                let twice = matches!(course.doubt, OffsetDoubt::None | OffsetDoubt::Short);
+                match ask(&fetch, at, &course.ledger, &listing, twice).await? {
+                    FetchOutcome::Page(found) => course.after(found, limit, &listing),
+                    FetchOutcome::Missing(error) if course.ledger.is_new() => Err(error),
+                    FetchOutcome::Missing(_) => Ok((
+                        listing.nothing(requested_at),
+                        course.missing(limit, &listing),
+                    )),
+                }
             }
-        }
-    })
+        },
+    )
 }
 
-/// Where a reading stands.
+/// State of reading a listing by offset.
 #[derive(Debug, Default)]
-struct Course {
+struct OffsetReading {
     offset: u64,
     /// The end of the furthest page.
     reach: u64,
-    ledger: Ledger,
+    ledger: ListingTally,
     /// The most records that a page had.
     fullest: u64,
-    doubt: Doubt,
+    doubt: OffsetDoubt,
     /// Places at which nothing was, twice.
     gaps: u64,
     /// Empty pages in a row that named a next one.
@@ -84,9 +98,9 @@ struct Course {
     was_missing: bool,
 }
 
-/// Whether the page before looked like the last, where no total tells.
+/// Doubt whether the page before was the last, where no total tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Doubt {
+enum OffsetDoubt {
     #[default]
     None,
     /// It was short.
@@ -99,87 +113,122 @@ enum Doubt {
     Last,
 }
 
-/// How long a page with records is.
+/// Length of a page with records, against what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
+enum PageLength {
     Full,
     /// As long as those before it: the server may cut all of them so.
     ShorterThanAsked,
     Short,
 }
 
-impl Course {
-    fn of(ledger: Ledger) -> Self {
-        Self { ledger, ..Self::default() }
+impl OffsetReading {
+    fn of(ledger: ListingTally) -> Self {
+        Self {
+            ledger,
+            ..Self::default()
+        }
     }
 
-    fn anew(self, error: Error) -> Step<Self> {
-        Step::Anew(Self::of(self.ledger.anew()), error)
+    fn anew(self, error: Error) -> ListingStep<Self> {
+        ListingStep::Anew(Self::of(self.ledger.anew()), error)
     }
 
     /// Where a reading goes on after a page.
-    fn after(mut self, found: OffsetPage, limit: u32, listing: &Listing) -> Result<(Page, Step<Self>)> {
-        let OffsetPage { mut page, records, limit: most, linked, leads_to } = found;
+    fn after(
+        mut self,
+        found: OffsetPage,
+        limit: u32,
+        listing: &ListingOptions,
+    ) -> Result<(Page, ListingStep<Self>)> {
+        let OffsetPage {
+            mut page,
+            records,
+            limit: most,
+            linked,
+            leads_to,
+        } = found;
         let (offset, end) = (self.offset, self.offset.saturating_add(records));
         // The places of a gap did not come.
-        let gap = if let Doubt::Empty(hole) = self.doubt { offset.saturating_sub(hole) } else { 0 };
+        let gap = if let OffsetDoubt::Empty(hole) = self.doubt {
+            offset.saturating_sub(hole)
+        } else {
+            0
+        };
         let came = end.saturating_sub(self.gaps.saturating_add(gap));
         let is_new_place = self.ledger.is_new() || offset >= self.reach;
-        let fall = self.ledger.declare(page.declared_total, records, end > self.reach);
+        let fall = self
+            .ledger
+            .declare(page.declared_total, records, end > self.reach);
         self.reach = self.reach.max(end);
-        page.again = !is_new_place;
-        if let (Some(records_at), true, true) = (listing.records_at, is_new_place, page.declared_total.is_some()) {
+        page.is_reread = !is_new_place;
+        if let (Some(records_at), true, true) = (
+            listing.records_at,
+            is_new_place,
+            page.declared_total.is_some(),
+        ) {
             self.ledger.compare(&page.bytes, records_at, listing.id);
         }
         if records > 0 && is_new_place {
             let what = || format!("the page at offset {offset} repeats one before it");
-            match self.ledger.repeats(listing.fingerprint(&page), records, came, what) {
+            match self
+                .ledger
+                .repeats(listing.fingerprint(&page), records, came, what)
+            {
                 None => {}
-                Some(Repeat::OfTheEnd) => return Ok((page, self.finish())),
-                Some(Repeat::Unproved(error)) => return Ok((page, self.anew(error))),
+                Some(RepeatedPage::OfTheEnd) => return Ok((page, self.finish())),
+                Some(RepeatedPage::Unproved(error)) => return Ok((page, self.anew(error))),
             }
         }
         self.ledger.came(came);
         if fall > 0 {
             let back = offset.saturating_sub(fall);
             if back < offset {
-                (self.offset, self.gaps, self.doubt) = (back, 0, Doubt::None);
-                return Ok((page, Step::Back(self)));
+                (self.offset, self.gaps, self.doubt) = (back, 0, OffsetDoubt::None);
+                return Ok((page, ListingStep::Back(self)));
             }
             // It was read after the fall.
             self.ledger.fall_holds();
         }
         match self.doubt {
             // There is something behind the gap.
-            Doubt::Empty(hole) if records > 0 => {
-                (self.offset, self.doubt, self.was_missing) = (hole, Doubt::Hole(offset - hole), false);
-                return Ok((page, Step::On(self)));
+            OffsetDoubt::Empty(hole) if records > 0 => {
+                (self.offset, self.doubt, self.was_missing) =
+                    (hole, OffsetDoubt::Hole(offset - hole), false);
+                return Ok((page, ListingStep::On(self)));
             }
-            Doubt::Hole(gap) if records == 0 && linked => return Ok((page, self.over(gap))),
-            Doubt::Hole(_) if records == 0 => return Ok((page, self.hole())),
+            OffsetDoubt::Hole(gap) if records == 0 && linked => return Ok((page, self.over(gap))),
+            OffsetDoubt::Hole(_) if records == 0 => return Ok((page, self.hole())),
             _ => {}
         }
-        self.empty_in_a_row = if records == 0 { self.empty_in_a_row + 1 } else { 0 };
+        self.empty_in_a_row = if records == 0 {
+            self.empty_in_a_row + 1
+        } else {
+            0
+        };
         if records == 0 && linked && self.empty_in_a_row <= self.ledger.empty_pages_followed() {
             return Ok((page, self.behind(limit, leads_to)));
         }
         let is_first = self.fullest == 0;
-        let asked = most.filter(|most| *most > 0).unwrap_or(u64::MAX).min(u64::from(limit));
+        let asked = most
+            .filter(|most| *most > 0)
+            .unwrap_or(u64::MAX)
+            .min(u64::from(limit));
         let full = records >= asked || (!is_first && records >= self.fullest);
         let longest = self.fullest;
         self.fullest = longest.max(records);
         self.offset = end;
         let step = match self.ledger.is_complete(records, full, linked) {
             Some(true) => self.finish(),
-            Some(false) if records > 0 => Step::On(self),
+            Some(false) if records > 0 => ListingStep::On(self),
             Some(false) => self.end(),
             None => {
                 let length = if records >= asked || linked {
-                    Length::Full
+                    PageLength::Full
                 } else if is_first || records >= longest {
-                    Length::ShorterThanAsked
+                    PageLength::ShorterThanAsked
                 } else {
-                    Length::Short
+                    PageLength::Short
                 };
                 self.untold(records, length, limit, listing.confirm_end)
             }
@@ -188,49 +237,63 @@ impl Course {
     }
 
     /// Where to go on without a total.
-    fn untold(mut self, records: u64, length: Length, limit: u32, confirm: bool) -> Step<Self> {
+    fn untold(
+        mut self,
+        records: u64,
+        length: PageLength,
+        limit: u32,
+        confirm: bool,
+    ) -> ListingStep<Self> {
         let doubt = std::mem::take(&mut self.doubt);
         match (records, confirm) {
             (0, true) => match doubt {
-                Doubt::None => self.behind(limit, None),
+                OffsetDoubt::None => self.behind(limit, None),
                 // Nothing is behind it either: a slip at the last full page looks so, too.
-                Doubt::Empty(hole) if hole > 0 && !self.was_missing => {
-                    (self.offset, self.doubt) = (hole, Doubt::Last);
-                    Step::On(self)
+                OffsetDoubt::Empty(hole) if hole > 0 && !self.was_missing => {
+                    (self.offset, self.doubt) = (hole, OffsetDoubt::Last);
+                    ListingStep::On(self)
                 }
                 _ => self.finish(),
             },
             (0, false) => self.finish(),
             (_, true) => {
-                self.doubt = if length == Length::Short { Doubt::Short } else { Doubt::None };
-                Step::On(self)
+                self.doubt = if length == PageLength::Short {
+                    OffsetDoubt::Short
+                } else {
+                    OffsetDoubt::None
+                };
+                ListingStep::On(self)
             }
-            (_, false) if length == Length::Full => Step::On(self),
+            (_, false) if length == PageLength::Full => ListingStep::On(self),
             (_, false) => self.finish(),
         }
     }
 
     /// Nothing was here: on to what is behind it, which is where the server says, or a page of its size further.
-    fn behind(mut self, limit: u32, leads_to: Option<u64>) -> Step<Self> {
-        if !matches!(self.doubt, Doubt::Empty(_)) {
-            self.doubt = Doubt::Empty(self.offset);
+    fn behind(mut self, limit: u32, leads_to: Option<u64>) -> ListingStep<Self> {
+        if !matches!(self.doubt, OffsetDoubt::Empty(_)) {
+            self.doubt = OffsetDoubt::Empty(self.offset);
         }
-        let size = if self.fullest > 0 { self.fullest.min(u64::from(limit)) } else { u64::from(limit) };
+        let size = if self.fullest > 0 {
+            self.fullest.min(u64::from(limit))
+        } else {
+            u64::from(limit)
+        };
         let next = leads_to.filter(|next| *next > self.offset);
         self.offset = next.unwrap_or_else(|| self.offset.saturating_add(size));
-        Step::On(self)
+        ListingStep::On(self)
     }
 
     /// Nothing was here, twice, but that there is more: on behind what came from behind it.
-    fn over(mut self, gap: u64) -> Step<Self> {
+    fn over(mut self, gap: u64) -> ListingStep<Self> {
         self.gaps = self.gaps.saturating_add(gap);
         self.ledger.came(self.reach.saturating_sub(self.gaps));
-        (self.offset, self.doubt) = (self.reach, Doubt::None);
-        Step::On(self)
+        (self.offset, self.doubt) = (self.reach, OffsetDoubt::None);
+        ListingStep::On(self)
     }
 
     /// Nothing is at a place again, and there are records behind it.
-    fn hole(self) -> Step<Self> {
+    fn hole(self) -> ListingStep<Self> {
         let error =
             Error::protocol(format!("nothing is at offset {} of the listing, but records behind it", self.offset))
                 .at("came", self.ledger.so_far().to_string())
@@ -239,23 +302,25 @@ impl Course {
     }
 
     /// There is no such page: it was asked for twice, unless it stands behind a doubtful place.
-    fn missing(mut self, limit: u32, listing: &Listing) -> Step<Self> {
+    fn missing(mut self, limit: u32, listing: &ListingOptions) -> ListingStep<Self> {
         match self.doubt {
-            Doubt::Hole(_) => self.hole(),
-            Doubt::None if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
+            OffsetDoubt::Hole(_) => self.hole(),
+            OffsetDoubt::None if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
                 self.was_missing = true;
                 self.behind(limit, None)
             }
-            Doubt::Empty(hole) if hole > 0 && !self.was_missing && !self.ledger.is_short() => {
-                (self.offset, self.doubt) = (hole, Doubt::Last);
-                Step::On(self)
+            OffsetDoubt::Empty(hole)
+                if hole > 0 && !self.was_missing && !self.ledger.is_short() =>
+            {
+                (self.offset, self.doubt) = (hole, OffsetDoubt::Last);
+                ListingStep::On(self)
             }
             _ => self.end(),
         }
     }
 
     /// A sign of the end, judged.
-    fn end(self) -> Step<Self> {
+    fn end(self) -> ListingStep<Self> {
         match self.ledger.shortfall() {
             Some(error) => self.anew(error),
             None => self.finish(),
@@ -263,10 +328,10 @@ impl Course {
     }
 
     /// The end, unless records arrived in front.
-    fn finish(self) -> Step<Self> {
+    fn finish(self) -> ListingStep<Self> {
         match self.ledger.is_shifted() {
-            true => Step::Shifted(Self::of(self.ledger.anew())),
-            false => Step::End,
+            true => ListingStep::Shifted(Self::of(self.ledger.anew())),
+            false => ListingStep::End,
         }
     }
 }
@@ -279,24 +344,44 @@ mod tests {
 
     const DATA: &[&str] = &["data"];
 
-    fn listing() -> Listing {
-        Listing { records_at: Some(DATA), ..Listing::from(100) }
+    fn listing() -> ListingOptions {
+        ListingOptions {
+            records_at: Some(DATA),
+            ..ListingOptions::from(100)
+        }
     }
 
     /// A server with `total` records that gives at most `most` a page.
     fn server(total: u64, most: u64, declares: bool, limit: u32) -> PageStream {
         by_offset(limit, 100, move |at| async move {
-            let records = total.saturating_sub(at.offset).min(most).min(u64::from(at.limit));
-            let page = page(format!("{}+{records}", at.offset), declares.then_some(total));
-            Ok(OffsetPage { page, records, limit: Some(most), linked: false, leads_to: None })
+            let records = total
+                .saturating_sub(at.offset)
+                .min(most)
+                .min(u64::from(at.limit));
+            let page = page(
+                format!("{}+{records}", at.offset),
+                declares.then_some(total),
+            );
+            Ok(OffsetPage {
+                page,
+                records,
+                limit: Some(most),
+                linked: false,
+                leads_to: None,
+            })
         })
     }
 
-    /// What a server gives: the records at an offset, and the total, by the number of the request.
-    type Manner = fn(u64, usize) -> (Vec<u64>, Option<u64>);
+    /// Answers of a test server: the records at an offset, and the total, by the number of the
+    /// request.
+    type OffsetAnswers = fn(u64, usize) -> (Vec<u64>, Option<u64>);
 
     /// The pages that came, as their offset and records; when each was asked for, in seconds; and the error.
-    async fn read(limit: u32, listing: Listing, manner: Manner) -> (Vec<String>, Vec<u64>, Option<Error>) {
+    async fn read(
+        limit: u32,
+        listing: ListingOptions,
+        manner: OffsetAnswers,
+    ) -> (Vec<String>, Vec<u64>, Option<Error>) {
         let (began, asked) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         let log = Arc::clone(&asked);
         let stream = by_offset(limit, listing, move |at| {
@@ -308,18 +393,35 @@ mod tests {
             let (rows, total) = manner(at.offset, number);
             let text = format!(r#"{{"start":{},"data":{rows:?}}}"#, at.offset);
             let records = rows.len() as u64;
-            async move { Ok(OffsetPage { page: page(text, total), records, limit: None, linked: false, leads_to: None }) }
+            async move {
+                Ok(OffsetPage {
+                    page: page(text, total),
+                    records,
+                    limit: None,
+                    linked: false,
+                    leads_to: None,
+                })
+            }
         });
         let (mut pages, mut error) = (Vec::new(), None);
         for page in texts(stream).await {
             match page {
-                Ok(text) => pages.push(text.replace(r#"{"start":"#, "").replace(r#","data""#, "").replace('}', "")),
+                Ok(text) => pages.push(
+                    text.replace(r#"{"start":"#, "")
+                        .replace(r#","data""#, "")
+                        .replace('}', ""),
+                ),
                 Err(e) => error = Some(e),
             }
         }
         let asked = asked.lock().unwrap();
-        let in_a_row = asked.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 == pair[1].1);
-        assert!(!in_a_row, "the same page twice in a row without a pause: {asked:?}");
+        let in_a_row = asked
+            .windows(2)
+            .any(|pair| pair[0].0 == pair[1].0 && pair[0].1 == pair[1].1);
+        assert!(
+            !in_a_row,
+            "the same page twice in a row without a pause: {asked:?}"
+        );
         (pages, asked.iter().map(|(_, at)| *at).collect(), error)
     }
 
@@ -340,59 +442,124 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_total_one_page_more_proves_the_end() {
-        assert_eq!(good(server(7, 100, false, 3)).await, ["0+3", "3+3", "6+1", "7+0"]);
-        assert_eq!(good(server(6, 100, false, 3)).await, ["0+3", "3+3", "6+0", "9+0", "6+0"]);
-        assert_eq!(good(server(5, 2, false, 3)).await, ["0+2", "2+2", "4+1", "5+0"]);
+        assert_eq!(
+            good(server(7, 100, false, 3)).await,
+            ["0+3", "3+3", "6+1", "7+0"]
+        );
+        assert_eq!(
+            good(server(6, 100, false, 3)).await,
+            ["0+3", "3+3", "6+0", "9+0", "6+0"]
+        );
+        assert_eq!(
+            good(server(5, 2, false, 3)).await,
+            ["0+2", "2+2", "4+1", "5+0"]
+        );
         assert_eq!(good(server(0, 2, false, 3)).await, ["0+0", "3+0"]);
-        let unsure = Listing { confirm_end: false, ..listing() };
+        let unsure = ListingOptions {
+            confirm_end: false,
+            ..listing()
+        };
         let (pages, _, error) = read(3, unsure, |offset, _| (cut(offset, 3, 7), None)).await;
-        assert_eq!((pages.last().map(String::as_str), error.is_none()), (Some("6:[6]"), true));
+        assert_eq!(
+            (pages.last().map(String::as_str), error.is_none()),
+            (Some("6:[6]"), true)
+        );
     }
 
     #[tokio::test]
     async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
-        let empty: Manner = |offset, number| (if number == 1 { vec![] } else { cut(offset, 2, 5) }, None);
+        let empty: OffsetAnswers = |offset, number| {
+            (
+                if number == 1 {
+                    vec![]
+                } else {
+                    cut(offset, 2, 5)
+                },
+                None,
+            )
+        };
         let (pages, _, error) = read(2, listing(), empty).await;
-        assert_eq!(pages, ["0:[0, 1]", "2:[]", "4:[4]", "2:[2, 3]", "4:[4]", "5:[]"]);
+        assert_eq!(
+            pages,
+            ["0:[0, 1]", "2:[]", "4:[4]", "2:[2, 3]", "4:[4]", "5:[]"]
+        );
         assert!(error.is_none());
-        let short: Manner = |offset, number| (cut(offset, if number == 0 { 1 } else { 2 }, 4), None);
-        assert_eq!(read(2, listing(), short).await.0, ["0:[0]", "1:[1, 2]", "3:[3]", "4:[]"]);
+        let short: OffsetAnswers =
+            |offset, number| (cut(offset, if number == 0 { 1 } else { 2 }, 4), None);
+        assert_eq!(
+            read(2, listing(), short).await.0,
+            ["0:[0]", "1:[1, 2]", "3:[3]", "4:[]"]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn rows_that_move_up_are_not_passed_over() {
         // 0 to 9; after the second page the rows 0 and 1 vanish, after the third everything behind row 7.
-        let manner: Manner = |offset, number| {
+        let manner: OffsetAnswers = |offset, number| {
             let listings: [Vec<u64>; 3] = [(0..10).collect(), (2..10).collect(), (2..8).collect()];
             let rows = &listings[[0, 0, 1, 1, 2][number.min(4)]];
-            (rows.iter().skip(offset as usize).take(3).copied().collect(), Some(rows.len() as u64))
+            (
+                rows.iter().skip(offset as usize).take(3).copied().collect(),
+                Some(rows.len() as u64),
+            )
         };
         let (pages, _, error) = read(3, listing(), manner).await;
-        assert_eq!(pages, ["0:[0, 1, 2]", "3:[3, 4, 5]", "6:[8, 9]", "4:[6, 7, 8]", "7:[]", "5:[7]"]);
+        assert_eq!(
+            pages,
+            [
+                "0:[0, 1, 2]",
+                "3:[3, 4, 5]",
+                "6:[8, 9]",
+                "4:[6, 7, 8]",
+                "7:[]",
+                "5:[7]"
+            ]
+        );
         assert!(error.is_none(), "{error:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn rows_that_arrive_in_front_are_read_too() {
         // Row 9 arrives in front after the second page, and pushes row 3 to the third.
-        let listing = || Listing { records_at: Some(DATA), id: "", ..Listing::from(100) };
-        let manner: Manner = |offset, number| {
-            let rows: Vec<u64> = if number < 2 { (0..6).collect() } else { [9, 0, 1, 2, 3, 4, 5].to_vec() };
-            (rows.iter().skip(offset as usize).take(2).copied().collect(), Some(rows.len() as u64))
+        let listing = || ListingOptions {
+            records_at: Some(DATA),
+            id: "",
+            ..ListingOptions::from(100)
+        };
+        let manner: OffsetAnswers = |offset, number| {
+            let rows: Vec<u64> = if number < 2 {
+                (0..6).collect()
+            } else {
+                [9, 0, 1, 2, 3, 4, 5].to_vec()
+            };
+            (
+                rows.iter().skip(offset as usize).take(2).copied().collect(),
+                Some(rows.len() as u64),
+            )
         };
         let (pages, asked, error) = read(2, listing(), manner).await;
         let anew = ["0:[9, 0]", "2:[1, 2]", "4:[3, 4]", "6:[5]"];
         let before = ["0:[0, 1]", "2:[2, 3]", "4:[3, 4]", "6:[5]"];
         assert_eq!(
             (pages, error.is_none()),
-            ([before, anew].concat().into_iter().map(str::to_owned).collect::<Vec<_>>(), true)
+            (
+                [before, anew]
+                    .concat()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+                true
+            )
         );
         assert_eq!(asked, [0, 0, 0, 0, 1, 1, 1, 1]);
         // What arrives with every page is read three times more, and then let be.
-        let stream: Manner = |offset, number| {
+        let stream: OffsetAnswers = |offset, number| {
             let new = number as u64;
             let rows: Vec<u64> = (0..6 + new).map(|row| 1_000 - new + row).collect();
-            (rows.iter().skip(offset as usize).take(4).copied().collect(), Some(rows.len() as u64))
+            (
+                rows.iter().skip(offset as usize).take(4).copied().collect(),
+                Some(rows.len() as u64),
+            )
         };
         let (_, asked, error) = read(4, listing(), stream).await;
         assert!(error.is_none() && asked.len() < 40, "{asked:?} {error:?}");
@@ -400,29 +567,58 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
-        let falls: Manner = |offset, _| (cut(offset, 2, 4), Some([6, 4, 4][(offset / 2).min(2) as usize]));
-        let vanishes: Manner = |offset, _| if offset == 0 { (vec![0, 1], Some(6)) } else { (vec![], Some(0)) };
+        let falls: OffsetAnswers = |offset, _| {
+            (
+                cut(offset, 2, 4),
+                Some([6, 4, 4][(offset / 2).min(2) as usize]),
+            )
+        };
+        let vanishes: OffsetAnswers = |offset, _| {
+            if offset == 0 {
+                (vec![0, 1], Some(6))
+            } else {
+                (vec![], Some(0))
+            }
+        };
         for (manner, came, most) in [(falls, 4, 24), (vanishes, 2, 16)] {
             let (_, asked, error) = read(2, listing(), manner).await;
             assert!(asked.len() <= most, "{} requests", asked.len());
             let error = error.unwrap().to_string();
-            assert!(error.contains(&format!("declares 6 records, but {came} came")), "{error}");
-            assert!(error.contains("times read 4") && error.contains("to 6"), "{error}");
+            assert!(
+                error.contains(&format!("declares 6 records, but {came} came")),
+                "{error}"
+            );
+            assert!(
+                error.contains("times read 4") && error.contains("to 6"),
+                "{error}"
+            );
         }
         // What is left is no total, but no reason to lose a row.
-        let left: Manner = |offset, _| (cut(offset, 2, 6), Some(6_u64.saturating_sub(offset)));
+        let left: OffsetAnswers =
+            |offset, _| (cut(offset, 2, 6), Some(6_u64.saturating_sub(offset)));
         let (pages, _, error) = read(2, listing(), left).await;
-        assert!(error.is_none() && pages.contains(&"4:[4, 5]".to_owned()), "{pages:?} {error:?}");
+        assert!(
+            error.is_none() && pages.contains(&"4:[4, 5]".to_owned()),
+            "{pages:?} {error:?}"
+        );
         // One that falls at every page is followed, and ends.
-        let slides: Manner = |offset, number| (cut(offset, 3, 60), Some(1_000_000 - number as u64));
-        let long = Listing { most_pages: 500, ..listing() };
+        let slides: OffsetAnswers =
+            |offset, number| (cut(offset, 3, 60), Some(1_000_000 - number as u64));
+        let long = ListingOptions {
+            most_pages: 500,
+            ..listing()
+        };
         let (_, asked, error) = read(3, long, slides).await;
         assert!(error.unwrap().message().contains("records, but 60 came"));
         assert!(asked.len() < 4 * 30, "{} requests", asked.len());
-        let slides: Manner = |offset, number| (cut(offset, 2, 7), Some(1_000 - number as u64));
+        let slides: OffsetAnswers =
+            |offset, number| (cut(offset, 2, 7), Some(1_000 - number as u64));
         let (_, asked, error) = read(2, listing(), slides).await;
         assert!(error.unwrap().message().contains("records, but 7 came"));
-        assert!(asked.len() <= 4 * 10 && asked.last() < Some(&40), "{asked:?}");
+        assert!(
+            asked.len() <= 4 * 10 && asked.last() < Some(&40),
+            "{asked:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -433,7 +629,7 @@ mod tests {
             |offset, _| (cut(offset, 2, 7), Some(6)),
             |offset, number| (cut(offset, 2, 7), Some(7 - number as u64 % 2)),
             |offset, _| (cut(offset, 2, 7), Some(0)),
-        ] as [Manner; 5]
+        ] as [OffsetAnswers; 5]
         {
             let (pages, _, error) = read(2, listing(), manner).await;
             assert!(error.is_none(), "{error:?} {pages:?}");
@@ -444,14 +640,21 @@ mod tests {
             let rows = cut(at.offset, 2, 3);
             let text = format!(r#"{{"data":{rows:?}}}"#);
             let (records, linked) = (rows.len() as u64, at.offset == 0);
-            Ok(OffsetPage { page: page(text, Some(2)), records, limit: None, linked, leads_to: None })
+            Ok(OffsetPage {
+                page: page(text, Some(2)),
+                records,
+                limit: None,
+                linked,
+                leads_to: None,
+            })
         });
         assert_eq!(good(linked).await.len(), 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_total_that_is_too_high_for_a_while_is_read_again_after_a_pause() {
-        let lags: Manner = |offset, number| (cut(offset, 2, 3), Some(if number < 6 { 4 } else { 3 }));
+        let lags: OffsetAnswers =
+            |offset, number| (cut(offset, 2, 3), Some(if number < 6 { 4 } else { 3 }));
         let (pages, asked, error) = read(2, listing(), lags).await;
         assert_eq!((pages.len(), error.is_none()), (8, true), "{pages:?}");
         assert_eq!(asked, [0, 0, 0, 1, 1, 1, 5, 5]);
@@ -474,33 +677,61 @@ mod tests {
                 }
             }
         });
-        let anew: Vec<bool> =
-            futures::StreamExt::collect::<Vec<_>>(anew).await.into_iter().map(|p| p.unwrap().anew).collect();
+        let anew: Vec<bool> = futures::StreamExt::collect::<Vec<_>>(anew)
+            .await
+            .into_iter()
+            .map(|p| p.unwrap().restarts_listing)
+            .collect();
         assert_eq!(anew, [false, false, true, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_id_twice_counts_twice() {
-        let twice: Manner = |offset, _| ([1, 2, 2, 3].into_iter().skip(offset as usize).take(2).collect(), Some(4));
+        let twice: OffsetAnswers = |offset, _| {
+            (
+                [1, 2, 2, 3]
+                    .into_iter()
+                    .skip(offset as usize)
+                    .take(2)
+                    .collect(),
+                Some(4),
+            )
+        };
         let (pages, asked, error) = read(2, listing(), twice).await;
-        assert_eq!((pages.join(" ").as_str(), asked.last()), ("0:[1, 2] 2:[2, 3] 4:[]", Some(&0)));
+        assert_eq!(
+            (pages.join(" ").as_str(), asked.last()),
+            ("0:[1, 2] 2:[2, 3] 4:[]", Some(&0))
+        );
         assert!(error.is_none(), "{error:?}");
-        let single: Manner = |offset, _| ([1, 2, 2, 3].into_iter().skip(offset as usize).take(1).collect(), Some(4));
+        let single: OffsetAnswers = |offset, _| {
+            (
+                [1, 2, 2, 3]
+                    .into_iter()
+                    .skip(offset as usize)
+                    .take(1)
+                    .collect(),
+                Some(4),
+            )
+        };
         let (pages, _, error) = read(1, listing(), single).await;
         assert!(error.is_none() && pages.len() == 5, "{pages:?} {error:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_ignores_the_offset_is_found_out() {
-        let (pages, asked, error) = read(2, listing(), |_, _| (vec![1, 2], Some(1_000_000_000))).await;
+        let (pages, asked, error) =
+            read(2, listing(), |_, _| (vec![1, 2], Some(1_000_000_000))).await;
         assert_eq!((pages.len(), asked), (8, vec![0, 0, 1, 1, 5, 5, 20, 20]));
         let error = error.unwrap().to_string();
-        assert!(error.contains("offset 2 repeats") && error.contains("declared 1000000000"), "{error}");
+        assert!(
+            error.contains("offset 2 repeats") && error.contains("declared 1000000000"),
+            "{error}"
+        );
         let (_, asked, error) = read(2, listing(), |_, _| (vec![1, 2], None)).await;
         assert_eq!(asked, [0, 0, 1, 1, 5, 5, 20, 20]);
         assert!(error.unwrap().message().contains("offset 2 repeats"));
         // Behind the total it is the end: the server gives its last page whatever is asked.
-        let last: Manner = |offset, _| (cut(offset.min(2), 2, 4), Some(4));
+        let last: OffsetAnswers = |offset, _| (cut(offset.min(2), 2, 4), Some(4));
         assert!(read(2, listing(), last).await.2.is_none());
     }
 
@@ -509,21 +740,41 @@ mod tests {
         let listed = |from: u64, total: Option<u64>| {
             by_offset(2, listing(), move |at| async move {
                 if at.offset >= from {
-                    return Ok(Fetched::Missing(Error::protocol("no such page")));
+                    return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
                 }
-                let page = page(format!(r#"{{"data":[{},{}]}}"#, at.offset, at.offset + 1), total);
-                Ok(OffsetPage { page, records: 2, limit: None, linked: false, leads_to: None }.into())
+                let page = page(
+                    format!(r#"{{"data":[{},{}]}}"#, at.offset, at.offset + 1),
+                    total,
+                );
+                Ok(OffsetPage {
+                    page,
+                    records: 2,
+                    limit: None,
+                    linked: false,
+                    leads_to: None,
+                }
+                .into())
             })
         };
-        assert_eq!(good(listed(4, None)).await.len(), 4, "nothing is behind it either");
+        assert_eq!(
+            good(listed(4, None)).await.len(),
+            4,
+            "nothing is behind it either"
+        );
         assert_eq!(good(listed(4, Some(4))).await[2], r#"{"data":[]}"#);
-        assert_eq!(texts(listed(0, None)).await[0].as_ref().unwrap_err().message(), "no such page");
+        assert_eq!(
+            texts(listed(0, None)).await[0]
+                .as_ref()
+                .unwrap_err()
+                .message(),
+            "no such page"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
         // The second request gets what the first got, in whichever order; with a total, without one, with one that counts pages.
-        let straight: [Manner; 4] = [
+        let straight: [OffsetAnswers; 4] = [
             |offset, number| (cut(if number == 1 { 0 } else { offset }, 2, 5), Some(5)),
             |offset, number| (cut(if number == 1 { 0 } else { offset }, 2, 4), Some(4)),
             |offset, number| (cut(if number == 1 { 0 } else { offset }, 2, 5), None),
@@ -533,35 +784,76 @@ mod tests {
                 (rows, Some(total))
             },
         ];
-        let turned: [Manner; 2] = [
-            |offset, number| (if number == 1 { vec![1, 0] } else { cut(offset, 2, 5) }, Some(5)),
-            |offset, number| (if number == 1 { vec![1, 0] } else { cut(offset, 2, 5) }, None),
+        let turned: [OffsetAnswers; 2] = [
+            |offset, number| {
+                (
+                    if number == 1 {
+                        vec![1, 0]
+                    } else {
+                        cut(offset, 2, 5)
+                    },
+                    Some(5),
+                )
+            },
+            |offset, number| {
+                (
+                    if number == 1 {
+                        vec![1, 0]
+                    } else {
+                        cut(offset, 2, 5)
+                    },
+                    None,
+                )
+            },
         ];
         for (nth, manner) in straight.into_iter().chain(turned).enumerate() {
             let (pages, _, error) = read(2, listing(), manner).await;
             assert!(error.is_none(), "{nth}: {error:?}");
             let last = pages.iter().rposition(|page| page == "0:[0, 1]").unwrap();
             let rest = pages[last..].join(" ");
-            assert!(last > 0 && rest.contains("2:[2, 3]") && (nth == 1 || rest.contains("4:[4]")), "{nth}: {pages:?}");
+            assert!(
+                last > 0 && rest.contains("2:[2, 3]") && (nth == 1 || rest.contains("4:[4]")),
+                "{nth}: {pages:?}"
+            );
         }
         // What makes up the total is believed where it comes twice.
         let (pages, asked, error) = read(2, listing(), |_, _| (vec![0, 1], Some(4))).await;
-        assert_eq!((pages.len(), asked, error.is_none()), (4, vec![0, 0, 1, 1], true));
+        assert_eq!(
+            (pages.len(), asked, error.is_none()),
+            (4, vec![0, 0, 1, 1], true)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_is_missing_once_is_asked_for_again() {
-        for (slip, total) in [(1, None), (2, None), (3, None), (1, Some(7)), (2, Some(4)), (3, Some(2))] {
+        for (slip, total) in [
+            (1, None),
+            (2, None),
+            (3, None),
+            (1, Some(7)),
+            (2, Some(4)),
+            (3, Some(2)),
+        ] {
             let mut number = 0;
             let stream = by_offset(2, listing(), move |at| {
                 number += 1;
                 let (missing, rows) = (number == slip + 1, cut(at.offset, 2, 7));
                 async move {
                     if missing {
-                        return Ok(Fetched::Missing(Error::protocol("no such page")));
+                        return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
                     }
-                    let (records, page) = (rows.len() as u64, page(format!(r#"{{"data":{rows:?}}}"#), total));
-                    Ok(OffsetPage { page, records, limit: None, linked: false, leads_to: None }.into())
+                    let (records, page) = (
+                        rows.len() as u64,
+                        page(format!(r#"{{"data":{rows:?}}}"#), total),
+                    );
+                    Ok(OffsetPage {
+                        page,
+                        records,
+                        limit: None,
+                        linked: false,
+                        leads_to: None,
+                    }
+                    .into())
                 }
             });
             let pages = good(stream).await.join(" ");
@@ -572,14 +864,27 @@ mod tests {
     }
 
     /// What came of a server whose pages link each other: rows by offset, and where their link leads.
-    async fn linked(limit: u32, total: Option<u64>, manner: fn(u64) -> (Vec<u64>, Option<u64>)) -> Vec<u64> {
+    async fn linked(
+        limit: u32,
+        total: Option<u64>,
+        manner: fn(u64) -> (Vec<u64>, Option<u64>),
+    ) -> Vec<u64> {
         let stream = by_offset(limit, listing(), move |at| async move {
             let (rows, leads_to) = manner(at.offset);
             let (records, page) = (rows.len() as u64, page(format!("{rows:?}"), total));
-            Ok(OffsetPage { page, records, limit: None, linked: leads_to.is_some(), leads_to })
+            Ok(OffsetPage {
+                page,
+                records,
+                limit: None,
+                linked: leads_to.is_some(),
+                leads_to,
+            })
         });
         let pages = good(stream).await;
-        pages.iter().flat_map(|page| serde_json::from_str::<Vec<u64>>(page).unwrap()).collect()
+        pages
+            .iter()
+            .flat_map(|page| serde_json::from_str::<Vec<u64>>(page).unwrap())
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -592,36 +897,55 @@ mod tests {
             _ => (vec![], None),
         };
         for (limit, total) in [(2, None), (500, None), (2, Some(4)), (500, Some(4))] {
-            assert_eq!(linked(limit, total, sieved).await, [0, 1, 6, 7], "{limit} {total:?}");
+            assert_eq!(
+                linked(limit, total, sieved).await,
+                [0, 1, 6, 7],
+                "{limit} {total:?}"
+            );
         }
         // One that always names a next page ends all the same.
         let always = |offset: u64| (cut(offset, 2, 3), Some(offset + 2));
         assert_eq!(linked(2, None, always).await, [0, 1, 2]);
         assert_eq!(linked(2, Some(3), always).await, [0, 1, 2]);
-        let first =
-            |offset: u64| if offset == 4 { (vec![4], None) } else { (vec![], (offset < 4).then_some(offset + 2)) };
+        let first = |offset: u64| {
+            if offset == 4 {
+                (vec![4], None)
+            } else {
+                (vec![], (offset < 4).then_some(offset + 2))
+            }
+        };
         assert_eq!(linked(2, None, first).await, [4]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_total_of_the_page_on_a_server_that_cuts_pages_is_not_believed() {
-        let own: Manner = |offset, _| {
+        let own: OffsetAnswers = |offset, _| {
             let rows = cut(offset, 2, 8);
             let total = rows.len() as u64;
             (rows, Some(total))
         };
         let (pages, _, error) = read(500, listing(), own).await;
-        assert!(error.is_none() && pages.contains(&"6:[6, 7]".to_owned()), "{pages:?}");
+        assert!(
+            error.is_none() && pages.contains(&"6:[6, 7]".to_owned()),
+            "{pages:?}"
+        );
         // Once a listing has shown what totals count, a listing of one page costs one request.
         let known = listing();
-        let whole: Manner = |offset, _| (cut(offset, 2, 2), Some(2));
-        let of_two: Manner = |offset, _| (cut(offset, 2, 3), Some(3));
+        let whole: OffsetAnswers = |offset, _| (cut(offset, 2, 2), Some(2));
+        let of_two: OffsetAnswers = |offset, _| (cut(offset, 2, 3), Some(3));
         let (unsure, sure) = (["0:[0, 1]", "2:[]"], ["0:[0, 1]"]);
         assert_eq!(read(3, known.clone(), whole).await.0, unsure);
-        assert_eq!(read(3, known.clone(), whole).await.0, unsure, "one of one page shows nothing");
+        assert_eq!(
+            read(3, known.clone(), whole).await.0,
+            unsure,
+            "one of one page shows nothing"
+        );
         assert_eq!(read(3, known.clone(), of_two).await.0.len(), 2);
         assert_eq!(read(3, known.clone(), whole).await.0, sure);
-        let unsure = Listing { confirm_end: false, ..listing() };
+        let unsure = ListingOptions {
+            confirm_end: false,
+            ..listing()
+        };
         assert_eq!(read(3, unsure, whole).await.0.len(), 1);
     }
 
@@ -629,10 +953,22 @@ mod tests {
     async fn an_endless_chain_ends_with_an_error() {
         let stream = by_offset(1, 3, |at| async move {
             let page = page(at.offset.to_string(), Some(at.offset + 10));
-            Ok(OffsetPage { page, records: 1, limit: None, linked: false, leads_to: None })
+            Ok(OffsetPage {
+                page,
+                records: 1,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            })
         });
         let pages = texts(stream).await;
         assert_eq!(pages.len(), 4);
-        assert!(pages[3].as_ref().unwrap_err().message().contains("after 3 pages"));
+        assert!(
+            pages[3]
+                .as_ref()
+                .unwrap_err()
+                .message()
+                .contains("after 3 pages")
+        );
     }
 }

@@ -19,7 +19,7 @@
 //!
 //! A page that repeats another without a total to tell has three causes, and only reading anew tells them apart. So many records arrived
 //! in front that it shows what the one before did: read anew, the listing stands still. The server takes page 0 for page 1: the second
-//! page repeats the first again, and is passed over from then on, in later listings too ([`Numbering`]). The server does not heed the
+//! page repeats the first again, and is passed over from then on, in later listings too ([`PageNumbering`]). The server does not heed the
 //! number: the third page is the same as well, and that is an error. The page that only brings what was there before, without being the
 //! same, is one that arrivals pushed; two of them in a row are read anew too.
 //!
@@ -27,8 +27,8 @@
 //! find the end of a listing of one page. And since some count pages from 0 and some from 1, a first page that is empty is given one
 //! more chance, until some first page had records.
 
-use super::ledger::{Ledger, Repeat};
-use super::{Fetched, Listing, Step, ask, walk};
+use super::tally::{ListingTally, RepeatedPage};
+use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
 use crate::source::{Page, PageStream};
 use jiff::Timestamp;
 use std::collections::HashSet;
@@ -38,26 +38,26 @@ use std::sync::{Arc, Mutex};
 use tillhouse_model::{Error, Result};
 use url::Url;
 
-/// Where a page is had.
+/// Position of a page: its number, and the link to it where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct PagePosition {
     /// How many pages lie before it.
     pub index: u64,
     /// The link to it, where the page before gave one that can be followed.
     pub link: Option<Url>,
 }
 
-/// What a page says of the next one.
+/// Statement of a page about the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum NextPage {
     /// Nothing.
-    Unsaid,
+    Unknown,
     /// A link within the origin, see [`crate::origin::follow`].
     Link(Url),
     /// A link that is not followed, and may lead anywhere.
     Elsewhere,
     /// There is one, and it is had by its number.
-    There,
+    ByNumber,
 }
 
 /// One page, and what is known of it.
@@ -70,12 +70,13 @@ pub struct NumberedPage {
     /// Where it was had.
     pub url: Url,
     /// Where the next one is.
-    pub next: Next,
+    pub next: NextPage,
 }
 
-/// How a server numbers its pages, as far as its answers have shown it. Shared by all listings of a source.
+/// Numbering of a server's pages, as its answers have shown it. Shared by all listings of a
+/// source.
 #[derive(Debug, Clone, Default)]
-pub struct Numbering {
+pub struct PageNumbering {
     /// Whether it is known that pages are counted from where the source counts them.
     known: Arc<AtomicBool>,
     /// Whether somebody said where they are counted from.
@@ -86,10 +87,14 @@ pub struct Numbering {
     from_next: Arc<AtomicBool>,
 }
 
-impl Numbering {
+impl PageNumbering {
     /// Pages are counted from where the source counts them.
     pub fn known() -> Self {
-        Self { known: Arc::new(AtomicBool::new(true)), told: true, ..Self::default() }
+        Self {
+            known: Arc::new(AtomicBool::new(true)),
+            told: true,
+            ..Self::default()
+        }
     }
 
     /// Whether it is known by now that pages are counted from where the source counts them.
@@ -99,36 +104,57 @@ impl Numbering {
 }
 
 /// Pages by number, from the first on; see the module's head for where they end.
-pub fn by_page<Fetch, Fut, Found>(numbering: Numbering, listing: impl Into<Listing>, fetch: Fetch) -> PageStream
+pub fn by_page<Fetch, Fut, Found>(
+    numbering: PageNumbering,
+    listing: impl Into<ListingOptions>,
+    fetch: Fetch,
+) -> PageStream
 where
-    Fetch: FnMut(Place) -> Fut + Send + 'static,
+    Fetch: FnMut(PagePosition) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Found>> + Send + 'static,
-    Found: Into<Fetched<NumberedPage>>,
+    Found: Into<FetchOutcome<NumberedPage>>,
 {
-    let listing: Listing = listing.into();
+    let listing: ListingOptions = listing.into();
     let fetch = Arc::new(Mutex::new(fetch));
-    walk(Course::of(Ledger::of(&listing.totals)), listing.clone(), move |course: Course| {
-        let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
-        async move {
-            let requested_at = Timestamp::now();
-            // What stands behind a doubtful page is asked for once: that page is what is in doubt.
-            let twice = course.doubted.is_none_or(|doubt| doubt == Doubt::First);
-            match ask(&fetch, course.place.clone(), &course.ledger, &listing, twice).await? {
-                Fetched::Page(found) => course.after(found, &numbering, &listing),
-                Fetched::Missing(error) if course.ledger.is_new() => Err(error),
-                Fetched::Missing(_) => Ok((listing.nothing(requested_at), course.missing(&numbering, &listing))),
+    walk(
+        NumberedReading::of(ListingTally::of(&listing.totals)),
+        listing.clone(),
+        move |course: NumberedReading| {
+            let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
+            async move {
+                let requested_at = Timestamp::now();
+                // What stands behind a doubtful page is asked for once: that page is what is in doubt.
+                let twice = course
+                    .doubted
+                    .is_none_or(|doubt| doubt == NumberedDoubt::First);
+                match ask(
+                    &fetch,
+                    course.place.clone(),
+                    &course.ledger,
+                    &listing,
+                    twice,
+                )
+                .await?
+                {
+                    FetchOutcome::Page(found) => course.after(found, &numbering, &listing),
+                    FetchOutcome::Missing(error) if course.ledger.is_new() => Err(error),
+                    FetchOutcome::Missing(_) => Ok((
+                        listing.nothing(requested_at),
+                        course.missing(&numbering, &listing),
+                    )),
+                }
             }
-        }
-    })
+        },
+    )
 }
 
-/// Where a reading stands.
+/// State of reading a listing by page number.
 #[derive(Debug)]
-struct Course {
-    place: Place,
+struct NumberedReading {
+    place: PagePosition,
     seen: HashSet<u64>,
     visited: HashSet<String>,
-    ledger: Ledger,
+    ledger: ListingTally,
     /// How many records each page had, by its number.
     counts: Vec<u64>,
     /// The most records that a page had.
@@ -144,7 +170,7 @@ struct Course {
     /// Empty pages in a row, up to this one.
     empty_in_a_row: u32,
     /// The page before, if it was empty or short.
-    doubted: Option<Doubt>,
+    doubted: Option<NumberedDoubt>,
     /// True if the page at hand was empty, had by a link, and is asked for once more.
     twice_by_link: bool,
     /// Where to go on after a page that is asked for once more.
@@ -157,9 +183,9 @@ struct Course {
     passed_over: bool,
 }
 
-/// A page that looked like the last.
+/// Reason to doubt that a page was the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
+enum NumberedDoubt {
     /// It was the first, and shorter than asked: the server may cut all of them so.
     First,
     /// It was the first and empty: pages may be counted from one on.
@@ -172,10 +198,13 @@ enum Doubt {
     Last,
 }
 
-impl Course {
-    fn of(ledger: Ledger) -> Self {
+impl NumberedReading {
+    fn of(ledger: ListingTally) -> Self {
         Self {
-            place: Place { index: 0, link: None },
+            place: PagePosition {
+                index: 0,
+                link: None,
+            },
             seen: HashSet::new(),
             visited: HashSet::new(),
             ledger,
@@ -195,17 +224,23 @@ impl Course {
         }
     }
 
-    fn on(mut self, index: u64, link: Option<Url>) -> Step<Self> {
-        self.place = Place { index, link };
-        Step::On(self)
+    fn on(mut self, index: u64, link: Option<Url>) -> ListingStep<Self> {
+        self.place = PagePosition { index, link };
+        ListingStep::On(self)
     }
 
-    fn anew(self, error: Error, second_repeated: bool) -> Step<Self> {
-        Step::Anew(Self { second_repeated, ..Self::of(self.ledger.anew()) }, error)
+    fn anew(self, error: Error, second_repeated: bool) -> ListingStep<Self> {
+        ListingStep::Anew(
+            Self {
+                second_repeated,
+                ..Self::of(self.ledger.anew())
+            },
+            error,
+        )
     }
 
     /// A sign of the end, judged.
-    fn end(self) -> Step<Self> {
+    fn end(self) -> ListingStep<Self> {
         match self.ledger.shortfall() {
             Some(error) => self.anew(error, false),
             None => self.finish(),
@@ -213,15 +248,15 @@ impl Course {
     }
 
     /// The end, unless records arrived in front.
-    fn finish(self) -> Step<Self> {
+    fn finish(self) -> ListingStep<Self> {
         match self.ledger.is_shifted() {
-            true => Step::Shifted(Self::of(self.ledger.anew())),
-            false => Step::End,
+            true => ListingStep::Shifted(Self::of(self.ledger.anew())),
+            false => ListingStep::End,
         }
     }
 
     /// There is no such page: it was asked for twice, unless it stands behind a doubtful one.
-    fn missing(mut self, numbering: &Numbering, listing: &Listing) -> Step<Self> {
+    fn missing(mut self, numbering: &PageNumbering, listing: &ListingOptions) -> ListingStep<Self> {
         let index = self.place.index;
         if let Some(resume) = self.resume.take() {
             if index == 0 && !numbering.is_known() {
@@ -234,12 +269,14 @@ impl Course {
             self.counts.push(0);
         }
         match self.doubted.take() {
-            None | Some(Doubt::First) if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
-                self.doubted = Some(Doubt::Gap(index));
+            None | Some(NumberedDoubt::First)
+                if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() =>
+            {
+                self.doubted = Some(NumberedDoubt::Gap(index));
                 self.on(index + 1, None)
             }
-            Some(Doubt::Empty(empty)) if empty > 0 && !self.ledger.is_short() => {
-                self.doubted = Some(Doubt::Last);
+            Some(NumberedDoubt::Empty(empty)) if empty > 0 && !self.ledger.is_short() => {
+                self.doubted = Some(NumberedDoubt::Last);
                 self.on(empty, None)
             }
             _ => self.end(),
@@ -247,7 +284,7 @@ impl Course {
     }
 
     /// Nothing is at a place again, and there are records behind it.
-    fn hole(self, index: u64) -> Step<Self> {
+    fn hole(self, index: u64) -> ListingStep<Self> {
         let error = Error::protocol(format!(
             "page {index} of the listing has no records, but a page behind it has some"
         ))
@@ -257,14 +294,27 @@ impl Course {
     }
 
     /// Where a reading goes on after a page.
-    fn after(mut self, found: NumberedPage, numbering: &Numbering, listing: &Listing) -> Result<(Page, Step<Self>)> {
-        let NumberedPage { mut page, records: ids, url, next } = found;
+    fn after(
+        mut self,
+        found: NumberedPage,
+        numbering: &PageNumbering,
+        listing: &ListingOptions,
+    ) -> Result<(Page, ListingStep<Self>)> {
+        let NumberedPage {
+            mut page,
+            records: ids,
+            url,
+            next,
+        } = found;
         let (index, by_link) = (self.place.index, self.place.link.is_some());
         let records = ids.len() as u64;
         let is_new_place = index >= self.counts.len() as u64;
-        let fall = self.ledger.declare(page.declared_total, records, is_new_place);
-        page.again = !is_new_place || by_link || self.unlinked || self.passed_over;
-        self.ledger.shifts(is_new_place && !by_link && ids.iter().any(|id| self.seen.contains(id)));
+        let fall = self
+            .ledger
+            .declare(page.declared_total, records, is_new_place);
+        page.is_reread = !is_new_place || by_link || self.unlinked || self.passed_over;
+        self.ledger
+            .shifts(is_new_place && !by_link && ids.iter().any(|id| self.seen.contains(id)));
         let new = ids.iter().filter(|id| self.seen.insert(**id)).count();
         self.visited.insert(url.to_string());
         if index == 0 && records > 0 {
@@ -283,10 +333,10 @@ impl Course {
         let came = records.saturating_add(self.counts.iter().sum());
         match self.ledger.repeats(print, records, came, what) {
             None => {}
-            Some(Repeat::OfTheEnd) => return Ok((page, self.finish())),
-            Some(Repeat::Unproved(error)) => {
+            Some(RepeatedPage::OfTheEnd) => return Ok((page, self.finish())),
+            Some(RepeatedPage::Unproved(error)) => {
                 self.passed_over = false;
-                page.again = true;
+                page.is_reread = true;
                 let is_second = index == 1 && self.counts.len() == 1 && !numbering.told;
                 if !is_second {
                     return Ok((page, self.anew(error, false)));
@@ -306,11 +356,19 @@ impl Course {
         if is_new_place {
             self.counts.push(records);
         }
-        let upto = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(1).min(self.counts.len());
-        if let Some((last, before)) = self.counts.get_mut(..upto).and_then(<[u64]>::split_last_mut) {
+        let upto = usize::try_from(index)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
+            .min(self.counts.len());
+        if let Some((last, before)) = self
+            .counts
+            .get_mut(..upto)
+            .and_then(<[u64]>::split_last_mut)
+        {
             // Of a page that is asked for again, what it has now counts.
             *last = records;
-            self.ledger.came(records.saturating_add(before.iter().sum()));
+            self.ledger
+                .came(records.saturating_add(before.iter().sum()));
         }
         let fullest = self.fullest;
         self.fullest = fullest.max(records);
@@ -318,8 +376,11 @@ impl Course {
         if fall > 0 {
             let back = index.saturating_sub(fall.div_ceil(self.fullest.max(1)));
             if back < index {
-                self.place = Place { index: back, link: None };
-                return Ok((page, Step::Back(self)));
+                self.place = PagePosition {
+                    index: back,
+                    link: None,
+                };
+                return Ok((page, ListingStep::Back(self)));
             }
             // It was read after the fall.
             self.ledger.fall_holds();
@@ -328,17 +389,22 @@ impl Course {
             0 => self.empty_in_a_row += u32::from(!self.twice_by_link),
             _ => self.empty_in_a_row = 0,
         }
-        let is_new_link = matches!(&next, Next::Link(link) if !self.visited.contains(link.as_str()));
-        let leads_on = next == Next::There || is_new_link;
+        let is_new_link =
+            matches!(&next, NextPage::Link(link) if !self.visited.contains(link.as_str()));
+        let leads_on = next == NextPage::ByNumber || is_new_link;
         let leads_on = leads_on && self.empty_in_a_row <= self.ledger.empty_pages_followed();
         // What looked like a hole is looked into, where the total cannot tell that there is one.
         let doubts = (self.doubted.is_some() || self.resume.is_some()) && !self.ledger.is_short();
-        let complete = self.ledger.is_complete(records, full, next != Next::Unsaid);
+        let complete = self
+            .ledger
+            .is_complete(records, full, next != NextPage::Unknown);
         let step = match complete.filter(|complete| *complete || !doubts || records == 0) {
             Some(true) => self.finish(),
             Some(false) if records == 0 && leads_on => self.on(index + 1, None),
             // Pages may be counted from one on.
-            Some(false) if records > 0 || (index == 0 && !numbering.is_known()) => self.on(index + 1, None),
+            Some(false) if records > 0 || (index == 0 && !numbering.is_known()) => {
+                self.on(index + 1, None)
+            }
             Some(false) => self.end(),
             None => self.untold(records, new, fullest, &next, numbering, listing),
         };
@@ -351,10 +417,10 @@ impl Course {
         records: u64,
         new: usize,
         fullest: u64,
-        next: &Next,
-        numbering: &Numbering,
-        listing: &Listing,
-    ) -> Step<Self> {
+        next: &NextPage,
+        numbering: &PageNumbering,
+        listing: &ListingOptions,
+    ) -> ListingStep<Self> {
         let index = self.place.index;
         if records > 0 && new == 0 && self.place.link.is_some() {
             // A link that goes in circles is none of the server's way to say where it ends.
@@ -362,14 +428,17 @@ impl Course {
             return self.on(index, None);
         }
         // The first of several in a row tells: what is asked for ever cannot be asked twice each.
-        let is_hole = records == 0 && self.place.link.is_some() && listing.confirm_end && self.empty_in_a_row == 1;
+        let is_hole = records == 0
+            && self.place.link.is_some()
+            && listing.confirm_end
+            && self.empty_in_a_row == 1;
         if is_hole && !self.twice_by_link {
             self.twice_by_link = true;
-            return Step::Back(self);
+            return ListingStep::Back(self);
         }
         let was_asked_twice = std::mem::take(&mut self.twice_by_link);
         match next {
-            Next::Link(link) if !self.visited.contains(link.as_str()) && !self.misled => {
+            NextPage::Link(link) if !self.visited.contains(link.as_str()) && !self.misled => {
                 if self.empty_in_a_row > self.ledger.empty_pages_followed() {
                     return self.finish();
                 }
@@ -377,17 +446,21 @@ impl Course {
                 return self.on(index + 1, Some(link.clone()));
             }
             // A link that is missing is no end: the numbers go on, and one page more tells.
-            Next::Unsaid if self.linked && !listing.confirm_end && records < u64::from(listing.page_size) => {
+            NextPage::Unknown
+                if self.linked
+                    && !listing.confirm_end
+                    && records < u64::from(listing.page_size) =>
+            {
                 return self.finish();
             }
-            Next::Unsaid if self.linked => (self.linked, self.unlinked) = (false, true),
-            Next::There
+            NextPage::Unknown if self.linked => (self.linked, self.unlinked) = (false, true),
+            NextPage::ByNumber
                 if records == 0
                     && self.resume.is_none()
                     && self.empty_in_a_row <= self.ledger.empty_pages_followed() =>
             {
-                if matches!(self.doubted, None | Some(Doubt::First)) {
-                    self.doubted = Some(Doubt::Empty(index));
+                if matches!(self.doubted, None | Some(NumberedDoubt::First)) {
+                    self.doubted = Some(NumberedDoubt::Empty(index));
                 }
                 return self.on(index + 1, None);
             }
@@ -397,7 +470,7 @@ impl Course {
             // Asked for once more: what was missing came, or is not there.
             if index == 0 && records == 0 && !numbering.is_known() {
                 numbering.from_next.store(true, Ordering::Relaxed);
-            } else if records == 0 && *next == Next::Unsaid {
+            } else if records == 0 && *next == NextPage::Unknown {
                 return self.hole(index);
             } else {
                 self.holes_are_real = new == 0;
@@ -407,12 +480,16 @@ impl Course {
         let doubted = self.doubted.take();
         if records == 0 {
             self.doubted = match doubted {
-                None if index == 0 && !numbering.is_known() => Some(Doubt::Base),
-                None | Some(Doubt::First) if listing.confirm_end && was_asked_twice => Some(Doubt::Gap(index)),
-                Some(Doubt::First) if listing.confirm_end => Some(Doubt::Gap(index)),
-                None if listing.confirm_end => Some(Doubt::Empty(index)),
-                Some(Doubt::Empty(empty)) if empty > 0 => {
-                    self.doubted = Some(Doubt::Last);
+                None if index == 0 && !numbering.is_known() => Some(NumberedDoubt::Base),
+                None | Some(NumberedDoubt::First) if listing.confirm_end && was_asked_twice => {
+                    Some(NumberedDoubt::Gap(index))
+                }
+                Some(NumberedDoubt::First) if listing.confirm_end => {
+                    Some(NumberedDoubt::Gap(index))
+                }
+                None if listing.confirm_end => Some(NumberedDoubt::Empty(index)),
+                Some(NumberedDoubt::Empty(empty)) if empty > 0 => {
+                    self.doubted = Some(NumberedDoubt::Last);
                     return self.on(empty, None);
                 }
                 _ => return self.finish(),
@@ -422,23 +499,39 @@ impl Course {
         self.stale = if new == 0 { self.stale + 1 } else { 0 };
         if self.stale > 0 && self.unlinked {
             // The server may heed its links only, and these have ended.
-            return if self.stale > 1 { self.finish() } else { Step::Back(self) };
+            return if self.stale > 1 {
+                self.finish()
+            } else {
+                ListingStep::Back(self)
+            };
         }
         if self.stale > 1 {
             let error = Error::protocol(format!("page {index} brings nothing that was not there before"))
                 .hint("Records may arrive faster than they are read: choose shorter slices, or larger pages.");
             return self.anew(error, false);
         }
-        let is_short = if fullest == 0 { records < u64::from(listing.page_size) } else { records < fullest };
+        let is_short = if fullest == 0 {
+            records < u64::from(listing.page_size)
+        } else {
+            records < fullest
+        };
         if is_short {
             if !listing.confirm_end {
                 return self.finish();
             }
-            self.doubted = Some(if fullest == 0 { Doubt::First } else { Doubt::Gap(index) });
+            self.doubted = Some(if fullest == 0 {
+                NumberedDoubt::First
+            } else {
+                NumberedDoubt::Gap(index)
+            });
         }
         let gap = match doubted {
-            Some(Doubt::Gap(gap) | Doubt::Empty(gap)) => Some(gap).filter(|_| !self.holes_are_real),
-            Some(Doubt::Base) => Some(0).filter(|_| !numbering.from_next.load(Ordering::Relaxed)),
+            Some(NumberedDoubt::Gap(gap) | NumberedDoubt::Empty(gap)) => {
+                Some(gap).filter(|_| !self.holes_are_real)
+            }
+            Some(NumberedDoubt::Base) => {
+                Some(0).filter(|_| !numbering.from_next.load(Ordering::Relaxed))
+            }
             _ => None,
         };
         if let Some(gap) = gap.filter(|_| new > 0) {

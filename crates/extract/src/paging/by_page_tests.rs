@@ -11,19 +11,24 @@ fn url(index: u64) -> Url {
     Url::parse(&format!("http://127.0.0.1:1/list?page={index}")).unwrap()
 }
 
-/// How a server of these tests answers: the records of a page, its total and its link, by place and number of the request.
-type Manner = fn(&Place, usize) -> (Vec<u64>, Option<u64>, Next);
+/// Answers of a test server: the records of a page, its total and its link, by position and
+/// number of the request.
+type NumberedAnswers = fn(&PagePosition, usize) -> (Vec<u64>, Option<u64>, NextPage);
 
 /// The pages that were had, as their places and records, and the outcome of the last.
-async fn read_with(counted: bool, manner: Manner) -> (Vec<String>, Option<Error>, bool) {
-    let numbering = if counted { Numbering::known() } else { Numbering::default() };
+async fn read_with(counted: bool, manner: NumberedAnswers) -> (Vec<String>, Option<Error>, bool) {
+    let numbering = if counted {
+        PageNumbering::known()
+    } else {
+        PageNumbering::default()
+    };
     read_in(numbering, 20.into(), manner).await
 }
 
 async fn read_in(
-    numbering: Numbering,
-    listing: Listing,
-    manner: impl Fn(&Place, usize) -> (Vec<u64>, Option<u64>, Next) + Send + 'static,
+    numbering: PageNumbering,
+    listing: ListingOptions,
+    manner: impl Fn(&PagePosition, usize) -> (Vec<u64>, Option<u64>, NextPage) + Send + 'static,
 ) -> (Vec<String>, Option<Error>, bool) {
     let asked = Arc::new(Mutex::new(0));
     let stream = by_page(numbering.clone(), listing, move |place| {
@@ -34,16 +39,27 @@ async fn read_in(
         };
         let (records, declared_total, next) = manner(&place, number);
         let at = place.link.as_ref().map_or(url(place.index), Url::clone);
-        let text = format!("{}{}:{records:?}", place.index, if place.link.is_some() { "L" } else { "" });
+        let text = format!(
+            "{}{}:{records:?}",
+            place.index,
+            if place.link.is_some() { "L" } else { "" }
+        );
         let page = Page {
             bytes: Bytes::from(text),
             declared_total,
             requested_at: jiff::Timestamp::UNIX_EPOCH,
             scope: None,
-            anew: false,
-            again: false,
+            restarts_listing: false,
+            is_reread: false,
         };
-        async move { Ok(NumberedPage { page, records, url: at, next }) }
+        async move {
+            Ok(NumberedPage {
+                page,
+                records,
+                url: at,
+                next,
+            })
+        }
     });
     let (mut pages, mut error) = (Vec::new(), None);
     for page in stream.collect::<Vec<_>>().await {
@@ -55,103 +71,216 @@ async fn read_in(
     (pages, error, numbering.is_known())
 }
 
-async fn read(manner: Manner) -> Vec<String> {
+async fn read(manner: NumberedAnswers) -> Vec<String> {
     let (pages, error, _) = read_with(true, manner).await;
     assert!(error.is_none(), "{error:?}");
     pages
 }
 
 /// The records `from..to`, cut into pages of `size` counted from `base`.
-fn cut(place: &Place, base: u64, size: u64, to: u64) -> Vec<u64> {
-    let Some(page) = place.index.checked_sub(base) else { return Vec::new() };
+fn cut(place: &PagePosition, base: u64, size: u64, to: u64) -> Vec<u64> {
+    let Some(page) = place.index.checked_sub(base) else {
+        return Vec::new();
+    };
     ((page * size).min(to)..((page + 1) * size).min(to)).collect()
 }
 
 /// Of pages of so many records, as a source asks for them.
-fn sized(page_size: u32) -> Listing {
-    Listing { page_size, ..Listing::from(20) }
+fn sized(page_size: u32) -> ListingOptions {
+    ListingOptions {
+        page_size,
+        ..ListingOptions::from(20)
+    }
 }
 
 #[tokio::test]
 async fn without_a_total_one_page_more_proves_the_end() {
-    let seven = read(|at, _| (cut(at, 0, 3, 7), None, Next::Unsaid)).await;
+    let seven = read(|at, _| (cut(at, 0, 3, 7), None, NextPage::Unknown)).await;
     assert_eq!(seven, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[6]", "3:[]"]);
-    let six = read(|at, _| (cut(at, 0, 3, 6), None, Next::Unsaid)).await;
+    let six = read(|at, _| (cut(at, 0, 3, 6), None, NextPage::Unknown)).await;
     assert_eq!(six, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]", "3:[]", "2:[]"]);
     // A first page that is short may be all that the server gives at once.
-    assert_eq!(read(|at, _| (cut(at, 0, 3, 2), None, Next::Unsaid)).await, ["0:[0, 1]", "1:[]", "2:[]"]);
-    assert_eq!(read(|_, _| (vec![], None, Next::Unsaid)).await, ["0:[]", "1:[]"]);
-    let manner: Manner = |at, _| (cut(at, 0, 3, 4), None, Next::Unsaid);
-    for (page_size, wanted) in [(3, &["0:[0, 1, 2]", "1:[3]"][..]), (100, &["0:[0, 1, 2]"][..])] {
-        let unsure = Listing { confirm_end: false, ..sized(page_size) };
-        assert_eq!(read_in(Numbering::known(), unsure, manner).await.0, wanted, "short is believed");
+    assert_eq!(
+        read(|at, _| (cut(at, 0, 3, 2), None, NextPage::Unknown)).await,
+        ["0:[0, 1]", "1:[]", "2:[]"]
+    );
+    assert_eq!(
+        read(|_, _| (vec![], None, NextPage::Unknown)).await,
+        ["0:[]", "1:[]"]
+    );
+    let manner: NumberedAnswers = |at, _| (cut(at, 0, 3, 4), None, NextPage::Unknown);
+    for (page_size, wanted) in [
+        (3, &["0:[0, 1, 2]", "1:[3]"][..]),
+        (100, &["0:[0, 1, 2]"][..]),
+    ] {
+        let unsure = ListingOptions {
+            confirm_end: false,
+            ..sized(page_size)
+        };
+        assert_eq!(
+            read_in(PageNumbering::known(), unsure, manner).await.0,
+            wanted,
+            "short is believed"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
-    let slip: Manner = |at, number| (if number == 1 { vec![] } else { cut(at, 0, 2, 5) }, None, Next::Unsaid);
+    let slip: NumberedAnswers = |at, number| {
+        (
+            if number == 1 {
+                vec![]
+            } else {
+                cut(at, 0, 2, 5)
+            },
+            None,
+            NextPage::Unknown,
+        )
+    };
     for page_size in [2, 500] {
-        let (pages, error, _) = read_in(Numbering::known(), sized(page_size), slip).await;
-        assert_eq!(pages, ["0:[0, 1]", "1:[]", "2:[4]", "1:[2, 3]", "3:[]"], "{page_size}");
+        let (pages, error, _) = read_in(PageNumbering::known(), sized(page_size), slip).await;
+        assert_eq!(
+            pages,
+            ["0:[0, 1]", "1:[]", "2:[4]", "1:[2, 3]", "3:[]"],
+            "{page_size}"
+        );
         assert!(error.is_none());
     }
-    let last: Manner = |at, number| (if number == 2 { vec![] } else { cut(at, 0, 2, 5) }, None, Next::Unsaid);
-    assert_eq!(read(last).await, ["0:[0, 1]", "1:[2, 3]", "2:[]", "3:[]", "2:[4]", "3:[]"]);
-    let first: Manner = |at, number| (if number == 0 { vec![] } else { cut(at, 0, 2, 3) }, None, Next::Unsaid);
+    let last: NumberedAnswers = |at, number| {
+        (
+            if number == 2 {
+                vec![]
+            } else {
+                cut(at, 0, 2, 5)
+            },
+            None,
+            NextPage::Unknown,
+        )
+    };
+    assert_eq!(
+        read(last).await,
+        ["0:[0, 1]", "1:[2, 3]", "2:[]", "3:[]", "2:[4]", "3:[]"]
+    );
+    let first: NumberedAnswers = |at, number| {
+        (
+            if number == 0 {
+                vec![]
+            } else {
+                cut(at, 0, 2, 3)
+            },
+            None,
+            NextPage::Unknown,
+        )
+    };
     for counted in [true, false] {
         let (pages, _, _) = read_with(counted, first).await;
-        assert_eq!(pages, ["0:[]", "1:[2]", "0:[0, 1]", "2:[]", "3:[]"], "{counted}");
+        assert_eq!(
+            pages,
+            ["0:[]", "1:[2]", "0:[0, 1]", "2:[]", "3:[]"],
+            "{counted}"
+        );
     }
     // Pages that the server sieves afterwards: it is asked once whether that is so.
-    let sieved: Manner = |at, _| {
+    let sieved: NumberedAnswers = |at, _| {
         let mut page = cut(at, 0, 3, 15);
         page.retain(|id| ![4, 7, 8].contains(id));
-        (page, None, Next::Unsaid)
+        (page, None, NextPage::Unknown)
     };
-    let (pages, error, _) = read_in(Numbering::known(), sized(3), sieved).await;
-    let wanted =
-        ["0:[0, 1, 2]", "1:[3, 5]", "2:[6]", "1:[3, 5]", "3:[9, 10, 11]", "4:[12, 13, 14]", "5:[]", "6:[]", "5:[]"];
-    assert_eq!((pages.iter().map(String::as_str).collect::<Vec<_>>(), error.is_none()), (wanted.to_vec(), true));
+    let (pages, error, _) = read_in(PageNumbering::known(), sized(3), sieved).await;
+    let wanted = [
+        "0:[0, 1, 2]",
+        "1:[3, 5]",
+        "2:[6]",
+        "1:[3, 5]",
+        "3:[9, 10, 11]",
+        "4:[12, 13, 14]",
+        "5:[]",
+        "6:[]",
+        "5:[]",
+    ];
+    assert_eq!(
+        (
+            pages.iter().map(String::as_str).collect::<Vec<_>>(),
+            error.is_none()
+        ),
+        (wanted.to_vec(), true)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_heed_the_number_is_found_out() {
-    let deaf: Manner = |_, _| (vec![1, 2], None, Next::Unsaid);
+    let deaf: NumberedAnswers = |_, _| (vec![1, 2], None, NextPage::Unknown);
     for counted in [true, false] {
         let (pages, error, _) = read_with(counted, deaf).await;
         assert!(pages.len() <= 12, "{pages:?}");
         let error = error.unwrap();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.message().contains("repeats what was there before"), "{error}");
+        assert!(
+            error.message().contains("repeats what was there before"),
+            "{error}"
+        );
         assert!(error.to_string().contains("times read 4"), "{error}");
     }
     // The last page again and again, and one that slips in the middle once.
-    let clamped: Manner = |at, _| (cut(&Place { index: at.index.min(1), link: None }, 0, 3, 6), None, Next::Unsaid);
-    assert!(read_with(true, clamped).await.1.unwrap().message().contains("page 2 repeats"));
-    let slip: Manner = |at, number| {
+    let clamped: NumberedAnswers = |at, _| {
+        (
+            cut(
+                &PagePosition {
+                    index: at.index.min(1),
+                    link: None,
+                },
+                0,
+                3,
+                6,
+            ),
+            None,
+            NextPage::Unknown,
+        )
+    };
+    assert!(
+        read_with(true, clamped)
+            .await
+            .1
+            .unwrap()
+            .message()
+            .contains("page 2 repeats")
+    );
+    let slip: NumberedAnswers = |at, number| {
         let index = if number == 2 { 1 } else { at.index };
-        (cut(&Place { index, link: None }, 0, 2, 7), None, Next::Unsaid)
+        (
+            cut(&PagePosition { index, link: None }, 0, 2, 7),
+            None,
+            NextPage::Unknown,
+        )
     };
     let pages = read(slip).await;
-    let wanted = ["0:[0, 1]", "1:[2, 3]", "2:[2, 3]", "0:[0, 1]", "1:[2, 3]", "2:[4, 5]", "3:[6]", "4:[]"];
+    let wanted = [
+        "0:[0, 1]", "1:[2, 3]", "2:[2, 3]", "0:[0, 1]", "1:[2, 3]", "2:[4, 5]", "3:[6]", "4:[]",
+    ];
     assert_eq!(pages, wanted);
 }
 
 #[tokio::test(start_paused = true)]
 async fn pages_counted_from_one_are_all_read() {
-    let from_one: Manner = |at, _| (cut(at, 1, 2, 3), None, Next::Unsaid);
-    let numbering = Numbering::default();
+    let from_one: NumberedAnswers = |at, _| (cut(at, 1, 2, 3), None, NextPage::Unknown);
+    let numbering = PageNumbering::default();
     let (pages, _, counted) = read_in(numbering.clone(), 20.into(), from_one).await;
     assert_eq!(pages, ["0:[]", "1:[0, 1]", "0:[]", "2:[2]", "3:[]"]);
     assert!(!counted);
-    assert_eq!(read_in(numbering, 20.into(), from_one).await.0, ["0:[]", "1:[0, 1]", "2:[2]", "3:[]"]);
+    assert_eq!(
+        read_in(numbering, 20.into(), from_one).await.0,
+        ["0:[]", "1:[0, 1]", "2:[2]", "3:[]"]
+    );
     // Zero taken for one: found out by reading anew, and remembered.
-    let lenient: Manner = |at, _| {
-        let place = Place { index: at.index.max(1), link: None };
-        (cut(&place, 1, 2, 5), None, Next::Unsaid)
+    let lenient: NumberedAnswers = |at, _| {
+        let place = PagePosition {
+            index: at.index.max(1),
+            link: None,
+        };
+        (cut(&place, 1, 2, 5), None, NextPage::Unknown)
     };
-    let numbering = Numbering::default();
+    let numbering = PageNumbering::default();
     let all = ["0:[0, 1]", "1:[0, 1]", "2:[2, 3]", "3:[4]", "4:[]"];
     let (pages, error, _) = read_in(numbering.clone(), 20.into(), lenient).await;
     assert!(error.is_none(), "{error:?}");
@@ -160,17 +289,21 @@ async fn pages_counted_from_one_are_all_read() {
     // Whoever says where pages are counted from is believed.
     assert!(read_with(true, lenient).await.1.is_some());
     // Where a first page once had records, an empty one is no first page before the first.
-    let (pages, _, counted) = read_with(false, |_, _| (vec![], None, Next::Unsaid)).await;
+    let (pages, _, counted) = read_with(false, |_, _| (vec![], None, NextPage::Unknown)).await;
     assert_eq!((pages.len(), counted), (2, false));
-    assert!(read_with(false, |at, _| (cut(at, 0, 2, 1), None, Next::Unsaid)).await.2);
+    assert!(
+        read_with(false, |at, _| (cut(at, 0, 2, 1), None, NextPage::Unknown))
+            .await
+            .2
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_missing_behind_others_is_the_end() {
     for (base, total, came) in [(2, None, 4), (2, Some(4), 3), (0, None, 0)] {
-        let stream = by_page(Numbering::known(), 20, move |place| async move {
+        let stream = by_page(PageNumbering::known(), 20, move |place| async move {
             if place.index >= base {
-                return Ok(Fetched::Missing(Error::protocol("no such page")));
+                return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
             }
             let records = cut(&place, 0, 2, 10);
             let page = Page {
@@ -178,64 +311,117 @@ async fn a_page_that_is_missing_behind_others_is_the_end() {
                 declared_total: total,
                 requested_at: Timestamp::UNIX_EPOCH,
                 scope: None,
-                anew: false,
-                again: false,
+                restarts_listing: false,
+                is_reread: false,
             };
-            Ok(NumberedPage { page, records, url: url(place.index), next: Next::Unsaid }.into())
+            Ok(NumberedPage {
+                page,
+                records,
+                url: url(place.index),
+                next: NextPage::Unknown,
+            }
+            .into())
         });
         let pages: Vec<_> = stream.collect().await;
         assert_eq!(pages.iter().filter(|page| page.is_ok()).count(), came);
-        assert_eq!(pages.iter().filter(|page| page.is_err()).count(), usize::from(came == 0));
+        assert_eq!(
+            pages.iter().filter(|page| page.is_err()).count(),
+            usize::from(came == 0)
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn links_are_followed_until_there_is_none() {
     let linked = read(|at, _| {
-        let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
+        let next = if at.index < 2 {
+            NextPage::Link(url(100 + at.index))
+        } else {
+            NextPage::Unknown
+        };
         (cut(at, 0, 1, 3), None, next)
     });
-    assert_eq!(linked.await, ["0:[0]", "1L:[1]", "2L:[2]", "3:[]", "4:[]", "3:[]"]);
+    assert_eq!(
+        linked.await,
+        ["0:[0]", "1L:[1]", "2L:[2]", "3:[]", "4:[]", "3:[]"]
+    );
     let short = read(|at, _| {
-        let next = if at.index < 1 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
+        let next = if at.index < 1 {
+            NextPage::Link(url(100 + at.index))
+        } else {
+            NextPage::Unknown
+        };
         (cut(at, 0, 2, 3), None, next)
     });
     assert_eq!(short.await, ["0:[0, 1]", "1L:[2]", "2:[]"]);
     // A server that heeds its links only gives its first page for every number.
     let deaf = read(|at, _| {
         let index = if at.link.is_some() { at.index } else { 0 };
-        let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
-        (cut(&Place { index, link: None }, 0, 1, 3), None, next)
+        let next = if at.index < 2 {
+            NextPage::Link(url(100 + at.index))
+        } else {
+            NextPage::Unknown
+        };
+        (
+            cut(&PagePosition { index, link: None }, 0, 1, 3),
+            None,
+            next,
+        )
     });
     assert_eq!(deaf.await, ["0:[0]", "1L:[1]", "2L:[2]", "3:[0]", "3:[0]"]);
     let deaf = read(|at, _| {
         let index = if at.link.is_some() { at.index } else { 0 };
-        let next = if at.index < 2 { Next::Link(url(100 + at.index)) } else { Next::Unsaid };
-        (cut(&Place { index, link: None }, 0, 3, 8), None, next)
+        let next = if at.index < 2 {
+            NextPage::Link(url(100 + at.index))
+        } else {
+            NextPage::Unknown
+        };
+        (
+            cut(&PagePosition { index, link: None }, 0, 3, 8),
+            None,
+            next,
+        )
     });
-    assert_eq!(deaf.await, ["0:[0, 1, 2]", "1L:[3, 4, 5]", "2L:[6, 7]", "3:[0, 1, 2]", "3:[0, 1, 2]"]);
+    assert_eq!(
+        deaf.await,
+        [
+            "0:[0, 1, 2]",
+            "1L:[3, 4, 5]",
+            "2L:[6, 7]",
+            "3:[0, 1, 2]",
+            "3:[0, 1, 2]"
+        ]
+    );
     // A page without records is no end where a link leads on.
     let gap = read(|at, _| match at.index {
-        0 => (vec![1], None, Next::Link(url(100))),
-        1 => (vec![], None, Next::Link(url(101))),
-        2 => (vec![2], None, Next::Unsaid),
-        _ => (vec![], None, Next::Unsaid),
+        0 => (vec![1], None, NextPage::Link(url(100))),
+        1 => (vec![], None, NextPage::Link(url(101))),
+        2 => (vec![2], None, NextPage::Unknown),
+        _ => (vec![], None, NextPage::Unknown),
     });
     let wanted = ["0:[1]", "1L:[]", "1L:[]", "2L:[2]", "3:[]", "4:[]", "3:[]"];
     assert_eq!(gap.await, wanted, "an empty page may be a slip");
     // One that always names a next page.
-    let always = read(|at, _| (cut(at, 0, 2, 3), None, Next::Link(url(100 + at.index))));
-    assert_eq!(always.await, ["0:[0, 1]", "1L:[2]", "2L:[]", "2L:[]", "3L:[]", "4L:[]", "5L:[]"]);
+    let always = read(|at, _| (cut(at, 0, 2, 3), None, NextPage::Link(url(100 + at.index))));
+    assert_eq!(
+        always.await,
+        [
+            "0:[0, 1]", "1L:[2]", "2L:[]", "2L:[]", "3L:[]", "4L:[]", "5L:[]"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn links_that_lead_nowhere_leave_the_number() {
-    for next in [Next::Elsewhere, Next::Link(url(0))] {
-        let manner: Manner = match next {
-            Next::Elsewhere => |at, _| (cut(at, 0, 2, 5), None, Next::Elsewhere),
-            _ => |at, _| (cut(at, 0, 2, 5), None, Next::Link(url(0))),
+    for next in [NextPage::Elsewhere, NextPage::Link(url(0))] {
+        let manner: NumberedAnswers = match next {
+            NextPage::Elsewhere => |at, _| (cut(at, 0, 2, 5), None, NextPage::Elsewhere),
+            _ => |at, _| (cut(at, 0, 2, 5), None, NextPage::Link(url(0))),
         };
-        assert_eq!(read(manner).await, ["0:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
+        assert_eq!(
+            read(manner).await,
+            ["0:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]
+        );
     }
 }
 
@@ -244,23 +430,50 @@ async fn a_link_in_circles_leaves_the_number() {
     // Every link leads back to its own page, under another address each time.
     let circles = read(|at, number| {
         let index = at.link.as_ref().map_or(at.index, |_| at.index - 1);
-        (cut(&Place { index, link: None }, 0, 2, 5), None, Next::Link(url(100 + number as u64)))
+        (
+            cut(&PagePosition { index, link: None }, 0, 2, 5),
+            None,
+            NextPage::Link(url(100 + number as u64)),
+        )
     });
-    assert_eq!(circles.await, ["0:[0, 1]", "1L:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]);
+    assert_eq!(
+        circles.await,
+        ["0:[0, 1]", "1L:[0, 1]", "1:[2, 3]", "2:[4]", "3:[]"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_total_says_where_it_ends() {
-    let full = read(|at, _| (cut(at, 0, 3, 6), Some(6), Next::Unsaid)).await;
-    assert_eq!(full, ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]"], "a full page may not be the last");
-    assert_eq!(read(|at, _| (cut(at, 0, 3, 4), Some(4), Next::Unsaid)).await, ["0:[0, 1, 2]", "1:[3]"]);
-    let own = read(|at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid)).await;
-    assert_eq!(own, ["0:[0, 1]", "1:[]"], "the total may be the first page's");
-    assert_eq!(read(|_, _| (vec![], Some(0), Next::Unsaid)).await, ["0:[]"]);
-    let (pages, error, _) = read_with(true, |at, _| (cut(at, 0, 3, 4), Some(5), Next::Unsaid)).await;
+    let full = read(|at, _| (cut(at, 0, 3, 6), Some(6), NextPage::Unknown)).await;
+    assert_eq!(
+        full,
+        ["0:[0, 1, 2]", "1:[3, 4, 5]", "2:[]"],
+        "a full page may not be the last"
+    );
+    assert_eq!(
+        read(|at, _| (cut(at, 0, 3, 4), Some(4), NextPage::Unknown)).await,
+        ["0:[0, 1, 2]", "1:[3]"]
+    );
+    let own = read(|at, _| (cut(at, 0, 3, 2), Some(2), NextPage::Unknown)).await;
+    assert_eq!(
+        own,
+        ["0:[0, 1]", "1:[]"],
+        "the total may be the first page's"
+    );
+    assert_eq!(
+        read(|_, _| (vec![], Some(0), NextPage::Unknown)).await,
+        ["0:[]"]
+    );
+    let (pages, error, _) =
+        read_with(true, |at, _| (cut(at, 0, 3, 4), Some(5), NextPage::Unknown)).await;
     assert_eq!((pages.len(), pages[2].as_str()), (12, "2:[]"));
-    assert!(error.unwrap().message().contains("declares 5 records, but 4 came"));
-    let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(9), Next::Unsaid)).await;
+    assert!(
+        error
+            .unwrap()
+            .message()
+            .contains("declares 5 records, but 4 came")
+    );
+    let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(9), NextPage::Unknown)).await;
     assert_eq!(pages, ["0:[1, 2]", "1:[1, 2]"].repeat(4));
     let error = error.unwrap();
     assert_eq!(error.kind(), ErrorKind::Protocol);
@@ -270,120 +483,257 @@ async fn a_total_says_where_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_total_that_is_too_low_is_not_believed() {
     for manner in [
-        |at, _| (cut(at, 0, 2, 7), Some(cut(at, 0, 2, 7).len() as u64), Next::Unsaid),
-        |at, _| (cut(at, 0, 2, 7), Some(4), Next::Unsaid),
-        |at, _| (cut(at, 0, 2, 7), Some(6), Next::Unsaid),
-        |at, _| (cut(at, 0, 2, 7), Some(7 - 2 * at.index.min(3)), Next::Unsaid),
-        |at, _| (cut(at, 0, 2, 7), Some(0), Next::Unsaid),
-        |at, number| (cut(at, 0, 2, 7), Some(7 - number as u64 % 2), Next::Unsaid),
-    ] as [Manner; 6]
+        |at, _| {
+            (
+                cut(at, 0, 2, 7),
+                Some(cut(at, 0, 2, 7).len() as u64),
+                NextPage::Unknown,
+            )
+        },
+        |at, _| (cut(at, 0, 2, 7), Some(4), NextPage::Unknown),
+        |at, _| (cut(at, 0, 2, 7), Some(6), NextPage::Unknown),
+        |at, _| {
+            (
+                cut(at, 0, 2, 7),
+                Some(7 - 2 * at.index.min(3)),
+                NextPage::Unknown,
+            )
+        },
+        |at, _| (cut(at, 0, 2, 7), Some(0), NextPage::Unknown),
+        |at, number| {
+            (
+                cut(at, 0, 2, 7),
+                Some(7 - number as u64 % 2),
+                NextPage::Unknown,
+            )
+        },
+    ] as [NumberedAnswers; 6]
     {
-        let (pages, error, _) = read_in(Numbering::known(), sized(2), manner).await;
-        assert!(error.is_none() && pages.contains(&"3:[6]".to_owned()), "{pages:?} {error:?}");
+        let (pages, error, _) = read_in(PageNumbering::known(), sized(2), manner).await;
+        assert!(
+            error.is_none() && pages.contains(&"3:[6]".to_owned()),
+            "{pages:?} {error:?}"
+        );
     }
-    let linked = read(|at, _| (cut(at, 0, 1, 2), Some(1), if at.index == 0 { Next::Elsewhere } else { Next::Unsaid }));
+    let linked = read(|at, _| {
+        (
+            cut(at, 0, 1, 2),
+            Some(1),
+            if at.index == 0 {
+                NextPage::Elsewhere
+            } else {
+                NextPage::Unknown
+            },
+        )
+    });
     assert!(linked.await.len() > 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
-    let (pages, error, _) =
-        read_with(true, |at, _| (cut(at, 0, 2, 4), Some([6, 4, 4][at.index.min(2) as usize]), Next::Unsaid)).await;
+    let (pages, error, _) = read_with(true, |at, _| {
+        (
+            cut(at, 0, 2, 4),
+            Some([6, 4, 4][at.index.min(2) as usize]),
+            NextPage::Unknown,
+        )
+    })
+    .await;
     assert!(pages.len() <= 24, "{pages:?}");
     let error = error.unwrap().to_string();
-    assert!(error.contains("declares 6 records, but 4 came") && error.contains("4 to 6"), "{error}");
+    assert!(
+        error.contains("declares 6 records, but 4 came") && error.contains("4 to 6"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_that_move_are_not_passed_over() {
     // After the second page the first two records vanish: what stood at 4 and 5 stands at 2 and 3.
     let vanish = read(|at, number| {
-        let listing: Vec<u64> = if number < 2 { (0..8).collect() } else { (2..8).collect() };
-        let page = listing.iter().skip(at.index as usize * 2).take(2).copied().collect();
-        (page, Some(listing.len() as u64), Next::Unsaid)
+        let listing: Vec<u64> = if number < 2 {
+            (0..8).collect()
+        } else {
+            (2..8).collect()
+        };
+        let page = listing
+            .iter()
+            .skip(at.index as usize * 2)
+            .take(2)
+            .copied()
+            .collect();
+        (page, Some(listing.len() as u64), NextPage::Unknown)
     });
-    assert_eq!(vanish.await, ["0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]", "3:[]"]);
+    assert_eq!(
+        vanish.await,
+        [
+            "0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]", "3:[]"
+        ]
+    );
     // One that arrives at the front pushes the others back, and a page may bring nothing new.
     let arrive = read(|at, number| {
-        let listing: Vec<u64> = if number < 2 { (0..3).collect() } else { [9, 0, 1, 2].to_vec() };
-        let page = listing.iter().skip(at.index as usize).take(1).copied().collect();
-        (page, Some(listing.len() as u64), Next::Unsaid)
+        let listing: Vec<u64> = if number < 2 {
+            (0..3).collect()
+        } else {
+            [9, 0, 1, 2].to_vec()
+        };
+        let page = listing
+            .iter()
+            .skip(at.index as usize)
+            .take(1)
+            .copied()
+            .collect();
+        (page, Some(listing.len() as u64), NextPage::Unknown)
     });
     let anew = ["0:[9]", "1:[0]", "2:[1]", "3:[2]", "4:[]"];
-    assert_eq!(arrive.await, [&["0:[0]", "1:[1]", "2:[1]", "3:[2]", "4:[]"][..], &anew].concat());
+    assert_eq!(
+        arrive.await,
+        [&["0:[0]", "1:[1]", "2:[1]", "3:[2]", "4:[]"][..], &anew].concat()
+    );
     // The same without a total, and with a whole page of arrivals.
     let crowd = read(|at, number| {
-        let listing: Vec<u64> = if number < 2 { (0..5).collect() } else { [8, 9, 0, 1, 2, 3, 4].to_vec() };
-        (listing.iter().skip(at.index as usize * 2).take(2).copied().collect(), None, Next::Unsaid)
+        let listing: Vec<u64> = if number < 2 {
+            (0..5).collect()
+        } else {
+            [8, 9, 0, 1, 2, 3, 4].to_vec()
+        };
+        (
+            listing
+                .iter()
+                .skip(at.index as usize * 2)
+                .take(2)
+                .copied()
+                .collect(),
+            None,
+            NextPage::Unknown,
+        )
     });
     let anew = ["0:[8, 9]", "1:[0, 1]", "2:[2, 3]", "3:[4]", "4:[]"];
-    assert_eq!(crowd.await, [&["0:[0, 1]", "1:[2, 3]", "2:[2, 3]"][..], &anew].concat());
+    assert_eq!(
+        crowd.await,
+        [&["0:[0, 1]", "1:[2, 3]", "2:[2, 3]"][..], &anew].concat()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
     for manner in [
-        |at, number| (cut(at, 0, 2, 5), Some(5), Next::Unsaid, number),
-        |at, number| (cut(at, 0, 2, 5), None, Next::Unsaid, number),
-        |at, number| (cut(at, 0, 2, 5), Some(cut(at, 0, 2, 5).len() as u64), Next::Unsaid, number),
-    ] as [fn(&Place, usize) -> (Vec<u64>, Option<u64>, Next, usize); 3]
+        |at, number| (cut(at, 0, 2, 5), Some(5), NextPage::Unknown, number),
+        |at, number| (cut(at, 0, 2, 5), None, NextPage::Unknown, number),
+        |at, number| {
+            (
+                cut(at, 0, 2, 5),
+                Some(cut(at, 0, 2, 5).len() as u64),
+                NextPage::Unknown,
+                number,
+            )
+        },
+    ] as [fn(&PagePosition, usize) -> (Vec<u64>, Option<u64>, NextPage, usize); 3]
     {
-        let slip = move |place: &Place, number: usize| {
+        let slip = move |place: &PagePosition, number: usize| {
             let (mut rows, total, next, _) = manner(place, number);
             if number == 1 {
                 rows = vec![1, 0];
             }
             (rows, total, next)
         };
-        let (pages, error, _) = read_in(Numbering::known(), 20.into(), slip).await;
+        let (pages, error, _) = read_in(PageNumbering::known(), 20.into(), slip).await;
         assert!(error.is_none(), "{error:?}");
         let second = pages.iter().rposition(|page| page == "0:[0, 1]").unwrap();
-        assert!(second > 0 && pages[second..].join(" ").contains("1:[2, 3] 2:[4]"), "{pages:?}");
+        assert!(
+            second > 0 && pages[second..].join(" ").contains("1:[2, 3] 2:[4]"),
+            "{pages:?}"
+        );
     }
-    let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(4), Next::Unsaid)).await;
-    assert_eq!((pages.len(), error.is_none()), (4, true), "the total is made up, twice");
+    let (pages, error, _) = read_with(true, |_, _| (vec![1, 2], Some(4), NextPage::Unknown)).await;
+    assert_eq!(
+        (pages.len(), error.is_none()),
+        (4, true),
+        "the total is made up, twice"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_page_that_names_a_next_one_leads_on() {
     for total in [None, Some(4), Some(6)] {
-        let sieved = move |at: &Place, _: usize| match at.index {
-            0 => (vec![0, 1], total, Next::There),
-            1 | 2 => (vec![], total, Next::There),
-            3 => (vec![6, 7], total, Next::Unsaid),
-            _ => (vec![], total, Next::Unsaid),
+        let sieved = move |at: &PagePosition, _: usize| match at.index {
+            0 => (vec![0, 1], total, NextPage::ByNumber),
+            1 | 2 => (vec![], total, NextPage::ByNumber),
+            3 => (vec![6, 7], total, NextPage::Unknown),
+            _ => (vec![], total, NextPage::Unknown),
         };
-        let (pages, error, _) = read_in(Numbering::known(), 20.into(), sieved).await;
-        assert!(pages.contains(&"3:[6, 7]".to_owned()), "{total:?} {pages:?}");
+        let (pages, error, _) = read_in(PageNumbering::known(), 20.into(), sieved).await;
+        assert!(
+            pages.contains(&"3:[6, 7]".to_owned()),
+            "{total:?} {pages:?}"
+        );
         assert_eq!(error.is_some(), total == Some(6), "{total:?} {error:?}");
     }
-    let own = |at: &Place, _: usize| match at.index {
-        0 => (vec![0, 1], Some(2), Next::There),
-        1 => (vec![], Some(0), Next::There),
-        2 => (vec![4, 5], Some(2), Next::Unsaid),
-        _ => (vec![], Some(0), Next::Unsaid),
+    let own = |at: &PagePosition, _: usize| match at.index {
+        0 => (vec![0, 1], Some(2), NextPage::ByNumber),
+        1 => (vec![], Some(0), NextPage::ByNumber),
+        2 => (vec![4, 5], Some(2), NextPage::Unknown),
+        _ => (vec![], Some(0), NextPage::Unknown),
     };
-    assert!(read_in(Numbering::known(), 20.into(), own).await.0.contains(&"2:[4, 5]".to_owned()));
+    assert!(
+        read_in(PageNumbering::known(), 20.into(), own)
+            .await
+            .0
+            .contains(&"2:[4, 5]".to_owned())
+    );
     // One that always names a next page ends all the same.
     for total in [None, Some(3)] {
-        let always = move |at: &Place, _: usize| (cut(at, 0, 2, 3), total, Next::There);
-        let (pages, error, _) = read_in(Numbering::known(), 100.into(), always).await;
+        let always =
+            move |at: &PagePosition, _: usize| (cut(at, 0, 2, 3), total, NextPage::ByNumber);
+        let (pages, error, _) = read_in(PageNumbering::known(), 100.into(), always).await;
         assert!(error.is_none() && pages.len() < 24, "{pages:?} {error:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_total_of_the_page_on_a_server_that_cuts_pages_is_not_believed() {
-    let own: Manner = |at, _| (cut(at, 0, 2, 8), Some(cut(at, 0, 2, 8).len() as u64), Next::Unsaid);
-    let (pages, error, _) = read_in(Numbering::known(), sized(500), own).await;
-    assert!(error.is_none() && pages.contains(&"3:[6, 7]".to_owned()), "{pages:?}");
+    let own: NumberedAnswers = |at, _| {
+        (
+            cut(at, 0, 2, 8),
+            Some(cut(at, 0, 2, 8).len() as u64),
+            NextPage::Unknown,
+        )
+    };
+    let (pages, error, _) = read_in(PageNumbering::known(), sized(500), own).await;
+    assert!(
+        error.is_none() && pages.contains(&"3:[6, 7]".to_owned()),
+        "{pages:?}"
+    );
     let known = sized(3);
-    let whole: Manner = |at, _| (cut(at, 0, 3, 2), Some(2), Next::Unsaid);
-    assert_eq!(read_in(Numbering::known(), known.clone(), whole).await.0.len(), 2);
-    assert_eq!(read_in(Numbering::known(), known.clone(), whole).await.0.len(), 2, "one page shows nothing");
-    let of_two: Manner = |at, _| (cut(at, 0, 3, 4), Some(4), Next::Unsaid);
-    assert_eq!(read_in(Numbering::known(), known.clone(), of_two).await.0.len(), 2);
-    assert_eq!(read_in(Numbering::known(), known, whole).await.0.len(), 1, "as was seen");
+    let whole: NumberedAnswers = |at, _| (cut(at, 0, 3, 2), Some(2), NextPage::Unknown);
+    assert_eq!(
+        read_in(PageNumbering::known(), known.clone(), whole)
+            .await
+            .0
+            .len(),
+        2
+    );
+    assert_eq!(
+        read_in(PageNumbering::known(), known.clone(), whole)
+            .await
+            .0
+            .len(),
+        2,
+        "one page shows nothing"
+    );
+    let of_two: NumberedAnswers = |at, _| (cut(at, 0, 3, 4), Some(4), NextPage::Unknown);
+    assert_eq!(
+        read_in(PageNumbering::known(), known.clone(), of_two)
+            .await
+            .0
+            .len(),
+        2
+    );
+    assert_eq!(
+        read_in(PageNumbering::known(), known, whole).await.0.len(),
+        1,
+        "as was seen"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -391,24 +741,41 @@ async fn a_page_that_is_missing_once_is_asked_for_again() {
     for slip in 1..5 {
         for total in [None, Some(7), Some(2)] {
             let mut number = 0;
-            let stream = by_page(Numbering::known(), 50, move |place| {
+            let stream = by_page(PageNumbering::known(), 50, move |place| {
                 number += 1;
                 let (missing, rows) = (number == slip + 1, cut(&place, 0, 2, 7));
                 async move {
                     if missing {
-                        return Ok(Fetched::Missing(Error::protocol("no such page")));
+                        return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
                     }
                     let bytes = Bytes::from(format!("{rows:?}"));
                     let (requested_at, url) = (Timestamp::UNIX_EPOCH, url(place.index));
-                    let page =
-                        Page { bytes, declared_total: total, requested_at, scope: None, anew: false, again: false };
-                    Ok(NumberedPage { page, records: rows, url, next: Next::Unsaid }.into())
+                    let page = Page {
+                        bytes,
+                        declared_total: total,
+                        requested_at,
+                        scope: None,
+                        restarts_listing: false,
+                        is_reread: false,
+                    };
+                    Ok(NumberedPage {
+                        page,
+                        records: rows,
+                        url,
+                        next: NextPage::Unknown,
+                    }
+                    .into())
                 }
             });
-            let pages: Vec<_> =
-                stream.map(|page| String::from_utf8(page.unwrap().bytes.to_vec()).unwrap()).collect().await;
+            let pages: Vec<_> = stream
+                .map(|page| String::from_utf8(page.unwrap().bytes.to_vec()).unwrap())
+                .collect()
+                .await;
             for rows in ["[0, 1]", "[2, 3]", "[4, 5]", "[6]"] {
-                assert!(pages.contains(&rows.to_owned()), "{slip} {total:?}: {pages:?}");
+                assert!(
+                    pages.contains(&rows.to_owned()),
+                    "{slip} {total:?}: {pages:?}"
+                );
             }
         }
     }
@@ -416,7 +783,8 @@ async fn a_page_that_is_missing_once_is_asked_for_again() {
 
 #[tokio::test]
 async fn what_never_ends_is_an_error() {
-    let (pages, error, _) = read_with(true, |at, _| (vec![at.index], None, Next::Unsaid)).await;
+    let (pages, error, _) =
+        read_with(true, |at, _| (vec![at.index], None, NextPage::Unknown)).await;
     assert_eq!(pages.len(), 20);
     assert!(error.unwrap().message().contains("after 20 pages"));
 }

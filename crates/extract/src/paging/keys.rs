@@ -24,27 +24,33 @@ use std::collections::HashSet;
 use std::fmt;
 use tillhouse_model::{Error, Result};
 
-/// A record's id: a whole number, or a text.
+/// Id of a record: a whole number, or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum RecordId {
     /// A whole number.
     Number(i64),
     /// A text.
     Text(String),
 }
 
-impl Key {
+impl RecordId {
     /// Reads a JSON value as it is written; `None` where it is neither, or a blank text.
     pub fn read(raw: &[u8]) -> Option<Self> {
         if raw.starts_with(b"\"") {
             let text: String = serde_json::from_slice(raw).ok()?;
-            return Some(text).filter(|text| !text.trim().is_empty()).map(Self::Text);
+            return Some(text)
+                .filter(|text| !text.trim().is_empty())
+                .map(Self::Text);
         }
-        std::str::from_utf8(raw).ok()?.parse().ok().map(Self::Number)
+        std::str::from_utf8(raw)
+            .ok()?
+            .parse()
+            .ok()
+            .map(Self::Number)
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
@@ -56,22 +62,28 @@ impl fmt::Display for Key {
 /// The ids of a page's records, `None` for one without; and whether the page is one record instead of a list of them.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] for anything else, without quoting it.
-pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<Key>>, bool)> {
+pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<RecordId>>, bool)> {
     // A record that is odd in itself (no object, a key twice, no JSON) is the decoder's to reject; here it may have no id.
     let id = |record| envelope::value_at(record, "id");
     if let Some(records) = envelope::list(page) {
-        return Ok((records.into_iter().map(|record| id(record).and_then(Key::read)).collect(), false));
+        return Ok((
+            records
+                .into_iter()
+                .map(|record| id(record).and_then(RecordId::read))
+                .collect(),
+            false,
+        ));
     }
     match id(page) {
-        Some(id) => Ok((vec![Key::read(id)], true)),
+        Some(id) => Ok((vec![RecordId::read(id)], true)),
         None => Err(Error::protocol("the answer is neither a list nor a record")
             .hint("Check connection.base_url and connection.paths: something else may be answering there.")),
     }
 }
 
-/// Reads the lists of one endpoint, one after the other.
+/// Reader of the lists of one endpoint by id, one after the other.
 #[derive(Debug)]
-pub(super) struct Pager {
+pub(super) struct KeyPager {
     limit: usize,
     /// Whether an end is proved by a request more.
     confirm: bool,
@@ -79,13 +91,13 @@ pub(super) struct Pager {
     thorough: bool,
     /// Whether the endpoint was found to give whole lists, whatever is asked.
     gives_all: bool,
-    list: List,
+    list: KeyedList,
 }
 
-/// The list at hand.
+/// State of the current list.
 #[derive(Debug, Default)]
-struct List {
-    last: Option<Key>,
+struct KeyedList {
+    last: Option<RecordId>,
     /// True if its ids are numbers, as its first page showed.
     numeric: Option<bool>,
     /// How many records the page before had, `None` before the first.
@@ -95,31 +107,37 @@ struct List {
     /// Whether the page before was shorter than pages are.
     short: bool,
     /// The ids that ended a page, and those of the page before.
-    ends: HashSet<Key>,
-    page: HashSet<Key>,
+    ends: HashSet<RecordId>,
+    page: HashSet<RecordId>,
     /// What has to come behind the least id of a page that was in no order.
-    others: Option<HashSet<Key>>,
+    others: Option<HashSet<RecordId>>,
     /// Whether an empty page is asked for once more.
     doubted: bool,
 }
 
-/// What a page means for the list.
+/// Next step after a page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Ask for what is behind [`Pager::last`].
+pub(super) enum KeyedNext {
+    /// Ask for what is behind [`Pager::permanent`].
     More,
     /// The list is at its end.
     End,
 }
 
-impl Pager {
+impl KeyPager {
     pub(super) fn new(limit: u32, confirm: bool, thorough: bool) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { limit, confirm, thorough, gives_all: false, list: List::default() }
+        Self {
+            limit,
+            confirm,
+            thorough,
+            gives_all: false,
+            list: KeyedList::default(),
+        }
     }
 
     /// The id behind which the next page begins.
-    pub(super) fn last(&self) -> Option<&Key> {
+    pub(super) fn last(&self) -> Option<&RecordId> {
         self.list.last.as_ref()
     }
 
@@ -135,19 +153,23 @@ impl Pager {
 
     /// Turns to the next list.
     pub(super) fn start_over(&mut self) {
-        self.list = List::default();
+        self.list = KeyedList::default();
     }
 
     /// Takes a page of the list; `alone` is whether it was a record instead of a list of them.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Protocol`] where the server's answers do not let the list be read to its end.
-    pub(super) fn take(&mut self, keys: &[Option<Key>], alone: bool) -> Result<Next> {
+    pub(super) fn take(&mut self, keys: &[Option<RecordId>], alone: bool) -> Result<KeyedNext> {
         let doubted = std::mem::take(&mut self.list.doubted);
         if keys.is_empty() {
             let proved = doubted || self.list.short || self.list.others.is_some() || self.gives_all;
             self.list.before = Some(0);
             self.list.doubted = self.confirm && !proved;
-            return Ok(if self.list.doubted { Next::More } else { Next::End });
+            return Ok(if self.list.doubted {
+                KeyedNext::More
+            } else {
+                KeyedNext::End
+            });
         }
         if self.gives_all {
             return self.all_at_once(keys.len(), alone, "what is asked makes no difference");
@@ -161,80 +183,125 @@ impl Pager {
                 None if full => Err(not_paged("the records have no id to page by")),
                 Some(last) if full => {
                     tracing::warn!(%last, "none of the records behind this id has an id to page by; what follows them is not asked for");
-                    Ok(Next::End)
+                    Ok(KeyedNext::End)
                 }
-                _ => Ok(Next::End),
+                _ => Ok(KeyedNext::End),
             };
         }
-        let numbers: Option<Vec<i64>> =
-            ids.iter().map(|id| if let Key::Number(number) = id { Some(*number) } else { None }).collect();
+        let numbers: Option<Vec<i64>> = ids
+            .iter()
+            .map(|id| {
+                if let RecordId::Number(number) = id {
+                    Some(*number)
+                } else {
+                    None
+                }
+            })
+            .collect();
         if let Some(others) = self.list.others.take() {
-            let all = ids.iter().all(|id| others.contains(id)) && others.iter().all(|id| ids.contains(id));
-            return if all { Ok(Next::End) } else { Err(not_paged(UNSORTED)) };
+            let all = ids.iter().all(|id| others.contains(id))
+                && others.iter().all(|id| ids.contains(id));
+            return if all {
+                Ok(KeyedNext::End)
+            } else {
+                Err(not_paged(UNSORTED))
+            };
         }
         if self.list.last.is_some() && self.stands_still(&ids, numbers.as_deref()) {
             let before = self.list.before.unwrap_or(0);
-            return self.all_at_once(before, alone, "the records behind an id are asked for, and the same come again");
+            return self.all_at_once(
+                before,
+                alone,
+                "the records behind an id are asked for, and the same come again",
+            );
         }
         if let Some(numbers) = numbers.filter(|numbers| !numbers.is_sorted()) {
-            let least = numbers.iter().min().copied().map(Key::Number);
-            let others: HashSet<Key> = ids.into_iter().filter(|id| Some(id) != least.as_ref()).collect();
-            let can_ask_again =
-                self.confirm && keys.len() < self.limit && self.list.last.is_none() && !others.is_empty();
+            let least = numbers.iter().min().copied().map(RecordId::Number);
+            let others: HashSet<RecordId> = ids
+                .into_iter()
+                .filter(|id| Some(id) != least.as_ref())
+                .collect();
+            let can_ask_again = self.confirm
+                && keys.len() < self.limit
+                && self.list.last.is_none()
+                && !others.is_empty();
             if !can_ask_again {
                 return self.all_at_once(keys.len(), alone, UNSORTED);
             }
-            (self.list.last, self.list.others, self.list.before) = (least, Some(others), Some(keys.len()));
-            return Ok(Next::More);
+            (self.list.last, self.list.others, self.list.before) =
+                (least, Some(others), Some(keys.len()));
+            return Ok(KeyedNext::More);
         }
-        let List { last, before, longest, short, ends, page, .. } = &mut self.list;
+        let KeyedList {
+            last,
+            before,
+            longest,
+            short,
+            ends,
+            page,
+            ..
+        } = &mut self.list;
         *last = ids.last().cloned();
         ends.extend(last.clone());
         // A page of one is what is asked for to prove an end.
         if !doubted {
             let is_first = *longest == 0;
-            *short = if is_first { keys.len() < self.limit && !self.thorough } else { keys.len() < *longest };
+            *short = if is_first {
+                keys.len() < self.limit && !self.thorough
+            } else {
+                keys.len() < *longest
+            };
             *longest = keys.len().max(*longest);
         }
         *before = Some(keys.len());
         *page = ids.into_iter().collect();
         let believed = !self.confirm && keys.len() < self.limit;
-        Ok(if believed { Next::End } else { Next::More })
+        Ok(if believed {
+            KeyedNext::End
+        } else {
+            KeyedNext::More
+        })
     }
 
     /// The ids that can be asked behind: of a list of numbers its numbers, also where they are written as texts.
-    fn usable(&mut self, keys: &[Option<Key>]) -> Vec<Key> {
-        let is_number = |key: &Key| matches!(key, Key::Number(_));
+    fn usable(&mut self, keys: &[Option<RecordId>]) -> Vec<RecordId> {
+        let is_number = |key: &RecordId| matches!(key, RecordId::Number(_));
         let any = keys.iter().flatten().next().is_some();
         if self.list.numeric.is_none() && any {
             self.list.numeric = Some(keys.iter().flatten().any(is_number));
         }
-        let number = |key: &Key| match key {
-            Key::Number(number) => Some(*number),
-            Key::Text(text) => text.trim().parse().ok(),
+        let number = |key: &RecordId| match key {
+            RecordId::Number(number) => Some(*number),
+            RecordId::Text(text) => text.trim().parse().ok(),
         };
         match self.list.numeric {
-            Some(true) => keys.iter().flatten().filter_map(number).map(Key::Number).collect(),
+            Some(true) => keys
+                .iter()
+                .flatten()
+                .filter_map(number)
+                .map(RecordId::Number)
+                .collect(),
             _ => keys.iter().flatten().cloned().collect(),
         }
     }
 
     /// True if a page does not lead on from those before.
-    fn stands_still(&self, ids: &[Key], numbers: Option<&[i64]>) -> bool {
-        if let (Some(Key::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
+    fn stands_still(&self, ids: &[RecordId], numbers: Option<&[i64]>) -> bool {
+        if let (Some(RecordId::Number(last)), Some(numbers)) = (&self.list.last, numbers) {
             return numbers.iter().all(|number| number <= last);
         }
-        ids.last().is_none_or(|id| self.list.page.contains(id) || self.list.ends.contains(id))
+        ids.last()
+            .is_none_or(|id| self.list.page.contains(id) || self.list.ends.contains(id))
     }
 
     /// The endpoint does not page: a page of so many records is the whole list where it was surely not cut.
-    fn all_at_once(&mut self, records: usize, alone: bool, why: &str) -> Result<Next> {
+    fn all_at_once(&mut self, records: usize, alone: bool, why: &str) -> Result<KeyedNext> {
         let whole = records > self.limit || alone || (!self.confirm && records < self.limit);
         if !whole {
             return Err(not_paged(why));
         }
         self.gives_all = true;
-        Ok(Next::End)
+        Ok(KeyedNext::End)
     }
 }
 
@@ -250,9 +317,9 @@ fn not_paged(why: &str) -> Error {
 mod tests {
     use super::*;
 
-    /// What a server does with `where[id][>]`, `sort` and `limit`.
+    /// Behaviour of a test server on `where[id][>]`, `sort` and `limit`.
     #[derive(Clone, Copy)]
-    struct Manner {
+    struct KeyedServer {
         keys: bool,
         limit: bool,
         cap: usize,
@@ -260,22 +327,37 @@ mod tests {
         slips: Option<usize>,
     }
 
-    const GOOD: Manner = Manner { keys: true, limit: true, cap: usize::MAX, slips: None };
+    const GOOD: KeyedServer = KeyedServer {
+        keys: true,
+        limit: true,
+        cap: usize::MAX,
+        slips: None,
+    };
 
     fn page(ids: &[String]) -> String {
-        format!("[{}]", ids.iter().map(|id| format!(r#"{{"id":{id}}}"#)).collect::<Vec<_>>().join(","))
+        format!(
+            "[{}]",
+            ids.iter()
+                .map(|id| format!(r#"{{"id":{id}}}"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        )
     }
 
     /// Reads a list from a server of that manner; the ids that came, and how many requests it took.
-    fn read(pager: &mut Pager, all: &[String], manner: Manner) -> Result<(Vec<String>, usize)> {
+    fn read(
+        pager: &mut KeyPager,
+        all: &[String],
+        manner: KeyedServer,
+    ) -> Result<(Vec<String>, usize)> {
         pager.start_over();
         let (mut seen, mut requests) = (Vec::new(), 0);
         loop {
             requests += 1;
             assert!(requests < 1_000, "endless");
             let last = pager.last().map(|id| match id {
-                Key::Number(number) => number.to_string(),
-                Key::Text(text) => format!("{text:?}"),
+                RecordId::Number(number) => number.to_string(),
+                RecordId::Text(text) => format!("{text:?}"),
             });
             let from = match last.filter(|_| manner.keys) {
                 Some(last) => all.iter().position(|id| *id == last).unwrap() + 1,
@@ -283,12 +365,20 @@ mod tests {
             };
             let asked = if pager.asks_for_one() { 1 } else { pager.limit };
             let most = if manner.limit { asked } else { usize::MAX };
-            let some: Vec<String> = all[from..].iter().take(most.min(manner.cap)).cloned().collect();
-            let some = if manner.slips == Some(requests) { Vec::new() } else { some };
+            let some: Vec<String> = all[from..]
+                .iter()
+                .take(most.min(manner.cap))
+                .cloned()
+                .collect();
+            let some = if manner.slips == Some(requests) {
+                Vec::new()
+            } else {
+                some
+            };
             let text = page(&some);
             let (keys, alone) = keys(text.as_bytes()).unwrap();
             seen.extend(some);
-            if pager.take(&keys, alone)? == Next::End {
+            if pager.take(&keys, alone)? == KeyedNext::End {
                 return Ok((seen, requests));
             }
         }
@@ -300,7 +390,9 @@ mod tests {
 
     /// In an order that is the server's own.
     fn texts(count: usize) -> Vec<String> {
-        (0..count).map(|n| format!("\"v{}-{n}\"", (n * 7919) % 1000)).collect()
+        (0..count)
+            .map(|n| format!("\"v{}-{n}\"", (n * 7919) % 1000))
+            .collect()
     }
 
     #[test]
@@ -310,8 +402,9 @@ mod tests {
                 for cap in [1, 3, 10, usize::MAX] {
                     for thorough in [true, false] {
                         let all = make(count);
-                        let mut pager = Pager::new(10, true, thorough);
-                        let (seen, _) = read(&mut pager, &all, Manner { cap, ..GOOD }).unwrap();
+                        let mut pager = KeyPager::new(10, true, thorough);
+                        let (seen, _) =
+                            read(&mut pager, &all, KeyedServer { cap, ..GOOD }).unwrap();
                         assert_eq!(seen, all, "{count} records, cut to {cap}");
                     }
                 }
@@ -322,8 +415,11 @@ mod tests {
     #[test]
     fn an_empty_page_ends_a_list_where_the_one_before_was_short_or_it_comes_twice() {
         let requests = |confirm, thorough, counts: &[usize]| {
-            let mut pager = Pager::new(10, confirm, thorough);
-            counts.iter().map(|count| read(&mut pager, &numbers(*count), GOOD).unwrap().1).collect::<Vec<_>>()
+            let mut pager = KeyPager::new(10, confirm, thorough);
+            counts
+                .iter()
+                .map(|count| read(&mut pager, &numbers(*count), GOOD).unwrap().1)
+                .collect::<Vec<_>>()
         };
         assert_eq!(requests(true, true, &[25, 20, 3, 0]), [4, 4, 3, 2]);
         assert_eq!(requests(true, false, &[25, 20, 3, 0]), [4, 4, 2, 2]);
@@ -332,121 +428,257 @@ mod tests {
 
     #[test]
     fn an_empty_page_in_the_middle_is_found_out() {
-        for (cap, slips) in [(usize::MAX, 1), (usize::MAX, 2), (usize::MAX, 3), (5, 2), (5, 3)] {
+        for (cap, slips) in [
+            (usize::MAX, 1),
+            (usize::MAX, 2),
+            (usize::MAX, 3),
+            (5, 2),
+            (5, 3),
+        ] {
             let all = numbers(25);
-            let mut pager = Pager::new(10, true, true);
-            let (seen, _) = read(&mut pager, &all, Manner { cap, slips: Some(slips), ..GOOD }).unwrap();
+            let mut pager = KeyPager::new(10, true, true);
+            let (seen, _) = read(
+                &mut pager,
+                &all,
+                KeyedServer {
+                    cap,
+                    slips: Some(slips),
+                    ..GOOD
+                },
+            )
+            .unwrap();
             assert_eq!(seen, all, "{cap} {slips}");
         }
     }
 
     #[test]
     fn a_server_that_gives_all_at_once_is_believed_where_it_cannot_have_cut() {
-        let deaf = Manner { keys: false, limit: false, ..GOOD };
+        let deaf = KeyedServer {
+            keys: false,
+            limit: false,
+            ..GOOD
+        };
         for make in [numbers, texts] {
-            for (manner, count) in [(deaf, 25), (Manner { limit: false, ..GOOD }, 25)] {
-                let (seen, _) = read(&mut Pager::new(10, true, true), &make(count), manner).unwrap();
+            for (manner, count) in [
+                (deaf, 25),
+                (
+                    KeyedServer {
+                        limit: false,
+                        ..GOOD
+                    },
+                    25,
+                ),
+            ] {
+                let (seen, _) =
+                    read(&mut KeyPager::new(10, true, true), &make(count), manner).unwrap();
                 let distinct: HashSet<&String> = seen.iter().collect();
                 assert_eq!(distinct.len(), count);
             }
-            for (manner, count) in [(deaf, 4), (deaf, 10), (Manner { keys: false, ..GOOD }, 4)] {
-                let error = read(&mut Pager::new(10, true, true), &make(count), manner).unwrap_err();
+            for (manner, count) in [
+                (deaf, 4),
+                (deaf, 10),
+                (
+                    KeyedServer {
+                        keys: false,
+                        ..GOOD
+                    },
+                    4,
+                ),
+            ] {
+                let error =
+                    read(&mut KeyPager::new(10, true, true), &make(count), manner).unwrap_err();
                 assert!(error.message().contains("the same come again"), "{error}");
                 assert!(error.hint_text().unwrap().contains("confirm_end"));
             }
-            let (seen, requests) = read(&mut Pager::new(10, false, true), &make(4), deaf).unwrap();
+            let (seen, requests) =
+                read(&mut KeyPager::new(10, false, true), &make(4), deaf).unwrap();
             assert_eq!((seen.len(), requests), (4, 1), "somebody said so");
         }
         // Once known, it is not asked twice again.
-        let mut pager = Pager::new(10, true, false);
+        let mut pager = KeyPager::new(10, true, false);
         assert_eq!(read(&mut pager, &numbers(14), deaf).unwrap().1, 2);
         assert_eq!(read(&mut pager, &numbers(17), deaf).unwrap().1, 1);
         assert_eq!(read(&mut pager, &numbers(0), deaf).unwrap().1, 1);
-        assert!(read(&mut pager, &numbers(10), deaf).is_err(), "it may have been cut");
+        assert!(
+            read(&mut pager, &numbers(10), deaf).is_err(),
+            "it may have been cut"
+        );
     }
 
     #[test]
     fn a_list_in_no_order_has_to_come_again_without_its_least_id() {
-        let of = |ids: &[i64]| ids.iter().map(|id| Some(Key::Number(*id))).collect::<Vec<_>>();
+        let of = |ids: &[i64]| {
+            ids.iter()
+                .map(|id| Some(RecordId::Number(*id)))
+                .collect::<Vec<_>>()
+        };
         let take = |second: &[i64]| {
-            let mut pager = Pager::new(10, true, true);
-            assert_eq!(pager.take(&of(&[5, 3, 9]), false).unwrap(), Next::More);
-            assert_eq!(pager.last(), Some(&Key::Number(3)));
+            let mut pager = KeyPager::new(10, true, true);
+            assert_eq!(pager.take(&of(&[5, 3, 9]), false).unwrap(), KeyedNext::More);
+            assert_eq!(pager.last(), Some(&RecordId::Number(3)));
             pager.take(&of(second), false)
         };
-        assert_eq!(take(&[9, 5]).unwrap(), Next::End);
+        assert_eq!(take(&[9, 5]).unwrap(), KeyedNext::End);
         for second in [&[9, 5, 3][..], &[12, 9, 5], &[9]] {
-            assert!(take(second).unwrap_err().message().contains("the order of their ids"), "{second:?}");
+            assert!(
+                take(second)
+                    .unwrap_err()
+                    .message()
+                    .contains("the order of their ids"),
+                "{second:?}"
+            );
         }
         let mut all = numbers(10);
         all.reverse();
-        assert!(read(&mut Pager::new(10, true, true), &all, GOOD).is_err(), "full");
-        assert_eq!(read(&mut Pager::new(9, true, true), &all, Manner { limit: false, ..GOOD }).unwrap().0.len(), 10);
+        assert!(
+            read(&mut KeyPager::new(10, true, true), &all, GOOD).is_err(),
+            "full"
+        );
+        assert_eq!(
+            read(
+                &mut KeyPager::new(9, true, true),
+                &all,
+                KeyedServer {
+                    limit: false,
+                    ..GOOD
+                }
+            )
+            .unwrap()
+            .0
+            .len(),
+            10
+        );
         let text = r#"[{"day":1},{"day":2}]"#;
         let (without, _) = keys(text.as_bytes()).unwrap();
-        assert!(Pager::new(2, true, true).take(&without, false).unwrap_err().message().contains("no id"));
-        assert_eq!(Pager::new(3, true, true).take(&without, false).unwrap(), Next::End);
+        assert!(
+            KeyPager::new(2, true, true)
+                .take(&without, false)
+                .unwrap_err()
+                .message()
+                .contains("no id")
+        );
+        assert_eq!(
+            KeyPager::new(3, true, true).take(&without, false).unwrap(),
+            KeyedNext::End
+        );
     }
 
     #[test]
     fn an_id_that_is_none_is_nothing_to_ask_behind() {
-        let take = |pager: &mut Pager, page: &str| {
+        let take = |pager: &mut KeyPager, page: &str| {
             let (keys, alone) = keys(page.as_bytes()).unwrap();
-            pager.take(&keys, alone).map(|next| (next, pager.last().map(ToString::to_string)))
+            pager
+                .take(&keys, alone)
+                .map(|next| (next, pager.last().map(ToString::to_string)))
         };
-        let more = |last: &str| (Next::More, Some(last.to_owned()));
-        for odd in [r#""""#, r#"" ""#, r#""abc""#, "null", "1.5", "true", "{}", r#""\ud83d""#] {
+        let more = |last: &str| (KeyedNext::More, Some(last.to_owned()));
+        for odd in [
+            r#""""#,
+            r#"" ""#,
+            r#""abc""#,
+            "null",
+            "1.5",
+            "true",
+            "{}",
+            r#""\ud83d""#,
+        ] {
             for page in [
                 format!(r#"[{{"id":1}},{{"id":2}},{{"id":{odd}}}]"#),
                 format!(r#"[{{"id":{odd}}},{{"id":1}},{{"id":2}}]"#),
                 format!(r#"[{{"id":1}},{{"id":{odd}}},{{"id":"2"}}]"#),
             ] {
-                let mut pager = Pager::new(3, true, true);
+                let mut pager = KeyPager::new(3, true, true);
                 assert_eq!(take(&mut pager, &page).unwrap(), more("2"), "{page}");
                 let rest = format!(r#"[{{"id":3}},{{"id":{odd}}}]"#);
                 assert_eq!(take(&mut pager, &rest).unwrap(), more("3"), "{page}");
                 let odds = format!(r#"[{{"id":{odd}}},{{"id":{odd}}},{{"id":{odd}}}]"#);
-                assert_eq!(take(&mut pager, &odds).unwrap().0, Next::End, "behind the numbers are only such");
-                assert!(odd == r#""abc""# || take(&mut Pager::new(3, true, true), &odds).is_err(), "{odd}");
+                assert_eq!(
+                    take(&mut pager, &odds).unwrap().0,
+                    KeyedNext::End,
+                    "behind the numbers are only such"
+                );
+                assert!(
+                    odd == r#""abc""# || take(&mut KeyPager::new(3, true, true), &odds).is_err(),
+                    "{odd}"
+                );
             }
         }
         // Of texts a blank one.
-        let mut pager = Pager::new(3, true, true);
-        assert_eq!(take(&mut pager, r#"[{"id":"b"},{"id":"a"},{"id":" "}]"#).unwrap(), more("a"));
+        let mut pager = KeyPager::new(3, true, true);
+        assert_eq!(
+            take(&mut pager, r#"[{"id":"b"},{"id":"a"},{"id":" "}]"#).unwrap(),
+            more("a")
+        );
     }
 
     #[test]
     fn an_id_twice_leads_on() {
         let read = |pages: &[&[i64]]| {
-            let mut pager = Pager::new(10, true, true);
+            let mut pager = KeyPager::new(10, true, true);
             let mut steps = Vec::new();
             for page in pages {
-                let keys: Vec<_> = page.iter().map(|id| Some(Key::Number(*id))).collect();
-                steps.push(pager.take(&keys, false).map(|next| (next, pager.last().map(ToString::to_string))));
+                let keys: Vec<_> = page.iter().map(|id| Some(RecordId::Number(*id))).collect();
+                steps.push(
+                    pager
+                        .take(&keys, false)
+                        .map(|next| (next, pager.last().map(ToString::to_string))),
+                );
             }
             steps.pop().unwrap()
         };
-        let more = |last: &str| (Next::More, Some(last.to_owned()));
+        let more = |last: &str| (KeyedNext::More, Some(last.to_owned()));
         assert_eq!(read(&[&[1, 2, 2]]).unwrap(), more("2"));
         assert_eq!(read(&[&[1, 1, 1]]).unwrap(), more("1"));
-        assert_eq!(read(&[&[1, 2], &[2, 3]]).unwrap(), more("3"), "what is asked behind comes too");
+        assert_eq!(
+            read(&[&[1, 2], &[2, 3]]).unwrap(),
+            more("3"),
+            "what is asked behind comes too"
+        );
         assert_eq!(read(&[&[1, 2], &[1, 2, 3]]).unwrap(), more("3"));
-        assert!(read(&[&[1, 2], &[2, 2]]).unwrap_err().message().contains("the same come again"));
+        assert!(
+            read(&[&[1, 2], &[2, 2]])
+                .unwrap_err()
+                .message()
+                .contains("the same come again")
+        );
         assert!(read(&[&[1, 2], &[1, 2]]).is_err());
-        let texts = |page: &[&str]| page.iter().map(|id| Some(Key::Text((*id).to_owned()))).collect::<Vec<_>>();
-        let mut pager = Pager::new(10, true, true);
-        assert_eq!(pager.take(&texts(&["a", "b", "b"]), false).unwrap(), Next::More);
-        assert_eq!(pager.take(&texts(&["b", "c"]), false).unwrap(), Next::More);
+        let texts = |page: &[&str]| {
+            page.iter()
+                .map(|id| Some(RecordId::Text((*id).to_owned())))
+                .collect::<Vec<_>>()
+        };
+        let mut pager = KeyPager::new(10, true, true);
+        assert_eq!(
+            pager.take(&texts(&["a", "b", "b"]), false).unwrap(),
+            KeyedNext::More
+        );
+        assert_eq!(
+            pager.take(&texts(&["b", "c"]), false).unwrap(),
+            KeyedNext::More
+        );
         assert!(pager.take(&texts(&["c", "b"]), false).is_err());
     }
 
     #[test]
     fn one_record_is_a_list_of_one() {
-        assert_eq!(keys(br#"{"id":7,"price":"1.50"}"#).unwrap(), (vec![Some(Key::Number(7))], true));
-        let (of_list, alone) = keys(br#"[{"id":"a"},null,{"id":1.5},{"id":2,"price":NaN}]"#).unwrap();
-        let (text, number) = (Key::Text("a".into()), Key::Number(2));
-        assert_eq!((of_list, alone), (vec![Some(text), None, None, Some(number)], false));
-        for wrong in [&b"<html>"[..], b"", b"7", br#"{"message":"hunter2"}"#, br#"[{"id":1},"#] {
+        assert_eq!(
+            keys(br#"{"id":7,"price":"1.50"}"#).unwrap(),
+            (vec![Some(RecordId::Number(7))], true)
+        );
+        let (of_list, alone) =
+            keys(br#"[{"id":"a"},null,{"id":1.5},{"id":2,"price":NaN}]"#).unwrap();
+        let (text, number) = (RecordId::Text("a".into()), RecordId::Number(2));
+        assert_eq!(
+            (of_list, alone),
+            (vec![Some(text), None, None, Some(number)], false)
+        );
+        for wrong in [
+            &b"<html>"[..],
+            b"",
+            b"7",
+            br#"{"message":"hunter2"}"#,
+            br#"[{"id":1},"#,
+        ] {
             let error = keys(wrong).unwrap_err();
             assert!(!format!("{error:?}").contains("hunter2"));
         }

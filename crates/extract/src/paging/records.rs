@@ -3,19 +3,19 @@
 //! Invariant: nothing here is an error. A page that is not understood is handed on as it is, for whoever decodes it to judge; a damaged
 //! record is never looked into.
 
-use crate::complaint::{self, Complaint};
 use crate::empty_messages::EmptyMessages;
-use crate::{blame, envelope};
+use crate::envelope_error::{self, EnvelopeError};
+use crate::{envelope, refusal_cause};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::hash::{DefaultHasher, Hasher};
-use tillhouse_model::json::{Scan, Scanned};
+use tillhouse_model::json::{JsonScanResult, JsonScanner};
 
 /// How much of a page's records is looked at to know it again: so much that is the same is the same page.
 pub(super) const LOOKED_AT: usize = 64 << 10;
 
-/// What stands where the records belong.
+/// Position of a page's list of records, or what is there in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum RecordsPosition {
     /// A list, from this byte on.
     List(usize),
     /// `null`, at this byte.
@@ -28,16 +28,16 @@ enum Found {
 
 /// A page in which the server says with `null`, or without a body, that there are no records, as a page with an empty list of them;
 /// any other as it is. `records_at` is [`tillhouse_model::Resource::records_at`].
-pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
+pub fn normalise_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     match find(&page, records_at) {
-        Found::Null(at) => {
+        RecordsPosition::Null(at) => {
             let mut list = BytesMut::with_capacity(page.len());
             list.put_slice(&page[..at]);
             list.put_slice(b"[]");
             list.put_slice(page.get(at + "null".len()..).unwrap_or_default());
             list.freeze()
         }
-        Found::Nothing => {
+        RecordsPosition::Nothing => {
             let mut list = String::new();
             for key in records_at {
                 list.push('{');
@@ -48,22 +48,27 @@ pub fn or_empty(page: Bytes, records_at: &[&str]) -> Bytes {
             list.extend(records_at.iter().map(|_| '}'));
             list.into()
         }
-        Found::List(_) | Found::Other => page,
+        RecordsPosition::List(_) | RecordsPosition::Other => page,
     }
 }
 
 /// A page without records in which one of some texts says that there are none, with an empty list where they belong. `None` for any other page.
-pub(crate) fn said_empty(page: &Bytes, records_at: &[&str], texts: &EmptyMessages) -> Option<Bytes> {
+pub(crate) fn said_empty(
+    page: &Bytes,
+    records_at: &[&str],
+    texts: &EmptyMessages,
+) -> Option<Bytes> {
     if texts.is_empty() {
         return None;
     }
     let read_as = match find(page, records_at) {
-        Found::Other if is_one(page, records_at) || has_id(page) => return None,
-        Found::Other => Bytes::new(),
+        RecordsPosition::Other if is_one(page, records_at) || has_id(page) => return None,
+        RecordsPosition::Other => Bytes::new(),
         _ if is_empty(page, records_at) => page.clone(),
         _ => return None,
     };
-    blame::any_text(page, &|text| texts.has(text)).then(|| or_empty(read_as, records_at))
+    refusal_cause::any_text(page, &|text| texts.has(text))
+        .then(|| normalise_empty(read_as, records_at))
 }
 
 fn has_id(record: &[u8]) -> bool {
@@ -77,15 +82,25 @@ fn is_one(page: &[u8], records_at: &[&str]) -> bool {
 
 /// A statement of a page without records against itself. A single record that stands for a list of one is no such page; of one whose envelope
 /// has an id of its own, only an error that it names counts.
-pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
+pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<EnvelopeError> {
     match find(page, records_at) {
-        Found::Other if (records_at.is_empty() && has_id(page)) || is_one(page, records_at) => None,
-        Found::Other if has_id(page) => complaint::names_an_error(page).then_some(Complaint::Failure),
-        // Without a list, any word is about why there is none.
-        Found::Other => {
-            complaint::of(page).map(|found| if found == Complaint::Failure { found } else { Complaint::Remark })
+        RecordsPosition::Other
+            if (records_at.is_empty() && has_id(page)) || is_one(page, records_at) =>
+        {
+            None
         }
-        _ if is_empty(page, records_at) => complaint::of(page),
+        RecordsPosition::Other if has_id(page) => {
+            envelope_error::names_an_error(page).then_some(EnvelopeError::Failure)
+        }
+        // Without a list, any word is about why there is none.
+        RecordsPosition::Other => envelope_error::of(page).map(|found| {
+            if found == EnvelopeError::Failure {
+                found
+            } else {
+                EnvelopeError::Remark
+            }
+        }),
+        _ if is_empty(page, records_at) => envelope_error::of(page),
         _ => None,
     }
 }
@@ -93,9 +108,11 @@ pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<Complaint> {
 /// True if a page says that it has no records.
 pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
     match find(page, records_at) {
-        Found::List(at) => page.get(at + 1..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
-        Found::Null(_) | Found::Nothing => true,
-        Found::Other => false,
+        RecordsPosition::List(at) => page
+            .get(at + 1..)
+            .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
+        RecordsPosition::Null(_) | RecordsPosition::Nothing => true,
+        RecordsPosition::Other => false,
     }
 }
 
@@ -103,7 +120,9 @@ pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
 /// one by all they say; `None` where there are
 /// none. Of a page so long that not all of it is looked at, another order is another page.
 pub(super) fn fingerprint(page: &[u8], records_at: &[&str], id: &str) -> Option<u64> {
-    let Found::List(at) = find(page, records_at) else { return None };
+    let RecordsPosition::List(at) = find(page, records_at) else {
+        return None;
+    };
     let list = page.get(at..)?;
     let (mut print, mut records) = (0_u64, 0_u64);
     each(&list[..list.len().min(LOOKED_AT)], |record| {
@@ -148,29 +167,33 @@ fn each<'l>(list: &'l [u8], mut found: impl FnMut(&'l [u8])) {
     element(from, end);
 }
 
-fn find(page: &[u8], records_at: &[&str]) -> Found {
-    let mut scan = Scan::of_page(page);
+fn find(page: &[u8], records_at: &[&str]) -> RecordsPosition {
+    let mut scan = JsonScanner::of_page(page);
     if page[scan.pos..].iter().all(u8::is_ascii_whitespace) {
-        return Found::Nothing;
+        return RecordsPosition::Nothing;
     }
-    within(&mut scan, records_at, records_at).unwrap_or(Found::Other)
+    within(&mut scan, records_at, records_at).unwrap_or(RecordsPosition::Other)
 }
 
-fn within(scan: &mut Scan<'_>, path: &[&str], left: &[&str]) -> Scanned<Found> {
+fn within(
+    scan: &mut JsonScanner<'_>,
+    path: &[&str],
+    left: &[&str],
+) -> JsonScanResult<RecordsPosition> {
     let first = scan.peek()?;
     let Some((key, rest)) = left.split_first() else {
         return Ok(match first {
-            b'[' => Found::List(scan.pos),
-            b'n' if path.is_empty() => Found::Nothing,
-            b'n' => Found::Null(scan.pos),
-            _ => Found::Other,
+            b'[' => RecordsPosition::List(scan.pos),
+            b'n' if path.is_empty() => RecordsPosition::Nothing,
+            b'n' => RecordsPosition::Null(scan.pos),
+            _ => RecordsPosition::Other,
         });
     };
     if first == b'n' {
-        return Ok(Found::Nothing);
+        return Ok(RecordsPosition::Nothing);
     }
     if first != b'{' {
-        return Ok(Found::Other);
+        return Ok(RecordsPosition::Other);
     }
     scan.pos += 1;
     let mut more = !scan.empty(b'}')?;
@@ -181,7 +204,7 @@ fn within(scan: &mut Scan<'_>, path: &[&str], left: &[&str]) -> Scanned<Found> {
         scan.skip_any()?;
         more = scan.another(b'}')?;
     }
-    Ok(Found::Other)
+    Ok(RecordsPosition::Other)
 }
 
 #[cfg(test)]
@@ -191,7 +214,8 @@ mod tests {
     const DATA: &[&str] = &["data"];
 
     fn emptied(page: &str, records_at: &[&str]) -> String {
-        String::from_utf8(or_empty(Bytes::from(page.to_owned()), records_at).to_vec()).unwrap()
+        String::from_utf8(normalise_empty(Bytes::from(page.to_owned()), records_at).to_vec())
+            .unwrap()
     }
 
     #[test]
@@ -202,10 +226,18 @@ mod tests {
             assert_eq!(emptied(page, &["a", "b"]), r#"{"a":{"b":[]}}"#, "{page:?}");
         }
         let page = r#"{"meta":{"total":4},"data": null,"x":1}"#;
-        assert_eq!(emptied(page, DATA), r#"{"meta":{"total":4},"data": [],"x":1}"#);
+        assert_eq!(
+            emptied(page, DATA),
+            r#"{"meta":{"total":4},"data": [],"x":1}"#
+        );
         assert_eq!(emptied(r#"{"a":null}"#, &["a", "b"]), r#"{"a":{"b":[]}}"#);
-        for page in [r#"{"data":[]}"#, r#"{"data":{}}"#, r#"{"items":null}"#, "<html>", r#"{"data":[{"a":"\ud83d"}]}"#]
-        {
+        for page in [
+            r#"{"data":[]}"#,
+            r#"{"data":{}}"#,
+            r#"{"items":null}"#,
+            "<html>",
+            r#"{"data":[{"a":"\ud83d"}]}"#,
+        ] {
             assert_eq!(emptied(page, DATA), page);
         }
     }
@@ -214,15 +246,22 @@ mod tests {
     fn a_text_can_say_that_there_is_nothing() {
         let texts = EmptyMessages::new(["nix da"]).unwrap();
         let of = |page: &str, at: &[&str]| {
-            said_empty(&Bytes::from(page.to_owned()), at, &texts).map(|page| String::from_utf8(page.to_vec()).unwrap())
+            said_empty(&Bytes::from(page.to_owned()), at, &texts)
+                .map(|page| String::from_utf8(page.to_vec()).unwrap())
         };
-        assert_eq!(of(r#"{"error":{"text":"Nix da"}}"#, DATA).as_deref(), Some(r#"{"data":[]}"#));
+        assert_eq!(
+            of(r#"{"error":{"text":"Nix da"}}"#, DATA).as_deref(),
+            Some(r#"{"data":[]}"#)
+        );
         assert_eq!(of(r#"{"m":"NIX DA"}"#, &[]).as_deref(), Some("[]"));
         assert_eq!(
             of(r#"{"m":"nix da","data":null,"total":4}"#, DATA).as_deref(),
             Some(r#"{"m":"nix da","data":[],"total":4}"#)
         );
-        assert_eq!(of(r#"{"m":"nix da","data":[]}"#, DATA).as_deref(), Some(r#"{"m":"nix da","data":[]}"#));
+        assert_eq!(
+            of(r#"{"m":"nix da","data":[]}"#, DATA).as_deref(),
+            Some(r#"{"m":"nix da","data":[]}"#)
+        );
         for other in [
             r#"{"m":"nix da","data":[{"id":1}]}"#,
             r#"{"m":"nix da","data":{"id":1}}"#,
@@ -238,18 +277,39 @@ mod tests {
     fn pages_are_known_again_by_their_records() {
         let of = |page: &str| fingerprint(page.as_bytes(), DATA, "id");
         let page = r#"{"start":0,"data":[{"id":"a]"},{"id":"\"b"}],"trace":1}"#;
-        assert_eq!(of(page), of(r#"{"start":500,"data":[{"id":"a]"},{"id":"\"b"}],"trace":27}"#));
-        assert_ne!(of(page), of(r#"{"start":0,"data":[{"id":"a]"},{"id":"\"c"}],"trace":1}"#));
-        let of_two = |first: &str, second: &str| of(&format!(r#"{{"data":[ {first} , {second}]}}"#));
+        assert_eq!(
+            of(page),
+            of(r#"{"start":500,"data":[{"id":"a]"},{"id":"\"b"}],"trace":27}"#)
+        );
+        assert_ne!(
+            of(page),
+            of(r#"{"start":0,"data":[{"id":"a]"},{"id":"\"c"}],"trace":1}"#)
+        );
+        let of_two =
+            |first: &str, second: &str| of(&format!(r#"{{"data":[ {first} , {second}]}}"#));
         let (a, b) = (r#"{"id":"a,]","x":[1,{"y":2}]}"#, r#"{"id":2}"#);
         assert_eq!(of_two(a, b), of_two(b, a), "in whichever order");
         assert_ne!(of_two(a, a), of_two(a, b));
         assert_ne!(of_two("1", "1"), of_two("2", "2"));
-        assert_eq!(of_two(r#"{"id":1,"at":7}"#, b), of_two(b, r#"{"at":8,"id":1}"#), "whatever else they say now");
+        assert_eq!(
+            of_two(r#"{"id":1,"at":7}"#, b),
+            of_two(b, r#"{"at":8,"id":1}"#),
+            "whatever else they say now"
+        );
         assert_ne!(of("{\"data\":[1,2]}"), of("{\"data\":[12]}"));
-        assert_eq!((of(r#"{"data":[ ]}"#), of(r#"{"data":null}"#), of("[1]")), (None, None, None));
-        assert!(of(r#"{"data":[{"id":"\ud83d"}]}"#).is_some(), "what is damaged is not looked into");
+        assert_eq!(
+            (of(r#"{"data":[ ]}"#), of(r#"{"data":null}"#), of("[1]")),
+            (None, None, None)
+        );
+        assert!(
+            of(r#"{"data":[{"id":"\ud83d"}]}"#).is_some(),
+            "what is damaged is not looked into"
+        );
         let long = |last: &str| format!(r#"{{"data":[{}{last}]}}"#, r#"{"id":1},"#.repeat(10_000));
-        assert_eq!(of(&long("1")), of(&long("2")), "so much alike is the same page");
+        assert_eq!(
+            of(&long("1")),
+            of(&long("2")),
+            "so much alike is the same page"
+        );
     }
 }

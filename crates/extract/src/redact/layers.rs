@@ -13,14 +13,14 @@ const MOST: usize = 48;
 /// A run of Base64 or hexadecimal digits shorter than this may be any word.
 const SHORTEST_RUN: usize = 8;
 
-/// One reading of a text.
-pub(crate) struct Reading {
+/// Text with layers of encoding taken off.
+pub(crate) struct DecodedText {
     text: String,
     /// For every byte of it, from where to where that stands in the text.
     places: Vec<(usize, usize)>,
 }
 
-impl Reading {
+impl DecodedText {
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -28,22 +28,39 @@ impl Reading {
     /// The part of the text that a range of bytes stands for.
     pub(crate) fn place(&self, (from, to): (usize, usize)) -> (usize, usize) {
         let start = self.places.get(from).map_or(0, |place| place.0);
-        let end = to.checked_sub(1).and_then(|last| self.places.get(last)).map_or(start, |place| place.1);
+        let end = to
+            .checked_sub(1)
+            .and_then(|last| self.places.get(last))
+            .map_or(start, |place| place.1);
         (start, end.max(start))
     }
 }
 
 /// The text itself, and what it reads as with layers taken off.
-pub(crate) fn readings(text: &str) -> Vec<Reading> {
+pub(crate) fn readings(text: &str) -> Vec<DecodedText> {
     let places = (0..text.len()).map(|at| (at, at + 1)).collect();
-    let mut all = vec![Reading { text: text.to_owned(), places }];
+    let mut all = vec![DecodedText {
+        text: text.to_owned(),
+        places,
+    }];
     let mut known: HashSet<String> = HashSet::from([text.to_owned()]);
     let (mut from, mut depth) = (0, 0);
     while from < all.len() && depth < DEEPEST {
         let to = all.len();
         for at in from..to {
-            for layer in [percent, backslashes, html, base64, hex_digits, quoted_printable, mojibake] {
-                let Some(reading) = all.get(at).and_then(|reading| taken_off(reading, layer)) else { continue };
+            for layer in [
+                percent,
+                backslashes,
+                html,
+                base64,
+                hex_digits,
+                quoted_printable,
+                mojibake,
+            ] {
+                let Some(reading) = all.get(at).and_then(|reading| taken_off(reading, layer))
+                else {
+                    continue;
+                };
                 if all.len() < MOST && known.insert(reading.text.clone()) {
                     all.push(reading);
                 }
@@ -54,11 +71,11 @@ pub(crate) fn readings(text: &str) -> Vec<Reading> {
     all
 }
 
-/// What stands at the beginning of some bytes: how many of them, and what they mean.
-type Layer = fn(&str) -> Option<(usize, Vec<u8>)>;
+/// Decoder of the beginning of a text: how many bytes it takes, and what they mean.
+type LayerDecoder = fn(&str) -> Option<(usize, Vec<u8>)>;
 
 /// A reading with one layer less; `None` where it has none such.
-fn taken_off(reading: &Reading, layer: Layer) -> Option<Reading> {
+fn taken_off(reading: &DecodedText, layer: LayerDecoder) -> Option<DecodedText> {
     let (mut bytes, mut places) = (Vec::with_capacity(reading.text.len()), Vec::new());
     let (mut at, mut changed) = (0, false);
     let mut word = false;
@@ -67,15 +84,26 @@ fn taken_off(reading: &Reading, layer: Layer) -> Option<Reading> {
         // A run begins where a word does.
         let inside = word && first.is_ascii_alphanumeric();
         word = first.is_ascii_alphanumeric();
-        let found = if inside && first != '%' && first != '&' { None } else { layer(rest) };
-        let (length, meaning) =
-            found.unwrap_or_else(|| (first.len_utf8(), rest.as_bytes()[..first.len_utf8()].to_vec()));
+        let found = if inside && first != '%' && first != '&' {
+            None
+        } else {
+            layer(rest)
+        };
+        let (length, meaning) = found.unwrap_or_else(|| {
+            (
+                first.len_utf8(),
+                rest.as_bytes()[..first.len_utf8()].to_vec(),
+            )
+        });
         if meaning == rest.as_bytes()[..length] {
             // Byte by byte, as it stood.
             places.extend((at..at + length).map(|byte| reading.places[byte]));
         } else {
             changed = true;
-            places.extend(std::iter::repeat_n(reading.place((at, at + length)), meaning.len()));
+            places.extend(std::iter::repeat_n(
+                reading.place((at, at + length)),
+                meaning.len(),
+            ));
         }
         bytes.extend(meaning);
         at += length;
@@ -84,17 +112,24 @@ fn taken_off(reading: &Reading, layer: Layer) -> Option<Reading> {
 }
 
 /// Bytes as text: UTF-8, and Latin-1 where they are not.
-fn in_text(bytes: &[u8], places: &[(usize, usize)]) -> Reading {
-    let mut reading = Reading { text: String::with_capacity(bytes.len()), places: Vec::with_capacity(places.len()) };
+fn in_text(bytes: &[u8], places: &[(usize, usize)]) -> DecodedText {
+    let mut reading = DecodedText {
+        text: String::with_capacity(bytes.len()),
+        places: Vec::with_capacity(places.len()),
+    };
     let mut at = 0;
     for chunk in bytes.utf8_chunks() {
         reading.text.push_str(chunk.valid());
-        reading.places.extend_from_slice(&places[at..at + chunk.valid().len()]);
+        reading
+            .places
+            .extend_from_slice(&places[at..at + chunk.valid().len()]);
         at += chunk.valid().len();
         for byte in chunk.invalid() {
             let letter = char::from(*byte);
             reading.text.push(letter);
-            reading.places.extend(std::iter::repeat_n(places[at], letter.len_utf8()));
+            reading
+                .places
+                .extend(std::iter::repeat_n(places[at], letter.len_utf8()));
             at += 1;
         }
     }
@@ -110,11 +145,17 @@ fn percent(text: &str) -> Option<(usize, Vec<u8>)> {
 /// `\u0040`, `\x40`, `\/`.
 fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
     let rest = text.strip_prefix('\\')?;
-    let unit = |text: &str| u16::from_str_radix(text.strip_prefix('u')?.get(..4).filter(|d| is_hex(d))?, 16).ok();
+    let unit = |text: &str| {
+        u16::from_str_radix(text.strip_prefix('u')?.get(..4).filter(|d| is_hex(d))?, 16).ok()
+    };
     let first = rest.chars().next()?;
     if let Some(high) = unit(rest) {
-        let low = rest.get(5..).and_then(|rest| unit(rest.strip_prefix('\\')?));
-        let pair = low.and_then(|low| char::decode_utf16([high, low]).next()?.ok()).filter(|c| c.len_utf16() == 2);
+        let low = rest
+            .get(5..)
+            .and_then(|rest| unit(rest.strip_prefix('\\')?));
+        let pair = low
+            .and_then(|low| char::decode_utf16([high, low]).next()?.ok())
+            .filter(|c| c.len_utf16() == 2);
         let (letter, length) = match pair {
             Some(letter) => (letter, 12),
             None => (char::from_u32(u32::from(high))?, 6),
@@ -122,9 +163,15 @@ fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
         return Some((length, letter.to_string().into_bytes()));
     }
     if first == 'x' {
-        return Some((4, char::from(byte(rest.get(1..3)?)?).to_string().into_bytes()));
+        return Some((
+            4,
+            char::from(byte(rest.get(1..3)?)?).to_string().into_bytes(),
+        ));
     }
-    if let Some(octal) = rest.get(..3).filter(|digits| digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'))) {
+    if let Some(octal) = rest
+        .get(..3)
+        .filter(|digits| digits.bytes().all(|digit| matches!(digit, b'0'..=b'7')))
+    {
         return Some((4, vec![u8::from_str_radix(octal, 8).ok()?]));
     }
     let meaning = match first {
@@ -164,7 +211,9 @@ fn mojibake(text: &str) -> Option<(usize, Vec<u8>)> {
         bytes.push(single_byte(letter)?);
         length += letter.len_utf8();
     }
-    std::str::from_utf8(&bytes).is_ok().then_some((length, bytes))
+    std::str::from_utf8(&bytes)
+        .is_ok()
+        .then_some((length, bytes))
 }
 
 /// The byte, not ASCII's, that Latin-1 or Windows-1252 reads as a letter.
@@ -191,7 +240,10 @@ fn html(text: &str) -> Option<(usize, Vec<u8>)> {
         ("commat", '@'),
         ("percnt", '%'),
     ];
-    let (name, _) = text.strip_prefix('&')?.split_once(';').filter(|(name, _)| name.len() <= 8)?;
+    let (name, _) = text
+        .strip_prefix('&')?
+        .split_once(';')
+        .filter(|(name, _)| name.len() <= 8)?;
     let letter = match name.strip_prefix('#') {
         Some(number) => {
             let code = match number.strip_prefix(['x', 'X']) {
@@ -221,10 +273,17 @@ fn base64(text: &str) -> Option<(usize, Vec<u8>)> {
     if digits.len() < SHORTEST_RUN || digits.len() % 4 == 1 {
         return None;
     }
-    let padding = text[digits.len()..].bytes().take(2).take_while(|byte| *byte == b'=').count();
+    let padding = text[digits.len()..]
+        .bytes()
+        .take(2)
+        .take_while(|byte| *byte == b'=')
+        .count();
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
     for group in digits.chunks(4) {
-        let bits = group.iter().fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit)) << (6 * (4 - group.len()));
+        let bits = group
+            .iter()
+            .fold(0_u32, |bits, digit| bits << 6 | u32::from(*digit))
+            << (6 * (4 - group.len()));
         bytes.extend(&bits.to_be_bytes()[1..group.len()]);
     }
     is_text(&bytes).then_some((digits.len() + padding, bytes))
@@ -236,7 +295,10 @@ fn hex_digits(text: &str) -> Option<(usize, Vec<u8>)> {
     if length < SHORTEST_RUN || length % 2 == 1 {
         return None;
     }
-    let bytes: Vec<u8> = (0..length).step_by(2).filter_map(|at| byte(text.get(at..at + 2)?)).collect();
+    let bytes: Vec<u8> = (0..length)
+        .step_by(2)
+        .filter_map(|at| byte(text.get(at..at + 2)?))
+        .collect();
     is_text(&bytes).then_some((length, bytes))
 }
 
@@ -269,7 +331,12 @@ mod tests {
             "x cCU0MHNzIG9y y",
             "x 7025343073732079 y",
         ] {
-            assert!(readings(text).iter().any(|reading| reading.text().contains("p@ss")), "{text}");
+            assert!(
+                readings(text)
+                    .iter()
+                    .any(|reading| reading.text().contains("p@ss")),
+                "{text}"
+            );
         }
     }
 
@@ -278,7 +345,9 @@ mod tests {
         let text = r"a %5Cu00e9t%C3%A9 b";
         let place = |wanted: &str| {
             let all = readings(text);
-            let found = all.iter().find_map(|reading| Some((reading, reading.text().find(wanted)?)));
+            let found = all
+                .iter()
+                .find_map(|reading| Some((reading, reading.text().find(wanted)?)));
             let (reading, at) = found.unwrap();
             let (from, to) = reading.place((at, at + wanted.len()));
             &text[from..to]
@@ -290,7 +359,21 @@ mod tests {
 
     #[test]
     fn odd_texts_have_few_readings() {
-        for text in ["", "%", "%4", "%zz", "\\", "\\u12", "\\ud83d", "&", "&#;", "&#x110000;", "ä%", "%ff%fe", "=="] {
+        for text in [
+            "",
+            "%",
+            "%4",
+            "%zz",
+            "\\",
+            "\\u12",
+            "\\ud83d",
+            "&",
+            "&#;",
+            "&#x110000;",
+            "ä%",
+            "%ff%fe",
+            "==",
+        ] {
             assert!(readings(text).len() <= 2, "{text}");
         }
         assert!(readings(&"%2525%5C%26amp;".repeat(100)).len() <= MOST);

@@ -38,11 +38,19 @@ fn collect<'v>(value: &'v serde_json::Value, depth: usize, texts: &mut Vec<&'v s
         return;
     }
     match value {
-        serde_json::Value::String(text) if is_said(text) && !texts.contains(&text.trim()) => texts.push(text.trim()),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, depth + 1, texts)),
+        serde_json::Value::String(text) if is_said(text) && !texts.contains(&text.trim()) => {
+            texts.push(text.trim())
+        }
+        serde_json::Value::Array(items) => items
+            .iter()
+            .for_each(|item| collect(item, depth + 1, texts)),
         serde_json::Value::Object(fields) => {
             for (key, field) in fields {
-                let key: String = key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
+                let key: String = key
+                    .chars()
+                    .filter(char::is_ascii_alphabetic)
+                    .collect::<String>()
+                    .to_lowercase();
                 if !SECRETS.iter().any(|secret| key.contains(secret)) {
                     collect(field, depth + 1, texts);
                 }
@@ -56,7 +64,8 @@ fn collect<'v>(value: &'v serde_json::Value, depth: usize, texts: &mut Vec<&'v s
 fn is_said(text: &str) -> bool {
     let text = text.trim();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 2 && (text.contains(char::is_whitespace) || !text.contains(|c: char| c.is_ascii_digit()))
+    letters >= 2
+        && (text.contains(char::is_whitespace) || !text.contains(|c: char| c.is_ascii_digit()))
 }
 
 /// What can be read of a text or a web page: its tags left out, and what stands between those of scripts and styles.
@@ -74,10 +83,14 @@ pub(super) fn readable(body: &[u8]) -> String {
         read.push_str(before);
         read.push(' ');
         let lower = tag.to_ascii_lowercase();
-        let hidden = ["script", "style", "!--"].into_iter().find(|name| lower.starts_with(name));
+        let hidden = ["script", "style", "!--"]
+            .into_iter()
+            .find(|name| lower.starts_with(name));
         let end = match hidden {
             Some("!--") => lower.find("-->").map(|at| at + 3),
-            Some(name) => lower.find(&format!("</{name}")).and_then(|at| Some(at + lower[at..].find('>')? + 1)),
+            Some(name) => lower
+                .find(&format!("</{name}"))
+                .and_then(|at| Some(at + lower[at..].find('>')? + 1)),
             None => lower.find('>').map(|at| at + 1),
         };
         rest = end.and_then(|end| tag.get(end..)).unwrap_or_default();
@@ -89,7 +102,8 @@ pub(super) fn readable(body: &[u8]) -> String {
 /// A body that is neither JSON nor a web page, if it is text and short.
 pub(super) fn plain_text(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let is_said = text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains('\0');
+    let is_said =
+        text.len() <= PLAIN_TEXT && !text.starts_with(['{', '[', '<']) && !text.contains('\0');
     is_said.then_some(text)
 }
 
@@ -155,12 +169,27 @@ pub(super) fn explanation(value: &serde_json::Value, depth: usize) -> Option<&st
         return None;
     }
     match value {
-        serde_json::Value::String(text) => Some(text.as_str()).filter(|text| !text.trim().is_empty()),
-        serde_json::Value::Array(items) => items.iter().find_map(|item| explanation(item, depth + 1)),
+        serde_json::Value::String(text) => {
+            Some(text.as_str()).filter(|text| !text.trim().is_empty())
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().find_map(|item| explanation(item, depth + 1))
+        }
         serde_json::Value::Object(fields) => {
-            let letters = |key: &str| key.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_lowercase();
-            let keys: Vec<(String, &serde_json::Value)> = fields.iter().map(|(k, v)| (letters(k), v)).collect();
-            let under = |wanted: &str| keys.iter().filter(|(key, _)| key == wanted).map(|(_, value)| *value).collect();
+            let letters = |key: &str| {
+                key.chars()
+                    .filter(char::is_ascii_alphabetic)
+                    .collect::<String>()
+                    .to_lowercase()
+            };
+            let keys: Vec<(String, &serde_json::Value)> =
+                fields.iter().map(|(k, v)| (letters(k), v)).collect();
+            let under = |wanted: &str| {
+                keys.iter()
+                    .filter(|(key, _)| key == wanted)
+                    .map(|(_, value)| *value)
+                    .collect()
+            };
             let known = EXPLAINING.iter().find_map(|wanted| {
                 let values: Vec<&serde_json::Value> = under(wanted);
                 values.into_iter().find_map(|value| match (*wanted, value) {
@@ -170,8 +199,11 @@ pub(super) fn explanation(value: &serde_json::Value, depth: usize) -> Option<&st
                     }
                     // What is wrong with which field: {"errors": {"client_id": ["is unknown"]}}.
                     ("errors" | "error" | "details", serde_json::Value::Object(by_field)) => {
-                        explanation(value, depth + 1)
-                            .or_else(|| by_field.values().find_map(|of_field| explanation(of_field, depth + 2)))
+                        explanation(value, depth + 1).or_else(|| {
+                            by_field
+                                .values()
+                                .find_map(|of_field| explanation(of_field, depth + 2))
+                        })
                     }
                     _ => explanation(value, depth + 1),
                 })
@@ -179,7 +211,9 @@ pub(super) fn explanation(value: &serde_json::Value, depth: usize) -> Option<&st
             // Some wrap all they say: {"d": {"results": {"message": ...}}}.
             known.or_else(|| {
                 let nested = fields.values().filter(|value| value.is_object());
-                nested.into_iter().find_map(|value| explanation(value, depth + 1))
+                nested
+                    .into_iter()
+                    .find_map(|value| explanation(value, depth + 1))
             })
         }
         _ => None,
@@ -194,7 +228,10 @@ mod tests {
     fn texts_are_found_under_any_key_and_values_are_not() {
         let of = |body: &str| first_texts(&serde_json::from_str(body).unwrap());
         assert_eq!(of(r#"{"x":{"y":["kein Zugang",7]}}"#), "kein Zugang");
-        assert_eq!(of(r#"{"a":"one","b":"two","c":"three","d":"four"}"#), "one; two; three");
+        assert_eq!(
+            of(r#"{"a":"one","b":"two","c":"three","d":"four"}"#),
+            "one; two; three"
+        );
         for silent in [
             r#"{"token":"hunter"}"#,
             r#"{"refreshToken":"hunter two"}"#,
@@ -210,7 +247,13 @@ mod tests {
     fn web_pages_are_read_without_their_tags() {
         let page = "<!DOCTYPE html><html><head><title>Oops</title><style>b { x }</style><!-- <p>no</p> --></head>\
                     <body><script>var a = '<b>';</script><p>Wrong password</p></body></html>";
-        assert_eq!(readable(page.as_bytes()).split_whitespace().collect::<Vec<_>>().join(" "), "Oops Wrong password");
+        assert_eq!(
+            readable(page.as_bytes())
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+            "Oops Wrong password"
+        );
         assert_eq!(readable(b"Bad login\nfor you"), "Bad login");
         for nothing in [&b"<html>"[..], b"<", b"<script>x", b"", b"{\"cut", b"a\0b"] {
             assert_eq!(readable(nothing).trim(), "");

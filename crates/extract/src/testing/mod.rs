@@ -17,7 +17,7 @@
 //! }
 //! ```
 //!
-//! What a source cannot do (its API has no links, no login, no ids) the [`Subject`] declares, and the suite checks what it can of
+//! What a source cannot do (its API has no links, no login, no ids) the [`SourceUnderTest`] declares, and the suite checks what it can of
 //! such a declaration: one that is too modest breaks a clause as one that is too bold does. Every resource that the source offers
 //! must be in the subject.
 //!
@@ -31,39 +31,41 @@
 //! way: a paused clock leaps to the next timer as soon as nothing runs, and an answer in flight does not count as running.
 
 #[macro_use]
-mod breach;
+mod violation;
 pub mod clauses;
 mod control;
-pub(crate) mod ear;
+pub(crate) mod log_capture;
 mod reading;
-mod subject;
-mod trial;
+mod run;
+mod source_under_test;
 
 #[cfg(test)]
 mod tests;
 
-pub use breach::{Breach, Held};
-pub use subject::{Links, Records, Subject};
+pub use source_under_test::{PageLinks, ResourceUnderTest, SourceUnderTest};
 pub use tillhouse_emulator as emulator;
+pub use violation::{ClauseResult, ClauseViolation};
 
 use std::future::Future;
 
 /// Runs one clause on a runtime of its own. [`conformance!`](crate::conformance) calls it.
-pub fn run<MakeSubject, Made, Clause, Run>(subject: MakeSubject, clause: Clause) -> Held
+pub fn run<MakeSubject, Made, Clause, Run>(subject: MakeSubject, clause: Clause) -> ClauseResult
 where
     MakeSubject: FnOnce() -> Made,
-    Made: Future<Output = Subject>,
-    Clause: FnOnce(Subject) -> Run,
-    Run: Future<Output = Held>,
+    Made: Future<Output = SourceUnderTest>,
+    Clause: FnOnce(SourceUnderTest) -> Run,
+    Run: Future<Output = ClauseResult>,
 {
     // On one thread the clock can be paused.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Breach::new(format!("no runtime: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| ClauseViolation::new(format!("no runtime: {error}")))?;
     runtime.block_on(async { clause(subject().await).await })
 }
 
 /// One test for each clause of the law. `$subject` is an async function without arguments that starts a server and gives the
-/// [`Subject`](crate::testing::Subject); it runs anew for every clause.
+/// [`SourceUnderTest`](crate::testing::Subject); it runs anew for every clause.
 #[macro_export]
 macro_rules! conformance {
     ($subject:expr) => {
@@ -131,7 +133,7 @@ macro_rules! conformance {
     };
     (@ $subject:expr; $($clause:ident)+) => {$(
         #[test]
-        fn $clause() -> $crate::testing::Held {
+        fn $clause() -> $crate::testing::ClauseResult {
             $crate::testing::run($subject, $crate::testing::clauses::$clause)
         }
     )+};

@@ -2,31 +2,42 @@
 //!
 //! Invariant: the tokens a server sees are checked in their order.
 
-use crate::scripted::{Scripted, json, limits};
+use crate::scripted::{ScriptedServer, json, limits};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tillhouse_extract::{AuthorizedClient, Login, Request, Token};
+use tillhouse_extract::{AuthorizedClient, HttpRequest, Login, Token};
 use tillhouse_model::{ErrorKind, Result, Secret};
 
+/// Login that counts how often it is used.
 #[derive(Debug, Default)]
-struct Counting(AtomicU64);
+struct CountingLogin(AtomicU64);
 
 #[async_trait]
-impl Login for Counting {
+impl Login for CountingLogin {
     async fn login(&self, _refresh: Option<&Secret>) -> Result<Token> {
         let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(Token { access: Secret::new(format!("token-{number}")), refresh: None, lifetime: None })
+        Ok(Token {
+            access: Secret::new(format!("token-{number}")),
+            refresh: None,
+            lifetime: None,
+        })
     }
 }
 
 #[tokio::test]
 async fn a_refused_token_is_renewed_once() {
     let refused = || json("401 Unauthorized", "", "{}");
-    let server = Scripted::start(vec![refused(), json("200 OK", "", "{}"), refused(), refused()]).await;
-    let login = Arc::new(Counting::default());
+    let server = ScriptedServer::start(vec![
+        refused(),
+        json("200 OK", "", "{}"),
+        refused(),
+        refused(),
+    ])
+    .await;
+    let login = Arc::new(CountingLogin::default());
     let client = AuthorizedClient::new(server.client(limits()), login.clone());
-    let request = Request::get("things", client.client().url("/things").unwrap());
+    let request = HttpRequest::get("things", client.client().url("/things").unwrap());
     client.send(&request).await.unwrap().success().unwrap();
     let error = client.send(&request).await.unwrap().success().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
@@ -34,8 +45,16 @@ async fn a_refused_token_is_renewed_once() {
     let tokens: Vec<String> = server
         .requests()
         .iter()
-        .map(|head| head.lines().find(|l| l.starts_with("authorization: ")).unwrap().to_owned())
+        .map(|head| {
+            head.lines()
+                .find(|l| l.starts_with("authorization: "))
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!(tokens, [1, 2, 2, 3].map(|number| format!("authorization: Bearer token-{number}")));
+    assert_eq!(
+        tokens,
+        [1, 2, 2, 3].map(|number| format!("authorization: Bearer token-{number}"))
+    );
     assert_eq!(client.stats().requests, 4);
 }

@@ -2,34 +2,52 @@
 //!
 //! Invariant: events are captured at the finest level, so that a crate underneath cannot tell either.
 
-use crate::scripted::{Reply, Scripted, json, limits};
+use crate::scripted::{ScriptedReply, ScriptedServer, json, limits};
 use async_trait::async_trait;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use tillhouse_extract::{AuthorizedClient, Client, Limits, Login, Request, Token};
+use tillhouse_extract::{AuthorizedClient, HttpClient, HttpRequest, Login, SourceLimits, Token};
 use tillhouse_model::{Result, Secret};
 
-const SECRETS: [&str; 4] = ["s3cr3t-client", "s3cr3t-access", "s3cr3t-refresh", "s3cr3t-query"];
+const SECRETS: [&str; 4] = [
+    "s3cr3t-client",
+    "s3cr3t-access",
+    "s3cr3t-refresh",
+    "s3cr3t-query",
+];
 
+/// Login that sends its secret to a server.
 #[derive(Debug)]
-struct Wired(Client);
+struct WiredLogin(HttpClient);
 
 #[async_trait]
-impl Login for Wired {
+impl Login for WiredLogin {
     async fn login(&self, _refresh: Option<&Secret>) -> Result<Token> {
         let secret = Secret::new(SECRETS[0]);
         self.0.redactor().add(&secret);
         let body = serde_json::json!({"client_secret": secret.expose()});
-        self.0.send(&Request::post_json("login", self.0.url("/login")?, &body)).await?.success()?;
+        self.0
+            .send(&HttpRequest::post_json(
+                "login",
+                self.0.url("/login")?,
+                &body,
+            ))
+            .await?
+            .success()?;
         let refresh = Some(Secret::new(SECRETS[2]));
-        Ok(Token { access: Secret::new(SECRETS[1]), refresh, lifetime: None })
+        Ok(Token {
+            access: Secret::new(SECRETS[1]),
+            refresh,
+            lifetime: None,
+        })
     }
 }
 
+/// Log output kept in memory.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Captured {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -42,7 +60,7 @@ impl Write for Captured {
 
 #[tokio::test]
 async fn nothing_shows_a_secret() {
-    let captured = Captured::default();
+    let captured = LogBuffer::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -52,43 +70,81 @@ async fn nothing_shows_a_secret() {
     let _guard = tracing::subscriber::set_default(subscriber);
     // Another test may just be meeting an event for the first time, where nobody listens, and have it forgotten for all: so every
     // event is met once before, and then asked for again.
-    let before = Scripted::start(vec![json("500 No", "Retry-After: 0\r\n", "{}"), json("200 OK", "", "{}")]).await;
+    let before = ScriptedServer::start(vec![
+        json("500 No", "Retry-After: 0\r\n", "{}"),
+        json("200 OK", "", "{}"),
+    ])
+    .await;
     let client = before.client(limits());
-    client.send(&Request::get("things", client.url("/things").unwrap())).await.unwrap().success().unwrap();
+    client
+        .send(&HttpRequest::get("things", client.url("/things").unwrap()))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     tracing::callsite::rebuild_interest_cache();
     captured.0.lock().unwrap().clear();
 
-    let echo = format!(r#"{{"message":"bad: {} {} {}"}}"#, SECRETS[0], SECRETS[1], SECRETS[2]);
-    let server = Scripted::start(vec![
+    let echo = format!(
+        r#"{{"message":"bad: {} {} {}"}}"#,
+        SECRETS[0], SECRETS[1], SECRETS[2]
+    );
+    let server = ScriptedServer::start(vec![
         json("200 OK", "", "{}"),
         json("500 Internal Server Error", "Retry-After: 0\r\n", &echo),
-        Reply::Close(Vec::new()),
+        ScriptedReply::Close(Vec::new()),
         json("400 Bad Request", "", &echo),
     ])
     .await;
-    let client = server.client(Limits { attempts: 6, ..limits() });
-    let authorized = AuthorizedClient::new(client.clone(), Arc::new(Wired(client.clone())));
-    let request = Request::get("things", client.url("/things").unwrap()).query("key", SECRETS[3]);
+    let client = server.client(SourceLimits {
+        attempts: 6,
+        ..limits()
+    });
+    let authorized = AuthorizedClient::new(client.clone(), Arc::new(WiredLogin(client.clone())));
+    let request =
+        HttpRequest::get("things", client.url("/things").unwrap()).query("key", SECRETS[3]);
     let refused = authorized.send(&request).await.unwrap();
     let mut shown = format!("{client:?} {authorized:?} {request:?} {refused:?}");
     let error = refused.success().unwrap_err();
     shown.push_str(&format!("{error} {error:?}"));
     assert!(error.message().contains("bad: *** *** ***"), "{error}");
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let nobody = tillhouse_extract::BaseUrl::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-    let nobody = Client::new("testing", nobody, Limits { attempts: 1, ..limits() }).unwrap();
-    let request = Request::get("things", nobody.url("/things").unwrap()).query("key", SECRETS[3]);
+    let nobody = HttpClient::new(
+        "testing",
+        nobody,
+        SourceLimits {
+            attempts: 1,
+            ..limits()
+        },
+    )
+    .unwrap();
+    let request =
+        HttpRequest::get("things", nobody.url("/things").unwrap()).query("key", SECRETS[3]);
     let error = nobody.send(&request).await.unwrap_err();
     shown.push_str(&format!("{error} {error:?}"));
 
     let events = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    for wanted in
-        ["source=\"testing\"", "resource=\"things\"", "status=400", "attempt=2", "millis=", "bytes=", "trying again"]
-    {
+    for wanted in [
+        "source=\"testing\"",
+        "resource=\"things\"",
+        "status=400",
+        "attempt=2",
+        "millis=",
+        "bytes=",
+        "trying again",
+    ] {
         assert!(events.contains(wanted), "{wanted} in {events}");
     }
-    assert!(events.lines().count() > 10, "the crates underneath are heard too");
+    assert!(
+        events.lines().count() > 10,
+        "the crates underneath are heard too"
+    );
     for secret in SECRETS {
         assert!(!shown.contains(secret), "{shown}");
         assert!(!events.contains(secret), "{events}");

@@ -4,13 +4,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tillhouse_extract::{BaseUrl, Client, Limits};
+use tillhouse_extract::{BaseUrl, HttpClient, SourceLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// What happens to one request.
-pub(crate) enum Reply {
+/// Scripted reply to one request.
+pub(crate) enum ScriptedReply {
     /// These bytes; the connection stays open.
     Write(Vec<u8>),
     /// These bytes, then the connection is closed.
@@ -19,28 +19,32 @@ pub(crate) enum Reply {
     Silence,
 }
 
-pub(crate) struct Scripted {
+/// Test server that answers by a script.
+pub(crate) struct ScriptedServer {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
     _task: AbortOnDropHandle<()>,
 }
 
 /// A whole JSON response.
-pub(crate) fn json(status: &str, headers: &str, body: &str) -> Reply {
+pub(crate) fn json(status: &str, headers: &str, body: &str) -> ScriptedReply {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n",
         body.len()
     );
-    Reply::Write([head.as_bytes(), body.as_bytes()].concat())
+    ScriptedReply::Write([head.as_bytes(), body.as_bytes()].concat())
 }
 
 /// Limits without a rate, so that tests wait for nothing.
-pub(crate) fn limits() -> Limits {
-    Limits { rate_per_second: None, ..Limits::default() }
+pub(crate) fn limits() -> SourceLimits {
+    SourceLimits {
+        rate_per_second: None,
+        ..SourceLimits::default()
+    }
 }
 
-impl Scripted {
-    pub(crate) async fn start(script: Vec<Reply>) -> Self {
+impl ScriptedServer {
+    pub(crate) async fn start(script: Vec<ScriptedReply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -52,11 +56,15 @@ impl Scripted {
                 connections.spawn(connection(socket, script.clone(), seen.clone()));
             }
         });
-        Self { url, requests, _task: AbortOnDropHandle::new(task) }
+        Self {
+            url,
+            requests,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
-    pub(crate) fn client(&self, limits: Limits) -> Client {
-        Client::new("testing", BaseUrl::parse(&self.url).unwrap(), limits).unwrap()
+    pub(crate) fn client(&self, limits: SourceLimits) -> HttpClient {
+        HttpClient::new("testing", BaseUrl::parse(&self.url).unwrap(), limits).unwrap()
     }
 
     /// The requests so far, head and body.
@@ -67,7 +75,7 @@ impl Scripted {
 
 async fn connection(
     mut socket: TcpStream,
-    script: Arc<Mutex<VecDeque<Reply>>>,
+    script: Arc<Mutex<VecDeque<ScriptedReply>>>,
     seen: Arc<Mutex<Vec<String>>>,
 ) -> Option<()> {
     loop {
@@ -75,12 +83,12 @@ async fn connection(
         seen.lock().unwrap().push(request);
         let reply = script.lock().unwrap().pop_front()?;
         match reply {
-            Reply::Write(bytes) => socket.write_all(&bytes).await.ok()?,
-            Reply::Close(bytes) => {
+            ScriptedReply::Write(bytes) => socket.write_all(&bytes).await.ok()?,
+            ScriptedReply::Close(bytes) => {
                 socket.write_all(&bytes).await.ok()?;
                 return None;
             }
-            Reply::Silence => std::future::pending().await,
+            ScriptedReply::Silence => std::future::pending().await,
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Invariant: what is read is the JSON alone; what cannot be read is named, and what to do about it.
 
-use crate::scripted::{Reply, Scripted, limits};
+use crate::scripted::{ScriptedReply, ScriptedServer, limits};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
-use tillhouse_extract::{Answer, Limits, MediaTypes, Request};
+use tillhouse_extract::{HttpOutcome, HttpRequest, MediaTypes, SourceLimits};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -15,20 +15,35 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn reply(headers: &str, body: &[u8]) -> Reply {
-    let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-    Reply::Write([head.as_bytes(), body].concat())
+fn reply(headers: &str, body: &[u8]) -> ScriptedReply {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    ScriptedReply::Write([head.as_bytes(), body].concat())
 }
 
-async fn asked(reply: Reply, limits: Limits) -> Result<Vec<u8>> {
-    let server = Scripted::start(vec![reply]).await;
+async fn asked(reply: ScriptedReply, limits: SourceLimits) -> Result<Vec<u8>> {
+    let server = ScriptedServer::start(vec![reply]).await;
     let client = server.client(limits);
-    let answer = client.send(&Request::get("things", client.url("/things").unwrap())).await;
-    answer.and_then(Answer::success).map(|response| response.bytes.to_vec())
+    let answer = client
+        .send(&HttpRequest::get("things", client.url("/things").unwrap()))
+        .await;
+    answer
+        .and_then(HttpOutcome::success)
+        .map(|response| response.bytes.to_vec())
 }
 
-async fn refused(reply: Reply) -> Error {
-    asked(reply, Limits { attempts: 1, ..limits() }).await.unwrap_err()
+async fn refused(reply: ScriptedReply) -> Error {
+    asked(
+        reply,
+        SourceLimits {
+            attempts: 1,
+            ..limits()
+        },
+    )
+    .await
+    .unwrap_err()
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -42,7 +57,10 @@ async fn compressed_bodies_are_read_whatever_the_header_says() {
         ("Content-Encoding: GZIP\r\n", gzip(body)),
         ("Content-Encoding: x-gzip\r\n", gzip(body)),
         ("Content-Encoding: gzip\r\n", members),
-        ("Content-Encoding: gzip\r\nContent-Encoding: Gzip\r\n", gzip(&gzip(body))),
+        (
+            "Content-Encoding: gzip\r\nContent-Encoding: Gzip\r\n",
+            gzip(&gzip(body)),
+        ),
         ("Content-Encoding: identity, gzip\r\n", gzip(body)),
         ("Content-Encoding: identity\r\n", body.to_vec()),
         ("Content-Encoding: \r\n", body.to_vec()),
@@ -55,20 +73,38 @@ async fn compressed_bodies_are_read_whatever_the_header_says() {
         ("Content-Encoding: identity;q=1.0, utf-8\r\n", body.to_vec()),
         ("Content-Encoding: application/json\r\n", body.to_vec()),
         ("Content-Encoding: utf-8, gzip\r\n", gzip(body)),
-        ("Content-Encoding: binary\r\nContent-Encoding: 8bit\r\n", body.to_vec()),
+        (
+            "Content-Encoding: binary\r\nContent-Encoding: 8bit\r\n",
+            body.to_vec(),
+        ),
         ("", gzip(body)),
     ] {
-        assert_eq!(asked(reply(&format!("{JSON}{encoding}"), &sent), limits()).await.unwrap(), body, "{encoding}");
+        assert_eq!(
+            asked(reply(&format!("{JSON}{encoding}"), &sent), limits())
+                .await
+                .unwrap(),
+            body,
+            "{encoding}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_encoding_nobody_asked_for_is_named() {
     for encoding in ["br", "zstd", "Deflate", "gzip, br", "compress"] {
-        let error = refused(reply(&format!("{JSON}Content-Encoding: {encoding}\r\n"), b"\x8b\x02\x80")).await;
+        let error = refused(reply(
+            &format!("{JSON}Content-Encoding: {encoding}\r\n"),
+            b"\x8b\x02\x80",
+        ))
+        .await;
         assert_eq!(error.kind(), ErrorKind::Protocol);
         let named = encoding.rsplit(' ').next().unwrap().to_lowercase();
-        assert!(error.message().contains(&format!("encoded as {named}, which nobody asked for")), "{error}");
+        assert!(
+            error
+                .message()
+                .contains(&format!("encoded as {named}, which nobody asked for")),
+            "{error}"
+        );
         assert!(error.hint_text().unwrap().contains("gzip"), "{error:?}");
     }
 }
@@ -94,10 +130,18 @@ async fn a_byte_order_mark_is_no_part_of_a_body_and_utf_16_is_named() {
     assert_eq!(asked(compressed, limits()).await.unwrap(), b"{}");
     assert_eq!(asked(reply("", marked), limits()).await.unwrap(), b"{}");
     for body in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
-        assert!(refused(reply(JSON, body)).await.message().contains("UTF-16"));
+        assert!(
+            refused(reply(JSON, body))
+                .await
+                .message()
+                .contains("UTF-16")
+        );
     }
     let error = refused(reply(JSON, b"\xef\xbb\xbf")).await;
-    assert!(error.message().contains("with nothing instead of JSON"), "{error}");
+    assert!(
+        error.message().contains("with nothing instead of JSON"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -106,17 +150,42 @@ async fn other_media_types_are_accepted_by_asking_for_them() {
         let header = format!("Content-Type: {written}; charset=utf-8\r\n");
         let error = refused(reply(&header, b"{}")).await;
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert!(error.message().contains(&format!("answered {written} instead of JSON")), "{error}");
+        assert!(
+            error
+                .message()
+                .contains(&format!("answered {written} instead of JSON")),
+            "{error}"
+        );
         let hint = error.hint_text().unwrap();
-        assert!(hint.contains(&format!("accept_media_types: [{written}]")), "{hint}");
-        let accepting = || Limits { accept_media_types: MediaTypes::new([written]).unwrap(), attempts: 1, ..limits() };
-        assert_eq!(asked(reply(&header, b" {}"), accepting()).await.unwrap(), b" {}");
-        let page = asked(reply(&header, b"<html>"), accepting()).await.unwrap_err();
-        assert!(page.message().contains("something else than JSON"), "{page}");
+        assert!(
+            hint.contains(&format!("accept_media_types: [{written}]")),
+            "{hint}"
+        );
+        let accepting = || SourceLimits {
+            accept_media_types: MediaTypes::new([written]).unwrap(),
+            attempts: 1,
+            ..limits()
+        };
+        assert_eq!(
+            asked(reply(&header, b" {}"), accepting()).await.unwrap(),
+            b" {}"
+        );
+        let page = asked(reply(&header, b"<html>"), accepting())
+            .await
+            .unwrap_err();
+        assert!(
+            page.message().contains("something else than JSON"),
+            "{page}"
+        );
     }
     assert_eq!(asked(reply("", b"[]"), limits()).await.unwrap(), b"[]");
     let page = refused(reply("", b"<html>")).await;
-    assert!(page.message().contains("something else than JSON"), "{page}");
-    let nothing = Reply::Write(b"HTTP/1.1 204 No Content\r\nContent-Type: text/html\r\n\r\n".to_vec());
+    assert!(
+        page.message().contains("something else than JSON"),
+        "{page}"
+    );
+    let nothing = ScriptedReply::Write(
+        b"HTTP/1.1 204 No Content\r\nContent-Type: text/html\r\n\r\n".to_vec(),
+    );
     assert_eq!(asked(nothing, limits()).await.unwrap(), b"");
 }

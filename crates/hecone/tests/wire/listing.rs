@@ -5,52 +5,76 @@
 use super::{limits, open, query, slice, with_login};
 use futures::StreamExt;
 use serde_json::{Value, json};
-use tillhouse_extract::{Limits, Page};
+use tillhouse_extract::{Page, SourceLimits};
 use tillhouse_model::{Error, ErrorKind};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-/// How a server cuts and describes its pages.
+/// Page sizes and metadata of a test server.
 #[derive(Clone, Copy)]
-struct Manner {
+struct PagingBehaviour {
     records: u64,
     smallest: u64,
     largest: u64,
     meta: fn(asked: u64, used: u64, start: u64, size: u64, total: u64) -> Value,
 }
 
-const BY_THE_DOCUMENT: Manner = Manner {
+const BY_THE_DOCUMENT: PagingBehaviour = PagingBehaviour {
     records: 7,
     smallest: 1,
     largest: 1_000,
     meta: |_, used, start, size, total| json!({"limit": used, "start": start, "size": size, "total": total}),
 };
 
-async fn serve(server: &MockServer, manner: Manner) {
+async fn serve(server: &MockServer, manner: PagingBehaviour) {
     let answer = move |request: &Request| {
         let number = |key| query(request, key).unwrap().parse::<u64>().unwrap();
         let (start, asked) = (number("page[offset]"), number("page[limit]"));
         let used = asked.clamp(manner.smallest, manner.largest);
-        let ids: Vec<Value> = (start..manner.records.min(start + used)).map(|id| json!({"id": id})).collect();
+        let ids: Vec<Value> = (start..manner.records.min(start + used))
+            .map(|id| json!({"id": id}))
+            .collect();
         let meta = (manner.meta)(asked, used, start, ids.len() as u64, manner.records);
         // Written by hand: the envelope stands after the records, the hard case.
         let body = format!(r#"{{"data":{},"meta":{meta}}}"#, Value::Array(ids));
         ResponseTemplate::new(200).set_body_raw(body, "application/json")
     };
-    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(server).await;
+    Mock::given(method("GET"))
+        .and(path("/hecone/transactions"))
+        .respond_with(answer)
+        .mount(server)
+        .await;
 }
 
 async fn read(server: &MockServer, page_size: u32) -> Vec<Result<Page, Error>> {
-    let source = open(server, Limits { page_size, attempts: 1, ..limits() });
-    source.pages(&slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")).collect().await
+    let source = open(
+        server,
+        SourceLimits {
+            page_size,
+            attempts: 1,
+            ..limits()
+        },
+    );
+    source
+        .pages(&slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"))
+        .collect()
+        .await
 }
 
 fn ids(pages: Vec<Result<Page, Error>>) -> Vec<u64> {
     let records = |page: Page| {
         let page: Value = serde_json::from_slice(&page.bytes).unwrap();
-        page["data"].as_array().unwrap().iter().map(|r| r["id"].as_u64().unwrap()).collect::<Vec<_>>()
+        page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r["id"].as_u64().unwrap())
+            .collect::<Vec<_>>()
     };
-    pages.into_iter().flat_map(|page| records(page.unwrap())).collect()
+    pages
+        .into_iter()
+        .flat_map(|page| records(page.unwrap()))
+        .collect()
 }
 
 #[tokio::test]
@@ -58,7 +82,13 @@ async fn a_window_is_asked_for_as_the_document_says() {
     let server = MockServer::start().await;
     with_login(&server).await;
     serve(&server, BY_THE_DOCUMENT).await;
-    let source = open(&server, Limits { page_size: 5, ..limits() });
+    let source = open(
+        &server,
+        SourceLimits {
+            page_size: 5,
+            ..limits()
+        },
+    );
     let window = slice("2026-01-01T00:00:00.4Z", "2026-01-02T01:00:00.2+01:00");
     let pages: Vec<Page> = source.pages(&window).map(Result::unwrap).collect().await;
     assert_eq!(pages.len(), 2);
@@ -79,7 +109,10 @@ async fn a_window_is_asked_for_as_the_document_says() {
     }
     assert_eq!((lists.len(), requests.len()), (2, 3));
     let login: Value = serde_json::from_slice(&requests[0].body).unwrap();
-    assert_eq!(login, json!({"client_id": "me", "client_secret": "hunter2"}));
+    assert_eq!(
+        login,
+        json!({"client_id": "me", "client_secret": "hunter2"})
+    );
     assert_eq!(source.stats().requests, 3);
     assert!(pages[0].requested_at < pages[1].requested_at);
 }
@@ -89,31 +122,56 @@ async fn every_record_comes_once_however_pages_are_cut() {
     let silent = |_, _, _, _, total| json!({"total": total});
     let manners = [
         BY_THE_DOCUMENT,
-        Manner { largest: 3, ..BY_THE_DOCUMENT },
-        Manner { smallest: 4, ..BY_THE_DOCUMENT },
-        Manner { records: 0, ..BY_THE_DOCUMENT },
+        PagingBehaviour {
+            largest: 3,
+            ..BY_THE_DOCUMENT
+        },
+        PagingBehaviour {
+            smallest: 4,
+            ..BY_THE_DOCUMENT
+        },
+        PagingBehaviour {
+            records: 0,
+            ..BY_THE_DOCUMENT
+        },
         // A total of the page's own, on a server that cuts pages.
-        Manner { records: 8, largest: 2, meta: |_, _, _, size, _| json!({"total": size}), ..BY_THE_DOCUMENT },
-        Manner { records: 10, largest: 5, ..BY_THE_DOCUMENT },
+        PagingBehaviour {
+            records: 8,
+            largest: 2,
+            meta: |_, _, _, size, _| json!({"total": size}),
+            ..BY_THE_DOCUMENT
+        },
+        PagingBehaviour {
+            records: 10,
+            largest: 5,
+            ..BY_THE_DOCUMENT
+        },
         // Servers whose meta says less, or something else, than it should.
-        Manner { largest: 3, meta: silent, ..BY_THE_DOCUMENT },
-        Manner {
+        PagingBehaviour {
+            largest: 3,
+            meta: silent,
+            ..BY_THE_DOCUMENT
+        },
+        PagingBehaviour {
             largest: 3,
             meta: |asked, _, start, _, total| json!({"limit": asked, "start": start, "size": asked, "total": total}),
             ..BY_THE_DOCUMENT
         },
-        Manner {
+        PagingBehaviour {
             largest: 3,
             meta: |_, _, _, _, total| json!({"limit": 0, "size": total, "total": total.to_string()}),
             ..BY_THE_DOCUMENT
         },
-        Manner {
+        PagingBehaviour {
             records: 20,
             largest: 3,
             meta: |asked, _, start, _, total| json!({"limit": asked, "start": start, "size": asked, "total": total}),
             ..BY_THE_DOCUMENT
         },
-        Manner { meta: |_, _, _, _, _| json!({}), ..BY_THE_DOCUMENT },
+        PagingBehaviour {
+            meta: |_, _, _, _, _| json!({}),
+            ..BY_THE_DOCUMENT
+        },
     ];
     for (i, manner) in manners.into_iter().enumerate() {
         let server = MockServer::start().await;
@@ -121,17 +179,29 @@ async fn every_record_comes_once_however_pages_are_cut() {
         serve(&server, manner).await;
         for page_size in [1, 2, 7, 100] {
             let wanted: Vec<u64> = (0..manner.records).collect();
-            assert_eq!(ids(read(&server, page_size).await), wanted, "manner {i}, page size {page_size}");
+            assert_eq!(
+                ids(read(&server, page_size).await),
+                wanted,
+                "manner {i}, page size {page_size}"
+            );
         }
     }
 }
 
 /// A server whose pages say what `answer` makes of their offset.
-async fn listed(page_size: u32, answer: fn(u64) -> ResponseTemplate) -> (Vec<u64>, Option<Error>, usize) {
+async fn listed(
+    page_size: u32,
+    answer: fn(u64) -> ResponseTemplate,
+) -> (Vec<u64>, Option<Error>, usize) {
     let server = MockServer::start().await;
     with_login(&server).await;
-    let answer = move |request: &Request| answer(query(request, "page[offset]").unwrap().parse().unwrap());
-    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(&server).await;
+    let answer =
+        move |request: &Request| answer(query(request, "page[offset]").unwrap().parse().unwrap());
+    Mock::given(method("GET"))
+        .and(path("/hecone/transactions"))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
     let (mut good, mut error) = (Vec::new(), None);
     for page in read(&server, page_size).await {
         match page {
@@ -139,7 +209,13 @@ async fn listed(page_size: u32, answer: fn(u64) -> ResponseTemplate) -> (Vec<u64
             Err(e) => error = Some(e),
         }
     }
-    let asked = server.received_requests().await.unwrap().iter().filter(|request| request.method == "GET").count();
+    let asked = server
+        .received_requests()
+        .await
+        .unwrap()
+        .iter()
+        .filter(|request| request.method == "GET")
+        .count();
     (ids(good), error, asked)
 }
 
@@ -154,7 +230,8 @@ async fn a_total_that_falls_from_page_to_page_is_an_error_with_both_figures_and_
         |offset| rows(offset, (offset + 2).min(4), if offset == 0 { 6 } else { 4 }),
         |offset| match offset {
             0 => rows(0, 2, 6),
-            _ => ResponseTemplate::new(200).set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}})),
+            _ => ResponseTemplate::new(200)
+                .set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}})),
         },
     ];
     for (answer, came) in answers.into_iter().zip([4, 2]) {
@@ -168,9 +245,18 @@ async fn a_total_that_falls_from_page_to_page_is_an_error_with_both_figures_and_
         assert!(both, "{error}");
         assert!(asked <= 24, "{asked} requests");
     }
-    let hidden =
-        |_| ResponseTemplate::new(200).set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}}));
-    assert!(listed(2, hidden).await.1.unwrap().message().contains("an error in it"));
+    let hidden = |_| {
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"status": "error", "data": [], "meta": {"total": 0}}))
+    };
+    assert!(
+        listed(2, hidden)
+            .await
+            .1
+            .unwrap()
+            .message()
+            .contains("an error in it")
+    );
 }
 
 #[tokio::test]
@@ -190,21 +276,37 @@ async fn an_empty_page_that_links_to_a_next_one_is_not_the_end() {
             _ => (vec![], None),
         };
         let ids: Vec<Value> = ids.into_iter().map(|id| json!({"id": id})).collect();
-        let next = next.map(|next: u64| format!("/hecone/transactions?page%5Boffset%5D={next}&page%5Blimit%5D=2"));
+        let next = next.map(|next: u64| {
+            format!("/hecone/transactions?page%5Boffset%5D={next}&page%5Blimit%5D=2")
+        });
         // As a text, and in an object.
-        let next = if offset == 0 { json!(next) } else { json!({"href": next}) };
-        ResponseTemplate::new(200).set_body_json(json!({"_links": {"next": next}, "meta": {"total": 4}, "data": ids}))
+        let next = if offset == 0 {
+            json!(next)
+        } else {
+            json!({"href": next})
+        };
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"_links": {"next": next}, "meta": {"total": 4}, "data": ids}))
     };
     for page_size in [2, 500] {
         let (came, error, _) = listed(page_size, sieved).await;
-        assert_eq!((came, error.is_none()), (vec![1, 2, 3, 4], true), "{page_size}");
+        assert_eq!(
+            (came, error.is_none()),
+            (vec![1, 2, 3, 4], true),
+            "{page_size}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_id_twice_and_nothing_said_in_many_ways_end_well() {
     let twice = |offset: u64| {
-        let ids: Vec<Value> = [1, 2, 2, 3].iter().skip(offset as usize).take(2).map(|id| json!({"id": id})).collect();
+        let ids: Vec<Value> = [1, 2, 2, 3]
+            .iter()
+            .skip(offset as usize)
+            .take(2)
+            .map(|id| json!({"id": id}))
+            .collect();
         ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 4}, "data": ids}))
     };
     let (came, error, _) = listed(2, twice).await;
@@ -219,11 +321,16 @@ async fn an_id_twice_and_nothing_said_in_many_ways_end_well() {
     for (how, answer) in answers.into_iter().enumerate() {
         let server = MockServer::start().await;
         with_login(&server).await;
-        let answer = move |request: &Request| match query(request, "page[offset]").unwrap().as_str() {
+        let answer = move |request: &Request| match query(request, "page[offset]").unwrap().as_str()
+        {
             "0" => rows(0, 2, 2),
             _ => answer(2),
         };
-        Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(answer).mount(&server).await;
+        Mock::given(method("GET"))
+            .and(path("/hecone/transactions"))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
         assert_eq!(ids(read(&server, 2).await), [0, 1], "{how}");
     }
 }
@@ -231,9 +338,16 @@ async fn an_id_twice_and_nothing_said_in_many_ways_end_well() {
 #[tokio::test]
 async fn a_link_to_a_next_page_is_a_sign_that_there_is_one() {
     let linked = |offset: u64| {
-        let ids: Vec<Value> = (offset..3.min(offset + 2)).map(|id| json!({"id": id})).collect();
-        let next = if offset == 0 { json!("/hecone/transactions?page[offset]=2") } else { Value::Null };
-        ResponseTemplate::new(200).set_body_json(json!({"_links": {"next": next}, "meta": {"total": 2}, "data": ids}))
+        let ids: Vec<Value> = (offset..3.min(offset + 2))
+            .map(|id| json!({"id": id}))
+            .collect();
+        let next = if offset == 0 {
+            json!("/hecone/transactions?page[offset]=2")
+        } else {
+            Value::Null
+        };
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"_links": {"next": next}, "meta": {"total": 2}, "data": ids}))
     };
     let (came, error, _) = listed(10, linked).await;
     assert_eq!((came, error.is_none()), (vec![0, 1, 2], true));
@@ -242,28 +356,55 @@ async fn a_link_to_a_next_page_is_a_sign_that_there_is_one() {
 async fn answer_with(response: ResponseTemplate) -> Error {
     let server = MockServer::start().await;
     with_login(&server).await;
-    Mock::given(method("GET")).and(path("/hecone/transactions")).respond_with(response).mount(&server).await;
+    Mock::given(method("GET"))
+        .and(path("/hecone/transactions"))
+        .respond_with(response)
+        .mount(&server)
+        .await;
     read(&server, 10).await.remove(0).unwrap_err()
 }
 
 #[tokio::test]
 async fn refusals_say_what_to_do() {
-    let error = answer_with(ResponseTemplate::new(404).set_body_json(json!({"message": "no route"}))).await;
+    let error =
+        answer_with(ResponseTemplate::new(404).set_body_json(json!({"message": "no route"}))).await;
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("no route") && error.to_string().contains("status 404"), "{error}");
-    assert!(error.hint_text().unwrap().contains("connection.paths.transactions"));
+    assert!(
+        error.to_string().contains("no route") && error.to_string().contains("status 404"),
+        "{error}"
+    );
+    assert!(
+        error
+            .hint_text()
+            .unwrap()
+            .contains("connection.paths.transactions")
+    );
 
-    let error = answer_with(ResponseTemplate::new(400).set_body_json(json!({"error": {"title": "bad hunter2"}}))).await;
-    assert!(error.to_string().contains("400 Bad Request: bad ***"), "{error}");
+    let error = answer_with(
+        ResponseTemplate::new(400).set_body_json(json!({"error": {"title": "bad hunter2"}})),
+    )
+    .await;
+    assert!(
+        error.to_string().contains("400 Bad Request: bad ***"),
+        "{error}"
+    );
 
     let error = answer_with(ResponseTemplate::new(401)).await;
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
 
-    let error = answer_with(ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 3}, "items": []}))).await;
+    let error = answer_with(
+        ResponseTemplate::new(200).set_body_json(json!({"meta": {"total": 3}, "items": []})),
+    )
+    .await;
     assert!(error.message().contains("no list called data"), "{error}");
 
     let html = ResponseTemplate::new(200).set_body_raw("<html>", "text/html");
-    assert!(answer_with(html).await.message().contains("text/html instead of JSON"));
+    assert!(
+        answer_with(html)
+            .await
+            .message()
+            .contains("text/html instead of JSON")
+    );
 }
 
 #[tokio::test]
@@ -272,8 +413,26 @@ async fn an_unknown_resource_is_a_mistake() {
     let source = open(&server, limits());
     let mut unknown = slice("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
     unknown.resource = "invoices".into();
-    assert_eq!(source.pages(&unknown).next().await.unwrap().unwrap_err().kind(), ErrorKind::Config);
-    assert_eq!(source.pages_by_id("invoices", vec![]).next().await.unwrap().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(
+        source
+            .pages(&unknown)
+            .next()
+            .await
+            .unwrap()
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Config
+    );
+    assert_eq!(
+        source
+            .pages_by_id("invoices", vec![])
+            .next()
+            .await
+            .unwrap()
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Config
+    );
     assert!(source.tenants("invoices").await.is_err());
     assert_eq!(source.tenants("transactions").await.unwrap(), vec![None]);
 }

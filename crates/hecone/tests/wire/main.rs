@@ -11,22 +11,29 @@ mod statistics;
 
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_extract::{Connection, Limits, Source};
+use tillhouse_extract::{Source, SourceConnection, SourceLimits};
 use tillhouse_hecone::HecOneConnection;
 use tillhouse_model::{Slice, Window};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-fn limits() -> Limits {
-    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), ..Limits::default() }
+fn limits() -> SourceLimits {
+    SourceLimits {
+        rate_per_second: None,
+        reread_pause: Duration::from_millis(1),
+        ..SourceLimits::default()
+    }
 }
 
 fn connection(server: &MockServer, more: &str) -> HecOneConnection {
-    let text = format!(r#"{{"base_url":"{}/hecone","client_id":"me","client_secret":"hunter2"{more}}}"#, server.uri());
+    let text = format!(
+        r#"{{"base_url":"{}/hecone","client_id":"me","client_secret":"hunter2"{more}}}"#,
+        server.uri()
+    );
     serde_json::from_str(&text).unwrap()
 }
 
-fn open(server: &MockServer, limits: Limits) -> Arc<dyn Source> {
+fn open(server: &MockServer, limits: SourceLimits) -> Arc<dyn Source> {
     connection(server, "").open(limits).unwrap()
 }
 
@@ -39,15 +46,27 @@ async fn with_login(server: &MockServer) {
             "access_token": format!("token-{number}"), "expires_in": 3600, "token_type": "Bearer", "refresh_token": "again"
         }))
     };
-    Mock::given(method("POST")).and(path("/hecone/auth/login")).respond_with(answer).mount(server).await;
+    Mock::given(method("POST"))
+        .and(path("/hecone/auth/login"))
+        .respond_with(answer)
+        .mount(server)
+        .await;
 }
 
 fn slice(from: &str, to: &str) -> Slice {
     let window = Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
-    Slice { resource: "transactions".into(), tenant: None, window }
+    Slice {
+        resource: "transactions".into(),
+        tenant: None,
+        window,
+    }
 }
 
 /// The value of a query parameter.
 fn query(request: &Request, key: &str) -> Option<String> {
-    request.url.query_pairs().find(|(k, _)| k == key).map(|(_, v)| v.into_owned())
+    request
+        .url
+        .query_pairs()
+        .find(|(k, _)| k == key)
+        .map(|(_, v)| v.into_owned())
 }

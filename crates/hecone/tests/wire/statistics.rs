@@ -4,7 +4,7 @@
 
 use super::{connection, limits, query, with_login};
 use serde_json::json;
-use tillhouse_extract::Connection;
+use tillhouse_extract::SourceConnection;
 use tillhouse_model::{Filter, Window};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -12,7 +12,11 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 #[tokio::test]
 async fn a_filter_goes_into_the_parameter_that_is_configured() {
     let server = MockServer::start().await;
-    let window = Window::new("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-02T00:00:00Z".parse().unwrap()).unwrap();
+    let window = Window::new(
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+        "2026-01-02T00:00:00Z".parse().unwrap(),
+    )
+    .unwrap();
     let filter = Filter::parse(r#"{"field":"site_id","operator":"eq","value":"a&b=ü %"}"#).unwrap();
     for (more, parameter, filter) in [
         ("", "filter", None),
@@ -28,9 +32,15 @@ async fn a_filter_goes_into_the_parameter_that_is_configured() {
             .mount(&server)
             .await;
         let source = connection(&server, more).open(limits()).unwrap();
-        source.evidence(Some("m"), window, filter).await.unwrap();
+        source
+            .provider_figures(Some("m"), window, filter)
+            .await
+            .unwrap();
         let requests = server.received_requests().await.unwrap();
-        let asked = requests.iter().find(|request| request.method.as_str() == "GET").unwrap();
+        let asked = requests
+            .iter()
+            .find(|request| request.method.as_str() == "GET")
+            .unwrap();
         assert_eq!(query(asked, "mandator_id").as_deref(), Some("m"));
         let sent = query(asked, parameter).map(|sent| Filter::parse(&sent).unwrap());
         assert_eq!(sent.as_ref(), filter, "{}", asked.url);

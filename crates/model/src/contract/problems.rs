@@ -2,44 +2,56 @@
 //!
 //! Invariant: a problem has a line and a column, both from 1, and says what was expected.
 
+use crate::did_you_mean::nearest;
 use crate::error::Error;
-use crate::spelling::nearest;
-use crate::yaml::{Fault, Location, What, one_of};
+use crate::yaml::{FileLocation, YamlFault, YamlFaultKind, one_of};
 
 /// How many problems one error shows; the rest is counted.
 const SHOWN: usize = 20;
 
-/// The problems found in one file, in the order they were found.
+/// Problems found in one file, in the order they were found.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
-    found: Vec<Problem>,
+pub(super) struct ContractProblems {
+    found: Vec<ContractProblem>,
 }
 
+/// Problem and its place in the file.
 #[derive(Debug)]
-struct Problem {
+struct ContractProblem {
     line: u64,
     column: u64,
     text: String,
 }
 
-impl Problems {
+impl ContractProblems {
     /// Notes a problem at a place. A place that is not known is the start of the file.
-    pub(super) fn add(&mut self, place: Location, text: impl Into<String>) {
-        self.found.push(Problem { line: place.line().max(1), column: place.column().max(1), text: text.into() });
+    pub(super) fn add(&mut self, place: FileLocation, text: impl Into<String>) {
+        self.found.push(ContractProblem {
+            line: place.line().max(1),
+            column: place.column().max(1),
+            text: text.into(),
+        });
     }
 
     /// Notes what is wrong with the YAML, or with what its values are.
-    pub(super) fn add_fault(&mut self, fault: &Fault) {
+    pub(super) fn add_fault(&mut self, fault: &YamlFault) {
         let path = fault.path();
-        let key = path.iter().rev().find(|key| !key.starts_with('[')).map(|key| format!("`{key}`: "));
+        let key = path
+            .iter()
+            .rev()
+            .find(|key| !key.starts_with('['))
+            .map(|key| format!("`{key}`: "));
         let text = match &fault.what {
             // The place says which of them; the standard's keys lead a long way.
-            What::UnknownKey { key, known } => unknown("key", key, known),
-            What::MissingKey(key) => format!("the key `{key}` is missing"),
-            What::Wrong { expected, found } => {
-                format!("{}expected {expected}, found {found}", key.unwrap_or_default())
+            YamlFaultKind::UnknownKey { key, known } => unknown("key", key, known),
+            YamlFaultKind::MissingKey(key) => format!("the key `{key}` is missing"),
+            YamlFaultKind::Wrong { expected, found } => {
+                format!(
+                    "{}expected {expected}, found {found}",
+                    key.unwrap_or_default()
+                )
             }
-            What::Syntax { text, hint } if !text.ends_with("twice") => {
+            YamlFaultKind::Syntax { text, hint } if !text.ends_with("twice") => {
                 format!("{text}. {}", hint.trim_end_matches('.'))
             }
             _ => fault.message("the contract"),
@@ -58,15 +70,24 @@ impl Problems {
         let hint = "docs/contracts.md says what a contract may hold.";
         match self.found.as_slice() {
             [] => Ok(()),
-            [one] => Err(Error::config(&one.text).at("file", format!("{file}:{}:{}", one.line, one.column)).hint(hint)),
+            [one] => Err(Error::config(&one.text)
+                .at("file", format!("{file}:{}:{}", one.line, one.column))
+                .hint(hint)),
             many => {
-                let shown: Vec<String> =
-                    many.iter().take(SHOWN).map(|p| format!("{file}:{}:{}: {}", p.line, p.column, p.text)).collect();
+                let shown: Vec<String> = many
+                    .iter()
+                    .take(SHOWN)
+                    .map(|p| format!("{file}:{}:{}: {}", p.line, p.column, p.text))
+                    .collect();
                 let more = match many.len().saturating_sub(SHOWN) {
                     0 => String::new(),
                     n => format!("; and {n} more"),
                 };
-                let message = format!("the contract has {} problems: {}{more}", many.len(), shown.join("; "));
+                let message = format!(
+                    "the contract has {} problems: {}{more}",
+                    many.len(),
+                    shown.join("; ")
+                );
                 Err(Error::config(message).at("file", file).hint(hint))
             }
         }
@@ -99,12 +120,20 @@ mod tests {
 
     #[test]
     fn a_long_list_of_problems_is_cut_and_counted() {
-        let mut problems = Problems::default();
+        let mut problems = ContractProblems::default();
         for n in 0..25 {
-            problems.add(Location::UNKNOWN, format!("problem {n}"));
+            problems.add(FileLocation::UNKNOWN, format!("problem {n}"));
         }
         let error = problems.into_result("x.yaml").unwrap_err();
-        assert!(error.message().starts_with("the contract has 25 problems: x.yaml:1:1: problem 0; "), "{error}");
-        assert!(error.message().ends_with("problem 19; and 5 more"), "{error}");
+        assert!(
+            error
+                .message()
+                .starts_with("the contract has 25 problems: x.yaml:1:1: problem 0; "),
+            "{error}"
+        );
+        assert!(
+            error.message().ends_with("problem 19; and 5 more"),
+            "{error}"
+        );
     }
 }

@@ -4,41 +4,52 @@
 //! several columns is looked at again once all are known, see `across`.) What another engine checks is left to that engine;
 //! what this house would have to check and does not know is refused.
 
-use super::across;
-use super::problems::{Problems, unknown};
-use super::written::{Quality, Value};
-use crate::table::{Check, Class, Kind, Rule};
-use crate::yaml::{Location, Spanned};
+use super::odcs::{OdcsQuality, OdcsValue};
+use super::problems::{ContractProblems, unknown};
+use super::record_rules;
+use crate::table::{ColumnClass, ColumnKind, QualityRule, RuleCheck};
+use crate::yaml::{FileLocation, Spanned};
 use std::collections::BTreeMap;
 
 /// The name by which quality entries of type `custom` call this house.
 const ENGINE: &str = "tillhouse";
 
-/// A rule, and where it stands.
-pub(super) struct Found {
-    pub(super) rule: Rule,
-    pub(super) at: Location,
+/// Quality rule and its place in the file.
+pub(super) struct LocatedRule {
+    pub(super) rule: QualityRule,
+    pub(super) at: FileLocation,
     /// For [`Check::Unique`]: the columns that are said to be unique together.
     pub(super) unique: Vec<Vec<String>>,
 }
 
-impl Found {
-    pub(super) fn unique(name: String, columns: Vec<Vec<String>>, at: Location) -> Self {
+impl LocatedRule {
+    pub(super) fn unique(name: String, columns: Vec<Vec<String>>, at: FileLocation) -> Self {
         let path = columns.first().cloned().unwrap_or_default();
-        Self { rule: Rule { name, path, check: Check::Unique }, at, unique: columns }
+        Self {
+            rule: QualityRule {
+                name,
+                path,
+                check: RuleCheck::Unique,
+            },
+            at,
+            unique: columns,
+        }
     }
 }
 
 /// Reads one quality entry of a column, or of the table where `column` is `None`.
 pub(super) fn read_rules(
-    written: &Spanned<Quality>,
+    written: &Spanned<OdcsQuality>,
     path: &[String],
-    column: Option<(&Kind, Class)>,
-    problems: &mut Problems,
-) -> Option<Found> {
+    column: Option<(&ColumnKind, ColumnClass)>,
+    problems: &mut ContractProblems,
+) -> Option<LocatedRule> {
     let quality = &written.value;
     if let Some(rule) = &quality.rule {
-        problems.add(rule.referenced, "`rule` is the old name of this key; write `metric`");
+        problems.add(
+            rule.referenced,
+            "`rule` is the old name of this key; write `metric`",
+        );
         return None;
     }
     let sort = quality.sort.as_ref();
@@ -53,76 +64,138 @@ pub(super) fn read_rules(
             return None;
         }
         other => {
-            let text = unknown("type of quality rule", other, &["library", "custom", "text"]);
+            let text = unknown(
+                "type of quality rule",
+                other,
+                &["library", "custom", "text"],
+            );
             problems.add(sort.map_or(written.referenced, |s| s.referenced), text);
             return None;
         }
     };
-    let Some(name) = quality.name.as_ref().filter(|n| super::columns::is_name(&n.value)) else {
-        let at = quality.name.as_ref().map_or(written.referenced, |n| n.referenced);
+    let Some(name) = quality
+        .name
+        .as_ref()
+        .filter(|n| super::columns::is_name(&n.value))
+    else {
+        let at = quality
+            .name
+            .as_ref()
+            .map_or(written.referenced, |n| n.referenced);
         problems
             .add(at, "a quality rule needs a `name` of letters, digits and underscores: breaches are listed under it");
         return None;
     };
     let at = written.referenced;
     match check {
-        Named::Unique(columns) => Some(Found::unique(name.value.clone(), columns, at)),
-        Named::Across(..) if column.is_some() => {
-            problems.add(at, "this rule compares columns: write it under the table's own `quality`");
+        ParsedRule::Unique(columns) => Some(LocatedRule::unique(name.value.clone(), columns, at)),
+        ParsedRule::Across(..) if column.is_some() => {
+            problems.add(
+                at,
+                "this rule compares columns: write it under the table's own `quality`",
+            );
             None
         }
-        Named::Across(path, check) => {
-            Some(Found { rule: Rule { name: name.value.clone(), path, check }, at, unique: Vec::new() })
-        }
-        Named::Check(check) => {
+        ParsedRule::Across(path, check) => Some(LocatedRule {
+            rule: QualityRule {
+                name: name.value.clone(),
+                path,
+                check,
+            },
+            at,
+            unique: Vec::new(),
+        }),
+        ParsedRule::Check(check) => {
             let Some((kind, class)) = column else {
-                problems.add(at, "this rule is about one column: write it under that column");
+                problems.add(
+                    at,
+                    "this rule is about one column: write it under that column",
+                );
                 return None;
             };
             fits(&check, kind, class, at, problems)?;
-            let rule = Rule { name: name.value.clone(), path: path.to_vec(), check };
-            Some(Found { rule, at, unique: Vec::new() })
+            let rule = QualityRule {
+                name: name.value.clone(),
+                path: path.to_vec(),
+                check,
+            };
+            Some(LocatedRule {
+                rule,
+                at,
+                unique: Vec::new(),
+            })
         }
     }
 }
 
-enum Named {
-    Check(Check),
+/// Rule as it was parsed, before it is bound to a column.
+enum ParsedRule {
+    Check(RuleCheck),
     Unique(Vec<Vec<String>>),
     /// The column that is compared, and with what.
-    Across(Vec<String>, Check),
+    Across(Vec<String>, RuleCheck),
 }
 
-fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems: &mut Problems) -> Option<Named> {
+fn library(
+    written: &Spanned<OdcsQuality>,
+    path: &[String],
+    of_table: bool,
+    problems: &mut ContractProblems,
+) -> Option<ParsedRule> {
     let quality = &written.value;
     let Some(metric) = &quality.metric else {
-        problems.add(written.referenced, "a quality rule needs a `metric`, or `type: custom` with engine tillhouse");
+        problems.add(
+            written.referenced,
+            "a quality rule needs a `metric`, or `type: custom` with engine tillhouse",
+        );
         return None;
     };
-    if quality.must_be.as_ref().is_none_or(|m| m.value != Value::Int(0)) {
-        let at = quality.must_be.as_ref().map_or(metric.referenced, |m| m.referenced);
+    if quality
+        .must_be
+        .as_ref()
+        .is_none_or(|m| m.value != OdcsValue::Int(0))
+    {
+        let at = quality
+            .must_be
+            .as_ref()
+            .map_or(metric.referenced, |m| m.referenced);
         problems.add(at, "rules are checked record by record: write `mustBe: 0`");
         return None;
     }
-    let argument = |key: &str, problems: &mut Problems| -> Option<Vec<String>> {
+    let argument = |key: &str, problems: &mut ContractProblems| -> Option<Vec<String>> {
         for (other, value) in &quality.arguments {
             if other != key {
                 problems.add(value.referenced, unknown("argument", other, &[key]));
             }
         }
         let value = quality.arguments.get(key);
-        let texts = value.and_then(|v| v.value.as_texts()).map(|texts| texts.into_iter().map(str::to_owned).collect());
+        let texts = value
+            .and_then(|v| v.value.as_texts())
+            .map(|texts| texts.into_iter().map(str::to_owned).collect());
         if texts.is_none() {
             let at = value.map_or(metric.referenced, |v| v.referenced);
-            problems.add(at, format!("`{}` needs the argument `{key}`: a list of strings", metric.value));
+            problems.add(
+                at,
+                format!(
+                    "`{}` needs the argument `{key}`: a list of strings",
+                    metric.value
+                ),
+            );
         }
         texts
     };
     match metric.value.as_str() {
-        "invalidValues" => argument("validValues", problems).map(|values| Named::Check(Check::OneOf(values))),
-        "duplicateValues" if of_table => argument("properties", problems)
-            .map(|names| Named::Unique(names.iter().map(|n| n.split('.').map(str::to_owned).collect()).collect())),
-        "duplicateValues" => Some(Named::Unique(vec![path.to_vec()])),
+        "invalidValues" => argument("validValues", problems)
+            .map(|values| ParsedRule::Check(RuleCheck::OneOf(values))),
+        "duplicateValues" if of_table => argument("properties", problems).map(|names| {
+            ParsedRule::Unique(
+                names
+                    .iter()
+                    .map(|n| n.split('.').map(str::to_owned).collect())
+                    .collect(),
+            )
+        }),
+        "duplicateValues" => Some(ParsedRule::Unique(vec![path.to_vec()])),
         "nullValues" | "missingValues" => {
             problems.add(
                 metric.referenced,
@@ -131,7 +204,10 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
             None
         }
         other => {
-            problems.add(metric.referenced, unknown("metric", other, &["invalidValues", "duplicateValues"]));
+            problems.add(
+                metric.referenced,
+                unknown("metric", other, &["invalidValues", "duplicateValues"]),
+            );
             None
         }
     }
@@ -140,7 +216,7 @@ fn library(written: &Spanned<Quality>, path: &[String], of_table: bool, problems
 /// The rules that are written as a map.
 const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }`";
 
-fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> {
+fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Option<ParsedRule> {
     const KNOWN: [&str; 11] = [
         "currency",
         "timeZone",
@@ -156,32 +232,41 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
     ];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
-        problems.add(written.referenced, "a custom rule needs `engine` and `implementation`");
+        problems.add(
+            written.referenced,
+            "a custom rule needs `engine` and `implementation`",
+        );
         return None;
     };
     if engine.value != ENGINE {
         if strsim::osa_distance(&engine.value.to_lowercase(), ENGINE) <= 2 {
-            problems.add(engine.referenced, unknown("engine", &engine.value, &[ENGINE]));
+            problems.add(
+                engine.referenced,
+                unknown("engine", &engine.value, &[ENGINE]),
+            );
         }
         return None;
     }
     let at = implementation.referenced;
     match &implementation.value {
-        Value::Text(word) if word == "currency" => Some(Named::Check(Check::Currency)),
-        Value::Text(word) if word == "timeZone" => Some(Named::Check(Check::TimeZone)),
-        Value::Text(word) if word == "atLeast" || word == "atMost" => {
-            problems.add(at, format!("`{word}` needs its bound: write `implementation: {{ {word}: 0 }}`"));
+        OdcsValue::Text(word) if word == "currency" => Some(ParsedRule::Check(RuleCheck::Currency)),
+        OdcsValue::Text(word) if word == "timeZone" => Some(ParsedRule::Check(RuleCheck::TimeZone)),
+        OdcsValue::Text(word) if word == "atLeast" || word == "atMost" => {
+            problems.add(
+                at,
+                format!("`{word}` needs its bound: write `implementation: {{ {word}: 0 }}`"),
+            );
             None
         }
-        Value::Text(word) if across::KNOWN.contains(&word.as_str()) => {
-            problems.add(at, across::wanted(word));
+        OdcsValue::Text(word) if record_rules::KNOWN.contains(&word.as_str()) => {
+            problems.add(at, record_rules::wanted(word));
             None
         }
-        Value::Text(word) => {
+        OdcsValue::Text(word) => {
             problems.add(at, unknown("implementation", word, &KNOWN));
             None
         }
-        Value::Map(map) => with_arguments(map, at, problems),
+        OdcsValue::Map(map) => with_arguments(map, at, problems),
         _ => {
             problems.add(at, format!("expected `currency`, `timeZone`, {MAPS}"));
             None
@@ -189,21 +274,36 @@ fn custom(written: &Spanned<Quality>, problems: &mut Problems) -> Option<Named> 
     }
 }
 
-fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Problems) -> Option<Named> {
-    const KNOWN: [&str; 9] = ["atLeast", "atMost", "sum", "product", "localTime", "amount", "rate", "state", "present"];
+fn with_arguments(
+    map: &BTreeMap<String, OdcsValue>,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<ParsedRule> {
+    const KNOWN: [&str; 9] = [
+        "atLeast",
+        "atMost",
+        "sum",
+        "product",
+        "localTime",
+        "amount",
+        "rate",
+        "state",
+        "present",
+    ];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
         problems.add(at, format!("`implementation` says one thing: {MAPS}"));
         return None;
     };
     match (key.as_str(), value) {
-        ("atLeast", Value::Int(bound)) => Some(Named::Check(Check::AtLeast(*bound))),
-        ("atMost", Value::Int(bound)) => Some(Named::Check(Check::AtMost(*bound))),
+        ("atLeast", OdcsValue::Int(bound)) => Some(ParsedRule::Check(RuleCheck::AtLeast(*bound))),
+        ("atMost", OdcsValue::Int(bound)) => Some(ParsedRule::Check(RuleCheck::AtMost(*bound))),
         ("atLeast" | "atMost", _) => {
             problems.add(at, format!("`{key}` takes one whole number"));
             None
         }
-        (key, value) if across::KNOWN.contains(&key) => {
-            across::read(key, value, at, problems).map(|(path, check)| Named::Across(path, check))
+        (key, value) if record_rules::KNOWN.contains(&key) => {
+            record_rules::read(key, value, at, problems)
+                .map(|(path, check)| ParsedRule::Across(path, check))
         }
         (key, _) => {
             problems.add(at, unknown("implementation", key, &KNOWN));
@@ -212,29 +312,45 @@ fn with_arguments(map: &BTreeMap<String, Value>, at: Location, problems: &mut Pr
     }
 }
 
-fn fits(check: &Check, kind: &Kind, class: Class, at: Location, problems: &mut Problems) -> Option<()> {
+fn fits(
+    check: &RuleCheck,
+    kind: &ColumnKind,
+    class: ColumnClass,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<()> {
     // The rule of an array of strings is about each of them.
-    let kind = if let Kind::List(element) = kind { &element.kind } else { kind };
+    let kind = if let ColumnKind::List(element) = kind {
+        &element.kind
+    } else {
+        kind
+    };
     let (fitting, expected) = match check {
-        Check::AtLeast(_) | Check::AtMost(_) => {
-            (matches!(kind, Kind::Int | Kind::Decimal { .. }), "a whole or decimal number")
+        RuleCheck::AtLeast(_) | RuleCheck::AtMost(_) => (
+            matches!(kind, ColumnKind::Int | ColumnKind::Decimal { .. }),
+            "a whole or decimal number",
+        ),
+        RuleCheck::OneOf(_) | RuleCheck::Currency | RuleCheck::TimeZone => {
+            (*kind == ColumnKind::Text, "a string")
         }
-        Check::OneOf(_) | Check::Currency | Check::TimeZone => (*kind == Kind::Text, "a string"),
-        Check::Unique
-        | Check::Sum(_)
-        | Check::Product(_)
-        | Check::LocalTime(_)
-        | Check::Amount(_)
-        | Check::Rate(_)
-        | Check::State(_)
-        | Check::Present(_) => (true, ""),
+        RuleCheck::Unique
+        | RuleCheck::Sum(_)
+        | RuleCheck::Product(_)
+        | RuleCheck::LocalTime(_)
+        | RuleCheck::Amount(_)
+        | RuleCheck::Rate(_)
+        | RuleCheck::State(_)
+        | RuleCheck::Present(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));
         return None;
     }
-    if class != Class::Open {
-        problems.add(at, "a rule cannot be checked where the value is not stored as it came");
+    if class != ColumnClass::Open {
+        problems.add(
+            at,
+            "a rule cannot be checked where the value is not stored as it came",
+        );
         return None;
     }
     Some(())

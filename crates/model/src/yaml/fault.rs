@@ -2,27 +2,27 @@
 //!
 //! Invariant: a fault has a place, from 1, unless it comes from a value that stands in no file.
 
-use super::node::Location;
+use super::node::FileLocation;
 use crate::blank::is_blank_char;
-use crate::spelling::nearest;
+use crate::did_you_mean::nearest;
 use serde::de::{self, Expected, Unexpected};
 use std::fmt;
 
-/// What is wrong, where, and below which keys.
+/// Error in a YAML file: what is wrong, where, and below which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct YamlFault {
     /// What is wrong.
-    pub what: What,
+    pub what: YamlFaultKind,
     /// Where it is.
-    pub at: Location,
+    pub at: FileLocation,
     /// The keys that lead there, the outermost last.
     path: Vec<String>,
 }
 
-/// What is wrong with a value.
+/// Kind of an error in a YAML file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum YamlFaultKind {
     /// A key that nobody knows, and those that are known.
     UnknownKey {
         /// The key as it is written.
@@ -54,22 +54,29 @@ pub enum What {
         hint: &'static str,
     },
     /// Whatever the type that read the value says.
-    Said(String),
+    Custom(String),
 }
 
-impl Fault {
-    pub(crate) fn new(what: What) -> Self {
-        Self { what, at: Location::UNKNOWN, path: Vec::new() }
+impl YamlFault {
+    pub(crate) fn new(what: YamlFaultKind) -> Self {
+        Self {
+            what,
+            at: FileLocation::UNKNOWN,
+            path: Vec::new(),
+        }
     }
 
     pub(crate) fn wrong(expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::new(What::Wrong { expected: expected.into(), found: found.into() })
+        Self::new(YamlFaultKind::Wrong {
+            expected: expected.into(),
+            found: found.into(),
+        })
     }
 
     /// The fault at a place, unless a closer one is known.
     #[must_use]
-    pub(crate) fn at(mut self, at: Location) -> Self {
-        if self.at == Location::UNKNOWN {
+    pub(crate) fn at(mut self, at: FileLocation) -> Self {
+        if self.at == FileLocation::UNKNOWN {
             self.at = at;
         }
         self
@@ -97,50 +104,73 @@ impl Fault {
         let (key, keys) = (self.key(), self.path());
         // A type that reads its keys by itself does not say which of them it was at.
         let above = match (&self.what, keys.split_last()) {
-            (What::UnknownKey { key, .. }, Some((last, above))) if last == key => joined(above),
+            (YamlFaultKind::UnknownKey { key, .. }, Some((last, above))) if last == key => {
+                joined(above)
+            }
             _ => joined(&keys),
         };
-        let within = if above.is_empty() { String::new() } else { format!(" in `{above}`") };
-        let whole = if key.is_empty() { of_file.to_owned() } else { format!("`{key}`") };
+        let within = if above.is_empty() {
+            String::new()
+        } else {
+            format!(" in `{above}`")
+        };
+        let whole = if key.is_empty() {
+            of_file.to_owned()
+        } else {
+            format!("`{key}`")
+        };
         match &self.what {
-            What::UnknownKey { key, known } => {
-                let (near, key) = (nearest(crate::blank::trim(key), known), with_blanks_shown(key));
+            YamlFaultKind::UnknownKey { key, known } => {
+                let (near, key) = (
+                    nearest(crate::blank::trim(key), known),
+                    with_blanks_shown(key),
+                );
                 match near {
                     Some(near) if key.contains('\\') => {
-                        format!("unknown key `{key}`{within}: a character that nobody sees stands in `{near}`")
+                        format!(
+                            "unknown key `{key}`{within}: a character that nobody sees stands in `{near}`"
+                        )
                     }
                     Some(near) => format!("unknown key `{key}`{within}; did you mean `{near}`?"),
                     None => format!("unknown key `{key}`{within}; expected {}", one_of(known)),
                 }
             }
-            What::MissingKey(key) => format!("the key `{}` is missing", joined(&[&keys[..], &[key]].concat())),
-            What::Wrong { expected, found } => format!("{whole}: expected {expected}, found {found}"),
-            What::UnknownWord { word, known } => match nearest(word, known) {
+            YamlFaultKind::MissingKey(key) => format!(
+                "the key `{}` is missing",
+                joined(&[&keys[..], &[key]].concat())
+            ),
+            YamlFaultKind::Wrong { expected, found } => {
+                format!("{whole}: expected {expected}, found {found}")
+            }
+            YamlFaultKind::UnknownWord { word, known } => match nearest(word, known) {
                 Some(near) => format!("{whole}: `{word}` is not known; did you mean `{near}`?"),
                 None => format!("{whole}: `{word}` is not known; expected {}", one_of(known)),
             },
-            What::Syntax { text, .. } => text.clone(),
-            What::Said(text) if key.is_empty() => text.clone(),
-            What::Said(text) => format!("{whole}: {text}"),
+            YamlFaultKind::Syntax { text, .. } => text.clone(),
+            YamlFaultKind::Custom(text) if key.is_empty() => text.clone(),
+            YamlFaultKind::Custom(text) => format!("{whole}: {text}"),
         }
     }
 
     /// What to do, where that does not depend on the key.
     pub fn hint(&self) -> Option<String> {
         match &self.what {
-            What::Syntax { hint, .. } => Some((*hint).to_owned()),
-            What::UnknownKey { known, .. } if !known.is_empty() => {
+            YamlFaultKind::Syntax { hint, .. } => Some((*hint).to_owned()),
+            YamlFaultKind::UnknownKey { known, .. } if !known.is_empty() => {
                 Some(format!("Keys that may stand there: {}.", known.join(", ")))
             }
-            What::UnknownWord { known, .. } if !known.is_empty() => Some(format!("Write one of {}.", known.join(", "))),
+            YamlFaultKind::UnknownWord { known, .. } if !known.is_empty() => {
+                Some(format!("Write one of {}.", known.join(", ")))
+            }
             _ => None,
         }
     }
 
     /// Keys that are known there too, for an unknown one among those of the value that was read.
     #[must_use]
-    pub fn also_known(mut self, more: &[&'static str]) -> Self {
-        if let (What::UnknownKey { key, known }, [one]) = (&mut self.what, self.path.as_slice())
+    pub fn with_known_keys(mut self, more: &[&'static str]) -> Self {
+        if let (YamlFaultKind::UnknownKey { key, known }, [one]) =
+            (&mut self.what, self.path.as_slice())
             && one == key
         {
             known.extend(more);
@@ -151,23 +181,28 @@ impl Fault {
 
 /// `a.b[1].c`.
 pub(super) fn joined<K: AsRef<str>>(keys: &[K]) -> String {
-    keys.iter().map(AsRef::as_ref).fold(String::new(), |path, key| match path.is_empty() || key.starts_with('[') {
-        true => path + key,
-        false => format!("{path}.{key}"),
-    })
+    keys.iter()
+        .map(AsRef::as_ref)
+        .fold(String::new(), |path, key| {
+            match path.is_empty() || key.starts_with('[') {
+                true => path + key,
+                false => format!("{path}.{key}"),
+            }
+        })
 }
 
 /// A key in which blanks of other scripts, and what nobody sees, are escapes: `\u{a0}url` is not `url`.
 fn with_blanks_shown(key: &str) -> String {
     let is_unseen = |c: char| c != ' ' && is_blank_char(c);
-    key.chars().fold(String::with_capacity(key.len()), |mut shown, c| {
-        if is_unseen(c) {
-            shown.extend(c.escape_unicode())
-        } else {
-            shown.push(c)
-        }
-        shown
-    })
+    key.chars()
+        .fold(String::with_capacity(key.len()), |mut shown, c| {
+            if is_unseen(c) {
+                shown.extend(c.escape_unicode())
+            } else {
+                shown.push(c)
+            }
+            shown
+        })
 }
 
 /// `a, b or c`, each in backticks.
@@ -182,13 +217,13 @@ pub(crate) fn one_of(names: &[&str]) -> String {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for YamlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message("the file"))
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for YamlFault {}
 
 /// What a visitor of serde's was given, without its value.
 fn kind_of(found: Unexpected<'_>) -> &'static str {
@@ -209,7 +244,9 @@ fn wanted(expected: &dyn Expected) -> String {
     match text.as_str() {
         "a string" | "string" | "a character" => "a text".into(),
         "a boolean" => "true or false".into(),
-        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number that is not negative".into(),
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => {
+            "a whole number that is not negative".into()
+        }
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "unit" | "option" => "nothing".into(),
@@ -221,9 +258,9 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
-impl de::Error for Fault {
+impl de::Error for YamlFault {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(What::Said(text.to_string()))
+        Self::new(YamlFaultKind::Custom(text.to_string()))
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -239,18 +276,26 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        Self::new(What::UnknownWord { word: word.to_owned(), known: known.to_vec() })
+        Self::new(YamlFaultKind::UnknownWord {
+            word: word.to_owned(),
+            known: known.to_vec(),
+        })
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Self::new(What::UnknownKey { key: key.to_owned(), known: known.to_vec() })
+        Self::new(YamlFaultKind::UnknownKey {
+            key: key.to_owned(),
+            known: known.to_vec(),
+        })
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Self::new(What::MissingKey(key.to_owned()))
+        Self::new(YamlFaultKind::MissingKey(key.to_owned()))
     }
 
     fn duplicate_field(key: &'static str) -> Self {
-        Self::new(What::Said(format!("the key `{key}` stands here twice")))
+        Self::new(YamlFaultKind::Custom(format!(
+            "the key `{key}` stands here twice"
+        )))
     }
 }

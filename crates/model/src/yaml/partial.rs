@@ -9,8 +9,8 @@
 //!    +-------------------------------------------------+
 //! ```
 
-use super::fault::{Fault, What, joined};
-use super::node::{Content, Entry, Node, Plain};
+use super::fault::{YamlFault, YamlFaultKind, joined};
+use super::node::{YamlContent, YamlEntry, YamlNode, YamlScalar};
 use serde::de::DeserializeOwned;
 
 /// So many faults of one value are told at once.
@@ -24,36 +24,45 @@ pub struct PartialRead<T> {
     /// The value; `None` where nothing is to be had.
     pub value: Option<T>,
     /// What is wrong.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<YamlFault>,
     /// Keys with dots whose values are made up, since they are missing, or wrong, and the value cannot be without them.
     pub made_up: Vec<String>,
 }
 
 /// A key that is made up, and how many forms of a value were tried.
-struct Filled {
+struct MadeUpKey {
     path: Vec<String>,
     tried: usize,
 }
 
-impl Node {
+impl YamlNode {
     /// Reads it as whatever is wanted of it, or says all that is wrong with it.
-    pub fn read_all<T: DeserializeOwned>(&self) -> Result<T, Vec<Fault>> {
+    pub fn read_all<T: DeserializeOwned>(&self) -> Result<T, Vec<YamlFault>> {
         match self.read_partly() {
-            PartialRead { value: Some(value), faults, made_up } if faults.is_empty() && made_up.is_empty() => Ok(value),
+            PartialRead {
+                value: Some(value),
+                faults,
+                made_up,
+            } if faults.is_empty() && made_up.is_empty() => Ok(value),
             PartialRead { faults, .. } => Err(faults),
         }
     }
 
     /// Reads what can be read of it as whatever is wanted, and says all that is wrong with the rest. `None` where nothing can be read, or not without
     /// making something up.
-    pub fn read_some<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Fault>) {
-        let PartialRead { value, faults, made_up } = self.read_partly();
+    pub fn read_some<T: DeserializeOwned>(&self) -> (Option<T>, Vec<YamlFault>) {
+        let PartialRead {
+            value,
+            faults,
+            made_up,
+        } = self.read_partly();
         (value.filter(|_| made_up.is_empty()), faults)
     }
 
     /// Reads what can be read of it as whatever is wanted, with something made up in place of what it cannot be without.
     pub fn read_partly<T: DeserializeOwned>(&self) -> PartialRead<T> {
-        let (mut rest, mut faults, mut filled) = (self.clone(), Vec::new(), Vec::<Filled>::new());
+        let (mut rest, mut faults, mut filled) =
+            (self.clone(), Vec::new(), Vec::<MadeUpKey>::new());
         let mut value = None;
         for _ in 0..MOST_READINGS {
             let fault = match rest.read() {
@@ -69,19 +78,21 @@ impl Node {
                 .filter(|filled| path.starts_with(&filled.path))
                 .max_by_key(|filled| filled.path.len());
             let goes_on = match (&fault.what, made_up) {
-                (What::MissingKey(key), made_up) => {
+                (YamlFaultKind::MissingKey(key), made_up) => {
                     path.push(key.clone());
                     // What was left out is not missing.
                     if made_up.is_none() && !rest.find_mut(&path).is_some_and(|node| node.absent) {
                         faults.push(fault);
                     }
                     let goes_on = rest.fill(&path, form(0));
-                    filled.push(Filled { path, tried: 1 });
+                    filled.push(MadeUpKey { path, tried: 1 });
                     goes_on
                 }
-                (What::UnknownWord { known, .. }, Some(filled)) if filled.path == path => {
-                    let word =
-                        known.first().map(|word| Content::Scalar { text: (*word).to_owned(), plain: Plain::Text });
+                (YamlFaultKind::UnknownWord { known, .. }, Some(filled)) if filled.path == path => {
+                    let word = known.first().map(|word| YamlContent::Scalar {
+                        text: (*word).to_owned(),
+                        plain: YamlScalar::Text,
+                    });
                     filled.tried = FORMS;
                     rest.fill(&path, word)
                 }
@@ -90,12 +101,15 @@ impl Node {
                     rest.fill(&filled.path, form(filled.tried - 1))
                 }
                 (what, None) => {
-                    let is_whole = matches!(what, What::Wrong { .. } | What::Said(_));
-                    let below = |filled: &Filled| filled.path.starts_with(&path);
+                    let is_whole =
+                        matches!(what, YamlFaultKind::Wrong { .. } | YamlFaultKind::Custom(_));
+                    let below = |filled: &MadeUpKey| filled.path.starts_with(&path);
                     // Without a part that was left out or made up, the whole may be wrong.
                     let by_us = is_whole
                         && (filled.iter().any(below)
-                            || rest.find_mut(&path).is_some_and(|node| node.lacks_something()));
+                            || rest
+                                .find_mut(&path)
+                                .is_some_and(|node| node.lacks_something()));
                     if !by_us {
                         faults.push(fault);
                     }
@@ -107,7 +121,11 @@ impl Node {
             }
         }
         let made_up = filled.iter().map(|filled| joined(&filled.path)).collect();
-        PartialRead { value, faults, made_up }
+        PartialRead {
+            value,
+            faults,
+            made_up,
+        }
     }
 
     /// Has readers pass over what a path leads to; false where that changes nothing.
@@ -122,19 +140,35 @@ impl Node {
     }
 
     /// Puts a value under the key that a path ends with; false where there is none to put, or no room for it.
-    fn fill(&mut self, path: &[String], content: Option<Content>) -> bool {
-        let (Some(content), Some((key, above))) = (content, path.split_last()) else { return false };
+    fn fill(&mut self, path: &[String], content: Option<YamlContent>) -> bool {
+        let (Some(content), Some((key, above))) = (content, path.split_last()) else {
+            return false;
+        };
         if let Some(node) = self.find_mut(path) {
             (node.content, node.absent) = (content, false);
             return true;
         }
-        let Some(holder) = self.find_mut(above) else { return false };
+        let Some(holder) = self.find_mut(above) else {
+            return false;
+        };
         if holder.is_null() {
-            holder.content = Content::Map(Vec::new());
+            holder.content = YamlContent::Map(Vec::new());
         }
-        let (at, Content::Map(entries)) = (holder.at, &mut holder.content) else { return false };
-        let value = Self { at, defined: at, content, written: None, absent: false };
-        entries.push(Entry { key: key.clone(), at, value });
+        let (at, YamlContent::Map(entries)) = (holder.at, &mut holder.content) else {
+            return false;
+        };
+        let value = Self {
+            at,
+            defined: at,
+            content,
+            written: None,
+            absent: false,
+        };
+        entries.push(YamlEntry {
+            key: key.clone(),
+            at,
+            value,
+        });
         true
     }
 
@@ -142,9 +176,11 @@ impl Node {
     fn lacks_something(&self) -> bool {
         self.absent
             || match &self.content {
-                Content::Scalar { .. } => false,
-                Content::List(elements) => elements.iter().any(Self::lacks_something),
-                Content::Map(entries) => entries.iter().any(|entry| entry.value.lacks_something()),
+                YamlContent::Scalar { .. } => false,
+                YamlContent::List(elements) => elements.iter().any(Self::lacks_something),
+                YamlContent::Map(entries) => {
+                    entries.iter().any(|entry| entry.value.lacks_something())
+                }
             }
     }
 }
@@ -153,14 +189,17 @@ impl Node {
 const FORMS: usize = 5;
 
 /// Values that are made up, one after the other: a text that is a number too, an address, a list, keys and values, a boolean.
-fn form(n: usize) -> Option<Content> {
-    let scalar = |text: &str, plain| Content::Scalar { text: text.to_owned(), plain };
+fn form(n: usize) -> Option<YamlContent> {
+    let scalar = |text: &str, plain| YamlContent::Scalar {
+        text: text.to_owned(),
+        plain,
+    };
     Some(match n {
-        0 => scalar("1", Plain::Text),
-        1 => scalar("https://example.com", Plain::Text),
-        2 => Content::List(Vec::new()),
-        3 => Content::Map(Vec::new()),
-        4 => scalar("true", Plain::Bool(true)),
+        0 => scalar("1", YamlScalar::Text),
+        1 => scalar("https://example.com", YamlScalar::Text),
+        2 => YamlContent::List(Vec::new()),
+        3 => YamlContent::Map(Vec::new()),
+        4 => scalar("true", YamlScalar::Bool(true)),
         _ => return None,
     })
 }
@@ -201,9 +240,12 @@ mod tests {
     }
 
     fn told(text: &str) -> (PartialRead<Outer>, Vec<String>) {
-        let read = Node::parse(text).unwrap().read_partly::<Outer>();
-        let told =
-            read.faults.iter().map(|fault| format!("{}:{} {fault}", fault.at.line(), fault.at.column())).collect();
+        let read = YamlNode::parse(text).unwrap().read_partly::<Outer>();
+        let told = read
+            .faults
+            .iter()
+            .map(|fault| format!("{}:{} {fault}", fault.at.line(), fault.at.column()))
+            .collect();
         (read, told)
     }
 
@@ -222,9 +264,23 @@ mod tests {
             ]
         );
         let value = read.value.expect("with what is made up");
-        assert_eq!((value.late, value.inner.count, matches!(value.inner.word, Word::One)), (0, None, true));
+        assert_eq!(
+            (
+                value.late,
+                value.inner.count,
+                matches!(value.inner.word, Word::One)
+            ),
+            (0, None, true)
+        );
         assert_eq!(read.made_up, ["inner.name", "inner.word", "yes", "all"]);
-        assert!(Node::parse("late: 1").unwrap().read_some::<Outer>().0.is_none(), "nothing made up passes for written");
+        assert!(
+            YamlNode::parse("late: 1")
+                .unwrap()
+                .read_some::<Outer>()
+                .0
+                .is_none(),
+            "nothing made up passes for written"
+        );
     }
 
     #[test]
@@ -250,8 +306,10 @@ mod tests {
 
     #[test]
     fn what_is_passed_over_is_neither_there_nor_missing() {
-        let mut node =
-            Node::parse("inner: { name: a, word: two }\nyes: true\nall: { a: 1 }\nlist: []\nlate: x\n").unwrap();
+        let mut node = YamlNode::parse(
+            "inner: { name: a, word: two }\nyes: true\nall: { a: 1 }\nlist: []\nlate: x\n",
+        )
+        .unwrap();
         for key in ["late", "yes"] {
             assert!(node.leave_out(&[key.to_owned()]));
         }

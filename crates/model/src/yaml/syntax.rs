@@ -2,24 +2,32 @@
 //!
 //! Invariant: what to do follows; the library's own words get through only where they name what is wrong with the text.
 
-use super::fault::{Fault, What};
-use super::node::Location;
+use super::fault::{YamlFault, YamlFaultKind};
+use super::node::FileLocation;
 use serde_saphyr::Error as Yaml;
 
 const UNCLOSED_QUOTE: &str = "a quote is opened and never closed";
 const KEEP_ONE: &str = "Keep one of them: a key may stand in a map once.";
 
 /// The fault of a key that stands in its map before; the library tells `1` from `"1"`, and whoever reads the map does not.
-pub(super) fn twice(key: &str, at: Location) -> Fault {
-    Fault::new(What::Syntax { text: format!("the key `{key}` stands here twice"), hint: KEEP_ONE }).at(at)
+pub(super) fn twice(key: &str, at: FileLocation) -> YamlFault {
+    YamlFault::new(YamlFaultKind::Syntax {
+        text: format!("the key `{key}` stands here twice"),
+        hint: KEEP_ONE,
+    })
+    .at(at)
 }
 
 /// The fault of a text that the library refuses.
-pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
-    let mut at = error.location().map_or(Location::UNKNOWN, Location::of);
+pub(super) fn fault(error: &Yaml, text: &str) -> YamlFault {
+    let mut at = error
+        .location()
+        .map_or(FileLocation::UNKNOWN, FileLocation::of);
     let line = line_of(text, at);
     let (says, hint) = match error.without_snippet() {
-        Yaml::DuplicateMappingKey { key: Some(key), .. } => (format!("the key `{key}` stands here twice"), KEEP_ONE),
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => {
+            (format!("the key `{key}` stands here twice"), KEEP_ONE)
+        }
         Yaml::DuplicateMappingKey { .. } => ("a key stands here twice".into(), KEEP_ONE),
         Yaml::MultipleDocuments { .. } => (
             "a second document begins here, and one is read".into(),
@@ -36,37 +44,49 @@ pub(super) fn fault(error: &Yaml, text: &str) -> Fault {
         Yaml::InvalidScalar { .. }
         | Yaml::TaggedScalarCannotDeserializeIntoString { .. }
         | Yaml::InvalidBinaryBase64 { .. }
-        | Yaml::BinaryNotUtf8 { .. } => {
-            ("the value is not what its tag (`!!...`) says".into(), "Take the tag out: no value here needs one.")
-        }
+        | Yaml::BinaryNotUtf8 { .. } => (
+            "the value is not what its tag (`!!...`) says".into(),
+            "Take the tag out: no value here needs one.",
+        ),
         // Not shown: it may be a secret that begins with `!`.
-        Yaml::UnsupportedTag { tag, .. } if !tag.contains("yaml.org,2002:") && !tag.starts_with("!!") => tagged(),
-        Yaml::UnsupportedTag { .. } | Yaml::TaggedStructFieldName { .. } => {
-            ("the value is not what its tag (`!!...`) says".into(), "Take the tag out: no value here needs one.")
+        Yaml::UnsupportedTag { tag, .. }
+            if !tag.contains("yaml.org,2002:") && !tag.starts_with("!!") =>
+        {
+            tagged()
         }
-        Yaml::NullIntoString { .. } => {
-            ("a key is empty here".into(), "Write a name before the `:`, in quotes if it is `null` or `~`.")
-        }
-        Yaml::Unexpected { expected, .. } if expected.contains("string") => {
-            ("a key is a list or a map here, which no key may be".into(), "Write keys as plain names: key: value.")
-        }
-        Yaml::Eof { .. } => ("the file ends where a value is expected".into(), "Write key: value, one a line."),
+        Yaml::UnsupportedTag { .. } | Yaml::TaggedStructFieldName { .. } => (
+            "the value is not what its tag (`!!...`) says".into(),
+            "Take the tag out: no value here needs one.",
+        ),
+        Yaml::NullIntoString { .. } => (
+            "a key is empty here".into(),
+            "Write a name before the `:`, in quotes if it is `null` or `~`.",
+        ),
+        Yaml::Unexpected { expected, .. } if expected.contains("string") => (
+            "a key is a list or a map here, which no key may be".into(),
+            "Write keys as plain names: key: value.",
+        ),
+        Yaml::Eof { .. } => (
+            "the file ends where a value is expected".into(),
+            "Write key: value, one a line.",
+        ),
         Yaml::AliasReplayLimitExceeded { .. }
         | Yaml::AliasExpansionLimitExceeded { .. }
         | Yaml::AliasReplayStackDepthExceeded { .. }
-        | Yaml::RecursiveReferencesRequireWeakTypes { .. } => {
-            ("aliases (`*`) make this too large, or go in circles".into(), "Write the values out instead.")
-        }
+        | Yaml::RecursiveReferencesRequireWeakTypes { .. } => (
+            "aliases (`*`) make this too large, or go in circles".into(),
+            "Write the values out instead.",
+        ),
         other => scanned(&other.to_string(), line, text),
     };
     if says == UNCLOSED_QUOTE {
         at = unclosed_quote(text).unwrap_or(at);
     }
-    Fault::new(What::Syntax { text: says, hint }).at(at)
+    YamlFault::new(YamlFaultKind::Syntax { text: says, hint }).at(at)
 }
 
 /// The fault of characters that no text file has; the library takes them for signs of its own.
-pub(super) fn unprintable(text: &str) -> Option<Fault> {
+pub(super) fn unprintable(text: &str) -> Option<YamlFault> {
     let is_wrong = |c: char| {
         matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
             || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
@@ -76,18 +96,21 @@ pub(super) fn unprintable(text: &str) -> Option<Fault> {
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
     let place = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let at = Location::new(place(before.matches('\n').count() + 1), place(column));
+    let at = FileLocation::new(place(before.matches('\n').count() + 1), place(column));
     let (text, hint) = match found {
         '\0' => (
             "the file is no text, or not in UTF-8: a NUL character stands here".to_owned(),
             "Save it as UTF-8 in the editor it was written with.",
         ),
         other => (
-            format!("a character that no text has stands here: U+{:04X}", u32::from(other)),
+            format!(
+                "a character that no text has stands here: U+{:04X}",
+                u32::from(other)
+            ),
             "Take it out; within double quotes it can be written as an escape, like \"\\x1b\".",
         ),
     };
-    Some(Fault::new(What::Syntax { text, hint }).at(at))
+    Some(YamlFault::new(YamlFaultKind::Syntax { text, hint }).at(at))
 }
 
 fn tagged() -> (String, &'static str) {
@@ -98,27 +121,51 @@ fn tagged() -> (String, &'static str) {
 }
 
 /// The place of the quote that is never closed: the first value that begins with one and does not end with it on its line. The library names the end of the file.
-fn unclosed_quote(text: &str) -> Option<Location> {
+fn unclosed_quote(text: &str) -> Option<FileLocation> {
     let opens = |line: &str| {
-        let value = line.find(": ").map(|at| at + 2).or_else(|| line.find("- ").map(|at| at + 2)).unwrap_or(0);
+        let value = line
+            .find(": ")
+            .map(|at| at + 2)
+            .or_else(|| line.find("- ").map(|at| at + 2))
+            .unwrap_or(0);
         let rest = line.get(value..)?;
         let blanks = rest.len() - rest.trim_start().len();
-        let quote = rest.trim_start().chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let quote = rest
+            .trim_start()
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '"' | '\''))?;
         let closes = rest.trim_start().get(1..)?.contains(quote);
-        (!closes).then(|| line.get(..value + blanks).unwrap_or_default().chars().count() + 1)
+        (!closes).then(|| {
+            line.get(..value + blanks)
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1
+        })
     };
     let place = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    text.lines().enumerate().find_map(|(n, line)| Some(Location::new(place(n + 1), place(opens(line)?))))
+    text.lines()
+        .enumerate()
+        .find_map(|(n, line)| Some(FileLocation::new(place(n + 1), place(opens(line)?))))
 }
 
 /// What the library's scanner says, and what most often is behind it.
 fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
     let says = says.lines().next().unwrap_or_default();
     // The library repeats the place, which is told apart.
-    let says = says.split(" at line ").next().unwrap_or(says).trim_end_matches([':', ' ']);
+    let says = says
+        .split(" at line ")
+        .next()
+        .unwrap_or(says)
+        .trim_end_matches([':', ' ']);
     let lower = says.to_lowercase();
-    let in_a_variable = line.split_once("${").is_some_and(|(_, rest)| rest.contains(": ") || rest.contains(" #"));
-    let in_flow = line.split_once("${").is_some_and(|(before, _)| before.contains(['{', '[']));
+    let in_a_variable = line
+        .split_once("${")
+        .is_some_and(|(_, rest)| rest.contains(": ") || rest.contains(" #"));
+    let in_flow = line
+        .split_once("${")
+        .is_some_and(|(before, _)| before.contains(['{', '[']));
     let told = |text: &str, hint| (text.to_owned(), hint);
     if in_flow {
         return told(
@@ -155,15 +202,23 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
         );
     }
     if lower.contains("tab") || line.trim_start_matches(' ').starts_with('\t') {
-        return told("a tab stands where YAML wants blanks", "Indent with blanks: put two of them for each tab.");
+        return told(
+            "a tab stands where YAML wants blanks",
+            "Indent with blanks: put two of them for each tab.",
+        );
     }
     if lower.contains("simple key expected")
         || lower.contains("could not find expected ':'")
         || lower.contains("expected ':'")
     {
-        return told("a `:` is missing after the key", "Write `key: value`, with a blank after the `:`.");
+        return told(
+            "a `:` is missing after the key",
+            "Write `key: value`, with a blank after the `:`.",
+        );
     }
-    if lower.contains("did not find expected key") || lower.contains("indentation") && !lower.contains("quoted") {
+    if lower.contains("did not find expected key")
+        || lower.contains("indentation") && !lower.contains("quoted")
+    {
         return told(
             "this line is indented differently from its neighbours",
             "Indent keys that belong together by the same number of blanks.",
@@ -178,10 +233,18 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
         );
     }
     if lower.contains("mapping values are not allowed") {
-        return told("a second `: ` stands in the value", "Put a value with `: ` in it in quotes: key: \"a: b\".");
+        return told(
+            "a second `: ` stands in the value",
+            "Put a value with `: ` in it in quotes: key: \"a: b\".",
+        );
     }
-    if lower.contains("unclosed quote") || lower.contains("quoted scalar") && !lower.contains("trailing") {
-        return told(UNCLOSED_QUOTE, "End the text with the quote that it begins with.");
+    if lower.contains("unclosed quote")
+        || lower.contains("quoted scalar") && !lower.contains("trailing")
+    {
+        return told(
+            UNCLOSED_QUOTE,
+            "End the text with the quote that it begins with.",
+        );
     }
     if lower.contains("trailing content") {
         return told(
@@ -190,7 +253,10 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
         );
     }
     if lower.contains("bracket") || lower.contains("flow") {
-        return told("a `{` or `[` is not closed, or closed by the other", "Close { with } and [ with ].");
+        return told(
+            "a `{` or `[` is not closed, or closed by the other",
+            "Close { with } and [ with ].",
+        );
     }
     if lower.contains("unexpected character") {
         return told(
@@ -199,7 +265,10 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
         );
     }
     if lower.contains("unexpected end of input") || text.trim().is_empty() {
-        return told("the file ends where a value is expected", "Write key: value, one a line.");
+        return told(
+            "the file ends where a value is expected",
+            "Write key: value, one a line.",
+        );
     }
     (
         format!("this is not YAML: {says}"),
@@ -207,7 +276,10 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
     )
 }
 
-fn line_of(text: &str, at: Location) -> &str {
-    let line = usize::try_from(at.line()).ok().and_then(|line| line.checked_sub(1));
-    line.and_then(|line| text.lines().nth(line)).unwrap_or_default()
+fn line_of(text: &str, at: FileLocation) -> &str {
+    let line = usize::try_from(at.line())
+        .ok()
+        .and_then(|line| line.checked_sub(1));
+    line.and_then(|line| text.lines().nth(line))
+        .unwrap_or_default()
 }

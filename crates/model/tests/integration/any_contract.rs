@@ -5,43 +5,55 @@
 use crate::schemas;
 use proptest::prelude::*;
 use std::fmt::Write as _;
-use tillhouse_model::table::{Class, Kind, Normalise, OnMisfit, TimeFormat};
-use tillhouse_model::{Column, contract};
+use tillhouse_model::table::{
+    ColumnClass, ColumnKind, MisfitPolicy, TimeFormat, ValueNormalisation,
+};
+use tillhouse_model::{ColumnSpec, contract};
 
-fn scalar() -> impl Strategy<Value = (Kind, Class)> {
+fn scalar() -> impl Strategy<Value = (ColumnKind, ColumnClass)> {
     let open = prop_oneof![
-        Just(Kind::Text),
-        Just(Kind::Int),
-        Just(Kind::Bool),
-        Just(Kind::Date),
+        Just(ColumnKind::Text),
+        Just(ColumnKind::Int),
+        Just(ColumnKind::Bool),
+        Just(ColumnKind::Date),
         (1_u8..=38)
             .prop_flat_map(|p| (Just(p), 0..=p))
-            .prop_map(|(precision, scale)| Kind::Decimal { precision, scale: i8::try_from(scale).unwrap() }),
-        Just(Kind::Timestamp(TimeFormat::Offset)),
-        Just(Kind::Timestamp(TimeFormat::Zone("Asia/Yerevan".into()))),
-        Just(Kind::Timestamp(TimeFormat::EpochMillis)),
+            .prop_map(|(precision, scale)| ColumnKind::Decimal {
+                precision,
+                scale: i8::try_from(scale).unwrap()
+            }),
+        Just(ColumnKind::Timestamp(TimeFormat::Offset)),
+        Just(ColumnKind::Timestamp(TimeFormat::Zone(
+            "Asia/Yerevan".into()
+        ))),
+        Just(ColumnKind::Timestamp(TimeFormat::EpochMillis)),
     ];
     let class = prop_oneof![
-        3 => Just(Class::Open),
-        1 => Just(Class::LastFour),
-        1 => Just(Class::Pseudonym(Normalise::Plate)),
-        1 => Just(Class::Pseudonym(Normalise::Card)),
+        3 => Just(ColumnClass::Open),
+        1 => Just(ColumnClass::LastFour),
+        1 => Just(ColumnClass::Pseudonym(ValueNormalisation::Plate)),
+        1 => Just(ColumnClass::Pseudonym(ValueNormalisation::Card)),
     ];
     (open, class).prop_map(|(kind, class)| {
-        let class = if kind == Kind::Text { class } else { Class::Open };
+        let class = if kind == ColumnKind::Text {
+            class
+        } else {
+            ColumnClass::Open
+        };
         (kind, class)
     })
 }
 
-fn column(name: String, (kind, class): (Kind, Class), required: bool) -> Column {
+fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool) -> ColumnSpec {
     let description = format!("What {name} means: a \"thing\" # and more");
-    let blank_is_none = kind == Kind::Text && class == Class::Open && name.ends_with('3');
+    let blank_is_none =
+        kind == ColumnKind::Text && class == ColumnClass::Open && name.ends_with('3');
     let on_misfit = match name.as_bytes().last() {
-        Some(b'1') if !required => Some(OnMisfit::Warn),
-        Some(b'2') => Some(OnMisfit::Reject),
+        Some(b'1') if !required => Some(MisfitPolicy::Warn),
+        Some(b'2') => Some(MisfitPolicy::Reject),
         _ => None,
     };
-    Column {
+    ColumnSpec {
         json_name: format!("json {name}"),
         name,
         kind,
@@ -55,55 +67,69 @@ fn column(name: String, (kind, class): (Kind, Class), required: bool) -> Column 
 }
 
 /// Columns with distinct names, secrets among them.
-fn columns() -> impl Strategy<Value = Vec<Column>> {
+fn columns() -> impl Strategy<Value = Vec<ColumnSpec>> {
     let leaf = scalar().boxed();
     let tree = leaf.prop_recursive(3, 24, 4, |inner| {
-        let fields = prop::collection::vec((inner.clone(), any::<bool>()), 1..4).prop_map(|kinds| {
-            let fields =
-                kinds.into_iter().enumerate().map(|(i, (kind, required))| column(format!("f{i}"), kind, required));
-            let hidden = Column {
-                required: false,
-                class: Class::Secret,
-                ..column("pin".into(), (Kind::Text, Class::Open), false)
-            };
-            (Kind::Struct(fields.chain([hidden]).collect()), Class::Open)
-        });
+        let fields =
+            prop::collection::vec((inner.clone(), any::<bool>()), 1..4).prop_map(|kinds| {
+                let fields = kinds
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, (kind, required))| column(format!("f{i}"), kind, required));
+                let hidden = ColumnSpec {
+                    required: false,
+                    class: ColumnClass::Secret,
+                    ..column("pin".into(), (ColumnKind::Text, ColumnClass::Open), false)
+                };
+                (
+                    ColumnKind::Struct(fields.chain([hidden]).collect()),
+                    ColumnClass::Open,
+                )
+            });
         let list = inner.prop_map(|kind| {
-            let element = Column {
+            let element = ColumnSpec {
                 json_name: "element".into(),
                 description: String::new(),
                 ..column("element".into(), kind, false)
             };
-            (Kind::List(Box::new(element)), Class::Open)
+            (ColumnKind::List(Box::new(element)), ColumnClass::Open)
         });
         prop_oneof![fields, list]
     });
     prop::collection::vec((tree, any::<bool>()), 0..6).prop_map(|kinds| {
-        kinds.into_iter().enumerate().map(|(i, (kind, required))| column(format!("c{i}"), kind, required)).collect()
+        kinds
+            .into_iter()
+            .enumerate()
+            .map(|(i, (kind, required))| column(format!("c{i}"), kind, required))
+            .collect()
     })
 }
 
 /// Writes a column as a contract spells it; `dash` starts a list entry, items have none.
-fn write(column: &Column, dash: bool, indent: usize, out: &mut String) {
+fn write(column: &ColumnSpec, dash: bool, indent: usize, out: &mut String) {
     let pad = " ".repeat(indent);
     let mut lines: Vec<String> = Vec::new();
     if dash {
         lines.push(format!("name: {}", column.name));
         lines.push(format!("physicalName: {}", column.json_name));
-        lines.push(format!("description: {}", serde_json::to_string(&column.description).unwrap()));
+        lines.push(format!(
+            "description: {}",
+            serde_json::to_string(&column.description).unwrap()
+        ));
         lines.push(format!("required: {}", column.required));
     }
     let mut own: Vec<String> = Vec::new();
-    let mut say = |key: &str, value: &str| own.push(format!("{{ property: {key}, value: {value} }}"));
+    let mut say =
+        |key: &str, value: &str| own.push(format!("{{ property: {key}, value: {value} }}"));
     match column.class {
-        Class::Open => {}
-        Class::Secret => lines.push("classification: secret".into()),
-        Class::Dropped => lines.push("classification: restricted".into()),
-        Class::LastFour => {
+        ColumnClass::Open => {}
+        ColumnClass::Secret => lines.push("classification: secret".into()),
+        ColumnClass::Dropped => lines.push("classification: restricted".into()),
+        ColumnClass::LastFour => {
             lines.push("classification: personal".into());
             say("treatment", "lastFour");
         }
-        Class::Pseudonym(how) => {
+        ColumnClass::Pseudonym(how) => {
             lines.push("classification: personal".into());
             say("treatment", "pseudonym");
             say("normalise", &format!("{how:?}").to_lowercase());
@@ -116,28 +142,30 @@ fn write(column: &Column, dash: bool, indent: usize, out: &mut String) {
         say("misfit", &format!("{on_misfit:?}").to_lowercase());
     }
     let logical = match &column.kind {
-        Kind::Text => "string",
-        Kind::Bool => "boolean",
-        Kind::Int => "integer",
-        Kind::Date => "date",
-        Kind::Decimal { precision, scale } => {
+        ColumnKind::Text => "string",
+        ColumnKind::Bool => "boolean",
+        ColumnKind::Int => "integer",
+        ColumnKind::Date => "date",
+        ColumnKind::Decimal { precision, scale } => {
             lines.push(format!("physicalType: decimal({precision},{scale})"));
             "number"
         }
-        Kind::Timestamp(format) => {
+        ColumnKind::Timestamp(format) => {
             match format {
                 TimeFormat::Offset => {}
                 TimeFormat::Zone(zone) => {
-                    lines.push(format!("logicalTypeOptions: {{ timezone: false, defaultTimezone: {zone} }}"));
+                    lines.push(format!(
+                        "logicalTypeOptions: {{ timezone: false, defaultTimezone: {zone} }}"
+                    ));
                 }
                 TimeFormat::EpochSeconds => say("epochUnit", "seconds"),
                 TimeFormat::EpochMillis => say("epochUnit", "millis"),
             }
             "timestamp"
         }
-        Kind::Struct(_) => "object",
-        Kind::List(_) => "array",
-        Kind::Binary => unreachable!("a source has none"),
+        ColumnKind::Struct(_) => "object",
+        ColumnKind::List(_) => "array",
+        ColumnKind::Binary => unreachable!("a source has none"),
     };
     lines.push(format!("logicalType: {logical}"));
     if !own.is_empty() {
@@ -155,11 +183,13 @@ fn write(column: &Column, dash: bool, indent: usize, out: &mut String) {
     }
     let inside = if dash { indent + 2 } else { indent };
     match &column.kind {
-        Kind::Struct(fields) => {
+        ColumnKind::Struct(fields) => {
             writeln!(out, "{}properties:", " ".repeat(inside)).unwrap();
-            fields.iter().for_each(|field| write(field, true, inside + 2, out));
+            fields
+                .iter()
+                .for_each(|field| write(field, true, inside + 2, out));
         }
-        Kind::List(element) => {
+        ColumnKind::List(element) => {
             writeln!(out, "{}items:", " ".repeat(inside)).unwrap();
             write(element, false, inside + 2, out);
         }

@@ -5,11 +5,12 @@
 use crate::shipped;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tillhouse_model::Exact;
+use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
-    Amount, Check, Class, Column, Except, Kind, Normalise, Present, Product, Role, StateRule, Sum, TimeFormat, UnitOf,
-    UnknownFields,
+    AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, PresenceRule, PriceUnitSource,
+    ProductRule, RuleCheck, StateRule, SumRule, TableRole, TimeFormat, UnknownFields,
+    ValueNormalisation,
 };
 
 /// One record of the list answer, as the API's document prints it.
@@ -24,24 +25,45 @@ fn leaves<'v>(value: &'v Value, path: &str, out: &mut Vec<(String, &'v Value)>) 
                 leaves(value, &format!("{path}{dot}{key}"), out);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| leaves(item, &format!("{path}[]"), out)),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| leaves(item, &format!("{path}[]"), out)),
         leaf => out.push((path.to_owned(), leaf)),
     }
 }
 
 /// Every leaf of a contract, in the same spelling, with its column and its class, or the class of what it lies in.
-fn columns<'c>(columns: &'c [Column], path: &str, class: Class, out: &mut Vec<(String, &'c Column, Class)>) {
+fn columns<'c>(
+    columns: &'c [ColumnSpec],
+    path: &str,
+    class: ColumnClass,
+    out: &mut Vec<(String, &'c ColumnSpec, ColumnClass)>,
+) {
     for column in columns {
         let dot = if path.is_empty() { "" } else { "." };
-        descend(column, &format!("{path}{dot}{}", column.json_name), class, out);
+        descend(
+            column,
+            &format!("{path}{dot}{}", column.json_name),
+            class,
+            out,
+        );
     }
 }
 
-fn descend<'c>(column: &'c Column, path: &str, class: Class, out: &mut Vec<(String, &'c Column, Class)>) {
-    let class = if class == Class::Open { column.class } else { class };
+fn descend<'c>(
+    column: &'c ColumnSpec,
+    path: &str,
+    class: ColumnClass,
+    out: &mut Vec<(String, &'c ColumnSpec, ColumnClass)>,
+) {
+    let class = if class == ColumnClass::Open {
+        column.class
+    } else {
+        class
+    };
     match &column.kind {
-        Kind::Struct(inner) => columns(inner, path, class, out),
-        Kind::List(element) => descend(element, &format!("{path}[]"), class, out),
+        ColumnKind::Struct(inner) => columns(inner, path, class, out),
+        ColumnKind::List(element) => descend(element, &format!("{path}[]"), class, out),
         _ => out.push((path.to_owned(), column, class)),
     }
 }
@@ -53,7 +75,7 @@ fn every_field_of_the_document_is_in_the_contract_with_a_type_that_fits_and_noth
     leaves(&sample, "", &mut documented);
     let spec = shipped("hecone/transactions.yaml");
     let mut known = Vec::new();
-    columns(&spec.columns, "", Class::Open, &mut known);
+    columns(&spec.columns, "", ColumnClass::Open, &mut known);
 
     let mut paths: Vec<&str> = documented.iter().map(|(path, _)| path.as_str()).collect();
     let mut have: Vec<&str> = known.iter().map(|(path, ..)| path.as_str()).collect();
@@ -65,10 +87,12 @@ fn every_field_of_the_document_is_in_the_contract_with_a_type_that_fits_and_noth
     for (path, value) in documented {
         let (_, column, _) = known.iter().find(|(known, ..)| *known == path).unwrap();
         let fits = match (value, &column.kind) {
-            (Value::String(text), Kind::Timestamp(TimeFormat::Offset)) => text.parse::<jiff::Timestamp>().is_ok(),
-            (Value::String(text), Kind::Text) => text.parse::<jiff::Timestamp>().is_err(),
-            (Value::Number(number), Kind::Int) => number.is_i64(),
-            (Value::Number(_), Kind::Decimal { .. }) => true,
+            (Value::String(text), ColumnKind::Timestamp(TimeFormat::Offset)) => {
+                text.parse::<jiff::Timestamp>().is_ok()
+            }
+            (Value::String(text), ColumnKind::Text) => text.parse::<jiff::Timestamp>().is_err(),
+            (Value::Number(number), ColumnKind::Int) => number.is_i64(),
+            (Value::Number(_), ColumnKind::Decimal { .. }) => true,
             _ => false,
         };
         assert!(fits, "{path}: {value} is no {:?}", column.kind);
@@ -79,115 +103,239 @@ fn every_field_of_the_document_is_in_the_contract_with_a_type_that_fits_and_noth
 fn what_is_secret_personal_or_dropped_is_exactly_this() {
     let spec = shipped("hecone/transactions.yaml");
     let mut all = Vec::new();
-    columns(&spec.columns, "", Class::Open, &mut all);
-    let mut closed: Vec<(&str, Class)> = all
+    columns(&spec.columns, "", ColumnClass::Open, &mut all);
+    let mut closed: Vec<(&str, ColumnClass)> = all
         .iter()
-        .filter(|(.., class)| *class != Class::Open)
+        .filter(|(.., class)| *class != ColumnClass::Open)
         .map(|(path, _, class)| (path.as_str(), *class))
         .collect();
     closed.sort_unstable_by_key(|(path, _)| *path);
-    let pseudonym = Class::Pseudonym;
+    let pseudonym = ColumnClass::Pseudonym;
     assert_eq!(
         closed,
         [
-            ("card_issuer.driver_name", pseudonym(Normalise::Text)),
-            ("client.id", pseudonym(Normalise::Email)),
-            ("customer_data.driver_number", pseudonym(Normalise::Text)),
-            ("customer_data.license_plate", pseudonym(Normalise::Plate)),
-            ("payments[].additional_card.card_id", pseudonym(Normalise::Card)),
-            ("payments[].card_id", pseudonym(Normalise::Card)),
-            ("payments[].fiscal_receipt[]", Class::Dropped),
-            ("payments[].pin", Class::Secret),
-            ("payments[].qr_code", Class::Secret),
-            ("payments[].terminal_receipt[]", Class::Dropped),
-            ("receipt.email", pseudonym(Normalise::Email)),
-            ("receipt.links.customer_url", Class::Secret),
+            (
+                "card_issuer.driver_name",
+                pseudonym(ValueNormalisation::Text)
+            ),
+            ("client.id", pseudonym(ValueNormalisation::Email)),
+            (
+                "customer_data.driver_number",
+                pseudonym(ValueNormalisation::Text)
+            ),
+            (
+                "customer_data.license_plate",
+                pseudonym(ValueNormalisation::Plate)
+            ),
+            (
+                "payments[].additional_card.card_id",
+                pseudonym(ValueNormalisation::Card)
+            ),
+            ("payments[].card_id", pseudonym(ValueNormalisation::Card)),
+            ("payments[].fiscal_receipt[]", ColumnClass::Dropped),
+            ("payments[].pin", ColumnClass::Secret),
+            ("payments[].qr_code", ColumnClass::Secret),
+            ("payments[].terminal_receipt[]", ColumnClass::Dropped),
+            ("receipt.email", pseudonym(ValueNormalisation::Email)),
+            ("receipt.links.customer_url", ColumnClass::Secret),
         ]
     );
     let stored = format!("{:?}", spec.source_schema());
-    for never in ["pin", "qr_code", "links", "customer_url", "terminal_receipt", "fiscal_receipt"] {
-        assert!(!stored.contains(&format!("\"{never}\"")), "{never} has a column");
+    for never in [
+        "pin",
+        "qr_code",
+        "links",
+        "customer_url",
+        "terminal_receipt",
+        "fiscal_receipt",
+    ] {
+        assert!(
+            !stored.contains(&format!("\"{never}\"")),
+            "{never} has a column"
+        );
     }
 }
 
 #[test]
 fn the_table_is_keyed_timed_and_checked_as_designed() {
     let spec = shipped("hecone/transactions.yaml");
-    assert_eq!((spec.source.as_str(), spec.name.as_str(), spec.role), ("hecone", "transactions", Role::Source));
+    assert_eq!(
+        (spec.source.as_str(), spec.name.as_str(), spec.role),
+        ("hecone", "transactions", TableRole::Source)
+    );
     assert_eq!(spec.key, ["id"]);
     assert_eq!(spec.partition_by, ["month"]);
     assert_eq!(spec.moves_within, SignedDuration::from_hours(45 * 24));
     assert_eq!(spec.unknown, UnknownFields::Count);
     assert_eq!(spec.updated_at, None);
     let times: Vec<String> = spec.record_time.iter().map(|path| path.join(".")).collect();
-    assert_eq!(times, ["invoice.created_at", "articles.start_time", "payments.created_at"]);
+    assert_eq!(
+        times,
+        [
+            "invoice.created_at",
+            "articles.start_time",
+            "payments.created_at"
+        ]
+    );
 
     let mut required = Vec::new();
     let mut all = Vec::new();
-    columns(&spec.columns, "", Class::Open, &mut all);
-    required.extend(all.iter().filter(|(_, column, _)| column.required).map(|(path, ..)| path.as_str()));
-    assert_eq!(required, ["id"], "a transaction that is still going on has little else");
+    columns(&spec.columns, "", ColumnClass::Open, &mut all);
+    required.extend(
+        all.iter()
+            .filter(|(_, column, _)| column.required)
+            .map(|(path, ..)| path.as_str()),
+    );
+    assert_eq!(
+        required,
+        ["id"],
+        "a transaction that is still going on has little else"
+    );
 
-    let rules: Vec<(&str, String, &Check)> =
-        spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), &r.check)).collect();
-    let words = |list: &[&str]| Check::OneOf(list.iter().map(|w| (*w).to_owned()).collect());
+    let rules: Vec<(&str, String, &RuleCheck)> = spec
+        .rules
+        .iter()
+        .map(|r| (r.name.as_str(), r.path.join("."), &r.check))
+        .collect();
+    let words = |list: &[&str]| RuleCheck::OneOf(list.iter().map(|w| (*w).to_owned()).collect());
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let within = Exact::new(1, 2);
+    let within = ExactDecimal::new(1, 2);
     let sum = |of: &str| {
-        let except = Except { path: path("articles.state"), words: vec!["declined".into(), "error".into()] };
-        Check::Sum(Sum { of: vec![path(of)], within, except: Some(except) })
+        let except = ElementFilter {
+            path: path("articles.state"),
+            words: vec!["declined".into(), "error".into()],
+        };
+        RuleCheck::Sum(SumRule {
+            of: vec![path(of)],
+            within,
+            except: Some(except),
+        })
     };
-    let state = Check::State(StateRule {
+    let state = RuleCheck::State(StateRule {
         articles: path("articles.state"),
         payments: path("payments.state"),
         collected: path("payments.amount"),
         owed: path("invoice.amount"),
     });
-    let product = Check::Product(Product {
+    let product = RuleCheck::Product(ProductRule {
         of: vec![path("articles.quantity"), path("articles.unit_price")],
         is: vec![path("articles.amount")],
         or_less: Vec::new(),
         within,
     });
-    let collected = Except { path: path("payments.state"), words: vec!["collected".into()] };
-    let present = Check::Present(Present { when: Some(collected) });
-    let amount =
-        |currency: &str| Check::Amount(Amount { currency: path(currency), unit: UnitOf::Contract(PriceUnit::Major) });
+    let collected = ElementFilter {
+        path: path("payments.state"),
+        words: vec!["collected".into()],
+    };
+    let present = RuleCheck::Present(PresenceRule {
+        when: Some(collected),
+    });
+    let amount = |currency: &str| {
+        RuleCheck::Amount(AmountRule {
+            currency: path(currency),
+            unit: PriceUnitSource::Contract(PriceUnit::Major),
+        })
+    };
     assert_eq!(
         rules,
         [
-            ("id_unique", "id".to_owned(), &Check::Unique),
+            ("id_unique", "id".to_owned(), &RuleCheck::Unique),
             (
                 "state_known",
                 "state".to_owned(),
-                &words(&["created", "pending", "consumed", "completed", "declined", "error"])
+                &words(&[
+                    "created",
+                    "pending",
+                    "consumed",
+                    "completed",
+                    "declined",
+                    "error"
+                ])
             ),
-            ("invoice_currency_known", "invoice.currency".to_owned(), &Check::Currency),
-            ("article_id_unique", "articles.id".to_owned(), &Check::Unique),
+            (
+                "invoice_currency_known",
+                "invoice.currency".to_owned(),
+                &RuleCheck::Currency
+            ),
+            (
+                "article_id_unique",
+                "articles.id".to_owned(),
+                &RuleCheck::Unique
+            ),
             (
                 "article_state_known",
                 "articles.state".to_owned(),
-                &words(&["reserved", "released", "ongoing", "done", "declined", "error"])
+                &words(&[
+                    "reserved", "released", "ongoing", "done", "declined", "error"
+                ])
             ),
-            ("tax_percentage_not_negative", "articles.tax_percentage".to_owned(), &Check::AtLeast(0)),
-            ("tax_percentage_at_most_100", "articles.tax_percentage".to_owned(), &Check::AtMost(100)),
-            ("article_currency_known", "articles.currency".to_owned(), &Check::Currency),
-            ("payment_id_unique", "payments.id".to_owned(), &Check::Unique),
+            (
+                "tax_percentage_not_negative",
+                "articles.tax_percentage".to_owned(),
+                &RuleCheck::AtLeast(0)
+            ),
+            (
+                "tax_percentage_at_most_100",
+                "articles.tax_percentage".to_owned(),
+                &RuleCheck::AtMost(100)
+            ),
+            (
+                "article_currency_known",
+                "articles.currency".to_owned(),
+                &RuleCheck::Currency
+            ),
+            (
+                "payment_id_unique",
+                "payments.id".to_owned(),
+                &RuleCheck::Unique
+            ),
             (
                 "payment_state_known",
                 "payments.state".to_owned(),
                 &words(&["open", "reserved", "collected", "declined", "error"])
             ),
-            ("payment_currency_known", "payments.currency".to_owned(), &Check::Currency),
-            ("site_timezone_known", "site.timezone".to_owned(), &Check::TimeZone),
+            (
+                "payment_currency_known",
+                "payments.currency".to_owned(),
+                &RuleCheck::Currency
+            ),
+            (
+                "site_timezone_known",
+                "site.timezone".to_owned(),
+                &RuleCheck::TimeZone
+            ),
             ("state_follows", "state".to_owned(), &state),
-            ("articles_add_up", "invoice.amount".to_owned(), &sum("articles.amount")),
-            ("taxes_add_up", "invoice.tax_amount".to_owned(), &sum("articles.tax_amount")),
+            (
+                "articles_add_up",
+                "invoice.amount".to_owned(),
+                &sum("articles.amount")
+            ),
+            (
+                "taxes_add_up",
+                "invoice.tax_amount".to_owned(),
+                &sum("articles.tax_amount")
+            ),
             ("article_multiplies", "articles.amount".to_owned(), &product),
-            ("payment_amount_known", "payments.amount".to_owned(), &present),
-            ("invoice_amount_fits", "invoice.amount".to_owned(), &amount("invoice.currency")),
-            ("article_amount_fits", "articles.amount".to_owned(), &amount("articles.currency")),
-            ("payment_amount_fits", "payments.amount".to_owned(), &amount("payments.currency")),
+            (
+                "payment_amount_known",
+                "payments.amount".to_owned(),
+                &present
+            ),
+            (
+                "invoice_amount_fits",
+                "invoice.amount".to_owned(),
+                &amount("invoice.currency")
+            ),
+            (
+                "article_amount_fits",
+                "articles.amount".to_owned(),
+                &amount("articles.currency")
+            ),
+            (
+                "payment_amount_fits",
+                "payments.amount".to_owned(),
+                &amount("payments.currency")
+            ),
         ]
     );
 }
@@ -196,9 +344,11 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
 fn money_and_quantities_have_the_scales_of_the_house() {
     let spec = shipped("hecone/transactions.yaml");
     let mut all = Vec::new();
-    columns(&spec.columns, "", Class::Open, &mut all);
+    columns(&spec.columns, "", ColumnClass::Open, &mut all);
     for (path, column, _) in all {
-        let Kind::Decimal { precision, scale } = column.kind else { continue };
+        let ColumnKind::Decimal { precision, scale } = column.kind else {
+            continue;
+        };
         let expected = match column.name.as_str() {
             "quantity" | "free_quantity" | "max_quantity" | "unit_price" => (18, 6),
             "tax_percentage" => (9, 4),

@@ -34,7 +34,8 @@ fn every_contract_in_the_house_parses_and_is_named_after_its_file() {
             let file = file.unwrap().path();
             assert_eq!(file.extension().unwrap(), "yaml", "{}", file.display());
             let text = std::fs::read_to_string(&file).unwrap();
-            let spec = contract::parse(&text, &file.display().to_string()).unwrap_or_else(|e| panic!("{e}"));
+            let spec = contract::parse(&text, &file.display().to_string())
+                .unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(spec.source, folder.file_name().unwrap().to_str().unwrap());
             assert_eq!(spec.name, file.file_stem().unwrap().to_str().unwrap());
             assert!(!spec.description.is_empty(), "{}", spec.qualified_name());
@@ -45,16 +46,16 @@ fn every_contract_in_the_house_parses_and_is_named_after_its_file() {
     assert!(seen >= 10, "only {seen} contracts found");
 }
 
-fn described(columns: &[tillhouse_model::Column], at: &str) {
-    use tillhouse_model::Kind;
+fn described(columns: &[tillhouse_model::ColumnSpec], at: &str) {
+    use tillhouse_model::ColumnKind;
     for column in columns {
         let path = format!("{at}.{}", column.name);
         assert!(!column.description.is_empty(), "{path} has no description");
         let mut kind = &column.kind;
-        while let Kind::List(element) = kind {
+        while let ColumnKind::List(element) = kind {
             kind = &element.kind;
         }
-        if let Kind::Struct(inner) = kind {
+        if let ColumnKind::Struct(inner) = kind {
             described(inner, &path);
         }
     }

@@ -3,19 +3,26 @@
 //! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
 
 use jiff::SignedDuration;
-use tillhouse_model::money::{PriceUnit, VatRate};
+use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
-    Amount, Check, Class, Except, Kind, LocalTime, Normalise, Product, Rate, RateUnit, Role, StateRule, Sum,
-    TimeFormat, UnitOf, UnknownFields,
+    AmountRule, ColumnClass, ColumnKind, ElementFilter, LocalTimeRule, PriceUnitSource,
+    ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule, TableRole, TimeFormat,
+    UnknownFields, ValueNormalisation,
 };
-use tillhouse_model::{Column, Exact, OnMisfit, TableSpec, contract};
+use tillhouse_model::{ColumnSpec, ExactDecimal, MisfitPolicy, TableSpec, contract};
 
 /// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
 pub(crate) fn contract_of(custom: &str, properties: &str) -> String {
-    let indented =
-        |text: &str, by: usize| -> String { text.lines().map(|line| format!("{:by$}{line}\n", "")).collect() };
-    let custom =
-        if custom.is_empty() { String::new() } else { format!("    customProperties:\n{}", indented(custom, 6)) };
+    let indented = |text: &str, by: usize| -> String {
+        text.lines()
+            .map(|line| format!("{:by$}{line}\n", ""))
+            .collect()
+    };
+    let custom = if custom.is_empty() {
+        String::new()
+    } else {
+        format!("    customProperties:\n{}", indented(custom, 6))
+    };
     format!(
         "apiVersion: v3.1.0\nkind: DataContract\nid: kiosk-sales\nversion: 1.0.0\nstatus: active\ndataProduct: kiosk\nschema:\n  \
          - name: sales\n    description: One sale.\n{custom}    properties:\n      - name: id\n        logicalType: string\n        \
@@ -29,7 +36,7 @@ fn spec(custom: &str, properties: &str) -> TableSpec {
     contract::parse(&text, "kiosk/sales.yaml").unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
-fn column(properties: &str) -> Column {
+fn column(properties: &str) -> ColumnSpec {
     spec("", properties).columns.pop().unwrap()
 }
 
@@ -38,7 +45,10 @@ fn the_smallest_contract_has_the_defaults() {
     let spec = spec("", "");
     assert_eq!(spec.qualified_name(), "kiosk.sales");
     assert_eq!(spec.description, "One sale.");
-    assert_eq!((spec.role, spec.unknown), (Role::Source, UnknownFields::Count));
+    assert_eq!(
+        (spec.role, spec.unknown),
+        (TableRole::Source, UnknownFields::Count)
+    );
     assert_eq!(spec.key, ["id"]);
     assert_eq!(spec.partition_by, ["month"]);
     assert_eq!(spec.moves_within, SignedDuration::from_hours(45 * 24));
@@ -47,32 +57,56 @@ fn the_smallest_contract_has_the_defaults() {
 
 #[test]
 fn later_editions_of_the_standard_are_read() {
-    let text = contract_of("", "").replace("v3.1.0", "v3.2.0").replace("status: active", "status: active\ncontext: {}");
+    let text = contract_of("", "")
+        .replace("v3.1.0", "v3.2.0")
+        .replace("status: active", "status: active\ncontext: {}");
     assert_eq!(contract::parse(&text, "f").unwrap().name, "sales");
 }
 
 #[test]
 fn types() {
     let kind = |lines: &str| column(&format!("- name: a\n{lines}")).kind;
-    assert_eq!(kind("  logicalType: string"), Kind::Text);
-    assert_eq!(kind("  logicalType: integer"), Kind::Int);
-    assert_eq!(kind("  logicalType: boolean"), Kind::Bool);
-    assert_eq!(kind("  logicalType: date"), Kind::Date);
+    assert_eq!(kind("  logicalType: string"), ColumnKind::Text);
+    assert_eq!(kind("  logicalType: integer"), ColumnKind::Int);
+    assert_eq!(kind("  logicalType: boolean"), ColumnKind::Bool);
+    assert_eq!(kind("  logicalType: date"), ColumnKind::Date);
     assert_eq!(
         kind("  logicalType: number\n  physicalType: decimal(38,38)"),
-        Kind::Decimal { precision: 38, scale: 38 }
+        ColumnKind::Decimal {
+            precision: 38,
+            scale: 38
+        }
     );
-    assert_eq!(kind("  logicalType: number\n  physicalType: decimal(5)"), Kind::Decimal { precision: 5, scale: 0 });
+    assert_eq!(
+        kind("  logicalType: number\n  physicalType: decimal(5)"),
+        ColumnKind::Decimal {
+            precision: 5,
+            scale: 0
+        }
+    );
     let time = |lines: &str| kind(&format!("  logicalType: timestamp\n{lines}"));
-    assert_eq!(time(""), Kind::Timestamp(TimeFormat::Offset));
-    assert_eq!(time("  logicalTypeOptions: { timezone: true }"), Kind::Timestamp(TimeFormat::Offset));
+    assert_eq!(time(""), ColumnKind::Timestamp(TimeFormat::Offset));
+    assert_eq!(
+        time("  logicalTypeOptions: { timezone: true }"),
+        ColumnKind::Timestamp(TimeFormat::Offset)
+    );
     assert_eq!(
         time("  logicalTypeOptions: { timezone: false, defaultTimezone: Europe/Berlin }"),
-        Kind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))
+        ColumnKind::Timestamp(TimeFormat::Zone("Europe/Berlin".into()))
     );
-    let epoch = |unit: &str| time(&format!("  customProperties: [{{ property: epochUnit, value: {unit} }}]"));
-    assert_eq!(epoch("seconds"), Kind::Timestamp(TimeFormat::EpochSeconds));
-    assert_eq!(epoch("millis"), Kind::Timestamp(TimeFormat::EpochMillis));
+    let epoch = |unit: &str| {
+        time(&format!(
+            "  customProperties: [{{ property: epochUnit, value: {unit} }}]"
+        ))
+    };
+    assert_eq!(
+        epoch("seconds"),
+        ColumnKind::Timestamp(TimeFormat::EpochSeconds)
+    );
+    assert_eq!(
+        epoch("millis"),
+        ColumnKind::Timestamp(TimeFormat::EpochMillis)
+    );
 }
 
 #[test]
@@ -81,36 +115,75 @@ fn objects_and_arrays_nest() {
         "- name: lines\n  physicalName: Lines\n  logicalType: array\n  items:\n    logicalType: object\n    properties:\n      \
          - name: codes\n        logicalType: array\n        items: { logicalType: integer }",
     );
-    assert_eq!((list.name.as_str(), list.json_name.as_str()), ("lines", "Lines"));
-    let Kind::List(line) = &list.kind else { panic!("{list:?}") };
+    assert_eq!(
+        (list.name.as_str(), list.json_name.as_str()),
+        ("lines", "Lines")
+    );
+    let ColumnKind::List(line) = &list.kind else {
+        panic!("{list:?}")
+    };
     assert_eq!(line.name, "element");
-    let Kind::Struct(fields) = &line.kind else { panic!("{line:?}") };
-    let Kind::List(code) = &fields[0].kind else { panic!("{fields:?}") };
-    assert_eq!((code.name.as_str(), &code.kind), ("element", &Kind::Int));
+    let ColumnKind::Struct(fields) = &line.kind else {
+        panic!("{line:?}")
+    };
+    let ColumnKind::List(code) = &fields[0].kind else {
+        panic!("{fields:?}")
+    };
+    assert_eq!(
+        (code.name.as_str(), &code.kind),
+        ("element", &ColumnKind::Int)
+    );
 }
 
 #[test]
 fn classes_and_treatments() {
     let class = |lines: &str| column(&format!("- name: a\n  logicalType: string\n{lines}")).class;
     let treated = |classification: &str, pairs: &[(&str, &str)]| {
-        let pairs: Vec<String> = pairs.iter().map(|(k, v)| format!("{{ property: {k}, value: {v} }}")).collect();
-        class(&format!("  classification: {classification}\n  customProperties: [{}]", pairs.join(", ")))
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(k, v)| format!("{{ property: {k}, value: {v} }}"))
+            .collect();
+        class(&format!(
+            "  classification: {classification}\n  customProperties: [{}]",
+            pairs.join(", ")
+        ))
     };
-    assert_eq!(class(""), Class::Open);
+    assert_eq!(class(""), ColumnClass::Open);
     for open in ["public", "internal", "confidential"] {
-        assert_eq!(class(&format!("  classification: {open}")), Class::Open);
+        assert_eq!(
+            class(&format!("  classification: {open}")),
+            ColumnClass::Open
+        );
     }
-    assert_eq!(class("  classification: secret"), Class::Secret);
-    assert_eq!(class("  classification: restricted"), Class::Dropped);
-    assert_eq!(treated("restricted", &[("treatment", "drop")]), Class::Dropped);
-    assert_eq!(treated("restricted", &[("treatment", "keep")]), Class::Open);
-    assert_eq!(treated("personal", &[("treatment", "drop")]), Class::Dropped);
-    assert_eq!(treated("personal", &[("treatment", "lastFour")]), Class::LastFour);
-    for (word, how) in
-        [("text", Normalise::Text), ("plate", Normalise::Plate), ("email", Normalise::Email), ("card", Normalise::Card)]
-    {
-        let class = treated("personal", &[("treatment", "pseudonym"), ("normalise", word)]);
-        assert_eq!(class, Class::Pseudonym(how));
+    assert_eq!(class("  classification: secret"), ColumnClass::Secret);
+    assert_eq!(class("  classification: restricted"), ColumnClass::Dropped);
+    assert_eq!(
+        treated("restricted", &[("treatment", "drop")]),
+        ColumnClass::Dropped
+    );
+    assert_eq!(
+        treated("restricted", &[("treatment", "keep")]),
+        ColumnClass::Open
+    );
+    assert_eq!(
+        treated("personal", &[("treatment", "drop")]),
+        ColumnClass::Dropped
+    );
+    assert_eq!(
+        treated("personal", &[("treatment", "lastFour")]),
+        ColumnClass::LastFour
+    );
+    for (word, how) in [
+        ("text", ValueNormalisation::Text),
+        ("plate", ValueNormalisation::Plate),
+        ("email", ValueNormalisation::Email),
+        ("card", ValueNormalisation::Card),
+    ] {
+        let class = treated(
+            "personal",
+            &[("treatment", "pseudonym"), ("normalise", word)],
+        );
+        assert_eq!(class, ColumnClass::Pseudonym(how));
     }
 }
 
@@ -124,7 +197,10 @@ fn the_tables_own_properties() {
          properties:\n      - { name: at, logicalType: timestamp }",
     );
     assert_eq!(spec.record_time, [vec!["paid", "at"], vec!["lines", "at"]]);
-    assert_eq!(spec.updated_at, Some(vec!["paid".to_owned(), "changed".to_owned()]));
+    assert_eq!(
+        spec.updated_at,
+        Some(vec!["paid".to_owned(), "changed".to_owned()])
+    );
     assert_eq!(spec.moves_within, SignedDuration::from_hours(12));
     assert_eq!(spec.unknown, UnknownFields::Keep);
     let schema = spec.source_schema();
@@ -139,7 +215,7 @@ fn the_tables_own_properties() {
             "_record_key",
             "_record_time",
             "_prev_record_time",
-            "_land",
+            "_load_id",
             "_content_hash",
             "_extracted_at",
             "_run_id",
@@ -167,10 +243,18 @@ fn a_contract_may_say_what_a_misfit_costs() {
         (column.on_misfit, column.restricted)
     };
     assert_eq!(column(""), (None, false));
-    assert_eq!(column("  customProperties: [{ property: misfit, value: reject }]"), (Some(OnMisfit::Reject), false));
-    assert_eq!(column("  customProperties: [{ property: misfit, value: warn }]"), (Some(OnMisfit::Warn), false));
     assert_eq!(
-        column("  classification: restricted\n  customProperties: [{ property: treatment, value: keep }]"),
+        column("  customProperties: [{ property: misfit, value: reject }]"),
+        (Some(MisfitPolicy::Reject), false)
+    );
+    assert_eq!(
+        column("  customProperties: [{ property: misfit, value: warn }]"),
+        (Some(MisfitPolicy::Warn), false)
+    );
+    assert_eq!(
+        column(
+            "  classification: restricted\n  customProperties: [{ property: treatment, value: keep }]"
+        ),
         (None, true)
     );
 }
@@ -186,21 +270,40 @@ fn quality_rules() {
          type: custom\n      engine: tillhouse\n      implementation: { atMost: 100 }\n    - type: text\n      \
          description: It is a price.\n    - type: custom\n      engine: soda\n      implementation: {}\n",
     );
-    let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
+    let rules: Vec<_> = spec
+        .rules
+        .iter()
+        .map(|r| (r.name.as_str(), r.path.join("."), r.check.clone()))
+        .collect();
     assert_eq!(
         rules,
         [
-            ("tag_known", "tags".to_owned(), Check::OneOf(vec!["a".into(), "no".into()])),
-            ("price_not_negative", "price".to_owned(), Check::AtLeast(0)),
-            ("price_below", "price".to_owned(), Check::AtMost(100)),
+            (
+                "tag_known",
+                "tags".to_owned(),
+                RuleCheck::OneOf(vec!["a".into(), "no".into()])
+            ),
+            (
+                "price_not_negative",
+                "price".to_owned(),
+                RuleCheck::AtLeast(0)
+            ),
+            ("price_below", "price".to_owned(), RuleCheck::AtMost(100)),
         ]
     );
 }
 
 /// The contract with these lines under the table's own `quality`.
 pub(crate) fn with_quality(quality: &str, properties: &str) -> String {
-    let lines: String = quality.lines().map(|line| format!("      {line}\n")).collect();
-    contract_of("", properties).replacen("    properties:\n", &format!("    quality:\n{lines}    properties:\n"), 1)
+    let lines: String = quality
+        .lines()
+        .map(|line| format!("      {line}\n"))
+        .collect();
+    contract_of("", properties).replacen(
+        "    properties:\n",
+        &format!("    quality:\n{lines}    properties:\n"),
+        1,
+    )
 }
 
 /// Two numbers, one of them nested, a list of them, an instant and two texts.
@@ -233,52 +336,118 @@ fn rules_that_compare_columns_stand_at_the_table() {
     );
     let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let zones = |list: &[(&str, &str)]| list.iter().map(|(k, z)| ((*k).to_owned(), vec![(*z).to_owned()])).collect();
-    let sum = |of: &[&str], within| Check::Sum(Sum { of: of.iter().map(|p| path(p)).collect(), within, except: None });
+    let zones = |list: &[(&str, &str)]| {
+        list.iter()
+            .map(|(k, z)| ((*k).to_owned(), vec![(*z).to_owned()]))
+            .collect()
+    };
+    let sum = |of: &[&str], within| {
+        RuleCheck::Sum(SumRule {
+            of: of.iter().map(|p| path(p)).collect(),
+            within,
+            except: None,
+        })
+    };
     let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
-        Check::LocalTime(LocalTime { of: path("at"), zone_by: zone_by.map(path), zones: zones(known) })
+        RuleCheck::LocalTime(LocalTimeRule {
+            of: path("at"),
+            zone_by: zone_by.map(path),
+            zones: zones(known),
+        })
     };
     let paths = |of: &[&str]| of.iter().map(|p| path(p)).collect::<Vec<_>>();
     let product = |of: &[&str], is: &[&str], within| {
-        Check::Product(Product { of: paths(of), is: paths(is), or_less: Vec::new(), within })
+        RuleCheck::Product(ProductRule {
+            of: paths(of),
+            is: paths(is),
+            or_less: Vec::new(),
+            within,
+        })
     };
-    let rate = |unit| Check::Rate(Rate { unit });
-    let amount = |unit| Check::Amount(Amount { currency: path("country"), unit });
-    let rules: Vec<_> = spec.rules.iter().map(|r| (r.name.as_str(), r.path.join("."), r.check.clone())).collect();
+    let rate = |unit| RuleCheck::Rate(RateRule { unit });
+    let amount = |unit| {
+        RuleCheck::Amount(AmountRule {
+            currency: path("country"),
+            unit,
+        })
+    };
+    let rules: Vec<_> = spec
+        .rules
+        .iter()
+        .map(|r| (r.name.as_str(), r.path.join("."), r.check.clone()))
+        .collect();
     assert_eq!(
         rules,
         [
-            ("adds_up", "net".to_owned(), sum(&["vat.amount", "lines.pieces"], Exact::new(1, 2))),
-            ("exactly", "vat.amount".to_owned(), sum(&["net"], Exact::new(0, 0))),
+            (
+                "adds_up",
+                "net".to_owned(),
+                sum(&["vat.amount", "lines.pieces"], ExactDecimal::new(1, 2))
+            ),
+            (
+                "exactly",
+                "vat.amount".to_owned(),
+                sum(&["net"], ExactDecimal::new(0, 0))
+            ),
             (
                 "clock_right",
                 "clock".to_owned(),
-                local(Some("country"), &[("DE", "Europe/Berlin"), ("NO", "Europe/Oslo")])
+                local(
+                    Some("country"),
+                    &[("DE", "Europe/Berlin"), ("NO", "Europe/Oslo")]
+                )
             ),
             ("clock_near", "clock".to_owned(), local(None, &[])),
-            ("fits", "net".to_owned(), amount(UnitOf::Connection("price_unit".into()))),
-            ("in_cents", "net".to_owned(), amount(UnitOf::Contract(PriceUnit::Minor))),
+            (
+                "fits",
+                "net".to_owned(),
+                amount(PriceUnitSource::Connection("price_unit".into()))
+            ),
+            (
+                "in_cents",
+                "net".to_owned(),
+                amount(PriceUnitSource::Contract(PriceUnit::Minor))
+            ),
             (
                 "multiplies",
                 "lines.pieces".to_owned(),
-                product(&["net", "lines.pieces"], &["lines.pieces"], Exact::new(1, 0))
+                product(
+                    &["net", "lines.pieces"],
+                    &["lines.pieces"],
+                    ExactDecimal::new(1, 0)
+                )
             ),
-            ("either", "vat.amount".to_owned(), product(&["net"], &["vat.amount", "net"], Exact::new(0, 0))),
-            ("rated", "net".to_owned(), rate(RateUnit::Connection("vat_rate".into()))),
-            ("fraction", "net".to_owned(), rate(RateUnit::Contract(VatRate::Fraction))),
+            (
+                "either",
+                "vat.amount".to_owned(),
+                product(&["net"], &["vat.amount", "net"], ExactDecimal::new(0, 0))
+            ),
+            (
+                "rated",
+                "net".to_owned(),
+                rate(RateUnitSource::Connection("vat_rate".into()))
+            ),
+            (
+                "fraction",
+                "net".to_owned(),
+                rate(RateUnitSource::Contract(VatRateUnit::Fraction))
+            ),
             (
                 "counted",
                 "net".to_owned(),
-                Check::Sum(Sum {
+                RuleCheck::Sum(SumRule {
                     of: vec![path("lines.pieces")],
-                    within: Exact::new(0, 0),
-                    except: Some(Except { path: path("lines.kind"), words: vec!["void".into()] }),
+                    within: ExactDecimal::new(0, 0),
+                    except: Some(ElementFilter {
+                        path: path("lines.kind"),
+                        words: vec!["void".into()]
+                    }),
                 })
             ),
             (
                 "follows",
                 "clock".to_owned(),
-                Check::State(StateRule {
+                RuleCheck::State(StateRule {
                     articles: path("lines.kind"),
                     payments: path("lines.kind"),
                     collected: path("lines.pieces"),
@@ -293,19 +462,28 @@ fn rules_that_compare_columns_stand_at_the_table() {
 fn uniqueness_of_the_key_can_be_said_in_three_ways() {
     let base = contract_of("", "");
     let key = "primaryKey: true\n";
-    let column =
-        base.replace(key, "primaryKey: true\n        quality: [{ name: u, metric: duplicateValues, mustBe: 0 }]\n");
+    let column = base.replace(
+        key,
+        "primaryKey: true\n        quality: [{ name: u, metric: duplicateValues, mustBe: 0 }]\n",
+    );
     let short = base.replace(key, "primaryKey: true\n        unique: true\n");
     let table = base.replace(
         "    properties:\n",
         "    quality: [{ name: u, metric: duplicateValues, arguments: { properties: [id] }, mustBe: 0 }]\n    properties:\n",
     );
     for (text, name) in [(column, "u"), (short, "id_unique"), (table, "u")] {
-        let rules = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}")).rules;
+        let rules = contract::parse(&text, "f")
+            .unwrap_or_else(|e| panic!("{e}"))
+            .rules;
         let rule = rules.first().unwrap();
         assert_eq!(
-            (rules.len(), rule.name.as_str(), rule.path.join("."), &rule.check),
-            (1, name, "id".into(), &Check::Unique)
+            (
+                rules.len(),
+                rule.name.as_str(),
+                rule.path.join("."),
+                &rule.check
+            ),
+            (1, name, "id".into(), &RuleCheck::Unique)
         );
     }
 }
@@ -314,15 +492,43 @@ fn uniqueness_of_the_key_can_be_said_in_three_ways() {
 fn the_example_of_the_documentation_means_what_it_says() {
     let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/contracts.md");
     let text = std::fs::read_to_string(docs).unwrap();
-    let example = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let example = text
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
     let spec = contract::parse(example, "docs/contracts.md").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(spec.qualified_name(), "kiosk.sales");
-    assert_eq!(spec.record_time, [vec!["sold_at"], vec!["lines", "taken_at"]]);
+    assert_eq!(
+        spec.record_time,
+        [vec!["sold_at"], vec!["lines", "taken_at"]]
+    );
     assert_eq!(spec.updated_at, Some(vec!["changed_at".to_owned()]));
-    assert_eq!((spec.moves_within, spec.unknown), (SignedDuration::from_hours(240), UnknownFields::Keep));
+    assert_eq!(
+        (spec.moves_within, spec.unknown),
+        (SignedDuration::from_hours(240), UnknownFields::Keep)
+    );
     let class = |name: &str| spec.column(name).unwrap().class;
-    assert_eq!(class("plate"), Class::Pseudonym(Normalise::Plate));
-    assert_eq!((class("card"), class("pin"), class("slip")), (Class::LastFour, Class::Secret, Class::Dropped));
+    assert_eq!(
+        class("plate"),
+        ColumnClass::Pseudonym(ValueNormalisation::Plate)
+    );
+    assert_eq!(
+        (class("card"), class("pin"), class("slip")),
+        (
+            ColumnClass::LastFour,
+            ColumnClass::Secret,
+            ColumnClass::Dropped
+        )
+    );
     let rules: Vec<&str> = spec.rules.iter().map(|r| r.name.as_str()).collect();
-    assert_eq!(rules, ["id_unique", "total_not_negative", "currency_known", "state_known"]);
+    assert_eq!(
+        rules,
+        [
+            "id_unique",
+            "total_not_negative",
+            "currency_known",
+            "state_known"
+        ]
+    );
 }

@@ -8,7 +8,10 @@ use tillhouse_model::{ErrorKind, contract};
 fn refusal(text: &str) -> String {
     let error = contract::parse(text, "kiosk/sales.yaml").expect_err(text);
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert_eq!(error.hint_text(), Some("docs/contracts.md says what a contract may hold."));
+    assert_eq!(
+        error.hint_text(),
+        Some("docs/contracts.md says what a contract may hold.")
+    );
     let shown = error.to_string();
     assert!(!shown.contains('\n'), "{shown}");
     shown
@@ -158,7 +161,9 @@ fn classes() {
 #[test]
 fn misfits() {
     let with = |column: &str, word: &str| {
-        format!("- name: a\n  logicalType: string\n{column}  customProperties: [{{ property: misfit, value: {word} }}]")
+        format!(
+            "- name: a\n  logicalType: string\n{column}  customProperties: [{{ property: misfit, value: {word} }}]"
+        )
     };
     told([
         (with("", "null"), "`misfit` is a word (file kiosk/sales.yaml:17:55)"),
@@ -259,7 +264,10 @@ fn keys_and_partitions() {
     .map(|(from, to, told)| (base.replacen(from, to, 1), told)));
     let unified = base
         .replace("dataProduct: kiosk", "dataProduct: unified")
-        .replace("    properties:\n", "    customProperties: [{ property: role, value: fact }]\n    properties:\n");
+        .replace(
+            "    properties:\n",
+            "    customProperties: [{ property: role, value: fact }]\n    properties:\n",
+        );
     assert_eq!(
         refusal(&unified),
         "this table must be partitioned by pipeline, month, in this order (file kiosk/sales.yaml:8:11)"
@@ -268,7 +276,12 @@ fn keys_and_partitions() {
 
 #[test]
 fn rules() {
-    let rule = |lines: &str| contract_of("", &format!("- name: a\n  logicalType: string\n  quality:\n    - {lines}"));
+    let rule = |lines: &str| {
+        contract_of(
+            "",
+            &format!("- name: a\n  logicalType: string\n  quality:\n    - {lines}"),
+        )
+    };
     told([
         (
             "{ metric: invalidValues, arguments: { validValues: [x] }, mustBe: 0 }",
@@ -314,7 +327,10 @@ fn rules() {
     .map(|(lines, told)| (rule(lines), told)));
     let twice = "- { name: r, type: custom, engine: tillhouse, implementation: currency }";
     assert_eq!(
-        refusal(&rule(&format!("{}\n    {twice}", twice.trim_start_matches("- ")))),
+        refusal(&rule(&format!(
+            "{}\n    {twice}",
+            twice.trim_start_matches("- ")
+        ))),
         "two quality rules are named `r` (file kiosk/sales.yaml:19:13)"
     );
     let pseudonym = "- name: a\n  logicalType: string\n  classification: personal\n  customProperties: [{ property: treatment, value: lastFour }]\n  \
@@ -329,7 +345,9 @@ fn rules() {
 fn rules_that_compare_columns() {
     let rule = |implementation: &str| {
         with_quality(
-            &format!("- {{ name: r, type: custom, engine: tillhouse, implementation: {implementation} }}"),
+            &format!(
+                "- {{ name: r, type: custom, engine: tillhouse, implementation: {implementation} }}"
+            ),
             COMPARED,
         )
     };
@@ -478,7 +496,10 @@ fn files() {
             base.replace("dataProduct: kiosk\n", ""),
             "the key `dataProduct` is missing: the source's name, or unified (file kiosk/sales.yaml:1:1)",
         ),
-        (base.replace("status:", "state:"), "unknown key `state`; did you mean `status`? (file kiosk/sales.yaml:5:1)"),
+        (
+            base.replace("status:", "state:"),
+            "unknown key `state`; did you mean `status`? (file kiosk/sales.yaml:5:1)",
+        ),
         (
             format!("{base}{second}"),
             "expected one schema object a file, found a second one (file kiosk/sales.yaml:15:5)",
@@ -507,19 +528,31 @@ fn files() {
         ("\u{0}", 1),
     ] {
         let told = refusal(broken);
-        assert!(told.contains(&format!("kiosk/sales.yaml:{line}:")), "{broken:?}: {told}");
+        assert!(
+            told.contains(&format!("kiosk/sales.yaml:{line}:")),
+            "{broken:?}: {told}"
+        );
     }
 }
 
 #[test]
 fn all_problems_of_a_file_are_named_at_once_in_the_files_order() {
-    let text = contract_of("", "- name: a\n  logicalType: number\n- name: b\n  logicalType: time\n- name: c");
+    let text = contract_of(
+        "",
+        "- name: a\n  logicalType: number\n- name: b\n  logicalType: time\n- name: c",
+    );
     let told = refusal(&text);
     let places: Vec<usize> = ["16:22: a number", "18:22: `time`", "19:15: `c`"]
         .iter()
-        .map(|p| told.find(&format!("kiosk/sales.yaml:{p}")).unwrap_or_else(|| panic!("{p} not in {told}")))
+        .map(|p| {
+            told.find(&format!("kiosk/sales.yaml:{p}"))
+                .unwrap_or_else(|| panic!("{p} not in {told}"))
+        })
         .collect();
-    assert!(told.starts_with("the contract has 3 problems: ") && places.is_sorted(), "{told}");
+    assert!(
+        told.starts_with("the contract has 3 problems: ") && places.is_sorted(),
+        "{told}"
+    );
 }
 
 #[test]
@@ -529,7 +562,12 @@ fn keys_nobody_knows_hide_no_other_problem() {
         "- name: a\n  logicalType: number\n  requird: true\n- name: b\n  logicalType: time\n  uniqe: 1",
     );
     let told = refusal(&text);
-    for problem in ["unknown key `requird`", "unknown key `uniqe`", "`time`", "a number"] {
+    for problem in [
+        "unknown key `requird`",
+        "unknown key `uniqe`",
+        "`time`",
+        "a number",
+    ] {
         assert!(told.contains(problem), "{problem} is missing in {told}");
     }
     assert!(told.starts_with("the contract has 4 problems: "), "{told}");

@@ -5,13 +5,13 @@
 use crate::shipped;
 use arrow_schema::{DataType, Field};
 use std::sync::Arc;
-use tillhouse_model::table::{Class, Kind, Role, timestamp};
+use tillhouse_model::table::{ColumnClass, ColumnKind, TableRole, timestamp};
 
 const FROM_TRANSACTION: &str = "pipeline source tenant_id perspective kind site_key device_key occurred_at month business_date \
                                 local_hour transaction_state";
 
-fn promised() -> Vec<(&'static str, Role, String)> {
-    let (fact, dimension) = (Role::Fact, Role::Dimension);
+fn promised() -> Vec<(&'static str, TableRole, String)> {
+    let (fact, dimension) = (TableRole::Fact, TableRole::Dimension);
     vec![
         (
             "transactions",
@@ -92,10 +92,15 @@ fn columns_stand_in_the_promised_order_with_lineage_behind() {
         let spec = shipped(&format!("unified/{name}.yaml"));
         assert_eq!(spec.role, role, "{name}");
         let lineage = match role {
-            Role::Fact => "_record_key _record_time _land _extracted_at _content_hash _run_id",
+            TableRole::Fact => {
+                "_record_key _record_time _load_id _extracted_at _content_hash _run_id"
+            }
             _ => "_as_of _deleted_at _extracted_at _content_hash _run_id",
         };
-        let expected: Vec<&str> = columns.split_whitespace().chain(lineage.split_whitespace()).collect();
+        let expected: Vec<&str> = columns
+            .split_whitespace()
+            .chain(lineage.split_whitespace())
+            .collect();
         let schema = spec.unified_schema();
         let have: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         assert_eq!(have, expected, "{name}");
@@ -108,16 +113,26 @@ fn keys_partitions_and_what_must_be_there() {
         let spec = shipped(&format!("unified/{name}.yaml"));
         let key = columns.split_whitespace().next().unwrap();
         assert_eq!(spec.key, [key], "{name}");
-        let partitions: &[&str] = if role == Role::Fact { &["pipeline", "month"] } else { &["pipeline"] };
+        let partitions: &[&str] = if role == TableRole::Fact {
+            &["pipeline", "month"]
+        } else {
+            &["pipeline"]
+        };
         assert_eq!(spec.partition_by, partitions, "{name}");
         for always in [key, "pipeline", "source", "kind", "perspective", "month"] {
             if let Some(column) = spec.column(always) {
                 // A payment whose sale is not there is of no kind.
                 let required = (name, always) != ("payments", "kind");
-                assert!(column.required == required && column.kind == Kind::Text, "{name}.{always}");
+                assert!(
+                    column.required == required && column.kind == ColumnKind::Text,
+                    "{name}.{always}"
+                );
             }
         }
-        assert!(spec.record_time.is_empty(), "{name}: the record time is its record's");
+        assert!(
+            spec.record_time.is_empty(),
+            "{name}: the record time is its record's"
+        );
     }
 }
 
@@ -125,26 +140,38 @@ fn keys_partitions_and_what_must_be_there() {
 fn types_are_the_houses_own() {
     let decimal = |p, s| Some(DataType::Decimal128(p, s));
     for (name, ..) in promised() {
-        for field in shipped(&format!("unified/{name}.yaml")).unified_schema().fields() {
+        for field in shipped(&format!("unified/{name}.yaml"))
+            .unified_schema()
+            .fields()
+        {
             let expected = match field.name().as_str() {
                 "quantity" | "free_quantity" | "max_quantity" | "unit_price" => decimal(18, 6),
                 "tax_percentage" => decimal(9, 4),
                 "odometer_km" => decimal(18, 3),
                 "latitude" | "longitude" => decimal(9, 6),
                 n if n.ends_with("amount") => decimal(18, 4),
-                n if n.ends_with("_at") || n.ends_with("_time") || n == "_as_of" => Some(timestamp()),
-                "local_hour" | "utc_offset_minutes" | "line_number" | "duration_seconds" | "error_identity"
-                | "_land" => Some(DataType::Int64),
+                n if n.ends_with("_at") || n.ends_with("_time") || n == "_as_of" => {
+                    Some(timestamp())
+                }
+                "local_hour" | "utc_offset_minutes" | "line_number" | "duration_seconds"
+                | "error_identity" | "_load_id" => Some(DataType::Int64),
                 "redemption_limit" | "redemptions" | "total_redemptions" => Some(DataType::Int64),
                 "business_date" | "expires_on" => Some(DataType::Date32),
                 "excluded" | "succeeded" => Some(DataType::Boolean),
                 "_content_hash" => Some(DataType::Binary),
-                "device_keys" | "site_keys" => {
-                    Some(DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))))
-                }
+                "device_keys" | "site_keys" => Some(DataType::List(Arc::new(Field::new(
+                    "element",
+                    DataType::Utf8,
+                    true,
+                )))),
                 _ => Some(DataType::Utf8),
             };
-            assert_eq!(Some(field.data_type().clone()), expected, "{name}.{}", field.name());
+            assert_eq!(
+                Some(field.data_type().clone()),
+                expected,
+                "{name}.{}",
+                field.name()
+            );
         }
     }
 }
@@ -152,22 +179,36 @@ fn types_are_the_houses_own() {
 #[test]
 fn pseudonyms_are_marked_so_that_filters_can_hash_what_they_look_for() {
     let spec = shipped("unified/transactions.yaml");
-    let marked: Vec<&str> =
-        spec.columns.iter().filter(|c| matches!(c.class, Class::Pseudonym(_))).map(|c| c.name.as_str()).collect();
-    assert_eq!(marked, ["client_id", "license_plate", "vin", "driver_number", "card_driver_name", "receipt_email"]);
+    let marked: Vec<&str> = spec
+        .columns
+        .iter()
+        .filter(|c| matches!(c.class, ColumnClass::Pseudonym(_)))
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(
+        marked,
+        [
+            "client_id",
+            "license_plate",
+            "vin",
+            "driver_number",
+            "card_driver_name",
+            "receipt_email"
+        ]
+    );
 
     // A pseudonym made from the source's column must be found by one made for the unified column.
     let source = shipped("hecone/transactions.yaml");
     let class = |path: &[&str]| {
-        let (mut columns, mut class) = (source.columns.as_slice(), Class::Open);
+        let (mut columns, mut class) = (source.columns.as_slice(), ColumnClass::Open);
         for name in path {
             let column = columns.iter().find(|c| c.name == *name).unwrap();
             class = column.class;
             let mut kind = &column.kind;
-            while let Kind::List(element) = kind {
+            while let ColumnKind::List(element) = kind {
                 kind = &element.kind;
             }
-            if let Kind::Struct(inner) = kind {
+            if let ColumnKind::Struct(inner) = kind {
                 columns = inner;
             }
         }
@@ -176,9 +217,18 @@ fn pseudonyms_are_marked_so_that_filters_can_hash_what_they_look_for() {
     let payments = shipped("unified/payments.yaml");
     for (unified, source) in [
         (spec.column("client_id"), class(&["client", "id"])),
-        (spec.column("license_plate"), class(&["customer_data", "license_plate"])),
-        (spec.column("driver_number"), class(&["customer_data", "driver_number"])),
-        (spec.column("card_driver_name"), class(&["card_issuer", "driver_name"])),
+        (
+            spec.column("license_plate"),
+            class(&["customer_data", "license_plate"]),
+        ),
+        (
+            spec.column("driver_number"),
+            class(&["customer_data", "driver_number"]),
+        ),
+        (
+            spec.column("card_driver_name"),
+            class(&["card_issuer", "driver_name"]),
+        ),
         (spec.column("receipt_email"), class(&["receipt", "email"])),
         (payments.column("card_id"), class(&["payments", "card_id"])),
     ] {

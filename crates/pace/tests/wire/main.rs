@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_extract::{Connection, Limits, Page, PageStream, Source};
+use tillhouse_extract::{Page, PageStream, Source, SourceConnection, SourceLimits};
 use tillhouse_model::{Error, Slice, Window};
 use tillhouse_pace::PaceConnection;
 use wiremock::matchers::{method, path};
@@ -24,12 +24,12 @@ const TOKEN: &str = "/auth/realms/pace/token";
 const MEDIA_TYPE: &str = "application/vnd.api+json";
 
 /// The API and, on another server, the token endpoint, which gives out `token-1`, `token-2`, ...
-struct Servers {
+struct PaceServers {
     api: MockServer,
     id: MockServer,
 }
 
-impl Servers {
+impl PaceServers {
     async fn start() -> Self {
         let servers = Self::silent().await;
         let logins = std::sync::atomic::AtomicU64::new(0);
@@ -39,13 +39,20 @@ impl Servers {
                 json!({"access_token": format!("token-{number}"), "expires_in": 300, "token_type": "Bearer"}),
             )
         };
-        Mock::given(method("POST")).and(path(TOKEN)).respond_with(answer).mount(&servers.id).await;
+        Mock::given(method("POST"))
+            .and(path(TOKEN))
+            .respond_with(answer)
+            .mount(&servers.id)
+            .await;
         servers
     }
 
     /// Without a login.
     async fn silent() -> Self {
-        Self { api: MockServer::start().await, id: MockServer::start().await }
+        Self {
+            api: MockServer::start().await,
+            id: MockServer::start().await,
+        }
     }
 
     fn connection(&self, more: Value) -> PaceConnection {
@@ -68,7 +75,10 @@ impl Servers {
 
     /// Answers every list.
     async fn serve(&self, answer: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static) {
-        Mock::given(method("GET")).respond_with(answer).mount(&self.api).await;
+        Mock::given(method("GET"))
+            .respond_with(answer)
+            .mount(&self.api)
+            .await;
     }
 
     /// The lists that were asked for, in order.
@@ -77,20 +87,38 @@ impl Servers {
     }
 }
 
-fn limits() -> Limits {
-    Limits { rate_per_second: None, reread_pause: Duration::from_millis(1), attempts: 1, ..Limits::default() }
+fn limits() -> SourceLimits {
+    SourceLimits {
+        rate_per_second: None,
+        reread_pause: Duration::from_millis(1),
+        attempts: 1,
+        ..SourceLimits::default()
+    }
 }
 
 fn slice() -> Slice {
-    let window =
-        Window::new("2026-01-01T00:00:00.4Z".parse().unwrap(), "2026-01-02T00:00:00.2Z".parse().unwrap()).unwrap();
-    Slice { resource: "transactions".into(), tenant: Some("acme".into()), window }
+    let window = Window::new(
+        "2026-01-01T00:00:00.4Z".parse().unwrap(),
+        "2026-01-02T00:00:00.2Z".parse().unwrap(),
+    )
+    .unwrap();
+    Slice {
+        resource: "transactions".into(),
+        tenant: Some("acme".into()),
+        window,
+    }
 }
 
 /// A page by the document.
 fn page(ids: impl IntoIterator<Item = u64>, count: u64) -> ResponseTemplate {
-    let data: Vec<Value> = ids.into_iter().map(|id| json!({"type": "transaction", "id": format!("t{id}")})).collect();
-    ResponseTemplate::new(200).set_body_raw(json!({"data": data, "meta": {"count": count}}).to_string(), MEDIA_TYPE)
+    let data: Vec<Value> = ids
+        .into_iter()
+        .map(|id| json!({"type": "transaction", "id": format!("t{id}")}))
+        .collect();
+    ResponseTemplate::new(200).set_body_raw(
+        json!({"data": data, "meta": {"count": count}}).to_string(),
+        MEDIA_TYPE,
+    )
 }
 
 /// The transactions `0..total`, in pages of at most `most`, counted from 0.
@@ -128,6 +156,9 @@ fn query(request: &Request) -> Vec<(String, String)> {
 
 /// The value of a query parameter, as a number.
 fn number(request: &Request, key: &str) -> u64 {
-    let value = query(request).into_iter().find(|(k, _)| k == key).map(|(_, value)| value);
+    let value = query(request)
+        .into_iter()
+        .find(|(k, _)| k == key)
+        .map(|(_, value)| value);
     value.unwrap_or_else(|| panic!("no {key}")).parse().unwrap()
 }

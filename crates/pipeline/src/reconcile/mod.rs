@@ -8,57 +8,59 @@
 //! ```
 //!
 //! Invariant: nothing but ops.reconciliations is written, and no API is named: what a source can be compared with, it says itself
-//! ([`tillhouse_extract::Source::yardstick`]). Nothing is called equal that was not compared: what could not be is counted, and the
-//! [`Verdict`] says so.
+//! ([`tillhouse_extract::Source::choose_reconcile_against`]). Nothing is called equal that was not compared: what could not be is counted, and the
+//! [`ReconcileVerdict`] says so.
 
 mod days;
 mod provider;
+mod provider_labels;
 mod records;
-mod words;
 
 use crate::config::Pipeline;
-use crate::sync::{Context, new_run_id};
+use crate::sync::{RunContext, new_run_id};
 use jiff::{SignedDuration, Timestamp};
+use provider_labels::ProviderLabels;
 use serde::Serialize;
 use tillhouse_lake::{AsOf, ReconciliationRow};
-use tillhouse_model::reconcile::Yardstick;
-use tillhouse_model::{Error, ErrorKind, Exact, Filter, ReadBy, Result, ResultExt, Window};
+use tillhouse_model::reconcile::ReconcileAgainst;
+use tillhouse_model::{Error, ErrorKind, ExactDecimal, Filter, ReadBy, Result, ResultExt, Window};
 use tillhouse_query::Session;
-use tillhouse_statistics::reconcile::{self as side_by_side, ControlTotal, Difference, Finding, suspects};
-use tillhouse_statistics::{Request, Selection, statistics};
-use words::Words;
+use tillhouse_statistics::reconcile::{
+    self as side_by_side, ControlTotal, DefinitionFinding, FigureDifference, find_suspects,
+};
+use tillhouse_statistics::{CheckedFilter, StatisticsRequest, statistics};
 
 /// So many differences are looked into; the rest is listed without transactions.
 const LOOKED_INTO: usize = 40;
 
-/// What is compared.
+/// Request of a reconciliation: window, states, filter, and what to compare against.
 #[derive(Debug, Clone)]
-pub struct Comparison {
+pub struct ReconcileRequest {
     /// The instants.
     pub window: Window,
     /// How much is compared at a time; what differs is then compared hour by hour.
     pub step: SignedDuration,
     /// The transaction states that count.
     pub states: Vec<String>,
-    /// What is compared with, if not the best a source offers.
-    pub by: Option<Yardstick>,
+    /// Figures to compare against, if not the best a source offers.
+    pub against: Option<ReconcileAgainst>,
     /// Somebody else's totals, instead of a provider's figures.
     pub control: Option<Vec<ControlTotal>>,
     /// The zone in which a control file's days are cut; every site's own by default.
     pub timezone: Option<String>,
-    /// How many transactions are named a difference.
-    pub most: usize,
+    /// Transactions named per difference, at most.
+    pub max_transactions: usize,
     /// Only the transactions that pass, on both sides; all by default.
-    pub filter: Option<Narrowing>,
+    pub filter: Option<ReconcileFilter>,
 }
 
 /// A filter as both sides need it.
 #[derive(Debug, Clone)]
-pub struct Narrowing {
+pub struct ReconcileFilter {
     /// As it was asked: what the provider is asked.
     pub asked: Filter,
     /// Checked against our columns, with pseudonyms for what is personal in it.
-    pub selection: Selection,
+    pub selection: CheckedFilter,
 }
 
 /// What a reconciliation came to.
@@ -75,7 +77,7 @@ pub struct Reconciliation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
     /// One entry a pipeline; with a control file one for all together.
-    pub pipelines: Vec<Outcome>,
+    pub pipelines: Vec<PipelineReconciliation>,
     /// Pipelines that could not be compared, and why.
     #[serde(serialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<(String, Error)>,
@@ -84,25 +86,40 @@ pub struct Reconciliation {
     pub not_kept: Option<Error>,
 }
 
-fn text<S: serde::Serializer>(error: &Option<Error>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+fn text<S: serde::Serializer>(
+    error: &Option<Error>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
     error.as_ref().map(Error::to_string).serialize(serializer)
 }
 
-fn texts<S: serde::Serializer>(failed: &[(String, Error)], serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.collect_map(failed.iter().map(|(pipeline, error)| (pipeline, error.to_string())))
+fn texts<S: serde::Serializer>(
+    failed: &[(String, Error)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        failed
+            .iter()
+            .map(|(pipeline, error)| (pipeline, error.to_string())),
+    )
 }
 
 impl Reconciliation {
     /// True if everything was compared, and nothing differs anywhere.
     pub fn is_clean(&self) -> bool {
-        self.pipelines.iter().all(|outcome| matches!(outcome.verdict, Verdict::Equal | Verdict::Empty))
+        self.pipelines.iter().all(|outcome| {
+            matches!(
+                outcome.verdict,
+                ReconcileVerdict::Equal | ReconcileVerdict::Empty
+            )
+        })
     }
 }
 
 /// The verdict of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ReconcileVerdict {
     /// Everything was compared and is equal.
     Equal,
     /// Neither side has anything in windows that were read to their end, and no filter left anything out.
@@ -113,13 +130,13 @@ pub enum Verdict {
     Incomplete,
 }
 
-/// What comparing one pipeline came to.
+/// Result of comparing one pipeline.
 #[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
+pub struct PipelineReconciliation {
     /// The pipeline.
     pub pipeline: String,
     /// What it was compared with.
-    pub yardstick: Yardstick,
+    pub yardstick: ReconcileAgainst,
     /// What agreement proves.
     pub proves: &'static str,
     /// How many windows were compared.
@@ -132,20 +149,20 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts_not_compared: Vec<&'static str>,
     /// What that comes to.
-    pub verdict: Verdict,
+    pub verdict: ReconcileVerdict,
     /// What differs.
-    pub differences: Vec<Differs>,
+    pub differences: Vec<ReportedDifference>,
     /// Definitions of the other side that explain it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<DefinitionFinding>,
     /// What else is to be known: gaps, rejects, parts that were not compared.
     pub notes: Vec<String>,
     /// What the provider calls the labels that were compared in the common words.
     #[serde(skip)]
-    words: Words,
+    words: ProviderLabels,
 }
 
-impl Outcome {
-    fn new(pipeline: &str, yardstick: Yardstick) -> Self {
+impl PipelineReconciliation {
+    fn new(pipeline: &str, yardstick: ReconcileAgainst) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
             yardstick,
@@ -154,11 +171,11 @@ impl Outcome {
             figures: 0,
             not_compared: 0,
             parts_not_compared: Vec::new(),
-            verdict: Verdict::Incomplete,
+            verdict: ReconcileVerdict::Incomplete,
             differences: Vec::new(),
             findings: Vec::new(),
             notes: Vec::new(),
-            words: Words::default(),
+            words: ProviderLabels::default(),
         }
     }
 
@@ -168,21 +185,22 @@ impl Outcome {
         self.notes.push(note);
     }
 
-    /// What the comparison comes to. `is_proved_empty` says that a window in which neither side has anything is one of which everything
-    /// was asked and read.
-    fn judge(&mut self, is_proved_empty: bool) {
+    /// Sets the verdict. `is_proved_empty` says that a window in which neither side has anything
+    /// is one of which everything was asked and read. `is_proved_empty` says that a window in
+    /// which neither side has anything is one of which everything was asked and read.
+    fn set_verdict(&mut self, is_proved_empty: bool) {
         self.verdict = match (self.differences.is_empty(), self.not_compared, self.figures) {
-            (false, ..) => Verdict::Different,
-            (true, 0, 0) if is_proved_empty => Verdict::Empty,
-            (true, 0, 1..) => Verdict::Equal,
-            _ => Verdict::Incomplete,
+            (false, ..) => ReconcileVerdict::Different,
+            (true, 0, 0) if is_proved_empty => ReconcileVerdict::Empty,
+            (true, 0, 1..) => ReconcileVerdict::Equal,
+            _ => ReconcileVerdict::Incomplete,
         };
     }
 }
 
 /// One figure that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Differs {
+pub struct ReportedDifference {
     /// The instants it is about.
     #[serde(flatten)]
     pub window: Window,
@@ -198,17 +216,22 @@ pub struct Differs {
     /// The hour, site, article or payment label.
     pub label: Option<String>,
     /// Ours.
-    pub ours: Option<Exact>,
+    pub ours: Option<ExactDecimal>,
     /// The other side's.
-    pub theirs: Option<Exact>,
+    pub theirs: Option<ExactDecimal>,
     /// Theirs less ours.
-    pub difference: Option<Exact>,
+    pub difference: Option<ExactDecimal>,
     /// Transactions to look at, by key.
     pub transactions: Vec<String>,
 }
 
-impl Differs {
-    fn new(window: Window, tenant: Option<&str>, difference: &Difference, transactions: Vec<String>) -> Self {
+impl ReportedDifference {
+    fn new(
+        window: Window,
+        tenant: Option<&str>,
+        difference: &FigureDifference,
+        transactions: Vec<String>,
+    ) -> Self {
         Self {
             window,
             tenant: tenant.map(str::to_owned),
@@ -216,27 +239,37 @@ impl Differs {
             currency: difference.currency.clone(),
             unit: difference.unit.clone(),
             label: difference.label.clone(),
-            ours: difference.ours.map(Exact::trimmed),
-            theirs: difference.theirs.map(Exact::trimmed),
-            difference: difference.difference().map(Exact::trimmed),
+            ours: difference.ours.map(ExactDecimal::trimmed),
+            theirs: difference.theirs.map(ExactDecimal::trimmed),
+            difference: difference.difference().map(ExactDecimal::trimmed),
             transactions,
         }
     }
 }
 
 /// One window of one tenant that was compared, with what differs in it.
-struct Compared {
+struct ComparedWindow {
     window: Window,
     tenant: Option<String>,
     figures: u64,
     not_compared: u64,
-    differences: Vec<Difference>,
+    differences: Vec<FigureDifference>,
 }
 
-impl Compared {
-    fn of(window: Window, tenant: Option<String>, found: side_by_side::Compared) -> Self {
-        let side_by_side::Compared { figures, not_compared, differences } = found;
-        Self { window, tenant, figures, not_compared, differences }
+impl ComparedWindow {
+    fn of(window: Window, tenant: Option<String>, found: side_by_side::FigureComparison) -> Self {
+        let side_by_side::FigureComparison {
+            figures,
+            not_compared,
+            differences,
+        } = found;
+        Self {
+            window,
+            tenant,
+            figures,
+            not_compared,
+            differences,
+        }
     }
 
     /// As ops.reconciliations spells it.
@@ -255,43 +288,79 @@ impl Compared {
 ///
 /// Errors with [`ErrorKind::Query`] when nothing is published, and with [`ErrorKind::Config`] when a source does not have what is to be
 /// compared.
-pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Comparison) -> Result<Reconciliation> {
+pub async fn reconcile(
+    context: &RunContext,
+    pipelines: &[Pipeline],
+    asked: &ReconcileRequest,
+) -> Result<Reconciliation> {
     let now = Timestamp::now();
-    let asked = &Comparison { window: asked.window.until(now)?, ..asked.clone() };
-    let session = context.engine.open(&context.warehouse, &AsOf::Latest).await?;
-    let run = session.run().map(|run| run.run_id.clone()).unwrap_or_default();
+    let asked = &ReconcileRequest {
+        window: asked.window.until(now)?,
+        ..asked.clone()
+    };
+    let session = context
+        .engine
+        .open(&context.warehouse, &AsOf::Latest)
+        .await?;
+    let run = session
+        .run()
+        .map(|run| run.run_id.clone())
+        .unwrap_or_default();
     let mut done = Reconciliation {
         reconciliation: new_run_id(now),
         run,
         window: asked.window,
-        filter: asked.filter.as_ref().map(|filter| filter.selection.descriptor().clone()),
+        filter: asked
+            .filter
+            .as_ref()
+            .map(|filter| filter.selection.descriptor().clone()),
         pipelines: Vec::new(),
         failed: Vec::new(),
         not_kept: None,
     };
     let mut rows = Vec::new();
     if let Some(totals) = &asked.control {
-        let (mut outcome, compared) = days::with_control(&session, pipelines, asked, totals).await?;
+        let (mut outcome, compared) =
+            days::with_control(&session, pipelines, asked, totals).await?;
         let only = match pipelines {
             [one] => Some(one),
             _ => None,
         };
-        finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await?;
-        outcome.judge(false);
+        finish(
+            &session,
+            asked,
+            only,
+            &mut outcome,
+            &compared,
+            &mut rows,
+            &done,
+            now,
+        )
+        .await?;
+        outcome.set_verdict(false);
         done.pipelines.push(outcome);
     } else {
         let at = |pipeline: &Pipeline, error: Error| error.at("pipeline", pipeline.name.clone());
-        let chosen = pipelines.iter().map(|p| Ok((p, yardstick(p, asked).map_err(|e| at(p, e))?)));
+        let chosen = pipelines
+            .iter()
+            .map(|p| Ok((p, choose_reconcile_against(p, asked).map_err(|e| at(p, e))?)));
         for (pipeline, yardstick) in chosen.collect::<Result<Vec<_>>>()? {
             let at = |error: Error| at(pipeline, error);
             let compared = match yardstick {
-                Yardstick::Records => records::compare(context, &session, pipeline, asked).await,
-                Yardstick::Revenue => days::with_revenue(context, &session, pipeline, asked).await,
+                ReconcileAgainst::Records => {
+                    records::compare(context, &session, pipeline, asked).await
+                }
+                ReconcileAgainst::Revenue => {
+                    days::with_revenue(context, &session, pipeline, asked).await
+                }
                 _ => provider::compare(context, &session, pipeline, asked).await,
             };
             let (mut outcome, compared) = match compared.map_err(at) {
                 Ok(compared) => compared,
-                Err(error) if error.kind() == ErrorKind::Interrupted || error.kind() == ErrorKind::Config => {
+                Err(error)
+                    if error.kind() == ErrorKind::Interrupted
+                        || error.kind() == ErrorKind::Config =>
+                {
                     return Err(error);
                 }
                 Err(error) => {
@@ -299,31 +368,60 @@ pub async fn reconcile(context: &Context, pipelines: &[Pipeline], asked: &Compar
                     continue;
                 }
             };
-            let is_read = caveats(context, &session, pipeline, asked, &mut outcome).await.map_err(at)?;
+            let is_read = caveats(context, &session, pipeline, asked, &mut outcome)
+                .await
+                .map_err(at)?;
             let only = Some(pipeline);
-            finish(&session, asked, only, &mut outcome, &compared, &mut rows, &done, now).await.map_err(at)?;
-            outcome.judge(is_read && asked.filter.is_none());
+            finish(
+                &session,
+                asked,
+                only,
+                &mut outcome,
+                &compared,
+                &mut rows,
+                &done,
+                now,
+            )
+            .await
+            .map_err(at)?;
+            outcome.set_verdict(is_read && asked.filter.is_none());
             done.pipelines.push(outcome);
         }
     }
     // What was found is worth more than that it is kept: a warehouse that cannot be written to is compared all the same.
-    done.not_kept = context.warehouse.ops().record_reconciliation(&rows).await.err();
+    done.not_kept = context
+        .warehouse
+        .ops()
+        .record_reconciliation(&rows)
+        .await
+        .err();
     Ok(done)
 }
 
-/// What a pipeline is compared with.
-fn yardstick(pipeline: &Pipeline, asked: &Comparison) -> Result<Yardstick> {
-    let best = pipeline.source.yardstick();
-    let chosen = match asked.by {
+/// Figures that a pipeline is compared against.
+fn choose_reconcile_against(
+    pipeline: &Pipeline,
+    asked: &ReconcileRequest,
+) -> Result<ReconcileAgainst> {
+    let best = pipeline.source.reconcile_against();
+    let chosen = match asked.against {
         None => Ok(best),
-        Some(wanted) if wanted == best || wanted == Yardstick::Records => Ok(wanted),
+        Some(wanted) if wanted == best || wanted == ReconcileAgainst::Records => Ok(wanted),
         Some(wanted) => {
-            let offered = if best == Yardstick::Records { "records" } else { &format!("{}, records", best.as_str()) };
-            Err(Error::config(format!("{} has no {} to compare with", pipeline.source_name, wanted.as_str()))
-                .hint(format!("It offers: {offered}.")))
+            let offered = if best == ReconcileAgainst::Records {
+                "records"
+            } else {
+                &format!("{}, records", best.as_str())
+            };
+            Err(Error::config(format!(
+                "{} has no {} to compare with",
+                pipeline.source_name,
+                wanted.as_str()
+            ))
+            .hint(format!("It offers: {offered}.")))
         }
     }?;
-    if asked.filter.is_some() && chosen == Yardstick::Records {
+    if asked.filter.is_some() && chosen == ReconcileAgainst::Records {
         return Err(Error::config("the number of records cannot be narrowed by a filter").hint(
             "A filter narrows a provider's own statistics, where it has some: name its pipeline, without --by records.",
         ));
@@ -332,37 +430,48 @@ fn yardstick(pipeline: &Pipeline, asked: &Comparison) -> Result<Yardstick> {
 }
 
 /// Everything of one pipeline and tenant in a window.
-fn request(asked: &Comparison, pipeline: Option<&str>, tenant: Option<&str>, window: Window) -> Request {
-    Request {
+fn request(
+    asked: &ReconcileRequest,
+    pipeline: Option<&str>,
+    tenant: Option<&str>,
+    window: Window,
+) -> StatisticsRequest {
+    StatisticsRequest {
         pipeline: pipeline.map(str::to_owned),
         tenant: tenant.map(str::to_owned),
         states: asked.states.clone(),
         filter: asked.filter.as_ref().map(|filter| filter.selection.clone()),
-        ..Request::new(window)
+        ..StatisticsRequest::new(window)
     }
 }
 
 /// What stands in the way of agreement and is known already; whether the whole window had been read.
 async fn caveats(
-    context: &Context,
+    context: &RunContext,
     session: &Session,
     pipeline: &Pipeline,
-    asked: &Comparison,
-    outcome: &mut Outcome,
+    asked: &ReconcileRequest,
+    outcome: &mut PipelineReconciliation,
 ) -> Result<bool> {
     let whole = request(asked, Some(&pipeline.name), None, asked.window);
     let meta = statistics(session, &context.warehouse, &whole).await?.meta;
-    let is_read = meta.gaps.is_empty() && meta.data_through.is_some_and(|through| through >= meta.to);
+    let is_read =
+        meta.gaps.is_empty() && meta.data_through.is_some_and(|through| through >= meta.to);
     let mut note = |text: String| outcome.notes.push(text);
     for gap in meta.gaps {
         let what = match gap.read_by {
             Some(ReadBy::ChangeTime) => format!("what changed of {}", gap.resource),
             _ => gap.resource,
         };
-        note(format!("{what} was never read over {}: run `tillhouse sync`.", gap.window));
+        note(format!(
+            "{what} was never read over {}: run `tillhouse sync`.",
+            gap.window
+        ));
     }
     if let Some(rest) = meta.still_to_come {
-        note(format!("{rest} was still to come when the source was last read: run `tillhouse sync`."));
+        note(format!(
+            "{rest} was still to come when the source was last read: run `tillhouse sync`."
+        ));
     }
     if meta.rejects > 0 {
         note(format!(
@@ -377,33 +486,52 @@ async fn caveats(
         ));
     }
     if meta.transactions_without_time > 0 {
-        note(format!("{} transactions have no time and are in no window.", meta.transactions_without_time));
+        note(format!(
+            "{} transactions have no time and are in no window.",
+            meta.transactions_without_time
+        ));
     }
     if meta.payments_without_time > 0 {
-        note(format!("{} payments have no known sale and no time, and are in no window.", meta.payments_without_time));
+        note(format!(
+            "{} payments have no known sale and no time, and are in no window.",
+            meta.payments_without_time
+        ));
     }
     Ok(is_read)
 }
 
 /// Looks into the differences, and turns everything into rows to be remembered.
-#[expect(clippy::too_many_arguments, reason = "what is gathered comes from everywhere, once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is gathered comes from everywhere, once"
+)]
 async fn finish(
     session: &Session,
-    asked: &Comparison,
+    asked: &ReconcileRequest,
     only: Option<&Pipeline>,
-    outcome: &mut Outcome,
-    compared: &[Compared],
+    outcome: &mut PipelineReconciliation,
+    compared: &[ComparedWindow],
     rows: &mut Vec<ReconciliationRow>,
     done: &Reconciliation,
     at: Timestamp,
 ) -> Result<()> {
     for one in compared {
-        let Compared { window, tenant, figures, not_compared, differences } = one;
+        let ComparedWindow {
+            window,
+            tenant,
+            figures,
+            not_compared,
+            differences,
+        } = one;
         outcome.windows += 1;
         outcome.figures += figures;
         if *not_compared > 0 {
-            let of = tenant.as_ref().map_or_else(String::new, |tenant| format!(" of {tenant}"));
-            let note = format!("{not_compared} figures of {window}{of} have no number on one side: not compared.");
+            let of = tenant
+                .as_ref()
+                .map_or_else(String::new, |tenant| format!(" of {tenant}"));
+            let note = format!(
+                "{not_compared} figures of {window}{of} have no number on one side: not compared."
+            );
             outcome.leave_out(*not_compared, note);
         }
         let row = ReconciliationRow {
@@ -437,15 +565,25 @@ async fn finish(
         for difference in differences {
             let transactions = match (outcome.yardstick, outcome.differences.len() < LOOKED_INTO) {
                 // Their keys were found already.
-                (Yardstick::Records, _) | (_, false) => Vec::new(),
+                (ReconcileAgainst::Records, _) | (_, false) => Vec::new(),
                 _ => {
-                    let request = request(asked, only.map(|p| p.name.as_str()), tenant.as_deref(), *window);
-                    suspects(session, &request, difference, asked.most).await?
+                    let request = request(
+                        asked,
+                        only.map(|p| p.name.as_str()),
+                        tenant.as_deref(),
+                        *window,
+                    );
+                    find_suspects(session, &request, difference, asked.max_transactions).await?
                 }
             };
             let shown = only.zip(difference.label.as_deref());
-            let shown = shown.map(|(pipeline, label)| outcome.words.of(&pipeline.labels, difference.part, label));
-            let difference = &Difference { label: shown.or_else(|| difference.label.clone()), ..difference.clone() };
+            let shown = shown.map(|(pipeline, label)| {
+                outcome.words.of(&pipeline.labels, difference.part, label)
+            });
+            let difference = &FigureDifference {
+                label: shown.or_else(|| difference.label.clone()),
+                ..difference.clone()
+            };
             rows.push(ReconciliationRow {
                 part: Some(difference.part.as_str().to_owned()),
                 currency: difference.currency.clone(),
@@ -456,14 +594,22 @@ async fn finish(
                 transactions: transactions.clone(),
                 ..row.clone()
             });
-            outcome.differences.push(Differs::new(*window, tenant.as_deref(), difference, transactions));
+            outcome.differences.push(ReportedDifference::new(
+                *window,
+                tenant.as_deref(),
+                difference,
+                transactions,
+            ));
         }
     }
     Ok(())
 }
 
 /// The error of a comparison without anything to compare.
-fn nothing() -> Error {
-    Error::new(ErrorKind::Query, "there is nothing to compare: the pipeline has no published transactions")
-        .hint("Run `tillhouse sync` first.")
+fn nothing_to_compare() -> Error {
+    Error::new(
+        ErrorKind::Query,
+        "there is nothing to compare: the pipeline has no published transactions",
+    )
+    .hint("Run `tillhouse sync` first.")
 }

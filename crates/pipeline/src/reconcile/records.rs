@@ -1,7 +1,7 @@
 //! With the number of records: every window is read again and counted, key by key. For providers that keep no figures of their own.
 //!
 //! Invariant: completeness is all this proves; amounts are not looked at. What is read here is not landed. Pages are read, proved complete
-//! and decoded by the [`Reader`] of a sync. A record that does not fit its contract is there, and was not compared: it is counted as such,
+//! and decoded by the [`SliceReader`] of a sync. A record that does not fit its contract is there, and was not compared: it is counted as such,
 //! and never called gone.
 //!
 //! A record belongs to the window that holds the time by which its resource is read: when it happened, or when it last changed; one without
@@ -9,21 +9,21 @@
 //! in all that came, in all that is here, and at last at the provider: by its id, or in the time around. What is found in another window has
 //! moved; only what is found nowhere is no longer there.
 
-use super::{Compared, Comparison, Outcome};
+use super::{ComparedWindow, PipelineReconciliation, ReconcileRequest};
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::Message;
-use crate::read::{Reader, Rejected, interrupted};
-use crate::sync::Context;
+use crate::land::LandingMessage;
+use crate::read::{NumberedReject, SliceReader, interrupted};
+use crate::sync::RunContext;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use tillhouse_model::reconcile::{Part, Yardstick};
+use tillhouse_model::reconcile::{ReconcileAgainst, StatisticsPart};
 use tillhouse_model::table::{MONTH, timestamp};
-use tillhouse_model::{Error, Exact, ReadBy, Reading, Result, Slice, Window};
+use tillhouse_model::{Error, ExactDecimal, ReadBy, ReadMode, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
-use tillhouse_statistics::reconcile::Difference;
+use tillhouse_statistics::reconcile::FigureDifference;
 use tokio::sync::mpsc;
 
 /// How many missing keys are named in a note.
@@ -43,19 +43,36 @@ const UNLISTED: &str = "there by its id, but not listed";
 const NO_LONGER_THERE: &str = "no longer there";
 
 pub(super) async fn compare(
-    context: &Context,
+    context: &RunContext,
     session: &Session,
     pipeline: &Pipeline,
-    asked: &Comparison,
-) -> Result<(Outcome, Vec<Compared>)> {
-    let mut outcome = Outcome::new(&pipeline.name, Yardstick::Records);
+    asked: &ReconcileRequest,
+) -> Result<(PipelineReconciliation, Vec<ComparedWindow>)> {
+    let mut outcome = PipelineReconciliation::new(&pipeline.name, ReconcileAgainst::Records);
     let mut compared = Vec::new();
     let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
-    let (by_time, whole): (Vec<&ResourcePlan>, Vec<&ResourcePlan>) =
-        pipeline.resources.iter().partition(|plan| plan.resource.reading == Reading::Windows);
+    let (by_time, whole): (Vec<&ResourcePlan>, Vec<&ResourcePlan>) = pipeline
+        .resources
+        .iter()
+        .partition(|plan| plan.resource.read_mode == ReadMode::Incremental);
     for plan in by_time {
-        let last_read = ledger.iter().filter(|row| row.resource == plan.resource.name).map(|row| row.read_at).max();
-        compared.extend(of_resource(context, session, pipeline, plan, asked, last_read, &mut outcome).await?);
+        let last_read = ledger
+            .iter()
+            .filter(|row| row.resource == plan.resource.name)
+            .map(|row| row.read_at)
+            .max();
+        compared.extend(
+            of_resource(
+                context,
+                session,
+                pipeline,
+                plan,
+                asked,
+                last_read,
+                &mut outcome,
+            )
+            .await?,
+        );
     }
     if compared.is_empty() {
         return Err(Error::config(
@@ -64,13 +81,16 @@ pub(super) async fn compare(
     }
     if !whole.is_empty() {
         let names: Vec<&str> = whole.iter().map(|plan| plan.resource.name).collect();
-        outcome.notes.push(format!("Read whole and so in no window, not counted: {}.", names.join(", ")));
+        outcome.notes.push(format!(
+            "Read whole and so in no window, not counted: {}.",
+            names.join(", ")
+        ));
     }
     Ok((outcome, compared))
 }
 
-/// Differences of a window, by key.
-struct Found {
+/// Keys that differ in one window.
+struct WindowKeyDifferences {
     window: Window,
     figures: usize,
     missing: BTreeSet<String>,
@@ -78,18 +98,22 @@ struct Found {
 }
 
 async fn of_resource(
-    context: &Context,
+    context: &RunContext,
     session: &Session,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
-    asked: &Comparison,
+    asked: &ReconcileRequest,
     last_read: Option<Timestamp>,
-    outcome: &mut Outcome,
-) -> Result<Vec<Compared>> {
+    outcome: &mut PipelineReconciliation,
+) -> Result<Vec<ComparedWindow>> {
     let name = plan.resource.name;
-    let source = SourceRows { session, pipeline, plan };
+    let source = SourceRows {
+        session,
+        pipeline,
+        plan,
+    };
     let windows = asked.window.split(asked.window.from(), asked.step);
-    let mut provider = Provider::new(context, pipeline, plan)?;
+    let mut provider = ProviderSide::new(context, pipeline, plan)?;
     for window in &windows {
         provider.read(plan, *window).await?;
     }
@@ -120,31 +144,56 @@ async fn of_resource(
     for window in windows {
         let theirs = theirs.remove(&window).unwrap_or_default();
         let ours = source.keys(window).await?;
-        let missing: BTreeSet<String> =
-            theirs.iter().filter(|key| !ours.contains(**key)).map(|key| (*key).to_owned()).collect();
-        let gone: BTreeSet<String> = ours.into_iter().filter(|key| !provider.has_within(key, asked.window)).collect();
-        found.push(Found { window, figures: theirs.len(), missing, gone });
+        let missing: BTreeSet<String> = theirs
+            .iter()
+            .filter(|key| !ours.contains(**key))
+            .map(|key| (*key).to_owned())
+            .collect();
+        let gone: BTreeSet<String> = ours
+            .into_iter()
+            .filter(|key| !provider.has_within(key, asked.window))
+            .collect();
+        found.push(WindowKeyDifferences {
+            window,
+            figures: theirs.len(),
+            missing,
+            gone,
+        });
     }
     drop(theirs);
     let gone = found.iter().flat_map(|found| &found.gone);
     let lost: BTreeSet<String> = gone.filter(|key| !provider.has(key)).cloned().collect();
     provider.look_for(plan, asked, &lost).await?;
     let mut compared = Vec::new();
-    for Found { window, figures, mut missing, mut gone } in found {
+    for WindowKeyDifferences {
+        window,
+        figures,
+        mut missing,
+        mut gone,
+    } in found
+    {
         let mut differences = Vec::new();
         // A record without a time is in no window here either; it is here, or it is not.
-        let held = source.held(&missing).await?;
+        let held = source.newest_versions(&missing).await?;
         missing.retain(|key| !(held.contains_key(key) && provider.is_untimed(key)));
-        let (mut not_here, mut older, mut moved_in, mut deleted, mut newer) =
-            <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
+        let (mut not_here, mut older, mut moved_in, mut deleted, mut newer) = <(
+            BTreeSet<_>,
+            BTreeSet<_>,
+            BTreeSet<_>,
+            BTreeSet<_>,
+            BTreeSet<_>,
+        )>::default();
         for key in missing {
             let theirs = provider.records.get(&key).and_then(|seen| seen.version.0);
             match held.get(&key) {
                 None => not_here.insert(key),
-                Some(Held { is_deleted: true, .. }) => deleted.insert(key),
-                Some(Held { changed: Some(ours), .. }) if theirs.is_some_and(|theirs| theirs < *ours) => {
-                    newer.insert(key)
-                }
+                Some(OwnRecord {
+                    is_deleted: true, ..
+                }) => deleted.insert(key),
+                Some(OwnRecord {
+                    changed: Some(ours),
+                    ..
+                }) if theirs.is_some_and(|theirs| theirs < *ours) => newer.insert(key),
                 Some(_) if plan.resource.read_by == ReadBy::ChangeTime => older.insert(key),
                 Some(_) => moved_in.insert(key),
             };
@@ -156,13 +205,16 @@ async fn of_resource(
             ));
         }
         gone.retain(|key| !provider.rejected.contains(key));
-        let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) =
-            gone.into_iter().partition(|key| provider.records.contains_key(key));
+        let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) = gone
+            .into_iter()
+            .partition(|key| provider.records.contains_key(key));
         // What changed after it was last asked for is for the next sync to find, and no fault of the ones before.
-        let (since, moved_out): (BTreeSet<String>, BTreeSet<String>) = moved.into_iter().partition(|key| {
-            let time = provider.records.get(key).and_then(|seen| seen.time);
-            plan.resource.read_by == ReadBy::ChangeTime && time.zip(last_read).is_some_and(|(time, read)| time >= read)
-        });
+        let (since, moved_out): (BTreeSet<String>, BTreeSet<String>) =
+            moved.into_iter().partition(|key| {
+                let time = provider.records.get(key).and_then(|seen| seen.time);
+                plan.resource.read_by == ReadBy::ChangeTime
+                    && time.zip(last_read).is_some_and(|(time, read)| time >= read)
+            });
         if !since.is_empty() {
             let (many, names) = (since.len(), named(&since));
             outcome.notes.push(format!(
@@ -170,8 +222,9 @@ async fn of_resource(
             ));
         }
         // What its id leads to, at the very time that the listing was asked for.
-        let (moved_out, unlisted): (BTreeSet<String>, BTreeSet<String>) =
-            moved_out.into_iter().partition(|key| !provider.has_within(key, asked.window));
+        let (moved_out, unlisted): (BTreeSet<String>, BTreeSet<String>) = moved_out
+            .into_iter()
+            .partition(|key| !provider.has_within(key, asked.window));
         let figures = figures + since.len() + moved_out.len() + unlisted.len() + no_longer.len();
         for (what, keys) in [
             (NOT_HERE, &not_here),
@@ -185,7 +238,13 @@ async fn of_resource(
             differences.extend(difference(plan, window, what, keys, &mut outcome.notes));
         }
         // The note about its rejects says more than the figure.
-        compared.push(Compared { window, tenant: None, figures: figures as u64, not_compared: 0, differences });
+        compared.push(ComparedWindow {
+            window,
+            tenant: None,
+            figures: figures as u64,
+            not_compared: 0,
+            differences,
+        });
     }
     Ok(compared)
 }
@@ -193,7 +252,11 @@ async fn of_resource(
 /// The first few of some keys.
 fn named(keys: &BTreeSet<String>) -> String {
     let named: Vec<&str> = keys.iter().take(NAMED).map(String::as_str).collect();
-    format!("{}{}", named.join(", "), if keys.len() > NAMED { ", ..." } else { "" })
+    format!(
+        "{}{}",
+        named.join(", "),
+        if keys.len() > NAMED { ", ..." } else { "" }
+    )
 }
 
 /// The difference that some records make, and a note that names them.
@@ -203,17 +266,21 @@ fn difference(
     what: &str,
     keys: &BTreeSet<String>,
     notes: &mut Vec<String>,
-) -> Option<Difference> {
+) -> Option<FigureDifference> {
     if keys.is_empty() {
         return None;
     }
     let label = format!("{}: {what}", plan.resource.name);
     notes.push(format!("{label}, {window}: {}", named(keys)));
-    let count = |n: usize| Some(Exact::new(i128::try_from(n).unwrap_or(i128::MAX), 0));
+    let count = |n: usize| Some(ExactDecimal::new(i128::try_from(n).unwrap_or(i128::MAX), 0));
     let is_ours = matches!(what, NO_LONGER_THERE | MOVED_OUT | UNLISTED);
-    let (here, there) = if is_ours { (keys.len(), 0) } else { (0, keys.len()) };
-    Some(Difference {
-        part: Part::Records,
+    let (here, there) = if is_ours {
+        (keys.len(), 0)
+    } else {
+        (0, keys.len())
+    };
+    Some(FigureDifference {
+        part: StatisticsPart::Records,
         currency: None,
         unit: None,
         label: Some(label),
@@ -222,8 +289,8 @@ fn difference(
     })
 }
 
-/// A record that came.
-struct Seen {
+/// Record that the provider returned.
+struct ProviderRecord {
     /// The time by which its resource is read.
     time: Option<Timestamp>,
     /// The source's own version time, microseconds, and when it was asked for: of two versions the fresher one counts.
@@ -232,38 +299,51 @@ struct Seen {
     came_in: Window,
 }
 
-impl Seen {
+impl ProviderRecord {
     /// True if this is an older version than another one, as landing has it.
     fn is_older_than(&self, other: &Self) -> bool {
-        let by_source = self.version.0.zip(other.version.0).map_or(Ordering::Equal, |(this, other)| this.cmp(&other));
+        let by_source = self
+            .version
+            .0
+            .zip(other.version.0)
+            .map_or(Ordering::Equal, |(this, other)| this.cmp(&other));
         by_source.then(self.version.1.cmp(&other.version.1)) == Ordering::Less
     }
 }
 
-/// The provider's side.
-struct Provider<'a> {
-    context: &'a Context,
+/// Provider's side of the comparison: the records it returned, by key.
+struct ProviderSide<'a> {
+    context: &'a RunContext,
     pipeline: &'a Pipeline,
-    reader: Reader,
+    reader: SliceReader,
     /// The records that came, by key.
-    records: HashMap<String, Seen>,
+    records: HashMap<String, ProviderRecord>,
     /// The keys of those that do not fit their contract, as far as they have one.
     rejected: HashSet<String>,
     /// Those that came, and the window each came in last.
-    rejects: HashMap<Looks, Vec<Window>>,
+    rejects: HashMap<RejectIdentity, Vec<Window>>,
     /// Records that lie in no window asked for.
     strays: u64,
 }
 
-/// What tells a record that does not fit its contract from others: its key; without one whose it is, what is wrong with it, what is left of
-/// it, and its time and its number among its like.
-type Looks = std::result::Result<String, (Option<String>, String, String, (Option<Timestamp>, u64))>;
+/// Identity of a reject: its key; without one, tenant, field and reason, what is left of it, and
+/// its number among its like.
+type RejectIdentity =
+    std::result::Result<String, (Option<String>, String, String, (Option<Timestamp>, u64))>;
 
-impl<'a> Provider<'a> {
-    fn new(context: &'a Context, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
-        let reader = Reader::of(context, pipeline, plan)?;
+impl<'a> ProviderSide<'a> {
+    fn new(context: &'a RunContext, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
+        let reader = SliceReader::of(context, pipeline, plan)?;
         let (records, rejected) = (HashMap::new(), HashSet::new());
-        Ok(Self { context, pipeline, reader, records, rejected, rejects: HashMap::new(), strays: 0 })
+        Ok(Self {
+            context,
+            pipeline,
+            reader,
+            records,
+            rejected,
+            rejects: HashMap::new(),
+            strays: 0,
+        })
     }
 
     /// True if a record came, fitting or not.
@@ -274,26 +354,41 @@ impl<'a> Provider<'a> {
     /// True if one came that lies within a window, or that has no time to lie anywhere.
     fn has_within(&self, key: &str, window: Window) -> bool {
         let is_within = |time: Timestamp| window.from() <= time && time < window.to();
-        self.rejected.contains(key) || self.records.get(key).is_some_and(|seen| seen.time.is_none_or(is_within))
+        self.rejected.contains(key)
+            || self
+                .records
+                .get(key)
+                .is_some_and(|seen| seen.time.is_none_or(is_within))
     }
 
     /// True if a record came that is in no window.
     fn is_untimed(&self, key: &str) -> bool {
-        self.records.get(key).is_some_and(|seen| seen.time.is_none())
+        self.records
+            .get(key)
+            .is_some_and(|seen| seen.time.is_none())
     }
 
     /// Reads a window again.
     async fn read(&mut self, plan: &ResourcePlan, window: Window) -> Result<()> {
         for tenant in self.pipeline.source.tenants(plan.resource.name).await? {
-            let slice = Slice { resource: plan.resource.name.to_owned(), tenant, window };
+            let slice = Slice {
+                resource: plan.resource.name.to_owned(),
+                tenant,
+                window,
+            };
             let (send, receive) = mpsc::channel(1);
             let reader = self.reader.clone();
             let reading = async {
-                let outcome = reader.slice(&slice, plan.resource.read_by, &send).await;
+                let outcome = reader
+                    .read_slice(&slice, plan.resource.read_by, &send)
+                    .await;
                 drop(send);
                 outcome
             };
-            let (read, ()) = tokio::join!(reading, self.take(plan.resource.read_by, window, true, receive));
+            let (read, ()) = tokio::join!(
+                reading,
+                self.take(plan.resource.read_by, window, true, receive)
+            );
             read?;
             if self.context.cancel.is_cancelled() {
                 return Err(interrupted());
@@ -303,27 +398,51 @@ impl<'a> Provider<'a> {
     }
 
     /// Counts a reject, once: also where it comes in windows side by side, for both were asked for with the days around them.
-    fn turns_down(&mut self, looks: Looks, window: Window) {
-        let is_known = looks.as_ref().err().is_none_or(|(.., (time, _))| time.is_some());
+    fn count_reject(&mut self, looks: RejectIdentity, window: Window) {
+        let is_known = looks
+            .as_ref()
+            .err()
+            .is_none_or(|(.., (time, _))| time.is_some());
         let wide = window.widened(COARSEST);
         let came_in = self.rejects.entry(looks).or_default();
-        match came_in.iter_mut().find(|known| is_known || known.intersection(&wide).is_some()) {
+        match came_in
+            .iter_mut()
+            .find(|known| is_known || known.intersection(&wide).is_some())
+        {
             Some(known) => *known = window,
             None => came_in.push(window),
         }
     }
 
     /// Takes the pages of one reading, to their end.
-    async fn take(&mut self, by: ReadBy, window: Window, is_listing: bool, mut pages: mpsc::Receiver<Message>) {
+    async fn take(
+        &mut self,
+        by: ReadBy,
+        window: Window,
+        is_listing: bool,
+        mut pages: mpsc::Receiver<LandingMessage>,
+    ) {
         let wide = window.widened(COARSEST);
         while let Some(message) = pages.recv().await {
-            let Message::Page(page) = message else { continue };
+            let LandingMessage::Page(page) = message else {
+                continue;
+            };
             let incoming = &page.1.incoming;
-            for Rejected { reject, nth, time, .. } in &page.1.rejects {
+            for NumberedReject {
+                reject, nth, time, ..
+            } in &page.1.rejects
+            {
                 self.rejected.extend(reject.key.clone());
                 let wrong = format!("{}\0{}", reject.field, reject.reason);
-                let looks = || (page.0.tenant.clone(), wrong, reject.redacted.clone(), (*time, *nth));
-                self.turns_down(reject.key.clone().ok_or_else(looks), window);
+                let looks = || {
+                    (
+                        page.0.tenant.clone(),
+                        wrong,
+                        reject.redacted.clone(),
+                        (*time, *nth),
+                    )
+                };
+                self.count_reject(reject.key.clone().ok_or_else(looks), window);
             }
             let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
             for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
@@ -335,9 +454,17 @@ impl<'a> Provider<'a> {
                 let time = time.and_then(|micros| Timestamp::from_microsecond(micros).ok());
                 let is_stray = time.is_some_and(|time| time < wide.from() || wide.to() <= time);
                 self.strays += u64::from(is_listing && is_stray);
-                let seen = Seen { time, version: (changed, incoming.requested_at), came_in: window };
+                let seen = ProviderRecord {
+                    time,
+                    version: (changed, incoming.requested_at),
+                    came_in: window,
+                };
                 // A window that a record has left may list it still, as it was.
-                if self.records.get(key).is_none_or(|known| !seen.is_older_than(known)) {
+                if self
+                    .records
+                    .get(key)
+                    .is_none_or(|known| !seen.is_older_than(known))
+                {
                     self.records.insert(key.to_owned(), seen);
                 }
             }
@@ -345,22 +472,34 @@ impl<'a> Provider<'a> {
     }
 
     /// Looks for records that none of the windows asked for has: by id, or in the time around that the contract lets them move in.
-    async fn look_for(&mut self, plan: &ResourcePlan, asked: &Comparison, lost: &BTreeSet<String>) -> Result<()> {
+    async fn look_for(
+        &mut self,
+        plan: &ResourcePlan,
+        asked: &ReconcileRequest,
+        lost: &BTreeSet<String>,
+    ) -> Result<()> {
         if lost.is_empty() {
             return Ok(());
         }
         let now = Timestamp::now();
         if plan.resource.by_id {
-            let slice = Slice { resource: plan.resource.name.to_owned(), tenant: None, window: asked.window };
+            let slice = Slice {
+                resource: plan.resource.name.to_owned(),
+                tenant: None,
+                window: asked.window,
+            };
             for some in lost.iter().cloned().collect::<Vec<_>>().chunks(LOOKED_UP) {
                 let (send, receive) = mpsc::channel(1);
                 let reader = self.reader.clone();
                 let reading = async {
-                    let outcome = reader.by_id(some.to_vec(), None, &slice, &send).await;
+                    let outcome = reader.read_by_id(some.to_vec(), None, &slice, &send).await;
                     drop(send);
                     outcome
                 };
-                let (read, ()) = tokio::join!(reading, self.take(plan.resource.read_by, asked.window, false, receive));
+                let (read, ()) = tokio::join!(
+                    reading,
+                    self.take(plan.resource.read_by, asked.window, false, receive)
+                );
                 read?;
             }
             return Ok(());
@@ -375,7 +514,10 @@ impl<'a> Provider<'a> {
             ReadBy::ChangeTime => vec![around],
             ReadBy::EventTime => {
                 let wide = around.widened(plan.spec.moves_within);
-                let flanks = [Window::new(wide.from(), around.from()), Window::new(around.to(), wide.to().min(now))];
+                let flanks = [
+                    Window::new(wide.from(), around.from()),
+                    Window::new(around.to(), wide.to().min(now)),
+                ];
                 flanks
                     .into_iter()
                     .filter_map(Result::ok)
@@ -393,8 +535,8 @@ impl<'a> Provider<'a> {
     }
 }
 
-/// A record that is here.
-struct Held {
+/// Newest version of a record in the source table.
+struct OwnRecord {
     is_deleted: bool,
     /// The source's own version time, microseconds.
     changed: Option<i64>,
@@ -415,7 +557,11 @@ impl SourceRows<'_> {
             return Ok(HashSet::new());
         }
         let columns = self.session.columns(schema, table).await?;
-        let there = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at IS NULL" } else { "TRUE" };
+        let there = if columns.field_with_name("_deleted_at").is_ok() {
+            "_deleted_at IS NULL"
+        } else {
+            "TRUE"
+        };
         let by_change = self.plan.resource.read_by == ReadBy::ChangeTime;
         let time = match self.version_time().filter(|_| by_change) {
             Some(changed) => format!("coalesce({changed}, _record_time)"),
@@ -423,19 +569,28 @@ impl SourceRows<'_> {
         };
         // What has changed in a window may have happened at any time; a newer version of what happened in it may have moved to another
         // month, as far as the contract allows.
-        let months = if by_change { "TRUE".to_owned() } else { format!("{MONTH} >= $first AND {MONTH} <= $last") };
+        let months = if by_change {
+            "TRUE".to_owned()
+        } else {
+            format!("{MONTH} >= $first AND {MONTH} <= $last")
+        };
         let around = window.widened(self.plan.spec.moves_within);
         let month = |at: Timestamp| ScalarValue::from(at.strftime("%Y-%m").to_string());
-        let at = |t: Timestamp| ScalarValue::TimestampMicrosecond(Some(t.as_microsecond()), Some("UTC".into()));
+        let at = |t: Timestamp| {
+            ScalarValue::TimestampMicrosecond(Some(t.as_microsecond()), Some("UTC".into()))
+        };
         let sql = format!(
             "SELECT _record_key FROM
-                (SELECT *, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
+                (SELECT *, row_number() OVER (PARTITION BY _record_key ORDER BY _load_id DESC) AS nth
                  FROM \"{schema}\".\"{table}\" WHERE {months}) AS version
              WHERE nth = 1 AND {there} AND {time} >= $from AND {time} < $to"
         );
         let mut params = vec![("from", at(window.from())), ("to", at(window.to()))];
         if !by_change {
-            params.extend([("first", month(around.from())), ("last", month(around.to()))]);
+            params.extend([
+                ("first", month(around.from())),
+                ("last", month(around.to())),
+            ]);
         }
         keys(self.session, &sql, &params).await
     }
@@ -447,38 +602,66 @@ impl SourceRows<'_> {
         Some(format!("\"{column}\"{path}"))
     }
 
-    /// Those of some keys that are here in any version, as the newest has them.
-    async fn held(&self, wanted: &BTreeSet<String>) -> Result<HashMap<String, Held>> {
+    /// Newest versions of those of some keys that the source table has.
+    async fn newest_versions(
+        &self,
+        wanted: &BTreeSet<String>,
+    ) -> Result<HashMap<String, OwnRecord>> {
         let (schema, table) = (self.pipeline.name.as_str(), self.plan.resource.name);
         let mut held = HashMap::new();
         if wanted.is_empty() || !self.session.has_table(schema, table).await? {
             return Ok(held);
         }
         let columns = self.session.columns(schema, table).await?;
-        let deleted = if columns.field_with_name("_deleted_at").is_ok() { "_deleted_at" } else { "NULL" };
+        let deleted = if columns.field_with_name("_deleted_at").is_ok() {
+            "_deleted_at"
+        } else {
+            "NULL"
+        };
         let changed = self.version_time().unwrap_or_else(|| "NULL".to_owned());
         let wanted: Vec<&String> = wanted.iter().collect();
         for some in wanted.chunks(LOOKED_UP) {
             let names: Vec<String> = (0..some.len()).map(|nth| format!("k{nth}")).collect();
-            let list = names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(", ");
-            let params: Vec<(&str, ScalarValue)> =
-                names.iter().map(String::as_str).zip(some.iter().map(|key| ScalarValue::from(key.as_str()))).collect();
+            let list = names
+                .iter()
+                .map(|name| format!("${name}"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            let params: Vec<(&str, ScalarValue)> = names
+                .iter()
+                .map(String::as_str)
+                .zip(some.iter().map(|key| ScalarValue::from(key.as_str())))
+                .collect();
             let sql = format!(
                 "SELECT _record_key, CAST(deleted AS TIMESTAMP WITH TIME ZONE) AS deleted,
                     CAST(changed AS TIMESTAMP WITH TIME ZONE) AS changed FROM
-                    (SELECT _record_key, {deleted} AS deleted, {changed} AS changed, row_number() OVER (PARTITION BY _record_key ORDER BY _land DESC) AS nth
+                    (SELECT _record_key, {deleted} AS deleted, {changed} AS changed, row_number() OVER (PARTITION BY _record_key ORDER BY _load_id DESC) AS nth
                      FROM \"{schema}\".\"{table}\" WHERE _record_key IN ({list})) AS version
                  WHERE nth = 1"
             );
-            for batch in &tillhouse_query::collect(self.session.query_with(&sql, &params).await?).await? {
+            for batch in
+                &tillhouse_query::collect(self.session.query_with(&sql, &params).await?).await?
+            {
                 let of_type = |e| Error::internal("record keys are not text").because(e);
-                let keys = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).map_err(of_type)?;
-                let deleted = arrow::compute::cast(batch.column(1), &timestamp()).map_err(of_type)?;
-                let changed = arrow::compute::cast(batch.column(2), &timestamp()).map_err(of_type)?;
+                let keys = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
+                    .map_err(of_type)?;
+                let deleted =
+                    arrow::compute::cast(batch.column(1), &timestamp()).map_err(of_type)?;
+                let changed =
+                    arrow::compute::cast(batch.column(2), &timestamp()).map_err(of_type)?;
                 let changed = changed.as_primitive::<TimestampMicrosecondType>().iter();
-                for ((row, key), changed) in keys.as_string::<i32>().iter().enumerate().zip(changed) {
+                for ((row, key), changed) in keys.as_string::<i32>().iter().enumerate().zip(changed)
+                {
                     let is_deleted = deleted.is_valid(row);
-                    held.extend(key.map(|key| (key.to_owned(), Held { is_deleted, changed })));
+                    held.extend(key.map(|key| {
+                        (
+                            key.to_owned(),
+                            OwnRecord {
+                                is_deleted,
+                                changed,
+                            },
+                        )
+                    }));
                 }
             }
         }
@@ -487,12 +670,22 @@ impl SourceRows<'_> {
 }
 
 /// The record keys that a query gives.
-async fn keys(session: &Session, sql: &str, params: &[(&str, ScalarValue)]) -> Result<HashSet<String>> {
+async fn keys(
+    session: &Session,
+    sql: &str,
+    params: &[(&str, ScalarValue)],
+) -> Result<HashSet<String>> {
     let mut keys = HashSet::new();
     for batch in &tillhouse_query::collect(session.query_with(sql, params).await?).await? {
         let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)
             .map_err(|e| Error::internal("record keys are not text").because(e))?;
-        keys.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+        keys.extend(
+            column
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .map(str::to_owned),
+        );
     }
     Ok(keys)
 }

@@ -4,42 +4,48 @@
 //! whether a later one within the step replaces it.
 
 use super::rows::{cast, collect, text};
-use crate::sync::Context;
+use crate::sync::RunContext;
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use futures::StreamExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::Superseded;
-use tillhouse_model::table::{LAND, RECORD_KEY};
+use tillhouse_lake::SupersededRecords;
+use tillhouse_model::table::{LOAD_ID, RECORD_KEY};
 use tillhouse_model::{Error, Result, table};
 use tillhouse_query::Session;
 
 /// The records of a step, and which of their earlier versions the unified tables may hold.
-pub(super) struct Changes {
-    pub(super) superseded: Superseded,
+pub(super) struct StepChanges {
+    pub(super) superseded: SupersededRecords,
     /// Versions within the step that a later one within the step replaces.
-    pub(super) outdated: Outdated,
+    pub(super) outdated: OutdatedVersions,
 }
 
 /// Versions by record key and package number.
-pub(super) type Outdated = HashSet<(String, i64)>;
+pub(super) type OutdatedVersions = HashSet<(String, i64)>;
 
-impl Changes {
+impl StepChanges {
     pub(super) async fn find(
-        context: &Context,
+        context: &RunContext,
         history: &Arc<dyn tillhouse_lake::TableProvider>,
         (after, to): (i64, i64),
     ) -> Result<Self> {
-        let session = context.engine.bare()?;
+        let session = context.engine.empty_session()?;
         session.register("history", Arc::clone(history))?;
-        let range = format!("_land > {after} AND _land <= {to}");
+        let range = format!("_load_id > {after} AND _load_id <= {to}");
         // A version without a time leaves no trace in its successor's `_prev_record_time`; only where such versions exist, every
         // record of the step has to be suspected of having had one.
-        let condition = if has_untimed(&session).await? { "TRUE" } else { "_prev_record_time IS NOT NULL" };
-        let sql = format!("SELECT _record_key, _prev_record_time FROM history WHERE {range} AND {condition}");
-        let mut superseded = Superseded::default();
+        let condition = if has_untimed(&session).await? {
+            "TRUE"
+        } else {
+            "_prev_record_time IS NOT NULL"
+        };
+        let sql = format!(
+            "SELECT _record_key, _prev_record_time FROM history WHERE {range} AND {condition}"
+        );
+        let mut superseded = SupersededRecords::default();
         let mut batches = session.query(&sql).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(tillhouse_query::into_error)?;
@@ -63,23 +69,36 @@ impl Changes {
         superseded.times.sort_unstable();
         superseded.times.dedup();
         let outdated = Self::outdated(&session, &superseded, &range).await?;
-        Ok(Self { superseded, outdated })
+        Ok(Self {
+            superseded,
+            outdated,
+        })
     }
 
     /// Only a record that supersedes another can do so within the step; all others need no look.
-    async fn outdated(session: &Session, superseded: &Superseded, range: &str) -> Result<Outdated> {
+    async fn outdated(
+        session: &Session,
+        superseded: &SupersededRecords,
+        range: &str,
+    ) -> Result<OutdatedVersions> {
         if superseded.keys.is_empty() && superseded.keys_maybe_untimed.is_empty() {
-            return Ok(Outdated::new());
+            return Ok(OutdatedVersions::new());
         }
         let mut newest: HashMap<String, i64> = HashMap::new();
-        let mut outdated = Outdated::new();
-        let mut batches = session.query(&format!("SELECT _record_key, _land FROM history WHERE {range}")).await?;
+        let mut outdated = OutdatedVersions::new();
+        let mut batches = session
+            .query(&format!(
+                "SELECT _record_key, _load_id FROM history WHERE {range}"
+            ))
+            .await?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(tillhouse_query::into_error)?;
             let keys = text(&batch, 0)?;
             let lands = batch.column(1).as_primitive::<Int64Type>();
             for (key, land) in keys.iter().zip(lands.iter()) {
-                let (Some(key), Some(land)) = (key, land) else { continue };
+                let (Some(key), Some(land)) = (key, land) else {
+                    continue;
+                };
                 if !superseded.keys.contains(key) && !superseded.keys_maybe_untimed.contains(key) {
                     continue;
                 }
@@ -100,18 +119,31 @@ impl Changes {
 
 /// Whether the table `history` of a session has versions without a time.
 pub(super) async fn has_untimed(session: &Session) -> Result<bool> {
-    let untimed = collect(session, "SELECT 1 FROM history WHERE month = 'none' LIMIT 1").await?;
+    let untimed = collect(
+        session,
+        "SELECT 1 FROM history WHERE month = 'none' LIMIT 1",
+    )
+    .await?;
     Ok(untimed.iter().any(|batch| batch.num_rows() > 0))
 }
 
 /// The rows of a batch that no later version within the step replaces.
-pub(super) fn current(batch: &RecordBatch, outdated: &Outdated) -> Result<RecordBatch> {
+pub(super) fn current_versions(
+    batch: &RecordBatch,
+    outdated: &OutdatedVersions,
+) -> Result<RecordBatch> {
     if outdated.is_empty() {
         return Ok(batch.clone());
     }
     let missing = || Error::internal("landed records lack their lineage");
-    let keys = text(batch, batch.schema().index_of(RECORD_KEY).map_err(|_| missing())?)?;
-    let lands = batch.column_by_name(LAND).and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(missing)?;
+    let keys = text(
+        batch,
+        batch.schema().index_of(RECORD_KEY).map_err(|_| missing())?,
+    )?;
+    let lands = batch
+        .column_by_name(LOAD_ID)
+        .and_then(|c| c.as_primitive_opt::<Int64Type>())
+        .ok_or_else(missing)?;
     let stays: BooleanArray = keys
         .iter()
         .zip(lands.iter())
@@ -120,13 +152,16 @@ pub(super) fn current(batch: &RecordBatch, outdated: &Outdated) -> Result<Record
             _ => Some(true),
         })
         .collect();
-    filter_record_batch(batch, &stays).map_err(|e| Error::internal("outdated records cannot be left out").because(e))
+    filter_record_batch(batch, &stays)
+        .map_err(|e| Error::internal("outdated records cannot be left out").because(e))
 }
 
 /// Outdated versions as a table, one row a version.
-pub(super) fn listed(outdated: &Outdated) -> Result<RecordBatch> {
-    let schema =
-        Schema::new(vec![Field::new(RECORD_KEY, DataType::Utf8, false), Field::new(LAND, DataType::Int64, false)]);
+pub(super) fn version_batch(outdated: &OutdatedVersions) -> Result<RecordBatch> {
+    let schema = Schema::new(vec![
+        Field::new(RECORD_KEY, DataType::Utf8, false),
+        Field::new(LOAD_ID, DataType::Int64, false),
+    ]);
     let keys: StringArray = outdated.iter().map(|(key, _)| Some(key.as_str())).collect();
     let lands: Int64Array = outdated.iter().map(|(_, land)| Some(*land)).collect();
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(lands)])

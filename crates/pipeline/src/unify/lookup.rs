@@ -3,87 +3,116 @@
 //! Invariant: a statement sees every version of what it looks up, so that it can take the one that held when the parent happened; a
 //! parent is unified anew when a value that is looked up changes, and not when another does.
 
-use super::family::Kin;
 use super::rows::{cast, collect, text, text_at};
-use crate::sync::Context;
+use super::with_children::ChildHistory;
+use crate::sync::RunContext;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_lake::{Mark, TableProvider};
+use tillhouse_lake::{ResourceWatermark, TableProvider};
 use tillhouse_model::{Error, Result};
 
-type Values = Vec<Option<String>>;
+type LookupValues = Vec<Option<String>>;
 
-/// What one record said, version by version.
+/// Looked-up values of one record, version by version.
 #[derive(Default)]
-struct Told {
+struct LookupHistory {
     /// The newest version that is unified: its package number, the columns it is found by, and those that are looked up.
-    before: Option<(i64, Values, Values)>,
-    since: Vec<(Values, Values)>,
+    before: Option<(i64, LookupValues, LookupValues)>,
+    since: Vec<(LookupValues, LookupValues)>,
 }
 
-impl Told {
-    /// By what parents find it, now or before, where what they look up has changed.
-    fn changed(self) -> BTreeSet<Values> {
-        let nothing = |uses: &Values| uses.iter().all(Option::is_none);
+impl LookupHistory {
+    /// Values by which parents find the record, now or before, where what they look up has
+    /// changed.
+    fn changed_keys(self) -> BTreeSet<LookupValues> {
+        let nothing = |uses: &LookupValues| uses.iter().all(Option::is_none);
         let before = self.before.map(|(_, on, uses)| (on, uses));
-        let is_news = |(on, uses): &&(Values, Values)| match &before {
+        let is_news = |(on, uses): &&(LookupValues, LookupValues)| match &before {
             Some((known_on, known_uses)) => known_on != on || known_uses != uses,
             None => !nothing(uses),
         };
         if !self.since.iter().any(|version| is_news(&version)) {
             return BTreeSet::new();
         }
-        self.since.iter().chain(&before).map(|(on, _)| on.clone()).collect()
+        self.since
+            .iter()
+            .chain(&before)
+            .map(|(on, _)| on.clone())
+            .collect()
     }
 }
 
 /// The keys of the parents that look up what changed in a step.
 pub(super) async fn parents(
-    context: &Context,
+    context: &RunContext,
     history: &Arc<dyn TableProvider>,
-    kin: &Kin,
+    kin: &ChildHistory,
     (on, uses): (&[(String, String)], &[String]),
-    mark: &Mark,
+    mark: &ResourceWatermark,
 ) -> Result<Vec<String>> {
-    let session = context.engine.bare()?;
+    let session = context.engine.empty_session()?;
     session.register("versions", Arc::clone(&kin.history))?;
-    let columns: String =
-        on.iter().map(|(own, _)| own).chain(uses).map(|column| format!(", CAST(\"{column}\" AS VARCHAR)")).collect();
+    let columns: String = on
+        .iter()
+        .map(|(own, _)| own)
+        .chain(uses)
+        .map(|column| format!(", CAST(\"{column}\" AS VARCHAR)"))
+        .collect();
     let sql = format!(
-        "SELECT _record_key, _land{columns} FROM versions WHERE _deleted_at IS NULL AND _land <= {} AND _record_key IN \
-         (SELECT _record_key FROM versions WHERE _land > {} AND _land <= {})",
-        mark.to_land, mark.after_land, mark.to_land
+        "SELECT _record_key, _load_id{columns} FROM versions WHERE _deleted_at IS NULL AND _load_id <= {} AND _record_key IN \
+         (SELECT _record_key FROM versions WHERE _load_id > {} AND _load_id <= {})",
+        mark.to_load_id, mark.after_load_id, mark.to_load_id
     );
-    let mut told: BTreeMap<String, Told> = BTreeMap::new();
+    let mut told: BTreeMap<String, LookupHistory> = BTreeMap::new();
     for batch in collect(&session, &sql).await? {
         let keys = text(&batch, 0)?;
         let lands = cast(batch.column(1), &DataType::Int64)?;
         let lands = lands.as_primitive::<Int64Type>();
-        let values: Vec<StringArray> = (2..batch.num_columns()).map(|at| text(&batch, at)).collect::<Result<_>>()?;
+        let values: Vec<StringArray> = (2..batch.num_columns())
+            .map(|at| text(&batch, at))
+            .collect::<Result<_>>()?;
         for (row, (key, land)) in keys.iter().zip(lands.iter()).enumerate() {
-            let (Some(key), Some(land)) = (key, land) else { continue };
-            let mut found: Values = values.iter().map(|column| text_at(column, row).map(str::to_owned)).collect();
+            let (Some(key), Some(land)) = (key, land) else {
+                continue;
+            };
+            let mut found: LookupValues = values
+                .iter()
+                .map(|column| text_at(column, row).map(str::to_owned))
+                .collect();
             let used = found.split_off(on.len());
             let told = told.entry(key.to_owned()).or_default();
-            if land > mark.after_land {
+            if land > mark.after_load_id {
                 told.since.push((found, used));
-            } else if told.before.as_ref().is_none_or(|(known, _, _)| *known < land) {
+            } else if told
+                .before
+                .as_ref()
+                .is_none_or(|(known, _, _)| *known < land)
+            {
                 told.before = Some((land, found, used));
             }
         }
     }
-    let changed: BTreeSet<Values> = told.into_values().flat_map(Told::changed).collect();
+    let changed: BTreeSet<LookupValues> = told
+        .into_values()
+        .flat_map(LookupHistory::changed_keys)
+        .collect();
     if changed.is_empty() {
         return Ok(Vec::new());
     }
     session.register("parents", Arc::clone(history))?;
     let changed = as_table(on.len(), &changed)?;
     session.register_batches("changed", changed.schema(), vec![changed])?;
-    let meets: Vec<String> =
-        on.iter().enumerate().map(|(at, (_, theirs))| format!("CAST(p.\"{theirs}\" AS VARCHAR) = c.on_{at}")).collect();
-    let sql = format!("SELECT DISTINCT p._record_key FROM parents p JOIN changed c ON {}", meets.join(" AND "));
+    let meets: Vec<String> = on
+        .iter()
+        .enumerate()
+        .map(|(at, (_, theirs))| format!("CAST(p.\"{theirs}\" AS VARCHAR) = c.on_{at}"))
+        .collect();
+    let sql = format!(
+        "SELECT DISTINCT p._record_key FROM parents p JOIN changed c ON {}",
+        meets.join(" AND ")
+    );
     let mut keys = Vec::new();
     for batch in collect(&session, &sql).await? {
         keys.extend(text(&batch, 0)?.iter().flatten().map(str::to_owned));
@@ -91,37 +120,76 @@ pub(super) async fn parents(
     Ok(keys)
 }
 
-fn as_table(width: usize, changed: &BTreeSet<Values>) -> Result<RecordBatch> {
-    let fields: Vec<Field> = (0..width).map(|at| Field::new(format!("on_{at}"), DataType::Utf8, true)).collect();
+fn as_table(width: usize, changed: &BTreeSet<LookupValues>) -> Result<RecordBatch> {
+    let fields: Vec<Field> = (0..width)
+        .map(|at| Field::new(format!("on_{at}"), DataType::Utf8, true))
+        .collect();
     let column = |at: usize| -> ArrayRef {
-        let values: StringArray = changed.iter().map(|values| values.get(at).cloned().flatten()).collect();
+        let values: StringArray = changed
+            .iter()
+            .map(|values| values.get(at).cloned().flatten())
+            .collect();
         Arc::new(values)
     };
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), (0..width).map(column).collect())
-        .map_err(|e| Error::internal("changed keys cannot be listed").because(e))
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        (0..width).map(column).collect(),
+    )
+    .map_err(|e| Error::internal("changed keys cannot be listed").because(e))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn values(texts: &[&str]) -> Values {
-        texts.iter().map(|text| (!text.is_empty()).then(|| (*text).to_owned())).collect()
+    fn values(texts: &[&str]) -> LookupValues {
+        texts
+            .iter()
+            .map(|text| (!text.is_empty()).then(|| (*text).to_owned()))
+            .collect()
     }
 
-    fn version(on: &str, uses: &str) -> (Values, Values) {
+    fn version(on: &str, uses: &str) -> (LookupValues, LookupValues) {
         (values(&[on]), values(&[uses]))
     }
 
     #[test]
     fn only_what_is_looked_up_is_a_change() {
         let before = |on, uses| Some((1, values(&[on]), values(&[uses])));
-        let told = |before, since| Told { before, since }.changed().into_iter().flatten().flatten().collect::<Vec<_>>();
+        let told = |before, since| {
+            LookupHistory { before, since }
+                .changed_keys()
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(told(None, vec![version("1", "19")]), ["1"], "new");
-        assert!(told(None, vec![version("1", "")]).is_empty(), "new, and says nothing");
-        assert!(told(before("1", "19"), vec![version("1", "19")]).is_empty(), "renamed");
-        assert_eq!(told(before("1", "19"), vec![version("1", "7")]), ["1"], "another rate");
-        assert_eq!(told(before("1", "19"), vec![version("2", "19")]), ["1", "2"], "another number");
-        assert_eq!(told(before("1", "19"), vec![version("1", "7"), version("1", "19")]), ["1"], "there and back");
+        assert!(
+            told(None, vec![version("1", "")]).is_empty(),
+            "new, and says nothing"
+        );
+        assert!(
+            told(before("1", "19"), vec![version("1", "19")]).is_empty(),
+            "renamed"
+        );
+        assert_eq!(
+            told(before("1", "19"), vec![version("1", "7")]),
+            ["1"],
+            "another rate"
+        );
+        assert_eq!(
+            told(before("1", "19"), vec![version("2", "19")]),
+            ["1", "2"],
+            "another number"
+        );
+        assert_eq!(
+            told(
+                before("1", "19"),
+                vec![version("1", "7"), version("1", "19")]
+            ),
+            ["1"],
+            "there and back"
+        );
     }
 }

@@ -10,47 +10,47 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, PoisonError};
-use tillhouse_lake::{Ops, Rows, Step, WarningRow};
+use tillhouse_lake::{OpsTables, UnifiedRowStream, UnifyStep, WarningRow};
 use tillhouse_model::table::{RECORD_KEY, TableSpec};
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{RowError, RowErrors};
+use tillhouse_query::{RowError, RowErrorLog};
 
 /// The rule in `ops.warnings`.
 const RULE: &str = "derived_value_fits";
 /// So many of one step are told one by one; the rest are counted in one last warning.
 const MOST_TOLD: usize = 20_000;
 
-/// The misfits of one statement in one step; clones share them.
+/// Log of values that do not fit their columns, of one statement in one step; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Misfits {
-    found: Arc<Mutex<Found>>,
-    errors: RowErrors,
+pub(super) struct MisfitLog {
+    found: Arc<Mutex<MisfitEntries>>,
+    errors: RowErrorLog,
 }
 
 #[derive(Debug, Default)]
-struct Found {
-    told: Vec<Misfit>,
+struct MisfitEntries {
+    entries: Vec<DerivedMisfit>,
     more: u64,
 }
 
 #[derive(Debug)]
-struct Misfit {
+struct DerivedMisfit {
     key: String,
     column: String,
     value: String,
 }
 
-/// Whose values they are: a statement's table, and where its records come from.
+/// Table of a statement, and where its records come from.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
+pub(super) struct StatementOrigin {
     table: Arc<TableSpec>,
     pipeline: String,
     resource: String,
     run_id: String,
 }
 
-impl Origin {
-    pub(super) fn of(table: &Arc<TableSpec>, step: &Step) -> Self {
+impl StatementOrigin {
+    pub(super) fn of(table: &Arc<TableSpec>, step: &UnifyStep) -> Self {
         Self {
             table: Arc::clone(table),
             pipeline: step.pipeline.clone(),
@@ -60,18 +60,36 @@ impl Origin {
     }
 }
 
-impl Misfits {
+impl MisfitLog {
     /// Those of a statement that notes here what it cannot compute. What a step before has left there is forgotten: it was not committed.
-    pub(super) fn of(errors: &RowErrors) -> Self {
+    pub(super) fn of(errors: &RowErrorLog) -> Self {
         errors.take();
-        Self { found: Arc::default(), errors: errors.clone() }
+        Self {
+            found: Arc::default(),
+            errors: errors.clone(),
+        }
     }
 
     /// Casts a column of a result, null where a value does not fit.
     ///
     /// Errors where the column must not be null.
-    fn cast(&self, batch: &RecordBatch, column: &ArrayRef, field: &Field, key: &str) -> Result<ArrayRef> {
-        let cast = |safe| cast_with_options(column, field.data_type(), &CastOptions { safe, ..CastOptions::default() });
+    fn cast(
+        &self,
+        batch: &RecordBatch,
+        column: &ArrayRef,
+        field: &Field,
+        key: &str,
+    ) -> Result<ArrayRef> {
+        let cast = |safe| {
+            cast_with_options(
+                column,
+                field.data_type(),
+                &CastOptions {
+                    safe,
+                    ..CastOptions::default()
+                },
+            )
+        };
         let failed = |e| Error::data("a value does not fit its column").because(e);
         let fitted = cast(true).map_err(failed)?;
         // A column of nulls alone has no type, and no mask to count.
@@ -81,11 +99,15 @@ impl Misfits {
         if !field.is_nullable() {
             return cast(false).map_err(failed);
         }
-        let keys = batch.column_by_name(RECORD_KEY).or_else(|| batch.column_by_name(key));
+        let keys = batch
+            .column_by_name(RECORD_KEY)
+            .or_else(|| batch.column_by_name(key));
         let keys = keys.and_then(|keys| keys.as_string_opt::<i32>());
         let shown = ArrayFormatter::try_new(column, &FormatOptions::default()).map_err(failed)?;
         for row in (0..column.len()).filter(|row| column.is_valid(*row) && fitted.is_null(*row)) {
-            let key = keys.filter(|keys| keys.is_valid(row)).map_or("", |keys| keys.value(row));
+            let key = keys
+                .filter(|keys| keys.is_valid(row))
+                .map_or("", |keys| keys.value(row));
             self.note(key, field.name(), || shown.value(row).to_string());
         }
         Ok(fitted)
@@ -93,29 +115,44 @@ impl Misfits {
 
     fn note(&self, key: &str, column: &str, value: impl FnOnce() -> String) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.told.len() >= MOST_TOLD {
+        if found.entries.len() >= MOST_TOLD {
             found.more += 1;
             return;
         }
-        found.told.push(Misfit { key: key.to_owned(), column: column.to_owned(), value: value() });
+        found.entries.push(DerivedMisfit {
+            key: key.to_owned(),
+            column: column.to_owned(),
+            value: value(),
+        });
     }
 
     /// How many were written down.
     pub(super) fn count(&self) -> u64 {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.told.len() as u64 + found.more
+        found.entries.len() as u64 + found.more
     }
 
     /// Writes them down. A step that is taken again tells the same again, which is noted once.
-    pub(super) async fn record(&self, ops: &Ops, origin: &Origin) -> Result<()> {
+    pub(super) async fn record(&self, ops: &OpsTables, origin: &StatementOrigin) -> Result<()> {
         let rows = self.rows(origin);
-        if rows.is_empty() { Ok(()) } else { ops.record_warnings(&rows).await }
+        if rows.is_empty() {
+            Ok(())
+        } else {
+            ops.record_warnings(&rows).await
+        }
     }
 
-    fn rows(&self, origin: &Origin) -> Vec<WarningRow> {
+    fn rows(&self, origin: &StatementOrigin) -> Vec<WarningRow> {
         let noted = self.errors.take();
-        for RowError { record_key, column, reason } in noted.errors {
-            self.note(record_key.as_deref().unwrap_or_default(), &column, || excerpt(&reason));
+        for RowError {
+            record_key,
+            column,
+            reason,
+        } in noted.errors
+        {
+            self.note(record_key.as_deref().unwrap_or_default(), &column, || {
+                excerpt(&reason)
+            });
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.more += noted.more;
@@ -131,16 +168,27 @@ impl Misfits {
             first_seen,
         };
         let of_column = |column: &str| format!("unified.{}.{column}", origin.table.name);
-        let told = found.told.iter().map(|m| row(&m.key, of_column(&m.column), RULE, m.value.clone()));
-        let more = (found.more > 0).then(|| row("", of_column("*"), "more_warnings", found.more.to_string()));
+        let told = found
+            .entries
+            .iter()
+            .map(|m| row(&m.key, of_column(&m.column), RULE, m.value.clone()));
+        let more = (found.more > 0)
+            .then(|| row("", of_column("*"), "more_warnings", found.more.to_string()));
         told.chain(more).collect()
     }
 
-    /// The rows, and once the last has been handed on, the warnings about them: whoever commits at the end of the stream commits after them.
-    pub(super) fn told_at_the_end(&self, rows: Rows, ops: Ops, origin: Origin) -> Rows {
+    /// Rows, followed by the write of the warnings about them: whoever commits at the end of the
+    /// stream commits after them.
+    pub(super) fn record_after(
+        &self,
+        rows: UnifiedRowStream,
+        ops: OpsTables,
+        origin: StatementOrigin,
+    ) -> UnifiedRowStream {
         let misfits = self.clone();
         let told = stream::once(async move { misfits.record(&ops, &origin).await });
-        rows.chain(told.filter_map(async |told| told.err().map(Err))).boxed()
+        rows.chain(told.filter_map(async |told| told.err().map(Err)))
+            .boxed()
     }
 }
 
@@ -158,7 +206,7 @@ pub(super) fn fit(
     batch: &RecordBatch,
     table: &TableSpec,
     wanted: &SchemaRef,
-    misfits: &Misfits,
+    misfits: &MisfitLog,
 ) -> Result<RecordBatch> {
     let key = table.key.first().map_or("", String::as_str);
     super::rows::arranged(batch, wanted, |column, field| {
@@ -179,13 +227,20 @@ mod tests {
     const MOST: i128 = 999_999_999_999_999_999;
 
     fn spec() -> TableSpec {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/unified/transactions.yaml");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../schemas/unified/transactions.yaml"
+        );
         contract::parse(&std::fs::read_to_string(path).unwrap(), path).unwrap()
     }
 
     fn batch(amounts: Vec<Option<i128>>) -> RecordBatch {
-        let keys: StringArray = (0..amounts.len()).map(|row| Some(format!("sale {row}"))).collect();
-        let amounts = Decimal128Array::from(amounts).with_precision_and_scale(38, 4).unwrap();
+        let keys: StringArray = (0..amounts.len())
+            .map(|row| Some(format!("sale {row}")))
+            .collect();
+        let amounts = Decimal128Array::from(amounts)
+            .with_precision_and_scale(38, 4)
+            .unwrap();
         let schema = Schema::new(vec![
             Field::new(RECORD_KEY, DataType::Utf8, false),
             Field::new("net_amount", DataType::Decimal128(38, 4), true),
@@ -193,41 +248,70 @@ mod tests {
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(amounts)]).unwrap()
     }
 
-    fn fitted(batch: &RecordBatch, nullable: bool) -> (Result<ArrayRef>, Misfits) {
-        let misfits = Misfits::default();
+    fn fitted(batch: &RecordBatch, nullable: bool) -> (Result<ArrayRef>, MisfitLog) {
+        let misfits = MisfitLog::default();
         let field = Field::new("net_amount", DataType::Decimal128(18, 4), nullable);
-        (misfits.cast(batch, batch.column(1), &field, "transaction_key"), misfits)
+        (
+            misfits.cast(batch, batch.column(1), &field, "transaction_key"),
+            misfits,
+        )
     }
 
     #[test]
     fn a_value_that_does_not_fit_is_null_and_told_with_its_record() {
-        let batch = batch(vec![Some(MOST), Some(MOST + 1), None, Some(-MOST - 1), Some(-MOST)]);
+        let batch = batch(vec![
+            Some(MOST),
+            Some(MOST + 1),
+            None,
+            Some(-MOST - 1),
+            Some(-MOST),
+        ]);
         let (fitted, misfits) = fitted(&batch, true);
         let fitted = fitted.unwrap();
         let values: Vec<Option<i128>> = fitted.as_primitive::<Decimal128Type>().iter().collect();
         assert_eq!(values, [Some(MOST), None, None, None, Some(-MOST)]);
-        let origin = Origin {
+        let origin = StatementOrigin {
             table: Arc::new(spec()),
             pipeline: "tills".into(),
             resource: "sales".into(),
             run_id: "run".into(),
         };
-        let told: Vec<_> =
-            misfits.rows(&origin).into_iter().map(|w| (w.record_key, w.field, w.rule, w.original)).collect();
+        let told: Vec<_> = misfits
+            .rows(&origin)
+            .into_iter()
+            .map(|w| (w.record_key, w.field, w.rule, w.original))
+            .collect();
         let row = |key: &str, value: &str| {
-            (key.to_owned(), "unified.transactions.net_amount".to_owned(), RULE.to_owned(), value.to_owned())
+            (
+                key.to_owned(),
+                "unified.transactions.net_amount".to_owned(),
+                RULE.to_owned(),
+                value.to_owned(),
+            )
         };
-        assert_eq!(told, [row("sale 1", "100000000000000.0000"), row("sale 3", "-100000000000000.0000")]);
+        assert_eq!(
+            told,
+            [
+                row("sale 1", "100000000000000.0000"),
+                row("sale 3", "-100000000000000.0000")
+            ]
+        );
         assert_eq!(misfits.count(), 2);
     }
 
     #[test]
     fn a_column_of_nulls_has_no_misfits() {
         let batch = batch(vec![None, None]);
-        let misfits = Misfits::default();
+        let misfits = MisfitLog::default();
         let nulls: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
         let field = Field::new("vin", DataType::Utf8, true);
-        assert_eq!(misfits.cast(&batch, &nulls, &field, "transaction_key").unwrap().null_count(), 2);
+        assert_eq!(
+            misfits
+                .cast(&batch, &nulls, &field, "transaction_key")
+                .unwrap()
+                .null_count(),
+            2
+        );
         assert_eq!(misfits.count(), 0);
     }
 

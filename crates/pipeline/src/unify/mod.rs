@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   live        landing --rows it just wrote------------+
-//!   alone       source table, _land in (done, target] --+--> unify/<table>.sql --> rows of the contract
+//!   alone       source table, _load_id in (done, target] --+--> unify/<table>.sql --> rows of the contract
 //!   family      the same, joined with its children -----+      --> remove the records' old rows, add these, move `done`: one commit
 //! ```
 //!
@@ -10,26 +10,26 @@
 //! so a step that was interrupted is simply taken again, by `alone` or `family`. A result that does not fit its contract is refused
 //! before any request.
 
-mod alone;
+mod catch_up;
 mod changes;
-mod counts;
-mod family;
-mod feed;
-mod live;
+mod child_counts;
 mod lookup;
 mod misfits;
 mod orphans;
 mod rows;
+mod running_statements;
 mod statement;
+mod streaming;
+mod with_children;
 
-pub(crate) use counts::check_counts;
-pub(crate) use live::{Live, Shown};
+pub(crate) use child_counts::check_counts;
 pub(crate) use rows::instant;
-pub use statement::{Checked, check};
+pub use statement::{CheckedStatements, check};
+pub(crate) use streaming::{LandedPackage, StreamingUnify};
 
 use crate::config::Pipeline;
-use crate::sync::Context;
-use statement::Statement;
+use crate::sync::RunContext;
+use statement::UnifyStatement;
 use std::collections::BTreeMap;
 use tillhouse_lake::PackageInfo;
 use tillhouse_model::Result;
@@ -37,35 +37,40 @@ use tillhouse_model::Result;
 /// How many record versions one step takes at most: bounds what a step has to remember.
 const STEP_RECORDS: u64 = 400_000;
 
-/// What unify did to one table.
+/// Rows that unify added to and removed from one table.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub struct Unified {
+pub struct UnifiedRowCounts {
     /// Rows that are new.
     pub added: u64,
     /// Rows that were replaced or removed.
     pub removed: u64,
 }
 
-/// What unify did.
+/// Totals of a unify run, by table.
 #[derive(Debug, Default)]
-pub struct Totals {
+pub struct UnifyTotals {
     /// By table.
-    pub(crate) tables: BTreeMap<String, Unified>,
+    pub(crate) tables: BTreeMap<String, UnifiedRowCounts>,
     /// Derived values that did not fit their columns.
     pub(crate) warnings: u64,
 }
 
-/// What one statement did in one step.
+/// Outcome of one statement in one step.
 #[derive(Debug)]
-struct Done {
+struct StatementOutcome {
     table: String,
-    unified: Unified,
+    unified: UnifiedRowCounts,
     warnings: u64,
 }
 
-impl Totals {
-    fn add(&mut self, done: impl IntoIterator<Item = Done>) {
-        for Done { table, unified, warnings } in done {
+impl UnifyTotals {
+    fn add(&mut self, done: impl IntoIterator<Item = StatementOutcome>) {
+        for StatementOutcome {
+            table,
+            unified,
+            warnings,
+        } in done
+        {
             let total = self.tables.entry(table).or_default();
             total.added += unified.added;
             total.removed += unified.removed;
@@ -78,20 +83,21 @@ impl Totals {
 ///
 /// Errors as the lake and the SQL do; tables already done stay done.
 pub async fn bring_up_to_date(
-    context: &Context,
+    context: &RunContext,
     pipeline: &Pipeline,
-    Checked(all): &Checked,
+    CheckedStatements(all): &CheckedStatements,
     run_id: &str,
-    totals: &mut Totals,
+    totals: &mut UnifyTotals,
 ) -> Result<()> {
     for plan in &pipeline.resources {
         let mine = all.iter().filter(|s| s.resource == plan.resource.name);
-        let (alone, related): (Vec<Statement>, Vec<Statement>) = mine.cloned().partition(|s| s.children.is_empty());
+        let (alone, related): (Vec<UnifyStatement>, Vec<UnifyStatement>) =
+            mine.cloned().partition(|s| s.children.is_empty());
         if !alone.is_empty() {
-            alone::unify(context, pipeline, plan, &alone, run_id, totals).await?;
+            catch_up::unify(context, pipeline, plan, &alone, run_id, totals).await?;
         }
         for statement in &related {
-            family::unify(context, pipeline, plan, statement, run_id, totals).await?;
+            with_children::unify(context, pipeline, plan, statement, run_id, totals).await?;
         }
     }
     Ok(())
@@ -101,13 +107,13 @@ pub async fn bring_up_to_date(
 fn steps(packages: &[PackageInfo], start: i64) -> Vec<(i64, i64)> {
     let mut steps = Vec::new();
     let (mut after, mut last, mut records) = (start, start, 0);
-    for package in packages.iter().filter(|p| p.land > start) {
+    for package in packages.iter().filter(|p| p.load_id > start) {
         if records > 0 && records + package.records > STEP_RECORDS {
             steps.push((after, last));
             (after, records) = (last, 0);
         }
         records += package.records;
-        last = package.land;
+        last = package.load_id;
     }
     if last > after {
         steps.push((after, last));
@@ -120,13 +126,22 @@ mod tests {
     use super::*;
 
     fn package(land: i64, records: u64) -> PackageInfo {
-        PackageInfo { land, records, bytes: 0 }
+        PackageInfo {
+            load_id: land,
+            records,
+            bytes: 0,
+        }
     }
 
     #[test]
     fn steps_are_bounded_and_skip_nothing() {
-        let packages =
-            [package(1, 300_000), package(2, 50_000), package(3, 300_000), package(4, 900_000), package(5, 1)];
+        let packages = [
+            package(1, 300_000),
+            package(2, 50_000),
+            package(3, 300_000),
+            package(4, 900_000),
+            package(5, 1),
+        ];
         assert_eq!(steps(&packages, 0), vec![(0, 2), (2, 3), (3, 4), (4, 5)]);
         assert_eq!(steps(&packages, 2), vec![(2, 3), (3, 4), (4, 5)]);
         assert_eq!(steps(&packages, 5), vec![]);

@@ -10,16 +10,16 @@
 //! the step knows of.
 
 use super::changes::has_untimed;
-use super::family::{ChildVersion, Kin};
 use super::rows::{cast, collect, text, text_at};
+use super::with_children::{ChildHistory, ChildVersion};
 use crate::config::Pipeline;
-use crate::sync::Context;
+use crate::sync::RunContext;
 use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{Mark, Superseded, WarningRow};
+use tillhouse_lake::{ResourceWatermark, SupersededRecords, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_model::table::timestamp;
 
@@ -27,19 +27,25 @@ use tillhouse_model::table::timestamp;
 const PARENT_KNOWN: &str = "parent_known";
 
 /// A changed child whose parent is not there.
-pub(super) struct Orphan {
+pub(super) struct OrphanChild {
     version: ChildVersion,
     /// The parent that it names.
     parent: Option<String>,
 }
 
-impl Orphan {
+impl OrphanChild {
     pub(super) fn into_version(self) -> ChildVersion {
         self.version
     }
 
     /// What is said of it in `ops.warnings`. A key is no personal value.
-    pub(super) fn warning(&self, pipeline: &Pipeline, kin: &Kin, by: &str, run_id: &str) -> WarningRow {
+    pub(super) fn warning(
+        &self,
+        pipeline: &Pipeline,
+        kin: &ChildHistory,
+        by: &str,
+        run_id: &str,
+    ) -> WarningRow {
         WarningRow {
             pipeline: pipeline.name.clone(),
             resource: kin.child.resource.to_owned(),
@@ -54,11 +60,11 @@ impl Orphan {
 }
 
 /// The record key of a child that stands by itself.
-fn key_of(kin: &Kin, child: &str) -> String {
+fn key_of(kin: &ChildHistory, child: &str) -> String {
     format!("{}/{child}", kin.child.resource)
 }
 
-fn supersede(superseded: &mut Superseded, key: String, time: Option<i64>) {
+fn supersede(superseded: &mut SupersededRecords, key: String, time: Option<i64>) {
     match time {
         Some(time) => {
             superseded.times.push(time);
@@ -70,61 +76,85 @@ fn supersede(superseded: &mut Superseded, key: String, time: Option<i64>) {
     }
 }
 
-/// Children that a step's parents have: those known before may have stood by themselves until now.
-pub(super) fn no_longer(kin: &Kin, mark: &Mark, children: &[ChildVersion], superseded: &mut Superseded) {
-    for child in children.iter().filter(|child| child.land <= mark.after_land) {
+/// Supersedes the orphan rows of children whose parent is in the step.
+pub(super) fn supersede_adopted(
+    kin: &ChildHistory,
+    mark: &ResourceWatermark,
+    children: &[ChildVersion],
+    superseded: &mut SupersededRecords,
+) {
+    for child in children
+        .iter()
+        .filter(|child| child.load_id <= mark.after_load_id)
+    {
         supersede(superseded, key_of(kin, &child.key), child.time);
     }
 }
 
 /// The children changed in a step whose parent is not `present`. What any changed child had by itself is superseded.
 pub(super) async fn find(
-    context: &Context,
-    kin: &Kin,
+    context: &RunContext,
+    kin: &ChildHistory,
     by: &str,
-    mark: &Mark,
+    mark: &ResourceWatermark,
     present: &HashSet<String>,
-    superseded: &mut Superseded,
-) -> Result<Vec<Orphan>> {
-    if mark.to_land <= mark.after_land {
+    superseded: &mut SupersededRecords,
+) -> Result<Vec<OrphanChild>> {
+    if mark.to_load_id <= mark.after_load_id {
         return Ok(Vec::new());
     }
-    let session = context.engine.bare()?;
+    let session = context.engine.empty_session()?;
     session.register("history", Arc::clone(&kin.history))?;
     let suspect_all = has_untimed(&session).await?;
     let sql = format!(
-        "SELECT _record_key, _land, _record_time, _prev_record_time, CAST(\"{by}\" AS VARCHAR), \
+        "SELECT _record_key, _load_id, _record_time, _prev_record_time, CAST(\"{by}\" AS VARCHAR), \
                 CAST(_deleted_at AS VARCHAR) \
-         FROM history WHERE _land > {} AND _land <= {}",
-        mark.after_land, mark.to_land
+         FROM history WHERE _load_id > {} AND _load_id <= {}",
+        mark.after_load_id, mark.to_load_id
     );
     // Of each child its newest version, and whether that is a deletion.
-    let mut newest: BTreeMap<String, (Orphan, bool)> = BTreeMap::new();
+    let mut newest: BTreeMap<String, (OrphanChild, bool)> = BTreeMap::new();
     for batch in collect(&session, &sql).await? {
         let (keys, parents, deleted) = (text(&batch, 0)?, text(&batch, 4)?, text(&batch, 5)?);
         let lands = cast(batch.column(1), &DataType::Int64)?;
         let lands = lands.as_primitive::<Int64Type>();
-        let (times, before) = (cast(batch.column(2), &timestamp())?, cast(batch.column(3), &timestamp())?);
+        let (times, before) = (
+            cast(batch.column(2), &timestamp())?,
+            cast(batch.column(3), &timestamp())?,
+        );
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let before = before.as_primitive::<TimestampMicrosecondType>();
         for (row, (key, land)) in keys.iter().zip(lands.iter()).enumerate() {
-            let (Some(key), Some(land)) = (key, land) else { continue };
-            let time = |times: &TimestampMicrosecondArray| times.is_valid(row).then(|| times.value(row));
+            let (Some(key), Some(land)) = (key, land) else {
+                continue;
+            };
+            let time =
+                |times: &TimestampMicrosecondArray| times.is_valid(row).then(|| times.value(row));
             let earlier = time(before);
             if earlier.is_some() || suspect_all {
                 supersede(superseded, key_of(kin, key), earlier);
             }
-            if newest.get(key).is_some_and(|(known, _)| known.version.land >= land) {
+            if newest
+                .get(key)
+                .is_some_and(|(known, _)| known.version.load_id >= land)
+            {
                 continue;
             }
-            let version = ChildVersion { key: key.to_owned(), land, time: time(times) };
+            let version = ChildVersion {
+                key: key.to_owned(),
+                load_id: land,
+                time: time(times),
+            };
             let parent = text_at(&parents, row).map(str::to_owned);
             let is_gone = text_at(&deleted, row).is_some();
-            newest.insert(key.to_owned(), (Orphan { version, parent }, is_gone));
+            newest.insert(key.to_owned(), (OrphanChild { version, parent }, is_gone));
         }
     }
-    let stands_alone = |(orphan, is_gone): (Orphan, bool)| {
-        let has_parent = orphan.parent.as_ref().is_some_and(|parent| present.contains(parent));
+    let stands_alone = |(orphan, is_gone): (OrphanChild, bool)| {
+        let has_parent = orphan
+            .parent
+            .as_ref()
+            .is_some_and(|parent| present.contains(parent));
         (!is_gone && !has_parent).then_some(orphan)
     };
     Ok(newest.into_values().filter_map(stands_alone).collect())

@@ -14,7 +14,9 @@ use tillhouse_query::Session;
 
 /// Puts columns into a schema's order and types, strictly.
 pub(super) fn conform(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
-    arranged(batch, wanted, |column, field| cast(column, field.data_type()))
+    arranged(batch, wanted, |column, field| {
+        cast(column, field.data_type())
+    })
 }
 
 /// Puts columns into a schema's order; `fit` brings each to its type. [`DELETED_AT`] may be missing.
@@ -28,8 +30,13 @@ pub(super) fn arranged(
         .iter()
         .map(|field| match batch.column_by_name(field.name()) {
             Some(column) => fit(column, field).map_err(|e| e.at("column", field.name().clone())),
-            None if field.name() == DELETED_AT => Ok(new_null_array(field.data_type(), batch.num_rows())),
-            None => Err(Error::internal(format!("column {:?} went missing", field.name()))),
+            None if field.name() == DELETED_AT => {
+                Ok(new_null_array(field.data_type(), batch.num_rows()))
+            }
+            None => Err(Error::internal(format!(
+                "column {:?} went missing",
+                field.name()
+            ))),
         })
         .collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(wanted), columns).map_err(|e| {
@@ -43,13 +50,19 @@ pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if column.data_type() == to {
         return Ok(Arc::clone(column));
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(column, to, &options).map_err(|e| Error::data("a value does not fit its column").because(e))
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(column, to, &options)
+        .map_err(|e| Error::data("a value does not fit its column").because(e))
 }
 
 /// A column as text.
 pub(super) fn text(batch: &RecordBatch, column: usize) -> Result<StringArray> {
-    Ok(cast(batch.column(column), &DataType::Utf8)?.as_string::<i32>().clone())
+    Ok(cast(batch.column(column), &DataType::Utf8)?
+        .as_string::<i32>()
+        .clone())
 }
 
 /// A row's text.

@@ -1,20 +1,20 @@
 //! Unify statements: what each reads, what it fills, and whether its result fits.
 //!
-//! Invariant: a [`Statement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
+//! Invariant: a [`UnifyStatement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
 //! A result that does not fit its contract is refused here, before any request is made.
 
-use crate::assets::Asset;
-use crate::config::{Child, ChildLink, Pipeline};
+use crate::assets::TextAsset;
+use crate::config::{ChildLink, ChildResource, Pipeline};
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 use tillhouse_model::table::{DELETED_AT, TableSpec};
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{Engine, Planned, RowErrors, ScalarValue, Session};
+use tillhouse_query::{PlannedQuery, QueryEngine, RowErrorLog, ScalarValue, Session};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A unify statement.
 #[derive(Debug, Clone)]
-pub(super) struct Statement {
+pub(super) struct UnifyStatement {
     /// The unified table it fills.
     pub(super) table: Arc<TableSpec>,
     pub(super) sql: String,
@@ -23,47 +23,62 @@ pub(super) struct Statement {
     /// The resource whose records it unifies.
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
-    pub(super) children: Vec<Child>,
+    pub(super) children: Vec<ChildResource>,
     /// What its plan could not compute.
-    pub(super) errors: RowErrors,
+    pub(super) errors: RowErrorLog,
     /// Its plan, where it can run while records still arrive: all its scans of that resource go on side by side.
-    pub(super) live: Option<Planned>,
+    pub(super) streaming_plan: Option<PlannedQuery>,
 }
 
 /// The unify statements of a pipeline, all of which fit their contracts.
 #[derive(Debug, Clone)]
-pub struct Checked(pub(super) Vec<Statement>);
+pub struct CheckedStatements(pub(super) Vec<UnifyStatement>);
 
 /// Plans every unify statement against its contract, with no data and no request.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file, the column and what was expected.
-pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
+pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedStatements> {
     let (mut checked, mut wrong) = (Vec::new(), Vec::new());
     let (statements, mut refused) = statements(engine, pipeline);
     // All at once: planning is most of what a sync does before its first request.
     let planning: Vec<_> = statements
         .into_iter()
         .map(|statement| {
-            let (session, parameters) = (empty_session(engine, pipeline, &statement.errors)?, parameters(pipeline));
+            let (session, parameters) = (
+                empty_session(engine, pipeline, &statement.errors)?,
+                parameters(pipeline),
+            );
             let task = tokio::spawn(async move {
-                let planned = session.plan(&statement.sql, &borrowed(&parameters), statement.resource).await;
+                let planned = session
+                    .plan(
+                        &statement.sql,
+                        &borrow_parameters(&parameters),
+                        statement.resource,
+                    )
+                    .await;
                 (statement, planned)
             });
             Ok(AbortOnDropHandle::new(task))
         })
         .collect::<Result<_>>()?;
     for task in planning {
-        let (mut statement, planned) = task.await.map_err(|e| Error::internal("planning failed").because(e))?;
+        let (mut statement, planned) = task
+            .await
+            .map_err(|e| Error::internal("planning failed").because(e))?;
         let planned = match planned {
             Ok(planned) => planned,
             Err(error) => {
                 let text = "a unify statement cannot be planned";
-                wrong.push(Error::config(text).at("file", statement.origin.clone()).because(error));
+                wrong.push(
+                    Error::config(text)
+                        .at("file", statement.origin.clone())
+                        .because(error),
+                );
                 continue;
             }
         };
         let schema = Arc::clone(&planned.schema);
-        statement.live = planned.scans.is_some().then_some(planned);
+        statement.streaming_plan = planned.scans.is_some().then_some(planned);
         let wanted = statement.table.unified_schema();
         let mut problems = Vec::new();
         for field in wanted.fields() {
@@ -86,15 +101,28 @@ pub async fn check(engine: &Engine, pipeline: &Pipeline) -> Result<Checked> {
         }
         if !problems.is_empty() {
             let table = &statement.table.name;
-            let text = format!("the result does not fit the contract of unified.{table}: {}", problems.join("; "));
-            let hint = format!("The contract is schemas/unified/{table}.yaml; cast or rename the columns named.");
-            wrong.push(Error::config(text).at("file", statement.origin.clone()).hint(hint));
+            let text = format!(
+                "the result does not fit the contract of unified.{table}: {}",
+                problems.join("; ")
+            );
+            let hint = format!(
+                "The contract is schemas/unified/{table}.yaml; cast or rename the columns named."
+            );
+            wrong.push(
+                Error::config(text)
+                    .at("file", statement.origin.clone())
+                    .hint(hint),
+            );
             continue;
         }
         checked.push(statement);
     }
     refused.append(&mut wrong);
-    if refused.is_empty() { Ok(Checked(checked)) } else { Err(Error::several(refused)) }
+    if refused.is_empty() {
+        Ok(CheckedStatements(checked))
+    } else {
+        Err(Error::combine(refused))
+    }
 }
 
 /// Whether a value of type `found` becomes one of type `wanted` without losing anything.
@@ -106,7 +134,9 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
         (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
         (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
         (T::List(a), T::List(b)) => fits(a.data_type(), b.data_type()),
-        (T::Timestamp(_, Some(zone)), T::Timestamp(_, Some(_))) => matches!(zone.as_ref(), "UTC" | "+00:00"),
+        (T::Timestamp(_, Some(zone)), T::Timestamp(_, Some(_))) => {
+            matches!(zone.as_ref(), "UTC" | "+00:00")
+        }
         (a, T::Int64) => a.is_integer(),
         (a, T::Decimal128(precision, scale)) if a.is_integer() => *precision >= 18 && *scale >= 0,
         (T::Decimal128(_, from), T::Decimal128(_, to)) => from <= to,
@@ -114,9 +144,9 @@ fn fits(found: &DataType, wanted: &DataType) -> bool {
     }
 }
 
-/// What statements name of a pipeline's resources.
+/// Resources of a pipeline that statements name.
 #[derive(Default)]
-struct Named {
+struct NamedResources {
     /// Resources that a statement names which has nothing to do, with the one whose records it unifies.
     idle: Vec<(String, String)>,
     /// Resources that others name.
@@ -124,8 +154,9 @@ struct Named {
 }
 
 /// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do. And what is wrong with the others.
-fn statements(engine: &Engine, pipeline: &Pipeline) -> (Vec<Statement>, Vec<Error>) {
-    let (mut statements, mut wrong, mut named) = (Vec::new(), Vec::new(), Named::default());
+fn statements(engine: &QueryEngine, pipeline: &Pipeline) -> (Vec<UnifyStatement>, Vec<Error>) {
+    let (mut statements, mut wrong, mut named) =
+        (Vec::new(), Vec::new(), NamedResources::default());
     for asset in &pipeline.unify {
         match statement(engine, pipeline, asset, &mut named) {
             Ok(statement) => statements.extend(statement),
@@ -135,7 +166,11 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> (Vec<Statement>, Vec<Erro
     // A statement that is refused may be the one that uses it.
     for plan in pipeline.resources.iter().filter(|_| wrong.is_empty()) {
         let resource = plan.resource.name;
-        let of = named.idle.iter().find(|(name, _)| name == resource).map(|(_, of)| of);
+        let of = named
+            .idle
+            .iter()
+            .find(|(name, _)| name == resource)
+            .map(|(_, of)| of);
         if let Some(of) = of.filter(|_| !named.used.iter().any(|name| name == resource)) {
             // Its records would land, and be in no unified table.
             return (
@@ -143,7 +178,9 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> (Vec<Statement>, Vec<Erro
                 vec![
                     Error::config(format!("{resource} cannot be unified without {of}"))
                         .at("pipeline", pipeline.name.clone())
-                        .hint(format!("Add {of} to the pipeline's resources, or leave {resource} out of them.")),
+                        .hint(format!(
+                            "Add {of} to the pipeline's resources, or leave {resource} out of them."
+                        )),
                 ],
             );
         }
@@ -153,27 +190,42 @@ fn statements(engine: &Engine, pipeline: &Pipeline) -> (Vec<Statement>, Vec<Erro
 
 /// One statement; `None` where it has nothing to do.
 fn statement(
-    engine: &Engine,
+    engine: &QueryEngine,
     pipeline: &Pipeline,
-    asset: &Asset,
-    Named { idle, used }: &mut Named,
-) -> Result<Option<Statement>> {
+    asset: &TextAsset,
+    NamedResources { idle, used }: &mut NamedResources,
+) -> Result<Option<UnifyStatement>> {
     let named = engine.table_names(&asset.text).map_err(|error| {
-        let place = place_in_sql(&error.to_string()).map(|(line, column)| format!(":{line}:{column}"));
+        let place =
+            place_in_sql(&error.to_string()).map(|(line, column)| format!(":{line}:{column}"));
         let place = asset.origin.clone() + &place.unwrap_or_default();
-        Error::config("a unify statement cannot be parsed").at("file", place).because(error)
+        Error::config("a unify statement cannot be parsed")
+            .at("file", place)
+            .because(error)
     })?;
-    let wrong = |message: String, hint: String| Error::config(message).at("file", asset.origin.clone()).hint(hint);
+    let wrong = |message: String, hint: String| {
+        Error::config(message)
+            .at("file", asset.origin.clone())
+            .hint(hint)
+    };
     let offered: Vec<&'static str> = pipeline.offered.iter().map(|(r, _)| r.name).collect();
-    let (known, unknown): (Vec<&String>, Vec<&String>) = named.iter().partition(|n| offered.contains(&n.as_str()));
+    let (known, unknown): (Vec<&String>, Vec<&String>) =
+        named.iter().partition(|n| offered.contains(&n.as_str()));
     if let Some(unknown) = unknown.first() {
         return Err(wrong(
-            format!("a unify statement reads {unknown:?}, which {} does not have", pipeline.source_name),
+            format!(
+                "a unify statement reads {unknown:?}, which {} does not have",
+                pipeline.source_name
+            ),
             format!("Read FROM one of: {}.", offered.join(", ")),
         ));
     }
-    let is_child =
-        |name: &str| pipeline.children.iter().any(|c| c.resource == name && known.iter().any(|other| *other == c.of));
+    let is_child = |name: &str| {
+        pipeline
+            .children
+            .iter()
+            .any(|c| c.resource == name && known.iter().any(|other| *other == c.of))
+    };
     let own: Vec<&&String> = known.iter().filter(|name| !is_child(name)).collect();
     let [own] = own.as_slice() else {
         let known: Vec<&str> = known.iter().map(|k| k.as_str()).collect();
@@ -188,9 +240,16 @@ fn statement(
             ),
         ));
     };
-    let Some(plan) = pipeline.resources.iter().find(|r| r.resource.name == own.as_str()) else {
+    let Some(plan) = pipeline
+        .resources
+        .iter()
+        .find(|r| r.resource.name == own.as_str())
+    else {
         idle.extend(
-            known.iter().filter(|name| name.as_str() != own.as_str()).map(|name| (name.to_string(), own.to_string())),
+            known
+                .iter()
+                .filter(|name| name.as_str() != own.as_str())
+                .map(|name| (name.to_string(), own.to_string())),
         );
         return Ok(None);
     };
@@ -199,59 +258,97 @@ fn statement(
         let is_part = matches!(c.link, ChildLink::Part { .. }) && c.of == plan.resource.name;
         is_part && known.iter().any(|name| *name == c.resource) && !pipeline.reads(c.resource)
     });
-    if let Some(Child { resource: missing, .. }) = missing {
+    if let Some(ChildResource {
+        resource: missing, ..
+    }) = missing
+    {
         // Without them its rows would be wrong, not only fewer.
-        return Err(Error::config(format!("{} cannot be unified without {missing}", plan.resource.name))
-            .at("pipeline", pipeline.name.clone())
-            .at("file", asset.origin.clone())
-            .hint(format!("Add {missing} to the pipeline's resources, or leave {} out of them.", plan.resource.name)));
+        return Err(Error::config(format!(
+            "{} cannot be unified without {missing}",
+            plan.resource.name
+        ))
+        .at("pipeline", pipeline.name.clone())
+        .at("file", asset.origin.clone())
+        .hint(format!(
+            "Add {missing} to the pipeline's resources, or leave {} out of them.",
+            plan.resource.name
+        )));
     }
-    let table = pipeline.unified.get(&asset.name).ok_or_else(|| Error::internal("an unknown unified table"))?;
+    let table = pipeline
+        .unified
+        .get(&asset.name)
+        .ok_or_else(|| Error::internal("an unknown unified table"))?;
     let children = pipeline.children.iter().filter(|c| {
-        c.of == plan.resource.name && known.iter().any(|name| *name == c.resource) && pipeline.reads(c.resource)
+        c.of == plan.resource.name
+            && known.iter().any(|name| *name == c.resource)
+            && pipeline.reads(c.resource)
     });
-    Ok(Some(Statement {
+    Ok(Some(UnifyStatement {
         table: Arc::clone(table),
         sql: asset.text.clone(),
         origin: asset.origin.clone(),
         resource: plan.resource.name,
         children: children.cloned().collect(),
-        errors: RowErrors::default(),
-        live: None,
+        errors: RowErrorLog::default(),
+        streaming_plan: None,
     }))
 }
 
 /// Line and column that an error of the SQL parser names: `... at Line: 3, Column: 7`.
 fn place_in_sql(text: &str) -> Option<(u64, u64)> {
-    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let number = |text: &str| {
+        text.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    };
     let (_, rest) = text.rsplit_once("Line: ")?;
     Some((number(rest)?, number(rest.split_once("Column: ")?.1)?))
 }
 
 /// A session in which every resource of the source is there, but empty; what it cannot compute is noted in `errors`.
-pub(super) fn empty_session(engine: &Engine, pipeline: &Pipeline, errors: &RowErrors) -> Result<Session> {
-    let session = engine.lenient(errors)?;
+pub(super) fn empty_session(
+    engine: &QueryEngine,
+    pipeline: &Pipeline,
+    errors: &RowErrorLog,
+) -> Result<Session> {
+    let session = engine.lenient_session(errors)?;
     for (resource, spec) in &pipeline.offered {
         session.register_batches(resource.name, spec.source_schema(), Vec::new())?;
     }
     Ok(session)
 }
 
-/// What statements may name as `$name`.
-pub(super) type Parameters = Vec<(String, ScalarValue)>;
+/// Parameters that statements may name as `$name`.
+pub(super) type StatementParameters = Vec<(String, ScalarValue)>;
 
-pub(super) fn parameters(pipeline: &Pipeline) -> Parameters {
+pub(super) fn parameters(pipeline: &Pipeline) -> StatementParameters {
     let mut all = vec![
-        ("pipeline".to_owned(), ScalarValue::from(pipeline.name.as_str())),
+        (
+            "pipeline".to_owned(),
+            ScalarValue::from(pipeline.name.as_str()),
+        ),
         ("source".to_owned(), ScalarValue::from(pipeline.source_name)),
-        ("labels".to_owned(), ScalarValue::from(pipeline.labels.to_json())),
+        (
+            "labels".to_owned(),
+            ScalarValue::from(pipeline.labels.to_json()),
+        ),
     ];
-    all.extend(pipeline.source.parameters().into_iter().map(|(name, text)| (name.to_owned(), ScalarValue::from(text))));
+    all.extend(
+        pipeline
+            .source
+            .parameters()
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), ScalarValue::from(text))),
+    );
     all
 }
 
-pub(super) fn borrowed(parameters: &Parameters) -> Vec<(&str, ScalarValue)> {
-    parameters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+pub(super) fn borrow_parameters(parameters: &StatementParameters) -> Vec<(&str, ScalarValue)> {
+    parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -261,15 +358,27 @@ mod tests {
 
     #[test]
     fn the_place_of_a_mistake_in_sql_is_found() {
-        assert_eq!(place_in_sql("found: SELEC at Line: 3, Column: 17"), Some((3, 17)));
+        assert_eq!(
+            place_in_sql("found: SELEC at Line: 3, Column: 17"),
+            Some((3, 17))
+        );
         assert_eq!(place_in_sql("found: EOF"), None);
     }
 
     #[test]
     fn only_lossless_results_fit() {
-        assert!(fits(&DataType::Decimal128(38, 2), &DataType::Decimal128(18, 4)));
-        assert!(!fits(&DataType::Decimal128(18, 6), &DataType::Decimal128(18, 4)));
+        assert!(fits(
+            &DataType::Decimal128(38, 2),
+            &DataType::Decimal128(18, 4)
+        ));
+        assert!(!fits(
+            &DataType::Decimal128(18, 6),
+            &DataType::Decimal128(18, 4)
+        ));
         assert!(!fits(&DataType::Float64, &DataType::Decimal128(18, 4)));
-        assert!(!fits(&DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None), &table::timestamp()));
+        assert!(!fits(
+            &DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None),
+            &table::timestamp()
+        ));
     }
 }

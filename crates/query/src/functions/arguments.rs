@@ -3,7 +3,9 @@
 //! Invariant: after coercion a text is Utf8, an instant is microseconds UTC, a number is Decimal128, a list is `List<Utf8>`;
 //! the accessors rely on it and answer with an internal error otherwise.
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::ColumnarValue;
@@ -12,9 +14,9 @@ use std::sync::Arc;
 use tillhouse_model::FastMap;
 use tillhouse_model::table::timestamp;
 
-/// What one argument may be.
+/// Type of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Argument {
+pub(super) enum ArgumentType {
     /// Text.
     Text,
     /// A timestamp, a date, or text that is one.
@@ -25,7 +27,7 @@ pub(super) enum Argument {
     Texts,
 }
 
-impl fmt::Display for Argument {
+impl fmt::Display for ArgumentType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text",
@@ -36,27 +38,39 @@ impl fmt::Display for Argument {
     }
 }
 
-impl Argument {
+impl ArgumentType {
     /// The type the argument is brought to; `None` where it does not fit.
     pub(super) fn coerce(self, given: &DataType) -> Option<DataType> {
         match self {
             Self::Text => (is_text(given) || given.is_null()).then_some(DataType::Utf8),
             Self::Instant => {
-                let fits =
-                    is_text(given) || matches!(given, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Null);
+                let fits = is_text(given)
+                    || matches!(
+                        given,
+                        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Null
+                    );
                 fits.then(timestamp)
             }
             Self::Number => match given {
                 DataType::Decimal128(_, scale) if *scale >= 0 => Some(given.clone()),
-                DataType::Decimal32(_, scale) if *scale >= 0 => Some(DataType::Decimal128(9, *scale)),
-                DataType::Decimal64(_, scale) if *scale >= 0 => Some(DataType::Decimal128(18, *scale)),
+                DataType::Decimal32(_, scale) if *scale >= 0 => {
+                    Some(DataType::Decimal128(9, *scale))
+                }
+                DataType::Decimal64(_, scale) if *scale >= 0 => {
+                    Some(DataType::Decimal128(18, *scale))
+                }
                 DataType::Null => Some(DataType::Decimal128(18, 4)),
                 whole if whole.is_integer() => Some(DataType::Decimal128(20, 0)),
                 _ => None,
             },
             Self::Texts => match given {
-                DataType::List(element) if *element.data_type() == DataType::Utf8 => Some(given.clone()),
-                DataType::List(e) | DataType::LargeList(e) | DataType::ListView(e) | DataType::FixedSizeList(e, _) => {
+                DataType::List(element) if *element.data_type() == DataType::Utf8 => {
+                    Some(given.clone())
+                }
+                DataType::List(e)
+                | DataType::LargeList(e)
+                | DataType::ListView(e)
+                | DataType::FixedSizeList(e, _) => {
                     (is_text(e.data_type()) || e.data_type().is_null()).then(texts)
                 }
                 DataType::Null => Some(texts()),
@@ -79,16 +93,16 @@ fn texts() -> DataType {
 }
 
 /// The arguments of one call on one batch.
-pub(super) struct Arguments {
-    columns: Vec<(ArrayRef, Step)>,
+pub(super) struct CallArguments {
+    columns: Vec<(ArrayRef, RowStride)>,
     rows: usize,
     constant: bool,
 }
 
-/// How far to move in an array from one row to the next: 1, or 0 where one value stands for all rows.
-type Step = usize;
+/// Step in an array from one row to the next: 1, or 0 where one value stands for all rows.
+type RowStride = usize;
 
-impl Arguments {
+impl CallArguments {
     pub(super) fn new(values: &[ColumnarValue], rows: usize) -> Result<Self> {
         let constant = values.iter().all(|v| matches!(v, ColumnarValue::Scalar(_)));
         let columns = values
@@ -100,7 +114,11 @@ impl Arguments {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { columns, rows: if constant { 1 } else { rows }, constant })
+        Ok(Self {
+            columns,
+            rows: if constant { 1 } else { rows },
+            constant,
+        })
     }
 
     /// Whether every argument is one value for all rows; then one row is computed.
@@ -112,42 +130,56 @@ impl Arguments {
         self.rows
     }
 
-    fn column(&self, position: usize) -> Result<(&ArrayRef, Step)> {
-        let column =
-            self.columns.get(position).ok_or_else(|| internal_datafusion_err!("missing argument {position}"))?;
+    fn column(&self, position: usize) -> Result<(&ArrayRef, RowStride)> {
+        let column = self
+            .columns
+            .get(position)
+            .ok_or_else(|| internal_datafusion_err!("missing argument {position}"))?;
         Ok((&column.0, column.1))
     }
 
-    pub(super) fn text(&self, position: usize) -> Result<Texts<'_>> {
+    pub(super) fn text(&self, position: usize) -> Result<TextArgument<'_>> {
         let (array, step) = self.column(position)?;
-        let array = array.as_string_opt::<i32>().ok_or_else(|| not_coerced(position, array))?;
-        Ok(Texts { array, step })
+        let array = array
+            .as_string_opt::<i32>()
+            .ok_or_else(|| not_coerced(position, array))?;
+        Ok(TextArgument { array, step })
     }
 
-    pub(super) fn instant(&self, position: usize) -> Result<Instants<'_>> {
+    pub(super) fn instant(&self, position: usize) -> Result<InstantArgument<'_>> {
         let (array, step) = self.column(position)?;
         let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
         let array = array
             .as_primitive_opt::<TimestampMicrosecondType>()
             .ok_or_else(|| internal_datafusion_err!("argument {position} is not {wanted}"))?;
-        Ok(Instants { array, step })
+        Ok(InstantArgument { array, step })
     }
 
-    pub(super) fn number(&self, position: usize) -> Result<Numbers<'_>> {
+    pub(super) fn number(&self, position: usize) -> Result<NumberArgument<'_>> {
         let (array, step) = self.column(position)?;
-        let array = array.as_primitive_opt::<Decimal128Type>().ok_or_else(|| not_coerced(position, array))?;
+        let array = array
+            .as_primitive_opt::<Decimal128Type>()
+            .ok_or_else(|| not_coerced(position, array))?;
         let scale = u32::try_from(array.scale()).map_err(|_| not_coerced(position, array))?;
-        Ok(Numbers { array, step, scale })
+        Ok(NumberArgument { array, step, scale })
     }
 
-    pub(super) fn lists(&self, position: usize) -> Result<Lists<'_>> {
+    pub(super) fn lists(&self, position: usize) -> Result<ListArgument<'_>> {
         let (array, step) = self.column(position)?;
         if let Some(single) = array.as_string_opt::<i32>() {
-            return Ok(Lists::Single(Texts { array: single, step }));
+            return Ok(ListArgument::Single(TextArgument {
+                array: single,
+                step,
+            }));
         }
-        let list = array.as_list_opt::<i32>().ok_or_else(|| not_coerced(position, array))?;
-        let values = list.values().as_string_opt::<i32>().ok_or_else(|| not_coerced(position, array))?;
-        Ok(Lists::Many { list, values, step })
+        let list = array
+            .as_list_opt::<i32>()
+            .ok_or_else(|| not_coerced(position, array))?;
+        let values = list
+            .values()
+            .as_string_opt::<i32>()
+            .ok_or_else(|| not_coerced(position, array))?;
+        Ok(ListArgument::Many { list, values, step })
     }
 }
 
@@ -157,12 +189,12 @@ fn not_coerced(position: usize, array: &dyn Array) -> datafusion::common::DataFu
 
 /// A text argument.
 #[derive(Clone, Copy)]
-pub(super) struct Texts<'a> {
+pub(super) struct TextArgument<'a> {
     array: &'a StringArray,
-    step: Step,
+    step: RowStride,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> TextArgument<'a> {
     pub(super) fn get(self, row: usize) -> Option<&'a str> {
         let at = row * self.step;
         self.array.is_valid(at).then(|| self.array.value(at))
@@ -171,12 +203,12 @@ impl<'a> Texts<'a> {
 
 /// An instant argument.
 #[derive(Clone, Copy)]
-pub(super) struct Instants<'a> {
+pub(super) struct InstantArgument<'a> {
     array: &'a TimestampMicrosecondArray,
-    step: Step,
+    step: RowStride,
 }
 
-impl Instants<'_> {
+impl InstantArgument<'_> {
     /// Microseconds since 1970-01-01T00:00:00Z.
     pub(super) fn get(self, row: usize) -> Option<i64> {
         let at = row * self.step;
@@ -186,14 +218,14 @@ impl Instants<'_> {
 
 /// A number argument.
 #[derive(Clone, Copy)]
-pub(super) struct Numbers<'a> {
+pub(super) struct NumberArgument<'a> {
     array: &'a Decimal128Array,
-    step: Step,
+    step: RowStride,
     /// Digits after the point, of every value.
     pub(super) scale: u32,
 }
 
-impl Numbers<'_> {
+impl NumberArgument<'_> {
     pub(super) fn get(self, row: usize) -> Option<i128> {
         let at = row * self.step;
         self.array.is_valid(at).then(|| self.array.value(at))
@@ -201,12 +233,16 @@ impl Numbers<'_> {
 }
 
 /// A list argument.
-pub(super) enum Lists<'a> {
-    Single(Texts<'a>),
-    Many { list: &'a ListArray, values: &'a StringArray, step: Step },
+pub(super) enum ListArgument<'a> {
+    Single(TextArgument<'a>),
+    Many {
+        list: &'a ListArray,
+        values: &'a StringArray,
+        step: RowStride,
+    },
 }
 
-impl<'a> Lists<'a> {
+impl<'a> ListArgument<'a> {
     /// The texts of a row that are not null; nothing for a null list.
     pub(super) fn get(&self, row: usize) -> impl Iterator<Item = &'a str> + use<'a> {
         let (single, range) = match self {
@@ -222,20 +258,29 @@ impl<'a> Lists<'a> {
                 (None, Some((*values, range)))
             }
         };
-        single.into_iter().chain(
-            range
-                .into_iter()
-                .flat_map(|(values, range)| range.filter(move |i| values.is_valid(*i)).map(move |i| values.value(i))),
-        )
+        single
+            .into_iter()
+            .chain(range.into_iter().flat_map(|(values, range)| {
+                range
+                    .filter(move |i| values.is_valid(*i))
+                    .map(move |i| values.value(i))
+            }))
     }
 }
 
 /// Maps a text column value by value. Labels repeat, so each distinct one is worked out once a batch.
-pub(super) fn map_labels(arguments: &Arguments, map: impl Fn(&str) -> Option<&'static str>) -> Result<ArrayRef> {
+pub(super) fn map_labels(
+    arguments: &CallArguments,
+    map: impl Fn(&str) -> Option<&'static str>,
+) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
     let mut known: FastMap<&str, Option<&'static str>> = FastMap::default();
     let mapped: StringArray = (0..arguments.rows())
-        .map(|row| texts.get(row).and_then(|text| *known.entry(text).or_insert_with(|| map(text))))
+        .map(|row| {
+            texts
+                .get(row)
+                .and_then(|text| *known.entry(text).or_insert_with(|| map(text)))
+        })
         .collect();
     Ok(Arc::new(mapped))
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: the answer is one of fuelling, charging, parking, vending, other, mixed, or null where nothing is known.
 
-use super::arguments::Arguments;
-use super::{Argument, Function};
+use super::arguments::CallArguments;
+use super::{ArgumentType, SqlFunction};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -11,11 +11,16 @@ use std::sync::Arc;
 use tillhouse_model::{FastMap, word};
 
 /// `category_of(categories)`.
-pub(super) fn function() -> Function {
-    Function::new("category_of", &[Argument::Texts], DataType::Utf8, category_of)
+pub(super) fn function() -> SqlFunction {
+    SqlFunction::new(
+        "category_of",
+        &[ArgumentType::Texts],
+        DataType::Utf8,
+        category_of,
+    )
 }
 
-fn category_of(arguments: &Arguments) -> Result<ArrayRef> {
+fn category_of(arguments: &CallArguments) -> Result<ArrayRef> {
     let lists = arguments.lists(0)?;
     // Words repeat, so each distinct one is worked out once a batch.
     let mut known: FastMap<&str, Option<&'static str>> = FastMap::default();
@@ -61,7 +66,12 @@ fn single(word: &str) -> Option<&'static str> {
     if word.is_empty() {
         return None;
     }
-    Some(STEMS.iter().find(|(stem, _)| word.contains(stem)).map_or("other", |(_, category)| category))
+    Some(
+        STEMS
+            .iter()
+            .find(|(stem, _)| word.contains(stem))
+            .map_or("other", |(_, category)| category),
+    )
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! Invariant: a null instant gives null; a null or unknown zone gives UTC's answer, and null for the offset itself, so that a
 //! guess can be told from knowledge.
 
-use super::arguments::{Arguments, Texts};
-use super::{Argument, Function};
-use crate::zone::{Clock, DAY, HOUR, Zone};
+use super::arguments::{CallArguments, TextArgument};
+use super::{ArgumentType, SqlFunction};
+use crate::zone::{DAY, HOUR, Zone, ZoneClock};
 use arrow::array::{
-    ArrayRef, Date32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, TimeUnit};
 use datafusion::common::Result;
@@ -17,44 +18,59 @@ use tillhouse_model::FastMap;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::{clock_offset_minutes, wall_clock};
 
-const AT_IN: [Argument; 2] = [Argument::Instant, Argument::Text];
+const AT_IN: [ArgumentType; 2] = [ArgumentType::Instant, ArgumentType::Text];
 
 /// `local_date`, `local_hour`, `local_hour_start`, `local_timestamp`, `utc_offset_minutes`, `clock_offset` and `month_of`.
-pub(super) fn functions() -> [Function; 7] {
+pub(super) fn functions() -> [SqlFunction; 7] {
     let wall = DataType::Timestamp(TimeUnit::Microsecond, None);
     [
-        Function::new("local_date", &AT_IN, DataType::Date32, local_date),
-        Function::new("local_hour", &AT_IN, DataType::Int64, local_hour),
-        Function::new("local_hour_start", &AT_IN, timestamp(), local_hour_start),
-        Function::new("local_timestamp", &AT_IN, wall, local_timestamp),
-        Function::new("utc_offset_minutes", &AT_IN, DataType::Int64, utc_offset_minutes),
-        Function::new("clock_offset", &AT_IN, DataType::Utf8, clock_offset),
-        Function::new("month_of", &[Argument::Instant], DataType::Utf8, month_of),
+        SqlFunction::new("local_date", &AT_IN, DataType::Date32, local_date),
+        SqlFunction::new("local_hour", &AT_IN, DataType::Int64, local_hour),
+        SqlFunction::new("local_hour_start", &AT_IN, timestamp(), local_hour_start),
+        SqlFunction::new("local_timestamp", &AT_IN, wall, local_timestamp),
+        SqlFunction::new(
+            "utc_offset_minutes",
+            &AT_IN,
+            DataType::Int64,
+            utc_offset_minutes,
+        ),
+        SqlFunction::new("clock_offset", &AT_IN, DataType::Utf8, clock_offset),
+        SqlFunction::new(
+            "month_of",
+            &[ArgumentType::Instant],
+            DataType::Utf8,
+            month_of,
+        ),
     ]
 }
 
-/// The clocks of one batch: one a distinct zone, found without hashing while the zone stays the same.
-struct Clocks<'a> {
-    zones: Texts<'a>,
+/// Clocks of one batch: one a distinct zone, found without hashing while the zone stays the same.
+struct BatchClocks<'a> {
+    zones: TextArgument<'a>,
     index: FastMap<&'a str, usize>,
-    clocks: Vec<Option<Clock>>,
+    clocks: Vec<Option<ZoneClock>>,
     last: Option<(&'a str, usize)>,
 }
 
-impl<'a> Clocks<'a> {
-    fn new(zones: Texts<'a>) -> Self {
-        Self { zones, index: FastMap::default(), clocks: Vec::new(), last: None }
+impl<'a> BatchClocks<'a> {
+    fn new(zones: TextArgument<'a>) -> Self {
+        Self {
+            zones,
+            index: FastMap::default(),
+            clocks: Vec::new(),
+            last: None,
+        }
     }
 
     /// The clock at a row; `None` where its zone is null or unknown.
-    fn at(&mut self, row: usize) -> Option<&mut Clock> {
+    fn at(&mut self, row: usize) -> Option<&mut ZoneClock> {
         let zone = self.zones.get(row)?;
         let index = match self.last {
             Some((last, index)) if last == zone => index,
             _ => {
                 let clocks = &mut self.clocks;
                 let index = *self.index.entry(zone).or_insert_with(|| {
-                    clocks.push(Zone::parse(zone).map(Clock::new));
+                    clocks.push(Zone::parse(zone).map(ZoneClock::new));
                     clocks.len() - 1
                 });
                 self.last = Some((zone, index));
@@ -67,61 +83,75 @@ impl<'a> Clocks<'a> {
 
 /// Answers row by row; `answer` gets the instant and its clock.
 fn by_row<T: ArrowPrimitiveType>(
-    arguments: &Arguments,
-    mut answer: impl FnMut(i64, Option<&mut Clock>) -> Option<T::Native>,
+    arguments: &CallArguments,
+    mut answer: impl FnMut(i64, Option<&mut ZoneClock>) -> Option<T::Native>,
 ) -> Result<PrimitiveArray<T>> {
     let instants = arguments.instant(0)?;
-    let mut clocks = Clocks::new(arguments.text(1)?);
-    Ok((0..arguments.rows()).map(|row| instants.get(row).and_then(|at| answer(at, clocks.at(row)))).collect())
+    let mut clocks = BatchClocks::new(arguments.text(1)?);
+    Ok((0..arguments.rows())
+        .map(|row| instants.get(row).and_then(|at| answer(at, clocks.at(row))))
+        .collect())
 }
 
-fn wall(instant: i64, clock: Option<&mut Clock>) -> i64 {
+fn wall(instant: i64, clock: Option<&mut ZoneClock>) -> i64 {
     clock.map_or(instant, |clock| clock.wall(instant))
 }
 
-fn local_date(arguments: &Arguments) -> Result<ArrayRef> {
-    let dates: Date32Array =
-        by_row(arguments, |instant, clock| i32::try_from(wall(instant, clock).div_euclid(DAY)).ok())?;
+fn local_date(arguments: &CallArguments) -> Result<ArrayRef> {
+    let dates: Date32Array = by_row(arguments, |instant, clock| {
+        i32::try_from(wall(instant, clock).div_euclid(DAY)).ok()
+    })?;
     Ok(Arc::new(dates))
 }
 
-fn local_hour(arguments: &Arguments) -> Result<ArrayRef> {
-    let hours: Int64Array = by_row(arguments, |instant, clock| Some(wall(instant, clock).rem_euclid(DAY) / HOUR))?;
+fn local_hour(arguments: &CallArguments) -> Result<ArrayRef> {
+    let hours: Int64Array = by_row(arguments, |instant, clock| {
+        Some(wall(instant, clock).rem_euclid(DAY) / HOUR)
+    })?;
     Ok(Arc::new(hours))
 }
 
-fn local_hour_start(arguments: &Arguments) -> Result<ArrayRef> {
+fn local_hour_start(arguments: &CallArguments) -> Result<ArrayRef> {
     let starts: TimestampMicrosecondArray = by_row(arguments, |instant, clock| {
-        Some(clock.map_or_else(|| Clock::new(Zone::UTC).hour_start(instant), |clock| clock.hour_start(instant)))
+        Some(clock.map_or_else(
+            || ZoneClock::new(Zone::UTC).hour_start(instant),
+            |clock| clock.hour_start(instant),
+        ))
     })?;
     Ok(Arc::new(starts.with_timezone("UTC")))
 }
 
-fn local_timestamp(arguments: &Arguments) -> Result<ArrayRef> {
-    let walls: TimestampMicrosecondArray = by_row(arguments, |instant, clock| Some(wall(instant, clock)))?;
+fn local_timestamp(arguments: &CallArguments) -> Result<ArrayRef> {
+    let walls: TimestampMicrosecondArray =
+        by_row(arguments, |instant, clock| Some(wall(instant, clock)))?;
     Ok(Arc::new(walls))
 }
 
-fn utc_offset_minutes(arguments: &Arguments) -> Result<ArrayRef> {
-    let offsets: Int64Array =
-        by_row(arguments, |instant, clock| clock.map(|clock| clock.offset(instant).div_euclid(60_000_000)))?;
+fn utc_offset_minutes(arguments: &CallArguments) -> Result<ArrayRef> {
+    let offsets: Int64Array = by_row(arguments, |instant, clock| {
+        clock.map(|clock| clock.offset(instant).div_euclid(60_000_000))
+    })?;
     Ok(Arc::new(offsets))
 }
 
 /// The second argument is what the clock showed, not its zone.
-fn clock_offset(arguments: &Arguments) -> Result<ArrayRef> {
+fn clock_offset(arguments: &CallArguments) -> Result<ArrayRef> {
     let (instants, walls) = (arguments.instant(0)?, arguments.text(1)?);
     let offsets: StringArray = (0..arguments.rows())
         .map(|row| {
             let minutes = clock_offset_minutes(wall_clock(walls.get(row)?)?, instants.get(row)?)?;
             let sign = if minutes < 0 { '-' } else { '+' };
-            Some(format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60))
+            Some(format!(
+                "{sign}{:02}:{:02}",
+                minutes.abs() / 60,
+                minutes.abs() % 60
+            ))
         })
         .collect();
     Ok(Arc::new(offsets))
 }
 
-fn month_of(arguments: &Arguments) -> Result<ArrayRef> {
+fn month_of(arguments: &CallArguments) -> Result<ArrayRef> {
     let instants = arguments.instant(0)?;
     let mut months = StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 7);
     let (mut last, mut text) = (None, String::new());
@@ -149,10 +179,15 @@ fn civil_month(day: i64) -> (i64, i64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month)
 }
 
@@ -165,7 +200,11 @@ mod tests {
         let epoch = jiff::civil::date(1970, 1, 1);
         for day in (-700_000..2_900_000).step_by(13) {
             let date = epoch.checked_add(jiff::Span::new().days(day)).unwrap();
-            assert_eq!(civil_month(day), (i64::from(date.year()), i64::from(date.month())), "{date}");
+            assert_eq!(
+                civil_month(day),
+                (i64::from(date.year()), i64::from(date.month())),
+                "{date}"
+            );
         }
     }
 }

@@ -3,35 +3,44 @@
 //! Invariant: a list keeps its rows and its order; a null list stays null; nothing is copied where a field is only picked out.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray, StructArray, UInt32Array,
+    new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use std::sync::Arc;
 
 /// `pluck`, `positions`, `sum_where`, `value_where`, `values_where`.
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    [Kind::Pluck, Kind::Positions, Kind::SumWhere, Kind::ValueWhere, Kind::ValuesWhere]
-        .into_iter()
-        .map(|kind| {
-            ScalarUDF::new_from_impl(ListFunction {
-                kind,
-                signature: match kind.arity() {
-                    Some(arity) => Signature::any(arity, Volatility::Immutable),
-                    None => Signature::variadic_any(Volatility::Immutable),
-                },
-            })
+    [
+        ListFunctionKind::Pluck,
+        ListFunctionKind::Positions,
+        ListFunctionKind::SumWhere,
+        ListFunctionKind::ValueWhere,
+        ListFunctionKind::ValuesWhere,
+    ]
+    .into_iter()
+    .map(|kind| {
+        ScalarUDF::new_from_impl(ListFunction {
+            kind,
+            signature: match kind.arity() {
+                Some(arity) => Signature::any(arity, Volatility::Immutable),
+                None => Signature::variadic_any(Volatility::Immutable),
+            },
         })
-        .collect()
+    })
+    .collect()
 }
 
+/// The list functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum ListFunctionKind {
     /// `pluck(list, 'field')`: the list of one field's values; `pluck(list, 'field', 'field', ...)`: the list with these fields alone.
     Pluck,
     /// `positions(list)`: 1, 2, 3 ..., to be unnested beside the list.
@@ -44,7 +53,7 @@ enum Kind {
     ValuesWhere,
 }
 
-impl Kind {
+impl ListFunctionKind {
     /// How many arguments it takes; `None` for two or more.
     fn arity(self) -> Option<usize> {
         match self {
@@ -55,21 +64,21 @@ impl Kind {
     }
 }
 
-/// One of them. Their results' types depend on their arguments', which is why they are not a [`super::Function`].
+/// One of them. Their results' types depend on their arguments', which is why they are not a [`super::SqlFunction`].
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListFunction {
-    kind: Kind,
+    kind: ListFunctionKind,
     signature: Signature,
 }
 
 impl ScalarUDFImpl for ListFunction {
     fn name(&self) -> &str {
         match self.kind {
-            Kind::Pluck => "pluck",
-            Kind::Positions => "positions",
-            Kind::SumWhere => "sum_where",
-            Kind::ValueWhere => "value_where",
-            Kind::ValuesWhere => "values_where",
+            ListFunctionKind::Pluck => "pluck",
+            ListFunctionKind::Positions => "positions",
+            ListFunctionKind::SumWhere => "sum_where",
+            ListFunctionKind::ValueWhere => "value_where",
+            ListFunctionKind::ValuesWhere => "values_where",
         }
     }
 
@@ -91,28 +100,34 @@ impl ScalarUDFImpl for ListFunction {
             );
         };
         let data_type = match self.kind {
-            Kind::Positions => list_of(DataType::Int64),
-            Kind::SumWhere => match element.data_type() {
+            ListFunctionKind::Positions => list_of(DataType::Int64),
+            ListFunctionKind::SumWhere => match element.data_type() {
                 DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
                 other => return plan_err!("sum_where adds decimals, not {other}"),
             },
-            Kind::ValueWhere => element.data_type().clone(),
-            Kind::ValuesWhere => list_of(element.data_type().clone()),
-            Kind::Pluck => {
+            ListFunctionKind::ValueWhere => element.data_type().clone(),
+            ListFunctionKind::ValuesWhere => list_of(element.data_type().clone()),
+            ListFunctionKind::Pluck => {
                 let given = args.scalar_arguments.iter().skip(1);
-                let names: Option<Vec<&str>> = given.map(|s| s.and_then(|s| s.try_as_str()).flatten()).collect();
+                let names: Option<Vec<&str>> = given
+                    .map(|s| s.and_then(|s| s.try_as_str()).flatten())
+                    .collect();
                 let Some(names) = names.filter(|names| !names.is_empty()) else {
                     return plan_err!("after the list, pluck takes the names of fields");
                 };
                 let DataType::Struct(fields) = element.data_type() else {
-                    return plan_err!("pluck takes a list of objects, not a list of {}", element.data_type());
+                    return plan_err!(
+                        "pluck takes a list of objects, not a list of {}",
+                        element.data_type()
+                    );
                 };
                 let mut picked = Vec::with_capacity(names.len());
                 for name in &names {
                     match fields.find(name) {
                         Some((_, field)) => picked.push(Arc::clone(field)),
                         None => {
-                            let known: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+                            let known: Vec<&str> =
+                                fields.iter().map(|f| f.name().as_str()).collect();
                             return plan_err!(
                                 "the list's objects have no field {name:?}; they have {}",
                                 known.join(", ")
@@ -132,15 +147,19 @@ impl ScalarUDFImpl for ListFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let list = args.args.first().map(|a| a.to_array(rows)).transpose()?;
-        let Some(list) = list else { return internal_err!("{} without arguments", self.name()) };
-        let Some(list) = list.as_list_opt::<i32>() else { return exec_err!("{} takes a list", self.name()) };
+        let Some(list) = list else {
+            return internal_err!("{} without arguments", self.name());
+        };
+        let Some(list) = list.as_list_opt::<i32>() else {
+            return exec_err!("{} takes a list", self.name());
+        };
         let result: ArrayRef = match self.kind {
-            Kind::Positions => Arc::new(positions(list)?),
-            Kind::Pluck => {
+            ListFunctionKind::Positions => Arc::new(positions(list)?),
+            ListFunctionKind::Pluck => {
                 let name = |argument: &ColumnarValue| match argument {
-                    ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) => {
-                        Some(name.clone())
-                    }
+                    ColumnarValue::Scalar(
+                        ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)),
+                    ) => Some(name.clone()),
                     _ => None,
                 };
                 let names: Option<Vec<String>> = args.args.iter().skip(1).map(name).collect();
@@ -150,16 +169,20 @@ impl ScalarUDFImpl for ListFunction {
                     None => return exec_err!("after the list, pluck takes the names of fields"),
                 }
             }
-            Kind::SumWhere | Kind::ValueWhere | Kind::ValuesWhere => {
+            ListFunctionKind::SumWhere
+            | ListFunctionKind::ValueWhere
+            | ListFunctionKind::ValuesWhere => {
                 let labels = args.args[1].to_array(rows)?;
                 let labels = cast(&labels, &list_of(DataType::Utf8))?;
                 let label = cast(&args.args[2].to_array(rows)?, &DataType::Utf8)?;
                 let chosen = matches(list, labels.as_list::<i32>(), &label);
                 match self.kind {
-                    Kind::SumWhere => Arc::new(sum(list, &chosen)?),
-                    Kind::ValuesWhere => {
-                        let nulls =
-                            NullBuffer::union(list.nulls(), NullBuffer::union(labels.nulls(), label.nulls()).as_ref());
+                    ListFunctionKind::SumWhere => Arc::new(sum(list, &chosen)?),
+                    ListFunctionKind::ValuesWhere => {
+                        let nulls = NullBuffer::union(
+                            list.nulls(),
+                            NullBuffer::union(labels.nulls(), label.nulls()).as_ref(),
+                        );
                         Arc::new(all(list, &chosen, nulls)?)
                     }
                     _ => first(list, &chosen)?,
@@ -175,18 +198,27 @@ fn list_of(data_type: DataType) -> DataType {
 }
 
 fn pluck(list: &ListArray, name: &str) -> Result<ListArray> {
-    let Some(objects) = list.values().as_struct_opt() else { return exec_err!("pluck takes a list of objects") };
+    let Some(objects) = list.values().as_struct_opt() else {
+        return exec_err!("pluck takes a list of objects");
+    };
     let Some(column) = objects.column_by_name(name) else {
         return exec_err!("the list's objects have no field {name:?}");
     };
     let column = under(objects, column)?;
     let field = Arc::new(Field::new("element", column.data_type().clone(), true));
-    Ok(ListArray::try_new(field, list.offsets().clone(), column, list.nulls().cloned())?)
+    Ok(ListArray::try_new(
+        field,
+        list.offsets().clone(),
+        column,
+        list.nulls().cloned(),
+    )?)
 }
 
 /// The same objects with some of their fields. What is taken apart later is copied, so it pays to leave the rest behind first.
 fn narrowed(list: &ListArray, names: &[String]) -> Result<ListArray> {
-    let Some(objects) = list.values().as_struct_opt() else { return exec_err!("pluck takes a list of objects") };
+    let Some(objects) = list.values().as_struct_opt() else {
+        return exec_err!("pluck takes a list of objects");
+    };
     let mut fields = Vec::with_capacity(names.len());
     let mut columns = Vec::with_capacity(names.len());
     for name in names {
@@ -198,7 +230,12 @@ fn narrowed(list: &ListArray, names: &[String]) -> Result<ListArray> {
     }
     let objects = StructArray::try_new(fields.into(), columns, objects.nulls().cloned())?;
     let field = Arc::new(Field::new("element", objects.data_type().clone(), true));
-    Ok(ListArray::try_new(field, list.offsets().clone(), Arc::new(objects), list.nulls().cloned())?)
+    Ok(ListArray::try_new(
+        field,
+        list.offsets().clone(),
+        Arc::new(objects),
+        list.nulls().cloned(),
+    )?)
 }
 
 /// A field's values, null where the object itself is.
@@ -207,7 +244,9 @@ fn under(objects: &StructArray, column: &ArrayRef) -> Result<ArrayRef> {
         None => Ok(Arc::clone(column)),
         Some(nulls) => {
             let nulls = NullBuffer::union(column.nulls(), Some(nulls));
-            Ok(arrow::array::make_array(column.to_data().into_builder().nulls(nulls).build()?))
+            Ok(arrow::array::make_array(
+                column.to_data().into_builder().nulls(nulls).build()?,
+            ))
         }
     }
 }
@@ -225,7 +264,12 @@ fn positions(list: &ListArray) -> Result<ListArray> {
     }
     let field = Arc::new(Field::new("element", DataType::Int64, true));
     let offsets = OffsetBuffer::new(own.into());
-    Ok(ListArray::try_new(field, offsets, Arc::new(Int64Array::from(values)), list.nulls().cloned())?)
+    Ok(ListArray::try_new(
+        field,
+        offsets,
+        Arc::new(Int64Array::from(values)),
+        list.nulls().cloned(),
+    )?)
 }
 
 /// For every row, the positions in `list.values()` whose label is the row's.
@@ -242,7 +286,9 @@ fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<us
             let length = (list.value_length(row) as usize).min(labels.value_length(row) as usize);
             let labels_from = labels.value_offsets()[row] as usize;
             (0..length)
-                .filter(|i| texts.is_valid(labels_from + i) && texts.value(labels_from + i) == wanted)
+                .filter(|i| {
+                    texts.is_valid(labels_from + i) && texts.value(labels_from + i) == wanted
+                })
                 .map(|i| from + i)
                 .collect()
         })
@@ -259,7 +305,9 @@ fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
             positions
                 .iter()
                 .filter(|p| values.is_valid(**p))
-                .try_fold(None, |sum: Option<i128>, p| Some(Some(sum.unwrap_or(0).checked_add(values.value(*p))?)))
+                .try_fold(None, |sum: Option<i128>, p| {
+                    Some(Some(sum.unwrap_or(0).checked_add(values.value(*p))?))
+                })
                 .flatten()
         })
         .collect();
@@ -267,7 +315,11 @@ fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {
 }
 
 fn all(list: &ListArray, chosen: &[Vec<usize>], nulls: Option<NullBuffer>) -> Result<ListArray> {
-    let indices: UInt32Array = chosen.iter().flatten().map(|p| u32::try_from(*p).ok()).collect();
+    let indices: UInt32Array = chosen
+        .iter()
+        .flatten()
+        .map(|p| u32::try_from(*p).ok())
+        .collect();
     let values = take(list.values(), &indices, None)?;
     let offsets = OffsetBuffer::from_lengths(chosen.iter().map(Vec::len));
     let field = Arc::new(Field::new("element", values.data_type().clone(), true));
@@ -278,17 +330,23 @@ fn first(list: &ListArray, chosen: &[Vec<usize>]) -> Result<ArrayRef> {
     if list.values().is_empty() {
         return Ok(new_null_array(list.values().data_type(), list.len()));
     }
-    let indices: UInt32Array = chosen.iter().map(|p| p.first().and_then(|p| u32::try_from(*p).ok())).collect();
+    let indices: UInt32Array = chosen
+        .iter()
+        .map(|p| p.first().and_then(|p| u32::try_from(*p).ok()))
+        .collect();
     Ok(take(list.values(), &indices, None)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Engine, EngineOptions, collect};
+    use crate::{QueryEngine, QueryEngineOptions, collect};
     use arrow::util::pretty::pretty_format_batches;
 
     async fn answer(sql: &str) -> String {
-        let session = Engine::new(EngineOptions::default()).unwrap().bare().unwrap();
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
         let batches = collect(session.query(sql).await.unwrap()).await.unwrap();
         pretty_format_batches(&batches).unwrap().to_string()
     }
@@ -303,8 +361,14 @@ mod tests {
              value_where(pluck(l, 'v'), pluck(l, 's'), 'open') AS first, positions(l) AS n FROM {ROWS} ORDER BY id"
         ))
         .await;
-        let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines[3], "| 1 | [collected, open, collected] | 4.75 | 2.00 | [1, 2, 3] |", "{shown}");
+        let lines: Vec<String> = shown
+            .lines()
+            .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines[3], "| 1 | [collected, open, collected] | 4.75 | 2.00 | [1, 2, 3] |",
+            "{shown}"
+        );
         assert_eq!(lines[4], "| 2 | [open] | | 1.00 | [1] |", "{shown}");
         assert_eq!(lines[5], "| 3 | | | | |", "{shown}");
     }

@@ -4,26 +4,28 @@
 //! null rather than guess, and never takes a float. docs/functions.md describes each with an example that runs.
 
 mod arguments;
+mod canonical_word;
 mod category;
 mod clock;
-mod kind;
+mod first_present;
 mod label;
 mod list;
 mod mapped;
 mod money;
 mod payment;
-mod present;
+mod sale_kind;
 mod state;
 mod unit;
-mod word;
 
 pub use unit::canonical as canonical_unit;
 
-use arguments::{Argument, Arguments};
+use arguments::{ArgumentType, CallArguments};
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_datafusion_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use std::hash::{Hash, Hasher};
 
 /// Every function, ready to be registered with a session.
@@ -36,53 +38,63 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             payment::function(),
             state::function(),
             category::function(),
-            kind::function(),
+            sale_kind::function(),
             mapped::function(),
         ])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
-        .chain([present::function(), label::function(), word::function()])
+        .chain([
+            first_present::function(),
+            label::function(),
+            canonical_word::function(),
+        ])
         .collect()
 }
 
-/// One scalar function: what it takes, what it gives, how.
+/// One scalar function: its name, argument types, result type and body.
 ///
 /// One type for all of them, instead of an implementation of `ScalarUDFImpl` each: they differ in four values only.
 #[derive(Debug)]
-struct Function {
+struct SqlFunction {
     name: &'static str,
-    takes: &'static [Argument],
+    takes: &'static [ArgumentType],
     gives: DataType,
-    body: fn(&Arguments) -> Result<ArrayRef>,
+    body: fn(&CallArguments) -> Result<ArrayRef>,
     signature: Signature,
 }
 
-impl Function {
+impl SqlFunction {
     fn new(
         name: &'static str,
-        takes: &'static [Argument],
+        takes: &'static [ArgumentType],
         gives: DataType,
-        body: fn(&Arguments) -> Result<ArrayRef>,
+        body: fn(&CallArguments) -> Result<ArrayRef>,
     ) -> Self {
-        Self { name, takes, gives, body, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            name,
+            takes,
+            gives,
+            body,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 }
 
-impl PartialEq for Function {
+impl PartialEq for SqlFunction {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for Function {}
+impl Eq for SqlFunction {}
 
-impl Hash for Function {
+impl Hash for SqlFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
     }
 }
 
-impl ScalarUDFImpl for Function {
+impl ScalarUDFImpl for SqlFunction {
     fn name(&self) -> &str {
         self.name
     }
@@ -97,22 +109,33 @@ impl ScalarUDFImpl for Function {
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         if given.len() != self.takes.len() {
-            return plan_err!("{} takes {} arguments, not {}", self.name, self.takes.len(), given.len());
+            return plan_err!(
+                "{} takes {} arguments, not {}",
+                self.name,
+                self.takes.len(),
+                given.len()
+            );
         }
         let mut coerced = Vec::with_capacity(given.len());
         for (position, (argument, data_type)) in self.takes.iter().zip(given).enumerate() {
             coerced.push(argument.coerce(data_type).ok_or_else(|| {
-                plan_datafusion_err!("argument {} of {} must be {argument}, not {data_type}", position + 1, self.name)
+                plan_datafusion_err!(
+                    "argument {} of {} must be {argument}, not {data_type}",
+                    position + 1,
+                    self.name
+                )
             })?);
         }
         Ok(coerced)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arguments = Arguments::new(&args.args, args.number_rows)?;
+        let arguments = CallArguments::new(&args.args, args.number_rows)?;
         let result = (self.body)(&arguments)?;
         if arguments.is_constant() {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(result))
     }

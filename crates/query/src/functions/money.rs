@@ -2,15 +2,15 @@
 //!
 //! Invariant: an amount is exact or null. The number of minor digits is ISO 4217's, never assumed to be two.
 
-use super::arguments::{Arguments, Numbers};
-use super::{Argument, Function};
+use super::arguments::{CallArguments, NumberArgument};
+use super::{ArgumentType, SqlFunction};
 use arrow::array::{ArrayRef, Decimal128Array, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use tillhouse_model::money::{canonical_currency, minor_digits};
-use tillhouse_model::{Exact, FastMap};
+use tillhouse_model::{ExactDecimal, FastMap};
 
 /// Digits of a result, in all and after the point: those of an amount in the unified tables, with room before the point. One that fits no
 /// amount is null only in the column it is written to, with a warning (see docs/functions.md).
@@ -20,15 +20,30 @@ const AMOUNT: (u8, i8) = (38, 4);
 const QUANTITY: (u8, i8) = (38, 6);
 
 /// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and `signed_quantity(quantity, amount, total)`.
-pub(super) fn functions() -> [Function; 4] {
+pub(super) fn functions() -> [SqlFunction; 4] {
     let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
     [
-        Function::new("currency_code", &[Argument::Text], DataType::Utf8, currency_code),
-        Function::new("from_minor_units", &[Argument::Number, Argument::Text], amount.clone(), from_minor_units),
-        Function::new("included_tax", &[Argument::Number, Argument::Number], amount, included_tax),
-        Function::new(
+        SqlFunction::new(
+            "currency_code",
+            &[ArgumentType::Text],
+            DataType::Utf8,
+            currency_code,
+        ),
+        SqlFunction::new(
+            "from_minor_units",
+            &[ArgumentType::Number, ArgumentType::Text],
+            amount.clone(),
+            from_minor_units,
+        ),
+        SqlFunction::new(
+            "included_tax",
+            &[ArgumentType::Number, ArgumentType::Number],
+            amount,
+            included_tax,
+        ),
+        SqlFunction::new(
             "signed_quantity",
-            &[Argument::Number; 3],
+            &[ArgumentType::Number; 3],
             DataType::Decimal128(QUANTITY.0, QUANTITY.1),
             signed_quantity,
         ),
@@ -41,66 +56,103 @@ fn code(text: &str) -> Option<String> {
     Some(canonical_currency(text)).filter(|code| !code.is_empty())
 }
 
-fn currency_code(arguments: &Arguments) -> Result<ArrayRef> {
+fn currency_code(arguments: &CallArguments) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
     let mut known: FastMap<&str, Option<String>> = FastMap::default();
-    let mut codes = arrow::array::StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
+    let mut codes =
+        arrow::array::StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
     for row in 0..arguments.rows() {
-        codes.append_option(texts.get(row).and_then(|text| known.entry(text).or_insert_with(|| code(text)).as_deref()));
+        codes.append_option(
+            texts
+                .get(row)
+                .and_then(|text| known.entry(text).or_insert_with(|| code(text)).as_deref()),
+        );
     }
     let codes: StringArray = codes.finish();
     Ok(Arc::new(codes))
 }
 
-fn from_minor_units(arguments: &Arguments) -> Result<ArrayRef> {
+fn from_minor_units(arguments: &CallArguments) -> Result<ArrayRef> {
     let (amounts, currencies) = (arguments.number(0)?, arguments.text(1)?);
     let mut known: FastMap<&str, Option<u8>> = FastMap::default();
     let mut majors = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
-        majors.append_option(amounts.get(row).zip(currencies.get(row)).and_then(|(amount, currency)| {
-            let digits = (*known.entry(currency).or_insert_with(|| code(currency).and_then(|c| minor_digits(&c))))?;
-            major(amount, amounts.scale, digits)
-        }));
+        majors.append_option(amounts.get(row).zip(currencies.get(row)).and_then(
+            |(amount, currency)| {
+                let digits = (*known
+                    .entry(currency)
+                    .or_insert_with(|| code(currency).and_then(|c| minor_digits(&c))))?;
+                major(amount, amounts.scale, digits)
+            },
+        ));
     }
-    Ok(Arc::new(majors.finish().with_precision_and_scale(AMOUNT.0, AMOUNT.1)?))
+    Ok(Arc::new(
+        majors
+            .finish()
+            .with_precision_and_scale(AMOUNT.0, AMOUNT.1)?,
+    ))
 }
 
 /// `units` times ten to the minus `scale` minor units, in major units with four digits (half-even beyond them); `None` where
 /// that does not fit 38 digits.
 fn major(units: i128, scale: u32, digits: u8) -> Option<i128> {
     let scale = u8::try_from(scale).ok()?.checked_add(digits)?;
-    let major = Exact::new(units, scale).rescaled(AMOUNT.1.unsigned_abs())?.units;
+    let major = ExactDecimal::new(units, scale)
+        .rescaled(AMOUNT.1.unsigned_abs())?
+        .units;
     (major.unsigned_abs() < 10_u128.pow(u32::from(AMOUNT.0))).then_some(major)
 }
 
-fn included_tax(arguments: &Arguments) -> Result<ArrayRef> {
+fn included_tax(arguments: &CallArguments) -> Result<ArrayRef> {
     let (amounts, rates) = (arguments.number(0)?, arguments.number(1)?);
     let mut taxes = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
         let both = amounts.get(row).zip(rates.get(row));
-        taxes.append_option(both.and_then(|(amount, rate)| tax(amount, amounts.scale, rate, rates.scale)));
+        taxes.append_option(
+            both.and_then(|(amount, rate)| tax(amount, amounts.scale, rate, rates.scale)),
+        );
     }
-    Ok(Arc::new(taxes.finish().with_precision_and_scale(AMOUNT.0, AMOUNT.1)?))
+    Ok(Arc::new(
+        taxes
+            .finish()
+            .with_precision_and_scale(AMOUNT.0, AMOUNT.1)?,
+    ))
 }
 
 /// The quantity of an article with that amount, of a sale that comes to `total`: of a refund, what was given back is taken away, also where the
 /// provider tells it without a sign. An article that only makes a sale cheaper is as it was.
-fn signed_quantity(arguments: &Arguments) -> Result<ArrayRef> {
-    let (quantities, amounts, totals) = (arguments.number(0)?, arguments.number(1)?, arguments.number(2)?);
+fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
+    let (quantities, amounts, totals) = (
+        arguments.number(0)?,
+        arguments.number(1)?,
+        arguments.number(2)?,
+    );
     let scale = u8::try_from(quantities.scale).unwrap_or(u8::MAX);
     let mut signed = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
-        let is_refund = |numbers: Numbers<'_>| numbers.get(row).is_some_and(|number| number < 0);
+        let is_refund =
+            |numbers: NumberArgument<'_>| numbers.get(row).is_some_and(|number| number < 0);
         let gives_back = is_refund(amounts) && is_refund(totals);
-        let quantity =
-            quantities.get(row).map(|quantity| if gives_back { -quantity.saturating_abs() } else { quantity });
+        let quantity = quantities.get(row).map(|quantity| {
+            if gives_back {
+                -quantity.saturating_abs()
+            } else {
+                quantity
+            }
+        });
         signed.append_option(
             quantity
-                .and_then(|units| Exact::new(units, scale).rescaled(QUANTITY.1.unsigned_abs()))
+                .and_then(|units| {
+                    ExactDecimal::new(units, scale).rescaled(QUANTITY.1.unsigned_abs())
+                })
                 .map(|exact| exact.units),
         );
     }
-    Ok(Arc::new(signed.finish().with_precision_and_scale(QUANTITY.0, QUANTITY.1)?))
+    Ok(Arc::new(
+        signed
+            .finish()
+            .with_precision_and_scale(QUANTITY.0, QUANTITY.1)?,
+    ))
 }
 
 /// The tax in a gross amount, amount x rate / (100 + rate), with four digits, half-even beyond them; `None` for a rate below zero,
@@ -109,19 +161,35 @@ fn tax(amount: i128, scale: u32, rate: i128, rate_scale: u32) -> Option<i128> {
     let hundred = 100_i128.checked_mul(10_i128.checked_pow(rate_scale)?)?;
     let divisor = hundred.checked_add(rate).filter(|_| rate >= 0)?;
     let (numerator, divisor) = match u32::from(AMOUNT.1.unsigned_abs()).checked_sub(scale) {
-        Some(more) => (amount.checked_mul(rate)?.checked_mul(10_i128.checked_pow(more)?)?, divisor),
+        Some(more) => (
+            amount
+                .checked_mul(rate)?
+                .checked_mul(10_i128.checked_pow(more)?)?,
+            divisor,
+        ),
         None => {
             let less = scale.checked_sub(u32::from(AMOUNT.1.unsigned_abs()))?;
-            (amount.checked_mul(rate)?, divisor.checked_mul(10_i128.checked_pow(less)?)?)
+            (
+                amount.checked_mul(rate)?,
+                divisor.checked_mul(10_i128.checked_pow(less)?)?,
+            )
         }
     };
     let (quotient, rest) = (numerator / divisor, numerator % divisor);
-    let away = match rest.unsigned_abs().checked_mul(2)?.cmp(&divisor.unsigned_abs()) {
+    let away = match rest
+        .unsigned_abs()
+        .checked_mul(2)?
+        .cmp(&divisor.unsigned_abs())
+    {
         Ordering::Less => false,
         Ordering::Equal => quotient % 2 != 0,
         Ordering::Greater => true,
     };
-    let tax = if away { quotient + numerator.signum() } else { quotient };
+    let tax = if away {
+        quotient + numerator.signum()
+    } else {
+        quotient
+    };
     (tax.unsigned_abs() < 10_u128.pow(u32::from(AMOUNT.0))).then_some(tax)
 }
 
@@ -149,23 +217,39 @@ mod tests {
     fn the_tax_in_an_amount_is_exact_and_half_even() {
         assert_eq!(tax(11_900, 4, 190_000, 4), Some(1_900), "19 % in 1.19");
         assert_eq!(tax(-11_900, 4, 190_000, 4), Some(-1_900), "of a refund");
-        assert_eq!(tax(18_000, 4, 190_000, 4), Some(2_874), "1.80 at 19 %: 0.28739...");
+        assert_eq!(
+            tax(18_000, 4, 190_000, 4),
+            Some(2_874),
+            "1.80 at 19 %: 0.28739..."
+        );
         assert_eq!(tax(119, 2, 19, 0), Some(1_900), "whatever the scales");
         assert_eq!(tax(1_190_000_000, 9, 19, 0), Some(1_900));
-        assert_eq!(tax(3, 4, 100, 0), Some(2), "1.5 ten-thousandths: to the even two");
+        assert_eq!(
+            tax(3, 4, 100, 0),
+            Some(2),
+            "1.5 ten-thousandths: to the even two"
+        );
         assert_eq!(tax(5, 4, 100, 0), Some(2), "2.5: to the even two");
         assert_eq!(tax(-3, 4, 100, 0), Some(-2));
         assert_eq!(tax(18_000, 4, 0, 4), Some(0));
         assert_eq!(tax(18_000, 4, -1, 4), None, "no such rate");
         assert_eq!(tax(i128::MAX, 4, 190_000, 4), None, "too large to work out");
-        assert_eq!(tax(10_i128.pow(18) - 1, 4, 1_000_000, 4), Some(5 * 10_i128.pow(17)), "half of the largest");
+        assert_eq!(
+            tax(10_i128.pow(18) - 1, 4, 1_000_000, 4),
+            Some(5 * 10_i128.pow(17)),
+            "half of the largest"
+        );
     }
 
     #[test]
     fn currencies_have_one_spelling() {
         assert_eq!(code(" eur "), Some("EUR".into()));
         assert_eq!(code("\u{ff25}U\u{200b}R"), Some("EUR".into()));
-        assert_eq!(code("xyz "), Some("XYZ".into()), "whatever it may be, it is no other");
+        assert_eq!(
+            code("xyz "),
+            Some("XYZ".into()),
+            "whatever it may be, it is no other"
+        );
         assert_eq!(code("€"), Some("€".into()));
         assert_eq!((code(" "), code("\u{200b}"), code("")), (None, None, None));
     }

@@ -5,22 +5,27 @@
 //! The five words a provider gives overlap and contradict each other (a payment of medium "Card" whose scheme is "7 Byte UID" is
 //! an RFID tag in card's clothing), so the rules go from the words that leave no doubt to the ones that do; the first hit wins.
 
-use super::arguments::Arguments;
-use super::{Argument, Function};
+use super::arguments::CallArguments;
+use super::{ArgumentType, SqlFunction};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::sync::Arc;
 use tillhouse_model::{FastMap, word};
 
-const TEXT: Argument = Argument::Text;
+const TEXT: ArgumentType = ArgumentType::Text;
 
 /// `payment_method(type, medium, scheme, entry_mode, function)`.
-pub(super) fn function() -> Function {
-    Function::new("payment_method", &[TEXT, TEXT, TEXT, TEXT, TEXT], DataType::Utf8, payment_method)
+pub(super) fn function() -> SqlFunction {
+    SqlFunction::new(
+        "payment_method",
+        &[TEXT, TEXT, TEXT, TEXT, TEXT],
+        DataType::Utf8,
+        payment_method,
+    )
 }
 
-fn payment_method(arguments: &Arguments) -> Result<ArrayRef> {
+fn payment_method(arguments: &CallArguments) -> Result<ArrayRef> {
     let mut words = Vec::with_capacity(5);
     for position in 0..5 {
         words.push(arguments.text(position)?);
@@ -38,27 +43,43 @@ fn payment_method(arguments: &Arguments) -> Result<ArrayRef> {
     Ok(Arc::new(methods))
 }
 
-/// A rule: the method, the words that mean it anywhere inside a word of the provider, and those that must stand alone.
-struct Rule {
+/// A rule of `payment_method`: the method, the words that mean it anywhere inside a provider's
+/// word, and those that must stand alone.
+struct PaymentMethodRule {
     method: &'static str,
     anywhere: &'static [&'static str],
     alone: &'static [&'static str],
 }
 
 /// docs/functions.md prints this table; keep the two alike.
-const RULES: [Rule; 9] = [
-    Rule {
+const RULES: [PaymentMethodRule; 9] = [
+    PaymentMethodRule {
         method: "voucher",
         anywhere: &["voucher", "coupon", "giftcard", "gift card", "gutschein"],
         alone: &["code"],
     },
-    Rule { method: "cash", anywhere: &["cash", "coin", "banknote"], alone: &["bar", "note", "bill"] },
-    Rule {
+    PaymentMethodRule {
+        method: "cash",
+        anywhere: &["cash", "coin", "banknote"],
+        alone: &["bar", "note", "bill"],
+    },
+    PaymentMethodRule {
         method: "card",
-        anywhere: &["psp", "credit", "debit", "visa", "mastercard", "maestro", "amex", "girocard", "vpay", "emv"],
+        anywhere: &[
+            "psp",
+            "credit",
+            "debit",
+            "visa",
+            "mastercard",
+            "maestro",
+            "amex",
+            "girocard",
+            "vpay",
+            "emv",
+        ],
         alone: &["bank", "bankcard", "ec"],
     },
-    Rule {
+    PaymentMethodRule {
         method: "app",
         anywhere: &[
             "applepay",
@@ -73,32 +94,52 @@ const RULES: [Rule; 9] = [
         ],
         alone: &["app", "web", "qr", "online"],
     },
-    Rule {
+    PaymentMethodRule {
         method: "rfid",
         anywhere: &["rfid", "mifare", "legic", "transponder", "byte uid"],
         alone: &["uid", "tag", "nfc"],
     },
-    Rule {
+    PaymentMethodRule {
         method: "account",
-        anywhere: &["account", "invoice", "sepa", "contract", "customer", "postpaid", "roaming", "hubject"],
+        anywhere: &[
+            "account", "invoice", "sepa", "contract", "customer", "postpaid", "roaming", "hubject",
+        ],
         alone: &[],
     },
-    Rule { method: "token", anywhere: &["token"], alone: &["virtual"] },
-    Rule { method: "card", anywhere: &["card"], alone: &["dkv", "uta", "shell", "aral", "fleet"] },
-    Rule { method: "app", anywhere: &[], alone: &["remote"] },
+    PaymentMethodRule {
+        method: "token",
+        anywhere: &["token"],
+        alone: &["virtual"],
+    },
+    PaymentMethodRule {
+        method: "card",
+        anywhere: &["card"],
+        alone: &["dkv", "uta", "shell", "aral", "fleet"],
+    },
+    PaymentMethodRule {
+        method: "app",
+        anywhere: &[],
+        alone: &["remote"],
+    },
 ];
 
 fn method(said: &[Option<&str>; 5]) -> Option<&'static str> {
     // "Cashless" means the opposite of the word it contains.
-    let said = said.iter().flatten().map(|word| word::canonical(word)).filter(|word| !word.is_empty());
+    let said = said
+        .iter()
+        .flatten()
+        .map(|word| word::canonical(word))
+        .filter(|word| !word.is_empty());
     let said: Vec<String> = said.map(|word| word.replace("cashless", "")).collect();
     if said.is_empty() {
         return None;
     }
-    let holds = |rule: &&Rule| {
+    let holds = |rule: &&PaymentMethodRule| {
         said.iter().any(|word| {
             rule.anywhere.iter().any(|stem| word.contains(stem))
-                || word.split(|c: char| !c.is_alphanumeric()).any(|part| rule.alone.contains(&part))
+                || word
+                    .split(|c: char| !c.is_alphanumeric())
+                    .any(|part| rule.alone.contains(&part))
         })
     };
     Some(RULES.iter().find(holds).map_or("other", |rule| rule.method))
@@ -137,15 +178,31 @@ mod tests {
             assert_eq!(one(word), Some(expected), "{word}");
         }
         assert_eq!(method(&[None; 5]), None);
-        assert_eq!(method(&[Some(" "), Some(""), None, Some("\u{200b}"), None]), None, "nothing was said");
+        assert_eq!(
+            method(&[Some(" "), Some(""), None, Some("\u{200b}"), None]),
+            None,
+            "nothing was said"
+        );
         assert_eq!(one("\u{ff23}\u{ff21}\u{ff33}\u{ff28}"), Some("cash"));
     }
 
     #[test]
     fn the_surer_word_wins() {
-        let uid = method(&[None, Some("Card"), Some("7 Byte UID"), Some("Remote"), Some("SingleCard")]);
+        let uid = method(&[
+            None,
+            Some("Card"),
+            Some("7 Byte UID"),
+            Some("Remote"),
+            Some("SingleCard"),
+        ]);
         assert_eq!(uid, Some("rfid"));
-        let bank = method(&[Some("PSPCard"), Some("Card"), Some("7 Byte UID"), Some("Remote"), Some("SingleCard")]);
+        let bank = method(&[
+            Some("PSPCard"),
+            Some("Card"),
+            Some("7 Byte UID"),
+            Some("Remote"),
+            Some("SingleCard"),
+        ]);
         assert_eq!(bank, Some("card"));
     }
 }

@@ -3,8 +3,8 @@
 //! Invariant: where no line of the table applies, the answer is null; nothing is guessed. The table itself is
 //! [`tillhouse_model::derived_state`], which the contracts' rules go by as well.
 
-use super::arguments::Arguments;
-use super::{Argument, Function};
+use super::arguments::CallArguments;
+use super::{ArgumentType, SqlFunction};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -12,14 +12,19 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use tillhouse_model::derived_state as derive;
 
-const TAKES: [Argument; 4] = [Argument::Texts, Argument::Texts, Argument::Number, Argument::Number];
+const TAKES: [ArgumentType; 4] = [
+    ArgumentType::Texts,
+    ArgumentType::Texts,
+    ArgumentType::Number,
+    ArgumentType::Number,
+];
 
 /// `derived_state(article_states, payment_states, collected, invoice)`.
-pub(super) fn function() -> Function {
-    Function::new("derived_state", &TAKES, DataType::Utf8, derived_state)
+pub(super) fn function() -> SqlFunction {
+    SqlFunction::new("derived_state", &TAKES, DataType::Utf8, derived_state)
 }
 
-fn derived_state(arguments: &Arguments) -> Result<ArrayRef> {
+fn derived_state(arguments: &CallArguments) -> Result<ArrayRef> {
     let (articles, payments) = (arguments.lists(0)?, arguments.lists(1)?);
     let (collected, invoice) = (arguments.number(2)?, arguments.number(3)?);
     let states: StringArray = (0..arguments.rows())
@@ -51,6 +56,10 @@ mod tests {
         assert_eq!(compare((99_999, 4), (1_000, 2)), Some(Ordering::Less));
         assert_eq!(compare((100_000, 4), (1_000, 2)), Some(Ordering::Equal));
         assert_eq!(compare((100_001, 4), (1_000, 2)), Some(Ordering::Greater));
-        assert_eq!(compare((i128::MAX, 0), (0, 2)), None, "beyond any amount of money");
+        assert_eq!(
+            compare((i128::MAX, 0), (0, 2)),
+            None,
+            "beyond any amount of money"
+        );
     }
 }

@@ -3,30 +3,40 @@
 //! Invariant: what is not known stays null. No amount is ever converted: a US gallon stays one.
 
 use super::arguments::map_labels;
-use super::{Argument, Function};
+use super::{ArgumentType, SqlFunction};
 use arrow::datatypes::DataType;
 use tillhouse_model::word;
 
 /// `canonical_unit(text)`.
-pub(super) fn function() -> Function {
-    Function::new("canonical_unit", &[Argument::Text], DataType::Utf8, |arguments| map_labels(arguments, canonical))
+pub(super) fn function() -> SqlFunction {
+    SqlFunction::new(
+        "canonical_unit",
+        &[ArgumentType::Text],
+        DataType::Utf8,
+        |arguments| map_labels(arguments, canonical),
+    )
 }
 
 /// One of l kWh h min pc kg m3 us_gal uk_gal. Case, white space, points, hyphens and underscores do not matter.
 pub fn canonical(text: &str) -> Option<&'static str> {
     let key = word::canonical(text).replace([' ', '-', '_', '.', '/', '(', ')'], "");
     Some(match key.as_str() {
-        "l" | "lt" | "ltr" | "ltrs" | "liter" | "liters" | "litre" | "litres" | "litro" | "litri" | "litros" => "l",
-        "kwh" | "kwhs" | "kilowatthour" | "kilowatthours" | "kilowattstunde" | "kilowattstunden" => "kWh",
+        "l" | "lt" | "ltr" | "ltrs" | "liter" | "liters" | "litre" | "litres" | "litro"
+        | "litri" | "litros" => "l",
+        "kwh" | "kwhs" | "kilowatthour" | "kilowatthours" | "kilowattstunde"
+        | "kilowattstunden" => "kWh",
         "h" | "hr" | "hrs" | "hour" | "hours" | "std" | "stunde" | "stunden" => "h",
         "min" | "mins" | "minute" | "minutes" | "minuten" => "min",
-        "pc" | "pcs" | "piece" | "pieces" | "stk" | "stck" | "stück" | "stueck" | "st" | "ea" | "each" | "unit"
-        | "units" | "item" | "items" => "pc",
-        "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramm" | "kilogramme" => "kg",
-        "m3" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres" | "kubikmeter" => "m3",
+        "pc" | "pcs" | "piece" | "pieces" | "stk" | "stck" | "stück" | "stueck" | "st" | "ea"
+        | "each" | "unit" | "units" | "item" | "items" => "pc",
+        "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramm" | "kilogramme" => {
+            "kg"
+        }
+        "m3" | "m^3" | "cbm" | "cubicmeter" | "cubicmeters" | "cubicmetre" | "cubicmetres"
+        | "kubikmeter" => "m3",
         "usgal" | "usgallon" | "usgallons" | "galus" | "gallonus" | "gallonsus" | "usg" => "us_gal",
-        "ukgal" | "ukgallon" | "ukgallons" | "galuk" | "gallonuk" | "gallonsuk" | "impgal" | "imperialgallon"
-        | "imperialgallons" => "uk_gal",
+        "ukgal" | "ukgallon" | "ukgallons" | "galuk" | "gallonuk" | "gallonsuk" | "impgal"
+        | "imperialgallon" | "imperialgallons" => "uk_gal",
         _ => return None,
     })
 }

@@ -19,8 +19,8 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
@@ -28,14 +28,14 @@ use std::sync::Arc;
 
 /// An operator on whole numbers that may overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Arithmetic {
+enum ArithmeticOperator {
     Add,
     Subtract,
     Multiply,
     Negate,
 }
 
-impl Arithmetic {
+impl ArithmeticOperator {
     const ALL: [Self; 4] = [Self::Add, Self::Subtract, Self::Multiply, Self::Negate];
 
     fn of(operator: Operator) -> Option<Self> {
@@ -50,44 +50,57 @@ impl Arithmetic {
 
 /// The operator as a function that fails where the result does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Checked {
-    arithmetic: Arithmetic,
+struct CheckedOperator {
+    arithmetic: ArithmeticOperator,
     signature: Signature,
 }
 
-impl Checked {
-    fn function(arithmetic: Arithmetic) -> ScalarUDF {
-        let count = if arithmetic == Arithmetic::Negate { 1 } else { 2 };
-        ScalarUDF::new_from_impl(Self { arithmetic, signature: Signature::any(count, Volatility::Immutable) })
+impl CheckedOperator {
+    fn function(arithmetic: ArithmeticOperator) -> ScalarUDF {
+        let count = if arithmetic == ArithmeticOperator::Negate {
+            1
+        } else {
+            2
+        };
+        ScalarUDF::new_from_impl(Self {
+            arithmetic,
+            signature: Signature::any(count, Volatility::Immutable),
+        })
     }
 }
 
-impl ScalarUDFImpl for Checked {
+impl ScalarUDFImpl for CheckedOperator {
     fn name(&self) -> &'static str {
         match self.arithmetic {
-            Arithmetic::Add => "checked_add",
-            Arithmetic::Subtract => "checked_subtract",
-            Arithmetic::Multiply => "checked_multiply",
-            Arithmetic::Negate => "checked_negate",
+            ArithmeticOperator::Add => "checked_add",
+            ArithmeticOperator::Subtract => "checked_subtract",
+            ArithmeticOperator::Multiply => "checked_multiply",
+            ArithmeticOperator::Negate => "checked_negate",
         }
     }
 
     /// The name that the operator's column has. Within a long chain there is none of use: each would hold all names before it, and only the last one is
     /// a column's, whose name is kept by an alias.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let chain = std::iter::successors(args.first(), |expr| operands(expr).and_then(|operands| operands.first()));
+        let chain = std::iter::successors(args.first(), |expr| {
+            operands(expr).and_then(|operands| operands.first())
+        });
         if chain.take(LONG_CHAIN).count() == LONG_CHAIN {
             return Ok(self.name().to_owned());
         }
         let operator = match self.arithmetic {
-            Arithmetic::Add => "+",
-            Arithmetic::Subtract => "-",
-            Arithmetic::Multiply => "*",
-            Arithmetic::Negate => "-",
+            ArithmeticOperator::Add => "+",
+            ArithmeticOperator::Subtract => "-",
+            ArithmeticOperator::Multiply => "*",
+            ArithmeticOperator::Negate => "-",
         };
         match args {
             [of] => Ok(format!("({operator} {})", of.schema_name())),
-            [left, right] => Ok(format!("{} {operator} {}", left.schema_name(), right.schema_name())),
+            [left, right] => Ok(format!(
+                "{} {operator} {}",
+                left.schema_name(),
+                right.schema_name()
+            )),
             _ => internal_err!("an operator has one operand or two"),
         }
     }
@@ -104,9 +117,17 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, is_nullable)))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            self.return_type(&types)?,
+            is_nullable,
+        )))
     }
 
     fn is_strict(&self) -> bool {
@@ -115,13 +136,18 @@ impl ScalarUDFImpl for Checked {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match (self.arithmetic, args.args.as_slice()) {
-            (Arithmetic::Add, [left, right]) => apply(left, right, add),
-            (Arithmetic::Subtract, [left, right]) => apply(left, right, sub),
-            (Arithmetic::Multiply, [left, right]) => apply(left, right, mul),
-            (Arithmetic::Negate, [ColumnarValue::Array(of)]) => Ok(ColumnarValue::Array(neg(of.as_ref())?)),
-            (Arithmetic::Negate, [ColumnarValue::Scalar(of)]) => {
+            (ArithmeticOperator::Add, [left, right]) => apply(left, right, add),
+            (ArithmeticOperator::Subtract, [left, right]) => apply(left, right, sub),
+            (ArithmeticOperator::Multiply, [left, right]) => apply(left, right, mul),
+            (ArithmeticOperator::Negate, [ColumnarValue::Array(of)]) => {
+                Ok(ColumnarValue::Array(neg(of.as_ref())?))
+            }
+            (ArithmeticOperator::Negate, [ColumnarValue::Scalar(of)]) => {
                 let negated = neg(of.to_array()?.as_ref())?;
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(negated.as_ref(), 0)?))
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                    negated.as_ref(),
+                    0,
+                )?))
             }
             _ => internal_err!("{} has other operands", self.name()),
         }
@@ -134,14 +160,24 @@ const LONG_CHAIN: usize = 24;
 /// The operands of an operator that has been replaced.
 fn operands(expr: &Expr) -> Option<&[Expr]> {
     match expr {
-        Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Checked>().is_some() => Some(&call.args),
+        Expr::ScalarFunction(call)
+            if call
+                .func
+                .inner()
+                .downcast_ref::<CheckedOperator>()
+                .is_some() =>
+        {
+            Some(&call.args)
+        }
         _ => None,
     }
 }
 
 /// The functions that take the operators' places, so that a plan which travels by their names finds them.
 pub(crate) fn functions() -> impl Iterator<Item = ScalarUDF> {
-    Arithmetic::ALL.into_iter().map(Checked::function)
+    ArithmeticOperator::ALL
+        .into_iter()
+        .map(CheckedOperator::function)
 }
 
 /// Replaces the operators of a plan. It comes after types are coerced.
@@ -152,15 +188,18 @@ pub(crate) struct CheckedArithmetic {
 
 impl CheckedArithmetic {
     pub(crate) fn new() -> Self {
-        Self { functions: Arithmetic::ALL.map(|arithmetic| Arc::new(Checked::function(arithmetic))) }
+        Self {
+            functions: ArithmeticOperator::ALL
+                .map(|arithmetic| Arc::new(CheckedOperator::function(arithmetic))),
+        }
     }
 
-    fn call(&self, arithmetic: Arithmetic, args: Vec<Expr>) -> Expr {
+    fn call(&self, arithmetic: ArithmeticOperator, args: Vec<Expr>) -> Expr {
         let function = match arithmetic {
-            Arithmetic::Add => &self.functions[0],
-            Arithmetic::Subtract => &self.functions[1],
-            Arithmetic::Multiply => &self.functions[2],
-            Arithmetic::Negate => &self.functions[3],
+            ArithmeticOperator::Add => &self.functions[0],
+            ArithmeticOperator::Subtract => &self.functions[1],
+            ArithmeticOperator::Multiply => &self.functions[2],
+            ArithmeticOperator::Negate => &self.functions[3],
         };
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args))
     }
@@ -169,16 +208,21 @@ impl CheckedArithmetic {
     fn checked(&self, expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         // What has been replaced is whole; asking for its type would walk the chain again for each of its links.
         let is_whole = |expr: &Expr| {
-            operands(expr).is_some() || expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer())
+            operands(expr).is_some()
+                || expr
+                    .get_type(schema)
+                    .is_ok_and(|data_type| data_type.is_integer())
         };
         match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Arithmetic::of(op) {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match ArithmeticOperator::of(op) {
                 Some(arithmetic) if is_whole(&left) && is_whole(&right) => {
                     Transformed::yes(self.call(arithmetic, vec![*left, *right]))
                 }
                 _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             },
-            Expr::Negative(of) if is_whole(&of) => Transformed::yes(self.call(Arithmetic::Negate, vec![*of])),
+            Expr::Negative(of) if is_whole(&of) => {
+                Transformed::yes(self.call(ArithmeticOperator::Negate, vec![*of]))
+            }
             other => Transformed::no(other),
         }
     }
@@ -189,16 +233,27 @@ impl AnalyzerRule for CheckedArithmetic {
         let done = plan.transform_up_with_subqueries(|plan| {
             let mut schema = merge_schema(&plan.inputs());
             if let LogicalPlan::TableScan(scan) = &plan {
-                let columns = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+                let columns = DFSchema::try_from_qualified_schema(
+                    scan.table_name.clone(),
+                    &scan.source.schema(),
+                )?;
                 schema.merge(&columns);
             }
             let names = NamePreserver::new(&plan);
             let plan = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let done = expr.transform_up(|expr| Ok(self.checked(expr, &schema)))?;
-                Ok(if done.transformed { done.update_data(|expr| name.restore(expr)) } else { done })
+                Ok(if done.transformed {
+                    done.update_data(|expr| name.restore(expr))
+                } else {
+                    done
+                })
             })?;
-            if plan.transformed { plan.map_data(LogicalPlan::recompute_schema) } else { Ok(plan) }
+            if plan.transformed {
+                plan.map_data(LogicalPlan::recompute_schema)
+            } else {
+                Ok(plan)
+            }
         });
         Ok(done?.data)
     }

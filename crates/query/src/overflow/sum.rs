@@ -3,7 +3,9 @@
 //! Invariant: same names, types and states as DataFusion's `sum`, so that plans and partial results are interchangeable; only a total that would be wrapped
 //! is an error instead.
 
-use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowNumericType, AsArray, BooleanArray, PrimitiveArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowNativeTypeOp, ArrowNumericType, AsArray, BooleanArray, PrimitiveArray,
+};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{not, nullif, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType, FieldRef, Int64Type, UInt64Type};
@@ -13,7 +15,8 @@ use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature,
+    Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF,
+    SetMonotonicity, Signature,
 };
 use std::fmt;
 use std::mem::{size_of, size_of_val};
@@ -48,16 +51,22 @@ impl AggregateUDFImpl for CheckedSum {
             return self.inner.accumulator(args);
         }
         if args.is_distinct {
-            return Ok(Box::new(DistinctTotal { inner: self.inner.accumulator(args)?, data_type }));
+            return Ok(Box::new(DistinctTotal {
+                inner: self.inner.accumulator(args)?,
+                data_type,
+            }));
         }
-        Ok(Box::new(Total::new(data_type)))
+        Ok(Box::new(CheckedTotal::new(data_type)))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
         self.inner.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         let data_type = args.return_field.data_type();
         match data_type {
             DataType::Int64 => Ok(GroupTotals::<Int64Type>::boxed(data_type)),
@@ -67,12 +76,15 @@ impl AggregateUDFImpl for CheckedSum {
         }
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
         let data_type = args.return_field.data_type().clone();
         if args.is_distinct || !is_checked(&data_type) {
             return self.inner.create_sliding_accumulator(args);
         }
-        Ok(Box::new(Total::new(data_type)))
+        Ok(Box::new(CheckedTotal::new(data_type)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -94,23 +106,31 @@ impl AggregateUDFImpl for CheckedSum {
 
 /// The types whose totals wrap.
 fn is_checked(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..))
+    matches!(
+        data_type,
+        DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..)
+    )
 }
 
 fn does_not_fit(data_type: &DataType) -> ArrowError {
     ArrowError::ArithmeticOverflow(format!("a sum does not fit into {data_type}"))
 }
 
-/// A total in 128 bits: whole numbers cannot overflow it on the way, only at the end.
-struct Total {
+/// Accumulator of a total in 128 bits: whole numbers cannot overflow it on the way, only at the
+/// end.
+struct CheckedTotal {
     sum: i128,
     count: u64,
     data_type: DataType,
 }
 
-impl Total {
+impl CheckedTotal {
     fn new(data_type: DataType) -> Self {
-        Self { sum: 0, count: 0, data_type }
+        Self {
+            sum: 0,
+            count: 0,
+            data_type,
+        }
     }
 
     /// Sum and number of the values that are not null.
@@ -118,9 +138,23 @@ impl Total {
         let count = u64::try_from(values.len() - values.null_count()).unwrap_or(u64::MAX);
         let fits = |sum: Option<i128>| sum.ok_or_else(|| does_not_fit(&self.data_type));
         let sum = match values.data_type() {
-            DataType::Int64 => fits(sum_of(values.as_primitive::<Int64Type>().iter().flatten().map(i128::from)))?,
-            DataType::UInt64 => fits(sum_of(values.as_primitive::<UInt64Type>().iter().flatten().map(i128::from)))?,
-            DataType::Decimal128(..) => fits(sum_of(values.as_primitive::<Decimal128Type>().iter().flatten()))?,
+            DataType::Int64 => fits(sum_of(
+                values
+                    .as_primitive::<Int64Type>()
+                    .iter()
+                    .flatten()
+                    .map(i128::from),
+            ))?,
+            DataType::UInt64 => fits(sum_of(
+                values
+                    .as_primitive::<UInt64Type>()
+                    .iter()
+                    .flatten()
+                    .map(i128::from),
+            ))?,
+            DataType::Decimal128(..) => fits(sum_of(
+                values.as_primitive::<Decimal128Type>().iter().flatten(),
+            ))?,
             other => return internal_err!("the values of a sum are {other}"),
         };
         Ok((sum, count))
@@ -135,8 +169,14 @@ fn sum_of(mut values: impl Iterator<Item = i128>) -> Option<i128> {
 fn fitting(sum: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     let overflow = || does_not_fit(data_type);
     Ok(match data_type {
-        DataType::Int64 => ScalarValue::Int64(sum.map(|sum| i64::try_from(sum).map_err(|_| overflow())).transpose()?),
-        DataType::UInt64 => ScalarValue::UInt64(sum.map(|sum| u64::try_from(sum).map_err(|_| overflow())).transpose()?),
+        DataType::Int64 => ScalarValue::Int64(
+            sum.map(|sum| i64::try_from(sum).map_err(|_| overflow()))
+                .transpose()?,
+        ),
+        DataType::UInt64 => ScalarValue::UInt64(
+            sum.map(|sum| u64::try_from(sum).map_err(|_| overflow()))
+                .transpose()?,
+        ),
         DataType::Decimal128(precision, scale) => {
             if sum.is_some_and(|sum| !Decimal128Type::is_valid_decimal_precision(sum, *precision)) {
                 return Err(overflow().into());
@@ -147,20 +187,23 @@ fn fitting(sum: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     })
 }
 
-impl fmt::Debug for Total {
+impl fmt::Debug for CheckedTotal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Total({})", self.data_type)
     }
 }
 
-impl Accumulator for Total {
+impl Accumulator for CheckedTotal {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         Ok(vec![self.evaluate()?])
     }
 
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let (sum, count) = self.of(&values[0])?;
-        self.sum = self.sum.checked_add(sum).ok_or_else(|| does_not_fit(&self.data_type))?;
+        self.sum = self
+            .sum
+            .checked_add(sum)
+            .ok_or_else(|| does_not_fit(&self.data_type))?;
         self.count += count;
         Ok(())
     }
@@ -171,7 +214,10 @@ impl Accumulator for Total {
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let (sum, count) = self.of(&values[0])?;
-        self.sum = self.sum.checked_sub(sum).ok_or_else(|| does_not_fit(&self.data_type))?;
+        self.sum = self
+            .sum
+            .checked_sub(sum)
+            .ok_or_else(|| does_not_fit(&self.data_type))?;
         self.count -= count;
         Ok(())
     }
@@ -210,9 +256,11 @@ impl Accumulator for DistinctTotal {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut total = Total::new(self.data_type.clone());
+        let mut total = CheckedTotal::new(self.data_type.clone());
         for state in self.inner.state()? {
-            let ScalarValue::List(values) = state else { return internal_err!("different values are a list") };
+            let ScalarValue::List(values) = state else {
+                return internal_err!("different values are a list");
+            };
             for values in values.iter().flatten() {
                 total.update_batch(&[values])?;
             }
@@ -234,12 +282,18 @@ struct GroupTotals<T: ArrowNumericType> {
 
 impl<T: ArrowNumericType + Send> GroupTotals<T> {
     fn boxed(data_type: &DataType) -> Box<dyn GroupsAccumulator> {
-        Box::new(Self { sums: Vec::new(), has_values: Vec::new(), data_type: data_type.clone() })
+        Box::new(Self {
+            sums: Vec::new(),
+            has_values: Vec::new(),
+            data_type: data_type.clone(),
+        })
     }
 
     fn add(&mut self, group: usize, value: T::Native) -> Result<(), ArrowError> {
         // Which two numbers are too large for one is nobody's business: the message names the type alone.
-        self.sums[group] = self.sums[group].add_checked(value).map_err(|_| does_not_fit(&self.data_type))?;
+        self.sums[group] = self.sums[group]
+            .add_checked(value)
+            .map_err(|_| does_not_fit(&self.data_type))?;
         self.has_values[group] = true;
         Ok(())
     }
@@ -267,7 +321,8 @@ impl<T: ArrowNumericType + Send> GroupsAccumulator for GroupTotals<T> {
             return Ok(());
         }
         for (row, (value, group)) in values.iter().zip(group_indices).enumerate() {
-            let is_counted = opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            let is_counted =
+                opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if let Some(value) = value.filter(|_| is_counted) {
                 self.add(*group, value)?;
             }
@@ -282,7 +337,10 @@ impl<T: ArrowNumericType + Send> GroupsAccumulator for GroupTotals<T> {
         let sums = self.array(sums);
         if let (DataType::Decimal128(precision, _), Some(sums)) =
             (&self.data_type, sums.as_primitive_opt::<Decimal128Type>())
-            && !sums.iter().flatten().all(|sum| Decimal128Type::is_valid_decimal_precision(sum, *precision))
+            && !sums
+                .iter()
+                .flatten()
+                .all(|sum| Decimal128Type::is_valid_decimal_precision(sum, *precision))
         {
             return Err(does_not_fit(&self.data_type).into());
         }
@@ -293,11 +351,20 @@ impl<T: ArrowNumericType + Send> GroupsAccumulator for GroupTotals<T> {
         Ok(vec![self.evaluate(emit_to)?])
     }
 
-    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
         self.update_batch(values, group_indices, None, total_num_groups)
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let values = match opt_filter {
             None => Arc::clone(&values[0]),
             Some(filter) => nullif(&values[0], &not(&prep_null_mask_filter(filter))?)?,

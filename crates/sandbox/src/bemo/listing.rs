@@ -3,16 +3,16 @@
 //! Invariant: two pages of one listing are cut from the same list, as long as no session
 //! changed in between.
 
-use super::wire::Text;
-use crate::shelf::Row;
+use super::wire::BemoText;
+use crate::record_store::StoredRecord;
 use jiff::civil::Date;
 use serde::Deserialize;
 use tillhouse_emulator::query::last;
 use tillhouse_emulator::{first_whole_second, last_whole_second};
 
-/// Everything but the page.
+/// Parsed query of the session list, without the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct BemoListQuery {
     pub account: u16,
     /// The days asked for, as microseconds since 1970: the first instant that is in, the first that is not.
     pub from: Option<i64>,
@@ -24,16 +24,16 @@ pub(crate) struct Question {
     pub local_days: bool,
 }
 
-/// A page's place: its index from zero, and how many sessions a page has.
+/// Page of a listing: its index from zero and its size.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
+pub(crate) struct BemoPageRange {
     pub page: usize,
     pub limit: usize,
 }
 
-/// How this provider reads what the document leaves open.
+/// Choices of this provider where the document is silent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading {
+pub(crate) struct BemoListRules {
     pub first_page: u32,
     pub largest: u32,
     /// Days are the place's own, and the day `to` is not in.
@@ -44,17 +44,30 @@ pub(crate) struct Reading {
 const USUAL: u64 = 100;
 const DAY: i64 = 86_400_000_000;
 
-impl Question {
+impl BemoListQuery {
     /// Reads the query; the error is for the caller's eyes.
-    pub(crate) fn parse(pairs: &[(String, String)], account: u16, reading: Reading) -> Result<(Self, Cut), String> {
+    pub(crate) fn parse(
+        pairs: &[(String, String)],
+        account: u16,
+        reading: BemoListRules,
+    ) -> Result<(Self, BemoPageRange), String> {
         let day = |key: &str| -> Result<Option<i64>, String> {
-            let Some(text) = last(pairs, key).filter(|text| !text.is_empty()) else { return Ok(None) };
-            let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text);
+            let Some(text) = last(pairs, key).filter(|text| !text.is_empty()) else {
+                return Ok(None);
+            };
+            let date = text
+                .parse::<Date>()
+                .ok()
+                .filter(|date| date.to_string() == text);
             let date = date.ok_or_else(|| format!("{key} must be a valid date (YYYY-MM-DD)"))?;
-            let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| format!("{key} is out of range"))?;
+            let midnight = date
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .map_err(|_| format!("{key} is out of range"))?;
             Ok(Some(midnight.timestamp().as_microsecond()))
         };
-        let number = |key: &str, usual: u64, least: u64| match last(pairs, key).filter(|text| !text.is_empty()) {
+        let number = |key: &str, usual: u64, least: u64| match last(pairs, key)
+            .filter(|text| !text.is_empty())
+        {
             None => Ok(usual),
             Some(text) => text
                 .parse::<u64>()
@@ -72,33 +85,63 @@ impl Question {
             from: day("from")?,
             to,
             created_from: day("lastCreated")?,
-            vehicle: last(pairs, "vehicleId").filter(|text| !text.is_empty()).map(str::to_owned),
-            countries: countries.map(|text| text.split(',').map(|code| code.trim().to_uppercase()).collect()),
+            vehicle: last(pairs, "vehicleId")
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
+            countries: countries.map(|text| {
+                text.split(',')
+                    .map(|code| code.trim().to_uppercase())
+                    .collect()
+            }),
             local_days: reading.narrow_days,
         };
-        let cut = Cut { page: usize::try_from(page).unwrap_or(usize::MAX), limit: usize::try_from(limit).unwrap_or(1) };
+        let cut = BemoPageRange {
+            page: usize::try_from(page).unwrap_or(usize::MAX),
+            limit: usize::try_from(limit).unwrap_or(1),
+        };
         Ok((question, cut))
     }
 
-    /// Whether a session is asked for.
-    pub(crate) fn wants(&self, row: &Row) -> bool {
+    /// Tests whether a session matches the query.
+    pub(crate) fn matches(&self, row: &StoredRecord) -> bool {
         if row.tenant != self.account {
             return false;
         }
-        if self.created_from.is_some_and(|from| row.stamp.is_none_or(|stamp| stamp < from)) {
+        if self
+            .created_from
+            .is_some_and(|from| row.stamp.is_none_or(|stamp| stamp < from))
+        {
             return false;
         }
         let looks_inside = self.local_days || self.vehicle.is_some() || self.countries.is_some();
-        let inside = if looks_inside { Inside::read(&row.body) } else { Inside::default() };
-        let time = row.time.map(|time| if self.local_days { time + inside.offset() } else { time });
+        let inside = if looks_inside {
+            BemoFilterFields::read(&row.body)
+        } else {
+            BemoFilterFields::default()
+        };
+        let time = row.time.map(|time| {
+            if self.local_days {
+                time + inside.offset()
+            } else {
+                time
+            }
+        });
         let in_window = match time {
             None => self.from.is_none() && self.to.is_none(),
-            Some(time) => self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to),
+            Some(time) => {
+                self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
+            }
         };
         in_window
-            && self.vehicle.as_deref().is_none_or(|wanted| inside.vehicle_id.as_deref() == Some(wanted))
+            && self
+                .vehicle
+                .as_deref()
+                .is_none_or(|wanted| inside.vehicle_id.as_deref() == Some(wanted))
             && self.countries.as_ref().is_none_or(|wanted| {
-                inside.country_code.as_deref().is_some_and(|code| wanted.iter().any(|known| known == code))
+                inside
+                    .country_code
+                    .as_deref()
+                    .is_some_and(|code| wanted.iter().any(|known| known == code))
             })
     }
 
@@ -112,19 +155,19 @@ impl Question {
     }
 }
 
-/// What a filter looks at.
+/// Fields of a session that filters test.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Inside<'a> {
+struct BemoFilterFields<'a> {
     #[serde(borrow)]
-    vehicle_id: Option<Text<'a>>,
+    vehicle_id: Option<BemoText<'a>>,
     #[serde(borrow)]
-    country_code: Option<Text<'a>>,
+    country_code: Option<BemoText<'a>>,
     #[serde(borrow)]
-    time_zone: Option<Text<'a>>,
+    time_zone: Option<BemoText<'a>>,
 }
 
-impl<'a> Inside<'a> {
+impl<'a> BemoFilterFields<'a> {
     /// What is there; nothing where a field has another shape than the document's.
     fn read(body: &'a [u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
@@ -147,10 +190,21 @@ impl<'a> Inside<'a> {
 mod tests {
     use super::*;
 
-    const READING: Reading = Reading { first_page: 0, largest: 1000, narrow_days: false };
+    const READING: BemoListRules = BemoListRules {
+        first_page: 0,
+        largest: 1000,
+        narrow_days: false,
+    };
 
-    fn parse(query: &str, reading: Reading) -> Result<(Question, Cut), String> {
-        Question::parse(&tillhouse_emulator::query::decode(query).unwrap(), 0, reading)
+    fn parse(
+        query: &str,
+        reading: BemoListRules,
+    ) -> Result<(BemoListQuery, BemoPageRange), String> {
+        BemoListQuery::parse(
+            &tillhouse_emulator::query::decode(query).unwrap(),
+            0,
+            reading,
+        )
     }
 
     #[test]
@@ -158,26 +212,66 @@ mod tests {
         let (question, cut) = parse("from=1970-01-01&to=1970-01-02", READING).unwrap();
         assert_eq!((question.from, question.to), (Some(0), Some(2 * DAY)));
         assert_eq!((cut.page, cut.limit), (0, 100));
-        let narrow = Reading { narrow_days: true, first_page: 1, ..READING };
-        let (question, cut) = parse("from=1970-01-01&to=1970-01-02&offset=3&limit=5000", narrow).unwrap();
+        let narrow = BemoListRules {
+            narrow_days: true,
+            first_page: 1,
+            ..READING
+        };
+        let (question, cut) =
+            parse("from=1970-01-01&to=1970-01-02&offset=3&limit=5000", narrow).unwrap();
         assert_eq!((question.to, cut.page, cut.limit), (Some(DAY), 2, 1000));
-        assert_eq!((question.edge_second(true, 0), question.edge_second(false, 0)), (0, 86_399));
+        assert_eq!(
+            (
+                question.edge_second(true, 0),
+                question.edge_second(false, 0)
+            ),
+            (0, 86_399)
+        );
     }
 
     #[test]
     fn what_is_no_date_and_no_number_is_named() {
-        for bad in ["2026-1-1", "20260101", "2026-02-30", "2026-01-01T00:00:00Z", "yesterday"] {
+        for bad in [
+            "2026-1-1",
+            "20260101",
+            "2026-02-30",
+            "2026-01-01T00:00:00Z",
+            "yesterday",
+        ] {
             let message = parse(&format!("from={bad}"), READING).unwrap_err();
             assert_eq!(message, "from must be a valid date (YYYY-MM-DD)");
         }
         assert!(parse("limit=0", READING).unwrap_err().starts_with("limit"));
-        assert!(parse("offset=-1", READING).unwrap_err().starts_with("offset"));
-        assert!(parse("offset=0", Reading { first_page: 1, ..READING }).is_err());
+        assert!(
+            parse("offset=-1", READING)
+                .unwrap_err()
+                .starts_with("offset")
+        );
+        assert!(
+            parse(
+                "offset=0",
+                BemoListRules {
+                    first_page: 1,
+                    ..READING
+                }
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn offsets_are_read_as_written() {
-        let offset = |text: &str| Inside { time_zone: Some(text.into()), ..Inside::default() }.offset() / 60_000_000;
-        assert_eq!([offset("+01:00"), offset("-05:30"), offset("Z"), offset("")], [60, -330, 0, 0]);
+        let offset = |text: &str| {
+            BemoFilterFields {
+                time_zone: Some(text.into()),
+                ..BemoFilterFields::default()
+            }
+            .offset()
+                / 60_000_000
+        };
+        assert_eq!(
+            [offset("+01:00"), offset("-05:30"), offset("Z"), offset("")],
+            [60, -330, 0, 0]
+        );
     }
 }

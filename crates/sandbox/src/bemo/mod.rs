@@ -20,21 +20,24 @@ mod wire;
 
 use crate::SandboxOptions;
 use crate::random::{edge_uuid, uuid_text};
-use crate::shelf::{Key, Listings, Order, Row, Shelf, joined};
+use crate::record_store::{
+    ListingCache, ListingOrder, RecordStore, SortKey, StoredRecord, join_records,
+};
 use crate::world::World;
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
-use listing::{Cut, Question, Reading};
+use listing::{BemoListQuery, BemoListRules, BemoPageRange};
 use serde_json::json;
-use session::Sessions;
+use session::BemoSchedule;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tillhouse_emulator::query::{decode, decode_part, encode, last};
 use tillhouse_emulator::{
-    Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource, no_tenant,
+    EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
+    RecordMutation, RecordMutationKind, RecordSelection, no_resource, no_tenant,
 };
 use tillhouse_model::{Error, Result};
 
@@ -83,9 +86,9 @@ impl fmt::Debug for BemoOptions {
 
 const SESSIONS: &str = "sessions";
 
-/// The provider.
+/// The emulated be-mo API.
 #[derive(Debug)]
-pub(crate) struct BeMo {
+pub(crate) struct EmulatedBemo {
     options: BemoOptions,
     /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/bemo`.
     base_url: String,
@@ -93,22 +96,24 @@ pub(crate) struct BeMo {
     largest_page: AtomicU32,
     /// Microseconds since 1970 UTC.
     now: AtomicI64,
-    tokens: Mutex<Tokens>,
+    tokens: Mutex<BemoTokens>,
     /// Made on first use.
-    data: Mutex<Option<Data>>,
+    data: Mutex<Option<BemoData>>,
 }
 
+/// Valid and expired access tokens of the emulated be-mo.
 #[derive(Debug)]
-struct Tokens {
+struct BemoTokens {
     good: Option<String>,
     expired: HashSet<String>,
 }
 
+/// Records and cached listings of the emulated be-mo, made on first use.
 #[derive(Debug)]
-struct Data {
-    sessions: Arc<Sessions>,
-    shelf: Shelf,
-    listings: Listings<Question>,
+struct BemoData {
+    sessions: Arc<BemoSchedule>,
+    shelf: RecordStore,
+    listings: ListingCache<BemoListQuery>,
 }
 
 /// Locks; a handler that panicked leaves data that is still whole, for each change is made by one call.
@@ -116,14 +121,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl BeMo {
+impl EmulatedBemo {
     pub(crate) fn new(options: &SandboxOptions, world: Arc<World>, base_url: String) -> Self {
         Self {
             base_url,
             world,
             largest_page: AtomicU32::new(options.largest_page.max(1)),
             now: AtomicI64::new(options.clock().as_microsecond()),
-            tokens: Mutex::new(Tokens { good: Some(options.bemo.access_token.clone()), expired: HashSet::new() }),
+            tokens: Mutex::new(BemoTokens {
+                good: Some(options.bemo.access_token.clone()),
+                expired: HashSet::new(),
+            }),
             data: Mutex::default(),
             options: options.bemo.clone(),
         }
@@ -133,72 +141,118 @@ impl BeMo {
     pub(crate) fn renew_token(&self, token: String) {
         let mut tokens = lock(&self.tokens);
         tokens.expired.remove(&token);
-        if let Some(old) = tokens.good.replace(token).filter(|old| tokens.good.as_ref() != Some(old)) {
+        if let Some(old) = tokens
+            .good
+            .replace(token)
+            .filter(|old| tokens.good.as_ref() != Some(old))
+        {
             tokens.expired.insert(old);
         }
     }
 
     fn account(&self, id: &str) -> Option<u16> {
-        self.world.fleets.iter().position(|fleet| fleet.account == id).map(|index| index as u16)
+        self.world
+            .fleets
+            .iter()
+            .position(|fleet| fleet.account == id)
+            .map(|index| index as u16)
     }
 
     /// The account that is meant; the first where none is named.
     fn tenant(&self, name: Option<&str>) -> Result<u16> {
-        name.map_or(Ok(0), |name| self.account(name).ok_or_else(|| no_tenant(name)))
+        name.map_or(Ok(0), |name| {
+            self.account(name).ok_or_else(|| no_tenant(name))
+        })
     }
 
     /// The list's order.
-    fn order(&self) -> Order {
-        Order::by(Key::Time, !self.options.oldest_first)
+    fn order(&self) -> ListingOrder {
+        ListingOrder::by(SortKey::Time, !self.options.oldest_first)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Data) -> Result<R>) -> Result<R> {
+    fn with<R>(&self, act: impl FnOnce(&mut BemoData) -> Result<R>) -> Result<R> {
         let mut data = lock(&self.data);
         let now = self.now.load(Ordering::Acquire);
         if data.is_none() {
-            let sessions = Arc::new(Sessions::new(Arc::clone(&self.world)));
-            let shelf = Shelf::new(Arc::clone(&sessions) as _, now)?;
-            *data = Some(Data { sessions, shelf, listings: Listings::default() });
+            let sessions = Arc::new(BemoSchedule::new(Arc::clone(&self.world)));
+            let shelf = RecordStore::new(Arc::clone(&sessions) as _, now)?;
+            *data = Some(BemoData {
+                sessions,
+                shelf,
+                listings: ListingCache::default(),
+            });
         }
-        let data = data.as_mut().ok_or_else(|| Error::internal("be-mo's sessions were not made"))?;
-        data.shelf.catch_up(now)?;
+        let data = data
+            .as_mut()
+            .ok_or_else(|| Error::internal("be-mo's sessions were not made"))?;
+        data.shelf.advance_to(now)?;
         act(data)
     }
 
     /// `None` lets the caller in.
-    fn turned_away(&self, call: &Call<'_>, fault: Option<&Fault>) -> Option<Answer> {
+    fn turned_away(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> Option<EmulatedResponse> {
         match call.header("api-subscription-key") {
             Some(key) if key == self.options.subscription_key => {}
             key => {
-                let what = if key.is_some() { "is not valid" } else { "is missing" };
+                let what = if key.is_some() {
+                    "is not valid"
+                } else {
+                    "is missing"
+                };
                 return Some(gateway(
                     StatusCode::UNAUTHORIZED,
                     &format!("Access denied: the subscription key {what}."),
                 ));
             }
         }
-        let expired = ("TokenExpired", "Lifetime validation failed, the JWT is expired.");
+        let expired = (
+            "TokenExpired",
+            "Lifetime validation failed, the JWT is expired.",
+        );
         let tokens = lock(&self.tokens);
-        let (code, message) = match call.authorization().map(str::trim).filter(|token| !token.is_empty()) {
+        let (code, message) = match call
+            .authorization()
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+        {
             None => ("TokenNotPresent", "JWT not present."),
             Some(_) if fault.is_some_and(|fault| fault.kind == FaultKind::Unauthorized) => expired,
             Some(token) if tokens.good.as_deref() == Some(token) => return None,
             Some(token) if tokens.expired.contains(token) => expired,
             Some(_) => ("InvalidJWT", "Unable to decode the JWT."),
         };
-        let body = json!({ "status": "Error", "errors": [wire::Fault { code, message }], "version": "1.0" });
-        Some(Answer { status: StatusCode::UNAUTHORIZED, ..Answer::of(&body) })
+        let body = json!({ "status": "Error", "errors": [wire::BemoError { code, message }], "version": "1.0" });
+        Some(EmulatedResponse {
+            status: StatusCode::UNAUTHORIZED,
+            ..EmulatedResponse::of(&body)
+        })
     }
 
-    fn list(&self, account: u16, pairs: Vec<(String, String)>, path: &str, fault: Option<&Fault>) -> Result<Answer> {
-        let reading = Reading {
+    fn list(
+        &self,
+        account: u16,
+        pairs: Vec<(String, String)>,
+        path: &str,
+        fault: Option<&EmulatedFault>,
+    ) -> Result<EmulatedResponse> {
+        let reading = BemoListRules {
             first_page: self.options.first_page,
             largest: self.largest_page.load(Ordering::Acquire),
             narrow_days: self.options.narrow_days,
         };
-        let (question, cut) = match Question::parse(&pairs, account, reading) {
+        let (question, cut) = match BemoListQuery::parse(&pairs, account, reading) {
             Ok(parsed) => parsed,
-            Err(message) => return Ok(refusal(StatusCode::BAD_REQUEST, "ArgumentException", &message)),
+            Err(message) => {
+                return Ok(refusal(
+                    StatusCode::BAD_REQUEST,
+                    "ArgumentException",
+                    &message,
+                ));
+            }
         };
         let kind = fault.map(|fault| fault.kind);
         self.with(|data| {
@@ -208,7 +262,7 @@ impl BeMo {
                 data.arrive(account, second, oldest_first)?;
             }
             let shelf = &data.shelf;
-            let find = || shelf.select(&self.order(), |row| question.wants(row));
+            let find = || shelf.select(&self.order(), |row| question.matches(row));
             let rows = data.listings.rows(&question, shelf.generation, find);
             let start = cut.page.saturating_mul(cut.limit).min(rows.len());
             let end = rows.len().min(start.saturating_add(cut.limit));
@@ -216,31 +270,48 @@ impl BeMo {
             let is_endless = kind == Some(FaultKind::Endless);
             if is_endless {
                 let made_up = data.make_up_page(&question, cut.limit)?;
-                joined(made_up.iter(), &mut body);
+                join_records(made_up.iter(), &mut body);
             } else {
-                joined(rows[start..end].iter().map(|row| &shelf.row(*row).body), &mut body);
+                join_records(
+                    rows[start..end].iter().map(|row| &shelf.row(*row).body),
+                    &mut body,
+                );
             }
-            let version = if account.is_multiple_of(2) { "\"1.0\"" } else { "1.0" };
+            let version = if account.is_multiple_of(2) {
+                "\"1.0\""
+            } else {
+                "1.0"
+            };
             body.extend_from_slice(format!("],\"trace\":null,\"version\":{version}}}").as_bytes());
             let has_more = is_endless || end < rows.len();
-            Ok(self.ranged(Answer::json(body), path, pairs, cut, has_more, fault))
+            Ok(self.ranged(
+                EmulatedResponse::json(body),
+                path,
+                pairs,
+                cut,
+                has_more,
+                fault,
+            ))
         })
     }
 
     /// The answer with its range headers.
     fn ranged(
         &self,
-        answer: Answer,
+        answer: EmulatedResponse,
         path: &str,
         mut pairs: Vec<(String, String)>,
-        cut: Cut,
+        cut: BemoPageRange,
         has_more: bool,
-        fault: Option<&Fault>,
-    ) -> Answer {
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         pairs.retain(|(key, _)| key != "offset" && key != "limit");
         let link = |page: usize| {
             let mut all = pairs.clone();
-            all.push(("offset".into(), (page + self.options.first_page as usize).to_string()));
+            all.push((
+                "offset".into(),
+                (page + self.options.first_page as usize).to_string(),
+            ));
             all.push(("limit".into(), cut.limit.to_string()));
             format!("{}{path}?{}", self.base_url, encode(&all))
         };
@@ -266,20 +337,20 @@ impl BeMo {
     }
 }
 
-impl Data {
+impl BemoData {
     /// Puts a new session of the second at which a listing begins in front of all others of it; gives its id.
     fn arrive(&mut self, account: u16, second: i64, oldest_first: bool) -> Result<String> {
         let number = self.shelf.fresh_number();
         let (mut session, _) = self.sessions.make_up(number, account, second);
         let id = uuid_text(edge_uuid(number, !oldest_first));
         session.session_id = id.clone().into();
-        let row = Row {
+        let row = StoredRecord {
             id: id.clone(),
             tenant: account,
             time: Some(second * 1_000_000),
             stamp: Some(self.shelf.clock()),
             body: session::write(&session)?,
-            lean: None,
+            legacy_body: None,
         };
         self.shelf.put(row);
         Ok(id)
@@ -289,85 +360,120 @@ impl Data {
     fn change(&mut self, rows: &[u32]) -> Result<Option<String>> {
         for index in rows {
             let row = self.shelf.row(*index).clone();
-            let Ok(mut session) = serde_json::from_slice::<wire::Session<'_>>(&row.body) else { continue };
-            let Some(line) = session.transactions.first_mut() else { continue };
+            let Ok(mut session) = serde_json::from_slice::<wire::BemoSession<'_>>(&row.body) else {
+                continue;
+            };
+            let Some(line) = session.transactions.first_mut() else {
+                continue;
+            };
             line.total_amount = line.total_amount.plus(crate::Decimal::new(1, 2));
             line.tariff_code = Some(format!("CORRECTED-{}", self.shelf.fresh_number()).into());
             let body = session::write(&session)?;
             let id = row.id.clone();
-            self.shelf.put(Row { body, ..row });
+            self.shelf.put(StoredRecord { body, ..row });
             return Ok(Some(id));
         }
         Ok(None)
     }
 
-    fn make_up_page(&mut self, question: &Question, limit: usize) -> Result<Vec<Bytes>> {
+    fn make_up_page(&mut self, question: &BemoListQuery, limit: usize) -> Result<Vec<Bytes>> {
         let last = question.edge_second(false, self.shelf.clock());
         let span = (last - question.from.map_or(last - 86_400, |from| from / 1_000_000)).max(0) + 1;
         let mut page = Vec::with_capacity(limit);
         for _ in 0..limit {
             let number = self.shelf.fresh_number();
             let second = last - (number % span.unsigned_abs()) as i64;
-            page.push(session::write(&self.sessions.make_up(number, question.account, second).0)?);
+            page.push(session::write(
+                &self.sessions.make_up(number, question.account, second).0,
+            )?);
         }
         Ok(page)
     }
 }
 
 /// An error as the gateway in front words it.
-fn gateway(status: StatusCode, message: &str) -> Answer {
-    Answer { status, ..Answer::of(&json!({ "statusCode": status.as_u16(), "message": message })) }
+fn gateway(status: StatusCode, message: &str) -> EmulatedResponse {
+    EmulatedResponse {
+        status,
+        ..EmulatedResponse::of(&json!({ "statusCode": status.as_u16(), "message": message }))
+    }
 }
 
 /// An error in the envelope.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
+fn refusal(status: StatusCode, code: &str, message: &str) -> EmulatedResponse {
     let body = json!({
-        "status": "Error", "errors": [wire::Fault { code, message }], "data": null, "trace": null, "version": "1.0",
+        "status": "Error", "errors": [wire::BemoError { code, message }], "data": null, "trace": null, "version": "1.0",
     });
-    Answer { status, ..Answer::of(&body) }
+    EmulatedResponse {
+        status,
+        ..EmulatedResponse::of(&body)
+    }
 }
 
 /// The account in `/reporting/v1/api/accounts/{accountId}/sessions`.
 fn account_in(path: &str) -> Option<String> {
-    let id = path.strip_prefix("/reporting/v1/api/accounts/")?.strip_suffix("/sessions")?;
+    let id = path
+        .strip_prefix("/reporting/v1/api/accounts/")?
+        .strip_suffix("/sessions")?;
     decode_part(id).filter(|id| !id.contains('/'))
 }
 
-impl Emulated for BeMo {
-    fn target(&self, call: &Call<'_>) -> Target {
+impl EmulatedApi for EmulatedBemo {
+    fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget {
         if account_in(call.path).is_none() {
-            return Target::Other;
+            return FaultTarget::Other;
         }
         let pairs = decode(call.query).unwrap_or_default();
         let first = self.options.first_page.to_string();
-        if last(&pairs, "offset").is_some_and(|page| page != first) { Target::LaterPage } else { Target::List }
+        if last(&pairs, "offset").is_some_and(|page| page != first) {
+            FaultTarget::LaterPage
+        } else {
+            FaultTarget::List
+        }
     }
 
-    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    fn answer(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         if let Some(refused) = self.turned_away(call, fault) {
             return refused;
         }
         if fault.is_some_and(|fault| fault.kind == FaultKind::HiddenError) {
             let body = json!({
-                "status": "Error", "errors": [wire::Fault { code: "ErrorCode", message: "something went wrong" }],
+                "status": "Error", "errors": [wire::BemoError { code: "ErrorCode", message: "something went wrong" }],
                 "data": null, "trace": null, "version": 1.0,
             });
-            return Answer::of(&body);
+            return EmulatedResponse::of(&body);
         }
         let account = account_in(call.path).and_then(|id| self.account(&id));
         let Some(account) = account else {
-            return refusal(StatusCode::NOT_FOUND, "ResourceNotFound", "The specified resource was not found");
+            return refusal(
+                StatusCode::NOT_FOUND,
+                "ResourceNotFound",
+                "The specified resource was not found",
+            );
         };
         if *call.method != Method::GET {
-            return refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "only GET is allowed here");
+            return refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "only GET is allowed here",
+            );
         }
         let Some(pairs) = decode(call.query) else {
-            return refusal(StatusCode::BAD_REQUEST, "ArgumentException", "the query string is not well formed");
+            return refusal(
+                StatusCode::BAD_REQUEST,
+                "ArgumentException",
+                "the query string is not well formed",
+            );
         };
-        self.list(account, pairs, call.path, fault).unwrap_or_else(Answer::from)
+        self.list(account, pairs, call.path, fault)
+            .unwrap_or_else(EmulatedResponse::from)
     }
 
-    fn error(&self, status: StatusCode, code: &str, message: &str) -> Answer {
+    fn error(&self, status: StatusCode, code: &str, message: &str) -> EmulatedResponse {
         match status {
             StatusCode::TOO_MANY_REQUESTS => gateway(status, message),
             _ => refusal(status, code, message),
@@ -387,27 +493,35 @@ impl Emulated for BeMo {
         Ok(())
     }
 
-    fn truth(&self, selection: &Selection) -> Result<Vec<Bytes>> {
-        let rows = |data: &mut Data| -> Result<Vec<Bytes>> {
+    fn truth(&self, selection: &RecordSelection) -> Result<Vec<Bytes>> {
+        let rows = |data: &mut BemoData| -> Result<Vec<Bytes>> {
             let found = self.selected(data, selection)?;
-            Ok(found.into_iter().map(|row| data.shelf.row(row).body.clone()).collect())
+            Ok(found
+                .into_iter()
+                .map(|row| data.shelf.row(row).body.clone())
+                .collect())
         };
         self.with(rows)
     }
 
-    fn stir(&self, order: &Stir) -> Result<Option<String>> {
+    fn mutate(&self, order: &RecordMutation) -> Result<Option<String>> {
         let selection = order.selection();
         self.with(|data| {
             let found = self.selected(data, &selection)?;
             match order.kind {
-                StirKind::Arrive => {
+                RecordMutationKind::Arrive => {
                     let oldest_first = self.options.oldest_first;
-                    let Some(second) = order.second(oldest_first) else { return Ok(None) };
-                    data.arrive(self.tenant(order.tenant.as_deref())?, second, oldest_first).map(Some)
+                    let Some(second) = order.second(oldest_first) else {
+                        return Ok(None);
+                    };
+                    data.arrive(self.tenant(order.tenant.as_deref())?, second, oldest_first)
+                        .map(Some)
                 }
-                StirKind::Change => data.change(&found),
-                StirKind::Vanish => {
-                    let Some(first) = found.first() else { return Ok(None) };
+                RecordMutationKind::Change => data.change(&found),
+                RecordMutationKind::Vanish => {
+                    let Some(first) = found.first() else {
+                        return Ok(None);
+                    };
                     let id = data.shelf.row(*first).id.clone();
                     data.shelf.remove(*first);
                     Ok(Some(id))
@@ -423,14 +537,29 @@ impl Emulated for BeMo {
         let tenant = self.tenant(tenant)?;
         let bad = || Error::data("a session must be a JSON object with a string `sessionId`");
         let record: serde_json::Value = serde_json::from_str(json).map_err(|_| bad())?;
-        let id = record.get("sessionId").and_then(|id| id.as_str()).ok_or_else(bad)?.to_owned();
-        let start = record.get("sessionStartDate").and_then(|start| start.as_str());
-        let time = start.and_then(|text| text.parse::<Timestamp>().ok()).map(Timestamp::as_microsecond);
+        let id = record
+            .get("sessionId")
+            .and_then(|id| id.as_str())
+            .ok_or_else(bad)?
+            .to_owned();
+        let start = record
+            .get("sessionStartDate")
+            .and_then(|start| start.as_str());
+        let time = start
+            .and_then(|text| text.parse::<Timestamp>().ok())
+            .map(Timestamp::as_microsecond);
         // A line of the truth holds one record.
         let body = Bytes::from(json.trim().replace(['\n', '\r'], " "));
         self.with(|data| {
             let stamp = Some(data.shelf.clock());
-            data.shelf.put(Row { id: id.clone(), tenant, time, stamp, body, lean: None });
+            data.shelf.put(StoredRecord {
+                id: id.clone(),
+                tenant,
+                time,
+                stamp,
+                body,
+                legacy_body: None,
+            });
             Ok(())
         })?;
         Ok(id)
@@ -441,14 +570,20 @@ impl Emulated for BeMo {
     }
 }
 
-impl BeMo {
+impl EmulatedBemo {
     /// The sessions of a selection, as listed.
-    fn selected(&self, data: &Data, selection: &Selection) -> Result<Vec<u32>> {
+    fn selected(&self, data: &BemoData, selection: &RecordSelection) -> Result<Vec<u32>> {
         if selection.resource != SESSIONS {
             return Err(no_resource(&selection.resource));
         }
-        let tenant = selection.tenant.as_deref().map(|name| self.tenant(Some(name))).transpose()?;
-        let keep = |row: &Row| tenant.is_none_or(|tenant| row.tenant == tenant) && selection.holds(row.time);
+        let tenant = selection
+            .tenant
+            .as_deref()
+            .map(|name| self.tenant(Some(name)))
+            .transpose()?;
+        let keep = |row: &StoredRecord| {
+            tenant.is_none_or(|tenant| row.tenant == tenant) && selection.holds(row.time)
+        };
         Ok(data.shelf.select(&self.order(), keep))
     }
 }

@@ -3,11 +3,11 @@
 //! Invariant: a session is a pure function of the world and the visit; it is created at the provider after it has ended, a few of
 //! them days later.
 
-use super::wire::{Session, Text, Transaction};
+use super::wire::{BemoSession, BemoText, BemoTransaction};
 use crate::decimal::Decimal;
-use crate::random::{Random, uuid_text};
-use crate::shelf::{Plans, Row, Turn};
-use crate::world::{Drive, Errand, Visit, World};
+use crate::random::{RandomStream, uuid_text};
+use crate::record_store::{RecordSchedule, ScheduledRecord, StoredRecord};
+use crate::world::{DriveType, Visit, VisitPurpose, World};
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -21,48 +21,72 @@ const MADE_UP: u64 = 1 << 32;
 /// What every RFID stands behind.
 pub(crate) const RFID_MARKER: &str = "SBTAG";
 
-/// Everything that fleets bought in the world, coffee aside.
+/// Schedule of all be-mo sessions: what fleets bought in the world, coffee aside.
 #[derive(Debug)]
-pub(crate) struct Sessions {
+pub(crate) struct BemoSchedule {
     world: Arc<World>,
     /// Indices of visits.
     visits: Vec<u32>,
 }
 
-/// What a good is called here: category, family, codes and unit.
-struct Name(&'static str, &'static str, &'static [&'static str], &'static str);
+/// be-mo's words for a product: category, family, codes and unit.
+struct BemoProductNames(
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+);
 
-fn name(visit: &Visit) -> Name {
-    match (visit.errand(), visit.good().name) {
-        (Errand::Fuel, "Diesel") => Name("Fueling", "Diesel", &["B7"], "L"),
-        (Errand::Fuel, "Diesel HVO") => Name("Fueling", "Diesel", &["XTL"], "L"),
-        (Errand::Fuel, "Super 95 E10") => Name("Fueling", "Gasoline", &["E10"], "L"),
-        (Errand::Fuel, _) => Name("Fueling", "Gasoline", &["E5"], "L"),
-        (Errand::Charge, "AC 22 kW") => {
-            Name("Charging", "Electricity", &["E_Accelerated", "E_Standard", "E_Fast_AC"], "kWh")
+fn name(visit: &Visit) -> BemoProductNames {
+    match (visit.purpose(), visit.product().name) {
+        (VisitPurpose::Fuel, "Diesel") => BemoProductNames("Fueling", "Diesel", &["B7"], "L"),
+        (VisitPurpose::Fuel, "Diesel HVO") => BemoProductNames("Fueling", "Diesel", &["XTL"], "L"),
+        (VisitPurpose::Fuel, "Super 95 E10") => {
+            BemoProductNames("Fueling", "Gasoline", &["E10"], "L")
         }
-        (Errand::Charge, "DC 50 kW") => Name("Charging", "Electricity", &["E_Fast_DC"], "kWh"),
-        (Errand::Charge, _) => Name("Charging", "Electricity", &["E_UltraFast"], "kWh"),
-        (Errand::Park, _) => Name("Parking", "Parking", &["P_OffStreet"], "h"),
-        (Errand::Coffee, _) => Name("Catering", "Drinks", &["C_Coffee"], "pc"),
+        (VisitPurpose::Fuel, _) => BemoProductNames("Fueling", "Gasoline", &["E5"], "L"),
+        (VisitPurpose::Charge, "AC 22 kW") => BemoProductNames(
+            "Charging",
+            "Electricity",
+            &["E_Accelerated", "E_Standard", "E_Fast_AC"],
+            "kWh",
+        ),
+        (VisitPurpose::Charge, "DC 50 kW") => {
+            BemoProductNames("Charging", "Electricity", &["E_Fast_DC"], "kWh")
+        }
+        (VisitPurpose::Charge, _) => {
+            BemoProductNames("Charging", "Electricity", &["E_UltraFast"], "kWh")
+        }
+        (VisitPurpose::Park, _) => BemoProductNames("Parking", "Parking", &["P_OffStreet"], "h"),
+        (VisitPurpose::Coffee, _) => BemoProductNames("Catering", "Drinks", &["C_Coffee"], "pc"),
     }
 }
 
-impl Sessions {
+impl BemoSchedule {
     pub(crate) fn new(world: Arc<World>) -> Self {
-        let is_session = |visit: &Visit| visit.errand() != Errand::Coffee;
-        let visits =
-            world.visits().iter().enumerate().filter(|(_, v)| is_session(v)).map(|(index, _)| index as u32).collect();
+        let is_session = |visit: &Visit| visit.purpose() != VisitPurpose::Coffee;
+        let visits = world
+            .visits()
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| is_session(v))
+            .map(|(index, _)| index as u32)
+            .collect();
         Self { world, visits }
     }
 
     /// A session that nobody planned: of a vehicle of `fleet`, from the second `start` on.
-    pub(crate) fn make_up(&self, number: u64, fleet: u16, start: i64) -> (Session<'static>, Visit) {
+    pub(crate) fn make_up(
+        &self,
+        number: u64,
+        fleet: u16,
+        start: i64,
+    ) -> (BemoSession<'static>, Visit) {
         // Of ten numbers in a row the first is for fuel.
         let mut visit = self.world.visit(MADE_UP + number * 10);
         let fits = |index: &usize| {
             let vehicle = &self.world.vehicles[*index];
-            vehicle.fleet == usize::from(fleet) && vehicle.drive == Drive::Diesel
+            vehicle.fleet == usize::from(fleet) && vehicle.drive == DriveType::Diesel
         };
         let own: Vec<usize> = (0..self.world.vehicles.len()).filter(fits).collect();
         if let Some(vehicle) = own.get(number as usize % own.len().max(1)) {
@@ -73,41 +97,47 @@ impl Sessions {
     }
 }
 
-impl Plans for Sessions {
+impl RecordSchedule for BemoSchedule {
     fn count(&self) -> u64 {
         self.visits.len() as u64
     }
 
-    fn at(&self, number: u64, clock: i64) -> Result<Turn> {
+    fn at(&self, number: u64, clock: i64) -> Result<ScheduledRecord> {
         let visit = &self.world.visits()[self.visits[number as usize] as usize];
         let (session, created) = session(&self.world, visit);
         let created = created * 1_000_000;
         if created >= clock {
-            return Ok(Turn { row: None, next: Some(created) });
+            return Ok(ScheduledRecord {
+                row: None,
+                next: Some(created),
+            });
         }
-        let row = Row {
+        let row = StoredRecord {
             id: session.session_id.clone().into_owned(),
             tenant: visit.vehicle(&self.world).fleet as u16,
             time: Some(visit.at * 1_000_000),
             stamp: Some(created),
             body: write(&session)?,
-            lean: None,
+            legacy_body: None,
         };
-        Ok(Turn { row: Some(row), next: None })
+        Ok(ScheduledRecord {
+            row: Some(row),
+            next: None,
+        })
     }
 }
 
 /// A session as JSON. Errors only if serde_json does, which is a bug.
-pub(crate) fn write(session: &Session<'_>) -> Result<Bytes> {
+pub(crate) fn write(session: &BemoSession<'_>) -> Result<Bytes> {
     serde_json::to_vec(session)
         .map(Bytes::from)
         .map_err(|error| Error::internal("the sandbox cannot write a session").because(error))
 }
 
 /// The session of a visit, and when the provider creates it, Unix seconds.
-fn session(world: &World, visit: &Visit) -> (Session<'static>, i64) {
+fn session(world: &World, visit: &Visit) -> (BemoSession<'static>, i64) {
     let mut random = world.stream(STREAM, visit.number);
-    let (vehicle, stop) = (visit.vehicle(world), visit.stop(world));
+    let (vehicle, stop) = (visit.vehicle(world), visit.site(world));
     let id = uuid_text(random.uuid());
     let delay = match random.below(1000) {
         0..880 => random.between(240, 3_600),
@@ -117,14 +147,15 @@ fn session(world: &World, visit: &Visit) -> (Session<'static>, i64) {
     let end = utc(visit.until);
     let street = format!("{} {}", stop.street, stop.house_number).to_uppercase();
     // Networks that sell fuel send their address twice, with blanks behind it.
-    let address = match visit.errand() {
-        Errand::Fuel => format!("{street}   {street}  "),
+    let address = match visit.purpose() {
+        VisitPurpose::Fuel => format!("{street}   {street}  "),
         _ => format!("{} {}", stop.street, stop.house_number),
     };
-    let by_tag = visit.errand() == Errand::Charge && random.chance(700);
-    let tag = (by_tag || random.chance(850)).then(|| Text::Owned(format!("{RFID_MARKER}{}", vehicle.rfid)));
+    let by_tag = visit.purpose() == VisitPurpose::Charge && random.chance(700);
+    let tag = (by_tag || random.chance(850))
+        .then(|| BemoText::Owned(format!("{RFID_MARKER}{}", vehicle.rfid)));
     let city = stop.city.to_uppercase();
-    let session = Session {
+    let session = BemoSession {
         address: address.into(),
         city_key: city.clone().into(),
         country_code: stop.country.into(),
@@ -147,14 +178,20 @@ fn session(world: &World, visit: &Visit) -> (Session<'static>, i64) {
 }
 
 /// What was bought: the visit's good, and now and then something beside it.
-fn lines(world: &World, visit: &Visit, end: &str, random: &mut Random) -> Vec<Transaction<'static>> {
-    let stop = visit.stop(world);
-    let Name(category, family, codes, unit) = name(visit);
+fn lines(
+    world: &World,
+    visit: &Visit,
+    end: &str,
+    random: &mut RandomStream,
+) -> Vec<BemoTransaction<'static>> {
+    let stop = visit.site(world);
+    let BemoProductNames(category, family, codes, unit) = name(visit);
     let code = *random.pick(codes);
-    let free = visit.errand() == Errand::Charge && random.chance(12);
-    let tariff = (visit.errand() == Errand::Charge).then(|| Text::Owned(format!("{}-{}", stop.country, visit.good)));
+    let free = visit.purpose() == VisitPurpose::Charge && random.chance(12);
+    let tariff = (visit.purpose() == VisitPurpose::Charge)
+        .then(|| BemoText::Owned(format!("{}-{}", stop.country, visit.product)));
     let price = |amount: Decimal| if free { Decimal::ZERO } else { amount };
-    let main = Transaction {
+    let main = BemoTransaction {
         currency_key: stop.currency.into(),
         product_category: category.into(),
         product_family: family.into(),
@@ -166,9 +203,13 @@ fn lines(world: &World, visit: &Visit, end: &str, random: &mut Random) -> Vec<Tr
         transaction_date: end.to_owned().into(),
         unit_price: price(visit.unit_price),
     };
-    let beside = |family: &'static str, code: &'static str, unit: &'static str, quantity: Decimal, milli: i64| {
+    let beside = |family: &'static str,
+                  code: &'static str,
+                  unit: &'static str,
+                  quantity: Decimal,
+                  milli: i64| {
         let unit_price = Decimal::new(i128::from(milli * stop.level / 1000), 3);
-        Transaction {
+        BemoTransaction {
             product_family: family.into(),
             product_code: code.into(),
             quantity,
@@ -182,19 +223,31 @@ fn lines(world: &World, visit: &Visit, end: &str, random: &mut Random) -> Vec<Tr
     let mut all = Vec::with_capacity(2);
     let drawn = random.below(100);
     let many = random.between(500, 3_000);
-    match (visit.errand(), family) {
-        (Errand::Fuel, "Diesel") if drawn < 12 => {
-            all.push(beside("AdBlue", "ADBLUE", "L", Decimal::new(i128::from(many), 2), 899));
+    match (visit.purpose(), family) {
+        (VisitPurpose::Fuel, "Diesel") if drawn < 12 => {
+            all.push(beside(
+                "AdBlue",
+                "ADBLUE",
+                "L",
+                Decimal::new(i128::from(many), 2),
+                899,
+            ));
         }
-        (Errand::Charge, _) if drawn < 15 && !free => {
+        (VisitPurpose::Charge, _) if drawn < 15 && !free => {
             let idle = beside("Electricity", code, "min", Decimal::from(many / 50), 100);
-            all.push(Transaction { tariff_code: Some("IDLE".into()), ..idle });
+            all.push(BemoTransaction {
+                tariff_code: Some("IDLE".into()),
+                ..idle
+            });
         }
         // The network's currency for the energy, the account's for the roaming.
-        (Errand::Charge, _) if drawn < 60 && stop.currency != "EUR" => {
-            let fee = Transaction { tariff_code: Some("ROAMING".into()), ..main.clone() };
+        (VisitPurpose::Charge, _) if drawn < 60 && stop.currency != "EUR" => {
+            let fee = BemoTransaction {
+                tariff_code: Some("ROAMING".into()),
+                ..main.clone()
+            };
             let (one, unit_price) = (Decimal::from(1), Decimal::new(35, 2));
-            all.push(Transaction {
+            all.push(BemoTransaction {
                 currency_key: "EUR".into(),
                 quantity: one,
                 quantity_unit: "pc".into(),
@@ -210,12 +263,20 @@ fn lines(world: &World, visit: &Visit, end: &str, random: &mut Random) -> Vec<Tr
 }
 
 fn utc(second: i64) -> String {
-    Timestamp::from_second(second).unwrap_or_default().to_string()
+    Timestamp::from_second(second)
+        .unwrap_or_default()
+        .to_string()
 }
 
 /// `+01:00`.
 fn offset(zone: &TimeZone, second: i64) -> String {
-    let seconds = zone.to_offset(Timestamp::from_second(second).unwrap_or_default()).seconds();
-    let (sign, size) = if seconds < 0 { ('-', -seconds) } else { ('+', seconds) };
+    let seconds = zone
+        .to_offset(Timestamp::from_second(second).unwrap_or_default())
+        .seconds();
+    let (sign, size) = if seconds < 0 {
+        ('-', -seconds)
+    } else {
+        ('+', seconds)
+    };
     format!("{sign}{:02}:{:02}", size / 3600, size / 60 % 60)
 }

@@ -2,26 +2,28 @@
 //!
 //! Invariant: without a good token nothing but the login answers; every answer, errors included, is JSON.
 
-use super::HecOne;
-use super::listing::{Cut, Question, SortBy, window};
+use super::EmulatedHecOne;
+use super::listing::{HecOneListQuery, HecOnePageRange, HecOneSortKey, window};
 use super::records::write;
 use super::statistics;
-use super::wire::{Change, Transaction};
+use super::wire::{HecOneTransaction, HecOneTransactionInput};
 use crate::decimal::Decimal;
-use crate::oracle::Entry;
-use crate::tokens::Pair;
+use crate::oracle::OracleEntry;
+use crate::tokens::TokenPair;
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write as _;
 use tillhouse_emulator::query::{decode, decode_part, encode, last};
-use tillhouse_emulator::{Answer, Call, Fault, FaultKind, Target};
+use tillhouse_emulator::{
+    EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
+};
 use tillhouse_model::Result;
 
-/// Where a request goes.
+/// Endpoint that a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Route {
+enum HecOneRoute {
     Login,
     Transactions,
     Statistics,
@@ -29,83 +31,112 @@ enum Route {
     Unknown,
 }
 
-fn route(path: &str) -> Route {
+fn route(path: &str) -> HecOneRoute {
     match path.trim_end_matches('/') {
-        "/auth/login" | "/auth/refresh" => Route::Login,
-        "/transactions" => Route::Transactions,
-        "/transactions/statistics" => Route::Statistics,
-        other => match other.strip_prefix("/transactions/").filter(|id| !id.contains('/')).and_then(decode_part) {
-            Some(id) => Route::Transaction(id),
-            None => Route::Unknown,
+        "/auth/login" | "/auth/refresh" => HecOneRoute::Login,
+        "/transactions" => HecOneRoute::Transactions,
+        "/transactions/statistics" => HecOneRoute::Statistics,
+        other => match other
+            .strip_prefix("/transactions/")
+            .filter(|id| !id.contains('/'))
+            .and_then(decode_part)
+        {
+            Some(id) => HecOneRoute::Transaction(id),
+            None => HecOneRoute::Unknown,
         },
     }
 }
 
+/// Body of a login request.
 #[derive(Deserialize)]
-struct Credentials {
+struct HecOneCredentials {
     client_id: Option<String>,
     client_secret: Option<String>,
     refresh_token: Option<String>,
 }
 
 /// What a fault may take a request for.
-pub(crate) fn target(call: &Call<'_>) -> Target {
+pub(crate) fn target(call: &EmulatedRequest<'_>) -> FaultTarget {
     match route(call.path) {
-        Route::Login => Target::Login,
-        Route::Statistics => Target::Statistics,
-        Route::Transactions if *call.method == Method::GET => {
+        HecOneRoute::Login => FaultTarget::Login,
+        HecOneRoute::Statistics => FaultTarget::Statistics,
+        HecOneRoute::Transactions if *call.method == Method::GET => {
             let pairs = decode(call.query).unwrap_or_default();
             let later = last(&pairs, "page[offset]").is_some_and(|text| text != "0");
-            if later { Target::LaterPage } else { Target::List }
+            if later {
+                FaultTarget::LaterPage
+            } else {
+                FaultTarget::List
+            }
         }
-        _ => Target::Other,
+        _ => FaultTarget::Other,
     }
 }
 
-impl HecOne {
+impl EmulatedHecOne {
     /// Answers a request, with the fault that concerns the content if there is one.
-    pub(crate) fn respond(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    pub(crate) fn respond(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         let route = route(call.path);
-        if route == Route::Login {
-            return if *call.method == Method::POST { self.login(call.body) } else { not_allowed() };
+        if route == HecOneRoute::Login {
+            return if *call.method == Method::POST {
+                self.login(call.body)
+            } else {
+                not_allowed()
+            };
         }
         if !self.tokens().admits(call.authorization()) {
-            return Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "the token is missing, wrong or expired");
+            return EmulatedResponse::error(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "the token is missing, wrong or expired",
+            );
         }
         let Some(pairs) = decode(call.query) else {
-            return Answer::bad_request("the query string is not well formed");
+            return EmulatedResponse::bad_request("the query string is not well formed");
         };
         let answer = match (call.method.as_str(), route) {
-            ("GET", Route::Transactions) => self.list(pairs, fault),
-            ("POST", Route::Transactions) => self.create(call.body),
-            ("GET", Route::Statistics) => Ok(self.statistics(&pairs, fault)),
-            ("GET", Route::Transaction(id)) => {
+            ("GET", HecOneRoute::Transactions) => self.list(pairs, fault),
+            ("POST", HecOneRoute::Transactions) => self.create(call.body),
+            ("GET", HecOneRoute::Statistics) => Ok(self.statistics(&pairs, fault)),
+            ("GET", HecOneRoute::Transaction(id)) => {
                 let asked = last(&pairs, "additional_info").is_some_and(|text| text == "true");
                 let all = asked && !self.sparse_by_id;
                 self.one(&id, all)
             }
-            ("PUT" | "PATCH", Route::Transaction(id)) => self.update(&id, call.body),
-            (_, Route::Unknown) => Ok(Answer::not_found()),
+            ("PUT" | "PATCH", HecOneRoute::Transaction(id)) => self.update(&id, call.body),
+            (_, HecOneRoute::Unknown) => Ok(EmulatedResponse::not_found()),
             _ => Ok(not_allowed()),
         };
-        answer.unwrap_or_else(Answer::from)
+        answer.unwrap_or_else(EmulatedResponse::from)
     }
 
-    fn login(&self, body: &[u8]) -> Answer {
-        let Ok(credentials) = serde_json::from_slice::<Credentials>(body) else {
-            return Answer::bad_request("send client_id and client_secret as JSON");
+    fn login(&self, body: &[u8]) -> EmulatedResponse {
+        let Ok(credentials) = serde_json::from_slice::<HecOneCredentials>(body) else {
+            return EmulatedResponse::bad_request("send client_id and client_secret as JSON");
         };
-        let pair = match (credentials.refresh_token, credentials.client_id, credentials.client_secret) {
+        let pair = match (
+            credentials.refresh_token,
+            credentials.client_id,
+            credentials.client_secret,
+        ) {
             (Some(refresh), _, _) => self.tokens().renew(&refresh),
-            (None, Some(id), Some(secret)) => {
-                (id == self.client_id && secret == self.client_secret).then(|| self.tokens().issue())
-            }
-            _ => return Answer::bad_request("client_id and client_secret are required"),
+            (None, Some(id), Some(secret)) => (id == self.client_id
+                && secret == self.client_secret)
+                .then(|| self.tokens().issue()),
+            _ => return EmulatedResponse::bad_request("client_id and client_secret are required"),
         };
-        let Some(Pair { access, refresh }) = pair else {
-            return Answer::error(StatusCode::UNAUTHORIZED, "invalid_credentials", "the credentials are not known");
+        let Some(TokenPair { access, refresh }) = pair else {
+            return EmulatedResponse::error(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "the credentials are not known",
+            );
         };
-        Answer::of(&json!({
+        EmulatedResponse::of(&json!({
             "access_token": access,
             "expires_in": self.token_ttl.as_secs(),
             "token_type": "Bearer",
@@ -113,10 +144,14 @@ impl HecOne {
         }))
     }
 
-    fn list(&self, pairs: Vec<(String, String)>, fault: Option<&Fault>) -> Result<Answer> {
-        let (question, cut) = match Question::parse(&pairs, self.largest_page()) {
+    fn list(
+        &self,
+        pairs: Vec<(String, String)>,
+        fault: Option<&EmulatedFault>,
+    ) -> Result<EmulatedResponse> {
+        let (question, cut) = match HecOneListQuery::parse(&pairs, self.largest_page()) {
             Ok(parsed) => parsed,
-            Err(message) => return Ok(Answer::bad_request(&message)),
+            Err(message) => return Ok(EmulatedResponse::bad_request(&message)),
         };
         if fault.is_some_and(|f| f.kind == FaultKind::Shift) {
             self.shift(&question)?;
@@ -124,10 +159,10 @@ impl HecOne {
         let records = self.records();
         let rows = match self.listings().rows(&question, &records, self.end_included) {
             Ok(rows) => rows,
-            Err(message) => return Ok(Answer::bad_request(&message)),
+            Err(message) => return Ok(EmulatedResponse::bad_request(&message)),
         };
         if fault.is_some_and(|f| f.kind == FaultKind::Endless) {
-            let page = records.made_up(&question, cut)?;
+            let page = records.make_up_page(&question, cut)?;
             let total = cut.offset.saturating_add(cut.limit * 2);
             return Ok(self.page(&pairs, cut, total, &page, fault));
         }
@@ -142,11 +177,11 @@ impl HecOne {
     fn page<R: AsRef<[u8]>>(
         &self,
         pairs: &[(String, String)],
-        cut: Cut,
+        cut: HecOnePageRange,
         total: usize,
         page: &[R],
-        fault: Option<&Fault>,
-    ) -> Answer {
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         let size: usize = page.iter().map(|record| record.as_ref().len() + 1).sum();
         let mut body = String::with_capacity(2048);
         self.write_head(&mut body, pairs, cut, page.len(), total, fault);
@@ -159,32 +194,41 @@ impl HecOne {
             body.extend_from_slice(record.as_ref());
         }
         body.extend_from_slice(b"]}");
-        Answer::json(body)
+        EmulatedResponse::json(body)
     }
 
     /// Puts a new record where the listing begins, so that everything behind it moves by one.
-    fn shift(&self, question: &Question) -> Result<()> {
+    fn shift(&self, question: &HecOneListQuery) -> Result<()> {
         let mut records = self.records_mut();
-        let mandator = question.mandator.as_ref().and_then(|m| records.mandators.iter().position(|known| known == m));
-        let first_second = question.from.div_euclid(1_000_000) + i64::from(question.from.rem_euclid(1_000_000) > 0);
+        let mandator = question
+            .mandator
+            .as_ref()
+            .and_then(|m| records.mandators.iter().position(|known| known == m));
+        let first_second = question.from.div_euclid(1_000_000)
+            + i64::from(question.from.rem_euclid(1_000_000) > 0);
         let last_second = (question.to - 1).div_euclid(1_000_000).max(first_second);
-        let at_end = question.sort == SortBy::Time && question.descending;
+        let at_end = question.sort == HecOneSortKey::Time && question.descending;
         let highest = question.descending;
         let second = if at_end { last_second } else { first_second };
-        records.insert_at_edge(mandator.map(|m| m as u16), second, highest).map(|_| ())
+        records
+            .insert_at_edge(mandator.map(|m| m as u16), second, highest)
+            .map(|_| ())
     }
 
     fn write_head(
         &self,
         body: &mut String,
         pairs: &[(String, String)],
-        cut: Cut,
+        cut: HecOnePageRange,
         size: usize,
         total: usize,
-        fault: Option<&Fault>,
+        fault: Option<&EmulatedFault>,
     ) {
-        let others: Vec<(String, String)> =
-            pairs.iter().filter(|(k, _)| k != "page[offset]" && k != "page[limit]").cloned().collect();
+        let others: Vec<(String, String)> = pairs
+            .iter()
+            .filter(|(k, _)| k != "page[offset]" && k != "page[limit]")
+            .cloned()
+            .collect();
         let link = |offset: usize| {
             let mut all = others.clone();
             all.push(("page[offset]".into(), offset.to_string()));
@@ -192,7 +236,8 @@ impl HecOne {
             format!("{}/transactions?{}", self.base_url, encode(&all))
         };
         let itself = link(cut.offset);
-        let mut next = (cut.offset.saturating_add(cut.limit) < total).then(|| link(cut.offset + cut.limit));
+        let mut next =
+            (cut.offset.saturating_add(cut.limit) < total).then(|| link(cut.offset + cut.limit));
         match fault.map(|f| (f.kind, f)) {
             Some((FaultKind::SelfLink, _)) => next = Some(itself.clone()),
             Some((FaultKind::ForeignLink, fault)) => {
@@ -219,25 +264,29 @@ impl HecOne {
         );
     }
 
-    fn statistics(&self, pairs: &[(String, String)], fault: Option<&Fault>) -> Answer {
+    fn statistics(
+        &self,
+        pairs: &[(String, String)],
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         let Some(mandator) = last(pairs, "mandator_id") else {
-            return Answer::bad_request("mandator_id is required");
+            return EmulatedResponse::bad_request("mandator_id is required");
         };
         let (from, to) = match window(pairs) {
             Ok((from, to)) => (
                 Timestamp::from_microsecond(from).unwrap_or_default(),
                 Timestamp::from_microsecond(to).unwrap_or_default(),
             ),
-            Err(message) => return Answer::bad_request(&message),
+            Err(message) => return EmulatedResponse::bad_request(&message),
         };
-        let question = statistics::Question {
+        let question = statistics::HecOneStatisticsQuery {
             mandator: Some(mandator.to_owned()),
             filter: last(pairs, "filter").map(str::to_owned),
-            ..statistics::Question::new(from, to)
+            ..statistics::HecOneStatisticsQuery::new(from, to)
         };
         let mut answer = match statistics::answer(&self.records(), &question) {
             Ok(answer) => answer,
-            Err(message) => return Answer::bad_request(&message),
+            Err(message) => return EmulatedResponse::bad_request(&message),
         };
         if fault.is_some_and(|f| f.kind == FaultKind::LieStatistics)
             && let Some(entry) = answer.data.first_mut()
@@ -245,14 +294,19 @@ impl HecOne {
             entry.transactions_count.value = entry.transactions_count.value.plus(Decimal::from(1));
         }
         let size = answer.data.len();
-        let itself = format!("{}/transactions/statistics?{}", self.base_url, encode(pairs));
+        let itself = format!(
+            "{}/transactions/statistics?{}",
+            self.base_url,
+            encode(pairs)
+        );
+        /// Body of a statistics response.
         #[derive(serde::Serialize)]
-        struct Envelope {
+        struct HecOneStatisticsBody {
             _links: serde_json::Value,
             meta: serde_json::Value,
-            data: Vec<Entry>,
+            data: Vec<OracleEntry>,
         }
-        Answer::of(&Envelope {
+        EmulatedResponse::of(&HecOneStatisticsBody {
             _links: json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself }),
             meta: json!({ "limit": size, "start": 0, "size": size, "total": size }),
             data: answer.data,
@@ -260,43 +314,58 @@ impl HecOne {
     }
 
     /// A single record in its envelope.
-    fn envelope(&self, id: &str, record: &[u8]) -> Answer {
+    fn envelope(&self, id: &str, record: &[u8]) -> EmulatedResponse {
         let itself = format!("{}/transactions/{id}", self.base_url);
-        let links = json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself });
+        let links =
+            json!({ "self": itself, "next": null, "prev": null, "first": itself, "last": itself });
         let mut body =
             format!("{{\"_links\":{links},\"meta\":{{\"limit\":1,\"start\":0,\"size\":1,\"total\":1}},\"data\":[")
                 .into_bytes();
         body.extend_from_slice(record);
         body.extend_from_slice(b"]}");
-        Answer::json(body)
+        EmulatedResponse::json(body)
     }
 
-    fn one(&self, id: &str, all: bool) -> Result<Answer> {
+    fn one(&self, id: &str, all: bool) -> Result<EmulatedResponse> {
         let records = self.records();
-        let Some(row) = records.find(id) else { return Ok(Answer::not_found()) };
-        match Transaction::parse(&row.body).filter(|_| !all) {
+        let Some(row) = records.find(id) else {
+            return Ok(EmulatedResponse::not_found());
+        };
+        match HecOneTransaction::parse(&row.body).filter(|_| !all) {
             // What does not have the document's shape is shown as it is.
             None => Ok(self.envelope(id, &row.body)),
             Some(record) => Ok(self.envelope(id, &write(&without_additional_info(record))?)),
         }
     }
 
-    fn create(&self, body: &[u8]) -> Result<Answer> {
-        let Ok(change) = serde_json::from_slice::<Change<'static>>(body) else {
-            return Ok(Answer::bad_request("the body is not a transaction"));
+    fn create(&self, body: &[u8]) -> Result<EmulatedResponse> {
+        let Ok(change) = serde_json::from_slice::<HecOneTransactionInput<'static>>(body) else {
+            return Ok(EmulatedResponse::bad_request(
+                "the body is not a transaction",
+            ));
         };
         let mut records = self.records_mut();
         let world = std::sync::Arc::clone(&records.world);
-        let Some(place) = change.site_id.as_deref().and_then(|id| world.places.sites.iter().find(|s| s.id == id))
+        let Some(place) = change
+            .site_id
+            .as_deref()
+            .and_then(|id| world.places.sites.iter().find(|s| s.id == id))
         else {
-            return Ok(Answer::bad_request("site_id is required and must be a site of this login"));
+            return Ok(EmulatedResponse::bad_request(
+                "site_id is required and must be a site of this login",
+            ));
         };
         let id = records.fresh_id();
-        let mut record = Transaction {
+        let mut record = HecOneTransaction {
             id: id.clone().into(),
-            mandator_id: world.places.mandators[usize::from(place.mandator)].clone().into(),
-            client: Some(super::wire::Client { id: Some(self.client_id.clone().into()), kind: Some("api".into()) }),
-            site: Some(super::wire::Site {
+            mandator_id: world.places.mandators[usize::from(place.mandator)]
+                .clone()
+                .into(),
+            client: Some(super::wire::HecOneClient {
+                id: Some(self.client_id.clone().into()),
+                kind: Some("api".into()),
+            }),
+            site: Some(super::wire::HecOneSite {
                 name: Some(place.name.into()),
                 code: Some(place.code.into()),
                 timezone: Some(place.timezone.into()),
@@ -304,7 +373,7 @@ impl HecOne {
                 city: Some(place.city.into()),
             }),
             log: Some(Vec::new()),
-            ..Transaction::default()
+            ..HecOneTransaction::default()
         };
         apply(&mut record, change);
         let body = records.settle(record)?;
@@ -313,14 +382,20 @@ impl HecOne {
         Ok(answer)
     }
 
-    fn update(&self, id: &str, body: &[u8]) -> Result<Answer> {
-        let Ok(change) = serde_json::from_slice::<Change<'static>>(body) else {
-            return Ok(Answer::bad_request("the body is not a transaction"));
+    fn update(&self, id: &str, body: &[u8]) -> Result<EmulatedResponse> {
+        let Ok(change) = serde_json::from_slice::<HecOneTransactionInput<'static>>(body) else {
+            return Ok(EmulatedResponse::bad_request(
+                "the body is not a transaction",
+            ));
         };
         let mut records = self.records_mut();
-        let Some(row) = records.find(id) else { return Ok(Answer::not_found()) };
-        let Some(mut record) = Transaction::parse(&row.body) else {
-            return Ok(Answer::bad_request("this record does not have the document's shape and cannot be changed"));
+        let Some(row) = records.find(id) else {
+            return Ok(EmulatedResponse::not_found());
+        };
+        let Some(mut record) = HecOneTransaction::parse(&row.body) else {
+            return Ok(EmulatedResponse::bad_request(
+                "this record does not have the document's shape and cannot be changed",
+            ));
         };
         apply(&mut record, change);
         let body = records.settle(record)?;
@@ -328,17 +403,29 @@ impl HecOne {
     }
 }
 
-fn not_allowed() -> Answer {
-    Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
+fn not_allowed() -> EmulatedResponse {
+    EmulatedResponse::error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not take that method",
+    )
 }
 
 /// The by-id response of the document has no site, device, point, products, card issuer or log.
-fn without_additional_info(record: Transaction<'static>) -> Transaction<'static> {
-    Transaction { site: None, device: None, point: None, products: None, card_issuer: None, log: None, ..record }
+fn without_additional_info(record: HecOneTransaction<'static>) -> HecOneTransaction<'static> {
+    HecOneTransaction {
+        site: None,
+        device: None,
+        point: None,
+        products: None,
+        card_issuer: None,
+        log: None,
+        ..record
+    }
 }
 
 /// Merges a change into a record: articles and payments by id, field by field; the rest where it is given.
-fn apply(record: &mut Transaction<'static>, change: Change<'static>) {
+fn apply(record: &mut HecOneTransaction<'static>, change: HecOneTransactionInput<'static>) {
     macro_rules! take {
         ($to:expr, $from:expr, $($field:ident)+) => {$(
             if $from.$field.is_some() {
@@ -348,7 +435,11 @@ fn apply(record: &mut Transaction<'static>, change: Change<'static>) {
     }
     take!(record, change, site_id point_id customer_data receipt terminal_transaction_number session_id);
     for article in change.articles {
-        match record.articles.iter_mut().find(|known| known.id == article.id) {
+        match record
+            .articles
+            .iter_mut()
+            .find(|known| known.id == article.id)
+        {
             None => record.articles.push(article),
             Some(known) => {
                 take!(known, article, product_id category state start_time end_time unit_price amount tax_percentage
@@ -359,7 +450,11 @@ fn apply(record: &mut Transaction<'static>, change: Change<'static>) {
         }
     }
     for payment in change.payments {
-        match record.payments.iter_mut().find(|known| known.id == payment.id) {
+        match record
+            .payments
+            .iter_mut()
+            .find(|known| known.id == payment.id)
+        {
             None => record.payments.push(payment),
             Some(known) => {
                 take!(known, payment, identification_id state created_at reserved_amount amount currency card_entrymode

@@ -2,24 +2,30 @@
 //!
 //! Invariant: a parsed filter names known fields and operators only, is at most 32 deep and has at most 1,000 nodes.
 
-use super::wire::Transaction;
+use super::wire::HecOneTransaction;
 use crate::decimal::Decimal;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
 
-/// A filter that can be asked.
+/// Parsed filter of the transaction list.
 #[derive(Debug, Clone)]
-pub(crate) enum Filter {
+pub(crate) enum HecOneFilter {
     All(Vec<Self>),
     Any(Vec<Self>),
-    Test { field: String, operator: Operator, operand: Value, ignore_case: bool },
+    Test {
+        field: String,
+        operator: HecOneFilterOperator,
+        operand: HecOneFilterValue,
+        ignore_case: bool,
+    },
 }
 
+/// Comparison of a Kendo filter descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Operator {
+pub(crate) enum HecOneFilterOperator {
     Eq,
     Neq,
     Lt,
@@ -40,19 +46,20 @@ pub(crate) enum Operator {
     IsNotNullOrEmpty,
 }
 
-/// A field's value, or what it is compared with.
+/// A field's value or a filter's operand.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum HecOneFilterValue {
     Null,
     Text(String),
     Number(Decimal),
     Instant(Timestamp),
 }
 
+/// A Kendo filter descriptor as it was sent.
 #[derive(Deserialize)]
-struct Raw<'a> {
+struct RawHecOneFilter<'a> {
     field: Option<String>,
-    operator: Option<Operator>,
+    operator: Option<HecOneFilterOperator>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
     #[serde(rename = "ignoreCase")]
@@ -62,7 +69,7 @@ struct Raw<'a> {
     filters: Option<Vec<&'a RawValue>>,
 }
 
-impl Filter {
+impl HecOneFilter {
     /// Reads a descriptor; the error says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Self::node(text, 1, &mut 0)
@@ -73,10 +80,13 @@ impl Filter {
         if depth > 32 || *nodes > 1000 {
             return Err("the filter is deeper than 32 or has more than 1000 nodes".into());
         }
-        let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| format!("not a filter descriptor: {error}"))?;
+        let raw: RawHecOneFilter<'_> = serde_json::from_str(text)
+            .map_err(|error| format!("not a filter descriptor: {error}"))?;
         if let Some(filters) = raw.filters {
-            let filters: Result<Vec<Self>, String> =
-                filters.iter().map(|filter| Self::node(filter.get(), depth + 1, nodes)).collect();
+            let filters: Result<Vec<Self>, String> = filters
+                .iter()
+                .map(|filter| Self::node(filter.get(), depth + 1, nodes))
+                .collect();
             return match raw.logic.as_deref() {
                 Some("and") => Ok(Self::All(filters?)),
                 Some("or") => Ok(Self::Any(filters?)),
@@ -86,41 +96,72 @@ impl Filter {
         let (Some(field), Some(operator)) = (raw.field, raw.operator) else {
             return Err("a filter needs `field` and `operator`".into());
         };
-        let kind = value(&Transaction::default(), &field).ok_or_else(|| format!("cannot filter by {field:?}"))?.1;
+        let kind = value(&HecOneTransaction::default(), &field)
+            .ok_or_else(|| format!("cannot filter by {field:?}"))?
+            .1;
         let operand = operand(raw.value.map_or("null", RawValue::get), kind, operator)?;
-        Ok(Self::Test { field, operator, operand, ignore_case: raw.ignore_case.unwrap_or(true) })
+        Ok(Self::Test {
+            field,
+            operator,
+            operand,
+            ignore_case: raw.ignore_case.unwrap_or(true),
+        })
     }
 
     /// Whether a record passes.
-    pub(crate) fn passes(&self, record: &Transaction<'_>) -> bool {
+    pub(crate) fn passes(&self, record: &HecOneTransaction<'_>) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.passes(record)),
             Self::Any(filters) => filters.iter().any(|filter| filter.passes(record)),
-            Self::Test { field, operator, operand, ignore_case } => {
-                value(record, field).is_some_and(|(found, _)| test(&found, *operator, operand, *ignore_case))
-            }
+            Self::Test {
+                field,
+                operator,
+                operand,
+                ignore_case,
+            } => value(record, field)
+                .is_some_and(|(found, _)| test(&found, *operator, operand, *ignore_case)),
         }
     }
 }
 
-/// What a field holds.
+/// Type of a field that filters test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum HecOneFieldType {
     Text,
     Number,
     Instant,
 }
 
 /// A field of a record and what kind it is; `None` for a field that does not exist.
-fn value(record: &Transaction<'_>, field: &str) -> Option<(Value, Kind)> {
-    let text = |text: Option<&str>| (text.map_or(Value::Null, |t| Value::Text(t.to_owned())), Kind::Text);
-    let number = |number: Option<Decimal>| (number.map_or(Value::Null, Value::Number), Kind::Number);
+fn value(
+    record: &HecOneTransaction<'_>,
+    field: &str,
+) -> Option<(HecOneFilterValue, HecOneFieldType)> {
+    let text = |text: Option<&str>| {
+        (
+            text.map_or(HecOneFilterValue::Null, |t| {
+                HecOneFilterValue::Text(t.to_owned())
+            }),
+            HecOneFieldType::Text,
+        )
+    };
+    let number = |number: Option<Decimal>| {
+        (
+            number.map_or(HecOneFilterValue::Null, HecOneFilterValue::Number),
+            HecOneFieldType::Number,
+        )
+    };
     let invoice = record.invoice.as_ref();
     let customer = record.customer_data.as_ref();
     Some(match field {
         "created_at" => {
-            let at = invoice.and_then(|i| i.created_at.as_deref()).and_then(|text| text.parse().ok());
-            (at.map_or(Value::Null, Value::Instant), Kind::Instant)
+            let at = invoice
+                .and_then(|i| i.created_at.as_deref())
+                .and_then(|text| text.parse().ok());
+            (
+                at.map_or(HecOneFilterValue::Null, HecOneFilterValue::Instant),
+                HecOneFieldType::Instant,
+            )
         }
         "amount" => number(invoice.and_then(|i| i.amount)),
         "paid_amount" => number(invoice.and_then(|i| i.paid_amount)),
@@ -146,71 +187,110 @@ fn value(record: &Transaction<'_>, field: &str) -> Option<(Value, Kind)> {
         "customer_driver_number" => text(customer.and_then(|c| c.driver_number.as_deref())),
         "customer_vehicle_number" => text(customer.and_then(|c| c.vehicle_number.as_deref())),
         "customer_additional_info" => text(customer.and_then(|c| c.additional_info.as_deref())),
-        "card_vehicle_number" => text(record.card_issuer.as_ref().and_then(|c| c.vehicle_number.as_deref())),
-        "card_driver_number" => text(record.card_issuer.as_ref().and_then(|c| c.driver_name.as_deref())),
+        "card_vehicle_number" => text(
+            record
+                .card_issuer
+                .as_ref()
+                .and_then(|c| c.vehicle_number.as_deref()),
+        ),
+        "card_driver_number" => text(
+            record
+                .card_issuer
+                .as_ref()
+                .and_then(|c| c.driver_name.as_deref()),
+        ),
         _ => return None,
     })
 }
 
-fn operand(json: &str, kind: Kind, operator: Operator) -> Result<Value, String> {
+fn operand(
+    json: &str,
+    kind: HecOneFieldType,
+    operator: HecOneFilterOperator,
+) -> Result<HecOneFilterValue, String> {
     if json == "null" {
-        return Ok(Value::Null);
+        return Ok(HecOneFilterValue::Null);
     }
     let text = serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned());
-    let on_text =
-        !matches!(operator, Operator::Eq | Operator::Neq | Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte);
+    let on_text = !matches!(
+        operator,
+        HecOneFilterOperator::Eq
+            | HecOneFilterOperator::Neq
+            | HecOneFilterOperator::Lt
+            | HecOneFilterOperator::Lte
+            | HecOneFilterOperator::Gt
+            | HecOneFilterOperator::Gte
+    );
     match kind {
-        _ if on_text => Ok(Value::Text(text)),
-        Kind::Text => Ok(Value::Text(text)),
-        Kind::Number => {
-            Decimal::parse(&text).map(Value::Number).ok_or_else(|| "the filter's value is not a number".into())
-        }
-        Kind::Instant => {
-            text.parse().map(Value::Instant).map_err(|_| "the filter's value is not a time with an offset".into())
-        }
+        _ if on_text => Ok(HecOneFilterValue::Text(text)),
+        HecOneFieldType::Text => Ok(HecOneFilterValue::Text(text)),
+        HecOneFieldType::Number => Decimal::parse(&text)
+            .map(HecOneFilterValue::Number)
+            .ok_or_else(|| "the filter's value is not a number".into()),
+        HecOneFieldType::Instant => text
+            .parse()
+            .map(HecOneFilterValue::Instant)
+            .map_err(|_| "the filter's value is not a time with an offset".into()),
     }
 }
 
-fn test(found: &Value, operator: Operator, operand: &Value, ignore_case: bool) -> bool {
-    let fold = |text: &str| if ignore_case { text.to_lowercase() } else { text.to_owned() };
+fn test(
+    found: &HecOneFilterValue,
+    operator: HecOneFilterOperator,
+    operand: &HecOneFilterValue,
+    ignore_case: bool,
+) -> bool {
+    let fold = |text: &str| {
+        if ignore_case {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     let order = || -> Option<Ordering> {
         match (found, operand) {
-            (Value::Text(a), Value::Text(b)) => Some(fold(a).cmp(&fold(b))),
-            (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
-            (Value::Instant(a), Value::Instant(b)) => Some(a.cmp(b)),
+            (HecOneFilterValue::Text(a), HecOneFilterValue::Text(b)) => Some(fold(a).cmp(&fold(b))),
+            (HecOneFilterValue::Number(a), HecOneFilterValue::Number(b)) => Some(a.cmp(b)),
+            (HecOneFilterValue::Instant(a), HecOneFilterValue::Instant(b)) => Some(a.cmp(b)),
             _ => None,
         }
     };
-    let is_null = *found == Value::Null;
+    let is_null = *found == HecOneFilterValue::Null;
     // Text operators read null as the empty text.
     let text = || match found {
-        Value::Null => String::new(),
-        Value::Text(text) => fold(text),
-        Value::Number(number) => number.to_string(),
-        Value::Instant(instant) => instant.to_string(),
+        HecOneFilterValue::Null => String::new(),
+        HecOneFilterValue::Text(text) => fold(text),
+        HecOneFilterValue::Number(number) => number.to_string(),
+        HecOneFilterValue::Instant(instant) => instant.to_string(),
     };
-    let wanted = || if let Value::Text(text) = operand { fold(text) } else { String::new() };
+    let wanted = || {
+        if let HecOneFilterValue::Text(text) = operand {
+            fold(text)
+        } else {
+            String::new()
+        }
+    };
     match operator {
-        Operator::Eq if *operand == Value::Null => is_null,
-        Operator::Neq if *operand == Value::Null => !is_null,
-        Operator::Eq => order() == Some(Ordering::Equal),
-        Operator::Neq => order() != Some(Ordering::Equal),
-        Operator::Lt => order() == Some(Ordering::Less),
-        Operator::Lte => order().is_some_and(Ordering::is_le),
-        Operator::Gt => order() == Some(Ordering::Greater),
-        Operator::Gte => order().is_some_and(Ordering::is_ge),
-        Operator::IsNull => is_null,
-        Operator::IsNotNull => !is_null,
-        Operator::StartsWith => text().starts_with(&wanted()),
-        Operator::EndsWith => text().ends_with(&wanted()),
-        Operator::DoesNotStartWith => !text().starts_with(&wanted()),
-        Operator::DoesNotEndWith => !text().ends_with(&wanted()),
-        Operator::Contains => text().contains(&wanted()),
-        Operator::DoesNotContain => !text().contains(&wanted()),
-        Operator::IsEmpty => !is_null && text().is_empty(),
-        Operator::IsNotEmpty => is_null || !text().is_empty(),
-        Operator::IsNullOrEmpty => text().is_empty(),
-        Operator::IsNotNullOrEmpty => !text().is_empty(),
+        HecOneFilterOperator::Eq if *operand == HecOneFilterValue::Null => is_null,
+        HecOneFilterOperator::Neq if *operand == HecOneFilterValue::Null => !is_null,
+        HecOneFilterOperator::Eq => order() == Some(Ordering::Equal),
+        HecOneFilterOperator::Neq => order() != Some(Ordering::Equal),
+        HecOneFilterOperator::Lt => order() == Some(Ordering::Less),
+        HecOneFilterOperator::Lte => order().is_some_and(Ordering::is_le),
+        HecOneFilterOperator::Gt => order() == Some(Ordering::Greater),
+        HecOneFilterOperator::Gte => order().is_some_and(Ordering::is_ge),
+        HecOneFilterOperator::IsNull => is_null,
+        HecOneFilterOperator::IsNotNull => !is_null,
+        HecOneFilterOperator::StartsWith => text().starts_with(&wanted()),
+        HecOneFilterOperator::EndsWith => text().ends_with(&wanted()),
+        HecOneFilterOperator::DoesNotStartWith => !text().starts_with(&wanted()),
+        HecOneFilterOperator::DoesNotEndWith => !text().ends_with(&wanted()),
+        HecOneFilterOperator::Contains => text().contains(&wanted()),
+        HecOneFilterOperator::DoesNotContain => !text().contains(&wanted()),
+        HecOneFilterOperator::IsEmpty => !is_null && text().is_empty(),
+        HecOneFilterOperator::IsNotEmpty => is_null || !text().is_empty(),
+        HecOneFilterOperator::IsNullOrEmpty => text().is_empty(),
+        HecOneFilterOperator::IsNotNullOrEmpty => !text().is_empty(),
     }
 }
 
@@ -219,23 +299,42 @@ mod tests {
     use super::*;
 
     fn passes(filter: &str, record: &str) -> bool {
-        Filter::parse(filter).unwrap().passes(&Transaction::parse(record.as_bytes()).unwrap())
+        HecOneFilter::parse(filter)
+            .unwrap()
+            .passes(&HecOneTransaction::parse(record.as_bytes()).unwrap())
     }
 
     #[test]
     fn operators_follow_the_descriptors_rules() {
-        let record =
-            r#"{"id":"a","state":"Completed","invoice":{"amount":10.50,"created_at":"2026-01-01T01:00:00+01:00"}}"#;
+        let record = r#"{"id":"a","state":"Completed","invoice":{"amount":10.50,"created_at":"2026-01-01T01:00:00+01:00"}}"#;
         let cases = [
-            (r#"{"field":"state","operator":"eq","value":"completed"}"#, true),
-            (r#"{"field":"state","operator":"eq","value":"completed","ignoreCase":false}"#, false),
+            (
+                r#"{"field":"state","operator":"eq","value":"completed"}"#,
+                true,
+            ),
+            (
+                r#"{"field":"state","operator":"eq","value":"completed","ignoreCase":false}"#,
+                false,
+            ),
             (r#"{"field":"amount","operator":"gte","value":10.5}"#, true),
             (r#"{"field":"amount","operator":"gt","value":10.5}"#, false),
-            (r#"{"field":"paid_amount","operator":"lt","value":10.5}"#, false),
-            (r#"{"field":"created_at","operator":"eq","value":"2026-01-01T00:00:00Z"}"#, true),
+            (
+                r#"{"field":"paid_amount","operator":"lt","value":10.5}"#,
+                false,
+            ),
+            (
+                r#"{"field":"created_at","operator":"eq","value":"2026-01-01T00:00:00Z"}"#,
+                true,
+            ),
             (r#"{"field":"license_plate","operator":"isnull"}"#, true),
-            (r#"{"field":"license_plate","operator":"neq","value":"X"}"#, true),
-            (r#"{"field":"license_plate","operator":"doesnotcontain","value":"X"}"#, true),
+            (
+                r#"{"field":"license_plate","operator":"neq","value":"X"}"#,
+                true,
+            ),
+            (
+                r#"{"field":"license_plate","operator":"doesnotcontain","value":"X"}"#,
+                true,
+            ),
             (r#"{"field":"license_plate","operator":"isempty"}"#, false),
             (r#"{"field":"license_plate","operator":"isnotempty"}"#, true),
             (r#"{"logic":"and","filters":[]}"#, true),
@@ -266,7 +365,7 @@ mod tests {
             r#"{"field":"amount","operator":"eq","value":"ten"}"#,
             &deep,
         ] {
-            assert!(Filter::parse(bad).is_err(), "{bad}");
+            assert!(HecOneFilter::parse(bad).is_err(), "{bad}");
         }
     }
 }

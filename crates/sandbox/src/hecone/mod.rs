@@ -8,33 +8,33 @@
 //!                                                                  `-----> statistics (by the oracle)
 //! ```
 
+pub(crate) mod control;
 pub(crate) mod endpoints;
 pub(crate) mod filter;
 pub(crate) mod listing;
-pub(crate) mod means;
-pub(crate) mod paper;
-pub(crate) mod places;
+pub(crate) mod payment_methods;
+pub(crate) mod receipts;
 pub(crate) mod records;
 pub(crate) mod render;
 pub(crate) mod sale;
+pub(crate) mod sites;
 pub(crate) mod states;
 pub mod statistics;
-pub(crate) mod steering;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 
 use crate::SandboxOptions;
-use crate::tokens::Tokens;
-use listing::Listings;
-use records::Records;
-use sale::World;
+use crate::tokens::TokenIssuer;
+use listing::HecOneListingCache;
+use records::HecOneRecordStore;
+use sale::HecOneWorld;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tillhouse_model::Result;
 
-/// The provider.
+/// The emulated HecOne API.
 #[derive(Debug)]
-pub(crate) struct HecOne {
+pub(crate) struct EmulatedHecOne {
     client_id: String,
     client_secret: String,
     token_ttl: std::time::Duration,
@@ -43,19 +43,23 @@ pub(crate) struct HecOne {
     sparse_by_id: bool,
     /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/hecone`.
     base_url: String,
-    records: RwLock<Records>,
-    tokens: Mutex<Tokens>,
-    listings: Mutex<Listings>,
+    records: RwLock<HecOneRecordStore>,
+    tokens: Mutex<TokenIssuer>,
+    listings: Mutex<HecOneListingCache>,
 }
 
-impl HecOne {
+impl EmulatedHecOne {
     /// Builds the world and renders it. Takes a core's time: call it off the async threads.
-    pub(crate) fn new(options: &SandboxOptions, around: Arc<crate::world::World>, base_url: String) -> Result<Self> {
-        let places = places::Places::new(options.seed)?;
-        let traffic = traffic::Traffic::new(&places.sites, options.from, options.to)?;
-        let world = World {
+    pub(crate) fn new(
+        options: &SandboxOptions,
+        around: Arc<crate::world::World>,
+        base_url: String,
+    ) -> Result<Self> {
+        let places = sites::MerchantDirectory::new(options.seed)?;
+        let traffic = traffic::SiteTraffic::new(&places.sites, options.from, options.to)?;
+        let world = HecOneWorld {
             seed: options.seed,
-            around,
+            shared_world: around,
             places,
             traffic,
             transactions: options.transactions,
@@ -63,7 +67,7 @@ impl HecOne {
             since: options.from.as_second(),
             until: options.to.as_second(),
         };
-        let records = Records::new(Arc::new(world), options.clock())?;
+        let records = HecOneRecordStore::new(Arc::new(world), options.clock())?;
         Ok(Self {
             client_id: options.client_id.clone(),
             client_secret: options.client_secret.clone(),
@@ -73,7 +77,11 @@ impl HecOne {
             sparse_by_id: options.sparse_by_id,
             base_url,
             records: RwLock::new(records),
-            tokens: Mutex::new(Tokens::new(options.seed, u64::MAX - 1, options.token_ttl)),
+            tokens: Mutex::new(TokenIssuer::new(
+                options.seed,
+                u64::MAX - 1,
+                options.token_ttl,
+            )),
             listings: Mutex::default(),
         })
     }
@@ -84,19 +92,19 @@ impl HecOne {
     }
 
     // A handler that panicked leaves data that is still whole: each change is made by one call.
-    pub(crate) fn records(&self) -> RwLockReadGuard<'_, Records> {
+    pub(crate) fn records(&self) -> RwLockReadGuard<'_, HecOneRecordStore> {
         self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn records_mut(&self) -> RwLockWriteGuard<'_, Records> {
+    pub(crate) fn records_mut(&self) -> RwLockWriteGuard<'_, HecOneRecordStore> {
         self.records.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn tokens(&self) -> MutexGuard<'_, Tokens> {
+    pub(crate) fn tokens(&self) -> MutexGuard<'_, TokenIssuer> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn listings(&self) -> MutexGuard<'_, Listings> {
+    pub(crate) fn listings(&self) -> MutexGuard<'_, HecOneListingCache> {
         self.listings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,14 +8,14 @@
 //!                     `-> declined, error   `-> declined (also where a second card then paid), error; or never paid
 //! ```
 
-use super::places::{ADBLUE, IDLE_TIME, Money, PRODUCTS, Places, Trade};
-use super::traffic::Traffic;
+use super::sites::{ADBLUE, CurrencyProfile, IDLE_TIME, MerchantDirectory, PRODUCTS, SiteCategory};
+use super::traffic::SiteTraffic;
 use crate::decimal::Decimal;
-use crate::random::Random;
+use crate::random::RandomStream;
 
-/// How a sale ends.
+/// Outcome of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum SaleOutcome {
     Paid,
     /// Refused when it should have been released.
     Refused,
@@ -35,9 +35,9 @@ pub(crate) enum Outcome {
     NeverFinished,
 }
 
-/// How far a sale is.
+/// Progress of a sale at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub(crate) enum SaleStage {
     Created,
     Pending,
     Consumed,
@@ -46,7 +46,7 @@ pub(crate) enum Stage {
 
 /// A line of the sale.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Line {
+pub(crate) struct HecOneSaleLine {
     /// The index in [`PRODUCTS`].
     pub product: usize,
     pub quantity: Decimal,
@@ -54,9 +54,9 @@ pub(crate) struct Line {
     pub amount: Decimal,
 }
 
-/// Everything that is decided about a sale. Instants are Unix seconds.
+/// Plan of a sale. Instants are Unix seconds. Instants are Unix seconds.
 #[derive(Debug)]
-pub(crate) struct Sale {
+pub(crate) struct HecOneSale {
     pub id: u128,
     pub site: usize,
     pub start: i64,
@@ -65,23 +65,23 @@ pub(crate) struct Sale {
     pub paid: i64,
     /// When the provider learns of it: later than `start` only for late ones.
     pub arrival: i64,
-    pub outcome: Outcome,
+    pub outcome: SaleOutcome,
     pub free: bool,
     pub named_currency: bool,
-    pub lines: Vec<Line>,
+    pub lines: Vec<HecOneSaleLine>,
     pub total: Decimal,
     /// The stream for everything that is decoration.
-    pub details: Random,
+    pub details: RandomStream,
 }
 
-/// Where all sales come from.
+/// Sites, traffic and number of the sales of the emulated HecOne.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct HecOneWorld {
     pub seed: u64,
     /// Fleets and their vehicles, which all APIs share.
-    pub around: std::sync::Arc<crate::world::World>,
-    pub places: Places,
-    pub traffic: Traffic,
+    pub shared_world: std::sync::Arc<crate::world::World>,
+    pub places: MerchantDirectory,
+    pub traffic: SiteTraffic,
     /// Sales that are known by `until`.
     pub transactions: u64,
     /// Sales from before `until` that arrive after it.
@@ -94,32 +94,42 @@ pub(crate) struct World {
 /// The longest a late sale stays unknown.
 const LATEST: i64 = 30 * 3600;
 
-impl World {
+impl HecOneWorld {
     /// The plan of sale `number`, below `transactions + stragglers`.
-    pub(crate) fn sale(&self, number: u64) -> Sale {
-        let mut random = Random::new(self.seed, number * 2);
+    pub(crate) fn sale(&self, number: u64) -> HecOneSale {
+        let mut random = RandomStream::new(self.seed, number * 2);
         let (site, drawn) = self.traffic.draw(&mut random);
         let straggler = number >= self.transactions;
-        let start = if straggler { random.between(self.since.max(self.until - LATEST), self.until - 1) } else { drawn };
+        let start = if straggler {
+            random.between(self.since.max(self.until - LATEST), self.until - 1)
+        } else {
+            drawn
+        };
         let place = &self.places.sites[site];
         let id = random.uuid();
 
         let product = main_product(place.trade, &mut random);
         let free = match place.trade {
-            Trade::Parking => random.chance(30),
-            Trade::Charging => random.chance(10),
+            SiteCategory::Parking => random.chance(30),
+            SiteCategory::Charging => random.chance(10),
             _ => false,
         };
         let mut lines = vec![line(product, place.money, free, &mut random)];
         let beside = random.below(1000);
         if !free {
             match place.trade {
-                Trade::Fuelling if beside < 110 && product != ADBLUE => {
+                SiteCategory::Fuelling if beside < 110 && product != ADBLUE => {
                     lines.push(line(ADBLUE, place.money, false, &mut random));
                 }
-                Trade::Fuelling if beside > 950 => lines.push(line(12, place.money, false, &mut random)),
-                Trade::Charging if beside < 150 => lines.push(line(IDLE_TIME, place.money, false, &mut random)),
-                Trade::Vending if beside < 200 => lines.push(line(13, place.money, false, &mut random)),
+                SiteCategory::Fuelling if beside > 950 => {
+                    lines.push(line(12, place.money, false, &mut random))
+                }
+                SiteCategory::Charging if beside < 150 => {
+                    lines.push(line(IDLE_TIME, place.money, false, &mut random))
+                }
+                SiteCategory::Vending if beside < 200 => {
+                    lines.push(line(13, place.money, false, &mut random))
+                }
                 _ => {}
             }
         }
@@ -128,18 +138,23 @@ impl World {
         let release = start + random.between(12, 55);
         let done = release + dwell(place.trade, &lines[0], &mut random);
         let slow_payer = random.chance(40);
-        let paid = done + if slow_payer { random.between(8 * 3600, 44 * 3600) } else { random.between(2, 90) };
+        let paid = done
+            + if slow_payer {
+                random.between(8 * 3600, 44 * 3600)
+            } else {
+                random.between(2, 90)
+            };
         let outcome = match random.below(1000) {
-            _ if free => Outcome::Paid,
-            0..=14 => Outcome::Refused,
-            15..=22 => Outcome::PaymentRefused,
-            23..=26 => Outcome::Failed,
-            27..=29 => Outcome::PaymentFailed,
-            30..=39 => Outcome::NeverPaid,
-            40..=44 => Outcome::NeverReleased,
-            45..=52 => Outcome::NeverFinished,
-            53..=60 => Outcome::PaidByAnother,
-            _ => Outcome::Paid,
+            _ if free => SaleOutcome::Paid,
+            0..=14 => SaleOutcome::Refused,
+            15..=22 => SaleOutcome::PaymentRefused,
+            23..=26 => SaleOutcome::Failed,
+            27..=29 => SaleOutcome::PaymentFailed,
+            30..=39 => SaleOutcome::NeverPaid,
+            40..=44 => SaleOutcome::NeverReleased,
+            45..=52 => SaleOutcome::NeverFinished,
+            53..=60 => SaleOutcome::PaidByAnother,
+            _ => SaleOutcome::Paid,
         };
         let late = random.chance(6);
         let delay = random.between(300, LATEST);
@@ -149,7 +164,7 @@ impl World {
             (false, true) => (paid + delay).min(self.until - 1).max(start),
             (false, false) => start,
         };
-        Sale {
+        HecOneSale {
             id,
             site,
             start,
@@ -162,88 +177,134 @@ impl World {
             named_currency: !random.chance(2),
             lines,
             total,
-            details: Random::new(self.seed, number * 2 + 1),
+            details: RandomStream::new(self.seed, number * 2 + 1),
         }
     }
 }
 
-impl Sale {
+impl HecOneSale {
     /// How far the sale is at `clock` (microseconds), and when that changes next (Unix seconds). `None` for the stage: nobody
     /// knows of it yet. An instant that equals the clock has not happened yet.
-    pub(crate) fn at(&self, clock: i64) -> (Option<Stage>, Option<i64>) {
+    pub(crate) fn at(&self, clock: i64) -> (Option<SaleStage>, Option<i64>) {
         let past = |second: i64| second.saturating_mul(1_000_000) < clock;
-        let mut turns = vec![(self.start, Stage::Created)];
+        let mut turns = vec![(self.start, SaleStage::Created)];
         match self.outcome {
-            Outcome::NeverReleased => {}
-            Outcome::Refused | Outcome::Failed => turns.push((self.release, Stage::Closed)),
-            Outcome::NeverFinished => turns.push((self.release, Stage::Pending)),
-            Outcome::NeverPaid => turns.extend([(self.release, Stage::Pending), (self.done, Stage::Consumed)]),
-            _ => {
-                turns.extend([(self.release, Stage::Pending), (self.done, Stage::Consumed), (self.paid, Stage::Closed)])
+            SaleOutcome::NeverReleased => {}
+            SaleOutcome::Refused | SaleOutcome::Failed => {
+                turns.push((self.release, SaleStage::Closed))
             }
+            SaleOutcome::NeverFinished => turns.push((self.release, SaleStage::Pending)),
+            SaleOutcome::NeverPaid => turns.extend([
+                (self.release, SaleStage::Pending),
+                (self.done, SaleStage::Consumed),
+            ]),
+            _ => turns.extend([
+                (self.release, SaleStage::Pending),
+                (self.done, SaleStage::Consumed),
+                (self.paid, SaleStage::Closed),
+            ]),
         }
         if !past(self.arrival) {
             return (None, Some(self.arrival));
         }
-        let stage = turns.iter().rev().find(|(second, _)| past(*second)).map(|(_, stage)| *stage);
-        (stage, turns.iter().map(|(second, _)| *second).find(|second| !past(*second)))
+        let stage = turns
+            .iter()
+            .rev()
+            .find(|(second, _)| past(*second))
+            .map(|(_, stage)| *stage);
+        (
+            stage,
+            turns
+                .iter()
+                .map(|(second, _)| *second)
+                .find(|second| !past(*second)),
+        )
     }
 }
 
-fn main_product(trade: Trade, random: &mut Random) -> usize {
+fn main_product(trade: SiteCategory, random: &mut RandomStream) -> usize {
     let drawn = random.below(100);
     match (trade, drawn) {
-        (Trade::Fuelling, 0..45) => 0,
-        (Trade::Fuelling, 45..83) => 1,
-        (Trade::Fuelling, 83..92) => 2,
-        (Trade::Fuelling, 92..96) => 3,
-        (Trade::Fuelling, _) => ADBLUE,
-        (Trade::Charging, 0..45) => 5,
-        (Trade::Charging, 45..80) => 6,
-        (Trade::Charging, _) => 7,
-        (Trade::Parking, 0..60) => 9,
-        (Trade::Parking, 60..93) => 10,
-        (Trade::Parking, _) => 11,
-        (Trade::Vending, 0..55) => 12,
-        (Trade::Vending, 55..85) => 13,
-        (Trade::Vending, _) => 14,
+        (SiteCategory::Fuelling, 0..45) => 0,
+        (SiteCategory::Fuelling, 45..83) => 1,
+        (SiteCategory::Fuelling, 83..92) => 2,
+        (SiteCategory::Fuelling, 92..96) => 3,
+        (SiteCategory::Fuelling, _) => ADBLUE,
+        (SiteCategory::Charging, 0..45) => 5,
+        (SiteCategory::Charging, 45..80) => 6,
+        (SiteCategory::Charging, _) => 7,
+        (SiteCategory::Parking, 0..60) => 9,
+        (SiteCategory::Parking, 60..93) => 10,
+        (SiteCategory::Parking, _) => 11,
+        (SiteCategory::Vending, 0..55) => 12,
+        (SiteCategory::Vending, 55..85) => 13,
+        (SiteCategory::Vending, _) => 14,
     }
 }
 
-fn line(product: usize, money: Money, free: bool, random: &mut Random) -> Line {
+fn line(
+    product: usize,
+    money: CurrencyProfile,
+    free: bool,
+    random: &mut RandomStream,
+) -> HecOneSaleLine {
     let plan = &PRODUCTS[product];
-    let Money(_, level, _) = money;
-    let quantity = Decimal::new(i128::from(random.between(plan.quantity.0, plan.quantity.1)), plan.quantity_scale);
-    let swing = if plan.trade == Trade::Fuelling { random.between(-4, 4) * 10 } else { 0 };
-    let milli = if free { 0 } else { (plan.milli_price + swing) * level / 1000 };
+    let CurrencyProfile(_, level, _) = money;
+    let quantity = Decimal::new(
+        i128::from(random.between(plan.quantity.0, plan.quantity.1)),
+        plan.quantity_scale,
+    );
+    let swing = if plan.trade == SiteCategory::Fuelling {
+        random.between(-4, 4) * 10
+    } else {
+        0
+    };
+    let milli = if free {
+        0
+    } else {
+        (plan.milli_price + swing) * level / 1000
+    };
     // Only fuel has thousandths in its price.
-    let milli = if matches!(plan.unit, "l" | "kg") { milli } else { milli / 10 * 10 };
+    let milli = if matches!(plan.unit, "l" | "kg") {
+        milli
+    } else {
+        milli / 10 * 10
+    };
     let unit_price = Decimal::new(i128::from(milli), 3);
-    Line { product, quantity, unit_price, amount: quantity.times(unit_price, 2) }
+    HecOneSaleLine {
+        product,
+        quantity,
+        unit_price,
+        amount: quantity.times(unit_price, 2),
+    }
 }
 
 /// How long consumption lasts, in seconds.
-fn dwell(trade: Trade, line: &Line, random: &mut Random) -> i64 {
+fn dwell(trade: SiteCategory, line: &HecOneSaleLine, random: &mut RandomStream) -> i64 {
     let drawn = match trade {
-        Trade::Fuelling => random.between(90, 420),
-        Trade::Charging => random.between(1200, 10_800),
-        Trade::Parking => random.between(6 * 3600, 12 * 3600),
-        Trade::Vending => random.between(8, 60),
+        SiteCategory::Fuelling => random.between(90, 420),
+        SiteCategory::Charging => random.between(1200, 10_800),
+        SiteCategory::Parking => random.between(6 * 3600, 12 * 3600),
+        SiteCategory::Vending => random.between(8, 60),
     };
     let unit = match PRODUCTS[line.product].unit {
         "h" => 3600,
         "min" => 60,
         _ => return drawn,
     };
-    line.quantity.times(Decimal::from(unit), 0).to_string().parse().unwrap_or(drawn)
+    line.quantity
+        .times(Decimal::from(unit), 0)
+        .to_string()
+        .parse()
+        .unwrap_or(drawn)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sale(outcome: Outcome, arrival: i64) -> Sale {
-        Sale {
+    fn sale(outcome: SaleOutcome, arrival: i64) -> HecOneSale {
+        HecOneSale {
             id: 1,
             site: 0,
             start: 100,
@@ -256,27 +317,54 @@ mod tests {
             named_currency: true,
             lines: Vec::new(),
             total: Decimal::ZERO,
-            details: Random::new(0, 0),
+            details: RandomStream::new(0, 0),
         }
     }
 
     #[test]
     fn stages_begin_after_their_instant_and_name_the_next() {
         let at = |outcome, second: i64| sale(outcome, 100).at(second * 1_000_000);
-        assert_eq!(at(Outcome::Paid, 100), (None, Some(100)));
-        assert_eq!(at(Outcome::Paid, 101), (Some(Stage::Created), Some(200)));
-        assert_eq!(at(Outcome::Paid, 201), (Some(Stage::Pending), Some(300)));
-        assert_eq!(at(Outcome::Paid, 301), (Some(Stage::Consumed), Some(400)));
-        assert_eq!(at(Outcome::Paid, 401), (Some(Stage::Closed), None));
-        assert_eq!(at(Outcome::Refused, 201), (Some(Stage::Closed), None));
-        assert_eq!(at(Outcome::NeverPaid, 9999), (Some(Stage::Consumed), None));
-        assert_eq!(at(Outcome::NeverFinished, 9999), (Some(Stage::Pending), None));
-        assert_eq!(at(Outcome::NeverReleased, 9999), (Some(Stage::Created), None));
+        assert_eq!(at(SaleOutcome::Paid, 100), (None, Some(100)));
+        assert_eq!(
+            at(SaleOutcome::Paid, 101),
+            (Some(SaleStage::Created), Some(200))
+        );
+        assert_eq!(
+            at(SaleOutcome::Paid, 201),
+            (Some(SaleStage::Pending), Some(300))
+        );
+        assert_eq!(
+            at(SaleOutcome::Paid, 301),
+            (Some(SaleStage::Consumed), Some(400))
+        );
+        assert_eq!(at(SaleOutcome::Paid, 401), (Some(SaleStage::Closed), None));
+        assert_eq!(
+            at(SaleOutcome::Refused, 201),
+            (Some(SaleStage::Closed), None)
+        );
+        assert_eq!(
+            at(SaleOutcome::NeverPaid, 9999),
+            (Some(SaleStage::Consumed), None)
+        );
+        assert_eq!(
+            at(SaleOutcome::NeverFinished, 9999),
+            (Some(SaleStage::Pending), None)
+        );
+        assert_eq!(
+            at(SaleOutcome::NeverReleased, 9999),
+            (Some(SaleStage::Created), None)
+        );
     }
 
     #[test]
     fn a_late_sale_is_unknown_until_it_arrives() {
-        assert_eq!(sale(Outcome::Paid, 5000).at(4_000_000_000), (None, Some(5000)));
-        assert_eq!(sale(Outcome::Paid, 5000).at(5_000_000_001), (Some(Stage::Closed), None));
+        assert_eq!(
+            sale(SaleOutcome::Paid, 5000).at(4_000_000_000),
+            (None, Some(5000))
+        );
+        assert_eq!(
+            sale(SaleOutcome::Paid, 5000).at(5_000_000_001),
+            (Some(SaleStage::Closed), None)
+        );
     }
 }

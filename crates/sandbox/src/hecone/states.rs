@@ -6,13 +6,20 @@
 //! everything and an error outranks a refusal; of several articles the one that is least far along decides; what was collected is
 //! the sum over the collected payments.
 
-use super::wire::{Article, Invoice, Payment, Transaction};
+use super::wire::{HecOneArticle, HecOneInvoice, HecOnePayment, HecOneTransaction};
 use crate::decimal::Decimal;
 
 /// The transaction's state by the document's table.
-pub(crate) fn derive(articles: &[Article<'_>], payments: &[Payment<'_>], invoice: Option<Decimal>) -> &'static str {
+pub(crate) fn derive(
+    articles: &[HecOneArticle<'_>],
+    payments: &[HecOnePayment<'_>],
+    invoice: Option<Decimal>,
+) -> &'static str {
     let any = |wanted: &str| {
-        let mut states = articles.iter().map(|a| &a.state).chain(payments.iter().map(|p| &p.state));
+        let mut states = articles
+            .iter()
+            .map(|a| &a.state)
+            .chain(payments.iter().map(|p| &p.state));
         states.any(|state| state.as_deref() == Some(wanted))
     };
     if any("error") {
@@ -28,28 +35,51 @@ pub(crate) fn derive(articles: &[Article<'_>], payments: &[Payment<'_>], invoice
     if !articles.iter().all(|a| a.state.as_deref() == Some("done")) {
         return "pending";
     }
-    let any_collected = payments.iter().any(|p| p.state.as_deref() == Some("collected"));
-    if any_collected && collected(payments) >= invoice.unwrap_or(Decimal::ZERO) { "completed" } else { "consumed" }
+    let any_collected = payments
+        .iter()
+        .any(|p| p.state.as_deref() == Some("collected"));
+    if any_collected && collected(payments) >= invoice.unwrap_or(Decimal::ZERO) {
+        "completed"
+    } else {
+        "consumed"
+    }
 }
 
 /// The sum of what was collected.
-pub(crate) fn collected(payments: &[Payment<'_>]) -> Decimal {
-    payments.iter().filter(|p| p.state.as_deref() == Some("collected")).filter_map(|p| p.amount).sum()
+pub(crate) fn collected(payments: &[HecOnePayment<'_>]) -> Decimal {
+    payments
+        .iter()
+        .filter(|p| p.state.as_deref() == Some("collected"))
+        .filter_map(|p| p.amount)
+        .sum()
 }
 
 /// Brings a transaction's invoice and state in line with its articles and payments. The invoice appears when every
 /// article is done, and is dated `now` (RFC 3339 with offset) then; it keeps its date afterwards.
-pub(crate) fn settle(transaction: &mut Transaction<'_>, now: &str) {
-    let done =
-        !transaction.articles.is_empty() && transaction.articles.iter().all(|a| a.state.as_deref() == Some("done"));
+pub(crate) fn settle(transaction: &mut HecOneTransaction<'_>, now: &str) {
+    let done = !transaction.articles.is_empty()
+        && transaction
+            .articles
+            .iter()
+            .all(|a| a.state.as_deref() == Some("done"));
     if done {
-        let created_at = transaction.invoice.take().and_then(|i| i.created_at).unwrap_or_else(|| now.to_owned().into());
-        transaction.invoice = Some(Invoice {
+        let created_at = transaction
+            .invoice
+            .take()
+            .and_then(|i| i.created_at)
+            .unwrap_or_else(|| now.to_owned().into());
+        transaction.invoice = Some(HecOneInvoice {
             amount: Some(transaction.articles.iter().filter_map(|a| a.amount).sum()),
             paid_amount: Some(collected(&transaction.payments)),
             currency: transaction.articles.iter().find_map(|a| a.currency.clone()),
             created_at: Some(created_at.into_owned().into()),
-            tax_amount: Some(transaction.articles.iter().filter_map(|a| a.tax_amount).sum()),
+            tax_amount: Some(
+                transaction
+                    .articles
+                    .iter()
+                    .filter_map(|a| a.tax_amount)
+                    .sum(),
+            ),
         });
     }
     let amount = transaction.invoice.as_ref().and_then(|i| i.amount);
@@ -60,12 +90,20 @@ pub(crate) fn settle(transaction: &mut Transaction<'_>, now: &str) {
 mod tests {
     use super::*;
 
-    fn article(state: &'static str) -> Article<'static> {
-        Article { state: Some(state.into()), amount: Some(Decimal::from(10)), ..Article::default() }
+    fn article(state: &'static str) -> HecOneArticle<'static> {
+        HecOneArticle {
+            state: Some(state.into()),
+            amount: Some(Decimal::from(10)),
+            ..HecOneArticle::default()
+        }
     }
 
-    fn payment(state: &'static str, amount: i64) -> Payment<'static> {
-        Payment { state: Some(state.into()), amount: Some(Decimal::from(amount)), ..Payment::default() }
+    fn payment(state: &'static str, amount: i64) -> HecOnePayment<'static> {
+        HecOnePayment {
+            state: Some(state.into()),
+            amount: Some(Decimal::from(amount)),
+            ..HecOnePayment::default()
+        }
     }
 
     #[test]
@@ -93,18 +131,42 @@ mod tests {
             ("declined", "error", 0, "error"),
         ];
         for (a, p, amount, expected) in table {
-            assert_eq!(derive(&[article(a)], &[payment(p, *amount)], ten), *expected, "{a} {p} {amount}");
+            assert_eq!(
+                derive(&[article(a)], &[payment(p, *amount)], ten),
+                *expected,
+                "{a} {p} {amount}"
+            );
         }
         assert_eq!(derive(&[], &[], None), "created");
-        assert_eq!(derive(&[article("done"), article("ongoing")], &[], None), "pending");
-        assert_eq!(derive(&[article("done")], &[payment("collected", 4), payment("collected", 6)], ten), "completed");
+        assert_eq!(
+            derive(&[article("done"), article("ongoing")], &[], None),
+            "pending"
+        );
+        assert_eq!(
+            derive(
+                &[article("done")],
+                &[payment("collected", 4), payment("collected", 6)],
+                ten
+            ),
+            "completed"
+        );
         assert_eq!(derive(&[article("done")], &[], ten), "consumed");
-        assert_eq!(derive(&[article("done")], &[payment("collected", 0)], Some(Decimal::ZERO)), "completed");
+        assert_eq!(
+            derive(
+                &[article("done")],
+                &[payment("collected", 0)],
+                Some(Decimal::ZERO)
+            ),
+            "completed"
+        );
     }
 
     #[test]
     fn the_invoice_appears_when_consumption_is_complete_and_keeps_its_date() {
-        let mut transaction = Transaction { articles: vec![article("ongoing")], ..Transaction::default() };
+        let mut transaction = HecOneTransaction {
+            articles: vec![article("ongoing")],
+            ..HecOneTransaction::default()
+        };
         settle(&mut transaction, "2026-01-01T00:00:00Z");
         assert!(transaction.invoice.is_none() && transaction.state == "pending");
         transaction.articles[0].state = Some("done".into());
@@ -115,6 +177,9 @@ mod tests {
         let invoice = transaction.invoice.unwrap();
         assert_eq!(transaction.state, "completed");
         assert_eq!(invoice.created_at.as_deref(), Some("2026-01-01T00:05:00Z"));
-        assert_eq!((invoice.amount, invoice.paid_amount), (Some(Decimal::from(10)), Some(Decimal::from(10))));
+        assert_eq!(
+            (invoice.amount, invoice.paid_amount),
+            (Some(Decimal::from(10)), Some(Decimal::from(10)))
+        );
     }
 }

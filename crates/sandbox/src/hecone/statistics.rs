@@ -8,11 +8,11 @@
 //! - A transaction's currency is its invoice's, else the first one named by an article, else by a payment.
 //! - Records that do not have the document's shape are only counted, as `unreadable`.
 
-use super::filter::Filter;
-use super::records::Records;
-use super::wire::Transaction;
+use super::filter::HecOneFilter;
+use super::records::HecOneRecordStore;
+use super::wire::HecOneTransaction;
 use crate::decimal::Decimal;
-use crate::oracle::{self, Article, Entry, Payment, Sale};
+use crate::oracle::{self, OracleArticle, OracleEntry, OraclePayment, OracleSale};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct HecOneStatisticsQuery {
     /// One mandator; `None` for all of the login's.
     pub mandator: Option<String>,
     /// The first instant counted.
@@ -37,7 +37,7 @@ pub struct Question {
     pub filter: Option<String>,
 }
 
-impl Question {
+impl HecOneStatisticsQuery {
     /// All mandators over [from, to): completed and consumed, hours in UTC.
     pub fn new(from: Timestamp, to: Timestamp) -> Self {
         Self {
@@ -54,16 +54,16 @@ impl Question {
 
 /// The answer: one entry a currency, ordered by currency.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Answer {
+pub struct HecOneStatisticsBody {
     /// HecOne's statistics, an entry a currency.
-    pub data: Vec<Entry>,
+    pub data: Vec<OracleEntry>,
     /// The counts beside them.
-    pub meta: Counts,
+    pub meta: HecOneStatisticsCounts,
 }
 
 /// The counts that stand in the house's `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct HecOneStatisticsCounts {
     /// Created, pending or consumed in the window, free ones aside.
     pub open_transactions: i64,
     /// Sales of the window that cost nothing.
@@ -80,36 +80,63 @@ fn text(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn is_free(record: &Transaction<'_>) -> bool {
+fn is_free(record: &HecOneTransaction<'_>) -> bool {
     matches!(record.state.as_ref(), "completed" | "consumed")
-        && record.invoice.as_ref().and_then(|i| i.amount).is_some_and(Decimal::is_zero)
-        && record.articles.iter().all(|a| a.amount.is_none_or(Decimal::is_zero))
+        && record
+            .invoice
+            .as_ref()
+            .and_then(|i| i.amount)
+            .is_some_and(Decimal::is_zero)
+        && record
+            .articles
+            .iter()
+            .all(|a| a.amount.is_none_or(Decimal::is_zero))
 }
 
 /// A record as a sale; `zone` is its site's.
-fn sale(record: &Transaction<'_>, at: Timestamp, zone: Option<&TimeZone>) -> Sale {
+fn sale(record: &HecOneTransaction<'_>, at: Timestamp, zone: Option<&TimeZone>) -> OracleSale {
     let invoice = record.invoice.as_ref();
     let currency = invoice.and_then(|invoice| invoice.currency.as_deref());
-    let currency = currency.or_else(|| record.articles.iter().find_map(|article| article.currency.as_deref()));
-    let currency = currency.or_else(|| record.payments.iter().find_map(|payment| payment.currency.as_deref()));
-    // An article without a quantity has no place among the quantities.
-    let articles = record.articles.iter().filter(|article| article.quantity.is_some()).map(|article| Article {
-        name: text(article.name.as_deref()),
-        state: text(article.state.as_deref()),
-        unit: text(article.unit_measure.as_deref()),
-        quantity: article.quantity,
-        currency: article.currency.as_deref().map(str::to_owned),
-        ..Article::default()
+    let currency = currency.or_else(|| {
+        record
+            .articles
+            .iter()
+            .find_map(|article| article.currency.as_deref())
     });
-    let payments = record.payments.iter().map(|payment| Payment {
-        words: [&payment.kind, &payment.medium, &payment.scheme, &payment.entry_mode, &payment.function]
-            .map(|word| text(word.as_deref())),
+    let currency = currency.or_else(|| {
+        record
+            .payments
+            .iter()
+            .find_map(|payment| payment.currency.as_deref())
+    });
+    // An article without a quantity has no place among the quantities.
+    let articles = record
+        .articles
+        .iter()
+        .filter(|article| article.quantity.is_some())
+        .map(|article| OracleArticle {
+            name: text(article.name.as_deref()),
+            state: text(article.state.as_deref()),
+            unit: text(article.unit_measure.as_deref()),
+            quantity: article.quantity,
+            currency: article.currency.as_deref().map(str::to_owned),
+            ..OracleArticle::default()
+        });
+    let payments = record.payments.iter().map(|payment| OraclePayment {
+        words: [
+            &payment.kind,
+            &payment.medium,
+            &payment.scheme,
+            &payment.entry_mode,
+            &payment.function,
+        ]
+        .map(|word| text(word.as_deref())),
         is_collected: payment.state.as_deref() == Some("collected"),
         amount: payment.amount,
         currency: payment.currency.as_deref().map(str::to_owned),
-        ..Payment::default()
+        ..OraclePayment::default()
     });
-    Sale {
+    OracleSale {
         state: Some(record.state.to_string()),
         at: Some(at),
         local: zone.map(|zone| zone.to_datetime(at)),
@@ -119,44 +146,77 @@ fn sale(record: &Transaction<'_>, at: Timestamp, zone: Option<&TimeZone>) -> Sal
         site_name: text(record.site.as_ref().and_then(|site| site.name.as_deref())),
         articles: articles.collect(),
         payments: payments.collect(),
-        ..Sale::of("hecone")
+        ..OracleSale::of("hecone")
     }
 }
 
 /// Answers a question. Errors with words about the filter when that cannot be read.
-pub(crate) fn answer(records: &Records, question: &Question) -> Result<Answer, String> {
-    let filter = question.filter.as_deref().map(Filter::parse).transpose()?;
-    let mandator =
-        |row: u16| question.mandator.as_ref().is_none_or(|wanted| records.mandators[usize::from(row)] == *wanted);
-    let mut asked = oracle::Question::new(question.from, question.to);
+pub(crate) fn answer(
+    records: &HecOneRecordStore,
+    question: &HecOneStatisticsQuery,
+) -> Result<HecOneStatisticsBody, String> {
+    let filter = question
+        .filter
+        .as_deref()
+        .map(HecOneFilter::parse)
+        .transpose()?;
+    let mandator = |row: u16| {
+        question
+            .mandator
+            .as_ref()
+            .is_none_or(|wanted| records.mandators[usize::from(row)] == *wanted)
+    };
+    let mut asked = oracle::OracleQuery::new(question.from, question.to);
     asked.states.clone_from(&question.states);
     asked.timezone = question.timezone.clone();
     asked.of_day = question.of_day;
-    let timeless = records.rows.iter().filter(|r| r.alive && r.time.is_none() && mandator(r.mandator)).count();
-    let mut meta = Counts { transactions_without_time: timeless as i64, ..Counts::default() };
+    let timeless = records
+        .rows
+        .iter()
+        .filter(|r| r.alive && r.time.is_none() && mandator(r.mandator))
+        .count();
+    let mut meta = HecOneStatisticsCounts {
+        transactions_without_time: timeless as i64,
+        ..HecOneStatisticsCounts::default()
+    };
     let mut zones: HashMap<String, Option<TimeZone>> = HashMap::new();
     let mut sales = Vec::new();
-    for index in records.between(asked.before.0.as_microsecond(), asked.window.1.as_microsecond(), false) {
+    for index in records.between(
+        asked.before.0.as_microsecond(),
+        asked.window.1.as_microsecond(),
+        false,
+    ) {
         let row = &records.rows[*index as usize];
-        let Some(at) = row.time.filter(|_| mandator(row.mandator)) else { continue };
+        let Some(at) = row.time.filter(|_| mandator(row.mandator)) else {
+            continue;
+        };
         let at = Timestamp::from_microsecond(at).unwrap_or_default();
         let in_window = at >= question.from;
-        let Some(record) = Transaction::parse(&row.body) else {
+        let Some(record) = HecOneTransaction::parse(&row.body) else {
             meta.unreadable += i64::from(in_window);
             continue;
         };
-        if filter.as_ref().is_some_and(|filter| !filter.passes(&record)) {
+        if filter
+            .as_ref()
+            .is_some_and(|filter| !filter.passes(&record))
+        {
             continue;
         }
         if is_free(&record) {
             meta.free_transactions += i64::from(in_window);
             continue;
         }
-        let zone = record.site.as_ref().and_then(|s| s.timezone.as_deref()).unwrap_or_default();
-        let zone = zones.entry(zone.to_owned()).or_insert_with(|| TimeZone::get(zone).ok());
+        let zone = record
+            .site
+            .as_ref()
+            .and_then(|s| s.timezone.as_deref())
+            .unwrap_or_default();
+        let zone = zones
+            .entry(zone.to_owned())
+            .or_insert_with(|| TimeZone::get(zone).ok());
         sales.push(sale(&record, at, zone.as_ref()));
     }
-    let oracle::Answer { data, counts, .. } = oracle::answer(&sales, &asked);
+    let oracle::OracleStatistics { data, counts, .. } = oracle::answer(&sales, &asked);
     meta.open_transactions = counts.open_transactions;
-    Ok(Answer { data, meta })
+    Ok(HecOneStatisticsBody { data, meta })
 }

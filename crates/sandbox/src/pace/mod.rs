@@ -15,24 +15,25 @@ mod token;
 mod wire;
 
 use crate::SandboxOptions;
-use crate::random::{Random, edge_uuid, uuid_text};
-use crate::shelf::{Listings, Row, Shelf, joined};
-use crate::tokens::Tokens;
+use crate::random::{RandomStream, edge_uuid, uuid_text};
+use crate::record_store::{ListingCache, RecordStore, StoredRecord, join_records};
+use crate::tokens::TokenIssuer;
 use crate::world::{World, partners};
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use jiff::Timestamp;
-use listing::{Cut, Question, Refusal, cut};
-use sale::{Sales, instant, row};
+use listing::{PaceListQuery, PacePageRange, PaceQueryError, page_range};
+use sale::{PaceSchedule, instant, row};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tillhouse_emulator::query::{decode, decode_part, last};
 use tillhouse_emulator::{
-    Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource, no_tenant,
+    EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
+    RecordMutation, RecordMutationKind, RecordSelection, no_resource, no_tenant,
 };
 use tillhouse_model::{Error, Result};
-use wire::{Text, Transaction};
+use wire::{PaceText, PaceTransaction};
 
 pub use listing::PaceApi;
 
@@ -44,9 +45,9 @@ const TOKEN: &str = "/auth/token";
 /// The stream of random numbers for tokens and for the ids of errors.
 const STREAM: u64 = u64::MAX - 3;
 
-/// The provider.
+/// The emulated PACE API.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct EmulatedPace {
     client_id: String,
     client_secret: String,
     token_ttl: std::time::Duration,
@@ -58,17 +59,18 @@ pub(crate) struct Pace {
     largest_page: AtomicU32,
     /// Microseconds since 1970 UTC.
     now: AtomicI64,
-    tokens: Mutex<Tokens>,
-    errors: Mutex<Random>,
+    tokens: Mutex<TokenIssuer>,
+    errors: Mutex<RandomStream>,
     /// Made on first use.
-    data: Mutex<Option<Data>>,
+    data: Mutex<Option<PaceData>>,
 }
 
+/// Records and cached listings of the emulated PACE, made on first use.
 #[derive(Debug)]
-struct Data {
-    sales: Arc<Sales>,
-    shelf: Shelf,
-    listings: Listings<Question>,
+struct PaceData {
+    sales: Arc<PaceSchedule>,
+    shelf: RecordStore,
+    listings: ListingCache<PaceListQuery>,
 }
 
 /// Locks; a handler that panicked leaves data that is still whole, for each change is made by one call.
@@ -76,8 +78,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a request goes.
-enum Route {
+/// Endpoint that a path leads to.
+enum PaceRoute {
     Token,
     /// The partners' endpoint, with the partner's name.
     Partner(String),
@@ -85,19 +87,25 @@ enum Route {
     Unknown,
 }
 
-fn route(path: &str) -> Route {
+fn route(path: &str) -> PaceRoute {
     match path {
-        TOKEN => Route::Token,
-        "/pay/2025-1/transactions" => Route::Successor,
-        other => match other.strip_prefix("/pay/2022-1/transactions/contracts/partners/").and_then(decode_part) {
-            Some(partner) if !partner.contains('/') => Route::Partner(partner),
-            _ => Route::Unknown,
+        TOKEN => PaceRoute::Token,
+        "/pay/2025-1/transactions" => PaceRoute::Successor,
+        other => match other
+            .strip_prefix("/pay/2022-1/transactions/contracts/partners/")
+            .and_then(decode_part)
+        {
+            Some(partner) if !partner.contains('/') => PaceRoute::Partner(partner),
+            _ => PaceRoute::Unknown,
         },
     }
 }
 
 fn partner(name: &str) -> Option<u16> {
-    partners().iter().position(|known| *known == name).map(|index| index as u16)
+    partners()
+        .iter()
+        .position(|known| *known == name)
+        .map(|index| index as u16)
 }
 
 /// The partner that is meant; the first where none is named.
@@ -105,7 +113,7 @@ fn tenant(name: Option<&str>) -> Result<u16> {
     name.map_or(Ok(0), |name| partner(name).ok_or_else(|| no_tenant(name)))
 }
 
-impl Pace {
+impl EmulatedPace {
     pub(crate) fn new(options: &SandboxOptions, world: Arc<World>) -> Self {
         Self {
             client_id: options.client_id.clone(),
@@ -117,27 +125,39 @@ impl Pace {
             world,
             largest_page: AtomicU32::new(options.largest_page.max(1)),
             now: AtomicI64::new(options.clock().as_microsecond()),
-            tokens: Mutex::new(Tokens::new(options.seed, STREAM, options.token_ttl)),
-            errors: Mutex::new(Random::new(options.seed, STREAM - 1)),
+            tokens: Mutex::new(TokenIssuer::new(options.seed, STREAM, options.token_ttl)),
+            errors: Mutex::new(RandomStream::new(options.seed, STREAM - 1)),
             data: Mutex::default(),
         }
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut Data) -> Result<R>) -> Result<R> {
+    fn with<R>(&self, act: impl FnOnce(&mut PaceData) -> Result<R>) -> Result<R> {
         let mut data = lock(&self.data);
         let now = self.now.load(Ordering::Acquire);
         if data.is_none() {
-            let sales = Arc::new(Sales::new(Arc::clone(&self.world), self.sales));
-            let shelf = Shelf::new(Arc::clone(&sales) as _, now)?;
-            *data = Some(Data { sales, shelf, listings: Listings::default() });
+            let sales = Arc::new(PaceSchedule::new(Arc::clone(&self.world), self.sales));
+            let shelf = RecordStore::new(Arc::clone(&sales) as _, now)?;
+            *data = Some(PaceData {
+                sales,
+                shelf,
+                listings: ListingCache::default(),
+            });
         }
-        let data = data.as_mut().ok_or_else(|| Error::internal("PACE's transactions were not made"))?;
-        data.shelf.catch_up(now)?;
+        let data = data
+            .as_mut()
+            .ok_or_else(|| Error::internal("PACE's transactions were not made"))?;
+        data.shelf.advance_to(now)?;
         act(data)
     }
 
     /// An error object of JSON:API; `source` names the parameter at fault.
-    fn refuse(&self, status: StatusCode, code: Option<&str>, detail: &str, parameter: Option<&str>) -> Answer {
+    fn refuse(
+        &self,
+        status: StatusCode,
+        code: Option<&str>,
+        detail: &str,
+        parameter: Option<&str>,
+    ) -> EmulatedResponse {
         let mut error = json!({
             "id": format!("{:020x}", self.error_number()),
             "title": status.canonical_reason().unwrap_or("Error"),
@@ -150,7 +170,11 @@ impl Pace {
         if let Some(parameter) = parameter {
             error["source"] = json!({ "parameter": parameter });
         }
-        Answer { status, content_type: JSON_API, ..Answer::of(&json!({ "errors": [error] })) }
+        EmulatedResponse {
+            status,
+            content_type: JSON_API,
+            ..EmulatedResponse::of(&json!({ "errors": [error] }))
+        }
     }
 
     fn error_number(&self) -> u64 {
@@ -158,17 +182,27 @@ impl Pace {
     }
 
     /// `None` lets the caller in.
-    fn turned_away(&self, call: &Call<'_>, fault: Option<&Fault>) -> Option<Answer> {
+    fn turned_away(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> Option<EmulatedResponse> {
         if fault.is_some_and(|fault| fault.kind == FaultKind::MissingLinkedIdentity) {
             let detail = "this resource needs a linked identity, and the user has none";
-            return Some(self.refuse(StatusCode::UNAUTHORIZED, Some("missing-linked-identity"), detail, None));
+            return Some(self.refuse(
+                StatusCode::UNAUTHORIZED,
+                Some("missing-linked-identity"),
+                detail,
+                None,
+            ));
         }
         if !lock(&self.tokens).admits(call.authorization()) {
             let detail = "the OAuth token is missing or not valid";
             return Some(self.refuse(StatusCode::UNAUTHORIZED, None, detail, None));
         }
         let names = |header: &str| {
-            call.header(header).is_some_and(|value| value.split(',').any(|part| part.trim() == JSON_API))
+            call.header(header)
+                .is_some_and(|value| value.split(',').any(|part| part.trim() == JSON_API))
         };
         if !names("accept") {
             let detail = format!("the header Accept must be {JSON_API}");
@@ -182,19 +216,28 @@ impl Pace {
         None
     }
 
-    fn list(&self, question: &Question, cut: Option<Cut>, fault: Option<&Fault>) -> Result<Answer> {
+    fn list(
+        &self,
+        question: &PaceListQuery,
+        cut: Option<PacePageRange>,
+        fault: Option<&EmulatedFault>,
+    ) -> Result<EmulatedResponse> {
         let kind = fault.map(|fault| fault.kind);
         self.with(|data| {
             if kind == Some(FaultKind::Shift) {
                 let second = question.edge_second(data.shelf.clock());
-                data.arrive(question.partner.unwrap_or(0), second, question.order.smallest_id_first())?;
+                data.arrive(
+                    question.partner.unwrap_or(0),
+                    second,
+                    question.order.smallest_id_first(),
+                )?;
             }
             let shelf = &data.shelf;
-            let find = || shelf.select(&question.order, |row| question.wants(row));
+            let find = || shelf.select(&question.order, |row| question.matches(row));
             let rows = data.listings.rows(question, shelf.generation, find);
             let page = match cut {
                 None => &rows[..],
-                Some(Cut { number, size }) => {
+                Some(PacePageRange { number, size }) => {
                     let start = number.saturating_mul(size).min(rows.len());
                     &rows[start..rows.len().min(start.saturating_add(size))]
                 }
@@ -206,46 +249,66 @@ impl Pace {
                 _ => rows.len(),
             };
             if kind == Some(FaultKind::Endless) {
-                let Cut { number, size } = cut.unwrap_or(Cut { number: 0, size: 1000 });
+                let PacePageRange { number, size } = cut.unwrap_or(PacePageRange {
+                    number: 0,
+                    size: 1000,
+                });
                 count = number.saturating_add(2).saturating_mul(size);
                 let made_up = data.make_up_page(question, size)?;
-                joined(made_up.iter().map(|row| shown(row, question.api)), &mut body);
+                join_records(
+                    made_up.iter().map(|row| shown(row, question.api)),
+                    &mut body,
+                );
             } else {
-                joined(page.iter().map(|index| shown(shelf.row(*index), question.api)), &mut body);
+                join_records(
+                    page.iter()
+                        .map(|index| shown(shelf.row(*index), question.api)),
+                    &mut body,
+                );
             }
             body.extend_from_slice(format!("],\"meta\":{{\"count\":{count}}}}}").as_bytes());
-            Ok(Answer { content_type: JSON_API, ..Answer::json(body) })
+            Ok(EmulatedResponse {
+                content_type: JSON_API,
+                ..EmulatedResponse::json(body)
+            })
         })
     }
 
     /// The transactions of a selection, as listed.
-    fn selected(&self, data: &Data, selection: &Selection) -> Result<Vec<u32>> {
+    fn selected(&self, data: &PaceData, selection: &RecordSelection) -> Result<Vec<u32>> {
         if selection.resource != TRANSACTIONS {
             return Err(no_resource(&selection.resource));
         }
-        let partner = selection.tenant.as_deref().map(|name| tenant(Some(name))).transpose()?;
-        let keep =
-            |row: &Row| partner.is_none_or(|partner| row.tenant == partner) && selection.holds(self.api.instant(row));
+        let partner = selection
+            .tenant
+            .as_deref()
+            .map(|name| tenant(Some(name)))
+            .transpose()?;
+        let keep = |row: &StoredRecord| {
+            partner.is_none_or(|partner| row.tenant == partner)
+                && selection.holds(self.api.instant(row))
+        };
         Ok(data.shelf.select(&self.api.order(), keep))
     }
 }
 
 /// A transaction as an endpoint shows it.
-fn shown(row: &Row, api: PaceApi) -> &Bytes {
+fn shown(row: &StoredRecord, api: PaceApi) -> &Bytes {
     match api {
-        PaceApi::Partner => row.lean.as_ref().unwrap_or(&row.body),
+        PaceApi::Partner => row.legacy_body.as_ref().unwrap_or(&row.body),
         PaceApi::Successor => &row.body,
     }
 }
 
-impl Data {
+impl PaceData {
     /// Puts a new transaction of the second `done` where a listing begins; gives its id.
     fn arrive(&mut self, partner: u16, done: i64, smallest_id: bool) -> Result<String> {
         let number = self.shelf.fresh_number();
         let mut sale = self.sales.make_up(number, partner, done);
         let id = uuid_text(edge_uuid(number, !smallest_id));
         sale.first.id = id.clone().into();
-        self.shelf.put(row(&sale.first, partner, sale.created, sale.created)?);
+        self.shelf
+            .put(row(&sale.first, partner, sale.created, sale.created)?);
         Ok(id)
     }
 
@@ -253,7 +316,10 @@ impl Data {
     fn change(&mut self, rows: &[u32]) -> Result<Option<String>> {
         for index in rows {
             let old = self.shelf.row(*index).clone();
-            let Ok(mut transaction) = serde_json::from_slice::<Transaction<'_>>(&old.body) else { continue };
+            let Ok(mut transaction) = serde_json::from_slice::<PaceTransaction<'_>>(&old.body)
+            else {
+                continue;
+            };
             let Some(created) = old.time else { continue };
             // Strictly later than before, also while the clock stands.
             let changed = self.shelf.clock().max(old.stamp.unwrap_or(created) + 1000);
@@ -261,7 +327,7 @@ impl Data {
             let cent = crate::Decimal::new(1, 2);
             attributes.price_including_vat = attributes.price_including_vat.plus(cent);
             attributes.price_without_vat = attributes.price_without_vat.plus(cent);
-            let note = Text::Owned(format!("correction:{}", self.shelf.fresh_number()));
+            let note = PaceText::Owned(format!("correction:{}", self.shelf.fresh_number()));
             attributes.references.get_or_insert_default().push(note);
             attributes.updated_at = Some(instant(changed).into());
             let row = row(&transaction, old.tenant, created, changed)?;
@@ -271,66 +337,104 @@ impl Data {
         Ok(None)
     }
 
-    fn make_up_page(&mut self, question: &Question, size: usize) -> Result<Vec<Row>> {
+    fn make_up_page(&mut self, question: &PaceListQuery, size: usize) -> Result<Vec<StoredRecord>> {
         let second = question.edge_second(self.shelf.clock());
         let partner = question.partner.unwrap_or(0);
         let mut page = Vec::with_capacity(size);
         for _ in 0..size {
-            let sale = self.sales.make_up(self.shelf.fresh_number(), partner, second);
+            let sale = self
+                .sales
+                .make_up(self.shelf.fresh_number(), partner, second);
             page.push(row(&sale.first, partner, sale.created, sale.created)?);
         }
         Ok(page)
     }
 }
 
-impl Emulated for Pace {
-    fn target(&self, call: &Call<'_>) -> Target {
+impl EmulatedApi for EmulatedPace {
+    fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget {
         match route(call.path) {
-            Route::Token => Target::Login,
-            Route::Unknown => Target::Other,
-            Route::Partner(_) | Route::Successor => {
+            PaceRoute::Token => FaultTarget::Login,
+            PaceRoute::Unknown => FaultTarget::Other,
+            PaceRoute::Partner(_) | PaceRoute::Successor => {
                 let pairs = decode(call.query).unwrap_or_default();
                 let later = last(&pairs, "page[number]").is_some_and(|number| number != "0");
-                if later { Target::LaterPage } else { Target::List }
+                if later {
+                    FaultTarget::LaterPage
+                } else {
+                    FaultTarget::List
+                }
             }
         }
     }
 
-    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    fn answer(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         let route = route(call.path);
-        if matches!(route, Route::Token) {
+        if matches!(route, PaceRoute::Token) {
             return self.token(call);
         }
         if let Some(refused) = self.turned_away(call, fault) {
             return refused;
         }
-        if *call.method != Method::GET && !matches!(route, Route::Unknown) {
-            return self.refuse(StatusCode::METHOD_NOT_ALLOWED, None, "only GET is allowed here", None);
+        if *call.method != Method::GET && !matches!(route, PaceRoute::Unknown) {
+            return self.refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                None,
+                "only GET is allowed here",
+                None,
+            );
         }
         let Some(pairs) = decode(call.query) else {
-            return self.refuse(StatusCode::BAD_REQUEST, None, "the query string is not well formed", None);
+            return self.refuse(
+                StatusCode::BAD_REQUEST,
+                None,
+                "the query string is not well formed",
+                None,
+            );
         };
         let question = match route {
-            Route::Partner(name) => match partner(&name) {
-                Some(partner) => Question::of_partner(partner, &pairs, self.end_included),
-                None => return self.refuse(StatusCode::NOT_FOUND, None, "there is no such partner", None),
+            PaceRoute::Partner(name) => match partner(&name) {
+                Some(partner) => PaceListQuery::of_partner(partner, &pairs, self.end_included),
+                None => {
+                    return self.refuse(
+                        StatusCode::NOT_FOUND,
+                        None,
+                        "there is no such partner",
+                        None,
+                    );
+                }
             },
-            Route::Successor => Question::of_successor(&pairs, partner),
-            Route::Token | Route::Unknown => {
-                return self.refuse(StatusCode::NOT_FOUND, None, "there is no such resource", None);
+            PaceRoute::Successor => PaceListQuery::of_successor(&pairs, partner),
+            PaceRoute::Token | PaceRoute::Unknown => {
+                return self.refuse(
+                    StatusCode::NOT_FOUND,
+                    None,
+                    "there is no such resource",
+                    None,
+                );
             }
         };
         let largest = self.largest_page.load(Ordering::Acquire);
-        match question.and_then(|question| Ok((question, cut(&pairs, largest)?))) {
-            Ok((question, cut)) => self.list(&question, cut, fault).unwrap_or_else(Answer::from),
-            Err(Refusal { status, detail, parameter }) => {
+        match question.and_then(|question| Ok((question, page_range(&pairs, largest)?))) {
+            Ok((question, cut)) => self
+                .list(&question, cut, fault)
+                .unwrap_or_else(EmulatedResponse::from),
+            Err(PaceQueryError {
+                status,
+                detail,
+                parameter,
+            }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
                 self.refuse(status, None, &detail, Some(&parameter))
             }
         }
     }
 
-    fn error(&self, status: StatusCode, code: &str, message: &str) -> Answer {
+    fn error(&self, status: StatusCode, code: &str, message: &str) -> EmulatedResponse {
         self.refuse(status, Some(code), message, None)
     }
 
@@ -343,25 +447,33 @@ impl Emulated for Pace {
         Ok(())
     }
 
-    fn truth(&self, selection: &Selection) -> Result<Vec<Bytes>> {
+    fn truth(&self, selection: &RecordSelection) -> Result<Vec<Bytes>> {
         self.with(|data| {
             let found = self.selected(data, selection)?;
-            Ok(found.into_iter().map(|index| shown(data.shelf.row(index), self.api).clone()).collect())
+            Ok(found
+                .into_iter()
+                .map(|index| shown(data.shelf.row(index), self.api).clone())
+                .collect())
         })
     }
 
-    fn stir(&self, order: &Stir) -> Result<Option<String>> {
+    fn mutate(&self, order: &RecordMutation) -> Result<Option<String>> {
         let selection = order.selection();
         self.with(|data| {
             let found = self.selected(data, &selection)?;
             match order.kind {
-                StirKind::Arrive => {
-                    let Some(second) = order.second(true) else { return Ok(None) };
-                    data.arrive(tenant(order.tenant.as_deref())?, second, true).map(Some)
+                RecordMutationKind::Arrive => {
+                    let Some(second) = order.second(true) else {
+                        return Ok(None);
+                    };
+                    data.arrive(tenant(order.tenant.as_deref())?, second, true)
+                        .map(Some)
                 }
-                StirKind::Change => data.change(&found),
-                StirKind::Vanish => {
-                    let Some(first) = found.first() else { return Ok(None) };
+                RecordMutationKind::Change => data.change(&found),
+                RecordMutationKind::Vanish => {
+                    let Some(first) = found.first() else {
+                        return Ok(None);
+                    };
                     let id = data.shelf.row(*first).id.clone();
                     data.shelf.remove(*first);
                     Ok(Some(id))
@@ -377,7 +489,11 @@ impl Emulated for Pace {
         let tenant = tenant(name)?;
         let bad = || Error::data("a transaction must be a JSON object with a string `id`");
         let record: Value = serde_json::from_str(json).map_err(|_| bad())?;
-        let id = record.get("id").and_then(Value::as_str).ok_or_else(bad)?.to_owned();
+        let id = record
+            .get("id")
+            .and_then(Value::as_str)
+            .ok_or_else(bad)?
+            .to_owned();
         let micros = |field: &str| -> Option<i64> {
             let text = record.get("attributes")?.get(field)?.as_str()?;
             Some(text.parse::<Timestamp>().ok()?.as_microsecond())
@@ -387,7 +503,14 @@ impl Emulated for Pace {
         // A line of the truth holds one record.
         let body = Bytes::from(json.trim().replace(['\n', '\r'], " "));
         self.with(|data| {
-            data.shelf.put(Row { id: id.clone(), tenant, time, stamp, body, lean: None });
+            data.shelf.put(StoredRecord {
+                id: id.clone(),
+                tenant,
+                time,
+                stamp,
+                body,
+                legacy_body: None,
+            });
             Ok(())
         })?;
         Ok(id)

@@ -2,37 +2,64 @@
 //!
 //! Invariant: errors are those of RFC 6749, in plain JSON; no answer but a good one holds a token.
 
-use super::{Pace, lock};
+use super::{EmulatedPace, lock};
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use tillhouse_emulator::query::{decode, decode_part, last};
-use tillhouse_emulator::{Answer, Call};
+use tillhouse_emulator::{EmulatedRequest, EmulatedResponse};
 
-fn refuse(status: StatusCode, error: &str, description: &str) -> Answer {
-    Answer { status, ..Answer::of(&json!({ "error": error, "error_description": description })) }
+fn refuse(status: StatusCode, error: &str, description: &str) -> EmulatedResponse {
+    EmulatedResponse {
+        status,
+        ..EmulatedResponse::of(&json!({ "error": error, "error_description": description }))
+    }
 }
 
-impl Pace {
-    pub(super) fn token(&self, call: &Call<'_>) -> Answer {
+impl EmulatedPace {
+    pub(super) fn token(&self, call: &EmulatedRequest<'_>) -> EmulatedResponse {
         if *call.method != Method::POST {
-            return refuse(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "only POST is allowed here");
+            return refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "only POST is allowed here",
+            );
         }
         let kind = call.header("content-type").unwrap_or_default();
         if kind.split(';').next() != Some("application/x-www-form-urlencoded") {
-            return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "send a form");
+            return refuse(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "invalid_request",
+                "send a form",
+            );
         }
         let Some(pairs) = std::str::from_utf8(call.body).ok().and_then(decode) else {
-            return refuse(StatusCode::BAD_REQUEST, "invalid_request", "the form is not well formed");
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the form is not well formed",
+            );
         };
         if last(&pairs, "grant_type") != Some("client_credentials") {
-            return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", "only client_credentials is known here");
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "only client_credentials is known here",
+            );
         }
-        let in_form = || Some((last(&pairs, "client_id")?.to_owned(), last(&pairs, "client_secret")?.to_owned()));
-        let named = call.authorization().and_then(|value| value.strip_prefix("Basic ")).and_then(basic);
+        let in_form = || {
+            Some((
+                last(&pairs, "client_id")?.to_owned(),
+                last(&pairs, "client_secret")?.to_owned(),
+            ))
+        };
+        let named = call
+            .authorization()
+            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(basic);
         match named.or_else(in_form) {
             Some((id, secret)) if id == self.client_id && secret == self.client_secret => {
                 let token = lock(&self.tokens).issue().access;
-                Answer::of(&json!({
+                EmulatedResponse::of(&json!({
                     "access_token": token,
                     "expires_in": self.token_ttl.as_secs(),
                     "refresh_expires_in": 0,
@@ -41,7 +68,11 @@ impl Pace {
                     "scope": "",
                 }))
             }
-            _ => refuse(StatusCode::UNAUTHORIZED, "invalid_client", "the client's credentials are missing or wrong"),
+            _ => refuse(
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "the client's credentials are missing or wrong",
+            ),
         }
     }
 }
@@ -82,7 +113,10 @@ mod tests {
 
     #[test]
     fn basic_credentials_are_decoded_twice() {
-        assert_eq!(basic("c2FuZGJveDpzYW5kYm94LXNlY3JldA=="), Some(("sandbox".into(), "sandbox-secret".into())));
+        assert_eq!(
+            basic("c2FuZGJveDpzYW5kYm94LXNlY3JldA=="),
+            Some(("sandbox".into(), "sandbox-secret".into()))
+        );
         assert_eq!(basic("YSUzQWI6Yw"), Some(("a:b".into(), "c".into())));
         assert_eq!((basic("!"), basic("YWJj")), (None, None));
     }

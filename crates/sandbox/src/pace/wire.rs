@@ -7,69 +7,82 @@ use crate::decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-pub(crate) type Text<'a> = Cow<'a, str>;
+/// Text of a PACE record, mostly borrowed.
+pub(crate) type PaceText<'a> = Cow<'a, str>;
 
 /// A JSON:API resource object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Transaction<'a> {
+pub(crate) struct PaceTransaction<'a> {
     #[serde(rename = "type")]
-    pub kind: Text<'a>,
-    pub id: Text<'a>,
-    pub attributes: Attributes<'a>,
+    pub kind: PaceText<'a>,
+    pub id: PaceText<'a>,
+    pub attributes: PaceAttributes<'a>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Attributes<'a> {
-    pub created_at_localtime: Text<'a>,
-    pub created_at: Text<'a>,
+pub(crate) struct PaceAttributes<'a> {
+    pub created_at_localtime: PaceText<'a>,
+    pub created_at: PaceText<'a>,
     #[serde(rename = "priceIncludingVAT")]
     pub price_including_vat: Decimal,
     #[serde(rename = "priceWithoutVAT")]
     pub price_without_vat: Decimal,
-    pub fuel: Fuel<'a>,
-    pub currency: Text<'a>,
+    pub fuel: PaceFuel<'a>,
+    pub currency: PaceText<'a>,
     #[serde(rename = "VAT")]
-    pub vat: Vat,
-    pub location: Location<'a>,
+    pub vat: PaceVat,
+    pub location: PaceLocation<'a>,
     // What follows, only the successor has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Text<'a>>,
+    pub updated_at: Option<PaceText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payment_method_kind: Option<Text<'a>>,
+    pub payment_method_kind: Option<PaceText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discount_amount: Option<Decimal>,
-    #[serde(rename = "priceIncludingVATBeforeDiscount", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "priceIncludingVATBeforeDiscount",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub price_including_vat_before_discount: Option<Decimal>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number_plate: Option<Text<'a>>,
+    pub number_plate: Option<PaceText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vin: Option<Text<'a>>,
+    pub vin: Option<PaceText<'a>>,
     /// Metres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mileage: Option<i64>,
-    #[serde(rename = "driverVehicleID", default, skip_serializing_if = "Option::is_none")]
-    pub driver_vehicle_id: Option<Text<'a>>,
-    #[serde(rename = "providerPRN", default, skip_serializing_if = "Option::is_none")]
-    pub provider_prn: Option<Text<'a>>,
+    #[serde(
+        rename = "driverVehicleID",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub driver_vehicle_id: Option<PaceText<'a>>,
+    #[serde(
+        rename = "providerPRN",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub provider_prn: Option<PaceText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub references: Option<Vec<Text<'a>>>,
+    pub references: Option<Vec<PaceText<'a>>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Fuel<'a> {
+pub(crate) struct PaceFuel<'a> {
     pub pump_number: u32,
-    pub unit: Text<'a>,
+    pub unit: PaceText<'a>,
     pub price_per_unit: Decimal,
     pub amount: Decimal,
-    pub product_name: Text<'a>,
+    pub product_name: PaceText<'a>,
     #[serde(rename = "type")]
-    pub kind: Text<'a>,
+    pub kind: PaceText<'a>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Vat {
+pub(crate) struct PaceVat {
     pub amount: Decimal,
     /// A fraction: 0.19.
     pub rate: Decimal,
@@ -77,32 +90,32 @@ pub(crate) struct Vat {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Location<'a> {
+pub(crate) struct PaceLocation<'a> {
     pub latitude: Decimal,
     pub longitude: Decimal,
-    pub brand: Text<'a>,
+    pub brand: PaceText<'a>,
     /// The successor's too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub station_name: Option<Text<'a>>,
-    pub address: Address<'a>,
+    pub station_name: Option<PaceText<'a>>,
+    pub address: PaceAddress<'a>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Address<'a> {
-    pub street: Text<'a>,
-    pub house_no: Text<'a>,
-    pub postal_code: Text<'a>,
-    pub city: Text<'a>,
-    pub country_code: Text<'a>,
+pub(crate) struct PaceAddress<'a> {
+    pub street: PaceText<'a>,
+    pub house_no: PaceText<'a>,
+    pub postal_code: PaceText<'a>,
+    pub city: PaceText<'a>,
+    pub country_code: PaceText<'a>,
 }
 
-impl Transaction<'_> {
+impl PaceTransaction<'_> {
     /// As the partners' endpoint shows it.
-    pub(crate) fn lean(&self) -> Self {
+    pub(crate) fn without_successor_fields(&self) -> Self {
         let mut lean = self.clone();
         lean.attributes.location.station_name = None;
-        lean.attributes = Attributes {
+        lean.attributes = PaceAttributes {
             updated_at: None,
             payment_method_kind: None,
             discount_amount: None,

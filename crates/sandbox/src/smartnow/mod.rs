@@ -20,52 +20,52 @@
 //! - Prices are minor units by ISO 4217; `originalPrice` is 0 where there was no discount. `vatrate` is in per cent.
 //! - What happened more than 90 days before the clock is in the archive; by id it is found without asking for the archive.
 
+mod control;
 mod endpoints;
 mod facts;
 mod inventory;
-mod kinds;
+mod list_query;
+mod locations;
 mod object;
-mod places;
 mod plan;
-mod question;
-mod steering;
+mod resources;
 mod summary;
 mod table;
 mod vouchers;
 
 use crate::SandboxOptions;
-use crate::tokens::Tokens;
+use crate::tokens::TokenIssuer;
 use crate::world::World;
 use jiff::Timestamp;
-use kinds::{KINDS, Kind};
-use plan::Plan;
+use plan::SmartNowPlan;
+use resources::{RESOURCES, SmartNowResource};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use table::{Key, Row, Table};
+use table::{SmartNowKey, SmartNowRow, SmartNowTable};
 use tillhouse_model::Result;
 
-/// The provider.
+/// The emulated SmartNow API.
 #[derive(Debug)]
-pub(crate) struct SmartNow {
+pub(crate) struct EmulatedSmartNow {
     username: String,
     password: String,
     world: Arc<World>,
     sales: u64,
     largest_page: AtomicUsize,
-    tokens: Mutex<Tokens>,
-    state: Mutex<State>,
+    tokens: Mutex<TokenIssuer>,
+    state: Mutex<SmartNowState>,
 }
 
-/// What changes.
+/// Clock, plan, tables and manual edits of the emulated SmartNow.
 #[derive(Debug)]
-struct State {
+struct SmartNowState {
     clock: Timestamp,
-    plan: Option<Arc<Plan>>,
+    plan: Option<Arc<SmartNowPlan>>,
     /// By the number of the resource; none until it is asked for.
-    tables: Vec<Option<Arc<Table>>>,
+    tables: Vec<Option<Arc<SmartNowTable>>>,
     /// What was changed by hand: a row in place of the plan's, or none in place of any.
-    edits: Vec<BTreeMap<Key, Option<Row>>>,
+    edits: Vec<BTreeMap<SmartNowKey, Option<SmartNowRow>>>,
     /// Counts what was made up by hand.
     turn: i64,
 }
@@ -73,7 +73,7 @@ struct State {
 /// How long records stay out of the archive, in microseconds.
 const ARCHIVE: i64 = 90 * 86_400 * 1_000_000;
 
-impl SmartNow {
+impl EmulatedSmartNow {
     pub(crate) fn new(options: &SandboxOptions, world: Arc<World>) -> Self {
         Self {
             username: options.client_id.clone(),
@@ -81,12 +81,16 @@ impl SmartNow {
             world,
             sales: options.smartnow_sales(),
             largest_page: AtomicUsize::new(usize::MAX),
-            tokens: Mutex::new(Tokens::new(options.seed, u64::MAX - 2, options.token_ttl)),
-            state: Mutex::new(State {
+            tokens: Mutex::new(TokenIssuer::new(
+                options.seed,
+                u64::MAX - 2,
+                options.token_ttl,
+            )),
+            state: Mutex::new(SmartNowState {
                 clock: options.clock(),
                 plan: None,
-                tables: vec![None; KINDS.len()],
-                edits: vec![BTreeMap::new(); KINDS.len()],
+                tables: vec![None; RESOURCES.len()],
+                edits: vec![BTreeMap::new(); RESOURCES.len()],
                 turn: 0,
             }),
         }
@@ -97,31 +101,35 @@ impl SmartNow {
     }
 
     // A handler that panicked leaves state that is still whole: each change is made by one call.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SmartNowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+    fn tokens(&self) -> MutexGuard<'_, TokenIssuer> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The plan, made if there is none yet.
-    fn plan(&self, state: &mut State) -> Result<Arc<Plan>> {
+    fn plan(&self, state: &mut SmartNowState) -> Result<Arc<SmartNowPlan>> {
         if let Some(plan) = &state.plan {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(Plan::new(Arc::clone(&self.world), self.sales)?);
+        let plan = Arc::new(SmartNowPlan::new(Arc::clone(&self.world), self.sales)?);
         state.plan = Some(Arc::clone(&plan));
         Ok(plan)
     }
 
     /// A resource's records as they are now.
-    fn table(&self, state: &mut State, number: usize) -> Result<Arc<Table>> {
+    fn table(&self, state: &mut SmartNowState, number: usize) -> Result<Arc<SmartNowTable>> {
         if let Some(table) = &state.tables[number] {
             return Ok(Arc::clone(table));
         }
         let plan = self.plan(state)?;
-        let mut table = Table::new(rows(&plan, KINDS[number].name, state.clock.as_microsecond()));
+        let mut table = SmartNowTable::new(rows(
+            &plan,
+            RESOURCES[number].name,
+            state.clock.as_microsecond(),
+        ));
         for (key, edit) in &state.edits[number] {
             match edit {
                 Some(row) => table.insert(row.clone()),
@@ -134,20 +142,27 @@ impl SmartNow {
     }
 
     /// The records of the parents by whose ids a resource is listed; none where it is listed at once.
-    fn parents(&self, state: &mut State, kind: &Kind) -> Result<Option<Arc<Table>>> {
-        let parent = kind.parent.filter(|_| kind.fans_out()).and_then(|parent| kinds::number(parent.of));
+    fn parents(
+        &self,
+        state: &mut SmartNowState,
+        kind: &SmartNowResource,
+    ) -> Result<Option<Arc<SmartNowTable>>> {
+        let parent = kind
+            .parent
+            .filter(|_| kind.is_listed_by_parent())
+            .and_then(|parent| resources::resource_index(parent.of));
         parent.map(|number| self.table(state, number)).transpose()
     }
 }
 
-impl State {
+impl SmartNowState {
     /// The instant before which records are in the archive, in microseconds.
     fn archived(&self) -> i64 {
         self.clock.as_microsecond() - ARCHIVE
     }
 
     /// Puts a row in place of the plan's, or removes it.
-    fn edit(&mut self, number: usize, key: Key, row: Option<Row>) {
+    fn edit(&mut self, number: usize, key: SmartNowKey, row: Option<SmartNowRow>) {
         if let Some(table) = &mut self.tables[number] {
             let table = Arc::make_mut(table);
             match &row {
@@ -160,8 +175,8 @@ impl State {
 }
 
 /// What the plan shows of a resource at a clock.
-fn rows(plan: &Plan, resource: &str, now: i64) -> Vec<Row> {
-    let render: fn(&Plan, i64) -> Vec<Row> = match resource {
+fn rows(plan: &SmartNowPlan, resource: &str, now: i64) -> Vec<SmartNowRow> {
+    let render: fn(&SmartNowPlan, i64) -> Vec<SmartNowRow> = match resource {
         "revenue_transactions" => facts::sales,
         "payment_transactions" => facts::payments,
         "logs" => facts::logs,
@@ -203,30 +218,37 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn plan() -> Plan {
+    fn plan() -> SmartNowPlan {
         let options = SandboxOptions::default();
         let world = World::new(1, options.from, options.to, 200).unwrap();
-        Plan::new(Arc::new(world), 2000).unwrap()
+        SmartNowPlan::new(Arc::new(world), 2000).unwrap()
     }
 
     #[test]
     fn every_record_has_exactly_the_documents_fields_in_their_order() {
         let plan = plan();
-        for kind in &KINDS {
+        for kind in &RESOURCES {
             let rows = rows(&plan, kind.name, plan.until * 1_000_000);
             assert!(!rows.is_empty(), "{}", kind.name);
             let columns: Vec<&str> = kind.columns().map(|(name, _)| name).collect();
-            let keys: BTreeSet<&Key> = rows.iter().map(|row| &row.key).collect();
-            assert_eq!(keys.len(), rows.len(), "{}: two rows with one id", kind.name);
+            let keys: BTreeSet<&SmartNowKey> = rows.iter().map(|row| &row.key).collect();
+            assert_eq!(
+                keys.len(),
+                rows.len(),
+                "{}: two rows with one id",
+                kind.name
+            );
             for row in &rows {
                 let text = std::str::from_utf8(&row.body).unwrap();
                 let mut at = 0;
                 for column in &columns {
                     let found = text[at..].find(&format!("\"{column}\":"));
-                    at += found.unwrap_or_else(|| panic!("{} has no {column} in its place: {text}", kind.name));
+                    at += found.unwrap_or_else(|| {
+                        panic!("{} has no {column} in its place: {text}", kind.name)
+                    });
                 }
                 assert_eq!(row.fields().len(), columns.len(), "{}: {text}", kind.name);
-                let read = Row::read(kind, text, row.parent.clone()).unwrap();
+                let read = SmartNowRow::read(kind, text, row.parent.clone()).unwrap();
                 assert_eq!(format!("{read:?}"), format!("{row:?}"), "{}", kind.name);
             }
         }
@@ -236,22 +258,45 @@ mod tests {
     fn nothing_is_known_before_it_happens_and_changes_move_updated_at() {
         let plan = plan();
         let end = plan.until * 1_000_000;
-        for kind in &KINDS {
+        for kind in &RESOURCES {
             let (mut before, mut changed) = (BTreeMap::new(), 0);
             for step in 0..6 {
                 let now = end + (step - 3) * 86_400_000_000;
                 for row in rows(&plan, kind.name, now) {
-                    assert!(row.created.unwrap() < now && row.updated.is_none_or(|at| at < now), "{}", kind.name);
-                    if let Some(old) = before.insert(row.key.clone(), row.clone()).filter(|old| old.body != row.body) {
+                    assert!(
+                        row.created.unwrap() < now && row.updated.is_none_or(|at| at < now),
+                        "{}",
+                        kind.name
+                    );
+                    if let Some(old) = before
+                        .insert(row.key.clone(), row.clone())
+                        .filter(|old| old.body != row.body)
+                    {
                         changed += 1;
                         let is_silent = matches!(kind.name, "logs" | "machines" | "opening_hours");
-                        assert!(is_silent || row.updated > old.updated, "{}: {:?}", kind.name, row.fields());
+                        assert!(
+                            is_silent || row.updated > old.updated,
+                            "{}: {:?}",
+                            kind.name,
+                            row.fields()
+                        );
                     }
                 }
             }
-            let moves =
-                ["revenue_transactions", "payment_transactions", "logs", "shifts", "machines", "locations", "products"];
-            assert!(changed > 0 || !moves.contains(&kind.name), "{} never changes", kind.name);
+            let moves = [
+                "revenue_transactions",
+                "payment_transactions",
+                "logs",
+                "shifts",
+                "machines",
+                "locations",
+                "products",
+            ];
+            assert!(
+                changed > 0 || !moves.contains(&kind.name),
+                "{} never changes",
+                kind.name
+            );
         }
     }
 
@@ -259,7 +304,7 @@ mod tests {
     fn payments_add_up_to_their_sales() {
         let plan = plan();
         let now = (plan.until + 10 * 86_400) * 1_000_000;
-        let number = |row: &Row, field: &str| row.fields()[field].as_i64().unwrap();
+        let number = |row: &SmartNowRow, field: &str| row.fields()[field].as_i64().unwrap();
         let mut paid: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
         for row in rows(&plan, "payment_transactions", now) {
             let sum = paid.entry(number(&row, "revenuetransaction")).or_default();
@@ -268,7 +313,10 @@ mod tests {
         let sales = rows(&plan, "revenue_transactions", now);
         assert_eq!(sales.len(), 2000 + 10 + 80);
         for row in sales {
-            let sums = (number(&row, "price"), number(&row, "numPaymentTransactions"));
+            let sums = (
+                number(&row, "price"),
+                number(&row, "numPaymentTransactions"),
+            );
             assert_eq!(paid[&number(&row, "id")], sums, "{:?}", row.fields());
         }
     }

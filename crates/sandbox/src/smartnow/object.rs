@@ -6,11 +6,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// An object in the making.
+/// Writer of one JSON object, field by field.
 #[derive(Debug)]
-pub(crate) struct Object(Vec<u8>);
+pub(crate) struct JsonObjectWriter(Vec<u8>);
 
-impl Object {
+impl JsonObjectWriter {
     pub(crate) fn new() -> Self {
         Self(Vec::with_capacity(480))
     }
@@ -35,7 +35,8 @@ impl Object {
 
     /// Adds `createdAt` and `updatedAt`, the way nearly every record ends.
     pub(crate) fn times(self, created: i64, updated: i64) -> Self {
-        self.put("createdAt", utc(created)).put("updatedAt", utc(updated))
+        self.put("createdAt", utc(created))
+            .put("updatedAt", utc(updated))
     }
 
     pub(crate) fn done(mut self) -> Bytes {
@@ -49,7 +50,9 @@ impl Object {
 
 /// An instant in UTC, `2019-02-06T06:12:16Z`.
 pub(crate) fn utc(second: i64) -> String {
-    Timestamp::from_second(second).unwrap_or_default().to_string()
+    Timestamp::from_second(second)
+        .unwrap_or_default()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -58,10 +61,14 @@ mod tests {
 
     #[test]
     fn fields_keep_their_order() {
-        let object = Object::new().put("b", 1).put("a", None::<i64>).put("c", "\"ü\"").times(0, 1).done();
-        let text =
-            r#"{"b":1,"a":null,"c":"\"ü\"","createdAt":"1970-01-01T00:00:00Z","updatedAt":"1970-01-01T00:00:01Z"}"#;
+        let object = JsonObjectWriter::new()
+            .put("b", 1)
+            .put("a", None::<i64>)
+            .put("c", "\"ü\"")
+            .times(0, 1)
+            .done();
+        let text = r#"{"b":1,"a":null,"c":"\"ü\"","createdAt":"1970-01-01T00:00:00Z","updatedAt":"1970-01-01T00:00:01Z"}"#;
         assert_eq!(object, text.as_bytes());
-        assert_eq!(Object::new().done(), "{}");
+        assert_eq!(JsonObjectWriter::new().done(), "{}");
     }
 }

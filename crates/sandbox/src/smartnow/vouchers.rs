@@ -4,10 +4,10 @@
 //! `@person.invalid` (comments of vouchers hold some), so that a test finds them wherever they leak.
 
 use super::facts::token;
-use super::object::{Object, utc};
-use super::plan::{Method, Plan, Sale, past};
-use super::table::{Key, Row};
-use crate::hecone::paper::stamp;
+use super::object::{JsonObjectWriter, utc};
+use super::plan::{SmartNowPaymentMethod, SmartNowPlan, SmartNowSale, is_past};
+use super::table::{SmartNowKey, SmartNowRow};
+use crate::hecone::receipts::local_timestamp;
 use crate::random::uuid_text;
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const CAMPAIGNS: [(&str, &str, &str, i64); 4] = [
 
 /// One voucher.
 #[derive(Debug)]
-struct Voucher {
+struct SmartNowVoucher {
     id: String,
     code: String,
     campaign: usize,
@@ -29,9 +29,9 @@ struct Voucher {
     redeemed: Vec<usize>,
 }
 
-/// A line of a voucher's log.
+/// One line of a voucher's log.
 #[derive(Debug)]
-struct Entry {
+struct VoucherLogEntry {
     at: i64,
     voucher: usize,
     sale: usize,
@@ -39,25 +39,25 @@ struct Entry {
     success: bool,
 }
 
-/// All of them.
+/// All vouchers and their logs.
 #[derive(Debug, Default)]
-pub(crate) struct Vouchers {
-    all: Vec<Voucher>,
-    log: Vec<Entry>,
+pub(crate) struct VoucherPlan {
+    all: Vec<SmartNowVoucher>,
+    log: Vec<VoucherLogEntry>,
 }
 
 /// The first ids, less one.
 const ENTRIES: i64 = 90_000;
 const HANDED_ON: i64 = 60_000;
 
-/// Which sales were paid with which vouchers.
-pub(crate) fn make(plan: &Plan, count: u64) -> Vouchers {
+/// Draws the vouchers and the sales that they paid for.
+pub(crate) fn make_vouchers(plan: &SmartNowPlan, count: u64) -> VoucherPlan {
     if count == 0 {
-        return Vouchers::default();
+        return VoucherPlan::default();
     }
     let mut random = plan.world.stream(4, 0);
-    let mut all: Vec<Voucher> = (0..(32 + count / 500).min(5000))
-        .map(|number| Voucher {
+    let mut all: Vec<SmartNowVoucher> = (0..(32 + count / 500).min(5000))
+        .map(|number| SmartNowVoucher {
             id: uuid_text(random.uuid()),
             code: format!("SECRETVOUCHER-{:08X}", random.below(1 << 32)),
             campaign: (number % CAMPAIGNS.len() as u64) as usize,
@@ -66,15 +66,31 @@ pub(crate) fn make(plan: &Plan, count: u64) -> Vouchers {
         .collect();
     let mut by_currency: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, voucher) in all.iter().enumerate() {
-        by_currency.entry(CAMPAIGNS[voucher.campaign].2).or_default().push(index);
+        by_currency
+            .entry(CAMPAIGNS[voucher.campaign].2)
+            .or_default()
+            .push(index);
     }
     let mut log = Vec::new();
-    for (index, sale) in plan.sales.iter().enumerate().filter(|(_, sale)| sale.paid.0 == Method::Code) {
-        let Some(choices) = by_currency.get(plan.locations[sale.location].currency) else { continue };
+    for (index, sale) in plan
+        .sales
+        .iter()
+        .enumerate()
+        .filter(|(_, sale)| sale.paid.0 == SmartNowPaymentMethod::Code)
+    {
+        let Some(choices) = by_currency.get(plan.locations[sale.location].currency) else {
+            continue;
+        };
         let mut random = plan.world.stream(5, index as u64);
         let voucher = *random.pick(choices);
         all[voucher].redeemed.push(index);
-        let entry = |at, is_redemption, success| Entry { at, voucher, sale: index, is_redemption, success };
+        let entry = |at, is_redemption, success| VoucherLogEntry {
+            at,
+            voucher,
+            sale: index,
+            is_redemption,
+            success,
+        };
         if random.chance(120) {
             log.push(entry(sale.occurred - 40, false, false));
         }
@@ -82,31 +98,40 @@ pub(crate) fn make(plan: &Plan, count: u64) -> Vouchers {
         log.push(entry(sale.occurred - 1, true, true));
     }
     log.sort_unstable_by_key(|entry| (entry.at, entry.sale, entry.is_redemption));
-    Vouchers { all, log }
+    VoucherPlan { all, log }
 }
 
 /// When campaigns and vouchers were made.
-fn made(plan: &Plan) -> i64 {
+fn made(plan: &SmartNowPlan) -> i64 {
     plan.since - 200 * 86_400
 }
 
 /// Until when they hold.
-fn end(plan: &Plan) -> i64 {
+fn end(plan: &SmartNowPlan) -> i64 {
     plan.until + 400 * 86_400
 }
 
-pub(crate) fn campaigns(plan: &Plan, _now: i64) -> Vec<Row> {
-    let count = |index: usize| plan.vouchers.all.iter().filter(|voucher| voucher.campaign == index).count();
+pub(crate) fn campaigns(plan: &SmartNowPlan, _now: i64) -> Vec<SmartNowRow> {
+    let count = |index: usize| {
+        plan.vouchers
+            .all
+            .iter()
+            .filter(|voucher| voucher.campaign == index)
+            .count()
+    };
     let row = |(index, (name, kind, currency, value)): (usize, &(&str, &str, &str, i64))| {
         let id = index as i64 + 1;
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", id)
             .put("name", name)
             .put("totalVouchers", count(index))
             .put("type", kind)
             .put("valueType", "cents")
             .put("voucherValue", value)
-            .put("redemptionLimit", if *kind == "gift" { None } else { Some(1000) })
+            .put(
+                "redemptionLimit",
+                if *kind == "gift" { None } else { Some(1000) },
+            )
             .put("resetFrequency", "never")
             .put("expiresOn", utc(end(plan)))
             .put("currency", currency)
@@ -120,29 +145,42 @@ pub(crate) fn campaigns(plan: &Plan, _now: i64) -> Vec<Row> {
             .put("voucherText2", None::<&str>)
             .put("voucherText3", None::<&str>)
             .put("voucherText4", None::<&str>)
-            .put("voucherStyle", "{\"voucherText1Lbl\": {\"fontSize\": \"28px\"}}")
+            .put(
+                "voucherStyle",
+                "{\"voucherText1Lbl\": {\"fontSize\": \"28px\"}}",
+            )
             .put("campaignstats", id)
             .put("lastResetAt", None::<&str>)
             .put("vouchersPdfStatus", "ready")
-            .put("vouchersPdfUrl", format!("https://vouchers.example.com/SECRETPDF-campaign-{id}.pdf"))
+            .put(
+                "vouchersPdfUrl",
+                format!("https://vouchers.example.com/SECRETPDF-campaign-{id}.pdf"),
+            )
             .put("voucherLogoImg", None::<i64>)
             .done();
-        Row::new(id, made(plan), made(plan), body)
+        SmartNowRow::new(id, made(plan), made(plan), body)
     };
     CAMPAIGNS.iter().enumerate().map(row).collect()
 }
 
-pub(crate) fn vouchers(plan: &Plan, now: i64) -> Vec<Row> {
-    let row = |(number, voucher): (usize, &Voucher)| {
+pub(crate) fn vouchers(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
+    let row = |(number, voucher): (usize, &SmartNowVoucher)| {
         let (_, kind, currency, value) = CAMPAIGNS[voucher.campaign];
-        let used: Vec<usize> =
-            voucher.redeemed.iter().copied().filter(|sale| past(plan.sales[*sale].occurred - 1, now)).collect();
+        let used: Vec<usize> = voucher
+            .redeemed
+            .iter()
+            .copied()
+            .filter(|sale| is_past(plan.sales[*sale].occurred - 1, now))
+            .collect();
         let amount: i64 = used.iter().map(|sale| plan.sales[*sale].price).sum();
-        let last = used.iter().map(|sale| &plan.sales[*sale]).max_by_key(|sale| sale.occurred);
+        let last = used
+            .iter()
+            .map(|sale| &plan.sales[*sale])
+            .max_by_key(|sale| sale.occurred);
         let updated = last.map_or(made(plan), |sale| sale.occurred - 1);
         let initial = if kind == "gift" { value } else { 0 };
         let campaign = voucher.campaign as i64 + 1;
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", &voucher.id)
             .put("code", &voucher.code)
             .put("campaign", campaign)
@@ -151,11 +189,17 @@ pub(crate) fn vouchers(plan: &Plan, now: i64) -> Vec<Row> {
             .put("valueType", "cents")
             .put("currency", currency)
             .put("initialValue", initial)
-            .put("redemptionLimit", if kind == "gift" { None } else { Some(1000) })
+            .put(
+                "redemptionLimit",
+                if kind == "gift" { None } else { Some(1000) },
+            )
             .put("redemptionCount", used.len())
             .put("totalRedemptionCount", used.len())
             .put("lastRedemptionAt", last.map(|sale| utc(sale.occurred - 1)))
-            .put("lastRedemptionLocation", last.map(|sale| plan.locations[sale.location].name))
+            .put(
+                "lastRedemptionLocation",
+                last.map(|sale| plan.locations[sale.location].name),
+            )
             .put("prefix", format!("SB{campaign:03}"))
             .put("resetFrequency", "never")
             .put("lastResetAt", None::<&str>)
@@ -175,17 +219,27 @@ pub(crate) fn vouchers(plan: &Plan, now: i64) -> Vec<Row> {
             .put("logoImg", None::<&str>)
             .put("pdfStatus", "ready")
             .put("style", None::<&str>)
-            .put("pdfUrl", format!("https://vouchers.example.com/SECRETPDF-{}.pdf", voucher.id))
-            .put("voucherComments", (number % 9 == 4).then(|| format!("for guest{number}@person.invalid")))
+            .put(
+                "pdfUrl",
+                format!("https://vouchers.example.com/SECRETPDF-{}.pdf", voucher.id),
+            )
+            .put(
+                "voucherComments",
+                (number % 9 == 4).then(|| format!("for guest{number}@person.invalid")),
+            )
             .done();
-        let row = Row::new(0, made(plan), updated, body).under(Key::Number(campaign));
-        Row { key: Key::Text(voucher.id.as_str().into()), ..row }
+        let row =
+            SmartNowRow::new(0, made(plan), updated, body).under(SmartNowKey::Number(campaign));
+        SmartNowRow {
+            key: SmartNowKey::Text(voucher.id.as_str().into()),
+            ..row
+        }
     };
     plan.vouchers.all.iter().enumerate().map(row).collect()
 }
 
-pub(crate) fn voucher_logs(plan: &Plan, now: i64) -> Vec<Row> {
-    let row = |(entry, id): (&Entry, i64)| {
+pub(crate) fn voucher_logs(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
+    let row = |(entry, id): (&VoucherLogEntry, i64)| {
         let voucher = &plan.vouchers.all[entry.voucher];
         let sale = &plan.sales[entry.sale];
         let location = &plan.locations[sale.location];
@@ -193,33 +247,50 @@ pub(crate) fn voucher_logs(plan: &Plan, now: i64) -> Vec<Row> {
         let code = &voucher.code;
         let request = format!("{{\"code\":\"{code}\",\"deviceId\":\"{device}\"}}");
         let response = if entry.is_redemption {
-            format!("{{\"code\":\"{code}\",\"redeemed\":true,\"voucherValue\":{}}}", sale.price)
+            format!(
+                "{{\"code\":\"{code}\",\"redeemed\":true,\"voucherValue\":{}}}",
+                sale.price
+            )
         } else {
             format!("{{\"code\":\"{code}\",\"valid\":{}}}", entry.success)
         };
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", id)
             .put("voucher", &voucher.id)
             .put("requester", &device)
             .put("requesterLocation", location.name)
-            .put("action", if entry.is_redemption { "redeem" } else { "validate" })
+            .put(
+                "action",
+                if entry.is_redemption {
+                    "redeem"
+                } else {
+                    "validate"
+                },
+            )
             .put("success", i64::from(entry.success))
             .put("request", request)
             .put("response", response)
             .put("currency", location.currency)
             .times(entry.at, entry.at)
             .done();
-        Row::new(id, entry.at, entry.at, body).under(Key::Text(voucher.id.as_str().into()))
+        SmartNowRow::new(id, entry.at, entry.at, body)
+            .under(SmartNowKey::Text(voucher.id.as_str().into()))
     };
-    plan.vouchers.log.iter().zip(ENTRIES + 1..).filter(|(entry, _)| past(entry.at, now)).map(row).collect()
+    plan.vouchers
+        .log
+        .iter()
+        .zip(ENTRIES + 1..)
+        .filter(|(entry, _)| is_past(entry.at, now))
+        .map(row)
+        .collect()
 }
 
 /// The integrations' names.
 const INTEGRATIONS: [&str; 2] = ["Bookkeeping", "Stock"];
 
-pub(crate) fn integrations(plan: &Plan, _now: i64) -> Vec<Row> {
+pub(crate) fn integrations(plan: &SmartNowPlan, _now: i64) -> Vec<SmartNowRow> {
     let row = |(name, id): (&&str, i64)| {
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", id)
             .put("type", "httptransactions")
             .put("name", name)
@@ -231,25 +302,33 @@ pub(crate) fn integrations(plan: &Plan, _now: i64) -> Vec<Row> {
             .put("stopOnFailure", false)
             .times(made(plan), made(plan))
             .done();
-        Row::new(id, made(plan), made(plan), body)
+        SmartNowRow::new(id, made(plan), made(plan), body)
     };
     INTEGRATIONS.iter().zip(1..).map(row).collect()
 }
 
 /// The integration that a sale is handed on by, every tenth one.
-fn handed_on(plan: &Plan) -> impl Iterator<Item = (i64, &Sale)> {
-    let every_tenth = plan.sales.iter().enumerate().filter(|(index, _)| index % 10 == 3);
+fn handed_on(plan: &SmartNowPlan) -> impl Iterator<Item = (i64, &SmartNowSale)> {
+    let every_tenth = plan
+        .sales
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| index % 10 == 3);
     every_tenth.map(|(index, sale)| (index as i64 / 10 % 2 + 1, sale))
 }
 
 /// How handing on went; some sales only get through at the second try, an hour later.
-pub(crate) fn integration_records(plan: &Plan, now: i64) -> Vec<Row> {
-    let row = |(((integration, sale), number), id): (((i64, &Sale), i64), i64)| {
+pub(crate) fn integration_records(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
+    let row = |(((integration, sale), number), id): (((i64, &SmartNowSale), i64), i64)| {
         let created = sale.created + 60;
         let (fails, again) = (number % 7 == 0, created + 3600);
-        let updated = if fails && past(again, now) { again } else { created };
+        let updated = if fails && is_past(again, now) {
+            again
+        } else {
+            created
+        };
         let failed = fails && updated == created;
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", id)
             .put("state", if failed { "failed" } else { "succeeded" })
             .put("machine", plan.machines[sale.machine].id)
@@ -258,21 +337,27 @@ pub(crate) fn integration_records(plan: &Plan, now: i64) -> Vec<Row> {
             .put("details", failed.then_some("{\"attempt\": 1}"))
             .times(created, updated)
             .done();
-        past(created, now).then(|| Row::new(id, created, updated, body).under(Key::Number(integration)))
+        is_past(created, now).then(|| {
+            SmartNowRow::new(id, created, updated, body).under(SmartNowKey::Number(integration))
+        })
     };
-    handed_on(plan).zip(0..).zip(HANDED_ON + 1..).filter_map(row).collect()
+    handed_on(plan)
+        .zip(0..)
+        .zip(HANDED_ON + 1..)
+        .filter_map(row)
+        .collect()
 }
 
 /// The sales as they are handed on, each under its own id.
-pub(crate) fn integration_transactions(plan: &Plan, now: i64) -> Vec<Row> {
-    let row = |(integration, sale): (i64, &Sale)| {
+pub(crate) fn integration_transactions(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
+    let row = |(integration, sale): (i64, &SmartNowSale)| {
         let created = sale.created + 60;
         let location = &plan.locations[sale.location];
-        let body = Object::new()
+        let body = JsonObjectWriter::new()
             .put("id", sale.id)
             .put("remote", sale.remote)
             .put("price", sale.price)
-            .put("occurredAt", stamp(&location.zone, sale.occurred))
+            .put("occurredAt", local_timestamp(&location.zone, sale.occurred))
             .put("machine", plan.machines[sale.machine].id)
             .put("location", location.id)
             .put("timestamp", sale.occurred)
@@ -283,8 +368,12 @@ pub(crate) fn integration_transactions(plan: &Plan, now: i64) -> Vec<Row> {
             .put("salestype", i64::from(sale.is_test))
             .times(created, created)
             .done();
-        let row = || Row::new(sale.id, created, created, body).at(sale.occurred).under(Key::Number(integration));
-        past(created, now).then(row)
+        let row = || {
+            SmartNowRow::new(sale.id, created, created, body)
+                .at(sale.occurred)
+                .under(SmartNowKey::Number(integration))
+        };
+        is_past(created, now).then(row)
     };
     handed_on(plan).filter_map(row).collect()
 }

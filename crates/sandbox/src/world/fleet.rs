@@ -3,7 +3,7 @@
 //! Invariant: a vehicle's plate, VIN, RFID tag and card are its own; two vehicles never share one.
 
 use super::STREAM;
-use crate::random::{Random, uuid_text};
+use crate::random::{RandomStream, uuid_text};
 
 /// A company that owns vehicles: an account with be-mo.
 #[derive(Debug)]
@@ -12,9 +12,9 @@ pub(crate) struct Fleet {
     pub account: String,
 }
 
-/// What a vehicle runs on.
+/// Energy that a vehicle runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Drive {
+pub(crate) enum DriveType {
     Diesel,
     Petrol,
     Electric,
@@ -43,7 +43,7 @@ pub(crate) struct Vehicle {
     pub vehicle_number: String,
     /// `CC-12`.
     pub cost_center: String,
-    pub drive: Drive,
+    pub drive: DriveType,
     /// At the beginning of the stretch.
     pub odometer_km: i64,
 }
@@ -54,17 +54,28 @@ const SIZES: [u64; 3] = [60, 40, 24];
 const VIN: &[u8; 33] = b"ABCDEFGHJKLMNPRSTUVWXYZ0123456789";
 
 /// The fleets of a seed and all their vehicles.
-pub(crate) fn make(seed: u64) -> (Vec<Fleet>, Vec<Vehicle>) {
-    let mut random = Random::new(seed, STREAM + 1);
-    let fleets = SIZES.iter().map(|_| Fleet { account: uuid_text(random.uuid()) }).collect();
-    let owners = SIZES.iter().enumerate().flat_map(|(fleet, size)| (0..*size).map(move |_| fleet));
-    let vehicles = owners.enumerate().map(|(number, fleet)| vehicle(seed, number as u64, fleet)).collect();
+pub(crate) fn make_fleets(seed: u64) -> (Vec<Fleet>, Vec<Vehicle>) {
+    let mut random = RandomStream::new(seed, STREAM + 1);
+    let fleets = SIZES
+        .iter()
+        .map(|_| Fleet {
+            account: uuid_text(random.uuid()),
+        })
+        .collect();
+    let owners = SIZES
+        .iter()
+        .enumerate()
+        .flat_map(|(fleet, size)| (0..*size).map(move |_| fleet));
+    let vehicles = owners
+        .enumerate()
+        .map(|(number, fleet)| vehicle(seed, number as u64, fleet))
+        .collect();
     (fleets, vehicles)
 }
 
 fn vehicle(seed: u64, number: u64, fleet: usize) -> Vehicle {
-    let mut random = Random::new(seed, STREAM + 1000 + number);
-    let letter = |random: &mut Random| char::from(b'A' + random.below(26) as u8);
+    let mut random = RandomStream::new(seed, STREAM + 1000 + number);
+    let letter = |random: &mut RandomStream| char::from(b'A' + random.below(26) as u8);
     let (a, b) = (letter(&mut random), letter(&mut random));
     let town = ["B", "HH", "KA", "FR"][(number % 4) as usize];
     // The last digits count, so that no two plates, chassis, tags or cards are the same.
@@ -75,9 +86,9 @@ fn vehicle(seed: u64, number: u64, fleet: usize) -> Vehicle {
     }
     vin.push_str(&format!("{digits:04}"));
     let drive = match number % 10 {
-        0..=4 => Drive::Diesel,
-        5..=6 => Drive::Petrol,
-        _ => Drive::Electric,
+        0..=4 => DriveType::Diesel,
+        5..=6 => DriveType::Petrol,
+        _ => DriveType::Electric,
     };
     Vehicle {
         id: uuid_text(random.uuid()),
@@ -102,12 +113,20 @@ mod tests {
 
     #[test]
     fn nobody_shares_a_plate_a_chassis_a_tag_or_a_card() {
-        let (fleets, vehicles) = make(1);
+        let (fleets, vehicles) = make_fleets(1);
         assert_eq!((fleets.len(), vehicles.len()), (3, 124));
-        let own: [fn(&Vehicle) -> &String; 4] = [|v| &v.plate, |v| &v.vin, |v| &v.rfid, |v| &v.card];
+        let own: [fn(&Vehicle) -> &String; 4] =
+            [|v| &v.plate, |v| &v.vin, |v| &v.rfid, |v| &v.card];
         for key in own {
-            assert_eq!(vehicles.iter().map(key).collect::<BTreeSet<_>>().len(), vehicles.len());
+            assert_eq!(
+                vehicles.iter().map(key).collect::<BTreeSet<_>>().len(),
+                vehicles.len()
+            );
         }
-        assert!(vehicles.iter().all(|v| v.vin.len() == 17 && v.rfid.len() == 14));
+        assert!(
+            vehicles
+                .iter()
+                .all(|v| v.vin.len() == 17 && v.rfid.len() == 14)
+        );
     }
 }

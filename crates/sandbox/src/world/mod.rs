@@ -12,14 +12,14 @@
 //! ```
 
 mod fleet;
-mod stops;
+mod sites;
 mod visits;
 
-pub(crate) use fleet::{Drive, Fleet, Vehicle};
-pub(crate) use stops::{GOODS, Good, Stop, partners, zone};
-pub(crate) use visits::{Errand, Visit, draw_instant};
+pub(crate) use fleet::{DriveType, Fleet, Vehicle};
+pub(crate) use sites::{PRODUCTS, WorldProduct, WorldSite, partners, zone};
+pub(crate) use visits::{Visit, VisitPurpose, draw_instant};
 
-use crate::random::Random;
+use crate::random::RandomStream;
 use jiff::Timestamp;
 use std::sync::OnceLock;
 use tillhouse_model::Result;
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub until: i64,
     pub fleets: Vec<Fleet>,
     pub vehicles: Vec<Vehicle>,
-    pub stops: Vec<Stop>,
+    pub sites: Vec<WorldSite>,
     visits: u64,
     schedule: OnceLock<Vec<Visit>>,
 }
@@ -48,22 +48,22 @@ impl World {
     /// The world of a seed, over [from, to), with `sessions` visits that are not for coffee. Errors with
     /// [`tillhouse_model::ErrorKind::Config`] when the machine has no time zone data.
     pub(crate) fn new(seed: u64, from: Timestamp, to: Timestamp, sessions: u64) -> Result<Self> {
-        let (fleets, vehicles) = fleet::make(seed);
+        let (fleets, vehicles) = fleet::make_fleets(seed);
         Ok(Self {
             seed,
             since: from.as_second(),
             until: to.as_second(),
             fleets,
             vehicles,
-            stops: stops::make()?,
+            sites: sites::make_sites()?,
             visits: (sessions * 10).div_ceil(10 - COFFEES),
             schedule: OnceLock::new(),
         })
     }
 
     /// A stream of random numbers that no other API draws from. `of` is a number of the caller's below 2^20: its own, once.
-    pub(crate) fn stream(&self, of: u64, number: u64) -> Random {
-        Random::new(self.seed, STREAM + (of << 40) + number)
+    pub(crate) fn stream(&self, of: u64, number: u64) -> RandomStream {
+        RandomStream::new(self.seed, STREAM + (of << 40) + number)
     }
 
     /// All visits in the order of their time.

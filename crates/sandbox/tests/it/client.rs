@@ -9,36 +9,60 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 pub(crate) const WINDOW: &str = "start_date=2026-01-01T00:00:00Z&end_date=2026-01-06T00:00:00Z";
 
-pub(crate) struct Client {
+/// HTTP client of the emulated HecOne, with its token.
+pub(crate) struct SandboxClient {
     pub http: reqwest::Client,
     pub url: String,
     pub token: String,
 }
 
-pub(crate) async fn small() -> (Sandbox, Client) {
-    with(SandboxOptions { transactions: 600, ..SandboxOptions::default() }).await
+pub(crate) async fn small() -> (Sandbox, SandboxClient) {
+    with(SandboxOptions {
+        transactions: 600,
+        ..SandboxOptions::default()
+    })
+    .await
 }
 
-pub(crate) async fn with(options: SandboxOptions) -> (Sandbox, Client) {
+pub(crate) async fn with(options: SandboxOptions) -> (Sandbox, SandboxClient) {
     static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    PROVIDER.call_once(|| {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .unwrap()
+    });
     let sandbox = Sandbox::start(options).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut client = Client { http, url: sandbox.url(), token: String::new() };
+    let mut client = SandboxClient {
+        http,
+        url: sandbox.url(),
+        token: String::new(),
+    };
     client.login().await;
     (sandbox, client)
 }
 
-impl Client {
+impl SandboxClient {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         self.send(Method::POST, path, Some(body.to_string())).await
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<String>) -> (StatusCode, Value) {
-        let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> (StatusCode, Value) {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token);
         let response = request.body(body.unwrap_or_default()).send().await.unwrap();
         let status = response.status();
-        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
+        (
+            status,
+            serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+        )
     }
 
     pub(crate) async fn login(&mut self) {
@@ -49,7 +73,11 @@ impl Client {
     }
 
     pub(crate) async fn raw(&self, path: &str) -> reqwest::Result<Response> {
-        self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await
+        self.http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .send()
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -57,7 +85,9 @@ impl Client {
     }
 
     pub(crate) async fn page(&self, rest: &str) -> Value {
-        let (status, body) = self.get(&format!("/hecone/transactions?{WINDOW}&{rest}")).await;
+        let (status, body) = self
+            .get(&format!("/hecone/transactions?{WINDOW}&{rest}"))
+            .await;
         assert_eq!(status, 200, "{body}");
         body
     }
@@ -71,7 +101,10 @@ impl Client {
             assert_eq!(status, 200, "{body}");
             let rows = body["data"].as_array().unwrap();
             assert_eq!(body["meta"]["size"], rows.len());
-            ids.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+            ids.extend(
+                rows.iter()
+                    .map(|row| row["id"].as_str().unwrap().to_owned()),
+            );
             match body["_links"]["next"].as_str() {
                 Some(next) => path = next.strip_prefix(&self.url).unwrap().to_owned(),
                 None => return ids,

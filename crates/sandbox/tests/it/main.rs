@@ -1,7 +1,12 @@
 //! The sandbox seen from outside: over HTTP, as an extractor sees it.
 //!
 //! Invariant: every test starts its own sandbox on a free loopback port and stops it; nothing waits for time to pass.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod bemo;
 mod changes;
@@ -12,5 +17,5 @@ mod lifecycle;
 mod pace;
 mod paging;
 mod smartnow;
+mod source_control;
 mod statistics;
-mod steering;

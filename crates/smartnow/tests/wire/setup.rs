@@ -4,7 +4,7 @@
 
 use super::{asked, connection, limits, open, query, with_list, with_login};
 use serde_json::{Value, json};
-use tillhouse_extract::Connection;
+use tillhouse_extract::SourceConnection;
 use tillhouse_model::{Error, ErrorKind};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -14,11 +14,17 @@ async fn with_sales(server: &MockServer, sales: Value, known: [&'static str; 3])
     with_login(server).await;
     let answer = move |request: &Request| {
         let [at_least, below, above] = known;
-        let asks = |column: &str, operator: &str| query(request, &format!("where[{column}][{operator}]")).is_some();
+        let asks = |column: &str, operator: &str| {
+            query(request, &format!("where[{column}][{operator}]")).is_some()
+        };
         let nothing = asks("updatedAt", at_least) || asks("updatedAt", below) || asks("id", above);
         ResponseTemplate::new(200).set_body_json(if nothing { json!([]) } else { sales.clone() })
     };
-    Mock::given(method("GET")).and(path("/smartnow/revenuetransaction")).respond_with(answer).mount(server).await;
+    Mock::given(method("GET"))
+        .and(path("/smartnow/revenuetransaction"))
+        .respond_with(answer)
+        .mount(server)
+        .await;
 }
 
 const KNOWN: [&str; 3] = [">=", "<", ">"];
@@ -26,7 +32,11 @@ const KNOWN: [&str; 3] = [">=", "<", ">"];
 async fn check(sales: Value, known: [&'static str; 3], more: Value) -> Result<(), Error> {
     let server = MockServer::start().await;
     with_sales(&server, sales, known).await;
-    connection(&server, more).open(limits()).unwrap().check().await
+    connection(&server, more)
+        .open(limits())
+        .unwrap()
+        .check()
+        .await
 }
 
 fn sale(price: Value, currency: &str) -> Value {
@@ -56,11 +66,20 @@ async fn an_operator_that_the_server_ignores_is_named() {
     for (at, named) in [(0, "at_least"), (1, "below"), (2, "above")] {
         let mut known = KNOWN;
         known[at] = "another";
-        let error = check(json!([sale(json!(10), "EUR")]), known, json!({})).await.unwrap_err();
+        let error = check(json!([sale(json!(10), "EUR")]), known, json!({}))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains(&format!("connection.operators.{named}")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("connection.operators.{named}")),
+            "{error}"
+        );
         let more = json!({"operators": {named: "another"}});
-        check(json!([sale(json!(10), "EUR")]), known, more).await.unwrap();
+        check(json!([sale(json!(10), "EUR")]), known, more)
+            .await
+            .unwrap();
     }
 }
 
@@ -71,34 +90,80 @@ async fn prices_that_do_not_fit_their_unit_are_told() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("1 of the newest 2"), "{error}");
     assert!(error.hint_text().unwrap().contains("price_unit to major"));
-    assert!(!format!("{error:?}").contains("1653"), "no record's value is shown");
-    check(dram, KNOWN, json!({"price_unit": "major"})).await.unwrap();
+    assert!(
+        !format!("{error:?}").contains("1653"),
+        "no record's value is shown"
+    );
+    check(dram, KNOWN, json!({"price_unit": "major"}))
+        .await
+        .unwrap();
 
-    let error = check(json!([sale(json!("1.505"), "EUR")]), KNOWN, json!({"price_unit": "major"})).await.unwrap_err();
-    assert!(error.message().contains("more decimals than their currency"), "{error}");
-    check(json!([sale(json!("1.50"), "EUR")]), KNOWN, json!({"price_unit": "major"})).await.unwrap();
+    let error = check(
+        json!([sale(json!("1.505"), "EUR")]),
+        KNOWN,
+        json!({"price_unit": "major"}),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("more decimals than their currency"),
+        "{error}"
+    );
+    check(
+        json!([sale(json!("1.50"), "EUR")]),
+        KNOWN,
+        json!({"price_unit": "major"}),
+    )
+    .await
+    .unwrap();
 }
 
 async fn with_rates(rates: Value, more: Value) -> Result<(), Error> {
     let server = MockServer::start().await;
     with_sales(&server, json!([sale(json!(10), "EUR")]), KNOWN).await;
     with_list(&server, "/machine", vec![json!({"id": 80})]).await;
-    let products = rates.as_array().unwrap().iter().zip(1..).map(|(rate, id)| json!({"id": id, "vatrate": rate}));
+    let products = rates
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(1..)
+        .map(|(rate, id)| json!({"id": id, "vatrate": rate}));
     with_list(&server, "/product/80", products.collect()).await;
-    connection(&server, more).open(limits()).unwrap().check().await
+    connection(&server, more)
+        .open(limits())
+        .unwrap()
+        .check()
+        .await
 }
 
 #[tokio::test]
 async fn rates_of_tax_that_do_not_fit_their_unit_are_told() {
-    let error = with_rates(json!([0.19, "0.07", 0, null]), json!({})).await.unwrap_err();
+    let error = with_rates(json!([0.19, "0.07", 0, null]), json!({}))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("connection.vat_rate") && error.to_string().contains("2 of 3"), "{error}");
-    assert!(error.hint_text().unwrap().contains("vat_rate to fraction"), "{error:?}");
+    assert!(
+        error.to_string().contains("connection.vat_rate") && error.to_string().contains("2 of 3"),
+        "{error}"
+    );
+    assert!(
+        error.hint_text().unwrap().contains("vat_rate to fraction"),
+        "{error:?}"
+    );
     let fraction = json!({"vat_rate": "fraction"});
-    with_rates(json!([0.19, "0.07", 0, null]), fraction.clone()).await.unwrap();
-    with_rates(json!([19, "7.7", 0, null]), json!({})).await.unwrap();
+    with_rates(json!([0.19, "0.07", 0, null]), fraction.clone())
+        .await
+        .unwrap();
+    with_rates(json!([19, "7.7", 0, null]), json!({}))
+        .await
+        .unwrap();
     let error = with_rates(json!([19]), fraction).await.unwrap_err();
-    assert!(error.hint_text().unwrap().contains("vat_rate to percent"), "{error:?}");
+    assert!(
+        error.hint_text().unwrap().contains("vat_rate to percent"),
+        "{error:?}"
+    );
     with_rates(json!([]), json!({})).await.unwrap();
 }
 
@@ -107,5 +172,11 @@ async fn a_wrong_path_is_told() {
     let server = MockServer::start().await;
     with_login(&server).await;
     let error = open(&server, limits()).check().await.unwrap_err();
-    assert!(error.hint_text().unwrap().contains("connection.paths.revenue_transactions"), "{error:?}");
+    assert!(
+        error
+            .hint_text()
+            .unwrap()
+            .contains("connection.paths.revenue_transactions"),
+        "{error:?}"
+    );
 }

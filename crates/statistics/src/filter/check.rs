@@ -1,40 +1,40 @@
 //! From a descriptor to its meaning: every field found, every operand brought to its column's type, every rule about null and case
 //! decided.
 //!
-//! Invariant: a [`Node`] needs no further decision. Operands are on the column's own grid (four decimals, whole microseconds), so that
+//! Invariant: a [`FilterNode`] needs no further decision. Operands are on the column's own grid (four decimals, whole microseconds), so that
 //! comparing never rounds: what lies between two steps of the grid was turned into a comparison with a step.
 
-use super::fields::{Field, Kind, find};
+use super::fields::{FilterField, FilterFieldType, find};
 use crate::clock;
 use std::cmp::Ordering;
-use tillhouse_model::filter::{Operand, Operator, Test};
-use tillhouse_model::table::Normalise;
-use tillhouse_model::{Error, Exact, Filter, PseudonymKey, Result};
+use tillhouse_model::filter::{FilterOperand, FilterOperator, FilterTest};
+use tillhouse_model::table::ValueNormalisation;
+use tillhouse_model::{Error, ExactDecimal, Filter, PseudonymKey, Result};
 use tillhouse_query::zone::Zone;
 
-/// The meaning of a filter.
+/// Node of a checked filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
+pub(crate) enum FilterNode {
+    All(Vec<FilterNode>),
+    Any(Vec<FilterNode>),
     /// The same for every row.
     Always(bool),
-    IsNull(&'static Field),
-    IsNotNull(&'static Field),
-    Compare(&'static Field, Order, Value),
+    IsNull(&'static FilterField),
+    IsNotNull(&'static FilterField),
+    Compare(&'static FilterField, ComparisonOrder, FilterValue),
     /// Text that holds the value at the given place; null holds nothing, so its opposite passes null.
     Holds {
-        field: &'static Field,
-        at: At,
+        field: &'static FilterField,
+        at: TextPosition,
         text: String,
         ignore_case: bool,
         not: bool,
     },
 }
 
-/// How two values of one type are compared. Null passes `Neq` alone.
+/// Comparison of two values of one type. Null passes `Neq` alone. Null passes `Neq` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Order {
+pub(crate) enum ComparisonOrder {
     Eq,
     Neq,
     Lt,
@@ -43,23 +43,23 @@ pub(crate) enum Order {
     Gte,
 }
 
-/// Where in a text.
+/// Position in a text: start, end or anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum TextPosition {
     Start,
     End,
     Anywhere,
 }
 
-/// What a column is compared with, in the column's own type.
+/// Value that a column is compared with, in the column's own type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum FilterValue {
     Text {
         text: String,
         ignore_case: bool,
     },
     /// A number in a column of texts.
-    InText(Exact),
+    InText(ExactDecimal),
     /// In units of the column's scale.
     Decimal(i128),
     Whole(i64),
@@ -69,28 +69,31 @@ pub(crate) enum Value {
     Date(i32),
 }
 
-impl Node {
+impl FilterNode {
     /// The fields it names.
-    pub(crate) fn fields(&self) -> Vec<&'static Field> {
+    pub(crate) fn fields(&self) -> Vec<&'static FilterField> {
         match self {
             Self::All(nodes) | Self::Any(nodes) => nodes.iter().flat_map(Self::fields).collect(),
             Self::Always(_) => Vec::new(),
-            Self::IsNull(field) | Self::IsNotNull(field) | Self::Compare(field, ..) | Self::Holds { field, .. } => {
+            Self::IsNull(field)
+            | Self::IsNotNull(field)
+            | Self::Compare(field, ..)
+            | Self::Holds { field, .. } => {
                 vec![field]
             }
         }
     }
 }
 
-impl Order {
-    fn of(operator: Operator) -> Option<Self> {
+impl ComparisonOrder {
+    fn of(operator: FilterOperator) -> Option<Self> {
         Some(match operator {
-            Operator::Eq => Self::Eq,
-            Operator::Neq => Self::Neq,
-            Operator::Lt => Self::Lt,
-            Operator::Lte => Self::Lte,
-            Operator::Gt => Self::Gt,
-            Operator::Gte => Self::Gte,
+            FilterOperator::Eq => Self::Eq,
+            FilterOperator::Neq => Self::Neq,
+            FilterOperator::Lt => Self::Lt,
+            FilterOperator::Lte => Self::Lte,
+            FilterOperator::Gt => Self::Gt,
+            FilterOperator::Gte => Self::Gte,
             _ => return None,
         })
     }
@@ -109,22 +112,31 @@ impl Order {
 }
 
 /// The descriptor with pseudonyms for what is personal, and its meaning.
-pub(super) fn check(filter: &Filter, zone: Zone, key: Option<&PseudonymKey>) -> Result<(Filter, Node)> {
-    let each = |filters: &[Filter]| -> Result<(Vec<Filter>, Vec<Node>)> {
-        Ok(filters.iter().map(|filter| check(filter, zone, key)).collect::<Result<Vec<_>>>()?.into_iter().unzip())
+pub(super) fn check(
+    filter: &Filter,
+    zone: Zone,
+    key: Option<&PseudonymKey>,
+) -> Result<(Filter, FilterNode)> {
+    let each = |filters: &[Filter]| -> Result<(Vec<Filter>, Vec<FilterNode>)> {
+        Ok(filters
+            .iter()
+            .map(|filter| check(filter, zone, key))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .unzip())
     };
     Ok(match filter {
         Filter::All(filters) => {
             let (filters, nodes) = each(filters)?;
-            (Filter::All(filters), Node::All(nodes))
+            (Filter::All(filters), FilterNode::All(nodes))
         }
         Filter::Any(filters) => {
             let (filters, nodes) = each(filters)?;
-            (Filter::Any(filters), Node::Any(nodes))
+            (Filter::Any(filters), FilterNode::Any(nodes))
         }
         Filter::Test(test) => {
             let field = find(&test.field)?;
-            if let Kind::Pseudonym(how) = field.kind {
+            if let FilterFieldType::Pseudonym(how) = field.kind {
                 let (sealed, node) = personal(field, how, test, key)?;
                 return Ok((Filter::Test(sealed), node));
             }
@@ -134,127 +146,190 @@ pub(super) fn check(filter: &Filter, zone: Zone, key: Option<&PseudonymKey>) -> 
 }
 
 /// A test of a column whose values stand in the table as they are.
-fn open(field: &'static Field, test: &Test, zone: Zone) -> Result<Node> {
-    match (test.operator, Order::of(test.operator)) {
-        (Operator::IsNull, _) => return Ok(Node::IsNull(field)),
-        (Operator::IsNotNull, _) => return Ok(Node::IsNotNull(field)),
+fn open(field: &'static FilterField, test: &FilterTest, zone: Zone) -> Result<FilterNode> {
+    match (test.operator, ComparisonOrder::of(test.operator)) {
+        (FilterOperator::IsNull, _) => return Ok(FilterNode::IsNull(field)),
+        (FilterOperator::IsNotNull, _) => return Ok(FilterNode::IsNotNull(field)),
         (_, Some(order)) => return compare(field, order, test, zone),
         _ => {}
     }
     if !is_text(field) {
-        return Err(Error::config(format!("{} works on text, and {} is {}", test.operator, field.name, is(field)))
-            .hint(format!("Operators for it are {}.", listed(|operator| !operator.is_for_text()))));
+        return Err(Error::config(format!(
+            "{} works on text, and {} is {}",
+            test.operator,
+            field.name,
+            is(field)
+        ))
+        .hint(format!(
+            "Operators for it are {}.",
+            listed(|operator| !operator.is_for_text())
+        )));
     }
     let text = match &test.value {
-        Operand::Text(text) => text.clone(),
+        FilterOperand::Text(text) => text.clone(),
         // Text operators read null as "", and some look at no value at all.
-        Operand::Null => String::new(),
+        FilterOperand::Null => String::new(),
         _ if test.operator.is_unary() => String::new(),
         other => return Err(mismatch(field, other)),
     };
-    let empty = || Value::Text { text: String::new(), ignore_case: false };
-    let holds = |at: At, not: bool| {
+    let empty = || FilterValue::Text {
+        text: String::new(),
+        ignore_case: false,
+    };
+    let holds = |at: TextPosition, not: bool| {
         // Everything, null included, holds the empty text.
         if text.is_empty() {
-            return Node::Always(!not);
+            return FilterNode::Always(!not);
         }
-        Node::Holds { field, at, text: text.clone(), ignore_case: test.ignore_case, not }
+        FilterNode::Holds {
+            field,
+            at,
+            text: text.clone(),
+            ignore_case: test.ignore_case,
+            not,
+        }
     };
     Ok(match test.operator {
-        Operator::StartsWith => holds(At::Start, false),
-        Operator::DoesNotStartWith => holds(At::Start, true),
-        Operator::EndsWith => holds(At::End, false),
-        Operator::DoesNotEndWith => holds(At::End, true),
-        Operator::Contains => holds(At::Anywhere, false),
-        Operator::DoesNotContain => holds(At::Anywhere, true),
-        Operator::IsEmpty => Node::Compare(field, Order::Eq, empty()),
-        Operator::IsNotEmpty => Node::Compare(field, Order::Neq, empty()),
-        Operator::IsNullOrEmpty => Node::Any(vec![Node::IsNull(field), Node::Compare(field, Order::Eq, empty())]),
-        _ => Node::All(vec![Node::IsNotNull(field), Node::Compare(field, Order::Neq, empty())]),
+        FilterOperator::StartsWith => holds(TextPosition::Start, false),
+        FilterOperator::DoesNotStartWith => holds(TextPosition::Start, true),
+        FilterOperator::EndsWith => holds(TextPosition::End, false),
+        FilterOperator::DoesNotEndWith => holds(TextPosition::End, true),
+        FilterOperator::Contains => holds(TextPosition::Anywhere, false),
+        FilterOperator::DoesNotContain => holds(TextPosition::Anywhere, true),
+        FilterOperator::IsEmpty => FilterNode::Compare(field, ComparisonOrder::Eq, empty()),
+        FilterOperator::IsNotEmpty => FilterNode::Compare(field, ComparisonOrder::Neq, empty()),
+        FilterOperator::IsNullOrEmpty => FilterNode::Any(vec![
+            FilterNode::IsNull(field),
+            FilterNode::Compare(field, ComparisonOrder::Eq, empty()),
+        ]),
+        _ => FilterNode::All(vec![
+            FilterNode::IsNotNull(field),
+            FilterNode::Compare(field, ComparisonOrder::Neq, empty()),
+        ]),
     })
 }
 
-fn compare(field: &'static Field, order: Order, test: &Test, zone: Zone) -> Result<Node> {
+fn compare(
+    field: &'static FilterField,
+    order: ComparisonOrder,
+    test: &FilterTest,
+    zone: Zone,
+) -> Result<FilterNode> {
     let value = match (&test.value, field.kind) {
-        (Operand::Null, _) => {
+        (FilterOperand::Null, _) => {
             return Ok(match order {
-                Order::Eq => Node::IsNull(field),
-                Order::Neq => Node::IsNotNull(field),
+                ComparisonOrder::Eq => FilterNode::IsNull(field),
+                ComparisonOrder::Neq => FilterNode::IsNotNull(field),
                 // A database's rule: nothing is less or more than null.
-                _ => Node::Always(false),
+                _ => FilterNode::Always(false),
             });
         }
-        (Operand::Text(text), Kind::Text | Kind::TextOrNumber | Kind::ProvidersId) => {
-            Value::Text { text: text.clone(), ignore_case: test.ignore_case }
+        (
+            FilterOperand::Text(text),
+            FilterFieldType::Text | FilterFieldType::TextOrNumber | FilterFieldType::ProvidersId,
+        ) => FilterValue::Text {
+            text: text.clone(),
+            ignore_case: test.ignore_case,
+        },
+        (FilterOperand::Number(number), FilterFieldType::TextOrNumber) => {
+            FilterValue::InText(*number)
         }
-        (Operand::Number(number), Kind::TextOrNumber) => Value::InText(*number),
-        (Operand::Number(number), Kind::Decimal { precision, scale }) => {
+        (FilterOperand::Number(number), FilterFieldType::Decimal { precision, scale }) => {
             let most = 10_i128.pow(u32::from(precision)) - 1;
             let floor = number.floor(scale.unsigned_abs());
-            return Ok(on_grid(field, order, floor, number.units < 0, (-most, most), Value::Decimal));
+            return Ok(on_grid(
+                field,
+                order,
+                floor,
+                number.units < 0,
+                (-most, most),
+                FilterValue::Decimal,
+            ));
         }
-        (Operand::Number(number), Kind::Whole) => {
-            let (floor, range) = (number.floor(0), (i128::from(i64::MIN), i128::from(i64::MAX)));
-            let whole = |units: i128| Value::Whole(i64::try_from(units).unwrap_or_default());
+        (FilterOperand::Number(number), FilterFieldType::Whole) => {
+            let (floor, range) = (
+                number.floor(0),
+                (i128::from(i64::MIN), i128::from(i64::MAX)),
+            );
+            let whole = |units: i128| FilterValue::Whole(i64::try_from(units).unwrap_or_default());
             return Ok(on_grid(field, order, floor, number.units < 0, range, whole));
         }
-        (Operand::Text(text), Kind::Instant) => {
-            let nanos = clock::read(text, zone).map_err(|e| e.at("field", field.name))?.as_nanosecond();
+        (FilterOperand::Text(text), FilterFieldType::Instant) => {
+            let nanos = clock::read(text, zone)
+                .map_err(|e| e.at("field", field.name))?
+                .as_nanosecond();
             let floor = Some((nanos.div_euclid(1000), nanos.rem_euclid(1000) == 0));
             let range = (i128::from(i64::MIN), i128::from(i64::MAX));
-            let micros = |units: i128| Value::Instant(i64::try_from(units).unwrap_or_default());
+            let micros =
+                |units: i128| FilterValue::Instant(i64::try_from(units).unwrap_or_default());
             return Ok(on_grid(field, order, floor, nanos < 0, range, micros));
         }
-        (Operand::Text(text), Kind::Date) => {
-            let plain = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10);
+        (FilterOperand::Text(text), FilterFieldType::Date) => {
+            let plain = text
+                .parse::<jiff::civil::Date>()
+                .ok()
+                .filter(|_| text.len() == 10);
             let date = plain.ok_or_else(|| {
-                Error::config(format!("{text:?} is no date")).at("field", field.name).hint("Write one like 2026-01-31.")
+                Error::config(format!("{text:?} is no date"))
+                    .at("field", field.name)
+                    .hint("Write one like 2026-01-31.")
             })?;
-            let days = jiff::civil::date(1970, 1, 1).until((jiff::Unit::Day, date)).map(|span| span.get_days());
-            Value::Date(days.map_err(|e| Error::config("a date is out of range").because(e))?)
+            let days = jiff::civil::date(1970, 1, 1)
+                .until((jiff::Unit::Day, date))
+                .map(|span| span.get_days());
+            FilterValue::Date(days.map_err(|e| Error::config("a date is out of range").because(e))?)
         }
         (other, _) => return Err(mismatch(field, other)),
     };
-    Ok(Node::Compare(field, order, value))
+    Ok(FilterNode::Compare(field, order, value))
 }
 
 /// A comparison with a number, of which the column can hold the steps `range` of its grid: `floor` is the last step not above it and
 /// whether the number is that step; none where it lies far outside.
 fn on_grid(
-    field: &'static Field,
-    order: Order,
+    field: &'static FilterField,
+    order: ComparisonOrder,
     floor: Option<(i128, bool)>,
     negative: bool,
     (least, most): (i128, i128),
-    value: impl Fn(i128) -> Value,
-) -> Node {
+    value: impl Fn(i128) -> FilterValue,
+) -> FilterNode {
     let (step, exact) = floor.unwrap_or((if negative { i128::MIN } else { i128::MAX }, false));
     // Every value there is lies above it, or every value lies below.
     let below_all = step < least;
     if below_all || step > most || (step == most && !exact) {
         return match order {
-            Order::Eq => Node::Always(false),
-            Order::Neq => Node::Always(true),
-            Order::Lt | Order::Lte if below_all => Node::Always(false),
-            Order::Gt | Order::Gte if !below_all => Node::Always(false),
-            _ => Node::IsNotNull(field),
+            ComparisonOrder::Eq => FilterNode::Always(false),
+            ComparisonOrder::Neq => FilterNode::Always(true),
+            ComparisonOrder::Lt | ComparisonOrder::Lte if below_all => FilterNode::Always(false),
+            ComparisonOrder::Gt | ComparisonOrder::Gte if !below_all => FilterNode::Always(false),
+            _ => FilterNode::IsNotNull(field),
         };
     }
     let order = match (order, exact) {
-        (Order::Eq, false) => return Node::Always(false),
-        (Order::Neq, false) => return Node::Always(true),
+        (ComparisonOrder::Eq, false) => return FilterNode::Always(false),
+        (ComparisonOrder::Neq, false) => return FilterNode::Always(true),
         // Between two steps: less than it is at most the lower one, more than it is above the lower one.
-        (Order::Lt, false) => Order::Lte,
-        (Order::Gte, false) => Order::Gt,
+        (ComparisonOrder::Lt, false) => ComparisonOrder::Lte,
+        (ComparisonOrder::Gte, false) => ComparisonOrder::Gt,
         (order, _) => order,
     };
-    Node::Compare(field, order, value(step))
+    FilterNode::Compare(field, order, value(step))
 }
 
 /// A test of a column of pseudonyms: the operand becomes one as well, here and in the descriptor.
-fn personal(field: &'static Field, how: Normalise, test: &Test, key: Option<&PseudonymKey>) -> Result<(Test, Node)> {
-    let can = |operator: Operator| {
-        !operator.is_for_text() && !matches!(operator, Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte)
+fn personal(
+    field: &'static FilterField,
+    how: ValueNormalisation,
+    test: &FilterTest,
+    key: Option<&PseudonymKey>,
+) -> Result<(FilterTest, FilterNode)> {
+    let can = |operator: FilterOperator| {
+        !operator.is_for_text()
+            && !matches!(
+                operator,
+                FilterOperator::Lt | FilterOperator::Lte | FilterOperator::Gt | FilterOperator::Gte
+            )
             || operator.is_unary()
     };
     if !can(test.operator) {
@@ -277,29 +352,57 @@ fn personal(field: &'static Field, how: Normalise, test: &Test, key: Option<&Pse
         })?;
         Ok(key.pseudonym(how, value))
     };
-    let compare = |order, text: String| Node::Compare(field, order, Value::Text { text, ignore_case: false });
+    let compare = |order, text: String| {
+        FilterNode::Compare(
+            field,
+            order,
+            FilterValue::Text {
+                text,
+                ignore_case: false,
+            },
+        )
+    };
     let mut sealed = test.clone();
     let node = match (test.operator, &test.value) {
-        (Operator::IsNull, _) | (Operator::Eq, Operand::Null) => Node::IsNull(field),
-        (Operator::IsNotNull, _) | (Operator::Neq, Operand::Null) => Node::IsNotNull(field),
-        (Operator::Eq | Operator::Neq, Operand::Text(text)) => {
-            let token = token(text)?;
-            sealed.value = Operand::Text(token.clone());
-            compare(if test.operator == Operator::Eq { Order::Eq } else { Order::Neq }, token)
+        (FilterOperator::IsNull, _) | (FilterOperator::Eq, FilterOperand::Null) => {
+            FilterNode::IsNull(field)
         }
-        (Operator::Eq | Operator::Neq, other) => return Err(mismatch(field, other)),
+        (FilterOperator::IsNotNull, _) | (FilterOperator::Neq, FilterOperand::Null) => {
+            FilterNode::IsNotNull(field)
+        }
+        (FilterOperator::Eq | FilterOperator::Neq, FilterOperand::Text(text)) => {
+            let token = token(text)?;
+            sealed.value = FilterOperand::Text(token.clone());
+            compare(
+                if test.operator == FilterOperator::Eq {
+                    ComparisonOrder::Eq
+                } else {
+                    ComparisonOrder::Neq
+                },
+                token,
+            )
+        }
+        (FilterOperator::Eq | FilterOperator::Neq, other) => return Err(mismatch(field, other)),
         // The empty text has a pseudonym like any other.
-        (Operator::IsEmpty, _) => compare(Order::Eq, token("")?),
-        (Operator::IsNotEmpty, _) => compare(Order::Neq, token("")?),
-        (Operator::IsNullOrEmpty, _) => Node::Any(vec![Node::IsNull(field), compare(Order::Eq, token("")?)]),
-        _ => Node::All(vec![Node::IsNotNull(field), compare(Order::Neq, token("")?)]),
+        (FilterOperator::IsEmpty, _) => compare(ComparisonOrder::Eq, token("")?),
+        (FilterOperator::IsNotEmpty, _) => compare(ComparisonOrder::Neq, token("")?),
+        (FilterOperator::IsNullOrEmpty, _) => FilterNode::Any(vec![
+            FilterNode::IsNull(field),
+            compare(ComparisonOrder::Eq, token("")?),
+        ]),
+        _ => FilterNode::All(vec![
+            FilterNode::IsNotNull(field),
+            compare(ComparisonOrder::Neq, token("")?),
+        ]),
     };
     Ok((sealed, node))
 }
 
 /// Whether a text has a pseudonym's shape, as somebody copies it from a table.
 fn is_pseudonym(text: &str) -> bool {
-    let hex = text.strip_prefix("hmac").and_then(|rest| rest.split_once(':'));
+    let hex = text
+        .strip_prefix("hmac")
+        .and_then(|rest| rest.split_once(':'));
     hex.is_some_and(|(version, hex)| {
         !version.is_empty()
             && version.bytes().all(|b| b.is_ascii_digit())
@@ -308,35 +411,61 @@ fn is_pseudonym(text: &str) -> bool {
     })
 }
 
-fn is_text(field: &Field) -> bool {
-    matches!(field.kind, Kind::Text | Kind::TextOrNumber | Kind::ProvidersId | Kind::Pseudonym(_))
+fn is_text(field: &FilterField) -> bool {
+    matches!(
+        field.kind,
+        FilterFieldType::Text
+            | FilterFieldType::TextOrNumber
+            | FilterFieldType::ProvidersId
+            | FilterFieldType::Pseudonym(_)
+    )
 }
 
 /// What a field is, for an error.
-fn is(field: &Field) -> &'static str {
+fn is(field: &FilterField) -> &'static str {
     match field.kind {
-        Kind::Text | Kind::ProvidersId | Kind::Pseudonym(_) => "text",
-        Kind::TextOrNumber => "text or a number",
-        Kind::Decimal { .. } => "a number",
-        Kind::Whole => "a whole number",
-        Kind::Instant => "an instant",
-        Kind::Date => "a date",
+        FilterFieldType::Text | FilterFieldType::ProvidersId | FilterFieldType::Pseudonym(_) => {
+            "text"
+        }
+        FilterFieldType::TextOrNumber => "text or a number",
+        FilterFieldType::Decimal { .. } => "a number",
+        FilterFieldType::Whole => "a whole number",
+        FilterFieldType::Instant => "an instant",
+        FilterFieldType::Date => "a date",
     }
 }
 
 /// The value is of another type than the field. The value itself is not shown: it may be personal.
-fn mismatch(field: &Field, given: &Operand) -> Error {
+fn mismatch(field: &FilterField, given: &FilterOperand) -> Error {
     let how = match field.kind {
-        Kind::Text | Kind::ProvidersId | Kind::Pseudonym(_) => "Write the value in quotes: \"value\": \"...\".",
-        Kind::TextOrNumber => "Write \"value\": \"A3\" to compare as text, \"value\": 3 to compare as a number.",
-        Kind::Decimal { .. } | Kind::Whole => "Write the value as a number, without quotes: \"value\": 12.5.",
-        Kind::Instant => "Write \"value\": \"2026-01-31T12:00:00Z\", or a date for its first instant.",
-        Kind::Date => "Write \"value\": \"2026-01-31\".",
+        FilterFieldType::Text | FilterFieldType::ProvidersId | FilterFieldType::Pseudonym(_) => {
+            "Write the value in quotes: \"value\": \"...\"."
+        }
+        FilterFieldType::TextOrNumber => {
+            "Write \"value\": \"A3\" to compare as text, \"value\": 3 to compare as a number."
+        }
+        FilterFieldType::Decimal { .. } | FilterFieldType::Whole => {
+            "Write the value as a number, without quotes: \"value\": 12.5."
+        }
+        FilterFieldType::Instant => {
+            "Write \"value\": \"2026-01-31T12:00:00Z\", or a date for its first instant."
+        }
+        FilterFieldType::Date => "Write \"value\": \"2026-01-31\".",
     };
-    Error::config(format!("{} is {}, and the filter's value is {}", field.name, is(field), given.kind())).hint(how)
+    Error::config(format!(
+        "{} is {}, and the filter's value is {}",
+        field.name,
+        is(field),
+        given.kind()
+    ))
+    .hint(how)
 }
 
-fn listed(which: impl Fn(Operator) -> bool) -> String {
-    let names: Vec<&str> = Operator::ALL.iter().filter(|operator| which(**operator)).map(|o| o.as_str()).collect();
+fn listed(which: impl Fn(FilterOperator) -> bool) -> String {
+    let names: Vec<&str> = FilterOperator::ALL
+        .iter()
+        .filter(|operator| which(**operator))
+        .map(|o| o.as_str())
+        .collect();
     names.join(", ")
 }

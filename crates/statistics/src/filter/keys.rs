@@ -25,17 +25,20 @@ const BYTES: usize = 36;
 
 /// A set of transaction keys.
 #[derive(Debug)]
-pub(crate) struct Keys {
-    hashes: HashSet<u128, BuildHasherDefault<FirstBits>>,
+pub(crate) struct TransactionKeys {
+    hashes: HashSet<u128, BuildHasherDefault<FirstBitsHasher>>,
     room: MemoryReservation,
 }
 
-impl Keys {
+impl TransactionKeys {
     /// An empty set, on the account of a session's engine.
     pub(crate) fn new(session: &Session) -> Self {
         let runtime = session.context().runtime_env();
         let room = MemoryConsumer::new("the filter's transactions").register(&runtime.memory_pool);
-        Self { hashes: HashSet::default(), room }
+        Self {
+            hashes: HashSet::default(),
+            room,
+        }
     }
 
     /// Adds a key. Errors with [`tillhouse_model::ErrorKind::Query`] when there is no memory for it.
@@ -65,45 +68,53 @@ impl Keys {
     /// Whether a row's `transaction_key` is in the set.
     pub(crate) fn has_transaction(self: &Arc<Self>) -> Expr {
         let signature = Signature::exact(vec![DataType::Utf8], Volatility::Immutable);
-        ScalarUDF::new_from_impl(Has { keys: Arc::clone(self), signature }).call(vec![ident("transaction_key")])
+        ScalarUDF::new_from_impl(HasTransactionKey {
+            keys: Arc::clone(self),
+            signature,
+        })
+        .call(vec![ident("transaction_key")])
     }
 }
 
-/// The hash of something that is a hash already.
+/// Hasher of something that is a hash already: takes its first bits.
 #[derive(Debug, Default)]
-struct FirstBits(u64);
+struct FirstBitsHasher(u64);
 
-impl Hasher for FirstBits {
+impl Hasher for FirstBitsHasher {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        self.0 = bytes
+            .iter()
+            .take(8)
+            .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
     }
 }
 
+/// Function that tells whether a transaction key is in the set.
 #[derive(Debug)]
-struct Has {
-    keys: Arc<Keys>,
+struct HasTransactionKey {
+    keys: Arc<TransactionKeys>,
     signature: Signature,
 }
 
-impl PartialEq for Has {
+impl PartialEq for HasTransactionKey {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }
 }
 
-impl Eq for Has {}
+impl Eq for HasTransactionKey {}
 
-impl Hash for Has {
+impl Hash for HasTransactionKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.keys).hash(state);
     }
 }
 
-impl ScalarUDFImpl for Has {
+impl ScalarUDFImpl for HasTransactionKey {
     fn name(&self) -> &'static str {
         "passes_filter"
     }
@@ -117,11 +128,15 @@ impl ScalarUDFImpl for Has {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let keys = args.args.first().ok_or_else(|| plan_datafusion_err!("a set of keys is asked about a key"))?;
+        let keys = args
+            .args
+            .first()
+            .ok_or_else(|| plan_datafusion_err!("a set of keys is asked about a key"))?;
         let keys = cast(&keys.to_array(args.number_rows)?, &DataType::Utf8)?;
         let keys = keys.as_string::<i32>();
-        let kept: BooleanArray =
-            (0..keys.len()).map(|row| Some(keys.is_valid(row) && self.keys.has(keys.value(row)))).collect();
+        let kept: BooleanArray = (0..keys.len())
+            .map(|row| Some(keys.is_valid(row) && self.keys.has(keys.value(row))))
+            .collect();
         Ok(ColumnarValue::Array(Arc::new(kept)))
     }
 }

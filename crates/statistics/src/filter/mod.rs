@@ -1,6 +1,6 @@
 //! Filters: which transactions a question is about, beyond window, tenant and source.
 //!
-//! Invariant: a [`Selection`] names fields that exist with operands of their types, and holds no personal value: what is compared with
+//! Invariant: a [`CheckedFilter`] names fields that exist with operands of their types, and holds no personal value: what is compared with
 //! a pseudonymised column is a pseudonym already. It becomes DataFusion expressions, never SQL text.
 //!
 //! ```text
@@ -18,20 +18,20 @@ mod keys;
 mod number;
 mod select;
 
-pub(crate) use keys::Keys;
-pub(crate) use select::{Fact, select};
+pub(crate) use keys::TransactionKeys;
+pub(crate) use select::{FilteredFact, select};
 
-use check::Node;
+use check::FilterNode;
 use tillhouse_model::{Filter, PseudonymKey, Result};
 
 /// A filter that has been checked against the fields there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub struct CheckedFilter {
     descriptor: Filter,
-    root: Node,
+    root: FilterNode,
 }
 
-impl Selection {
+impl CheckedFilter {
     /// Checks a filter. Dates and times without an offset are those of `timezone`; `key` is the project's, for operands that are
     /// compared with pseudonyms.
     ///
@@ -52,13 +52,16 @@ impl Selection {
     pub(crate) fn and(&self, other: &Self) -> Self {
         Self {
             descriptor: Filter::All(vec![self.descriptor.clone(), other.descriptor.clone()]),
-            root: Node::All(vec![self.root.clone(), other.root.clone()]),
+            root: FilterNode::All(vec![self.root.clone(), other.root.clone()]),
         }
     }
 
     /// Whether articles and payments can answer it by their own columns.
     pub(crate) fn is_on_every_fact(&self) -> bool {
-        self.root.fields().iter().all(|field| field.is_on_every_fact())
+        self.root
+            .fields()
+            .iter()
+            .all(|field| field.is_on_every_fact())
     }
 
     /// Whether the roll-ups can answer it as well.

@@ -3,13 +3,13 @@
 //! Invariant: an amount goes from the file's text to an exact number; a line that cannot be read is an error that names it.
 
 use crate::columns::{decimals, each_batch, integers, texts};
-use crate::facts::{Conditions, UNKNOWN};
-use crate::request::{Question, Request};
-use crate::rollup::place;
+use crate::facts::{FactConditions, UNKNOWN};
+use crate::request::{CheckedRequest, StatisticsRequest};
+use crate::rollup::route;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Error, Exact, Result};
+use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
+use tillhouse_model::{Error, ExactDecimal, Result};
 use tillhouse_query::Session;
 
 /// What a control file says of one day.
@@ -18,7 +18,7 @@ pub struct ControlTotal {
     /// The day.
     pub day: Date,
     /// The figures: at most a count and an amount a currency.
-    pub said: Evidence,
+    pub figures: ProviderFigures,
 }
 
 /// The columns a control file may have.
@@ -30,24 +30,49 @@ const COLUMNS: [&str; 4] = ["day", "currency", "count", "amount"];
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file and line.
 pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
     let at = |line: usize, what: String| Error::config(what).at("file", format!("{file}:{line}"));
-    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let mut lines = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let hint = "The first line names the columns: day,currency,count,amount.";
-    let (_, header) =
-        lines.next().ok_or_else(|| Error::config("the control file is empty").at("file", file).hint(hint))?;
-    let separator = [';', '\t'].into_iter().find(|c| header.contains(*c)).unwrap_or(',');
-    let names: Vec<String> = cells(header, separator).iter().map(|name| name.to_ascii_lowercase()).collect();
+    let (_, header) = lines.next().ok_or_else(|| {
+        Error::config("the control file is empty")
+            .at("file", file)
+            .hint(hint)
+    })?;
+    let separator = [';', '\t']
+        .into_iter()
+        .find(|c| header.contains(*c))
+        .unwrap_or(',');
+    let names: Vec<String> = cells(header, separator)
+        .iter()
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
     let place = |name: &str| names.iter().position(|n| n == name);
     if let Some(unknown) = names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
         return Err(at(1, format!("a control file has no column {unknown:?}")).hint(hint));
     }
     let (Some(day_at), Some(currency_at)) = (place("day"), place("currency")) else {
-        return Err(at(1, "the control file has no column day, or none called currency".to_owned()).hint(hint));
+        return Err(at(
+            1,
+            "the control file has no column day, or none called currency".to_owned(),
+        )
+        .hint(hint));
     };
-    let sums = [(Part::Count, "count"), (Part::Amount, "amount")].map(|(part, name)| (part, name, place(name)));
+    let sums = [
+        (StatisticsPart::Count, "count"),
+        (StatisticsPart::Amount, "amount"),
+    ]
+    .map(|(part, name)| (part, name, place(name)));
     if sums.iter().all(|(.., at)| at.is_none()) {
-        return Err(at(1, "the control file has neither count nor amount".to_owned()).hint(hint));
+        return Err(at(
+            1,
+            "the control file has neither count nor amount".to_owned(),
+        )
+        .hint(hint));
     }
-    let mut days: BTreeMap<Date, Evidence> = BTreeMap::new();
+    let mut days: BTreeMap<Date, ProviderFigures> = BTreeMap::new();
     let mut seen: BTreeSet<(Date, String)> = BTreeSet::new();
     for (index, line) in lines {
         let cells = cells(line, separator);
@@ -58,11 +83,18 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
         }
         let cell = |at: usize| cells.get(at).map(String::as_str).unwrap_or_default();
         let wrong = |what: &str| at(index + 1, format!("{what} cannot be read"));
-        let day: Date = cell(day_at).parse().map_err(|_| wrong("the day").hint("Write it like 2026-01-31."))?;
+        let day: Date = cell(day_at)
+            .parse()
+            .map_err(|_| wrong("the day").hint("Write it like 2026-01-31."))?;
         let currency = match cell(currency_at) {
-            code if code.len() == 3 && code.bytes().all(|c| c.is_ascii_alphabetic()) => code.to_ascii_uppercase(),
+            code if code.len() == 3 && code.bytes().all(|c| c.is_ascii_alphabetic()) => {
+                code.to_ascii_uppercase()
+            }
             other if other.eq_ignore_ascii_case(UNKNOWN) => UNKNOWN.to_owned(),
-            _ => return Err(wrong("the currency").hint("Write its code, like EUR, or `unknown` where there is none.")),
+            _ => {
+                return Err(wrong("the currency")
+                    .hint("Write its code, like EUR, or `unknown` where there is none."));
+            }
         };
         if !seen.insert((day, currency.clone())) {
             return Err(at(index + 1, format!("{day} {currency} stands here twice")));
@@ -70,15 +102,28 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
         let said = days.entry(day).or_default();
         let mut has_number = false;
         for (part, name, column) in sums {
-            let Some(text) = column.map(cell) else { continue };
-            let figure = |value| Figure { part, currency: Some(currency.clone()), unit: None, label: None, value };
+            let Some(text) = column.map(cell) else {
+                continue;
+            };
+            let figure = |value| ProviderFigure {
+                part,
+                currency: Some(currency.clone()),
+                unit: None,
+                label: None,
+                value,
+            };
             if text.is_empty() {
                 // Nobody knows it: that is no zero.
                 said.figures.push(figure(None));
                 continue;
             }
-            let text = if separator == ',' { text.to_owned() } else { text.replace(',', ".") };
-            let value = Exact::parse(&text).filter(|v| part == Part::Amount || v.trimmed().scale == 0);
+            let text = if separator == ',' {
+                text.to_owned()
+            } else {
+                text.replace(',', ".")
+            };
+            let value = ExactDecimal::parse(&text)
+                .filter(|v| part == StatisticsPart::Amount || v.trimmed().scale == 0);
             let hint = "Write digits with a point, without thousands' separators.";
             let value = value.ok_or_else(|| wrong(&format!("the {name}")).hint(hint))?;
             said.parts.insert(part);
@@ -86,10 +131,16 @@ pub fn control_totals(text: &str, file: &str) -> Result<Vec<ControlTotal>> {
             has_number = true;
         }
         if !has_number {
-            return Err(at(index + 1, "there is neither a count nor an amount".to_owned()));
+            return Err(at(
+                index + 1,
+                "there is neither a count nor an amount".to_owned(),
+            ));
         }
     }
-    Ok(days.into_iter().map(|(day, said)| ControlTotal { day, said }).collect())
+    Ok(days
+        .into_iter()
+        .map(|(day, said)| ControlTotal { day, figures: said })
+        .collect())
 }
 
 /// A line's cells; one in quotes may hold the separator.
@@ -98,7 +149,9 @@ fn cells(line: &str, separator: char) -> Vec<String> {
     for c in line.trim_end_matches('\r').chars() {
         match c {
             '"' => quoted = !quoted,
-            c if c == separator && !quoted => cells.push(std::mem::take(&mut cell).trim().to_owned()),
+            c if c == separator && !quoted => {
+                cells.push(std::mem::take(&mut cell).trim().to_owned())
+            }
             c => cell.push(c),
         }
     }
@@ -110,26 +163,32 @@ fn cells(line: &str, separator: char) -> Vec<String> {
 /// given that zone's.
 pub async fn own_totals(
     session: &Session,
-    request: &Request,
+    request: &StatisticsRequest,
     zone: Option<&str>,
-) -> Result<BTreeMap<Date, Vec<Figure>>> {
-    let mut question = Question::new(request)?;
+) -> Result<BTreeMap<Date, Vec<ProviderFigure>>> {
+    let mut question = CheckedRequest::new(request)?;
     if zone.is_none() {
-        question.place = place(session, &question).await?;
+        question.answer_source = route(session, &question).await?;
     }
-    let (schema, table) = question.place.table("transactions");
+    let (schema, table) = question.answer_source.table("transactions");
     let mut totals = BTreeMap::new();
     if !session.has_table(schema, table).await? {
         return Ok(totals);
     }
     // A site's day begins and ends within a day of UTC's.
     let day = tillhouse_query::zone::DAY;
-    let around = (question.now.0.saturating_sub(day), question.now.1.saturating_add(day));
-    let mut conditions = Conditions::between(&question, around);
+    let around = (
+        question.now.0.saturating_sub(day),
+        question.now.1.saturating_add(day),
+    );
+    let mut conditions = FactConditions::between(&question, around);
     let date = match zone {
         None => "coalesce(business_date, local_date(occurred_at, 'UTC'))",
         Some(zone) => {
-            conditions.params.push(("zone", tillhouse_query::ScalarValue::Utf8(Some(zone.to_owned()))));
+            conditions.params.push((
+                "zone",
+                tillhouse_query::ScalarValue::Utf8(Some(zone.to_owned())),
+            ));
             "local_date(occurred_at, $zone)"
         }
     };
@@ -138,8 +197,8 @@ pub async fn own_totals(
          FROM (SELECT {date} AS date, currency, {} AS weight, amount FROM {}
                WHERE {} AND kind IN ('sale', 'refund') AND state IN ({})) AS asked
          GROUP BY date, currency ORDER BY date, currency",
-        question.place.weight("transactions"),
-        question.place.relation("transactions"),
+        question.answer_source.weight("transactions"),
+        question.answer_source.relation("transactions"),
         conditions.sql,
         question.states_sql()
     );
@@ -147,20 +206,33 @@ pub async fn own_totals(
         let (dates, counts) = (integers(batch, "date")?, integers(batch, "transactions")?);
         let (currencies, amounts) = (texts(batch, "currency")?, decimals(batch, "amount")?);
         for row in 0..batch.num_rows() {
-            let Some(date) = dates.get(row).and_then(civil) else { continue };
+            let Some(date) = dates.get(row).and_then(civil) else {
+                continue;
+            };
             let currency = Some(currencies.get(row).unwrap_or(UNKNOWN).to_owned());
-            let count = Exact::new(i128::from(counts.get(row).unwrap_or(0)), 0);
-            let amount = Exact::new(amounts.get(row), amounts.scale);
-            let figures: &mut Vec<Figure> = totals.entry(date).or_default();
-            for (part, value) in [(Part::Count, count), (Part::Amount, amount)] {
-                figures.push(Figure { part, currency: currency.clone(), unit: None, label: None, value: Some(value) });
+            let count = ExactDecimal::new(i128::from(counts.get(row).unwrap_or(0)), 0);
+            let amount = ExactDecimal::new(amounts.get(row), amounts.scale);
+            let figures: &mut Vec<ProviderFigure> = totals.entry(date).or_default();
+            for (part, value) in [
+                (StatisticsPart::Count, count),
+                (StatisticsPart::Amount, amount),
+            ] {
+                figures.push(ProviderFigure {
+                    part,
+                    currency: currency.clone(),
+                    unit: None,
+                    label: None,
+                    value: Some(value),
+                });
             }
         }
         Ok(())
     })
     .await?;
     let utc = |micros: i64| {
-        jiff::Timestamp::from_microsecond(micros).ok().map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).date())
+        jiff::Timestamp::from_microsecond(micros)
+            .ok()
+            .map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).date())
     };
     if let Some((first, end)) = utc(question.now.0).zip(utc(question.now.1)) {
         totals.retain(|date, _| first <= *date && *date < end);
@@ -169,7 +241,9 @@ pub async fn own_totals(
 }
 
 fn civil(days: i64) -> Option<Date> {
-    jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(days).ok()?).ok()
+    jiff::civil::date(1970, 1, 1)
+        .checked_add(jiff::Span::new().try_days(days).ok()?)
+        .ok()
 }
 
 #[cfg(test)]
@@ -179,10 +253,16 @@ mod tests {
     fn shown(totals: &[ControlTotal]) -> Vec<String> {
         let line = |total: &ControlTotal| {
             let figures = total
-                .said
+                .figures
                 .figures
                 .iter()
-                .map(|f| (f, f.value.map_or_else(|| "-".to_owned(), |value| value.to_string())))
+                .map(|f| {
+                    (
+                        f,
+                        f.value
+                            .map_or_else(|| "-".to_owned(), |value| value.to_string()),
+                    )
+                })
                 .map(|(f, value)| format!("{}:{}={value}", f.currency.as_deref().unwrap(), f.part));
             format!("{} {}", total.day, figures.collect::<Vec<_>>().join(" "))
         };
@@ -198,7 +278,10 @@ mod tests {
         ];
         assert_eq!(shown(&control_totals(plain, "f").unwrap()), expected);
         let other = "\u{feff}Amount;Day;Currency\r\n\"10,50\";2026-01-02;EUR\r\n";
-        assert_eq!(shown(&control_totals(other, "f").unwrap()), ["2026-01-02 EUR:transactions_total_amount=10.50"]);
+        assert_eq!(
+            shown(&control_totals(other, "f").unwrap()),
+            ["2026-01-02 EUR:transactions_total_amount=10.50"]
+        );
     }
 
     #[test]
@@ -210,18 +293,49 @@ mod tests {
             ("day,currency,total\n", "f:1", "\"total\""),
             ("day,currency,count\n1.1.2026,EUR,1\n", "f:2", "the day"),
             ("day,currency,count\n2026-01-01,,1\n", "f:2", "the currency"),
-            ("day,currency,count\n2026-01-01,Euro,1\n", "f:2", "the currency"),
-            ("day,currency,count\n2026-01-01,EUR,1.5\n", "f:2", "the count"),
-            ("day,currency,amount\n\n2026-01-01,EUR,1 000\n", "f:3", "the amount"),
-            ("day,currency,count,amount\n2026-01-01,EUR,,\n", "f:2", "neither a count nor an amount"),
-            ("day,currency,count,amount\n2026-01-01,EUR\n", "f:2", "2 cells where the header has 4"),
-            ("day,currency,count,amount\n2026-01-01,EUR,1,10,50\n", "f:2", "5 cells where the header has 4"),
-            ("day,currency,count\n2026-01-01,EUR,1\n2026-01-01,eur,1\n", "f:3", "twice"),
+            (
+                "day,currency,count\n2026-01-01,Euro,1\n",
+                "f:2",
+                "the currency",
+            ),
+            (
+                "day,currency,count\n2026-01-01,EUR,1.5\n",
+                "f:2",
+                "the count",
+            ),
+            (
+                "day,currency,amount\n\n2026-01-01,EUR,1 000\n",
+                "f:3",
+                "the amount",
+            ),
+            (
+                "day,currency,count,amount\n2026-01-01,EUR,,\n",
+                "f:2",
+                "neither a count nor an amount",
+            ),
+            (
+                "day,currency,count,amount\n2026-01-01,EUR\n",
+                "f:2",
+                "2 cells where the header has 4",
+            ),
+            (
+                "day,currency,count,amount\n2026-01-01,EUR,1,10,50\n",
+                "f:2",
+                "5 cells where the header has 4",
+            ),
+            (
+                "day,currency,count\n2026-01-01,EUR,1\n2026-01-01,eur,1\n",
+                "f:3",
+                "twice",
+            ),
         ] {
             let error = control_totals(text, "f").unwrap_err();
             assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
             let shown = error.to_string();
-            assert!(shown.contains(&format!("file {place}")) && shown.contains(said), "{text:?}: {shown}");
+            assert!(
+                shown.contains(&format!("file {place}")) && shown.contains(said),
+                "{text:?}: {shown}"
+            );
         }
     }
 }

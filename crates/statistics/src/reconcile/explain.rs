@@ -4,35 +4,35 @@
 //! then agreed, in all samples. One stray figure proves nothing and has no finding.
 
 use super::compare::compare;
-use super::hours::Hour;
+use super::hours::HourLabel;
 use crate::figures;
-use crate::filter::Selection;
-use crate::request::Request;
+use crate::filter::CheckedFilter;
+use crate::request::StatisticsRequest;
 use jiff::{SignedDuration, ToSpan};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::filter::{Operand, Operator, Test};
-use tillhouse_model::reconcile::{Evidence, Figure, Part};
-use tillhouse_model::{Exact, Filter, Result, Window};
+use tillhouse_model::filter::{FilterOperand, FilterOperator, FilterTest};
+use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
+use tillhouse_model::{ExactDecimal, Filter, Result, Window};
 use tillhouse_query::Session;
 
 /// A window that was compared, for one tenant.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub struct ReconcileSample {
     /// What was asked of us.
-    pub request: Request,
+    pub request: StatisticsRequest,
     /// Our figures.
-    pub ours: Vec<Figure>,
+    pub ours: Vec<ProviderFigure>,
     /// How many free sales the window has beside.
     pub free: i64,
     /// The other side's figures.
-    pub theirs: Evidence,
+    pub theirs: ProviderFigures,
 }
 
-/// A definition that differs.
+/// A definition that differs between both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct DefinitionFinding {
     /// `filter`, `states`, `kinds`, `end`, `time`, `clock`, `hours` or `growth`.
     pub definition: String,
     /// What the other side does, as a sentence.
@@ -48,7 +48,14 @@ const STATE_SETS: [&[&str]; 6] = [
     &["completed", "consumed", "pending"],
     &["completed", "consumed", "pending", "created"],
     &["completed", "consumed", "declined", "error"],
-    &["completed", "consumed", "pending", "created", "declined", "error"],
+    &[
+        "completed",
+        "consumed",
+        "pending",
+        "created",
+        "declined",
+        "error",
+    ],
 ];
 /// How far a provider's clock may be off UTC, in hours either way.
 const OFFSETS: i64 = 14;
@@ -64,51 +71,94 @@ const APART: SignedDuration = SignedDuration::from_hours(45 * 24);
 const PATTERN: usize = 3;
 
 /// Looks for definitions that explain what differs in all of the samples, each of which differs somewhere.
-pub async fn explain(session: &Session, samples: &[Sample]) -> Result<Vec<Finding>> {
-    let mut findings: Vec<Finding> = ignored_filter(session, samples).await?.into_iter().collect();
+pub async fn explain(
+    session: &Session,
+    samples: &[ReconcileSample],
+) -> Result<Vec<DefinitionFinding>> {
+    let mut findings: Vec<DefinitionFinding> = ignored_filter(session, samples)
+        .await?
+        .into_iter()
+        .collect();
     if !findings.is_empty() {
         return Ok(findings);
     }
-    let counts = |part: Part| !part.is_growth() && part != Part::Hours;
+    let counts = |part: StatisticsPart| !part.is_growth() && part != StatisticsPart::Hours;
     if differing(samples, counts) >= PATTERN {
         findings.extend(counting(session, samples).await?);
     } else if differing(samples, counts) == 0 {
-        if differing(samples, |part| part == Part::Hours) >= PATTERN {
+        if differing(samples, |part| part == StatisticsPart::Hours) >= PATTERN {
             findings.extend(shifted_hours(samples));
         }
-        if differing(samples, Part::is_growth) > 0 {
+        if differing(samples, StatisticsPart::is_growth) > 0 {
             findings.extend(growth(session, samples).await?);
         }
     }
     Ok(findings)
 }
 
-fn finding(definition: &str, text: String, samples: &[Sample]) -> Finding {
-    Finding { definition: definition.to_owned(), text, windows: samples.len() }
-}
-
-/// The same evidence about some parts only.
-fn about(evidence: &Evidence, wanted: impl Fn(Part) -> bool) -> Evidence {
-    Evidence {
-        parts: evidence.parts.iter().copied().filter(|part| wanted(*part)).collect(),
-        figures: evidence.figures.iter().filter(|figure| wanted(figure.part)).cloned().collect(),
+fn finding(definition: &str, text: String, samples: &[ReconcileSample]) -> DefinitionFinding {
+    DefinitionFinding {
+        definition: definition.to_owned(),
+        text,
+        windows: samples.len(),
     }
 }
 
-fn differing(samples: &[Sample], wanted: impl Fn(Part) -> bool) -> usize {
-    samples.iter().map(|sample| compare(&sample.ours, &about(&sample.theirs, &wanted)).differences.len()).sum()
+/// The same evidence about some parts only.
+fn about(evidence: &ProviderFigures, wanted: impl Fn(StatisticsPart) -> bool) -> ProviderFigures {
+    ProviderFigures {
+        parts: evidence
+            .parts
+            .iter()
+            .copied()
+            .filter(|part| wanted(*part))
+            .collect(),
+        figures: evidence
+            .figures
+            .iter()
+            .filter(|figure| wanted(figure.part))
+            .cloned()
+            .collect(),
+    }
 }
 
-async fn counted(session: &Session, request: &Request) -> Result<Vec<Figure>> {
-    Ok(figures(session, request).await?.data.iter().flat_map(|entry| entry.figures()).collect())
+fn differing(samples: &[ReconcileSample], wanted: impl Fn(StatisticsPart) -> bool) -> usize {
+    samples
+        .iter()
+        .map(|sample| {
+            compare(&sample.ours, &about(&sample.theirs, &wanted))
+                .differences
+                .len()
+        })
+        .sum()
+}
+
+async fn counted(session: &Session, request: &StatisticsRequest) -> Result<Vec<ProviderFigure>> {
+    Ok(figures(session, request)
+        .await?
+        .data
+        .iter()
+        .flat_map(|entry| entry.figures())
+        .collect())
 }
 
 /// Whether our figures of other requests would be theirs, hours and growth aside.
-async fn agrees(session: &Session, samples: &[Sample], other: impl Fn(&Request) -> Option<Request>) -> Result<bool> {
+async fn agrees(
+    session: &Session,
+    samples: &[ReconcileSample],
+    other: impl Fn(&StatisticsRequest) -> Option<StatisticsRequest>,
+) -> Result<bool> {
     for sample in samples {
-        let Some(request) = other(&sample.request) else { return Ok(false) };
-        let theirs = about(&sample.theirs, |part| !part.is_growth() && part != Part::Hours);
-        if !compare(&counted(session, &request).await?, &theirs).differences.is_empty() {
+        let Some(request) = other(&sample.request) else {
+            return Ok(false);
+        };
+        let theirs = about(&sample.theirs, |part| {
+            !part.is_growth() && part != StatisticsPart::Hours
+        });
+        if !compare(&counted(session, &request).await?, &theirs)
+            .differences
+            .is_empty()
+        {
             return Ok(false);
         }
     }
@@ -116,26 +166,44 @@ async fn agrees(session: &Session, samples: &[Sample], other: impl Fn(&Request) 
 }
 
 /// True if figures of transactions that the filter leaves out came back.
-async fn ignored_filter(session: &Session, samples: &[Sample]) -> Result<Option<Finding>> {
-    const TEXT: &str = "The filter's parameter may have another name at the provider: see the connection's keys.";
+async fn ignored_filter(
+    session: &Session,
+    samples: &[ReconcileSample],
+) -> Result<Option<DefinitionFinding>> {
+    const TEXT: &str =
+        "The filter's parameter may have another name at the provider: see the connection's keys.";
     if samples.is_empty() || samples.iter().any(|sample| sample.request.filter.is_none()) {
         return Ok(None);
     }
-    let unfiltered = |request: &Request| Request { filter: None, ..request.clone() };
+    let unfiltered = |request: &StatisticsRequest| StatisticsRequest {
+        filter: None,
+        ..request.clone()
+    };
     if agrees(session, samples, |request| Some(unfiltered(request))).await? {
-        let text = format!("The other side ignores the filter: its figures are those of all transactions. {TEXT}");
+        let text = format!(
+            "The other side ignores the filter: its figures are those of all transactions. {TEXT}"
+        );
         return Ok(Some(finding("filter", text, samples)));
     }
-    let labels = |figures: &[Figure]| -> BTreeSet<String> {
-        let sold = |f: &&Figure| {
-            matches!(f.part, Part::SiteAmount | Part::SiteCount | Part::Quantities)
-                && f.value.is_some_and(|v| v.units != 0)
+    let labels = |figures: &[ProviderFigure]| -> BTreeSet<String> {
+        let sold = |f: &&ProviderFigure| {
+            matches!(
+                f.part,
+                StatisticsPart::SiteAmount | StatisticsPart::SiteCount | StatisticsPart::Quantities
+            ) && f.value.is_some_and(|v| v.units != 0)
         };
-        figures.iter().filter(sold).filter_map(|figure| figure.label.clone()).collect()
+        figures
+            .iter()
+            .filter(sold)
+            .filter_map(|figure| figure.label.clone())
+            .collect()
     };
     for sample in samples {
         let theirs = labels(&sample.theirs.figures);
-        let stray = theirs.difference(&labels(&sample.ours)).cloned().collect::<BTreeSet<_>>();
+        let stray = theirs
+            .difference(&labels(&sample.ours))
+            .cloned()
+            .collect::<BTreeSet<_>>();
         if stray.is_empty() {
             continue;
         }
@@ -151,12 +219,19 @@ async fn ignored_filter(session: &Session, samples: &[Sample]) -> Result<Option<
 }
 
 /// Which transactions count.
-async fn counting(session: &Session, samples: &[Sample]) -> Result<Option<Finding>> {
+async fn counting(
+    session: &Session,
+    samples: &[ReconcileSample],
+) -> Result<Option<DefinitionFinding>> {
     for states in STATE_SETS {
         let states: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();
-        let other = |request: &Request| {
-            let same = request.states.len() == states.len() && request.states.iter().all(|s| states.contains(s));
-            (!same).then(|| Request { states: states.clone(), ..request.clone() })
+        let other = |request: &StatisticsRequest| {
+            let same = request.states.len() == states.len()
+                && request.states.iter().all(|s| states.contains(s));
+            (!same).then(|| StatisticsRequest {
+                states: states.clone(),
+                ..request.clone()
+            })
         };
         if agrees(session, samples, other).await? {
             let text = format!(
@@ -168,18 +243,24 @@ async fn counting(session: &Session, samples: &[Sample]) -> Result<Option<Findin
         }
     }
     if samples.iter().all(counts_free_sales) {
-        let text = "The other side counts free sales too; ours stand apart, in meta.free_transactions.".to_owned();
+        let text =
+            "The other side counts free sales too; ours stand apart, in meta.free_transactions."
+                .to_owned();
         return Ok(Some(finding("kinds", text, samples)));
     }
-    let longer = |request: &Request| moved(request, SignedDuration::ZERO, SignedDuration::from_secs(1));
+    let longer = |request: &StatisticsRequest| {
+        moved(request, SignedDuration::ZERO, SignedDuration::from_secs(1))
+    };
     if agrees(session, samples, longer).await? {
-        let text = "The other side counts the end of a window as part of it; ours is not.".to_owned();
+        let text =
+            "The other side counts the end of a window as part of it; ours is not.".to_owned();
         return Ok(Some(finding("end", text, samples)));
     }
     for (column, means) in TIMES {
         if agrees(session, samples, |request| by_time(request, column)).await? {
-            let text =
-                format!("The other side counts a transaction by {means} ({column}); ours counts it by occurred_at.");
+            let text = format!(
+                "The other side counts a transaction by {means} ({column}); ours counts it by occurred_at."
+            );
             return Ok(Some(finding("time", text, samples)));
         }
     }
@@ -200,36 +281,83 @@ async fn counting(session: &Session, samples: &[Sample]) -> Result<Option<Findin
 }
 
 /// The same window of another time; a transaction that has none keeps its own.
-fn by_time(request: &Request, column: &str) -> Option<Request> {
-    let test = |field: &str, operator: Operator, value: Operand| {
-        Filter::Test(Test { field: field.to_owned(), operator, value, ignore_case: true })
+fn by_time(request: &StatisticsRequest, column: &str) -> Option<StatisticsRequest> {
+    let test = |field: &str, operator: FilterOperator, value: FilterOperand| {
+        Filter::Test(FilterTest {
+            field: field.to_owned(),
+            operator,
+            value,
+            ignore_case: true,
+        })
     };
     let within = |field: &str| {
-        let at = |instant: jiff::Timestamp| Operand::Text(instant.to_string());
+        let at = |instant: jiff::Timestamp| FilterOperand::Text(instant.to_string());
         let (from, to) = (at(request.window.from()), at(request.window.to()));
-        [test(field, Operator::Gte, from), test(field, Operator::Lt, to)]
+        [
+            test(field, FilterOperator::Gte, from),
+            test(field, FilterOperator::Lt, to),
+        ]
     };
     let [from, to] = within("occurred_at");
-    let untimed = Filter::All(vec![test(column, Operator::IsNull, Operand::Null), from, to]);
-    let other = Selection::new(&Filter::Any(vec![Filter::All(within(column).into()), untimed]), "UTC", None).ok()?;
-    let filter = Some(request.filter.as_ref().map_or_else(|| other.clone(), |asked| asked.and(&other)));
-    Some(Request { window: request.window.widened(APART), filter, ..request.clone() })
+    let untimed = Filter::All(vec![
+        test(column, FilterOperator::IsNull, FilterOperand::Null),
+        from,
+        to,
+    ]);
+    let other = CheckedFilter::new(
+        &Filter::Any(vec![Filter::All(within(column).into()), untimed]),
+        "UTC",
+        None,
+    )
+    .ok()?;
+    let filter = Some(
+        request
+            .filter
+            .as_ref()
+            .map_or_else(|| other.clone(), |asked| asked.and(&other)),
+    );
+    Some(StatisticsRequest {
+        window: request.window.widened(APART),
+        filter,
+        ..request.clone()
+    })
 }
 
-fn moved(request: &Request, from: SignedDuration, to: SignedDuration) -> Option<Request> {
-    let window = Window::new(request.window.from().checked_add(from).ok()?, request.window.to().checked_add(to).ok()?);
-    Some(Request { window: window.ok()?, ..request.clone() })
+fn moved(
+    request: &StatisticsRequest,
+    from: SignedDuration,
+    to: SignedDuration,
+) -> Option<StatisticsRequest> {
+    let window = Window::new(
+        request.window.from().checked_add(from).ok()?,
+        request.window.to().checked_add(to).ok()?,
+    );
+    Some(StatisticsRequest {
+        window: window.ok()?,
+        ..request.clone()
+    })
 }
 
 fn ahead(hours: i64) -> String {
-    format!("{} h {}", hours.abs(), if hours > 0 { "ahead of" } else { "behind" })
+    format!(
+        "{} h {}",
+        hours.abs(),
+        if hours > 0 { "ahead of" } else { "behind" }
+    )
 }
 
 /// Whether a sample's counts differ by its free sales, and its amounts not at all.
-fn counts_free_sales(sample: &Sample) -> bool {
-    let amounts = about(&sample.theirs, |part| matches!(part, Part::Amount | Part::SiteAmount));
-    let total = |figures: &[Figure]| -> i128 {
-        figures.iter().filter(|f| f.part == Part::Count).filter_map(|f| f.value?.rescaled(0)).map(|v| v.units).sum()
+fn counts_free_sales(sample: &ReconcileSample) -> bool {
+    let amounts = about(&sample.theirs, |part| {
+        matches!(part, StatisticsPart::Amount | StatisticsPart::SiteAmount)
+    });
+    let total = |figures: &[ProviderFigure]| -> i128 {
+        figures
+            .iter()
+            .filter(|f| f.part == StatisticsPart::Count)
+            .filter_map(|f| f.value?.rescaled(0))
+            .map(|v| v.units)
+            .sum()
     };
     sample.free > 0
         && total(&sample.theirs.figures) - total(&sample.ours) == i128::from(sample.free)
@@ -237,42 +365,69 @@ fn counts_free_sales(sample: &Sample) -> bool {
 }
 
 /// On which clock hours are cut.
-fn shifted_hours(samples: &[Sample]) -> Option<Finding> {
+fn shifted_hours(samples: &[ReconcileSample]) -> Option<DefinitionFinding> {
     let (first, _) = (1..=OFFSETS)
         .flat_map(|hours| [hours, -hours])
-        .map(|hours| (hours, samples.iter().all(|sample| hours_agree(sample, hours))))
+        .map(|hours| {
+            (
+                hours,
+                samples.iter().all(|sample| hours_agree(sample, hours)),
+            )
+        })
         .find(|(_, agree)| *agree)?;
-    let text = format!("The other side labels hours on a clock {} UTC.", ahead(first));
+    let text = format!(
+        "The other side labels hours on a clock {} UTC.",
+        ahead(first)
+    );
     Some(finding("hours", text, samples))
 }
 
-fn hours_agree(sample: &Sample, shift: i64) -> bool {
-    let hours = |figures: &[Figure], shift: i64, of_day: bool| -> Option<BTreeMap<(Option<String>, Hour), i128>> {
+fn hours_agree(sample: &ReconcileSample, shift: i64) -> bool {
+    let hours = |figures: &[ProviderFigure],
+                 shift: i64,
+                 of_day: bool|
+     -> Option<BTreeMap<(Option<String>, HourLabel), i128>> {
         let mut table = BTreeMap::new();
-        let mixed = sample.theirs.figures.iter().any(|figure| figure.currency.is_none());
-        for figure in figures.iter().filter(|figure| figure.part == Part::Hours) {
-            let hour = Hour::read(figure.label.as_deref()?)?.shifted(shift);
+        let mixed = sample
+            .theirs
+            .figures
+            .iter()
+            .any(|figure| figure.currency.is_none());
+        for figure in figures
+            .iter()
+            .filter(|figure| figure.part == StatisticsPart::Hours)
+        {
+            let hour = HourLabel::read(figure.label.as_deref()?)?.shifted(shift);
             let hour = if of_day { hour.of_day() } else { hour };
             let count = figure.value?.rescaled(0)?.units;
-            *table.entry((figure.currency.clone().filter(|_| !mixed), hour)).or_default() += count;
+            *table
+                .entry((figure.currency.clone().filter(|_| !mixed), hour))
+                .or_default() += count;
         }
         table.retain(|_, count| *count != 0);
         Some(table)
     };
-    let Some(theirs) = hours(&sample.theirs.figures, 0, false) else { return false };
-    let of_day = theirs.keys().any(|(_, hour)| matches!(hour, Hour::OfDay(_)));
+    let Some(theirs) = hours(&sample.theirs.figures, 0, false) else {
+        return false;
+    };
+    let of_day = theirs
+        .keys()
+        .any(|(_, hour)| matches!(hour, HourLabel::OfDay(_)));
     hours(&sample.ours, shift, of_day) == Some(theirs)
 }
 
-/// A figure, the one it grew from, and what the other side says of the growth.
-struct Pair {
-    now: Exact,
-    before: Exact,
-    theirs: Option<Exact>,
+/// A figure, the one it grew from, and the other side's growth.
+struct GrowthPair {
+    now: ExactDecimal,
+    before: ExactDecimal,
+    theirs: Option<ExactDecimal>,
 }
 
 /// What growth means.
-async fn growth(session: &Session, samples: &[Sample]) -> Result<Option<Finding>> {
+async fn growth(
+    session: &Session,
+    samples: &[ReconcileSample],
+) -> Result<Option<DefinitionFinding>> {
     let mut pairs = Vec::new();
     for sample in samples {
         pairs.extend(self::pairs(session, sample, |window| window.before()).await?);
@@ -280,11 +435,22 @@ async fn growth(session: &Session, samples: &[Sample]) -> Result<Option<Finding>
     let stated = pairs.iter().filter(|pair| pair.theirs.is_some()).count();
     if stated >= PATTERN {
         for (means, grown) in DEFINITIONS {
-            if pairs.iter().filter(|pair| pair.theirs.is_some()).all(|pair| is_theirs(pair, grown(pair))) {
-                return Ok(Some(finding("growth", format!("The other side's growth is {means}."), samples)));
+            if pairs
+                .iter()
+                .filter(|pair| pair.theirs.is_some())
+                .all(|pair| is_theirs(pair, grown(pair)))
+            {
+                return Ok(Some(finding(
+                    "growth",
+                    format!("The other side's growth is {means}."),
+                    samples,
+                )));
             }
         }
-        for (means, back) in [("the same window a week before", 7_i64), ("the same window 364 days before", 364)] {
+        for (means, back) in [
+            ("the same window a week before", 7_i64),
+            ("the same window 364 days before", 364),
+        ] {
             let mut others = Vec::new();
             for sample in samples {
                 let earlier = |window: Window| {
@@ -293,44 +459,72 @@ async fn growth(session: &Session, samples: &[Sample]) -> Result<Option<Finding>
                 };
                 others.extend(self::pairs(session, sample, earlier).await?);
             }
-            if others.iter().all(|pair| is_theirs(pair, pair.now.growth_against(pair.before))) {
-                return Ok(Some(finding("growth", format!("The other side's growth is against {means}."), samples)));
+            if others
+                .iter()
+                .all(|pair| is_theirs(pair, pair.now.growth_against(pair.before)))
+            {
+                return Ok(Some(finding(
+                    "growth",
+                    format!("The other side's growth is against {means}."),
+                    samples,
+                )));
             }
         }
     }
     // Ours is null there.
-    let from_nothing: Vec<Option<Exact>> =
-        pairs.iter().filter(|pair| pair.before.units == 0).map(|pair| pair.theirs).collect();
+    let from_nothing: Vec<Option<ExactDecimal>> = pairs
+        .iter()
+        .filter(|pair| pair.before.units == 0)
+        .map(|pair| pair.theirs)
+        .collect();
     let rest_is_ours = pairs
         .iter()
         .filter(|pair| pair.before.units != 0)
         .all(|pair| is_theirs(pair, pair.now.growth_against(pair.before)));
     let said = from_nothing.first().copied().flatten().filter(|said| {
         rest_is_ours
-            && from_nothing.iter().all(|other| other.is_some_and(|o| o.minus(*said).is_some_and(|d| d.units == 0)))
+            && from_nothing
+                .iter()
+                .all(|other| other.is_some_and(|o| o.minus(*said).is_some_and(|d| d.units == 0)))
     });
     Ok(said.map(|said| {
         finding(
             "growth",
-            format!("The other side calls growth from nothing {}; ours is null.", said.trimmed()),
+            format!(
+                "The other side calls growth from nothing {}; ours is null.",
+                said.trimmed()
+            ),
             samples,
         )
     }))
 }
 
-/// What growth may mean elsewhere.
-type Grown = fn(&Pair) -> Option<Exact>;
-const DEFINITIONS: [(&str, Grown); 6] = [
-    ("a fraction, not per cent", |pair| share(pair.now.minus(pair.before)?, pair.before, 0)),
-    ("rounded to whole per cent", |pair| pair.now.growth_against(pair.before)?.rescaled(0)),
-    ("rounded to one decimal", |pair| pair.now.growth_against(pair.before)?.rescaled(1)),
-    ("the difference, not per cent", |pair| pair.now.minus(pair.before)),
-    ("per cent of the earlier figure, 100 where nothing changed", |pair| share(pair.now, pair.before, 2)),
-    ("per cent of the later figure", |pair| share(pair.now.minus(pair.before)?, pair.now, 2)),
+/// A formula for growth that the other side may use.
+type GrowthFormula = fn(&GrowthPair) -> Option<ExactDecimal>;
+const DEFINITIONS: [(&str, GrowthFormula); 6] = [
+    ("a fraction, not per cent", |pair| {
+        share(pair.now.minus(pair.before)?, pair.before, 0)
+    }),
+    ("rounded to whole per cent", |pair| {
+        pair.now.growth_against(pair.before)?.rescaled(0)
+    }),
+    ("rounded to one decimal", |pair| {
+        pair.now.growth_against(pair.before)?.rescaled(1)
+    }),
+    ("the difference, not per cent", |pair| {
+        pair.now.minus(pair.before)
+    }),
+    (
+        "per cent of the earlier figure, 100 where nothing changed",
+        |pair| share(pair.now, pair.before, 2),
+    ),
+    ("per cent of the later figure", |pair| {
+        share(pair.now.minus(pair.before)?, pair.now, 2)
+    }),
 ];
 
 /// `part` of `whole` to four digits after the point, half-even, which is then moved so many digits to the right (2: per cent).
-fn share(part: Exact, whole: Exact, digits: u8) -> Option<Exact> {
+fn share(part: ExactDecimal, whole: ExactDecimal, digits: u8) -> Option<ExactDecimal> {
     let scale = part.scale.max(whole.scale);
     let (part, whole) = (part.rescaled(scale)?.units, whole.rescaled(scale)?.units);
     if whole == 0 {
@@ -344,11 +538,11 @@ fn share(part: Exact, whole: Exact, digits: u8) -> Option<Exact> {
         Ordering::Greater => 1,
         Ordering::Equal => quotient.rem_euclid(2),
     };
-    Some(Exact::new(quotient + round_up, 4 - digits))
+    Some(ExactDecimal::new(quotient + round_up, 4 - digits))
 }
 
 /// Whether the other side says this, to the digits both have.
-fn is_theirs(pair: &Pair, ours: Option<Exact>) -> bool {
+fn is_theirs(pair: &GrowthPair, ours: Option<ExactDecimal>) -> bool {
     match (pair.theirs, ours) {
         (Some(theirs), Some(ours)) => {
             let scale = theirs.scale.min(ours.scale);
@@ -358,29 +552,66 @@ fn is_theirs(pair: &Pair, ours: Option<Exact>) -> bool {
     }
 }
 
-async fn pairs(session: &Session, sample: &Sample, earlier: impl Fn(Window) -> Option<Window>) -> Result<Vec<Pair>> {
-    let Some(window) = earlier(sample.request.window) else { return Ok(Vec::new()) };
-    let before = counted(session, &Request { window, ..sample.request.clone() }).await?;
-    let find = |figures: &[Figure], part: Part, currency: &Option<String>| {
-        figures.iter().find(|f| f.part == part && f.currency == *currency).and_then(|f| f.value)
+async fn pairs(
+    session: &Session,
+    sample: &ReconcileSample,
+    earlier: impl Fn(Window) -> Option<Window>,
+) -> Result<Vec<GrowthPair>> {
+    let Some(window) = earlier(sample.request.window) else {
+        return Ok(Vec::new());
+    };
+    let before = counted(
+        session,
+        &StatisticsRequest {
+            window,
+            ..sample.request.clone()
+        },
+    )
+    .await?;
+    let find = |figures: &[ProviderFigure], part: StatisticsPart, currency: &Option<String>| {
+        figures
+            .iter()
+            .find(|f| f.part == part && f.currency == *currency)
+            .and_then(|f| f.value)
     };
     // A provider that names no currency can be followed where there is only one.
     let of_ours = |currency: &Option<String>| match currency {
         Some(_) => Some(currency.clone()),
         None => {
-            let mut known: Vec<_> = sample.ours.iter().map(|figure| figure.currency.clone()).collect();
+            let mut known: Vec<_> = sample
+                .ours
+                .iter()
+                .map(|figure| figure.currency.clone())
+                .collect();
             known.dedup();
             known.pop().filter(|_| known.is_empty())
         }
     };
     let mut pairs = Vec::new();
-    for figure in sample.theirs.figures.iter().filter(|figure| figure.part.is_growth()) {
-        let value = if figure.part == Part::CountGrowth { Part::Count } else { Part::Amount };
-        let Some(currency) = of_ours(&figure.currency) else { continue };
-        let Some(now) = find(&sample.ours, value, &currency) else { continue };
-        let before = find(&before, value, &currency).unwrap_or(Exact::new(0, now.scale));
+    for figure in sample
+        .theirs
+        .figures
+        .iter()
+        .filter(|figure| figure.part.is_growth())
+    {
+        let value = if figure.part == StatisticsPart::CountGrowth {
+            StatisticsPart::Count
+        } else {
+            StatisticsPart::Amount
+        };
+        let Some(currency) = of_ours(&figure.currency) else {
+            continue;
+        };
+        let Some(now) = find(&sample.ours, value, &currency) else {
+            continue;
+        };
+        let before = find(&before, value, &currency).unwrap_or(ExactDecimal::new(0, now.scale));
         let before = before.rescaled(now.scale).unwrap_or(before);
-        pairs.push(Pair { now, before, theirs: figure.value });
+        pairs.push(GrowthPair {
+            now,
+            before,
+            theirs: figure.value,
+        });
     }
     Ok(pairs)
 }

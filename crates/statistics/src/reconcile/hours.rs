@@ -6,25 +6,30 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-/// What a label says.
+/// Meaning of an hour's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Hour {
-    /// An hour of its own: by its start, in hours since 1970. A label without an offset is read as if its clock were UTC's.
-    Of(i64),
+pub(crate) enum HourLabel {
+    /// An hour by its start, in hours since 1970. A label without an offset is read as if its
+    /// clock were UTC's. A label without an offset is read as if its clock were UTC's.
+    Absolute(i64),
     /// An hour of any day, 0 to 23.
     OfDay(i64),
 }
 
-impl Hour {
+impl HourLabel {
     /// Reads `2026-01-31T10:00:00+01:00`, `2026-01-31 10:00`, `10:00`, `10`. `None` for anything else, and for what does not begin
     /// on the hour.
     pub(crate) fn read(label: &str) -> Option<Self> {
         if let Some(instant) = instant(label) {
             let seconds = instant.as_second();
-            return (seconds.rem_euclid(3600) == 0).then_some(Self::Of(seconds.div_euclid(3600)));
+            return (seconds.rem_euclid(3600) == 0)
+                .then_some(Self::Absolute(seconds.div_euclid(3600)));
         }
         let hour = label.split(':').next()?;
-        let rest_is_zero = label.get(hour.len()..)?.chars().all(|c| matches!(c, ':' | '0'));
+        let rest_is_zero = label
+            .get(hour.len()..)?
+            .chars()
+            .all(|c| matches!(c, ':' | '0'));
         let hour: i64 = hour.parse().ok().filter(|hour| (0..24).contains(hour))?;
         rest_is_zero.then_some(Self::OfDay(hour))
     }
@@ -32,7 +37,7 @@ impl Hour {
     /// The same hour on a clock that is so many hours ahead.
     pub(crate) fn shifted(self, hours: i64) -> Self {
         match self {
-            Self::Of(hour) => Self::Of(hour + hours),
+            Self::Absolute(hour) => Self::Absolute(hour + hours),
             Self::OfDay(hour) => Self::OfDay((hour + hours).rem_euclid(24)),
         }
     }
@@ -40,7 +45,7 @@ impl Hour {
     /// The hour of the day, on the clock it is read by.
     pub(crate) fn of_day(self) -> Self {
         match self {
-            Self::Of(hour) => Self::OfDay(hour.rem_euclid(24)),
+            Self::Absolute(hour) => Self::OfDay(hour.rem_euclid(24)),
             Self::OfDay(_) => self,
         }
     }
@@ -52,7 +57,9 @@ fn instant(label: &str) -> Option<Timestamp> {
     }
     // A date alone is a day, not an hour.
     let wall: DateTime = label.parse().ok().filter(|_| label.len() > 10)?;
-    wall.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    wall.to_zoned(TimeZone::UTC)
+        .ok()
+        .map(|zoned| zoned.timestamp())
 }
 
 /// A label as ours are written where it names an instant; else as it is.
@@ -72,21 +79,38 @@ mod tests {
 
     #[test]
     fn labels_are_read_however_they_are_written() {
-        let ten = Hour::read("2026-01-01T10:00:00Z").unwrap();
-        for label in
-            ["2026-01-01T11:00:00+01:00", "2026-01-01 10:00", "2026-01-01T10:00:00", "2026-01-01T10:00:00.000Z"]
-        {
-            assert_eq!(Hour::read(label), Some(ten), "{label}");
+        let ten = HourLabel::read("2026-01-01T10:00:00Z").unwrap();
+        for label in [
+            "2026-01-01T11:00:00+01:00",
+            "2026-01-01 10:00",
+            "2026-01-01T10:00:00",
+            "2026-01-01T10:00:00.000Z",
+        ] {
+            assert_eq!(HourLabel::read(label), Some(ten), "{label}");
         }
         for label in ["10", "10:00", "10:00:00"] {
-            assert_eq!(Hour::read(label), Some(Hour::OfDay(10)), "{label}");
+            assert_eq!(
+                HourLabel::read(label),
+                Some(HourLabel::OfDay(10)),
+                "{label}"
+            );
         }
-        for label in ["2026-01-01", "10:30", "24", "ten", "", "2026-01-01T10:30:00Z"] {
-            assert_eq!(Hour::read(label), None, "{label}");
+        for label in [
+            "2026-01-01",
+            "10:30",
+            "24",
+            "ten",
+            "",
+            "2026-01-01T10:30:00Z",
+        ] {
+            assert_eq!(HourLabel::read(label), None, "{label}");
         }
-        assert_eq!(ten.of_day(), Hour::OfDay(10));
-        assert_eq!(Hour::OfDay(23).shifted(2), Hour::OfDay(1));
-        assert_eq!(canonical("2026-01-01T11:00:00+01:00"), "2026-01-01T10:00:00Z");
+        assert_eq!(ten.of_day(), HourLabel::OfDay(10));
+        assert_eq!(HourLabel::OfDay(23).shifted(2), HourLabel::OfDay(1));
+        assert_eq!(
+            canonical("2026-01-01T11:00:00+01:00"),
+            "2026-01-01T10:00:00Z"
+        );
         assert_eq!(canonical("10"), "10");
     }
 }

@@ -15,7 +15,7 @@ mod explain;
 mod hours;
 mod suspects;
 
-pub use compare::{Compared, Difference, compare};
+pub use compare::{FigureComparison, FigureDifference, compare};
 pub use control::{ControlTotal, control_totals, own_totals};
-pub use explain::{Finding, Sample, explain};
-pub use suspects::suspects;
+pub use explain::{DefinitionFinding, ReconcileSample, explain};
+pub use suspects::find_suspects;

@@ -3,13 +3,13 @@
 //! Invariant: the table is scanned once, unless rows without a currency turn up; those alone are then asked for again, joined with
 //! their transactions.
 
-use super::scope::{Scope, label};
+use super::scope::{ReportScope, label};
 use crate::columns::{integers, texts};
 use arrow::array::RecordBatch;
-use tillhouse_model::{Period, Result};
+use tillhouse_model::{CivilPeriod, Result};
 
-/// What to group, and how.
-pub(super) struct Grouping {
+/// Grouping of articles or payments: table, condition, labels and sums.
+pub(super) struct ChildGrouping {
     pub(super) table: &'static str,
     /// What is read in its place, a relation with its columns and more.
     pub(super) relation: Option<String>,
@@ -24,22 +24,36 @@ pub(super) struct Grouping {
 /// Groups the rows of a period by currency and labels. `take` gets the currency (`unknown` where nobody names one), the batch
 /// with the labels and sums, and the row in it; the same group may come twice.
 pub(super) async fn groups(
-    scope: &Scope<'_>,
-    period: &Period,
-    grouping: &Grouping,
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+    grouping: &ChildGrouping,
     mut take: impl FnMut(String, &RecordBatch, usize) -> Result<()>,
 ) -> Result<()> {
-    let Grouping { table, relation, condition, labels, sums } = grouping;
+    let ChildGrouping {
+        table,
+        relation,
+        condition,
+        labels,
+        sums,
+    } = grouping;
     if !scope.session.has_table("unified", table).await? {
         return Ok(());
     }
-    let relation = relation.clone().unwrap_or_else(|| format!("unified.{table}"));
+    let relation = relation
+        .clone()
+        .unwrap_or_else(|| format!("unified.{table}"));
     let rows = scope.children(period);
     let has_parents = scope.session.has_table("unified", "transactions").await?;
-    let listed =
-        |of: &[(&str, &str)]| -> String { of.iter().map(|(name, sql)| format!(", {sql} AS {name}")).collect() };
+    let listed = |of: &[(&str, &str)]| -> String {
+        of.iter()
+            .map(|(name, sql)| format!(", {sql} AS {name}"))
+            .collect()
+    };
     let named: String = labels.iter().map(|(name, _)| format!(", {name}")).collect();
-    let summed: String = sums.iter().map(|(name, _)| format!(", sum({name}) AS {name}")).collect();
+    let summed: String = sums
+        .iter()
+        .map(|(name, _)| format!(", sum({name}) AS {name}"))
+        .collect();
     let child = |more: &str| {
         format!(
             "(SELECT transaction_key, currency{}{} FROM {relation} WHERE {} AND {condition}{more}) AS child",

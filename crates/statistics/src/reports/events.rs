@@ -3,13 +3,13 @@
 //! Invariant: an event is of the day that its own site's clock showed. Events are nobody's sale, so perspective, kind and state
 //! play no part.
 
-use super::scope::{Scope, label};
+use super::scope::{ReportScope, label};
 use crate::columns::{integers, texts};
 use tillhouse_model::sales_report::{EventCount, EventSum};
-use tillhouse_model::{Period, Result};
+use tillhouse_model::{CivilPeriod, Result};
 
 /// The events of a period by code, the most frequent first.
-pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<EventSum>> {
+pub(super) async fn sums(scope: &ReportScope<'_>, period: &CivilPeriod) -> Result<Vec<EventSum>> {
     let mut rows = Vec::new();
     if !scope.session.has_table("unified", "events").await? {
         return Ok(rows);
@@ -41,8 +41,12 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
         .each(scope.session, &sql, |batch| {
             let codes = texts(batch, "code")?;
             let (first, last) = (texts(batch, "first_words")?, texts(batch, "last_words")?);
-            let (quantities, durations) = (integers(batch, "quantity")?, integers(batch, "duration")?);
-            let (first_of, last_of) = (integers(batch, "first_identity")?, integers(batch, "last_identity")?);
+            let (quantities, durations) =
+                (integers(batch, "quantity")?, integers(batch, "duration")?);
+            let (first_of, last_of) = (
+                integers(batch, "first_identity")?,
+                integers(batch, "last_identity")?,
+            );
             for row in 0..batch.num_rows() {
                 let code = label(codes.get(row));
                 // Where one code comes with different words, as in a log, none of them is what the code means; nor are
@@ -52,7 +56,9 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
                     error: meaning.map_or_else(|| code.clone(), str::to_owned),
                     code,
                     // Where one code has several, as of machines of different types, none of them is the code's.
-                    erroridentity: first_of.get(row).filter(|identity| last_of.get(row) == Some(*identity)),
+                    erroridentity: first_of
+                        .get(row)
+                        .filter(|identity| last_of.get(row) == Some(*identity)),
                     quantity: quantities.get(row).unwrap_or(0),
                     duration: durations.get(row).unwrap_or(0),
                 });
@@ -60,15 +66,26 @@ pub(super) async fn sums(scope: &Scope<'_>, period: &Period) -> Result<Vec<Event
             Ok(())
         })
         .await?;
-    rows.sort_by(|a, b| b.quantity.cmp(&a.quantity).then_with(|| a.code.cmp(&b.code)));
+    rows.sort_by(|a, b| {
+        b.quantity
+            .cmp(&a.quantity)
+            .then_with(|| a.code.cmp(&b.code))
+    });
     Ok(rows)
 }
 
 /// The most frequent codes of a period.
-pub(super) async fn counts(scope: &Scope<'_>, period: &Period) -> Result<Vec<EventCount>> {
+pub(super) async fn counts(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<Vec<EventCount>> {
     let mut rows = sums(scope, period).await?;
     rows.truncate(scope.request.limit);
-    let count =
-        |row: EventSum| EventCount { code: row.code, error: row.error, summary: row.quantity, duration: row.duration };
+    let count = |row: EventSum| EventCount {
+        code: row.code,
+        error: row.error,
+        summary: row.quantity,
+        duration: row.duration,
+    };
     Ok(rows.into_iter().map(count).collect())
 }

@@ -27,17 +27,19 @@ mod zones;
 
 pub use revenue::heat_map;
 
-use crate::request::{Question, Request, SALE};
-use crate::{DEFINITIONS_VERSION, trust};
+use crate::request::{CheckedRequest, SALE, StatisticsRequest};
+use crate::{DEFINITIONS_VERSION, completeness};
 use jiff::Span;
 use jiff::civil::Date;
-use scope::Scope;
+use scope::ReportScope;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::report::COUNTED_STATES;
-use tillhouse_model::sales_report::{PeriodData, PeriodMeta, PeriodReport, ReportData, ReportMeta, SalesReport};
-use tillhouse_model::{Error, ErrorKind, Period, Result, Window};
+use tillhouse_model::sales_report::{
+    PeriodData, PeriodMeta, PeriodReport, ReportData, ReportMeta, SalesReport,
+};
+use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, Window};
 use tillhouse_query::Session;
 
 /// How many products the best-selling ones are, unless somebody says otherwise.
@@ -112,7 +114,14 @@ impl ReportName {
 
     /// Whether it compares two periods.
     pub fn compares(self) -> bool {
-        matches!(self, Self::Products | Self::PaymentTypes | Self::Events | Self::ShiftPayments | Self::ShiftProducts)
+        matches!(
+            self,
+            Self::Products
+                | Self::PaymentTypes
+                | Self::Events
+                | Self::ShiftPayments
+                | Self::ShiftProducts
+        )
     }
 }
 
@@ -127,10 +136,14 @@ impl FromStr for ReportName {
 
     /// Errors with [`ErrorKind::Config`].
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str).join(", ");
-            Error::config(format!("there is no report {text:?}")).hint(format!("There are {names}."))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::as_str).join(", ");
+                Error::config(format!("there is no report {text:?}"))
+                    .hint(format!("There are {names}."))
+            })
     }
 }
 
@@ -140,7 +153,7 @@ pub struct ReportRequest {
     /// Which one.
     pub name: ReportName,
     /// What it is about.
-    pub when: When,
+    pub when: ReportTime,
     /// Only that tenant's, by `tenant_id`; all by default.
     pub tenant: Option<String>,
     /// Only that source's; all by default.
@@ -165,18 +178,18 @@ pub struct ReportRequest {
     pub scopes: Vec<String>,
 }
 
-/// What a report is about.
+/// Time that a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum ReportTime {
     /// A period, and for reports that compare, the one it is compared with.
-    Periods(Period, Option<Period>),
+    Periods(CivilPeriod, Option<CivilPeriod>),
     /// The day, week, month and year, or the three months, that a date is in or ends.
     On(Date),
 }
 
 impl ReportRequest {
     /// A report of everything, by the defaults.
-    pub fn new(name: ReportName, when: When) -> Self {
+    pub fn new(name: ReportName, when: ReportTime) -> Self {
         Self {
             name,
             when,
@@ -195,64 +208,98 @@ impl ReportRequest {
     }
 
     /// What is asked of the statistics' conditions.
-    fn as_statistics(&self, window: Window) -> Request {
-        Request {
+    fn as_statistics(&self, window: Window) -> StatisticsRequest {
+        StatisticsRequest {
             tenant: self.tenant.clone(),
             source: self.source.clone(),
             perspective: self.perspective.clone(),
             states: self.states.clone(),
-            ..Request::new(window)
+            ..StatisticsRequest::new(window)
         }
     }
 
     /// The periods it reads, in the order in which they are shown.
-    fn periods(&self) -> Result<Vec<Period>> {
+    fn periods(&self) -> Result<Vec<CivilPeriod>> {
         Ok(match (self.name.is_about_a_date(), self.when) {
-            (false, When::Periods(one, two)) => [one].into_iter().chain(two.filter(|_| self.name.compares())).collect(),
-            (true, When::On(date)) if self.name == ReportName::HeatMap => vec![three_months(date)?],
-            (true, When::On(date)) => vec![revenue::around(date)?],
-            (true, When::Periods(..)) => {
-                return Err(Error::config(format!("{} is about a date, not a period", self.name))
-                    .hint("Give the date of reference; today's is the default."));
+            (false, ReportTime::Periods(one, two)) => [one]
+                .into_iter()
+                .chain(two.filter(|_| self.name.compares()))
+                .collect(),
+            (true, ReportTime::On(date)) if self.name == ReportName::HeatMap => {
+                vec![three_months(date)?]
             }
-            (false, When::On(_)) => {
-                return Err(Error::config(format!("{} is about a period", self.name)).hint("Say from when to when."));
+            (true, ReportTime::On(date)) => vec![revenue::around(date)?],
+            (true, ReportTime::Periods(..)) => {
+                return Err(
+                    Error::config(format!("{} is about a date, not a period", self.name))
+                        .hint("Give the date of reference; today's is the default."),
+                );
+            }
+            (false, ReportTime::On(_)) => {
+                return Err(Error::config(format!("{} is about a period", self.name))
+                    .hint("Say from when to when."));
             }
         })
     }
 
     fn check(&self) -> Result<()> {
-        if let Some(unknown) = self.scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-            return Err(Error::config(format!("there are no events of scope {unknown:?}"))
-                .hint(format!("Name some of {}.", SCOPES.join(", "))));
+        if let Some(unknown) = self
+            .scopes
+            .iter()
+            .find(|scope| !SCOPES.contains(&scope.as_str()))
+        {
+            return Err(
+                Error::config(format!("there are no events of scope {unknown:?}"))
+                    .hint(format!("Name some of {}.", SCOPES.join(", "))),
+            );
         }
         if self.amount == 0 || self.limit == 0 {
-            return Err(Error::config("a list of nothing was asked for").hint("Ask for one row at least."));
+            return Err(
+                Error::config("a list of nothing was asked for").hint("Ask for one row at least.")
+            );
         }
         Ok(())
     }
 }
 
 /// The three months that end with a date: from the day after that day three months earlier.
-fn three_months(date: Date) -> Result<Period> {
-    let beyond = |e| Error::config(format!("{date} is too near the end of the calendar")).because(e);
-    let from = date.checked_sub(Span::new().months(HEAT_MAP_MONTHS)).and_then(Date::tomorrow).map_err(beyond)?;
-    Period::days(from, date.tomorrow().map_err(beyond)?)
+fn three_months(date: Date) -> Result<CivilPeriod> {
+    let beyond =
+        |e| Error::config(format!("{date} is too near the end of the calendar")).because(e);
+    let from = date
+        .checked_sub(Span::new().months(HEAT_MAP_MONTHS))
+        .and_then(Date::tomorrow)
+        .map_err(beyond)?;
+    CivilPeriod::days(from, date.tomorrow().map_err(beyond)?)
 }
 
 /// A report, with the ledger's judgement.
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown, with [`ErrorKind::Query`] when the session does not
 /// read a published run.
-pub async fn report(session: &Session, warehouse: &Warehouse, request: &ReportRequest) -> Result<SalesReport> {
+pub async fn report(
+    session: &Session,
+    warehouse: &Warehouse,
+    request: &ReportRequest,
+) -> Result<SalesReport> {
     let run = session.run().ok_or_else(|| {
-        Error::new(ErrorKind::Query, "reports are asked of a published run, and this session reads none")
+        Error::new(
+            ErrorKind::Query,
+            "reports are asked of a published run, and this session reads none",
+        )
     })?;
     let (data, excluded) = answer(session, request).await?;
     let mut periods = Vec::new();
     for (index, period) in request.periods()?.iter().enumerate() {
-        let asked = request.as_statistics(zones::window(session, request.source.as_deref(), period).await?);
-        let trust = trust::trust(session, warehouse, run, &Question::new(&asked)?).await?;
+        let asked =
+            request.as_statistics(zones::window(session, request.source.as_deref(), period).await?);
+        let trust = completeness::check_completeness(
+            session,
+            warehouse,
+            run,
+            &CheckedRequest::new(&asked)?,
+        )
+        .await?;
         periods.push(PeriodMeta {
             from: period.from().to_string(),
             to: period.to().to_string(),
@@ -291,20 +338,36 @@ pub async fn report_data(session: &Session, request: &ReportRequest) -> Result<R
 async fn answer(session: &Session, request: &ReportRequest) -> Result<(ReportData, Vec<i64>)> {
     request.check()?;
     let periods = request.periods()?;
-    let first = *periods.first().ok_or_else(|| Error::internal("a report without a period"))?;
-    let asked = request.as_statistics(zones::window(session, request.source.as_deref(), &first).await?);
-    let question = Question::new(&asked)?;
-    let scope = Scope { session, question: &question, request, places: groups::places(session, request).await? };
+    let first = *periods
+        .first()
+        .ok_or_else(|| Error::internal("a report without a period"))?;
+    let asked =
+        request.as_statistics(zones::window(session, request.source.as_deref(), &first).await?);
+    let question = CheckedRequest::new(&asked)?;
+    let scope = ReportScope {
+        session,
+        question: &question,
+        request,
+        places: groups::places(session, request).await?,
+    };
     let second = periods.get(1).copied();
     let mut excluded = Vec::new();
     let data = match (request.name, request.when) {
-        (ReportName::RevenueSummary, _) => ReportData::RevenueSummary(revenue::by_day(&scope, &first).await?),
-        (ReportName::Summary, When::On(date)) => ReportData::Summary(revenue::summaries(&scope, &first, date).await?),
-        (ReportName::Summary | ReportName::HeatMap, _) => ReportData::HeatMap(revenue::heat(&scope, &first).await?),
+        (ReportName::RevenueSummary, _) => {
+            ReportData::RevenueSummary(revenue::by_day(&scope, &first).await?)
+        }
+        (ReportName::Summary, ReportTime::On(date)) => {
+            ReportData::Summary(revenue::summaries(&scope, &first, date).await?)
+        }
+        (ReportName::Summary | ReportName::HeatMap, _) => {
+            ReportData::HeatMap(revenue::heat(&scope, &first).await?)
+        }
         (ReportName::BestSellingProducts, _) => {
             ReportData::BestSellingProducts(products::best_selling(&scope, &first).await?)
         }
-        (ReportName::EventCounts, _) => ReportData::EventCounts(events::counts(&scope, &first).await?),
+        (ReportName::EventCounts, _) => {
+            ReportData::EventCounts(events::counts(&scope, &first).await?)
+        }
         (ReportName::Products, _) => {
             let mut of = Vec::new();
             for period in &periods {
@@ -348,9 +411,16 @@ async fn answer(session: &Session, request: &ReportRequest) -> Result<(ReportDat
     Ok((data, excluded))
 }
 
-fn compared<R>(first: &Period, second: Option<&Period>, rows: Vec<Vec<R>>) -> PeriodReport<R> {
+fn compared<R>(
+    first: &CivilPeriod,
+    second: Option<&CivilPeriod>,
+    rows: Vec<Vec<R>>,
+) -> PeriodReport<R> {
     let mut rows = rows.into_iter();
     let mut next = || rows.next().unwrap_or_default();
     let period1 = PeriodData::new(first, next());
-    PeriodReport { period1, period2: second.map(|period| PeriodData::new(period, next())) }
+    PeriodReport {
+        period1,
+        period2: second.map(|period| PeriodData::new(period, next())),
+    }
 }

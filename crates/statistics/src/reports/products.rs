@@ -3,14 +3,14 @@
 //! Invariant: amounts of different currencies and quantities of different units are never added up. Counting products is
 //! counting pieces: whatever is not sold by the piece is one a line, however many litres it has.
 
-use super::children::{Grouping, groups};
-use super::scope::{Scope, date, label};
-use crate::articles::Names;
+use super::children::{ChildGrouping, groups};
+use super::scope::{ReportScope, date, label};
+use crate::articles::NamesByKey;
 use crate::columns::{add, decimals, each_batch, integers, texts};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tillhouse_model::sales_report::{DayValue, ProductDays, ProductSales, ShiftProducts};
-use tillhouse_model::{Exact, Period, Result};
+use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 use tillhouse_query::Session;
 
 /// Articles that count; those of counted transactions that were not sold after all do not.
@@ -18,11 +18,12 @@ const SOLD: &str = "(state IS NULL OR state NOT IN ('declined', 'error'))";
 /// The site's own day, as days since 1970.
 const EPOCH_DAY: &str = "CAST(coalesce(business_date, CAST(occurred_at AS DATE)) AS INT)";
 /// How many products a line is. What was given back takes away.
-const PIECES: &str = "CASE WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST(1 AS DECIMAL(18, 6)))
+const PIECES: &str =
+    "CASE WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST(1 AS DECIMAL(18, 6)))
                            WHEN quantity < 0 THEN CAST(-1 AS DECIMAL(18, 6))
                            ELSE CAST(1 AS DECIMAL(18, 6)) END";
 
-const BY_DAY: Grouping = Grouping {
+const BY_DAY: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
     condition: SOLD,
@@ -30,15 +31,19 @@ const BY_DAY: Grouping = Grouping {
     sums: &[("pieces", PIECES)],
 };
 
-const BY_PRODUCT_AND_DAY: Grouping = Grouping {
+const BY_PRODUCT_AND_DAY: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
     condition: SOLD,
-    labels: &[("product_key", "product_key"), ("name", "name"), ("day", EPOCH_DAY)],
+    labels: &[
+        ("product_key", "product_key"),
+        ("name", "name"),
+        ("day", EPOCH_DAY),
+    ],
     sums: &[("pieces", PIECES)],
 };
 
-const BY_PRODUCT: Grouping = Grouping {
+const BY_PRODUCT: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
     condition: SOLD,
@@ -56,8 +61,8 @@ const BY_PRODUCT: Grouping = Grouping {
 const REVENUE_AND_QUANTITY: &[(&str, &str)] = &[("revenue", "amount"), ("quantity", "quantity")];
 
 /// The same by shift, of articles with their shifts.
-fn by_shift(relation: String) -> Grouping {
-    Grouping {
+fn by_shift(relation: String) -> ChildGrouping {
+    ChildGrouping {
         table: "articles",
         relation: Some(relation),
         condition: SOLD,
@@ -78,13 +83,19 @@ fn by_shift(relation: String) -> Grouping {
 const OF_A_DEVICE: &str = "coalesce(starts_with(product_key, concat(device_key, '/')), false)";
 
 /// Products sold, by currency and day, and the digits after their point.
-pub(super) async fn pieces_by_day(scope: &Scope<'_>, period: &Period) -> Result<(BTreeMap<(String, Date), i128>, u8)> {
+pub(super) async fn pieces_by_day(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<(BTreeMap<(String, Date), i128>, u8)> {
     let (mut found, mut scale) = (BTreeMap::new(), 0);
     groups(scope, period, &BY_DAY, |currency, batch, row| {
         let (days, pieces) = (integers(batch, "day")?, decimals(batch, "pieces")?);
         scale = pieces.scale;
         if let Some(day) = days.get(row) {
-            add(found.entry((currency, date(day)?)).or_default(), pieces.get(row))?;
+            add(
+                found.entry((currency, date(day)?)).or_default(),
+                pieces.get(row),
+            )?;
         }
         Ok(())
     })
@@ -93,7 +104,10 @@ pub(super) async fn pieces_by_day(scope: &Scope<'_>, period: &Period) -> Result<
 }
 
 /// The products that sold best over the period, with their days.
-pub(super) async fn best_selling(scope: &Scope<'_>, period: &Period) -> Result<Vec<ProductDays>> {
+pub(super) async fn best_selling(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<Vec<ProductDays>> {
     let names = crate::articles::names(scope.session, "products", "product_key").await?;
     let mut products: HashMap<String, BTreeMap<Date, i128>> = HashMap::new();
     let mut scale = 0;
@@ -101,28 +115,49 @@ pub(super) async fn best_selling(scope: &Scope<'_>, period: &Period) -> Result<V
         let (keys, own_names) = (texts(batch, "product_key")?, texts(batch, "name")?);
         let (days, pieces) = (integers(batch, "day")?, decimals(batch, "pieces")?);
         scale = pieces.scale;
-        let Some(day) = days.get(row) else { return Ok(()) };
+        let Some(day) = days.get(row) else {
+            return Ok(());
+        };
         let name = current(&names, keys.get(row), own_names.get(row));
-        add(products.entry(label(name)).or_default().entry(date(day)?).or_default(), pieces.get(row))
+        add(
+            products
+                .entry(label(name))
+                .or_default()
+                .entry(date(day)?)
+                .or_default(),
+            pieces.get(row),
+        )
     })
     .await?;
     let mut ranked = Vec::with_capacity(products.len());
     for (name, days) in products {
         let mut total = 0;
-        days.values().try_for_each(|pieces| add(&mut total, *pieces))?;
+        days.values()
+            .try_for_each(|pieces| add(&mut total, *pieces))?;
         ranked.push((total, name, days));
     }
     ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     ranked.truncate(scope.request.amount);
     let values = |days: BTreeMap<Date, i128>| {
-        days.into_iter().map(|(date, pieces)| DayValue { date, value: Exact::new(pieces, scale) }).collect()
+        days.into_iter()
+            .map(|(date, pieces)| DayValue {
+                date,
+                value: ExactDecimal::new(pieces, scale),
+            })
+            .collect()
     };
-    Ok(ranked.into_iter().map(|(_, name, days)| ProductDays { name, values: values(days) }).collect())
+    Ok(ranked
+        .into_iter()
+        .map(|(_, name, days)| ProductDays {
+            name,
+            values: values(days),
+        })
+        .collect())
 }
 
-/// What makes lines of the product report one product.
+/// Identity of a product: lines of one identity are one line of the product report.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Identity {
+enum ProductIdentity {
     /// Its key in the operator's catalogue.
     Key(String),
     /// A pipeline and the operator's code, where every device has a catalogue of its own.
@@ -133,9 +168,9 @@ enum Identity {
     Unlisted(String, Option<String>),
 }
 
-/// One product's figures, and what its lines call it.
+/// Sums of one product, and the names and codes on its lines.
 #[derive(Debug, Default)]
-struct Sums {
+struct ProductSums {
     revenue: i128,
     quantity: i128,
     keys: BTreeSet<String>,
@@ -143,18 +178,24 @@ struct Sums {
     called: BTreeMap<(String, Option<String>), i128>,
 }
 
-impl Sums {
+impl ProductSums {
     /// The name and code that brought in most; among equals, the first by the alphabet.
     fn name_and_code(&self) -> (String, Option<String>) {
-        let most = self.called.iter().rev().max_by_key(|(_, revenue)| **revenue);
+        let most = self
+            .called
+            .iter()
+            .rev()
+            .max_by_key(|(_, revenue)| **revenue);
         most.map(|(called, _)| called.clone()).unwrap_or_default()
     }
 
     /// What all its keys have in common of some detail, where they have.
-    fn common(&self, details: &Names) -> Option<String> {
+    fn common(&self, details: &NamesByKey) -> Option<String> {
         let mut found = self.keys.iter().map(|key| details.get(key));
         let first = found.next()??;
-        found.all(|other| other == Some(first)).then(|| first.clone())
+        found
+            .all(|other| other == Some(first))
+            .then(|| first.clone())
     }
 
     /// The product's key, where it has one in all.
@@ -163,24 +204,36 @@ impl Sums {
     }
 }
 
-/// Products by currency, shift (where that is asked for), identity and unit; and the digits after the points of revenue and quantity.
-struct Sales {
-    products: BTreeMap<(String, Option<String>, Identity, String), Sums>,
+/// Products by currency, shift (where that is asked for), identity and unit; and the digits after
+/// the points of revenue and quantity.
+struct ProductTotals {
+    products: BTreeMap<(String, Option<String>, ProductIdentity, String), ProductSums>,
     scales: (u8, u8),
 }
 
 /// Adds up what a grouping gives.
-async fn add_up(scope: &Scope<'_>, period: &Period, grouping: &Grouping) -> Result<Sales> {
+async fn add_up(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+    grouping: &ChildGrouping,
+) -> Result<ProductTotals> {
     let names = crate::articles::names(scope.session, "products", "product_key").await?;
     let codes = details(scope.session, "code").await?;
     let has_shifts = grouping.relation.is_some();
-    let mut sales = Sales { products: BTreeMap::new(), scales: (0, 0) };
+    let mut sales = ProductTotals {
+        products: BTreeMap::new(),
+        scales: (0, 0),
+    };
     groups(scope, period, grouping, |currency, batch, row| {
         let (keys, own_names) = (texts(batch, "product_key")?, texts(batch, "name")?);
         let (own_codes, units) = (texts(batch, "product_code")?, texts(batch, "unit_measure")?);
         let (pipelines, of_a_device) = (texts(batch, "pipeline")?, integers(batch, "of_a_device")?);
         let (revenue, quantity) = (decimals(batch, "revenue")?, decimals(batch, "quantity")?);
-        let shift = if has_shifts { texts(batch, "shift_key")?.get(row).map(str::to_owned) } else { None };
+        let shift = if has_shifts {
+            texts(batch, "shift_key")?.get(row).map(str::to_owned)
+        } else {
+            None
+        };
         sales.scales = (revenue.scale, quantity.scale);
         let key = keys.get(row);
         let name = label(current(&names, key, own_names.get(row)));
@@ -189,16 +242,22 @@ async fn add_up(scope: &Scope<'_>, period: &Period, grouping: &Grouping) -> Resu
             Some(_) if of_a_device.get(row) == Some(1) => {
                 let pipeline = label(pipelines.get(row));
                 match &code {
-                    Some(code) => Identity::Coded(pipeline, code.clone()),
-                    None => Identity::Named(pipeline, name.clone()),
+                    Some(code) => ProductIdentity::Coded(pipeline, code.clone()),
+                    None => ProductIdentity::Named(pipeline, name.clone()),
                 }
             }
-            Some(key) => Identity::Key(key.to_owned()),
-            None => Identity::Unlisted(name.clone(), code.clone()),
+            Some(key) => ProductIdentity::Key(key.to_owned()),
+            None => ProductIdentity::Unlisted(name.clone(), code.clone()),
         };
-        let sums = sales.products.entry((currency, shift, identity, label(units.get(row)))).or_default();
+        let sums = sales
+            .products
+            .entry((currency, shift, identity, label(units.get(row))))
+            .or_default();
         sums.keys.extend(key.map(str::to_owned));
-        add(sums.called.entry((name, code)).or_default(), revenue.get(row))?;
+        add(
+            sums.called.entry((name, code)).or_default(),
+            revenue.get(row),
+        )?;
         add(&mut sums.revenue, revenue.get(row))?;
         add(&mut sums.quantity, quantity.get(row))
     })
@@ -207,8 +266,11 @@ async fn add_up(scope: &Scope<'_>, period: &Period, grouping: &Grouping) -> Resu
 }
 
 /// What each product brought in, the largest first within its currency.
-pub(super) async fn sales(scope: &Scope<'_>, period: &Period) -> Result<Vec<ProductSales>> {
-    let Sales { products, scales } = add_up(scope, period, &BY_PRODUCT).await?;
+pub(super) async fn sales(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<Vec<ProductSales>> {
+    let ProductTotals { products, scales } = add_up(scope, period, &BY_PRODUCT).await?;
     let mut rows: Vec<ProductSales> = products
         .into_iter()
         .map(|((currency, _, _, unit), sums)| {
@@ -217,8 +279,8 @@ pub(super) async fn sales(scope: &Scope<'_>, period: &Period) -> Result<Vec<Prod
                 product_id: sums.key(),
                 name,
                 internal_ref,
-                revenue: Exact::new(sums.revenue, scales.0),
-                quantity: Exact::new(sums.quantity, scales.1),
+                revenue: ExactDecimal::new(sums.revenue, scales.0),
+                quantity: ExactDecimal::new(sums.quantity, scales.1),
                 currency,
                 unit,
             }
@@ -226,19 +288,33 @@ pub(super) async fn sales(scope: &Scope<'_>, period: &Period) -> Result<Vec<Prod
         .collect();
     rows.sort_by(|a, b| {
         let rank = |row: &ProductSales| (row.revenue.units, row.quantity.units);
-        let called =
-            |row: &ProductSales| (row.product_id.clone(), row.name.clone(), row.internal_ref.clone(), row.unit.clone());
-        a.currency.cmp(&b.currency).then_with(|| rank(b).cmp(&rank(a))).then_with(|| called(a).cmp(&called(b)))
+        let called = |row: &ProductSales| {
+            (
+                row.product_id.clone(),
+                row.name.clone(),
+                row.internal_ref.clone(),
+                row.unit.clone(),
+            )
+        };
+        a.currency
+            .cmp(&b.currency)
+            .then_with(|| rank(b).cmp(&rank(a)))
+            .then_with(|| called(a).cmp(&called(b)))
     });
     Ok(rows)
 }
 
 /// What each product brought in, shift by shift, the largest first within shift and currency.
-pub(super) async fn sales_by_shift(scope: &Scope<'_>, period: &Period) -> Result<Vec<ShiftProducts>> {
+pub(super) async fn sales_by_shift(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<Vec<ShiftProducts>> {
     let relation = super::shifts::with_shifts(scope.session, "articles").await?;
-    let Sales { products, scales } = add_up(scope, period, &by_shift(relation)).await?;
-    let (barcodes, report_names) =
-        (details(scope.session, "barcode").await?, details(scope.session, "report_name").await?);
+    let ProductTotals { products, scales } = add_up(scope, period, &by_shift(relation)).await?;
+    let (barcodes, report_names) = (
+        details(scope.session, "barcode").await?,
+        details(scope.session, "report_name").await?,
+    );
     let mut rows: Vec<ShiftProducts> = products
         .into_iter()
         .map(|((currency, shift, _, unit), sums)| ShiftProducts {
@@ -247,37 +323,54 @@ pub(super) async fn sales_by_shift(scope: &Scope<'_>, period: &Period) -> Result
             name: sums.name_and_code().0,
             barcode: sums.common(&barcodes),
             report_name: sums.common(&report_names),
-            quantity: Exact::new(sums.quantity, scales.1),
-            revenue: Exact::new(sums.revenue, scales.0),
-            sum: Exact::new(sums.revenue, scales.0),
+            quantity: ExactDecimal::new(sums.quantity, scales.1),
+            revenue: ExactDecimal::new(sums.revenue, scales.0),
+            sum: ExactDecimal::new(sums.revenue, scales.0),
             currency,
             unit,
         })
         .collect();
     rows.sort_by(|a, b| {
-        let place = |row: &ShiftProducts| (super::shifts::order(row.shift.as_deref()), row.currency.clone());
+        let place = |row: &ShiftProducts| {
+            (
+                super::shifts::order(row.shift.as_deref()),
+                row.currency.clone(),
+            )
+        };
         let rank = |row: &ShiftProducts| (row.revenue.units, row.quantity.units);
-        let called = |row: &ShiftProducts| (row.product_id.clone(), row.name.clone(), row.unit.clone());
-        place(a).cmp(&place(b)).then_with(|| rank(b).cmp(&rank(a))).then_with(|| called(a).cmp(&called(b)))
+        let called =
+            |row: &ShiftProducts| (row.product_id.clone(), row.name.clone(), row.unit.clone());
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| rank(b).cmp(&rank(a)))
+            .then_with(|| called(a).cmp(&called(b)))
     });
     Ok(rows)
 }
 
 /// What a product is called now; else what the article calls it.
-fn current<'a>(names: &'a Names, key: Option<&str>, own: Option<&'a str>) -> Option<&'a str> {
-    key.and_then(|key| names.get(key)).map(String::as_str).or(own)
+fn current<'a>(names: &'a NamesByKey, key: Option<&str>, own: Option<&'a str>) -> Option<&'a str> {
+    key.and_then(|key| names.get(key))
+        .map(String::as_str)
+        .or(own)
 }
 
 /// A text of the products, by key; none where the dimension does not have it yet.
-async fn details(session: &Session, column: &str) -> Result<Names> {
-    let mut found = Names::new();
+async fn details(session: &Session, column: &str) -> Result<NamesByKey> {
+    let mut found = NamesByKey::new();
     if !session.has_table("unified", "products").await? {
         return Ok(found);
     }
-    if session.columns("unified", "products").await?.field_with_name(column).is_err() {
+    if session
+        .columns("unified", "products")
+        .await?
+        .field_with_name(column)
+        .is_err()
+    {
         return Ok(found);
     }
-    let sql = format!("SELECT product_key, {column} FROM unified.products WHERE {column} IS NOT NULL");
+    let sql =
+        format!("SELECT product_key, {column} FROM unified.products WHERE {column} IS NOT NULL");
     each_batch(session, &sql, &[], |batch| {
         let (keys, texts) = (texts(batch, "product_key")?, texts(batch, column)?);
         let pairs = (0..batch.num_rows()).filter_map(|row| keys.get(row).zip(texts.get(row)));

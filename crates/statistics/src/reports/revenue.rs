@@ -2,18 +2,18 @@
 //!
 //! Invariant: transactions are read once, grouped by day (and hour), and put together here; amounts are whole numbers of one scale.
 
-use super::scope::{DAY, HOUR, Rows, Scope, date, label};
+use super::scope::{DAY, HOUR, ReportConditions, ReportScope, date, label};
 use crate::columns::{add, decimals, integers, texts};
-use crate::facts::Conditions;
-use crate::request::{Question, Request};
+use crate::facts::FactConditions;
+use crate::request::{CheckedRequest, StatisticsRequest};
 use jiff::civil::{Date, ISOWeekDate, Weekday};
 use std::collections::BTreeMap;
-use tillhouse_model::sales_report::{HeatCell, RevenueOfDay, Sold, Summaries};
-use tillhouse_model::{Error, Exact, Period, Result};
+use tillhouse_model::sales_report::{HeatMapCell, PeriodSummaries, PeriodTotals, RevenueOfDay};
+use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result};
 use tillhouse_query::Session;
 
 /// Transactions of one currency, day and hour.
-struct Line {
+struct RevenueGroup {
     currency: String,
     day: Date,
     /// 0 where hours were not asked for.
@@ -22,14 +22,17 @@ struct Line {
     amount: i128,
 }
 
-/// Lines, and the digits after the point of their amounts.
-struct Lines {
-    lines: Vec<Line>,
+/// Groups of transactions, and the digits after the point of their amounts.
+struct RevenueGroups {
+    lines: Vec<RevenueGroup>,
     scale: u8,
 }
 
-async fn lines(session: &Session, rows: &Rows, by_hour: bool) -> Result<Lines> {
-    let mut found = Lines { lines: Vec::new(), scale: 0 };
+async fn lines(session: &Session, rows: &ReportConditions, by_hour: bool) -> Result<RevenueGroups> {
+    let mut found = RevenueGroups {
+        lines: Vec::new(),
+        scale: 0,
+    };
     if !session.has_table("unified", "transactions").await? {
         return Ok(found);
     }
@@ -43,17 +46,21 @@ async fn lines(session: &Session, rows: &Rows, by_hour: bool) -> Result<Lines> {
     );
     rows.each(session, &sql, |batch| {
         let (currencies, amounts) = (texts(batch, "currency")?, decimals(batch, "amount")?);
-        let (days, hours, counts) =
-            (integers(batch, "day")?, integers(batch, "hour")?, integers(batch, "transactions")?);
+        let (days, hours, counts) = (
+            integers(batch, "day")?,
+            integers(batch, "hour")?,
+            integers(batch, "transactions")?,
+        );
         found.scale = amounts.scale;
         for row in 0..batch.num_rows() {
             // Whatever has an instant has a day; the others are in no period.
             let Some(day) = days.get(row) else { continue };
             let hour = hours.get(row).unwrap_or(0);
-            found.lines.push(Line {
+            found.lines.push(RevenueGroup {
                 currency: label(currencies.get(row)),
                 day: date(day)?,
-                hour: i8::try_from(hour).map_err(|_| Error::data(format!("{hour} is no hour of the day")))?,
+                hour: i8::try_from(hour)
+                    .map_err(|_| Error::data(format!("{hour} is no hour of the day")))?,
                 count: counts.get(row).unwrap_or(0),
                 amount: amounts.get(row),
             });
@@ -65,15 +72,19 @@ async fn lines(session: &Session, rows: &Rows, by_hour: bool) -> Result<Lines> {
 }
 
 /// Revenue by currency and day.
-pub(super) async fn by_day(scope: &Scope<'_>, period: &Period) -> Result<BTreeMap<String, Vec<RevenueOfDay>>> {
-    let Lines { mut lines, scale } = lines(scope.session, &scope.transactions(period), false).await?;
+pub(super) async fn by_day(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<BTreeMap<String, Vec<RevenueOfDay>>> {
+    let RevenueGroups { mut lines, scale } =
+        lines(scope.session, &scope.transactions(period), false).await?;
     lines.sort_by_key(|line| line.day);
     let mut summary: BTreeMap<String, Vec<RevenueOfDay>> = BTreeMap::new();
     for line in lines {
-        let value = Exact::new(line.amount, scale);
+        let value = ExactDecimal::new(line.amount, scale);
         let row = RevenueOfDay {
             currency: line.currency.clone(),
-            currency_rate: Exact::new(1, 0),
+            currency_rate: ExactDecimal::new(1, 0),
             date: line.day,
             original_value: value,
             value,
@@ -84,40 +95,53 @@ pub(super) async fn by_day(scope: &Scope<'_>, period: &Period) -> Result<BTreeMa
 }
 
 /// The days of the year of a date and of its week, which may begin the year before or end the year after.
-pub(super) fn around(on: Date) -> Result<Period> {
+pub(super) fn around(on: Date) -> Result<CivilPeriod> {
     let [_, week, _, year] = containing(on)?;
-    Period::new(week.from().min(year.from()), week.to().max(year.to()))
+    CivilPeriod::new(week.from().min(year.from()), week.to().max(year.to()))
 }
 
 /// The day, the ISO week, the month and the year a date is in.
-fn containing(on: Date) -> Result<[Period; 4]> {
-    let beyond = |e: jiff::Error| Error::config(format!("{on} is too near the end of the calendar")).because(e);
+fn containing(on: Date) -> Result<[CivilPeriod; 4]> {
+    let beyond = |e: jiff::Error| {
+        Error::config(format!("{on} is too near the end of the calendar")).because(e)
+    };
     let after = |last: Date| last.tomorrow().map_err(beyond);
     let week = on.iso_week_date();
-    let in_week = |weekday| ISOWeekDate::new(week.year(), week.week(), weekday).map(ISOWeekDate::date).map_err(beyond);
+    let in_week = |weekday| {
+        ISOWeekDate::new(week.year(), week.week(), weekday)
+            .map(ISOWeekDate::date)
+            .map_err(beyond)
+    };
     Ok([
-        Period::days(on, after(on)?)?,
-        Period::days(in_week(Weekday::Monday)?, after(in_week(Weekday::Sunday)?)?)?,
-        Period::days(on.first_of_month(), after(on.last_of_month())?)?,
-        Period::days(on.first_of_year(), after(on.last_of_year())?)?,
+        CivilPeriod::days(on, after(on)?)?,
+        CivilPeriod::days(in_week(Weekday::Monday)?, after(in_week(Weekday::Sunday)?)?)?,
+        CivilPeriod::days(on.first_of_month(), after(on.last_of_month())?)?,
+        CivilPeriod::days(on.first_of_year(), after(on.last_of_year())?)?,
     ])
 }
 
 /// What was sold on a day, in its week, month and year, by currency.
 pub(super) async fn summaries(
-    scope: &Scope<'_>,
-    period: &Period,
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
     on: Date,
-) -> Result<BTreeMap<String, Vec<Summaries>>> {
+) -> Result<BTreeMap<String, Vec<PeriodSummaries>>> {
     let revenue = lines(scope.session, &scope.transactions(period), false).await?;
     let (products, pieces_scale) = super::products::pieces_by_day(scope, period).await?;
     let parts = containing(on)?;
     // By currency: revenue and products of the day, the week, the month, the year.
     let mut sums: BTreeMap<String, [(i128, i128); 4]> = BTreeMap::new();
-    let is_in = |part: &Period, day: Date| part.whole_days().is_some_and(|(from, to)| from <= day && day < to);
+    let is_in = |part: &CivilPeriod, day: Date| {
+        part.whole_days()
+            .is_some_and(|(from, to)| from <= day && day < to)
+    };
     for line in &revenue.lines {
         let of = sums.entry(line.currency.clone()).or_default();
-        for (part, sum) in parts.iter().zip(of).filter(|(part, _)| is_in(part, line.day)) {
+        for (part, sum) in parts
+            .iter()
+            .zip(of)
+            .filter(|(part, _)| is_in(part, line.day))
+        {
             let _ = part;
             add(&mut sum.0, line.amount)?;
         }
@@ -132,33 +156,44 @@ pub(super) async fn summaries(
     Ok(sums
         .into_iter()
         .map(|(currency, [day, week, month, year])| {
-            let sold = |(revenue_units, pieces): (i128, i128)| Sold {
+            let sold = |(revenue_units, pieces): (i128, i128)| PeriodTotals {
                 currency: currency.clone(),
-                products: Exact::new(pieces, pieces_scale),
-                revenue: Exact::new(revenue_units, revenue.scale),
+                products: ExactDecimal::new(pieces, pieces_scale),
+                revenue: ExactDecimal::new(revenue_units, revenue.scale),
             };
-            let row = Summaries { day: sold(day), month: sold(month), week: sold(week), year: sold(year) };
+            let row = PeriodSummaries {
+                day: sold(day),
+                month: sold(month),
+                week: sold(week),
+                year: sold(year),
+            };
             (currency, vec![row])
         })
         .collect())
 }
 
 /// The heat map of a period.
-pub(super) async fn heat(scope: &Scope<'_>, period: &Period) -> Result<Vec<HeatCell>> {
+pub(super) async fn heat(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<Vec<HeatMapCell>> {
     cells(lines(scope.session, &scope.transactions(period), true).await?)
 }
 
 /// Weekday by hour of the transactions that statistics of the same request count, on each site's own clock.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`] when the request names something unknown.
-pub async fn heat_map(session: &Session, request: &Request) -> Result<Vec<HeatCell>> {
-    let question = Question::new(request)?;
-    let mut conditions = Conditions::between(&question, question.now);
-    conditions.sql.push_str(&format!(" AND kind IN ('sale', 'refund') AND state IN ({})", question.states_sql()));
+pub async fn heat_map(session: &Session, request: &StatisticsRequest) -> Result<Vec<HeatMapCell>> {
+    let question = CheckedRequest::new(request)?;
+    let mut conditions = FactConditions::between(&question, question.now);
+    conditions.sql.push_str(&format!(
+        " AND kind IN ('sale', 'refund') AND state IN ({})",
+        question.states_sql()
+    ));
     cells(lines(session, &conditions.into(), true).await?)
 }
 
-fn cells(found: Lines) -> Result<Vec<HeatCell>> {
+fn cells(found: RevenueGroups) -> Result<Vec<HeatMapCell>> {
     let mut cells: BTreeMap<(String, i8, i8), (i64, i128)> = BTreeMap::new();
     for line in found.lines {
         let day = line.day.weekday().to_monday_one_offset();
@@ -168,12 +203,12 @@ fn cells(found: Lines) -> Result<Vec<HeatCell>> {
     }
     Ok(cells
         .into_iter()
-        .map(|((currency, day, hour), (count, total))| HeatCell {
+        .map(|((currency, day, hour), (count, total))| HeatMapCell {
             currency,
             day,
             hour,
             count,
-            total: Exact::new(total, found.scale),
+            total: ExactDecimal::new(total, found.scale),
         })
         .collect())
 }

@@ -3,12 +3,12 @@
 //! Invariant: a sale is of the shift whose first and last sale its own number lies between, at the shift's site; of an open shift, the last
 //! one is the one before the next shift's first. What lies in no shift is kept, under no shift, so that a report adds up to the others.
 
-use super::children::{Grouping, groups};
-use super::scope::{Scope, label};
+use super::children::{ChildGrouping, groups};
+use super::scope::{ReportScope, label};
 use crate::columns::{add, decimals, integers, texts};
 use std::collections::BTreeMap;
 use tillhouse_model::sales_report::ShiftPayments;
-use tillhouse_model::{Exact, Period, Result};
+use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 use tillhouse_query::Session;
 
 /// The number of a sale, from its key behind the pipeline.
@@ -19,9 +19,14 @@ fn number_of(key: &str) -> String {
 /// A relation of a child table's columns and `shift_key`.
 pub(super) async fn with_shifts(session: &Session, table: &str) -> Result<String> {
     if !session.has_table("unified", "shifts").await? {
-        return Ok(format!("(SELECT *, CAST(NULL AS VARCHAR) AS shift_key FROM unified.{table}) AS of_shifts"));
+        return Ok(format!(
+            "(SELECT *, CAST(NULL AS VARCHAR) AS shift_key FROM unified.{table}) AS of_shifts"
+        ));
     }
-    let (first, last) = (number_of("first_transaction_key"), number_of("last_transaction_key"));
+    let (first, last) = (
+        number_of("first_transaction_key"),
+        number_of("last_transaction_key"),
+    );
     Ok(format!(
         "(SELECT c.*, s.shift_key
           FROM (SELECT *, {} AS sale_number FROM unified.{table}) AS c
@@ -40,17 +45,35 @@ pub(super) async fn with_shifts(session: &Session, table: &str) -> Result<String
 
 /// Shifts in the order of their numbers, and at the end what is of none.
 pub(super) fn order(shift: Option<&str>) -> (bool, String, u64, String) {
-    let (pipeline, id) = shift.and_then(|key| key.split_once(':')).unwrap_or_default();
-    (shift.is_none(), pipeline.to_owned(), id.parse().unwrap_or(u64::MAX), id.to_owned())
+    let (pipeline, id) = shift
+        .and_then(|key| key.split_once(':'))
+        .unwrap_or_default();
+    (
+        shift.is_none(),
+        pipeline.to_owned(),
+        id.parse().unwrap_or(u64::MAX),
+        id.to_owned(),
+    )
 }
 
-/// How payments of one kind are told apart: currency, shift, location, medium, type and report group.
-type Kind = (String, Option<String>, String, String, String, Option<String>);
+/// Key that payments by shift are grouped by: currency, shift, location, medium, type and report
+/// group.
+type ShiftPaymentKey = (
+    String,
+    Option<String>,
+    String,
+    String,
+    String,
+    Option<String>,
+);
 
 /// Payments by shift and type, the largest first within shift and currency. Those that their provider leaves out are left out here
 /// too; how many, is the second answer.
-pub(super) async fn payments(scope: &Scope<'_>, period: &Period) -> Result<(Vec<ShiftPayments>, i64)> {
-    let grouping = Grouping {
+pub(super) async fn payments(
+    scope: &ReportScope<'_>,
+    period: &CivilPeriod,
+) -> Result<(Vec<ShiftPayments>, i64)> {
+    let grouping = ChildGrouping {
         table: "payments",
         relation: Some(with_shifts(scope.session, "payments").await?),
         condition: "state = 'collected'",
@@ -65,12 +88,13 @@ pub(super) async fn payments(scope: &Scope<'_>, period: &Period) -> Result<(Vec<
         sums: &[("revenue", "amount"), ("payments", "1")],
     };
     let sites = crate::articles::names(scope.session, "sites", "site_key").await?;
-    let mut kinds: BTreeMap<Kind, (i64, i128)> = BTreeMap::new();
+    let mut kinds: BTreeMap<ShiftPaymentKey, (i64, i128)> = BTreeMap::new();
     let (mut left_out, mut scale) = (0, 0);
     groups(scope, period, &grouping, |currency, batch, row| {
         let (shifts, keys) = (texts(batch, "shift_key")?, texts(batch, "site_key")?);
         let (media, words) = (texts(batch, "medium")?, texts(batch, "type")?);
-        let (report_groups, excluded) = (texts(batch, "report_group")?, integers(batch, "excluded")?);
+        let (report_groups, excluded) =
+            (texts(batch, "report_group")?, integers(batch, "excluded")?);
         let (payments, revenue) = (integers(batch, "payments")?, decimals(batch, "revenue")?);
         scale = revenue.scale;
         let count = payments.get(row).unwrap_or(0);
@@ -78,7 +102,9 @@ pub(super) async fn payments(scope: &Scope<'_>, period: &Period) -> Result<(Vec<
             left_out += count;
             return Ok(());
         }
-        let site = keys.get(row).map(|key| sites.get(key).map_or(key, String::as_str));
+        let site = keys
+            .get(row)
+            .map(|key| sites.get(key).map_or(key, String::as_str));
         let kind = (
             currency,
             shifts.get(row).map(str::to_owned),
@@ -92,18 +118,23 @@ pub(super) async fn payments(scope: &Scope<'_>, period: &Period) -> Result<(Vec<
         add(&mut sums.1, revenue.get(row))
     })
     .await?;
-    let mut rows: Vec<(Kind, (i64, i128))> = kinds.into_iter().collect();
+    let mut rows: Vec<(ShiftPaymentKey, (i64, i128))> = kinds.into_iter().collect();
     // The map's order decides among equals.
     rows.sort_by(|(a, (a_count, a_revenue)), (b, (b_count, b_revenue))| {
-        let place = |kind: &Kind| (order(kind.1.as_deref()), kind.0.clone());
-        place(a).cmp(&place(b)).then_with(|| (b_revenue, b_count).cmp(&(a_revenue, a_count)))
+        let place = |kind: &ShiftPaymentKey| (order(kind.1.as_deref()), kind.0.clone());
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| (b_revenue, b_count).cmp(&(a_revenue, a_count)))
     });
-    let row = |((currency, shift, location, payment, payment_type, report_group), (quantity, revenue))| ShiftPayments {
+    let row = |(
+        (currency, shift, location, payment, payment_type, report_group),
+        (quantity, revenue),
+    )| ShiftPayments {
         location,
         payment,
         quantity,
         report_group,
-        revenue: Exact::new(revenue, scale),
+        revenue: ExactDecimal::new(revenue, scale),
         shift,
         payment_type,
         currency,

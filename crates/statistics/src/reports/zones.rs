@@ -6,12 +6,16 @@
 use super::scope::micros;
 use crate::columns::{each_batch, texts};
 use std::collections::BTreeSet;
-use tillhouse_model::{Error, Period, Result, Window};
+use tillhouse_model::{CivilPeriod, Error, Result, Window};
 use tillhouse_query::zone::Zone;
 use tillhouse_query::{ScalarValue, Session};
 
 /// The instants from the period's start on the first clock that reaches it to its end on the last.
-pub(super) async fn window(session: &Session, source: Option<&str>, period: &Period) -> Result<Window> {
+pub(super) async fn window(
+    session: &Session,
+    source: Option<&str>,
+    period: &CivilPeriod,
+) -> Result<Window> {
     let zones = zones(session, source).await?;
     let on = |civil: i64, zone: &Zone| {
         // The offset is the one that holds at about that time; an hour that comes twice is not told apart.
@@ -19,11 +23,16 @@ pub(super) async fn window(session: &Session, source: Option<&str>, period: &Per
         civil.saturating_sub(i64::from(zone.offset_at(guess)) * 1_000_000)
     };
     let (from, to) = (micros(period.from()), micros(period.to()));
-    let first = zones.iter().map(|zone| on(from, zone)).min().unwrap_or(from);
+    let first = zones
+        .iter()
+        .map(|zone| on(from, zone))
+        .min()
+        .unwrap_or(from);
     let last = zones.iter().map(|zone| on(to, zone)).max().unwrap_or(to);
     let instant = |micros| {
-        jiff::Timestamp::from_microsecond(micros)
-            .map_err(|e| Error::config(format!("the period {period} is beyond the calendar")).because(e))
+        jiff::Timestamp::from_microsecond(micros).map_err(|e| {
+            Error::config(format!("the period {period} is beyond the calendar")).because(e)
+        })
     };
     Window::new(instant(first)?, instant(last)?)
 }
@@ -34,7 +43,10 @@ async fn zones(session: &Session, source: Option<&str>) -> Result<Vec<Zone>> {
     if session.has_table("unified", "sites").await? {
         let (condition, params) = match source {
             None => ("", Vec::new()),
-            Some(source) => ("WHERE source = $source", vec![("source", ScalarValue::Utf8(Some(source.to_owned())))]),
+            Some(source) => (
+                "WHERE source = $source",
+                vec![("source", ScalarValue::Utf8(Some(source.to_owned())))],
+            ),
         };
         let sql = format!("SELECT DISTINCT timezone FROM unified.sites {condition}");
         each_batch(session, &sql, &params, |batch| {
@@ -46,5 +58,9 @@ async fn zones(session: &Session, source: Option<&str>) -> Result<Vec<Zone>> {
     }
     let known = |name: Option<String>| name.as_deref().and_then(Zone::parse).unwrap_or(Zone::UTC);
     let zones: Vec<Zone> = names.into_iter().map(known).collect();
-    Ok(if zones.is_empty() { vec![Zone::UTC] } else { zones })
+    Ok(if zones.is_empty() {
+        vec![Zone::UTC]
+    } else {
+        zones
+    })
 }

@@ -18,37 +18,37 @@
 //! to be either counted once a payment or kept in rows of its own; and an own cut of hours a zone, since a request may name any
 //! zone: those that are not whole hours off UTC are answered from the facts.
 
-mod keep;
-mod place;
+mod maintain;
+mod routing;
 
-pub use keep::roll_up;
-pub use place::Place;
-pub(crate) use place::place;
+pub use maintain::roll_up;
+pub use routing::AnswerSource;
+pub(crate) use routing::route;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use tillhouse_lake::{HOUR, RollupTable, Warehouse};
+use tillhouse_lake::{HOUR_COLUMN, RollupTable, Warehouse};
 use tillhouse_model::table::{MONTH, timestamp};
 
 /// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
 const EDITION: u32 = 2;
 
-/// The type of a column that is not added up.
+/// Type of a label column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
+enum LabelType {
     Text,
     Flag,
 }
 
-/// One roll-up.
+/// Definition of one roll-up: its fact, labels and sums.
 #[derive(Debug)]
-pub(crate) struct Rollup {
+pub(crate) struct RollupSpec {
     /// Its name, below `statistics`.
     pub(crate) name: &'static str,
     /// The fact it adds up.
     pub(crate) fact: &'static str,
     /// The fact's own columns by which its rows are told apart, beyond those every fact has.
-    labels: &'static [(&'static str, Sort)],
+    labels: &'static [(&'static str, LabelType)],
     /// How the number of rows is called.
     pub(crate) count: &'static str,
     /// What is added up, with digits after the point.
@@ -59,16 +59,16 @@ pub(crate) struct Rollup {
     pub(crate) inherits: bool,
 }
 
-use Sort::{Flag, Text};
+use LabelType::{Flag, Text};
 
 /// The roll-ups.
-pub(crate) const ROLLUPS: [&Rollup; 3] = [&TRANSACTIONS, &ARTICLES, &PAYMENTS];
+pub(crate) const ROLLUPS: [&RollupSpec; 3] = [&TRANSACTIONS, &ARTICLES, &PAYMENTS];
 
 /// Counts transactions without an amount.
 pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
 
 /// Transactions by state.
-pub(crate) const TRANSACTIONS: Rollup = Rollup {
+pub(crate) const TRANSACTIONS: RollupSpec = RollupSpec {
     name: "hourly_transactions",
     fact: "transactions",
     labels: &[("state", Text)],
@@ -79,7 +79,7 @@ pub(crate) const TRANSACTIONS: Rollup = Rollup {
 };
 
 /// Articles by what was sold.
-pub(crate) const ARTICLES: Rollup = Rollup {
+pub(crate) const ARTICLES: RollupSpec = RollupSpec {
     name: "hourly_articles",
     fact: "articles",
     labels: &[
@@ -96,7 +96,7 @@ pub(crate) const ARTICLES: Rollup = Rollup {
 };
 
 /// Payments by how was paid.
-pub(crate) const PAYMENTS: Rollup = Rollup {
+pub(crate) const PAYMENTS: RollupSpec = RollupSpec {
     name: "hourly_payments",
     fact: "payments",
     labels: &[
@@ -122,10 +122,14 @@ const SHARED: [&str; 5] = ["source", "tenant_id", "perspective", "kind", "site_k
 /// On the site's own clock.
 const LOCAL: [&str; 2] = ["business_date", "local_hour"];
 
-impl Rollup {
+impl RollupSpec {
     /// The table.
     fn table(&self, warehouse: &Warehouse) -> RollupTable {
-        let sources: &[&str] = if self.inherits { &[self.fact, "transactions"] } else { &[self.fact] };
+        let sources: &[&str] = if self.inherits {
+            &[self.fact, "transactions"]
+        } else {
+            &[self.fact]
+        };
         warehouse.rollup_table(self.name, self.schema(), sources, EDITION)
     }
 
@@ -137,7 +141,7 @@ impl Rollup {
     pub(crate) fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let mut fields = vec![
-            Field::new(HOUR, timestamp(), true),
+            Field::new(HOUR_COLUMN, timestamp(), true),
             Field::new("business_date", DataType::Date32, true),
             Field::new("local_hour", DataType::Int64, true),
             Field::new("pipeline", DataType::Utf8, false),
@@ -150,9 +154,16 @@ impl Rollup {
         fields.push(text("currency"));
         fields.push(Field::new(self.count, DataType::Int64, false));
         // Nullable, since tables of an earlier edition gain it.
-        fields.extend(self.missing.map(|(name, _)| Field::new(name, DataType::Int64, true)));
+        fields.extend(
+            self.missing
+                .map(|(name, _)| Field::new(name, DataType::Int64, true)),
+        );
         // Ten digits more than a single amount has: no hour adds up to more.
-        fields.extend(self.sums.iter().map(|(name, scale)| Field::new(*name, DataType::Decimal128(28, *scale), true)));
+        fields.extend(
+            self.sums
+                .iter()
+                .map(|(name, scale)| Field::new(*name, DataType::Decimal128(28, *scale), true)),
+        );
         fields.push(Field::new(MONTH, DataType::Utf8, false));
         Arc::new(Schema::new(fields))
     }
@@ -162,7 +173,13 @@ impl Rollup {
     pub(crate) fn columns(&self) -> Vec<&'static str> {
         let labels = self.labels.iter().map(|(name, _)| *name);
         let sums = self.sums.iter().map(|(name, _)| *name);
-        LOCAL.into_iter().chain(SHARED).chain(["transaction_key", "currency"]).chain(labels).chain(sums).collect()
+        LOCAL
+            .into_iter()
+            .chain(SHARED)
+            .chain(["transaction_key", "currency"])
+            .chain(labels)
+            .chain(sums)
+            .collect()
     }
 
     /// Adds up all rows of tables named after the facts, with a prefix: what a run that names no roll-ups would have in them.
@@ -178,9 +195,18 @@ impl Rollup {
         let kept = kept.join(", ");
         let measured: Vec<&str> = self.sums.iter().map(|(name, _)| *name).collect();
         let measured = measured.join(", ");
-        let sums = self.sums.iter().map(|(name, scale)| format!("CAST(sum({name}) AS DECIMAL(28, {scale})) AS {name}"));
-        let missing = self.missing.map(|(name, of)| format!("count(*) FILTER (WHERE {of} IS NULL) AS {name}"));
-        let sums = missing.into_iter().chain(sums).collect::<Vec<_>>().join(", ");
+        let sums = self
+            .sums
+            .iter()
+            .map(|(name, scale)| format!("CAST(sum({name}) AS DECIMAL(28, {scale})) AS {name}"));
+        let missing = self
+            .missing
+            .map(|(name, of)| format!("count(*) FILTER (WHERE {of} IS NULL) AS {name}"));
+        let sums = missing
+            .into_iter()
+            .chain(sums)
+            .collect::<Vec<_>>()
+            .join(", ");
         let hour = "local_hour_start(occurred_at, 'UTC') AS hour";
         let rows = if self.inherits {
             format!(

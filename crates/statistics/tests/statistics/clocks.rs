@@ -6,7 +6,8 @@
 use crate::fixture::{register, t};
 use crate::oracle::{MOMENTS, ZONES};
 use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use jiff::tz::TimeZone;
@@ -15,26 +16,44 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::Window;
-use tillhouse_query::{Engine, EngineOptions, Session, collect};
-use tillhouse_statistics::{Hours, Request, figures};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
+use tillhouse_statistics::{HourGrouping, StatisticsRequest, figures};
 
-/// A sale at a site: when, and the site's zone as an index.
-type Sale = (i64, usize);
+/// A sale at a site: its time, and the site's zone as an index.
+type FixtureZonedSale = (i64, usize);
 
-fn sales() -> impl Strategy<Value = Vec<Sale>> {
-    let at = (proptest::sample::select(&MOMENTS[..]), -30_i64 * 3_600_000_000..30 * 3_600_000_000)
+fn sales() -> impl Strategy<Value = Vec<FixtureZonedSale>> {
+    let at = (
+        proptest::sample::select(&MOMENTS[..]),
+        -30_i64 * 3_600_000_000..30 * 3_600_000_000,
+    )
         .prop_map(|(moment, micros)| t(moment).as_microsecond() + micros);
     // Whole half hours are where clocks change.
-    let at = (at, any::<bool>()).prop_map(|(at, exact)| if exact { at - at.rem_euclid(1_800_000_000) } else { at });
+    let at = (at, any::<bool>()).prop_map(|(at, exact)| {
+        if exact {
+            at - at.rem_euclid(1_800_000_000)
+        } else {
+            at
+        }
+    });
     prop::collection::vec((at, 0..ZONES.len()), 1..80)
 }
 
-fn session(sales: &[Sale]) -> Session {
-    let session = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() }).unwrap().bare().unwrap();
-    let words = |word: &'static str| -> ArrayRef { Arc::new(StringArray::from(vec![word; sales.len()])) };
+fn session(sales: &[FixtureZonedSale]) -> Session {
+    let session = QueryEngine::new(QueryEngineOptions {
+        threads: 2,
+        ..QueryEngineOptions::default()
+    })
+    .unwrap()
+    .empty_session()
+    .unwrap();
+    let words =
+        |word: &'static str| -> ArrayRef { Arc::new(StringArray::from(vec![word; sales.len()])) };
     let times: TimestampMicrosecondArray = sales.iter().map(|(at, _)| Some(*at)).collect();
     let zones: StringArray = sales.iter().map(|(_, zone)| Some(ZONES[*zone].0)).collect();
-    let amounts = Decimal128Array::from(vec![10_000; sales.len()]).with_precision_and_scale(18, 4).unwrap();
+    let amounts = Decimal128Array::from(vec![10_000; sales.len()])
+        .with_precision_and_scale(18, 4)
+        .unwrap();
     let rows: Int64Array = (0..sales.len() as i64).map(Some).collect();
     register(
         &session,
@@ -54,34 +73,56 @@ fn session(sales: &[Sale]) -> Session {
     session
 }
 
-fn local((at, zone): Sale) -> Zoned {
-    Timestamp::from_microsecond(at).unwrap().to_zoned(TimeZone::posix(ZONES[zone].1).unwrap())
+fn local((at, zone): FixtureZonedSale) -> Zoned {
+    Timestamp::from_microsecond(at)
+        .unwrap()
+        .to_zoned(TimeZone::posix(ZONES[zone].1).unwrap())
 }
 
 fn numbers<'a>(batch: &'a RecordBatch, name: &str) -> &'a Int64Array {
-    batch.column_by_name(name).unwrap().as_primitive::<Int64Type>()
+    batch
+        .column_by_name(name)
+        .unwrap()
+        .as_primitive::<Int64Type>()
 }
 
 fn times<'a>(batch: &'a RecordBatch, name: &str) -> &'a TimestampMicrosecondArray {
-    batch.column_by_name(name).unwrap().as_primitive::<TimestampMicrosecondType>()
+    batch
+        .column_by_name(name)
+        .unwrap()
+        .as_primitive::<TimestampMicrosecondType>()
 }
 
-async fn read(sales: &[Sale]) -> Vec<RecordBatch> {
+async fn read(sales: &[FixtureZonedSale]) -> Vec<RecordBatch> {
     let sql = "SELECT row, local_hour(occurred_at, timezone) AS hour, local_date(occurred_at, timezone) AS day,
                       utc_offset_minutes(occurred_at, timezone) AS ahead, local_timestamp(occurred_at, timezone) AS wall,
                       local_hour_start(occurred_at, timezone) AS start, month_of(occurred_at) AS month
                FROM read";
-    collect(session(sales).query(sql).await.unwrap()).await.unwrap()
+    collect(session(sales).query(sql).await.unwrap())
+        .await
+        .unwrap()
 }
 
 /// The transactions of every site, as unify writes them: with the site's own hour.
-async fn of_day(sales: &[Sale]) -> BTreeMap<String, i64> {
+async fn of_day(sales: &[FixtureZonedSale]) -> BTreeMap<String, i64> {
     let session = session(sales);
     let sql = "SELECT *, month_of(occurred_at) AS month, local_hour(occurred_at, timezone) AS local_hour FROM read";
     session.create_view("transactions", sql).await.unwrap();
     let window = Window::new(t("2020-01-01T00:00:00Z"), t("2200-01-01T00:00:00Z")).unwrap();
-    let found = figures(&session, &Request { hours: Hours::OfDay, ..Request::new(window) }).await.unwrap();
-    found.data[0].hourly_transactions.iter().map(|hour| (hour.hour.clone(), hour.transactions)).collect()
+    let found = figures(
+        &session,
+        &StatisticsRequest {
+            hours: HourGrouping::OfDay,
+            ..StatisticsRequest::new(window)
+        },
+    )
+    .await
+    .unwrap();
+    found.data[0]
+        .hourly_transactions
+        .iter()
+        .map(|hour| (hour.hour.clone(), hour.transactions))
+        .collect()
 }
 
 proptest! {

@@ -2,17 +2,19 @@
 //!
 //! Invariant: what is expected here was worked out from docs/statistics.md, not copied from an output.
 
-use crate::fixture::{Article, House, Payment, Sale, some, t, window};
+use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some, t, window};
 use serde_json::{Value, json};
 use tillhouse_model::{Filter, Window};
-use tillhouse_statistics::{Figures, Hours, Request, Selection, figures};
+use tillhouse_statistics::{
+    CheckedFilter, HourGrouping, StatisticsFigures, StatisticsRequest, figures,
+};
 
-async fn ask(house: &House, request: &Request) -> Figures {
+async fn ask(house: &FixtureTables, request: &StatisticsRequest) -> StatisticsFigures {
     figures(&house.session(), request).await.unwrap()
 }
 
 /// The entries as JSON values; the figures in these tests are short enough for that.
-async fn entries(house: &House, request: &Request) -> Vec<Value> {
+async fn entries(house: &FixtureTables, request: &StatisticsRequest) -> Vec<Value> {
     let text = serde_json::to_string(&ask(house, request).await.data).unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -23,28 +25,54 @@ fn day() -> Window {
 
 #[tokio::test]
 async fn nothing_gives_no_entry() {
-    let none = ask(&House::default(), &Request::new(day())).await;
-    assert_eq!((none.data.len(), none.open_transactions, none.transactions_without_time), (0, 0, 0));
+    let none = ask(&FixtureTables::default(), &StatisticsRequest::new(day())).await;
+    assert_eq!(
+        (
+            none.data.len(),
+            none.open_transactions,
+            none.transactions_without_time
+        ),
+        (0, 0, 0)
+    );
 }
 
 #[tokio::test]
 async fn a_house_without_tables_gives_no_entry() {
-    let session = tillhouse_query::Engine::new(tillhouse_query::EngineOptions::default()).unwrap().bare().unwrap();
-    assert!(figures(&session, &Request::new(day())).await.unwrap().data.is_empty());
+    let session = tillhouse_query::QueryEngine::new(tillhouse_query::QueryEngineOptions::default())
+        .unwrap()
+        .empty_session()
+        .unwrap();
+    assert!(
+        figures(&session, &StatisticsRequest::new(day()))
+            .await
+            .unwrap()
+            .data
+            .is_empty()
+    );
 }
 
 #[tokio::test]
 async fn one_sale_in_the_documents_shape() {
-    let house = House {
-        sales: vec![Sale { site: some("p:a"), ..Sale::new("2026-01-02T10:30:00Z", 125_000) }],
-        articles: vec![Article::new(0, "Diesel", "l", 5_500_000)],
-        payments: vec![Payment::new(0, ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"], 125_000)],
+    let house = FixtureTables {
+        sales: vec![FixtureSale {
+            site: some("p:a"),
+            ..FixtureSale::new("2026-01-02T10:30:00Z", 125_000)
+        }],
+        articles: vec![FixtureArticle::new(0, "Diesel", "l", 5_500_000)],
+        payments: vec![FixturePayment::new(
+            0,
+            ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"],
+            125_000,
+        )],
         sites: vec![("p:a".into(), some("Harbour"))],
         products: vec![],
-        ..House::default()
+        ..FixtureTables::default()
     };
     let expected = r#"[{"currency":"EUR","hourly_transactions":[{"hour":"2026-01-02T10:00:00Z","transactions":1}],"payment_type_ranking":[{"amount":12.5,"payment_type":"PSPCard"}],"payment_medium_ranking":[{"amount":12.5,"payment_medium":"Card"}],"payment_scheme_ranking":[{"amount":12.5,"payment_scheme":"Visa"}],"payment_entry_mode_ranking":[{"amount":12.5,"payment_entry_mode":"Contactless"}],"payment_function_ranking":[{"amount":12.5,"payment_function":"SingleCard"}],"article_quantities_ranking":[{"unit_measure":"l","articles_quantities":[{"article_name":"Diesel","quantity":5.5}]}],"sites_amount_ranking":[{"amount":12.5,"site_name":"Harbour"}],"sites_transactions_ranking":[{"site_name":"Harbour","transactions":1}],"transactions_count":{"growth":null,"value":1},"transactions_total_amount":{"growth":null,"value":12.5}}]"#;
-    assert_eq!(serde_json::to_string(&ask(&house, &Request::new(day())).await.data).unwrap(), expected);
+    assert_eq!(
+        serde_json::to_string(&ask(&house, &StatisticsRequest::new(day())).await.data).unwrap(),
+        expected
+    );
 }
 
 #[tokio::test]
@@ -58,17 +86,38 @@ async fn the_window_is_half_open_and_the_one_before_is_as_long() {
         ("2026-01-03T00:00:00Z", 1),
         ("2026-01-02T12:00:00Z", 50_000),
     ];
-    let house = House { sales: sales.iter().map(|(at, amount)| Sale::new(at, *amount)).collect(), ..House::default() };
-    let entry = &entries(&house, &Request::new(day())).await[0];
-    assert_eq!(entry["transactions_count"], json!({"growth": 50, "value": 3}));
-    assert_eq!(entry["transactions_total_amount"], json!({"growth": 50, "value": 9}));
+    let house = FixtureTables {
+        sales: sales
+            .iter()
+            .map(|(at, amount)| FixtureSale::new(at, *amount))
+            .collect(),
+        ..FixtureTables::default()
+    };
+    let entry = &entries(&house, &StatisticsRequest::new(day())).await[0];
+    assert_eq!(
+        entry["transactions_count"],
+        json!({"growth": 50, "value": 3})
+    );
+    assert_eq!(
+        entry["transactions_total_amount"],
+        json!({"growth": 50, "value": 9})
+    );
 }
 
 #[tokio::test]
 async fn growth_is_rounded_to_two_decimals_and_null_against_zero() {
-    let mut sales: Vec<Sale> = (0..3).map(|_| Sale::new("2026-01-01T12:00:00Z", 0)).collect();
-    sales.push(Sale::new("2026-01-02T12:00:00Z", 7));
-    let entry = &entries(&House { sales, ..House::default() }, &Request::new(day())).await[0];
+    let mut sales: Vec<FixtureSale> = (0..3)
+        .map(|_| FixtureSale::new("2026-01-01T12:00:00Z", 0))
+        .collect();
+    sales.push(FixtureSale::new("2026-01-02T12:00:00Z", 7));
+    let entry = &entries(
+        &FixtureTables {
+            sales,
+            ..FixtureTables::default()
+        },
+        &StatisticsRequest::new(day()),
+    )
+    .await[0];
     let text = serde_json::to_string(&entry["transactions_count"]).unwrap();
     assert_eq!(text, r#"{"growth":-66.67,"value":1}"#);
     assert_eq!(entry["transactions_total_amount"]["growth"], Value::Null);
@@ -76,163 +125,344 @@ async fn growth_is_rounded_to_two_decimals_and_null_against_zero() {
 
 #[tokio::test]
 async fn a_currency_of_the_earlier_window_alone_fell_by_all_of_it() {
-    let gone = Sale { currency: some("CHF"), ..Sale::new("2026-01-01T12:00:00Z", 100) };
-    let house = House { sales: vec![Sale::new("2026-01-02T12:00:00Z", 100), gone], ..House::default() };
-    let entries = entries(&house, &Request::new(day())).await;
-    assert_eq!(entries.iter().map(|e| e["currency"].as_str().unwrap()).collect::<Vec<_>>(), ["CHF", "EUR"]);
-    assert_eq!(entries[0]["transactions_count"], json!({"growth": -100, "value": 0}));
-    assert_eq!(entries[0]["transactions_total_amount"], json!({"growth": -100, "value": 0}));
+    let gone = FixtureSale {
+        currency: some("CHF"),
+        ..FixtureSale::new("2026-01-01T12:00:00Z", 100)
+    };
+    let house = FixtureTables {
+        sales: vec![FixtureSale::new("2026-01-02T12:00:00Z", 100), gone],
+        ..FixtureTables::default()
+    };
+    let entries = entries(&house, &StatisticsRequest::new(day())).await;
+    assert_eq!(
+        entries
+            .iter()
+            .map(|e| e["currency"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        ["CHF", "EUR"]
+    );
+    assert_eq!(
+        entries[0]["transactions_count"],
+        json!({"growth": -100, "value": 0})
+    );
+    assert_eq!(
+        entries[0]["transactions_total_amount"],
+        json!({"growth": -100, "value": 0})
+    );
     assert_eq!(entries[0]["hourly_transactions"], json!([]));
     assert_eq!(entries[0]["sites_amount_ranking"], json!([]));
 }
 
 #[tokio::test]
 async fn what_does_not_count_is_counted_apart() {
-    let sale = |kind: &str, state: &str| Sale {
+    let sale = |kind: &str, state: &str| FixtureSale {
         kind: kind.into(),
         state: some(state),
-        ..Sale::new("2026-01-02T12:00:00Z", 10_000)
+        ..FixtureSale::new("2026-01-02T12:00:00Z", 10_000)
     };
-    let house = House {
+    let house = FixtureTables {
         sales: vec![
             sale("sale", "completed"),
             sale("sale", "consumed"),
-            Sale { amount: Some(-10_000), ..sale("refund", "completed") },
+            FixtureSale {
+                amount: Some(-10_000),
+                ..sale("refund", "completed")
+            },
             sale("sale", "created"),
             sale("sale", "pending"),
             sale("sale", "declined"),
             sale("sale", "error"),
-            Sale { state: None, ..sale("sale", "") },
+            FixtureSale {
+                state: None,
+                ..sale("sale", "")
+            },
             sale("void", "completed"),
             sale("free", "completed"),
             sale("free", "declined"),
             sale("test", "completed"),
             sale("test", "consumed"),
-            Sale { perspective: "purchase".into(), ..sale("sale", "completed") },
-            Sale { at: None, ..sale("sale", "created") },
-            Sale { at: None, perspective: "purchase".into(), ..sale("sale", "created") },
+            FixtureSale {
+                perspective: "purchase".into(),
+                ..sale("sale", "completed")
+            },
+            FixtureSale {
+                at: None,
+                ..sale("sale", "created")
+            },
+            FixtureSale {
+                at: None,
+                perspective: "purchase".into(),
+                ..sale("sale", "created")
+            },
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let found = ask(&house, &Request::new(day())).await;
+    let found = ask(&house, &StatisticsRequest::new(day())).await;
     assert_eq!(
-        (found.data[0].transactions_count.value, found.data[0].transactions_total_amount.value.units),
+        (
+            found.data[0].transactions_count.value,
+            found.data[0].transactions_total_amount.value.units
+        ),
         (3, 10_000)
     );
-    assert_eq!((found.open_transactions, found.free_transactions, found.test_transactions), (3, 1, 2));
+    assert_eq!(
+        (
+            found.open_transactions,
+            found.free_transactions,
+            found.test_transactions
+        ),
+        (3, 1, 2)
+    );
     assert_eq!(found.transactions_without_time, 1);
 
-    let purchases = ask(&house, &Request { perspective: "purchase".into(), ..Request::new(day()) }).await;
+    let purchases = ask(
+        &house,
+        &StatisticsRequest {
+            perspective: "purchase".into(),
+            ..StatisticsRequest::new(day())
+        },
+    )
+    .await;
     assert_eq!(purchases.data[0].transactions_count.value, 1);
-    let open = Request { states: vec!["created".into(), "pending".into()], ..Request::new(day()) };
+    let open = StatisticsRequest {
+        states: vec!["created".into(), "pending".into()],
+        ..StatisticsRequest::new(day())
+    };
     assert_eq!(ask(&house, &open).await.data[0].transactions_count.value, 2);
 }
 
 #[tokio::test]
 async fn children_count_with_their_transaction_alone() {
-    let declined = Sale { state: some("declined"), ..Sale::new("2026-01-02T12:00:00Z", 1) };
-    let free = Sale { kind: "free".into(), ..Sale::new("2026-01-02T12:00:00Z", 1) };
-    let yesterday = Sale::new("2026-01-01T12:00:00Z", 1);
+    let declined = FixtureSale {
+        state: some("declined"),
+        ..FixtureSale::new("2026-01-02T12:00:00Z", 1)
+    };
+    let free = FixtureSale {
+        kind: "free".into(),
+        ..FixtureSale::new("2026-01-02T12:00:00Z", 1)
+    };
+    let yesterday = FixtureSale::new("2026-01-01T12:00:00Z", 1);
     let words = ["a", "b", "c", "d", "e"];
-    let mut house = House {
-        sales: vec![Sale::new("2026-01-02T12:00:00Z", 1), declined, free, yesterday],
-        articles: (0..4).map(|i| Article::new(i, "Tea", "pc", 1_000_000)).collect(),
-        payments: (0..4).map(|i| Payment::new(i, words, 10_000)).collect(),
-        ..House::default()
+    let mut house = FixtureTables {
+        sales: vec![
+            FixtureSale::new("2026-01-02T12:00:00Z", 1),
+            declined,
+            free,
+            yesterday,
+        ],
+        articles: (0..4)
+            .map(|i| FixtureArticle::new(i, "Tea", "pc", 1_000_000))
+            .collect(),
+        payments: (0..4)
+            .map(|i| FixturePayment::new(i, words, 10_000))
+            .collect(),
+        ..FixtureTables::default()
     };
     for state in ["declined", "error"] {
-        house.articles.push(Article { state: some(state), ..Article::new(0, "Tea", "pc", 1) });
+        house.articles.push(FixtureArticle {
+            state: some(state),
+            ..FixtureArticle::new(0, "Tea", "pc", 1)
+        });
     }
-    house.articles.push(Article { state: None, ..Article::new(0, "Tea", "pc", 250_000) });
+    house.articles.push(FixtureArticle {
+        state: None,
+        ..FixtureArticle::new(0, "Tea", "pc", 250_000)
+    });
     for state in ["open", "reserved", "declined", "error"] {
-        house.payments.push(Payment { state: some(state), ..Payment::new(0, words, 1) });
+        house.payments.push(FixturePayment {
+            state: some(state),
+            ..FixturePayment::new(0, words, 1)
+        });
     }
-    let entry = &entries(&house, &Request::new(day())).await[0];
+    let entry = &entries(&house, &StatisticsRequest::new(day())).await[0];
     let tea = json!([{"unit_measure": "pc", "articles_quantities": [{"article_name": "Tea", "quantity": 1.25}]}]);
     assert_eq!(entry["article_quantities_ranking"], tea);
-    assert_eq!(entry["payment_type_ranking"], json!([{"amount": 1, "payment_type": "a"}]));
-    assert_eq!(entry["payment_function_ranking"], json!([{"amount": 1, "payment_function": "e"}]));
+    assert_eq!(
+        entry["payment_type_ranking"],
+        json!([{"amount": 1, "payment_type": "a"}])
+    );
+    assert_eq!(
+        entry["payment_function_ranking"],
+        json!([{"amount": 1, "payment_function": "e"}])
+    );
 }
 
 #[tokio::test]
 async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsewhere() {
     let noon = "2026-01-02T12:00:00Z";
-    let declined = Sale { state: some("declined"), ..Sale::new(noon, 501_300) };
-    let free = Sale { kind: "free".into(), ..Sale::new(noon, 0) };
-    let abroad = Sale { perspective: "purchase".into(), state: some("declined"), ..Sale::new(noon, 10_000) };
-    let yesterday = Sale { state: some("declined"), ..Sale::new("2026-01-01T12:00:00Z", 10_000) };
-    let timeless = Sale { at: None, state: some("declined"), ..Sale::new(noon, 10_000) };
-    let pay = |sale, amount| Payment::new(sale, ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"], amount);
-    let refused = |sale, amount| Payment { state: some("declined"), ..pay(sale, amount) };
-    let house = House {
+    let declined = FixtureSale {
+        state: some("declined"),
+        ..FixtureSale::new(noon, 501_300)
+    };
+    let free = FixtureSale {
+        kind: "free".into(),
+        ..FixtureSale::new(noon, 0)
+    };
+    let abroad = FixtureSale {
+        perspective: "purchase".into(),
+        state: some("declined"),
+        ..FixtureSale::new(noon, 10_000)
+    };
+    let yesterday = FixtureSale {
+        state: some("declined"),
+        ..FixtureSale::new("2026-01-01T12:00:00Z", 10_000)
+    };
+    let timeless = FixtureSale {
+        at: None,
+        state: some("declined"),
+        ..FixtureSale::new(noon, 10_000)
+    };
+    let pay = |sale, amount| {
+        FixturePayment::new(
+            sale,
+            ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"],
+            amount,
+        )
+    };
+    let refused = |sale, amount| FixturePayment {
+        state: some("declined"),
+        ..pay(sale, amount)
+    };
+    let house = FixtureTables {
         sales: vec![
-            Sale::new(noon, 100_000),
+            FixtureSale::new(noon, 100_000),
             declined,
             free,
             abroad,
             yesterday,
             timeless,
-            Sale { amount: None, ..Sale::new(noon, 0) },
-            Sale { amount: None, state: some("created"), ..Sale::new(noon, 0) },
+            FixtureSale {
+                amount: None,
+                ..FixtureSale::new(noon, 0)
+            },
+            FixtureSale {
+                amount: None,
+                state: some("created"),
+                ..FixtureSale::new(noon, 0)
+            },
         ],
         // Payments 8 to 10 name a sale that is in no table.
         orphans: vec![
-            Sale { currency: None, ..Sale::new(noon, 0) },
-            Sale::new("2026-01-03T12:00:00Z", 0),
-            Sale { at: None, ..Sale::new(noon, 0) },
+            FixtureSale {
+                currency: None,
+                ..FixtureSale::new(noon, 0)
+            },
+            FixtureSale::new("2026-01-03T12:00:00Z", 0),
+            FixtureSale {
+                at: None,
+                ..FixtureSale::new(noon, 0)
+            },
         ],
         payments: vec![
             pay(0, 100_000),
             refused(1, 501_300),
             pay(1, 501_300),
-            Payment { currency: some("CHF"), ..pay(1, 70_000) },
-            Payment { amount: None, ..pay(2, 0) },
+            FixturePayment {
+                currency: some("CHF"),
+                ..pay(1, 70_000)
+            },
+            FixturePayment {
+                amount: None,
+                ..pay(2, 0)
+            },
             pay(3, 10_000),
             pay(4, 10_000),
             pay(5, 10_000),
             pay(8, 60_000),
-            Payment { state: some("open"), ..pay(8, 1) },
-            Payment { currency: None, ..pay(8, 40_000) },
+            FixturePayment {
+                state: some("open"),
+                ..pay(8, 1)
+            },
+            FixturePayment {
+                currency: None,
+                ..pay(8, 40_000)
+            },
             pay(9, 60_000),
             pay(10, 60_000),
-            Payment { state: some("open"), ..pay(10, 1) },
+            FixturePayment {
+                state: some("open"),
+                ..pay(10, 1)
+            },
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let found = ask(&house, &Request::new(day())).await;
-    assert_eq!(found.data.len(), 1, "what is not counted is in the bridge alone");
-    assert_eq!((found.transactions_without_amount, found.payments_without_sale), (1, 3));
-    assert_eq!((found.transactions_without_time, found.payments_without_time), (1, 2), "no window has them");
-    let elsewhere = |found: &Figures, at: usize| -> Value {
-        serde_json::from_str(&serde_json::to_string(&found.bridge[at].collected_elsewhere).unwrap()).unwrap()
+    let found = ask(&house, &StatisticsRequest::new(day())).await;
+    assert_eq!(
+        found.data.len(),
+        1,
+        "what is not counted is in the bridge alone"
+    );
+    assert_eq!(
+        (
+            found.transactions_without_amount,
+            found.payments_without_sale
+        ),
+        (1, 3)
+    );
+    assert_eq!(
+        (found.transactions_without_time, found.payments_without_time),
+        (1, 2),
+        "no window has them"
+    );
+    let elsewhere = |found: &StatisticsFigures, at: usize| -> Value {
+        serde_json::from_str(&serde_json::to_string(&found.bridge[at].collected_elsewhere).unwrap())
+            .unwrap()
     };
     let part = |state: &str, kind: Option<&str>, count: i64, amount: Value| json!({"state": state, "kind": kind, "count": count, "amount": amount});
-    let currencies: Vec<&str> = found.bridge.iter().map(|entry| entry.currency.as_str()).collect();
+    let currencies: Vec<&str> = found
+        .bridge
+        .iter()
+        .map(|entry| entry.currency.as_str())
+        .collect();
     assert_eq!(currencies, ["CHF", "EUR", "unknown"]);
-    let chf = json!({"count": 1, "amount": 7, "by_state": [part("declined", Some("sale"), 1, json!(7))]});
+    let chf =
+        json!({"count": 1, "amount": 7, "by_state": [part("declined", Some("sale"), 1, json!(7))]});
     assert_eq!(elsewhere(&found, 0), chf);
     let eur = [
         part("completed", Some("free"), 1, json!(0)),
         part("declined", Some("sale"), 1, json!(50.13)),
         part("without_sale", None, 1, json!(6)),
     ];
-    assert_eq!(elsewhere(&found, 1), json!({"count": 3, "amount": 56.13, "by_state": eur}));
-    let unknown = json!({"count": 1, "amount": 4, "by_state": [part("without_sale", None, 1, json!(4))]});
+    assert_eq!(
+        elsewhere(&found, 1),
+        json!({"count": 3, "amount": 56.13, "by_state": eur})
+    );
+    let unknown =
+        json!({"count": 1, "amount": 4, "by_state": [part("without_sale", None, 1, json!(4))]});
     assert_eq!(elsewhere(&found, 2), unknown);
-    assert_eq!((found.bridge[1].collected.units, found.bridge[1].open.units), (100_000, 0));
+    assert_eq!(
+        (found.bridge[1].collected.units, found.bridge[1].open.units),
+        (100_000, 0)
+    );
 
     // A filter on what only transactions have: of the uncounted ones, those that pass, and no payment without a sale.
     let large = Filter::parse(r#"{"field": "amount", "operator": "gte", "value": 40}"#).unwrap();
-    let asked = Request { filter: Some(Selection::new(&large, "UTC", None).unwrap()), ..Request::new(day()) };
+    let asked = StatisticsRequest {
+        filter: Some(CheckedFilter::new(&large, "UTC", None).unwrap()),
+        ..StatisticsRequest::new(day())
+    };
     let found = ask(&house, &asked).await;
-    assert_eq!((found.data.len(), found.payments_without_sale, found.bridge.len()), (0, 0, 2));
+    assert_eq!(
+        (
+            found.data.len(),
+            found.payments_without_sale,
+            found.bridge.len()
+        ),
+        (0, 0, 2)
+    );
     assert_eq!(found.payments_without_time, 0);
     assert_eq!(elsewhere(&found, 0), chf);
     let eur = [part("declined", Some("sale"), 1, json!(50.13))];
-    assert_eq!(elsewhere(&found, 1), json!({"count": 1, "amount": 50.13, "by_state": eur}));
+    assert_eq!(
+        elsewhere(&found, 1),
+        json!({"count": 1, "amount": 50.13, "by_state": eur})
+    );
 
     // Where declined sales are asked for, they are counted, and the completed one is elsewhere.
-    let asked = Request { states: vec!["declined".into()], ..Request::new(day()) };
+    let asked = StatisticsRequest {
+        states: vec!["declined".into()],
+        ..StatisticsRequest::new(day())
+    };
     let found = ask(&house, &asked).await;
     assert_eq!(found.bridge[1].collected.units, 501_300);
     let parts = &found.bridge[1].collected_elsewhere.by_state;
@@ -243,12 +473,12 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
 #[tokio::test]
 async fn rankings_are_largest_first_and_ties_by_label() {
     let pay = |scheme: Option<&str>, amount| {
-        let mut payment = Payment::new(0, ["t", "m", "s", "e", "f"], amount);
+        let mut payment = FixturePayment::new(0, ["t", "m", "s", "e", "f"], amount);
         payment.words[2] = scheme.map(str::to_owned);
         payment
     };
-    let house = House {
-        sales: vec![Sale::new("2026-01-02T12:00:00Z", 1)],
+    let house = FixtureTables {
+        sales: vec![FixtureSale::new("2026-01-02T12:00:00Z", 1)],
         payments: vec![
             pay(Some("visa"), 10_000),
             pay(Some("amex"), 10_000),
@@ -258,28 +488,42 @@ async fn rankings_are_largest_first_and_ties_by_label() {
             pay(Some(""), 1),
             pay(Some("back"), -1),
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let entry = &entries(&house, &Request::new(day())).await[0];
+    let entry = &entries(&house, &StatisticsRequest::new(day())).await[0];
     let labels: Vec<(&str, String)> = entry["payment_scheme_ranking"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| (row["payment_scheme"].as_str().unwrap(), row["amount"].to_string()))
+        .map(|row| {
+            (
+                row["payment_scheme"].as_str().unwrap(),
+                row["amount"].to_string(),
+            )
+        })
         .collect();
-    let expected = [("zeta", "2"), ("unknown", "1.0001"), ("amex", "1"), ("visa", "1"), ("back", "-0.0001")]
-        .map(|(l, a)| (l, a.to_owned()));
+    let expected = [
+        ("zeta", "2"),
+        ("unknown", "1.0001"),
+        ("amex", "1"),
+        ("visa", "1"),
+        ("back", "-0.0001"),
+    ]
+    .map(|(l, a)| (l, a.to_owned()));
     assert_eq!(labels, expected);
-    assert_eq!(entry["payment_type_ranking"], json!([{"amount": 5, "payment_type": "t"}]));
+    assert_eq!(
+        entry["payment_type_ranking"],
+        json!([{"amount": 5, "payment_type": "t"}])
+    );
 }
 
 #[tokio::test]
 async fn sites_of_one_name_stay_apart_and_names_are_the_current_ones() {
-    let at = |site: Option<&str>, amount| Sale {
+    let at = |site: Option<&str>, amount| FixtureSale {
         site: site.map(str::to_owned),
-        ..Sale::new("2026-01-02T12:00:00Z", amount)
+        ..FixtureSale::new("2026-01-02T12:00:00Z", amount)
     };
-    let house = House {
+    let house = FixtureTables {
         sales: vec![
             at(Some("p:b"), 20_000),
             at(Some("p:a"), 10_000),
@@ -287,10 +531,14 @@ async fn sites_of_one_name_stay_apart_and_names_are_the_current_ones() {
             at(Some("p:c"), 1),
             at(None, 2),
         ],
-        sites: vec![("p:a".into(), some("Centre")), ("p:b".into(), some("Centre")), ("p:c".into(), None)],
-        ..House::default()
+        sites: vec![
+            ("p:a".into(), some("Centre")),
+            ("p:b".into(), some("Centre")),
+            ("p:c".into(), None),
+        ],
+        ..FixtureTables::default()
     };
-    let entry = &entries(&house, &Request::new(day())).await[0];
+    let entry = &entries(&house, &StatisticsRequest::new(day())).await[0];
     let amounts = json!([
         {"amount": 2, "site_name": "Centre"},
         {"amount": 2, "site_name": "Centre"},
@@ -309,26 +557,37 @@ async fn sites_of_one_name_stay_apart_and_names_are_the_current_ones() {
 
 #[tokio::test]
 async fn articles_add_up_by_unit_and_current_product_name() {
-    let of = |product: &str, name: &str, quantity| Article {
+    let of = |product: &str, name: &str, quantity| FixtureArticle {
         product: some(product),
-        ..Article::new(0, name, "l", quantity)
+        ..FixtureArticle::new(0, name, "l", quantity)
     };
-    let house = House {
-        sales: vec![Sale::new("2026-01-02T12:00:00Z", 1)],
+    let house = FixtureTables {
+        sales: vec![FixtureSale::new("2026-01-02T12:00:00Z", 1)],
         articles: vec![
             of("p:1", "Diesel B7 (old)", 1_000_000),
             of("p:1", "Diesel B7", 1_000_000),
             of("p:2", "Diesel", 500_000),
             of("p:3", "Super", 2_500_000),
-            Article::new(0, "Super", "l", 1),
-            Article { name: None, ..Article::new(0, "", "pc", 3_000_000) },
-            Article { unit: None, quantity: None, ..Article::new(0, "Wash", "", 0) },
-            Article::new(0, "AC", "kWh", 123_456),
+            FixtureArticle::new(0, "Super", "l", 1),
+            FixtureArticle {
+                name: None,
+                ..FixtureArticle::new(0, "", "pc", 3_000_000)
+            },
+            FixtureArticle {
+                unit: None,
+                quantity: None,
+                ..FixtureArticle::new(0, "Wash", "", 0)
+            },
+            FixtureArticle::new(0, "AC", "kWh", 123_456),
         ],
-        products: vec![("p:1".into(), some("Diesel")), ("p:2".into(), some("Diesel")), ("p:3".into(), None)],
-        ..House::default()
+        products: vec![
+            ("p:1".into(), some("Diesel")),
+            ("p:2".into(), some("Diesel")),
+            ("p:3".into(), None),
+        ],
+        ..FixtureTables::default()
     };
-    let entry = &entries(&house, &Request::new(day())).await[0];
+    let entry = &entries(&house, &StatisticsRequest::new(day())).await[0];
     let expected = json!([
         {"unit_measure": "kWh", "articles_quantities": [{"article_name": "AC", "quantity": 0.123456}]},
         {"unit_measure": "l", "articles_quantities": [
@@ -343,39 +602,66 @@ async fn articles_add_up_by_unit_and_current_product_name() {
 
 #[tokio::test]
 async fn children_have_their_own_currency_or_their_transactions() {
-    let house = House {
+    let house = FixtureTables {
         sales: vec![
-            Sale { currency: some("CHF"), ..Sale::new("2026-01-02T12:00:00Z", 10_000) },
-            Sale { currency: None, ..Sale::new("2026-01-02T12:00:00Z", 10_000) },
+            FixtureSale {
+                currency: some("CHF"),
+                ..FixtureSale::new("2026-01-02T12:00:00Z", 10_000)
+            },
+            FixtureSale {
+                currency: None,
+                ..FixtureSale::new("2026-01-02T12:00:00Z", 10_000)
+            },
         ],
         articles: vec![
-            Article::new(0, "Tea", "pc", 1_000_000),
-            Article { currency: None, ..Article::new(0, "Tea", "pc", 2_000_000) },
-            Article { currency: None, ..Article::new(1, "Tea", "pc", 3_000_000) },
+            FixtureArticle::new(0, "Tea", "pc", 1_000_000),
+            FixtureArticle {
+                currency: None,
+                ..FixtureArticle::new(0, "Tea", "pc", 2_000_000)
+            },
+            FixtureArticle {
+                currency: None,
+                ..FixtureArticle::new(1, "Tea", "pc", 3_000_000)
+            },
         ],
         payments: vec![
-            Payment::new(0, ["x"; 5], 10_000),
-            Payment { currency: None, ..Payment::new(0, ["x"; 5], 20_000) },
-            Payment { currency: None, ..Payment::new(1, ["x"; 5], 30_000) },
+            FixturePayment::new(0, ["x"; 5], 10_000),
+            FixturePayment {
+                currency: None,
+                ..FixturePayment::new(0, ["x"; 5], 20_000)
+            },
+            FixturePayment {
+                currency: None,
+                ..FixturePayment::new(1, ["x"; 5], 30_000)
+            },
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let entries = entries(&house, &Request::new(day())).await;
+    let entries = entries(&house, &StatisticsRequest::new(day())).await;
     for (entry, (currency, count, tea, paid)) in
-        entries.iter().zip([("CHF", 1, 2, 2), ("EUR", 0, 1, 1), ("unknown", 1, 3, 3)])
+        entries
+            .iter()
+            .zip([("CHF", 1, 2, 2), ("EUR", 0, 1, 1), ("unknown", 1, 3, 3)])
     {
         assert_eq!(entry["currency"], currency);
         assert_eq!(entry["transactions_count"]["value"], count, "{currency}");
-        assert_eq!(entry["article_quantities_ranking"][0]["articles_quantities"][0]["quantity"], tea, "{currency}");
-        assert_eq!(entry["payment_medium_ranking"], json!([{"amount": paid, "payment_medium": "x"}]), "{currency}");
+        assert_eq!(
+            entry["article_quantities_ranking"][0]["articles_quantities"][0]["quantity"], tea,
+            "{currency}"
+        );
+        assert_eq!(
+            entry["payment_medium_ranking"],
+            json!([{"amount": paid, "payment_medium": "x"}]),
+            "{currency}"
+        );
     }
     assert_eq!(entries.len(), 3);
 }
 
 #[tokio::test]
 async fn hours_follow_the_requested_zone_through_the_change_of_clocks() {
-    let at = |at: &str| Sale::new(at, 1);
-    let house = House {
+    let at = |at: &str| FixtureSale::new(at, 1);
+    let house = FixtureTables {
         sales: vec![
             at("2026-10-24T23:59:59Z"),
             at("2026-10-25T00:00:00Z"),
@@ -383,11 +669,11 @@ async fn hours_follow_the_requested_zone_through_the_change_of_clocks() {
             at("2026-10-25T01:00:00Z"),
             at("2026-10-25T02:00:00Z"),
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let request = Request {
+    let request = StatisticsRequest {
         timezone: "Europe/Zurich".into(),
-        ..Request::new(window("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"))
+        ..StatisticsRequest::new(window("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"))
     };
     let expected = json!([
         {"hour": "2026-10-25T01:00:00+02:00", "transactions": 1},
@@ -395,51 +681,80 @@ async fn hours_follow_the_requested_zone_through_the_change_of_clocks() {
         {"hour": "2026-10-25T02:00:00+01:00", "transactions": 1},
         {"hour": "2026-10-25T03:00:00+01:00", "transactions": 1},
     ]);
-    assert_eq!(entries(&house, &request).await[0]["hourly_transactions"], expected);
+    assert_eq!(
+        entries(&house, &request).await[0]["hourly_transactions"],
+        expected
+    );
 }
 
 #[tokio::test]
 async fn hours_of_the_day_are_those_of_the_site() {
-    let at = |at: &str, local_hour| Sale { local_hour, ..Sale::new(at, 1) };
-    let house = House {
+    let at = |at: &str, local_hour| FixtureSale {
+        local_hour,
+        ..FixtureSale::new(at, 1)
+    };
+    let house = FixtureTables {
         sales: vec![
             at("2026-01-02T22:30:00Z", Some(7)),
             at("2026-01-02T06:30:00Z", Some(7)),
             at("2026-01-02T06:30:00Z", Some(23)),
             at("2026-01-02T05:30:00Z", None),
         ],
-        ..House::default()
+        ..FixtureTables::default()
     };
-    let request = Request { hours: Hours::OfDay, timezone: "Asia/Tokyo".into(), ..Request::new(day()) };
+    let request = StatisticsRequest {
+        hours: HourGrouping::OfDay,
+        timezone: "Asia/Tokyo".into(),
+        ..StatisticsRequest::new(day())
+    };
     let expected = json!([
         {"hour": "05", "transactions": 1},
         {"hour": "07", "transactions": 2},
         {"hour": "23", "transactions": 1},
     ]);
-    assert_eq!(entries(&house, &request).await[0]["hourly_transactions"], expected);
+    assert_eq!(
+        entries(&house, &request).await[0]["hourly_transactions"],
+        expected
+    );
 }
 
 #[tokio::test]
 async fn tenants_and_sources_are_told_apart() {
-    let of = |tenant: &str, source: &str| Sale {
+    let of = |tenant: &str, source: &str| FixtureSale {
         tenant: some(tenant),
         source: source.into(),
-        ..Sale::new("2026-01-02T12:00:00Z", 10_000)
+        ..FixtureSale::new("2026-01-02T12:00:00Z", 10_000)
     };
-    let house = House {
-        sales: vec![of("o'hara", "hecone"), of("o'hara", "pace"), of("b", "hecone")],
-        payments: (0..3).map(|i| Payment::new(i, ["x"; 5], 10_000)).collect(),
-        ..House::default()
+    let house = FixtureTables {
+        sales: vec![
+            of("o'hara", "hecone"),
+            of("o'hara", "pace"),
+            of("b", "hecone"),
+        ],
+        payments: (0..3)
+            .map(|i| FixturePayment::new(i, ["x"; 5], 10_000))
+            .collect(),
+        ..FixtureTables::default()
     };
-    for (tenant, source, count) in
-        [(None, None, 3), (Some("o'hara"), None, 2), (Some("o'hara"), Some("pace"), 1), (Some("c"), None, 0)]
-    {
-        let request =
-            Request { tenant: tenant.map(str::to_owned), source: source.map(str::to_owned), ..Request::new(day()) };
+    for (tenant, source, count) in [
+        (None, None, 3),
+        (Some("o'hara"), None, 2),
+        (Some("o'hara"), Some("pace"), 1),
+        (Some("c"), None, 0),
+    ] {
+        let request = StatisticsRequest {
+            tenant: tenant.map(str::to_owned),
+            source: source.map(str::to_owned),
+            ..StatisticsRequest::new(day())
+        };
         let entries = entries(&house, &request).await;
-        let found = entries.first().map_or(0, |entry| entry["transactions_count"]["value"].as_i64().unwrap());
+        let found = entries.first().map_or(0, |entry| {
+            entry["transactions_count"]["value"].as_i64().unwrap()
+        });
         assert_eq!(found, count, "{tenant:?} {source:?}");
-        let paid = entries.first().map_or(0, |entry| entry["payment_type_ranking"][0]["amount"].as_i64().unwrap());
+        let paid = entries.first().map_or(0, |entry| {
+            entry["payment_type_ranking"][0]["amount"].as_i64().unwrap()
+        });
         assert_eq!(paid, count, "{tenant:?} {source:?}");
     }
 }
@@ -447,9 +762,21 @@ async fn tenants_and_sources_are_told_apart() {
 #[tokio::test]
 async fn sums_are_exact_where_floats_are_not() {
     let largest = 10_i128.pow(18) - 1;
-    let mut sales: Vec<Sale> = (0..10).map(|_| Sale::new("2026-01-02T12:00:00Z", 1_000)).collect();
-    sales.extend((0..1000).map(|_| Sale { currency: some("JPY"), ..Sale::new("2026-01-02T13:00:00Z", largest) }));
-    let found = ask(&House { sales, ..House::default() }, &Request::new(day())).await;
+    let mut sales: Vec<FixtureSale> = (0..10)
+        .map(|_| FixtureSale::new("2026-01-02T12:00:00Z", 1_000))
+        .collect();
+    sales.extend((0..1000).map(|_| FixtureSale {
+        currency: some("JPY"),
+        ..FixtureSale::new("2026-01-02T13:00:00Z", largest)
+    }));
+    let found = ask(
+        &FixtureTables {
+            sales,
+            ..FixtureTables::default()
+        },
+        &StatisticsRequest::new(day()),
+    )
+    .await;
     let text = |i: usize| serde_json::to_string(&found.data[i].transactions_total_amount).unwrap();
     assert_eq!(text(0), r#"{"growth":null,"value":1}"#);
     assert_eq!(text(1), r#"{"growth":null,"value":99999999999999999.9}"#);
@@ -457,13 +784,23 @@ async fn sums_are_exact_where_floats_are_not() {
 
 #[tokio::test]
 async fn a_window_over_a_years_end_spans_its_months() {
-    let house = House {
-        sales: ["2025-11-30T23:59:59Z", "2025-12-01T00:00:00Z", "2026-01-15T00:00:00Z", "2026-02-28T23:00:00Z"]
-            .iter()
-            .map(|at| Sale::new(at, 1))
-            .collect(),
-        ..House::default()
+    let house = FixtureTables {
+        sales: [
+            "2025-11-30T23:59:59Z",
+            "2025-12-01T00:00:00Z",
+            "2026-01-15T00:00:00Z",
+            "2026-02-28T23:00:00Z",
+        ]
+        .iter()
+        .map(|at| FixtureSale::new(at, 1))
+        .collect(),
+        ..FixtureTables::default()
     };
-    let request = Request::new(Window::new(t("2025-12-01T00:00:00Z"), t("2026-03-01T00:00:00Z")).unwrap());
-    assert_eq!(entries(&house, &request).await[0]["transactions_count"]["value"], 3);
+    let request = StatisticsRequest::new(
+        Window::new(t("2025-12-01T00:00:00Z"), t("2026-03-01T00:00:00Z")).unwrap(),
+    );
+    assert_eq!(
+        entries(&house, &request).await[0]["transactions_count"]["value"],
+        3
+    );
 }

@@ -3,30 +3,36 @@
 //! Invariant: what is expected here was worked out from docs/reports.md, not copied from an output.
 
 use crate::fixture::some;
-use crate::shop::{Article, Event, Payment, Sale, Shop};
-use tillhouse_model::{ErrorKind, Period};
-use tillhouse_statistics::reports::{ReportName, ReportRequest, When, report_data};
+use crate::oracle_tables::{OracleArticle, OracleEvent, OraclePayment, OracleSale, OracleTables};
+use tillhouse_model::{CivilPeriod, ErrorKind};
+use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, report_data};
 
-async fn shown(shop: &Shop, request: &ReportRequest) -> String {
+async fn shown(shop: &OracleTables, request: &ReportRequest) -> String {
     serde_json::to_string(&report_data(&shop.session(), request).await.unwrap()).unwrap()
 }
 
 fn over(name: ReportName, period: &str) -> ReportRequest {
-    ReportRequest::new(name, When::Periods(Period::parse(period).unwrap(), None))
+    ReportRequest::new(
+        name,
+        ReportTime::Periods(CivilPeriod::parse(period).unwrap(), None),
+    )
 }
 
 fn against(name: ReportName, period1: &str, period2: &str) -> ReportRequest {
-    let period2 = Some(Period::parse(period2).unwrap());
-    ReportRequest::new(name, When::Periods(Period::parse(period1).unwrap(), period2))
+    let period2 = Some(CivilPeriod::parse(period2).unwrap());
+    ReportRequest::new(
+        name,
+        ReportTime::Periods(CivilPeriod::parse(period1).unwrap(), period2),
+    )
 }
 
 fn on(name: ReportName, date: &str) -> ReportRequest {
-    ReportRequest::new(name, When::On(date.parse().unwrap()))
+    ReportRequest::new(name, ReportTime::On(date.parse().unwrap()))
 }
 
 #[tokio::test]
 async fn nothing_gives_the_empty_shape() {
-    let empty = Shop::default();
+    let empty = OracleTables::default();
     let days = "2026-01-01..2026-02-01";
     let nothing = r#"{"period1":{"data":[],"endDate":"2026-01-31 23:59:59","startDate":"2026-01-01 00:00:00"}}"#;
     for (request, expected) in [
@@ -40,40 +46,87 @@ async fn nothing_gives_the_empty_shape() {
         (over(ReportName::Events, days), nothing),
     ] {
         assert_eq!(shown(&empty, &request).await, expected, "{}", request.name);
-        let session = tillhouse_query::Engine::new(tillhouse_query::EngineOptions::default()).unwrap().bare().unwrap();
+        let session =
+            tillhouse_query::QueryEngine::new(tillhouse_query::QueryEngineOptions::default())
+                .unwrap()
+                .empty_session()
+                .unwrap();
         let data = report_data(&session, &request).await.unwrap();
-        assert_eq!(serde_json::to_string(&data).unwrap(), expected, "{} without tables", request.name);
+        assert_eq!(
+            serde_json::to_string(&data).unwrap(),
+            expected,
+            "{} without tables",
+            request.name
+        );
     }
 }
 
 #[tokio::test]
 async fn a_day_is_the_sites_own() {
     // The second site's clock is in New York: half past four in the morning in UTC is the evening before.
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![
-            Sale::new("2026-01-01T23:30:00Z", 10_000),
-            Sale { site: Some(1), ..Sale::new("2026-01-02T04:30:00Z", 20_000) },
-            Sale { currency: some("CHF"), ..Sale::new("2026-01-01T12:00:00Z", 50_000) },
-            Sale { kind: "refund".into(), ..Sale::new("2026-01-01T12:00:00Z", -5_000) },
-            Sale { currency: None, ..Sale::new("2026-01-01T12:00:00Z", 1) },
-            Sale { state: some("declined"), ..Sale::new("2026-01-01T12:00:00Z", 1) },
-            Sale { kind: "test".into(), ..Sale::new("2026-01-01T12:00:00Z", 1) },
-            Sale { perspective: "purchase".into(), ..Sale::new("2026-01-01T12:00:00Z", 1) },
-            Sale { at: None, ..Sale::new("2026-01-01T12:00:00Z", 1) },
+            OracleSale::new("2026-01-01T23:30:00Z", 10_000),
+            OracleSale {
+                site: Some(1),
+                ..OracleSale::new("2026-01-02T04:30:00Z", 20_000)
+            },
+            OracleSale {
+                currency: some("CHF"),
+                ..OracleSale::new("2026-01-01T12:00:00Z", 50_000)
+            },
+            OracleSale {
+                kind: "refund".into(),
+                ..OracleSale::new("2026-01-01T12:00:00Z", -5_000)
+            },
+            OracleSale {
+                currency: None,
+                ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+            },
+            OracleSale {
+                state: some("declined"),
+                ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+            },
+            OracleSale {
+                kind: "test".into(),
+                ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+            },
+            OracleSale {
+                perspective: "purchase".into(),
+                ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+            },
+            OracleSale {
+                at: None,
+                ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+            },
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let expected = r#"{"CHF":[{"currency":"CHF","currencyRate":1,"date":"2026-01-01","orginalValue":5,"value":5}],"EUR":[{"currency":"EUR","currencyRate":1,"date":"2026-01-01","orginalValue":1.5,"value":1.5},{"currency":"EUR","currencyRate":1,"date":"2026-01-02","orginalValue":1,"value":1}],"unknown":[{"currency":"unknown","currencyRate":1,"date":"2026-01-01","orginalValue":0.0001,"value":0.0001}]}"#;
-    assert_eq!(shown(&shop, &over(ReportName::RevenueSummary, "2026-01-01..2026-01-03")).await, expected);
+    assert_eq!(
+        shown(
+            &shop,
+            &over(ReportName::RevenueSummary, "2026-01-01..2026-01-03")
+        )
+        .await,
+        expected
+    );
     let one_day = r#"{"EUR":[{"currency":"EUR","currencyRate":1,"date":"2026-01-02","orginalValue":1,"value":1}]}"#;
-    assert_eq!(shown(&shop, &over(ReportName::RevenueSummary, "2026-01-02..2026-01-03")).await, one_day);
+    assert_eq!(
+        shown(
+            &shop,
+            &over(ReportName::RevenueSummary, "2026-01-02..2026-01-03")
+        )
+        .await,
+        one_day
+    );
 }
 
 #[tokio::test]
 async fn the_four_periods_are_those_the_date_is_in() {
     // 31 December 2025 is a Wednesday of the first ISO week of 2026, which reaches into January.
-    let sale = |at: &str| Sale::new(at, 10_000);
-    let shop = Shop {
+    let sale = |at: &str| OracleSale::new(at, 10_000);
+    let shop = OracleTables {
         sales: vec![
             sale("2025-12-31T12:00:00Z"),
             sale("2025-12-29T12:00:00Z"),
@@ -84,21 +137,47 @@ async fn the_four_periods_are_those_the_date_is_in() {
             sale("2024-12-31T12:00:00Z"),
         ],
         articles: vec![
-            Article { quantity: Some(2_000_000), ..Article::new(0, "Tea", 5_000) },
-            Article { unit: some("l"), quantity: Some(40_000_000), ..Article::new(0, "Diesel", 5_000) },
-            Article { unit: some("kWh"), quantity: Some(-4_000_000), ..Article::new(2, "AC", 5_000) },
-            Article { quantity: None, ..Article::new(4, "Tea", 5_000) },
-            Article { state: some("declined"), ..Article::new(4, "Tea", 5_000) },
-            Article { currency: some("CHF"), ..Article::new(5, "Tea", 5_000) },
+            OracleArticle {
+                quantity: Some(2_000_000),
+                ..OracleArticle::new(0, "Tea", 5_000)
+            },
+            OracleArticle {
+                unit: some("l"),
+                quantity: Some(40_000_000),
+                ..OracleArticle::new(0, "Diesel", 5_000)
+            },
+            OracleArticle {
+                unit: some("kWh"),
+                quantity: Some(-4_000_000),
+                ..OracleArticle::new(2, "AC", 5_000)
+            },
+            OracleArticle {
+                quantity: None,
+                ..OracleArticle::new(4, "Tea", 5_000)
+            },
+            OracleArticle {
+                state: some("declined"),
+                ..OracleArticle::new(4, "Tea", 5_000)
+            },
+            OracleArticle {
+                currency: some("CHF"),
+                ..OracleArticle::new(5, "Tea", 5_000)
+            },
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let sold = |currency: &str, products: i64, revenue: i64| {
         format!(r#"{{"currency":"{currency}","products":{products},"revenue":{revenue}}}"#)
     };
     let row = |of: &str, [day, month, week, year]: [(i64, i64); 4]| {
         let sold = |(products, revenue)| sold(of, products, revenue);
-        format!(r#"[{{"day":{},"month":{},"week":{},"year":{}}}]"#, sold(day), sold(month), sold(week), sold(year))
+        format!(
+            r#"[{{"day":{},"month":{},"week":{},"year":{}}}]"#,
+            sold(day),
+            sold(month),
+            sold(week),
+            sold(year)
+        )
     };
     let francs = row("CHF", [(0, 0), (0, 0), (0, 0), (1, 0)]);
     let euros = row("EUR", [(3, 1), (4, 3), (2, 3), (4, 4)]);
@@ -110,32 +189,42 @@ async fn the_four_periods_are_those_the_date_is_in() {
 
 #[tokio::test]
 async fn the_heat_map_has_three_months_by_weekday_and_hour() {
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![
             // Sundays, on the night the clocks go back: 02:30 comes twice.
-            Sale::new("2026-10-25T00:30:00Z", 10_000),
-            Sale::new("2026-10-25T01:30:00Z", 10_000),
-            Sale::new("2026-10-18T00:30:00Z", 10_000),
-            Sale { currency: some("CHF"), site: None, ..Sale::new("2026-10-19T23:30:00Z", 10_000) },
-            Sale::new("2026-07-25T22:00:00Z", 40_000),
-            Sale::new("2026-07-25T21:59:59Z", 1),
-            Sale::new("2026-10-25T23:00:00Z", 1),
+            OracleSale::new("2026-10-25T00:30:00Z", 10_000),
+            OracleSale::new("2026-10-25T01:30:00Z", 10_000),
+            OracleSale::new("2026-10-18T00:30:00Z", 10_000),
+            OracleSale {
+                currency: some("CHF"),
+                site: None,
+                ..OracleSale::new("2026-10-19T23:30:00Z", 10_000)
+            },
+            OracleSale::new("2026-07-25T22:00:00Z", 40_000),
+            OracleSale::new("2026-07-25T21:59:59Z", 1),
+            OracleSale::new("2026-10-25T23:00:00Z", 1),
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let expected = r#"[{"currency":"CHF","day":1,"hour":23,"count":1,"total":1},{"currency":"EUR","day":7,"hour":0,"count":1,"total":4},{"currency":"EUR","day":7,"hour":2,"count":3,"total":3}]"#;
-    assert_eq!(shown(&shop, &on(ReportName::HeatMap, "2026-10-25")).await, expected);
+    assert_eq!(
+        shown(&shop, &on(ReportName::HeatMap, "2026-10-25")).await,
+        expected
+    );
 }
 
 #[tokio::test]
 async fn best_selling_products_are_ranked_over_the_period_and_shown_by_day() {
-    let of = |sale: usize, product: &str, name: &str, quantity: i128| Article {
+    let of = |sale: usize, product: &str, name: &str, quantity: i128| OracleArticle {
         product: some(product),
         quantity: Some(quantity * 1_000_000),
-        ..Article::new(sale, name, 0)
+        ..OracleArticle::new(sale, name, 0)
     };
-    let shop = Shop {
-        sales: vec![Sale::new("2026-01-01T12:00:00Z", 1), Sale::new("2026-01-03T12:00:00Z", 1)],
+    let shop = OracleTables {
+        sales: vec![
+            OracleSale::new("2026-01-01T12:00:00Z", 1),
+            OracleSale::new("2026-01-03T12:00:00Z", 1),
+        ],
         articles: vec![
             of(0, "p:1", "Coffee (old)", 2),
             of(1, "p:1", "Coffee (old)", 1),
@@ -145,35 +234,52 @@ async fn best_selling_products_are_ranked_over_the_period_and_shown_by_day() {
             of(1, "p:5", "Apple", 3),
         ],
         products: vec![("p:1".into(), some("Coffee"), None)],
-        ..Shop::default()
+        ..OracleTables::default()
     };
-    let request = ReportRequest { amount: 3, ..over(ReportName::BestSellingProducts, "2026-01-01..2026-02-01") };
+    let request = ReportRequest {
+        amount: 3,
+        ..over(ReportName::BestSellingProducts, "2026-01-01..2026-02-01")
+    };
     let expected = r#"[{"name":"Coffee","values":[{"date":"2026-01-01","value":2},{"date":"2026-01-03","value":2}]},{"name":"Tea","values":[{"date":"2026-01-01","value":4}]},{"name":"Apple","values":[{"date":"2026-01-03","value":3}]}]"#;
     assert_eq!(shown(&shop, &request).await, expected);
 }
 
 #[tokio::test]
 async fn products_of_one_period_against_another() {
-    let coffee = |sale: usize, amount: i128| Article {
+    let coffee = |sale: usize, amount: i128| OracleArticle {
         product: some("p:1"),
         code: some("OLD"),
-        ..Article::new(sale, "Coffee (old)", amount)
+        ..OracleArticle::new(sale, "Coffee (old)", amount)
     };
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![
-            Sale::new("2026-01-01T12:00:00Z", 1),
-            Sale { currency: some("CHF"), ..Sale::new("2025-01-01T12:00:00Z", 1) },
+            OracleSale::new("2026-01-01T12:00:00Z", 1),
+            OracleSale {
+                currency: some("CHF"),
+                ..OracleSale::new("2025-01-01T12:00:00Z", 1)
+            },
         ],
         articles: vec![
             coffee(0, 25_000),
             coffee(0, 25_000),
-            Article { unit: some("l"), quantity: Some(40_500_000), ..Article::new(0, "Diesel", 600_000) },
-            Article { currency: None, ..coffee(1, 30_000) },
+            OracleArticle {
+                unit: some("l"),
+                quantity: Some(40_500_000),
+                ..OracleArticle::new(0, "Diesel", 600_000)
+            },
+            OracleArticle {
+                currency: None,
+                ..coffee(1, 30_000)
+            },
         ],
         products: vec![("p:1".into(), some("Coffee"), some("KAF"))],
-        ..Shop::default()
+        ..OracleTables::default()
     };
-    let request = against(ReportName::Products, "2026-01-01..2026-02-01", "2025-01-01..2025-02-01");
+    let request = against(
+        ReportName::Products,
+        "2026-01-01..2026-02-01",
+        "2025-01-01..2025-02-01",
+    );
     let expected = concat!(
         r#"{"period1":{"data":[{"productId":null,"name":"Diesel","internalRef":null,"revenue":60,"quantity":40.5,"currency":"EUR","unit":"l"},"#,
         r#"{"productId":"p:1","name":"Coffee","internalRef":"KAF","revenue":5,"quantity":2,"currency":"EUR","unit":"pc"}],"endDate":"2026-01-31 23:59:59","startDate":"2026-01-01 00:00:00"},"#,
@@ -184,19 +290,25 @@ async fn products_of_one_period_against_another() {
 
 #[tokio::test]
 async fn the_same_product_of_many_machines_is_one() {
-    let at = |device: &str, amount: i128| Sale { device: some(device), ..Sale::new("2026-01-01T12:00:00Z", amount) };
-    let sold = |sale: usize, key: &str, code: &str, name: &str, amount: i128| Article {
+    let at = |device: &str, amount: i128| OracleSale {
+        device: some(device),
+        ..OracleSale::new("2026-01-01T12:00:00Z", amount)
+    };
+    let sold = |sale: usize, key: &str, code: &str, name: &str, amount: i128| OracleArticle {
         product: some(key),
         code: some(code).filter(|code| !code.is_empty()),
-        ..Article::new(sale, name, amount)
+        ..OracleArticle::new(sale, name, amount)
     };
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![at("p:80", 1), at("p:81", 1)],
         articles: vec![
             sold(0, "p:80/1", "KAF-KL", "Kaffee klein", 10_000),
             sold(1, "p:81/7", "KAF-KL", "Kleiner Kaffee", 30_000),
             // Given back.
-            Article { quantity: Some(-1_000_000), ..sold(1, "p:81/7", "KAF-KL", "Kleiner Kaffee", -10_000) },
+            OracleArticle {
+                quantity: Some(-1_000_000),
+                ..sold(1, "p:81/7", "KAF-KL", "Kleiner Kaffee", -10_000)
+            },
             sold(0, "p:80/2", "", "Tee", 5_000),
             sold(1, "p:81/2", "", "Tee", 5_000),
             sold(0, "p:80/3", "", "Suppe", 4_000),
@@ -204,7 +316,7 @@ async fn the_same_product_of_many_machines_is_one() {
             sold(0, "p:1", "X", "Diesel", 2_000),
             sold(0, "p:2", "X", "Diesel", 1_000),
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let row = |key: &str, name: &str, code: &str, revenue: &str, quantity: i64| {
         format!(
@@ -222,18 +334,28 @@ async fn the_same_product_of_many_machines_is_one() {
     let expected = format!(
         r#"{{"period1":{{"data":[{rows}],"endDate":"2026-01-31 23:59:59","startDate":"2026-01-01 00:00:00"}}}}"#
     );
-    assert_eq!(shown(&shop, &over(ReportName::Products, "2026-01-01..2026-02-01")).await, expected);
+    assert_eq!(
+        shown(&shop, &over(ReportName::Products, "2026-01-01..2026-02-01")).await,
+        expected
+    );
 }
 
 #[tokio::test]
 async fn a_shift_is_what_lies_between_its_first_and_its_last_sale() {
     // Transactions are numbered from p:0 on; the sixth is of another site.
-    let mut sales: Vec<Sale> = (0..7).map(|_| Sale::new("2026-01-01T12:00:00Z", 1)).collect();
+    let mut sales: Vec<OracleSale> = (0..7)
+        .map(|_| OracleSale::new("2026-01-01T12:00:00Z", 1))
+        .collect();
     sales[5].site = Some(2);
-    let shop = Shop {
-        payments: (0..7).map(|sale| Payment::new(sale, "cash", 10_000 << sale)).collect(),
+    let shop = OracleTables {
+        payments: (0..7)
+            .map(|sale| OraclePayment::new(sale, "cash", 10_000 << sale))
+            .collect(),
         articles: (0..7)
-            .map(|sale| Article { product: some("p:87/1"), ..Article::new(sale, "Tea", 10_000 << sale) })
+            .map(|sale| OracleArticle {
+                product: some("p:87/1"),
+                ..OracleArticle::new(sale, "Tea", 10_000 << sale)
+            })
             .collect(),
         sales,
         shifts: vec![
@@ -244,17 +366,26 @@ async fn a_shift_is_what_lies_between_its_first_and_its_last_sale() {
             // Without a sale.
             ("p:12", 0, None, None),
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let days = "2026-01-01..2026-01-02";
     let parsed = async |name| {
         let text = shown(&shop, &over(name, days)).await;
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["period1"]["data"].as_array().unwrap().clone()
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["period1"]["data"]
+            .as_array()
+            .unwrap()
+            .clone()
     };
     let payments = parsed(ReportName::ShiftPayments).await;
     let brief = |row: &serde_json::Value| {
         let text = |key: &str| row[key].to_string();
-        [text("shift"), text("location"), text("quantity"), text("revenue")].join(" ")
+        [
+            text("shift"),
+            text("location"),
+            text("quantity"),
+            text("revenue"),
+        ]
+        .join(" ")
     };
     assert_eq!(
         payments.iter().map(brief).collect::<Vec<_>>(),
@@ -277,18 +408,33 @@ async fn a_shift_is_what_lies_between_its_first_and_its_last_sale() {
         "sum": 6, "currency": "EUR", "unit": "pc"
     });
     assert_eq!((products.len(), &products[0]), (4, &first));
-    let without = Shop { shifts: vec![], ..shop.clone() };
+    let without = OracleTables {
+        shifts: vec![],
+        ..shop.clone()
+    };
     let text = shown(&without, &over(ReportName::ShiftPayments, days)).await;
     assert!(text.contains(r#""revenue":95,"shift":null"#), "{text}");
 }
 
 #[tokio::test]
 async fn a_group_stands_for_its_members() {
-    let at = |device: &str, amount: i128| Sale { device: some(device), ..Sale::new("2026-01-01T12:00:00Z", amount) };
-    let shop = Shop {
-        sales: vec![at("p:80", 10_000), at("p:81", 20_000), at("p:82", 40_000), at("q:81", 80_000)],
-        device_groups: vec![("p:1", vec!["p:80", "p:81"]), ("p:2", vec![]), ("q:1", vec!["q:81"])],
-        ..Shop::default()
+    let at = |device: &str, amount: i128| OracleSale {
+        device: some(device),
+        ..OracleSale::new("2026-01-01T12:00:00Z", amount)
+    };
+    let shop = OracleTables {
+        sales: vec![
+            at("p:80", 10_000),
+            at("p:81", 20_000),
+            at("p:82", 40_000),
+            at("q:81", 80_000),
+        ],
+        device_groups: vec![
+            ("p:1", vec!["p:80", "p:81"]),
+            ("p:2", vec![]),
+            ("q:1", vec!["q:81"]),
+        ],
+        ..OracleTables::default()
     };
     let list = |of: &[&str]| of.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let cases: [(&[&str], &[&str], Option<&str>); 5] = [
@@ -301,16 +447,29 @@ async fn a_group_stands_for_its_members() {
     ];
     for (groups, devices, revenue) in cases {
         let of = over(ReportName::RevenueSummary, "2026-01-01..2026-01-02");
-        let request = ReportRequest { device_groups: list(groups), devices: list(devices), ..of };
+        let request = ReportRequest {
+            device_groups: list(groups),
+            devices: list(devices),
+            ..of
+        };
         let found = shown(&shop, &request).await;
         let expected = revenue.map_or("{}".to_owned(), |revenue| format!(r#""value":{revenue}}}"#));
         assert!(found.contains(&expected), "{request:?}: {found}");
     }
     let of = || over(ReportName::RevenueSummary, "2026-01-01..2026-01-02");
     for request in [
-        ReportRequest { device_groups: list(&["9"]), ..of() },
-        ReportRequest { device_groups: list(&["p:1", "' OR 1=1 --"]), ..of() },
-        ReportRequest { site_groups: list(&["1"]), ..of() },
+        ReportRequest {
+            device_groups: list(&["9"]),
+            ..of()
+        },
+        ReportRequest {
+            device_groups: list(&["p:1", "' OR 1=1 --"]),
+            ..of()
+        },
+        ReportRequest {
+            site_groups: list(&["1"]),
+            ..of()
+        },
     ] {
         let error = report_data(&shop.session(), &request).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -320,17 +479,37 @@ async fn a_group_stands_for_its_members() {
 
 #[tokio::test]
 async fn payment_types_leave_out_what_the_provider_leaves_out() {
-    let shop = Shop {
-        sales: vec![Sale::new("2026-01-01T12:00:00Z", 1), Sale::new("2026-01-02T12:00:00Z", 1)],
-        payments: vec![
-            Payment::new(0, "card", 10_000),
-            Payment { report_group: some("A"), ..Payment::new(0, "card", 20_000) },
-            Payment { report_group: some("A"), excluded: Some(false), ..Payment::new(1, "card", 20_000) },
-            Payment { excluded: Some(true), ..Payment::new(1, "card", 500_000) },
-            Payment { state: some("open"), ..Payment::new(1, "card", 500_000) },
-            Payment { payment_type: None, currency: None, ..Payment::new(1, "", -10_000) },
+    let shop = OracleTables {
+        sales: vec![
+            OracleSale::new("2026-01-01T12:00:00Z", 1),
+            OracleSale::new("2026-01-02T12:00:00Z", 1),
         ],
-        ..Shop::default()
+        payments: vec![
+            OraclePayment::new(0, "card", 10_000),
+            OraclePayment {
+                report_group: some("A"),
+                ..OraclePayment::new(0, "card", 20_000)
+            },
+            OraclePayment {
+                report_group: some("A"),
+                excluded: Some(false),
+                ..OraclePayment::new(1, "card", 20_000)
+            },
+            OraclePayment {
+                excluded: Some(true),
+                ..OraclePayment::new(1, "card", 500_000)
+            },
+            OraclePayment {
+                state: some("open"),
+                ..OraclePayment::new(1, "card", 500_000)
+            },
+            OraclePayment {
+                payment_type: None,
+                currency: None,
+                ..OraclePayment::new(1, "", -10_000)
+            },
+        ],
+        ..OracleTables::default()
     };
     let expected = concat!(
         r#"{"period1":{"data":[{"type":"card","quantity":2,"revenue":4,"reportGroup":"A","currency":"EUR"},"#,
@@ -338,32 +517,58 @@ async fn payment_types_leave_out_what_the_provider_leaves_out() {
         r#"{"type":"unknown","quantity":1,"revenue":-1,"reportGroup":null,"currency":"EUR"}],"#,
         r#""endDate":"2026-01-31 23:59:59","startDate":"2026-01-01 00:00:00"}}"#
     );
-    assert_eq!(shown(&shop, &over(ReportName::PaymentTypes, "2026-01-01..2026-02-01")).await, expected);
+    assert_eq!(
+        shown(
+            &shop,
+            &over(ReportName::PaymentTypes, "2026-01-01..2026-02-01")
+        )
+        .await,
+        expected
+    );
 }
 
 #[tokio::test]
 async fn events_are_counted_on_their_sites_clock() {
-    let shop = Shop {
+    let shop = OracleTables {
         events: vec![
-            Event {
+            OracleEvent {
                 description: some("Offline"),
                 identity: Some(1),
-                ..Event::new("2026-01-01T12:00:00Z", "CM_OFFLINE", 60)
+                ..OracleEvent::new("2026-01-01T12:00:00Z", "CM_OFFLINE", 60)
             },
-            Event { description: some("Offline"), ..Event::new("2026-01-01T13:00:00Z", "CM_OFFLINE", 30) },
-            Event { description: some("door 1"), identity: Some(31), ..Event::new("2026-01-01T12:00:00Z", "ED014", 5) },
-            Event {
+            OracleEvent {
+                description: some("Offline"),
+                ..OracleEvent::new("2026-01-01T13:00:00Z", "CM_OFFLINE", 30)
+            },
+            OracleEvent {
+                description: some("door 1"),
+                identity: Some(31),
+                ..OracleEvent::new("2026-01-01T12:00:00Z", "ED014", 5)
+            },
+            OracleEvent {
                 description: some("door 2"),
                 identity: Some(32),
                 seconds: None,
-                ..Event::new("2026-01-01T12:00:00Z", "ED014", 0)
+                ..OracleEvent::new("2026-01-01T12:00:00Z", "ED014", 0)
             },
-            Event { code: None, ..Event::new("2026-01-01T23:00:00Z", "", 1) },
-            Event { site: Some(1), ..Event::new("2026-01-02T04:00:00Z", "LATE", 7) },
-            Event { scope: "payment".into(), ..Event::new("2026-01-01T08:00:00Z", "ED014", 100) },
-            Event { at: None, ..Event::new("2026-01-01T08:00:00Z", "ED014", 100) },
+            OracleEvent {
+                code: None,
+                ..OracleEvent::new("2026-01-01T23:00:00Z", "", 1)
+            },
+            OracleEvent {
+                site: Some(1),
+                ..OracleEvent::new("2026-01-02T04:00:00Z", "LATE", 7)
+            },
+            OracleEvent {
+                scope: "payment".into(),
+                ..OracleEvent::new("2026-01-01T08:00:00Z", "ED014", 100)
+            },
+            OracleEvent {
+                at: None,
+                ..OracleEvent::new("2026-01-01T08:00:00Z", "ED014", 100)
+            },
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let day = "2026-01-01..2026-01-02";
     let row = |code: &str, error: &str, quantity: i64, duration: i64| {
@@ -372,8 +577,12 @@ async fn events_are_counted_on_their_sites_clock() {
             r#"{{"code":"{code}","erroridentity":{identity},"error":"{error}","quantity":{quantity},"duration":{duration}}}"#
         )
     };
-    let rows =
-        [row("ED014", "ED014", 3, 105), row("CM_OFFLINE", "Offline", 2, 90), row("LATE", "LATE", 1, 7)].join(",");
+    let rows = [
+        row("ED014", "ED014", 3, 105),
+        row("CM_OFFLINE", "Offline", 2, 90),
+        row("LATE", "LATE", 1, 7),
+    ]
+    .join(",");
     let expected = format!(
         r#"{{"period1":{{"data":[{rows}],"endDate":"2026-01-01 23:59:59","startDate":"2026-01-01 00:00:00"}}}}"#
     );
@@ -389,19 +598,19 @@ async fn events_are_counted_on_their_sites_clock() {
 
 #[tokio::test]
 async fn places_are_named_by_key_or_by_the_providers_id() {
-    let at = |site: Option<usize>, device: &str, amount: i128| Sale {
+    let at = |site: Option<usize>, device: &str, amount: i128| OracleSale {
         site,
         device: some(device),
-        ..Sale::new("2026-01-01T12:00:00Z", amount)
+        ..OracleSale::new("2026-01-01T12:00:00Z", amount)
     };
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![
             at(Some(0), "p:87", 10_000),
             at(Some(1), "q:87", 20_000),
             at(Some(2), "p:1:2", 40_000),
             at(None, "p:9", 1),
         ],
-        ..Shop::default()
+        ..OracleTables::default()
     };
     let days = "2026-01-01..2026-01-02";
     let list = |of: &[&str]| of.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
@@ -413,33 +622,57 @@ async fn places_are_named_by_key_or_by_the_providers_id() {
         (list(&["1"]), list(&["q:87"]), ""),
         (list(&["' OR 1=1 --"]), list(&[]), ""),
     ] {
-        let request = ReportRequest { sites, devices, ..over(ReportName::RevenueSummary, days) };
+        let request = ReportRequest {
+            sites,
+            devices,
+            ..over(ReportName::RevenueSummary, days)
+        };
         let found = shown(&shop, &request).await;
-        let expected = if revenue.is_empty() { "{}".to_owned() } else { format!(r#""value":{revenue}}}"#) };
+        let expected = if revenue.is_empty() {
+            "{}".to_owned()
+        } else {
+            format!(r#""value":{revenue}}}"#)
+        };
         assert!(found.contains(&expected), "{request:?}: {found}");
     }
 }
 
 #[tokio::test]
 async fn hours_of_a_period_are_the_sites_own() {
-    let shop = Shop {
+    let shop = OracleTables {
         sales: vec![
-            Sale::new("2026-01-01T05:30:00Z", 1),
-            Sale { site: Some(1), ..Sale::new("2026-01-01T11:29:59Z", 1) },
+            OracleSale::new("2026-01-01T05:30:00Z", 1),
+            OracleSale {
+                site: Some(1),
+                ..OracleSale::new("2026-01-01T11:29:59Z", 1)
+            },
         ],
-        payments: vec![Payment::new(0, "cash", 10_000), Payment::new(1, "card", 20_000)],
-        ..Shop::default()
+        payments: vec![
+            OraclePayment::new(0, "cash", 10_000),
+            OraclePayment::new(1, "card", 20_000),
+        ],
+        ..OracleTables::default()
     };
     // Half past six in Berlin, just before it in New York.
     for (period, types) in [
         ("2026-01-01 06:30:00..2026-01-01 07:00:00", vec!["cash"]),
         ("2026-01-01 06:29:59..2026-01-01 06:30:00", vec!["card"]),
-        ("2026-01-01 00:00:00..2026-01-02 00:00:00", vec!["card", "cash"]),
+        (
+            "2026-01-01 00:00:00..2026-01-02 00:00:00",
+            vec!["card", "cash"],
+        ),
     ] {
         let found: serde_json::Value =
-            serde_json::from_str(&shown(&shop, &over(ReportName::PaymentTypes, period)).await).unwrap();
+            serde_json::from_str(&shown(&shop, &over(ReportName::PaymentTypes, period)).await)
+                .unwrap();
         let rows = found["period1"]["data"].as_array().unwrap();
-        assert_eq!(rows.iter().map(|row| row["type"].as_str().unwrap()).collect::<Vec<_>>(), types, "{period}");
+        assert_eq!(
+            rows.iter()
+                .map(|row| row["type"].as_str().unwrap())
+                .collect::<Vec<_>>(),
+            types,
+            "{period}"
+        );
     }
 }
 
@@ -449,14 +682,35 @@ async fn what_is_not_known_is_refused() {
     for request in [
         on(ReportName::Products, "2026-01-01"),
         over(ReportName::Summary, days),
-        ReportRequest { perspective: "lease".into(), ..over(ReportName::Products, days) },
-        ReportRequest { states: vec!["paid".into()], ..over(ReportName::Products, days) },
-        ReportRequest { scopes: vec!["moon".into()], ..over(ReportName::Events, days) },
-        ReportRequest { amount: 0, ..over(ReportName::BestSellingProducts, days) },
+        ReportRequest {
+            perspective: "lease".into(),
+            ..over(ReportName::Products, days)
+        },
+        ReportRequest {
+            states: vec!["paid".into()],
+            ..over(ReportName::Products, days)
+        },
+        ReportRequest {
+            scopes: vec!["moon".into()],
+            ..over(ReportName::Events, days)
+        },
+        ReportRequest {
+            amount: 0,
+            ..over(ReportName::BestSellingProducts, days)
+        },
     ] {
-        let error = report_data(&Shop::default().session(), &request).await.unwrap_err();
+        let error = report_data(&OracleTables::default().session(), &request)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.hint_text().is_some(), "{error}");
     }
-    assert!("best-sellers".parse::<ReportName>().unwrap_err().hint_text().unwrap().contains("best-selling-products"));
+    assert!(
+        "best-sellers"
+            .parse::<ReportName>()
+            .unwrap_err()
+            .hint_text()
+            .unwrap()
+            .contains("best-selling-products")
+    );
 }

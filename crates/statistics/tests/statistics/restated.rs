@@ -2,42 +2,54 @@
 //!
 //! Invariant: with roll-ups and without them a report says the same.
 
-use crate::fixture::{Article, House, Payment, Sale, some, t, window};
-use crate::published::{LATER, Place, RUN, slice};
+use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some, t, window};
+use crate::published::{FixtureWarehouse, LATER, RUN, slice};
 use serde_json::{Value, json};
 use tillhouse_lake::{AsOf, RunRecord};
 use tillhouse_model::Window;
-use tillhouse_statistics::{Request, restated};
+use tillhouse_statistics::{StatisticsRequest, find_restatements};
 
-fn sale(at: &str, amount: i128) -> Sale {
-    Sale { site: some("p:s1"), ..Sale::new(at, amount) }
+fn sale(at: &str, amount: i128) -> FixtureSale {
+    FixtureSale {
+        site: some("p:s1"),
+        ..FixtureSale::new(at, amount)
+    }
 }
 
-fn before() -> House {
-    House {
+fn before() -> FixtureTables {
+    FixtureTables {
         sales: vec![
             sale("2026-01-01T10:10:00Z", 100_000),
             sale("2026-01-01T10:20:00Z", 50_000),
             sale("2026-01-01T23:30:00Z", 70_000),
-            Sale { state: some("pending"), ..sale("2026-01-02T08:00:00Z", 30_000) },
+            FixtureSale {
+                state: some("pending"),
+                ..sale("2026-01-02T08:00:00Z", 30_000)
+            },
             sale("2026-01-02T09:00:00Z", 10_000),
             sale("2026-01-02T12:00:00Z", 20_000),
             // Not there yet.
             sale("2026-01-02T12:30:00Z", 20_000),
             sale("2026-01-05T12:00:00Z", 99_000),
         ],
-        articles: vec![Article::new(0, "Diesel", "l", 5_000_000), Article::new(4, "Tea", "pc", 1_000_000)],
-        payments: vec![
-            Payment::new(0, ["Card"; 5], 100_000),
-            Payment { state: some("open"), ..Payment::new(3, ["Card"; 5], 30_000) },
+        articles: vec![
+            FixtureArticle::new(0, "Diesel", "l", 5_000_000),
+            FixtureArticle::new(4, "Tea", "pc", 1_000_000),
         ],
-        ..House::default()
+        payments: vec![
+            FixturePayment::new(0, ["Card"; 5], 100_000),
+            FixturePayment {
+                state: some("open"),
+                ..FixturePayment::new(3, ["Card"; 5], 30_000)
+            },
+        ],
+        ..FixtureTables::default()
     }
 }
 
 /// What the later run found: an amount corrected, a sale moved to the day after, an open one completed and paid, one that moved to
 /// another site, one that arrived late, and one of a day nobody had read.
-fn after() -> House {
+fn after() -> FixtureTables {
     let mut house = before();
     house.sales[0].amount = Some(110_000);
     house.payments[0].amount = Some(110_000);
@@ -49,8 +61,8 @@ fn after() -> House {
     house
 }
 
-async fn two_runs(rolled: bool) -> (Place, RunRecord, RunRecord) {
-    let place = Place::new().await;
+async fn two_runs(rolled: bool) -> (FixtureWarehouse, RunRecord, RunRecord) {
+    let place = FixtureWarehouse::new().await;
     let (then, now) = (before(), after());
     place.replace(&then, &[0, 1, 2, 3, 4, 5], None, 1).await;
     let read = |run: &str| tillhouse_lake::SliceRow {
@@ -58,17 +70,36 @@ async fn two_runs(rolled: bool) -> (Place, RunRecord, RunRecord) {
         read_at: t("2026-01-03T00:00:00Z"),
         ..slice("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", run)
     };
-    place.warehouse.ops().record_slices(&[read(RUN)]).await.unwrap();
+    place
+        .warehouse
+        .ops()
+        .record_slices(&[read(RUN)])
+        .await
+        .unwrap();
     publish(&place, RUN, rolled).await;
-    place.replace(&now, &[0, 1, 2, 3, 4, 5, 6, 7], Some(&then), 2).await;
+    place
+        .replace(&now, &[0, 1, 2, 3, 4, 5, 6, 7], Some(&then), 2)
+        .await;
     publish(&place, LATER, rolled).await;
     let run = |id: &str| AsOf::Run(id.into());
-    let since = place.warehouse.ops().published(&run(RUN)).await.unwrap().unwrap();
-    let latest = place.warehouse.ops().published(&run(LATER)).await.unwrap().unwrap();
+    let since = place
+        .warehouse
+        .ops()
+        .published(&run(RUN))
+        .await
+        .unwrap()
+        .unwrap();
+    let latest = place
+        .warehouse
+        .ops()
+        .published(&run(LATER))
+        .await
+        .unwrap()
+        .unwrap();
     (place, since, latest)
 }
 
-async fn publish(place: &Place, run: &str, rolled: bool) {
+async fn publish(place: &FixtureWarehouse, run: &str, rolled: bool) {
     let versions = place.versions().await;
     match rolled {
         true => {
@@ -76,27 +107,46 @@ async fn publish(place: &Place, run: &str, rolled: bool) {
         }
         // Without the facts named there is nothing to roll up: named afterwards, as by a version without roll-ups.
         false => {
-            place.publish_rolled(std::collections::BTreeMap::new(), run, &[]).await;
-            let mut record = place.warehouse.ops().published(&AsOf::Run(run.into())).await.unwrap().unwrap();
+            place
+                .publish_rolled(std::collections::BTreeMap::new(), run, &[])
+                .await;
+            let mut record = place
+                .warehouse
+                .ops()
+                .published(&AsOf::Run(run.into()))
+                .await
+                .unwrap()
+                .unwrap();
             record.tables = versions;
             place.warehouse.ops().publish(&record).await.unwrap();
         }
     }
 }
 
-fn everything() -> Request {
-    Request::new(Window::new(jiff::Timestamp::MIN, jiff::Timestamp::MAX).unwrap())
+fn everything() -> StatisticsRequest {
+    StatisticsRequest::new(Window::new(jiff::Timestamp::MIN, jiff::Timestamp::MAX).unwrap())
 }
 
 /// Changes as lines: period, figure, then, now, difference.
 fn changes(report: &Value, length: &str) -> Vec<String> {
     let line = |change: &Value| {
         let figure = change["figure"].as_str().unwrap();
-        let unit = change["unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
+        let unit = change["unit"]
+            .as_str()
+            .map(|unit| format!(" {unit}"))
+            .unwrap_or_default();
         let period = change["period"].as_str().unwrap();
-        format!("{period} {figure}{unit} {} {} {}", change["then"], change["now"], change["difference"])
+        format!(
+            "{period} {figure}{unit} {} {} {}",
+            change["then"], change["now"], change["difference"]
+        )
     };
-    report[length].as_array().unwrap().iter().map(line).collect()
+    report[length]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(line)
+        .collect()
 }
 
 #[tokio::test]
@@ -104,8 +154,20 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     let mut reports = Vec::new();
     for rolled in [true, false] {
         let (place, since, now) = two_runs(rolled).await;
-        assert_eq!(since.tables.contains_key("statistics/hourly_payments"), rolled);
-        let report = restated(&place.engine, &place.warehouse, &since, &now, &everything(), 100).await.unwrap();
+        assert_eq!(
+            since.tables.contains_key("statistics/hourly_payments"),
+            rolled
+        );
+        let report = find_restatements(
+            &place.engine,
+            &place.warehouse,
+            &since,
+            &now,
+            &everything(),
+            100,
+        )
+        .await
+        .unwrap();
         reports.push(serde_json::to_value(&report).unwrap());
     }
     let report = &reports[0];
@@ -151,7 +213,14 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     let transactions = report["transactions"].as_array().unwrap();
     let told: Vec<String> = transactions
         .iter()
-        .map(|t| format!("{} {} {}", t["transaction_key"].as_str().unwrap(), t["change"].as_str().unwrap(), t["what"]))
+        .map(|t| {
+            format!(
+                "{} {} {}",
+                t["transaction_key"].as_str().unwrap(),
+                t["change"].as_str().unwrap(),
+                t["what"]
+            )
+        })
         .collect();
     assert_eq!(
         told,
@@ -167,31 +236,87 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     assert_eq!(transactions[1]["then"]["amount"].to_string(), "10");
     assert_eq!(transactions[3]["now"]["collected"].to_string(), "3");
     assert_eq!(report["meta"]["transactions_changed"], 6);
-    assert_eq!(report["meta"]["hours_first_read"], 1, "the fifth of January had not been read");
+    assert_eq!(
+        report["meta"]["hours_first_read"], 1,
+        "the fifth of January had not been read"
+    );
 }
 
 #[tokio::test]
 async fn the_list_is_cut_and_the_window_and_the_states_narrow_it() {
     let (place, since, now) = two_runs(true).await;
-    let ask = async |request: &Request, most: usize| {
-        let report = restated(&place.engine, &place.warehouse, &since, &now, request, most).await.unwrap();
+    let ask = async |request: &StatisticsRequest, most: usize| {
+        let report =
+            find_restatements(&place.engine, &place.warehouse, &since, &now, request, most)
+                .await
+                .unwrap();
         serde_json::to_value(&report).unwrap()
     };
     let cut = ask(&everything(), 2).await;
-    assert_eq!((cut["transactions"].as_array().unwrap().len(), &cut["meta"]["transactions_changed"]), (2, &json!(6)));
-    let first = Request { window: window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), ..everything() };
+    assert_eq!(
+        (
+            cut["transactions"].as_array().unwrap().len(),
+            &cut["meta"]["transactions_changed"]
+        ),
+        (2, &json!(6))
+    );
+    let first = StatisticsRequest {
+        window: window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+        ..everything()
+    };
     let first = ask(&first, 10).await;
     assert_eq!(changes(&first, "days").len(), 3);
     assert_eq!(first["meta"]["transactions_changed"], 2);
-    let pending = ask(&Request { states: vec!["pending".into()], ..everything() }, 10).await;
+    let pending = ask(
+        &StatisticsRequest {
+            states: vec!["pending".into()],
+            ..everything()
+        },
+        10,
+    )
+    .await;
     assert_eq!(
         changes(&pending, "hours"),
-        ["2026-01-02T08:00:00Z transactions 1 0 -1", "2026-01-02T08:00:00Z amount 3 0 -3"]
+        [
+            "2026-01-02T08:00:00Z transactions 1 0 -1",
+            "2026-01-02T08:00:00Z amount 3 0 -3"
+        ]
     );
-    let nobody = ask(&Request { tenant: some("nobody"), ..everything() }, 10).await;
-    assert_eq!((changes(&nobody, "hours").len(), &nobody["meta"]["hours_first_read"]), (0, &json!(0)));
-    let same = restated(&place.engine, &place.warehouse, &now, &now, &everything(), 10).await.unwrap();
+    let nobody = ask(
+        &StatisticsRequest {
+            tenant: some("nobody"),
+            ..everything()
+        },
+        10,
+    )
+    .await;
+    assert_eq!(
+        (
+            changes(&nobody, "hours").len(),
+            &nobody["meta"]["hours_first_read"]
+        ),
+        (0, &json!(0))
+    );
+    let same = find_restatements(
+        &place.engine,
+        &place.warehouse,
+        &now,
+        &now,
+        &everything(),
+        10,
+    )
+    .await
+    .unwrap();
     assert!(same.hours.is_empty() && same.transactions.is_empty());
-    let error = restated(&place.engine, &place.warehouse, &now, &since, &everything(), 10).await.unwrap_err();
+    let error = find_restatements(
+        &place.engine,
+        &place.warehouse,
+        &now,
+        &since,
+        &everything(),
+        10,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.kind(), tillhouse_model::ErrorKind::Config);
 }

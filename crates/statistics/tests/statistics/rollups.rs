@@ -2,9 +2,11 @@
 //!
 //! Invariant: answers are compared as JSON text, so to the last digit; only `answered_from` may differ.
 
-use crate::fixture::{Article, House, Payment, Sale, some, t, window};
+use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some, t, window};
 use crate::oracle::{house, request};
-use crate::published::{ARTICLES, LATER, PAYMENTS, Place, RUN, SITES, TRANSACTIONS, fit};
+use crate::published::{
+    ARTICLES, FixtureWarehouse, LATER, PAYMENTS, RUN, SITES, TRANSACTIONS, fit,
+};
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -13,51 +15,81 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{HOUR, RunRecord, Step, Superseded, Touched};
+use tillhouse_lake::{ChangedHours, HOUR_COLUMN, RunRecord, SupersededRecords, UnifyStep};
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Filter, contract};
 use tillhouse_query::Session;
 use tillhouse_statistics::rollup::roll_up;
-use tillhouse_statistics::{Compare, Hours, Request, Selection, statistics, statistics_of_facts};
+use tillhouse_statistics::{
+    CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, statistics, statistics_of_facts,
+};
 
 const PRODUCTS: &str = include_str!("../../../../schemas/unified/products.yaml");
-const FACTS: [(&str, &str); 3] = [("transactions", TRANSACTIONS), ("articles", ARTICLES), ("payments", PAYMENTS)];
+const FACTS: [(&str, &str); 3] = [
+    ("transactions", TRANSACTIONS),
+    ("articles", ARTICLES),
+    ("payments", PAYMENTS),
+];
 
-impl Place {
+impl FixtureWarehouse {
     /// Puts the sales at these positions, with what hangs on them, in place of what `old` had there.
-    pub(crate) async fn replace(&self, house: &House, positions: &[usize], old: Option<&House>, land: i64) {
-        let mut superseded = Superseded::default();
+    pub(crate) async fn replace(
+        &self,
+        house: &FixtureTables,
+        positions: &[usize],
+        old: Option<&FixtureTables>,
+        land: i64,
+    ) {
+        let mut superseded = SupersededRecords::default();
         for position in positions {
             superseded.keys.insert(position.to_string());
             superseded.keys_maybe_untimed.insert(position.to_string());
-            superseded.times.extend(old.and_then(|old| Some(old.sale(*position).at?.as_microsecond())));
+            superseded
+                .times
+                .extend(old.and_then(|old| Some(old.sale(*position).at?.as_microsecond())));
         }
         let session = house.session();
         let wanted: Vec<String> = positions.iter().map(|i| format!("'p:{i}'")).collect();
-        let wanted = if wanted.is_empty() { "''".to_owned() } else { wanted.join(", ") };
+        let wanted = if wanted.is_empty() {
+            "''".to_owned()
+        } else {
+            wanted.join(", ")
+        };
         for (name, text) in FACTS {
             let spec = Arc::new(contract::parse(text, name).unwrap());
             let key = spec.key[0].clone();
             let own = if key == "transaction_key" {
                 String::new()
             } else {
-                format!("concat(transaction_key, '/', CAST(row_number() OVER () AS VARCHAR)) AS {key}, ")
+                format!(
+                    "concat(transaction_key, '/', CAST(row_number() OVER () AS VARCHAR)) AS {key}, "
+                )
             };
             let sql = format!(
                 "SELECT {own}*, substr(transaction_key, 3) AS transaction_id, substr(transaction_key, 3) AS _record_key,
                         occurred_at AS _record_time, 'r' AS _run_id, to_timestamp_micros(0) AS _extracted_at,
-                        X'00' AS _content_hash, {land} AS _land
+                        X'00' AS _content_hash, {land} AS _load_id
                  FROM {name} WHERE transaction_key IN ({wanted})"
             );
-            let rows: Vec<RecordBatch> =
-                session.query(&sql).await.unwrap().map_ok(|batch| fit(&batch, &spec)).try_collect().await.unwrap();
+            let rows: Vec<RecordBatch> = session
+                .query(&sql)
+                .await
+                .unwrap()
+                .map_ok(|batch| fit(&batch, &spec))
+                .try_collect()
+                .await
+                .unwrap();
             let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
-            self.warehouse.unified_table(spec).replace(&step(land), &superseded, rows).await.unwrap();
+            self.warehouse
+                .unified_table(spec)
+                .replace(&step(land), &superseded, rows)
+                .await
+                .unwrap();
         }
     }
 
     /// Sites and products, as they are called now.
-    pub(crate) async fn name(&self, house: &House) {
+    pub(crate) async fn name(&self, house: &FixtureTables) {
         let session = house.session();
         for (name, text) in [("sites", SITES), ("products", PRODUCTS)] {
             let spec = Arc::new(contract::parse(text, name).unwrap());
@@ -65,10 +97,20 @@ impl Place {
                 "SELECT *, 'p' AS pipeline, 'hecone' AS source, to_timestamp_micros(0) AS _as_of, 'r' AS _run_id,
                         to_timestamp_micros(0) AS _extracted_at, X'00' AS _content_hash FROM {name}"
             );
-            let rows: Vec<RecordBatch> =
-                session.query(&sql).await.unwrap().map_ok(|batch| fit(&batch, &spec)).try_collect().await.unwrap();
+            let rows: Vec<RecordBatch> = session
+                .query(&sql)
+                .await
+                .unwrap()
+                .map_ok(|batch| fit(&batch, &spec))
+                .try_collect()
+                .await
+                .unwrap();
             let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
-            self.warehouse.unified_table(spec).merge(&step(1), rows).await.unwrap();
+            self.warehouse
+                .unified_table(spec)
+                .merge(&step(1), rows)
+                .await
+                .unwrap();
         }
     }
 
@@ -90,7 +132,9 @@ impl Place {
         run_id: &str,
         anew: &[String],
     ) -> BTreeMap<String, u64> {
-        let rolled = roll_up(&self.warehouse, &tables, anew, run_id).await.unwrap();
+        let rolled = roll_up(&self.warehouse, &tables, anew, run_id)
+            .await
+            .unwrap();
         tables.extend(rolled.clone());
         self.publish_tables(tables, run_id).await;
         rolled
@@ -115,42 +159,50 @@ impl Place {
     }
 
     pub(crate) async fn roll(&self, run_id: &str) {
-        let rolled = self.publish_rolled(self.versions().await, run_id, &[]).await;
+        let rolled = self
+            .publish_rolled(self.versions().await, run_id, &[])
+            .await;
         assert_eq!(rolled.len(), 3, "{rolled:?}");
     }
 }
 
-fn step(land: i64) -> Step {
-    Step {
+fn step(land: i64) -> UnifyStep {
+    UnifyStep {
         pipeline: "p".into(),
         resource: "transactions".into(),
-        after_land: land - 1,
-        to_land: land,
+        after_load_id: land - 1,
+        to_load_id: land,
         children: Vec::new(),
         run_id: RUN.into(),
     }
 }
 
-fn all(house: &House) -> Vec<usize> {
+fn all(house: &FixtureTables) -> Vec<usize> {
     (0..house.sales.len() + house.orphans.len()).collect()
 }
 
 /// Asks both ways and wants the same; where the answer came from.
-async fn both(place: &Place, session: &Session, request: &Request) -> String {
-    let answer = statistics(session, &place.warehouse, request).await.unwrap();
-    let facts = statistics_of_facts(session, &place.warehouse, request).await.unwrap();
+async fn both(place: &FixtureWarehouse, session: &Session, request: &StatisticsRequest) -> String {
+    let answer = statistics(session, &place.warehouse, request)
+        .await
+        .unwrap();
+    let facts = statistics_of_facts(session, &place.warehouse, request)
+        .await
+        .unwrap();
     assert_eq!(facts.meta.answered_from, "facts");
-    let text = |answer: &tillhouse_model::report::Statistics| {
-        serde_json::to_string(answer).unwrap().replace(r#""answered_from":"rollups""#, r#""answered_from":"facts""#)
+    let text = |answer: &tillhouse_model::report::StatisticsReport| {
+        serde_json::to_string(answer)
+            .unwrap()
+            .replace(r#""answered_from":"rollups""#, r#""answered_from":"facts""#)
     };
     assert_eq!(text(&answer), text(&facts), "{request:?}");
     answer.meta.answered_from
 }
 
 /// Every kind of request over the days of the random houses.
-fn requests() -> Vec<(Request, &'static str)> {
-    let days = Request::new(window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00Z"));
-    let with = |change: &dyn Fn(&mut Request)| {
+fn requests() -> Vec<(StatisticsRequest, &'static str)> {
+    let days = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00Z"));
+    let with = |change: &dyn Fn(&mut StatisticsRequest)| {
         let mut request = days.clone();
         change(&mut request);
         request
@@ -160,39 +212,98 @@ fn requests() -> Vec<(Request, &'static str)> {
         (with(&|r| r.timezone = "Europe/Berlin".into()), "rollups"),
         (with(&|r| r.timezone = "Asia/Kolkata".into()), "facts"),
         (with(&|r| r.timezone = "+05:45".into()), "facts"),
-        (with(&|r| (r.timezone, r.hours) = ("Asia/Kolkata".into(), Hours::OfDay)), "rollups"),
-        (with(&|r| r.hours = Hours::OfDay), "rollups"),
+        (
+            with(&|r| (r.timezone, r.hours) = ("Asia/Kolkata".into(), HourGrouping::OfDay)),
+            "rollups",
+        ),
+        (with(&|r| r.hours = HourGrouping::OfDay), "rollups"),
         (with(&|r| r.tenant = some("a")), "rollups"),
         (with(&|r| r.source = some("pace")), "rollups"),
         (with(&|r| r.pipeline = some("p")), "rollups"),
         (with(&|r| r.pipeline = some("another")), "rollups"),
-        (with(&|r| r.filter = filter("site_name", "contains", json!("entr"))), "rollups"),
-        (with(&|r| r.filter = filter("mandator_id", "neq", json!("a"))), "rollups"),
-        (with(&|r| r.filter = filter("local_hour", "gte", json!(12))), "rollups"),
-        (with(&|r| r.filter = filter("state", "eq", json!("consumed"))), "rollups"),
-        (with(&|r| r.filter = filter("occurred_at", "gte", json!("2026-10-25T00:10:00Z"))), "facts"),
-        (with(&|r| r.filter = filter("amount", "gt", json!(20))), "facts"),
-        (with(&|r| r.filter = filter("device_name", "isnull", json!(null))), "facts"),
-        (with(&|r| r.compare = Compare::Calendar), "rollups"),
-        (with(&|r| (r.compare, r.timezone) = (Compare::LastYear, "America/New_York".into())), "rollups"),
-        (with(&|r| r.compare = Compare::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:00:00Z"))), "rollups"),
-        (with(&|r| r.compare = Compare::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"))), "facts"),
+        (
+            with(&|r| r.filter = filter("site_name", "contains", json!("entr"))),
+            "rollups",
+        ),
+        (
+            with(&|r| r.filter = filter("mandator_id", "neq", json!("a"))),
+            "rollups",
+        ),
+        (
+            with(&|r| r.filter = filter("local_hour", "gte", json!(12))),
+            "rollups",
+        ),
+        (
+            with(&|r| r.filter = filter("state", "eq", json!("consumed"))),
+            "rollups",
+        ),
+        (
+            with(&|r| r.filter = filter("occurred_at", "gte", json!("2026-10-25T00:10:00Z"))),
+            "facts",
+        ),
+        (
+            with(&|r| r.filter = filter("amount", "gt", json!(20))),
+            "facts",
+        ),
+        (
+            with(&|r| r.filter = filter("device_name", "isnull", json!(null))),
+            "facts",
+        ),
+        (with(&|r| r.compare = GrowthBaseline::Calendar), "rollups"),
+        (
+            with(&|r| {
+                (r.compare, r.timezone) = (GrowthBaseline::LastYear, "America/New_York".into())
+            }),
+            "rollups",
+        ),
+        (
+            with(&|r| {
+                r.compare =
+                    GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:00:00Z"))
+            }),
+            "rollups",
+        ),
+        (
+            with(&|r| {
+                r.compare =
+                    GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"))
+            }),
+            "facts",
+        ),
         (with(&|r| r.perspective = "purchase".into()), "rollups"),
-        (with(&|r| r.states = vec!["created".into(), "pending".into(), "error".into()]), "rollups"),
-        (with(&|r| r.window = window("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z")), "rollups"),
-        (with(&|r| r.window = window("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z")), "facts"),
-        (with(&|r| r.window = window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z")), "facts"),
-        (with(&|r| r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")), "rollups"),
-        (with(&|r| r.window = window("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")), "rollups"),
+        (
+            with(&|r| r.states = vec!["created".into(), "pending".into(), "error".into()]),
+            "rollups",
+        ),
+        (
+            with(&|r| r.window = window("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z")),
+            "rollups",
+        ),
+        (
+            with(&|r| r.window = window("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z")),
+            "facts",
+        ),
+        (
+            with(&|r| r.window = window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z")),
+            "facts",
+        ),
+        (
+            with(&|r| r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
+            "rollups",
+        ),
+        (
+            with(&|r| r.window = window("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")),
+            "rollups",
+        ),
     ]
 }
 
-fn filter(field: &str, operator: &str, value: serde_json::Value) -> Option<Selection> {
+fn filter(field: &str, operator: &str, value: serde_json::Value) -> Option<CheckedFilter> {
     let descriptor = json!({"field": field, "operator": operator, "value": value}).to_string();
-    Some(Selection::new(&Filter::parse(&descriptor).unwrap(), "UTC", None).unwrap())
+    Some(CheckedFilter::new(&Filter::parse(&descriptor).unwrap(), "UTC", None).unwrap())
 }
 
-async fn every_request(place: &Place) {
+async fn every_request(place: &FixtureWarehouse) {
     let session = place.session().await;
     for (request, from) in requests() {
         assert_eq!(both(place, &session, &request).await, from, "{request:?}");
@@ -213,7 +324,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let place = Place::new().await;
+            let place = FixtureWarehouse::new().await;
             place.name(&first).await;
             place.replace(&first, &all(&first), None, 1).await;
             if !missed {
@@ -238,50 +349,69 @@ proptest! {
 }
 
 /// One sale in each of two hours of a site in Kathmandu, a quarter off everybody's hours.
-fn kathmandu() -> House {
-    let sale = |at: &str, local_hour, amount| Sale {
+fn kathmandu() -> FixtureTables {
+    let sale = |at: &str, local_hour, amount| FixtureSale {
         local_hour: Some(local_hour),
         site: some("p:k"),
-        ..Sale::new(at, amount)
+        ..FixtureSale::new(at, amount)
     };
-    House {
+    FixtureTables {
         sales: vec![
             sale("2026-10-24T10:10:00Z", 15, 10_000),
             sale("2026-10-24T10:20:00Z", 16, 20_000),
             sale("2026-10-24T11:10:00Z", 16, 40_000),
         ],
-        articles: vec![Article { currency: None, ..Article::new(1, "Tea", "pc", 1_000_000) }],
-        payments: vec![Payment { currency: None, ..Payment::new(2, ["Cash"; 5], 40_000) }],
-        ..House::default()
+        articles: vec![FixtureArticle {
+            currency: None,
+            ..FixtureArticle::new(1, "Tea", "pc", 1_000_000)
+        }],
+        payments: vec![FixturePayment {
+            currency: None,
+            ..FixturePayment::new(2, ["Cash"; 5], 40_000)
+        }],
+        ..FixtureTables::default()
     }
 }
 
 async fn lines(session: &Session, sql: &str) -> Vec<String> {
-    let batches = tillhouse_query::collect(session.query(sql).await.unwrap()).await.unwrap();
-    let text = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
-    text.lines().skip(3).filter(|line| line.starts_with('|')).map(|line| line.replace(' ', "")).collect()
+    let batches = tillhouse_query::collect(session.query(sql).await.unwrap())
+        .await
+        .unwrap();
+    let text = arrow::util::pretty::pretty_format_batches(&batches)
+        .unwrap()
+        .to_string();
+    text.lines()
+        .skip(3)
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.replace(' ', ""))
+        .collect()
 }
 
 #[tokio::test]
-async fn an_hour_of_a_site_off_the_hour_is_two_rows_and_what_has_no_currency_has_its_transactions() {
-    let place = Place::new().await;
+async fn an_hour_of_a_site_off_the_hour_is_two_rows_and_what_has_no_currency_has_its_transactions()
+{
+    let place = FixtureWarehouse::new().await;
     let house = kathmandu();
     place.replace(&house, &all(&house), None, 1).await;
     place.roll(RUN).await;
     let session = place.session().await;
     let sql = "SELECT CAST(hour AS BIGINT) / 3600000000 % 24 AS h, local_hour, transactions, amount
                FROM statistics.hourly_transactions ORDER BY hour, local_hour";
-    assert_eq!(lines(&session, sql).await, ["|10|15|1|1.0000|", "|10|16|1|2.0000|", "|11|16|1|4.0000|"]);
+    assert_eq!(
+        lines(&session, sql).await,
+        ["|10|15|1|1.0000|", "|10|16|1|2.0000|", "|11|16|1|4.0000|"]
+    );
     let sql = "SELECT currency, articles, quantity FROM statistics.hourly_articles";
     assert_eq!(lines(&session, sql).await, ["|EUR|1|1.000000|"]);
-    let sql = "SELECT currency, payments, amount, method IS NULL AS m FROM statistics.hourly_payments";
+    let sql =
+        "SELECT currency, payments, amount, method IS NULL AS m FROM statistics.hourly_payments";
     assert_eq!(lines(&session, sql).await, ["|EUR|1|4.0000|true|"]);
     every_request(&place).await;
 }
 
 #[tokio::test]
 async fn a_run_that_died_before_the_roll_ups_is_made_up_for() {
-    let place = Place::new().await;
+    let place = FixtureWarehouse::new().await;
     let mut house = kathmandu();
     place.replace(&house, &all(&house), None, 1).await;
     place.roll(RUN).await;
@@ -293,40 +423,56 @@ async fn a_run_that_died_before_the_roll_ups_is_made_up_for() {
     place.replace(&house, &[2], Some(&old), 3).await;
     let mut without_payments = place.versions().await;
     without_payments.remove("unified/payments");
-    let rolled = roll_up(&place.warehouse, &without_payments, &[], "died").await.unwrap();
+    let rolled = roll_up(&place.warehouse, &without_payments, &[], "died")
+        .await
+        .unwrap();
     assert_eq!(rolled.len(), 2);
     place.roll(LATER).await;
     every_request(&place).await;
     let session = place.session().await;
     let sql = "SELECT currency, amount FROM statistics.hourly_payments";
-    assert_eq!(lines(&session, sql).await, ["|CHF|4.0000|"], "its currency is its transaction's, which changed");
+    assert_eq!(
+        lines(&session, sql).await,
+        ["|CHF|4.0000|"],
+        "its currency is its transaction's, which changed"
+    );
 }
 
 #[tokio::test]
 async fn roll_ups_that_are_further_on_are_not_named() {
-    let place = Place::new().await;
+    let place = FixtureWarehouse::new().await;
     let house = kathmandu();
     place.replace(&house, &[0], None, 1).await;
     let earlier = place.versions().await;
     place.replace(&house, &[1, 2], None, 2).await;
     place.roll(LATER).await;
-    let rolled = place.publish_rolled(earlier, "20261113T000000Z-dddddd", &[]).await;
+    let rolled = place
+        .publish_rolled(earlier, "20261113T000000Z-dddddd", &[])
+        .await;
     assert!(rolled.is_empty());
     let session = place.session().await;
-    let asked = Request::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
+    let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
     assert_eq!(both(&place, &session, &asked).await, "facts");
-    let answer = statistics(&session, &place.warehouse, &asked).await.unwrap();
+    let answer = statistics(&session, &place.warehouse, &asked)
+        .await
+        .unwrap();
     assert_eq!(answer.data[0].transactions_count.value, 1);
 }
 
 #[tokio::test]
 async fn where_earlier_files_are_gone_every_hour_is_counted_anew() {
-    let place = Place::new().await;
+    let place = FixtureWarehouse::new().await;
     let mut house = kathmandu();
     place.replace(&house, &all(&house), None, 1).await;
     place.roll(RUN).await;
-    let folder = place.folder.path().join("unified/transactions/pipeline=p/month=2026-10");
-    let old: HashSet<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = place
+        .folder
+        .path()
+        .join("unified/transactions/pipeline=p/month=2026-10");
+    let old: HashSet<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     let before = house.clone();
     house.sales[0].amount = Some(990_000);
     place.replace(&house, &[0], Some(&before), 2).await;
@@ -339,14 +485,23 @@ async fn where_earlier_files_are_gone_every_hour_is_counted_anew() {
 
 #[tokio::test]
 async fn nothing_changed_writes_nothing() {
-    let place = Place::new().await;
+    let place = FixtureWarehouse::new().await;
     let house = kathmandu();
     place.replace(&house, &all(&house), None, 1).await;
     let versions = place.versions().await;
     let first = place.publish_rolled(versions.clone(), RUN, &[]).await;
-    assert_eq!(place.publish_rolled(versions.clone(), LATER, &[]).await, first);
-    let anew = place.publish_rolled(versions, "20261114T000000Z-eeeeee", &["p".into()]).await;
-    assert!(anew.iter().all(|(path, version)| *version == first[path] + 1), "{anew:?}");
+    assert_eq!(
+        place.publish_rolled(versions.clone(), LATER, &[]).await,
+        first
+    );
+    let anew = place
+        .publish_rolled(versions, "20261114T000000Z-eeeeee", &["p".into()])
+        .await;
+    assert!(
+        anew.iter()
+            .all(|(path, version)| *version == first[path] + 1),
+        "{anew:?}"
+    );
     every_request(&place).await;
 }
 
@@ -354,7 +509,7 @@ async fn nothing_changed_writes_nothing() {
 fn first_edition() -> Schema {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     Schema::new(vec![
-        Field::new(HOUR, timestamp(), true),
+        Field::new(HOUR_COLUMN, timestamp(), true),
         Field::new("business_date", DataType::Date32, true),
         Field::new("local_hour", DataType::Int64, true),
         Field::new("pipeline", DataType::Utf8, false),
@@ -373,7 +528,7 @@ fn first_edition() -> Schema {
 
 #[tokio::test]
 async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
-    let place = Place::new().await;
+    let place = FixtureWarehouse::new().await;
     let mut house = kathmandu();
     house.sales[2].amount = None;
     place.replace(&house, &all(&house), None, 1).await;
@@ -382,34 +537,56 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
     let schema = Arc::new(first_edition());
     let sql = "SELECT to_timestamp_micros(1792836000000000) AS hour, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
                       'sale' AS kind, 'completed' AS state, 'EUR' AS currency, 99 AS transactions, 99 AS amount, '2026-10' AS month";
-    let session = place.engine.bare().unwrap();
+    let session = place.engine.empty_session().unwrap();
     let rows = session.query(sql).await.unwrap().map_ok(|batch| {
-        let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(column) => cast(column, field.data_type()).unwrap(),
-            None => new_null_array(field.data_type(), 1),
-        });
+        let columns =
+            schema
+                .fields()
+                .iter()
+                .map(|field| match batch.column_by_name(field.name()) {
+                    Some(column) => cast(column, field.data_type()).unwrap(),
+                    None => new_null_array(field.data_type(), 1),
+                });
         RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
     });
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
-    let old = place.warehouse.rollup_table("hourly_transactions", schema.clone(), &["transactions"], 1);
+    let old =
+        place
+            .warehouse
+            .rollup_table("hourly_transactions", schema.clone(), &["transactions"], 1);
     let counted = BTreeMap::from([("transactions".to_owned(), versions["unified/transactions"])]);
-    let mut touched = Touched::default();
-    touched.add("p", tillhouse_lake::Hours::Every);
+    let mut touched = ChangedHours::default();
+    touched.add("p", tillhouse_lake::HourSet::All);
     let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
-    let done = old.replace(&BTreeMap::new(), &counted, &touched, rows, RUN).await.unwrap().unwrap();
+    let done = old
+        .replace(&BTreeMap::new(), &counted, &touched, rows, RUN)
+        .await
+        .unwrap()
+        .unwrap();
     let mut tables = versions.clone();
-    let others: BTreeMap<String, u64> =
-        versions.iter().filter(|(path, _)| *path != "unified/transactions").map(|(p, v)| (p.clone(), *v)).collect();
+    let others: BTreeMap<String, u64> = versions
+        .iter()
+        .filter(|(path, _)| *path != "unified/transactions")
+        .map(|(p, v)| (p.clone(), *v))
+        .collect();
     tables.extend(roll_up(&place.warehouse, &others, &[], RUN).await.unwrap());
     tables.insert("statistics/hourly_transactions".to_owned(), done.version);
     place.publish_tables(tables, RUN).await;
 
-    let asked = Request::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
+    let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
     assert_eq!(both(&place, &place.session().await, &asked).await, "facts");
     place.roll(LATER).await;
     let session = place.session().await;
     assert_eq!(both(&place, &session, &asked).await, "rollups");
-    let answer = statistics(&session, &place.warehouse, &asked).await.unwrap();
-    assert_eq!((answer.data[0].transactions_count.value, answer.meta.transactions_without_amount), (3, 1));
+    let answer = statistics(&session, &place.warehouse, &asked)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer.data[0].transactions_count.value,
+            answer.meta.transactions_without_amount
+        ),
+        (3, 1)
+    );
     every_request(&place).await;
 }

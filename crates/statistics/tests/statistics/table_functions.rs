@@ -2,31 +2,49 @@
 //!
 //! Invariant: what a function gives is compared with [`figures`], never with numbers of its own.
 
-use crate::fixture::{Article, House, Payment, Sale, some, window};
+use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some, window};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use tillhouse_model::ErrorKind;
 use tillhouse_query::{Session, collect};
-use tillhouse_statistics::{Hours, Request, figures, table_functions};
+use tillhouse_statistics::{HourGrouping, StatisticsRequest, figures, table_functions};
 
-fn house() -> House {
-    let sale = |at: &str, amount: i128| Sale { site: some("p:a"), tenant: some("north"), ..Sale::new(at, amount) };
-    House {
+fn house() -> FixtureTables {
+    let sale = |at: &str, amount: i128| FixtureSale {
+        site: some("p:a"),
+        tenant: some("north"),
+        ..FixtureSale::new(at, amount)
+    };
+    FixtureTables {
         sales: vec![
             sale("2026-01-01T10:30:00Z", 125_000),
             sale("2026-01-01T23:30:00Z", 75_000),
-            Sale { currency: some("CHF"), source: "pace".into(), ..sale("2026-01-02T10:30:00Z", 90_000) },
+            FixtureSale {
+                currency: some("CHF"),
+                source: "pace".into(),
+                ..sale("2026-01-02T10:30:00Z", 90_000)
+            },
             sale("2025-12-20T10:30:00Z", 50_000),
-            Sale { state: some("created"), ..sale("2026-01-02T10:30:00Z", 10_000) },
+            FixtureSale {
+                state: some("created"),
+                ..sale("2026-01-02T10:30:00Z", 10_000)
+            },
         ],
-        articles: vec![Article::new(0, "Diesel", "l", 5_500_000), Article::new(1, "Tea", "pc", 1_000_000)],
+        articles: vec![
+            FixtureArticle::new(0, "Diesel", "l", 5_500_000),
+            FixtureArticle::new(1, "Tea", "pc", 1_000_000),
+        ],
         payments: vec![
-            Payment::new(0, ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"], 125_000),
-            Payment::new(1, ["Cash", "Cash", "none", "none", "none"], 75_000),
+            FixturePayment::new(
+                0,
+                ["PSPCard", "Card", "Visa", "Contactless", "SingleCard"],
+                125_000,
+            ),
+            FixturePayment::new(1, ["Cash", "Cash", "none", "none", "none"], 75_000),
         ],
         sites: vec![("p:a".into(), some("Harbour"))],
         products: vec![],
-        ..House::default()
+        ..FixtureTables::default()
     }
 }
 
@@ -37,12 +55,19 @@ fn session() -> Session {
 }
 
 async fn rows(session: &Session, sql: &str) -> Vec<RecordBatch> {
-    let stream = session.query(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    collect(stream).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    let stream = session
+        .query(sql)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    collect(stream)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
 async fn shown(session: &Session, sql: &str) -> String {
-    pretty_format_batches(&rows(session, sql).await).unwrap().to_string()
+    pretty_format_batches(&rows(session, sql).await)
+        .unwrap()
+        .to_string()
 }
 
 #[tokio::test]
@@ -55,8 +80,7 @@ async fn hours_as_the_document_shows_them() {
 | EUR      | 2026-01-01T11:00:00+01:00 | 2026-01-01T10:00:00Z | 1            |
 | EUR      | 2026-01-02T00:00:00+01:00 | 2026-01-01T23:00:00Z | 1            |
 +----------+---------------------------+----------------------+--------------+";
-    let sql =
-        "SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01', 'Europe/Zurich') ORDER BY currency, starts_at";
+    let sql = "SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01', 'Europe/Zurich') ORDER BY currency, starts_at";
     assert_eq!(shown(&session(), sql).await, expected);
     let by_day = "SELECT hour, starts_at IS NULL AS no_instant FROM hourly_transactions('2026-01-01', '2026-02-01', NULL, \
                   '{\"hours\": \"of_day\", \"source\": \"hecone\"}') ORDER BY hour";
@@ -73,13 +97,17 @@ async fn hours_as_the_document_shows_them() {
 #[tokio::test]
 async fn every_function_has_the_figures_rows() {
     let session = session();
-    let request = Request::new(window("2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"));
+    let request = StatisticsRequest::new(window("2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"));
     let figures = figures(&session, &request).await.unwrap();
     let (mut hours, mut paid, mut sold, mut sites) = (0, 0, 0, 0);
     for entry in &figures.data {
         hours += entry.hourly_transactions.len();
         paid += entry.payment_scheme_ranking.len();
-        sold += entry.article_quantities_ranking.iter().map(|unit| unit.articles_quantities.len()).sum::<usize>();
+        sold += entry
+            .article_quantities_ranking
+            .iter()
+            .map(|unit| unit.articles_quantities.len())
+            .sum::<usize>();
         sites += entry.sites_amount_ranking.len();
     }
     for (function, expected) in [
@@ -95,11 +123,18 @@ async fn every_function_has_the_figures_rows() {
         ("transactions_count", figures.data.len()),
         ("transactions_total_amount", figures.data.len()),
     ] {
-        let batches = rows(&session, &format!("SELECT * FROM {function}('2026-01-01', '2026-01-13')")).await;
-        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), expected, "{function}");
+        let batches = rows(
+            &session,
+            &format!("SELECT * FROM {function}('2026-01-01', '2026-01-13')"),
+        )
+        .await;
+        assert_eq!(
+            batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
+            expected,
+            "{function}"
+        );
     }
-    let total =
-        "SELECT value, growth FROM transactions_total_amount('2026-01-01', '2026-01-13') WHERE currency = 'EUR'";
+    let total = "SELECT value, growth FROM transactions_total_amount('2026-01-01', '2026-01-13') WHERE currency = 'EUR'";
     let expected = "\
 +---------+--------+
 | value   | growth |
@@ -111,26 +146,43 @@ async fn every_function_has_the_figures_rows() {
                   FROM sites_amount_ranking('2026-01-01', '2026-01-13') AS a
                   JOIN sites_transactions_ranking('2026-01-01', '2026-01-13') AS t USING (currency, site_name)
                   WHERE a.currency = 'EUR'";
-    assert!(shown(&session, joined).await.contains("| Harbour   | 10.0"), "{}", shown(&session, joined).await);
+    assert!(
+        shown(&session, joined).await.contains("| Harbour   | 10.0"),
+        "{}",
+        shown(&session, joined).await
+    );
 }
 
 #[tokio::test]
 async fn dates_and_options_are_read_in_every_form() {
     let session = session();
-    let count = |arguments: &str| format!("SELECT sum(value) AS n FROM transactions_count({arguments})");
+    let count =
+        |arguments: &str| format!("SELECT sum(value) AS n FROM transactions_count({arguments})");
     for (arguments, expected) in [
         ("'2026-01-01', '2026-01-02'", "2"),
         ("DATE '2026-01-01', DATE '2026-01-02'", "2"),
-        ("TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 23:00:00'", "1"),
+        (
+            "TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 23:00:00'",
+            "1",
+        ),
         ("'2026-01-01', '2026-01-02', 'Europe/Zurich'", "1"),
         ("DATE '2026-01-01', DATE '2026-01-02', '+01:00'", "1"),
         ("'2026-01-01T23:00:00Z', '2026-01-02T00:00:00+00:00'", "1"),
-        ("'2026-01-01', '2026-02-01', 'UTC', '{\"states\": [\"created\"]}'", "1"),
-        ("'2026-01-01', '2026-02-01', NULL, '{\"source\": \"pace\", \"tenant\": \"north\"}'", "1"),
+        (
+            "'2026-01-01', '2026-02-01', 'UTC', '{\"states\": [\"created\"]}'",
+            "1",
+        ),
+        (
+            "'2026-01-01', '2026-02-01', NULL, '{\"source\": \"pace\", \"tenant\": \"north\"}'",
+            "1",
+        ),
         ("'2026-01-01', '2026-02-01', NULL, NULL", "3"),
     ] {
         let found = shown(&session, &count(arguments)).await;
-        assert!(found.contains(&format!("| {expected} |")), "{arguments}: {found}");
+        assert!(
+            found.contains(&format!("| {expected} |")),
+            "{arguments}: {found}"
+        );
     }
     for (arguments, part) in [
         ("'2026-01-01'", "2 to 4 arguments"),
@@ -138,14 +190,33 @@ async fn dates_and_options_are_read_in_every_form() {
         ("'January', '2026-01-02'", "neither a date nor a time"),
         ("1, 2", "neither a date nor a time"),
         ("NULL, '2026-01-02'", "argument 1 is null"),
-        ("'2026-01-01', '2026-01-02', 'Mars/Olympus'", "is no time zone"),
-        ("'2026-01-01', '2026-01-02', 'UTC', '{\"tenants\": 1}'", "the options cannot be read"),
-        ("'2026-01-01', '2026-01-02', 'UTC', '{\"perspective\": \"lease\"}'", "is no perspective"),
-        ("'2026-01-01', '2026-01-02', 'UTC', '{\"hours\": \"daily\"}'", "no way to show hours"),
+        (
+            "'2026-01-01', '2026-01-02', 'Mars/Olympus'",
+            "is no time zone",
+        ),
+        (
+            "'2026-01-01', '2026-01-02', 'UTC', '{\"tenants\": 1}'",
+            "the options cannot be read",
+        ),
+        (
+            "'2026-01-01', '2026-01-02', 'UTC', '{\"perspective\": \"lease\"}'",
+            "is no perspective",
+        ),
+        (
+            "'2026-01-01', '2026-01-02', 'UTC', '{\"hours\": \"daily\"}'",
+            "no way to show hours",
+        ),
     ] {
-        let error = session.query(&count(arguments)).await.err().unwrap_or_else(|| panic!("{arguments}"));
+        let error = session
+            .query(&count(arguments))
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{arguments}"));
         assert_eq!(error.kind(), ErrorKind::Config, "{arguments}: {error}");
-        assert!(error.to_string().contains(part) && error.hint_text().is_some(), "{arguments}: {error}");
+        assert!(
+            error.to_string().contains(part) && error.hint_text().is_some(),
+            "{arguments}: {error}"
+        );
     }
 }
 
@@ -153,18 +224,29 @@ async fn dates_and_options_are_read_in_every_form() {
 async fn a_function_asks_nothing_until_it_runs_and_keeps_no_session_alive() {
     let session = session();
     session.deregister("transactions").unwrap();
-    let plan = shown(&session, "EXPLAIN SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')").await;
+    let plan = shown(
+        &session,
+        "EXPLAIN SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')",
+    )
+    .await;
     assert!(plan.contains("StreamingTable"), "{plan}");
     let catalogs = std::sync::Arc::downgrade(session.context().state_ref().read().catalog_list());
     drop(session);
-    assert!(catalogs.upgrade().is_none(), "a session that registered the functions lives on");
+    assert!(
+        catalogs.upgrade().is_none(),
+        "a session that registered the functions lives on"
+    );
 }
 
 #[tokio::test]
 async fn the_documents_examples_run() {
     let session = session();
     let document = include_str!("../../../../docs/sql.md");
-    let examples: Vec<&str> = document.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples: Vec<&str> = document
+        .split("```sql\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
     for function in [
         "hourly_transactions",
         "payment_type_ranking",
@@ -181,7 +263,8 @@ async fn the_documents_examples_run() {
         assert!(
             examples
                 .iter()
-                .any(|sql| sql.contains(&format!("{function}('")) || sql.contains(&format!("{function}(DATE"))),
+                .any(|sql| sql.contains(&format!("{function}('"))
+                    || sql.contains(&format!("{function}(DATE"))),
             "{function} has no example"
         );
     }
@@ -193,15 +276,20 @@ async fn the_documents_examples_run() {
 #[tokio::test]
 async fn hours_of_a_request_are_the_same_in_sql() {
     let session = session();
-    let request =
-        Request { hours: Hours::OfDay, ..Request::new(window("2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z")) };
+    let request = StatisticsRequest {
+        hours: HourGrouping::OfDay,
+        ..StatisticsRequest::new(window("2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"))
+    };
     let hours: Vec<String> = figures(&session, &request)
         .await
         .unwrap()
         .data
         .iter()
         .flat_map(|entry| {
-            entry.hourly_transactions.iter().map(|row| format!("{} {} {}", entry.currency, row.hour, row.transactions))
+            entry
+                .hourly_transactions
+                .iter()
+                .map(|row| format!("{} {} {}", entry.currency, row.hour, row.transactions))
         })
         .collect();
     let sql = "SELECT currency || ' ' || hour || ' ' || CAST(transactions AS VARCHAR) AS line

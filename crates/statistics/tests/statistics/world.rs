@@ -5,7 +5,8 @@
 
 use crate::fixture::{register, t};
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array,
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::datatypes::DataType;
 use jiff::Timestamp;
@@ -14,10 +15,12 @@ use proptest::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use tillhouse_model::filter::{Filter, Operand, Operator, Test};
-use tillhouse_model::table::Normalise;
-use tillhouse_model::{Class, Exact, Kind, PseudonymKey, Secret, TableSpec, contract};
-use tillhouse_query::{Engine, EngineOptions, Session};
+use tillhouse_model::filter::{Filter, FilterOperand, FilterOperator, FilterTest};
+use tillhouse_model::table::ValueNormalisation;
+use tillhouse_model::{
+    ColumnClass, ColumnKind, ExactDecimal, PseudonymKey, Secret, TableSpec, contract,
+};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session};
 
 /// The project's key in these tests.
 pub(crate) fn key() -> PseudonymKey {
@@ -26,7 +29,7 @@ pub(crate) fn key() -> PseudonymKey {
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum V {
+pub(crate) enum OracleValue {
     Null,
     Text(String),
     /// Units of the column's scale.
@@ -40,27 +43,60 @@ pub(crate) enum V {
 
 /// The unified tables here: name, contract, and the column that says which record a row came from.
 pub(crate) const TABLES: [(&str, &str, &str); 7] = [
-    ("transactions", include_str!("../../../../schemas/unified/transactions.yaml"), "transaction_key"),
-    ("articles", include_str!("../../../../schemas/unified/articles.yaml"), "transaction_key"),
-    ("payments", include_str!("../../../../schemas/unified/payments.yaml"), "transaction_key"),
-    ("sites", include_str!("../../../../schemas/unified/sites.yaml"), "site_key"),
-    ("devices", include_str!("../../../../schemas/unified/devices.yaml"), "device_key"),
-    ("points", include_str!("../../../../schemas/unified/points.yaml"), "point_key"),
-    ("tenants", include_str!("../../../../schemas/unified/tenants.yaml"), "tenant_key"),
+    (
+        "transactions",
+        include_str!("../../../../schemas/unified/transactions.yaml"),
+        "transaction_key",
+    ),
+    (
+        "articles",
+        include_str!("../../../../schemas/unified/articles.yaml"),
+        "transaction_key",
+    ),
+    (
+        "payments",
+        include_str!("../../../../schemas/unified/payments.yaml"),
+        "transaction_key",
+    ),
+    (
+        "sites",
+        include_str!("../../../../schemas/unified/sites.yaml"),
+        "site_key",
+    ),
+    (
+        "devices",
+        include_str!("../../../../schemas/unified/devices.yaml"),
+        "device_key",
+    ),
+    (
+        "points",
+        include_str!("../../../../schemas/unified/points.yaml"),
+        "point_key",
+    ),
+    (
+        "tenants",
+        include_str!("../../../../schemas/unified/tenants.yaml"),
+        "tenant_key",
+    ),
 ];
 
 /// A row by column.
-pub(crate) type Row = BTreeMap<String, V>;
+pub(crate) type OracleRow = BTreeMap<String, OracleValue>;
 
-/// All tables. A transaction has the article and the payment of its position.
+/// All tables of the filter oracle. A transaction has the article and the payment of its
+/// position. A transaction has the article and the payment of its position.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
-    pub(crate) sales: Vec<Row>,
-    pub(crate) dimensions: BTreeMap<&'static str, Vec<Row>>,
+pub(crate) struct OracleWorld {
+    pub(crate) sales: Vec<OracleRow>,
+    pub(crate) dimensions: BTreeMap<&'static str, Vec<OracleRow>>,
 }
 
-static CONTRACTS: LazyLock<BTreeMap<&'static str, TableSpec>> =
-    LazyLock::new(|| TABLES.iter().map(|(name, text, _)| (*name, contract::parse(text, name).unwrap())).collect());
+static CONTRACTS: LazyLock<BTreeMap<&'static str, TableSpec>> = LazyLock::new(|| {
+    TABLES
+        .iter()
+        .map(|(name, text, _)| (*name, contract::parse(text, name).unwrap()))
+        .collect()
+});
 
 /// The names a filter may use that are not columns of transactions: the table and the column they mean.
 pub(crate) const NAMES: [(&str, &str, &str); 19] = [
@@ -71,7 +107,11 @@ pub(crate) const NAMES: [(&str, &str, &str); 19] = [
     ("customer_odometer", "transactions", "odometer_km"),
     ("customer_driver_number", "transactions", "driver_number"),
     ("customer_vehicle_number", "transactions", "vehicle_number"),
-    ("customer_additional_info", "transactions", "additional_info"),
+    (
+        "customer_additional_info",
+        "transactions",
+        "additional_info",
+    ),
     ("card_driver_number", "transactions", "card_driver_name"),
     ("site_name", "sites", "name"),
     ("site_code", "sites", "code"),
@@ -94,14 +134,24 @@ const DIMENSIONS: [(&str, &[&str]); 4] = [
 
 /// Every field a filter may name.
 pub(crate) fn fields() -> Vec<String> {
-    let own = CONTRACTS["transactions"].columns.iter().map(|column| column.name.clone());
-    own.chain(NAMES.iter().map(|(name, ..)| (*name).to_owned())).collect()
+    let own = CONTRACTS["transactions"]
+        .columns
+        .iter()
+        .map(|column| column.name.clone());
+    own.chain(NAMES.iter().map(|(name, ..)| (*name).to_owned()))
+        .collect()
 }
 
 /// The table and the column of a field, and the column's kind and class.
-pub(crate) fn meaning(field: &str) -> (&'static str, &'static str, &'static Kind, Class) {
+pub(crate) fn meaning(
+    field: &str,
+) -> (&'static str, &'static str, &'static ColumnKind, ColumnClass) {
     let column = |table: &'static str, name: &str| {
-        let column = CONTRACTS[table].columns.iter().find(|column| column.name == name).unwrap();
+        let column = CONTRACTS[table]
+            .columns
+            .iter()
+            .find(|column| column.name == name)
+            .unwrap();
         (table, column.name.as_str(), &column.kind, column.class)
     };
     match NAMES.iter().find(|(name, ..)| *name == field) {
@@ -110,32 +160,50 @@ pub(crate) fn meaning(field: &str) -> (&'static str, &'static str, &'static Kind
     }
 }
 
-impl World {
+impl OracleWorld {
     /// A field's value for a transaction.
-    fn value(&self, sale: &Row, field: &str) -> V {
+    fn value(&self, sale: &OracleRow, field: &str) -> OracleValue {
         let (table, column, ..) = meaning(field);
         if table == "transactions" {
-            let value = sale.get(column).cloned().unwrap_or(V::Null);
+            let value = sale.get(column).cloned().unwrap_or(OracleValue::Null);
             return match (field, value) {
-                ("site_id" | "point_id", V::Text(key)) => V::Text(key.split_once(':').unwrap().1.to_owned()),
+                ("site_id" | "point_id", OracleValue::Text(key)) => {
+                    OracleValue::Text(key.split_once(':').unwrap().1.to_owned())
+                }
                 (_, value) => value,
             };
         }
         let (_, keys) = DIMENSIONS.iter().find(|(name, _)| *name == table).unwrap();
-        let meets = |row: &&Row| keys.iter().all(|key| row.get(*key) == sale.get(*key) && row[*key] != V::Null);
-        let row = self.dimensions.get(table).and_then(|rows| rows.iter().find(meets));
-        row.and_then(|row| row.get(column)).cloned().unwrap_or(V::Null)
+        let meets = |row: &&OracleRow| {
+            keys.iter()
+                .all(|key| row.get(*key) == sale.get(*key) && row[*key] != OracleValue::Null)
+        };
+        let row = self
+            .dimensions
+            .get(table)
+            .and_then(|rows| rows.iter().find(meets));
+        row.and_then(|row| row.get(column))
+            .cloned()
+            .unwrap_or(OracleValue::Null)
     }
 
     /// The transactions that pass; `None` where the filter must be refused.
     pub(crate) fn passing(&self, filter: &Filter) -> Option<Self> {
         filter.tests().iter().all(|test| is_fine(test)).then(|| {
-            let sales = self.sales.iter().filter(|sale| self.passes(filter, sale)).cloned().collect();
-            Self { sales, dimensions: self.dimensions.clone() }
+            let sales = self
+                .sales
+                .iter()
+                .filter(|sale| self.passes(filter, sale))
+                .cloned()
+                .collect();
+            Self {
+                sales,
+                dimensions: self.dimensions.clone(),
+            }
         })
     }
 
-    fn passes(&self, filter: &Filter, sale: &Row) -> bool {
+    fn passes(&self, filter: &Filter, sale: &OracleRow) -> bool {
         match filter {
             Filter::All(filters) => filters.iter().all(|filter| self.passes(filter, sale)),
             Filter::Any(filters) => filters.iter().any(|filter| self.passes(filter, sale)),
@@ -146,106 +214,158 @@ impl World {
     /// Gives every transaction a key of its own.
     pub(crate) fn number(&mut self) {
         for (index, sale) in self.sales.iter_mut().enumerate() {
-            sale.insert("transaction_key".into(), V::Text(format!("p:{index}")));
+            sale.insert(
+                "transaction_key".into(),
+                OracleValue::Text(format!("p:{index}")),
+            );
         }
     }
 
     /// A session in which these are the unified tables.
     pub(crate) fn session(&self) -> Session {
-        let session = Engine::new(EngineOptions { threads: 2, ..EngineOptions::default() }).unwrap().bare().unwrap();
+        let session = QueryEngine::new(QueryEngineOptions {
+            threads: 2,
+            ..QueryEngineOptions::default()
+        })
+        .unwrap()
+        .empty_session()
+        .unwrap();
         register(&session, "transactions", table("transactions", &self.sales));
         for (name, rows) in &self.dimensions {
             register(&session, name, table(name, rows));
         }
-        let child = |own: &[(&str, V)]| -> Vec<Row> {
-            let with = |sale: &Row| {
-                let V::Text(key) = &sale["transaction_key"] else { panic!("every transaction has a key") };
+        let child = |own: &[(&str, OracleValue)]| -> Vec<OracleRow> {
+            let with = |sale: &OracleRow| {
+                let OracleValue::Text(key) = &sale["transaction_key"] else {
+                    panic!("every transaction has a key")
+                };
                 // By these amounts it shows whose article or payment was counted.
                 let index: u32 = key.strip_prefix("p:").unwrap().parse().unwrap();
                 let mut row = sale.clone();
                 row.insert("transaction_state".into(), sale["state"].clone());
-                row.insert("article_key".into(), V::Text(format!("{key}/1")));
-                row.insert("payment_key".into(), V::Text(format!("{key}/1")));
-                row.insert("quantity".into(), V::Number(1_000_000 << (index % 40)));
-                row.insert("amount".into(), V::Number(10_000 << (index % 40)));
-                row.extend(own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+                row.insert("article_key".into(), OracleValue::Text(format!("{key}/1")));
+                row.insert("payment_key".into(), OracleValue::Text(format!("{key}/1")));
+                row.insert(
+                    "quantity".into(),
+                    OracleValue::Number(1_000_000 << (index % 40)),
+                );
+                row.insert("amount".into(), OracleValue::Number(10_000 << (index % 40)));
+                row.extend(
+                    own.iter()
+                        .map(|(name, value)| ((*name).to_owned(), value.clone())),
+                );
                 row
             };
             self.sales.iter().map(with).collect()
         };
-        let word = |text: &str| V::Text(text.into());
-        register(&session, "articles", table("articles", &child(&[("state", word("done")), ("name", word("Tea"))])));
+        let word = |text: &str| OracleValue::Text(text.into());
+        register(
+            &session,
+            "articles",
+            table(
+                "articles",
+                &child(&[("state", word("done")), ("name", word("Tea"))]),
+            ),
+        );
         register(
             &session,
             "payments",
-            table("payments", &child(&[("state", word("collected")), ("type", word("Card"))])),
+            table(
+                "payments",
+                &child(&[("state", word("collected")), ("type", word("Card"))]),
+            ),
         );
         session
     }
 }
 
-fn table(name: &str, rows: &[Row]) -> Vec<(&'static str, ArrayRef)> {
+fn table(name: &str, rows: &[OracleRow]) -> Vec<(&'static str, ArrayRef)> {
     let contract: &'static TableSpec = &CONTRACTS[name];
-    let column =
-        |column: &'static tillhouse_model::Column| (column.name.as_str(), array(&column.name, &column.kind, rows));
+    let column = |column: &'static tillhouse_model::ColumnSpec| {
+        (
+            column.name.as_str(),
+            array(&column.name, &column.kind, rows),
+        )
+    };
     contract.columns.iter().map(column).collect()
 }
 
-fn array(name: &str, kind: &Kind, rows: &[Row]) -> ArrayRef {
-    let values = || rows.iter().map(|row| row.get(name).unwrap_or(&V::Null));
+fn array(name: &str, kind: &ColumnKind, rows: &[OracleRow]) -> ArrayRef {
+    let values = || {
+        rows.iter()
+            .map(|row| row.get(name).unwrap_or(&OracleValue::Null))
+    };
     macro_rules! taken {
         ($array:ty, $variant:ident) => {
             values()
                 .map(|value| match value {
-                    V::$variant(value) => Some(value.clone()),
-                    V::Null => None,
+                    OracleValue::$variant(value) => Some(value.clone()),
+                    OracleValue::Null => None,
                     other => panic!("{name} is {other:?}"),
                 })
                 .collect::<$array>()
         };
     }
     match kind {
-        Kind::Text => Arc::new(taken!(StringArray, Text)),
-        Kind::Decimal { precision, scale } => {
-            Arc::new(taken!(Decimal128Array, Number).with_precision_and_scale(*precision, *scale).unwrap())
+        ColumnKind::Text => Arc::new(taken!(StringArray, Text)),
+        ColumnKind::Decimal { precision, scale } => Arc::new(
+            taken!(Decimal128Array, Number)
+                .with_precision_and_scale(*precision, *scale)
+                .unwrap(),
+        ),
+        ColumnKind::Int => Arc::new(taken!(Int64Array, Whole)),
+        ColumnKind::Timestamp(_) => {
+            Arc::new(taken!(TimestampMicrosecondArray, Instant).with_timezone("UTC"))
         }
-        Kind::Int => Arc::new(taken!(Int64Array, Whole)),
-        Kind::Timestamp(_) => Arc::new(taken!(TimestampMicrosecondArray, Instant).with_timezone("UTC")),
-        Kind::Date => Arc::new(taken!(Date32Array, Date)),
-        Kind::Bool => new_null_array(&DataType::Boolean, rows.len()),
+        ColumnKind::Date => Arc::new(taken!(Date32Array, Date)),
+        ColumnKind::Bool => new_null_array(&DataType::Boolean, rows.len()),
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn is_for_text(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, Gte, IsNotNull, IsNull, Lt, Lte, Neq};
-    !matches!(operator, Eq | Neq | Lt | Lte | Gt | Gte | IsNull | IsNotNull)
+fn is_for_text(operator: FilterOperator) -> bool {
+    use FilterOperator::{Eq, Gt, Gte, IsNotNull, IsNull, Lt, Lte, Neq};
+    !matches!(
+        operator,
+        Eq | Neq | Lt | Lte | Gt | Gte | IsNull | IsNotNull
+    )
 }
 
-fn looks_into(operator: Operator) -> bool {
-    use Operator::{Contains, DoesNotContain, DoesNotEndWith, DoesNotStartWith, EndsWith, StartsWith};
-    matches!(operator, StartsWith | EndsWith | Contains | DoesNotStartWith | DoesNotEndWith | DoesNotContain)
+fn looks_into(operator: FilterOperator) -> bool {
+    use FilterOperator::{
+        Contains, DoesNotContain, DoesNotEndWith, DoesNotStartWith, EndsWith, StartsWith,
+    };
+    matches!(
+        operator,
+        StartsWith | EndsWith | Contains | DoesNotStartWith | DoesNotEndWith | DoesNotContain
+    )
 }
 
 /// Whether operator and value fit the field.
-fn is_fine(test: &Test) -> bool {
-    use Operator::{Gt, Gte, Lt, Lte};
+fn is_fine(test: &FilterTest) -> bool {
+    use FilterOperator::{Gt, Gte, Lt, Lte};
     let (table, column, kind, class) = meaning(&test.field);
-    if matches!(class, Class::Pseudonym(_)) {
-        let fits = test.operator.is_unary() || matches!(test.value, Operand::Null | Operand::Text(_));
+    if matches!(class, ColumnClass::Pseudonym(_)) {
+        let fits = test.operator.is_unary()
+            || matches!(test.value, FilterOperand::Null | FilterOperand::Text(_));
         return !looks_into(test.operator) && !matches!(test.operator, Lt | Lte | Gt | Gte) && fits;
     }
-    if is_for_text(test.operator) && *kind != Kind::Text {
+    if is_for_text(test.operator) && *kind != ColumnKind::Text {
         return false;
     }
-    if test.operator.is_unary() || test.value == Operand::Null {
+    if test.operator.is_unary() || test.value == FilterOperand::Null {
         return true;
     }
     match (kind, &test.value) {
-        (Kind::Text, Operand::Text(_)) | (Kind::Decimal { .. } | Kind::Int, Operand::Number(_)) => true,
-        (Kind::Text, Operand::Number(_)) => (table, column) == ("points", "number") && !looks_into(test.operator),
-        (Kind::Timestamp(_), Operand::Text(text)) => instant(text).is_some(),
-        (Kind::Date, Operand::Text(text)) => text.len() == 10 && text.parse::<Date>().is_ok(),
+        (ColumnKind::Text, FilterOperand::Text(_))
+        | (ColumnKind::Decimal { .. } | ColumnKind::Int, FilterOperand::Number(_)) => true,
+        (ColumnKind::Text, FilterOperand::Number(_)) => {
+            (table, column) == ("points", "number") && !looks_into(test.operator)
+        }
+        (ColumnKind::Timestamp(_), FilterOperand::Text(text)) => instant(text).is_some(),
+        (ColumnKind::Date, FilterOperand::Text(text)) => {
+            text.len() == 10 && text.parse::<Date>().is_ok()
+        }
         _ => false,
     }
 }
@@ -253,13 +373,25 @@ fn is_fine(test: &Test) -> bool {
 /// Nanoseconds of a time with its offset, or of a date's midnight an hour ahead of UTC, the zone these tests ask in.
 fn instant(text: &str) -> Option<i128> {
     let date = || text.parse::<Date>().ok().filter(|_| text.len() == 10);
-    let midnight = || format!("{}T00:00:00+01:00", date()?).parse::<Timestamp>().ok();
-    Some(text.parse::<Timestamp>().ok().or_else(midnight)?.as_nanosecond())
+    let midnight = || {
+        format!("{}T00:00:00+01:00", date()?)
+            .parse::<Timestamp>()
+            .ok()
+    };
+    Some(
+        text.parse::<Timestamp>()
+            .ok()
+            .or_else(midnight)?
+            .as_nanosecond(),
+    )
 }
 
 /// Two decimals, whatever their scales.
-fn order(a: i128, a_scale: u8, b: Exact) -> Ordering {
-    let (up_a, up_b) = (b.scale.saturating_sub(a_scale), a_scale.saturating_sub(b.scale));
+fn order(a: i128, a_scale: u8, b: ExactDecimal) -> Ordering {
+    let (up_a, up_b) = (
+        b.scale.saturating_sub(a_scale),
+        a_scale.saturating_sub(b.scale),
+    );
     let scaled = |units: i128, up: u8| units.checked_mul(10_i128.checked_pow(u32::from(up))?);
     match (scaled(a, up_a), scaled(b.units, up_b)) {
         (Some(a), Some(b)) => a.cmp(&b),
@@ -268,92 +400,126 @@ fn order(a: i128, a_scale: u8, b: Exact) -> Ordering {
     }
 }
 
-fn holds(operator: Operator, ordering: Ordering) -> bool {
+fn holds(operator: FilterOperator, ordering: Ordering) -> bool {
     match operator {
-        Operator::Eq => ordering == Ordering::Equal,
-        Operator::Neq => ordering != Ordering::Equal,
-        Operator::Lt => ordering == Ordering::Less,
-        Operator::Lte => ordering != Ordering::Greater,
-        Operator::Gt => ordering == Ordering::Greater,
+        FilterOperator::Eq => ordering == Ordering::Equal,
+        FilterOperator::Neq => ordering != Ordering::Equal,
+        FilterOperator::Lt => ordering == Ordering::Less,
+        FilterOperator::Lte => ordering != Ordering::Greater,
+        FilterOperator::Gt => ordering == Ordering::Greater,
         _ => ordering != Ordering::Less,
     }
 }
 
 /// A number as the text of a point's number has it: an optional minus, digits, perhaps a point and digits.
 fn number_in(text: &str) -> Option<(i128, u8)> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (sign, digits) = text
+        .strip_prefix('-')
+        .map_or((1, text), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let complete = !whole.is_empty() && (!fraction.is_empty() || !digits.contains('.'));
-    (complete && plain(whole) && plain(fraction))
-        .then(|| (sign * format!("{whole}{fraction}").parse::<i128>().unwrap(), u8::try_from(fraction.len()).unwrap()))
+    (complete && plain(whole) && plain(fraction)).then(|| {
+        (
+            sign * format!("{whole}{fraction}").parse::<i128>().unwrap(),
+            u8::try_from(fraction.len()).unwrap(),
+        )
+    })
 }
 
 /// One test of one value, by the rules.
-fn passes(test: &Test, value: &V) -> bool {
+fn passes(test: &FilterTest, value: &OracleValue) -> bool {
     let (_, _, kind, class) = meaning(&test.field);
-    let is_null = *value == V::Null;
+    let is_null = *value == OracleValue::Null;
     let text = match value {
-        V::Text(text) => Some(text.clone()),
+        OracleValue::Text(text) => Some(text.clone()),
         _ => None,
     };
-    let token = |how: Normalise, operand: &str| {
-        if operand.starts_with("hmac1:") { operand.to_owned() } else { key().pseudonym(how, operand) }
+    let token = |how: ValueNormalisation, operand: &str| {
+        if operand.starts_with("hmac1:") {
+            operand.to_owned()
+        } else {
+            key().pseudonym(how, operand)
+        }
     };
     // The empty text, as the column has it.
-    let empty = if let Class::Pseudonym(how) = class { token(how, "") } else { String::new() };
+    let empty = if let ColumnClass::Pseudonym(how) = class {
+        token(how, "")
+    } else {
+        String::new()
+    };
     match test.operator {
-        Operator::IsNull => return is_null,
-        Operator::IsNotNull => return !is_null,
-        Operator::IsEmpty => return text.as_ref() == Some(&empty),
-        Operator::IsNotEmpty => return text.as_ref() != Some(&empty),
-        Operator::IsNullOrEmpty => return is_null || text.as_ref() == Some(&empty),
-        Operator::IsNotNullOrEmpty => return !is_null && text.as_ref() != Some(&empty),
+        FilterOperator::IsNull => return is_null,
+        FilterOperator::IsNotNull => return !is_null,
+        FilterOperator::IsEmpty => return text.as_ref() == Some(&empty),
+        FilterOperator::IsNotEmpty => return text.as_ref() != Some(&empty),
+        FilterOperator::IsNullOrEmpty => return is_null || text.as_ref() == Some(&empty),
+        FilterOperator::IsNotNullOrEmpty => return !is_null && text.as_ref() != Some(&empty),
         _ => {}
     }
-    let fold = |text: &str| if test.ignore_case { text.to_lowercase() } else { text.to_owned() };
+    let fold = |text: &str| {
+        if test.ignore_case {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     if looks_into(test.operator) {
         let text = fold(&text.unwrap_or_default());
-        let operand = if let Operand::Text(operand) = &test.value { fold(operand) } else { String::new() };
+        let operand = if let FilterOperand::Text(operand) = &test.value {
+            fold(operand)
+        } else {
+            String::new()
+        };
         return match test.operator {
-            Operator::StartsWith => text.starts_with(&operand),
-            Operator::DoesNotStartWith => !text.starts_with(&operand),
-            Operator::EndsWith => text.ends_with(&operand),
-            Operator::DoesNotEndWith => !text.ends_with(&operand),
-            Operator::Contains => text.contains(&operand),
+            FilterOperator::StartsWith => text.starts_with(&operand),
+            FilterOperator::DoesNotStartWith => !text.starts_with(&operand),
+            FilterOperator::EndsWith => text.ends_with(&operand),
+            FilterOperator::DoesNotEndWith => !text.ends_with(&operand),
+            FilterOperator::Contains => text.contains(&operand),
             _ => !text.contains(&operand),
         };
     }
     let ordering = match (&test.value, value) {
-        (Operand::Null, _) => {
+        (FilterOperand::Null, _) => {
             return match test.operator {
-                Operator::Eq => is_null,
-                Operator::Neq => !is_null,
+                FilterOperator::Eq => is_null,
+                FilterOperator::Neq => !is_null,
                 _ => false,
             };
         }
-        (_, V::Null) => None,
-        (Operand::Text(operand), V::Text(text)) => match class {
-            Class::Pseudonym(how) => Some(text.cmp(&token(how, operand))),
+        (_, OracleValue::Null) => None,
+        (FilterOperand::Text(operand), OracleValue::Text(text)) => match class {
+            ColumnClass::Pseudonym(how) => Some(text.cmp(&token(how, operand))),
             _ => Some(fold(text).cmp(&fold(operand))),
         },
-        (Operand::Number(number), V::Text(text)) => number_in(text).map(|(units, scale)| order(units, scale, *number)),
-        (Operand::Number(number), V::Number(units)) => {
-            let Kind::Decimal { scale, .. } = kind else { panic!("{kind:?}") };
+        (FilterOperand::Number(number), OracleValue::Text(text)) => {
+            number_in(text).map(|(units, scale)| order(units, scale, *number))
+        }
+        (FilterOperand::Number(number), OracleValue::Number(units)) => {
+            let ColumnKind::Decimal { scale, .. } = kind else {
+                panic!("{kind:?}")
+            };
             Some(order(*units, scale.unsigned_abs(), *number))
         }
-        (Operand::Number(number), V::Whole(whole)) => Some(order(i128::from(*whole), 0, *number)),
-        (Operand::Text(operand), V::Instant(micros)) => {
+        (FilterOperand::Number(number), OracleValue::Whole(whole)) => {
+            Some(order(i128::from(*whole), 0, *number))
+        }
+        (FilterOperand::Text(operand), OracleValue::Instant(micros)) => {
             Some((i128::from(*micros) * 1000).cmp(&instant(operand).unwrap()))
         }
-        (Operand::Text(operand), V::Date(days)) => {
-            let date = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(i64::from(*days))).unwrap();
+        (FilterOperand::Text(operand), OracleValue::Date(days)) => {
+            let date = jiff::civil::date(1970, 1, 1)
+                .checked_add(jiff::Span::new().days(i64::from(*days)))
+                .unwrap();
             Some(date.cmp(&operand.parse::<Date>().unwrap()))
         }
         (operand, value) => panic!("{operand:?} against {value:?}"),
     };
     // Null passes neq alone.
-    ordering.map_or(test.operator == Operator::Neq, |ordering| holds(test.operator, ordering))
+    ordering.map_or(test.operator == FilterOperator::Neq, |ordering| {
+        holds(test.operator, ordering)
+    })
 }
 
 /// Texts that look like patterns, escapes, numbers, dates and one another; letters whose lower case is longer, or depends on its place.
@@ -436,74 +602,127 @@ fn text() -> BoxedStrategy<String> {
 fn units(scale: u8) -> BoxedStrategy<i128> {
     let one = 10_i128.pow(u32::from(scale));
     let most = 10_i128.pow(18) - 1;
-    proptest::sample::select(vec![0, one, -one, one + 1, one * 5 / 4, one * 10, most, -most, 1, -1]).boxed()
+    proptest::sample::select(vec![
+        0,
+        one,
+        -one,
+        one + 1,
+        one * 5 / 4,
+        one * 10,
+        most,
+        -most,
+        1,
+        -1,
+    ])
+    .boxed()
 }
 
-fn value(kind: &Kind, class: Class, required: bool) -> BoxedStrategy<V> {
-    let some: BoxedStrategy<V> = match kind {
-        Kind::Text => match class {
-            Class::Pseudonym(how) => text().prop_map(move |text| V::Text(key().pseudonym(how, &text))).boxed(),
-            _ => text().prop_map(V::Text).boxed(),
+fn value(kind: &ColumnKind, class: ColumnClass, required: bool) -> BoxedStrategy<OracleValue> {
+    let some: BoxedStrategy<OracleValue> = match kind {
+        ColumnKind::Text => match class {
+            ColumnClass::Pseudonym(how) => text()
+                .prop_map(move |text| OracleValue::Text(key().pseudonym(how, &text)))
+                .boxed(),
+            _ => text().prop_map(OracleValue::Text).boxed(),
         },
-        Kind::Decimal { scale, .. } => units(scale.unsigned_abs()).prop_map(V::Number).boxed(),
-        Kind::Int => {
-            proptest::sample::select(&[0_i64, 1, 7, 23, -1, i64::MAX, i64::MIN][..]).prop_map(V::Whole).boxed()
-        }
-        Kind::Timestamp(_) => proptest::sample::select(INSTANTS).prop_map(V::Instant).boxed(),
-        Kind::Date => proptest::sample::select(&[20_468_i32, 20_469, 0, -1][..]).prop_map(V::Date).boxed(),
-        _ => Just(V::Null).boxed(),
+        ColumnKind::Decimal { scale, .. } => units(scale.unsigned_abs())
+            .prop_map(OracleValue::Number)
+            .boxed(),
+        ColumnKind::Int => proptest::sample::select(&[0_i64, 1, 7, 23, -1, i64::MAX, i64::MIN][..])
+            .prop_map(OracleValue::Whole)
+            .boxed(),
+        ColumnKind::Timestamp(_) => proptest::sample::select(INSTANTS)
+            .prop_map(OracleValue::Instant)
+            .boxed(),
+        ColumnKind::Date => proptest::sample::select(&[20_468_i32, 20_469, 0, -1][..])
+            .prop_map(OracleValue::Date)
+            .boxed(),
+        _ => Just(OracleValue::Null).boxed(),
     };
-    if required { some } else { prop_oneof![1 => Just(V::Null), 4 => some].boxed() }
+    if required {
+        some
+    } else {
+        prop_oneof![1 => Just(OracleValue::Null), 4 => some].boxed()
+    }
 }
 
-fn row(table: &str) -> BoxedStrategy<Row> {
-    let columns: Vec<_> =
-        CONTRACTS[table].columns.iter().map(|c| (Just(c.name.clone()), value(&c.kind, c.class, c.required))).collect();
-    columns.prop_map(|values| values.into_iter().collect()).boxed()
+fn row(table: &str) -> BoxedStrategy<OracleRow> {
+    let columns: Vec<_> = CONTRACTS[table]
+        .columns
+        .iter()
+        .map(|c| (Just(c.name.clone()), value(&c.kind, c.class, c.required)))
+        .collect();
+    columns
+        .prop_map(|values| values.into_iter().collect())
+        .boxed()
 }
 
-fn one(words: &'static [&'static str]) -> BoxedStrategy<V> {
-    proptest::sample::select(words).prop_map(|word| V::Text(word.to_owned())).boxed()
+fn one(words: &'static [&'static str]) -> BoxedStrategy<OracleValue> {
+    proptest::sample::select(words)
+        .prop_map(|word| OracleValue::Text(word.to_owned()))
+        .boxed()
 }
 
-fn key_of(name: &'static str) -> BoxedStrategy<V> {
-    prop_oneof![1 => Just(V::Null), 4 => (0..3).prop_map(move |i| V::Text(format!("p:{name}{i}")))].boxed()
+fn key_of(name: &'static str) -> BoxedStrategy<OracleValue> {
+    prop_oneof![1 => Just(OracleValue::Null), 4 => (0..3).prop_map(move |i| OracleValue::Text(format!("p:{name}{i}")))].boxed()
 }
 
 /// The window every question here is about, and its first instant.
 pub(crate) const DAY: (&str, &str) = ("2026-01-15T00:00:00Z", "2026-01-16T00:00:00Z");
 
-fn sale() -> BoxedStrategy<Row> {
+fn sale() -> BoxedStrategy<OracleRow> {
     let day = t(DAY.0).as_microsecond();
-    let at = prop_oneof![1 => Just(V::Null), 9 => (-86_400_000_000..86_400_000_000_i64).prop_map(move |at| V::Instant(day + at))];
-    let always: Vec<(&'static str, BoxedStrategy<V>)> = vec![
+    let at = prop_oneof![1 => Just(OracleValue::Null), 9 => (-86_400_000_000..86_400_000_000_i64).prop_map(move |at| OracleValue::Instant(day + at))];
+    let always: Vec<(&'static str, BoxedStrategy<OracleValue>)> = vec![
         ("occurred_at", at.boxed()),
         ("pipeline", one(&["p", "p", "p", "pp"])),
         ("source", one(&["hecone", "pace"])),
         ("perspective", one(&["sale", "sale", "sale", "purchase"])),
-        ("kind", one(&["sale", "sale", "refund", "free", "test", "void"])),
-        ("state", one(&["completed", "completed", "consumed", "created", "declined"])),
+        (
+            "kind",
+            one(&["sale", "sale", "refund", "free", "test", "void"]),
+        ),
+        (
+            "state",
+            one(&["completed", "completed", "consumed", "created", "declined"]),
+        ),
         ("currency", one(&["EUR", "CHF"])),
         ("tenant_id", one(&["a", "A", "b"])),
         ("site_key", key_of("s")),
         ("device_key", key_of("d")),
         ("point_key", key_of("p")),
-        ("local_hour", (0..24_i64).prop_map(V::Whole).boxed()),
+        (
+            "local_hour",
+            (0..24_i64).prop_map(OracleValue::Whole).boxed(),
+        ),
     ];
-    (row("transactions"), always.into_iter().map(|(name, value)| (Just(name), value)).collect::<Vec<_>>())
+    (
+        row("transactions"),
+        always
+            .into_iter()
+            .map(|(name, value)| (Just(name), value))
+            .collect::<Vec<_>>(),
+    )
         .prop_map(|(mut row, always)| {
-            row.extend(always.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            row.extend(
+                always
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value)),
+            );
             row
         })
         .boxed()
 }
 
-fn dimension(table: &'static str) -> BoxedStrategy<Vec<Row>> {
+fn dimension(table: &'static str) -> BoxedStrategy<Vec<OracleRow>> {
     prop::collection::vec(row(table), 0..4)
         .prop_map(move |mut rows| {
             for (index, row) in rows.iter_mut().enumerate() {
-                row.insert("pipeline".into(), V::Text("p".into()));
-                row.insert("tenant_key".into(), V::Text(format!("p:t{index}")));
+                row.insert("pipeline".into(), OracleValue::Text("p".into()));
+                row.insert(
+                    "tenant_key".into(),
+                    OracleValue::Text(format!("p:t{index}")),
+                );
                 let (_, keys) = DIMENSIONS.iter().find(|(name, _)| *name == table).unwrap();
                 for key in *keys {
                     let value = match *key {
@@ -511,7 +730,7 @@ fn dimension(table: &'static str) -> BoxedStrategy<Vec<Row>> {
                         "tenant_id" => ["a", "A", "b"][index % 3].to_owned(),
                         _ => format!("p:{}{index}", key.chars().next().unwrap()),
                     };
-                    row.insert((*key).to_owned(), V::Text(value));
+                    row.insert((*key).to_owned(), OracleValue::Text(value));
                 }
             }
             rows.truncate(3);
@@ -521,29 +740,46 @@ fn dimension(table: &'static str) -> BoxedStrategy<Vec<Row>> {
 }
 
 /// Any world.
-pub(crate) fn world() -> BoxedStrategy<World> {
+pub(crate) fn world() -> BoxedStrategy<OracleWorld> {
     let dimensions = DIMENSIONS.map(|(name, _)| (Just(name), dimension(name)));
     (prop::collection::vec(sale(), 1..40), dimensions.to_vec())
         .prop_map(|(mut sales, dimensions)| {
             for sale in &mut sales {
                 for key in ["site_key", "device_key", "point_key"] {
-                    if let (V::Text(id), V::Text(pipeline)) = (sale[key].clone(), &sale["pipeline"]) {
+                    if let (OracleValue::Text(id), OracleValue::Text(pipeline)) =
+                        (sale[key].clone(), &sale["pipeline"])
+                    {
                         let id = format!("{pipeline}{}", id.strip_prefix('p').unwrap());
-                        sale.insert(key.into(), V::Text(id));
+                        sale.insert(key.into(), OracleValue::Text(id));
                     }
                 }
-                let at = if let V::Instant(at) = sale["occurred_at"] { Some(at) } else { None };
-                let month = at.map(|at| Timestamp::from_microsecond(at).unwrap().strftime("%Y-%m").to_string());
-                sale.insert("month".into(), V::Text(month.unwrap_or_else(|| "none".into())));
+                let at = if let OracleValue::Instant(at) = sale["occurred_at"] {
+                    Some(at)
+                } else {
+                    None
+                };
+                let month = at.map(|at| {
+                    Timestamp::from_microsecond(at)
+                        .unwrap()
+                        .strftime("%Y-%m")
+                        .to_string()
+                });
+                sale.insert(
+                    "month".into(),
+                    OracleValue::Text(month.unwrap_or_else(|| "none".into())),
+                );
             }
-            let mut world = World { sales, dimensions: dimensions.into_iter().collect() };
+            let mut world = OracleWorld {
+                sales,
+                dimensions: dimensions.into_iter().collect(),
+            };
             world.number();
             world
         })
         .boxed()
 }
 
-fn operand() -> BoxedStrategy<Operand> {
+fn operand() -> BoxedStrategy<FilterOperand> {
     let numbers = [
         "0",
         "1",
@@ -565,38 +801,47 @@ fn operand() -> BoxedStrategy<Operand> {
         "9223372036854775807",
         "-9223372036854775808.5",
     ];
-    let number =
-        proptest::sample::select(numbers.to_vec()).prop_map(|text| Operand::Number(Exact::from_json(text).unwrap()));
+    let number = proptest::sample::select(numbers.to_vec())
+        .prop_map(|text| FilterOperand::Number(ExactDecimal::from_json(text).unwrap()));
     prop_oneof![
-        1 => Just(Operand::Null),
-        1 => any::<bool>().prop_map(Operand::Bool),
-        6 => text().prop_map(Operand::Text),
+        1 => Just(FilterOperand::Null),
+        1 => any::<bool>().prop_map(FilterOperand::Bool),
+        6 => text().prop_map(FilterOperand::Text),
         4 => number,
-        4 => proptest::sample::select(INSTANT_TEXTS).prop_map(|text| Operand::Text(text.to_owned())),
-        1 => text().prop_map(|text| Operand::Text(key().pseudonym(Normalise::Plate, &text))),
+        4 => proptest::sample::select(INSTANT_TEXTS).prop_map(|text| FilterOperand::Text(text.to_owned())),
+        1 => text().prop_map(|text| FilterOperand::Text(key().pseudonym(ValueNormalisation::Plate, &text))),
     ]
     .boxed()
 }
 
 /// A test whose value fits its field more often than not.
-fn test() -> BoxedStrategy<Test> {
+fn test() -> BoxedStrategy<FilterTest> {
     (
         proptest::sample::select(fields()),
-        proptest::sample::select(Operator::ALL),
+        proptest::sample::select(FilterOperator::ALL),
         prop::collection::vec(operand(), 12),
         any::<bool>(),
         0..12,
     )
         .prop_map(|(field, operator, operands, ignore_case, strict)| {
-            let test =
-                |operator, value: &Operand| Test { field: field.clone(), operator, value: value.clone(), ignore_case };
-            let fitting = |operator| operands.iter().map(|value| test(operator, value)).find(is_fine);
+            let test = |operator, value: &FilterOperand| FilterTest {
+                field: field.clone(),
+                operator,
+                value: value.clone(),
+                ignore_case,
+            };
+            let fitting = |operator| {
+                operands
+                    .iter()
+                    .map(|value| test(operator, value))
+                    .find(is_fine)
+            };
             if strict == 0 {
                 return test(operator, &operands[0]);
             }
             fitting(operator)
-                .or_else(|| fitting(Operator::Neq))
-                .unwrap_or_else(|| test(Operator::IsNull, &Operand::Null))
+                .or_else(|| fitting(FilterOperator::Neq))
+                .unwrap_or_else(|| test(FilterOperator::IsNull, &FilterOperand::Null))
         })
         .boxed()
 }
@@ -607,7 +852,10 @@ pub(crate) fn filter() -> BoxedStrategy<Filter> {
         .prop_map(Filter::Test)
         .prop_recursive(4, 24, 4, |inner| {
             let filters = || prop::collection::vec(inner.clone(), 0..4);
-            prop_oneof![filters().prop_map(Filter::All), filters().prop_map(Filter::Any)]
+            prop_oneof![
+                filters().prop_map(Filter::All),
+                filters().prop_map(Filter::Any)
+            ]
         })
         .boxed()
 }

@@ -14,8 +14,8 @@ const GRID: i64 = 4;
 /// How many labels stand below a curve on a telephone.
 const FEW: usize = 4;
 
-/// A curve.
-pub(crate) struct Curve {
+/// Line chart of values over time.
+pub(crate) struct LineChart {
     /// Unique on the page.
     pub(crate) id: String,
     pub(crate) title: String,
@@ -30,9 +30,14 @@ pub(crate) struct Curve {
     pub(crate) names: Vec<(i128, String)>,
 }
 
-impl Curve {
+impl LineChart {
     pub(crate) fn html(&self) -> String {
-        let most = self.points.iter().map(|(_, value)| *value).max().unwrap_or(0);
+        let most = self
+            .points
+            .iter()
+            .map(|(_, value)| *value)
+            .max()
+            .unwrap_or(0);
         let step = step(most);
         let top = (most + step - 1) / step * step;
         let (mut grid, mut levels) = (String::new(), String::new());
@@ -40,7 +45,10 @@ impl Curve {
         while level <= top {
             let y = HEIGHT - i128::from(level) * HEIGHT / i128::from(top.max(1));
             // Writing to a String cannot fail.
-            let _ = write!(grid, r#"<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>"#);
+            let _ = write!(
+                grid,
+                r#"<line class="grid" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>"#
+            );
             let _ = write!(
                 levels,
                 r#"<span style="bottom:{}%">{}</span>"#,
@@ -50,8 +58,18 @@ impl Curve {
             level += step;
         }
         let path = self.path(top);
-        let first = path.split(' ').next().and_then(|p| p.split(',').next()).unwrap_or("0").to_owned();
-        let last = path.rsplit(' ').next().and_then(|p| p.split(',').next()).unwrap_or("0").to_owned();
+        let first = path
+            .split(' ')
+            .next()
+            .and_then(|p| p.split(',').next())
+            .unwrap_or("0")
+            .to_owned();
+        let last = path
+            .rsplit(' ')
+            .next()
+            .and_then(|p| p.split(',').next())
+            .unwrap_or("0")
+            .to_owned();
         let drawn = if self.points.is_empty() {
             String::new()
         } else {
@@ -62,7 +80,13 @@ impl Curve {
         let rows: String = self
             .points
             .iter()
-            .map(|(name, value)| format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escaped(name), count(*value)))
+            .map(|(name, value)| {
+                format!(
+                    "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
+                    escaped(name),
+                    count(*value)
+                )
+            })
             .collect();
         format!(
             r#"<figure class="chart curve">
@@ -91,7 +115,11 @@ impl Curve {
             let y = (HEIGHT * 10) - i128::from(*value) * HEIGHT * 10 / i128::from(top.max(1));
             format!("{}.{},{}.{}", x / 10, x % 10, y / 10, y % 10)
         };
-        (0_i128..).zip(&self.points).map(place).collect::<Vec<_>>().join(" ")
+        (0_i128..)
+            .zip(&self.points)
+            .map(place)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -132,8 +160,8 @@ fn names(names: &[(i128, String)]) -> String {
         .collect()
 }
 
-/// What is known of one hour of one weekday.
-pub(crate) struct Cell {
+/// Sales of one hour of one weekday.
+pub(crate) struct HeatChartCell {
     /// 1 Monday to 7 Sunday.
     pub(crate) day: i8,
     pub(crate) hour: i8,
@@ -142,28 +170,50 @@ pub(crate) struct Cell {
     pub(crate) total: String,
 }
 
-pub(crate) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+pub(crate) const WEEKDAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 /// The name of a weekday, 1 to 7.
 pub(crate) fn weekday(day: i8) -> &'static str {
-    usize::try_from(day - 1).ok().and_then(|index| WEEKDAYS.get(index)).copied().unwrap_or("")
+    usize::try_from(day - 1)
+        .ok()
+        .and_then(|index| WEEKDAYS.get(index))
+        .copied()
+        .unwrap_or("")
 }
 
 /// A week of hours, darker where more was sold.
-pub(crate) fn heat(id: &str, cells: &[Cell], description: &str) -> String {
+pub(crate) fn heat_chart(id: &str, cells: &[HeatChartCell], description: &str) -> String {
     let most = cells.iter().map(|cell| cell.count).max().unwrap_or(0);
     let (mut drawn, mut table) = (String::new(), String::new());
     for (day, name) in (1_i8..).zip(WEEKDAYS) {
         let _ = write!(table, "<tr><th scope=\"row\">{name}</th>");
         for hour in 0..24_i8 {
             let (x, y) = (hour, day - 1);
-            let cell = cells.iter().find(|cell| (cell.day, cell.hour) == (day, hour));
+            let cell = cells
+                .iter()
+                .find(|cell| (cell.day, cell.hour) == (day, hour));
             let (class, opacity, sold) = match cell {
                 Some(cell) if cell.count > 0 => {
                     // Not from nothing: what was sold once must be told from what was not.
                     let hundredths = 14 + i128::from(cell.count) * 86 / i128::from(most.max(1));
-                    let opacity = format!(r#" fill-opacity="{}.{:02}""#, hundredths / 100, hundredths % 100);
-                    ("some", opacity, format!("{} transactions, {}", count(cell.count), cell.total))
+                    let opacity = format!(
+                        r#" fill-opacity="{}.{:02}""#,
+                        hundredths / 100,
+                        hundredths % 100
+                    );
+                    (
+                        "some",
+                        opacity,
+                        format!("{} transactions, {}", count(cell.count), cell.total),
+                    )
                 }
                 _ => ("none", String::new(), "no transactions".to_owned()),
             };
@@ -178,11 +228,21 @@ pub(crate) fn heat(id: &str, cells: &[Cell], description: &str) -> String {
     }
     let days: String = (0_i128..)
         .zip(WEEKDAYS)
-        .map(|(i, name)| format!(r#"<span style="bottom:{}%">{}</span>"#, per_cent(13 - 2 * i, 14), &name[..3]))
+        .map(|(i, name)| {
+            format!(
+                r#"<span style="bottom:{}%">{}</span>"#,
+                per_cent(13 - 2 * i, 14),
+                &name[..3]
+            )
+        })
         .collect();
-    let hours: Vec<(i128, String)> =
-        (0_i128..24).step_by(3).map(|hour| ((2 * hour + 1) * 10_000 / 48, format!("{hour:02}"))).collect();
-    let head: String = (0..24).map(|hour| format!("<th scope=\"col\">{hour:02}</th>")).collect();
+    let hours: Vec<(i128, String)> = (0_i128..24)
+        .step_by(3)
+        .map(|hour| ((2 * hour + 1) * 10_000 / 48, format!("{hour:02}")))
+        .collect();
+    let head: String = (0..24)
+        .map(|hour| format!("<th scope=\"col\">{hour:02}</th>"))
+        .collect();
     format!(
         r#"<figure class="chart heat">
 <h3>Transactions by weekday and hour</h3><p class="note">On each site's own clock. {description}</p>
@@ -205,9 +265,17 @@ mod tests {
 
     #[test]
     fn the_grid_has_few_round_lines() {
-        for (most, expected) in
-            [(0, 1), (1, 1), (4, 1), (5, 2), (9, 5), (20, 5), (21, 10), (1234, 500), (5_000_000, 2_000_000)]
-        {
+        for (most, expected) in [
+            (0, 1),
+            (1, 1),
+            (4, 1),
+            (5, 2),
+            (9, 5),
+            (20, 5),
+            (21, 10),
+            (1234, 500),
+            (5_000_000, 2_000_000),
+        ] {
             assert_eq!(step(most), expected, "{most}");
             assert!(most <= GRID * expected);
         }
@@ -215,7 +283,7 @@ mod tests {
 
     #[test]
     fn points_stand_within_the_drawing() {
-        let curve = Curve {
+        let curve = LineChart {
             id: "c".into(),
             title: "T".into(),
             note: String::new(),
@@ -226,7 +294,13 @@ mod tests {
         };
         assert_eq!(curve.path(4), "250.0,240.0 750.0,0.0");
         let html = curve.html();
-        assert!(html.contains("M250.0,240 L250.0,240.0 750.0,0.0 L750.0,240 Z"), "{html}");
-        assert!(html.contains("&lt;x&gt;") && !html.contains("<x>"), "{html}");
+        assert!(
+            html.contains("M250.0,240 L250.0,240.0 750.0,0.0 L750.0,240 Z"),
+            "{html}"
+        );
+        assert!(
+            html.contains("&lt;x&gt;") && !html.contains("<x>"),
+            "{html}"
+        );
     }
 }

@@ -7,16 +7,18 @@ mod charts;
 mod numbers;
 mod timeline;
 
-use crate::output::completeness::{Completeness, Unread};
-use charts::{Cell, weekday};
+use crate::output::completeness::{CompletenessSummary, UnreadWindow};
+use charts::{HeatChartCell, weekday};
 use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::fmt::Write;
 use tillhouse_model::money::minor_digits;
-use tillhouse_model::report::{Bridge, CurrencyStatistics, Growth, Meta, Statistics};
-use tillhouse_model::sales_report::HeatCell;
-use tillhouse_model::{Error, Exact, Result, Window};
-use tillhouse_statistics::Hours;
+use tillhouse_model::report::{
+    Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
+};
+use tillhouse_model::sales_report::HeatMapCell;
+use tillhouse_model::{Error, ExactDecimal, Result, Window};
+use tillhouse_statistics::HourGrouping;
 
 const STYLE: &str = include_str!("style.css");
 /// Rows of a ranking that are shown at once; the others are a click away.
@@ -29,9 +31,9 @@ const UNKNOWN: &str = "unknown";
 const POINTS: i64 = 7_320;
 
 /// Refuses a window whose curve would have more points than a page can hold, before anything is counted for it.
-pub(crate) fn check_window(window: Window, hours: Hours) -> Result<()> {
+pub(crate) fn check_window(window: Window, hours: HourGrouping) -> Result<()> {
     let days = window.duration().as_secs().saturating_add(86_399) / 86_400;
-    if hours == Hours::OfDay || days <= POINTS {
+    if hours == HourGrouping::OfDay || days <= POINTS {
         return Ok(());
     }
     Err(Error::config(format!("a page draws a point a day: {days} were asked for, and {POINTS} are the most")).hint(
@@ -40,18 +42,28 @@ pub(crate) fn check_window(window: Window, hours: Hours) -> Result<()> {
 }
 
 /// The whole page.
-pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
+pub(crate) fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
     let meta = &report.meta;
     let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
-    let title =
-        format!("{}, {}", if meta.perspective == "purchase" { "Purchases" } else { "Sales" }, window(meta, &zone));
+    let title = format!(
+        "{}, {}",
+        if meta.perspective == "purchase" {
+            "Purchases"
+        } else {
+            "Sales"
+        },
+        window(meta, &zone)
+    );
     let mut body = String::new();
     if report.data.is_empty() {
         body.push_str("<h2>Nothing was sold in this window.</h2>");
     }
     let entries = by_size(report);
     for (index, entry) in entries.iter().enumerate() {
-        let cells: Vec<&HeatCell> = heat.iter().filter(|cell| cell.currency == entry.currency).collect();
+        let cells: Vec<&HeatMapCell> = heat
+            .iter()
+            .filter(|cell| cell.currency == entry.currency)
+            .collect();
         currency(&mut body, index, entry, &cells, meta, &zone);
     }
     format!(
@@ -81,19 +93,25 @@ pub(crate) fn page(report: &Statistics, heat: &[HeatCell]) -> String {
         title = escaped(&title),
         asked = escaped(&asked(meta)),
         contents = contents(&entries),
-        trust = trust(meta, &zone),
-        foot =
-            escaped(&format!("Run {}, definitions {}. {}", meta.run, meta.definitions_version, compared(meta, &zone))),
+        trust = completeness_section(meta, &zone),
+        foot = escaped(&format!(
+            "Run {}, definitions {}. {}",
+            meta.run,
+            meta.definitions_version,
+            compared(meta, &zone)
+        )),
     )
 }
 
-fn window(meta: &Meta, zone: &TimeZone) -> String {
-    tillhouse_model::Window::new(meta.from, meta.to)
-        .map_or_else(|_| meta.from.to_string(), |window| numbers::window(&window, zone))
+fn window(meta: &StatisticsMeta, zone: &TimeZone) -> String {
+    tillhouse_model::Window::new(meta.from, meta.to).map_or_else(
+        |_| meta.from.to_string(),
+        |window| numbers::window(&window, zone),
+    )
 }
 
 /// Whose figures these are.
-fn asked(meta: &Meta) -> String {
+fn asked(meta: &StatisticsMeta) -> String {
     let mut parts = vec![meta.timezone.clone()];
     parts.extend(meta.tenant.iter().map(|tenant| format!("tenant {tenant}")));
     parts.extend(meta.source.iter().map(|source| format!("source {source}")));
@@ -102,7 +120,7 @@ fn asked(meta: &Meta) -> String {
 }
 
 /// The currency with the most transactions first: amounts of different currencies cannot be compared.
-fn by_size(report: &Statistics) -> Vec<&CurrencyStatistics> {
+fn by_size(report: &StatisticsReport) -> Vec<&CurrencyStatistics> {
     let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
     entries
@@ -121,16 +139,26 @@ fn contents(entries: &[&CurrencyStatistics]) -> String {
     format!("\n<nav aria-label=\"Currencies\">{}</nav>", links.join(" "))
 }
 
-/// Whether the figures may be trusted, in words.
-fn trust(meta: &Meta, zone: &TimeZone) -> String {
+/// Section that says how complete the figures are.
+fn completeness_section(meta: &StatisticsMeta, zone: &TimeZone) -> String {
     let mut missing = Vec::new();
-    let Meta { to, data_through, still_to_come, .. } = *meta;
-    let read = Completeness { to, data_through, gaps: &meta.gaps, still_to_come };
-    let so_far = sentence(&read.in_words(|at| numbers::instant(at, zone)));
-    if !read.is_whole() && !read.is_whole_so_far() {
+    let StatisticsMeta {
+        to,
+        data_through,
+        still_to_come,
+        ..
+    } = *meta;
+    let read = CompletenessSummary {
+        to,
+        data_through,
+        gaps: &meta.gaps,
+        still_to_come,
+    };
+    let so_far = sentence(&read.describe(|at| numbers::instant(at, zone)));
+    if !read.is_complete() && !read.is_complete_so_far() {
         missing.push(so_far.clone());
     }
-    for Unread { what, window } in read.unread() {
+    for UnreadWindow { what, window } in read.unread_windows() {
         missing.push(format!(
             "Never read: {what}, from {} to {}.",
             numbers::instant(window.from(), zone),
@@ -138,13 +166,22 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
         ));
     }
     if meta.rejects > 0 {
-        missing.push(format!("{} did not fit and are not counted.", several(meta.rejects, "record", "records")));
+        missing.push(format!(
+            "{} did not fit and are not counted.",
+            several(meta.rejects, "record", "records")
+        ));
     }
     let mut more = Vec::new();
     if meta.open_transactions > 0 {
-        more.push(format!("{} may still change.", several(meta.open_transactions, "transaction", "transactions")));
+        more.push(format!(
+            "{} may still change.",
+            several(meta.open_transactions, "transaction", "transactions")
+        ));
     }
-    let apart = [(meta.free_transactions, "free"), (meta.test_transactions, "test")];
+    let apart = [
+        (meta.free_transactions, "free"),
+        (meta.test_transactions, "test"),
+    ];
     for (number, kind) in apart.into_iter().filter(|(number, _)| *number > 0) {
         more.push(format!(
             "{} {kind} {} not counted.",
@@ -153,12 +190,28 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
         ));
     }
     let lacking = [
-        (meta.transactions_without_time, "no time and is in no period", "no time and are in no period"),
-        (meta.transactions_without_amount, "no amount and adds nothing", "no amount and add nothing"),
+        (
+            meta.transactions_without_time,
+            "no time and is in no period",
+            "no time and are in no period",
+        ),
+        (
+            meta.transactions_without_amount,
+            "no amount and adds nothing",
+            "no amount and add nothing",
+        ),
     ];
     for (number, one, many) in lacking.into_iter().filter(|(number, ..)| *number > 0) {
-        let of = if number == 1 { "transaction has" } else { "transactions have" };
-        more.push(format!("{} {of} {}.", count(number), if number == 1 { one } else { many }));
+        let of = if number == 1 {
+            "transaction has"
+        } else {
+            "transactions have"
+        };
+        more.push(format!(
+            "{} {of} {}.",
+            count(number),
+            if number == 1 { one } else { many }
+        ));
     }
     if meta.payments_without_time > 0 {
         let number = meta.payments_without_time;
@@ -180,40 +233,57 @@ fn trust(meta: &Meta, zone: &TimeZone) -> String {
             }
         ));
     }
-    let rest = if more.is_empty() { String::new() } else { format!(" {}", escaped(&more.join(" "))) };
-    if missing.is_empty() && !read.is_whole() {
+    let rest = if more.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", escaped(&more.join(" ")))
+    };
+    if missing.is_empty() && !read.is_complete() {
         let so_far = escaped(&so_far);
-        return format!("<p class=\"trust warn\"><strong>Not over yet.</strong> {so_far}{rest}</p>");
+        return format!(
+            "<p class=\"trust warn\"><strong>Not over yet.</strong> {so_far}{rest}</p>"
+        );
     }
     if missing.is_empty() {
         return format!(
             "<p class=\"trust ok\"><strong>Complete.</strong> Everything in this period was read.{rest}</p>"
         );
     }
-    let listed: String = missing.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
+    let listed: String = missing
+        .iter()
+        .map(|line| format!("<li>{}</li>", escaped(line)))
+        .collect();
     format!("<div class=\"trust warn\"><strong>Not complete.</strong>{rest}<ul>{listed}</ul></div>")
 }
 
 /// A text as a sentence of its own.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
 }
 
 fn currency(
     body: &mut String,
     index: usize,
     entry: &CurrencyStatistics,
-    heat: &[&HeatCell],
-    meta: &Meta,
+    heat: &[&HeatMapCell],
+    meta: &StatisticsMeta,
     zone: &TimeZone,
 ) {
     let (name, is_open) = (escaped(&entry.currency), index < CURRENCIES);
     // Writing to a String cannot fail.
     let _ = if is_open {
-        writeln!(body, "<section aria-labelledby=\"c{index}\">\n<h2 id=\"c{index}\">{name}</h2>")
+        writeln!(
+            body,
+            "<section aria-labelledby=\"c{index}\">\n<h2 id=\"c{index}\">{name}</h2>"
+        )
     } else {
-        let (total, number) = (entry.transactions_total_amount.value, entry.transactions_count.value);
+        let (total, number) = (
+            entry.transactions_total_amount.value,
+            entry.transactions_count.value,
+        );
         writeln!(
             body,
             "<details class=\"currency\" id=\"c{index}\"><summary><h2>{name}</h2> <span class=\"note\">{} in {} transactions</span></summary>",
@@ -222,20 +292,27 @@ fn currency(
         )
     };
     cards(body, entry, heat, meta);
-    if let Some(bridge) = meta.bridge.iter().find(|bridge| bridge.currency == entry.currency) {
+    if let Some(bridge) = meta
+        .bridge
+        .iter()
+        .find(|bridge| bridge.currency == entry.currency)
+    {
         body.push_str(&collected(bridge));
     }
     let curve = match tillhouse_model::Window::new(meta.from, meta.to) {
-        Ok(window) if meta.hours == "timeline" => {
-            timeline::timeline(format!("c{index}-hours"), &entry.hourly_transactions, &window, zone)
-        }
+        Ok(window) if meta.hours == "timeline" => timeline::timeline(
+            format!("c{index}-hours"),
+            &entry.hourly_transactions,
+            &window,
+            zone,
+        ),
         _ => timeline::of_day(format!("c{index}-hours"), &entry.hourly_transactions),
     };
     body.push_str(&curve.html());
     if !heat.is_empty() {
-        let cells: Vec<Cell> = heat
+        let cells: Vec<HeatChartCell> = heat
             .iter()
-            .map(|cell| Cell {
+            .map(|cell| HeatChartCell {
                 day: cell.day,
                 hour: cell.hour,
                 count: cell.count,
@@ -244,26 +321,50 @@ fn currency(
             .collect();
         let description = busiest(heat)
             .map(|cell| {
-                format!("The busiest hour of the week is {}, with {} transactions.", hour(cell), count(cell.count))
+                format!(
+                    "The busiest hour of the week is {}, with {} transactions.",
+                    hour(cell),
+                    count(cell.count)
+                )
             })
             .unwrap_or_default();
-        body.push_str(&charts::heat(&format!("c{index}-heat"), &cells, &description));
+        body.push_str(&charts::heat_chart(
+            &format!("c{index}-heat"),
+            &cells,
+            &description,
+        ));
     }
     body.push_str("<div class=\"rankings\">\n");
     rankings(body, entry);
-    body.push_str(if is_open { "</div>\n</section>\n" } else { "</div>\n</details>\n" });
+    body.push_str(if is_open {
+        "</div>\n</section>\n"
+    } else {
+        "</div>\n</details>\n"
+    });
 }
 
-fn busiest<'a>(heat: &[&'a HeatCell]) -> Option<&'a HeatCell> {
-    heat.iter().copied().max_by_key(|cell| (cell.count, std::cmp::Reverse((cell.day, cell.hour))))
+fn busiest<'a>(heat: &[&'a HeatMapCell]) -> Option<&'a HeatMapCell> {
+    heat.iter()
+        .copied()
+        .max_by_key(|cell| (cell.count, std::cmp::Reverse((cell.day, cell.hour))))
 }
 
 /// `Friday 17:00 to 18:00`.
-fn hour(cell: &HeatCell) -> String {
-    format!("{} {:02}:00 to {:02}:00", weekday(cell.day), cell.hour, cell.hour + 1)
+fn hour(cell: &HeatMapCell) -> String {
+    format!(
+        "{} {:02}:00 to {:02}:00",
+        weekday(cell.day),
+        cell.hour,
+        cell.hour + 1
+    )
 }
 
-fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell], meta: &Meta) {
+fn cards(
+    body: &mut String,
+    entry: &CurrencyStatistics,
+    heat: &[&HeatMapCell],
+    meta: &StatisticsMeta,
+) {
     let on = on(meta);
     let unit = |text: &str| format!(" <span class=\"unit\">{}</span>", escaped(text));
     let total = entry.transactions_total_amount.value;
@@ -275,21 +376,42 @@ fn cards(body: &mut String, entry: &CurrencyStatistics, heat: &[&HeatCell], meta
         );
     };
     let revenue = amount(total, &entry.currency) + &unit(&entry.currency);
-    card("Revenue", revenue, growth(&entry.transactions_total_amount, on));
-    card("Transactions", count(entry.transactions_count.value), growth(&entry.transactions_count, on));
-    if let Some(mean) = mean(total, entry.transactions_count.value, minor_digits(&entry.currency).unwrap_or(2)) {
-        card("Average", amount(mean, &entry.currency) + &unit(&entry.currency), "a transaction".to_owned());
+    card(
+        "Revenue",
+        revenue,
+        growth(&entry.transactions_total_amount, on),
+    );
+    card(
+        "Transactions",
+        count(entry.transactions_count.value),
+        growth(&entry.transactions_count, on),
+    );
+    if let Some(mean) = mean(
+        total,
+        entry.transactions_count.value,
+        minor_digits(&entry.currency).unwrap_or(2),
+    ) {
+        card(
+            "Average",
+            amount(mean, &entry.currency) + &unit(&entry.currency),
+            "a transaction".to_owned(),
+        );
     }
     if let Some(cell) = busiest(heat) {
         let name = format!("{} {:02}:00", weekday(cell.day), cell.hour);
-        card("Busiest hour of the week", escaped(&name), format!("{} transactions", count(cell.count)));
+        card(
+            "Busiest hour of the week",
+            escaped(&name),
+            format!("{} transactions", count(cell.count)),
+        );
     }
     body.push_str("</dl>\n");
 }
 
 /// What came in of what was charged, and what came in for sales that are not counted.
 fn collected(bridge: &Bridge) -> String {
-    let money = |value: Exact| format!("{} {}", amount(value, &bridge.currency), bridge.currency);
+    let money =
+        |value: ExactDecimal| format!("{} {}", amount(value, &bridge.currency), bridge.currency);
     let mut text = format!(
         "Collected {}, open {}, together the revenue of {}.",
         money(bridge.collected),
@@ -297,11 +419,18 @@ fn collected(bridge: &Bridge) -> String {
         money(bridge.total)
     );
     // Free sales are "paid" with vouchers of nothing.
-    let parts: Vec<_> = bridge.collected_elsewhere.by_state.iter().filter(|part| part.amount.units != 0).collect();
+    let parts: Vec<_> = bridge
+        .collected_elsewhere
+        .by_state
+        .iter()
+        .filter(|part| part.amount.units != 0)
+        .collect();
     if !parts.is_empty() {
         let payments = parts.iter().map(|part| part.count).sum();
-        let listed: Vec<String> =
-            parts.iter().map(|part| format!("{}: {}", part.words(), money(part.amount))).collect();
+        let listed: Vec<String> = parts
+            .iter()
+            .map(|part| format!("{}: {}", part.words(), money(part.amount)))
+            .collect();
         let _ = write!(
             text,
             " Collected elsewhere {}, in {} for sales that are not counted ({}).",
@@ -318,19 +447,24 @@ fn several(number: i64, one: &str, many: &str) -> String {
 }
 
 /// An amount shared out evenly, to the digits its currency has after the point.
-fn mean(total: Exact, transactions: i64, digits: u8) -> Option<Exact> {
-    let parts = i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
+fn mean(total: ExactDecimal, transactions: i64, digits: u8) -> Option<ExactDecimal> {
+    let parts =
+        i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
     if parts <= 0 {
         return None;
     }
     // Half of the last digit up, then down to the whole one.
     let twice = 10_i128.checked_pow(u32::from(digits))?.checked_mul(2)?;
-    let units = total.units.checked_mul(twice)?.checked_add(parts)?.div_euclid(parts.checked_mul(2)?);
-    Some(Exact::new(units, digits))
+    let units = total
+        .units
+        .checked_mul(twice)?
+        .checked_add(parts)?
+        .div_euclid(parts.checked_mul(2)?);
+    Some(ExactDecimal::new(units, digits))
 }
 
 /// What growth was measured against, in few words.
-fn on(meta: &Meta) -> &'static str {
+fn on(meta: &StatisticsMeta) -> &'static str {
     match meta.compare.as_str() {
         "previous" => "on the period before",
         "calendar" => "on the calendar period before",
@@ -340,18 +474,22 @@ fn on(meta: &Meta) -> &'static str {
 }
 
 /// The same in full, with its days.
-fn compared(meta: &Meta, zone: &TimeZone) -> String {
+fn compared(meta: &StatisticsMeta, zone: &TimeZone) -> String {
     match &meta.compared {
-        Some(window) => format!("Growth is measured {}, {}.", on(meta), numbers::window(window, zone)),
+        Some(window) => format!(
+            "Growth is measured {}, {}.",
+            on(meta),
+            numbers::window(window, zone)
+        ),
         None => format!("Growth is measured {}.", on(meta)),
     }
 }
 
-fn growth<T>(figure: &Growth<T>, on: &str) -> String {
+fn growth<T>(figure: &GrowthFigure<T>, on: &str) -> String {
     let Some(growth) = figure.growth else {
         return "nothing to compare with".to_owned();
     };
-    let number = numbers::grouped(&Exact::new(growth.units.abs(), growth.scale).to_string());
+    let number = numbers::grouped(&ExactDecimal::new(growth.units.abs(), growth.scale).to_string());
     let (class, sign) = match growth.units {
         0 => ("", "\u{b1}"),
         1.. => ("up", "\u{25b2} +"),
@@ -361,46 +499,88 @@ fn growth<T>(figure: &Growth<T>, on: &str) -> String {
 }
 
 /// One row of a ranking: label, what is shown, what it is measured by.
-type Row = (String, String, i128);
+type PageRankingRow = (String, String, i128);
 
 fn rankings(body: &mut String, entry: &CurrencyStatistics) {
-    let money = |label: &str, value: Exact| (label.to_owned(), amount(value, &entry.currency), value.units);
+    let money = |label: &str, value: ExactDecimal| {
+        (
+            label.to_owned(),
+            amount(value, &entry.currency),
+            value.units,
+        )
+    };
     macro_rules! of_amounts {
         ($title:literal, $rows:ident, $label:ident) => {
-            let rows: Vec<Row> = entry.$rows.iter().map(|row| money(&row.$label, row.amount)).collect();
+            let rows: Vec<PageRankingRow> = entry
+                .$rows
+                .iter()
+                .map(|row| money(&row.$label, row.amount))
+                .collect();
             ranking(body, $title, &entry.currency, &rows);
         };
     }
     of_amounts!("Sites by revenue", sites_amount_ranking, site_name);
     let sites = entry.sites_transactions_ranking.iter();
-    let sites: Vec<Row> =
-        sites.map(|row| (row.site_name.clone(), count(row.transactions), i128::from(row.transactions))).collect();
+    let sites: Vec<PageRankingRow> = sites
+        .map(|row| {
+            (
+                row.site_name.clone(),
+                count(row.transactions),
+                i128::from(row.transactions),
+            )
+        })
+        .collect();
     ranking(body, "Sites by transactions", "", &sites);
     for unit in &entry.article_quantities_ranking {
-        let scale = unit.articles_quantities.iter().map(|row| row.quantity.scale).max().unwrap_or(0);
+        let scale = unit
+            .articles_quantities
+            .iter()
+            .map(|row| row.quantity.scale)
+            .max()
+            .unwrap_or(0);
         let rows = unit.articles_quantities.iter().map(|row| {
-            let units = row.quantity.rescaled(scale).map_or(0, |quantity| quantity.units);
+            let units = row
+                .quantity
+                .rescaled(scale)
+                .map_or(0, |quantity| quantity.units);
             (row.article_name.clone(), quantity(row.quantity), units)
         });
-        ranking(body, "Articles", &unit.unit_measure, &rows.collect::<Vec<_>>());
+        ranking(
+            body,
+            "Articles",
+            &unit.unit_measure,
+            &rows.collect::<Vec<_>>(),
+        );
     }
     of_amounts!("Payment types", payment_type_ranking, payment_type);
     of_amounts!("Payment media", payment_medium_ranking, payment_medium);
     of_amounts!("Payment schemes", payment_scheme_ranking, payment_scheme);
-    of_amounts!("Entry modes", payment_entry_mode_ranking, payment_entry_mode);
-    of_amounts!("Payment functions", payment_function_ranking, payment_function);
+    of_amounts!(
+        "Entry modes",
+        payment_entry_mode_ranking,
+        payment_entry_mode
+    );
+    of_amounts!(
+        "Payment functions",
+        payment_function_ranking,
+        payment_function
+    );
 }
 
-fn ranking(body: &mut String, title: &str, unit: &str, rows: &[Row]) {
+fn ranking(body: &mut String, title: &str, unit: &str, rows: &[PageRankingRow]) {
     if rows.iter().all(|(label, _, _)| label == UNKNOWN) {
         return;
     }
     let most = rows.iter().map(|(_, _, value)| *value).max().unwrap_or(0);
-    let whole: i128 =
-        if rows.iter().any(|(_, _, value)| *value < 0) { 0 } else { rows.iter().map(|(_, _, value)| *value).sum() };
-    let item = |(label, shown, value): &Row| {
-        let part =
-            share(*value, whole).map(|share| format!("<span class=\"share\">{share}</span>")).unwrap_or_default();
+    let whole: i128 = if rows.iter().any(|(_, _, value)| *value < 0) {
+        0
+    } else {
+        rows.iter().map(|(_, _, value)| *value).sum()
+    };
+    let item = |(label, shown, value): &PageRankingRow| {
+        let part = share(*value, whole)
+            .map(|share| format!("<span class=\"share\">{share}</span>"))
+            .unwrap_or_default();
         format!(
             "<li><span class=\"label\">{}</span><span class=\"amount\">{shown}{part}</span><span class=\"bar\"><i style=\"width:{}%\"></i></span></li>",
             escaped(label),
@@ -413,7 +593,10 @@ fn ranking(body: &mut String, title: &str, unit: &str, rows: &[Row]) {
         String::new()
     } else {
         let start = ROWS + 1;
-        format!("<details><summary>{} more</summary><ol start=\"{start}\">{more}</ol></details>", rows.len() - ROWS)
+        format!(
+            "<details><summary>{} more</summary><ol start=\"{start}\">{more}</ol></details>",
+            rows.len() - ROWS
+        )
     };
     let _ = writeln!(
         body,

@@ -2,11 +2,11 @@
 //!
 //! Invariant: a number keeps every digit it has; only shares and positions on a chart are rounded.
 
-use crate::output::visible::visible;
+use crate::output::terminal_escape::escape_controls;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use tillhouse_model::{Exact, Window, money};
+use tillhouse_model::{ExactDecimal, Window, money};
 
 /// Between groups of three digits: narrow, and never broken.
 const GAP: char = '\u{202f}';
@@ -16,7 +16,7 @@ const MINUS: char = '\u{2212}';
 /// Text that means itself in HTML, also within an attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in visible(text).chars() {
+    for c in escape_controls(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -31,7 +31,7 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// A number's text with its whole part in groups of three.
 pub(crate) fn grouped(text: &str) -> String {
-    typeset(&money::grouped(text))
+    typeset(&money::group_thousands(text))
 }
 
 /// A number's text with the signs that print has for minus and blank.
@@ -50,12 +50,12 @@ pub(crate) fn count(value: i64) -> String {
 }
 
 /// An amount with the digits its currency has, or with more where it has more.
-pub(crate) fn amount(value: Exact, currency: &str) -> String {
-    typeset(&money::readable(value, currency))
+pub(crate) fn amount(value: ExactDecimal, currency: &str) -> String {
+    typeset(&money::format_amount(value, currency))
 }
 
 /// A quantity.
-pub(crate) fn quantity(value: Exact) -> String {
+pub(crate) fn quantity(value: ExactDecimal) -> String {
     grouped(&value.trimmed().to_string())
 }
 
@@ -70,16 +70,27 @@ pub(crate) fn share(part: i128, whole: i128) -> Option<String> {
 
 /// A part of a whole in per cent, for a length or a place on a chart.
 pub(crate) fn per_cent(part: i128, whole: i128) -> String {
-    let hundredths = if part <= 0 || whole <= 0 { 0 } else { part.saturating_mul(10_000) / whole };
+    let hundredths = if part <= 0 || whole <= 0 {
+        0
+    } else {
+        part.saturating_mul(10_000) / whole
+    };
     let hundredths = hundredths.min(10_000);
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 /// `1 to 31 January 2026`; with times where the window is not made of days.
 pub(crate) fn window(window: &Window, zone: &TimeZone) -> String {
-    let (from, to) = (zone.to_datetime(window.from()), zone.to_datetime(window.to()));
+    let (from, to) = (
+        zone.to_datetime(window.from()),
+        zone.to_datetime(window.to()),
+    );
     if from.time() != Time::midnight() || to.time() != Time::midnight() {
-        return format!("{} to {}", from.strftime("%-d %B %Y, %H:%M"), to.strftime("%-d %B %Y, %H:%M"));
+        return format!(
+            "{} to {}",
+            from.strftime("%-d %B %Y, %H:%M"),
+            to.strftime("%-d %B %Y, %H:%M")
+        );
     }
     let last = to.date().yesterday().unwrap_or(to.date());
     let first = from.date();
@@ -97,7 +108,9 @@ pub(crate) fn window(window: &Window, zone: &TimeZone) -> String {
 
 /// An instant on a clock: `12 January 2026, 17:00`.
 pub(crate) fn instant(at: Timestamp, zone: &TimeZone) -> String {
-    zone.to_datetime(at).strftime("%-d %B %Y, %H:%M").to_string()
+    zone.to_datetime(at)
+        .strftime("%-d %B %Y, %H:%M")
+        .to_string()
 }
 
 #[cfg(test)]
@@ -107,18 +120,21 @@ mod tests {
 
     #[test]
     fn text_means_itself() {
-        assert_eq!(escaped("<b a='1'>&\"\u{0}"), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\\u{0}");
+        assert_eq!(
+            escaped("<b a='1'>&\"\u{0}"),
+            "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\\u{0}"
+        );
     }
 
     #[test]
     fn numbers_keep_their_digits() {
         assert_eq!(grouped("-1234567.25"), "\u{2212}1\u{202f}234\u{202f}567.25");
         assert_eq!(grouped("999"), "999");
-        assert_eq!(amount(Exact::new(123_400, 4), "EUR"), "12.34");
-        assert_eq!(amount(Exact::new(120_000, 4), "EUR"), "12.00");
-        assert_eq!(amount(Exact::new(123_456, 4), "EUR"), "12.3456");
-        assert_eq!(amount(Exact::new(120_000, 4), "JPY"), "12");
-        assert_eq!(quantity(Exact::new(1_500_000, 6)), "1.5");
+        assert_eq!(amount(ExactDecimal::new(123_400, 4), "EUR"), "12.34");
+        assert_eq!(amount(ExactDecimal::new(120_000, 4), "EUR"), "12.00");
+        assert_eq!(amount(ExactDecimal::new(123_456, 4), "EUR"), "12.3456");
+        assert_eq!(amount(ExactDecimal::new(120_000, 4), "JPY"), "12");
+        assert_eq!(quantity(ExactDecimal::new(1_500_000, 6)), "1.5");
     }
 
     #[test]
@@ -135,12 +151,27 @@ mod tests {
     #[test]
     fn windows_read_as_people_say_them() {
         let of = |from: &str, to: &str| {
-            window(&Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap(), &TimeZone::UTC)
+            window(
+                &Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap(),
+                &TimeZone::UTC,
+            )
         };
-        assert_eq!(of("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"), "1 to 31 January 2026");
-        assert_eq!(of("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), "1 January 2026");
-        assert_eq!(of("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z"), "1 January to 31 March 2026");
-        assert_eq!(of("2025-12-01T00:00:00Z", "2026-04-01T00:00:00Z"), "1 December 2025 to 31 March 2026");
+        assert_eq!(
+            of("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+            "1 to 31 January 2026"
+        );
+        assert_eq!(
+            of("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+            "1 January 2026"
+        );
+        assert_eq!(
+            of("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z"),
+            "1 January to 31 March 2026"
+        );
+        assert_eq!(
+            of("2025-12-01T00:00:00Z", "2026-04-01T00:00:00Z"),
+            "1 December 2025 to 31 March 2026"
+        );
         assert_eq!(
             of("2026-01-01T06:00:00Z", "2026-01-01T18:30:00Z"),
             "1 January 2026, 06:00 to 1 January 2026, 18:30"

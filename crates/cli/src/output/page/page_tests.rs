@@ -6,32 +6,51 @@
 
 use super::*;
 use tillhouse_model::report::{
-    Aside, CollectedElsewhere, CollectedInState, Gap, HourlyTransactions, PaymentTypeAmount, SiteAmount,
-    SiteTransactions,
+    CollectedElsewhere, CollectedInState, HourlyTransactions, PaymentTypeAmount, ReportedGap,
+    SiteAmount, SiteTransactions, UncountedTotals,
 };
-use tillhouse_model::{Exact, Window};
+use tillhouse_model::{ExactDecimal, Window};
 
-fn report(name: &str) -> Statistics {
-    let window = |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+fn report(name: &str) -> StatisticsReport {
+    let window =
+        |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
     let week = window("2026-01-05T00:00:00Z", "2026-01-12T00:00:00Z");
-    let total = Exact::new(12_345_000, 4);
+    let total = ExactDecimal::new(12_345_000, 4);
     let entry = CurrencyStatistics {
         currency: "EUR".into(),
-        hourly_transactions: vec![HourlyTransactions { hour: "2026-01-06T10:00:00Z".into(), transactions: 40 }],
-        payment_type_ranking: vec![PaymentTypeAmount { amount: total, payment_type: name.into() }],
+        hourly_transactions: vec![HourlyTransactions {
+            hour: "2026-01-06T10:00:00Z".into(),
+            transactions: 40,
+        }],
+        payment_type_ranking: vec![PaymentTypeAmount {
+            amount: total,
+            payment_type: name.into(),
+        }],
         payment_medium_ranking: vec![],
         payment_scheme_ranking: vec![],
         payment_entry_mode_ranking: vec![],
         payment_function_ranking: vec![],
         article_quantities_ranking: vec![],
         sites_amount_ranking: (0..10)
-            .map(|i| SiteAmount { amount: Exact::new(10 - i, 0), site_name: name.into() })
+            .map(|i| SiteAmount {
+                amount: ExactDecimal::new(10 - i, 0),
+                site_name: name.into(),
+            })
             .collect(),
-        sites_transactions_ranking: vec![SiteTransactions { site_name: "unknown".into(), transactions: 40 }],
-        transactions_count: Growth { growth: Some(Exact::new(-250, 2)), value: 40 },
-        transactions_total_amount: Growth { growth: None, value: total },
+        sites_transactions_ranking: vec![SiteTransactions {
+            site_name: "unknown".into(),
+            transactions: 40,
+        }],
+        transactions_count: GrowthFigure {
+            growth: Some(ExactDecimal::new(-250, 2)),
+            value: 40,
+        },
+        transactions_total_amount: GrowthFigure {
+            growth: None,
+            value: total,
+        },
     };
-    let meta = Meta {
+    let meta = StatisticsMeta {
         from: week.from(),
         to: week.to(),
         tenant: Some(name.into()),
@@ -59,11 +78,20 @@ fn report(name: &str) -> Statistics {
         payments_without_time: 0,
         bridge: vec![],
     };
-    Statistics { data: vec![entry], meta }
+    StatisticsReport {
+        data: vec![entry],
+        meta,
+    }
 }
 
-fn heat() -> Vec<HeatCell> {
-    vec![HeatCell { currency: "EUR".into(), day: 2, hour: 10, count: 40, total: Exact::new(12_345_000, 4) }]
+fn heat() -> Vec<HeatMapCell> {
+    vec![HeatMapCell {
+        currency: "EUR".into(),
+        day: 2,
+        hour: 10,
+        count: 40,
+        total: ExactDecimal::new(12_345_000, 4),
+    }]
 }
 
 #[test]
@@ -84,7 +112,10 @@ fn the_headline_says_what_the_report_says() {
     ] {
         assert!(html.contains(part), "{part} is not in the page");
     }
-    assert!(!html.contains("Sites by transactions"), "a ranking of what is unknown says nothing");
+    assert!(
+        !html.contains("Sites by transactions"),
+        "a ranking of what is unknown says nothing"
+    );
 }
 
 #[test]
@@ -92,11 +123,17 @@ fn growth_says_what_it_was_measured_against() {
     let mut report = report("Harbour");
     assert!(page(&report, &heat()).contains("\u{2212}2.50 %</b> on the period before"));
     report.meta.compare = "last-year".into();
-    report.meta.compared =
-        Window::new("2025-01-05T00:00:00Z".parse().unwrap(), "2025-01-12T00:00:00Z".parse().unwrap()).ok();
+    report.meta.compared = Window::new(
+        "2025-01-05T00:00:00Z".parse().unwrap(),
+        "2025-01-12T00:00:00Z".parse().unwrap(),
+    )
+    .ok();
     let html = page(&report, &heat());
     assert!(html.contains("\u{2212}2.50 %</b> on last year"), "{html}");
-    assert!(html.contains("Growth is measured on last year, 5 to 11 January 2025."), "{html}");
+    assert!(
+        html.contains("Growth is measured on last year, 5 to 11 January 2025."),
+        "{html}"
+    );
     assert!(!html.contains("period before"), "{html}");
 }
 
@@ -104,7 +141,9 @@ fn growth_says_what_it_was_measured_against() {
 fn the_page_is_whole_in_itself_and_nobody_writes_into_it() {
     let hostile = "</h3><script>alert('1')</script><img src=x onerror=\"1\">&amp;";
     let html = page(&report(hostile), &heat());
-    for forbidden in ["<script", "<img", "<link", "src=\"", "url(", "http://", "https://", "@import", "<iframe"] {
+    for forbidden in [
+        "<script", "<img", "<link", "src=\"", "url(", "http://", "https://", "@import", "<iframe",
+    ] {
         assert!(!html.contains(forbidden), "{forbidden} is in the page");
     }
     assert!(html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"));
@@ -115,17 +154,31 @@ fn the_page_is_whole_in_itself_and_nobody_writes_into_it() {
 fn a_curve_without_end_is_refused_with_a_way_out() {
     let w = |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
     let ages = w("0001-01-01T00:00:00Z", "9999-12-30T00:00:00Z");
-    let error = check_window(ages, Hours::Timeline).unwrap_err();
-    assert!(error.to_string().contains("3652057 were asked for, and 7320 are the most"), "{error}");
-    assert!(error.hint_text().unwrap().contains("--hours of_day"), "{error}");
-    assert!(check_window(ages, Hours::OfDay).is_ok());
-    assert!(check_window(w("2010-01-01T00:00:00Z", "2030-01-01T00:00:00Z"), Hours::Timeline).is_ok());
+    let error = check_window(ages, HourGrouping::Timeline).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("3652057 were asked for, and 7320 are the most"),
+        "{error}"
+    );
+    assert!(
+        error.hint_text().unwrap().contains("--hours of_day"),
+        "{error}"
+    );
+    assert!(check_window(ages, HourGrouping::OfDay).is_ok());
+    assert!(
+        check_window(
+            w("2010-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+            HourGrouping::Timeline
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn what_was_not_read_is_said_first() {
     let mut report = report("Harbour");
-    report.meta.gaps = vec![Gap {
+    report.meta.gaps = vec![ReportedGap {
         pipeline: "hecone".into(),
         resource: "transactions".into(),
         window: Window::new(report.meta.from, report.meta.to).unwrap(),
@@ -152,7 +205,10 @@ fn what_is_still_to_come_is_no_gap() {
     report.meta.still_to_come = Window::new(read, report.meta.to).ok();
     let html = page(&report, &[]);
     let said = "<strong>Not over yet.</strong> Read up to 11 January 2026, 23:58, two minutes of the window are still to come.";
-    assert!(html.contains(said) && !html.contains("<strong>Complete") && !html.contains("Never read"), "{html}");
+    assert!(
+        html.contains(said) && !html.contains("<strong>Complete") && !html.contains("Never read"),
+        "{html}"
+    );
 }
 
 #[test]
@@ -161,15 +217,30 @@ fn the_currency_with_the_most_transactions_comes_first_and_small_ones_are_folded
     let entry = report.data[0].clone();
     let of = |(currency, value): (&str, i64)| CurrencyStatistics {
         currency: currency.into(),
-        transactions_count: Growth { growth: None, value },
+        transactions_count: GrowthFigure {
+            growth: None,
+            value,
+        },
         ..entry.clone()
     };
-    report.data = [("AMD", 1), ("CHF", 3), ("EUR", 9), ("JPY", 2)].map(of).to_vec();
+    report.data = [("AMD", 1), ("CHF", 3), ("EUR", 9), ("JPY", 2)]
+        .map(of)
+        .to_vec();
     let html = page(&report, &[]);
-    let headings = ["<h2 id=\"c0\">EUR", "<h2 id=\"c1\">CHF", "<h2 id=\"c2\">JPY"];
-    let order: Vec<usize> = headings.iter().map(|heading| html.find(heading).expect(heading)).collect();
+    let headings = [
+        "<h2 id=\"c0\">EUR",
+        "<h2 id=\"c1\">CHF",
+        "<h2 id=\"c2\">JPY",
+    ];
+    let order: Vec<usize> = headings
+        .iter()
+        .map(|heading| html.find(heading).expect(heading))
+        .collect();
     assert!(order.is_sorted(), "{order:?}");
-    assert!(html.contains("<details class=\"currency\" id=\"c3\"><summary><h2>AMD</h2>"), "the fourth is folded");
+    assert!(
+        html.contains("<details class=\"currency\" id=\"c3\"><summary><h2>AMD</h2>"),
+        "the fourth is folded"
+    );
 }
 
 #[test]
@@ -182,15 +253,23 @@ fn the_mean_is_rounded_to_the_currencys_last_digit() {
         (20_000, 3, 3, Some("0.667")),
         (1, 0, 2, None),
     ] {
-        assert_eq!(mean(Exact::new(total, 4), transactions, digits).map(|mean| mean.to_string()).as_deref(), expected);
+        assert_eq!(
+            mean(ExactDecimal::new(total, 4), transactions, digits)
+                .map(|mean| mean.to_string())
+                .as_deref(),
+            expected
+        );
     }
 }
 
 #[test]
 fn what_was_collected_elsewhere_is_told_with_its_states() {
     let mut report = report("Harbour");
-    let money = |cents: i128| Exact::new(cents, 2);
-    let none = Aside { transactions: 0, amount: money(0) };
+    let money = |cents: i128| ExactDecimal::new(cents, 2);
+    let none = UncountedTotals {
+        transactions: 0,
+        amount: money(0),
+    };
     let part = |state: &str, kind: Option<&str>, count, cents| CollectedInState {
         state: state.into(),
         kind: kind.map(str::to_owned),
@@ -206,7 +285,10 @@ fn what_was_collected_elsewhere_is_told_with_its_states() {
         collected_elsewhere: CollectedElsewhere {
             count: 3,
             amount: money(4_210),
-            by_state: vec![part("declined", Some("sale"), 2, 4_110), part("without_sale", None, 1, 100)],
+            by_state: vec![
+                part("declined", Some("sale"), 2, 4_110),
+                part("without_sale", None, 1, 100),
+            ],
         },
         free: none.clone(),
         test: none.clone(),
@@ -217,7 +299,9 @@ fn what_was_collected_elsewhere_is_told_with_its_states() {
     let html = page(&report, &[]);
     let gap = '\u{202f}';
     for part in [
-        format!("Collected 1{gap}200.00 EUR, open 34.50 EUR, together the revenue of 1{gap}234.50 EUR."),
+        format!(
+            "Collected 1{gap}200.00 EUR, open 34.50 EUR, together the revenue of 1{gap}234.50 EUR."
+        ),
         "Collected elsewhere 42.10 EUR, in 3 payments for sales that are not counted".to_owned(),
         "(declined: 41.10 EUR, without_sale: 1.00 EUR).".to_owned(),
         "1 transaction has no amount and adds nothing.".to_owned(),

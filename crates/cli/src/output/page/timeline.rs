@@ -3,7 +3,7 @@
 //! Invariant: every point of the window is there, also those without transactions, and they are equally far apart in time; over long
 //! windows a point is a day of the asker's clock.
 
-use super::charts::Curve;
+use super::charts::LineChart;
 use super::numbers::{count, instant};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -18,20 +18,35 @@ const MOST_HOURS: i64 = 31 * 24 + 1;
 const NAMES: i64 = 9;
 
 /// The curve of the hours one after the other.
-pub(crate) fn timeline(id: String, hours: &[HourlyTransactions], window: &Window, zone: &TimeZone) -> Curve {
-    let starts: Vec<(Timestamp, i64)> =
-        hours.iter().filter_map(|hour| Some((hour.hour.parse().ok()?, hour.transactions))).collect();
+pub(crate) fn timeline(
+    id: String,
+    hours: &[HourlyTransactions],
+    window: &Window,
+    zone: &TimeZone,
+) -> LineChart {
+    let starts: Vec<(Timestamp, i64)> = hours
+        .iter()
+        .filter_map(|hour| Some((hour.hour.parse().ok()?, hour.transactions)))
+        .collect();
     let seconds = window.duration().as_secs();
     let (title, point, points) = if seconds <= MOST_HOURS * HOUR {
-        ("Transactions by hour", "Hour", by_hour(&starts, window, zone))
+        (
+            "Transactions by hour",
+            "Hour",
+            by_hour(&starts, window, zone),
+        )
     } else {
         ("Transactions by day", "Day", by_day(&starts, window, zone))
     };
     let description = match busiest(&points) {
-        Some((name, most)) => format!("The busiest {} was {name}, with {}.", point.to_lowercase(), transactions(most)),
+        Some((name, most)) => format!(
+            "The busiest {} was {name}, with {}.",
+            point.to_lowercase(),
+            transactions(most)
+        ),
         None => "There were none.".to_owned(),
     };
-    Curve {
+    LineChart {
         id,
         title: title.to_owned(),
         note: description.clone(),
@@ -43,8 +58,14 @@ pub(crate) fn timeline(id: String, hours: &[HourlyTransactions], window: &Window
 }
 
 /// The curve of the hours of the day.
-pub(crate) fn of_day(id: String, hours: &[HourlyTransactions]) -> Curve {
-    let count_of = |name: &str| hours.iter().filter(|hour| hour.hour == name).map(|hour| hour.transactions).sum();
+pub(crate) fn of_day(id: String, hours: &[HourlyTransactions]) -> LineChart {
+    let count_of = |name: &str| {
+        hours
+            .iter()
+            .filter(|hour| hour.hour == name)
+            .map(|hour| hour.transactions)
+            .sum()
+    };
     let points: Vec<(String, i64)> = (0..24)
         .map(|hour| {
             let name = format!("{hour:02}");
@@ -56,24 +77,42 @@ pub(crate) fn of_day(id: String, hours: &[HourlyTransactions]) -> Curve {
         Some((name, most)) => format!("The busiest began at {name}, with {}.", transactions(most)),
         None => "There were none.".to_owned(),
     };
-    Curve {
+    LineChart {
         id,
         title: "Transactions by hour of the day".to_owned(),
         note: format!("All days together, on each site's own clock. {description}"),
         description,
         point: "Hour",
-        names: (0_i128..24).step_by(3).map(|hour| ((2 * hour + 1) * 10_000 / 48, format!("{hour:02}:00"))).collect(),
+        names: (0_i128..24)
+            .step_by(3)
+            .map(|hour| ((2 * hour + 1) * 10_000 / 48, format!("{hour:02}:00")))
+            .collect(),
         points,
     }
 }
 
 fn transactions(number: i64) -> String {
-    format!("{} {}", count(number), if number == 1 { "transaction" } else { "transactions" })
+    format!(
+        "{} {}",
+        count(number),
+        if number == 1 {
+            "transaction"
+        } else {
+            "transactions"
+        }
+    )
 }
 
 fn busiest(points: &[(String, i64)]) -> Option<(&str, i64)> {
-    let most = points.iter().map(|(_, value)| *value).max().filter(|most| *most > 0)?;
-    points.iter().find(|(_, value)| *value == most).map(|(name, value)| (name.as_str(), *value))
+    let most = points
+        .iter()
+        .map(|(_, value)| *value)
+        .max()
+        .filter(|most| *most > 0)?;
+    points
+        .iter()
+        .find(|(_, value)| *value == most)
+        .map(|(name, value)| (name.as_str(), *value))
 }
 
 fn by_hour(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<(String, i64)> {
@@ -83,7 +122,8 @@ fn by_hour(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec
         |(start, _)| -start.as_second().rem_euclid(HOUR),
     );
     let first = (window.from().as_second() + phase).div_euclid(HOUR) * HOUR - phase;
-    let slots = usize::try_from((window.to().as_second() - first + HOUR - 1).div_euclid(HOUR)).unwrap_or(0);
+    let slots =
+        usize::try_from((window.to().as_second() - first + HOUR - 1).div_euclid(HOUR)).unwrap_or(0);
     let mut points: Vec<(String, i64)> = (0_i64..)
         .take(slots)
         .map(|slot| {
@@ -102,7 +142,10 @@ fn by_hour(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec
 
 fn by_day(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<(String, i64)> {
     let day = |at: Timestamp| zone.to_datetime(at).date();
-    let last = day(window.to().checked_sub(1.nanosecond()).unwrap_or(window.to()));
+    let last = day(window
+        .to()
+        .checked_sub(1.nanosecond())
+        .unwrap_or(window.to()));
     let first = day(window.from());
     let mut points: Vec<(String, i64)> = first
         .series(1.day())
@@ -111,7 +154,10 @@ fn by_day(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<
         .collect();
     for (start, transactions) in starts {
         let slot = day(*start).duration_since(first).as_hours() / 24;
-        if let Some(point) = usize::try_from(slot).ok().and_then(|slot| points.get_mut(slot)) {
+        if let Some(point) = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| points.get_mut(slot))
+        {
             point.1 += transactions;
         }
     }
@@ -121,8 +167,9 @@ fn by_day(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<
 /// The names below the curve, and where they stand.
 fn names(window: &Window, zone: &TimeZone) -> Vec<(i128, String)> {
     let seconds = window.duration().as_secs();
-    let place =
-        |at: Timestamp| i128::from(at.duration_since(window.from()).as_secs()) * 10_000 / i128::from(seconds.max(1));
+    let place = |at: Timestamp| {
+        i128::from(at.duration_since(window.from()).as_secs()) * 10_000 / i128::from(seconds.max(1))
+    };
     let first = zone.to_datetime(window.from());
     let days = seconds / (24 * HOUR);
     let (step, form): (Span, &str) = match days {
@@ -140,12 +187,18 @@ fn names(window: &Window, zone: &TimeZone) -> Vec<(i128, String)> {
     let midnight = |day: Date| day.at(0, 0, 0, 0);
     let mut names = Vec::new();
     for at in midnight(begin).series(step) {
-        let Ok(instant) = at.to_zoned(zone.clone()).map(|at| at.timestamp()) else { break };
+        let Ok(instant) = at.to_zoned(zone.clone()).map(|at| at.timestamp()) else {
+            break;
+        };
         if instant >= window.to() {
             break;
         }
         if instant >= window.from() {
-            let form = if days <= 2 && at.hour() == 0 { "%-d %b" } else { form };
+            let form = if days <= 2 && at.hour() == 0 {
+                "%-d %b"
+            } else {
+                form
+            };
             names.push((place(instant), at.strftime(form).to_string()));
         }
     }
@@ -162,7 +215,10 @@ mod tests {
     }
 
     fn hour(hour: &str, transactions: i64) -> HourlyTransactions {
-        HourlyTransactions { hour: hour.to_owned(), transactions }
+        HourlyTransactions {
+            hour: hour.to_owned(),
+            transactions,
+        }
     }
 
     #[test]
@@ -170,15 +226,28 @@ mod tests {
         let zone = TimeZone::get("Europe/Zurich").unwrap();
         // The day on which the clocks go back has 25 hours.
         let day = window("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z");
-        let hours = [hour("2026-10-25T02:00:00+02:00", 3), hour("2026-10-25T02:00:00+01:00", 4)];
+        let hours = [
+            hour("2026-10-25T02:00:00+02:00", 3),
+            hour("2026-10-25T02:00:00+01:00", 4),
+        ];
         let curve = timeline("c".into(), &hours, &day, &zone);
         assert_eq!(curve.points.len(), 25);
         assert_eq!((curve.points[2].1, curve.points[3].1), (3, 4));
         assert_eq!(
-            curve.names.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(),
+            curve
+                .names
+                .iter()
+                .map(|(_, name)| name.as_str())
+                .collect::<Vec<_>>(),
             ["25 Oct", "06:00", "12:00", "18:00"]
         );
-        assert!(curve.note.contains("25 October 2026, 02:00, with 4 transactions"), "{}", curve.note);
+        assert!(
+            curve
+                .note
+                .contains("25 October 2026, 02:00, with 4 transactions"),
+            "{}",
+            curve.note
+        );
     }
 
     #[test]
@@ -187,7 +256,10 @@ mod tests {
         let day = window("2025-12-31T18:30:00Z", "2026-01-01T18:30:00Z");
         for hours in [vec![hour("2026-01-01T00:00:00+05:30", 1)], vec![]] {
             let points = by_hour(&[], &day, &zone);
-            assert_eq!((points.len(), points[0].0.as_str()), (24, "1 January 2026, 00:00"));
+            assert_eq!(
+                (points.len(), points[0].0.as_str()),
+                (24, "1 January 2026, 00:00")
+            );
             let curve = timeline("c".into(), &hours, &day, &zone);
             assert_eq!(curve.points[0].1, i64::try_from(hours.len()).unwrap());
         }
@@ -197,7 +269,10 @@ mod tests {
     fn long_windows_have_a_point_a_day() {
         let zone = TimeZone::get("Europe/Zurich").unwrap();
         let year = window("2025-12-31T23:00:00Z", "2026-12-31T23:00:00Z");
-        let hours = [hour("2026-12-31T23:00:00+01:00", 2), hour("2026-01-01T00:00:00+01:00", 1)];
+        let hours = [
+            hour("2026-12-31T23:00:00+01:00", 2),
+            hour("2026-01-01T00:00:00+01:00", 1),
+        ];
         let curve = timeline("c".into(), &hours, &year, &zone);
         assert_eq!(curve.points.len(), 365);
         assert_eq!((curve.points[0].1, curve.points[364].1), (1, 2));
@@ -208,6 +283,9 @@ mod tests {
     #[test]
     fn hours_of_the_day_are_all_24() {
         let curve = of_day("c".into(), &[hour("07", 5), hour("23", 2)]);
-        assert_eq!((curve.points.len(), curve.points[7].1, curve.points[23].1), (24, 5, 2));
+        assert_eq!(
+            (curve.points.len(), curve.points[7].1, curve.points[23].1),
+            (24, 5, 2)
+        );
     }
 }

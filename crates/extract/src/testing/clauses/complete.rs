@@ -2,11 +2,11 @@
 //!
 //! Invariant: here the server stands still, so what comes can be compared with what it holds, record by record.
 
-use crate::testing::breach::Held;
-use crate::testing::control::Logged;
-use crate::testing::reading::{Reading, Truth};
-use crate::testing::subject::Subject;
-use crate::testing::trial::{Asked, Bench, CAP, limits, long_after};
+use crate::testing::control::ControlLogEntry;
+use crate::testing::reading::{ServerRecords, SliceReading};
+use crate::testing::run::{CAP, ConformanceRun, TenantResource, limits, long_after};
+use crate::testing::source_under_test::SourceUnderTest;
+use crate::testing::violation::ClauseResult;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -16,8 +16,10 @@ use tillhouse_model::Window;
 const ENDLESSLY: u32 = 10_000;
 
 /// Every record of a window comes exactly once for every tenant, for page sizes from one to more than the API gives.
-pub async fn every_record_comes_once_whatever_the_page_size(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn every_record_comes_once_whatever_the_page_size(
+    subject: SourceUnderTest,
+) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     // Where the largest page is not known, the server is told one; that holds for all of its resources, so these come last.
     let mut all = bench.resources_by_tenant().await?;
     all.sort_by_key(|asked| asked.resource.largest_page.is_none());
@@ -32,14 +34,19 @@ pub async fn every_record_comes_once_whatever_the_page_size(subject: Subject) ->
         let few: &[u32] = if first { &[1, 2, 7] } else { &[7] };
         let many = [largest - 1, largest, largest + 1, ENDLESSLY];
         let many: &[u32] = if first { &many } else { &[] };
-        let everything = bench.truth(&asked, None).await?;
+        let everything = bench.server_records(&asked, None).await?;
         for (about, sizes) in [(20, few), (largest as usize * 5 / 4, many)] {
             let window = bench.window(&asked, about).await?;
-            let wanted = bench.truth(&asked, Some(window)).await?;
+            let wanted = bench.server_records(&asked, Some(window)).await?;
             for size in sizes {
                 let reading = bench.read(&asked, window, *size).await?;
-                let held = reading.is_exactly(&wanted, &everything).and_then(|()| sized(&asked, &reading, *size));
-                asked.say(format_args!("{} records by pages of {size}", wanted.len()), held)?;
+                let held = reading
+                    .is_exactly(&wanted, &everything)
+                    .and_then(|()| sized(&asked, &reading, *size));
+                asked.say(
+                    format_args!("{} records by pages of {size}", wanted.len()),
+                    held,
+                )?;
             }
         }
     }
@@ -47,32 +54,48 @@ pub async fn every_record_comes_once_whatever_the_page_size(subject: Subject) ->
 }
 
 /// Where the API pages, it was asked for pages of that size.
-fn sized(asked: &Asked<'_>, reading: &Reading, size: u32) -> Held {
-    let largest = reading.leaves.iter().map(|leaf| leaf.records.len()).max().unwrap_or_default();
+fn sized(asked: &TenantResource<'_>, reading: &SliceReading, size: u32) -> ClauseResult {
+    let largest = reading
+        .pages
+        .iter()
+        .map(|leaf| leaf.records.len())
+        .max()
+        .unwrap_or_default();
     if asked.records.paged {
         hold!(largest <= size as usize, "a page has {largest} records");
     } else if size == 1 {
-        hold!(largest > 1 || reading.leaves.len() < 2, "it is paged, though the subject says not");
+        hold!(
+            largest > 1 || reading.pages.len() < 2,
+            "it is paged, though the subject says not"
+        );
     }
     Ok(())
 }
 
 /// A server that gives shorter pages than were asked for, without a word, loses no record.
-pub async fn pages_cut_short_lose_nothing(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn pages_cut_short_lose_nothing(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     let all = bench.resources().await?;
     bench.control.page_cap(CAP).await?;
     for asked in all.into_iter().filter(|asked| asked.records.paged) {
         let window = bench.window(&asked, CAP as usize * 5 / 2).await?;
-        let wanted = bench.truth(&asked, Some(window)).await?;
-        let everything = bench.truth(&asked, None).await?;
+        let wanted = bench.server_records(&asked, Some(window)).await?;
+        let everything = bench.server_records(&asked, None).await?;
         let reading = bench.read(&asked, window, 100).await?;
         let held = reading.is_exactly(&wanted, &everything);
-        let how = format!("{} records, a hundred asked for at a time, {CAP} given", wanted.len());
+        let how = format!(
+            "{} records, a hundred asked for at a time, {CAP} given",
+            wanted.len()
+        );
         if asked.records.cut_pages {
             asked.say(how, held)?;
         } else if wanted.len() > CAP as usize {
-            asked.say(how, reading.ended_well().and_then(|()| reading.is_true(&everything)))?;
+            asked.say(
+                how,
+                reading
+                    .ended_well()
+                    .and_then(|()| reading.is_true(&everything)),
+            )?;
             hold!(
                 held.is_err(),
                 "{}: the source copes with short pages, though the subject says not",
@@ -84,15 +107,20 @@ pub async fn pages_cut_short_lose_nothing(subject: Subject) -> Held {
 }
 
 /// Windows that touch hold together what the window around them holds, wherever it is cut.
-pub async fn windows_that_touch_leave_no_gap(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| !asked.is_whole()) {
+pub async fn windows_that_touch_leave_no_gap(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| !asked.is_whole())
+    {
         let window = bench.window(&asked, 30).await?;
-        let whole = bench.truth(&asked, Some(window)).await?;
-        let everything = bench.truth(&asked, None).await?;
+        let whole = bench.server_records(&asked, Some(window)).await?;
+        let everything = bench.server_records(&asked, None).await?;
         let mut pieces = 0;
         for piece in cut(window, &times(&asked, &whole)) {
-            let wanted = bench.truth(&asked, Some(piece)).await?;
+            let wanted = bench.server_records(&asked, Some(piece)).await?;
             pieces += wanted.len();
             let reading = bench.read(&asked, piece, 7).await?;
             asked.say(piece, reading.is_exactly(&wanted, &everything))?;
@@ -105,15 +133,20 @@ pub async fn windows_that_touch_leave_no_gap(subject: Subject) -> Held {
         );
         if let Some(after) = long_after(subject.window) {
             let reading = bench.read(&asked, after, 7).await?;
-            let held = reading.ended_well().and_then(|()| reading.is_true(&everything));
+            let held = reading
+                .ended_well()
+                .and_then(|()| reading.is_true(&everything));
             asked.say("a window without records", held)?;
         }
     }
     Ok(())
 }
 
-fn times(asked: &Asked<'_>, truth: &Truth) -> Vec<Timestamp> {
-    let mut times: Vec<Timestamp> = truth.values().filter_map(|record| asked.records.time_of(record)).collect();
+fn times(asked: &TenantResource<'_>, truth: &ServerRecords) -> Vec<Timestamp> {
+    let mut times: Vec<Timestamp> = truth
+        .values()
+        .filter_map(|record| asked.records.time_of(record))
+        .collect();
     times.sort_unstable();
     times
 }
@@ -122,7 +155,9 @@ fn times(asked: &Asked<'_>, truth: &Truth) -> Vec<Timestamp> {
 /// instants are not known.
 fn cut(window: Window, times: &[Timestamp]) -> Vec<Window> {
     let at = |part: usize, shift: SignedDuration| {
-        times.get(times.len() * part / 6).and_then(|time| time.checked_add(shift).ok())
+        times
+            .get(times.len() * part / 6)
+            .and_then(|time| time.checked_add(shift).ok())
     };
     let mut cuts: Vec<Timestamp> = [
         at(1, SignedDuration::ZERO),
@@ -135,23 +170,41 @@ fn cut(window: Window, times: &[Timestamp]) -> Vec<Window> {
     .flatten()
     .collect();
     if cuts.is_empty() {
-        let quarter = SignedDuration::from_micros(i64::try_from(window.duration().as_micros() / 4).unwrap_or(1).max(1));
-        cuts = window.split(window.from(), quarter).iter().map(Window::from).collect();
+        let quarter = SignedDuration::from_micros(
+            i64::try_from(window.duration().as_micros() / 4)
+                .unwrap_or(1)
+                .max(1),
+        );
+        cuts = window
+            .split(window.from(), quarter)
+            .iter()
+            .map(Window::from)
+            .collect();
     }
     cuts.push(window.from());
     cuts.push(window.to());
     cuts.retain(|cut| (window.from()..=window.to()).contains(cut));
     cuts.sort_unstable();
     cuts.dedup();
-    cuts.windows(2).filter_map(|pair| Window::new(pair[0], pair[1]).ok()).collect()
+    cuts.windows(2)
+        .filter_map(|pair| Window::new(pair[0], pair[1]).ok())
+        .collect()
 }
 
 /// A resource that is read whole holds everything, whatever the slice's window is.
-pub async fn a_whole_is_whole_whatever_the_window(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources_by_tenant().await?.into_iter().filter(Asked::is_whole) {
-        let truth = bench.truth(&asked, None).await?;
-        for window in [Some(subject.window), long_after(subject.window)].into_iter().flatten() {
+pub async fn a_whole_is_whole_whatever_the_window(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources_by_tenant()
+        .await?
+        .into_iter()
+        .filter(TenantResource::is_whole)
+    {
+        let truth = bench.server_records(&asked, None).await?;
+        for window in [Some(subject.window), long_after(subject.window)]
+            .into_iter()
+            .flatten()
+        {
             let reading = bench.read(&asked, window, 50).await?;
             asked.say(window, reading.is_exactly(&truth, &truth))?;
         }
@@ -160,53 +213,85 @@ pub async fn a_whole_is_whole_whatever_the_window(subject: Subject) -> Held {
 }
 
 /// Reading a slice twice asks the same and gets the same, and changes nothing at the provider's.
-pub async fn the_same_question_has_the_same_answer(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn the_same_question_has_the_same_answer(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     for asked in bench.resources().await? {
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         let trial = bench.open(limits(course.page_size))?;
         let mut readings = Vec::new();
         for _ in 0..2 {
             bench.control.clear_log().await?;
-            let reading = trial.read(&asked, trial.source.pages(&asked.slice(course.window))).await?;
+            let reading = trial
+                .read(&asked, trial.source.pages(&asked.slice(course.window)))
+                .await?;
             let log = bench.control.log().await?;
-            let mut questions: Vec<Logged> = bench.lists(&log).cloned().collect();
+            let mut questions: Vec<ControlLogEntry> = bench.lists(&log).cloned().collect();
             questions.sort_by(|a, b| (&a.path, &a.query).cmp(&(&b.path, &b.query)));
-            readings.push((reading.records().cloned().collect::<Vec<_>>(), reading.declared_total(), questions));
+            readings.push((
+                reading.records().cloned().collect::<Vec<_>>(),
+                reading.declared_total(),
+                questions,
+            ));
         }
         let name = asked.resource.name;
-        hold!(readings[0].2 == readings[1].2, "{name}: the same slice is asked for in two ways");
-        hold!(readings[0] == readings[1], "{name}: the same slice came in two ways");
-        hold!(bench.truth(&asked, None).await? == everything, "{name}: reading changed what the server holds");
+        hold!(
+            readings[0].2 == readings[1].2,
+            "{name}: the same slice is asked for in two ways"
+        );
+        hold!(
+            readings[0] == readings[1],
+            "{name}: the same slice came in two ways"
+        );
+        hold!(
+            bench.server_records(&asked, None).await? == everything,
+            "{name}: reading changed what the server holds"
+        );
     }
     Ok(())
 }
 
 /// Where totals are declared, every page has one, as the server tells it.
-pub async fn totals_are_handed_on(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn totals_are_handed_on(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     for asked in bench.resources().await? {
         let name = asked.resource.name;
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
         let reading = bench.read(&asked, course.window, course.page_size).await?;
-        let told: BTreeSet<Option<u64>> = reading.leaves.iter().map(|leaf| leaf.declared_total).collect();
+        let told: BTreeSet<Option<u64>> = reading
+            .pages
+            .iter()
+            .map(|leaf| leaf.declared_total)
+            .collect();
         let right = told == BTreeSet::from([Some(reading.distinct() as u64)]);
         if !asked.resource.declares_total {
-            hold!(!right, "{name}: every page has the right total, though the resource is said to declare none");
+            hold!(
+                !right,
+                "{name}: every page has the right total, though the resource is said to declare none"
+            );
             continue;
         }
-        hold!(right, "{name}: {} records came, and the pages' totals are {told:?}", reading.distinct());
+        hold!(
+            right,
+            "{name}: {} records came, and the pages' totals are {told:?}",
+            reading.distinct()
+        );
         let lies = 10_000;
-        bench.control.fault(json!({"kind": "lie_total", "times": lies})).await?;
+        bench
+            .control
+            .fault(json!({"kind": "lie_total", "times": lies}))
+            .await?;
         let reading = bench.read(&asked, course.window, course.page_size).await?;
-        hold!(bench.control.pending().await? < lies, "{name}: the server did not lie about its total");
+        hold!(
+            bench.control.pending().await? < lies,
+            "{name}: the server did not lie about its total"
+        );
         let (told, came) = (reading.declared_total(), reading.distinct() as u64);
         hold!(
             told == Some(came + 1),
             "{name}: the total is one too high, and the source says {told:?} for {came} records"
         );
-        bench.control.calm().await?;
+        bench.control.clear_faults().await?;
     }
     Ok(())
 }

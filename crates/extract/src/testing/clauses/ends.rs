@@ -3,10 +3,12 @@
 //! Invariant: where the server lies, a slice ends with an error or with every record; never with fewer and no word, and never not at all.
 
 use crate::EmptyMessages;
-use crate::testing::breach::{Breach, Held};
-use crate::testing::reading::Reading;
-use crate::testing::subject::{Links, Subject};
-use crate::testing::trial::{Asked, BACKOFF, Bench, CAP, Course, Step, limits, pass};
+use crate::testing::reading::SliceReading;
+use crate::testing::run::{
+    BACKOFF, CAP, ConformanceRun, SliceBaseline, StreamEvent, TenantResource, advance_clock, limits,
+};
+use crate::testing::source_under_test::{PageLinks, SourceUnderTest};
+use crate::testing::violation::{ClauseResult, ClauseViolation};
 use serde_json::{Value, json};
 use tillhouse_model::{ErrorKind, Window};
 
@@ -17,44 +19,70 @@ const READINGS: usize = 1 + crate::paging::REREADS;
 
 /// What came of a slice while a fault was in force, and how many requests that took.
 async fn faulty(
-    bench: &Bench<'_>,
-    asked: &Asked<'_>,
+    bench: &ConformanceRun<'_>,
+    asked: &TenantResource<'_>,
     (window, page_size): (Window, u32),
     fault: Value,
-) -> Result<(Reading, usize, u64), Breach> {
+) -> Result<(SliceReading, usize, u64), ClauseViolation> {
     let times = fault["times"].as_u64().unwrap_or(1);
     bench.control.clear_log().await?;
     bench.control.fault(fault).await?;
     let trial = bench.open(limits(page_size))?;
-    let reading = trial.read(asked, trial.source.pages(&asked.slice(window))).await?;
+    let reading = trial
+        .read(asked, trial.source.pages(&asked.slice(window)))
+        .await?;
     let met = times - bench.control.pending().await?;
-    bench.control.calm().await?;
-    let log = bench.quiet().await?;
+    bench.control.clear_faults().await?;
+    let log = bench.settled_log().await?;
     let requests = bench.lists(&log).count();
     Ok((reading, requests, met))
 }
 
 /// A total that promises more than comes is read again, a few times and after pauses, and is then an error with both figures.
-pub async fn a_total_that_stays_wrong_is_an_error(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
+pub async fn a_total_that_stays_wrong_is_an_error(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.resource.declares_total)
+    {
         let name = asked.resource.name;
-        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+        let SliceBaseline {
+            window,
+            page_size,
+            requests,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "lie_total", "times": ALWAYS});
         let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
         hold!(met > 0, "{name}: the server did not lie about its total");
         let Some(error) = &reading.error else {
-            hold!(false, "{name}: a total that is never reached ends the slice as if all were well");
+            hold!(
+                false,
+                "{name}: a total that is never reached ends the slice as if all were well"
+            );
             continue;
         };
-        hold!(error.kind() == ErrorKind::Protocol, "{name}: a wrong total is an error of kind {:?}", error.kind());
+        hold!(
+            error.kind() == ErrorKind::Protocol,
+            "{name}: a wrong total is an error of kind {:?}",
+            error.kind()
+        );
         let (declared, came) = ((truth.len() + 1).to_string(), truth.len().to_string());
         let text = error.to_string();
         let figures = text.contains(&declared) && text.contains(&came);
-        hold!(figures, "{name}: {declared} declared, {came} came, and the error says not so: {error}");
+        hold!(
+            figures,
+            "{name}: {declared} declared, {came} came, and the error says not so: {error}"
+        );
         asked.say("a total one too high", reading.is_true(&everything))?;
-        asked.say("a total one too high", reading.misses_none(truth.keys().map(String::as_str), truth.len()))?;
+        asked.say(
+            "a total one too high",
+            reading.misses_none(truth.keys().map(String::as_str), truth.len()),
+        )?;
         let most = READINGS * (requests + 2);
         hold!(sent <= most, "{name}: {sent} requests, where {requests} do");
     }
@@ -62,43 +90,73 @@ pub async fn a_total_that_stays_wrong_is_an_error(subject: Subject) -> Held {
 }
 
 /// A total that promises more than comes, until it was read again after a pause, costs nothing but the time.
-pub async fn a_total_that_is_wrong_for_a_while_is_outwaited(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
+pub async fn a_total_that_is_wrong_for_a_while_is_outwaited(
+    subject: SourceUnderTest,
+) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.resource.declares_total)
+    {
         let name = asked.resource.name;
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
-        bench.control.fault(json!({"kind": "lie_total", "times": ALWAYS})).await?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
+        bench
+            .control
+            .fault(json!({"kind": "lie_total", "times": ALWAYS}))
+            .await?;
         let trial = bench.open(limits(course.page_size))?;
         let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
         let mut waits = 0;
         loop {
             match run.step().await? {
-                Step::Page => {}
-                Step::Waits => {
+                StreamEvent::Page => {}
+                StreamEvent::Waits => {
                     waits += 1;
-                    bench.control.calm().await?;
-                    pass(BACKOFF).await;
+                    bench.control.clear_faults().await?;
+                    advance_clock(BACKOFF).await;
                 }
-                Step::Over => break,
+                StreamEvent::Over => break,
             }
         }
-        bench.control.calm().await?;
-        hold!(waits == 1, "{name}: a total that was wrong once was waited for {waits} times");
-        asked.say("a total that is wrong for a while", run.reading.is_complete(&course.truth, &everything))?;
+        bench.control.clear_faults().await?;
+        hold!(
+            waits == 1,
+            "{name}: a total that was wrong once was waited for {waits} times"
+        );
+        asked.say(
+            "a total that is wrong for a while",
+            run.reading.is_complete(&course.truth, &everything),
+        )?;
         let last = run.reading.last_leaves();
         let came: usize = last.iter().map(|leaf| leaf.records.len()).sum();
-        hold!(came == course.truth.len(), "{name}: the reading that is good has {came} records");
+        hold!(
+            came == course.truth.len(),
+            "{name}: the reading that is good has {came} records"
+        );
     }
     Ok(())
 }
 
 /// A total that counts the page only, or is wrong on the first page alone, hides no record.
-pub async fn a_total_that_is_too_low_is_not_believed(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.resource.declares_total) {
-        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+pub async fn a_total_that_is_too_low_is_not_believed(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.resource.declares_total)
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            requests,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         for fault in [
             json!({"kind": "page_total", "times": ALWAYS}),
             json!({"kind": "page_total"}),
@@ -108,24 +166,39 @@ pub async fn a_total_that_is_too_low_is_not_believed(subject: Subject) -> Held {
             let name = format!("{}, {fault}", asked.resource.name);
             let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
             hold!(met > 0, "{name}: the server told its total as ever");
-            reading.is_complete(&truth, &everything).map_err(|breach| breach.at(&name))?;
-            hold!(sent <= READINGS * (requests + 4), "{name}: {sent} requests, where {requests} do");
+            reading
+                .is_complete(&truth, &everything)
+                .map_err(|breach| breach.at(&name))?;
+            hold!(
+                sent <= READINGS * (requests + 4),
+                "{name}: {sent} requests, where {requests} do"
+            );
         }
     }
     Ok(())
 }
 
 /// A server that gives the same page whatever it is asked is found out, and soon.
-pub async fn a_page_that_comes_again_is_found_out(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+pub async fn a_page_that_comes_again_is_found_out(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged)
+    {
         let name = asked.resource.name;
-        let Course { window, page_size, pages, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let SliceBaseline {
+            window,
+            page_size,
+            pages,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
         if page_size < 2 || pages < 3 {
             // One record again may be one that is listed twice.
             continue;
         }
-        let everything = bench.truth(&asked, None).await?;
+        let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "repeat", "times": ALWAYS});
         let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
         let kind = reading.error.as_ref().map(tillhouse_model::Error::kind);
@@ -133,46 +206,82 @@ pub async fn a_page_that_comes_again_is_found_out(subject: Subject) -> Held {
             kind == Some(ErrorKind::Protocol),
             "{name}: the same page again and again ends the slice with {kind:?}, not Protocol"
         );
-        hold!(sent <= 6 * READINGS, "{name}: the same page was asked for {sent} times");
-        if asked.records.links == Links::None {
-            asked.say("the same page again and again", reading.is_true(&everything))?;
+        hold!(
+            sent <= 6 * READINGS,
+            "{name}: the same page was asked for {sent} times"
+        );
+        if asked.records.links == PageLinks::None {
+            asked.say(
+                "the same page again and again",
+                reading.is_true(&everything),
+            )?;
         }
     }
     Ok(())
 }
 
 /// Where pages do not link each other, one that comes without its records once does not end the slice, and hides none of them.
-pub async fn an_empty_page_in_the_middle_is_found_out(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    let linked = |asked: &Asked<'_>| asked.records.links == Links::Followed;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged && !linked(asked)) {
-        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+pub async fn an_empty_page_in_the_middle_is_found_out(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    let linked = |asked: &TenantResource<'_>| asked.records.links == PageLinks::Followed;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged && !linked(asked))
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            requests,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         for after in [0, 1, 2] {
             let fault = json!({"kind": "hole", "after": after});
             let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
             let how = format!("request {} answered without its records", after + 1);
             asked.say(&how, reading.is_complete(&truth, &everything))?;
             let name = asked.resource.name;
-            hold!(sent <= 2 * requests + 4, "{name}, {how}: {sent} requests, where {requests} do");
+            hold!(
+                sent <= 2 * requests + 4,
+                "{name}, {how}: {sent} requests, where {requests} do"
+            );
         }
     }
     Ok(())
 }
 
 /// A page that is missing once (404) behind others is no end, and hides no record.
-pub async fn a_page_that_is_missing_once_is_asked_for_again(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
-        let Course { window, page_size, requests, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+pub async fn a_page_that_is_missing_once_is_asked_for_again(
+    subject: SourceUnderTest,
+) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged)
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            requests,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         for (after, status) in [(1, 404), (2, 410), (3, 416)] {
             let fault = json!({"kind": "answer", "status": status, "body": "{}", "after": after});
             let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
             let how = format!("request {} answered with {status}", after + 1);
             asked.say(&how, reading.is_complete(&truth, &everything))?;
             let name = asked.resource.name;
-            hold!(sent <= 2 * requests + 4, "{name}, {how}: {sent} requests, where {requests} do");
+            hold!(
+                sent <= 2 * requests + 4,
+                "{name}, {how}: {sent} requests, where {requests} do"
+            );
         }
     }
     Ok(())
@@ -180,9 +289,11 @@ pub async fn a_page_that_is_missing_once_is_asked_for_again(subject: Subject) ->
 
 /// A success that says that it failed, and has no records, is tried again; where it stays so, it is an error in the server's words. It is never
 /// the end.
-pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> Held {
+pub async fn a_success_that_says_that_it_failed_is_no_end(
+    subject: SourceUnderTest,
+) -> ClauseResult {
     const WORDS: &str = "the database is down";
-    let bench = Bench::new(&subject)?;
+    let bench = ConformanceRun::new(&subject)?;
     let body = json!({
         "status": "error",
         "error": WORDS,
@@ -191,8 +302,13 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> H
         "meta": {"total": 0, "count": 0},
     });
     for asked in bench.resources().await? {
-        let Course { window, page_size, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+        let SliceBaseline {
+            window,
+            page_size,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         for after in [0, 1] {
             let answer = |times: u64| {
                 let headers = json!({"Content-Type": "application/json"});
@@ -209,13 +325,20 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> H
             if after == 0 {
                 continue;
             }
-            let (reading, _, met) = faulty(&bench, &asked, (window, page_size), answer(ALWAYS)).await?;
+            let (reading, _, met) =
+                faulty(&bench, &asked, (window, page_size), answer(ALWAYS)).await?;
             let name = asked.resource.name;
             let Some(error) = &reading.error else {
-                hold!(met == 0, "{name}, {how} for good: the slice ends as if all were well");
+                hold!(
+                    met == 0,
+                    "{name}, {how} for good: the slice ends as if all were well"
+                );
                 continue;
             };
-            hold!(error.to_string().contains(WORDS), "{name}, {how} for good: the server's words are lost: {error}");
+            hold!(
+                error.to_string().contains(WORDS),
+                "{name}, {how} for good: the server's words are lost: {error}"
+            );
         }
     }
     Ok(())
@@ -223,13 +346,15 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(subject: Subject) -> H
 
 /// A message without records of which nothing is known is an error in the server's words that says how to let it through; once the connection
 /// knows it, it means that there is nothing, whatever it comes with.
-pub async fn a_message_that_means_nothing_can_be_told(subject: Subject) -> Held {
+pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) -> ClauseResult {
     const WORDS: &str = "Nix da for today";
-    let bench = Bench::new(&subject)?;
-    let told = EmptyMessages::new(["nix da for *"]).map_err(Breach::new)?;
+    let bench = ConformanceRun::new(&subject)?;
+    let told = EmptyMessages::new(["nix da for *"]).map_err(ClauseViolation::new)?;
     for asked in bench.resources().await? {
         let name = asked.resource.name;
-        let Course { window, page_size, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let SliceBaseline {
+            window, page_size, ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
         for body in [
             json!({"message": WORDS}),
             json!({"message": WORDS, "data": []}),
@@ -237,26 +362,34 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: Subject) -> Held 
         ] {
             let headers = json!({"Content-Type": "application/json"});
             for knows in [false, true] {
-                let fault =
-                    json!({"kind": "answer", "body": body.to_string(), "headers": headers.clone(), "times": ALWAYS});
+                let fault = json!({"kind": "answer", "body": body.to_string(), "headers": headers.clone(), "times": ALWAYS});
                 let mut limits = limits(page_size);
-                limits.empty_messages = if knows { told.clone() } else { EmptyMessages::default() };
+                limits.empty_messages = if knows {
+                    told.clone()
+                } else {
+                    EmptyMessages::default()
+                };
                 let trial = bench.open(limits)?;
                 hold!(trial.source.check().await.is_ok(), "check fails");
                 bench.control.fault(fault).await?;
-                let reading = trial.read(&asked, trial.source.pages(&asked.slice(window))).await?;
-                bench.control.calm().await?;
+                let reading = trial
+                    .read(&asked, trial.source.pages(&asked.slice(window)))
+                    .await?;
+                bench.control.clear_faults().await?;
                 match &reading.error {
                     None => hold!(knows, "{name}, {body}: the slice ends as if all were well"),
                     Some(error) => {
-                        hold!(!knows, "{name}, {body}: the message that the connection knows is an error: {error}");
+                        hold!(
+                            !knows,
+                            "{name}, {body}: the message that the connection knows is an error: {error}"
+                        );
                         hold!(
                             error.to_string().contains(WORDS),
                             "{name}, {body}: the server's words are lost: {error}"
                         );
                     }
                 }
-                let came: usize = reading.leaves.iter().map(|leaf| leaf.records.len()).sum();
+                let came: usize = reading.pages.iter().map(|leaf| leaf.records.len()).sum();
                 hold!(came == 0, "{name}, {body}: {came} records of none");
             }
         }
@@ -265,48 +398,84 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: Subject) -> Held 
 }
 
 /// A total that counts the page only, on a server that gives shorter pages than were asked for, hides no record.
-pub async fn a_page_cut_short_with_a_total_of_its_own_is_no_end(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn a_page_cut_short_with_a_total_of_its_own_is_no_end(
+    subject: SourceUnderTest,
+) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     let all = bench.resources().await?;
     bench.control.page_cap(CAP).await?;
-    for asked in all.into_iter().filter(|asked| asked.resource.declares_total && asked.records.cut_pages) {
+    for asked in all
+        .into_iter()
+        .filter(|asked| asked.resource.declares_total && asked.records.cut_pages)
+    {
         let window = bench.window(&asked, CAP as usize * 5 / 2).await?;
-        let truth = bench.truth(&asked, Some(window)).await?;
-        let everything = bench.truth(&asked, None).await?;
+        let truth = bench.server_records(&asked, Some(window)).await?;
+        let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "page_total", "times": ALWAYS});
         let (reading, _, met) = faulty(&bench, &asked, (window, 10 * CAP), fault).await?;
-        hold!(met > 0, "{}: the server told its total as ever", asked.resource.name);
-        asked.say("pages cut short, each with its own total", reading.is_complete(&truth, &everything))?;
+        hold!(
+            met > 0,
+            "{}: the server told its total as ever",
+            asked.resource.name
+        );
+        asked.say(
+            "pages cut short, each with its own total",
+            reading.is_complete(&truth, &everything),
+        )?;
     }
     Ok(())
 }
 
 /// A page that comes a second time in place of the next one, once, has the listing read anew, and hides no record.
-pub async fn a_page_that_comes_again_once_is_read_over(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
-        let Course { window, page_size, pages, truth, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+pub async fn a_page_that_comes_again_once_is_read_over(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged)
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            pages,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
         if page_size < 2 || pages < 3 {
             continue;
         }
-        let everything = bench.truth(&asked, None).await?;
+        let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "repeat", "times": 2});
         let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault).await?;
-        asked.say("the second page the same as the first, once", reading.is_complete(&truth, &everything))?;
+        asked.say(
+            "the second page the same as the first, once",
+            reading.is_complete(&truth, &everything),
+        )?;
     }
     Ok(())
 }
 
 /// However a server says that there is nothing behind the last page, it is the end.
-pub async fn nothing_is_understood_however_it_is_said(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
-        let window = asked.say("undisturbed", bench.course(&asked).await)?.window;
-        let truth = bench.truth(&asked, Some(window)).await?;
-        let everything = bench.truth(&asked, None).await?;
+pub async fn nothing_is_understood_however_it_is_said(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged)
+    {
+        let window = asked
+            .say("undisturbed", bench.baseline(&asked).await)?
+            .window;
+        let truth = bench.server_records(&asked, Some(window)).await?;
+        let everything = bench.server_records(&asked, None).await?;
         // A page that is full may not be the last: what is behind it is asked for.
         let all = u32::try_from(truth.len()).unwrap_or(u32::MAX);
-        let full = asked.resource.largest_page.map_or(all, |largest| largest.min(all));
+        let full = asked
+            .resource
+            .largest_page
+            .map_or(all, |largest| largest.min(all));
         for fault in [
             json!({"kind": "null_page", "times": ALWAYS}),
             json!({"kind": "no_content", "times": ALWAYS}),
@@ -316,13 +485,19 @@ pub async fn nothing_is_understood_however_it_is_said(subject: Subject) -> Held 
         ] {
             let name = format!("{}, {fault}", asked.resource.name);
             let (reading, ..) = faulty(&bench, &asked, (window, full), fault).await?;
-            reading.is_complete(&truth, &everything).map_err(|breach| breach.at(&name))?;
+            reading
+                .is_complete(&truth, &everything)
+                .map_err(|breach| breach.at(&name))?;
         }
-        if let Some(empty) = crate::testing::trial::long_after(subject.window).filter(|_| !asked.is_whole()) {
+        if let Some(empty) =
+            crate::testing::run::long_after(subject.window).filter(|_| !asked.is_whole())
+        {
             for kind in ["null_page", "no_content"] {
                 let fault = json!({"kind": kind, "times": ALWAYS});
                 let (reading, ..) = faulty(&bench, &asked, (empty, full), fault).await?;
-                let held = reading.ended_well().and_then(|()| reading.is_true(&everything));
+                let held = reading
+                    .ended_well()
+                    .and_then(|()| reading.is_true(&everything));
                 asked.say(format_args!("a window without records, {kind}"), held)?;
             }
         }

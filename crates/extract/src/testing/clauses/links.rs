@@ -2,9 +2,9 @@
 //!
 //! Invariant: nothing that a server writes sends the source to another host or keeps it for ever.
 
-use crate::testing::breach::{Breach, Held};
-use crate::testing::subject::{Links, Subject};
-use crate::testing::trial::{Bench, Course, limits, pass};
+use crate::testing::run::{ConformanceRun, SliceBaseline, advance_clock, limits};
+use crate::testing::source_under_test::{PageLinks, SourceUnderTest};
+use crate::testing::violation::{ClauseResult, ClauseViolation};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,10 +15,12 @@ use tillhouse_model::ErrorKind;
 const ALWAYS: u64 = 100_000;
 
 /// A link to another host is not followed; a source that goes by links only says so.
-pub async fn a_link_to_another_host_is_not_followed(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
-    let unbound = |error| Breach::new(format!("cannot listen on loopback: {error}"));
-    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(unbound)?;
+pub async fn a_link_to_another_host_is_not_followed(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    let unbound = |error| ClauseViolation::new(format!("cannot listen on loopback: {error}"));
+    let trap = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(unbound)?;
     let elsewhere = format!("http://{}/elsewhere", trap.local_addr().map_err(unbound)?);
     let caught = Rc::new(Cell::new(0));
     let count = Rc::clone(&caught);
@@ -31,63 +33,92 @@ pub async fn a_link_to_another_host_is_not_followed(subject: Subject) -> Held {
     let local = tokio::task::LocalSet::new();
     local.spawn_local(watch);
     let held = local.run_until(async {
-        let held = misled(&bench, json!({"kind": "foreign_link", "link": elsewhere, "times": ALWAYS})).await;
-        pass(Duration::from_secs(3_600)).await;
-        bench.quiet().await.and(held)
+        let held = misled(
+            &bench,
+            json!({"kind": "foreign_link", "link": elsewhere, "times": ALWAYS}),
+        )
+        .await;
+        advance_clock(Duration::from_secs(3_600)).await;
+        bench.settled_log().await.and(held)
     });
     let held = held.await;
     // That the other host was asked at all is worse than what came of it.
-    hold!(caught.get() == 0, "the host that a page's link leads to was asked {} times", caught.get());
+    hold!(
+        caught.get() == 0,
+        "the host that a page's link leads to was asked {} times",
+        caught.get()
+    );
     held.map(drop)
 }
 
 /// A link that leads to its own page ends the slice; a source that goes by links only says so.
-pub async fn a_link_to_itself_ends(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn a_link_to_itself_ends(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     misled(&bench, json!({"kind": "self_link", "times": ALWAYS})).await
 }
 
-async fn misled(bench: &Bench<'_>, fault: serde_json::Value) -> Held {
+async fn misled(bench: &ConformanceRun<'_>, fault: serde_json::Value) -> ClauseResult {
     for asked in bench.resources().await? {
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
-        let everything = bench.truth(&asked, None).await?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
         bench.control.clear_log().await?;
         bench.control.fault(fault.clone()).await?;
         // What a source should notice at once need not be followed for long.
         let mut limits = limits(course.page_size);
         limits.most_pages = 3 * course.pages as u64 + 10;
         let trial = bench.open(limits)?;
-        let reading = trial.read(&asked, trial.source.pages(&asked.slice(course.window))).await?;
+        let reading = trial
+            .read(&asked, trial.source.pages(&asked.slice(course.window)))
+            .await?;
         let met = ALWAYS - bench.control.pending().await?;
-        bench.control.calm().await?;
+        bench.control.clear_faults().await?;
         let name = format!("{}, {}", asked.resource.name, fault["kind"]);
-        let log = bench.quiet().await?;
+        let log = bench.settled_log().await?;
         let sent = bench.lists(&log).count();
         // One for the link, and one more where the end shows without it only; a page that comes again has the listing read anew.
-        let readings = if asked.records.links == Links::Followed { 1 + crate::paging::REREADS } else { 1 };
-        hold!(sent <= (course.requests + 2).max(2 * readings), "{name}: {sent} requests, where {} do", course.requests);
+        let readings = if asked.records.links == PageLinks::Followed {
+            1 + crate::paging::REREADS
+        } else {
+            1
+        };
+        hold!(
+            sent <= (course.requests + 2).max(2 * readings),
+            "{name}: {sent} requests, where {} do",
+            course.requests
+        );
         match asked.records.links {
-            Links::Followed => {
+            PageLinks::Followed => {
                 hold!(
                     met > 0,
                     "{name}: the server's pages have no links, though the subject says that they are followed"
                 );
                 // It may also know another way to the next page.
                 let Some(error) = &reading.error else {
-                    asked.say(&fault["kind"], reading.is_complete(&course.truth, &everything))?;
+                    asked.say(
+                        &fault["kind"],
+                        reading.is_complete(&course.truth, &everything),
+                    )?;
                     continue;
                 };
                 let kind = error.kind();
-                hold!(kind == ErrorKind::Protocol, "{name}: the slice ends with {kind:?}, not Protocol: {error}");
-                reading.is_true(&everything).map_err(|breach| breach.at(name))?;
+                hold!(
+                    kind == ErrorKind::Protocol,
+                    "{name}: the slice ends with {kind:?}, not Protocol: {error}"
+                );
+                reading
+                    .is_true(&everything)
+                    .map_err(|breach| breach.at(name))?;
             }
-            Links::Ignored | Links::None => {
-                let must_meet = asked.records.links == Links::Ignored;
+            PageLinks::Ignored | PageLinks::None => {
+                let must_meet = asked.records.links == PageLinks::Ignored;
                 hold!(
                     !must_meet || met > 0,
                     "{name}: the server's pages have no links, though the subject says that they have"
                 );
-                asked.say(&fault["kind"], reading.is_complete(&course.truth, &everything))?;
+                asked.say(
+                    &fault["kind"],
+                    reading.is_complete(&course.truth, &everything),
+                )?;
             }
         }
     }
@@ -95,23 +126,38 @@ async fn misled(bench: &Bench<'_>, fault: serde_json::Value) -> Held {
 }
 
 /// A listing that never ends is an error after as many pages as the limits allow.
-pub async fn a_listing_without_end_ends(subject: Subject) -> Held {
+pub async fn a_listing_without_end_ends(subject: SourceUnderTest) -> ClauseResult {
     const MOST: u64 = 25;
-    let bench = Bench::new(&subject)?;
+    let bench = ConformanceRun::new(&subject)?;
     let mut endless = 0;
-    for asked in bench.resources().await?.into_iter().filter(|asked| asked.records.paged) {
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged)
+    {
         let name = asked.resource.name;
-        let Course { window, page_size, .. } = asked.say("undisturbed", bench.course(&asked).await)?;
+        let SliceBaseline {
+            window, page_size, ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
         bench.control.clear_log().await?;
-        bench.control.fault(json!({"kind": "endless", "times": ALWAYS})).await?;
+        bench
+            .control
+            .fault(json!({"kind": "endless", "times": ALWAYS}))
+            .await?;
         let mut limits = limits(page_size);
         limits.most_pages = MOST;
         let trial = bench.open(limits)?;
-        let reading = trial.read(&asked, trial.source.pages(&asked.slice(window))).await?;
+        let reading = trial
+            .read(&asked, trial.source.pages(&asked.slice(window)))
+            .await?;
         let met = ALWAYS - bench.control.pending().await?;
-        bench.control.calm().await?;
+        bench.control.clear_faults().await?;
         endless += met;
-        hold!(met <= MOST + 1, "{name}: {met} requests, where {MOST} pages are allowed");
+        hold!(
+            met <= MOST + 1,
+            "{name}: {met} requests, where {MOST} pages are allowed"
+        );
         let kind = reading.error.as_ref().map(tillhouse_model::Error::kind);
         hold!(
             met == 0 || kind == Some(ErrorKind::Protocol),
@@ -119,6 +165,9 @@ pub async fn a_listing_without_end_ends(subject: Subject) -> Held {
         );
     }
     let paged = subject.records.iter().any(|records| records.paged);
-    hold!(endless > 0 || !paged, "no listing of the server was endless");
+    hold!(
+        endless > 0 || !paged,
+        "no listing of the server was endless"
+    );
     Ok(())
 }

@@ -2,9 +2,11 @@
 //!
 //! Invariant: whether something was sent too early is read from the server's log, on a clock that is moved by hand.
 
-use crate::testing::breach::Held;
-use crate::testing::subject::Subject;
-use crate::testing::trial::{Asked, Bench, Course, Step, limits, pass};
+use crate::testing::run::{
+    ConformanceRun, SliceBaseline, StreamEvent, TenantResource, advance_clock, limits,
+};
+use crate::testing::source_under_test::SourceUnderTest;
+use crate::testing::violation::ClauseResult;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::ErrorKind;
@@ -16,42 +18,65 @@ const PAUSE: u64 = 240;
 const SILENCE: [u64; 3] = [0, 100, 200];
 
 /// `Retry-After: 240`: nothing is sent for 240 seconds, then the slice goes on.
-pub async fn retry_after_seconds_are_obeyed(subject: Subject) -> Held {
-    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": PAUSE.to_string()})).await
+pub async fn retry_after_seconds_are_obeyed(subject: SourceUnderTest) -> ClauseResult {
+    obeyed(
+        &subject,
+        || json!({"kind": "rate_limited", "retry_after": PAUSE.to_string()}),
+    )
+    .await
 }
 
 /// `Retry-After: 240.0`, as some gateways write it.
-pub async fn retry_after_with_a_fraction_is_obeyed(subject: Subject) -> Held {
-    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": format!("{PAUSE}.0")})).await
+pub async fn retry_after_with_a_fraction_is_obeyed(subject: SourceUnderTest) -> ClauseResult {
+    obeyed(
+        &subject,
+        || json!({"kind": "rate_limited", "retry_after": format!("{PAUSE}.0")}),
+    )
+    .await
 }
 
 /// Without `Retry-After`, the time at which the limit starts again is what is asked for.
-pub async fn a_limit_that_starts_again_is_waited_for(subject: Subject) -> Held {
+pub async fn a_limit_that_starts_again_is_waited_for(subject: SourceUnderTest) -> ClauseResult {
     let fault = || {
         let then = SystemTime::now() + Duration::from_secs(PAUSE);
-        let then = then.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default();
+        let then = then
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map(|since| since.as_secs())
+            .unwrap_or_default();
         json!({"kind": "answer", "status": 429, "body": "{}", "headers": {"X-RateLimit-Reset": then.to_string()}})
     };
     obeyed(&subject, fault).await
 }
 
 /// `Retry-After` as a date.
-pub async fn retry_after_a_date_is_obeyed(subject: Subject) -> Held {
+pub async fn retry_after_a_date_is_obeyed(subject: SourceUnderTest) -> ClauseResult {
     let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(PAUSE));
-    obeyed(&subject, || json!({"kind": "rate_limited", "retry_after": date()})).await
+    obeyed(
+        &subject,
+        || json!({"kind": "rate_limited", "retry_after": date()}),
+    )
+    .await
 }
 
-async fn obeyed(subject: &Subject, fault: impl Fn() -> Value) -> Held {
-    let bench = Bench::new(subject)?;
+async fn obeyed(subject: &SourceUnderTest, fault: impl Fn() -> Value) -> ClauseResult {
+    let bench = ConformanceRun::new(subject)?;
     for asked in bench.resources().await? {
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
-        asked.say(format_args!("429 with {PAUSE} s to wait"), wait(&bench, &asked, &course, fault()).await)?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        asked.say(
+            format_args!("429 with {PAUSE} s to wait"),
+            wait(&bench, &asked, &course, fault()).await,
+        )?;
     }
     Ok(())
 }
 
-async fn wait(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, mut fault: Value) -> Held {
-    let everything = bench.truth(asked, None).await?;
+async fn wait(
+    bench: &ConformanceRun<'_>,
+    asked: &TenantResource<'_>,
+    course: &SliceBaseline,
+    mut fault: Value,
+) -> ClauseResult {
+    let everything = bench.server_records(asked, None).await?;
     let slice = asked.slice(course.window);
     bench.control.clear_log().await?;
     fault["after"] = json!(course.requests / 2);
@@ -60,39 +85,47 @@ async fn wait(bench: &Bench<'_>, asked: &Asked<'_>, course: &Course, mut fault: 
     let mut run = trial.start(asked, trial.source.pages(&slice));
     loop {
         match run.step().await? {
-            Step::Page => {}
-            Step::Waits => break,
-            Step::Over => {
-                hold!(bench.control.pending().await? == 0, "no request was met with 429");
+            StreamEvent::Page => {}
+            StreamEvent::Waits => break,
+            StreamEvent::Over => {
+                hold!(
+                    bench.control.pending().await? == 0,
+                    "no request was met with 429"
+                );
                 run.reading.ended_well()?;
                 hold!(false, "the slice was read, and its stats show no retry");
             }
         }
     }
-    let sent = bench.quiet().await?.len();
+    let sent = bench.settled_log().await?.len();
     // A slice that begins now has to wait as well.
     let mut other = trial.start(asked, trial.source.pages(&slice));
     let mut passed = 0;
     for silence in SILENCE {
-        pass(Duration::from_secs(silence - passed)).await;
+        advance_clock(Duration::from_secs(silence - passed)).await;
         passed = silence;
-        let now = run.during(other.during(bench.quiet())).await?.len();
-        hold!(now == sent, "{} requests were sent after {passed} of {PAUSE} s", now - sent);
+        let now = run.during(other.during(bench.settled_log())).await?.len();
+        hold!(
+            now == sent,
+            "{} requests were sent after {passed} of {PAUSE} s",
+            now - sent
+        );
     }
     // A date has no fractions of a second.
-    pass(Duration::from_secs(PAUSE + 2 - passed)).await;
+    advance_clock(Duration::from_secs(PAUSE + 2 - passed)).await;
     // Were it to wait longer, no page would come in real time.
     let (one, two) = (run.finish().await?, other.finish().await?);
     one.is_exactly(&course.truth, &everything)?;
-    two.is_exactly(&course.truth, &everything).map_err(|breach| breach.at("a slice that began meanwhile"))
+    two.is_exactly(&course.truth, &everything)
+        .map_err(|breach| breach.at("a slice that began meanwhile"))
 }
 
 /// A pause longer than the limit is an error at once, not a wait.
-pub async fn a_retry_after_beyond_the_limit_is_an_error(subject: Subject) -> Held {
-    let bench = Bench::new(&subject)?;
+pub async fn a_retry_after_beyond_the_limit_is_an_error(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
     for asked in bench.resources().await? {
         let name = asked.resource.name;
-        let course = asked.say("undisturbed", bench.course(&asked).await)?;
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
         let times = 1_000;
         let fault = json!({"kind": "rate_limited", "retry_after": "301", "after": course.requests / 2, "times": times});
         bench.control.fault(fault).await?;
@@ -103,16 +136,22 @@ pub async fn a_retry_after_beyond_the_limit_is_an_error(subject: Subject) -> Hel
         let mut run = trial.start(&asked, trial.source.pages(&asked.slice(course.window)));
         loop {
             match run.step().await? {
-                Step::Page => {}
-                Step::Waits => hold!(false, "{name}: a pause beyond the limit was begun"),
-                Step::Over => break,
+                StreamEvent::Page => {}
+                StreamEvent::Waits => hold!(false, "{name}: a pause beyond the limit was begun"),
+                StreamEvent::Over => break,
             }
         }
         let met = times - bench.control.pending().await?;
-        hold!(met == 1, "{name}: {met} requests met a 429 that asks for more than the limit");
+        hold!(
+            met == 1,
+            "{name}: {met} requests met a 429 that asks for more than the limit"
+        );
         let kind = run.reading.error.as_ref().map(tillhouse_model::Error::kind);
-        hold!(kind == Some(ErrorKind::Busy), "{name}: a pause beyond the limit ends the slice with {kind:?}, not Busy");
-        bench.control.calm().await?;
+        hold!(
+            kind == Some(ErrorKind::Busy),
+            "{name}: a pause beyond the limit ends the slice with {kind:?}, not Busy"
+        );
+        bench.control.clear_faults().await?;
     }
     Ok(())
 }

@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
-use tillhouse_emulator::{Answer, Call, Emulated, Fault, FaultKind, Selection, StatusCode, Stir, StirKind, Target};
+use tillhouse_emulator::{
+    EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
+    RecordMutation, RecordMutationKind, RecordSelection, StatusCode,
+};
 use tillhouse_model::{Result, Window};
 
 pub(super) const USER: &str = "cashier";
@@ -17,7 +20,11 @@ pub(super) fn instant(text: &str) -> Timestamp {
 }
 
 pub(super) fn window() -> Window {
-    Window::new(instant("2026-01-01T00:00:00Z"), instant("2026-01-04T00:00:00Z")).unwrap()
+    Window::new(
+        instant("2026-01-01T00:00:00Z"),
+        instant("2026-01-04T00:00:00Z"),
+    )
+    .unwrap()
 }
 
 pub(super) fn now() -> Timestamp {
@@ -25,18 +32,19 @@ pub(super) fn now() -> Timestamp {
 }
 
 #[derive(Debug)]
-struct Sale {
+struct KioskSale {
     at: Timestamp,
     learnt: Timestamp,
     text: String,
 }
 
+/// Small emulated provider for the suite's own tests.
 #[derive(Debug)]
-pub(super) struct Kiosk(Mutex<State>);
+pub(super) struct KioskProvider(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    sales: BTreeMap<String, Sale>,
+    sales: BTreeMap<String, KioskSale>,
     prices: Vec<String>,
     largest: usize,
     tokens: HashSet<String>,
@@ -50,17 +58,29 @@ fn text(id: &str, at: Timestamp, amount: &str) -> String {
     format!(r#"{{"id": "{id}", "at": "{at}", "amount": {amount}}}"#)
 }
 
-impl Kiosk {
+impl KioskProvider {
     pub(super) fn new() -> Self {
-        let mut state = State { largest: 1_000, ..State::default() };
+        let mut state = State {
+            largest: 1_000,
+            ..State::default()
+        };
         for n in 0..420_i64 {
             // Pairs at the same instant, and instants between two seconds.
             let at = window().from() + SignedDuration::from_millis((n / 2) * 600_500);
             let id = format!("s{:03}", (n * 37) % 420);
             let text = text(&id, at, &format!("{n}.90000000000000001"));
-            state.sales.insert(id, Sale { at, learnt: at, text });
+            state.sales.insert(
+                id,
+                KioskSale {
+                    at,
+                    learnt: at,
+                    text,
+                },
+            );
         }
-        state.prices = (0..12).map(|n| format!(r#"{{"code":{n},"price":1.{n}}}"#)).collect();
+        state.prices = (0..12)
+            .map(|n| format!(r#"{{"code":{n},"price":1.{n}}}"#))
+            .collect();
         Self(Mutex::new(state))
     }
 
@@ -70,48 +90,84 @@ impl Kiosk {
 }
 
 impl State {
-    fn answer(&mut self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    fn answer(
+        &mut self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         if is_login(call.path) {
             return self.login(call);
         }
-        let token = call.authorization().and_then(|header| header.strip_prefix("Bearer "));
+        let token = call
+            .authorization()
+            .and_then(|header| header.strip_prefix("Bearer "));
         if !token.is_some_and(|token| self.tokens.contains(token)) {
-            return Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "log in first");
+            return EmulatedResponse::error(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "log in first",
+            );
         }
         match call.path {
             "/sales" | "/feed" => self.list(call, fault),
-            "/prices" => Answer::json(format!(r#"{{"prices":[{}]}}"#, self.prices.join(","))),
-            path => match path.strip_prefix("/sales/").and_then(|id| self.sales.get(id)) {
+            "/prices" => {
+                EmulatedResponse::json(format!(r#"{{"prices":[{}]}}"#, self.prices.join(",")))
+            }
+            path => match path
+                .strip_prefix("/sales/")
+                .and_then(|id| self.sales.get(id))
+            {
                 Some(sale) => page_of(std::slice::from_ref(&sale.text), None, &Value::Null),
-                None => Answer::not_found(),
+                None => EmulatedResponse::not_found(),
             },
         }
     }
 
-    fn grant(&mut self) -> Answer {
+    fn grant(&mut self) -> EmulatedResponse {
         self.issued += 1;
-        let (token, refresh) = (format!("token-{}", self.issued), format!("refresh-{}", self.issued));
+        let (token, refresh) = (
+            format!("token-{}", self.issued),
+            format!("refresh-{}", self.issued),
+        );
         self.tokens.insert(token.clone());
         self.refreshes.insert(refresh.clone());
-        Answer::json(json!({"token": token, "refresh": refresh, "expires_in": 3600}).to_string())
+        EmulatedResponse::json(
+            json!({"token": token, "refresh": refresh, "expires_in": 3600}).to_string(),
+        )
     }
 
-    fn login(&mut self, call: &Call<'_>) -> Answer {
+    fn login(&mut self, call: &EmulatedRequest<'_>) -> EmulatedResponse {
         let body: Value = serde_json::from_slice(call.body).unwrap_or_default();
         let good = match call.path {
-            "/refresh" => body["refresh"].as_str().is_some_and(|refresh| self.refreshes.remove(refresh)),
+            "/refresh" => body["refresh"]
+                .as_str()
+                .is_some_and(|refresh| self.refreshes.remove(refresh)),
             _ => body["user"] == USER && body["password"] == PASSWORD,
         };
         if good {
             self.grant()
         } else {
-            Answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "wrong user or password")
+            EmulatedResponse::error(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "wrong user or password",
+            )
         }
     }
 
-    fn list(&mut self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
-        let number = |name| call.parameter(name).and_then(|text| text.parse::<usize>().ok());
-        let time = |name| call.parameter(name).and_then(|text| text.parse::<Timestamp>().ok());
+    fn list(
+        &mut self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
+        let number = |name| {
+            call.parameter(name)
+                .and_then(|text| text.parse::<usize>().ok())
+        };
+        let time = |name| {
+            call.parameter(name)
+                .and_then(|text| text.parse::<Timestamp>().ok())
+        };
         let limit = number("limit").unwrap_or(100).clamp(1, self.largest);
         let is = |kind| fault.is_some_and(|fault| fault.kind == kind);
         let by_link = call.path == "/feed";
@@ -122,22 +178,40 @@ impl State {
                     text(&format!("x{}", self.made_up), now(), "1")
                 })
                 .collect();
-            let next = format!("{}/kiosk/feed?after=x{}&limit={limit}", call.origin(), self.made_up);
+            let next = format!(
+                "{}/kiosk/feed?after=x{}&limit={limit}",
+                call.origin(),
+                self.made_up
+            );
             let next = if by_link { json!(next) } else { Value::Null };
-            return page_of(&page, Some(self.made_up as usize + 1_000_000).filter(|_| !by_link), &next);
+            return page_of(
+                &page,
+                Some(self.made_up as usize + 1_000_000).filter(|_| !by_link),
+                &next,
+            );
         }
-        let wanted = |sale: &Sale| match (time("learnt_from"), time("learnt_to")) {
+        let wanted = |sale: &KioskSale| match (time("learnt_from"), time("learnt_to")) {
             (Some(from), Some(to)) => from <= sale.learnt && sale.learnt < to,
-            _ => time("from").is_none_or(|from| from <= sale.at) && time("to").is_none_or(|to| sale.at < to),
+            _ => {
+                time("from").is_none_or(|from| from <= sale.at)
+                    && time("to").is_none_or(|to| sale.at < to)
+            }
         };
         let after = call.parameter("after").unwrap_or_default();
-        let rows: Vec<(&String, &Sale)> = self.sales.iter().filter(|(id, sale)| *id > &after && wanted(sale)).collect();
+        let rows: Vec<(&String, &KioskSale)> = self
+            .sales
+            .iter()
+            .filter(|(id, sale)| *id > &after && wanted(sale))
+            .collect();
         let offset = number("offset").unwrap_or_default();
         let page: Vec<_> = rows.iter().skip(offset).take(limit).collect();
         let texts: Vec<String> = page.iter().map(|(_, sale)| sale.text.clone()).collect();
         if !by_link {
-            let total =
-                if is(FaultKind::PageTotal) { texts.len() } else { rows.len() + usize::from(is(FaultKind::LieTotal)) };
+            let total = if is(FaultKind::PageTotal) {
+                texts.len()
+            } else {
+                rows.len() + usize::from(is(FaultKind::LieTotal))
+            };
             return page_of(&texts, Some(total), &Value::Null);
         }
         let link = |after: &str| {
@@ -157,25 +231,30 @@ impl State {
     }
 }
 
-fn page_of(records: &[String], total: Option<usize>, next: &Value) -> Answer {
-    let total = total.map(|total| format!(r#""total":{total},"#)).unwrap_or_default();
-    Answer::json(format!(r#"{{{total}"next":{next},"sales":[{}]}}"#, records.join(",")))
+fn page_of(records: &[String], total: Option<usize>, next: &Value) -> EmulatedResponse {
+    let total = total
+        .map(|total| format!(r#""total":{total},"#))
+        .unwrap_or_default();
+    EmulatedResponse::json(format!(
+        r#"{{{total}"next":{next},"sales":[{}]}}"#,
+        records.join(",")
+    ))
 }
 
 fn is_login(path: &str) -> bool {
     ["/login", "/refresh"].contains(&path)
 }
 
-impl Emulated for Kiosk {
-    fn target(&self, call: &Call<'_>) -> Target {
+impl EmulatedApi for KioskProvider {
+    fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget {
         match call.path {
-            path if is_login(path) => Target::Login,
-            "/sales" | "/feed" | "/prices" => Target::List,
-            _ => Target::Other,
+            path if is_login(path) => FaultTarget::Login,
+            "/sales" | "/feed" | "/prices" => FaultTarget::List,
+            _ => FaultTarget::Other,
         }
     }
 
-    fn is_open_to(&self, call: &Call<'_>, kind: FaultKind) -> bool {
+    fn is_open_to(&self, call: &EmulatedRequest<'_>, kind: FaultKind) -> bool {
         match kind {
             FaultKind::Endless => ["/sales", "/feed"].contains(&call.path),
             FaultKind::LieTotal | FaultKind::PageTotal => call.path == "/sales",
@@ -184,7 +263,11 @@ impl Emulated for Kiosk {
         }
     }
 
-    fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+    fn answer(
+        &self,
+        call: &EmulatedRequest<'_>,
+        fault: Option<&EmulatedFault>,
+    ) -> EmulatedResponse {
         self.state().answer(call, fault)
     }
 
@@ -196,37 +279,55 @@ impl Emulated for Kiosk {
         }
     }
 
-    fn truth(&self, selection: &Selection) -> Result<Vec<bytes::Bytes>> {
+    fn truth(&self, selection: &RecordSelection) -> Result<Vec<bytes::Bytes>> {
         let state = self.state();
         if selection.resource == "prices" {
-            return Ok(state.prices.iter().map(|price| price.clone().into()).collect());
+            return Ok(state
+                .prices
+                .iter()
+                .map(|price| price.clone().into())
+                .collect());
         }
-        let inside = state.sales.values().filter(|sale| selection.holds(Some(sale.at.as_microsecond())));
+        let inside = state
+            .sales
+            .values()
+            .filter(|sale| selection.holds(Some(sale.at.as_microsecond())));
         Ok(inside.map(|sale| sale.text.clone().into()).collect())
     }
 
-    fn stir(&self, order: &Stir) -> Result<Option<String>> {
+    fn mutate(&self, order: &RecordMutation) -> Result<Option<String>> {
         if order.resource == "prices" {
             return Ok(None);
         }
         let mut state = self.state();
-        let is_meant = |sale: &Sale| order.selection().holds(Some(sale.at.as_microsecond()));
-        let first = state.sales.iter().find(|(_, sale)| is_meant(sale)).map(|(id, _)| id.clone());
+        let is_meant = |sale: &KioskSale| order.selection().holds(Some(sale.at.as_microsecond()));
+        let first = state
+            .sales
+            .iter()
+            .find(|(_, sale)| is_meant(sale))
+            .map(|(id, _)| id.clone());
         let id = match (order.kind, first) {
-            (StirKind::Arrive, _) => {
+            (RecordMutationKind::Arrive, _) => {
                 let (id, at) = (format!("a{:03}", 999 - state.made_up), order.from);
                 state.made_up += 1;
-                state.sales.insert(id.clone(), Sale { at, learnt: now(), text: text(&id, at, "1.0") });
+                state.sales.insert(
+                    id.clone(),
+                    KioskSale {
+                        at,
+                        learnt: now(),
+                        text: text(&id, at, "1.0"),
+                    },
+                );
                 id
             }
             (_, None) => return Ok(None),
-            (StirKind::Change, Some(id)) => {
+            (RecordMutationKind::Change, Some(id)) => {
                 if let Some(sale) = state.sales.get_mut(&id) {
                     sale.text = text(&id, sale.at, "7.77");
                 }
                 id
             }
-            (StirKind::Vanish, Some(id)) => {
+            (RecordMutationKind::Vanish, Some(id)) => {
                 state.sales.remove(&id);
                 id
             }

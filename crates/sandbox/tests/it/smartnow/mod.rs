@@ -2,12 +2,12 @@
 //!
 //! Invariant: as for all of the sandbox's tests; nothing here knows how a record is made.
 
+mod control;
 mod lists;
 mod login;
-mod steering;
 mod time;
 
-use crate::client::{Client, with};
+use crate::client::{SandboxClient, with};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
@@ -47,12 +47,20 @@ const OF_PARENTS: [(&str, &str, &str); 6] = [
     ("product_extras", "/productextra/*", "/machine"),
     ("product_flavours", "/productflavour/*", "/machine"),
     ("voucher_logs", "/voucher/*/logs", "/voucher"),
-    ("integration_records", "/integration/*/records", "/integration"),
-    ("integration_transactions", "/integration/*/transactions", "/integration"),
+    (
+        "integration_records",
+        "/integration/*/records",
+        "/integration",
+    ),
+    (
+        "integration_transactions",
+        "/integration/*/transactions",
+        "/integration",
+    ),
 ];
 
 /// A sandbox with some hundred sales, and a client that is logged in to SmartNow.
-async fn small() -> (Sandbox, SmartNow) {
+async fn small() -> (Sandbox, SmartNowClient) {
     start(options()).await
 }
 
@@ -66,17 +74,17 @@ fn options() -> SandboxOptions {
     }
 }
 
-async fn start(options: SandboxOptions) -> (Sandbox, SmartNow) {
+async fn start(options: SandboxOptions) -> (Sandbox, SmartNowClient) {
     let (sandbox, client) = with(options).await;
-    let mut smartnow = SmartNow(client);
+    let mut smartnow = SmartNowClient(client);
     smartnow.log_in().await;
     (sandbox, smartnow)
 }
 
 /// A client of SmartNow.
-struct SmartNow(Client);
+struct SmartNowClient(SandboxClient);
 
-impl SmartNow {
+impl SmartNowClient {
     async fn log_in(&mut self) -> Value {
         let credentials = json!({"username": "sandbox", "password": "sandbox-secret"});
         let (status, body) = self.0.post("/smartnow/auth/login", &credentials).await;
@@ -87,16 +95,25 @@ impl SmartNow {
 
     /// Asks for a path with a query, brackets and all, as pairs.
     async fn ask(&self, path: &str, pairs: &[(&str, &str)]) -> (StatusCode, Value) {
-        let request = self.0.http.get(format!("{}/smartnow{path}", self.0.url)).bearer_auth(&self.0.token);
+        let request = self
+            .0
+            .http
+            .get(format!("{}/smartnow{path}", self.0.url))
+            .bearer_auth(&self.0.token);
         let response = request.query(pairs).send().await.unwrap();
         let status = response.status();
-        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
+        (
+            status,
+            serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+        )
     }
 
     async fn list(&self, path: &str, pairs: &[(&str, &str)]) -> Vec<Value> {
         let (status, body) = self.ask(path, pairs).await;
         assert_eq!(status, 200, "{path} {pairs:?}: {body}");
-        body.as_array().unwrap_or_else(|| panic!("{path} {pairs:?} is no list: {body}")).clone()
+        body.as_array()
+            .unwrap_or_else(|| panic!("{path} {pairs:?} is no list: {body}"))
+            .clone()
     }
 
     /// A control request that must be obeyed.
@@ -108,9 +125,19 @@ impl SmartNow {
 
     /// The truth of a resource, parsed.
     async fn truth(&self, query: &str) -> Vec<Value> {
-        let response = self.0.raw(&format!("/control/smartnow/truth?{query}")).await.unwrap();
+        let response = self
+            .0
+            .raw(&format!("/control/smartnow/truth?{query}"))
+            .await
+            .unwrap();
         assert_eq!(response.status(), 200);
-        response.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        response
+            .text()
+            .await
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 

@@ -1,0 +1,489 @@
+//! Rules that compare columns of one record: whether numbers add up, a clock fits an instant, and an amount its unit. What is multiplied
+//! stands in `product`, what a state follows from in `state`.
+//!
+//! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
+
+use crate::column::{ColumnBuilder, ColumnValues};
+use crate::identity::{spell_in, visit};
+use crate::operand::{
+    RuleOperand, each_element, element_of, resolve_text, text_of, unfit_column_error,
+};
+use crate::plan::{FieldKind, FieldPlan, ObjectPlan, PathStep, resolve};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use tillhouse_model::money::{PriceUnit, VatRateUnit, minor_digits};
+use tillhouse_model::table::{
+    AmountRule, ElementFilter, LocalTimeRule, PriceUnitSource, RateRule, RateUnitSource, SumRule,
+};
+use tillhouse_model::{Error, ExactDecimal, Result, time, word};
+
+/// Compiled [`SumRule`].
+#[derive(Debug)]
+pub(crate) struct CompiledSum {
+    of: Vec<RuleOperand>,
+    is: RuleOperand,
+    within: ExactDecimal,
+    except: Option<ExcludedElements>,
+    /// The largest scale of them all, in which they are compared.
+    scale: u8,
+}
+
+/// Compiled [`ElementFilter`]: the elements that a sum may leave out.
+#[derive(Debug)]
+struct ExcludedElements {
+    hops: Vec<PathStep>,
+    words: Vec<String>,
+}
+
+/// Outcome of comparing a sum with the column it should equal.
+enum SumOutcome {
+    Fits,
+    /// In words.
+    Off(String),
+    /// A value is missing, or the sum has too many digits.
+    Unknown,
+}
+
+/// Compiled [`AmountRule`].
+#[derive(Debug)]
+pub(crate) struct CompiledAmount {
+    is: RuleOperand,
+    currency: Vec<PathStep>,
+    unit: PriceUnit,
+    /// To the element that is looked at; empty where it is the record itself.
+    element: Vec<PathStep>,
+}
+
+/// Compiled [`RateRule`].
+#[derive(Debug)]
+pub(crate) struct CompiledRate {
+    is: RuleOperand,
+    unit: VatRateUnit,
+}
+
+/// Compiled [`LocalTimeRule`]. The wall clock is the rule's own path.
+#[derive(Debug)]
+pub(crate) struct CompiledLocalTime {
+    of: Vec<PathStep>,
+    is: Vec<PathStep>,
+    name: String,
+    zone_by: Option<Vec<PathStep>>,
+    zones: BTreeMap<String, Vec<TimeZone>>,
+}
+
+/// The sum of all values a term leads to; `None` where one is missing.
+fn total(
+    term: &RuleOperand,
+    columns: &[ColumnBuilder],
+    row: usize,
+    except: Option<&ExcludedElements>,
+) -> Option<ExactDecimal> {
+    let (first, rest) = term.path.split_first()?;
+    let PathStep::Field(at) = first else {
+        return None;
+    };
+    let except = except.map(|left| (left.hops.as_slice(), left.words.as_slice()));
+    Some(ExactDecimal::new(
+        added(columns.get(*at)?, rest, row, below(except, *first))?,
+        term.scale,
+    ))
+}
+
+/// What the connection settles under a name, read by `named`.
+fn settled<T>(
+    parameters: &[(&str, String)],
+    name: &str,
+    words: &str,
+    named: fn(&str) -> Option<T>,
+) -> Result<T> {
+    let value = parameters
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.as_str());
+    value.and_then(named).ok_or_else(|| {
+        let hint = format!("Write unit: {words}, or the parameter's name as the source has it.");
+        Error::config(format!("the connection does not say what unit ${name} is")).hint(hint)
+    })
+}
+
+impl CompiledAmount {
+    /// `parameters` are what the connection settles, by name.
+    pub(crate) fn new(
+        record: &ObjectPlan,
+        path: &[String],
+        amount: &AmountRule,
+        parameters: &[(&str, String)],
+    ) -> Result<Self> {
+        let unit = match &amount.unit {
+            PriceUnitSource::Contract(unit) => *unit,
+            PriceUnitSource::Connection(name) => {
+                settled(parameters, name, "minor or unit: major", PriceUnit::named)?
+            }
+        };
+        let ((currency, _), is) = (
+            resolve_text(record, &amount.currency)?,
+            RuleOperand::new(record, path)?,
+        );
+        let element = element_of(&is.path).to_vec();
+        if !element.starts_with(element_of(&currency)) {
+            return Err(unfit_column_error(
+                &amount.currency,
+                "the currency of the same element",
+            ));
+        }
+        Ok(Self {
+            is,
+            currency,
+            unit,
+            element,
+        })
+    }
+
+    /// Tells what is wrong with a row, element by element: where, and how.
+    pub(crate) fn breaches(
+        &self,
+        record: &ObjectPlan,
+        columns: &[ColumnBuilder],
+        row: usize,
+        tell: &mut dyn FnMut(String, String),
+    ) {
+        each_element(columns, &self.element, row, &mut |positions| {
+            if let Some(words) = self.breach(columns, row, positions) {
+                tell(spell_in(record, &self.is.path, positions), words);
+            }
+        });
+    }
+
+    /// The fault of an element; `None` where there is none, or no amount.
+    fn breach(&self, columns: &[ColumnBuilder], row: usize, positions: &[usize]) -> Option<String> {
+        let amount = self.is.value(columns, row, positions)?;
+        let currency = text_of(columns, &self.currency, row, positions);
+        let fits = self.unit.fits(amount, currency);
+        // 0 minor units are 0 of whatever it is.
+        let is_known = currency.and_then(minor_digits).is_some();
+        let has_no_digits = self.unit == PriceUnit::Minor && !is_known && amount.units != 0;
+        if fits && !has_no_digits {
+            return None;
+        }
+        let (amount, currency) = (amount.trimmed(), currency.unwrap_or("of no currency"));
+        Some(match self.unit {
+            PriceUnit::Minor if fits => {
+                format!(
+                    "{amount} {currency} is in minor units, and nobody knows how many of them make a major one"
+                )
+            }
+            PriceUnit::Minor => {
+                format!(
+                    "{amount} {currency} has a fraction, and amounts are said to be in minor units"
+                )
+            }
+            PriceUnit::Major => {
+                format!(
+                    "{amount} {currency} has too many decimals, and amounts are said to be in major units"
+                )
+            }
+        })
+    }
+}
+
+impl CompiledRate {
+    /// `parameters` are what the connection settles, by name.
+    pub(crate) fn new(
+        record: &ObjectPlan,
+        path: &[String],
+        rate: &RateRule,
+        parameters: &[(&str, String)],
+    ) -> Result<Self> {
+        let unit = match &rate.unit {
+            RateUnitSource::Contract(unit) => *unit,
+            RateUnitSource::Connection(name) => settled(
+                parameters,
+                name,
+                "percent or unit: fraction",
+                VatRateUnit::named,
+            )?,
+        };
+        Ok(Self {
+            is: RuleOperand::new(record, path)?,
+            unit,
+        })
+    }
+
+    /// The fault of a row; `None` where there is none, or no rate.
+    pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
+        let rate = total(&self.is, columns, row, None)
+            .filter(|rate| !self.unit.fits(*rate))?
+            .trimmed();
+        Some(match self.unit {
+            VatRateUnit::Percent => {
+                format!("{rate} is no rate in per cent: expected 0, or 1 to 100")
+            }
+            VatRateUnit::Fraction => format!("{rate} is no rate as a fraction: expected 0 to 1"),
+        })
+    }
+}
+
+impl CompiledSum {
+    pub(crate) fn new(record: &ObjectPlan, path: &[String], sum: &SumRule) -> Result<Self> {
+        let of = RuleOperand::all(record, &sum.of)?;
+        let is = RuleOperand::new(record, path)?;
+        let scale = of
+            .iter()
+            .map(|t| t.scale)
+            .chain([is.scale, sum.within.scale])
+            .max()
+            .unwrap_or(0);
+        let except = sum.except.as_ref().map(|ElementFilter { path, words }| {
+            resolve_text(record, path).map(|(hops, _)| ExcludedElements {
+                hops,
+                words: words.clone(),
+            })
+        });
+        Ok(Self {
+            of,
+            is,
+            within: sum.within,
+            except: except.transpose()?,
+            scale,
+        })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
+        // It adds up with them or, which is asked only then, without.
+        let all = match self.added_up(columns, row, None) {
+            SumOutcome::Fits => return None,
+            other => other,
+        };
+        let left = self
+            .except
+            .as_ref()
+            .map(|except| self.added_up(columns, row, Some(except)));
+        match (all, left) {
+            (_, Some(SumOutcome::Fits)) => None,
+            (_, Some(SumOutcome::Off(words))) | (SumOutcome::Off(words), _) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// What the numbers add up to, without the elements of `except`.
+    fn added_up(
+        &self,
+        columns: &[ColumnBuilder],
+        row: usize,
+        except: Option<&ExcludedElements>,
+    ) -> SumOutcome {
+        let off = || {
+            let terms: Option<Vec<i128>> = self
+                .of
+                .iter()
+                .map(|term| self.total(term, columns, row, except))
+                .collect();
+            let (terms, is) = (terms?, self.total(&self.is, columns, row, None)?);
+            let sum = terms
+                .iter()
+                .try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
+            let off = sum.checked_sub(is)?.checked_abs()?;
+            Some((
+                terms,
+                sum,
+                is,
+                off > self.within.rescaled(self.scale)?.units,
+            ))
+        };
+        let shown = |units| ExactDecimal::new(units, self.scale).trimmed();
+        match off() {
+            None => SumOutcome::Unknown,
+            Some((.., false)) => SumOutcome::Fits,
+            Some((terms, sum, is, true)) => {
+                let terms: Vec<String> = match self.of.as_slice() {
+                    // Its number is the sum.
+                    [one] => vec![one.name.clone()],
+                    of => of
+                        .iter()
+                        .zip(terms)
+                        .map(|(of, units)| format!("{} {}", of.name, shown(units)))
+                        .collect(),
+                };
+                let (name, is, sum) = (&self.is.name, shown(is), shown(sum));
+                SumOutcome::Off(format!(
+                    "{name} is {is}, expected {sum} = {}",
+                    terms.join(" + ")
+                ))
+            }
+        }
+    }
+
+    /// The total of a term at the common scale.
+    fn total(
+        &self,
+        term: &RuleOperand,
+        columns: &[ColumnBuilder],
+        row: usize,
+        except: Option<&ExcludedElements>,
+    ) -> Option<i128> {
+        Some(
+            total(term, columns, row, except)?
+                .rescaled(self.scale)?
+                .units,
+        )
+    }
+}
+
+/// Remaining path to the text that excludes an element, and the words that exclude it.
+type ExclusionPath<'e> = Option<(&'e [PathStep], &'e [String])>;
+
+/// The rest of the way after a step; `None` where it parts from this one.
+fn below(except: ExclusionPath<'_>, step: PathStep) -> ExclusionPath<'_> {
+    except.and_then(|(hops, words)| {
+        hops.split_first()
+            .filter(|(first, _)| **first == step)
+            .map(|(_, rest)| (rest, words))
+    })
+}
+
+/// Whether an element is one of those that are kept out.
+fn is_kept_out(element: &ColumnBuilder, row: usize, except: ExclusionPath<'_>) -> bool {
+    let Some((mut hops, words)) = except else {
+        return false;
+    };
+    let mut column = element;
+    while let Some((PathStep::Field(field), rest)) = hops.split_first() {
+        let ColumnValues::Object(columns) = &column.values else {
+            return false;
+        };
+        let Some(inner) = columns.get(*field).filter(|_| column.valid.get(row)) else {
+            return false;
+        };
+        (column, hops) = (inner, rest);
+    }
+    match &column.values {
+        ColumnValues::Text(texts) if hops.is_empty() && column.valid.get(row) => {
+            let text = std::str::from_utf8(texts.get(row)).unwrap_or_default();
+            words.iter().any(|word| word::is_same_word(word, text))
+        }
+        _ => false,
+    }
+}
+
+fn added(
+    column: &ColumnBuilder,
+    hops: &[PathStep],
+    row: usize,
+    except: ExclusionPath<'_>,
+) -> Option<i128> {
+    if !column.valid.get(row) {
+        return None;
+    }
+    match (hops.split_first(), &column.values) {
+        (None, ColumnValues::Decimal(values)) => values.get(row).copied(),
+        (None, ColumnValues::Int(values)) => values.get(row).map(|value| i128::from(*value)),
+        (Some((PathStep::Field(at), rest)), ColumnValues::Object(columns)) => added(
+            columns.get(*at)?,
+            rest,
+            row,
+            below(except, PathStep::Field(*at)),
+        ),
+        (Some((PathStep::Elements, rest)), ColumnValues::List { offsets, elements }) => {
+            let except = below(except, PathStep::Elements);
+            ColumnBuilder::elements_of(offsets, row)
+                .filter(|element| !is_kept_out(elements, *element, except))
+                .try_fold(0_i128, |sum, element| {
+                    sum.checked_add(added(elements, rest, element, except)?)
+                })
+        }
+        _ => None,
+    }
+}
+
+impl CompiledLocalTime {
+    pub(crate) fn new(record: &ObjectPlan, path: &[String], rule: &LocalTimeRule) -> Result<Self> {
+        let column = |path: &[String], expected, fits: fn(&FieldPlan) -> bool| {
+            let (hops, field) = resolve(record, path)?;
+            if fits(field) && !hops.contains(&PathStep::Elements) {
+                Ok(hops)
+            } else {
+                Err(unfit_column_error(path, expected))
+            }
+        };
+        // A machine without a time zone database can still tell whether a clock is off by an offset there can be.
+        let listed = if jiff::tz::db().is_definitively_empty() {
+            None
+        } else {
+            Some(&rule.zones)
+        };
+        let zone = |name: &String| {
+            TimeZone::get(name)
+                .map_err(|e| Error::config(format!("no time zone is named {name:?}")).because(e))
+        };
+        let zones = listed.into_iter().flatten().map(|(value, names)| {
+            Ok((
+                value.clone(),
+                names.iter().map(zone).collect::<Result<Vec<TimeZone>>>()?,
+            ))
+        });
+        Ok(Self {
+            of: column(&rule.of, "one instant", |field| {
+                matches!(field.kind, FieldKind::Time(_))
+            })?,
+            is: column(path, "one open text", FieldPlan::is_open_text)?,
+            name: resolve_text(record, path)?.1,
+            zone_by: rule
+                .zone_by
+                .as_ref()
+                .map(|path| column(path, "one open text", FieldPlan::is_open_text))
+                .transpose()?,
+            zones: zones.collect::<Result<_>>()?,
+        })
+    }
+
+    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
+        let text = |hops: &Vec<PathStep>| text_at(columns, hops, row);
+        let (wall_text, mut instant) = (text(&self.is)?, None);
+        visit(
+            columns,
+            &self.of,
+            row,
+            &mut Vec::new(),
+            &mut |column, row, _| {
+                if let ColumnValues::Time(values) = &column.values {
+                    instant = values.get(row).copied();
+                }
+            },
+        );
+        let instant = instant?;
+        let offset =
+            time::wall_clock(wall_text).and_then(|wall| time::clock_offset_minutes(wall, instant));
+        let key = self.zone_by.as_ref().and_then(text);
+        let at = Timestamp::from_microsecond(instant).ok()?;
+        let holds = match (offset, key.and_then(|key| self.zones.get(key))) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(minutes), Some(zones)) => zones
+                .iter()
+                .any(|zone| i64::from(zone.to_offset(at).seconds()) == minutes * 60),
+        };
+        let place = key.map(|key| format!(" in {key}")).unwrap_or_default();
+        let name = &self.name;
+        (!holds)
+            .then(|| format!("{name} is {wall_text}, expected what a clock{place} shows at {at}"))
+    }
+}
+
+fn text_at<'c>(columns: &'c [ColumnBuilder], hops: &[PathStep], row: usize) -> Option<&'c str> {
+    let mut found = None;
+    visit(
+        columns,
+        hops,
+        row,
+        &mut Vec::new(),
+        &mut |column, row, _| {
+            if let ColumnValues::Text(texts) = &column.values {
+                found = std::str::from_utf8(texts.get(row)).ok();
+            }
+        },
+    );
+    found
+}

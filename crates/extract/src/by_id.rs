@@ -1,0 +1,302 @@
+//! Records that are asked for one by one, by their ids: one that cannot be had keeps none of the others from coming.
+//!
+//! Invariant: every record that the server gives comes, whatever stands before it in the list. An id that can be no part of an address, and a
+//! record that the server refuses as such, are left out with a warning; a failure that may pass, and one that is about the login, is the
+//! stream's last word, after everything else. Where nothing at all was given, a refusal is an error: it is not one record that is strange then.
+//! Where a run never finds a record by its id, that is said: one that is gone and a wrong path are answered alike.
+
+use crate::source::{Page, PageStream};
+use futures::{Stream, StreamExt, stream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tillhouse_model::Error;
+
+/// So many failures in a row are the server's own: each costs its retries, and the next would too.
+const ENOUGH: u32 = 3;
+/// So many letters of an id are shown.
+const SHOWN: usize = 60;
+
+/// Outcome of asking for one record by id.
+#[derive(Debug)]
+pub enum RecordLookup {
+    /// A page that holds it.
+    Found(Page),
+    /// There is none of that id any more.
+    NotFound,
+    /// Its id can be no part of an address, so it was not asked for.
+    InvalidId(Error),
+    /// The server refuses this question, and not its asker.
+    Refused(Error),
+    /// Anything else.
+    Failed(Error),
+}
+
+/// Endpoint for single records by id, and whether a record was ever found there.
+#[derive(Debug)]
+pub struct RecordEndpoint {
+    /// The source.
+    pub source: &'static str,
+    /// The key of the connection that holds the path.
+    pub key: &'static str,
+    /// The path, with a placeholder for the id.
+    pub path: String,
+    /// True if a record was found, as long as this lives.
+    pub found: AtomicBool,
+}
+
+impl RecordEndpoint {
+    /// Where nothing was found yet.
+    pub fn new(source: &'static str, key: &'static str, path: impl Into<String>) -> Self {
+        Self {
+            source,
+            key,
+            path: path.into(),
+            found: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that of so many records none was there, unless one ever was.
+    fn doubt(&self, gone: u64) {
+        if gone == 0 || self.found.load(Ordering::Relaxed) {
+            return;
+        }
+        let Self {
+            source, key, path, ..
+        } = self;
+        tracing::warn!(
+            source,
+            asked = gone,
+            path,
+            "not one record that was asked for by its id was found, so what changed in them is not seen: check {key} \
+             unless the provider deleted them"
+        );
+    }
+}
+
+/// Lookups still to come, and what came of those so far.
+struct RemainingLookups {
+    at: Arc<RecordEndpoint>,
+    outcomes: Pin<Box<dyn Stream<Item = (String, RecordLookup)> + Send>>,
+    answered: bool,
+    gone: u64,
+    refused: Option<Error>,
+    failed: Option<Error>,
+    failed_in_a_row: u32,
+    is_over: bool,
+}
+
+/// The pages of records that were asked for by id, in the order of their outcomes, and at the end the error that is left to tell.
+pub fn pages(
+    at: Arc<RecordEndpoint>,
+    outcomes: impl Stream<Item = (String, RecordLookup)> + Send + 'static,
+) -> PageStream {
+    let rest = RemainingLookups {
+        at,
+        outcomes: outcomes.boxed(),
+        answered: false,
+        gone: 0,
+        refused: None,
+        failed: None,
+        failed_in_a_row: 0,
+        is_over: false,
+    };
+    stream::unfold(rest, |mut rest| async move {
+        if rest.is_over {
+            return None;
+        }
+        let page = rest.next().await?;
+        Some((page, rest))
+    })
+    .boxed()
+}
+
+impl RemainingLookups {
+    async fn next(&mut self) -> Option<tillhouse_model::Result<Page>> {
+        while self.failed_in_a_row < ENOUGH
+            && let Some((id, outcome)) = self.outcomes.next().await
+        {
+            let id: String = id.chars().take(SHOWN).collect();
+            match outcome {
+                RecordLookup::Found(page) => {
+                    (self.answered, self.failed_in_a_row) = (true, 0);
+                    self.at.found.store(true, Ordering::Relaxed);
+                    return Some(Ok(page));
+                }
+                RecordLookup::NotFound => {
+                    (self.answered, self.failed_in_a_row) = (true, 0);
+                    self.gone += 1;
+                }
+                RecordLookup::InvalidId(error) => {
+                    tracing::warn!(
+                        source = self.at.source,
+                        id,
+                        "not asked for by its id, and left as it is: {error}"
+                    );
+                }
+                RecordLookup::Refused(error) => {
+                    tracing::warn!(
+                        source = self.at.source,
+                        id,
+                        "refused by its id, and left as it is: {error}"
+                    );
+                    self.failed_in_a_row = 0;
+                    self.refused = Some(error);
+                }
+                RecordLookup::Failed(error) => {
+                    tracing::debug!(source = self.at.source, id, "failed by its id: {error}");
+                    self.failed_in_a_row += 1;
+                    self.failed.get_or_insert(error);
+                }
+            }
+        }
+        self.is_over = true;
+        self.at.doubt(self.gone);
+        let refused = self.refused.take().filter(|_| !self.answered);
+        self.failed.take().or(refused).map(Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    fn came(text: &'static str) -> RecordLookup {
+        RecordLookup::Found(Page {
+            bytes: text.into(),
+            declared_total: None,
+            requested_at: Timestamp::UNIX_EPOCH,
+            scope: None,
+            restarts_listing: false,
+            is_reread: false,
+        })
+    }
+
+    fn refused() -> RecordLookup {
+        RecordLookup::Refused(Error::protocol("400"))
+    }
+
+    fn failed() -> RecordLookup {
+        RecordLookup::Failed(Error::protocol("500"))
+    }
+
+    /// The pages' texts, and `!` with the error that ended them.
+    async fn shown(outcomes: Vec<RecordLookup>) -> String {
+        let outcomes = stream::iter(
+            outcomes
+                .into_iter()
+                .map(|outcome| ("id".to_owned(), outcome)),
+        );
+        let at = Arc::new(RecordEndpoint::new(
+            "s",
+            "connection.paths.one",
+            "/one/{id}",
+        ));
+        let pages: Vec<_> = pages(at, outcomes).collect().await;
+        let text = |page: &tillhouse_model::Result<Page>| match page {
+            Ok(page) => String::from_utf8_lossy(&page.bytes).into_owned(),
+            Err(error) => format!("!{}", error.message()),
+        };
+        pages.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_had_keeps_none_of_the_others_from_coming() {
+        let unaskable = || RecordLookup::InvalidId(Error::data("no name"));
+        assert_eq!(
+            shown(vec![
+                unaskable(),
+                came("a"),
+                refused(),
+                came("b"),
+                RecordLookup::NotFound
+            ])
+            .await,
+            "a b"
+        );
+        assert_eq!(
+            shown(vec![
+                failed(),
+                came("a"),
+                failed(),
+                failed(),
+                came("b"),
+                failed()
+            ])
+            .await,
+            "a b !500"
+        );
+        assert_eq!(
+            shown(vec![unaskable(), unaskable()]).await,
+            "",
+            "nothing was asked, so nothing was refused"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_all_of_them_is_an_error() {
+        assert_eq!(
+            shown(vec![refused(), refused(), refused(), refused()]).await,
+            "!400"
+        );
+        assert_eq!(
+            shown(vec![refused(), RecordLookup::NotFound]).await,
+            "",
+            "one is gone, so the address is right"
+        );
+        assert_eq!(
+            shown(vec![came("a"), failed(), failed(), failed(), came("b")]).await,
+            "a !500",
+            "the server is gone"
+        );
+        assert_eq!(shown(vec![]).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_never_finds_one_says_so() {
+        async fn heard(runs: Vec<Vec<RecordLookup>>) -> usize {
+            let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+            let at = Arc::new(RecordEndpoint::new(
+                "s",
+                "connection.paths.one",
+                "/one/{id}",
+            ));
+            for outcomes in runs {
+                let outcomes = stream::iter(
+                    outcomes
+                        .into_iter()
+                        .map(|outcome| ("id".to_owned(), outcome)),
+                );
+                pages(Arc::clone(&at), outcomes).collect::<Vec<_>>().await;
+            }
+            let heard = ear.heard();
+            let said = |line: &&str| {
+                line.contains("check connection.paths.one") && line.contains("/one/{id}")
+            };
+            heard.lines().filter(said).count()
+        }
+        use RecordLookup::NotFound;
+        assert_eq!(heard(vec![vec![NotFound]]).await, 1);
+        assert_eq!(heard(vec![vec![NotFound, NotFound, refused()]]).await, 1);
+        assert_eq!(
+            heard(vec![vec![NotFound, came("a"), NotFound]]).await,
+            0,
+            "one is there, so the path is right"
+        );
+        assert_eq!(
+            heard(vec![vec![came("a")], vec![NotFound, NotFound]]).await,
+            0,
+            "one was there before"
+        );
+        assert_eq!(
+            heard(vec![vec![NotFound], vec![came("a")], vec![NotFound]]).await,
+            1
+        );
+        assert_eq!(
+            heard(vec![vec![], vec![refused()], vec![failed()]]).await,
+            0,
+            "these are errors"
+        );
+    }
+}

@@ -1,0 +1,691 @@
+//! A success that says of itself that it is none: in its status, by an error that it names, or in words.
+//!
+//! Invariant: only the envelope is asked, and whatever wraps it one or two levels down, never a record; keys count in any case and spelling
+//! (`isSuccess`, `is_success`, `IS-SUCCESS`). A page of which nothing here is true says nothing against itself.
+//!
+//! Servers agree on no form for an error under status 200. Taken for an empty page, it would end a listing, and what the server has would never
+//! be asked for again. So beside an empty list everything counts that is not known to be good: what is known to be bad is an error, and a text
+//! of which neither is known is asked about again, and then believed only where the envelope says itself that all is well.
+//!
+//! The words themselves are data: `complaint/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
+//!
+//! Rejected: a list of whole bodies, which has no end; and the end of a listing by any text at all, to which an API that greets every caller
+//! would never come.
+
+mod vocabulary;
+
+use crate::empty_messages::EmptyMessages;
+use crate::{envelope, refusal_cause};
+use reqwest::StatusCode;
+use serde_json::Value;
+use tillhouse_model::Error;
+use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner};
+use vocabulary::WORDS;
+
+/// Error that an answer with a status of success states in its envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EnvelopeError {
+    /// A text that may mean anything, beside a word that all is well.
+    Note,
+    /// A text that may mean anything.
+    Remark,
+    /// That it failed.
+    Failure,
+}
+
+impl EnvelopeError {
+    /// The error, with the server's words as they were scrubbed.
+    pub(crate) fn error(self, status: StatusCode, words: Option<&str>) -> Error {
+        let said = words.map(|words| format!(": {words}")).unwrap_or_default();
+        let error = match self {
+            Self::Failure => Error::protocol(format!(
+                "the server answered {status} with an error in it{said}"
+            )),
+            _ => Error::protocol(format!(
+                "the server answered {status} with a message and no records{said}"
+            )),
+        };
+        error.hint(match (self, words) {
+            (Self::Remark | Self::Note, Some(words)) => format!(
+                "If it means that there is nothing, say so in the pipeline's connection: empty_messages: [{}]. If not, run `tillhouse sync` \
+                 again later; if it stays so, ask the provider.",
+                EmptyMessages::written(words)
+            ),
+            _ => "Run `tillhouse sync` again later; if it stays so, ask the provider.".to_owned(),
+        })
+    }
+}
+
+/// The statement of a page against itself; `None` where there is none.
+pub(crate) fn of(page: &[u8]) -> Option<EnvelopeError> {
+    let judged = judge(page);
+    match judged.complaint {
+        Some(EnvelopeError::Remark) if judged.is_well => Some(EnvelopeError::Note),
+        complaint => complaint,
+    }
+}
+
+/// True if a body names an error, whatever else it says.
+pub(crate) fn names_an_error(body: &[u8]) -> bool {
+    judge(body).names_error
+}
+
+/// True if a body says that something failed.
+pub(crate) fn is_failure(body: &[u8]) -> bool {
+    judge(body).complaint == Some(EnvelopeError::Failure)
+}
+
+/// True if a body says that something failed, by more than a message: one that comes with what was asked for may be about anything.
+pub(crate) fn is_failure_beyond_words(body: &[u8]) -> bool {
+    judge(body).beyond_words == Some(EnvelopeError::Failure)
+}
+
+/// Levels of wrapping around an envelope.
+const DEEPEST: usize = 2;
+
+/// Findings about one page's envelope.
+#[derive(Debug, Default)]
+struct EnvelopeFindings {
+    complaint: Option<EnvelopeError>,
+    /// The same, messages left out.
+    beyond_words: Option<EnvelopeError>,
+    /// An error was named, under a key for that.
+    names_error: bool,
+    /// The envelope says that it succeeded, or that there is nothing.
+    is_well: bool,
+}
+
+impl EnvelopeFindings {
+    fn add(&mut self, complaint: EnvelopeError) {
+        self.complaint = self.complaint.max(Some(complaint));
+        self.beyond_words = self.beyond_words.max(Some(complaint));
+    }
+
+    fn add_words(&mut self, complaint: EnvelopeError) {
+        self.complaint = self.complaint.max(Some(complaint));
+    }
+}
+
+fn judge(page: &[u8]) -> EnvelopeFindings {
+    let mut judged = EnvelopeFindings::default();
+    let page = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
+    match serde_json::from_slice::<Value>(page) {
+        Ok(Value::Object(fields)) => walk(
+            &mut fields.iter().map(|(key, value)| (key.as_str(), value)),
+            0,
+            &mut judged,
+        ),
+        // A text alone.
+        Ok(text @ Value::String(_)) => told(&text, &mut judged),
+        Ok(_) => {}
+        Err(_) => {
+            // One text that is damaged takes nothing from the others.
+            let mut fields = Vec::new();
+            // Of a page that is cut off, what stands before the cut.
+            let _ = fields_of(page, &mut fields);
+            walk(
+                &mut fields.iter().map(|(key, value)| (key.as_str(), value)),
+                0,
+                &mut judged,
+            );
+        }
+    }
+    judged
+}
+
+/// The fields of an object that serde does not take, as far as they can be read.
+fn fields_of(page: &[u8], fields: &mut Vec<(String, Value)>) -> JsonScanResult {
+    let mut scan = JsonScanner::new(page);
+    if scan.peek()? != b'{' {
+        return Ok(());
+    }
+    scan.pos += 1;
+    let mut more = !scan.empty(b'}')?;
+    while more {
+        let key = envelope::meaning(scan.key()?).into_owned();
+        scan.peek()?;
+        let start = scan.pos;
+        scan.skip_any()?;
+        let value = &page[start..scan.pos];
+        let text = || Value::String(String::from_utf8_lossy(value).trim_matches('"').to_owned());
+        fields.push((
+            key,
+            serde_json::from_slice(value).unwrap_or_else(|_| text()),
+        ));
+        more = scan.another(b'}')?;
+    }
+    Ok(())
+}
+
+fn walk<'v>(
+    fields: &mut dyn Iterator<Item = (&'v str, &'v Value)>,
+    depth: usize,
+    judged: &mut EnvelopeFindings,
+) {
+    for (key, value) in fields {
+        let key: String = key
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect();
+        let key = key.as_str();
+        if WORDS.errors.iter().any(|error| key.contains(error))
+            || key.starts_with("fault")
+            || WORDS.failures.has(key)
+        {
+            named(key, value, judged);
+        } else if WORDS.cuts.has(key) {
+            cut(key, value, judged);
+        } else if WORDS.successes.has(key) {
+            match yes_or_no(value) {
+                Some(true) => judged.is_well = true,
+                Some(false) => judged.add(EnvelopeError::Failure),
+                None => {}
+            }
+        } else if WORDS.states.has(key) {
+            stated(key, value, judged);
+        } else if WORDS.texts.has(key) {
+            told(value, judged);
+        } else if WORDS.warnings.has(key) {
+            warned(value, judged);
+        } else if WORDS.levels.has(key) && value.as_str().is_some_and(fails) {
+            judged.add(EnvelopeError::Failure);
+        } else if WORDS.totals.has(key) && matches!(value, Value::Number(_) | Value::String(_)) {
+            judged.is_well |= yes_or_no(value) == Some(false);
+        }
+        if let Value::Object(fields) = value
+            && depth < DEEPEST
+            && WORDS.wrappers.has(key)
+        {
+            walk(
+                &mut fields.iter().map(|(key, value)| (key.as_str(), value)),
+                depth + 1,
+                judged,
+            );
+        }
+    }
+}
+
+/// A word about an answer that is not whole: then an empty list is none.
+fn cut(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
+    let is_cut = match value {
+        Value::Bool(yes) => *yes,
+        Value::Number(_) => !WORDS.settings.has(key) && yes_or_no(value) == Some(true),
+        Value::String(text) => match text.trim().to_lowercase().as_str() {
+            "true" | "yes" | "y" | "1" | "on" | "ja" => true,
+            text => !WORDS.settings.has(key) && (fails(text) || is_cut_key(text)),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            !WORDS.settings.has(key) && says_something(key, value)
+        }
+        Value::Null => false,
+    };
+    if is_cut {
+        judged.add(EnvelopeError::Failure);
+    }
+}
+
+/// True if a word is the name of such a key: `"incomplete": "incompleteResults"`.
+fn is_cut_key(text: &str) -> bool {
+    WORDS.cuts.has(
+        &text
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .collect::<String>(),
+    )
+}
+
+fn yes_or_no(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(yes) => Some(*yes),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::String(text) => match text.trim().to_lowercase().as_str() {
+            "false" | "no" | "n" | "0" | "off" | "nein" => Some(false),
+            "true" | "yes" | "y" | "1" | "on" | "ja" => Some(true),
+            text if fails(text) => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An error under a key that is made for one.
+fn named(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
+    if !says_something(key, value) {
+        return;
+    }
+    match value {
+        // `{"error": "no transactions found"}`.
+        Value::String(text) if is_good(text) => {
+            judged.add(EnvelopeError::Remark);
+            judged.is_well = true;
+        }
+        _ => {
+            judged.add(EnvelopeError::Failure);
+            judged.names_error = true;
+        }
+    }
+}
+
+/// True if something stands under a key that is said of errors.
+fn says_something(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(yes) => *yes,
+        Value::Number(number) => {
+            let is_code = ["code", "status", "no"]
+                .iter()
+                .any(|word| key.ends_with(word));
+            number.as_f64() != Some(0.0)
+                && !(is_code
+                    && number
+                        .as_u64()
+                        .is_some_and(|code| (200..300).contains(&code)))
+        }
+        Value::String(text) => {
+            let text = text.trim().to_lowercase();
+            !text.is_empty() && !WORDS.no_error.has(&text) && !text.bytes().all(|byte| byte == b'0')
+        }
+        Value::Array(items) => items.iter().any(|item| says_something(key, item)),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, field)| says_something(&key.to_lowercase(), field)),
+    }
+}
+
+/// A state: a word, a number, or several.
+fn stated(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
+    match value {
+        Value::Bool(true) => judged.is_well = true,
+        Value::Bool(false) => judged.add(EnvelopeError::Failure),
+        Value::Number(number) => code(key, number.as_i64(), judged),
+        Value::String(text) => match text.trim().parse::<i64>() {
+            Ok(number) => code(key, Some(number), judged),
+            Err(_) if text.trim().is_empty() => {}
+            Err(_) if fails(text) => judged.add(EnvelopeError::Failure),
+            Err(_) if is_good(text) => judged.is_well = true,
+            Err(_) => judged.add(EnvelopeError::Remark),
+        },
+        Value::Array(items) => items.iter().for_each(|item| stated(key, item, judged)),
+        Value::Null | Value::Object(_) => {}
+    }
+}
+
+fn code(key: &str, number: Option<i64>, judged: &mut EnvelopeFindings) {
+    match number {
+        // Partial content.
+        Some(206) => judged.add(EnvelopeError::Failure),
+        Some(200..=299) => judged.is_well = true,
+        Some(400..=599) => judged.add(EnvelopeError::Failure),
+        Some(0 | 1) => {}
+        Some(number) if number < 0 => judged.add(EnvelopeError::Failure),
+        // A provider's own number, of which nothing is known.
+        _ if key.contains("code") || key == "rc" => judged.add(EnvelopeError::Remark),
+        _ => {}
+    }
+}
+
+/// A message.
+fn told(value: &Value, judged: &mut EnvelopeFindings) {
+    match value {
+        Value::String(text) if text.trim().is_empty() => {}
+        Value::String(text) if fails(text) => judged.add_words(EnvelopeError::Failure),
+        Value::String(text) if is_good(text) => {}
+        Value::String(_) => judged.add_words(EnvelopeError::Remark),
+        Value::Array(items) => items.iter().for_each(|item| told(item, judged)),
+        Value::Object(fields) => fields.values().for_each(|field| told(field, judged)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What the server warns of.
+fn warned(value: &Value, judged: &mut EnvelopeFindings) {
+    match value {
+        Value::Bool(true) => judged.add_words(EnvelopeError::Remark),
+        Value::Number(number) if number.as_f64() != Some(0.0) => {
+            judged.add_words(EnvelopeError::Remark)
+        }
+        _ => told(value, judged),
+    }
+}
+
+/// True if a text is about credentials that are not accepted.
+pub(crate) fn names_credentials(text: &str) -> bool {
+    let words = refusal_cause::words(text);
+    WORDS.credentials.is_in(&words) && (fails(text) || WORDS.unknown.is_in(&words))
+}
+
+/// A text's words without those that say that nothing failed.
+fn words_of(text: &str) -> String {
+    WORDS
+        .no_failure
+        .iter()
+        .fold(refusal_cause::words(text), |words, none| {
+            words.replace(&format!(" {none} "), " ")
+        })
+}
+
+/// True if a text is about a failure.
+pub(crate) fn fails(text: &str) -> bool {
+    let counted = text.trim().to_lowercase();
+    !counted.starts_with("0 error") && WORDS.bad.is_in(&words_of(text))
+}
+
+/// True if a text says that all is well, or that there is nothing.
+fn is_good(text: &str) -> bool {
+    let words = words_of(text);
+    let is_well = || words.contains(" found ") || WORDS.good.is_in(&words);
+    !fails(text)
+        && (says_nothing_is_there(text, &words) || (!WORDS.negations.is_in(&words) && is_well()))
+}
+
+/// True if a text, whose words are given too, says that there is nothing.
+fn says_nothing_is_there(text: &str, words: &str) -> bool {
+    let letters: String = words.split_whitespace().collect();
+    if WORDS.nothing.has(&letters) {
+        return true;
+    }
+    let is_denied = || {
+        WORDS.denials.iter().any(|denial| {
+            vocabulary::places(words, denial).any(|rest| first_is_a_thing(rest.split(' ')))
+        })
+    };
+    let is_missing =
+        || WORDS.not_there.is_in(words) && words.split(' ').any(|word| WORDS.things.ends(word));
+    !WORDS.doubts.is_in(words)
+        && (WORDS.nothing_phrases.is_in(words)
+            || is_denied()
+            || is_missing()
+            || counts_nothing(text))
+}
+
+/// True if the first of some words that is no filler is a thing that can be listed.
+fn first_is_a_thing<'w>(mut words: impl Iterator<Item = &'w str>) -> bool {
+    words
+        .find(|word| !word.is_empty() && !WORDS.fillers.has(word))
+        .is_some_and(|word| WORDS.things.ends(word))
+}
+
+/// True if a text counts things that can be listed, and comes to nought: `0 results`, `Records found: 0`.
+fn counts_nothing(text: &str) -> bool {
+    let words: Vec<String> = text
+        .split_whitespace()
+        .map(
+            |word| match word.trim_matches(|c: char| !c.is_alphanumeric()) {
+                "0" => "0".to_owned(),
+                word => refusal_cause::words(word).trim().to_owned(),
+            },
+        )
+        .collect();
+    let noughts = words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| *word == "0")
+        .map(|(at, _)| at);
+    noughts.into_iter().any(|at| {
+        first_is_a_thing(words[at + 1..].iter().map(String::as_str))
+            || (at + 1 == words.len()
+                && first_is_a_thing(words[..at].iter().rev().map(String::as_str)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_says_so_in_many_ways() {
+        for page in [
+            r#"{"status":"error","data":[]}"#,
+            r#"{"status":" Failed "}"#,
+            r#"{"Status":"FAILED","data":[]}"#,
+            r#"{"STATUS":"ERROR","data":[]}"#,
+            r#"{"status":500,"data":[]}"#,
+            r#"{"status":"INTERNAL_ERROR","data":[]}"#,
+            r#"{"status":"InternalServerError","data":[]}"#,
+            r#"{"status":false,"data":[]}"#,
+            r#"{"statusCode":"503","message":"later","data":[]}"#,
+            r#"{"code":429}"#,
+            r#"{"returnCode":-1,"data":[]}"#,
+            r#"{"result":"failure","data":null}"#,
+            r#"{"result":"KO","data":[]}"#,
+            r#"{"error":"down"}"#,
+            r#"{"Error":"x","data":[]}"#,
+            r#"{"Errors":["x"],"data":[]}"#,
+            r#"{"error":true,"data":[]}"#,
+            r#"{"error":17}"#,
+            r#"{"error":{"code":1}}"#,
+            r#"{"errorCode":"E1","data":[]}"#,
+            r#"{"error_code":17,"data":[]}"#,
+            r#"{"ERROR-CODE":17,"data":[]}"#,
+            r#"{"errorMessage":"boom","data":[]}"#,
+            r#"{"hasError":true,"data":[]}"#,
+            r#"{"errorCount":2,"data":[]}"#,
+            r#"{"data":[],"errors":[{"title":"down"}],"meta":{"count":0}}"#,
+            r#"{"errors":["down"]}"#,
+            r#"{"errors":{"page":["down"]}}"#,
+            r#"{"fault":{"faultstring":"down"}}"#,
+            r#"{"FaultString":"down"}"#,
+            r#"{"exceptionMessage":"boom","data":[]}"#,
+            r#"{"problem":"boom","data":[]}"#,
+            r#"{"Fehler":"kaputt","data":[]}"#,
+            r#"{"success":false,"data":[]}"#,
+            r#"{"Success":false,"data":[]}"#,
+            r#"{"isSuccess":false,"data":[]}"#,
+            r#"{"is_success":0,"data":[]}"#,
+            r#"{"success":"false"}"#,
+            r#"{"success":"failed"}"#,
+            r#"{"ok":0,"data":[]}"#,
+            r#"{"succeeded":false,"data":[]}"#,
+            r#"{"failed":true,"data":[]}"#,
+            r#"{"type":"ERROR","data":[]}"#,
+            r#"{"message":"Internal server error","data":[]}"#,
+            r#"{"success":true,"message":"Database unavailable","data":[]}"#,
+            r#"{"messages":[{"text":"timed out"}],"data":[]}"#,
+            r#"{"meta":{"error":"boom","total":0},"data":[]}"#,
+            r#"{"meta":{"status":"error"},"data":[]}"#,
+            r#"{"_meta":{"Status":{"code":500}},"data":[]}"#,
+            r#"{"response":{"status":{"text":"failed"}},"data":[]}"#,
+            r#"{"status":"failed","message":"Caf\ud83d","data":[]}"#,
+            "\u{feff}{\"error\":\"down\"}",
+            r#"{"warnings":["timeout, partial result"],"data":[]}"#,
+            r#"{"warning":"Result truncated","total":0,"data":[]}"#,
+            r#"{"notices":[{"text":"results are incomplete"}],"data":[]}"#,
+            r#"{"meta":{"warnings":[{"code":"W1","detail":"Zeitüberschreitung"}]},"data":[]}"#,
+            r#"{"note":"Résultat partiel","data":[]}"#,
+            r#"{"partial":true,"data":[]}"#,
+            r#"{"status":"ok","partial":1,"total":0,"data":[]}"#,
+            r#"{"Incomplete":"true","data":[]}"#,
+            r#"{"incomplete_results":true,"total_count":0,"items":[]}"#,
+            r#"{"timed_out":true,"hits":[]}"#,
+            r#"{"timeout":true,"data":[]}"#,
+            r#"{"truncated":{"reason":"size"},"data":[]}"#,
+            r#"{"pagination":{"is_truncated":true},"data":[]}"#,
+            r#"{"_shards":{"total":5,"failed":3},"data":[]}"#,
+            r#"{"complete":false,"data":[]}"#,
+            r#"{"isComplete":"no","data":[]}"#,
+            r#"{"status":206,"data":[]}"#,
+            r#"{"status":"partial","data":[]}"#,
+            r#"{"state":"TIMED_OUT","data":[]}"#,
+        ] {
+            assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Failure), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_which_nothing_is_known_is_doubtful() {
+        for page in [
+            r#"{"Message":"boom"}"#,
+            r#"{"message":"boom","data":[]}"#,
+            r#"{"message":"internal"}"#,
+            r#"{"detail":"x","title":"y","data":[]}"#,
+            r#"{"status":"processing","data":[]}"#,
+            r#"{"code":"E1","data":[]}"#,
+            r#"{"code":1017,"data":[]}"#,
+            r#"{"message":"Account not found","data":[]}"#,
+            r#"{"meta":{"message":"boom"},"data":[]}"#,
+            r#""boom""#,
+            r#"{"warnings":["boom"],"data":[]}"#,
+            r#"{"warnings":true,"data":[]}"#,
+            r#"{"warningCount":2,"data":[]}"#,
+            r#"{"notice":{"text":"boom"},"data":[]}"#,
+            r#"{"message":"keine Verbindung zur Datenbank","data":[]}"#,
+            r#"{"message":"No route found","data":[]}"#,
+            r#"{"message":"No backend ready","data":[]}"#,
+            r#"{"message":"No sessions could be loaded","data":[]}"#,
+            r#"{"message":"No data access","data":[]}"#,
+            r#"{"message":"empty reply from upstream","data":[]}"#,
+            r#"{"message":"API v2.0 data service starting","data":[]}"#,
+            r#"{"message":"Session not found","data":[]}"#,
+        ] {
+            assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Remark), "{page}");
+        }
+        for page in [
+            r#"{"status":"ok","message":"boom","data":[]}"#,
+            r#"{"success":true,"message":"boom","data":[]}"#,
+            r#"{"code":200,"message":"boom","data":[]}"#,
+            r#"{"meta":{"total":0},"message":"boom","data":[]}"#,
+            r#"{"error":"no transactions found","data":[]}"#,
+        ] {
+            assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Note), "{page}");
+        }
+    }
+
+    #[test]
+    fn good_words_are_no_complaint() {
+        for page in [
+            r#"{"status":"ok","data":[]}"#,
+            r#"{"Status":"Success","message":"OK","data":[]}"#,
+            r#"{"status":"success","code":200,"data":[]}"#,
+            r#"{"status":204}"#,
+            r#"{"status":0,"code":0,"result":1,"data":[]}"#,
+            r#"{"code":"E-MPTY","data":[]}"#,
+            r#"{"status":"Success","errors":[],"data":[]}"#,
+            r#"{"errors":null,"error":null}"#,
+            r#"{"errors":{},"error":""}"#,
+            r#"{"errors":[ [ ] ],"error":false}"#,
+            r#"{"error":0,"fault":"none","exception":"null"}"#,
+            r#"{"error":{"code":0,"message":""},"data":[]}"#,
+            r#"{"errorCode":"0","errorMessage":"No error","hasErrors":false,"data":[]}"#,
+            r#"{"errorCode":200,"data":[]}"#,
+            r#"{"success":true,"ok":1,"failed":0,"data":[]}"#,
+            r#"{"message":"nothing found","data":[]}"#,
+            r#"{"message":"","msg":null,"detail":" ","data":[]}"#,
+            r#"{"message":"Request completed without errors","data":[]}"#,
+            r#"{"message":"No data found","data":[]}"#,
+            r#"{"message":"0 records found","data":[]}"#,
+            r#"{"message":"Records not found.","data":[]}"#,
+            r#"{"title":"Transactions retrieved","data":[]}"#,
+            r#"{"meta":{"status":"ok","message":"success","total":0},"data":[]}"#,
+            r#"{"type":"list","default":"x","data":[]}"#,
+            r#"{"filter":{"status":"failed"},"data":[]}"#,
+            r#"{"warnings":[],"data":[]}"#,
+            r#"{"warnings":null,"notices":{},"note":"","data":[]}"#,
+            r#"{"warnings":["No data found"],"warningCount":0,"hasWarnings":false,"data":[]}"#,
+            r#"{"partial":false,"incomplete":"false","truncated":0,"timed_out":null,"data":[]}"#,
+            r#"{"timeout":30,"maintenance":"Sundays, 2 to 3","data":[]}"#,
+            r#"{"_shards":{"total":5,"failed":0},"complete":true,"data":[]}"#,
+            "[]",
+            "null",
+            "7",
+            "",
+            "<html>",
+        ] {
+            assert_eq!(of(page.as_bytes()), None, "{page}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_in_many_languages() {
+        for message in [
+            "no sessions in this period",
+            "No charging sessions",
+            "nothing found",
+            "0 results",
+            "0 records for 2026-01-01",
+            "Records found: 0",
+            "Results = 0",
+            "zero rows",
+            "No matching transactions.",
+            "NO_DATA",
+            "noData",
+            "No sales for the selected machine",
+            "There are no entries",
+            "Empty result set",
+            "The result is empty",
+            "No new data",
+            "Keine Daten gefunden",
+            "Keine Datensätze vorhanden",
+            "Für diesen Zeitraum liegen keine Umsätze vor",
+            "Es wurden keine passenden Transaktionen gefunden",
+            "Keine Verkaufsdaten",
+            "Daten nicht gefunden",
+            "Kein Eintrag",
+            "Keine Ladevorgänge",
+            "Nichts gefunden",
+            "0 Treffer",
+            "Aucune donnée trouvée",
+            "Aucun résultat",
+            "Pas de transactions",
+            "Pas d'enregistrement pour cette période",
+            "Il n'y a pas de ventes",
+            "Données introuvables",
+            "0 résultat",
+            "Liste vide",
+            "Rien trouvé",
+            "No hay datos",
+            "No se encontraron resultados",
+            "No se han encontrado transacciones",
+            "Ningún registro",
+            "Sin datos",
+            "Registros no encontrados",
+            "0 registros",
+            "Nada encontrado",
+            "Geen gegevens gevonden",
+            "Geen resultaten",
+            "Er zijn geen transacties",
+            "Gegevens niet gevonden",
+            "Niets gevonden",
+            "0 rijen",
+            "Lege lijst",
+        ] {
+            let page = serde_json::json!({ "message": message, "data": [] }).to_string();
+            assert_eq!(of(page.as_bytes()), None, "{message}");
+        }
+        for message in [
+            "Keine Daten wegen Wartung",
+            "Die Daten konnten nicht geladen werden",
+            "Données indisponibles",
+            "Aucune donnée : délai dépassé",
+            "No se pudieron cargar los datos",
+            "Geen gegevens: storing",
+            "0 records, partial result",
+            "No records returned: query timed out",
+        ] {
+            let page = serde_json::json!({ "message": message, "data": [] }).to_string();
+            assert_eq!(
+                of(page.as_bytes()),
+                Some(EnvelopeError::Failure),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_says_how_a_message_is_let_through() {
+        let hint = |complaint: EnvelopeError, words| {
+            complaint
+                .error(StatusCode::OK, words)
+                .hint_text()
+                .unwrap()
+                .to_owned()
+        };
+        let told = hint(EnvelopeError::Remark, Some("nix \"da\" für ***"));
+        assert!(
+            told.contains(r#"empty_messages: ["nix \"da\" für *"]"#),
+            "{told}"
+        );
+        assert!(!hint(EnvelopeError::Remark, None).contains("empty_messages"));
+        assert!(!hint(EnvelopeError::Failure, Some("down")).contains("empty_messages"));
+    }
+}

@@ -1,0 +1,168 @@
+//! The words and keys that an envelope is judged by, as `words.txt` lists them.
+//!
+//! Invariant: a list is named once in the file and once here; a test tells where the two differ.
+
+use std::sync::LazyLock;
+
+/// The lists, read once.
+pub(super) static WORDS: LazyLock<MessageVocabulary> =
+    LazyLock::new(|| MessageVocabulary::read(include_str!("words.txt")));
+
+/// The lists of `words.txt`, which says what each is.
+#[derive(Debug)]
+pub(super) struct MessageVocabulary {
+    pub(super) wrappers: WordList,
+    pub(super) states: WordList,
+    pub(super) successes: WordList,
+    pub(super) failures: WordList,
+    pub(super) cuts: WordList,
+    pub(super) settings: WordList,
+    pub(super) errors: WordList,
+    pub(super) no_error: WordList,
+    pub(super) texts: WordList,
+    pub(super) warnings: WordList,
+    pub(super) levels: WordList,
+    pub(super) totals: WordList,
+    pub(super) credentials: WordList,
+    pub(super) unknown: WordList,
+    pub(super) no_failure: WordList,
+    pub(super) bad: WordList,
+    pub(super) good: WordList,
+    pub(super) negations: WordList,
+    pub(super) nothing: WordList,
+    pub(super) nothing_phrases: WordList,
+    pub(super) denials: WordList,
+    pub(super) not_there: WordList,
+    pub(super) fillers: WordList,
+    pub(super) things: WordList,
+    pub(super) doubts: WordList,
+}
+
+impl MessageVocabulary {
+    fn read(text: &'static str) -> Self {
+        let list = |name: &str| WordList::read(text, name);
+        Self {
+            wrappers: list("wrappers"),
+            states: list("states"),
+            successes: list("successes"),
+            failures: list("failures"),
+            cuts: list("cuts"),
+            settings: list("settings"),
+            errors: list("errors"),
+            no_error: list("no error"),
+            texts: list("texts"),
+            warnings: list("warnings"),
+            levels: list("levels"),
+            totals: list("totals"),
+            credentials: list("credentials"),
+            unknown: list("unknown"),
+            no_failure: list("no failure"),
+            bad: list("bad"),
+            good: list("good"),
+            negations: list("negations"),
+            nothing: list("nothing"),
+            nothing_phrases: list("nothing phrases"),
+            denials: list("denials"),
+            not_there: list("not there"),
+            fillers: list("fillers"),
+            things: list("things"),
+            doubts: list("doubts"),
+        }
+    }
+}
+
+/// One list.
+#[derive(Debug)]
+pub(super) struct WordList(Vec<&'static str>);
+
+impl WordList {
+    fn read(text: &'static str, name: &str) -> Self {
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let is_head = |line: &&str| line.starts_with('[');
+        let from = lines
+            .skip_while(|line| line.trim_matches(['[', ']']) != name || !is_head(line))
+            .skip(1);
+        let entries = from
+            .take_while(|line| !is_head(line))
+            .flat_map(|line| line.split(','));
+        Self(
+            entries
+                .map(str::trim)
+                .filter(|entry| !entry.is_empty())
+                .collect(),
+        )
+    }
+
+    /// The entries.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied()
+    }
+
+    /// True if it has this entry.
+    pub(super) fn has(&self, entry: &str) -> bool {
+        self.0.contains(&entry)
+    }
+
+    /// True if one of its entries stands in some words, which have a blank before and after.
+    pub(super) fn is_in(&self, words: &str) -> bool {
+        self.iter()
+            .any(|entry| places(words, entry).next().is_some())
+    }
+
+    /// True if a word is one of its entries, or a longer word that ends in one of five letters or more.
+    pub(super) fn ends(&self, word: &str) -> bool {
+        self.iter()
+            .any(|entry| word == entry || (entry.len() >= 5 && word.ends_with(entry)))
+    }
+}
+
+/// What follows an entry in some words, a blank first, wherever it stands there.
+pub(super) fn places<'w>(words: &'w str, entry: &'static str) -> impl Iterator<Item = &'w str> {
+    words.match_indices(entry).filter_map(move |(at, _)| {
+        let rest = &words[at + entry.len()..];
+        (words[..at].ends_with(' ') && rest.starts_with(' ')).then_some(rest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal_cause;
+
+    #[test]
+    fn every_list_of_the_file_is_read_and_none_is_empty() {
+        let text = include_str!("words.txt");
+        let debug = format!("{:?}", MessageVocabulary::read(text));
+        let heads: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(heads.len(), debug.matches("List(").count());
+        assert_eq!(debug.matches("List([])").count(), 0, "{debug}");
+        for head in heads {
+            assert!(
+                debug.contains(&format!(
+                    "{}: List([",
+                    head.trim_matches(['[', ']']).replace(' ', "_")
+                )),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_are_spelled_as_texts_are_read() {
+        for list in [
+            &WORDS.bad,
+            &WORDS.good,
+            &WORDS.things,
+            &WORDS.denials,
+            &WORDS.fillers,
+            &WORDS.doubts,
+        ] {
+            for entry in list.iter() {
+                assert_eq!(refusal_cause::words(entry).trim(), entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! What came of a listing against what its pages declare: the judge of every sign of an end, for all forms of paging.
+//!
+//! Invariant: pure; one ledger is one reading of one listing. What is owed is the largest total that a page declared, lowered only by a
+//! fall that held when the reader had stepped back for it.
+//!
+//! Rejected: counting different ids. A listing that has one twice would never be whole, and where pages are counted by the server they
+//! need not be looked into.
+//!
+//! A total that is as large as the first page proves nothing by itself: it may count that page only, on a server that cuts pages below what it is
+//! asked for. So where such a page is shorter than asked, one page more is asked for, until a listing of that resource has shown
+//! ([`Totals`]) that its totals count more than a page.
+
+use super::ListingOptions;
+use crate::claim::ServerClaim;
+use crate::envelope;
+use bytes::Bytes;
+use std::cmp::Ordering as Order;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind};
+
+/// Claim that the totals of a resource count its listings: confirmed where a listing was reached
+/// by a total that was more than a page's, and none was passed.
+pub type TotalsClaim = Arc<ServerClaim>;
+
+/// Repeats that a risen total explains in a reading.
+const GRACE: u64 = 16;
+
+/// Steps back that a reading may make, and one more for so many pages of it: a total that falls with every request says nothing.
+const STEPS_BACK: u64 = 3;
+const PAGES_A_STEP: u64 = 16;
+
+/// Empty pages in a row that are believed to lead on where they name a next one.
+const EMPTY_IN_A_ROW: u32 = 3;
+
+/// Tally of one reading of a listing: the records that came against those that its pages
+/// declared.
+#[derive(Debug, Default, Clone)]
+pub(super) struct ListingTally {
+    totals: TotalsClaim,
+    pages: u64,
+    new_places: u64,
+    came: u64,
+    due: Option<u64>,
+    last: Option<u64>,
+    least: Option<u64>,
+    largest: Option<u64>,
+    /// The total that fell, while the page to which the reader stepped back is still to come.
+    fell_to: Option<u64>,
+    /// Whether a total that had fallen was high again: it says nothing of records that move.
+    wavers: bool,
+    rose: bool,
+    /// True if some page declared another number than that of its own records.
+    counts_more: bool,
+    /// True if the first page declared more than it held. Only that shows what totals count: one that is cut at a page's length, or counts a page
+    /// only, is as large as the first page, and the empty page behind a short one may say it again.
+    exceeds_first: bool,
+    /// What had come before the page at hand, against what was due then.
+    before: Option<Order>,
+    steps_back: u64,
+    explained: u64,
+    prints: HashSet<u64>,
+    /// Pages of one record, up to this one, that were there before.
+    repeats_in_a_row: u32,
+    /// True if a page repeated another and the total was reached with it, in this reading or the one before.
+    reached_by_repeat: bool,
+    stood: bool,
+    /// True if there was a reading before this one.
+    is_anew: bool,
+    /// True if the page at hand declared another total than the one before.
+    moved: bool,
+    /// The page before, where pages are compared.
+    page_before: Option<Bytes>,
+    /// True if records arrived in front of the reader: what came twice was pushed back, and what pushed it was not read.
+    shifted: bool,
+}
+
+/// Verdict on a page that came before.
+#[derive(Debug)]
+pub(super) enum RepeatedPage {
+    /// Behind the total: the server has no more.
+    OfTheEnd,
+    /// A slip of the server's, or records that arrive in front: reading anew tells. Where it stays so, this error.
+    Unproved(Error),
+}
+
+impl ListingTally {
+    /// The ledger of a first reading.
+    pub(super) fn of(totals: &TotalsClaim) -> Self {
+        Self {
+            totals: totals.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The ledger of the reading after this one.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            stood: self.reached_by_repeat,
+            is_anew: true,
+            ..Self::of(&self.totals)
+        }
+    }
+
+    /// Whether no page came yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.pages == 0
+    }
+
+    /// True if a page came, in this reading or one before.
+    pub(super) fn has_begun(&self) -> bool {
+        self.is_anew || !self.is_new()
+    }
+
+    /// True if nothing at a place may be a slip that no total shows: then it is asked for once more.
+    pub(super) fn may_be_a_hole(&self, listing: &ListingOptions) -> bool {
+        listing.confirm_end && self.has_begun() && !self.is_short()
+    }
+
+    pub(super) fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Records that came so far.
+    pub(super) fn so_far(&self) -> u64 {
+        self.came
+    }
+
+    /// True if fewer records came than are due.
+    pub(super) fn is_short(&self) -> bool {
+        self.due.is_some_and(|due| self.came < due)
+    }
+
+    /// An error on the way through a listing, with the figures that stood then.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match self.due {
+            Some(due) if error.kind() == ErrorKind::Protocol => error
+                .at("declared", due.to_string())
+                .at("came", self.came.to_string()),
+            _ => error,
+        }
+    }
+
+    /// The largest total declared, lowered by falls that held.
+    pub(super) fn declared(&self) -> Option<u64> {
+        self.due
+    }
+
+    /// Takes the next page of a reading that only goes forward.
+    pub(super) fn page(&mut self, records: u64, total: Option<u64>) {
+        self.declare(total, records, true);
+        // Nobody steps back.
+        self.fell_to = None;
+        self.came += records;
+    }
+
+    /// Takes what a page declares: by how many records the reader has to step back, mostly by none. Only places that are new bring
+    /// the reader on, and allow it a step back more.
+    pub(super) fn declare(&mut self, total: Option<u64>, records: u64, is_new_place: bool) -> u64 {
+        self.before = self.due.map(|due| self.came.cmp(&due));
+        self.counts_more |= total.is_some_and(|total| total != records);
+        self.pages += 1;
+        self.exceeds_first |=
+            self.pages == 1 && records > 0 && total.is_some_and(|total| total > records);
+        self.new_places += u64::from(is_new_place);
+        let Some(total) = total else {
+            (self.rose, self.moved) = (false, false);
+            return 0;
+        };
+        let before = self.last.replace(total);
+        if let Some(fallen) = self.fell_to.take() {
+            if total > fallen {
+                self.wavers = true;
+            } else {
+                self.due = Some(fallen);
+            }
+        }
+        self.rose = before.is_some_and(|before| before < total);
+        self.moved = before.is_some_and(|before| before != total);
+        self.largest = self.largest.max(Some(total));
+        let is_new_low = self.least.is_none_or(|least| total < least);
+        self.least = if is_new_low { Some(total) } else { self.least };
+        // A total that was passed already counts something else than the listing.
+        let fall = before
+            .filter(|before| total < *before && self.came < *before)
+            .map_or(0, |before| before - total);
+        if fall > 0
+            && is_new_low
+            && !self.wavers
+            && self.steps_back < STEPS_BACK + self.new_places / PAGES_A_STEP
+        {
+            self.steps_back += 1;
+            self.fell_to = Some(total);
+            return fall;
+        }
+        self.due = self.due.max(Some(total));
+        0
+    }
+
+    /// Compares a page at a new place with the one before: where the total moved and a record came again, others arrived in front.
+    ///
+    /// Of a page that came before that one nothing is remembered: what arrives between two pages is rarely more than a page.
+    pub(super) fn compare(&mut self, page: &Bytes, records_at: &[&str], id: &str) {
+        let before = self.page_before.replace(page.clone());
+        let Some(before) = before.filter(|_| self.moved && !self.shifted) else {
+            return;
+        };
+        // A page that cannot be read that far is the decoder's to judge.
+        let ids = |page: &Bytes| envelope::identities(page, records_at, id).unwrap_or_default();
+        let known: HashSet<u64> = ids(&before).into_iter().collect();
+        self.shifts(ids(page).iter().any(|id| known.contains(id)));
+    }
+
+    /// Notes whether a page at a new place has a record that came before it.
+    pub(super) fn shifts(&mut self, came_before: bool) {
+        self.shifted |= self.moved && came_before;
+    }
+
+    /// True if records arrived in front of the reader.
+    pub(super) fn is_shifted(&self) -> bool {
+        self.shifted
+    }
+
+    /// There is nothing behind the reader to step back to: the fall holds.
+    pub(super) fn fall_holds(&mut self) {
+        if let Some(fallen) = self.fell_to.take() {
+            self.due = Some(fallen);
+        }
+    }
+
+    /// So many records came so far, of a reading that may step back.
+    pub(super) fn came(&mut self, records: u64) {
+        self.came = records;
+    }
+
+    /// Whether the total is reached and nothing says that there is more: `full` is whether the page is as long as pages are, `linked`
+    /// whether it names a next one. `None` where no total tells: there is none, it was passed, or it may count pages only.
+    pub(super) fn is_complete(&self, records: u64, full: bool, linked: bool) -> Option<bool> {
+        let due = self.due?;
+        match self.came.cmp(&due) {
+            Order::Less => Some(false),
+            Order::Greater => {
+                self.totals.check(false);
+                (records > 0).then_some(false)
+            }
+            Order::Equal if self.is_proved() => Some(!full && !linked),
+            Order::Equal if self.came == 0 => Some(!linked),
+            Order::Equal => None,
+        }
+    }
+
+    /// True if as much came as is due, by a total that counts the listing.
+    pub(super) fn is_proved(&self) -> bool {
+        let reached = self.due == Some(self.came) && (self.counts_more || self.totals.is_proven());
+        if reached && self.exceeds_first {
+            self.totals.check(true);
+        }
+        reached
+    }
+
+    /// How many empty pages in a row are followed where each names a next one: some servers do so for ever.
+    pub(super) fn empty_pages_followed(&self) -> u32 {
+        if self.is_proved() { 1 } else { EMPTY_IN_A_ROW }
+    }
+
+    /// The error of a listing that ended before the total was reached.
+    pub(super) fn shortfall(&self) -> Option<Error> {
+        let due = self.due.filter(|due| self.came < *due)?;
+        let error = Error::protocol(format!(
+            "the source declares {due} records, but {} came",
+            self.came
+        ));
+        let error = match (self.least, self.largest) {
+            (Some(least), Some(largest)) if least < largest => {
+                error.at("totals of its pages", format!("{least} to {largest}"))
+            }
+            _ => error,
+        };
+        Some(error.hint(
+            "Run `tillhouse sync` again later; if it stays so, tell the provider both figures.",
+        ))
+    }
+
+    /// Tells a page that came before and was not asked for again; `came` is how many records came with it. `what` says
+    /// so in an error.
+    pub(super) fn repeats(
+        &mut self,
+        print: Option<u64>,
+        records: u64,
+        came: u64,
+        what: impl FnOnce() -> String,
+    ) -> Option<RepeatedPage> {
+        if self.prints.insert(print?) {
+            self.repeats_in_a_row = 0;
+            return None;
+        }
+        let proves = self.counts_more || self.totals.is_proven();
+        if self.before == Some(Order::Equal) && proves {
+            return Some(RepeatedPage::OfTheEnd);
+        }
+        self.repeats_in_a_row += 1;
+        if records == 1 && self.repeats_in_a_row == 1 {
+            return None;
+        }
+        if self.rose && self.explained < GRACE {
+            self.explained += 1;
+            return None;
+        }
+        if self.due.is_some_and(|due| came >= due) {
+            // A slip may make up the number; the same again is no slip.
+            if self.stood {
+                return Some(RepeatedPage::OfTheEnd);
+            }
+            self.reached_by_repeat = true;
+        }
+        let error = Error::protocol(what()).hint(
+            "The server seems to ignore which page it is asked for: check the name of that parameter, and ask the provider how its \
+             listings are paged.",
+        );
+        Some(RepeatedPage::Unproved(match self.due {
+            Some(due) => error.at("declared", due.to_string()),
+            None => error,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(pages: &[(u64, u64)]) -> ListingTally {
+        let mut ledger = ListingTally::default();
+        for (records, total) in pages {
+            ledger.page(*records, Some(*total));
+        }
+        ledger
+    }
+
+    #[test]
+    fn the_largest_total_is_owed() {
+        for (pages, owed) in [
+            (&[(2, 5), (2, 5), (1, 5)][..], None),
+            (&[(2, 5), (2, 5)][..], Some((5, 4))),
+            (&[(2, 4), (2, 5), (0, 4)][..], Some((5, 4))),
+            (&[(2, 2), (2, 2), (1, 1)][..], None),
+            (&[(2, 6), (2, 4), (2, 2)][..], None),
+            (&[(0, 0)][..], None),
+            (&[(0, u64::MAX)][..], Some((u64::MAX, 0))),
+        ] {
+            let error = ledger(pages).shortfall();
+            let wanted = owed.map(|(declared, came)| {
+                format!("the source declares {declared} records, but {came} came")
+            });
+            assert_eq!(
+                error.as_ref().map(|e| e.message().to_owned()),
+                wanted,
+                "{pages:?}"
+            );
+        }
+        let wavering = ledger(&[(2, 6), (2, 4)]).shortfall().unwrap().to_string();
+        assert!(
+            wavering.contains("declares 6 records, but 4 came") && wavering.contains("4 to 6"),
+            "{wavering}"
+        );
+    }
+
+    #[test]
+    fn a_reached_total_is_believed_unless_something_says_that_there_is_more() {
+        assert_eq!(
+            ledger(&[(2, 5), (2, 5), (1, 5)]).is_complete(1, false, false),
+            Some(true)
+        );
+        assert_eq!(
+            ledger(&[(2, 4), (2, 4)]).is_complete(2, true, false),
+            Some(false),
+            "the page was full"
+        );
+        assert_eq!(
+            ledger(&[(2, 3), (1, 3)]).is_complete(1, false, true),
+            Some(false),
+            "a link is given"
+        );
+        let passed = ledger(&[(2, 2), (1, 2)]);
+        assert_eq!(
+            passed.is_complete(1, false, false),
+            Some(false),
+            "more came than declared"
+        );
+        assert_eq!(
+            passed.is_complete(0, false, false),
+            None,
+            "and an empty page is as one without a total"
+        );
+        assert_eq!(ListingTally::default().is_complete(1, false, false), None);
+        assert_eq!(ledger(&[(0, 0)]).is_complete(0, false, false), Some(true));
+    }
+
+    #[test]
+    fn a_total_as_large_as_the_first_page_proves_nothing_until_totals_are_known() {
+        let totals = TotalsClaim::default();
+        let after = |pages: &[(u64, Option<u64>)]| {
+            let mut ledger = ListingTally::of(&totals);
+            pages
+                .iter()
+                .for_each(|(records, total)| ledger.page(*records, *total));
+            ledger.is_complete(pages.last().unwrap().0, false, false)
+        };
+        assert_eq!(after(&[(2, Some(2))]), None);
+        assert_eq!(
+            after(&[(2, Some(2)), (0, Some(0))]),
+            None,
+            "an empty page's total may be its own too"
+        );
+        assert_eq!(after(&[(2, Some(2)), (0, None)]), None);
+        assert_eq!(
+            after(&[(2, Some(2)), (0, Some(2))]),
+            Some(true),
+            "it counts more than the page"
+        );
+        assert_eq!(
+            after(&[(2, Some(2))]),
+            None,
+            "but not that it counts more than one page"
+        );
+        assert_eq!(after(&[(1, Some(2)), (1, Some(2))]), Some(true));
+        assert_eq!(after(&[(2, Some(2))]), Some(true), "as was seen");
+        assert_eq!(after(&[(2, Some(2)), (2, Some(2))]), Some(false));
+        assert_eq!(after(&[(2, Some(2))]), None, "and never again");
+        assert_eq!(after(&[(2, Some(4)), (2, Some(4))]), Some(true));
+        assert_eq!(after(&[(2, Some(2))]), None, "wrong once is wrong for good");
+    }
+
+    #[test]
+    fn a_fall_is_stepped_back_for_once_a_low_and_holds_only_where_it_stays() {
+        let mut falls = ListingTally::default();
+        assert_eq!(falls.declare(Some(10), 3, true), 0);
+        falls.came(3);
+        assert_eq!(falls.declare(Some(8), 3, true), 2);
+        falls.came(4);
+        assert_eq!(falls.declare(Some(8), 3, true), 0);
+        assert_eq!(falls.declared(), Some(8), "it held");
+
+        let mut wavers = ListingTally::default();
+        for (total, back) in [(6, 0), (4, 2), (6, 0), (4, 0), (2, 0), (0, 0)] {
+            assert_eq!(wavers.declare(Some(total), 3, true), back, "{total}");
+            wavers.came(2);
+        }
+        assert_eq!(wavers.declared(), Some(6));
+
+        let mut passed = ListingTally::default();
+        passed.page(100, Some(100));
+        passed.page(100, Some(100));
+        assert_eq!(
+            passed.declare(Some(40), 3, true),
+            0,
+            "a total that was passed says nothing"
+        );
+
+        let mut endless = ListingTally::default();
+        let steps = (0..1_000_u64)
+            .filter(|n| endless.declare(Some(1_000_000 - n), 3, n % 10 == 0) > 0)
+            .count();
+        assert_eq!(steps, 9, "a few, and more in a long listing");
+    }
+
+    #[test]
+    fn what_is_pushed_back_by_arrivals_shows_that_they_came() {
+        let shifted = |pages: &[(&'static str, Option<u64>)]| {
+            let mut ledger = ListingTally::default();
+            for (page, total) in pages {
+                let page = Bytes::from_static(page.as_bytes());
+                ledger.page(envelope::count(&page, &[]).unwrap(), *total);
+                ledger.compare(&page, &[], "id");
+            }
+            ledger.is_shifted()
+        };
+        let (first, second) = (r#"[{"id":1},{"id":2}]"#, r#"[{"id":2,"x":1},{"id":3}]"#);
+        assert!(
+            shifted(&[(first, Some(3)), (second, Some(4))]),
+            "one arrived in front"
+        );
+        assert!(
+            shifted(&[(first, Some(5)), (second, Some(4))]),
+            "and others vanished behind"
+        );
+        assert!(shifted(&[
+            (first, Some(3)),
+            (second, Some(4)),
+            (r#"[{"id":9}]"#, Some(4))
+        ]));
+        assert!(
+            !shifted(&[(first, Some(4)), (second, Some(4))]),
+            "an id twice"
+        );
+        assert!(
+            !shifted(&[(first, Some(3)), (r#"[{"id":3},{"id":4}]"#, Some(4))]),
+            "one arrived behind"
+        );
+        assert!(!shifted(&[(first, None), (second, None)]));
+        assert!(!shifted(&[(first, None), (second, Some(4))]));
+    }
+
+    #[test]
+    fn a_page_that_was_there_before_is_known_again() {
+        let seen = |ledger: &mut ListingTally, print: u64, records: u64, total: Option<u64>| {
+            ledger.page(records, total);
+            let came = ledger.came;
+            ledger.repeats(Some(print), records, came, || "a page repeats".into())
+        };
+        let mut untold = ListingTally::default();
+        assert!(seen(&mut untold, 1, 2, None).is_none());
+        assert!(matches!(
+            seen(&mut untold, 1, 2, None),
+            Some(RepeatedPage::Unproved(_))
+        ));
+
+        let mut told = ListingTally::default();
+        assert!(seen(&mut told, 1, 2, Some(1_000_000_000)).is_none());
+        let Some(RepeatedPage::Unproved(error)) = seen(&mut told, 1, 2, Some(1_000_000_000)) else {
+            panic!()
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("a page repeats") && error.contains("1000000000"),
+            "{error}"
+        );
+
+        let mut reached = ListingTally::default();
+        assert!(seen(&mut reached, 1, 2, Some(4)).is_none());
+        assert!(seen(&mut reached, 2, 2, Some(4)).is_none());
+        assert!(
+            matches!(
+                seen(&mut reached, 2, 2, Some(4)),
+                Some(RepeatedPage::OfTheEnd)
+            ),
+            "behind the total"
+        );
+
+        // With the repeat itself the number is reached, or the total may count pages: the same again is believed.
+        for total in [2, 4] {
+            let mut first = ListingTally::default();
+            assert!(seen(&mut first, 1, 2, Some(total)).is_none());
+            assert!(
+                matches!(
+                    seen(&mut first, 1, 2, Some(total)),
+                    Some(RepeatedPage::Unproved(_))
+                ),
+                "{total}"
+            );
+            let mut second = first.anew();
+            assert!(seen(&mut second, 1, 2, Some(total)).is_none());
+            assert!(
+                matches!(
+                    seen(&mut second, 1, 2, Some(total)),
+                    Some(RepeatedPage::OfTheEnd)
+                ),
+                "{total}"
+            );
+        }
+
+        let mut rose = ListingTally::default();
+        assert!(seen(&mut rose, 1, 2, Some(5)).is_none());
+        assert!(
+            seen(&mut rose, 1, 2, Some(7)).is_none(),
+            "arrivals in front"
+        );
+        assert!(seen(&mut rose, 1, 2, Some(7)).is_some());
+
+        let mut single = ListingTally::default();
+        for print in [1, 2, 2, 3, 3] {
+            assert!(
+                seen(&mut single, print, 1, Some(9)).is_none(),
+                "an id twice"
+            );
+        }
+        assert!(seen(&mut single, 3, 1, Some(9)).is_some(), "twice in a row");
+    }
+}

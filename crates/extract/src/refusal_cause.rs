@@ -1,0 +1,272 @@
+//! What a refusal blames: the token, the number of records asked for, or a quota that is used up.
+//!
+//! Invariant: only words of the server decide, each text of its body by itself; none of them is shown from here.
+//!
+//! Not every expired token is a 401: gateways say 403 or 400, some servers 419 or 498, and OAuth's resource servers say it in
+//! `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
+
+use serde_json::Value;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+/// Texts longer than this tell a story, not a reason.
+const LONGEST: usize = 500;
+/// How many letters may lie between what is blamed and what is wrong with it.
+const APART: usize = 40;
+
+/// What a token is called.
+const TOKENS: [&str; 3] = ["token", "jwt", "bearer"];
+/// What has a token behind it, as long as it is said to be over.
+const LOGINS: [&str; 4] = ["session", "credential", "authentication", "login"];
+/// What is wrong with it where a new one helps.
+const WRONG: [&str; 9] = [
+    "expir",
+    "invalid",
+    "revoked",
+    "notvalid",
+    "nolongervalid",
+    "malformed",
+    "outdated",
+    "stale",
+    "notactive",
+];
+/// Tokens that open nothing: of pages, and of forms.
+const OTHER_TOKENS: [&str; 8] = [
+    "pagetoken",
+    "continuationtoken",
+    "nexttoken",
+    "cursortoken",
+    "synctoken",
+    "csrf",
+    "xsrf",
+    "unexpectedtoken",
+];
+
+/// Whether a challenge (`WWW-Authenticate`) or a body says that a token has expired or is none.
+pub(crate) fn names_token(challenge: Option<&str>, body: &[u8]) -> bool {
+    challenge.is_some_and(names_a_dead_token) || any_text(body, &names_a_dead_token)
+}
+
+fn names_a_dead_token(text: &str) -> bool {
+    let letters = letters(text);
+    if OTHER_TOKENS.iter().any(|other| letters.contains(other)) {
+        return false;
+    }
+    let places = |words: &[&str]| -> Vec<usize> {
+        words
+            .iter()
+            .flat_map(|word| letters.match_indices(word).map(|(at, _)| at))
+            .collect()
+    };
+    let near = |whats: &[&str], wrongs: &[&str]| {
+        let wrongs = places(wrongs);
+        places(whats)
+            .iter()
+            .any(|what| wrongs.iter().any(|wrong| what.abs_diff(*wrong) <= APART))
+    };
+    near(&TOKENS, &WRONG) || near(&LOGINS, &WRONG[..1])
+}
+
+/// Whether a body says that too many records are asked for at once.
+pub(crate) fn names_page_size(body: &[u8]) -> bool {
+    let names = |text: &str| {
+        let words = words(text);
+        let is_rate = [" rate ", " quota ", " time ", " calls ", " requests "]
+            .iter()
+            .any(|rate| words.contains(rate));
+        let sizes = [
+            " limit ",
+            " page size ",
+            " pagesize ",
+            " page limit ",
+            " per page ",
+            " perpage ",
+            " max results ",
+            " many records ",
+        ];
+        !is_rate && sizes.iter().any(|size| words.contains(size))
+    };
+    any_text(body, &names)
+}
+
+/// Whether a body says that a quota of calls is used up, which a gateway (Azure API Management) says with 403.
+pub(crate) fn names_quota(body: &[u8]) -> bool {
+    let names = |text: &str| {
+        let letters = letters(text);
+        let quotas = [
+            "outofcallvolumequota",
+            "outofbandwidthquota",
+            "quotawillbereplenished",
+            "quotaexceeded",
+            "ratelimit",
+        ];
+        quotas.iter().any(|quota| letters.contains(quota))
+    };
+    any_text(body, &names)
+}
+
+/// A text's letters alone, in lower case: `TokenExpired`, `token_expired` and `Token expired` are one.
+fn letters(text: &str) -> String {
+    text.chars()
+        .filter(char::is_ascii_alphabetic)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+/// A text's words in lower case and without accents, with one blank before and after each: `pageSize`, `page[size]` and `Page size` are one.
+pub(crate) fn words(text: &str) -> String {
+    let mut words = String::from(" ");
+    let mut small = false;
+    for c in without_accents(text).chars() {
+        if !c.is_ascii_alphabetic() || (small && c.is_ascii_uppercase()) {
+            words.push(' ');
+        }
+        if c.is_ascii_alphabetic() {
+            words.push(c.to_ascii_lowercase());
+        }
+        small = c.is_ascii_lowercase();
+    }
+    words.push(' ');
+    words
+        .split_whitespace()
+        .fold(String::from(" "), |all, word| all + word + " ")
+}
+
+/// A text whose letters have lost their accents.
+fn without_accents(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{df}' => plain.push_str("ss"),
+            c if c.is_ascii() => plain.push(c),
+            c => decompose_compatible(c, |part| {
+                plain.extend(Some(part).filter(|part| !is_combining_mark(*part)))
+            }),
+        }
+    }
+    plain
+}
+
+/// Whether a text of a body is so: each of a JSON document, keys left out, or the whole of any other that is short.
+pub(crate) fn any_text(body: &[u8], is_so: &dyn Fn(&str) -> bool) -> bool {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => any_of(&value, is_so),
+        Err(_) => std::str::from_utf8(body).is_ok_and(|text| text.len() <= LONGEST && is_so(text)),
+    }
+}
+
+fn any_of(value: &Value, is_so: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => text.len() <= LONGEST && is_so(text),
+        Value::Array(items) => items.iter().any(|item| any_of(item, is_so)),
+        Value::Object(fields) => fields.values().any(|field| any_of(field, is_so)),
+        _ => false,
+    }
+}
+
+/// What a challenge says in words: its `error_description`, else its `error`.
+pub(crate) fn words_of(challenge: &str) -> Option<String> {
+    let parameter = |name: &str| {
+        let (_, rest) = challenge.split_once(&format!("{name}="))?;
+        let text = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next()?,
+            None => rest.split([',', ' ']).next()?,
+        };
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    parameter("error_description").or_else(|| parameter("error"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_token_is_known_by_the_servers_words() {
+        for body in [
+            r#"{"status":"Error","errors":[{"code":"TokenExpired","message":"so it is"}]}"#,
+            r#"{"errors":[{"code":"InvalidJWT"}]}"#,
+            r#"{"errors":[{"status":"403","title":"Forbidden","detail":"The access token has expired"}]}"#,
+            r#"{"error":"invalid_token"}"#,
+            r#"{"error":{"code":"ExpiredAuthenticationToken"}}"#,
+            r#"{"message":"jwt expired"}"#,
+            r#"{"message":"Token is invalid or has been revoked"}"#,
+            r#"{"fault":{"faultstring":"Access Token expired","detail":{"errorcode":"keymanagement.service.access_token_expired"}}}"#,
+            r#"{"message":"Your session has expired, please log in again."}"#,
+            r#"{"message":"Lifetime validation failed, the token is expired."}"#,
+            r#"{"message":"The token is no longer valid"}"#,
+            "Token expired",
+        ] {
+            assert!(names_token(None, body.as_bytes()), "{body}");
+        }
+        assert!(names_token(
+            Some(r#"Bearer realm="x", error="invalid_token", error_description="gone""#),
+            b""
+        ));
+        assert!(names_token(Some("Bearer error=expired_token"), b"<html>"));
+        for body in [
+            r#"{"errors":[{"title":"Missing linked identity for authorized access","code":"missing-linked-identity"}]}"#,
+            r#"{"message":"you may not read this account"}"#,
+            r#"{"message":"start_date is invalid"}"#,
+            r#"{"message":"sessionStartDate is invalid"}"#,
+            r#"{"message":"the page token is invalid"}"#,
+            r#"{"message":"invalid csrf token"}"#,
+            r#"{"message":"Unexpected token < in JSON: invalid"}"#,
+            r#"{"message":"invalid subscription"}"#,
+            r#"{"token":"expired"}"#,
+            "",
+            "<html>",
+        ] {
+            assert!(!names_token(None, body.as_bytes()), "{body}");
+        }
+        assert!(!names_token(Some(r#"Bearer realm="api""#), b"{}"));
+        let story = format!(r#"{{"trace":"{} token expired"}}"#, "x".repeat(LONGEST));
+        assert!(!names_token(None, story.as_bytes()));
+    }
+
+    #[test]
+    fn a_page_that_is_too_large_is_told_from_a_rate_that_is_too_high() {
+        for body in [
+            r#"{"message":"limit must not exceed 100"}"#,
+            r#"{"errors":[{"title":"Invalid value","source":{"parameter":"page[size]"}}]}"#,
+            r#"{"errors":{"page[limit]":["must be at most 100"]},"message":"page[limit] is too large"}"#,
+            r#"{"error":"per_page out of range"}"#,
+            r#"{"message":"pageSize must be between 1 and 100"}"#,
+            r#"{"message":"too many records requested"}"#,
+        ] {
+            assert!(names_page_size(body.as_bytes()), "{body}");
+        }
+        for body in [
+            r#"{"message":"rate limit exceeded"}"#,
+            r#"{"message":"limit of requests reached"}"#,
+            r#"{"message":"start_date is no date"}"#,
+            r#"{"message":"the delimiter is unlimited"}"#,
+            "",
+            "<html>",
+        ] {
+            assert!(!names_page_size(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_quota_is_known() {
+        let azure = r#"{"statusCode":403,"message":"Out of call volume quota. Quota will be replenished in 12:34:56."}"#;
+        assert!(names_quota(azure.as_bytes()));
+        assert!(!names_quota(
+            br#"{"statusCode":403,"message":"Access denied"}"#
+        ));
+    }
+
+    #[test]
+    fn a_challenge_has_words() {
+        let of = |challenge| words_of(challenge);
+        assert_eq!(
+            of(r#"Bearer error="invalid_token", error_description="it, is over""#).as_deref(),
+            Some("it, is over")
+        );
+        assert_eq!(
+            of("Bearer error=invalid_token, x=y").as_deref(),
+            Some("invalid_token")
+        );
+        assert_eq!(of("Basic realm=x"), None);
+    }
+}

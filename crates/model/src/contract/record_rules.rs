@@ -1,0 +1,541 @@
+//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount`, `rate`, `state` and `present`, written at the table.
+//!
+//! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
+
+use super::find;
+use super::odcs::OdcsValue;
+use super::problems::{ContractProblems, unknown};
+use crate::money::{ExactDecimal, PriceUnit, VatRateUnit};
+use crate::table::{
+    AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
+    PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule,
+};
+use crate::yaml::FileLocation;
+use std::collections::BTreeMap;
+
+/// The rules there are.
+pub(super) const KNOWN: [&str; 7] = [
+    "sum",
+    "product",
+    "localTime",
+    "amount",
+    "rate",
+    "state",
+    "present",
+];
+
+/// What to write where a rule comes without what it compares.
+pub(super) fn wanted(rule: &str) -> String {
+    let keys = match rule {
+        "amount" => "is: ..., currency: ..., unit: ...",
+        "rate" => "is: ..., unit: ...",
+        "present" => "is: ...",
+        "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
+        _ => "of: ..., is: ...",
+    };
+    format!("`{rule}` needs what it compares: write `{rule}: {{ {keys} }}`")
+}
+
+/// Arguments of one rule, each looked up once.
+struct RuleArguments<'w> {
+    rule: &'w str,
+    map: &'w BTreeMap<String, OdcsValue>,
+    at: FileLocation,
+}
+
+impl RuleArguments<'_> {
+    fn path(&self, key: &str, problems: &mut ContractProblems) -> Option<Vec<String>> {
+        let path = self.map.get(key).and_then(OdcsValue::as_text).map(split);
+        if path.is_none() {
+            problems.add(
+                self.at,
+                format!("`{}` needs `{key}`: the path of a column", self.rule),
+            );
+        }
+        path
+    }
+
+    fn paths(&self, key: &str, problems: &mut ContractProblems) -> Option<Vec<Vec<String>>> {
+        let texts = self.map.get(key).and_then(OdcsValue::as_texts);
+        if texts.is_none() {
+            problems.add(
+                self.at,
+                format!("`{}` needs `{key}`: a list of paths of columns", self.rule),
+            );
+        }
+        texts.map(|texts| texts.into_iter().map(split).collect())
+    }
+
+    /// A path, or a list of paths.
+    fn one_or_more(&self, key: &str, problems: &mut ContractProblems) -> Option<Vec<Vec<String>>> {
+        match self.map.get(key).and_then(OdcsValue::as_text) {
+            Some(path) => Some(vec![split(path)]),
+            None => self.paths(key, problems),
+        }
+    }
+
+    fn only(&self, known: &[&str], problems: &mut ContractProblems) -> Option<()> {
+        let stray = self.map.keys().find(|key| !known.contains(&key.as_str()))?;
+        problems.add(
+            self.at,
+            unknown(&format!("key of `{}`", self.rule), stray, known),
+        );
+        Some(())
+    }
+}
+
+fn split(path: &str) -> Vec<String> {
+    path.split('.').map(str::to_owned).collect()
+}
+
+/// Reads `{ of: ..., is: ... }` and its like: the column that is compared, and what with.
+pub(super) fn read(
+    rule: &str,
+    value: &OdcsValue,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<(Vec<String>, RuleCheck)> {
+    let OdcsValue::Map(map) = value else {
+        problems.add(at, wanted(rule));
+        return None;
+    };
+    let keys = RuleArguments { rule, map, at };
+    if rule == "sum" {
+        if keys
+            .only(&["of", "is", "within", "except"], problems)
+            .is_some()
+        {
+            return None;
+        }
+        let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
+        let within = within(map.get("within"), at, problems)?;
+        let except = map
+            .get("except")
+            .map(|except| words_of("except", except, at, problems).ok_or(()))
+            .transpose()
+            .ok()?;
+        return Some((
+            is?,
+            RuleCheck::Sum(SumRule {
+                of: of?,
+                within,
+                except,
+            }),
+        ));
+    }
+    if rule == "product" {
+        if keys
+            .only(&["of", "is", "orLess", "within"], problems)
+            .is_some()
+        {
+            return None;
+        }
+        let (of, is) = (keys.paths("of", problems), keys.one_or_more("is", problems));
+        let or_less = match map.get("orLess") {
+            None => Vec::new(),
+            Some(_) => keys.one_or_more("orLess", problems)?,
+        };
+        let within = within(map.get("within"), at, problems)?;
+        let is = is?;
+        if let Some(stray) = or_less.iter().find(|path| !is.contains(path)) {
+            problems.add(
+                at,
+                format!("`orLess` names `{}`, which `is` does not", stray.join(".")),
+            );
+            return None;
+        }
+        return Some((
+            is.first()?.clone(),
+            RuleCheck::Product(ProductRule {
+                of: of?,
+                is,
+                or_less,
+                within,
+            }),
+        ));
+    }
+    if rule == "state" {
+        if keys
+            .only(
+                &["is", "articles", "payments", "collected", "owed"],
+                problems,
+            )
+            .is_some()
+        {
+            return None;
+        }
+        let mut path = |key| keys.path(key, problems);
+        let (is, articles, payments) = (path("is"), path("articles"), path("payments"));
+        let (collected, owed) = (path("collected"), path("owed"));
+        let state = StateRule {
+            articles: articles?,
+            payments: payments?,
+            collected: collected?,
+            owed: owed?,
+        };
+        return Some((is?, RuleCheck::State(state)));
+    }
+    if rule == "present" {
+        if keys.only(&["is", "when"], problems).is_some() {
+            return None;
+        }
+        let is = keys.path("is", problems);
+        let when = map
+            .get("when")
+            .map(|when| words_of("when", when, at, problems).ok_or(()))
+            .transpose()
+            .ok()?;
+        return Some((is?, RuleCheck::Present(PresenceRule { when })));
+    }
+    if rule == "amount" {
+        if keys.only(&["is", "currency", "unit"], problems).is_some() {
+            return None;
+        }
+        let (is, currency) = (keys.path("is", problems), keys.path("currency", problems));
+        let unit = unit(map.get("unit"), at, problems)?;
+        return Some((
+            is?,
+            RuleCheck::Amount(AmountRule {
+                currency: currency?,
+                unit,
+            }),
+        ));
+    }
+    if rule == "rate" {
+        if keys.only(&["is", "unit"], problems).is_some() {
+            return None;
+        }
+        let is = keys.path("is", problems);
+        let unit = match parameter(map.get("unit")) {
+            Some(name) => Some(RateUnitSource::Connection(name)),
+            None => map
+                .get("unit")
+                .and_then(OdcsValue::as_text)
+                .and_then(VatRateUnit::named)
+                .map(RateUnitSource::Contract),
+        };
+        if unit.is_none() {
+            problems.add(at, unit_wanted("percent", "fraction", "vat_rate"));
+        }
+        return Some((is?, RuleCheck::Rate(RateRule { unit: unit? })));
+    }
+    if keys
+        .only(&["of", "is", "zoneBy", "zones"], problems)
+        .is_some()
+    {
+        return None;
+    }
+    let (of, is) = (keys.path("of", problems), keys.path("is", problems));
+    let (zone_by, zones) = match (map.get("zoneBy"), map.get("zones")) {
+        (None, None) => (None, BTreeMap::new()),
+        (Some(_), Some(zones)) => (
+            keys.path("zoneBy", problems),
+            zones_of(zones, at, problems)?,
+        ),
+        _ => {
+            problems.add(
+                at,
+                "`zoneBy` names the column that `zones` is looked up by: write both, or neither",
+            );
+            return None;
+        }
+    };
+    Some((
+        is?,
+        RuleCheck::LocalTime(LocalTimeRule {
+            of: of?,
+            zone_by,
+            zones,
+        }),
+    ))
+}
+
+/// `{ articles.state: [declined, error] }`: the elements that are meant, by a text of theirs.
+fn words_of(
+    key: &str,
+    value: &OdcsValue,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<ElementFilter> {
+    let one = match value {
+        OdcsValue::Map(map) if map.len() == 1 => map.first_key_value(),
+        _ => None,
+    };
+    let except = one.and_then(|(path, words)| {
+        let words = words.as_texts()?.into_iter().map(str::to_owned).collect();
+        Some(ElementFilter {
+            path: split(path),
+            words,
+        })
+    });
+    if except.is_none() {
+        let text = format!(
+            "`{key}` names a column below the list and its words: {{ articles.state: [declined, error] }}"
+        );
+        problems.add(at, text);
+    }
+    except
+}
+
+fn within(
+    value: Option<&OdcsValue>,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<ExactDecimal> {
+    let exact = match value {
+        None => Some(ExactDecimal::new(0, 0)),
+        Some(OdcsValue::Int(whole)) => Some(ExactDecimal::new(i128::from(*whole), 0)),
+        Some(value) => value.as_text().and_then(ExactDecimal::parse),
+    };
+    let exact = exact.filter(|exact| exact.units >= 0);
+    if exact.is_none() {
+        // YAML would make a float of it.
+        problems.add(
+            at,
+            "`within` is a number that is not negative, in quotes: '0.01'",
+        );
+    }
+    exact
+}
+
+/// `minor`, `major`, or `$parameter` of the connection.
+fn unit(
+    value: Option<&OdcsValue>,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<PriceUnitSource> {
+    let unit = match parameter(value) {
+        Some(name) => Some(PriceUnitSource::Connection(name)),
+        None => value
+            .and_then(OdcsValue::as_text)
+            .and_then(PriceUnit::named)
+            .map(PriceUnitSource::Contract),
+    };
+    if unit.is_none() {
+        problems.add(at, unit_wanted("minor", "major", "price_unit"));
+    }
+    unit
+}
+
+/// The name of what the connection says, `$name`.
+fn parameter(value: Option<&OdcsValue>) -> Option<String> {
+    let name = value.and_then(OdcsValue::as_text)?.strip_prefix('$')?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn unit_wanted(one: &str, other: &str, parameter: &str) -> String {
+    format!(
+        "`unit` is `{one}`, `{other}`, or the name of what the connection says of it: `${parameter}`"
+    )
+}
+
+/// A zone or several a value: `{ DE: Europe/Berlin, ES: [Europe/Madrid, Atlantic/Canary] }`.
+fn zones_of(
+    value: &OdcsValue,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<BTreeMap<String, Vec<String>>> {
+    let OdcsValue::Map(map) = value else {
+        problems.add(
+            at,
+            "`zones` is a map from values to time zone names: { DE: Europe/Berlin }",
+        );
+        return None;
+    };
+    let mut zones = BTreeMap::new();
+    for (value, names) in map {
+        let names = names
+            .as_text()
+            .map(|name| vec![name])
+            .or_else(|| names.as_texts());
+        let Some(names) = names else {
+            problems.add(
+                at,
+                format!("the zones of `{value}` are a time zone name, or a list of them"),
+            );
+            return None;
+        };
+        // A machine without a time zone database has none of them; that is no mistake of the contract.
+        let machine_has_zones = !jiff::tz::db().is_definitively_empty();
+        if let Some(name) = names
+            .iter()
+            .find(|name| machine_has_zones && jiff::tz::TimeZone::get(name).is_err())
+        {
+            problems.add(
+                at,
+                format!("`{name}` is not an IANA time zone name, such as Europe/Berlin"),
+            );
+            return None;
+        }
+        zones.insert(
+            value.clone(),
+            names.into_iter().map(str::to_owned).collect(),
+        );
+    }
+    Some(zones)
+}
+
+/// Whether the columns that a rule names are there and can be compared; the text says why not. Other rules fit.
+pub(super) fn fits(
+    path: &[String],
+    check: &RuleCheck,
+    columns: &[ColumnSpec],
+) -> Result<(), String> {
+    let is_number =
+        |kind: &ColumnKind| matches!(kind, ColumnKind::Int | ColumnKind::Decimal { .. });
+    match check {
+        RuleCheck::Amount(AmountRule { currency, .. }) => {
+            column(columns, path, true, "a whole or decimal number", is_number)?;
+            column(columns, currency, true, "a string", |kind| {
+                *kind == ColumnKind::Text
+            })?;
+            of_its_element(columns, path, currency)
+        }
+        RuleCheck::Present(PresenceRule { when }) => {
+            column(columns, path, true, "a whole or decimal number", is_number)?;
+            match when {
+                Some(ElementFilter { path: told_by, .. }) => {
+                    column(columns, told_by, true, "a string", |kind| {
+                        *kind == ColumnKind::Text
+                    })?;
+                    of_its_element(columns, path, told_by)
+                }
+                None => Ok(()),
+            }
+        }
+        RuleCheck::Sum(SumRule { of, except, .. }) => {
+            for path in of {
+                column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            if let Some(ElementFilter { path, .. }) = except {
+                column(columns, path, true, "a string", |kind| {
+                    *kind == ColumnKind::Text
+                })?;
+                let list = lists(columns, path);
+                if list.is_empty() || !of.iter().any(|of| lists(columns, of).starts_with(&list)) {
+                    return Err(format!(
+                        "`{}` is below no array that is added",
+                        path.join(".")
+                    ));
+                }
+            }
+            column(columns, path, false, "a whole or decimal number", is_number)
+        }
+        RuleCheck::Product(ProductRule { of, is, .. }) => {
+            for path in of.iter().chain(is) {
+                column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            // One element is compared at a time, so all that is named has to be of that element, or of what it is in.
+            of.iter()
+                .chain(is)
+                .try_for_each(|other| of_its_element(columns, path, other))
+        }
+        RuleCheck::State(StateRule {
+            articles,
+            payments,
+            collected,
+            owed,
+        }) => {
+            column(columns, path, false, "a string", |kind| {
+                *kind == ColumnKind::Text
+            })?;
+            column(columns, articles, true, "a string", |kind| {
+                *kind == ColumnKind::Text
+            })?;
+            column(columns, payments, true, "a string", |kind| {
+                *kind == ColumnKind::Text
+            })?;
+            column(
+                columns,
+                collected,
+                true,
+                "a whole or decimal number",
+                is_number,
+            )?;
+            if lists(columns, payments) != lists(columns, collected) {
+                let (payments, collected) = (payments.join("."), collected.join("."));
+                return Err(format!(
+                    "`{payments}` and `{collected}` are not of one array"
+                ));
+            }
+            column(columns, owed, false, "a whole or decimal number", is_number)
+        }
+        RuleCheck::Rate(_) => column(columns, path, false, "a whole or decimal number", is_number),
+        RuleCheck::LocalTime(LocalTimeRule { of, zone_by, .. }) => {
+            column(columns, of, false, "a timestamp", |kind| {
+                matches!(kind, ColumnKind::Timestamp(_))
+            })?;
+            column(columns, path, false, "a string", |kind| {
+                *kind == ColumnKind::Text
+            })?;
+            match zone_by {
+                Some(path) => column(columns, path, false, "a string", |kind| {
+                    *kind == ColumnKind::Text
+                }),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// True if what is compared with a column is of the same element, or of what that is in.
+fn of_its_element(columns: &[ColumnSpec], path: &[String], other: &[String]) -> Result<(), String> {
+    if lists(columns, path).starts_with(&lists(columns, other)) {
+        return Ok(());
+    }
+    let (path, other) = (path.join("."), other.join("."));
+    Err(format!(
+        "`{other}` leads through another array than `{path}`: which element belongs to which?"
+    ))
+}
+
+/// The names of the path up to the last array that it leads through; none where it leads through none.
+fn lists(columns: &[ColumnSpec], path: &[String]) -> Vec<String> {
+    let (mut at, mut last) = (columns, 0);
+    for (depth, name) in path.iter().enumerate() {
+        let Some(column) = at.iter().find(|column| column.name == *name) else {
+            break;
+        };
+        let mut kind = &column.kind;
+        while let ColumnKind::List(element) = kind {
+            (kind, last) = (&element.kind, depth + 1);
+        }
+        let ColumnKind::Struct(inner) = kind else {
+            break;
+        };
+        at = inner;
+    }
+    path.iter().take(last).cloned().collect()
+}
+
+fn column(
+    columns: &[ColumnSpec],
+    path: &[String],
+    through_lists: bool,
+    expected: &str,
+    fits: impl Fn(&ColumnKind) -> bool,
+) -> Result<(), String> {
+    let written = path.join(".");
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let (column, through_list) =
+        find(columns, &names).map_err(|why| format!("`{written}`: {why}"))?;
+    if through_list && !through_lists {
+        return Err(format!(
+            "`{written}` leads through an array: a record has one such value"
+        ));
+    }
+    let (mut kind, mut class) = (&column.kind, column.class);
+    while let ColumnKind::List(element) = kind {
+        (kind, class) = (&element.kind, element.class);
+    }
+    if class != ColumnClass::Open {
+        return Err(format!(
+            "`{written}` is not stored as it came, so nothing can be compared with it"
+        ));
+    }
+    if !fits(kind) {
+        return Err(format!("`{written}` is not {expected}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The view `uncounted_payments`: collected payments that no statistics count by default, one row a payment, and why.
+//!
+//! Invariant: of the collected payments, exactly those are left out whose transaction has a time, a kind and a state that count
+//! (`COUNTED_KINDS`, `COUNTED_STATES` of the model), so that these and the view's rows together are all that was collected. Lineage columns
+//! (those that start with `_`) are left out.
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, Result};
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator, binary_expr, cast, lit, when};
+use std::sync::Arc;
+use tillhouse_model::report::{COUNTED_KINDS, COUNTED_STATES, WITHOUT_SALE};
+
+/// The table the view is built on.
+pub(crate) const PAYMENTS: &str = "payments";
+/// The column that says why.
+const WHY: &str = "why";
+
+/// The view over the payments; `None` where they lack a column that tells.
+pub(crate) fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+    let schema = payments.schema();
+    let has = |name: &&str| schema.field_with_name(name).is_ok();
+    if !["state", "kind", "transaction_state", "occurred_at"]
+        .iter()
+        .all(has)
+    {
+        return Ok(None);
+    }
+    let why = why()?;
+    let own = schema
+        .fields()
+        .iter()
+        .filter(|field| !field.name().starts_with('_'));
+    let mut shown = vec![why.clone().alias(WHY)];
+    shown.extend(own.map(|field| column(field.name())));
+    let plan = LogicalPlanBuilder::scan(PAYMENTS, provider_as_source(payments), None)?
+        .filter(text("state").eq(lit("collected")).and(why.is_not_null()))?
+        .project(shown)?
+        .build()?;
+    Ok(Some(Arc::new(ViewTable::new(plan, None))))
+}
+
+/// `without_sale`, `kind free`, `state declined` or `without_time`; null for a payment that is counted.
+fn why() -> Result<Expr> {
+    let (kind, state) = (text("kind"), text("transaction_state"));
+    let counts = |value: &Expr, words: &[&str]| {
+        let words = words.iter().map(|word| lit(*word)).collect();
+        value
+            .clone()
+            .is_not_null()
+            .and(value.clone().in_list(words, false))
+    };
+    let named = |what: &str, value: &Expr| {
+        let value = when(value.clone().is_null(), lit("unknown")).otherwise(value.clone())?;
+        Ok::<_, datafusion::common::DataFusionError>(binary_expr(
+            lit(format!("{what} ")),
+            Operator::StringConcat,
+            value,
+        ))
+    };
+    when(
+        kind.clone().is_null().and(state.clone().is_null()),
+        lit(WITHOUT_SALE),
+    )
+    .when(!counts(&kind, &COUNTED_KINDS), named("kind", &kind)?)
+    .when(!counts(&state, &COUNTED_STATES), named("state", &state)?)
+    .when(column("occurred_at").is_null(), lit("without_time"))
+    .end()
+}
+
+fn text(name: &str) -> Expr {
+    cast(column(name), arrow::datatypes::DataType::Utf8)
+}
+
+fn column(name: &str) -> Expr {
+    Expr::Column(Column::new(Some(PAYMENTS), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{QueryEngine, QueryEngineOptions, Session, collect};
+    use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::Int32Type;
+    use arrow::util::pretty::pretty_format_batches;
+    use datafusion::datasource::MemTable;
+    use std::sync::Arc;
+
+    /// Kind, state of the transaction, state, whether it has a time.
+    fn session(rows: &[(Option<&str>, Option<&str>, &str, bool)]) -> Session {
+        let kinds: DictionaryArray<Int32Type> = rows.iter().map(|row| row.0).collect();
+        let columns: [(&str, ArrayRef); 6] = [
+            (
+                "payment_key",
+                Arc::new(
+                    (0..rows.len())
+                        .map(|i| Some(format!("p{i}")))
+                        .collect::<StringArray>(),
+                ),
+            ),
+            ("kind", Arc::new(kinds)),
+            (
+                "transaction_state",
+                Arc::new(rows.iter().map(|row| row.1).collect::<StringArray>()),
+            ),
+            (
+                "state",
+                Arc::new(rows.iter().map(|row| Some(row.2)).collect::<StringArray>()),
+            ),
+            (
+                "occurred_at",
+                Arc::new(
+                    rows.iter()
+                        .map(|row| row.3.then_some(1))
+                        .collect::<Int64Array>(),
+                ),
+            ),
+            (
+                "_load",
+                Arc::new(rows.iter().map(|_| Some(1)).collect::<Int64Array>()),
+            ),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, array)| (name, array, true)),
+        )
+        .unwrap();
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
+        session
+            .register(
+                "payments",
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap()),
+            )
+            .unwrap();
+        session
+    }
+
+    async fn shown(session: &Session, sql: &str) -> String {
+        pretty_format_batches(&collect(session.query(sql).await.unwrap()).await.unwrap())
+            .unwrap()
+            .to_string()
+    }
+
+    #[tokio::test]
+    async fn every_collected_payment_is_counted_or_listed_with_why() {
+        let rows = [
+            (Some("sale"), Some("completed"), "collected", true),
+            (Some("refund"), Some("consumed"), "collected", true),
+            (Some("sale"), Some("declined"), "collected", true),
+            (Some("sale"), Some("declined"), "declined", true),
+            (Some("free"), Some("completed"), "collected", true),
+            (Some("void"), Some("declined"), "collected", true),
+            (Some("sale"), None, "collected", true),
+            (None, Some("completed"), "collected", true),
+            (None, None, "collected", true),
+            (None, None, "open", true),
+            (Some("sale"), Some("completed"), "collected", false),
+        ];
+        let session = session(&rows);
+        let table = shown(
+            &session,
+            "SELECT payment_key || ' ' || why AS found FROM uncounted_payments ORDER BY 1",
+        )
+        .await;
+        let found: Vec<&str> = table
+            .lines()
+            .filter(|line| line.contains("| p"))
+            .map(|l| l.trim_matches(['|', ' ']))
+            .collect();
+        let expected = [
+            "p10 without_time",
+            "p2 state declined",
+            "p4 kind free",
+            "p5 kind void",
+            "p6 state unknown",
+            "p7 kind unknown",
+            "p8 without_sale",
+        ];
+        assert_eq!(found, expected);
+        let header = shown(&session, "SELECT * FROM uncounted_payments LIMIT 1").await;
+        let names: Vec<&str> = header
+            .lines()
+            .nth(1)
+            .unwrap()
+            .split('|')
+            .map(str::trim)
+            .filter(|n| !n.is_empty())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "why",
+                "payment_key",
+                "kind",
+                "transaction_state",
+                "state",
+                "occurred_at"
+            ]
+        );
+        let tables = session.tables().await.unwrap();
+        assert!(
+            tables.contains(&("unified".into(), "uncounted_payments".into())),
+            "{tables:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_payments_there_is_no_view() {
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
+        assert!(
+            session
+                .query("SELECT * FROM uncounted_payments")
+                .await
+                .is_err()
+        );
+        assert!(
+            session
+                .tables()
+                .await
+                .unwrap()
+                .iter()
+                .all(|(_, table)| table != "uncounted_payments")
+        );
+    }
+}

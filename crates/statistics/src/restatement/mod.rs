@@ -1,0 +1,331 @@
+//! Restatement: which hours, days and months are not what they were when a run was published, by how much, and because of which
+//! transactions.
+//!
+//! ```text
+//!   two runs ─(lake: what differs)─> touched hours ─ of which had been read then ─> past hours
+//!     └─ both runs' roll-ups, or their facts added up alike ─> sums that differ ─> hours, days, months
+//!     └─ both runs' facts ─> transactions counted differently
+//! ```
+//!
+//! Invariant: only hours that had been read when the earlier run finished count as past. What was first read since is new, not
+//! restated, and is only counted.
+
+mod measure;
+mod periods;
+mod run_pair;
+mod transactions;
+
+use crate::completeness::is_visible;
+use crate::facts::{FactConditions, instant};
+use crate::request::{CheckedRequest, StatisticsRequest};
+use crate::rollup::ROLLUPS;
+use jiff::Timestamp;
+use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
+use periods::PeriodSums;
+use run_pair::RunPairSession;
+use std::collections::{BTreeMap, BTreeSet};
+use tillhouse_lake::{ChangedHours, HourSet, RunRecord, Warehouse};
+use tillhouse_model::restated::{RestatedMeta, RestatedReport};
+use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
+use tillhouse_query::{QueryEngine, ScalarValue, zone::HOUR};
+
+/// More hours are not named one by one: the months they are in are read whole.
+const MOST_HOURS: usize = 5_000;
+
+/// What changed between two runs of the hours that lie whole within the request's window. Its tenant, source, perspective and states
+/// count; its time zone does not: hours are UTC's, days and months every site's own. At most `most` transactions are listed.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] when the request names something unknown or the runs are in the wrong order, with
+/// [`tillhouse_model::ErrorKind::Storage`] when the earlier run's tables are gone.
+pub async fn find_restatements(
+    engine: &QueryEngine,
+    warehouse: &Warehouse,
+    since: &RunRecord,
+    now: &RunRecord,
+    request: &StatisticsRequest,
+    most: usize,
+) -> Result<RestatedReport> {
+    let question = CheckedRequest::new(request)?;
+    if since.finished_at > now.finished_at {
+        return Err(Error::config(format!(
+            "run {} finished after run {}",
+            since.run_id, now.run_id
+        ))
+        .hint("Name the earlier run with --since and the later one with --as-of."));
+    }
+    let mut restated = RestatedReport {
+        months: Vec::new(),
+        days: Vec::new(),
+        hours: Vec::new(),
+        transactions: Vec::new(),
+        meta: RestatedMeta {
+            since: since.run_id.clone(),
+            since_finished_at: since.finished_at,
+            run: now.run_id.clone(),
+            tenant: request.tenant.clone(),
+            source: request.source.clone(),
+            perspective: request.perspective.clone(),
+            states: request.states.clone(),
+            hours_first_read: 0,
+            transactions_changed: 0,
+        },
+    };
+    let touched = changed_hours(warehouse, since, now).await?;
+    if touched.is_empty() || !since.tables.contains_key("unified/transactions") {
+        return Ok(restated);
+    }
+    let past = PastCoverage::of(warehouse, since, &touched).await?;
+    let asked = RestatementConditions::new(&question, &touched);
+    let sides = RunPairSession::open(engine, warehouse, since, now).await?;
+
+    let mut changed: BTreeSet<RestatedHourFigure> = BTreeSet::new();
+    let mut first_read: BTreeSet<(String, i64)> = BTreeSet::new();
+    for measure in &MEASURES {
+        let differing = measure.sql(&asked.of_hours(measure), true);
+        figures(&sides, measure, &differing, &asked, |figure, sums| {
+            if sums.then == sums.now {
+                return Ok(());
+            }
+            if past.holds(&figure.pipeline, figure.hour) {
+                changed.insert(figure);
+            } else {
+                first_read.insert((figure.pipeline, figure.hour));
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    restated.meta.hours_first_read = i64::try_from(first_read.len()).unwrap_or(i64::MAX);
+    if changed.is_empty() {
+        return Ok(restated);
+    }
+    let mut periods = PeriodSums::of(&changed);
+    for measure in &MEASURES {
+        let whole = measure.sql(&asked.of_months(measure, &periods.utc_months()), false);
+        figures(&sides, measure, &whole, &asked, |figure, sums| {
+            if past.holds(&figure.pipeline, figure.hour) {
+                periods.add(&figure, sums)
+            } else {
+                Ok(())
+            }
+        })
+        .await?;
+    }
+    [restated.hours, restated.days, restated.months] = periods.into_changes();
+    let (listed, all) = transactions::changed(&sides, &asked, &past, most).await?;
+    (restated.transactions, restated.meta.transactions_changed) = (listed, all);
+    Ok(restated)
+}
+
+/// Hours in which the facts of two runs differ.
+async fn changed_hours(
+    warehouse: &Warehouse,
+    since: &RunRecord,
+    now: &RunRecord,
+) -> Result<ChangedHours> {
+    let mut touched = ChangedHours::default();
+    for rollup in ROLLUPS {
+        let path = format!("unified/{}", rollup.fact);
+        let Some(later) = now.tables.get(&path) else {
+            continue;
+        };
+        let earlier = since.tables.get(&path).copied();
+        let found = warehouse
+            .changed_hours(&path, earlier, *later, &rollup.columns())
+            .await;
+        touched.merge(found.map_err(|e| {
+            e.at("run", &since.run_id).hint(
+                "The tables of that run may have been vacuumed: name a later run with --since.",
+            )
+        })?);
+    }
+    Ok(touched)
+}
+
+/// Coverage of each pipeline when a run finished.
+struct PastCoverage(BTreeMap<String, Vec<Coverage>>);
+
+impl PastCoverage {
+    async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &ChangedHours) -> Result<Self> {
+        let mut read = BTreeMap::new();
+        for pipeline in touched.0.keys() {
+            let slices = warehouse.ops().slices(pipeline).await?;
+            let mut reads: BTreeMap<(&str, Option<&str>), Vec<WindowRead>> = BTreeMap::new();
+            for slice in slices.iter().filter(|slice| is_visible(slice, run)) {
+                reads
+                    .entry((&slice.resource, slice.tenant.as_deref()))
+                    .or_default()
+                    .push(slice.as_read());
+            }
+            // What is read whole, by every run, says nothing of what happened when.
+            let by_time = |reads: &Vec<WindowRead>| reads.iter().any(|read| read.read_by.is_some());
+            if reads.values().any(by_time) {
+                reads.retain(|_, reads| by_time(reads));
+            }
+            read.insert(
+                pipeline.clone(),
+                reads.into_values().map(Coverage::of).collect(),
+            );
+        }
+        Ok(Self(read))
+    }
+
+    /// Whether the whole of an hour had been read, of any of its resources and tenants.
+    fn holds(&self, pipeline: &str, hour: i64) -> bool {
+        let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
+        let window = at(hour).zip(at(hour.saturating_add(HOUR)));
+        let Some(window) = window.and_then(|(from, to)| Window::new(from, to).ok()) else {
+            return false;
+        };
+        self.0
+            .get(pipeline)
+            .is_some_and(|read| read.iter().any(|coverage| coverage.holds(window)))
+    }
+}
+
+/// Conditions on rows that a restatement compares, for both runs alike.
+struct RestatementConditions {
+    /// Perspective, tenant, source; hours that lie whole within the window.
+    whose: FactConditions,
+    states: String,
+    /// Whether the past that lost or won its time matters.
+    untimed: bool,
+    /// The touched hours; `None` for all there are.
+    hours: Option<BTreeSet<i64>>,
+}
+
+impl RestatementConditions {
+    fn new(question: &CheckedRequest<'_>, touched: &ChangedHours) -> Self {
+        let mut whose = FactConditions::without_times(question);
+        let (from, to) = question.now;
+        whose.params.push(("since", instant(from)));
+        whose
+            .params
+            .push(("until", instant(to.saturating_sub(HOUR - 1))));
+        let (mut hours, mut untimed) = (Some(BTreeSet::new()), false);
+        for of_pipeline in touched.0.values() {
+            match (of_pipeline, &mut hours) {
+                (HourSet::Only(these), Some(hours)) => {
+                    untimed |= these.contains(&None);
+                    hours.extend(these.iter().flatten());
+                }
+                _ => (hours, untimed) = (None, true),
+            }
+        }
+        Self {
+            whose,
+            states: question.states_sql(),
+            untimed,
+            hours,
+        }
+    }
+
+    fn params(&self) -> &[(&'static str, ScalarValue)] {
+        &self.whose.params
+    }
+
+    /// The rows of a roll-up that count, in the touched hours.
+    fn of_hours(&self, measure: &RollupMeasure) -> String {
+        format!(
+            "{} AND {}",
+            self.counted(measure),
+            self.hour_condition("hour")
+        )
+    }
+
+    /// The rows of a roll-up that count, in some UTC months.
+    fn of_months(&self, measure: &RollupMeasure, months: &BTreeSet<String>) -> String {
+        format!("{} AND month IN ({})", self.counted(measure), list(months))
+    }
+
+    fn counted(&self, measure: &RollupMeasure) -> String {
+        let RollupMeasure {
+            state, condition, ..
+        } = measure;
+        format!(
+            "{} AND kind IN ('sale', 'refund') AND {state} IN ({}) AND {condition} AND hour >= $since AND hour < $until",
+            self.whose.sql, self.states
+        )
+    }
+
+    /// Condition on the start of a row's hour: one of the changed hours.
+    fn hour_condition(&self, hour: &str) -> String {
+        let Some(hours) = &self.hours else {
+            return "TRUE".to_owned();
+        };
+        let months: BTreeSet<String> = hours.iter().map(|hour| month_of(*hour)).collect();
+        let months = if months.is_empty() {
+            "FALSE".to_owned()
+        } else {
+            format!("month IN ({})", list(&months))
+        };
+        if hours.len() > MOST_HOURS || hours.is_empty() {
+            return months;
+        }
+        let hours: Vec<String> = hours.iter().map(i64::to_string).collect();
+        format!(
+            "{months} AND CAST({hour} AS BIGINT) IN ({})",
+            hours.join(", ")
+        )
+    }
+}
+
+/// The partition of an hour.
+fn month_of(hour: i64) -> String {
+    let date =
+        Timestamp::from_microsecond(hour).map(|hour| hour.to_zoned(jiff::tz::TimeZone::UTC).date());
+    date.map(|date| format!("{:04}-{:02}", date.year(), date.month()))
+        .unwrap_or_default()
+}
+
+/// Names of months as a list of SQL literals: digits and dashes only.
+fn list(months: &BTreeSet<String>) -> String {
+    let quoted: Vec<String> = months.iter().map(|month| format!("'{month}'")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_hours_that_had_been_read_are_past() {
+        let t = |text: &str| text.parse::<Timestamp>().unwrap();
+        let window = |from: &str, to: &str| Window::new(t(from), t(to)).unwrap();
+        let read = |window: Window, read_at: &str| {
+            let read_at = t(read_at);
+            WindowRead {
+                window,
+                read_at,
+                read_by: Some(tillhouse_model::ReadBy::EventTime),
+                also_read_by: None,
+            }
+        };
+        let coverage = Coverage::of([
+            read(
+                window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+                "2026-01-01T10:30:00Z",
+            ),
+            read(
+                window("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
+                "2026-01-04T00:00:00Z",
+            ),
+        ]);
+        let past = PastCoverage(BTreeMap::from([("p".to_owned(), vec![coverage])]));
+        let holds = |hour: &str| past.holds("p", t(hour).as_microsecond());
+        assert!(
+            holds("2026-01-01T00:00:00Z")
+                && holds("2026-01-01T09:00:00Z")
+                && holds("2026-01-02T23:00:00Z")
+        );
+        for hour in [
+            "2025-12-31T23:00:00Z",
+            "2026-01-01T10:00:00Z",
+            "2026-01-01T12:00:00Z",
+            "2026-01-03T00:00:00Z",
+        ] {
+            assert!(!holds(hour), "{hour}");
+        }
+        assert!(!past.holds("another", t("2026-01-01T00:00:00Z").as_microsecond()));
+    }
+}

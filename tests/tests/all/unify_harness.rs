@@ -1,0 +1,200 @@
+//! A source's contract and unify SQL without a warehouse: pages in, rows of the unified tables out, for golden files.
+//!
+//! Invariant: a statement that gives a column too many or too few for its unified contract fails, and a value that does not fit is null,
+//! as in a sync.
+
+use crate::source_files;
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use tillhouse_decode::{DecodedPage, Decoder};
+use tillhouse_model::{PseudonymKey, Secret, TableSpec, contract, table};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, ScalarValue, Session, collect};
+
+/// When everything here was asked for, microseconds since 1970.
+const ASKED_AT: i64 = 1_767_225_600_000_000;
+
+/// Harness that decodes and unifies a source's pages without a warehouse.
+pub(crate) struct UnifyHarness {
+    pub(crate) source: &'static str,
+    /// The keys that lead to a page's records.
+    pub(crate) records_at: &'static [&'static str],
+    /// What every request named.
+    pub(crate) scope: Option<&'static str>,
+    /// What its unify SQL may name beside the pipeline and the source.
+    pub(crate) parameters: &'static [(&'static str, &'static str)],
+}
+
+pub(crate) fn spec(folder: &str, name: &str) -> Arc<TableSpec> {
+    let path = source_files::root().join(format!("schemas/{folder}/{name}.yaml"));
+    Arc::new(contract::parse(&source_files::text(&path), &source_files::name(&path)).unwrap())
+}
+
+/// A key that keeps nothing secret.
+pub(crate) fn key() -> PseudonymKey {
+    PseudonymKey::parse(&Secret::new("00".repeat(32))).unwrap()
+}
+
+impl UnifyHarness {
+    /// A sample of the provider's document.
+    pub(crate) fn sample(&self, name: &str) -> String {
+        source_files::text(
+            &source_files::root().join(format!("tests/fixtures/{}/{name}.json", self.source)),
+        )
+    }
+
+    pub(crate) fn decode(&self, resource: &str, page: &str) -> DecodedPage {
+        let parameters: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        let decoder =
+            Decoder::with_parameters(spec(self.source, resource), Some(key()), &parameters)
+                .unwrap();
+        decoder
+            .decode_scoped(page.as_bytes(), self.records_at, self.scope)
+            .unwrap()
+    }
+
+    /// A session that has these resources, each as the records of one page that landed.
+    pub(crate) fn session(&self, pages: &[(&str, String)]) -> Session {
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
+        for (resource, page) in pages {
+            let batch = self.landed(resource, page);
+            session
+                .register_batches(resource, batch.schema(), vec![batch])
+                .unwrap();
+        }
+        session
+    }
+
+    /// A source table as it is read: what was decoded, with the lineage that landing adds.
+    fn landed(&self, resource: &str, page: &str) -> RecordBatch {
+        let decoded = self.decode(resource, page);
+        assert_eq!(decoded.rejects, [], "{resource}");
+        let rows = decoded.batch.num_rows();
+        let hashes: BinaryArray = (0..rows)
+            .map(|row| Some(decoded.content_hashes.value(row)))
+            .collect();
+        let times =
+            |times: TimestampMicrosecondArray| -> ArrayRef { Arc::new(times.with_timezone("UTC")) };
+        let schema = spec(self.source, resource).source_schema();
+        let columns = schema.fields().iter().map(|field| -> ArrayRef {
+            match field.name().as_str() {
+                table::RECORD_KEY => Arc::new(decoded.keys.clone()),
+                table::RECORD_TIME => times(decoded.record_times.clone()),
+                table::LOAD_ID => Arc::new(Int64Array::from(vec![1; rows])),
+                table::CONTENT_HASH => Arc::new(hashes.clone()),
+                table::EXTRACTED_AT => times(vec![ASKED_AT; rows].into()),
+                table::RUN_ID => Arc::new(StringArray::from(vec!["run"; rows])),
+                table::MONTH => Arc::new(StringArray::from(vec!["none"; rows])),
+                name => match decoded.batch.column_by_name(name) {
+                    Some(column) => Arc::clone(column),
+                    None => new_null_array(field.data_type(), rows),
+                },
+            }
+        });
+        let columns = columns.collect();
+        RecordBatch::try_new(schema, columns).unwrap()
+    }
+
+    /// What the statement of a unified table gives, in the contract's columns and types; the pipeline is named like the source.
+    pub(crate) async fn unified(&self, session: &Session, table: &str) -> Vec<RecordBatch> {
+        let sql = source_files::text(
+            &source_files::root().join(format!("pipelines/{}/unify/{table}.sql", self.source)),
+        );
+        let own = [("pipeline", self.source), ("source", self.source)];
+        let (_, labels) =
+            tillhouse_pipeline::labels::labels(None, self.source, self.source).unwrap();
+        let parameters: Vec<(&str, ScalarValue)> = own
+            .into_iter()
+            .chain(self.parameters.iter().copied())
+            .map(|(name, value)| (name, ScalarValue::Utf8(Some(value.to_owned()))))
+            .chain([("labels", ScalarValue::Utf8(Some(labels.to_json())))])
+            .collect();
+        let batches = collect(session.query_with(&sql, &parameters).await.unwrap())
+            .await
+            .unwrap();
+        let wanted = spec("unified", table).unified_schema();
+        // What does not fit is null, as in a sync, which tells it.
+        let lenient = CastOptions {
+            safe: true,
+            ..CastOptions::default()
+        };
+        let fit = |batch: &RecordBatch| {
+            let schema = batch.schema();
+            let extra: Vec<&String> = schema
+                .fields()
+                .iter()
+                .map(|f| f.name())
+                .filter(|name| wanted.field_with_name(name).is_err())
+                .collect();
+            assert!(extra.is_empty(), "{table}: {extra:?} are in no contract");
+            let columns = wanted.fields().iter().map(|field| {
+                let Some(column) = batch.column_by_name(field.name()) else {
+                    assert_eq!(field.name(), table::DELETED_AT, "{table} lacks a column");
+                    return new_null_array(field.data_type(), batch.num_rows());
+                };
+                assert!(
+                    !column.data_type().is_floating(),
+                    "{table}.{}",
+                    field.name()
+                );
+                cast_with_options(column, field.data_type(), &lenient).unwrap()
+            });
+            let columns = columns.collect();
+            RecordBatch::try_new(Arc::clone(&wanted), columns).unwrap()
+        };
+        batches.iter().map(fit).collect()
+    }
+}
+
+/// Column by column, what is not null and no lineage; a row a block.
+pub(crate) fn format_rows(batches: &[RecordBatch]) -> String {
+    let mut text = String::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+                if column.is_valid(row) && !field.name().starts_with('_') {
+                    writeln!(text, "{}: {}", field.name(), value(column, row)).unwrap();
+                }
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn value(array: &ArrayRef, row: usize) -> String {
+    ArrayFormatter::try_new(array, &FormatOptions::default())
+        .unwrap()
+        .value(row)
+        .to_string()
+}
+
+/// A column of a unified table by its key without the pipeline.
+pub(crate) fn by_key(batches: &[RecordBatch], column: &str) -> BTreeMap<String, Option<String>> {
+    let mut found = BTreeMap::new();
+    for batch in batches {
+        let (keys, values) = (batch.column(0), batch.column_by_name(column).unwrap());
+        for row in 0..batch.num_rows() {
+            let key = value(keys, row);
+            let key = key
+                .split_once(':')
+                .map_or(key.clone(), |(_, key)| key.to_owned());
+            let known = found.insert(key, values.is_valid(row).then(|| value(values, row)));
+            assert!(known.is_none(), "a key stands twice");
+        }
+    }
+    found
+}
