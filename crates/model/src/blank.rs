@@ -3,9 +3,9 @@
 //! Invariant: a text is blank exactly if it looks empty on paper: an identifier of such characters names nothing, and a value that differs
 //! from another by them alone is the same value.
 
-/// Whether a character has no width of its own and is no white space: control characters, zero-width blanks and joiners, marks of writing
-/// direction, the byte
-/// order mark, the soft hyphen, fillers.
+/// True for a character that has no width of its own and is no white space: control characters,
+/// zero-width blanks and joiners, marks of writing direction, the byte order mark, the soft
+/// hyphen, fillers.
 pub fn is_invisible(c: char) -> bool {
     // What white space is decides Unicode; the tabulator is a control character and white space.
     !c.is_whitespace()
@@ -25,12 +25,12 @@ pub fn is_invisible(c: char) -> bool {
             || matches!(c, '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'))
 }
 
-/// Whether nothing of a character is seen: white space, or [`is_invisible`].
+/// True for a character that nobody can see: white space, or [`is_invisible`].
 pub fn is_blank_char(c: char) -> bool {
     c.is_whitespace() || is_invisible(c)
 }
 
-/// Whether nothing of a text is seen; so it is of the empty one.
+/// True if no character of a text can be seen; so too for an empty text.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(is_blank_char)
 }

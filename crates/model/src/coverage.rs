@@ -1,4 +1,4 @@
-//! What of a resource has been read: covered windows, gaps, and up to when there is none.
+//! Coverage of a resource: covered windows, gaps, and up to when there is none.
 //!
 //! Invariant: a function of the readings alone, without a clock. A window counts only up to the instant it was read at: what was in the
 //! future then has not been seen.
@@ -65,11 +65,11 @@ pub struct CoverageGap {
 pub struct CoverageAssessment {
     /// Up to when, from the beginning of the window on, there is no gap; `None` where its very beginning was not read.
     pub through: Option<Timestamp>,
-    /// What should have been read and was not, in order.
+    /// Windows that should have been read and were not, in order.
     pub gaps: Vec<CoverageGap>,
 }
 
-/// What has been read of one resource of one tenant.
+/// Coverage of one resource of one tenant.
 ///
 /// ```
 /// use tillhouse_model::{Coverage, ReadBy, Window, WindowRead};
@@ -87,20 +87,21 @@ pub struct CoverageAssessment {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
-    /// What its windows are about.
+    /// Kind of time that its windows are of.
     read_by: ReadBy,
-    /// Whether it is also asked for what the provider learnt since.
+    /// True if it is read by change time as well.
     follows_changes: bool,
-    /// What was seen by `read_by`, with the instants it was read at, the latest first.
+    /// Windows read by `read_by`, with the instants they were read at, the latest first.
     reads: Vec<(Window, Timestamp)>,
     /// The same instants in as few windows as possible, in order.
     covered: Vec<Window>,
-    /// What was seen by change time beside that, in as few windows as possible.
+    /// Windows read by change time as well, as few as possible.
     followed: Vec<Window>,
 }
 
 impl Coverage {
-    /// What was read of a resource, as its newest reading was about: a resource that is read by another time than before begins anew.
+    /// Coverage by the time that the newest read was by: a resource that is read by another time
+    /// than before begins anew.
     pub fn of(reads: impl IntoIterator<Item = WindowRead>) -> Self {
         let reads: Vec<WindowRead> = reads.into_iter().collect();
         let newest = reads
@@ -114,7 +115,8 @@ impl Coverage {
         }
     }
 
-    /// What was read of a resource that is read by this time, and where `follows_changes` also by change time.
+    /// Coverage of a resource that is read by this time, and with `follows_changes` by change time
+    /// as well.
     pub fn new(
         read_by: ReadBy,
         follows_changes: bool,
@@ -147,7 +149,7 @@ impl Coverage {
         &self.covered
     }
 
-    /// Whether all of a window was read.
+    /// True if all of a window was read.
     pub fn holds(&self, window: Window) -> bool {
         let next = self
             .covered
@@ -156,7 +158,8 @@ impl Coverage {
         last.is_some_and(|covered| window.to() <= covered.to())
     }
 
-    /// What an answer about a window lacks, in order: what should have been read by `until`, the time of the run that is asked, and was not.
+    /// Gaps of an answer about a window, in order: what should have been read by `until`, the time
+    /// of the run that answers, and was not.
     pub fn gaps(&self, asked: Window, until: Timestamp) -> Vec<CoverageGap> {
         let of = |read_by: ReadBy| move |window| CoverageGap { window, read_by };
         let wanted = match self.read_by {
@@ -232,7 +235,8 @@ impl Coverage {
         Some(unseen.map_or(through, |unseen| unseen.min(through)))
     }
 
-    /// What a run has to read of the time since `start`: what was not read yet, and from `again` on everything once more.
+    /// Windows for a run to read since `start`: those not read yet, and all from `again` on once
+    /// more.
     pub fn windows_to_read(
         &self,
         start: Timestamp,

@@ -230,7 +230,7 @@ fn readings() -> impl Strategy<Value = (CoverageReadBy, Vec<WindowRead>)> {
     .prop_flat_map(|how| (Just(how), prop::collection::vec(reading(how), 0..9)))
 }
 
-/// Whether a minute lies in a reading, as far as it had come.
+/// True if a minute lies in what a read had seen.
 fn saw(read: &WindowRead, minute: i64) -> bool {
     read.window.contains(at(minute)) && at(minute) < read.read_at
 }

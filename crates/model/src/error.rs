@@ -7,7 +7,7 @@ use std::fmt;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong. The command line derives its exit code from it.
+/// Kind of a failure. The command line derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -54,7 +54,7 @@ impl ErrorKind {
     }
 }
 
-/// What failed, where, why, whether it may be retried, and what the user can do.
+/// A failure: subject, place, cause, whether it may be retried, and a hint.
 pub struct Error {
     kind: ErrorKind,
     message: String,
@@ -219,12 +219,12 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
+    /// Kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What failed, without the places.
+    /// Message without the places.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -234,12 +234,12 @@ impl Error {
         &self.context
     }
 
-    /// What to do now, if somebody knows.
+    /// Hint on what to do now, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Whether trying the same thing again can help.
+    /// True if a retry can help.
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// How deep a filter may be nested; a single test is 1 deep.
+/// Deepest nesting of a filter; a single test is 1 deep.
 pub const MAX_DEPTH: usize = 32;
-/// How many tests and composites a filter may hold.
+/// Most tests and composites in a filter.
 pub const MAX_NODES: usize = 1_000;
 
 /// A filter descriptor, or a composite of some.
@@ -28,9 +28,9 @@ pub const MAX_NODES: usize = 1_000;
 pub enum Filter {
     /// One field against one value.
     Test(FilterTest),
-    /// What passes all of these. None of them: everything passes.
+    /// Conjunction; true if empty.
     All(Vec<Self>),
-    /// What passes any of these. None of them: nothing passes.
+    /// Disjunction; false if empty.
     Any(Vec<Self>),
 }
 
@@ -39,11 +39,11 @@ pub enum Filter {
 pub struct FilterTest {
     /// The field's name, as whoever asked wrote it.
     pub field: String,
-    /// How the two are compared.
+    /// Comparison of field and value.
     pub operator: FilterOperator,
-    /// What the field is compared with; null for operators that need nothing.
+    /// Right-hand side of the comparison; null for unary operators.
     pub value: FilterOperand,
-    /// Whether upper and lower case are one, for text. Yes by default.
+    /// True (the default) if text is compared without regard to case.
     pub ignore_case: bool,
 }
 
@@ -61,7 +61,7 @@ pub enum FilterOperand {
 }
 
 impl FilterOperand {
-    /// What it is, for an error: `text`, never the value itself.
+    /// Kind of the value, for an error: `text`, never the value itself.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -74,7 +74,7 @@ impl FilterOperand {
 
 macro_rules! operators {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
-        /// How a field is compared with a value.
+        /// Comparison of a field with a value.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum FilterOperator {
             $($(#[$doc])* $name,)+
@@ -142,7 +142,7 @@ impl FilterOperator {
             .find(|operator| operator.as_str() == text)
     }
 
-    /// Whether it needs no value.
+    /// True if it takes no value.
     pub fn is_unary(self) -> bool {
         matches!(
             self,
@@ -155,7 +155,7 @@ impl FilterOperator {
         )
     }
 
-    /// Whether it works on text alone.
+    /// True if it applies to text alone.
     pub fn is_for_text(self) -> bool {
         !matches!(
             self,

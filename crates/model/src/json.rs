@@ -17,11 +17,11 @@ mod recovery;
 pub struct MalformedJson {
     /// Where, in bytes from the page's first.
     pub at: usize,
-    /// What the grammar wants there, in words.
+    /// Expected syntax, in words.
     pub expected: &'static str,
 }
 
-/// What some servers put before their UTF-8.
+/// Prefix that some servers put before their UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Result of a step of a scan. The error is boxed: it is rare, and the good case stays one word.
@@ -32,7 +32,7 @@ pub type JsonScanResult<T = ()> = Result<T, Box<MalformedJson>>;
 pub struct RawJsonString<'a> {
     /// Between the quotes.
     pub bytes: &'a [u8],
-    /// Whether there is a backslash in it.
+    /// True if it has a backslash.
     pub escaped: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct RawJsonString<'a> {
 pub struct JsonNumber<'a> {
     /// As it is spelt.
     pub text: &'a [u8],
-    /// Whether it has a minus sign.
+    /// True if it has a minus sign.
     pub negative: bool,
     /// Its digits as one number.
     pub mantissa: u64,
@@ -51,7 +51,7 @@ pub struct JsonNumber<'a> {
     pub long: bool,
 }
 
-/// What kind of value starts with this byte, for messages.
+/// Kind of the value that starts with this byte, for messages.
 pub fn value_kind(first: u8) -> &'static str {
     match first {
         b'{' => "an object",

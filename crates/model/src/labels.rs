@@ -8,18 +8,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a word is about: the columns of `unified.payments` that statistics rank by.
+/// Dimension of a payment that a word describes: a column of `unified.payments` that statistics
+/// rank by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LabelKind {
     /// Who settles the payment.
     Type,
-    /// What was paid with.
+    /// Means of payment.
     Medium,
     /// The card's scheme.
     Scheme,
-    /// How the medium was read.
+    /// Way in which the medium was read.
     EntryMode,
-    /// What the card is for.
+    /// Purpose of the card.
     Function,
 }
 

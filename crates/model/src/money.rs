@@ -13,7 +13,7 @@ use std::fmt;
 pub struct ExactDecimal {
     /// The digits, as a whole number.
     pub units: i128,
-    /// How many of them stand after the point.
+    /// Number of digits after the point.
     pub scale: u8,
 }
 
@@ -258,14 +258,14 @@ impl Serialize for ExactDecimal {
     }
 }
 
-/// What an amount of 10 means.
+/// Unit of an amount of 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceUnit {
-    /// Ten cents.
+    /// Minor: ten cents.
     #[default]
     Minor,
-    /// Ten euros.
+    /// Major: ten euros.
     Major,
 }
 
@@ -285,8 +285,9 @@ impl PriceUnit {
             .find(|unit| unit.as_str() == name)
     }
 
-    /// Whether an amount can be in this unit: minor units are whole, and major ones have no more decimals than ISO 4217 gives their
-    /// currency. A whole number fits both, and an unknown currency has any number of decimals; nobody can tell from those.
+    /// True if an amount can be in this unit: minor units are whole, and major ones have at most
+    /// the decimals that ISO 4217 gives their currency. A whole number fits both, and an unknown
+    /// currency has any number of decimals.
     pub fn fits(self, amount: ExactDecimal, currency: Option<&str>) -> bool {
         let decimals = amount.trimmed().scale;
         match self {
@@ -337,7 +338,8 @@ impl VatRateUnit {
     }
 }
 
-/// How many digits after the point an ISO 4217 currency has; `None` where the code is not one. Neither case nor surrounding blanks matter.
+/// Number of digits after the point of an ISO 4217 currency; `None` where the code is not one.
+/// Neither case nor surrounding blanks matter.
 pub fn minor_digits(currency: &str) -> Option<u8> {
     let found = iso_currency::Currency::from_code(currency)
         .or_else(|| iso_currency::Currency::from_code(&canonical_currency(currency)));

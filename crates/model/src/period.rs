@@ -68,7 +68,8 @@ impl CivilPeriod {
         self.to.saturating_sub(Span::new().seconds(1))
     }
 
-    /// What a user writes for a period: two dates or civil times with `..` between them, the second not included.
+    /// Parses a period as a user writes it: two dates or civil times with `..` between them, the
+    /// second excluded.
     ///
     /// Errors with [`crate::ErrorKind::Config`].
     pub fn parse(text: &str) -> Result<Self> {
@@ -103,7 +104,7 @@ pub struct PeriodRequest {
     pub start_date: PeriodEnd,
     /// The last second, which is included.
     pub end_date: PeriodEnd,
-    /// How the provider's own front end made the period; it changes nothing here.
+    /// Name by which the provider's front end made the period; has no effect.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
 }

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-/// What went wrong so far.
+/// Errors collected so far.
 ///
 /// ```
 /// use tillhouse_model::{Error, Problems};

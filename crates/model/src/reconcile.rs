@@ -1,4 +1,4 @@
-//! What a provider says of its own sales, in the shape ours are brought into to be compared.
+//! A provider's figures of its own sales, in the shape in which ours are compared with them.
 //!
 //! Invariant: a figure says which part, currency, unit and label it is about; two figures of one kind are about the same thing
 //! exactly where these are equal.
@@ -17,7 +17,8 @@ pub enum ReconcileAgainst {
     Statistics,
     /// The provider's own revenue by currency and day: amounts, each labelled with its day (`2026-01-31`) on the site's own clock.
     Revenue,
-    /// How many records the provider has. Amounts are not compared, so this proves completeness and nothing else.
+    /// Number of the provider's records. Amounts are not compared, so this proves completeness and
+    /// nothing else.
     Records,
     /// Totals somebody else keeps: an accountant's, an acquirer's.
     Control,
@@ -34,7 +35,7 @@ impl ReconcileAgainst {
         }
     }
 
-    /// What agreement with it proves, as a sentence.
+    /// Sentence on what agreement with it proves.
     pub fn proves(self) -> &'static str {
         match self {
             Self::Statistics => "Every part of the provider's own statistics is compared.",
@@ -68,7 +69,7 @@ macro_rules! parts {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// How many digits after the point are compared: as many as our tables hold.
+            /// Number of digits after the point that are compared: as many as our tables hold.
             pub fn scale(self) -> u8 {
                 match self { $(Self::$name => $scale,)* }
             }
@@ -77,9 +78,9 @@ macro_rules! parts {
 }
 
 parts! {
-    /// How many records there are.
+    /// Number of records.
     Records "records" 0
-    /// How many transactions are counted.
+    /// Number of counted transactions.
     Count "transactions_count" 0
     /// Growth of their number, in per cent.
     CountGrowth "transactions_count.growth" 2
@@ -108,7 +109,7 @@ parts! {
 }
 
 impl StatisticsPart {
-    /// Whether it is an amount of money; others are counts, quantities, and growth.
+    /// True for an amount of money; others are counts, quantities, and growth.
     pub fn is_amount(self) -> bool {
         matches!(
             self,
@@ -122,7 +123,8 @@ impl StatisticsPart {
         )
     }
 
-    /// Whether it compares with the window before, and so cannot be added up over windows, sites or currencies.
+    /// True if it compares with the window before, and so cannot be added up over windows, sites
+    /// or currencies.
     pub fn is_growth(self) -> bool {
         matches!(self, Self::CountGrowth | Self::AmountGrowth)
     }
@@ -144,7 +146,7 @@ impl Serialize for StatisticsPart {
 /// compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderFigure {
-    /// What it is about.
+    /// Part of the statistics that it belongs to.
     pub part: StatisticsPart,
     /// ISO 4217, or `unknown`; `None` where the provider mixes currencies or names none.
     pub currency: Option<String>,

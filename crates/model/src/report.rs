@@ -19,7 +19,7 @@ pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
 pub struct StatisticsReport {
     /// One entry a currency, ordered by currency.
     pub data: Vec<CurrencyStatistics>,
-    /// What was asked, and whether the answer may be trusted.
+    /// Request, and whether the answer may be trusted.
     pub meta: StatisticsMeta,
 }
 
@@ -50,7 +50,7 @@ pub struct CurrencyStatistics {
 pub struct HourlyTransactions {
     /// The hour's start, ISO 8601 with offset; or `00` to `23` for hours of the day.
     pub hour: String,
-    /// How many.
+    /// Number of transactions.
     pub transactions: i64,
 }
 
@@ -78,7 +78,7 @@ ranked!(SiteAmount, site_name, "site");
 pub struct SiteTransactions {
     /// The site's current name, or `unknown`.
     pub site_name: String,
-    /// How many.
+    /// Number of transactions.
     pub transactions: i64,
 }
 
@@ -130,7 +130,7 @@ pub struct StatisticsMeta {
     pub hours: String,
     /// The filter asked for, with pseudonyms for what is personal in it; null for none.
     pub filter: Option<Filter>,
-    /// What growth is measured against: `previous`, `calendar`, `last-year` or `window`.
+    /// Window that growth is measured against: `previous`, `calendar`, `last-year` or `window`.
     pub compare: String,
     /// The window growth is measured against; null before the beginning of time.
     pub compared: Option<Window>,
@@ -142,7 +142,7 @@ pub struct StatisticsMeta {
     pub answered_from: String,
     /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
-    /// What should have been read for this answer and was not, by pipeline and resource.
+    /// Windows that this answer needs and that were not read, by pipeline and resource.
     pub gaps: Vec<ReportedGap>,
     /// The end of the window that no run can have read yet, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,7 @@ pub struct StatisticsMeta {
     pub payments_without_sale: i64,
     /// Payments that name a sale which is in no table and have no time either, which no window can count.
     pub payments_without_time: i64,
-    /// How the amounts of the window hang together, one entry a currency, ordered by currency.
+    /// Bridge from charged to collected amounts, one entry a currency, ordered by currency.
     pub bridge: Vec<Bridge>,
 }
 
@@ -172,21 +172,25 @@ pub struct StatisticsMeta {
 pub struct Bridge {
     /// ISO 4217, or `unknown`.
     pub currency: String,
-    /// What was charged: the amounts of the counted transactions, `transactions_total_amount` of the same currency.
+    /// Charged amount: the sum of the counted transactions, `transactions_total_amount` of the
+    /// same currency.
     pub total: ExactDecimal,
-    /// What came in: the collected payments of counted transactions, what every payment ranking adds up to.
+    /// Collected amount: the collected payments of counted transactions, the sum of every payment
+    /// ranking.
     pub collected: ExactDecimal,
-    /// What is still to come in; negative where more came in than was charged.
+    /// Amount yet to be collected; negative where more was collected than charged.
     pub open: ExactDecimal,
     /// Of `collected`, the payments that the providers leave out of their own reports.
     pub collected_excluded: ExactDecimal,
-    /// What came in for transactions that are not counted; with `collected` all collected payments of the window.
+    /// Collected payments of transactions that are not counted; with `collected` all collected
+    /// payments of the window.
     pub collected_elsewhere: CollectedElsewhere,
     /// Free sales, in none of the above.
     pub free: UncountedTotals,
     /// Test sales, in none of the above.
     pub test: UncountedTotals,
-    /// What else the window has and does not count: void transactions, and those in a state that is not asked for.
+    /// Transactions of the window that are not counted: void ones, and those in a state that is
+    /// not asked for.
     pub excluded: UncountedTotals,
 }
 
@@ -196,9 +200,9 @@ pub const WITHOUT_SALE: &str = "without_sale";
 /// Collected payments of transactions that are not counted: a sale whose first card was declined and whose second card paid, for example.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CollectedElsewhere {
-    /// How many payments.
+    /// Number of payments.
     pub count: i64,
-    /// What they come to.
+    /// Sum of the payments.
     pub amount: ExactDecimal,
     /// The same by the state and kind of their transactions, ordered by both.
     pub by_state: Vec<CollectedInState>,
@@ -211,9 +215,9 @@ pub struct CollectedInState {
     pub state: String,
     /// The transactions' kind; null without a sale.
     pub kind: Option<String>,
-    /// How many payments.
+    /// Number of payments.
     pub count: i64,
-    /// What they come to.
+    /// Sum of the payments.
     pub amount: ExactDecimal,
 }
 
@@ -230,9 +234,9 @@ impl CollectedInState {
 /// Number and amount of transactions that stand beside the counted ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UncountedTotals {
-    /// How many.
+    /// Number of transactions.
     pub transactions: i64,
-    /// What they come to.
+    /// Sum of the amounts.
     pub amount: ExactDecimal,
 }
 

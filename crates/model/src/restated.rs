@@ -1,4 +1,4 @@
-//! What changed of the past since a run: hours, days and months whose figures are not what they were, and why.
+//! Changes of the past since a run: hours, days and months whose figures differ, and why.
 //!
 //! Invariant: amounts are [`ExactDecimal`]; `now` is always `then` and `difference` together.
 
@@ -17,7 +17,7 @@ pub struct RestatedReport {
     pub hours: Vec<RestatedFigure>,
     /// The transactions that made the difference, those that weigh most first.
     pub transactions: Vec<ChangedTransaction>,
-    /// What was asked, and what else is to be known.
+    /// Request, and notes on the answer.
     pub meta: RestatedMeta,
 }
 
@@ -33,9 +33,9 @@ pub struct RestatedFigure {
     /// The unit of a quantity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// What it was.
+    /// Former figure.
     pub then: ExactDecimal,
-    /// What it is.
+    /// Present figure.
     pub now: ExactDecimal,
     /// By how much it changed. Zero where sales moved between sites or labels within the period.
     pub difference: ExactDecimal,
@@ -48,11 +48,11 @@ pub struct ChangedTransaction {
     pub transaction_key: String,
     /// `arrived`, `changed` or `gone`.
     pub change: String,
-    /// What of it changed: state, kind, amount, time, currency, site, payments, articles.
+    /// Changed parts: state, kind, amount, time, currency, site, payments, articles.
     pub what: Vec<String>,
-    /// What it was; null where it was not there.
+    /// Former version; null if new.
     pub then: Option<TransactionVersion>,
-    /// What it is; null where it is gone.
+    /// Present version; null if gone.
     pub now: Option<TransactionVersion>,
 }
 
@@ -69,7 +69,7 @@ pub struct TransactionVersion {
     pub currency: Option<String>,
     /// Its amount.
     pub amount: Option<ExactDecimal>,
-    /// What was paid for it: the sum of its collected payments.
+    /// Sum of its collected payments.
     pub collected: Option<ExactDecimal>,
     /// Its site.
     pub site_key: Option<String>,
@@ -95,6 +95,7 @@ pub struct RestatedMeta {
     /// Hours that have sales now and had not been read at all when the run finished: they are new, not restated, and stand nowhere
     /// above.
     pub hours_first_read: i64,
-    /// How many transactions made the difference; more than are listed where the list was cut.
+    /// Number of transactions that made the difference; more than are listed where the list was
+    /// cut.
     pub transactions_changed: i64,
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub struct SalesReport {
     /// The answer.
     pub data: ReportData,
-    /// What was asked, and whether the answer may be trusted.
+    /// Request, and whether the answer may be trusted.
     pub meta: ReportMeta,
 }
 
@@ -74,12 +74,12 @@ pub struct ProductDays {
     pub values: Vec<DayValue>,
 }
 
-/// What was sold on one day.
+/// Sales of one day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DayValue {
     /// The sites' own day.
     pub date: Date,
-    /// How many were sold.
+    /// Number sold.
     pub value: ExactDecimal,
 }
 
@@ -101,7 +101,7 @@ pub struct PeriodSummaries {
 pub struct PeriodTotals {
     /// ISO 4217, or `unknown`.
     pub currency: String,
-    /// How many products.
+    /// Number of products.
     pub products: ExactDecimal,
     /// The revenue, in major units.
     pub revenue: ExactDecimal,
@@ -116,22 +116,22 @@ pub struct HeatMapCell {
     pub day: i8,
     /// 0 to 23, on each site's own clock.
     pub hour: i8,
-    /// How many transactions.
+    /// Number of transactions.
     pub count: i64,
     /// Their amount, in major units.
     pub total: ExactDecimal,
 }
 
-/// How often something happened.
+/// Number of occurrences of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventCount {
     /// The provider's code, or `unknown`.
     pub code: String,
-    /// What it means, or the code again.
+    /// Meaning of the code, or the code again.
     pub error: String,
-    /// How often.
+    /// Count.
     pub summary: i64,
-    /// How long, in seconds, of those that ended.
+    /// Total seconds of those that ended.
     pub duration: i64,
 }
 
@@ -140,7 +140,7 @@ pub struct EventCount {
 pub struct PeriodReport<R> {
     /// The first.
     pub period1: PeriodData<R>,
-    /// What it is compared with, where that was asked for.
+    /// Data of the period to compare with, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period2: Option<PeriodData<R>>,
 }
@@ -182,9 +182,9 @@ pub struct ProductSales {
     /// The operator's code of it.
     #[serde(rename = "internalRef")]
     pub internal_ref: Option<String>,
-    /// What it brought in, in major units.
+    /// Revenue, in major units.
     pub revenue: ExactDecimal,
-    /// How much was sold, in `unit`.
+    /// Quantity sold, in `unit`.
     pub quantity: ExactDecimal,
     /// ISO 4217, or `unknown`.
     pub currency: String,
@@ -198,9 +198,9 @@ pub struct PaymentTypeSales {
     /// The provider's word, or `unknown`.
     #[serde(rename = "type")]
     pub payment_type: String,
-    /// How many payments.
+    /// Number of payments.
     pub quantity: i64,
-    /// What was paid, in major units.
+    /// Amount paid, in major units.
     pub revenue: ExactDecimal,
     /// The group the provider reports them under.
     #[serde(rename = "reportGroup")]
@@ -216,11 +216,11 @@ pub struct EventSum {
     pub code: String,
     /// The provider's number of what the code means; null where it has none, or several for one code.
     pub erroridentity: Option<i64>,
-    /// What it means, or the code again.
+    /// Meaning of the code, or the code again.
     pub error: String,
-    /// How often.
+    /// Count.
     pub quantity: i64,
-    /// How long, in seconds, of those that ended.
+    /// Total seconds of those that ended.
     pub duration: i64,
 }
 
@@ -229,14 +229,14 @@ pub struct EventSum {
 pub struct ShiftPayments {
     /// The current name of the site, or its key, or `unknown`.
     pub location: String,
-    /// What was paid with, in the provider's words, or `unknown`.
+    /// Means of payment, in the provider's words, or `unknown`.
     pub payment: String,
-    /// How many payments.
+    /// Number of payments.
     pub quantity: i64,
     /// The group the provider reports them under.
     #[serde(rename = "reportGroup")]
     pub report_group: Option<String>,
-    /// What was paid, in major units.
+    /// Amount paid, in major units.
     pub revenue: ExactDecimal,
     /// The shift's key, `<pipeline>:<id>`; null for what was sold in none.
     pub shift: Option<String>,
@@ -262,9 +262,9 @@ pub struct ShiftProducts {
     /// Its name in the provider's reports, where all its machines have the same.
     #[serde(rename = "reportName")]
     pub report_name: Option<String>,
-    /// How much was sold, in `unit`.
+    /// Quantity sold, in `unit`.
     pub quantity: ExactDecimal,
-    /// What it brought in, in major units.
+    /// Revenue, in major units.
     pub revenue: ExactDecimal,
     /// The same: nothing says in what the provider's differs.
     pub sum: ExactDecimal,
@@ -274,7 +274,7 @@ pub struct ShiftProducts {
     pub unit: String,
 }
 
-/// What was asked, and whether the answer may be trusted.
+/// Request, and whether the answer may be trusted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportMeta {
     /// The report's name.
@@ -303,7 +303,7 @@ pub struct ReportMeta {
     pub periods: Vec<PeriodMeta>,
 }
 
-/// Whether the answer for one period may be trusted.
+/// Trust in the answer for one period.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PeriodMeta {
     /// The first second, on each site's own clock.
@@ -312,7 +312,7 @@ pub struct PeriodMeta {
     pub to: String,
     /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
     pub data_through: Option<Timestamp>,
-    /// What should have been read for the period, in any of the sites' time zones, and was not.
+    /// Windows not read that the period needs, in any of the sites' time zones.
     pub gaps: Vec<ReportedGap>,
     /// The end of the period that no run can have read yet, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -342,7 +342,7 @@ pub struct ReportRequestBody {
     pub location_groups: Vec<ReportEntityId>,
     /// The first period.
     pub period1: PeriodRequest,
-    /// What it is compared with.
+    /// Period to compare with.
     #[serde(default)]
     pub period2: Option<PeriodRequest>,
 }

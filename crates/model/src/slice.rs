@@ -1,4 +1,4 @@
-//! What is fetched at a time, and what a source offers.
+//! Slice: the unit of fetching; and the resources that a source offers.
 //!
 //! Invariant: a slice names everything a request depends on, so that fetching the same slice twice asks the same question.
 
@@ -27,28 +27,29 @@ impl fmt::Display for Slice {
     }
 }
 
-/// What a source can be asked for.
+/// One kind of record that a source offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// The name used in configuration, in the warehouse's paths, and as the contract's file name.
     pub name: &'static str,
     /// The keys that lead from a page's top to the array of records; empty when the page itself is the array.
     pub records_at: &'static [&'static str],
-    /// Whether single records can be asked for again by id.
+    /// True if single records can be fetched again by id.
     pub by_id: bool,
-    /// Whether an answer by id may leave out fields that the listing has. What it does not carry, not even as null, keeps its last known
-    /// value.
+    /// True if an answer by id may leave out fields that the listing has. What it does not carry,
+    /// not even as null, keeps its last known value.
     pub sparse_by_id: bool,
-    /// Whether every page declares how many records the window has, so that a window can be proved complete.
+    /// True if every page declares how many records the window has, so that a window can be proved
+    /// complete.
     pub declares_total: bool,
     /// The largest page the provider is known to allow, if it is known.
     pub largest_page: Option<u32>,
-    /// How it is brought up to date.
+    /// Incremental or whole.
     pub read_mode: ReadMode,
     /// Which time of its records a slice's window is about.
     pub read_by: ReadBy,
-    /// Whether it can, beside its windows of event time, also be asked for what the provider learnt in a window, whenever it happened:
-    /// late records that no window of their own time would find any more.
+    /// True if it can, beside its windows of event time, also be read by change time: late records
+    /// that no window of their own time would find any more.
     pub follows_changes: bool,
 }
 
@@ -118,8 +119,8 @@ impl Resource {
         ..Self::INCREMENTAL
     };
 
-    /// What is noted of a slice that was read by this time: which time its window was about, and which other the resource is read by too.
-    /// Of a resource that is read whole neither.
+    /// Kinds of time to record of a slice that was read by this time: that of its window, and the
+    /// other one the resource is read by too. Both `None` for a resource that is read whole.
     pub fn recorded_read_by(&self, by: ReadBy) -> (Option<ReadBy>, Option<ReadBy>) {
         match self.read_mode {
             ReadMode::FullRefresh => (None, None),

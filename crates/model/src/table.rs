@@ -1,4 +1,4 @@
-//! What a table is: the validated meaning of one data contract.
+//! Table specification: the validated meaning of one data contract.
 //!
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
@@ -41,9 +41,9 @@ pub struct TableSpec {
     pub source: String,
     /// Its own name (`transactions`).
     pub name: String,
-    /// What one row is.
+    /// Meaning of one row.
     pub description: String,
-    /// What kind of table it is; decides its lineage columns.
+    /// Role of the table; decides its lineage columns.
     pub role: TableRole,
     /// The columns, in the contract's order. Secret and dropped ones are listed too: decode must know what to skip.
     pub columns: Vec<ColumnSpec>,
@@ -54,11 +54,11 @@ pub struct TableSpec {
     pub record_time: Vec<Vec<String>>,
     /// The column by which the source itself orders versions (`updated_at`), where it has one.
     pub updated_at: Option<Vec<String>>,
-    /// How far a record's time may move between versions; dedup looks that far around.
+    /// Span that a record's time may move by between versions; dedup looks that far around.
     pub moves_within: SignedDuration,
     /// Names of the columns the table is partitioned by.
     pub partition_by: Vec<String>,
-    /// What happens to fields the contract does not know.
+    /// Treatment of fields the contract does not know.
     pub unknown: UnknownFields,
     /// Quality rules checked on every landed record; a breach is a warning, never a loss.
     pub rules: Vec<QualityRule>,
@@ -67,7 +67,7 @@ pub struct TableSpec {
 /// Kind of table that a contract describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TableRole {
-    /// What a source said: append-only history of every version.
+    /// Records of a source: append-only history of every version.
     #[default]
     Source,
     /// Unified, current state, in time: transactions, articles, payments, events.
@@ -76,7 +76,7 @@ pub enum TableRole {
     Dimension,
 }
 
-/// What happens to fields the contract does not know.
+/// Treatment of fields the contract does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownFields {
     /// They are counted by path, for ops.drift.
@@ -93,7 +93,7 @@ pub struct QualityRule {
     pub name: String,
     /// The top-level or nested column it is about; of a rule over several columns, the one that is compared with the others.
     pub path: Vec<String>,
-    /// What must hold.
+    /// Condition to hold.
     pub check: RuleCheck,
 }
 
@@ -174,7 +174,8 @@ pub enum PriceUnitSource {
 pub struct SumRule {
     /// The columns that are added; through a list, each of its elements is.
     pub of: Vec<Vec<String>>,
-    /// How far off the sum may be, not negative: figures that are rounded one by one need not meet exactly.
+    /// Tolerance of the sum, not negative: figures that are rounded one by one need not meet
+    /// exactly.
     pub within: ExactDecimal,
     /// Elements of a list that may be left out: the sum holds with them or without.
     pub except: Option<ElementFilter>,
@@ -198,11 +199,11 @@ pub struct ProductRule {
     pub is: Vec<Vec<String>>,
     /// Those of `is` that may be less than the product: a reduction that nobody told.
     pub or_less: Vec<Vec<String>>,
-    /// How far off the product may be, not negative.
+    /// Tolerance of the product, not negative.
     pub within: ExactDecimal,
 }
 
-/// What a state follows from, see [`crate::derived_state`].
+/// Columns that a state follows from, see [`crate::derived_state`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateRule {
     /// The states of the articles.
@@ -211,7 +212,7 @@ pub struct StateRule {
     pub payments: Vec<String>,
     /// The amounts of the payments, below the same list as their states.
     pub collected: Vec<String>,
-    /// What has to be collected.
+    /// Amounts to be collected.
     pub owed: Vec<String>,
 }
 
@@ -236,15 +237,17 @@ pub struct ColumnSpec {
     pub json_name: String,
     /// The type.
     pub kind: ColumnKind,
-    /// Whether a record without it is rejected.
+    /// True if a record without it is rejected.
     pub required: bool,
-    /// What may be done with the value.
+    /// Confidentiality of the value.
     pub class: ColumnClass,
     /// Kept although it may hold personal data: never quoted, in no warning and no reject.
     pub restricted: bool,
-    /// What a value costs that cannot be read as this column's; `None`: what the column is about decides, see [`MisfitPolicy`].
+    /// Cost of a value that cannot be read as this column's; `None`: see [`MisfitPolicy`] for the
+    /// default.
     pub on_misfit: Option<MisfitPolicy>,
-    /// Whether a text of which nothing can be seen is none: an identifier, a word that decides. Without this it is kept as it came.
+    /// True if a text without a visible character is null: an identifier, a word that decides.
+    /// Otherwise it is kept as it came.
     pub blank_is_none: bool,
     /// Meaning and unit.
     pub description: String,
@@ -291,7 +294,7 @@ pub enum ColumnKind {
     List(Box<ColumnSpec>),
 }
 
-/// How a source writes an instant.
+/// Notation of an instant in a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeFormat {
     /// RFC 3339 with an offset; a time without one is refused.
@@ -321,7 +324,7 @@ pub enum ColumnClass {
 }
 
 impl ColumnClass {
-    /// Whether the table has a column for it at all.
+    /// True if the table has a column for it.
     pub fn is_stored(self) -> bool {
         !matches!(self, Self::Secret | Self::Dropped)
     }

@@ -27,7 +27,7 @@ impl Window {
         Ok(Self { from, to })
     }
 
-    /// What of it is over at some moment: nothing can be asked of the future.
+    /// Part that is over at `now`: nothing can be asked of the future.
     ///
     /// Errors with [`crate::ErrorKind::Config`] where it begins then or later.
     pub fn until(self, now: Timestamp) -> Result<Self> {
@@ -48,12 +48,12 @@ impl Window {
         self.to
     }
 
-    /// How long it is.
+    /// Length.
     pub fn duration(&self) -> SignedDuration {
         self.to.duration_since(self.from)
     }
 
-    /// Whether an instant lies inside.
+    /// True if an instant lies inside.
     pub fn contains(&self, instant: Timestamp) -> bool {
         self.from <= instant && instant < self.to
     }
@@ -144,7 +144,7 @@ pub fn merge_windows(mut windows: Vec<Window>) -> Vec<Window> {
     merged
 }
 
-/// What of `wanted` is not covered by any of `covered`, in order.
+/// Parts of `wanted` that none of `covered` covers, in order.
 pub fn subtract_windows(wanted: Window, covered: &[Window]) -> Vec<Window> {
     let mut covered: Vec<Window> = covered
         .iter()
@@ -364,8 +364,9 @@ pub fn normalise_time_text(text: &str) -> Option<(String, bool)> {
 /// Seconds east of UTC that clocks are, wherever on earth: -12:00 to +14:00. Another offset would move what happened to another day.
 pub const CLOCK_OFFSETS: std::ops::RangeInclusive<i32> = -12 * 3600..=14 * 3600;
 
-/// How far ahead of UTC a clock was, in minutes, that showed `wall` at `instant`, both in microseconds: a whole quarter of an hour,
-/// as all offsets are. `None` where the two are more than a minute off any offset that is in use (-12:00 to +14:00).
+/// Offset from UTC, in minutes, of a clock that showed `wall` at `instant`, both in microseconds:
+/// a whole quarter of an hour, as all offsets are. `None` where the two are more than a minute off
+/// any offset in use (-12:00 to +14:00).
 pub fn clock_offset_minutes(wall: i64, instant: i64) -> Option<i64> {
     const MINUTE: i64 = 60_000_000;
     const QUARTER: i64 = 15 * MINUTE;

@@ -14,7 +14,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use std::sync::LazyLock;
 use windows_timezones::WindowsTimezone;
 
-/// What a text that names a time zone means.
+/// Meaning of a text that names a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ZoneName {
     /// A zone of the IANA database.

@@ -11,7 +11,7 @@ use crate::table::{
 };
 use crate::yaml::{FileLocation, Spanned};
 
-/// How deep objects and arrays may nest.
+/// Deepest nesting of objects and arrays.
 const MAX_DEPTH: usize = 16;
 
 const LOGICAL_TYPES: [&str; 8] = [
@@ -173,7 +173,7 @@ impl<'p> ColumnWalk<'p> {
         })
     }
 
-    /// What the contract says a misfit costs.
+    /// Policy for a value that does not fit, as the contract writes it.
     fn on_misfit(
         &mut self,
         own: &PropertyOptions<'_>,
@@ -208,7 +208,7 @@ impl<'p> ColumnWalk<'p> {
         }
     }
 
-    /// Whether the contract says that a blank text is none.
+    /// True if the contract says that a blank text is null.
     fn blank_is_none(
         &mut self,
         own: &PropertyOptions<'_>,
@@ -233,7 +233,7 @@ impl<'p> ColumnWalk<'p> {
         true
     }
 
-    /// What the standard allows everywhere and a table has at its top only.
+    /// Reports keys that the standard allows everywhere and a table only at its top.
     fn top_level_only(&mut self, property: &OdcsProperty) {
         let marks = [
             ("primaryKey", property.primary_key.as_ref()),
@@ -653,7 +653,7 @@ impl<'p> ColumnWalk<'p> {
         }
     }
 
-    /// Whether type, class and requirement agree.
+    /// Checks that type, class and requirement agree.
     fn agreement(
         &mut self,
         property: &OdcsProperty,

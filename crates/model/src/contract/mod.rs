@@ -37,7 +37,7 @@ use serde::de::DeserializeOwned;
 /// The value of `dataProduct` that marks a contract of a unified table.
 pub const UNIFIED: &str = "unified";
 
-/// How far a record's time may move between versions where the contract does not say: 45 days.
+/// Default span that a record's time may move by between versions: 45 days.
 pub const MOVES_WITHIN: SignedDuration = SignedDuration::from_hours(45 * 24);
 
 /// Parses one contract: an Open Data Contract Standard file, v3.1.0 or later, with exactly one schema object.
@@ -124,7 +124,8 @@ fn yaml<T: DeserializeOwned>(node: &YamlNode, problems: &mut ContractProblems) -
         .ok()
 }
 
-/// What is written, where nothing is wrong with it but keys that nobody knows: of what is of a wrong type, it would be told that it is missing too.
+/// The contract as written, if unknown keys are all that is wrong with it. Otherwise `None`: a
+/// value of a wrong type would be reported as missing too.
 fn but_for_unknown_keys<T: DeserializeOwned>(
     node: &YamlNode,
     problems: &mut ContractProblems,

@@ -1,4 +1,4 @@
-//! What is wrong with a contract, collected, so that one reading names all of it.
+//! Problems of a contract, collected, so that one reading names all of them.
 //!
 //! Invariant: a problem has a line and a column, both from 1, and says what was expected.
 
@@ -6,7 +6,7 @@ use crate::did_you_mean::nearest;
 use crate::error::Error;
 use crate::yaml::{FileLocation, YamlFault, YamlFaultKind, one_of};
 
-/// How many problems one error shows; the rest is counted.
+/// Most problems that one error lists; the rest is counted.
 const SHOWN: usize = 20;
 
 /// Problems found in one file, in the order they were found.
@@ -59,7 +59,7 @@ impl ContractProblems {
         self.add(fault.at, text);
     }
 
-    /// How many there are by now.
+    /// Number of problems so far.
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }

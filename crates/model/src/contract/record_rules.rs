@@ -24,7 +24,7 @@ pub(super) const KNOWN: [&str; 7] = [
     "present",
 ];
 
-/// What to write where a rule comes without what it compares.
+/// Hint for a rule that lacks its operands.
 pub(super) fn wanted(rule: &str) -> String {
     let keys = match rule {
         "amount" => "is: ..., currency: ..., unit: ...",
@@ -375,7 +375,8 @@ fn zones_of(
     Some(zones)
 }
 
-/// Whether the columns that a rule names are there and can be compared; the text says why not. Other rules fit.
+/// Checks that the columns a rule names exist and can be compared; the text says why not. Other
+/// rules pass.
 pub(super) fn fits(
     path: &[String],
     check: &RuleCheck,

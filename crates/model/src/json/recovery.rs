@@ -178,7 +178,7 @@ fn text_end(data: &[u8], mut at: usize, quotes: ClosingQuote) -> Option<usize> {
     }
 }
 
-/// Whether a text holds what stands between two records, or behind the last one.
+/// True if a text holds a boundary between two records, or the end of the last.
 fn has_border(text: &[u8]) -> bool {
     let after = |at: usize, byte: u8| {
         Some(past_blanks(text, at + 1)).filter(|at| text.get(*at) == Some(&byte))
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// How many records there are in a list, if its end is found.
+    /// Number of records in a list, if its end is found.
     fn records(list: &[u8]) -> Option<usize> {
         let mut scan = JsonScanner::new(list);
         assert_eq!(scan.peek().ok()?, b'[');
@@ -323,7 +323,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is whole ends at the same place by either way.
+        /// Complete values end at the same place by either scan.
         #[test]
         fn whole_values_end_where_the_grammar_says(text in any::<String>(), keys in prop::collection::vec("[a-z\"\\\\{},:]{0,4}", 0..4)) {
             let fields: serde_json::Map<String, serde_json::Value> =

@@ -1,4 +1,4 @@
-//! What is wrong with a YAML file, in the words of those who write it.
+//! Faults of a YAML file, in the words of those who write it.
 //!
 //! Invariant: a fault has a place, from 1, unless it comes from a value that stands in no file.
 
@@ -11,7 +11,7 @@ use std::fmt;
 /// Error in a YAML file: what is wrong, where, and below which keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct YamlFault {
-    /// What is wrong.
+    /// Kind of fault.
     pub what: YamlFaultKind,
     /// Where it is.
     pub at: FileLocation,
@@ -27,16 +27,16 @@ pub enum YamlFaultKind {
     UnknownKey {
         /// The key as it is written.
         key: String,
-        /// What could stand there.
+        /// Keys that may stand there.
         known: Vec<&'static str>,
     },
     /// A key that is needed.
     MissingKey(String),
     /// A value of another kind than is wanted.
     Wrong {
-        /// What is wanted.
+        /// Expected kind of value.
         expected: String,
-        /// What stands there, without the value of anything that could be a secret.
+        /// Value found, without the text of anything that could be a secret.
         found: String,
     },
     /// A word that is none of those which have a meaning there.
@@ -48,9 +48,9 @@ pub enum YamlFaultKind {
     },
     /// The file is not YAML, or more than is read here; and what to do about it.
     Syntax {
-        /// What is wrong.
+        /// Message.
         text: String,
-        /// What to do.
+        /// Advice.
         hint: &'static str,
     },
     /// Whatever the type that read the value says.
@@ -152,7 +152,7 @@ impl YamlFault {
         }
     }
 
-    /// What to do, where that does not depend on the key.
+    /// Advice, where it does not depend on the key.
     pub fn hint(&self) -> Option<String> {
         match &self.what {
             YamlFaultKind::Syntax { hint, .. } => Some((*hint).to_owned()),
@@ -225,7 +225,7 @@ impl fmt::Display for YamlFault {
 
 impl std::error::Error for YamlFault {}
 
-/// What a visitor of serde's was given, without its value.
+/// Kind of value that one of serde's visitors was given.
 fn kind_of(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "true or false",
@@ -238,7 +238,7 @@ fn kind_of(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What serde's own visitors call what they want, in words for people; what ours say stays as it is.
+/// Expectation of serde's own visitors in words for people; ours stay as they are.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

@@ -50,9 +50,9 @@ pub struct YamlNode {
     pub at: FileLocation,
     /// Where it is defined: elsewhere for an alias.
     pub defined: FileLocation,
-    /// What it is.
+    /// Content.
     pub content: YamlContent,
-    /// What was written, where variables stood in it that are replaced by now.
+    /// Text as written, if variables in it were replaced.
     pub written: Option<String>,
     /// True if readers pass over it, since what is wrong with it is told already: where it is wanted, it counts neither as there nor as missing.
     pub absent: bool,
@@ -65,7 +65,7 @@ pub enum YamlContent {
     Scalar {
         /// The text that was written.
         text: String,
-        /// What it is where nobody wants a certain type.
+        /// Value where no type is asked for.
         plain: YamlScalar,
     },
     /// A list.

@@ -18,12 +18,12 @@ const MOST_FAULTS: usize = 20;
 /// So often a value is read for that; each fault takes a reading, and some more where something has to be made up.
 const MOST_READINGS: usize = 200;
 
-/// What could be read of a value, and what is wrong with the rest.
+/// Readable part of a value, and the faults of the rest.
 #[derive(Debug)]
 pub struct PartialRead<T> {
     /// The value; `None` where nothing is to be had.
     pub value: Option<T>,
-    /// What is wrong.
+    /// Faults.
     pub faults: Vec<YamlFault>,
     /// Keys with dots whose values are made up, since they are missing, or wrong, and the value cannot be without them.
     pub made_up: Vec<String>,
@@ -185,7 +185,7 @@ impl YamlNode {
     }
 }
 
-/// How many forms a value is made up in.
+/// Number of forms in which a value is made up.
 const FORMS: usize = 5;
 
 /// Values that are made up, one after the other: a text that is a number too, an address, a list, keys and values, a boolean.

@@ -24,7 +24,8 @@ impl YamlNode {
         T::deserialize(NodeDeserializer(self))
     }
 
-    /// What stands there, for an error. A text is not quoted: it may be a secret that went to the wrong key.
+    /// Kind of content, for an error. A text is not quoted: it may be a secret that went to the
+    /// wrong key.
     fn kind(&self) -> &'static str {
         match &self.content {
             YamlContent::Scalar {
@@ -45,7 +46,8 @@ impl YamlNode {
         }
     }
 
-    /// What stands there where one short word is wanted, which may be quoted: as it was written, variables not replaced.
+    /// Content where one short word is wanted, which may be quoted: as it was written, variables
+    /// not replaced.
     fn shown(&self) -> String {
         match &self.content {
             YamlContent::Scalar { plain, text } if *plain != YamlScalar::Null => {

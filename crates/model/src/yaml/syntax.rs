@@ -1,4 +1,4 @@
-//! What the YAML library says of a file that is no YAML, said to the people who write it.
+//! Errors of the YAML library about a file that is no YAML, said to the people who write it.
 //!
 //! Invariant: what to do follows; the library's own words get through only where they name what is wrong with the text.
 
@@ -150,7 +150,7 @@ fn unclosed_quote(text: &str) -> Option<FileLocation> {
         .find_map(|(n, line)| Some(FileLocation::new(place(n + 1), place(opens(line)?))))
 }
 
-/// What the library's scanner says, and what most often is behind it.
+/// Message of the library's scanner, and its most frequent cause.
 fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
     let says = says.lines().next().unwrap_or_default();
     // The library repeats the place, which is told apart.

@@ -1,4 +1,4 @@
-//! What a contract means, key by key.
+//! Meaning of a contract, key by key.
 //!
 //! Invariant: each test says one thing in YAML and looks at the one thing it should mean.
 

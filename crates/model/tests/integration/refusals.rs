@@ -1,4 +1,4 @@
-//! What a wrong contract is told: the golden texts, with line and column.
+//! Refusals of wrong contracts: the golden texts, with line and column.
 //!
 //! Invariant: every refusal is a configuration error that names `file:line:column` and what was expected.
 
