@@ -1,4 +1,5 @@
-//! How fast pages become columns: `cargo run --release --workspace --example decoding [PAGE.json]...`
+//! Speed of decoding pages into columns: `cargo run --release --workspace --example decoding
+//! [PAGE.json]...`.
 //!
 //! Invariant: one thread, medians of five rounds of time on the processor (of the clock where the system does not tell), pages in memory; hashes, keys, pseudonyms and rules included, as in a sync.
 //!
@@ -100,7 +101,7 @@ fn report(what: &str, bytes: usize, mut once: impl FnMut() -> usize) {
     );
 }
 
-/// How long this thread has been running, as Linux counts it: other programs on the machine do not blur it.
+/// Running time of this thread, as Linux counts it: other programs on the machine do not blur it.
 fn on_processor() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace()

@@ -20,7 +20,7 @@ pub(crate) enum Abort {
 }
 
 impl Abort {
-    /// What a page that ended so reports.
+    /// Error of a page that ended so.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Syntax { at, expected } => Error::data("the page is not valid JSON")

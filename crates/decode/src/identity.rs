@@ -27,7 +27,7 @@ pub(crate) fn key(plan: &DecodePlan, columns: &[ColumnBuilder], row: usize, out:
     }
 }
 
-/// Whether a part of a key has no value, or a text nobody can see.
+/// True if a part of a key is null, or a text nobody can see.
 pub(crate) fn is_missing(column: &ColumnBuilder, row: usize) -> bool {
     if !column.valid.get(row) {
         return true;

@@ -269,7 +269,7 @@ fn in_range(instant: RoundedInstant) -> Result<RoundedInstant, InstantError> {
     }
 }
 
-/// Whether a text that starts with a date says that there is no time.
+/// True if a text that starts with a date means that there is no time.
 fn says_none(text: &[u8]) -> Option<InstantError> {
     let (before_christ, unsigned) = match text.split_first()? {
         (b'-', rest) => (true, rest),

@@ -53,12 +53,12 @@ impl KnownRecords {
         Ok(Self { rows, by_key })
     }
 
-    /// How many there are.
+    /// Number of records.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
@@ -351,7 +351,7 @@ fn copy(
     Ok(())
 }
 
-/// Whether an array holds what its field decodes to.
+/// True if an array has the type its field decodes to.
 fn fits(field: &FieldPlan, array: &dyn Array) -> bool {
     use arrow::datatypes::{DataType, TimeUnit};
     match (&field.kind, array.data_type()) {

@@ -80,7 +80,7 @@ pub struct Decoder {
     plan: Arc<DecodePlan>,
     schema: SchemaRef,
     content: Fields,
-    /// How large the columns of the last page became.
+    /// Sizes of the last page's columns.
     hint: Arc<Mutex<Arc<SizeHint>>>,
 }
 
@@ -103,8 +103,8 @@ pub struct DecodedPage {
     /// Values that were changed on the way, and quality rules that did not hold. At most 20,000; then one more of rule
     /// `more_warnings` says how many were left out.
     pub warnings: Vec<Warning>,
-    /// How often each unknown field was seen, by path (`payments[].foo`); in rejects as far as they were read. Beyond 1,000 paths a
-    /// page the rest is counted as `(other)`.
+    /// Count of each unknown field, by path (`payments[].foo`); in rejects as far as they were
+    /// read. Beyond 1,000 paths a page the rest is counted as `(other)`.
     pub unknown: BTreeMap<String, u64>,
 }
 
@@ -137,7 +137,7 @@ pub struct Warning {
     pub rule: String,
     /// The original text, shortened, for open columns only; else empty. Of a rule over several columns, what they say in words.
     pub original: String,
-    /// How many warnings it stands for: one, but for the last of a page that has too many.
+    /// Number of warnings it stands for: one, but for the last of a page that has too many.
     pub count: u64,
 }
 

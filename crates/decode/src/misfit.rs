@@ -90,7 +90,7 @@ impl ValueMisfit {
         }
     }
 
-    /// Whether the value says that there is no time, or that it never comes.
+    /// True if the value says that there is no time, or that it never comes.
     pub(crate) fn is_answer(&self) -> bool {
         self.rule == UNSET.rule || self.rule == OPEN_END.rule
     }

@@ -423,7 +423,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         Ok(walker.scan.another(b'}')?)
     }
 
-    /// What the page held, and a hint for the next one.
+    /// The decoded page, and a size hint for the next one.
     pub(crate) fn finish(
         self,
         schema: &SchemaRef,

@@ -43,7 +43,7 @@ pub(crate) struct ObjectPlan {
     /// One word a field that differs whenever short names differ: the first seven bytes and the length.
     tags: Vec<u64>,
     by_name: Option<HashMap<Box<[u8]>, usize>>,
-    /// What one more of these costs in memory at least, in bytes, lists' elements aside.
+    /// Least memory of one more of these, in bytes, lists' elements aside.
     pub(crate) row_bytes: usize,
 }
 
@@ -63,9 +63,9 @@ pub(crate) struct FieldPlan {
     pub(crate) blank_is_none: bool,
     /// The element of a list.
     pub(crate) element: bool,
-    /// Whether a value may stand in a warning or a reject as it came.
+    /// True if a value may stand in a warning or a reject as it came.
     pub(crate) is_quotable: bool,
-    /// What a value costs that cannot be read as this field's.
+    /// Cost of a value that cannot be read as this field's.
     pub(crate) misfit: MisfitCost,
     /// Of a whole number that its rules keep between 0 and 1: whether something is so.
     pub(crate) is_zero_or_one: bool,
@@ -138,7 +138,7 @@ pub(crate) struct CompiledRule {
     pub(crate) name: String,
     /// To the value it is about.
     pub(crate) path: Vec<PathStep>,
-    /// Whether that value may stand in the warning.
+    /// True if that value may stand in the warning.
     pub(crate) is_quotable: bool,
     pub(crate) demand: RuleDemand,
 }
@@ -281,7 +281,7 @@ impl FieldPlan {
         }
     }
 
-    /// Whether it is text that is stored, not changed into something else.
+    /// True for text that is stored, not changed into something else.
     pub(crate) fn is_open_text(&self) -> bool {
         matches!(
             self.kind,
@@ -597,7 +597,7 @@ fn settle_lists(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
     Ok(())
 }
 
-/// What the contract says at a path.
+/// Misfit policy that the contract sets at a path.
 fn said(columns: &[ColumnSpec], path: &[String]) -> Option<MisfitPolicy> {
     let (name, rest) = path.split_first()?;
     let column = columns.iter().find(|c| c.name == *name)?;
@@ -621,7 +621,8 @@ fn settle_containers(object: &mut ObjectPlan, columns: &[ColumnSpec]) {
     }
 }
 
-/// Whether a record is rejected for something that lies in the field; settles the containers in it on the way.
+/// True if a record is rejected for something that lies in the field; settles the containers in it
+/// on the way.
 fn costly(field: &mut FieldPlan, column: &ColumnSpec) -> bool {
     match (&mut field.kind, &column.kind) {
         (FieldKind::Object(object), ColumnKind::Struct(columns)) => {

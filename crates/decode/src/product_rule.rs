@@ -10,11 +10,11 @@ use crate::plan::{ObjectPlan, PathStep};
 use tillhouse_model::table::ProductRule;
 use tillhouse_model::{Error, ExactDecimal, Result};
 
-/// Compiled [`CompiledProduct`](tillhouse_model::table::ProductRule).
+/// Compiled [`ProductRule`].
 #[derive(Debug)]
 pub(crate) struct CompiledProduct {
     of: Vec<RuleOperand>,
-    /// What is compared, and whether it may be less.
+    /// Compared columns, each with whether it may be less.
     is: Vec<(RuleOperand, bool)>,
     within: ExactDecimal,
     /// To the element that is compared; empty where it is the record itself.
@@ -59,7 +59,7 @@ impl CompiledProduct {
         })
     }
 
-    /// What is wrong with a row, element by element.
+    /// Violations of a row, element by element.
     pub(crate) fn breaches(
         &self,
         record: &ObjectPlan,

@@ -45,7 +45,8 @@ pub(crate) enum JsonPathSegment<'p> {
 #[derive(Debug)]
 pub(crate) struct JsonRecordReader<'p, 'd> {
     pub(crate) scan: JsonScanner<'d>,
-    /// Whether the whole page is known to be UTF-8. If not, every text is looked at by itself.
+    /// True if the whole page is known to be UTF-8. If not, every text is checked by itself. If
+    /// not, every text is looked at by itself.
     utf8: bool,
     keep_unknown: bool,
     pub(crate) path: Vec<JsonPathSegment<'p>>,
@@ -58,7 +59,7 @@ pub(crate) struct JsonRecordReader<'p, 'd> {
     pub(crate) completing: bool,
     /// True if a record that was rejected is read once more for its times: whatever else it lacks or has wrong is null.
     keyless: bool,
-    /// What could not be read of this record where it might have decided the record time.
+    /// Unreadable values of this record that might have decided the record time.
     pub(crate) unread_times: Vec<UnreadTime>,
     scratch: Vec<u8>,
     /// Bytes the columns may still grow by, counted in whole rows.
@@ -480,7 +481,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         }
     }
 
-    /// Whether there was a text.
+    /// Appends a text; false if there was none.
     #[inline]
     fn text(
         &mut self,
@@ -525,7 +526,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         texts.close()
     }
 
-    /// What a string means, if it is text at all.
+    /// Text of a string, if it is valid.
     pub(crate) fn checked(&self, raw: RawJsonString<'d>) -> Result<Cow<'d, str>, &'static str> {
         if raw.escaped {
             let mut bytes = Vec::with_capacity(raw.bytes.len());
@@ -714,7 +715,7 @@ enum FieldKey<'d> {
     Unknown(RawJsonString<'d>),
 }
 
-/// What a key means; `None` if it is not text, and so no contract's.
+/// Key without escapes; `None` if it is not text, and so no contract's.
 #[inline]
 fn unescaped<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s [u8]> {
     if !key.escaped {

@@ -90,7 +90,7 @@ fn total(
     ))
 }
 
-/// What the connection settles under a name, read by `named`.
+/// Parameter of the connection, read by `named`.
 fn settled<T>(
     parameters: &[(&str, String)],
     name: &str,
@@ -249,7 +249,7 @@ impl CompiledSum {
         })
     }
 
-    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    /// Violation of a row; `None` where there is none, or a value is missing.
     pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
         // It adds up with them or, which is asked only then, without.
         let all = match self.added_up(columns, row, None) {
@@ -267,7 +267,7 @@ impl CompiledSum {
         }
     }
 
-    /// What the numbers add up to, without the elements of `except`.
+    /// Sum of the numbers, without the elements of `except`.
     fn added_up(
         &self,
         columns: &[ColumnBuilder],
@@ -343,7 +343,7 @@ fn below(except: ExclusionPath<'_>, step: PathStep) -> ExclusionPath<'_> {
     })
 }
 
-/// Whether an element is one of those that are kept out.
+/// True if an element is excluded.
 fn is_kept_out(element: &ColumnBuilder, row: usize, except: ExclusionPath<'_>) -> bool {
     let Some((mut hops, words)) = except else {
         return false;
@@ -438,7 +438,7 @@ impl CompiledLocalTime {
         })
     }
 
-    /// What is wrong with a row; `None` where nothing is, or a value is missing.
+    /// Violation of a row; `None` where there is none, or a value is missing.
     pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
         let text = |hops: &Vec<PathStep>| text_at(columns, hops, row);
         let (wall_text, mut instant) = (text(&self.is)?, None);

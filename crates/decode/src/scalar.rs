@@ -128,7 +128,8 @@ impl<'d> JsonRecordReader<'_, 'd> {
         })
     }
 
-    /// What a string says; the position is at its opening quote. Where it is no text, its bytes.
+    /// Text of a string; the position is at its opening quote. Where it is no text, its bytes.
+    /// Where it is no text, its bytes.
     pub(crate) fn read_string(&mut self) -> ReadResult<Cow<'d, [u8]>> {
         let raw = self.scan.string()?;
         if !raw.escaped {
@@ -201,7 +202,8 @@ impl<'d> JsonRecordReader<'_, 'd> {
         })
     }
 
-    /// Whether an empty container stands here; consumes it if so. The position is at its opening bracket.
+    /// True if an empty container stands here; consumes it then. The position is at its opening
+    /// bracket.
     pub(crate) fn empty_container(&mut self, close: u8) -> ReadResult<bool> {
         let start = self.scan.pos;
         self.scan.pos += 1;

@@ -49,7 +49,7 @@ impl CompiledState {
         })
     }
 
-    /// What is wrong with a row; `None` where nothing is.
+    /// Violation of a row; `None` where there is none.
     pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
         let mut said = None;
         each_text(columns, &self.is.0, row, |text, _| said = Some(text));

@@ -128,8 +128,9 @@ impl Catalog {
     }
 }
 
-/// What stands in `latest`: `<pipeline>_<resource>`, and whose newest records that shows. A name that two tables would have (`a_b`
-/// and `c`, `a` and `b_c`) is neither's: no table is better than the wrong one.
+/// Views of `latest`: `<pipeline>_<resource>`, and whose newest records each shows. A name that
+/// two tables would have (`a_b` and `c`, `a` and `b_c`) is neither's: no table is better than the
+/// wrong one.
 fn newest(
     schemas: &BTreeMap<String, Arc<CatalogSchema>>,
 ) -> BTreeMap<String, Option<(Arc<CatalogSchema>, String)>> {
@@ -183,9 +184,9 @@ pub(crate) struct CatalogSchema {
     name: String,
     warehouse: Option<RedactedWarehouse>,
     versions: BTreeMap<String, Option<u64>>,
-    /// What has been opened, or is being opened; a query that comes second waits for the first.
+    /// Tables opened, or being opened; a query that comes second waits for the first.
     opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
-    /// What somebody registered; it hides a table of the same name.
+    /// Registered tables; each hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
     /// The views of `latest`, and whose newest records they show.
     newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
@@ -225,7 +226,8 @@ impl CatalogSchema {
             .cloned()
     }
 
-    /// Whether there is such a view: this is the schema of the facts, and the table it needs is there.
+    /// True if there is such a view: this is the schema of the facts, and the table it needs is
+    /// there.
     fn has_view(&self, name: &str) -> bool {
         self.name == DEFAULT_SCHEMA
             && VIEWS

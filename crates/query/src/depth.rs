@@ -1,4 +1,4 @@
-//! How deep a statement may be nested, and how many parts its plan may have.
+//! Limits on the nesting of a statement and on the parts of its plan.
 //!
 //! Invariant: what passes here can be planned, run and dropped on the stacks that [`DEEP_STACK`] and [`WORKER_STACK`] name; what does not is an error that says
 //! so. Without it a long enough query ends the process: trees are walked, copied, compared and dropped by recursion in the parser, in DataFusion and by
@@ -44,7 +44,7 @@ const PLAN_PARTS: usize = 50_000;
 /// A text of fewer characters has room on any stack.
 const SHORT: usize = 4_000;
 
-/// What a statement that is nested too deeply is answered with.
+/// Error of a statement that is nested too deeply.
 pub(crate) fn too_deep() -> Error {
     Error::new(ErrorKind::Query, "the query is nested too deeply").hint(format!(
         "At most {NESTING} parentheses, calls, signs, NOTs or queries may stand within each other, and {CHAIN} operators in a row. For many values \

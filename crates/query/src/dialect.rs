@@ -90,7 +90,7 @@ fn leftmost(expr: &Expr) -> Option<&Expr> {
     }
 }
 
-/// What the generic dialect can read, this one can.
+/// Takes abilities over from the generic dialect.
 macro_rules! as_generic {
     ($($ability:ident),* $(,)?) => {
         $(fn $ability(&self) -> bool {

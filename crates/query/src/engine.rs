@@ -1,4 +1,4 @@
-//! What all sessions of a process share: the memory they may use, where they spill, how many threads they plan for.
+//! Resources that all sessions of a process share: memory, spill folder, number of threads.
 //!
 //! Invariant: the memory limit holds over all sessions of an engine together, not for each.
 
@@ -49,7 +49,7 @@ pub struct QueryEngineOptions {
     pub memory_limit_bytes: u64,
     /// Where they spill; the system's folder for temporary files by default.
     pub spill_dir: Option<PathBuf>,
-    /// How many partitions a query is planned for.
+    /// Number of partitions a query is planned for.
     pub threads: usize,
 }
 

@@ -14,9 +14,9 @@ use std::error::Error as StdError;
 use tillhouse_lake::REPLACE_FILES;
 use tillhouse_model::{Error, ErrorKind, Result};
 
-/// How many names an error lists.
+/// Most names that an error lists.
 const NAMES: usize = 12;
-/// How long an error gets, in characters.
+/// Longest error, in characters.
 const LONGEST: usize = 600;
 
 /// Turns what DataFusion says into one of our errors: kind, one line, and what to do where that is known.
@@ -166,7 +166,7 @@ fn unreadable(what: &str) -> Error {
         ))
 }
 
-/// What the disk says, of data files and of the folder that is spilled to.
+/// Error of the disk, about data files or the spill folder.
 fn of_disk(error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let text = error.to_string();

@@ -21,7 +21,7 @@ pub(crate) struct GroupMembersView {
     list: &'static str,
     /// The dimension's key.
     key: &'static str,
-    /// What the view calls the member's name.
+    /// Name of the view's column of members.
     name: &'static str,
 }
 

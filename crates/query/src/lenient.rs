@@ -165,7 +165,7 @@ impl LenientExpr {
     }
 }
 
-/// Whether an error is about a value, and not about the machine or the statement.
+/// True if an error is about a value, and not about the machine or the statement.
 fn is_of_a_row(error: &DataFusionError) -> bool {
     let DataFusionError::ArrowError(error, _) = error.find_root() else {
         return false;

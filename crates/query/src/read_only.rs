@@ -1,4 +1,4 @@
-//! What SQL may be run: queries, and questions about the catalog.
+//! Check of SQL: queries and questions about the catalog may run, nothing else.
 //!
 //! Invariant: whatever passes here cannot change a table, a file or a setting. It is checked twice: on the statement, for an error
 //! that says what is meant, and on the plan, in case a query hides something ([`options`]).
@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 use std::collections::VecDeque;
 use tillhouse_model::{Error, ErrorKind, Result};
 
-/// What a plan may hold.
+/// Options that let a plan only read.
 pub(crate) fn options() -> SQLOptions {
     SQLOptions::new()
         .with_allow_ddl(false)

@@ -118,7 +118,7 @@ impl Session {
         self.run.as_ref()
     }
 
-    /// Whether there is such a table or view.
+    /// True if there is such a table or view.
     pub async fn has_table(&self, schema: &str, table: &str) -> Result<bool> {
         match self.catalog.find(schema) {
             Some(found) if found.table_exist(table) => {

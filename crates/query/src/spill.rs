@@ -18,7 +18,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tillhouse_model::{Error, ErrorKind};
 
-/// How the folders are called.
+/// Prefix of the folders' names.
 const PREFIX: &str = "tillhouse-spill-";
 /// The file in each that its process has locked.
 const LOCK: &str = "lock";
@@ -86,7 +86,7 @@ impl SpillSpace {
     }
 }
 
-/// What to do where spilling fails.
+/// Advice where spilling fails.
 pub(crate) const ROOM: &str = "Let TMPDIR name a folder that exists, can be written to and has room for what is spilled, or raise memory_limit so that less is.";
 
 impl TempFileFactory for SpillSpace {

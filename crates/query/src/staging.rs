@@ -1,4 +1,4 @@
-//! What unify needs of a session: tables made of batches, views, and the names a statement reads.
+//! Staging for unify: tables made of batches, views, and the names a statement reads.
 //!
 //! Invariant: all of it lives in the session's memory; nothing is written anywhere.
 
@@ -86,8 +86,8 @@ impl Session {
 pub struct PlannedQuery {
     /// The columns of its result.
     pub schema: SchemaRef,
-    /// How often it scans its table, if all scans go on side by side. `None` where it joins: then one scan may have to end before
-    /// another begins.
+    /// Number of scans of its table, if all go on side by side. `None` where it joins: then one
+    /// scan may have to end before another begins.
     pub scans: Option<usize>,
     table: String,
     plan: LogicalPlan,

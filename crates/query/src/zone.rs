@@ -64,7 +64,7 @@ impl Zone {
             .unwrap_or_else(|| instant(around(-FARTHEST)))
     }
 
-    /// Whether it is UTC under any of its names.
+    /// True for UTC under any of its names.
     pub fn is_utc(self) -> bool {
         matches!(
             self,
@@ -157,7 +157,7 @@ impl ZoneClock {
         at_first
     }
 
-    /// What the clock on the wall shows, as microseconds since its own 1970-01-01T00:00:00.
+    /// Local time, as microseconds since its own 1970-01-01T00:00:00.
     pub fn wall(&mut self, micros: i64) -> i64 {
         micros.saturating_add(self.offset(micros))
     }
@@ -354,7 +354,8 @@ mod tests {
         assert_eq!(clock.offset(t("9999-07-01T00:00:00Z")) % HOUR, 0);
     }
 
-    /// What [`ZoneClock`] assumes: an offset that is the same at both ends of a UTC day held in between.
+    /// Assumption of [`ZoneClock`]: an offset that is the same at both ends of a UTC day held in
+    /// between.
     #[test]
     fn no_zone_changes_twice_within_a_day() {
         let step = HOUR / 2;

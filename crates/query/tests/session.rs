@@ -1,4 +1,5 @@
-//! What a session does: reads only, explains itself, joins the sales, binds placeholders, and brings types out as they went in.
+//! Sessions: they read only, explain themselves, join the sales, bind placeholders, and bring
+//! types out as they went in.
 //!
 //! Invariant: nothing here needs a warehouse; tables are registered by the test.
 

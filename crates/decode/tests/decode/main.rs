@@ -1,4 +1,5 @@
-//! What decode promises, seen from outside: one binary, since each would link arrow and parquet anew.
+//! Promises of decode, seen from outside: one binary, since each would link arrow and parquet
+//! anew.
 //!
 //! Invariant: nothing here knows how decode works; everything is pages in and batches out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

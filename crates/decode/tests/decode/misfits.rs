@@ -1,4 +1,4 @@
-//! What a value costs that cannot be read: the record, the element of a list, or itself.
+//! Cost of a value that cannot be read: the record, the element of a list, or itself.
 //!
 //! Invariant: a misfit that costs only itself is null in the row and in its hash, and makes exactly one warning, which never shows what must not be seen.
 

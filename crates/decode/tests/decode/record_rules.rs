@@ -103,7 +103,7 @@ fn till_where(or_less: &[&str]) -> TableSpec {
     }
 }
 
-/// What is warned about in a sale: field, rule and words.
+/// Warnings about a sale: field, rule and words.
 fn told(json: &str) -> Vec<String> {
     let decoded = decoder(till())
         .decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])

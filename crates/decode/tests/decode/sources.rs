@@ -1,4 +1,4 @@
-//! What an odd value costs in the four sources: the shipped contracts, one odd value at a time.
+//! Cost of an odd value in the four sources: the shipped contracts, one odd value at a time.
 //!
 //! Invariant: a sale is lost only for its key, its time, its currency, its money and quantities, and what decides its state or kind.
 
@@ -44,7 +44,8 @@ fn shipped(table: &str) -> Decoder {
     .unwrap()
 }
 
-/// What becomes of a record with one text in it replaced: `ok`, the warnings' rules and fields, or what the reject says.
+/// Outcome of a record with one text in it replaced: `ok`, the warnings' rules and fields, or what
+/// the reject says.
 fn told(decoder: &Decoder, record: &str, from: &str, to: &str) -> String {
     assert!(record.contains(from), "{from} is in {record}");
     let page = format!("[{}]", record.replacen(from, to, 1));

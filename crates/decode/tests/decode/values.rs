@@ -1,4 +1,4 @@
-//! How each kind of value is read, changed or refused.
+//! Values of each kind: read, changed or refused.
 //!
 //! Invariant: a table of texts and what becomes of them, kind by kind.
 
@@ -15,7 +15,7 @@ use tillhouse_model::table::{
 };
 use tillhouse_model::{ColumnClass, ColumnKind, ColumnSpec, Error, MisfitPolicy, TableSpec};
 
-/// What becomes of a field: the row's JSON without the id, or the reject's field and reason.
+/// Outcome of a field: the row's JSON without the id, or the reject's field and reason.
 fn field(json: &str) -> Result<String, (String, String)> {
     outcome(decode(&[&format!(r#"{{"id":"1",{json}}}"#)]))
 }
@@ -44,7 +44,8 @@ pub(crate) fn bad(json: &str, at: &str, reason: &str) {
     );
 }
 
-/// What becomes of a value that costs only itself: the row without the id, and the one warning's rule, field and original.
+/// Checks a value that costs only itself: the row without the id, and the one warning's rule,
+/// field and original.
 pub(crate) fn odd(json: &str, expected: &str, rule: &str, at: &str, original: &str) {
     let decoded = decode(&[&format!(r#"{{"id":"1",{json}}}"#)]);
     let told: Vec<_> = decoded

@@ -1,4 +1,5 @@
-//! What the functions take, and how a row of it is read, whether a column or one value for all rows was given.
+//! Arguments of the functions, and how a row is read, whether a column or one value for all rows
+//! was given.
 //!
 //! Invariant: after coercion a text is Utf8, an instant is microseconds UTC, a number is Decimal128, a list is `List<Utf8>`;
 //! the accessors rely on it and answer with an internal error otherwise.
@@ -121,7 +122,7 @@ impl CallArguments {
         })
     }
 
-    /// Whether every argument is one value for all rows; then one row is computed.
+    /// True if every argument is one value for all rows; then one row is computed.
     pub(super) fn is_constant(&self) -> bool {
         self.constant
     }

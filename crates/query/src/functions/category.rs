@@ -1,4 +1,4 @@
-//! What kind of business a sale was.
+//! Category of a sale's business.
 //!
 //! Invariant: the answer is one of fuelling, charging, parking, vending, other, mixed, or null where nothing is known.
 

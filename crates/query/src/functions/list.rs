@@ -54,7 +54,7 @@ enum ListFunctionKind {
 }
 
 impl ListFunctionKind {
-    /// How many arguments it takes; `None` for two or more.
+    /// Number of arguments; `None` for two or more.
     fn arity(self) -> Option<usize> {
         match self {
             Self::Positions => Some(1),

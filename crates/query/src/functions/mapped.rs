@@ -35,7 +35,7 @@ fn mapped(arguments: &CallArguments) -> Result<ArrayRef> {
     Ok(Arc::new(found))
 }
 
-/// What a word means by a mapping such as `1=test, 2=void`.
+/// Meaning of a word by a mapping such as `1=test, 2=void`.
 fn meaning<'m>(word: &str, mapping: &'m str) -> Option<&'m str> {
     let pairs = mapping.split(',').filter_map(|pair| pair.split_once('='));
     pairs

@@ -1,4 +1,4 @@
-//! How a payment was made, in one word.
+//! Way of paying, in one word.
 //!
 //! Invariant: the answer is one of card cash rfid app account voucher token other, or null where the provider said nothing.
 //!

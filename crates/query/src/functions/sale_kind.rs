@@ -1,4 +1,4 @@
-//! What kind of sale a transaction was: sale, refund or free.
+//! Kind of a sale: sale, refund or free.
 //!
 //! Invariant: the answer is never null: a transaction without an amount is a sale that is not over yet.
 //!
