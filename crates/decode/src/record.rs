@@ -45,8 +45,7 @@ pub(crate) enum JsonPathSegment<'p> {
 #[derive(Debug)]
 pub(crate) struct JsonRecordReader<'p, 'd> {
     pub(crate) scan: JsonScanner<'d>,
-    /// True if the whole page is known to be UTF-8. If not, every text is checked by itself. If
-    /// not, every text is looked at by itself.
+    /// True if the whole page is known to be UTF-8. If not, every text is checked by itself.
     utf8: bool,
     keep_unknown: bool,
     pub(crate) path: Vec<JsonPathSegment<'p>>,

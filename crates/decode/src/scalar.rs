@@ -129,7 +129,6 @@ impl<'d> JsonRecordReader<'_, 'd> {
     }
 
     /// Text of a string; the position is at its opening quote. Where it is no text, its bytes.
-    /// Where it is no text, its bytes.
     pub(crate) fn read_string(&mut self) -> ReadResult<Cow<'d, [u8]>> {
         let raw = self.scan.string()?;
         if !raw.escaped {

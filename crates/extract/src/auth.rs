@@ -21,7 +21,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// The time for which a login that failed is remembered.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// How one API is logged in to.
+/// Login of one API.
 #[async_trait]
 pub trait Login: Send + Sync + fmt::Debug {
     /// Gets a token: with the refresh token where there is one, else with the credentials, which are read anew each time.
@@ -34,7 +34,8 @@ pub trait Login: Send + Sync + fmt::Debug {
         request.secret_header(AUTHORIZATION, &TokenPrefix::bearer().before(access))
     }
 
-    /// Whether a new token may help against a refusal. By default for every 401, and wherever the server blames the token.
+    /// True if a new token may help against a refusal. By default for every 401, and wherever the
+    /// server blames the token.
     fn wants_new_token(&self, refusal: &HttpRefusal) -> bool {
         refusal.blames_token()
     }
@@ -48,7 +49,7 @@ pub struct TokenGrant {
 }
 
 impl TokenGrant {
-    /// What opens the API.
+    /// Token for the API.
     pub fn access(&self) -> &Secret {
         &self.access
     }
@@ -239,7 +240,7 @@ impl AuthorizedClient {
         &self.client
     }
 
-    /// What was done so far, logins included.
+    /// Counts of the work so far, logins included.
     pub fn stats(&self) -> ClientStats {
         self.client.stats()
     }

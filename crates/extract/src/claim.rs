@@ -1,4 +1,5 @@
-//! What a server says of its own pages, as far as its answers have borne it out: that a total counts the listing, that a size counts the page.
+//! Claims of a server about its own pages, as far as its answers have borne them out: that a total
+//! counts the listing, that a size counts the page.
 //!
 //! Invariant: nothing is proven before an answer has shown it, and wrong once is wrong for good.
 

@@ -20,7 +20,7 @@ const LONGEST: u64 = 64 << 10;
 const FILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause between two looks at a pipe that nobody has opened for writing.
 const PIPE_PAUSE: Duration = Duration::from_millis(50);
-/// How long a command may take.
+/// Longest time a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a secret comes from.
@@ -84,7 +84,8 @@ impl Credential {
     }
 }
 
-/// What a file holds. A pipe is opened without waiting for its writer, since nothing could end that wait.
+/// Secret from a file. A pipe is opened without waiting for its writer, since nothing could end
+/// that wait.
 async fn file(path: &Path, key: &str) -> Result<Secret> {
     let wrong = || format!("cannot read the file of {key}");
     #[cfg(unix)]

@@ -68,7 +68,7 @@ pub fn read<const N: usize>(
     Ok(search.found)
 }
 
-/// How many elements the array at a path of keys has. Walks the whole array.
+/// Number of elements in the array at a path of keys. Walks the whole array.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
 pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
@@ -77,8 +77,9 @@ pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
     Ok(count)
 }
 
-/// What identifies the records in the array at a path of keys: a hash of each one's value at `key`, or of the whole record where it has
-/// none. Enough to tell whether a page brings anything new. Hashes are good within this process and program only.
+/// Identities of the records in the array at a path of keys: a hash of each one's value at `key`,
+/// or of the whole record where it has none. Enough to tell whether a page brings anything new.
+/// Hashes are good within this process and program only.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
 pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Vec<u64>> {
@@ -129,8 +130,8 @@ pub fn has(record: &[u8], key: &str, text: &str) -> bool {
     })
 }
 
-/// What a record has at a key, as it is written; `None` where it has none or null, or is no object. Of a damaged record that is found
-/// which stands before the damage.
+/// Raw value of a record at a key; `None` where it has none or null, or is no object. Of a damaged
+/// record, what stands before the damage is found.
 pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
     let mut scan = JsonScanner::new(record);
     if scan.peek().ok()? != b'{' {
@@ -172,7 +173,7 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Whether a key is spelt so or means so.
+/// True if a key is `wanted`, written plainly or with escapes.
 pub(crate) fn is(key: RawJsonString<'_>, wanted: &str) -> bool {
     if key.escaped {
         meaning(key) == wanted
@@ -181,7 +182,7 @@ pub(crate) fn is(key: RawJsonString<'_>, wanted: &str) -> bool {
     }
 }
 
-/// What a string means; what is no text in it is replaced by U+FFFD.
+/// Text of a string; what is no text in it is replaced by U+FFFD.
 pub(crate) fn meaning(text: RawJsonString<'_>) -> Cow<'_, str> {
     let mut bytes = Vec::new();
     match text.escaped && unescape(text.bytes, &mut bytes).is_ok() {

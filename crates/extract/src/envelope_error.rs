@@ -338,7 +338,7 @@ fn told(value: &Value, judged: &mut EnvelopeFindings) {
     }
 }
 
-/// What the server warns of.
+/// Adds a server's warning to the findings.
 fn warned(value: &Value, judged: &mut EnvelopeFindings) {
     match value {
         Value::Bool(true) => judged.add_words(EnvelopeError::Remark),

@@ -7,10 +7,10 @@ use flate2::write::GzDecoder;
 use std::fmt;
 use std::io::{self, Write};
 
-/// What every gzip member begins with, and no JSON document.
+/// First byte of every gzip member, and of no JSON document.
 const FIRST_BYTE: u8 = 0x1f;
 
-/// Whether a body begins as gzip does.
+/// True if a body begins as gzip does.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.first() == Some(&FIRST_BYTE)
 }
@@ -65,7 +65,7 @@ impl Write for BoundedBuffer {
     }
 }
 
-/// Whether an error is about the limit.
+/// True if an error is about the limit.
 pub(crate) fn is_over_limit(error: &io::Error) -> bool {
     error
         .get_ref()
@@ -83,7 +83,7 @@ impl GunzipDecoder {
         }
     }
 
-    /// How many bytes came out so far.
+    /// Number of bytes so far.
     pub(crate) fn len(&self) -> usize {
         match &self.state {
             GunzipState::Member(decoder) => decoder.get_ref().bytes.len(),
@@ -117,7 +117,7 @@ impl GunzipDecoder {
         Ok(())
     }
 
-    /// What came out.
+    /// Unpacked bytes.
     pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
         match self.state {
             GunzipState::Member(decoder) => Ok(decoder.finish()?.bytes),
@@ -125,7 +125,7 @@ impl GunzipDecoder {
         }
     }
 
-    /// What came out of a body that may be cut off.
+    /// Unpacked bytes of a body that may be cut off.
     pub(crate) fn beginning(self) -> Vec<u8> {
         match self.state {
             GunzipState::Member(mut decoder) => {

@@ -32,9 +32,9 @@ use tillhouse_model::{Error, ErrorKind, Resource, Result};
 use tracing::Instrument;
 use url::Url;
 
-/// How long a connection may take to be made.
+/// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of an error's body is read for its explanation.
+/// Most bytes of an error's body that are read for its explanation.
 const EXPLANATION: usize = 16 << 10;
 /// Redirects followed in a row, all to the same origin.
 const REDIRECTS: usize = 5;
@@ -85,7 +85,7 @@ struct SharedCounters {
     bytes: AtomicU64,
     retries: AtomicU64,
     rereads: RereadCounter,
-    /// What listings have shown, by resource.
+    /// Findings of listings, by resource.
     listings: Mutex<HashMap<&'static str, (TotalsClaim, RereadAllowance)>>,
 }
 
@@ -188,12 +188,12 @@ impl HttpClient {
         self.inner.base.join(path)
     }
 
-    /// What it was built with.
+    /// Limits it was built with.
     pub fn limits(&self) -> &SourceLimits {
         &self.inner.limits
     }
 
-    /// What is known of a resource's listing before its first page.
+    /// Options for a resource's listing, as known before its first page.
     pub fn listing_options(&self, resource: &Resource) -> ListingOptions {
         let SourceLimits {
             most_pages,
@@ -237,7 +237,7 @@ impl HttpClient {
         &self.inner.shared.redactor
     }
 
-    /// What was done so far.
+    /// Counts of the work so far.
     pub fn stats(&self) -> ClientStats {
         let SharedCounters {
             requests,
@@ -655,7 +655,7 @@ impl HttpClientInner {
         }
     }
 
-    /// What is known of every refusal.
+    /// Common parts of every refusal.
     fn refusal(&self, request: &HttpRequest, status: StatusCode) -> HttpRefusal {
         HttpRefusal {
             status,
@@ -834,7 +834,7 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// What is wrong with a server's certificate, where that is why no connection was made.
+/// Fault of a server's certificate, where that is why no connection was made.
 fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

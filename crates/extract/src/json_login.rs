@@ -31,7 +31,7 @@ pub struct JsonLogin {
     pub secret: Credential,
     /// Stands before the token in the header `Authorization`.
     pub prefix: TokenPrefix,
-    /// What it is called.
+    /// Names and hints.
     pub words: LoginWording,
 }
 
@@ -44,9 +44,9 @@ pub struct LoginWording {
     pub name: &'static str,
     /// The secret's key, in the request and in the connection.
     pub secret: &'static str,
-    /// What to do when name or secret are refused.
+    /// Hint for refused name or secret.
     pub if_refused: &'static str,
-    /// What to do when there is no login at the address.
+    /// Hint for an address without a login.
     pub if_missing: &'static str,
 }
 

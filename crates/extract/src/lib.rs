@@ -1,4 +1,4 @@
-//! How records are brought in: the [`Source`] trait that every API implements, and the HTTP kit they build on.
+//! Extraction: the [`Source`] trait that every API implements, and the HTTP kit they build on.
 //!
 //! Invariant: nothing here knows an API, a contract or a table; a page is bytes and what its envelope declares.
 //!

@@ -62,7 +62,7 @@ pub(crate) enum MediaTypeVerdict {
     Other(String),
 }
 
-/// Whether a body begins as a JSON document does.
+/// True if a body begins as a JSON document does.
 pub(crate) fn begins_as_json(body: &[u8]) -> bool {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     first.is_none_or(|first| {

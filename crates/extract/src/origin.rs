@@ -45,7 +45,7 @@ impl BaseUrl {
         name(&self.0)
     }
 
-    /// Whether requests stay on this machine.
+    /// True if requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(Host::Domain(domain)) => domain.eq_ignore_ascii_case("localhost"),
@@ -55,7 +55,7 @@ impl BaseUrl {
         }
     }
 
-    /// Whether what is sent can be read on the way: http to another machine.
+    /// True if requests can be read on the way: http to another machine.
     pub fn is_exposed(&self) -> bool {
         self.0.scheme() == "http" && !self.is_loopback()
     }
@@ -151,7 +151,7 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// What serde is told, which shows one line only.
+/// Error for serde, which shows one line only.
 fn told<E: serde::de::Error>(error: Error) -> E {
     let hint = error
         .hint_text()
@@ -228,7 +228,7 @@ pub fn follow(current: &Url, link: &str) -> Result<Url> {
     Ok(next)
 }
 
-/// Whether two URLs have the same scheme, host and port.
+/// True if two URLs have the same scheme, host and port.
 pub fn same(a: &Url, b: &Url) -> bool {
     a.origin().is_tuple() && a.origin() == b.origin()
 }

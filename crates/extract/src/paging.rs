@@ -65,7 +65,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// How often a listing that proved not to be whole is read anew.
+/// Most rereads of a listing that proved not to be whole.
 pub const REREADS: usize = PAUSES.len();
 
 /// The pauses before a listing is read anew, as multiples of [`Listing::pause`].
@@ -76,7 +76,7 @@ const PAUSES: [u32; 3] = [1, 4, 15];
 pub struct RereadCounter(Arc<AtomicU64>);
 
 impl RereadCounter {
-    /// How many so far.
+    /// Number so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -93,7 +93,7 @@ impl RereadCounter {
 pub struct RereadAllowance(Arc<AtomicBool>);
 
 impl RereadAllowance {
-    /// How often a listing is read anew.
+    /// Most rereads of this listing.
     fn rereads(&self) -> usize {
         if self.0.load(Ordering::Relaxed) {
             1
@@ -118,9 +118,10 @@ pub struct ListingOptions {
     /// Where a page's records are, see [`tillhouse_model::Resource::records_at`]; `None` where nobody knows, and then pages are neither
     /// counted nor known again.
     pub records_at: Option<&'static [&'static str]>,
-    /// What identifies a record.
+    /// Key of a record's id.
     pub id: &'static str,
-    /// Whether one page more is asked for before an end that no total proves is believed, see [`crate::Limits::confirm_end`].
+    /// True if an end that no total proves takes one page more to be believed, see
+    /// [`crate::SourceLimits::confirm_end`].
     pub confirm_end: bool,
     /// Counts how often a listing was read anew.
     pub rereads: RereadCounter,
@@ -175,7 +176,7 @@ impl ListingOptions {
             .is_some_and(|at| records::is_empty(&page.bytes, at))
     }
 
-    /// What a page's records are known again by.
+    /// Fingerprint by which a page is recognised.
     fn fingerprint(&self, page: &Page) -> Option<u64> {
         self.records_at
             .and_then(|at| records::fingerprint(&page.bytes, at, self.id))
@@ -236,7 +237,8 @@ enum ListingStep<At> {
     End,
     /// Records arrived in front while it was read: from here on it is read anew, as long as that is not done too often.
     Shifted(At),
-    /// What came is not the whole: from here on it is read anew, or, if that was done often enough, ends with this error.
+    /// The listing is not whole: it is read anew, or, after too many rereads, ends with this
+    /// error.
     Anew(At, Error),
 }
 

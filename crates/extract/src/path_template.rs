@@ -11,7 +11,7 @@ use tillhouse_model::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     before: String,
-    /// What follows the id; `None` where there is none.
+    /// Part behind the id; `None` where there is none.
     after: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl PathTemplate {
         })
     }
 
-    /// Whether an id belongs into it.
+    /// True if it has a place for an id.
     pub fn wants_id(&self) -> bool {
         self.after.is_some()
     }

@@ -41,7 +41,8 @@ pub(crate) fn variable(
         .hint(format!("Set {name} to an address like http://proxy.example.com:3128, or unset it; NO_PROXY lists servers that need none.")))
 }
 
-/// Whether the list of servers that need no proxy has this one: its name, a domain it lies in, or all.
+/// True if the list of servers that need no proxy has this one: its name, a domain it lies in, or
+/// all.
 fn is_excepted(server: &Url, list: &str) -> bool {
     let host = server
         .host_str()
@@ -60,7 +61,7 @@ fn is_excepted(server: &Url, list: &str) -> bool {
         })
 }
 
-/// Whether a proxy can be made of this: `http` or `https`, or none, which means `http`.
+/// True if this can be a proxy: `http` or `https`, or no scheme, which means `http`.
 fn is_usable(value: &str) -> bool {
     let value = value.trim();
     let whole = if value.contains("://") {

@@ -1,4 +1,4 @@
-//! What of a request or an answer may be shown.
+//! Redaction: the parts of a request or an answer that may be shown.
 //!
 //! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in whichever
 //! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
@@ -152,8 +152,9 @@ impl Redactor {
         (!message.is_empty()).then_some(message)
     }
 
-    /// What a body says in words, scrubbed, whatever form it has: the provider's message, else the first texts of a JSON document, else what
-    /// can be read of a web page or a text. For answers to a login, which hold no records.
+    /// Words of a body, scrubbed, whatever form it has: the provider's message, else the first
+    /// texts of a JSON document, else what can be read of a web page or a text. For answers to a
+    /// login, which hold no records.
     pub fn words(&self, body: &[u8]) -> Option<String> {
         let said = || {
             let message = match serde_json::from_slice::<serde_json::Value>(body) {
@@ -165,7 +166,8 @@ impl Redactor {
         self.provider_message(body).or_else(said)
     }
 
-    /// Whether a secret that was given stands in a text. For ids, which look like tokens and are none.
+    /// True if a secret that was given stands in a text. For ids, which look like tokens and are
+    /// none.
     pub fn knows(&self, text: &str) -> bool {
         self.without_secrets(text) != text
     }

@@ -1,4 +1,4 @@
-//! What a refusal blames: the token, the number of records asked for, or a quota that is used up.
+//! Cause of a refusal: the token, the number of records asked for, or a quota that is used up.
 //!
 //! Invariant: only words of the server decide, each text of its body by itself; none of them is shown from here.
 //!
@@ -10,14 +10,14 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 /// Texts longer than this tell a story, not a reason.
 const LONGEST: usize = 500;
-/// How many letters may lie between what is blamed and what is wrong with it.
+/// Most letters between what is blamed and what is wrong with it.
 const APART: usize = 40;
 
-/// What a token is called.
+/// Words for a token.
 const TOKENS: [&str; 3] = ["token", "jwt", "bearer"];
-/// What has a token behind it, as long as it is said to be over.
+/// Words for what a token stands behind, if they are said to be over.
 const LOGINS: [&str; 4] = ["session", "credential", "authentication", "login"];
-/// What is wrong with it where a new one helps.
+/// Faults of a token that a new one mends.
 const WRONG: [&str; 9] = [
     "expir",
     "invalid",
@@ -41,7 +41,7 @@ const OTHER_TOKENS: [&str; 8] = [
     "unexpectedtoken",
 ];
 
-/// Whether a challenge (`WWW-Authenticate`) or a body says that a token has expired or is none.
+/// True if a challenge (`WWW-Authenticate`) or a body says that a token has expired or is none.
 pub(crate) fn names_token(challenge: Option<&str>, body: &[u8]) -> bool {
     challenge.is_some_and(names_a_dead_token) || any_text(body, &names_a_dead_token)
 }
@@ -66,7 +66,7 @@ fn names_a_dead_token(text: &str) -> bool {
     near(&TOKENS, &WRONG) || near(&LOGINS, &WRONG[..1])
 }
 
-/// Whether a body says that too many records are asked for at once.
+/// True if a body says that too many records are asked for at once.
 pub(crate) fn names_page_size(body: &[u8]) -> bool {
     let names = |text: &str| {
         let words = words(text);
@@ -88,7 +88,8 @@ pub(crate) fn names_page_size(body: &[u8]) -> bool {
     any_text(body, &names)
 }
 
-/// Whether a body says that a quota of calls is used up, which a gateway (Azure API Management) says with 403.
+/// True if a body says that a quota of calls is used up, which a gateway (Azure API Management)
+/// says with 403.
 pub(crate) fn names_quota(body: &[u8]) -> bool {
     let names = |text: &str| {
         let letters = letters(text);
@@ -146,7 +147,8 @@ fn without_accents(text: &str) -> String {
     plain
 }
 
-/// Whether a text of a body is so: each of a JSON document, keys left out, or the whole of any other that is short.
+/// True if `is_so` holds for a text of a body: each of a JSON document, keys left out, or the
+/// whole of any other that is short.
 pub(crate) fn any_text(body: &[u8], is_so: &dyn Fn(&str) -> bool) -> bool {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => any_of(&value, is_so),
@@ -163,7 +165,7 @@ fn any_of(value: &Value, is_so: &dyn Fn(&str) -> bool) -> bool {
     }
 }
 
-/// What a challenge says in words: its `error_description`, else its `error`.
+/// Words of a challenge: its `error_description`, else its `error`.
 pub(crate) fn words_of(challenge: &str) -> Option<String> {
     let parameter = |name: &str| {
         let (_, rest) = challenge.split_once(&format!("{name}="))?;

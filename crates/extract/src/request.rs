@@ -1,4 +1,4 @@
-//! What is asked, and what came back.
+//! Request, and its answer or refusal.
 //!
 //! Invariant: `Debug` of a [`HttpRequest`] and of an answer shows no header's value, no query's value and no body.
 
@@ -182,7 +182,7 @@ pub struct HttpRefusal {
     pub body: Bytes,
     /// Where a redirect wanted to lead, without its query, when it was not followed.
     pub redirect: Option<String>,
-    /// What its header `WWW-Authenticate` says. Not for printing.
+    /// Header `WWW-Authenticate`. Not for printing.
     pub challenge: Option<String>,
     /// Which source.
     pub source: &'static str,
@@ -203,7 +203,7 @@ impl fmt::Debug for HttpRefusal {
 }
 
 impl HttpRefusal {
-    /// Whether what was asked for no longer exists, or never did.
+    /// True if the resource no longer exists, or never did.
     pub fn is_gone(&self) -> bool {
         matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
     }
@@ -214,17 +214,19 @@ impl HttpRefusal {
             && !self.blames_token()
     }
 
-    /// Whether a listing has no such page: behind its last one, that is how some servers say so.
+    /// True if a listing has no such page: behind its last one, that is how some servers say so.
     pub fn is_past_the_end(&self) -> bool {
         self.is_gone() || self.status == StatusCode::RANGE_NOT_SATISFIABLE
     }
 
-    /// Whether a new token may help: the status says so, or the server's words do, which also 400, 403 and a success may bring.
+    /// True if a new token may help: the status says so, or the server's words do, which also 400,
+    /// 403 and a success may bring.
     pub fn blames_token(&self) -> bool {
         matches!(self.status.as_u16(), 401 | 419 | 440 | 498) || self.names_token()
     }
 
-    /// Whether the server's own words, in its body or its challenge, name a token that has expired or is none.
+    /// True if the server's own words, in its body or its challenge, name a token that has expired
+    /// or is none.
     pub fn names_token(&self) -> bool {
         matches!(
             self.status.as_u16(),
@@ -232,13 +234,13 @@ impl HttpRefusal {
         ) && refusal_cause::names_token(self.challenge.as_deref(), &self.body)
     }
 
-    /// Whether the server refuses the number of records asked for.
+    /// True if the server refuses the number of records asked for.
     pub fn names_page_size(&self) -> bool {
         matches!(self.status.as_u16(), 400 | 413 | 416 | 422)
             && refusal_cause::names_page_size(&self.body)
     }
 
-    /// What to do about [`Refusal::names_page_size`].
+    /// Advice on [`HttpRefusal::names_page_size`].
     pub const LOWER_PAGE_SIZE: &'static str =
         "Lower sync.page_size of this pipeline: the server refuses to give so many records a page.";
 
@@ -250,7 +252,7 @@ impl HttpRefusal {
             .at("status", self.status.as_str())
     }
 
-    /// What to report, where a source knows no better.
+    /// Error to report, where a source knows no better.
     pub fn into_error(self) -> Error {
         let status = self.status;
         let (names_token, names_page_size) = (self.names_token(), self.names_page_size());

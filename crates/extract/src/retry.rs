@@ -13,11 +13,11 @@ use tillhouse_model::{Error, ErrorKind, Result};
 /// Failure of one attempt, and whether another one may follow.
 #[derive(Debug)]
 pub struct AttemptFailure {
-    /// What is reported if no attempt follows.
+    /// Error to report if no attempt follows.
     pub error: Error,
-    /// Whether another attempt can help.
+    /// True if another attempt can help.
     pub is_retryable: bool,
-    /// How long the server asked to wait.
+    /// Pause that the server asked for.
     pub after: Option<Duration>,
 }
 
@@ -136,8 +136,8 @@ fn too_long(asked: Duration, allowed: Duration) -> Error {
     .hint("Run again later; a lower rate_limit or concurrency may avoid it.")
 }
 
-/// Whether a server with this status may answer better soon: it, or a gateway before it, is overloaded, out of order or slow. 520 to 530
-/// are Cloudflare's, 598 and 599 those of proxies that give up.
+/// True if a server with this status may answer better soon: it, or a gateway before it, is
+/// overloaded, out of order or slow.
 pub fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 509 | 520..=530 | 598 | 599)
 }

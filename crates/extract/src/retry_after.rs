@@ -1,4 +1,4 @@
-//! How long a server asks to wait, in whichever header it says so.
+//! Pause that a server asks for, in whichever header it says so.
 //!
 //! Invariant: a header that cannot be read asks for nothing; a time in the past is no pause.
 //!
@@ -36,7 +36,7 @@ const SINCE_1970: f64 = 1e9;
 /// A number from here on is none of a time either (the year 5138 in milliseconds); it is taken for a pause without end.
 const FAR_AWAY: f64 = 1e14;
 
-/// What the headers of an answer with this status ask for; `None` where they ask for nothing.
+/// Pause that an answer with this status asks for; `None` where it asks for none.
 pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let now = text(headers, DATE.as_str())
         .and_then(|date| httpdate::parse_http_date(date).ok())
@@ -63,7 +63,7 @@ pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> 
     resets.filter_map(|reset| pause(reset, now)).next()
 }
 
-/// Whether the headers say that no request is left.
+/// True if the headers say that no request is left.
 pub(crate) fn is_used_up(headers: &HeaderMap) -> bool {
     remaining(headers).is_some_and(|left| left <= 0.0)
 }
@@ -89,7 +89,7 @@ fn reset_of_rate_limit(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, value)| value)
 }
 
-/// What one header's value asks for.
+/// Pause in one header's value.
 fn pause(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     let is_number = text.bytes().any(|b| b.is_ascii_digit())

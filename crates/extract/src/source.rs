@@ -24,15 +24,17 @@ use tillhouse_model::{Error, ErrorKind, Filter, ReadBy, Resource, Result, Slice,
 pub struct Page {
     /// The body, decompressed, not yet parsed.
     pub bytes: Bytes,
-    /// How many records the whole window has, where the provider says so; the last page's figure counts.
+    /// Number of records in the whole window, where the provider says so; the last page's figure
+    /// counts.
     pub declared_total: Option<u64>,
     /// When the request was sent: every record in it is at least as fresh as that.
     pub requested_at: Timestamp,
-    /// What the request named and the records do not repeat: the account, the partner, the parent. Contracts read it as a column
-    /// with `physicalName: $scope`.
+    /// Account, partner or parent that the request named and the records do not repeat. Contracts
+    /// read it as a column with `physicalName: $scope`.
     pub scope: Option<Arc<str>>,
-    /// Whether the listing begins anew with this page, since what came before proved not to be the whole of it: what was counted of
-    /// the slice so far is void. What was landed stays, it was true. Only [`crate::paging`] sets it.
+    /// True if the listing begins anew with this page, since the pages before proved not to be the
+    /// whole of it: what was counted of the slice so far is void. What was landed stays, it was
+    /// true. Only [`crate::paging`] sets it.
     pub restarts_listing: bool,
     /// True if the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
     pub is_reread: bool,
@@ -50,18 +52,18 @@ pub struct SourceLimits {
     pub concurrency: usize,
     /// Requests a second, over all slices; `None` for no limit.
     pub rate_per_second: Option<u32>,
-    /// How long one request may take, from the first byte sent to the last one read.
+    /// Longest time of one request, from the first byte sent to the last one read.
     pub request_timeout: Duration,
     /// The largest body that is read, decompressed, in bytes.
     pub max_body_bytes: usize,
-    /// How often a request is tried in all.
+    /// Most attempts of a request.
     pub attempts: usize,
     /// The longest pause a Retry-After is obeyed for; a longer one is an error that says how long.
     pub max_retry_after: Duration,
     /// Pages a slice may have; what goes on after them is taken for a listing without end.
     pub most_pages: u64,
-    /// Whether one page more is asked for before the end of a listing is believed that no total proves. An API that charges for requests
-    /// may be worth the risk.
+    /// True if the end of a listing that no total proves takes one page more to be believed. An
+    /// API that charges for requests may be worth the risk.
     pub confirm_end: bool,
     /// The pause before a listing is read anew for the first time, and before a page is asked for once more: replicas that lag behind need
     /// seconds, not milliseconds. The second time it is four times as long, the third fifteen times.
@@ -74,8 +76,8 @@ pub struct SourceLimits {
     pub by_resource: BTreeMap<String, ResourceLimits>,
 }
 
-/// What holds for one resource instead of the pipeline's; `None` for what the pipeline says. The pipeline's own concurrency and rate hold
-/// over all resources together, whatever stands here.
+/// Limits of one resource that replace the pipeline's; `None` for the pipeline's. The pipeline's
+/// own concurrency and rate hold over all resources together, whatever stands here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourceLimits {
     /// See [`Limits::page_size`].
@@ -136,7 +138,7 @@ pub trait Source: Send + Sync + Debug {
     /// The source's name, as configuration and tables spell it.
     fn name(&self) -> &'static str;
 
-    /// What can be asked for.
+    /// Resources that it offers.
     fn resources(&self) -> &'static [Resource];
 
     /// Logs in and asks for as little as possible, to find out whether everything is set up.
@@ -176,14 +178,14 @@ pub trait Source: Send + Sync + Debug {
         futures::stream::empty().boxed()
     }
 
-    /// What the connection settles and unify SQL has to know, as `$name`, beside `$pipeline` and `$source`: always the same
-    /// names. By default none.
+    /// Parameters that the connection settles and unify SQL has to know, as `$name`, beside
+    /// `$pipeline` and `$source`: always the same names. By default none.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// What this source can be reconciled with. By default only with the number of its records, read again through
-    /// [`Source::pages`].
+    /// Figures that this source can be reconciled with. By default only with the number of its
+    /// records, read again through [`Source::pages`].
     fn reconcile_against(&self) -> ReconcileAgainst {
         ReconcileAgainst::Records
     }
@@ -252,7 +254,7 @@ pub trait SourceConnection: DeserializeOwned + Send + 'static {
     /// The source's name.
     const SOURCE: &'static str;
 
-    /// What the source can be asked for.
+    /// Resources that the source offers.
     const RESOURCES: &'static [Resource];
 
     /// Builds the source. No I/O happens here. Errors with [`tillhouse_model::ErrorKind::Config`].

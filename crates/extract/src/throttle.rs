@@ -1,4 +1,4 @@
-//! How hard a provider is asked: requests under way at once, requests a second, and pauses it asked for.
+//! Throttle of a provider: requests under way at once, requests a second, and pauses it asked for.
 //!
 //! Invariant: a request is sent only while it holds a permit, after its place in the rate, and not before a pause that the
 //! provider asked for is over. Requests are spaced evenly, so no second sees more than the rate and one.

@@ -1,4 +1,5 @@
-//! What a login gives: a token, read from the JSON that servers give it out in, and how it is put into a header.
+//! Token of a login, read from the JSON that servers give it out in, and how it is put into a
+//! header.
 //!
 //! Invariant: an answer that holds no token is never quoted.
 
@@ -8,14 +9,14 @@ use serde::Deserialize;
 use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
 
-/// What a login gives.
+/// Token of a login.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// What opens the API.
+    /// Token for the API.
     pub access: Secret,
-    /// What gets the next token, where the provider gives one.
+    /// Token for the next login, where the provider gives one.
     pub refresh: Option<Secret>,
-    /// How long it is valid from now on; `None` when the provider does not say. Zero counts as not said.
+    /// Lifetime from now on; `None` when the provider does not say. Zero counts as not said.
     pub lifetime: Option<Duration>,
 }
 
@@ -70,7 +71,7 @@ fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
     Error::protocol(format!("{whose}'s answer holds no access_token{said}"))
 }
 
-/// What stands before a token in its header: `Bearer` mostly, or nothing.
+/// Prefix of a token in its header: `Bearer` mostly, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct TokenPrefix(String);

@@ -119,7 +119,7 @@ impl WordList {
     }
 }
 
-/// What follows an entry in some words, a blank first, wherever it stands there.
+/// Texts behind an entry in some words, a blank first, one for each of its places.
 pub(super) fn places<'w>(words: &'w str, entry: &'static str) -> impl Iterator<Item = &'w str> {
     words.match_indices(entry).filter_map(move |(at, _)| {
         let rest = &words[at + entry.len()..];

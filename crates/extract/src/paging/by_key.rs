@@ -30,9 +30,9 @@ pub struct KeyedListing {
     pub source: &'static str,
     /// The resource.
     pub resource: &'static str,
-    /// What is known of the listing. Its records are the whole page, whatever is said here.
+    /// Options of the listing. Its records are the whole page, whatever is said here.
     pub listing: ListingOptions,
-    /// What to do where the list turns out to know no paging by id.
+    /// Hint for a list that turns out to know no paging by id.
     pub hint: &'static str,
 }
 
@@ -43,7 +43,7 @@ pub struct KeyPosition {
     pub parent: Option<Arc<str>>,
     /// The id behind which the page begins; `None` for the first of a list.
     pub key: Option<RecordId>,
-    /// How many records are asked for.
+    /// Number of records asked for.
     pub limit: u32,
 }
 
@@ -107,9 +107,9 @@ struct KeyedCursor {
     parent: Option<Arc<str>>,
     pager: KeyPager,
     thorough: bool,
-    /// Whether any list was there.
+    /// True if there was any list.
     found: bool,
-    /// What came of the list at hand.
+    /// Tally of the current list.
     ledger: ListingTally,
     /// True if its last page ended with a record without a usable id: what is behind the last usable one has it again.
     trails: bool,

@@ -28,11 +28,12 @@ pub struct PageOffset {
 pub struct OffsetPage {
     /// The page.
     pub page: Page,
-    /// How many records it holds.
+    /// Number of its records.
     pub records: u64,
-    /// How many records a page can hold at most, where the server says so; it may be fewer than asked for.
+    /// Most records that a page can hold, where the server says so; it may be fewer than asked
+    /// for.
     pub limit: Option<u64>,
-    /// Whether it says by a link that there is a next one.
+    /// True if it links a next one.
     pub linked: bool,
     /// The offset that the link names, where it names one.
     pub leads_to: Option<u64>,
@@ -863,7 +864,8 @@ mod tests {
         }
     }
 
-    /// What came of a server whose pages link each other: rows by offset, and where their link leads.
+    /// Records read from a server whose pages link each other: rows by offset, and where their
+    /// link leads.
     async fn linked(
         limit: u32,
         total: Option<u64>,

@@ -41,7 +41,7 @@ use url::Url;
 /// Position of a page: its number, and the link to it where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PagePosition {
-    /// How many pages lie before it.
+    /// Number of pages before it.
     pub index: u64,
     /// The link to it, where the page before gave one that can be followed.
     pub link: Option<Url>,
@@ -65,7 +65,7 @@ pub enum NextPage {
 pub struct NumberedPage {
     /// The page.
     pub page: Page,
-    /// What identifies its records, see [`crate::envelope::identities`].
+    /// Identities of its records, see [`crate::envelope::identities`].
     pub records: Vec<u64>,
     /// Where it was had.
     pub url: Url,
@@ -77,13 +77,13 @@ pub struct NumberedPage {
 /// source.
 #[derive(Debug, Clone, Default)]
 pub struct PageNumbering {
-    /// Whether it is known that pages are counted from where the source counts them.
+    /// True if pages are known to be counted from where the source counts them.
     known: Arc<AtomicBool>,
-    /// Whether somebody said where they are counted from.
+    /// True if the first number was configured.
     told: bool,
-    /// Whether the first page is had twice, since the server takes page 0 for page 1.
+    /// True if the first page is had twice, since the server takes page 0 for page 1.
     twice: Arc<AtomicBool>,
-    /// Whether pages were found to be counted from one more than that on.
+    /// True if pages were found to be counted from one more than the source's first number.
     from_next: Arc<AtomicBool>,
 }
 
@@ -97,7 +97,7 @@ impl PageNumbering {
         }
     }
 
-    /// Whether it is known by now that pages are counted from where the source counts them.
+    /// True if pages are known to be counted from where the source counts them.
     pub fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
@@ -155,13 +155,13 @@ struct NumberedReading {
     seen: HashSet<u64>,
     visited: HashSet<String>,
     ledger: ListingTally,
-    /// How many records each page had, by its number.
+    /// Number of records of each page, by its number.
     counts: Vec<u64>,
     /// The most records that a page had.
     fullest: u64,
-    /// Whether the page before gave a link.
+    /// True if the page before gave a link.
     linked: bool,
-    /// Whether a link was found to lead back.
+    /// True if a link was found to lead back.
     misled: bool,
     /// True if the links ended, and pages are had by their numbers since.
     unlinked: bool,
@@ -175,11 +175,11 @@ struct NumberedReading {
     twice_by_link: bool,
     /// Where to go on after a page that is asked for once more.
     resume: Option<u64>,
-    /// Whether pages that are short or empty in the middle proved to be the server's way.
+    /// True if pages that are short or empty in the middle proved to be the server's way.
     holes_are_real: bool,
-    /// Whether the reading before found that the second page repeats the first.
+    /// True if the reading before found that the second page repeats the first.
     second_repeated: bool,
-    /// Whether the page before was passed over for that.
+    /// True if the page before was skipped as such a repeat.
     passed_over: bool,
 }
 

@@ -85,11 +85,12 @@ pub(super) fn keys(page: &[u8]) -> Result<(Vec<Option<RecordId>>, bool)> {
 #[derive(Debug)]
 pub(super) struct KeyPager {
     limit: usize,
-    /// Whether an end is proved by a request more.
+    /// True if one request more proves an end.
     confirm: bool,
-    /// Whether a first page that is short and nothing behind it may yet be a slip: lists of thousands of parents cannot afford that.
+    /// True if a first page that is short and nothing behind it may yet be a slip: lists of
+    /// thousands of parents cannot afford that.
     thorough: bool,
-    /// Whether the endpoint was found to give whole lists, whatever is asked.
+    /// True if the endpoint was found to give whole lists, whatever is asked.
     gives_all: bool,
     list: KeyedList,
 }
@@ -100,18 +101,18 @@ struct KeyedList {
     last: Option<RecordId>,
     /// True if its ids are numbers, as its first page showed.
     numeric: Option<bool>,
-    /// How many records the page before had, `None` before the first.
+    /// Number of records of the page before, `None` before the first.
     before: Option<usize>,
     /// The longest page so far.
     longest: usize,
-    /// Whether the page before was shorter than pages are.
+    /// True if the page before was shorter than pages are.
     short: bool,
     /// The ids that ended a page, and those of the page before.
     ends: HashSet<RecordId>,
     page: HashSet<RecordId>,
-    /// What has to come behind the least id of a page that was in no order.
+    /// Ids to come behind the least id of a page that was in no order.
     others: Option<HashSet<RecordId>>,
-    /// Whether an empty page is asked for once more.
+    /// True if an empty page is asked for once more.
     doubted: bool,
 }
 
@@ -141,12 +142,12 @@ impl KeyPager {
         self.list.last.as_ref()
     }
 
-    /// Whether only a single record is asked for, to see whether there is one at all.
+    /// True if only a single record is asked for, to see whether there is one at all.
     pub(super) fn asks_for_one(&self) -> bool {
         self.list.doubted
     }
 
-    /// Whether a page of the list came.
+    /// True if a page of the list came.
     pub(super) fn has_begun(&self) -> bool {
         self.list.before.is_some()
     }

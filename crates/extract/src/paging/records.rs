@@ -10,7 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{JsonScanResult, JsonScanner};
 
-/// How much of a page's records is looked at to know it again: so much that is the same is the same page.
+/// Most bytes of a page's records that its fingerprint covers: so much that is the same is the
+/// same page.
 pub(super) const LOOKED_AT: usize = 64 << 10;
 
 /// Position of a page's list of records, or what is there in its place.
@@ -116,9 +117,9 @@ pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
     }
 }
 
-/// What the records of a page are known again by, whatever stands around them and in whichever order they come: their ids, and those without
-/// one by all they say; `None` where there are
-/// none. Of a page so long that not all of it is looked at, another order is another page.
+/// Fingerprint of a page's records, whatever stands around them and in whichever order they come:
+/// of their ids, and of the whole record where there is none; `None` for no records. Of a page so
+/// long that not all of it is looked at, another order is another page.
 pub(super) fn fingerprint(page: &[u8], records_at: &[&str], id: &str) -> Option<u64> {
     let RecordsPosition::List(at) = find(page, records_at) else {
         return None;

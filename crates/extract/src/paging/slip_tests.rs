@@ -26,7 +26,7 @@ enum ServerSlip {
     Missing,
     /// No records; the total is as ever.
     Empty,
-    /// What the first page of the listing has.
+    /// The first page of the listing again.
     Repeat,
     /// The same, in another order.
     Turned,

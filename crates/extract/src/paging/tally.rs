@@ -1,4 +1,5 @@
-//! What came of a listing against what its pages declare: the judge of every sign of an end, for all forms of paging.
+//! Tally of a listing against the totals of its pages: the judge of every sign of an end, for all
+//! forms of paging.
 //!
 //! Invariant: pure; one ledger is one reading of one listing. What is owed is the largest total that a page declared, lowered only by a
 //! fall that held when the reader had stepped back for it.
@@ -47,7 +48,7 @@ pub(super) struct ListingTally {
     largest: Option<u64>,
     /// The total that fell, while the page to which the reader stepped back is still to come.
     fell_to: Option<u64>,
-    /// Whether a total that had fallen was high again: it says nothing of records that move.
+    /// True if a total that had fallen was high again: it says nothing of records that move.
     wavers: bool,
     rose: bool,
     /// True if some page declared another number than that of its own records.
@@ -55,7 +56,7 @@ pub(super) struct ListingTally {
     /// True if the first page declared more than it held. Only that shows what totals count: one that is cut at a page's length, or counts a page
     /// only, is as large as the first page, and the empty page behind a short one may say it again.
     exceeds_first: bool,
-    /// What had come before the page at hand, against what was due then.
+    /// Order of the records before the current page, against the number due then.
     before: Option<Order>,
     steps_back: u64,
     explained: u64,
@@ -102,7 +103,7 @@ impl ListingTally {
         }
     }
 
-    /// Whether no page came yet.
+    /// True before the first page.
     pub(super) fn is_new(&self) -> bool {
         self.pages == 0
     }
@@ -233,8 +234,9 @@ impl ListingTally {
         self.came = records;
     }
 
-    /// Whether the total is reached and nothing says that there is more: `full` is whether the page is as long as pages are, `linked`
-    /// whether it names a next one. `None` where no total tells: there is none, it was passed, or it may count pages only.
+    /// True if the total is reached and nothing says that there is more: `full` if the page is as
+    /// long as pages are, `linked` if it names a next one. `None` where no total tells: there is
+    /// none, it was passed, or it may count pages only.
     pub(super) fn is_complete(&self, records: u64, full: bool, linked: bool) -> Option<bool> {
         let due = self.due?;
         match self.came.cmp(&due) {
@@ -258,7 +260,8 @@ impl ListingTally {
         reached
     }
 
-    /// How many empty pages in a row are followed where each names a next one: some servers do so for ever.
+    /// Most empty pages in a row that are followed where each names a next one: some servers do so
+    /// for ever.
     pub(super) fn empty_pages_followed(&self) -> u32 {
         if self.is_proved() { 1 } else { EMPTY_IN_A_ROW }
     }

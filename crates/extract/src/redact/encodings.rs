@@ -33,9 +33,9 @@ const SHORTEST_ENCODED: usize = 6;
 /// Secret with the encodings of it that are looked for.
 pub(crate) struct EncodedSecret {
     plain: Secret,
-    /// What of it stands in Base64 at each of three places, and its hexadecimal digits.
+    /// Certain part of it in Base64 at each of three places, and its hexadecimal digits.
     encoded: Vec<Secret>,
-    /// What may be left of it.
+    /// Possible remains of it.
     pieces: SecretFragments,
 }
 
@@ -75,7 +75,7 @@ impl EncodedSecret {
         &self.plain
     }
 
-    /// What may be left of it.
+    /// Possible remains of it.
     pub(crate) fn pieces(&self) -> &SecretFragments {
         &self.pieces
     }
@@ -103,7 +103,7 @@ impl EncodedSecret {
     }
 }
 
-/// Whether a text ends in a letter or digit that is not the end of an escape (`%3D`, `\u003d`).
+/// True if a text ends in a letter or digit that is not the end of an escape (`%3D`, `\u003d`).
 fn ends_in_a_letter(text: &str) -> bool {
     let escape = |marker: &str, digits: usize| {
         let bytes = text.as_bytes();
@@ -296,7 +296,7 @@ fn in_html(text: &str, letter: char) -> Option<usize> {
     end.or(ampersands.filter(|_| letter == '&'))
 }
 
-/// What follows a letter's number and a semicolon.
+/// Text behind a letter's number and a semicolon.
 fn numbered_in_html(text: &str, radix: u32, letter: char) -> Option<&str> {
     let (digits, rest) = text.split_once(';')?;
     (u32::from_str_radix(digits, radix).ok()? == u32::from(letter)).then_some(rest)
@@ -308,13 +308,14 @@ fn is_hex(text: &str, digits: usize) -> bool {
         .is_some_and(|text| text.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// What follows a number in so many hexadecimal digits.
+/// Text behind a number in so many hexadecimal digits.
 fn hex(text: &str, digits: usize, value: u32) -> Option<&str> {
     let written = text.get(..digits).filter(|_| is_hex(text, digits))?;
     (u32::from_str_radix(written, 16).ok()? == value).then(|| &text[digits..])
 }
 
-/// What of some bytes is sure to stand in Base64, where `before` bytes more than a multiple of three stand before them.
+/// Certain part of some bytes in Base64, where `before` bytes more than a multiple of three stand
+/// before them.
 pub(super) fn inner_base64(bytes: &[u8], before: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = |nth: usize| {

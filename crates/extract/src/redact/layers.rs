@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-/// How many layers are taken off, and how many readings of a text there are at most.
+/// Most layers to take off, and most readings of a text.
 const DEEPEST: usize = 4;
 const MOST: usize = 48;
 /// A run of Base64 or hexadecimal digits shorter than this may be any word.

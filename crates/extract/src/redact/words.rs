@@ -8,7 +8,7 @@ const PLAIN_TEXT: usize = 1_000;
 /// So many texts of a document are shown where no key explains it, and so much of a page is read for its own.
 const TEXTS: usize = 3;
 const READ: usize = 16 << 10;
-/// What is never quoted, letters only.
+/// Words whose values are never quoted, letters only.
 const SECRETS: [&str; 14] = [
     "token",
     "secret",
@@ -68,7 +68,7 @@ fn is_said(text: &str) -> bool {
         && (text.contains(char::is_whitespace) || !text.contains(|c: char| c.is_ascii_digit()))
 }
 
-/// What can be read of a text or a web page: its tags left out, and what stands between those of scripts and styles.
+/// Readable words of a text or a web page: without tags, scripts and styles.
 pub(super) fn readable(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(READ)]);
     let text = text.trim();

@@ -107,7 +107,7 @@ impl ControlClient {
         .map(drop)
     }
 
-    /// How many more requests the queued faults would hit.
+    /// Number of requests that the queued faults would still hit.
     pub(crate) async fn pending(&self) -> Result<u64, ClauseViolation> {
         #[derive(Deserialize)]
         struct PendingFault {
@@ -133,7 +133,7 @@ impl ControlClient {
             .map(drop)
     }
 
-    /// What was asked since the log was last cleared.
+    /// Requests since the log was last cleared.
     pub(crate) async fn log(&self) -> Result<Vec<ControlLogEntry>, ClauseViolation> {
         #[derive(Deserialize)]
         struct ControlLogReply {

@@ -1,4 +1,4 @@
-//! What came of a slice: its records as bytes and by key, and how that compares with what the server holds.
+//! A slice as read: its records as bytes and by key, and how they compare with the server's.
 //!
 //! Invariant: records are compared as they were written, byte for byte; nothing is parsed but what identifies them.
 
@@ -38,7 +38,7 @@ pub(crate) struct SliceReading {
 pub(crate) type ServerRecords = BTreeMap<String, String>;
 
 impl ResourceUnderTest {
-    /// What identifies a record.
+    /// Key of a record.
     fn key_of(&self, record: &str) -> Result<String, ClauseViolation> {
         let value: Value = serde_json::from_str(record)
             .map_err(|error| ClauseViolation::new(format!("a record is no JSON: {error}")))?;
@@ -93,7 +93,7 @@ impl ResourceUnderTest {
         })
     }
 
-    /// What the server holds, from the lines of its answer.
+    /// Records of the server, from the lines of its answer.
     pub(crate) fn truth(&self, lines: Vec<String>) -> Result<ServerRecords, ClauseViolation> {
         let mut truth = ServerRecords::new();
         for line in lines {
@@ -143,7 +143,7 @@ impl SliceReading {
         self.pages.get(from..).unwrap_or_default()
     }
 
-    /// How many different records came.
+    /// Number of different records.
     pub(crate) fn distinct(&self) -> usize {
         self.records()
             .map(|record| &record.key)

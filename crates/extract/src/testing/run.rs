@@ -23,7 +23,7 @@ use tillhouse_model::{Error, ReadMode as HowRead, Resource, Slice, Window};
 
 /// Longer than any pause between two attempts that the kit makes by itself.
 pub(crate) const BACKOFF: Duration = Duration::from_secs(120);
-/// How long nothing may come, in real time, before a source is taken for hanging.
+/// Longest silence, in real time, before a source is taken for hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A log that did not grow over so many round trips does not grow by itself.
 const STILL: usize = 8;
@@ -31,7 +31,7 @@ const STILL: usize = 8;
 pub(crate) const TOO_MANY_PAGES: usize = 5_000;
 /// Records that a slice has at least, so that it has several pages.
 const FEWEST: usize = 5;
-/// What pages are cut to where no largest page is known.
+/// Page size where no largest page is known.
 pub(crate) const CAP: u32 = 20;
 
 /// The limits a clause starts from: nothing that waits on its own account.
@@ -122,7 +122,7 @@ impl<'s> ConformanceRun<'s> {
         })
     }
 
-    /// What the subject lists, each resource with its first tenant.
+    /// Resources of the subject, each with its first tenant.
     pub(crate) async fn resources(&self) -> Result<Vec<TenantResource<'s>>, ClauseViolation> {
         let mut first: Vec<TenantResource<'s>> = Vec::new();
         for asked in self.resources_by_tenant().await? {
@@ -136,7 +136,7 @@ impl<'s> ConformanceRun<'s> {
         Ok(first)
     }
 
-    /// What the subject lists, each resource with each of its tenants.
+    /// Resources of the subject, each with each of its tenants.
     pub(crate) async fn resources_by_tenant(
         &self,
     ) -> Result<Vec<TenantResource<'s>>, ClauseViolation> {
@@ -173,7 +173,8 @@ impl<'s> ConformanceRun<'s> {
         Ok(all)
     }
 
-    /// What the server holds for a resource, over a window or in all. Resources that are read whole know no window.
+    /// Records of the server for a resource, over a window or in all. Resources that are read
+    /// whole know no window.
     pub(crate) async fn server_records(
         &self,
         asked: &TenantResource<'_>,
@@ -319,7 +320,7 @@ impl<'s> OpenedSource<'s> {
         self.source.stats()
     }
 
-    /// Whether the source has begun to wait since this was last asked.
+    /// True if the source has begun to wait since this was last asked.
     fn waits(&self) -> bool {
         let retries = self.source.stats().retries;
         self.retries.replace(retries) < retries

@@ -1,4 +1,4 @@
-//! What is put to the test: a source, the server it reads from, and what can be expected of both.
+//! Subject of the suite: a source, the server it reads from, and what can be expected of both.
 //!
 //! Invariant: everything a clause knows of a particular API stands here, as data.
 
@@ -75,7 +75,7 @@ impl SourceUnderTest {
         self
     }
 
-    /// How long the server says that its tokens are good, where it says so.
+    /// Sets the lifetime of the server's tokens, where it declares one.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = Some(lifetime);
@@ -178,7 +178,7 @@ impl ResourceUnderTest {
         self
     }
 
-    /// What is to be said of links between pages; without a word there are none.
+    /// Sets the links between pages; by default there are none.
     #[must_use]
     pub fn links(mut self, links: PageLinks) -> Self {
         self.links = links;

@@ -1,4 +1,4 @@
-//! How a clause ends: the law held, or what broke it.
+//! Outcome of a clause: it held, or what violated it.
 //!
 //! Invariant: a breach says which resource was read and how, and what came instead of what; it is a value, so that a test can
 //! expect one.
@@ -13,7 +13,7 @@ pub type ClauseResult = Result<(), ClauseViolation>;
 pub struct ClauseViolation(String);
 
 impl ClauseViolation {
-    /// What broke it, in one sentence.
+    /// Violation, in one sentence.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
@@ -31,7 +31,7 @@ impl fmt::Display for ClauseViolation {
     }
 }
 
-/// What the test harness prints of a test that returns one.
+/// Same as `Display`: the harness prints it of a test that returns one.
 impl fmt::Debug for ClauseViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,4 +1,4 @@
-//! What a refusal says: of tokens, of quotas, of redirects, and in whose words.
+//! Words of a refusal: of tokens, of quotas, of redirects, and in whose words.
 //!
 //! Invariant: what waiting or a new token can mend is told from what it cannot.
 

@@ -1,4 +1,4 @@
-//! What is tried again, and what is reported when that did not help.
+//! Retries, and the report when they did not help.
 //!
 //! Invariant: each trouble comes first and alone, so the pause before the next attempt is the shortest.
 

@@ -1,4 +1,5 @@
-//! How a body may be wrapped: compressed, marked, under another media type, or said to be where something else is.
+//! Wrappings of a body: compressed, marked, under another media type, or said to be where
+//! something else is.
 //!
 //! Invariant: what is read is the JSON alone; what cannot be read is named, and what to do about it.
 

@@ -82,7 +82,7 @@ async fn is_read(subject: &SourceUnderTest, fault: &Value, accepted: &MediaTypes
     Ok(())
 }
 
-/// What nobody asked for is an error that says what it is, not a page that cannot be read.
+/// An encoding that nobody asked for is an error that names it, not a page that cannot be read.
 pub async fn an_encoding_that_nobody_asked_for_is_an_error(
     subject: SourceUnderTest,
 ) -> ClauseResult {

@@ -223,7 +223,7 @@ struct LearntRecord {
     key: String,
     /// When it happened.
     of: Window,
-    /// What the server holds since.
+    /// Records on the server since.
     after: ServerRecords,
 }
 

@@ -14,10 +14,10 @@ use tillhouse_model::{ErrorKind, Window};
 
 /// Times a fault hits: every request there can be.
 const ALWAYS: u64 = 100_000;
-/// How often a listing is read in all before it is given up.
+/// Most readings of a listing.
 const READINGS: usize = 1 + crate::paging::REREADS;
 
-/// What came of a slice while a fault was in force, and how many requests that took.
+/// A slice read while a fault was in force, and the number of requests that took.
 async fn faulty(
     bench: &ConformanceRun<'_>,
     asked: &TenantResource<'_>,

@@ -1,4 +1,4 @@
-//! What breaks on the way: once, for good, and beyond the limits.
+//! Failures on the way: once, for good, and beyond the limits.
 //!
 //! Invariant: each trouble hits in the middle of a slice whose undisturbed course is known, so that nothing but the trouble differs.
 
@@ -157,7 +157,8 @@ async fn outwaited(subject: &SourceUnderTest, mut trouble: Value) -> ClauseResul
     Ok(())
 }
 
-/// What does not pass ends the slice with an error that says so, after as many attempts as are allowed; the pages before are good.
+/// A failure that stays ends the slice with an error that says so, after as many attempts as are
+/// allowed; the pages before are good.
 pub async fn troubles_that_stay_are_errors(subject: SourceUnderTest) -> ClauseResult {
     let bench = ConformanceRun::new(&subject)?;
     let troubles = [

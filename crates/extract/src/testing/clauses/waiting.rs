@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::ErrorKind;
 
-/// What the provider asks for, in seconds. The clock moves by itself too, and a date is read on the machine's own: on a slow machine some
-/// seconds pass that nobody meant.
+/// Pause that the provider asks for, in seconds. The clock moves by itself too, and a date is read
+/// on the machine's own: on a slow machine some seconds pass that nobody meant.
 const PAUSE: u64 = 240;
 /// When nothing may have been sent, in seconds.
 const SILENCE: [u64; 3] = [0, 100, 200];
