@@ -17,7 +17,7 @@ use tillhouse_model::{Error, ProblemList, Resource, Result};
 /// The source's name.
 pub const SOURCE: &str = "bemo";
 
-/// What be-mo can be asked for.
+/// Resources of be-mo.
 pub const RESOURCES: &[Resource] = &[Resource {
     name: "sessions",
     records_at: &["data"],
@@ -25,19 +25,19 @@ pub const RESOURCES: &[Resource] = &[Resource {
     ..Resource::INCREMENTAL
 }];
 
-/// How be-mo is reached.
+/// Connection to be-mo.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BemoConnection {
     /// The gateway's address.
     pub base_url: BaseUrl,
-    /// What opens the accounts: a JSON web token, from the provider.
+    /// Token for the accounts: a JSON web token, from the provider.
     pub access_token: Credential,
-    /// What opens the API as such, from the provider's portal.
+    /// Key of the API as such, from the provider's portal.
     pub subscription_key: Credential,
     /// The accounts whose sessions are read.
     pub accounts: NameList,
-    /// What stands before the token in its header, for example `Bearer`; by default nothing.
+    /// Prefix of the token in its header, for example `Bearer`; by default nothing.
     #[serde(default)]
     pub token_prefix: TokenPrefix,
     /// The number of the first page. Where it is not set, pages are counted from 0, and from 1 where that shows.

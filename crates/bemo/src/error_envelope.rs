@@ -78,7 +78,8 @@ pub(crate) fn verdict(body: &[u8]) -> Option<ReportedFailure> {
     Some(ReportedFailure { words, may_pass })
 }
 
-/// Whether a refusal is one of a page that is not there: by its status, or by be-mo's own code, which may come with any.
+/// True if a refusal means that a page is not there: by its status, or by be-mo's own code, which
+/// may come with any.
 pub(crate) fn is_past_the_end(refusal: &HttpRefusal) -> bool {
     let not_found =
         |complaint: BemoErrorEnvelope| complaint.codes().any(|code| code == "ResourceNotFound");

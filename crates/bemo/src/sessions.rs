@@ -26,7 +26,7 @@ use url::Url;
 const SESSIONS: &Resource = &RESOURCES[0];
 /// An answer that is no longer than this and holds no list may be an explanation.
 const SHORT: usize = 2 << 10;
-/// What identifies a session.
+/// Key of a session's id.
 const ID: &str = "sessionId";
 
 /// Source of one be-mo access token and the accounts read with it.
@@ -38,9 +38,9 @@ pub(crate) struct BemoSource {
     route: PathTemplate,
     next_range: Option<HeaderName>,
     first_page: u64,
-    /// Whether pages are counted from `first_page`, as far as that is known.
+    /// Numbering of pages, counted from `first_page` as far as that is known.
     numbering: PageNumbering,
-    /// Whether it was said that the server's links are not followed.
+    /// True if the warning that the server's links are not followed was given.
     warned: Arc<AtomicBool>,
 }
 
@@ -221,7 +221,7 @@ impl BemoSessionList {
     }
 }
 
-/// How far clocks on earth are behind UTC and ahead of it.
+/// Greatest distance of clocks on earth behind UTC and ahead of it.
 const BEHIND: SignedDuration = SignedDuration::from_hours(12);
 const AHEAD: SignedDuration = SignedDuration::from_hours(14);
 

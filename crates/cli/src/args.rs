@@ -1,4 +1,4 @@
-//! What can be typed: commands, flags, and help that teaches.
+//! Command line: commands, flags, and help that teaches.
 //!
 //! Invariant: nothing is decided here; a value that parses may still be refused by what it is about.
 
@@ -82,13 +82,13 @@ pub(crate) struct Cli {
     /// The project's folder [default: this folder, or the nearest one above it with a tillhouse.yaml]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
-    /// How data is printed [default: table]; html is for `stats`
+    /// Format of data [default: table]; html is for `stats`
     #[arg(long, global = true, value_enum)]
     pub(crate) format: Option<OutputFormat>,
     /// In CSV, put a quote before texts that begin with = + - @, a tab or a line end, so that no spreadsheet takes them for formulas
     #[arg(long, global = true)]
     pub(crate) csv_safe: bool,
-    /// How logs are written to standard error
+    /// Format of logs on standard error
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
     /// Log more: -v what is done, -vv every request. RUST_LOG has the last word
@@ -128,7 +128,7 @@ impl Cli {
         }
     }
 
-    /// How data is to be printed; `None` where a page of charts was asked for, which only some commands have.
+    /// Format of data; `None` where a page of charts was asked for, which only some commands have.
     pub(crate) fn data_format(&self) -> Option<DataFormat> {
         match self.format {
             None | Some(OutputFormat::Table) => Some(DataFormat::Table),
@@ -139,7 +139,7 @@ impl Cli {
     }
 }
 
-/// How logs are written.
+/// Format of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people.
@@ -173,7 +173,7 @@ pub(crate) enum CliCommand {
         after_help = "Examples:\n  tillhouse rebuild\n  tillhouse rebuild hecone      after its unify SQL was changed\n\nReaders see the tables as they were until the rebuild is published."
     )]
     Rebuild(PipelineArgs),
-    /// How far every pipeline has been read, and what needs attention
+    /// Coverage of every pipeline, and what needs attention
     #[command(
         after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json"
     )]
@@ -275,7 +275,7 @@ pub(crate) struct SyncArgs {
     pub(crate) yes: bool,
 }
 
-/// What counts as a transaction; every command that counts asks it alike.
+/// States that count as a transaction; every command that counts asks them alike.
 #[derive(Debug, Args)]
 pub(crate) struct TransactionStateArgs {
     /// The transaction states that count
@@ -316,8 +316,9 @@ pub(crate) struct StatsArgs {
     /// Only transactions that pass: a Kendo UI filter descriptor
     #[arg(long, value_name = "JSON")]
     pub(crate) filter: Option<String>,
-    /// What growth is measured against: previous (the window of equal length before), calendar (a month with the month
-    /// before, a day with the day before), last-year, or a window of its own as FROM..TO
+    /// Window that growth is measured against: previous (the window of equal length before),
+    /// calendar (a month with the month before, a day with the day before), last-year, or a window
+    /// of its own as FROM..TO
     #[arg(long, value_name = "HOW", default_value = "previous")]
     pub(crate) compare: String,
     /// As the warehouse was after this run, or at this time
@@ -355,10 +356,10 @@ pub(crate) struct ReportArgs {
     /// The day that relative dates count from: a date, or a time with its offset [default: today, UTC]
     #[arg(long, value_name = "T")]
     pub(crate) reference: Option<String>,
-    /// How many products the best-selling ones are
+    /// Number of best-selling products
     #[arg(long, value_name = "N", default_value_t = DEFAULT_AMOUNT)]
     pub(crate) amount: usize,
-    /// How many codes the event counts list
+    /// Number of codes in the event counts
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     pub(crate) limit: usize,
     /// Only this tenant (SmartNow's user group)
@@ -443,7 +444,7 @@ pub(crate) struct RestatedArgs {
     /// Only these periods [default: all three; csv: days]
     #[arg(long, value_enum)]
     pub(crate) by: Option<PeriodArg>,
-    /// How many transactions are listed at most
+    /// Most transactions to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) most: usize,
 }
@@ -468,12 +469,12 @@ pub(crate) struct ReconcileArgs {
     /// The first instant no longer compared
     #[arg(long, value_name = "T")]
     pub(crate) to: String,
-    /// How much is compared at a time: 1h, 1d, 7d. What differs is then compared hour by hour
+    /// Window to compare at a time: 1h, 1d, 7d. What differs is then compared hour by hour
     #[arg(long, value_name = "LENGTH", default_value = "1d")]
     pub(crate) step: String,
     #[command(flatten)]
     pub(crate) counted: TransactionStateArgs,
-    /// What to compare with [default: the most a source offers]
+    /// Figures to compare with [default: the most a source offers]
     #[arg(long, value_enum, conflicts_with = "control")]
     pub(crate) by: Option<ReconcileAgainstArg>,
     /// Compare with the totals in this CSV file instead of the provider's figures
@@ -485,7 +486,7 @@ pub(crate) struct ReconcileArgs {
     /// The IANA zone in which the days of the control file are cut [default: every site's own clock]
     #[arg(long, value_name = "ZONE", requires = "control")]
     pub(crate) timezone: Option<String>,
-    /// How many transactions are named a difference
+    /// Most transactions to name for a difference
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) most: usize,
 }
@@ -496,7 +497,7 @@ pub(crate) enum ReconcileAgainstArg {
     Statistics,
     /// The provider's own revenue by currency and day.
     Revenue,
-    /// How many records the provider has: completeness only.
+    /// Number of the provider's records: completeness only.
     Records,
 }
 
@@ -519,7 +520,7 @@ pub(crate) struct SandboxArgs {
     /// The port on 127.0.0.1; 0 takes any that is free
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// How many HecOne transactions; the other APIs have fewer, in proportion
+    /// Number of HecOne transactions; the other APIs have fewer, in proportion
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) transactions: u64,
     /// The first day of traffic (UTC) [default: 30 days before the end]
@@ -536,7 +537,7 @@ pub(crate) struct SandboxArgs {
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How many transactions
+    /// Number of transactions
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) transactions: u64,
     /// Where the project is made [default: a new temporary folder, which is kept]

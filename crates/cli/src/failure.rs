@@ -1,4 +1,4 @@
-//! How an error reaches the user: one paragraph, and what to do now.
+//! Display of an error: one paragraph, and what to do now.
 //!
 //! Invariant: what a server or a file says in it cannot order the terminal; exit code 2 for usage and configuration, 1 for everything else that failed.
 

@@ -1,4 +1,5 @@
-//! What an endpoint answers, before it becomes HTTP: status, body, and the few headers these APIs send.
+//! Answer of an endpoint, before it becomes HTTP: status, body, and the few headers these APIs
+//! send.
 //!
 //! Invariant: every answer that is made here is JSON unless it says otherwise, and its length is known before it is sent.
 

@@ -1,4 +1,5 @@
-//! What every emulated API must be able to do: answer, forget tokens, follow the clock, and be steered by tests.
+//! Interface of every emulated API: it answers, forgets tokens, follows the clock, and is steered
+//! by tests.
 //!
 //! Invariant: whatever a provider serves is part of its truth, and the truth of a resource is what a reader who misses nothing
 //! would have read.
@@ -35,7 +36,8 @@ impl RecordSelection {
         }
     }
 
-    /// Whether an instant, in microseconds since 1970 UTC, is meant; a record without one is, unless there is a window.
+    /// True if an instant, in microseconds since 1970 UTC, is meant; a record without one is,
+    /// unless there is a window.
     pub fn holds(&self, micros: Option<i64>) -> bool {
         match micros {
             None => self.from.is_none() && self.to.is_none(),
@@ -47,7 +49,7 @@ impl RecordSelection {
     }
 }
 
-/// What happens to a record while somebody reads.
+/// Change of a record while somebody reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordMutationKind {
@@ -79,7 +81,7 @@ pub struct RecordMutation {
     /// One tenant's only.
     #[serde(default)]
     pub tenant: Option<String>,
-    /// What happens.
+    /// Kind of change.
     pub kind: RecordMutationKind,
     /// The first instant that is meant, by the time that the API's own window is about.
     pub from: Timestamp,
@@ -169,10 +171,11 @@ pub fn last_whole_second(micros: i64) -> i64 {
 /// # });
 /// ```
 pub trait EmulatedApi: Debug + Send + Sync + 'static {
-    /// What a fault may take a request for.
+    /// Fault target of a request.
     fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget;
 
-    /// Whether the API has what a fault of a kind is about, as links or totals, at this request. One that has not meets no such fault.
+    /// True if this request has what a fault of a kind is about, as links or totals. Otherwise no
+    /// such fault meets it.
     fn is_open_to(&self, call: &EmulatedRequest<'_>, kind: FaultKind) -> bool {
         let _ = (call, kind);
         true

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What goes wrong.
+/// Kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -53,7 +53,7 @@ pub enum FaultKind {
     LieTotal,
     /// A listing whose declared total counts the page only, where the API declares one.
     PageTotal,
-    /// What the first request got that met this fault, again and again.
+    /// Answer to the first request that met this fault, again and again.
     Repeat,
     /// A listing's page without its records, all else as it is.
     Hole,
@@ -99,12 +99,12 @@ pub enum FaultTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmulatedFault {
-    /// What goes wrong.
+    /// Kind of fault.
     pub kind: FaultKind,
-    /// How many matching requests pass first.
+    /// Number of matching requests that pass first.
     #[serde(default)]
     pub after: u64,
-    /// How many are hit then.
+    /// Number of requests that are hit then.
     #[serde(default = "once")]
     pub times: u64,
     /// Only paths that contain this; without it, everything but the login.
@@ -227,7 +227,7 @@ impl EmulatedFault {
 #[derive(Debug, Default)]
 pub(crate) struct FaultQueue {
     queue: Vec<EmulatedFault>,
-    /// What the first request got that met [`FaultKind::RepeatedPage`].
+    /// Answer to the first request that met [`FaultKind::Repeat`].
     repeated: Option<Vec<u8>>,
 }
 
@@ -240,7 +240,7 @@ impl FaultQueue {
         *self = Self::default();
     }
 
-    /// What is left.
+    /// Faults still to come.
     pub(crate) fn pending(&self) -> &[EmulatedFault] {
         &self.queue
     }

@@ -1,4 +1,5 @@
-//! What lies under every emulated API: an HTTP server on loopback, the control protocol, faults on demand and a log of requests.
+//! Base of every emulated API: an HTTP server on loopback, the control protocol, faults on demand
+//! and a log of requests.
 //!
 //! Invariant: it knows no API and no part of the kit that is put to the test; an API is an [`EmulatedApi`], its name is the first segment of
 //! its paths.

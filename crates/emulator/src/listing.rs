@@ -13,7 +13,7 @@ fn records(answer: &mut Value) -> Option<&mut Value> {
     }
 }
 
-/// Whether an answer is a listing's page without records.
+/// True if an answer is a listing's page without records.
 pub(crate) fn is_empty(body: &[u8]) -> bool {
     let Ok(mut answer) = serde_json::from_slice(body) else {
         return false;

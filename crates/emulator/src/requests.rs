@@ -30,9 +30,9 @@ pub struct LoggedRequest {
 /// All of them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RequestLog {
-    /// How many there were.
+    /// Number of requests.
     pub total: u64,
-    /// How many by method and path, `GET /hecone/transactions`; ids in paths are `{id}`.
+    /// Number by method and path, `GET /hecone/transactions`; ids in paths are `{id}`.
     pub counts: BTreeMap<String, u64>,
     /// The newest 20,000.
     pub requests: VecDeque<LoggedRequest>,

@@ -33,7 +33,7 @@ pub struct EmulatedApis {
     pub sources: Vec<(&'static str, Arc<dyn EmulatedApi>)>,
     /// The now that they stand at.
     pub clock: Timestamp,
-    /// Whether bodies are compressed for who accepts it.
+    /// True if bodies are compressed for who accepts it.
     pub gzip: bool,
     /// Routes of the control protocol that only these APIs have.
     pub control: Router,
@@ -140,7 +140,7 @@ impl Emulator {
             .ok_or_else(|| Error::config(format!("the sandbox has no API {name:?}")))
     }
 
-    /// What was asked so far, control requests aside.
+    /// Requests so far, control requests aside.
     pub fn requests(&self) -> RequestLog {
         self.shared.requests().clone()
     }
@@ -187,7 +187,7 @@ pub(crate) struct EmulatorState {
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 << 20;
-/// What [`FaultKind::Oversized`] pads to unless told.
+/// Size that [`FaultKind::Oversized`] pads to unless told.
 const OVERSIZED: u64 = 65 << 20;
 
 impl EmulatorState {
@@ -446,7 +446,7 @@ async fn instead(
     }
 }
 
-/// What a request carried, as it came and with every byte percent-encoded.
+/// Headers and body of a request, as they came and with every byte of the body percent-encoded.
 fn echo(call: &EmulatedRequest<'_>) -> String {
     let encoded: String = call
         .body

@@ -16,7 +16,7 @@ use tillhouse_model::{ProblemList, Resource, Result};
 /// The source's name.
 pub const SOURCE: &str = "hecone";
 
-/// What HecOne can be asked for.
+/// Resources of HecOne.
 ///
 /// The document's sample of a transaction by id has no site, device, point, products, card issuer and log.
 pub const RESOURCES: &[Resource] = &[Resource {
@@ -36,7 +36,7 @@ const WORDS: LoginWording = LoginWording {
     if_missing: "Set connection.paths.login (and base_url): HecOne does not document them, so ask the provider.",
 };
 
-/// How HecOne is reached.
+/// Connection to HecOne.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HecOneConnection {

@@ -12,7 +12,7 @@ use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart
 use tillhouse_model::{Error, ErrorKind, ExactDecimal, Filter, Result, ResultExt, Window};
 use url::Url;
 
-/// What requests for statistics call themselves in errors and logs.
+/// Name of requests for statistics in errors and logs.
 const STATISTICS: &str = "statistics";
 
 /// Body of a statistics response.

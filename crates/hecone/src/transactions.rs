@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 const TRANSACTIONS: &str = RESOURCES[0].name;
-/// What identifies a transaction.
+/// Key of a transaction's id.
 const ID: &str = "id";
 /// Neighbouring slices overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);

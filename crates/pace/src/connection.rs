@@ -20,7 +20,7 @@ pub const SOURCE: &str = "pace";
 /// The most records PACE gives a page.
 pub(crate) const LARGEST_PAGE: u32 = 100;
 
-/// What PACE can be asked for.
+/// Resources of PACE.
 pub const RESOURCES: &[Resource] = &[Resource {
     name: "transactions",
     records_at: &["data"],
@@ -35,7 +35,7 @@ pub(crate) const CHANGES: &[Resource] = &[Resource {
     ..RESOURCES[0]
 }];
 
-/// How PACE is reached.
+/// Connection to PACE.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaceConnection {
@@ -47,7 +47,7 @@ pub struct PaceConnection {
     pub client_id: String,
     /// The client's secret, from the provider.
     pub client_secret: Credential,
-    /// What the token is to be good for, where the provider wants it said.
+    /// Scope of the token, where the provider wants one.
     #[serde(default)]
     pub scope: Option<String>,
     /// The partners whose transactions are read. `api: 2025-1` can do without.
@@ -59,7 +59,7 @@ pub struct PaceConnection {
     /// Where the lists are.
     #[serde(default)]
     pub paths: PacePaths,
-    /// How the list of `api: 2025-1` is narrowed.
+    /// Filters of the list of `api: 2025-1`.
     #[serde(default)]
     pub filters: PaceFilters,
 }

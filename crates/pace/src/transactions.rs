@@ -171,7 +171,7 @@ impl PaceTransactionList {
 /// Declared total, record identities and next link of a page.
 struct PacePageSummary {
     declared_total: Option<u64>,
-    /// What identifies its transactions.
+    /// Identities of its transactions.
     records: Vec<u64>,
     next: NextPage,
 }

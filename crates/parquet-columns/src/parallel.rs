@@ -132,7 +132,8 @@ impl<E: ColumnEncoder> ParallelRowGroup<E> {
     }
 }
 
-/// What a lock guards, also after another thread has panicked: a column it had is missing then, and closing says so.
+/// Value that a lock guards, also after another thread has panicked: a column it had is missing
+/// then, and closing says so.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

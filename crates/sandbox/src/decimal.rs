@@ -72,7 +72,7 @@ impl Decimal {
         })
     }
 
-    /// Whether this is zero.
+    /// True for zero.
     pub fn is_zero(self) -> bool {
         self.units == 0
     }

@@ -63,19 +63,19 @@ pub(crate) const HECONE: &str = "hecone";
 /// Where be-mo is mounted.
 const BEMO: &str = "bemo";
 
-/// What kind of world to make.
+/// Options of the world to make.
 #[derive(Clone)]
 pub struct SandboxOptions {
     /// Everything is drawn from this.
     pub seed: u64,
-    /// How many sales start in [from, to). All of them are known once the clock stands at `to`; half a per cent more arrive
-    /// up to 30 hours after it.
+    /// Number of sales that start in [from, to). All of them are known once the clock stands at
+    /// `to`; half a per cent more arrive up to 30 hours after it.
     pub transactions: u64,
-    /// How many sales SmartNow has; a quarter of `transactions` unless told.
+    /// Number of SmartNow's sales; a quarter of `transactions` unless told.
     pub smartnow_sales: Option<u64>,
-    /// How many sessions be-mo has, over all accounts; a twentieth of `transactions` unless told.
+    /// Number of be-mo's sessions, over all accounts; a twentieth of `transactions` unless told.
     pub bemo_sessions: Option<u64>,
-    /// How many transactions PACE has, over all partners; a tenth of `transactions` unless told.
+    /// Number of PACE's transactions, over all partners; a tenth of `transactions` unless told.
     pub pace_transactions: Option<u64>,
     /// be-mo's login, and what its document leaves open.
     pub bemo: BemoOptions,
@@ -92,16 +92,16 @@ pub struct SandboxOptions {
     pub client_id: String,
     /// The login's secret. Not one: it is the sandbox's.
     pub client_secret: String,
-    /// How long an access token is good, on the machine's clock.
+    /// Lifetime of an access token, on the machine's clock.
     pub token_ttl: Duration,
     /// The largest page served.
     pub largest_page: u32,
-    /// Whether a window's end belongs to it.
+    /// True if a window's end belongs to it.
     pub end_included: bool,
-    /// Whether a HecOne transaction by id is as in the document's sample, without site, device, point, products, card issuer and log,
-    /// also where `additional_info=true` is asked for.
+    /// True if a HecOne transaction by id is as in the document's sample, without site, device,
+    /// point, products, card issuer and log, also where `additional_info=true` is asked for.
     pub sparse_by_id: bool,
-    /// Whether bodies are compressed for who accepts it.
+    /// True if bodies are compressed for who accepts it.
     pub gzip: bool,
     /// Where to listen; only loopback is taken.
     pub bind: SocketAddr,
@@ -133,17 +133,17 @@ impl Default for SandboxOptions {
 }
 
 impl SandboxOptions {
-    /// How many sales SmartNow has.
+    /// Number of SmartNow's sales.
     pub fn smartnow_sales(&self) -> u64 {
         self.smartnow_sales.unwrap_or(self.transactions / 4)
     }
 
-    /// How many sessions be-mo has.
+    /// Number of be-mo's sessions.
     pub fn bemo_sessions(&self) -> u64 {
         self.bemo_sessions.unwrap_or(self.transactions / 20)
     }
 
-    /// How many transactions PACE has.
+    /// Number of PACE's transactions.
     pub fn pace_transactions(&self) -> u64 {
         self.pace_transactions.unwrap_or(self.transactions / 10)
     }
@@ -236,8 +236,9 @@ impl SandboxApi {
 }
 
 impl Sandbox {
-    /// What SmartNow's secrets and personal data are marked with: voucher codes, addresses of their PDFs, drivers' tags in sales'
-    /// tokens, keys of wireless networks, e-mail addresses. None of it may be found anywhere behind an extractor.
+    /// Markers of SmartNow's secrets and personal data: voucher codes, addresses of their PDFs,
+    /// drivers' tags in sales' tokens, keys of wireless networks, e-mail addresses. None of it may
+    /// be found anywhere behind an extractor.
     pub const SMARTNOW_MARKERS: [&str; 5] = [
         "SECRETVOUCHER",
         "SECRETPDF",
@@ -245,7 +246,8 @@ impl Sandbox {
         "SECRETWIFI",
         "@person.invalid",
     ];
-    /// What every RFID tag that is served stands behind: whoever finds this text in a table has found personal data.
+    /// Prefix of every RFID tag that is served: whoever finds this text in a table has found
+    /// personal data.
     pub const RFID_MARKER: &str = bemo::RFID_MARKER;
 
     /// Makes the world and starts serving it. The address answers when this returns.
@@ -410,7 +412,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// What was asked so far, control requests aside.
+    /// Requests so far, control requests aside.
     pub fn requests(&self) -> RequestLog {
         self.emulator.requests()
     }

@@ -20,7 +20,7 @@ pub(crate) struct StoredRecord {
     pub id: String,
     /// The index of its tenant.
     pub tenant: u16,
-    /// What the API's windows are about; none: no window finds it.
+    /// Instant that the API's windows select by; none: no window finds it.
     pub time: Option<i64>,
     /// When the provider last learnt something of it.
     pub stamp: Option<i64>,
@@ -40,7 +40,7 @@ pub(crate) struct ScheduledRecord {
 
 /// Schedule of the planned records of an API.
 pub(crate) trait RecordSchedule: Debug + Send + Sync {
-    /// How many there are.
+    /// Number of records.
     fn count(&self) -> u64;
 
     /// Record `number` at `clock`. An instant that equals the clock has not happened yet. Errors when the record cannot be
@@ -66,7 +66,7 @@ impl ListingOrder {
         Self(vec![(key, descending)])
     }
 
-    /// How two rows stand to each other.
+    /// Order of two rows.
     fn compare(&self, a: &StoredRecord, b: &StoredRecord) -> Ordering {
         let mut last = false;
         for (key, descending) in &self.0 {
@@ -85,7 +85,7 @@ impl ListingOrder {
         if last { order.reverse() } else { order }
     }
 
-    /// Whether the smallest id comes first among equals, or at all.
+    /// True if the smallest id comes first among equals, or at all.
     pub(crate) fn smallest_id_first(&self) -> bool {
         let of_id = self
             .0
@@ -95,7 +95,7 @@ impl ListingOrder {
         of_id.is_none_or(|(_, descending)| !descending)
     }
 
-    /// Whether the earliest instant of a window comes first.
+    /// True if the earliest instant of a window comes first.
     pub(crate) fn earliest_first(&self) -> bool {
         self.0
             .iter()
@@ -121,7 +121,8 @@ pub(crate) struct RecordStore {
     touched: HashSet<TenantRecordId>,
     /// Counts every change, so that kept listings know when they are stale.
     pub generation: u64,
-    /// How many records were made up on the way; their numbers follow those of the planned ones.
+    /// Number of records that were made up on the way; their numbers follow those of the planned
+    /// ones.
     made_up: u64,
 }
 

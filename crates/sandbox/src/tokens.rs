@@ -70,7 +70,7 @@ impl TokenIssuer {
         self.refresh.remove(refresh).then(|| self.issue())
     }
 
-    /// Whether an `Authorization` header lets its sender in.
+    /// True if an `Authorization` header lets its sender in.
     pub(crate) fn admits(&self, header: Option<&str>) -> bool {
         let Some((scheme, token)) = header.and_then(|h| h.split_once(' ')) else {
             return false;

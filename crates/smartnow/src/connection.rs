@@ -33,7 +33,7 @@ const WORDS: LoginWording = LoginWording {
     if_missing: "Set connection.paths.login and connection.paths.refresh (and base_url) as the provider says.",
 };
 
-/// How SmartNow is reached.
+/// Connection to SmartNow.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmartNowConnection {
@@ -43,25 +43,26 @@ pub struct SmartNowConnection {
     pub username: String,
     /// The user's password.
     pub password: Credential,
-    /// What a price of 10 means.
+    /// Unit of prices.
     #[serde(default)]
     pub price_unit: PriceUnit,
-    /// What a product's `vatrate` of 19 means.
+    /// Unit of a product's `vatrate`.
     #[serde(default)]
     pub vat_rate: VatRateUnit,
-    /// What kind of sale a `salestype` means: sale, refund, void, free or test. Of those it does not name, the price decides.
+    /// Kind of sale by `salestype`: sale, refund, void, free or test. Of those it does not name,
+    /// the price decides.
     #[serde(default)]
     pub sales_types: BTreeMap<SalesType, String>,
     /// Where `login`, `refresh`, `summary` (of revenue, to reconcile with) and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
     #[serde(default)]
     pub paths: BTreeMap<String, String>,
-    /// How comparisons are spelt in `where[column][operator]`.
+    /// Spelling of comparisons in `where[column][operator]`.
     #[serde(default)]
     pub operators: SmartNowOperators,
     /// When the archive is asked too.
     #[serde(default)]
     pub archive: SmartNowArchive,
-    /// What stands before the token in the header `Authorization`; empty for the token alone.
+    /// Prefix of the token in the header `Authorization`; empty for the token alone.
     #[serde(default = "TokenPrefix::bearer")]
     pub token_prefix: TokenPrefix,
 }
@@ -159,7 +160,7 @@ impl Default for SmartNowArchive {
     }
 }
 
-/// What the archive's settings mean.
+/// Meaning of the archive's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct ArchiveRule {
     /// `None` for never.

@@ -1,5 +1,5 @@
-//! What `tillhouse check` asks: may this user read sales, does the server compare as we spell it, and are prices and rates of tax in the
-//! units that are configured?
+//! Questions of `tillhouse check`: may this user read sales, does the server compare as we spell
+//! it, and are prices and rates of tax in the units that are configured?
 //!
 //! Invariant: seven requests at most, the longest for one page; nothing is asked that a sync of all resources would not ask.
 //!
@@ -41,7 +41,7 @@ impl SaleExcerpt<'_> {
         self.id?.get().parse().ok()
     }
 
-    /// Whether its price, where it has one, can be in this unit.
+    /// True if its price, where it has one, can be in this unit.
     fn fits(&self, unit: PriceUnit) -> bool {
         let currency = self
             .currency

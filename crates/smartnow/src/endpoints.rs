@@ -1,4 +1,4 @@
-//! What SmartNow can be asked for, and where: the thirty-one resources.
+//! Endpoints of SmartNow: its thirty-one resources, and where they are.
 //!
 //! Invariant: this table is the only place that names a path, a parent or a time column. What is not in it is never asked for;
 //! above all the machines' configurations, which hold Wi-Fi keys.
@@ -23,11 +23,11 @@ pub(crate) struct SmartNowEndpoint {
     pub(crate) time: Option<&'static str>,
     /// The column that says when something was learnt of an older record.
     pub(crate) late: Option<&'static str>,
-    /// Whether old records move to an archive, which is asked for separately.
+    /// True if old records move to an archive, which is asked for separately.
     pub(crate) archived: bool,
 }
 
-/// What is read whole: the lists of what there is.
+/// Full refresh: the lists of what there is.
 const WHOLE: SmartNowEndpoint = SmartNowEndpoint {
     name: "",
     path: "",
@@ -36,7 +36,7 @@ const WHOLE: SmartNowEndpoint = SmartNowEndpoint {
     late: None,
     archived: false,
 };
-/// What is read by its last change, which also finds what changed long after it happened.
+/// Incremental by last change, which also finds what changed long after it happened.
 const CHANGES: SmartNowEndpoint = SmartNowEndpoint {
     time: Some("updatedAt"),
     ..WHOLE
@@ -113,7 +113,7 @@ const fn resources() -> [Resource; ENDPOINTS.len()] {
     all
 }
 
-/// What SmartNow can be asked for.
+/// Resources of SmartNow.
 pub const RESOURCES: &[Resource] = &resources();
 
 /// The endpoint of that name.

@@ -59,7 +59,7 @@ impl SmartNowSource {
         ))
     }
 
-    /// What asks for a window of a column, and for the archive where that may be needed.
+    /// Query for a window of a column, and for the archive where that may be needed.
     fn filter(
         &self,
         endpoint: &SmartNowEndpoint,
@@ -84,7 +84,7 @@ impl SmartNowSource {
         filter
     }
 
-    /// Whether a window reaches so far back that some of it may have been archived.
+    /// True if a window reaches so far back that some of it may have been archived.
     fn reaches_the_archive(&self, window: &Window) -> bool {
         let after = self.settings.archive.after;
         after.is_some_and(|after| {
@@ -94,7 +94,7 @@ impl SmartNowSource {
         })
     }
 
-    /// How many records of an endpoint a sync asks for at once.
+    /// Records of an endpoint that a sync asks for at once.
     pub(crate) fn page_size(&self, endpoint: &SmartNowEndpoint) -> Result<u32> {
         find_resource("SmartNow", RESOURCES, endpoint.name)
             .map(|resource| self.api.client().listing_options(resource).page_size)

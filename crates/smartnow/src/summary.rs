@@ -18,7 +18,7 @@ use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart
 use tillhouse_model::{Error, ExactDecimal, Result, Window};
 use url::Url;
 
-/// What requests for the summary call themselves in errors and logs.
+/// Name of requests for the summary in errors and logs.
 const SUMMARY: &str = "summary";
 
 /// Revenue of one currency and date.

@@ -254,7 +254,7 @@ async fn four_sources_are_one_model_now_and_after_they_have_changed() {
     sandbox.stop().await;
 }
 
-/// How many rows every unified table has of every source, and sums over them.
+/// Number of rows of every unified table of every source, and sums over them.
 async fn everything(project: &TestProject) -> Vec<Value> {
     let mut all = Vec::new();
     for (table, figures) in [

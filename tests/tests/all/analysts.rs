@@ -1,4 +1,5 @@
-//! What analysts and managers find: the newest versions, the books, earlier runs, statistics as tables, reports, a page of charts.
+//! Findings of analysts and managers: the newest versions, the books, earlier runs, statistics as
+//! tables, reports, a page of charts.
 //!
 //! Invariant: what one way of asking answers, the others answer too.
 

@@ -439,7 +439,8 @@ async fn a_record_that_does_not_fit_is_kept_apart_until_it_does() {
     sandbox.stop().await;
 }
 
-/// How many records of how many were rejected stands below the table, with a query that shows them; where none fitted, the scheduler hears of it.
+/// The number of rejected records stands below the table, with a query that shows them; where none
+/// fitted, the exit code says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_records_are_never_passed_over_in_silence() {
     let sandbox = Sandbox::start(SandboxOptions {

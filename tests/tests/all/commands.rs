@@ -1,4 +1,5 @@
-//! What the commands say: errors that help, exit codes that scripts can trust, data on standard output and nothing else there.
+//! Output of the commands: errors that help, exit codes that scripts can trust, data on standard
+//! output and nothing else there.
 //!
 //! Invariant: whatever is typed, the answer is an exit code and a few lines, never a panic.
 

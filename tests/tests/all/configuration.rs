@@ -1,4 +1,4 @@
-//! What `check` says of files that are wrong in several ways at once.
+//! Output of `check` for files that are wrong in several ways at once.
 //!
 //! Invariant: every problem is told, with file, line and column, and none that is only a consequence of another; the words are for people.
 
@@ -7,7 +7,7 @@ use std::fs;
 
 const KEY: &str = "privacy_key: 0123456789abcdef0123456789abcdef\n";
 
-/// What `check` said, and what was wrong, each in a line; no problem is told that is not in `wanted`.
+/// Asserts that `check` reported each of `wanted`, and no other problem.
 #[track_caller]
 fn assert_told(ran: &CommandOutput, wanted: &[&str]) {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Output;
 use tillhouse_model::contract;
 
-/// What the tool printed, for a failure's message.
+/// Output of the tool, for a failure's message.
 fn said(output: &Output) -> String {
     format!(
         "{}{}",

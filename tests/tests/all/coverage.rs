@@ -1,4 +1,5 @@
-//! What `stats` says of its own completeness, of sources that are read by event time, by change time, or by both.
+//! Completeness that `stats` reports, of sources that are read by event time, by change time, or
+//! by both.
 //!
 //! Invariant: an answer that lacks something says so, and one that lacks nothing has no gap, after any number of syncs.
 

@@ -28,7 +28,8 @@ const PLAN: [(&str, &[&str]); 11] = [
 /// Who may use whom in tests, or under the feature `testing`: the law's own tests need an emulated API, and the statistics' tests the oracle.
 const FOR_TESTS: [(&str, &str); 2] = [("extract", "emulator"), ("statistics", "sandbox")];
 
-/// What a source may use; its tests may use the sandbox too, and nothing else reaches across.
+/// Crates that a source may use; its tests may use the sandbox too, and nothing else reaches
+/// across.
 const SOURCE: &[&str] = &["extract", "model"];
 
 /// The top of the house: knows every crate, and no crate knows it.
@@ -37,7 +38,8 @@ const TOP: [&str; 2] = ["cli", "tests"];
 /// The crate without code that gives dependencies one set of features: every member names it, and it says nothing of the plan.
 const FEATURES: &str = "tillhouse-workspace-hack";
 
-/// Whether the crate `name` may use the crate `used`; `for_tests` where only its tests do, or its feature `testing`.
+/// True if the crate `name` may use the crate `used`; `for_tests` where only its tests do, or its
+/// feature `testing`.
 fn may_use(name: &str, used: &str, for_tests: bool) -> bool {
     if TOP.contains(&name) {
         return !TOP.contains(&used);
@@ -199,8 +201,8 @@ fn only_the_lake_names_the_delta_crate() {
     );
 }
 
-/// What the encoder of column chunks may name. The Parquet library brings a runtime and stores for the lake's sake, so the names say it, not
-/// what they reach.
+/// The encoder of column chunks names only crates on a list. The Parquet library brings a runtime
+/// and stores for the lake's sake, so the names say it, not what they reach.
 #[test]
 fn the_encoder_knows_columns_and_nothing_of_tables() {
     let metadata = metadata();

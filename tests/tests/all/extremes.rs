@@ -43,7 +43,7 @@ const TIMES: [&str; 4] = [FIRST, EARLY, NOW, LATE];
 struct CannedConnection<C> {
     /// The pages of every resource, as JSON.
     pages: PathBuf,
-    /// What the connection settles.
+    /// Parameters of the connection.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
     /// The tenants, all of whom have all records.
@@ -331,7 +331,7 @@ impl CannedProject {
         }
     }
 
-    /// What did not fit: column, and how many records it is of.
+    /// Values that did not fit: column, and number of records.
     async fn misfits(&self) -> BTreeMap<String, u64> {
         let sql = "SELECT field, count(*) FROM ops.warnings WHERE rule = 'derived_value_fits' AND record_key <> '' AND original <> '' GROUP BY 1";
         let rows = self.rows(sql).await;

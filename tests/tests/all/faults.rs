@@ -157,7 +157,7 @@ async fn a_server_that_is_gone_and_a_secret_that_is_wrong_are_said() {
     assert_eq!(ran.stdout, "");
 }
 
-/// Whether there is a data file somewhere below a folder.
+/// True if there is a data file somewhere below a folder.
 fn has_data(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;

@@ -34,7 +34,7 @@ fn wanted(records: &[Value], table: &str, columns: &[&str]) -> BTreeMap<String, 
     sums
 }
 
-/// What a reader found, in the same shape; distinct keys must equal rows.
+/// Sums of a reader, in the same shape; distinct keys must equal rows.
 fn found(read: &Value, key: &str) -> BTreeMap<String, ExactCurrencySums> {
     let mut sums = BTreeMap::new();
     for group in read["groups"].as_array().expect("groups") {

@@ -44,7 +44,7 @@ fn many(records: &[Value]) -> i64 {
     i64::try_from(records.len()).unwrap()
 }
 
-/// What a sync that was done in part says of its failures: name and hint.
+/// Failures reported by a sync that was done in part: name and hint.
 fn failures(ran: &CommandOutput) -> Vec<(String, String)> {
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     let report = exact_json::json(&ran.stdout, "sync");

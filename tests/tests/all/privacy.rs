@@ -1,4 +1,5 @@
-//! What must never be kept or said: PINs, tokens, QR codes, plates, addresses, names, card numbers, in files and in output.
+//! Data that must never be kept or said: PINs, tokens, QR codes, plates, addresses, names, card
+//! numbers, in files and in output.
 //!
 //! Invariant: every file of the warehouse is looked at, Parquet as decoded values, everything else as bytes; a search that does
 //! not find what is there would fail the test that plants it.
@@ -13,7 +14,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
-/// How every token of the sandbox begins.
+/// Prefix of every token of the sandbox.
 const TOKEN: &str = "eyJhbGciOiJub25lIn0";
 
 /// Texts that must not appear as words of their own.

@@ -11,7 +11,7 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 const DAY: Duration = Duration::from_secs(86_400);
 const TABLES: [&str; 3] = ["hourly_transactions", "hourly_articles", "hourly_payments"];
 
-/// What can be asked, and where the answer comes from.
+/// Requests, and where each answer comes from.
 const REQUESTS: [(&[&str], &str); 7] = [
     (&["--from", "2026-01-01", "--to", "2026-01-06"], "rollups"),
     (

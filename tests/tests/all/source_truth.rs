@@ -1,4 +1,4 @@
-//! What the source holds, by plain loops over its records, and whether the unified tables hold exactly that.
+//! Records of the source, by plain loops, and whether the unified tables hold exactly those.
 //!
 //! Invariant: every row of transactions, articles and payments is compared, not only counts and sums.
 

@@ -25,9 +25,9 @@ pub(crate) struct UnifyHarness {
     pub(crate) source: &'static str,
     /// The keys that lead to a page's records.
     pub(crate) records_at: &'static [&'static str],
-    /// What every request named.
+    /// Scope of every request.
     pub(crate) scope: Option<&'static str>,
-    /// What its unify SQL may name beside the pipeline and the source.
+    /// Parameters that its unify SQL may name beside the pipeline and the source.
     pub(crate) parameters: &'static [(&'static str, &'static str)],
 }
 
@@ -108,7 +108,8 @@ impl UnifyHarness {
         RecordBatch::try_new(schema, columns).unwrap()
     }
 
-    /// What the statement of a unified table gives, in the contract's columns and types; the pipeline is named like the source.
+    /// Rows of a unified table's statement, in the contract's columns and types; the pipeline is
+    /// named like the source.
     pub(crate) async fn unified(&self, session: &Session, table: &str) -> Vec<RecordBatch> {
         let sql = source_files::text(
             &source_files::root().join(format!("pipelines/{}/unify/{table}.sql", self.source)),

@@ -20,7 +20,8 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_statistics::{StatisticsRequest, statistics};
 
 const DAYS: i64 = 14;
-/// What all sources have in common: one model. Purchases of be-mo's accounts stand beside the sales and are never added to them.
+/// Query over the model that all sources share. Purchases of be-mo's accounts stand beside the
+/// sales and are never added to them.
 const OVERVIEW: &str = "SELECT source, perspective, category, count(*) AS transactions, count(DISTINCT currency) AS currencies \
     FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
 

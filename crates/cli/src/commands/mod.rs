@@ -126,7 +126,7 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
     });
 }
 
-/// What `--as-of` means: a time, a date, or a run.
+/// Parses `--as-of`: a time, a date, or a run.
 fn as_of(text: Option<&str>) -> Result<AsOf> {
     Ok(match text {
         None => AsOf::Latest,

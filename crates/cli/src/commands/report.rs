@@ -39,7 +39,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked, checked as far as it can be without a warehouse.
+/// Request, checked as far as it can be without a warehouse.
 fn request(arguments: &ReportArgs) -> Result<ReportRequest> {
     let name: ReportName = arguments.name.parse()?;
     let today = match &arguments.reference {

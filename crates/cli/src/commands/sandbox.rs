@@ -73,7 +73,7 @@ fn addresses(sandbox: &Sandbox) -> serde_json::Value {
     })
 }
 
-/// What a project's `.env` needs to read the sandbox. None of it is a secret.
+/// Variables that a project's `.env` needs to read the sandbox. None of it is a secret.
 pub(crate) fn env(sandbox: &Sandbox, (id, secret): &(String, String)) -> String {
     let (smartnow, pace) = (sandbox.url_of("smartnow"), sandbox.url_of("pace"));
     let (accounts, partners) = (sandbox.accounts().join(","), sandbox.partners().join(","));

@@ -164,7 +164,7 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
     })
 }
 
-/// How many records were rejected, of how many, and how to see them.
+/// Prints the number of rejected records, of how many, and how to see them.
 fn say_rejects(report: &RunReport) {
     let rejected: Vec<&PipelineReport> =
         report.pipelines.iter().filter(|p| p.rejects > 0).collect();

@@ -1,4 +1,4 @@
-//! How much of what was asked for has been read, in words: for tables and for the page alike.
+//! Completeness of an answer, in words: for tables and for the page alike.
 //!
 //! Invariant: what is still to come is not called a gap, and nothing that lacks anything is called complete.
 

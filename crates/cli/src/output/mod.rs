@@ -1,4 +1,4 @@
-//! How data is printed: tables for people, JSON for programs, CSV for spreadsheets.
+//! Output of data: tables for people, JSON for programs, CSV for spreadsheets.
 //!
 //! Invariant: nothing that a terminal would obey leaves this folder raw, see [`escape_controls`].
 //!

@@ -1,4 +1,4 @@
-//! What a reconciliation found, as tables and CSV.
+//! Result of a reconciliation, as tables and CSV.
 //!
 //! Invariant: where nothing differs that is said as well, with how much was compared and how much was not. `all equal` stands nowhere but
 //! beside [`Verdict::Equal`].
@@ -11,7 +11,7 @@ use tillhouse_pipeline::reconcile::{
     PipelineReconciliation, ReconcileVerdict, Reconciliation, ReportedDifference,
 };
 
-/// How many transactions a row of the table names.
+/// Number of transactions that a row of the table names.
 const SHOWN: usize = 3;
 
 /// One paragraph a pipeline.

@@ -18,7 +18,7 @@ use tillhouse_model::sales_report::{
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// What a column of amounts is called; its currency stands in the column [`CURRENCY`] of the row.
+/// Names of columns of amounts; their currency stands in the column [`CURRENCY`] of the row.
 const AMOUNTS: [&str; 3] = ["value", "revenue", "total"];
 const CURRENCY: &str = "currency";
 /// The figure to the left of it, of the period before.

@@ -1,4 +1,4 @@
-//! What changed of the past, as tables and CSV.
+//! Changes of the past, as tables and CSV.
 //!
 //! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 

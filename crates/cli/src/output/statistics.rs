@@ -13,10 +13,10 @@ use tillhouse_model::report::{
     Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
 };
 
-/// How many rows of a ranking are shown; the JSON has them all.
+/// Rows of a ranking that are shown; the JSON has them all.
 const ROWS: usize = 10;
 const BAR: usize = 24;
-/// How many stretches that were never read are named.
+/// Most gaps that are named.
 const GAPS: usize = 10;
 /// Of how many currencies the rankings are shown.
 const IN_FULL: usize = 2;
@@ -122,7 +122,8 @@ pub(crate) fn gaps(count: usize) -> String {
     }
 }
 
-/// How a currency's amounts hang together, in one line; what was collected for uncounted sales, in one more.
+/// Bridge of a currency's amounts, in one line; what was collected for uncounted sales, in one
+/// more.
 fn bridge(entry: &Bridge) -> String {
     let money = |amount: ExactDecimal| format_amount(amount, &entry.currency);
     let mut line = format!(
@@ -289,7 +290,7 @@ pub(crate) fn csv(report: &StatisticsReport, style: CsvStyle) -> String {
     out
 }
 
-/// What growth was measured against, as people say it.
+/// Window that growth was measured against, as people say it.
 fn against(meta: &StatisticsMeta) -> String {
     match (meta.compare.as_str(), meta.compared) {
         ("previous", _) => "against the window of equal length before".to_owned(),

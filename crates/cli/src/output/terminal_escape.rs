@@ -180,7 +180,7 @@ impl CsvStyle {
 mod tests {
     use super::*;
 
-    /// What names have been made of to write over a screen, its title, its clipboard, or the reader's mind.
+    /// Parts of names that write over a screen, its title, its clipboard, or mislead the reader.
     const HOSTILE: [&str; 28] = [
         "\u{1b}[2J\u{1b}[H",
         "\u{1b}]0;title\u{7}",

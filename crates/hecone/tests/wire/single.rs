@@ -115,7 +115,7 @@ async fn the_path_of_one_is_configurable() {
     );
 }
 
-/// What came of asking for the transaction `a`, for each body of an answer.
+/// Records, or the error, for the transaction `a`, by the body of the answer.
 async fn answered(body: &str) -> Result<Vec<String>, tillhouse_model::Error> {
     let server = MockServer::start().await;
     with_login(&server).await;

@@ -20,7 +20,7 @@ pub(crate) struct BemoListQuery {
     pub created_from: Option<i64>,
     pub vehicle: Option<String>,
     pub countries: Option<Vec<String>>,
-    /// Whether a day is the place's own.
+    /// True if a day is the place's own.
     pub local_days: bool,
 }
 
@@ -168,7 +168,7 @@ struct BemoFilterFields<'a> {
 }
 
 impl<'a> BemoFilterFields<'a> {
-    /// What is there; nothing where a field has another shape than the document's.
+    /// Parses a body; empty where a field has another shape than the document's.
     fn read(body: &'a [u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }

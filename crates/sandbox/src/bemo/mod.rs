@@ -43,20 +43,21 @@ use tillhouse_model::{Error, Result};
 
 pub(crate) use session::RFID_MARKER;
 
-/// What be-mo's document leaves open, and the sandbox's connection to it.
+/// Choices that be-mo's document leaves open, and the sandbox's connection to it.
 #[derive(Clone)]
 pub struct BemoOptions {
     /// The access token. Not a secret: it is the sandbox's.
     pub access_token: String,
     /// The subscription key. Not a secret either.
     pub subscription_key: String,
-    /// Whether answers carry range headers.
+    /// True if answers carry range headers.
     pub range_headers: bool,
     /// The index of the first page.
     pub first_page: u32,
-    /// Whether the oldest session comes first.
+    /// True if the oldest session comes first.
     pub oldest_first: bool,
-    /// Whether days are the place's own and the day `to` is left out, instead of UTC's and inclusive.
+    /// True if days are the place's own and the day `to` is left out, instead of UTC's and
+    /// inclusive.
     pub narrow_days: bool,
 }
 

@@ -18,7 +18,7 @@ use tillhouse_model::{Error, Result};
 const STREAM: u64 = 40;
 /// Numbers of visits that are made up on the way start here, far from the planned ones.
 const MADE_UP: u64 = 1 << 32;
-/// What every RFID stands behind.
+/// Prefix of every RFID.
 pub(crate) const RFID_MARKER: &str = "SBTAG";
 
 /// Schedule of all be-mo sessions: what fleets bought in the world, coffee aside.
@@ -177,7 +177,7 @@ fn session(world: &World, visit: &Visit) -> (BemoSession<'static>, i64) {
     (session, visit.until + delay)
 }
 
-/// What was bought: the visit's good, and now and then something beside it.
+/// Bought goods: the visit's, and now and then something beside it.
 fn lines(
     world: &World,
     visit: &Visit,

@@ -55,7 +55,7 @@ struct HecOneCredentials {
     refresh_token: Option<String>,
 }
 
-/// What a fault may take a request for.
+/// Fault target of a request.
 pub(crate) fn target(call: &EmulatedRequest<'_>) -> FaultTarget {
     match route(call.path) {
         HecOneRoute::Login => FaultTarget::Login,

@@ -108,7 +108,7 @@ impl HecOneFilter {
         })
     }
 
-    /// Whether a record passes.
+    /// True if a record passes.
     pub(crate) fn passes(&self, record: &HecOneTransaction<'_>) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.passes(record)),

@@ -1,4 +1,4 @@
-//! How people pay: the types, media, schemes and entry modes of the sandbox's world.
+//! Payment methods: the types, media, schemes and entry modes of the sandbox's world.
 //!
 //! Invariant: a drawn means of payment is one that exists in the trade it is drawn for.
 

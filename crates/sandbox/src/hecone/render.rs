@@ -36,7 +36,7 @@ struct RecordRenderer<'w> {
     stage: SaleStage,
     currency: Option<HecOneText<'static>>,
     random: RandomStream,
-    /// Whether this till writes down everything; most write little.
+    /// True if this till writes down everything; most write little.
     wordy: bool,
 }
 
@@ -80,7 +80,7 @@ impl<'w> RecordRenderer<'w> {
             .filter(|_| drives_here && means.is_some_and(HecOnePaymentMethod::is_fleet))
     }
 
-    /// Whether everything was consumed.
+    /// True if everything was consumed.
     fn is_done(&self) -> bool {
         let never = matches!(
             self.sale.outcome,
@@ -448,7 +448,7 @@ impl<'w> RecordRenderer<'w> {
         }
     }
 
-    /// What a sale that costs nothing is paid with.
+    /// Payment of a sale that costs nothing.
     fn token_payment(&mut self) -> HecOnePayment<'w> {
         let (id, state) = (uuid_text(self.random.uuid()), self.payment_state());
         HecOnePayment {

@@ -183,8 +183,8 @@ impl HecOneWorld {
 }
 
 impl HecOneSale {
-    /// How far the sale is at `clock` (microseconds), and when that changes next (Unix seconds). `None` for the stage: nobody
-    /// knows of it yet. An instant that equals the clock has not happened yet.
+    /// Stage of the sale at `clock` (microseconds), `None` before anybody knows of it; and when it
+    /// changes next (Unix seconds). An instant that equals the clock has not happened yet.
     pub(crate) fn at(&self, clock: i64) -> (Option<SaleStage>, Option<i64>) {
         let past = |second: i64| second.saturating_mul(1_000_000) < clock;
         let mut turns = vec![(self.start, SaleStage::Created)];
@@ -279,7 +279,7 @@ fn line(
     }
 }
 
-/// How long consumption lasts, in seconds.
+/// Length of the consumption, in seconds.
 fn dwell(trade: SiteCategory, line: &HecOneSaleLine, random: &mut RandomStream) -> i64 {
     let drawn = match trade {
         SiteCategory::Fuelling => random.between(90, 420),

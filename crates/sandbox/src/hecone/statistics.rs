@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// What is asked.
+/// Request for statistics.
 #[derive(Debug, Clone)]
 pub struct HecOneStatisticsQuery {
     /// One mandator; `None` for all of the login's.
@@ -31,7 +31,7 @@ pub struct HecOneStatisticsQuery {
     pub states: Vec<String>,
     /// The zone in which hours are cut and labelled.
     pub timezone: TimeZone,
-    /// Whether hours are "00" to "23" of each site's own clock instead.
+    /// True if hours are "00" to "23" of each site's own clock instead.
     pub of_day: bool,
     /// A Kendo filter descriptor as JSON.
     pub filter: Option<String>,

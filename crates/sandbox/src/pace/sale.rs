@@ -286,7 +286,7 @@ fn grant(
     price(attributes, before.minus(discount), per_cent);
 }
 
-/// What the driver typed in, or the app knew.
+/// Fills in the vehicle: as the driver typed it, or as the app knew it.
 fn name_vehicle(
     attributes: &mut PaceAttributes<'_>,
     world: &World,

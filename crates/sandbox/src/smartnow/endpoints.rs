@@ -25,7 +25,7 @@ pub(super) enum SmartNowRoute {
     /// A resource by its number, and the parent's id where the path names one.
     List(usize, Option<String>),
     One(usize, String),
-    /// What belongs to a sale.
+    /// Records of a sale.
     OfSale(String, String),
     Configuration(Option<String>),
     Summary,
@@ -87,7 +87,7 @@ pub(super) fn route(path: &str) -> SmartNowRoute {
     SmartNowRoute::Unknown
 }
 
-/// What a fault may take a request for.
+/// Fault target of a request.
 pub(super) fn target(call: &EmulatedRequest<'_>) -> FaultTarget {
     match route(call.path) {
         SmartNowRoute::Login | SmartNowRoute::Refresh => FaultTarget::Login,

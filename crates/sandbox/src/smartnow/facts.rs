@@ -21,7 +21,7 @@ pub(crate) fn sales(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
         .collect()
 }
 
-/// What the machine noted of how a sale was paid.
+/// Machine's note on how a sale was paid.
 pub(super) fn token(plan: &SmartNowPlan, sale: &SmartNowSale) -> String {
     match (sale.vehicle, sale.paid.0) {
         (Some(vehicle), _) => format!("^^T:{TAG_MARKER}-{}", plan.world.vehicles[vehicle].rfid),

@@ -242,7 +242,7 @@ pub(crate) fn opening_hours(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
     rows
 }
 
-/// Whether the house knows of a machine, and that it is there.
+/// True if a machine is known by now, and stands there.
 fn stands(machine: &SmartNowMachine, now: i64) -> bool {
     is_past(machine.installed, now) && machine.removed.is_none_or(|removed| !is_past(removed, now))
 }
@@ -296,7 +296,7 @@ pub(crate) fn products(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
     rows
 }
 
-/// What can be added to a product. Prices are texts in the document.
+/// Additions to a product. Prices are texts in the document.
 fn additions(
     plan: &SmartNowPlan,
     now: i64,

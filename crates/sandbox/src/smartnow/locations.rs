@@ -301,7 +301,7 @@ pub(crate) fn machines(since: i64, until: i64) -> Vec<SmartNowMachine> {
 }
 
 impl SmartNowMachine {
-    /// Whether it stands there at a second.
+    /// True if it stands there at a second.
     pub(crate) fn is_installed_at(&self, second: i64) -> bool {
         self.installed <= second && self.removed.is_none_or(|removed| second < removed)
     }
@@ -314,7 +314,7 @@ impl SmartNowMachine {
             .map_or(1, |model| model.3)
     }
 
-    /// What it sells.
+    /// Items that it sells.
     pub(crate) fn items(&self) -> impl Iterator<Item = &'static SmartNowItem> {
         let kind = self.kind();
         ITEMS.iter().filter(move |item| item.of == kind)

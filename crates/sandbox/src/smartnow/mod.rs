@@ -64,13 +64,13 @@ struct SmartNowState {
     plan: Option<Arc<SmartNowPlan>>,
     /// By the number of the resource; none until it is asked for.
     tables: Vec<Option<Arc<SmartNowTable>>>,
-    /// What was changed by hand: a row in place of the plan's, or none in place of any.
+    /// Changes by hand: a row in place of the plan's, or none in place of any.
     edits: Vec<BTreeMap<SmartNowKey, Option<SmartNowRow>>>,
     /// Counts what was made up by hand.
     turn: i64,
 }
 
-/// How long records stay out of the archive, in microseconds.
+/// Age at which records move to the archive, in microseconds.
 const ARCHIVE: i64 = 90 * 86_400 * 1_000_000;
 
 impl EmulatedSmartNow {
@@ -174,7 +174,7 @@ impl SmartNowState {
     }
 }
 
-/// What the plan shows of a resource at a clock.
+/// Rows of a resource by the plan, at a clock.
 fn rows(plan: &SmartNowPlan, resource: &str, now: i64) -> Vec<SmartNowRow> {
     let render: fn(&SmartNowPlan, i64) -> Vec<SmartNowRow> = match resource {
         "revenue_transactions" => facts::sales,

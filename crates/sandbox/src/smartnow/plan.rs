@@ -56,12 +56,12 @@ pub(crate) struct SmartNowSale {
     pub item: &'static SmartNowItem,
     pub occurred: i64,
     pub created: i64,
-    /// What it cost at first, and what it would have cost without a discount.
+    /// Price at first, and without a discount.
     pub price: i64,
     pub list_price: i64,
     /// When the price was corrected, and to what.
     pub correction: Option<(i64, i64)>,
-    /// How it was paid, and when the payment was reported.
+    /// Means of payment, and when the payment was reported.
     pub paid: (SmartNowPaymentMethod, i64),
     /// A second payment.
     pub paid_too: Option<(SmartNowPaymentMethod, i64)>,
@@ -180,7 +180,7 @@ impl SmartNowPlan {
         self.since + (self.until - self.since) / 2
     }
 
-    /// What an item costs at a place then.
+    /// Price of an item at a place then.
     pub(crate) fn price(
         &self,
         location: &SmartNowLocation,
@@ -468,7 +468,7 @@ fn draw_method(currency: &str, random: &mut RandomStream) -> SmartNowPaymentMeth
 }
 
 impl SmartNowSale {
-    /// What it costs, as known when the clock stands at `now` (microseconds).
+    /// Price as known when the clock stands at `now` (microseconds).
     pub(crate) fn price_at(&self, now: i64) -> i64 {
         self.correction
             .filter(|(at, _)| is_past(*at, now))
@@ -489,7 +489,7 @@ impl SmartNowSale {
             .fold(self.created, i64::max)
     }
 
-    /// How many of its payments are known by `now`.
+    /// Number of its payments that are known by `now`.
     pub(crate) fn payments_at(&self, now: i64) -> i64 {
         [Some(self.paid), self.paid_too]
             .into_iter()

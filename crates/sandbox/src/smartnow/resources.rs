@@ -33,7 +33,7 @@ pub(crate) struct SmartNowResource {
     pub parent: Option<SmartNowParent>,
     /// The column that windows are about; none: it is read whole.
     pub window: Option<&'static str>,
-    /// Whether records older than 90 days are in the archive only.
+    /// True if records older than 90 days are in the archive only.
     pub archived: bool,
     /// The field that changes when a test stirs.
     pub mutated_field: &'static str,
@@ -55,12 +55,12 @@ impl SmartNowResource {
             })
     }
 
-    /// What a column holds; `None` where there is no such column.
+    /// Type of a column; `None` where there is no such column.
     pub(crate) fn column(&self, name: &str) -> Option<(&'static str, SmartNowColumnType)> {
         self.columns().find(|(known, _)| *known == name)
     }
 
-    /// Whether the path names a parent.
+    /// True if the path names a parent.
     pub(crate) fn is_listed_by_parent(&self) -> bool {
         self.path.contains('*')
     }

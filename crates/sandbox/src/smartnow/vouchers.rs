@@ -317,7 +317,7 @@ fn handed_on(plan: &SmartNowPlan) -> impl Iterator<Item = (i64, &SmartNowSale)> 
     every_tenth.map(|(index, sale)| (index as i64 / 10 % 2 + 1, sale))
 }
 
-/// How handing on went; some sales only get through at the second try, an hour later.
+/// Outcomes of handing sales on; some only get through at the second try, an hour later.
 pub(crate) fn integration_records(plan: &SmartNowPlan, now: i64) -> Vec<SmartNowRow> {
     let row = |(((integration, sale), number), id): (((i64, &SmartNowSale), i64), i64)| {
         let created = sale.created + 60;

@@ -48,7 +48,7 @@ pub(crate) struct Vehicle {
     pub odometer_km: i64,
 }
 
-/// How many vehicles each fleet has.
+/// Number of vehicles of each fleet.
 const SIZES: [u64; 3] = [60, 40, 24];
 /// The letters that a VIN is made of.
 const VIN: &[u8; 33] = b"ABCDEFGHJKLMNPRSTUVWXYZ0123456789";

@@ -1,4 +1,4 @@
-//! What happens to sales as the clock moves.
+//! Sales as the clock moves.
 //!
 //! Invariant: the clock alone decides what is known; two ways to the same instant show the same records.
 
@@ -142,7 +142,7 @@ async fn some_sales_are_declined_by_one_card_and_paid_by_a_second_one() {
     }
 }
 
-/// How many records' times lie in the standard window.
+/// Number of records whose times lie in the standard window.
 fn sandbox_total(records: &HashMap<String, Value>) -> usize {
     let end: jiff::Timestamp = "2026-01-06T00:00:00Z".parse().unwrap();
     let time = |r: &Value| -> jiff::Timestamp {

@@ -1,4 +1,4 @@
-//! What can be set of a connection, and what is read through it.
+//! Settings of a connection, and what is read through it.
 //!
 //! Invariant: every mistake is named by its key before anything is asked.
 

@@ -58,7 +58,7 @@ impl WashRecord {
     }
 }
 
-/// What is sold, by number.
+/// Records of the car wash, by number.
 pub(crate) fn washes() -> BTreeMap<i64, WashRecord> {
     let wash = |n: i64| {
         let wash = WashRecord {

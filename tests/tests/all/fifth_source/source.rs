@@ -32,7 +32,7 @@ const HALLS: Resource = Resource {
     ..Resource::FULL_REFRESH
 };
 
-/// How the API is reached.
+/// Connection to the API.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WashbayConnection {

@@ -1,4 +1,5 @@
-//! What four providers' records say, told as sales: the mapping of the documents, written again without a look at the SQL's results.
+//! Records of four providers, told as sales: the mapping of the documents, written again without a
+//! look at the SQL's results.
 //!
 //! Invariant: nothing here shares code with the house. Rules are those of docs/{smartnow,bemo,pace}.md, of HecOne's rule table and of
 //! docs/functions.md; each stands where it is applied. Wire types name only what is read; numbers go from their text to a decimal.
@@ -230,7 +231,7 @@ struct HecOnePaymentJson {
     medium: Option<String>,
     scheme: Option<String>,
     entry_mode: Option<String>,
-    /// What older terminals write.
+    /// Entry mode as older terminals write it.
     card_entrymode: Option<String>,
     function: Option<String>,
     state: String,

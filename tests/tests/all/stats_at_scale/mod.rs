@@ -35,8 +35,8 @@ struct StatsCase<'a> {
     states: &'a [&'a str],
     purchases: bool,
     of_day: bool,
-    /// What growth is measured against: as it is asked, as `meta` calls it, and that window's first and last day. The window of equal
-    /// length just before unless told.
+    /// Window that growth is measured against: as it is asked, as `meta` calls it, and its first
+    /// and last day. The window of equal length just before unless told.
     compare: Option<(&'a str, &'a str, [&'a str; 2])>,
     filter: Option<FilterCase>,
     answered_from: &'a str,
@@ -461,7 +461,7 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
     sandbox.stop().await;
 }
 
-/// What has been compared has to be worth it.
+/// Asserts that what was compared is not trivial.
 fn assert_is_not_trivial(facts: &ExpectedFacts) {
     let whole = StatsCase::of("2025-09-01", "2025-12-01");
     let mut transactions = 0;

@@ -1,4 +1,5 @@
-//! What the sandbox's own world does not have, put beside it: refunds, failures, sessions under way, new names, odd currencies.
+//! Records that the sandbox's own world lacks, put beside it: refunds, failures, sessions under
+//! way, new names, odd currencies.
 //!
 //! Invariant: every record put is one the sandbox serves, changed; the truth is read from the sandbox afterwards.
 

@@ -9,9 +9,9 @@ use std::fmt::Write;
 /// The drawing's own units.
 const WIDTH: i128 = 1_000;
 const HEIGHT: i128 = 240;
-/// How many lines of the grid there are at most, beside the ground.
+/// Most lines of the grid, beside the ground.
 const GRID: i64 = 4;
-/// How many labels stand below a curve on a telephone.
+/// Number of labels below a curve on a telephone.
 const FEW: usize = 4;
 
 /// Line chart of values over time.
@@ -20,9 +20,9 @@ pub(crate) struct LineChart {
     pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) note: String,
-    /// What it shows, in words.
+    /// Description of its content.
     pub(crate) description: String,
-    /// What a point is called in the table: hour, or day.
+    /// Name of a point in the table: hour, or day.
     pub(crate) point: &'static str,
     /// Every point: its name, and its value; they are equally far apart.
     pub(crate) points: Vec<(String, i64)>,

@@ -408,7 +408,7 @@ fn cards(
     body.push_str("</dl>\n");
 }
 
-/// What came in of what was charged, and what came in for sales that are not counted.
+/// Collected part of the charged amount, and what was collected for sales that are not counted.
 fn collected(bridge: &Bridge) -> String {
     let money =
         |value: ExactDecimal| format!("{} {}", amount(value, &bridge.currency), bridge.currency);
@@ -463,7 +463,7 @@ fn mean(total: ExactDecimal, transactions: i64, digits: u8) -> Option<ExactDecim
     Some(ExactDecimal::new(units, digits))
 }
 
-/// What growth was measured against, in few words.
+/// Window that growth was measured against, in few words.
 fn on(meta: &StatisticsMeta) -> &'static str {
     match meta.compare.as_str() {
         "previous" => "on the period before",

@@ -14,7 +14,7 @@ use tillhouse_model::report::HourlyTransactions;
 const HOUR: i64 = 3_600;
 /// Up to so many hours there is a point an hour: a month, and a day of it that has 25.
 const MOST_HOURS: i64 = 31 * 24 + 1;
-/// How many names are wanted below at most.
+/// Most names below.
 const NAMES: i64 = 9;
 
 /// The curve of the hours one after the other.

@@ -1,4 +1,5 @@
-//! What a test can make happen at SmartNow: stirs, records of its own, page caps, faults; and the summary that checks sums.
+//! Control of SmartNow by tests: changes, records of its own, page caps, faults; and the summary
+//! that checks sums.
 //!
 //! Invariant: the truth and the lists agree after every order.
 

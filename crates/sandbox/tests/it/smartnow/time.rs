@@ -1,4 +1,4 @@
-//! What becomes of records as the clock moves.
+//! Records as the clock moves.
 //!
 //! Invariant: two ways to the same instant show the same; a change is never older than the clock.
 
