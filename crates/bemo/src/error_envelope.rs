@@ -63,7 +63,7 @@ fn is_error(status: &str) -> bool {
         .any(|word| status.eq_ignore_ascii_case(word))
 }
 
-/// The verdict over a success, which may be none: see [`tillhouse_extract::Verdict`]. A page is looked into no further than its status. What be-mo has no code of its
+/// The verdict over a success, which may be none: see [`tillhouse_extract::SuccessCheck`]. A page is looked into no further than its status. What be-mo has no code of its
 /// own for may pass.
 pub(crate) fn verdict(body: &[u8]) -> Option<ReportedFailure> {
     let [status] = envelope::read(body, &[&["status"]]).ok()?;

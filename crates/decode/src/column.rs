@@ -1,6 +1,6 @@
 //! Growing columns: values, offsets and validity of what a page holds so far.
 //!
-//! Invariant: every column of an object has the same number of rows whenever a record is complete, and [`Column::truncate`] brings
+//! Invariant: every column of an object has the same number of rows whenever a record is complete, and [`ColumnBuilder::truncate`] brings
 //! back exactly the state after any earlier row, also from the middle of a record.
 //!
 //! ```text
@@ -241,7 +241,7 @@ impl ColumnBuilder {
         object.fields.iter().map(|f| Self::new(f, sizes)).collect()
     }
 
-    /// Adds this column's sizes, in the order [`Column::new`] takes them.
+    /// Adds this column's sizes, in the order [`ColumnBuilder::new`] takes them.
     pub(crate) fn sizes(&self, out: &mut ColumnSizes) {
         let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let bytes = if let ColumnValues::Text(texts) = &self.values {

@@ -50,7 +50,7 @@ pub(crate) struct ObjectPlan {
 /// Decoding of one field: its name in JSON, its type, and the cost of a misfit.
 #[derive(Debug)]
 pub(crate) struct FieldPlan {
-    /// The column's name; part of paths in reports is [`Field::json_name`], as the source spells it.
+    /// The column's name; part of paths in reports is [`FieldPlan::json_name`], as the source spells it.
     pub(crate) name: String,
     /// Empty for the elements of a list.
     pub(crate) json_name: String,

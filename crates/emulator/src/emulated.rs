@@ -124,39 +124,42 @@ pub fn last_whole_second(micros: i64) -> i64 {
 ///
 /// ```
 /// use std::sync::Mutex;
-/// use tillhouse_emulator::{Answer, Call, Emulated, Fault, FaultKind, Selection, Stir, StirKind, Target, no_resource};
+/// use tillhouse_emulator::{
+///     EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget, RecordMutation,
+///     RecordMutationKind, RecordSelection,
+/// };
 /// use tillhouse_model::Result;
 ///
 /// /// Numbered tickets, oldest first: `GET /counter/tickets`.
 /// #[derive(Debug)]
 /// struct Counter(Mutex<Vec<u64>>);
 ///
-/// impl Emulated for Counter {
-///     fn target(&self, call: &Call<'_>) -> Target {
-///         if call.path == "/tickets" { Target::List } else { Target::Other }
+/// impl EmulatedApi for Counter {
+///     fn target(&self, call: &EmulatedRequest<'_>) -> FaultTarget {
+///         if call.path == "/tickets" { FaultTarget::List } else { FaultTarget::Other }
 ///     }
 ///
-///     fn answer(&self, call: &Call<'_>, fault: Option<&Fault>) -> Answer {
+///     fn answer(&self, call: &EmulatedRequest<'_>, fault: Option<&EmulatedFault>) -> EmulatedResponse {
 ///         let tickets = self.0.lock().unwrap();
 ///         let is_lie = fault.is_some_and(|fault| fault.kind == FaultKind::LieTotal);
 ///         match call.path {
-///             "/tickets" => Answer::of(&(tickets.len() + usize::from(is_lie), &*tickets)),
-///             _ => Answer::not_found(),
+///             "/tickets" => EmulatedResponse::of(&(tickets.len() + usize::from(is_lie), &*tickets)),
+///             _ => EmulatedResponse::not_found(),
 ///         }
 ///     }
 ///
 ///     fn revoke(&self, _: bool) {}
 ///
-///     fn truth(&self, _: &Selection) -> Result<Vec<bytes::Bytes>> {
+///     fn truth(&self, _: &RecordSelection) -> Result<Vec<bytes::Bytes>> {
 ///         Ok(self.0.lock().unwrap().iter().map(|ticket| ticket.to_string().into()).collect())
 ///     }
 ///
-///     fn stir(&self, order: &Stir) -> Result<Option<String>> {
+///     fn mutate(&self, order: &RecordMutation) -> Result<Option<String>> {
 ///         let mut tickets = self.0.lock().unwrap();
 ///         match order.kind {
-///             StirKind::Arrive => tickets.insert(0, 9),
-///             StirKind::Change => return Ok(None),
-///             StirKind::Vanish => drop(tickets.remove(0)),
+///             RecordMutationKind::Arrive => tickets.insert(0, 9),
+///             RecordMutationKind::Change => return Ok(None),
+///             RecordMutationKind::Vanish => drop(tickets.remove(0)),
 ///         }
 ///         Ok(tickets.first().map(u64::to_string))
 ///     }

@@ -113,13 +113,13 @@ pub struct EmulatedFault {
     /// See [`FaultKind::RateLimited`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::EmulatedResponse`].
+    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::Answer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// See [`FaultKind::EmulatedResponse`].
+    /// See [`FaultKind::Answer`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// See [`FaultKind::EmulatedResponse`].
+    /// See [`FaultKind::Answer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// See [`FaultKind::Encoded`].

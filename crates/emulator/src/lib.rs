@@ -5,7 +5,7 @@
 //! its paths.
 //!
 //! ```text
-//!   request --> server --> fault due? --> Emulated::answer --> spoilt by the fault --> response
+//!   request --> server --> fault due? --> EmulatedApi::answer --> spoilt by the fault --> response
 //!                  `--> /control/...: clock, faults, requests, each API's records        `--> log of requests
 //! ```
 //!

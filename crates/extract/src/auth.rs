@@ -250,7 +250,7 @@ impl AuthorizedClient {
         self.tokens.get().await.map(drop)
     }
 
-    /// Asks with a token; when it is refused, once more with a new one. Errors as [`Client::send`] and [`Login::login`] do.
+    /// Asks with a token; when it is refused, once more with a new one. Errors as [`HttpClient::send`] and [`Login::login`] do.
     pub async fn send(&self, request: &HttpRequest) -> Result<HttpOutcome> {
         let grant = self.tokens.get().await?;
         let answer = self

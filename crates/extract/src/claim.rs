@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Shared by all readers that rely on it.
 ///
 /// ```
-/// use tillhouse_extract::Claim;
+/// use tillhouse_extract::ServerClaim;
 ///
-/// let sizes = Claim::default();
+/// let sizes = ServerClaim::default();
 /// assert!(!sizes.is_proven());
 /// sizes.check(true);
 /// assert!(sizes.is_proven());

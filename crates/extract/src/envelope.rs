@@ -5,7 +5,7 @@
 //! one record here too.
 //!
 //! Rejected: serde with `IgnoredAny`, which always walks the whole page; a search for `"total":` in the bytes, which would find it
-//! inside a record; and a JSON parser that knows no [`Scan::skip_record`], to which one odd record is the end of the page.
+//! inside a record; and a JSON parser that knows no [`JsonScanner::skip_record`], to which one odd record is the end of the page.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};

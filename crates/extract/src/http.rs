@@ -3,7 +3,7 @@
 //! Invariant: every request passes the throttle, has a time limit over its whole length and a size limit on its body, and
 //! goes to its client's origin only; no error or log of it holds a header's value, a query's value or a body.
 //!
-//! Where tokens come from another server than the API, that server has a client of its own, [`Client::for_endpoint`]: what is sent to
+//! Where tokens come from another server than the API, that server has a client of its own, [`HttpClient::for_endpoint`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
 use crate::body::{self, BodyError};

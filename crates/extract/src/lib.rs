@@ -3,14 +3,14 @@
 //! Invariant: nothing here knows an API, a contract or a table; a page is bytes and what its envelope declares.
 //!
 //! ```text
-//!   Request -> AuthorizedClient -> Client -> Throttle -> the network
-//!              token, a refusal    retry,    concurrency,
-//!              of it renews it     limits    rate, pauses
+//!   HttpRequest -> AuthorizedClient -> HttpClient -> Throttle -> the network
+//!                  token, renewed      retry,        concurrency,
+//!                  when refused        limits        rate, pauses
 //!
 //!   paging::by_offset / by_link / by_page  turn "ask for one page" into a PageStream that reads one page ahead
 //!   paging::by_key                         the same by the records' ids, for one list or for every parent's
 //!   envelope::read                         finds totals and links in a page without parsing its records
-//!   route::Route                           a configured path, with the place of an id
+//!   path_template::PathTemplate            a configured path, with the place of an id
 //!   json_login::JsonLogin                  gets tokens for a name and a secret, and for a refresh token
 //!   oauth2::ClientCredentials              gets tokens where OAuth2 gives them out, on a server of its own
 //! ```

@@ -1,6 +1,6 @@
 //! Names of tenants as a configuration gives them: a list, or one text with commas, which fits into an environment variable.
 //!
-//! Invariant: names that pass [`Names::check`] are distinct, and each can stand as one segment of a path.
+//! Invariant: names that pass [`NameList::check`] are distinct, and each can stand as one segment of a path.
 
 use crate::origin;
 use serde::de::{self, SeqAccess, Visitor};

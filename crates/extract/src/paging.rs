@@ -14,7 +14,7 @@
 //! | as many, and the last page was not full | the end, without a request more |
 //! | as many, all of them on the first page, and no listing of the resource has shown yet that its totals count more than a page | one page more: the total may be that page's, and the server may cut pages shorter than asked |
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
-//! | no total at all, or one that was passed; a short or an empty page | one page more ([`Listing::confirm_end`]); nothing behind it is the end |
+//! | no total at all, or one that was passed; a short or an empty page | one page more ([`ListingOptions::confirm_end`]); nothing behind it is the end |
 //! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again, and nothing behind it where one can look there, is the end |
 //! | nothing at a place twice, no total that is missed, and records behind it | the listing is read anew after a pause; an error where it stays so |
 //! | an empty page that was had by a link, behind others | the same page once more, after a pause |
@@ -23,7 +23,7 @@
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
 //!
-//! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::Request::expecting_records_at`].
+//! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::HttpRequest::expecting_records_at`].
 //!
 //! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. A page of a single
 //! record is no page to be known again: only the second repeat in a row is one. No page is asked for twice in a row without a
@@ -68,7 +68,7 @@ use tracing::Instrument;
 /// Most rereads of a listing that proved not to be whole.
 pub const REREADS: usize = PAUSES.len();
 
-/// The pauses before a listing is read anew, as multiples of [`Listing::pause`].
+/// The pauses before a listing is read anew, as multiples of [`ListingOptions::pause`].
 const PAUSES: [u32; 3] = [1, 4, 15];
 
 /// Counter of the listings that were read anew, for [`crate::http::ClientStats`].
@@ -111,7 +111,7 @@ impl RereadAllowance {
 /// [`crate::HttpClient::listing_options`].
 #[derive(Debug, Clone)]
 pub struct ListingOptions {
-    /// Pages in all, see [`crate::Limits::most_pages`].
+    /// Pages in all, see [`crate::SourceLimits::most_pages`].
     pub most_pages: u64,
     /// Records asked for a page.
     pub page_size: u32,
@@ -125,7 +125,7 @@ pub struct ListingOptions {
     pub confirm_end: bool,
     /// Counts how often a listing was read anew.
     pub rereads: RereadCounter,
-    /// The first pause, see [`crate::Limits::reread_pause`].
+    /// The first pause, see [`crate::SourceLimits::reread_pause`].
     pub pause: Duration,
     /// True if the resource's totals count its listings.
     pub totals: TotalsClaim,
@@ -188,7 +188,7 @@ impl ListingOptions {
 pub enum FetchOutcome<P> {
     /// The page.
     Page(P),
-    /// Nothing is there, by a 404, 410 or 416 ([`crate::Refusal::is_past_the_end`]): the end behind pages that came, otherwise this error.
+    /// Nothing is there, by a 404, 410 or 416 ([`crate::HttpRefusal::is_past_the_end`]): the end behind pages that came, otherwise this error.
     Missing(Error),
 }
 
@@ -244,8 +244,8 @@ enum ListingStep<At> {
 
 /// Reads pages one after the other: `fetch` gets where it stands and gives the page and where to go on, `None` at the end.
 ///
-/// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after [`Listing::most_pages`], and where what came is
-/// not the whole (see the module's head) however often it is read anew from `first`. Where [`Listing::records_at`] is not known, nobody
+/// The stream ends with an error of kind [`tillhouse_model::ErrorKind::Protocol`] after [`ListingOptions::most_pages`], and where what came is
+/// not the whole (see the module's head) however often it is read anew from `first`. Where [`ListingOptions::records_at`] is not known, nobody
 /// can count what came, and the end is believed.
 pub fn chain<At, Fetch, Fut, Found>(
     first: At,

@@ -1,8 +1,8 @@
 //! Redaction: the parts of a request or an answer that may be shown.
 //!
-//! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in whichever
-//! coat (see `coats`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
-//! into numbers, what is left of it counts (`pieces`), and takes the whole word with it.
+//! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in any
+//! encoding (see `encodings`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
+//! into numbers, what is left of it counts (`fragments`), and takes the whole word with it.
 
 mod encodings;
 mod fragments;

@@ -22,7 +22,7 @@ pub type SuccessCheck = fn(&[u8]) -> Option<ReportedFailure>;
 pub struct ReportedFailure {
     /// The provider's own explanation, which the kit scrubs.
     pub words: String,
-    /// True if it may be over soon: then it is tried again, as what [`Request::expecting_records_at`] finds.
+    /// True if it may be over soon: then it is tried again, as what [`HttpRequest::expecting_records_at`] finds.
     pub may_pass: bool,
 }
 
@@ -110,7 +110,7 @@ impl HttpRequest {
         Ok(self.header(name, value))
     }
 
-    /// Has the bodies of successes judged; what is no success comes back as [`Answer::TokenErrorResponse`].
+    /// Has the bodies of successes judged; what is no success comes back as [`HttpOutcome::Refused`].
     #[must_use]
     pub fn with_success_check(mut self, verdict: SuccessCheck) -> Self {
         self.verdict = Some(verdict);

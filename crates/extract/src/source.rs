@@ -80,13 +80,13 @@ pub struct SourceLimits {
 /// own concurrency and rate hold over all resources together, whatever stands here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourceLimits {
-    /// See [`Limits::page_size`].
+    /// See [`SourceLimits::page_size`].
     pub page_size: Option<u32>,
     /// Its requests under way at once.
     pub concurrency: Option<usize>,
     /// Its requests a second.
     pub rate_per_second: Option<u32>,
-    /// See [`Limits::confirm_end`].
+    /// See [`SourceLimits::confirm_end`].
     pub confirm_end: Option<bool>,
 }
 
@@ -129,9 +129,9 @@ impl Default for SourceLimits {
 /// - **Order**: pages come in the provider's paging order. No order is promised between slices.
 /// - **Freshness**: `Page::requested_at` is taken before the request is sent, anew for every attempt.
 /// - **Errors**: an `Err` ends the stream; pages before it are good. A retryable error was already retried by the kit as
-///   often as [`Limits::attempts`] allows. No error, log or page holds a credential.
-/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`Limits::max_body_bytes`]; a slice is at most
-///   [`Limits::most_pages`]. No link is followed to another origin or in circles: it is an error, or the source knows another way.
+///   often as [`SourceLimits::attempts`] allows. No error, log or page holds a credential.
+/// - **Bounded**: a stream reads ahead by at most one page; a page is at most [`SourceLimits::max_body_bytes`]; a slice is at most
+///   [`SourceLimits::most_pages`]. No link is followed to another origin or in circles: it is an error, or the source knows another way.
 /// - **Cancellation**: dropping a stream stops its requests. Nothing is left behind.
 #[async_trait]
 pub trait Source: Send + Sync + Debug {
@@ -157,7 +157,7 @@ pub trait Source: Send + Sync + Debug {
     fn pages(&self, slice: &Slice) -> PageStream;
 
     /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out, and so is, with
-    /// a warning, one whose id cannot be asked for or that the server refuses; what fails otherwise comes last, see [`crate::single`]. By
+    /// a warning, one whose id cannot be asked for or that the server refuses; what fails otherwise comes last, see [`crate::by_id`]. By
     /// default an error, for sources that have no such resource.
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
         let _ = ids;
@@ -172,7 +172,7 @@ pub trait Source: Send + Sync + Debug {
     }
 
     /// The pages that hold what the provider learnt within the slice's window, whenever it happened, for resources with
-    /// [`Resource::late`]. By default none.
+    /// [`Resource::follows_changes`]. By default none.
     fn pages_by_change_time(&self, slice: &Slice) -> PageStream {
         let _ = slice;
         futures::stream::empty().boxed()

@@ -3,7 +3,7 @@
 //!
 //! Invariant: it accepts exactly the grammar of RFC 8259. What it reports to be one value is one value, however hostile the bytes; it
 //! never recurses over the input, so that no depth of nesting can exhaust the stack. A record that breaks the grammar is passed over by
-//! [`Scan::skip_record`] alone.
+//! [`JsonScanner::skip_record`] alone.
 //!
 //! Why not a ready pull parser: jiter (0.18) reports a lone surrogate or a byte that is not UTF-8 as the end of the document, and
 //! cannot be asked to go on; one odd text in one record would then hold up a source for ever. Here the grammar is one thing and
@@ -71,7 +71,7 @@ pub struct JsonScanner<'a> {
     pub data: &'a [u8],
     /// The position, in bytes.
     pub pos: usize,
-    /// Of the containers that are open in [`Scan::skip`], whether each is an object.
+    /// Of the containers that are open in [`JsonScanner::skip`], whether each is an object.
     open: Vec<bool>,
 }
 

@@ -67,9 +67,9 @@ struct LabelMapping {
 /// Map from the payment words of one source to the common labels.
 ///
 /// ```
-/// use tillhouse_model::{LabelKind, Labels};
-/// let mut labels = Labels::default();
-/// labels.list(LabelKind::Medium, "card", "Card").unwrap();
+/// use tillhouse_model::{LabelKind, LabelMap};
+/// let mut labels = LabelMap::default();
+/// labels.insert(LabelKind::Medium, "card", "Card").unwrap();
 /// assert_eq!(labels.common(LabelKind::Medium, " CARD").as_deref(), Some("Card"));
 /// assert_eq!(labels.common(LabelKind::Medium, "Token").as_deref(), Some("token"));
 /// assert_eq!(labels.common(LabelKind::Medium, " "), None);
@@ -130,7 +130,7 @@ impl LabelMap {
         serde_json::Value::Object(kinds.collect()).to_string()
     }
 
-    /// From JSON; `None` where it is none that [`Labels::to_json`] could have written.
+    /// From JSON; `None` where it is none that [`Self::to_json`] could have written.
     pub fn from_json(text: &str) -> Option<Self> {
         let written: BTreeMap<String, BTreeMap<String, String>> =
             serde_json::from_str(text).ok()?;

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 /// Errors collected so far.
 ///
 /// ```
-/// use tillhouse_model::{Error, Problems};
-/// let mut problems = Problems::default();
+/// use tillhouse_model::{Error, ProblemList};
+/// let mut problems = ProblemList::default();
 /// let one = problems.keep(Ok(1));
 /// let two = problems.keep::<i32>(Err(Error::config("two is missing")));
 /// problems.keep::<()>(Err(Error::config("three is empty")));

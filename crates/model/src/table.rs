@@ -233,7 +233,7 @@ pub struct LocalTimeRule {
 pub struct ColumnSpec {
     /// The name in the table.
     pub name: String,
-    /// The name in the source's JSON; `physicalName` in the contract, by default [`Column::name`].
+    /// The name in the source's JSON; `physicalName` in the contract, by default [`ColumnSpec::name`].
     pub json_name: String,
     /// The type.
     pub kind: ColumnKind,
@@ -256,7 +256,7 @@ pub struct ColumnSpec {
 /// Policy for a value that is there and cannot be read as its column's.
 ///
 /// Where the contract says nothing, a record is rejected for its key, what is required, a decimal (money and quantities are), a text under the
-/// rule [`Check::Currency`], an instant that decides its record time, and an object or array that holds one of these. Any other value
+/// rule [`RuleCheck::Currency`], an instant that decides its record time, and an object or array that holds one of these. Any other value
 /// costs itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MisfitPolicy {

@@ -4,9 +4,9 @@
 //! files; no word of serde or of the YAML library gets into one.
 //!
 //! ```text
-//!   text --serde-saphyr--> Node, a tree with places --Reader, which is serde's--> what is meant
-//!                            |                            |
-//!                            +---------- Fault -----------+
+//!   text --serde-saphyr--> YamlNode, a tree with places --NodeDeserializer, for serde--> typed value
+//!                             |                                 |
+//!                             +----------- YamlFault -----------+
 //! ```
 //!
 //! Rejected: deserializing straight from the library. Its errors and serde's speak to programmers (`invalid type: unit value`), an untagged

@@ -18,9 +18,9 @@ const COMMON: &[&str] = &["accept_media_types", "empty_messages"];
 pub(crate) struct ConnectionSection<C> {
     /// The source's own keys.
     pub(crate) own: C,
-    /// See [`tillhouse_extract::Limits::accept_media_types`].
+    /// See [`tillhouse_extract::SourceLimits::accept_media_types`].
     pub(crate) accept_media_types: MediaTypes,
-    /// See [`tillhouse_extract::Limits::empty_messages`].
+    /// See [`tillhouse_extract::SourceLimits::empty_messages`].
     pub(crate) empty_messages: EmptyMessages,
     /// Keys whose values are made up, see [`tillhouse_model::yaml::PartialRead::made_up`].
     pub(crate) made_up: Vec<String>,

@@ -4,7 +4,7 @@
 //! refused before it is planned. This is the only crate that builds a DataFusion session.
 //!
 //! ```text
-//!   Engine ── memory pool, spill folder, threads; one a process
+//!   QueryEngine ── memory pool, spill folder, threads; one a process
 //!     └─ Session ── one published run (or none: `bare`), one catalog
 //!          └─ schemas unified (default), one a pipeline, latest, ops, statistics; a table is opened when a query first names it
 //! ```

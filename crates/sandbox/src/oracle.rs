@@ -1,14 +1,14 @@
 //! The statistics by plain loops, as docs/statistics.md defines them: every sale is looked at for every question.
 //!
-//! Invariant: nothing here shares code with the house's statistics, which are checked against this; figures are exact. Whoever asks, for
-//! records of an API or for rows of tables, turns them into [`Sale`]s first.
+//! Invariant: nothing here shares code with the crate `statistics`, which is checked against this; figures are exact. A caller turns
+//! records of an API, or rows of tables, into [`OracleSale`]s first.
 //!
 //! ```
-//! use tillhouse_sandbox::oracle::{Question, Sale, answer};
+//! use tillhouse_sandbox::oracle::{OracleQuery, OracleSale, answer};
 //!
 //! let [from, to] = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"].map(|text| text.parse().unwrap());
-//! let sale = Sale { state: Some("completed".into()), at: Some(from), currency: Some("EUR".into()), ..Sale::of("hecone") };
-//! let answer = answer([&sale], &Question::new(from, to));
+//! let sale = OracleSale { state: Some("completed".into()), at: Some(from), currency: Some("EUR".into()), ..OracleSale::of("hecone") };
+//! let answer = answer([&sale], &OracleQuery::new(from, to));
 //! assert_eq!(answer.data[0].transactions_count.value.to_string(), "1");
 //! ```
 //!

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | login | POST username and password; the refresh token gets the next pair, the password where that is refused |
 //! | window | `where[updatedAt][>=]` and `[<]`, in whole seconds; logs by `createdAt` |
-//! | late | a log is resolved long after it was written: `where[resolvedAt]` finds those, from three days earlier on for machines that were offline, see [`Source::late_pages`] |
+//! | late | a log is resolved long after it was written: `where[resolvedAt]` finds those, from three days earlier on for machines that were offline, see [`Source::pages_by_change_time`] |
 //! | paging | by key, `where[id][>]` with `sort=id asc` and `limit` of 100 at most |
 //! | archive | `useArchive=true` for windows that begin longer ago than `archive.after` (60 days; the provider archives after 90) |
 //! | parents | products, extras, flavours, voucher logs and an integration's records and transactions are listed parent by parent |
@@ -23,7 +23,7 @@
 //! Deliberately absent: everything that writes; reports, dashboards and CSV exports; images and translations; and the machines'
 //! configurations, which hold Wi-Fi keys and are refused even as a configured path.
 //!
-//! [`Source::late_pages`]: tillhouse_extract::Source::late_pages
+//! [`Source::pages_by_change_time`]: tillhouse_extract::Source::pages_by_change_time
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -1,7 +1,7 @@
 //! Result of a reconciliation, as tables and CSV.
 //!
 //! Invariant: where nothing differs that is said as well, with how much was compared and how much was not. `all equal` stands nowhere but
-//! beside [`Verdict::Equal`].
+//! beside [`ReconcileVerdict::Equal`].
 
 use crate::output::{CsvStyle, TextTable};
 use tillhouse_model::ExactDecimal;

@@ -57,7 +57,7 @@ pub enum KeyedFetch {
     Missing(Error),
 }
 
-/// Pages by the last id of the one before: [`After::key`] is to be asked for with the records in the order of their ids.
+/// Pages by the last id of the one before: [`KeyPosition::key`] is to be asked for with the records in the order of their ids.
 ///
 /// With `parents`, whose pages are lists of records too, the lists of each of them are read one after the other. See the head of the
 /// module `keys` for where a list ends. Where every parent's list is missing it is the path that is wrong, and the stream ends with an error.

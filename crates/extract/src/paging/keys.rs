@@ -9,7 +9,7 @@
 //!
 //! The end of a list is an empty page, for a short page may have been cut by a server that allows less than was asked for; and an empty
 //! page behind one that was not short (behind none at all, for example) is asked for once more, for a single record, since it may have
-//! been a slip. With [`super::Listing::confirm_end`] off, a page that is shorter than asked for ends a list.
+//! been a slip. With [`super::ListingOptions::confirm_end`] off, a page that is shorter than asked for ends a list.
 //!
 //! A server that gives the same records again does not heed what it is asked. Only where its page is longer than asked for, or is a single
 //! record that is no list, has it surely given all it has; otherwise that is an error. An id that comes twice, in a page or over two, is no
@@ -119,7 +119,7 @@ struct KeyedList {
 /// Next step after a page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyedNext {
-    /// Ask for what is behind [`Pager::permanent`].
+    /// Ask for what is behind [`KeyPager::last`].
     More,
     /// The list is at its end.
     End,

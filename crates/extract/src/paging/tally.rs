@@ -9,7 +9,7 @@
 //!
 //! A total that is as large as the first page proves nothing by itself: it may count that page only, on a server that cuts pages below what it is
 //! asked for. So where such a page is shorter than asked, one page more is asked for, until a listing of that resource has shown
-//! ([`Totals`]) that its totals count more than a page.
+//! ([`TotalsClaim`]) that its totals count more than a page.
 
 use super::ListingOptions;
 use crate::claim::ServerClaim;

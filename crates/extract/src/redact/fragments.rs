@@ -3,7 +3,7 @@
 //! Invariant: wherever eight letters in a row of a secret stand in a text, or of what encodes it, their place is found, whatever separates
 //! digits from one another; of a secret only hashes of its pieces are kept here.
 //!
-//! `coats` finds the exact place of a secret that is there as a whole. What comes through its meshes is looked for here, in forms in which
+//! `encodings` finds the exact place of a secret that is there as a whole. What it misses is looked for here, in forms in which
 //! spellings no longer differ: letters without case and accents, and the digits of Base64, hexadecimal and other numbers without anything between
 //! them.
 

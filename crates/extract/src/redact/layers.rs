@@ -2,7 +2,7 @@
 //!
 //! Invariant: of every byte of a reading it is known which part of the text it stands for; a text that is no encoding reads as it is.
 //!
-//! `coats` knows each letter in any way of writing it. What was encoded as a whole and then once more (JSON inside of a form, a form inside of
+//! `encodings` knows each letter in any way of writing it. What was encoded as a whole and then once more (JSON inside of a form, a form inside of
 //! Base64) no longer has a letter's encoding at one place, so whole layers are taken off here, and every reading is looked through.
 
 use std::collections::HashSet;

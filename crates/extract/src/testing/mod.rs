@@ -6,14 +6,14 @@
 //! ```text
 //! tillhouse_extract::conformance!(subject);     // one test a clause, each named after it
 //!
-//! async fn subject() -> Subject {
+//! async fn subject() -> SourceUnderTest {
 //!     let server = Sandbox::start(SandboxOptions::default()).await.unwrap();
 //!     let (url, window) = (server.url(), ...);
-//!     Subject::new(url, "hecone", window, move |limits| connection(&base_url).open(limits))
-//!         .records(Records::of("transactions").key("/id").time("/invoice/created_at"))
+//!     SourceUnderTest::new(url, "hecone", window, move |limits| connection(&base_url).open(limits))
+//!         .records(ResourceUnderTest::of("transactions").key("/id").time("/invoice/created_at"))
 //!         .login(["/hecone/auth/login", "/hecone/auth/refresh"])
 //!         .secret("sandbox-secret")
-//!         .keeping(server)
+//!         .keep_alive(server)
 //! }
 //! ```
 //!

@@ -47,7 +47,7 @@ impl JsonScanner<'_> {
     }
 
     /// Consumes any value, damaged or not, and of a list each element by itself; the position is at its first byte or at white space
-    /// before it. Errors as [`Scan::skip_record`] does.
+    /// before it. Errors as [`JsonScanner::skip_record`] does.
     pub fn skip_any(&mut self) -> JsonScanResult {
         let list = self.peek()? == b'[';
         let start = self.pos;

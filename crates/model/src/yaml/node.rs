@@ -112,7 +112,7 @@ impl YamlNode {
 
     /// Parses a document in which `yes`, `no`, `on` and `off` are booleans too, as YAML 1.1 has them.
     ///
-    /// Errors as [`Node::parse`] does.
+    /// Errors as [`YamlNode::parse`] does.
     pub fn parse_lenient(text: &str) -> Result<Self, YamlFault> {
         Self::parse_with(text, false)
     }

@@ -565,10 +565,10 @@ impl<'de> VariantAccess<'de> for NodeVariant<'de> {
     }
 }
 
-/// The name by which [`Reader`] knows that a place is wanted too.
+/// The name by which [`NodeDeserializer`] knows that a place is wanted too.
 const SPANNED: &str = "tillhouse::yaml::Spanned";
 
-/// A value with its place; the place is [`Location::UNKNOWN`] where it does not come from a [`Reader`].
+/// A value with its place; the place is [`FileLocation::UNKNOWN`] where it does not come from a [`NodeDeserializer`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spanned<T> {
     /// The value.
