@@ -1,4 +1,4 @@
-//! The workspace's own tests: the plan is kept, the files are tidy, the contracts are valid, the house works from end to end.
+//! The workspace's own tests: crate edges, tidy files, valid contracts, and the binary from end to end.
 //!
 //! Invariant: there is no code here. Everything is one integration binary, `tests/all`: a binary a file would link DataFusion
 //! and Delta anew for each, which on a small machine takes longer than running them.

@@ -23,7 +23,7 @@ use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::RECORD_KEY;
 use tillhouse_model::{Error, Result};
 
-/// The column that tells the elements of a list apart.
+/// The column that identifies the elements of a list.
 const ELEMENT_ID: &str = "id";
 
 /// The last known versions of some records.

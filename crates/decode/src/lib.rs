@@ -23,7 +23,7 @@
 //! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are rounded half-even with a warning. Where a zone
 //!   is named, an offset in the text wins; of a local time that occurs twice the earlier instant is meant, and one that never
 //!   occurs is read with the offset from before the clock leapt. `9999-12-31` and `0001-01-01` are no instants: see `instant`.
-//! - An **object** may be `[]`, an **array** `{}`: some languages cannot tell their empty ones apart.
+//! - An **object** may be `[]`, an **array** `{}`: some languages write an empty one as the other.
 //! - An empty text is null where no text is expected.
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
 //!

@@ -69,7 +69,7 @@ pub(crate) struct FieldPlan {
     pub(crate) misfit: MisfitCost,
     /// Of a whole number that its rules keep between 0 and 1: whether something is so.
     pub(crate) is_zero_or_one: bool,
-    /// Of a list: what tells its elements apart.
+    /// Of a list: the key of its elements.
     pub(crate) distinct: Option<ElementIdentity>,
     /// Stands for the column's path in the content hash; never zero.
     pub(crate) id: u64,
@@ -576,7 +576,7 @@ fn settle_truths(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
     Ok(())
 }
 
-/// Settles what tells the elements of lists apart.
+/// Sets the keys of lists' elements.
 fn settle_lists(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
     // The rule about the record's own key names its columns, which are no path.
     for rule in spec

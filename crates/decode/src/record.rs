@@ -27,7 +27,7 @@ use tillhouse_model::{FastMap, blank};
 /// A page's containers may be nested this deep where a record is read.
 const MAX_DEPTH: usize = 128;
 
-/// So many kinds of unknown fields are told apart in one page; the rest are counted together under [`OTHER`].
+/// Most unknown fields that one page counts by path; the rest are counted together under [`OTHER`].
 const MAX_UNKNOWN: usize = 1_000;
 const OTHER: &str = "(other)";
 

@@ -1,7 +1,7 @@
 //! Single values from their many spellings: numbers, truth values and instants, as such or as text.
 //!
 //! Invariant: what is read can mean only one thing, whoever wrote it; nothing is guessed, and nothing is lost on the way: what is none of
-//! these is told apart from a text without anything in it.
+//! these is distinguished from an empty text.
 
 use crate::abort::ReadResult;
 use crate::instant::{self, InstantFormat, RoundedInstant};

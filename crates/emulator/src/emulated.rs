@@ -72,7 +72,7 @@ impl RecordMutationKind {
     }
 }
 
-/// An order to stir a source's records, within [from, to).
+/// Mutation of a source's records, within [from, to).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordMutation {

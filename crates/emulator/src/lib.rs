@@ -25,7 +25,7 @@
 //! | `GET /control/S/truth?resource=R[&tenant=T][&from=&to=]` | NDJSON: every record known at the clock, one a line, byte for byte as the API serves it; `from` and `to` (RFC 3339, half open) select by the time that the API's windows are about |
 //! | `POST /control/S/stir` `{"resource": R, "tenant": T or null, "kind": K, "from": "...", "to": "..."}` | `{"id": "..."}`: the server makes up a record in the window (`arrive`), changes one (`change`) or removes one (`vanish`), at the beginning of the API's order; 404 where nothing fits |
 //! | `POST /control/S/page_cap` `{"largest_page": n}` | the API cuts its pages to n records |
-//! | `PUT /control/S/records?resource=R[&tenant=T]` with a record | inserts or replaces it exactly as written, where the API can; no clause of the law needs it |
+//! | `PUT /control/S/records?resource=R[&tenant=T]` with a record | inserts or replaces it exactly as written, where the API can; no clause needs it |
 //!
 //! A fault hits `times` (1) requests, after `after` (0) others have passed; of these, only those count whose path contains `path`, or,
 //! without it, those that are not logins. A request meets at most one fault. The kinds:
@@ -58,7 +58,7 @@
 //! | `no_content` | the same as 204 without a body |
 //! | `missing` | the same as a refusal with `status`, 404 without one |
 //!
-//! [`FaultKind`] has a few more, which no clause of the law orders.
+//! [`FaultKind`] has a few more, which no clause orders.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

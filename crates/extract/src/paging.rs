@@ -3,7 +3,7 @@
 //! Invariant: a stream reads ahead by at most one page, never ends quietly on an error, and never goes on for ever. Dropping it
 //! stops the request under way.
 //!
-//! # The law of an end
+//! # Where a listing ends
 //!
 //! What looks like the end of a listing (a short or an empty page, no link to a next one, `null`, 204, a 404, 410 or 416 behind
 //! pages that came) is only a sign of it. One judge, `ledger`, decides what it is worth, for every form of paging:

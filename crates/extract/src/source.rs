@@ -1,4 +1,4 @@
-//! The law of a source.
+//! The [`Source`] trait: an API that is read slice by slice.
 //!
 //! Invariant: a [`Source`] is asked for slices and answers with pages; it keeps no progress of its own. What was read, and what
 //! is still missing, only the warehouse's ledger knows.
@@ -112,9 +112,9 @@ impl Default for SourceLimits {
 
 /// An API that can be read slice by slice.
 ///
-/// # The law
+/// # Contract
 ///
-/// Every source is held to it by the clauses of the module `testing` (feature `testing`), over a server that misbehaves.
+/// Every source is tested against it by the clauses of the module `testing` (feature `testing`), over a server that misbehaves.
 ///
 /// - **Complete**: the pages of a slice hold every record whose time, as the provider sees it, lies in the slice's window. They
 ///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows. What
@@ -191,7 +191,7 @@ pub trait Source: Send + Sync + Debug {
     }
 
     /// The provider's own figures of a window, for sources whose [`Source::reconcile_against`] is more than counting. `tenant` is
-    /// one of the tenants that transactions name; a provider that does not tell tenants apart ignores it.
+    /// one of the tenants that transactions name; a provider without tenants ignores it.
     ///
     /// With a `filter`, they are of the transactions that pass it; a source whose provider cannot narrow them errors with
     /// [`tillhouse_model::ErrorKind::Config`].

@@ -1,4 +1,4 @@
-//! The law of a source, for HecOne against the sandbox: one test a clause.
+//! Conformance suite of a source, for HecOne against the sandbox: one test a clause.
 //!
 //! Invariant: what the sandbox holds is the measure.
 

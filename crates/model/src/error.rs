@@ -1,4 +1,4 @@
-//! The one error shape of the house: what failed, where, whether trying again can help, and what to do now.
+//! The one error type of all crates: what failed, where, whether trying again can help, and what to do now.
 //!
 //! Invariant: `Display` is one line and never holds a secret or a value of a record; `Debug` is the whole story.
 

@@ -1,4 +1,4 @@
-//! The nouns of the house: what a table is, what a slice is, what money is, what a secret is, what an error says.
+//! Domain types of Tillhouse: tables, slices, windows, money, secrets, errors.
 //!
 //! Invariant: this crate knows no network, no clock, no async runtime and no storage. Everything here is a value.
 //!

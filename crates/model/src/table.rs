@@ -364,7 +364,7 @@ impl ColumnKind {
     }
 }
 
-/// Microseconds UTC, the only timestamp type of the house.
+/// Microseconds UTC, the only timestamp type of all tables.
 pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }

@@ -1,4 +1,4 @@
-//! The law of a source, for PACE's two lists against the sandbox: one test a clause.
+//! Conformance suite of a source, for PACE's two lists against the sandbox: one test a clause.
 //!
 //! Invariant: what the sandbox holds is the measure.
 

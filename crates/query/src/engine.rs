@@ -181,7 +181,7 @@ impl QueryEngine {
     }
 }
 
-/// A context with the functions of the house, over a catalog.
+/// A context with Tillhouse's functions, over a catalog.
 pub(crate) fn context(
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,

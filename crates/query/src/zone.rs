@@ -162,7 +162,7 @@ impl ZoneClock {
         micros.saturating_add(self.offset(micros))
     }
 
-    /// The instant at which the wall clock's current hour began, had it run evenly: the key by which hours are told apart. An
+    /// The instant at which the wall clock's current hour began, had it run evenly: the key by which hours are grouped. An
     /// hour that comes twice in autumn has two.
     pub fn hour_start(&mut self, micros: i64) -> i64 {
         let offset = self.offset(micros);

@@ -79,7 +79,7 @@ pub struct SandboxOptions {
     pub pace_transactions: Option<u64>,
     /// be-mo's login, and what its document leaves open.
     pub bemo: BemoOptions,
-    /// Which of PACE's two endpoints its truth and its stirs are about.
+    /// Which of PACE's two endpoints its truth and its mutations are about.
     pub pace_api: PaceApi,
     /// The first instant of sales.
     pub from: Timestamp,

@@ -16,7 +16,7 @@
 //! - Sales and refunds of the perspective, tenant and source asked for, in one of the states asked for, at a time in [from, to).
 //! - An article or payment without a currency has its transaction's; that without one has `unknown`.
 //! - Articles in state declined or error, and payments that are not collected, do not count. Missing labels are `unknown`.
-//! - Rankings: largest first, ties by label. Quantities are grouped by unit, units in alphabetical order. Sites are told apart by key.
+//! - Rankings: largest first, ties by label. Quantities are grouped by unit, units in alphabetical order. Sites are grouped by key.
 //! - Growth is against the window before; a currency only that one had appears with value 0.
 //! - Open: created, pending or consumed.
 //! - The bridge from charged to collected: every collected payment of the window is in `collected` or in `collected_elsewhere`.
@@ -260,7 +260,7 @@ impl OracleQuery {
 pub struct OracleStatistics {
     /// HecOne's statistics, an entry a currency.
     pub data: Vec<OracleEntry>,
-    /// The counts that stand in the house's `meta`.
+    /// Counts of Tillhouse's `meta`.
     pub counts: OracleCounts,
     /// From charged to collected, an entry a currency.
     pub bridge: Vec<OracleBridge>,

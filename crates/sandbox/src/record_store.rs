@@ -1,6 +1,6 @@
-//! A provider's shelf: every record it knows at its clock, kept as the JSON it is served as, for APIs whose records follow a plan.
+//! Store of a provider's records: every record it knows at its clock, kept as the JSON it is served as, for APIs whose records follow a plan.
 //!
-//! Invariant: what stands on the shelf is a function of the plans, the clock and what was changed by hand; a record that was changed
+//! Invariant: its content is a function of the plans, the clock and what was changed by hand; a record that was changed
 //! by hand no longer follows its plan. Rows never move, so a listing may keep their numbers.
 //!
 //! HecOne keeps its own store: it renders on all cores and finds windows in a list that is always sorted. What stands here is a
@@ -13,8 +13,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tillhouse_model::Result;
 
-/// One record of a [`RecordStore`]. Instants are microseconds since 1970 UTC. Instants are
-/// microseconds since 1970 UTC.
+/// One record of a [`RecordStore`]. Instants are microseconds since 1970 UTC.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredRecord {
     pub id: String,

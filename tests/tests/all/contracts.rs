@@ -1,4 +1,4 @@
-//! Every data contract, as a stranger's tool and as the house itself understand it.
+//! Every data contract, as an independent tool and as Tillhouse understand it.
 //!
 //! Invariant: a contract that the standard's own tool refuses cannot be merged, and neither can one that we cannot parse.
 

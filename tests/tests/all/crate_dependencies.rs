@@ -1,4 +1,4 @@
-//! The plan of the house: which crate may use which, and what the innermost ones must not know.
+//! Crate dependencies: which crate may use which, and what the innermost ones must not know.
 //!
 //! Invariant: an edge that is not in [`PLAN`] fails. The plan changes on purpose, here, with a reason in the commit.
 
@@ -25,14 +25,14 @@ const PLAN: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// Who may use whom in tests, or under the feature `testing`: the law's own tests need an emulated API, and the statistics' tests the oracle.
+/// Who may use whom in tests, or under the feature `testing`: the conformance suite's own tests need an emulated API, and the statistics' tests the oracle.
 const FOR_TESTS: [(&str, &str); 2] = [("extract", "emulator"), ("statistics", "sandbox")];
 
 /// Crates that a source may use; its tests may use the sandbox too, and nothing else reaches
 /// across.
 const SOURCE: &[&str] = &["extract", "model"];
 
-/// The top of the house: knows every crate, and no crate knows it.
+/// The top crates: each knows every crate, and no crate knows it.
 const TOP: [&str; 2] = ["cli", "tests"];
 
 /// The crate without code that gives dependencies one set of features: every member names it, and it says nothing of the plan.

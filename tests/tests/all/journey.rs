@@ -1,6 +1,6 @@
 //! From an empty folder to statistics: 20,000 sales of five days, read over HTTP, and what strangers find in the tables.
 //!
-//! Invariant: the truth is computed from the source's records by plain loops; nothing of the house takes part in it.
+//! Invariant: the truth is computed from the source's records by plain loops; none of our crates takes part in it.
 
 use crate::project::TestProject;
 use crate::source_truth::{self, ExactCurrencySums, assert_unified_equals, currency, list};

@@ -1,4 +1,4 @@
-//! The house style, as far as a machine can hold it.
+//! The style rules, as far as a machine can check them.
 //!
 //! Invariant: every rule names all the places that break it, not only the first.
 

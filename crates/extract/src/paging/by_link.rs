@@ -22,7 +22,7 @@ struct LinkCursor {
 /// Pages by the link each gives to the next one; `fetch` gives the page and the link as it stands there.
 ///
 /// A link to another origin, or one that was followed before, is an error of kind [`tillhouse_model::ErrorKind::Protocol`]. No link is the
-/// end, as far as the law of the module's head believes it.
+/// end, as far as the rules at the module's head believe it.
 pub fn by_link<Fetch, Fut, Found>(
     first: Url,
     listing: impl Into<ListingOptions>,

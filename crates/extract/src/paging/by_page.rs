@@ -17,7 +17,7 @@
 //! | no record on that page again, no word of a next one, and records behind it | a hole: read anew after a pause, and an error where it stays so |
 //! | anything else | the next number |
 //!
-//! A page that repeats another without a total to tell has three causes, and only reading anew tells them apart. So many records arrived
+//! A page that repeats another without a total to tell has three causes, and only reading anew shows which. So many records arrived
 //! in front that it shows what the one before did: read anew, the listing stands still. The server takes page 0 for page 1: the second
 //! page repeats the first again, and is passed over from then on, in later listings too ([`PageNumbering`]). The server does not heed the
 //! number: the third page is the same as well, and that is an error. The page that only brings what was there before, without being the

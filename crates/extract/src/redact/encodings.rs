@@ -1,9 +1,9 @@
-//! The coats a secret travels in: as it is, and as forms, JSON, HTML and headers write it.
+//! Encodings of a secret: as it is, and as forms, JSON, HTML and headers write it.
 //!
-//! Invariant: where a secret stands in a text, in whichever of these coats and however they are mixed, its whole place is found; a secret so
+//! Invariant: where a secret stands in a text, in whichever of these encodings and however they are mixed, its whole place is found; a secret so
 //! short that it stands everywhere is looked for as a word of its own only.
 //!
-//! | coat | of `p@ss` (the last two: of `hunter2`) |
+//! | encoding | of `p@ss` (the last two: of `hunter2`) |
 //! |---|---|
 //! | plain | `p@ss` |
 //! | percent-encoded, once or more, of any of its letters, in either case | `p%40ss`, `p%2540ss`, `%70%40ss` |
@@ -123,7 +123,7 @@ fn ends_in_a_letter(text: &str) -> bool {
         && !escape("\\x", 2)
 }
 
-/// Where a secret stands in a text in any mixture of coats but Base64.
+/// Place of a secret in a text, in any mixture of encodings but Base64.
 fn found<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usize)> + 't {
     let starts = text.char_indices().map(|(at, _)| at);
     let first = secret.chars().next();

@@ -181,7 +181,7 @@ impl ControlClient {
             .collect())
     }
 
-    /// Stirs the records of a window; the id of the one that was hit, `None` where nothing fits.
+    /// Mutates a record of a window; the id of that record, `None` where nothing fits.
     pub(crate) async fn mutate(
         &self,
         kind: RecordMutationKind,

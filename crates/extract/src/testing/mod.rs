@@ -1,4 +1,4 @@
-//! The law of a [`Source`](crate::Source), executable: clauses that every source runs against its own server.
+//! Conformance suite of a [`Source`](crate::Source): clauses that every source runs against its own server.
 //!
 //! Invariant: the suite knows a source only through the trait, and its server only through HTTP. No clause sleeps: where time has to
 //! pass, the runtime's clock is moved.
@@ -64,7 +64,7 @@ where
     runtime.block_on(async { clause(subject().await).await })
 }
 
-/// One test for each clause of the law. `$subject` is an async function without arguments that starts a server and gives the
+/// One test for each clause of the suite. `$subject` is an async function without arguments that starts a server and gives the
 /// [`SourceUnderTest`](crate::testing::Subject); it runs anew for every clause.
 #[macro_export]
 macro_rules! conformance {

@@ -178,7 +178,7 @@ impl SliceReading {
         self.misses_none(wanted.keys().map(String::as_str), wanted.len())
     }
 
-    /// The same, and each exactly once: the law allows more, but where nothing disturbs there is no reason for it.
+    /// As [`Self::is_complete`], and each exactly once: the trait allows more, but without a disturbance there is no reason for it.
     pub(crate) fn is_exactly(
         &self,
         wanted: &ServerRecords,

@@ -703,7 +703,7 @@ impl<'p> ColumnWalk<'p> {
     }
 }
 
-/// The house's own custom properties of one property, with their places.
+/// Tillhouse's custom properties of one property, with their places.
 #[derive(Default)]
 struct PropertyOptions<'w> {
     treatment: Option<(&'w str, FileLocation)>,
@@ -724,7 +724,7 @@ fn normalise(word: &str) -> Option<ValueNormalisation> {
 }
 
 /// A letter, then letters, digits and underscores, all ASCII: no engine needs quotes for it. Names that start with an
-/// underscore are the house's own.
+/// underscore are Tillhouse's own.
 pub(super) fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic())

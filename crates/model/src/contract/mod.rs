@@ -540,7 +540,7 @@ fn check_rules(
     }
 }
 
-/// True if a path leads to what can tell the elements of a list apart: an open text or whole number right below a list of objects.
+/// True if a path leads to what can identify the elements of a list: an open text or whole number right below a list of objects.
 fn is_of_an_element(columns: &[ColumnSpec], path: &[String]) -> bool {
     let names: Vec<&str> = path.iter().map(String::as_str).collect();
     let Some((_, list)) = names.split_last() else {

@@ -1,7 +1,7 @@
 //! A contract as it is written: the keys of the Open Data Contract Standard, v3.1 and v3.2, each with its place in the file.
 //!
 //! Invariant: every key the standard has is known here, so that a key nobody knows is a slip of the hand and refused. Keys that
-//! mean nothing to the house (prices, teams, support channels) are read over.
+//! mean nothing to Tillhouse (prices, teams, support channels) are ignored.
 
 use crate::yaml::Spanned;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! The contracts as users meet them: what a file means, what a wrong one is told, and the files that come with the house.
+//! The contracts as users meet them: what a file means, what a wrong one is told, and the files that come with Tillhouse.
 //!
 //! Invariant: no test here knows how contracts are parsed, only what [`tillhouse_model::contract::parse`] promises.
 
@@ -14,12 +14,12 @@ mod unified;
 use std::path::{Path, PathBuf};
 use tillhouse_model::{TableSpec, contract};
 
-/// The folder of the contracts that come with the house.
+/// The folder of the contracts that come with Tillhouse.
 fn schemas() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas")
 }
 
-/// A contract that comes with the house.
+/// A contract that comes with Tillhouse.
 fn shipped(file: &str) -> TableSpec {
     let text = std::fs::read_to_string(schemas().join(file)).unwrap();
     contract::parse(&text, file).unwrap_or_else(|e| panic!("{e}"))

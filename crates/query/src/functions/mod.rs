@@ -1,4 +1,4 @@
-//! The SQL functions of the house: the site's clock, units, currencies, states, categories.
+//! Tillhouse's SQL functions: the site's clock, units, currencies, states, categories.
 //!
 //! Invariant: every function here is pure (same arguments, same answer: no clock, no storage, no session setting), answers
 //! null rather than guess, and never takes a float. docs/functions.md describes each with an example that runs.

@@ -61,7 +61,7 @@ pub struct HecOneStatisticsBody {
     pub meta: HecOneStatisticsCounts,
 }
 
-/// The counts that stand in the house's `meta`.
+/// Counts of Tillhouse's `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HecOneStatisticsCounts {
     /// Created, pending or consumed in the window, free ones aside.

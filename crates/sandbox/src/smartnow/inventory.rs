@@ -8,7 +8,7 @@ use super::plan::{CODES, SmartNowPaymentMethod, SmartNowPlan, is_past};
 use super::table::{SmartNowKey, SmartNowRow};
 use std::collections::HashMap;
 
-/// When the house was set up.
+/// When the account was set up.
 fn setup(plan: &SmartNowPlan) -> i64 {
     plan.since - BEFORE - 86_400
 }

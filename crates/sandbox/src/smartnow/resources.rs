@@ -35,7 +35,7 @@ pub(crate) struct SmartNowResource {
     pub window: Option<&'static str>,
     /// True if records older than 90 days are in the archive only.
     pub archived: bool,
-    /// The field that changes when a test stirs.
+    /// The field that a mutation changes.
     pub mutated_field: &'static str,
     /// `name`, or `name:x` with x one of n(umber), b(oolean), i(nstant), o(bject).
     columns: &'static str,

@@ -1,6 +1,6 @@
 //! The washbay's source: what a crate of its own would hold.
 //!
-//! Invariant: it uses `extract` and `model` and nothing else of the house, as every source does.
+//! Invariant: it uses `extract` and `model` and no other crate of ours, as every source does.
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};

@@ -1,7 +1,7 @@
 //! Records of four providers, told as sales: the mapping of the documents, written again without a
 //! look at the SQL's results.
 //!
-//! Invariant: nothing here shares code with the house. Rules are those of docs/{smartnow,bemo,pace}.md, of HecOne's rule table and of
+//! Invariant: nothing here shares code with the other crates. Rules are those of docs/{smartnow,bemo,pace}.md, of HecOne's rule table and of
 //! docs/functions.md; each stands where it is applied. Wire types name only what is read; numbers go from their text to a decimal.
 
 use bytes::Bytes;

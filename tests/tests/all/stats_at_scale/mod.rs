@@ -1,7 +1,7 @@
 //! `tillhouse stats` on more than 100,000 transactions of four sources, against plain loops over what the sources serve.
 //!
 //! Invariant: every part of an answer is compared, `meta` included, to the last digit, and counted both from the roll-ups and from the
-//! facts. What a record means is in [`facts`], what the figures are in the sandbox's oracle; neither shares code with the house.
+//! facts. What a record means is in [`facts`], what the figures are in the sandbox's oracle; neither shares code with the other crates.
 
 mod facts;
 mod rarities;

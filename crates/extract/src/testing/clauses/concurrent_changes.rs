@@ -51,7 +51,7 @@ async fn moving(subject: &SourceUnderTest, stir: RecordMutationKind) -> ClauseRe
     Ok(())
 }
 
-/// Reads a slice with stirs between its pages; gives how many there were.
+/// Reads a slice with mutations between its pages; gives their number.
 async fn stir_while_paging(
     bench: &ConformanceRun<'_>,
     asked: &TenantResource<'_>,

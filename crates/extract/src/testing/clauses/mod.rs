@@ -1,4 +1,4 @@
-//! The clauses, each an async function that takes a subject and says whether the law held.
+//! The clauses, each an async function that takes a subject and says whether it held.
 //!
 //! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it stirred.
 

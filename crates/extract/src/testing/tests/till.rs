@@ -1,6 +1,6 @@
 //! A source for the kiosk, built on the kit as a real one is; and all the ways in which it can be built badly.
 //!
-//! Invariant: without a flaw it obeys the law; a flaw changes one thing.
+//! Invariant: without a flaw it passes every clause; a flaw changes one thing.
 
 use super::kiosk::{self, PASSWORD, USER};
 use crate::http::ClientStats;
