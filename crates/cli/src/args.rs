@@ -186,7 +186,7 @@ pub(crate) enum CliCommand {
     /// SmartNow's reports, over all sources
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
-    /// Which past hours, days and months changed since a run, by how much, and because of which transactions
+    /// Past hours, days and months that changed since a run, by how much, and because of which transactions
     #[command(
         after_help = "Examples:\n  tillhouse restated --since 2026-01-31\n  tillhouse restated --since 20260131T060000Z-1f2e3d --format json\n  tillhouse restated --since 2026-01-31 --by day --format csv\n\nA run is named by its id, or by a time: then it is the last one that had finished by then. Hours that had not been read\nat all are new, not restated, and left out. `tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."
     )]

@@ -1,4 +1,4 @@
-//! Who a record is and when: its key as text, its record time, its source's version time.
+//! Identity and times of a record: its key as text, its record time, its source's version time.
 //!
 //! Invariant: two records of a contract have the same key text exactly if their key columns are equal.
 
@@ -161,7 +161,7 @@ pub(crate) fn spell(plan: &DecodePlan, hops: &[PathStep], positions: &[usize]) -
     spell_in(&plan.record, hops, positions)
 }
 
-/// The same, of a record's plan; without positions that of every element: `payments[].currency`.
+/// As [`spell`], of a record's plan; without positions, the path of every element: `payments[].currency`.
 pub(crate) fn spell_in(record: &ObjectPlan, hops: &[PathStep], positions: &[usize]) -> String {
     let mut out = String::new();
     let mut object = Some(record);

@@ -214,7 +214,7 @@ fn complete(
     Ok(())
 }
 
-/// Which of the known elements an element of a list is.
+/// Finds the known element that an element of a list is a version of.
 fn known_element(
     element: &FieldPlan,
     said: &ColumnBuilder,

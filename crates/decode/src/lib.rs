@@ -122,7 +122,7 @@ pub struct Reject {
     pub redacted: String,
     /// The record time, microseconds UTC, of a record without a key, where it can be read whatever else is wrong with it.
     pub record_time: Option<i64>,
-    /// The same of the source's own version time.
+    /// The source's own version time of such a record, microseconds UTC.
     pub updated_at: Option<i64>,
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct ValueMisfit {
 /// Misfit at a place where the record time might have been.
 #[derive(Debug)]
 pub(crate) struct UnreadTime {
-    /// Which of the record time's paths leads to it.
+    /// Index of the record time's path that leads to it.
     pub(crate) path_of_time: usize,
     /// Where it stands, as the page spells it.
     pub(crate) field: String,

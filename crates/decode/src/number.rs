@@ -73,7 +73,7 @@ fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
     (quotient + u128::from(up), remainder != 0)
 }
 
-/// The same for any length of digits and any exponent, from the text.
+/// Scales a number of any length and any exponent, from the text.
 #[cold]
 fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
     let negative = text.first() == Some(&b'-');

@@ -27,7 +27,7 @@ const MANY_FIELDS: usize = 48;
 #[derive(Debug)]
 pub(crate) struct DecodePlan {
     pub(crate) record: ObjectPlan,
-    /// Which fields of the record make its key, in key order.
+    /// Indexes of the record's key fields, in key order.
     pub(crate) key: Vec<usize>,
     pub(crate) record_time: Vec<Vec<PathStep>>,
     pub(crate) updated_at: Option<Vec<PathStep>>,

@@ -686,7 +686,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         path(&self.path, name, true)
     }
 
-    /// The same without positions: `payments[].amount`.
+    /// Path of a field without positions: `payments[].amount`.
     fn pattern_of(&self, name: &str) -> String {
         path(&self.path, name, false)
     }

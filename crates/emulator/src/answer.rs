@@ -92,7 +92,7 @@ impl EmulatedResponse {
         }
     }
 
-    /// The same answer with a header more.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -97,7 +97,7 @@ impl RecordMutation {
         (first <= last).then_some(if earliest { first } else { last })
     }
 
-    /// Which records may be hit.
+    /// Records that may be hit.
     pub fn selection(&self) -> RecordSelection {
         RecordSelection {
             resource: self.resource.clone(),

@@ -59,9 +59,9 @@ pub enum FaultKind {
     Hole,
     /// A listing's page without records that says `null` instead of an empty list. Hits pages without records only.
     NullPage,
-    /// The same, as 204 without a body.
+    /// A listing's page without records, as 204 without a body. Hits pages without records only.
     NoContent,
-    /// The same, as a refusal with `status` (default 404).
+    /// A listing's page without records, as a refusal with `status` (default 404). Hits pages without records only.
     Missing,
     /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
     /// come. With a `times` without end, it never does.

@@ -21,7 +21,7 @@ pub(crate) fn is_empty(body: &[u8]) -> bool {
     records(&mut answer).is_some_and(|records| records.as_array().is_some_and(Vec::is_empty))
 }
 
-/// The same envelope with this in place of the records.
+/// Envelope with this in place of the records.
 pub(crate) fn with_records(body: &[u8], instead: Value) -> Option<String> {
     let mut answer = serde_json::from_slice(body).ok()?;
     *records(&mut answer)? = instead;

@@ -197,7 +197,7 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// The same error for another waiter; the cause's text goes into the message, as errors cannot be cloned.
+/// Copies an error for another waiter; the cause's text goes into the message, as errors cannot be cloned.
 fn copy(error: &Error) -> Error {
     let mut cause = std::error::Error::source(error);
     let mut message = error.message().to_owned();

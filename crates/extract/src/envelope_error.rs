@@ -87,7 +87,7 @@ const DEEPEST: usize = 2;
 #[derive(Debug, Default)]
 struct EnvelopeFindings {
     complaint: Option<EnvelopeError>,
-    /// The same, messages left out.
+    /// `complaint` without regard to messages.
     beyond_words: Option<EnvelopeError>,
     /// An error was named, under a key for that.
     names_error: bool,

@@ -184,9 +184,9 @@ pub struct HttpRefusal {
     pub redirect: Option<String>,
     /// Header `WWW-Authenticate`. Not for printing.
     pub challenge: Option<String>,
-    /// Which source.
+    /// Source.
     pub source: &'static str,
-    /// Which resource.
+    /// Resource.
     pub resource: Arc<str>,
     /// The address asked, redacted.
     pub url: String,

@@ -28,14 +28,14 @@ pub struct WindowRead {
     pub window: Window,
     /// When its first request was sent.
     pub read_at: Timestamp,
-    /// Which time the window is about. `None` where the resource was read whole, and where it was not noted yet.
+    /// Kind of time the window is of. `None` where the resource was read whole, and in records older than this field.
     pub read_by: Option<ReadBy>,
     /// The other time the resource is read by, where it is read by both.
     pub also_read_by: Option<ReadBy>,
 }
 
 impl WindowRead {
-    /// The same of a resource that was read whole: all there was by then, whatever window is noted.
+    /// This read of a resource that was read whole: all there was by then, whatever its window.
     #[must_use]
     pub fn of_everything(self) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl WindowRead {
 pub struct CoverageGap {
     /// The stretch.
     pub window: Window,
-    /// Which time it is about.
+    /// Kind of time it is of.
     pub read_by: ReadBy,
 }
 
@@ -93,7 +93,7 @@ pub struct Coverage {
     follows_changes: bool,
     /// Windows read by `read_by`, with the instants they were read at, the latest first.
     reads: Vec<(Window, Timestamp)>,
-    /// The same instants in as few windows as possible, in order.
+    /// The instants of `reads` in as few windows as possible, in order.
     covered: Vec<Window>,
     /// Windows read by change time as well, as few as possible.
     followed: Vec<Window>,

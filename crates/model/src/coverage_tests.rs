@@ -26,7 +26,7 @@ fn read(by: Option<ReadBy>, from: i64, to: i64, read_at: i64) -> WindowRead {
 const EVENT: Option<ReadBy> = Some(ReadBy::EventTime);
 const CHANGE: Option<ReadBy> = Some(ReadBy::ChangeTime);
 
-/// The same reading of a resource that is read by both times.
+/// This read, of a resource that is read by both times.
 fn both(read: WindowRead) -> WindowRead {
     WindowRead {
         also_read_by: if read.read_by == EVENT { CHANGE } else { EVENT },

@@ -39,7 +39,7 @@ pub struct RawJsonString<'a> {
 /// Number as it was read: `mantissa` times ten to the `exponent`, unless it is `long`.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonNumber<'a> {
-    /// As it is spelt.
+    /// Spelling in the page.
     pub text: &'a [u8],
     /// True if it has a minus sign.
     pub negative: bool,

@@ -12,7 +12,7 @@ use std::fmt;
 /// rank by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LabelKind {
-    /// Who settles the payment.
+    /// Party that settles the payment.
     Type,
     /// Means of payment.
     Medium,

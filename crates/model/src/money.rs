@@ -139,7 +139,7 @@ impl ExactDecimal {
         ))
     }
 
-    /// Which of two numbers is the larger, of whatever scale.
+    /// Compares two numbers of any scale.
     pub fn compare(self, other: Self) -> Ordering {
         const ALL: u8 = 38;
         // Most numbers fit the scale of the longer one, which spares four divisions.
@@ -270,7 +270,7 @@ pub enum PriceUnit {
 }
 
 impl PriceUnit {
-    /// As it is written in configurations and contracts, and as unify SQL reads it.
+    /// Word for it in configurations, contracts and unify SQL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minor => "minor",
@@ -311,7 +311,7 @@ pub enum VatRateUnit {
 }
 
 impl VatRateUnit {
-    /// As it is written in configurations and contracts, and as unify SQL reads it.
+    /// Word for it in configurations, contracts and unify SQL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Percent => "percent",

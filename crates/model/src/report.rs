@@ -134,7 +134,7 @@ pub struct StatisticsMeta {
     pub compare: String,
     /// The window growth is measured against; null before the beginning of time.
     pub compared: Option<Window>,
-    /// Which edition of the definitions was used.
+    /// Edition of the definitions.
     pub definitions_version: u32,
     /// The published run the figures come from.
     pub run: String,
@@ -204,7 +204,7 @@ pub struct CollectedElsewhere {
     pub count: i64,
     /// Sum of the payments.
     pub amount: ExactDecimal,
-    /// The same by the state and kind of their transactions, ordered by both.
+    /// Payments by the state and kind of their transactions, ordered by both.
     pub by_state: Vec<CollectedInState>,
 }
 

@@ -266,7 +266,7 @@ pub struct ShiftProducts {
     pub quantity: ExactDecimal,
     /// Revenue, in major units.
     pub revenue: ExactDecimal,
-    /// The same: nothing says in what the provider's differs.
+    /// Equal to `revenue`: nothing says in what the provider's differs.
     pub sum: ExactDecimal,
     /// ISO 4217, or `unknown`.
     pub currency: String,
@@ -295,7 +295,7 @@ pub struct ReportMeta {
     pub perspective: String,
     /// The transaction states that count.
     pub states: Vec<String>,
-    /// Which edition of the definitions was used.
+    /// Edition of the definitions.
     pub definitions_version: u32,
     /// The published run the figures come from.
     pub run: String,

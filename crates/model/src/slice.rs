@@ -46,14 +46,14 @@ pub struct Resource {
     pub largest_page: Option<u32>,
     /// Incremental or whole.
     pub read_mode: ReadMode,
-    /// Which time of its records a slice's window is about.
+    /// Kind of time that a slice's window is of.
     pub read_by: ReadBy,
     /// True if it can, beside its windows of event time, also be read by change time: late records
     /// that no window of their own time would find any more.
     pub follows_changes: bool,
 }
 
-/// Which time of its records a window is about: by the one or by the other, a source cuts a listing.
+/// Kind of time by which a source cuts a listing into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadBy {

@@ -197,7 +197,7 @@ pub struct ProductRule {
     pub of: Vec<Vec<String>>,
     /// The column that is compared: the first of these that has a value.
     pub is: Vec<Vec<String>>,
-    /// Those of `is` that may be less than the product: a reduction that nobody told.
+    /// Columns of `is` that may be less than the product: an undeclared reduction.
     pub or_less: Vec<Vec<String>>,
     /// Tolerance of the product, not negative.
     pub within: ExactDecimal,

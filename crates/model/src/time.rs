@@ -131,7 +131,7 @@ impl fmt::Display for Window {
     }
 }
 
-/// The same instants in as few windows as possible, in order.
+/// Merges windows into as few as possible, in order.
 pub fn merge_windows(mut windows: Vec<Window>) -> Vec<Window> {
     windows.sort();
     let mut merged: Vec<Window> = Vec::with_capacity(windows.len());

@@ -29,7 +29,7 @@ pub const RESOURCES: &[Resource] = &[Resource {
     ..Resource::INCREMENTAL
 }];
 
-/// The same as `api: 2025-1` offers it.
+/// Resources as `api: 2025-1` offers them.
 pub(crate) const CHANGES: &[Resource] = &[Resource {
     read_by: ReadBy::ChangeTime,
     ..RESOURCES[0]
@@ -53,7 +53,7 @@ pub struct PaceConnection {
     /// The partners whose transactions are read. `api: 2025-1` can do without.
     #[serde(default)]
     pub partners: NameList,
-    /// Which of PACE's lists is read.
+    /// List of PACE's that is read.
     #[serde(default)]
     pub api: PaceListApi,
     /// Where the lists are.

@@ -298,7 +298,7 @@ impl FileSchema {
         Bytes::from(file.into_inner().unwrap())
     }
 
-    /// The same by two threads.
+    /// As [`Self::file`], by two threads.
     pub(crate) fn file_by_threads<E: ColumnEncoder>(&self, groups: &[Vec<RecordBatch>]) -> Bytes {
         let mut file = self.writer();
         for group in groups {

@@ -97,7 +97,7 @@ impl ColumnEncoder for TableColumnWriter {
 }
 
 impl TableColumnWriter {
-    /// The same pages with the metadata of a leaf of this column.
+    /// A chunk's pages with the metadata of a leaf of this column.
     fn relabel(&self, chunk: &EncodedChunk, leaf: &ColumnDescPtr) -> Result<EncodedChunk> {
         let (bytes, close) = match &chunk.0 {
             ChunkPages::Contiguous { bytes, close } => (bytes.clone(), close),

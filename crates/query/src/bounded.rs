@@ -39,7 +39,7 @@ pub(crate) enum ResultSize {
     Replaced,
     /// All texts one after the other.
     Joined,
-    /// The same, with the first between each two.
+    /// All texts but the first, with the first between each two.
     Separated,
     /// The elements of a list, with a text between each two.
     Listing,

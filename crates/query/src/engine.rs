@@ -149,8 +149,8 @@ impl QueryEngine {
         self.session(config, Arc::new(Catalog::empty()), None)
     }
 
-    /// The same, where an expression that fails for a row gives null there and is noted: what a unify statement derives from one record must not
-    /// keep the others from their tables.
+    /// As [`Self::empty_session`], but an expression that fails for a row gives null there and is logged: a value that a unify
+    /// statement cannot derive from one record must not keep the others from their tables.
     pub fn lenient_session(&self, errors: &RowErrorLog) -> Result<Session> {
         let config = self
             .config
@@ -190,7 +190,7 @@ pub(crate) fn context(
     context_with(config, runtime, catalog, None)
 }
 
-/// The same with one more rule for plans, after all others.
+/// As [`context`], with one more rule for plans, after all others.
 fn context_with(
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,

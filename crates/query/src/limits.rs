@@ -158,7 +158,7 @@ pub(crate) fn bytes_of(array: &dyn Array) -> usize {
         .unwrap_or_else(|_| array.get_array_memory_size())
 }
 
-/// The same values in memory of their own.
+/// Copies values into memory of their own.
 fn compact(array: &ArrayRef) -> ArrayRef {
     if let Some(views) = array.as_string_view_opt() {
         return Arc::new(views.gc());

@@ -79,7 +79,7 @@ pub struct SandboxOptions {
     pub pace_transactions: Option<u64>,
     /// be-mo's login, and what its document leaves open.
     pub bemo: BemoOptions,
-    /// Which of PACE's two endpoints its truth and its mutations are about.
+    /// Endpoint of PACE, of two, that its truth and its mutations are of.
     pub pace_api: PaceApi,
     /// The first instant of sales.
     pub from: Timestamp,

@@ -41,7 +41,7 @@ const CHANGES: SmartNowEndpoint = SmartNowEndpoint {
     time: Some("updatedAt"),
     ..WHOLE
 };
-/// The same of what moves to the archive when it is old.
+/// As `CHANGES`, of records that move to the archive when they are old.
 const SALES: SmartNowEndpoint = SmartNowEndpoint {
     archived: true,
     ..CHANGES

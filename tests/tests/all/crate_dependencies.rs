@@ -7,7 +7,7 @@ use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Pack
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
-/// Who may use whom. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`. A member that is not named here is a source.
+/// Allowed dependencies. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`. A member that is not named here is a source.
 const PLAN: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("extract", &["model"]),
@@ -25,7 +25,7 @@ const PLAN: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// Who may use whom in tests, or under the feature `testing`: the conformance suite's own tests need an emulated API, and the statistics' tests the oracle.
+/// Allowed dependencies in tests, or under the feature `testing`: the conformance suite's own tests need an emulated API, and the statistics' tests the oracle.
 const FOR_TESTS: [(&str, &str); 2] = [("extract", "emulator"), ("statistics", "sandbox")];
 
 /// Crates that a source may use; its tests may use the sandbox too, and nothing else reaches

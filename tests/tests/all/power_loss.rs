@@ -222,7 +222,7 @@ async fn noted(warehouse: &Warehouse) -> Option<(String, BTreeMap<String, usize>
     Some((run.run_id, rows))
 }
 
-/// The same, each table read to its end.
+/// Published run and rows by table, each table read to its end.
 async fn shown(context: &RunContext) -> Option<(String, BTreeMap<String, usize>)> {
     let run = context
         .warehouse

@@ -93,7 +93,7 @@ async fn context(project: Arc<Project>, observer: Arc<dyn RunObserver>) -> Resul
     })
 }
 
-/// The same, for a command that reads what is published: its queries are stopped where the process takes more memory than they may.
+/// Runs a command that reads what is published; its queries are stopped where the process takes more memory than they may.
 async fn reading<T>(
     project: Arc<Project>,
     work: impl AsyncFnOnce(RunContext) -> Result<T>,

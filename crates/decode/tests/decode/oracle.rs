@@ -1,4 +1,4 @@
-//! The same batches as arrow-json's, on input that both read.
+//! Batches equal arrow-json's, on input that both read.
 //!
 //! Invariant: the oracle gets records that avoid its quirks: no numbers as times, no digits beyond a scale, no field twice, no zones.
 

@@ -28,7 +28,7 @@ enum ServerSlip {
     Empty,
     /// The first page of the listing again.
     Repeat,
-    /// The same, in another order.
+    /// The first page again, in another order.
     Turned,
 }
 

@@ -18,7 +18,7 @@ impl ClauseViolation {
         Self(what.into())
     }
 
-    /// The same, with where it happened in front.
+    /// Adds the place in front.
     #[must_use]
     pub(crate) fn at(self, place: impl fmt::Display) -> Self {
         Self(format!("{place}: {}", self.0))

@@ -19,7 +19,7 @@ enum ClosingQuote {
     Standard,
     /// Of these the first that a comma, a colon or a closing bracket follows, for texts with bare quotes in them: `"12" screen"`.
     Closing,
-    /// The same, whether a backslash stands before it or not, for texts that end in one: `"C:\"`.
+    /// As `Closing`, whether a backslash stands before it or not, for texts that end in one: `"C:\"`.
     ClosingEvenEscaped,
 }
 

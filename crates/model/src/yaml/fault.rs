@@ -43,7 +43,7 @@ pub enum YamlFaultKind {
     UnknownWord {
         /// The word as it is written.
         word: String,
-        /// Those that have a meaning.
+        /// Words that have a meaning.
         known: Vec<&'static str>,
     },
     /// The file is not YAML, or more than is read here; and what to do about it.

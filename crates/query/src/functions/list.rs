@@ -214,7 +214,7 @@ fn pluck(list: &ListArray, name: &str) -> Result<ListArray> {
     )?)
 }
 
-/// The same objects with some of their fields. What is taken apart later is copied, so it pays to leave the rest behind first.
+/// Projects objects onto some of their fields. What is taken apart later is copied, so it pays to leave the rest behind first.
 fn narrowed(list: &ListArray, names: &[String]) -> Result<ListArray> {
     let Some(objects) = list.values().as_struct_opt() else {
         return exec_err!("pluck takes a list of objects");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tillhouse_emulator::query::last;
 use tillhouse_emulator::{first_whole_second, last_whole_second};
 
-/// Which of the two endpoints is meant.
+/// One of the two endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaceApi {
     /// `/pay/2022-1/transactions/contracts/partners/{partner}`: windows by createdAt.

@@ -52,7 +52,7 @@ pub(crate) struct EmulatedPace {
     client_secret: String,
     token_ttl: std::time::Duration,
     end_included: bool,
-    /// Which endpoint the truth is that of.
+    /// Endpoint that the truth is of.
     api: PaceApi,
     sales: u64,
     world: Arc<World>,

@@ -95,7 +95,7 @@ pub(crate) struct WorldSite {
     /// The network's own code, `SB000100`.
     pub id: String,
     pub name: &'static str,
-    /// Who runs it.
+    /// Operator.
     pub brand: &'static str,
     pub street: &'static str,
     pub house_number: &'static str,

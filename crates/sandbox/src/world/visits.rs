@@ -1,4 +1,4 @@
-//! Who stops where, when, what for, and how much it is.
+//! Visits: who stops where, when, what for, and for how much.
 //!
 //! Invariant: a visit is a pure function of the world's seed, its stretch and the visit's number; its instant lies in the stretch.
 

@@ -144,7 +144,7 @@ impl<'a> StatsCase<'a> {
 struct StatsAnswer {
     /// An entry a currency, as in the answer's `data`.
     data: Value,
-    /// Those fields of its `meta` that are counted.
+    /// Counted fields of its `meta`.
     counted: Map<String, Value>,
     seen: CountedSaleTraits,
 }

@@ -166,7 +166,7 @@ pub(crate) struct HeatChartCell {
     pub(crate) day: i8,
     pub(crate) hour: i8,
     pub(crate) count: i64,
-    /// As it is shown, with its currency.
+    /// Total as text, with its currency.
     pub(crate) total: String,
 }
 

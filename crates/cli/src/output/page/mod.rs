@@ -473,7 +473,7 @@ fn on(meta: &StatisticsMeta) -> &'static str {
     }
 }
 
-/// The same in full, with its days.
+/// Window that growth was measured against, in full, with its days.
 fn compared(meta: &StatisticsMeta, zone: &TimeZone) -> String {
     match &meta.compared {
         Some(window) => format!(

@@ -425,7 +425,7 @@ impl FlawedSource {
             .map_err(HttpRefusal::into_error)
     }
 
-    /// The same, or that there is no such page.
+    /// Asks for a page; the refusal, if there is no such page.
     async fn page_or_none(
         &self,
         request: &HttpRequest,

@@ -41,7 +41,7 @@ const PLAIN: [(&str, &str); 25] = [
     ("integrations", "/integration"),
 ];
 
-/// Those that are listed parent by parent.
+/// Lists that are read parent by parent.
 const OF_PARENTS: [(&str, &str, &str); 6] = [
     ("products", "/product/*", "/machine"),
     ("product_extras", "/productextra/*", "/machine"),
