@@ -5,7 +5,6 @@
 use crate::rle;
 
 /// Definition or repetition levels of a page. As long as all are the same, they are only counted.
-/// As long as all are the same, they are only counted.
 #[derive(Clone, Default)]
 pub(crate) struct PageLevels {
     same: u8,

@@ -317,8 +317,7 @@ fn step(steps: &ArrayRef, row: usize) -> i128 {
 }
 
 /// Whole numbers of an argument that says how large a result becomes; 0 where it is not given or
-/// no number. A constant stays one value: there may be thousands of rows. A constant stays one
-/// value: there may be thousands of rows.
+/// no number. A constant stays one value: there may be thousands of rows.
 enum SizeArgument {
     Constant(i64),
     Each(ArrayRef),

@@ -64,8 +64,8 @@ impl Default for QueryEngineOptions {
     }
 }
 
-/// Factory of sessions, with the memory, spill folder and threads they share. One a process;
-/// cheap to clone. One a process; cheap to clone.
+/// Factory of sessions, with the memory, spill folder and threads they share. One a process; cheap
+/// to clone.
 #[derive(Clone)]
 pub struct QueryEngine {
     runtime: Arc<RuntimeEnv>,
@@ -99,8 +99,7 @@ impl QueryEngine {
     }
 
     /// Registers the warehouse's checked store, so that its files are read through it. Sessions
-    /// opened over a warehouse do so by themselves. Sessions opened over a warehouse do so by
-    /// themselves.
+    /// opened over a warehouse do so by themselves.
     pub fn register_warehouse(&self, warehouse: &Warehouse) {
         warehouse.register_store(&self.runtime);
     }

@@ -15,7 +15,6 @@ pub(crate) struct TokenPair {
 }
 
 /// Issuer of an API's tokens. Its time is the machine's, not the sandbox's clock: moving the
-/// data's clock logs nobody out. Time here is the machine's, not the sandbox's clock: moving the
 /// data's clock logs nobody out.
 #[derive(Debug)]
 pub(crate) struct TokenIssuer {

@@ -118,7 +118,7 @@ fn sales_types(written: &BTreeMap<SalesType, String>) -> Result<String> {
 }
 
 /// Spelling of comparisons on the server. The document names none; these are the ones its kind of
-/// server has. The document names none; these are the ones its kind of server has.
+/// server has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SmartNowOperators {

@@ -66,8 +66,7 @@ impl CompletenessSummary<'_> {
     }
 
     /// Windows that were not read. A pipeline that began later than the window lacks the same
-    /// stretch of every resource: that is one. A pipeline that began later than the window lacks
-    /// the same stretch of every resource: that is one.
+    /// stretch of every resource: that is one.
     pub(crate) fn unread_windows(&self) -> Vec<UnreadWindow> {
         let mut grouped: BTreeMap<(&str, Option<ReadBy>, Window), Vec<&str>> = BTreeMap::new();
         for gap in self.gaps {

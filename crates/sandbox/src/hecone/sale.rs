@@ -54,7 +54,7 @@ pub(crate) struct HecOneSaleLine {
     pub amount: Decimal,
 }
 
-/// Plan of a sale. Instants are Unix seconds. Instants are Unix seconds.
+/// Plan of a sale. Instants are Unix seconds.
 #[derive(Debug)]
 pub(crate) struct HecOneSale {
     pub id: u128,

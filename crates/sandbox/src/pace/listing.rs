@@ -148,8 +148,7 @@ impl PaceListQuery {
         Ok(question)
     }
 
-    /// Tests whether a transaction matches the query. One without an instant is in no window. One
-    /// without an instant is in no window.
+    /// Tests whether a transaction matches the query. One without an instant is in no window.
     pub(crate) fn matches(&self, row: &StoredRecord) -> bool {
         self.partner.is_none_or(|partner| row.tenant == partner)
             && self.bounds.iter().all(|(key, bound, at)| {

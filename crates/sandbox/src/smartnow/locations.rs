@@ -54,7 +54,7 @@ pub(crate) const TYPES: [&str; 3] = ["Coffee machine", "Snack machine", "Cold dr
 pub(crate) const MANUFACTURERS: [(&str, &[i64]); 3] =
     [("Brewworks", &[1]), ("Spiralco", &[2]), ("Frostline", &[3])];
 
-/// An item that machines sell. The price is in cents of EUR. The price is in cents of EUR.
+/// An item that machines sell. The price is in cents of EUR.
 #[derive(Debug)]
 pub(crate) struct SmartNowItem {
     pub plu: i64,
