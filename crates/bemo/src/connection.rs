@@ -55,11 +55,12 @@ pub struct BemoConnection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BemoHeaders {
-    /// Of the request: the access token.
+    /// Header of the request with the access token.
     pub token: String,
-    /// Of the request: the subscription key.
+    /// Header of the request with the subscription key.
     pub subscription_key: String,
-    /// Of the response: the address of the next page. Without it, pages are asked for by their number.
+    /// Header of the response with the address of the next page. Without it, pages are asked for
+    /// by their number.
     pub next_range: Option<String>,
 }
 

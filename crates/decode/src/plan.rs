@@ -67,7 +67,7 @@ pub(crate) struct FieldPlan {
     pub(crate) is_quotable: bool,
     /// Cost of a value that cannot be read as this field's.
     pub(crate) misfit: MisfitCost,
-    /// Of a whole number that its rules keep between 0 and 1: whether something is so.
+    /// True for a whole number that its rules keep between 0 and 1: a yes or no.
     pub(crate) is_zero_or_one: bool,
     /// Of a list: the key of its elements.
     pub(crate) distinct: Option<ElementIdentity>,

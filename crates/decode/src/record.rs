@@ -424,7 +424,8 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         Ok(())
     }
 
-    /// Of the elements of a list, the rows from `start` on, that name one and the same, the last counts.
+    /// Drops all but the last of the elements of a list, from row `start` on, that have the same
+    /// key.
     fn keep_last(
         &mut self,
         field: &FieldPlan,

@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use tillhouse_model::table::RuleCheck;
 use tillhouse_model::{ExactDecimal, FastMap, money, word, zone_name};
 
-/// So many different texts are remembered for a rule.
+/// Most different texts that a rule remembers.
 const MAX_KNOWN: usize = 1_024;
 
 /// Checks of a contract's quality rules, row by row.
@@ -27,7 +27,7 @@ pub(crate) struct RuleChecker<'p> {
 /// Cache of one rule's verdicts about texts.
 #[derive(Debug, Default)]
 struct RuleCache {
-    /// Of the decimals it is about; 0 for others.
+    /// Scale of the decimals it checks; 0 for others.
     scale: i8,
     /// Where in its vocabulary the last value was.
     last: usize,

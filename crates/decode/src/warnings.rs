@@ -5,16 +5,16 @@
 
 use crate::Warning;
 
-/// So many warnings of one page are kept; the rest are counted in one last warning.
+/// Most warnings of one page; the rest are counted in one last warning.
 const MAX_WARNINGS: usize = 20_000;
 
 /// The rule of a warning that stands for others, which were left out.
 pub const MORE_WARNINGS: &str = "more_warnings";
 
-/// So much of a value is shown in a warning, in bytes.
+/// Most bytes of a value that a warning shows.
 pub(crate) const MAX_ORIGINAL: usize = 128;
 
-/// So much of what is told of several columns.
+/// Most bytes of the text about several columns.
 const MAX_WORDS: usize = 512;
 
 /// Warnings of one page, bounded in number.

@@ -179,7 +179,7 @@ pub(crate) struct EmulatorState {
     gzip: bool,
     stop: CancellationToken,
     started: Instant,
-    /// Held while the clock moves, so that no API is left behind.
+    /// Locked while the clock moves, so that no API is left behind.
     clock: Mutex<Timestamp>,
     faults: Mutex<FaultQueue>,
     requests: Mutex<RequestLog>,

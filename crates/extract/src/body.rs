@@ -19,7 +19,7 @@ use tillhouse_model::json::BYTE_ORDER_MARK;
 
 /// A single piece below this size is copied, so that it does not keep the connection's whole read buffer alive.
 const KEEP_FROM: usize = 64 << 10;
-/// So often a body may have been compressed, one time over another.
+/// Most compressions of a body, one over another.
 const LAYERS: usize = 4;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum BodyError {
         read: usize,
         declared: Option<u64>,
     },
-    /// It is encoded in a way that was not asked for, by this name. Not for printing.
+    /// Encoded in a way that was not asked for, by this name. Not for printing.
     Encoded(String),
 }
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tillhouse_model::Error;
 
-/// So many failures in a row are the server's own: each costs its retries, and the next would too.
+/// Failures in a row that are the server's own: each costs its retries, and the next would too.
 const ENOUGH: u32 = 3;
-/// So many letters of an id are shown.
+/// Most letters of an id that are shown.
 const SHOWN: usize = 60;
 
 /// Outcome of asking for one record by id.
@@ -22,7 +22,7 @@ const SHOWN: usize = 60;
 pub enum RecordLookup {
     /// A page that holds it.
     Found(Page),
-    /// There is none of that id any more.
+    /// No record has that id any more.
     NotFound,
     /// Its id can be no part of an address, so it was not asked for.
     InvalidId(Error),

@@ -7,7 +7,7 @@ use reqwest::header::{DATE, HeaderMap};
 use std::sync::Once;
 use tillhouse_model::time;
 
-/// So much later than the server says may this machine be without being ahead: the header has whole seconds.
+/// Lead over the server's clock that does not count as being ahead: the header has whole seconds.
 const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
 /// A clock that is ahead by more than this is told.
 const TOLD: SignedDuration = SignedDuration::from_mins(5);

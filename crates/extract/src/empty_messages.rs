@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 pub struct EmptyMessages(Vec<String>);
 
 impl EmptyMessages {
-    /// These texts. The error says what is wrong with one.
+    /// Checks texts. The error says what is wrong with one.
     pub fn new(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
         let texts = texts.into_iter().map(|written| {
             let text = folded(written.as_ref());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 pub struct MediaTypes(Vec<String>);
 
 impl MediaTypes {
-    /// These types. The error says what is wrong with one.
+    /// Checks media types. The error says what is wrong with one.
     pub fn new(types: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
         let types = types.into_iter().map(|written| {
             let name = written.as_ref().trim().to_ascii_lowercase();
@@ -32,7 +32,7 @@ impl MediaTypes {
         types.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Nothing if an answer with these headers can be JSON; else its type, as it is written: not for printing.
+    /// Judges an answer by its headers.
     pub(crate) fn judge(&self, headers: &HeaderMap) -> MediaTypeVerdict {
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return MediaTypeVerdict::Unsure;

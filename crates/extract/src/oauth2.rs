@@ -39,8 +39,8 @@ struct TokenErrorResponse {
 }
 
 impl ClientCredentials {
-    /// For the API that `api` asks; the token endpoint may lie on any other server. No I/O happens here. Errors with
-    /// [`tillhouse_model::ErrorKind::Config`], naming the key.
+    /// A login for the API that `api` asks; the token endpoint may lie on any other server. No I/O
+    /// happens here. Errors with
     pub fn new(
         api: &HttpClient,
         token_url: &EndpointUrl,

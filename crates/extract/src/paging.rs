@@ -188,7 +188,8 @@ impl ListingOptions {
 pub enum FetchOutcome<P> {
     /// The page.
     Page(P),
-    /// Nothing is there, by a 404, 410 or 416 ([`crate::HttpRefusal::is_past_the_end`]): the end behind pages that came, otherwise this error.
+    /// No page: a 404, 410 or 416 ([`crate::HttpRefusal::is_past_the_end`]). The end behind pages
+    /// that came, otherwise this error.
     Missing(Error),
 }
 
@@ -232,7 +233,7 @@ where
 /// Next step of reading a listing.
 enum ListingStep<At> {
     On(At),
-    /// There, after a pause: it was asked for before.
+    /// To a place that was asked for before, after a pause.
     Back(At),
     End,
     /// Records arrived in front while it was read: from here on it is read anew, as long as that is not done too often.

@@ -21,7 +21,7 @@ use url::Url;
 const REMEMBERED: usize = 64;
 /// The longest message of a provider that is shown, in characters.
 const LONGEST_MESSAGE: usize = 200;
-/// So much of a text is read; no more than a message of it is shown.
+/// Most bytes of a text that are read; no more than a message of it is shown.
 const LONGEST_READ: usize = 8 << 10;
 /// The longest name out of a header that is shown, in characters.
 const LONGEST_NAME: usize = 60;

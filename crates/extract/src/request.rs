@@ -37,7 +37,7 @@ pub struct HttpRequest {
     pub(crate) body: Option<Bytes>,
     pub(crate) verdict: Option<SuccessCheck>,
     pub(crate) lists: Option<&'static [&'static str]>,
-    /// It carries credentials: what refuses them is not asked twice.
+    /// True if it carries credentials: what refuses them is not asked twice.
     pub(crate) logs_in: bool,
 }
 

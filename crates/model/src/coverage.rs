@@ -197,7 +197,7 @@ impl Coverage {
         CoverageAssessment { through, gaps }
     }
 
-    /// Of the newest readings of every instant of a window, when the oldest was made.
+    /// Time of the oldest among the newest reads of every instant of a window.
     fn oldest_read(&self, window: Window) -> Option<Timestamp> {
         let mut left = vec![window];
         let mut oldest = None;

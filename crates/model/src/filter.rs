@@ -50,7 +50,7 @@ pub struct FilterTest {
 /// Value that a field is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FilterOperand {
-    /// Nothing.
+    /// The null value.
     Null,
     /// True or false.
     Bool(bool),
@@ -113,15 +113,15 @@ operators! {
     Gte = "gte",
     /// The text starts with the value.
     StartsWith = "startswith",
-    /// It does not.
+    /// The text does not start with the value.
     DoesNotStartWith = "doesnotstartwith",
     /// The text ends with the value.
     EndsWith = "endswith",
-    /// It does not.
+    /// The text does not end with the value.
     DoesNotEndWith = "doesnotendwith",
     /// The value is in the text.
     Contains = "contains",
-    /// It is not.
+    /// The value is not in the text.
     DoesNotContain = "doesnotcontain",
     /// The empty text.
     IsEmpty = "isempty",

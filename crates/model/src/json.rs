@@ -47,7 +47,7 @@ pub struct JsonNumber<'a> {
     pub mantissa: u64,
     /// Minus the digits behind the point.
     pub exponent: i32,
-    /// It has an exponent or more digits than fit: only `text` counts.
+    /// True if it has an exponent or more digits than fit: only `text` counts.
     pub long: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct JsonScanner<'a> {
     pub data: &'a [u8],
     /// The position, in bytes.
     pub pos: usize,
-    /// Of the containers that are open in [`JsonScanner::skip`], whether each is an object.
+    /// Containers that are open in [`JsonScanner::skip`]; true for an object.
     open: Vec<bool>,
 }
 
@@ -134,7 +134,7 @@ impl<'a> JsonScanner<'a> {
         }
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub fn end(&mut self) -> JsonScanResult {
         self.white_space();
         if self.pos == self.data.len() {

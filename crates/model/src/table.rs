@@ -79,10 +79,10 @@ pub enum TableRole {
 /// Treatment of fields the contract does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownFields {
-    /// They are counted by path, for ops.drift.
+    /// Counted by path, for ops.drift.
     #[default]
     Count,
-    /// They are counted, and kept as JSON in `_extra`.
+    /// Counted, and kept as JSON in `_extra`.
     Keep,
 }
 

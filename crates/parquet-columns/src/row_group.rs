@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// is encoded for all. The crate's first page has an example.
 pub struct RowGroupEncoder<E = DefaultEncoder> {
     columns: Vec<E>,
-    /// For each column the earlier one that has held the same so far.
+    /// For each column, an earlier one with the same values so far.
     duplicates: Vec<Option<usize>>,
     rows: usize,
 }
@@ -109,7 +109,7 @@ pub(crate) fn assemble_chunks<E: ColumnEncoder>(
     Ok(done.into_iter().flatten().collect())
 }
 
-/// For each column the first before it that holds the same in all batches.
+/// For each column, the first before it with the same values in all batches.
 pub(crate) fn duplicate_columns<E: ColumnEncoder>(
     columns: &[E],
     batches: &[&[ArrayRef]],

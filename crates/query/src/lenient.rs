@@ -35,7 +35,7 @@ pub struct RowError {
     pub reason: String,
 }
 
-/// So many are kept one by one; the rest are counted.
+/// Most errors that are kept one by one; the rest are counted.
 const MOST_NOTED: usize = 20_000;
 
 /// Row errors of a session: the first ones, and the number of the others.

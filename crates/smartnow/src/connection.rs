@@ -122,7 +122,7 @@ fn sales_types(written: &BTreeMap<SalesType, String>) -> Result<String> {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SmartNowOperators {
-    /// Not before.
+    /// At or after.
     pub at_least: String,
     /// Before.
     pub below: String,

@@ -32,7 +32,7 @@ enum DiskStep {
 /// Content that the disk kept of what was never flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UnflushedData {
-    /// Nothing: no name, no content.
+    /// No name, no content.
     Nothing,
     /// The names, of empty files.
     Names,
@@ -194,7 +194,8 @@ async fn sync_hours(context: &RunContext, from: i64, to: i64) -> String {
 /// A cut behind each of the last steps, by which the run is published, and behind every so many of those before.
 const PUBLISHING: usize = 12;
 const STRIDE: usize = 40;
-/// Of so many warehouses that are found one is read by SQL, row by row; of the others the logs, and the length of every data file.
+/// Of so many warehouses one is read by SQL, row by row; of the others the logs, and the length of
+/// every data file.
 const READ: usize = 12;
 
 /// The newest run, and how many rows each of its tables has, by their logs. Its data files are there, and as long as they were.

@@ -379,7 +379,7 @@ async fn what_the_samples_leave_out() {
     assert_eq!(of("kind")["2/10"].as_deref(), Some("refund"));
 }
 
-/// Of every sale net, tax, its origin, and the article's rate.
+/// Net, tax, its origin and the article's rate of every sale.
 async fn taxed(
     session: &Session,
     parameters: &'static [(&'static str, &'static str)],

@@ -18,7 +18,7 @@ const ROWS: usize = 10;
 const BAR: usize = 24;
 /// Most gaps that are named.
 const GAPS: usize = 10;
-/// Of how many currencies the rankings are shown.
+/// Most currencies whose rankings are shown.
 const IN_FULL: usize = 2;
 
 /// The whole report as text.

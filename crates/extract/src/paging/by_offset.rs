@@ -104,13 +104,13 @@ struct OffsetReading {
 enum OffsetDoubt {
     #[default]
     None,
-    /// It was short.
+    /// The page was short.
     Short,
     /// None was at this offset, and the reader looks behind it.
     Empty(u64),
-    /// There was something so far behind it: the offset is asked for once more.
+    /// Records came from so far behind it: the offset is asked for once more.
     Hole(u64),
-    /// There was nothing behind it: the offset is asked for once more.
+    /// No record came from behind it: the offset is asked for once more.
     Last,
 }
 
@@ -270,7 +270,8 @@ impl OffsetReading {
         }
     }
 
-    /// Nothing was here: on to what is behind it, which is where the server says, or a page of its size further.
+    /// Goes on behind a place without records: where the server says, or a page of its size
+    /// further.
     fn behind(mut self, limit: u32, leads_to: Option<u64>) -> ListingStep<Self> {
         if !matches!(self.doubt, OffsetDoubt::Empty(_)) {
             self.doubt = OffsetDoubt::Empty(self.offset);
@@ -285,7 +286,8 @@ impl OffsetReading {
         ListingStep::On(self)
     }
 
-    /// Nothing was here, twice, but that there is more: on behind what came from behind it.
+    /// Goes on behind a place that was empty twice, since there is more: behind what came from
+    /// there.
     fn over(mut self, gap: u64) -> ListingStep<Self> {
         self.gaps = self.gaps.saturating_add(gap);
         self.ledger.came(self.reach.saturating_sub(self.gaps));
@@ -293,7 +295,7 @@ impl OffsetReading {
         ListingStep::On(self)
     }
 
-    /// Nothing is at a place again, and there are records behind it.
+    /// A place that is empty again, with records behind it.
     fn hole(self) -> ListingStep<Self> {
         let error =
             Error::protocol(format!("nothing is at offset {} of the listing, but records behind it", self.offset))
@@ -302,7 +304,7 @@ impl OffsetReading {
         self.anew(error)
     }
 
-    /// There is no such page: it was asked for twice, unless it stands behind a doubtful place.
+    /// No such page: it was asked for twice, unless it stands behind a doubtful place.
     fn missing(mut self, limit: u32, listing: &ListingOptions) -> ListingStep<Self> {
         match self.doubt {
             OffsetDoubt::Hole(_) => self.hole(),

@@ -50,13 +50,13 @@ pub struct PagePosition {
 /// Statement of a page about the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextPage {
-    /// Nothing.
+    /// No statement.
     Unknown,
     /// A link within the origin, see [`crate::origin::follow`].
     Link(Url),
     /// A link that is not followed, and may lead anywhere.
     Elsewhere,
-    /// There is one, and it is had by its number.
+    /// A next page that is had by its number.
     ByNumber,
 }
 
@@ -186,13 +186,13 @@ struct NumberedReading {
 /// Reason to doubt that a page was the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NumberedDoubt {
-    /// It was the first, and shorter than asked: the server may cut all of them so.
+    /// First page, shorter than asked: the server may cut all of them so.
     First,
-    /// It was the first and empty: pages may be counted from one on.
+    /// First page, empty: pages may be counted from one on.
     Base,
-    /// It was shorter than those before, or empty behind such a one.
+    /// A page shorter than those before, or empty behind such a one.
     Gap(u64),
-    /// It was empty behind a page that was not short.
+    /// An empty page behind one that was not short.
     Empty(u64),
     /// That page is asked for once more, since nothing is behind it either.
     Last,
@@ -255,7 +255,7 @@ impl NumberedReading {
         }
     }
 
-    /// There is no such page: it was asked for twice, unless it stands behind a doubtful one.
+    /// No such page: it was asked for twice, unless it stands behind a doubtful one.
     fn missing(mut self, numbering: &PageNumbering, listing: &ListingOptions) -> ListingStep<Self> {
         let index = self.place.index;
         if let Some(resume) = self.resume.take() {
@@ -283,7 +283,7 @@ impl NumberedReading {
         }
     }
 
-    /// Nothing is at a place again, and there are records behind it.
+    /// A page that is empty again, with records behind it.
     fn hole(self, index: u64) -> ListingStep<Self> {
         let error = Error::protocol(format!(
             "page {index} of the listing has no records, but a page behind it has some"

@@ -85,7 +85,7 @@ fn cut(place: &PagePosition, base: u64, size: u64, to: u64) -> Vec<u64> {
     ((page * size).min(to)..((page + 1) * size).min(to)).collect()
 }
 
-/// Of pages of so many records, as a source asks for them.
+/// Options for pages of so many records, as a source asks for them.
 fn sized(page_size: u32) -> ListingOptions {
     ListingOptions {
         page_size,

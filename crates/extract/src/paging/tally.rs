@@ -222,14 +222,14 @@ impl ListingTally {
         self.shifted
     }
 
-    /// There is nothing behind the reader to step back to: the fall holds.
+    /// Confirms that the total fell: there is nothing behind the reader to step back to.
     pub(super) fn fall_holds(&mut self) {
         if let Some(fallen) = self.fell_to.take() {
             self.due = Some(fallen);
         }
     }
 
-    /// So many records came so far, of a reading that may step back.
+    /// Sets the number of records so far, of a reading that may step back.
     pub(super) fn came(&mut self, records: u64) {
         self.came = records;
     }

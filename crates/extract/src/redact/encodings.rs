@@ -23,9 +23,9 @@ use tillhouse_model::Secret;
 const SHORT: usize = 6;
 /// A secret of one letter cannot be hidden.
 const SHORTEST: usize = 2;
-/// So many of a secret's first letters are told as one that was cut off.
+/// First letters of a secret that are taken for one that was cut off.
 const PIECE: usize = 8;
-/// And so many are told, where so much of their encoding was left.
+/// First letters that are enough where as much of their encoding was left.
 const FEWEST: usize = 3;
 /// A piece of Base64 or hexadecimal digits shorter than this may stand anywhere by chance.
 const SHORTEST_ENCODED: usize = 6;

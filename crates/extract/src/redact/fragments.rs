@@ -11,10 +11,11 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-/// So many letters in a row are a piece, and the whole of a shorter secret that has at least so many.
+/// Letters in a row that are a piece; a secret that is shorter and has `SHORTEST` is a piece as a
+/// whole.
 const PIECE: usize = 8;
 const SHORTEST: usize = 6;
-/// Of a longer secret (a token) only its letters are looked for: nobody writes it as numbers.
+/// Longest secret that is looked for as numbers; of a longer one (a token) only the letters are.
 const LONGEST_ENCODED: usize = 256;
 
 /// Form in which spellings no longer differ.

@@ -16,7 +16,7 @@ const SHORTEST_RUN: usize = 8;
 /// Text with layers of encoding taken off.
 pub(crate) struct DecodedText {
     text: String,
-    /// For every byte of it, from where to where that stands in the text.
+    /// Start and end in the text, for every byte of it.
     places: Vec<(usize, usize)>,
 }
 

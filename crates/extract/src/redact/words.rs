@@ -5,7 +5,8 @@
 
 /// The longest plain text that is taken for an explanation, in bytes.
 const PLAIN_TEXT: usize = 1_000;
-/// So many texts of a document are shown where no key explains it, and so much of a page is read for its own.
+/// Most texts of a document that are shown where no key explains it, and most bytes of a page that
+/// are read.
 const TEXTS: usize = 3;
 const READ: usize = 16 << 10;
 /// Words whose values are never quoted, letters only.

@@ -11,11 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Scripted reply to one request.
 pub(crate) enum ScriptedReply {
-    /// These bytes; the connection stays open.
+    /// Sends these bytes; the connection stays open.
     Write(Vec<u8>),
-    /// These bytes, then the connection is closed.
+    /// Sends these bytes, then closes the connection.
     Close(Vec<u8>),
-    /// Nothing ever.
+    /// Sends nothing.
     Silence,
 }
 

@@ -64,7 +64,7 @@ impl ContractProblems {
         self.found.len()
     }
 
-    /// Nothing, or one error that names every problem.
+    /// `Ok`, or one error that names every problem.
     pub(super) fn into_result(mut self, file: &str) -> Result<(), Error> {
         self.found.sort_by_key(|p| (p.line, p.column));
         let hint = "docs/contracts.md says what a contract may hold.";

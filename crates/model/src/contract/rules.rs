@@ -18,7 +18,7 @@ const ENGINE: &str = "tillhouse";
 pub(super) struct LocatedRule {
     pub(super) rule: QualityRule,
     pub(super) at: FileLocation,
-    /// For [`RuleCheck::Unique`]: the columns that are said to be unique together.
+    /// Columns that are unique together, of [`RuleCheck::Unique`].
     pub(super) unique: Vec<Vec<String>>,
 }
 

@@ -17,7 +17,8 @@ use crate::json::{JsonScanResult, JsonScanner, MalformedJson};
 enum ClosingQuote {
     /// The first one that no backslash stands before.
     Standard,
-    /// Of these the first that a comma, a colon or a closing bracket follows, for texts with bare quotes in them: `"12" screen"`.
+    /// The first without a backslash before it and with a comma, a colon or a closing bracket
+    /// behind it, for texts with bare quotes in them: `"12" screen"`.
     Closing,
     /// As `Closing`, whether a backslash stands before it or not, for texts that end in one: `"C:\"`.
     ClosingEvenEscaped,

@@ -77,7 +77,7 @@ pub enum YamlContent {
 /// Type and value of a scalar by YAML's own rules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum YamlScalar {
-    /// Nothing.
+    /// No value.
     Null,
     /// `true` or `false`.
     Bool(bool),

@@ -13,9 +13,10 @@ use super::fault::{YamlFault, YamlFaultKind, joined};
 use super::node::{YamlContent, YamlEntry, YamlNode, YamlScalar};
 use serde::de::DeserializeOwned;
 
-/// So many faults of one value are told at once.
+/// Most faults of one value that are reported.
 const MOST_FAULTS: usize = 20;
-/// So often a value is read for that; each fault takes a reading, and some more where something has to be made up.
+/// Most readings of a value for that; each fault takes one, and some more where something has to
+/// be made up.
 const MOST_READINGS: usize = 200;
 
 /// Readable part of a value, and the faults of the rest.

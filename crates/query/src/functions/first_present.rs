@@ -21,7 +21,7 @@ pub(super) fn function() -> ScalarUDF {
     })
 }
 
-/// It takes and gives the types that `coalesce` does.
+/// SQL function with the types of `coalesce`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FirstPresent {
     like: CoalesceFunc,

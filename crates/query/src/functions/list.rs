@@ -272,7 +272,7 @@ fn positions(list: &ListArray) -> Result<ListArray> {
     )?)
 }
 
-/// For every row, the positions in `list.values()` whose label is the row's.
+/// Positions in `list.values()` whose label is the row's, for every row.
 fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<usize>> {
     let texts = labels.values().as_string::<i32>();
     let label = label.as_string::<i32>();

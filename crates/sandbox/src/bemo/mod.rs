@@ -481,7 +481,7 @@ impl EmulatedApi for EmulatedBemo {
         }
     }
 
-    /// There is nothing to refresh: only `for_good` outlasts the request that meets the fault, until the token is renewed.
+    /// No token can be refreshed:
     fn revoke(&self, for_good: bool) {
         let mut tokens = lock(&self.tokens);
         if for_good && let Some(old) = tokens.good.take() {

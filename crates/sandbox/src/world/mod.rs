@@ -41,7 +41,7 @@ pub(crate) struct World {
 /// Streams of the world's own, far from those of HecOne's sales, which count up from zero.
 const STREAM: u64 = 1 << 60;
 
-/// Of ten visits, this many are to a coffee machine.
+/// Visits to a coffee machine, of ten.
 const COFFEES: u64 = 2;
 
 impl World {

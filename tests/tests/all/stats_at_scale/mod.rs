@@ -186,7 +186,7 @@ impl StatsAnswer {
     }
 }
 
-/// Of SmartNow's sales, whose tax is derived: how many, their tax and what is left of their amounts, by currency.
+/// Number, tax and net amounts of SmartNow's sales, whose tax is derived, by currency.
 fn derived_tax(facts: &ExpectedFacts) -> Value {
     let mut sums: BTreeMap<&str, (i64, Decimal, Decimal)> = BTreeMap::new();
     for fact in &facts.all {

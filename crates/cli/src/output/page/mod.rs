@@ -27,7 +27,7 @@ const ROWS: usize = 8;
 const CURRENCIES: usize = 3;
 const UNKNOWN: &str = "unknown";
 
-/// So many points a curve has at most: twenty years of days, which is more than a screen shows.
+/// Most points of a curve: twenty years of days, which is more than a screen shows.
 const POINTS: i64 = 7_320;
 
 /// Refuses a window whose curve would have more points than a page can hold, before anything is counted for it.

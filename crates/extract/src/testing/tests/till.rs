@@ -36,7 +36,7 @@ pub(super) enum PagingStyle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SourceFlaw {
     None,
-    /// Of pages and windows.
+    /// Flaws of pages and windows.
     DropsLastRecord,
     RewritesNumbers,
     RepeatsPages,
@@ -45,25 +45,25 @@ pub(super) enum SourceFlaw {
     CutsTheWindow,
     AsksForNow,
     ForgetsOldPrices,
-    /// Of totals.
+    /// Flaws of totals.
     MovesOnlyForward,
     HasNoTotals,
     HidesTotals,
     RepairsTotals,
     DeniesTotals,
-    /// Of what can be asked for.
+    /// Flaws of resources.
     KnowsEverything,
     ChecksNothing,
     KeepsKnocking,
     HasNoLateRecords,
     FailsForGoneRecords,
-    /// Of tokens.
+    /// Flaws of tokens.
     NeverRenews,
     KnowsOnly401,
     HidesTheServersWords,
     NeedsItsRefresh,
     SeesNoLifetime,
-    /// Of patience.
+    /// Flaws of retries.
     GivesUpAtOnce,
     IgnoresRetryAfter,
     WaitsTooLong,
@@ -72,22 +72,22 @@ pub(super) enum SourceFlaw {
     TakesTheFirstTime,
     TakesAnyBody,
     EndsQuietly,
-    /// Of ends.
+    /// Flaws of ends.
     BelievesTheEnd,
     TakesNothingForAnError,
     ForgetsEmptyMessages,
-    /// Of bodies.
+    /// Flaws of bodies.
     RefusesAcceptedTypes,
     KeepsTheMark,
     KnowsOneSpelling,
     IsStricterThanTheDecoder,
-    /// Of links and ends.
+    /// Flaws of links and ends.
     FollowsAnyLink,
     FollowsInCircles,
     GoesOnForEver,
     ReadsAllAtOnce,
     LeavesATaskBehind,
-    /// Of secrets.
+    /// Flaws of secrets.
     TellsItsPassword,
     LogsItsPassword,
     ShowsItsPassword,
