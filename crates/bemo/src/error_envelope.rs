@@ -44,7 +44,7 @@ impl BemoErrorEnvelope {
             .filter_map(|item| item.code.as_deref())
     }
 
-    /// All that be-mo says, as it says it.
+    /// Texts of be-mo's error, as it writes them.
     fn words(&self) -> String {
         let words: Vec<&str> = self
             .errors

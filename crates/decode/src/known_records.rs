@@ -37,7 +37,8 @@ pub struct KnownRecords {
 type KnownValue<'k> = (&'k dyn Array, usize);
 
 impl KnownRecords {
-    /// From rows of the source table, one a record. Columns that the contract had not yet when they were written are unknown.
+    /// Known records from rows of the source table, one a record. Columns that the contract had
+    /// not yet when they were written are unknown.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Internal`] where they lack the record key.
     pub fn new(rows: RecordBatch) -> Result<Self> {

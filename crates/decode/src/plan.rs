@@ -20,7 +20,7 @@ use tillhouse_model::{
 /// Objects of a contract may be nested this deep; pages may nest twice as deep in what the contract does not know.
 const MAX_CONTRACT_DEPTH: usize = 64;
 
-/// From this many fields on, a key out of turn is looked up in a hash table.
+/// Number of fields from which on a key out of turn is looked up in a hash table.
 const MANY_FIELDS: usize = 48;
 
 /// Contract compiled for decoding.
@@ -126,9 +126,9 @@ pub(crate) enum TextTreatment {
 /// Step of a path from a row to a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathStep {
-    /// To the field of that index.
+    /// Step to the field of that index.
     Field(usize),
-    /// To every element of the list.
+    /// Step to every element of the list.
     Elements,
 }
 
@@ -136,7 +136,7 @@ pub(crate) enum PathStep {
 #[derive(Debug)]
 pub(crate) struct CompiledRule {
     pub(crate) name: String,
-    /// To the value it is about.
+    /// Path to the value it is about.
     pub(crate) path: Vec<PathStep>,
     /// True if that value may stand in the warning.
     pub(crate) is_quotable: bool,

@@ -17,7 +17,7 @@ pub(crate) struct CompiledPresence {
     is: RuleOperand,
     /// The text that has to be one of these words; everything counts without.
     when: Option<(Vec<PathStep>, Vec<String>)>,
-    /// To the element that is looked at; empty where it is the record itself.
+    /// Path to the element that is checked; empty where it is the record itself.
     element: Vec<PathStep>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct CompiledProduct {
     /// Compared columns, each with whether it may be less.
     is: Vec<(RuleOperand, bool)>,
     within: ExactDecimal,
-    /// To the element that is compared; empty where it is the record itself.
+    /// Path to the element that is compared; empty where it is the record itself.
     element: Vec<PathStep>,
 }
 

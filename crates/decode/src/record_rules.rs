@@ -39,7 +39,7 @@ struct ExcludedElements {
 /// Outcome of comparing a sum with the column it should equal.
 enum SumOutcome {
     Fits,
-    /// In words.
+    /// Violated; the words say by how much.
     Off(String),
     /// A value is missing, or the sum has too many digits.
     Unknown,
@@ -51,7 +51,7 @@ pub(crate) struct CompiledAmount {
     is: RuleOperand,
     currency: Vec<PathStep>,
     unit: PriceUnit,
-    /// To the element that is looked at; empty where it is the record itself.
+    /// Path to the element that is checked; empty where it is the record itself.
     element: Vec<PathStep>,
 }
 

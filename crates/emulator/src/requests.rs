@@ -27,7 +27,7 @@ pub struct LoggedRequest {
     pub bytes: u64,
 }
 
-/// All of them.
+/// Log of the requests.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RequestLog {
     /// Number of requests.

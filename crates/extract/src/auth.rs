@@ -169,7 +169,8 @@ impl TokenCache {
         }
     }
 
-    /// With the refresh token first; when that is refused or not understood, with the credentials.
+    /// Logs in with the refresh token first; when that is refused or not understood, with the
+    /// credentials.
     async fn log_in(&self, refresh: Option<&Secret>) -> Result<Token> {
         if let Some(refresh) = refresh {
             match self.login.login(Some(refresh)).await {

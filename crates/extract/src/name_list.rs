@@ -39,7 +39,7 @@ impl NameList {
         Ok(())
     }
 
-    /// In the order they were written in.
+    /// Names in the order in which they were written.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }

@@ -233,7 +233,7 @@ where
 /// Next step of reading a listing.
 enum ListingStep<At> {
     On(At),
-    /// To a place that was asked for before, after a pause.
+    /// Go to a place that was asked for before, after a pause.
     Back(At),
     End,
     /// Records arrived in front while it was read: from here on it is read anew, as long as that is not done too often.

@@ -45,7 +45,7 @@ fn open(sandbox: &Sandbox, limits: SourceLimits) -> Arc<dyn Source> {
         .unwrap()
 }
 
-/// All five days.
+/// Slice of all five days.
 fn everything() -> Slice {
     let options = SandboxOptions::default();
     Slice {

@@ -63,7 +63,8 @@ pub struct CoverageGap {
 /// contradict each other: the first gap begins where `through` ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CoverageAssessment {
-    /// Up to when, from the beginning of the window on, there is no gap; `None` where its very beginning was not read.
+    /// End of the stretch without a gap that begins with the window; `None` where its very
+    /// beginning was not read.
     pub through: Option<Timestamp>,
     /// Windows that should have been read and were not, in order.
     pub gaps: Vec<CoverageGap>,

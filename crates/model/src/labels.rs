@@ -130,7 +130,7 @@ impl LabelMap {
         serde_json::Value::Object(kinds.collect()).to_string()
     }
 
-    /// From JSON; `None` where it is none that [`Self::to_json`] could have written.
+    /// Parses JSON; `None` where it is none that [`Self::to_json`] could have written.
     pub fn from_json(text: &str) -> Option<Self> {
         let written: BTreeMap<String, BTreeMap<String, String>> =
             serde_json::from_str(text).ok()?;

@@ -115,7 +115,7 @@ pub struct PeriodRequest {
 pub enum PeriodEnd {
     /// `2023-01-01 00:00:00`, or a date.
     Fixed(String),
-    /// By parts.
+    /// Date by its parts.
     Relative(RelativeDate),
 }
 

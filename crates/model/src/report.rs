@@ -59,7 +59,7 @@ macro_rules! ranked {
         #[doc = concat!("One row of the ranking of amounts by ", $what, ".")]
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct $name {
-            /// In major units of the entry's currency.
+            /// Amount in major units of the entry's currency.
             pub amount: ExactDecimal,
             /// The label, or `unknown`.
             pub $label: String,
@@ -96,7 +96,7 @@ pub struct ArticleQuantities {
 pub struct ArticleQuantity {
     /// The article's current product name, or `unknown`.
     pub article_name: String,
-    /// In the group's unit.
+    /// Quantity in the group's unit.
     pub quantity: ExactDecimal,
 }
 
@@ -140,7 +140,8 @@ pub struct StatisticsMeta {
     pub run: String,
     /// `facts` or `rollups`.
     pub answered_from: String,
-    /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
+    /// End of what every pipeline has read without a gap, from the window's beginning on; null
+    /// where that was not read.
     pub data_through: Option<Timestamp>,
     /// Windows that this answer needs and that were not read, by pipeline and resource.
     pub gaps: Vec<ReportedGap>,
@@ -167,7 +168,7 @@ pub struct StatisticsMeta {
     pub bridge: Vec<Bridge>,
 }
 
-/// From what was charged to what came in, in one currency: `collected + open = total`.
+/// Bridge from the charged to the collected amount of one currency: `collected + open = total`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bridge {
     /// ISO 4217, or `unknown`.

@@ -9,11 +9,11 @@ use serde::Serialize;
 /// Report of the figures that changed since a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestatedReport {
-    /// By the site's own month, `2026-01`.
+    /// Figures by the site's own month, `2026-01`.
     pub months: Vec<RestatedFigure>,
-    /// By the site's own day, `2026-01-31`.
+    /// Figures by the site's own day, `2026-01-31`.
     pub days: Vec<RestatedFigure>,
-    /// By UTC hour, named by its start.
+    /// Figures by UTC hour, named by its start.
     pub hours: Vec<RestatedFigure>,
     /// The transactions that made the difference, those that weigh most first.
     pub transactions: Vec<ChangedTransaction>,
@@ -37,7 +37,7 @@ pub struct RestatedFigure {
     pub then: ExactDecimal,
     /// Present figure.
     pub now: ExactDecimal,
-    /// By how much it changed. Zero where sales moved between sites or labels within the period.
+    /// Difference of the two. Zero where sales moved between sites or labels within the period.
     pub difference: ExactDecimal,
 }
 

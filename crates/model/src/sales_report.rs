@@ -310,7 +310,8 @@ pub struct PeriodMeta {
     pub from: String,
     /// The first second no longer counted.
     pub to: String,
-    /// Up to when every pipeline has been read without a gap, from the window's beginning on; null where that was not read.
+    /// End of what every pipeline has read without a gap, from the window's beginning on; null
+    /// where that was not read.
     pub data_through: Option<Timestamp>,
     /// Windows not read that the period needs, in any of the sites' time zones.
     pub gaps: Vec<ReportedGap>,

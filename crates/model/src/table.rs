@@ -131,7 +131,7 @@ pub enum RuleCheck {
 /// Requirement that a number is there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PresenceRule {
-    /// Only elements that say so, by a text of theirs; `None`: everywhere.
+    /// Elements that the rule is for, by a text of theirs; `None`: all.
     pub when: Option<ElementFilter>,
 }
 

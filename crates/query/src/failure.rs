@@ -294,7 +294,8 @@ fn shorten(message: &str) -> String {
     line.chars().take(LONGEST).chain("...".chars()).collect()
 }
 
-/// In our style: no full stop, and DataFusion's own names for our tables cut to what the user wrote.
+/// A message in our style: no full stop, and DataFusion's own names for our tables cut to what the
+/// user wrote.
 fn sentence(message: &str) -> String {
     message.trim_end_matches('.').replace("'tillhouse.", "'")
 }

@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes that a sort may hold at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SortBudget {
-    /// In a heap of first rows.
+    /// Bytes in a heap of first rows.
     pub(crate) heap: usize,
-    /// In one batch of those it merges.
+    /// Bytes in one batch of those it merges.
     pub(crate) batch: usize,
 }
 

@@ -15,7 +15,8 @@ pub const DAY: i64 = 24 * HOUR;
 const END_OF_DATA: i64 = 4_102_444_800_000_000;
 /// The last years that are in the data: among any 28 that have no skipped leap year, every calendar there is comes up.
 const LAST_YEARS: std::ops::RangeInclusive<i32> = 2072..=2099;
-/// No wall clock is further from UTC than this many hours; local mean time, before there were zones, came closest.
+/// Greatest distance of a wall clock from UTC, in hours; local mean time, before there were zones,
+/// came closest.
 const FARTHEST: i64 = 26;
 
 /// A time zone.

@@ -175,7 +175,8 @@ fn is_in(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> bool {
 }
 
 impl OracleQuery {
-    /// All that was sold in [from, to): completed and consumed, hours in UTC, growth against as long a window just before.
+    /// Query for all that was sold in [from, to): completed and consumed, hours in UTC, growth
+    /// against as long a window just before.
     pub fn new(from: Timestamp, to: Timestamp) -> Self {
         let before = from
             .checked_sub(to.duration_since(from))
@@ -262,7 +263,7 @@ pub struct OracleStatistics {
     pub data: Vec<OracleEntry>,
     /// Counts of Tillhouse's `meta`.
     pub counts: OracleCounts,
-    /// From charged to collected, an entry a currency.
+    /// Bridges from charged to collected, an entry a currency.
     pub bridge: Vec<OracleBridge>,
 }
 
@@ -365,7 +366,7 @@ pub struct OracleFigure {
     pub value: Decimal,
 }
 
-/// From charged to collected, in one currency; names are those of `meta`.
+/// Bridge from charged to collected in one currency; names are those of `meta`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are those of `meta`")]
 pub struct OracleBridge {

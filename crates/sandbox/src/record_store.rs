@@ -60,7 +60,7 @@ pub(crate) enum SortKey {
 pub(crate) struct ListingOrder(pub Vec<(SortKey, bool)>);
 
 impl ListingOrder {
-    /// By one key.
+    /// Order by one key.
     pub(crate) fn by(key: SortKey, descending: bool) -> Self {
         Self(vec![(key, descending)])
     }

@@ -203,7 +203,7 @@ fn route(endpoint: &SmartNowEndpoint, path: &str) -> Result<PathTemplate> {
 /// Routes, operators, archive rule and units of a connection.
 #[derive(Debug)]
 pub(crate) struct SmartNowSettings {
-    /// In the order of [`ENDPOINTS`].
+    /// Paths in the order of [`ENDPOINTS`].
     pub(crate) routes: Vec<PathTemplate>,
     /// Where the summary of revenue is.
     pub(crate) summary: url::Url,

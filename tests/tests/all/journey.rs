@@ -1,4 +1,5 @@
-//! From an empty folder to statistics: 20,000 sales of five days, read over HTTP, and what strangers find in the tables.
+//! Journey from an empty folder to statistics: 20,000 sales of five days, read over HTTP, and what
+//! strangers find in the tables.
 //!
 //! Invariant: the truth is computed from the source's records by plain loops; none of our crates takes part in it.
 

@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// No command of the tests takes nearly as long; one that does hangs.
+/// Time after which a command hangs; none of the tests takes nearly as long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The binary.

@@ -9,7 +9,7 @@ use std::process::Output;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// No program of the tests takes nearly as long; one that does hangs.
+/// Time after which a program hangs; none of the tests takes nearly as long.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The environment's interpreter.

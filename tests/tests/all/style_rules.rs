@@ -6,7 +6,7 @@ use crate::{program, source_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// No file is longer, with its tests.
+/// Most lines of a file, tests included.
 const LONGEST: usize = 1_000;
 
 /// Names that say nothing of what is inside, so that everything ends up there.

@@ -1,4 +1,5 @@
-//! Any bytes whatever: records, rejects or an error; never a panic, never a record lost, never a secret shown.
+//! Hostile bytes: records, rejects or an error; never a panic, never a record lost, never a secret
+//! shown.
 //!
 //! Invariant: every personal, secret and unknown value of the pages below holds the mark, and no output ever does.
 

@@ -145,7 +145,8 @@ impl KeyedCursor {
         }
     }
 
-    /// On to the next parent's list; where those are read that came, once more to those that were missing, after a pause.
+    /// Goes on to the next parent's list; where those are read that came, once more to those that
+    /// were missing, after a pause.
     fn next_list(mut self) -> ListingStep<Self> {
         (self.ledger, self.trails) = (ListingTally::default(), false);
         self.pager.start_over();

@@ -304,7 +304,7 @@ impl OffsetReading {
         self.anew(error)
     }
 
-    /// No such page: it was asked for twice, unless it stands behind a doubtful place.
+    /// Handles a missing page: it was asked for twice, unless it stands behind a doubtful place.
     fn missing(mut self, limit: u32, listing: &ListingOptions) -> ListingStep<Self> {
         match self.doubt {
             OffsetDoubt::Hole(_) => self.hole(),

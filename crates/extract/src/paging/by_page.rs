@@ -255,7 +255,7 @@ impl NumberedReading {
         }
     }
 
-    /// No such page: it was asked for twice, unless it stands behind a doubtful one.
+    /// Handles a missing page: it was asked for twice, unless it stands behind a doubtful one.
     fn missing(mut self, numbering: &PageNumbering, listing: &ListingOptions) -> ListingStep<Self> {
         let index = self.place.index;
         if let Some(resume) = self.resume.take() {

@@ -184,7 +184,7 @@ fn end_of(text: &str, from: usize, secret: &str) -> Option<usize> {
     ends.last().copied()
 }
 
-/// In how many bytes a letter may be written at the beginning of a text.
+/// Lengths in bytes of a letter at the beginning of a text, in each way of writing it.
 fn after(text: &str, letter: char) -> impl Iterator<Item = usize> {
     let plain = text.starts_with(letter).then(|| letter.len_utf8());
     let blank = (letter == ' ' && text.starts_with('+')).then_some(1);

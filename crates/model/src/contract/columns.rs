@@ -1,4 +1,4 @@
-//! From properties as written to columns: types, classes and treatments.
+//! Columns from properties as written: types, classes and treatments.
 //!
 //! Invariant: a column that comes out is complete by itself: its type can be stored exactly, what is never stored is required
 //! nowhere, and a personal value says how it is treated. A number is a decimal with precision and scale, never a float.

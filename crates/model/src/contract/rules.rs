@@ -1,4 +1,4 @@
-//! From quality entries as written to rules over a record.
+//! Rules over a record from quality entries as written.
 //!
 //! Invariant: a rule that comes out can be checked on its column: it is stored as the source wrote it, and its type fits. (A rule over
 //! several columns is looked at again once all are known, see `across`.) What another engine checks is left to that engine;

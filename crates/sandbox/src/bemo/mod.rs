@@ -481,7 +481,8 @@ impl EmulatedApi for EmulatedBemo {
         }
     }
 
-    /// No token can be refreshed:
+    /// Revokes the token; only `for_good` outlasts the request that meets the fault, until it is
+    /// renewed.
     fn revoke(&self, for_good: bool) {
         let mut tokens = lock(&self.tokens);
         if for_good && let Some(old) = tokens.good.take() {

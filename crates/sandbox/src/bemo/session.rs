@@ -1,4 +1,4 @@
-//! From a visit of a vehicle to the session that be-mo reports of it.
+//! Session that be-mo reports of a visit of a vehicle.
 //!
 //! Invariant: a session is a pure function of the world and the visit; it is created at the provider after it has ended, a few of
 //! them days later.

@@ -1,4 +1,4 @@
-//! From a sale's plan and how far it is to the record that the API shows.
+//! Record that the API shows of a sale, from its plan and its stage.
 //!
 //! Invariant: ids, cards and texts are drawn in the same order at every stage, so that a record keeps them as it moves on.
 

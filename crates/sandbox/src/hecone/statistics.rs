@@ -38,7 +38,7 @@ pub struct HecOneStatisticsQuery {
 }
 
 impl HecOneStatisticsQuery {
-    /// All mandators over [from, to): completed and consumed, hours in UTC.
+    /// Query over all mandators in [from, to): completed and consumed, hours in UTC.
     pub fn new(from: Timestamp, to: Timestamp) -> Self {
         Self {
             mandator: None,

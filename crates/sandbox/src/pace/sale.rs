@@ -1,4 +1,4 @@
-//! From a visit to the transaction that PACE has of it: what a partner's pumps sold, to fleets and to others.
+//! Transaction that PACE has of a visit: what a partner's pumps sold, to fleets and to others.
 //!
 //! Invariant: a transaction is a pure function of the world, its number and whether its later change has happened; with it
 //! `updatedAt` moves.

@@ -1,4 +1,5 @@
-//! All that ever happens at SmartNow's machines, decided beforehand: sales, payments, corrections, logs, shifts, vouchers.
+//! Plan of SmartNow's machines, made beforehand: sales, payments, corrections, logs, shifts,
+//! vouchers.
 //!
 //! Invariant: a plan is a pure function of the world, the stretch and the number of sales; the clock only decides how much of it
 //! shows. Ids count up in the order in which the provider learns of things, as a database's do.
@@ -114,7 +115,7 @@ pub(crate) const CODES: [(&str, i64, bool, u64); 6] = [
     ("ED017", 3, true, 10),
 ];
 
-/// All sales, payments, logs, shifts and vouchers of a world, decided beforehand.
+/// Plan of all sales, payments, logs, shifts and vouchers of a world.
 #[derive(Debug)]
 pub(crate) struct SmartNowPlan {
     pub world: Arc<World>,

@@ -106,7 +106,7 @@ const fn windowed(
     }
 }
 
-/// All of them.
+/// All resources.
 pub(crate) const RESOURCES: [SmartNowResource; 31] = [
     windowed(
         "updatedAt",

@@ -67,8 +67,9 @@ pub(super) struct SmartNowDayRevenue {
     value: i64,
 }
 
-/// By currency, the days in their order. A `lie` counts one too much on the middle one of the first currency's days: who asks for a
-/// day more on either side, since the document does not say where a stretch ends, does not look at these.
+/// Revenue by currency, the days in their order. A `lie` counts one too much on the middle one of
+/// the first currency's days: who asks for a day more on either side, since the document does not
+/// say where a stretch ends, does not look at these.
 pub(super) fn revenue(
     rows: &[SmartNowRow],
     asked: &RevenueQuery,

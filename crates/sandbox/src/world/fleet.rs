@@ -44,7 +44,7 @@ pub(crate) struct Vehicle {
     /// `CC-12`.
     pub cost_center: String,
     pub drive: DriveType,
-    /// At the beginning of the stretch.
+    /// Odometer at the beginning of the stretch.
     pub odometer_km: i64,
 }
 

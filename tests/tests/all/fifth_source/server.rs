@@ -18,7 +18,7 @@ pub(crate) fn instant(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
-/// All that is sold.
+/// Window of all sales.
 pub(crate) fn window() -> Window {
     Window::new(
         instant("2026-03-01T00:00:00Z"),
