@@ -1,6 +1,6 @@
 //! be-mo's envelope where it says that something is wrong, and what to do about it.
 //!
-//! Invariant: a body whose status is `Error` or `FailedLogin` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
+//! Invariant: a body whose status is `Error` or `Failed` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
 
 use serde::Deserialize;
 use tillhouse_extract::{HttpRefusal, Redactor, ReportedFailure, envelope};

@@ -128,10 +128,10 @@ pub struct EmulatedFault {
     /// See [`FaultKind::Encoded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
-    /// See [`FaultKind::ReplaceSummary`].
+    /// See [`FaultKind::Replaced`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// See [`FaultKind::ReplaceSummary`].
+    /// See [`FaultKind::Replaced`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<String>,
     /// See [`FaultKind::Slow`].

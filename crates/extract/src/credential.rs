@@ -1,6 +1,6 @@
 //! A credential as a configuration gives it: the value, a file that holds it, or a command that prints it.
 //!
-//! Invariant: the value itself is only in a [`TokenFile`]; files are read and commands run anew at every login, so that a rotated
+//! Invariant: the value itself is only in a [`Secret`]; files are read and commands run anew at every login, so that a rotated
 //! secret is taken up without a restart. A command is run as given, without a shell.
 
 use serde::de::{self, MapAccess, Visitor};

@@ -1,16 +1,16 @@
 //! A value that nobody can print.
 //!
-//! Invariant: no `Debug`, `Display` or `Serialize` of a [`TokenFile`] ever shows what is inside; only [`Secret::expose`] does,
+//! Invariant: no `Debug`, `Display` or `Serialize` of a [`Secret`] ever shows what is inside; only [`Secret::expose`] does,
 //! and a reader can search for every call of it.
 //!
 //! ```compile_fail
 //! let secret = tillhouse_model::Secret::new("s3cr3t");
-//! println!("{secret}"); // `TokenFile` has no `Display`
+//! println!("{secret}"); // `Secret` has no `Display`
 //! ```
 //!
 //! ```compile_fail
 //! let secret = tillhouse_model::Secret::new("s3cr3t");
-//! serde_json::to_string(&secret).unwrap(); // `TokenFile` has no `Serialize`
+//! serde_json::to_string(&secret).unwrap(); // `Secret` has no `Serialize`
 //! ```
 
 use secrecy::{ExposeSecret, SecretString};

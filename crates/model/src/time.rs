@@ -285,7 +285,7 @@ pub fn readable(length: SignedDuration) -> String {
     format!("{sign}{text}")
 }
 
-/// As [`format_amount`], for lengths that have no sign.
+/// As [`readable`], for lengths that have no sign.
 pub fn readable_std(length: std::time::Duration) -> String {
     readable(SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX))
 }

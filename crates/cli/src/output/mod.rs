@@ -1,9 +1,9 @@
 //! Output of data: tables for people, JSON for programs, CSV for spreadsheets.
 //!
-//! Invariant: nothing that a terminal would obey leaves this folder raw, see [`escape_controls`].
+//! Invariant: nothing that a terminal would obey leaves this folder raw, see [`terminal_escape`].
 //!
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
-//! pages of our own figures show amounts by [`tillhouse_model::money::readable`] alone.
+//! pages of our own figures show amounts by [`tillhouse_model::money::format_amount`] alone.
 
 mod cell;
 pub(crate) mod completeness;
