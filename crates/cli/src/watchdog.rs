@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const TICK: Duration = Duration::from_millis(10);
 /// The exit code of a process that ends with its query.
 const FAILED: u8 = 1;
-/// The exit code of a process that Ctrl-C ended at once, and of one that was told to terminate: what a shell gives.
+/// The exit code of a process that Ctrl-C ended at once, and of one that SIGTERM ended: as a shell gives them.
 pub(crate) const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
 

@@ -126,7 +126,7 @@ pub struct Reject {
     pub updated_at: Option<i64>,
 }
 
-/// Something about a landed record that somebody should know.
+/// Remark on a landed record: a value that was rounded, or that did not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The record's key.

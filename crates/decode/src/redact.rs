@@ -1,4 +1,4 @@
-//! A rejected record as somebody may see it: its shape, and the values of open columns.
+//! A rejected record as it may be shown: its shape, and the values of open columns.
 //!
 //! Invariant: no value of a column that is not open, and nothing the contract does not know, is ever in the result; the result is JSON and at
 //! most [`MAX_BYTES`] long.

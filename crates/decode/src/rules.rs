@@ -230,7 +230,7 @@ fn scale_of(plan: &DecodePlan, hops: &[PathStep]) -> i8 {
     })
 }
 
-/// Tells a number that lies outside the bound a check sets.
+/// Reports a number outside the bound a check sets.
 fn bounded(check: &RuleCheck, units: i128, scale: i8, breach: &mut dyn FnMut(String)) {
     let (bound, wrong) = match check {
         RuleCheck::AtLeast(least) => (*least, Ordering::Less),

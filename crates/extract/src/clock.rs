@@ -9,7 +9,7 @@ use tillhouse_model::time;
 
 /// Lead over the server's clock that does not count as being ahead: the header has whole seconds.
 const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
-/// A clock that is ahead by more than this is told.
+/// A clock that is ahead by more than this is reported.
 const TOLD: SignedDuration = SignedDuration::from_mins(5);
 
 /// The moment at which the server says that it answered.

@@ -78,7 +78,7 @@ struct LabelMapping {
 pub struct LabelMap(BTreeMap<LabelKind, BTreeMap<String, LabelMapping>>);
 
 impl LabelMap {
-    /// Lists a word. The word that was listed before and cannot be told from it is the error.
+    /// Lists a word. The error is the word that was listed before and looks the same.
     pub fn insert(&mut self, kind: LabelKind, word: &str, common: &str) -> Result<(), String> {
         let of_kind = self.0.entry(kind).or_default();
         let key = folded(word);

@@ -1,4 +1,4 @@
-//! The periods that reports are about: civil times, fixed or told by their distance from a reference date.
+//! The periods that reports are about: civil times, fixed or relative to a reference date.
 //!
 //! Invariant: a [`CivilPeriod`] is half-open, never empty, and civil: it means the clock on each site's own wall. Nothing here knows
 //! what day it is; whoever asks brings the reference.
@@ -109,7 +109,7 @@ pub struct PeriodRequest {
     pub kind: Option<String>,
 }
 
-/// One end of a period: told in full, or by its distance from the reference.
+/// One end of a period: written in full, or by its distance from the reference.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum PeriodEnd {
@@ -119,7 +119,7 @@ pub enum PeriodEnd {
     Relative(RelativeDate),
 }
 
-/// A date and time told by parts. Zero and negative years, months, weeks and days count from the reference; positive ones are the
+/// A date and time by parts. Zero and negative years, months, weeks and days count from the reference; positive ones are the
 /// calendar's own: month 1 is January, day 31 the last day of a month that has fewer, week 5 the ISO week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,7 +128,7 @@ pub struct RelativeDate {
     pub year: Option<i64>,
     /// The month; null is 0.
     pub month: Option<i64>,
-    /// The ISO week; null means that the date is told by month and day. With a week, `day` is the day of the week, 1 Monday to
+    /// The ISO week; null means that the date is given by month and day. With a week, `day` is the day of the week, 1 Monday to
     /// 7 Sunday, and `month` has no meaning.
     pub week: Option<i64>,
     /// The day; null is 0.

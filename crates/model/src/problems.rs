@@ -1,4 +1,4 @@
-//! Problems that are found together, so that one look tells all of them.
+//! Problems that are found together, so that one look shows all of them.
 //!
 //! Invariant: no value comes out where a problem was found.
 

@@ -20,7 +20,7 @@ pub enum ReconcileAgainst {
     /// Number of the provider's records. Amounts are not compared, so this proves completeness and
     /// nothing else.
     Records,
-    /// Totals somebody else keeps: an accountant's, an acquirer's.
+    /// Control totals: an accountant's, an acquirer's.
     Control,
 }
 

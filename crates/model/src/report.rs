@@ -11,7 +11,7 @@ use serde::Serialize;
 
 /// The kinds of transactions that count; states aside.
 pub const COUNTED_KINDS: [&str; 2] = ["sale", "refund"];
-/// The states in which a transaction counts unless somebody says otherwise.
+/// The states in which a transaction counts by default.
 pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
 
 /// Statistics of a window: one entry a currency, and what may be thought of it.
@@ -251,7 +251,7 @@ pub struct ReportedGap {
     /// The stretch.
     #[serde(flatten)]
     pub window: Window,
-    /// `change_time` where the stretch is about when the provider learnt of records, and not about when they happened: it may then lie
+    /// `change_time` where the stretch is one of the provider's knowledge of records, and not of when they happened: it may then lie
     /// beyond the window that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_by: Option<ReadBy>,

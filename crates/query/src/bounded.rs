@@ -24,7 +24,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Rule that tells how large a function's result becomes.
+/// Rule for the size of a function's result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ResultSize {
     /// A text as often as a number says.

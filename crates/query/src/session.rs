@@ -77,7 +77,7 @@ impl Session {
             .map_err(into_error)
     }
 
-    /// Plans a query with values for its `$name` placeholders, for whoever goes on with expressions where SQL text would not be safe.
+    /// Plans a query with values for its `$name` placeholders, for callers that go on with expressions where SQL text would not be safe.
     pub async fn frame(&self, sql: &str, params: &[(&str, ScalarValue)]) -> Result<DataFrame> {
         let frame = self.sql(sql).await?;
         if params.is_empty() {

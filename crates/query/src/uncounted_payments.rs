@@ -16,7 +16,7 @@ pub(crate) const PAYMENTS: &str = "payments";
 /// The column that says why.
 const WHY: &str = "why";
 
-/// The view over the payments; `None` where they lack a column that tells.
+/// The view over the payments; `None` where they lack a column it needs.
 pub(crate) fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
     let schema = payments.schema();
     let has = |name: &&str| schema.field_with_name(name).is_ok();

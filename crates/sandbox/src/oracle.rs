@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 pub struct OracleSale {
     /// The source it came from.
     pub source: String,
-    /// `sale`, or `purchase` where it is told by the buyer.
+    /// `sale`, or `purchase` where the buyer reports it.
     pub perspective: String,
     /// The tenant.
     pub tenant: Option<String>,

@@ -1,4 +1,4 @@
-//! Reconciliation from end to end: clean against a provider that tells the truth, red when it lies in one figure.
+//! Reconciliation from end to end: clean against a truthful provider, red when one of its figures is wrong.
 //!
 //! Invariant: exit code 0 means that every figure was compared and none differs; 3 that one does.
 

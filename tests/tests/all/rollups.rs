@@ -1,4 +1,4 @@
-//! Roll-ups from end to end: every sync keeps them, statistics answer from them, and a restatement is told from them.
+//! Roll-ups from end to end: every sync keeps them, statistics answer from them, and restatements are computed from them.
 //!
 //! Invariant: `--from-facts` and the default say the same, to the last digit.
 

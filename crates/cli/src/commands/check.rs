@@ -150,7 +150,7 @@ struct CheckFindings {
     all: Vec<CheckResult>,
     worst: WorstFailure,
     format: DataFormat,
-    /// Problems that were told: those of a file that several pipelines share are told once.
+    /// Problems reported so far: those of a file that several pipelines share are reported once.
     told: HashSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Paging by how many records lie before a page.
+//! Paging by offset: the number of records before a page.
 //!
 //! Invariant: a page begins where the one before ended, whatever its length was; the reader goes back only where a total fell, and ahead
 //! only where no total is declared and an empty page has to be proved the last.

@@ -81,7 +81,7 @@ pub(super) struct ListingTally {
 pub(super) enum RepeatedPage {
     /// Behind the total: the server has no more.
     OfTheEnd,
-    /// A slip of the server's, or records that arrive in front: reading anew tells. Where it stays so, this error.
+    /// A slip of the server's, or records that arrive in front: reading anew shows which. Where it stays so, this error.
     Unproved(Error),
 }
 

@@ -151,7 +151,7 @@ impl SliceReading {
             .len()
     }
 
-    /// The total of the last page that tells one.
+    /// The total of the last page that declares one.
     pub(crate) fn declared_total(&self) -> Option<u64> {
         self.pages.iter().rev().find_map(|leaf| leaf.declared_total)
     }

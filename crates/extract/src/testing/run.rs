@@ -350,7 +350,7 @@ impl<'s> OpenedSource<'s> {
         self.start(asked, pages).finish().await
     }
 
-    /// That an error tells no secret.
+    /// Checks that an error holds no secret.
     pub(crate) fn check_no_secrets(&self, error: &Error) -> ClauseResult {
         let hint = error.hint_text().unwrap_or_default();
         self.subject

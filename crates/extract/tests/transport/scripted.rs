@@ -1,4 +1,4 @@
-//! A server that writes exactly the bytes it was told to, one reply a request.
+//! A server that writes exactly the given bytes, one reply a request.
 //!
 //! Invariant: it lives as long as the test that holds it; a request beyond the script finds the connection closed.
 

@@ -54,7 +54,7 @@ pub struct YamlNode {
     pub content: YamlContent,
     /// Text as written, if variables in it were replaced.
     pub written: Option<String>,
-    /// True if readers pass over it, since what is wrong with it is told already: where it is wanted, it counts neither as there nor as missing.
+    /// True if readers pass over it, since what is wrong with it is reported already: where it is wanted, it counts neither as there nor as missing.
     pub absent: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Reading on behind a fault, so that one reading tells all that is wrong.
+//! Reading on behind a fault, so that one reading reports all that is wrong.
 //!
 //! Invariant: a fault is told once, and none is told of what was left out or made up here. A value in which something is made up is never taken for what
 //! somebody wrote: [`PartialRead::made_up`] names it.

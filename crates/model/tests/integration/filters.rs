@@ -1,4 +1,4 @@
-//! Filter descriptors as they are written: what one means, what a wrong one is told, and that writing gives what was read.
+//! Filter descriptors as they are written: what one means, the errors of wrong ones, and that writing gives what was read.
 //!
 //! Invariant: no error shows a value somebody asked for.
 

@@ -1,4 +1,4 @@
-//! The contracts as users meet them: what a file means, what a wrong one is told, and the files that come with Tillhouse.
+//! The contracts as users meet them: what a file means, the errors of wrong ones, and the files that come with Tillhouse.
 //!
 //! Invariant: no test here knows how contracts are parsed, only what [`tillhouse_model::contract::parse`] promises.
 

@@ -75,7 +75,7 @@ impl BemoSchedule {
         Self { world, visits }
     }
 
-    /// A session that nobody planned: of a vehicle of `fleet`, from the second `start` on.
+    /// A session beside the plan: of a vehicle of `fleet`, from the second `start` on.
     pub(crate) fn make_up(
         &self,
         number: u64,

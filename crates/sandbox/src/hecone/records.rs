@@ -61,7 +61,7 @@ pub(crate) struct HecOneRecordStore {
     by_id: HashMap<HecOneRecordId, u32>,
     /// Sales that change later, by the second after which they do.
     upcoming: BinaryHeap<Reverse<(i64, u64)>>,
-    /// Records that somebody changed by hand; their plan no longer holds.
+    /// Records that were changed by hand; their plan no longer holds.
     touched: HashSet<HecOneRecordId>,
     inserted: u64,
 }

@@ -90,7 +90,7 @@ impl PaceSchedule {
         }
     }
 
-    /// A sale that nobody planned, by a partner, made in the second `done`.
+    /// A sale beside the plan, by a partner, made in the second `done`.
     pub(crate) fn make_up(&self, number: u64, partner: u16, done: i64) -> PaceSale {
         let own = |index: &&usize| partner_of(&self.world, **index) == partner;
         let stop = self

@@ -1,4 +1,4 @@
-//! Records of four providers, told as sales: the mapping of the documents, written again without a
+//! Records of four providers as sales: the mapping of the documents, written again without a
 //! look at the SQL's results.
 //!
 //! Invariant: nothing here shares code with the other crates. Rules are those of docs/{smartnow,bemo,pace}.md, of HecOne's rule table and of

@@ -251,7 +251,7 @@ pub async fn the_same_question_has_the_same_answer(subject: SourceUnderTest) -> 
     Ok(())
 }
 
-/// Where totals are declared, every page has one, as the server tells it.
+/// Where totals are declared, every page has one, as the server declares it.
 pub async fn totals_are_handed_on(subject: SourceUnderTest) -> ClauseResult {
     let bench = ConformanceRun::new(&subject)?;
     for asked in bench.resources().await? {

@@ -8,7 +8,7 @@ use crate::testing::source_under_test::SourceUnderTest;
 use crate::testing::violation::ClauseResult;
 use serde_json::json;
 
-/// Whatever goes wrong, no error and no log tells a credential. Errors are looked at in every other clause as well.
+/// Whatever goes wrong, no error and no log holds a credential. Errors are looked at in every other clause as well.
 pub async fn no_error_or_log_tells_a_secret(subject: SourceUnderTest) -> ClauseResult {
     let (ear, guard) = LogCapture::start();
     let bench = ConformanceRun::new(&subject)?;
