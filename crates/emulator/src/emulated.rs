@@ -1,4 +1,4 @@
-//! Interface of every emulated API: it answers, forgets tokens, follows the clock, and is steered
+//! Interface of every emulated API: it answers, forgets tokens, follows the clock, and is controlled
 //! by tests.
 //!
 //! Invariant: whatever a provider serves is part of its truth, and the truth of a resource is what a reader who misses nothing

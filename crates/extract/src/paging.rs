@@ -6,7 +6,7 @@
 //! # Where a listing ends
 //!
 //! What looks like the end of a listing (a short or an empty page, no link to a next one, `null`, 204, a 404, 410 or 416 behind
-//! pages that came) is only a sign of it. One judge, `ledger`, decides what it is worth, for every form of paging:
+//! pages that came) is only a sign of it. One judge, `tally`, decides what it is worth, for every form of paging:
 //!
 //! | what came and what is declared | what follows |
 //! |---|---|

@@ -60,7 +60,7 @@ pub struct TableSpec {
     pub partition_by: Vec<String>,
     /// Treatment of fields the contract does not know.
     pub unknown: UnknownFields,
-    /// Quality rules checked on every landed record; a breach is a warning, never a loss.
+    /// Quality rules checked on every landed record; a violation is a warning, never a loss.
     pub rules: Vec<QualityRule>,
 }
 

@@ -28,8 +28,7 @@ use std::collections::HashMap;
 const OTHER: u8 = 25;
 
 /// SQL dialect of every statement. It counts operators, so that a chain of them is found too long
-/// before its tree is too deep to drop. It counts the operators it has read, so that a chain of
-/// them is found too long before a tree of it is too deep to drop.
+/// before its tree is too deep to drop.
 #[derive(Debug, Default)]
 pub(crate) struct SqlDialect {
     operators: Cell<usize>,

@@ -11,7 +11,7 @@
 //!                                        /pay/2025-1/transactions
 //!   http://127.0.0.1:PORT/control/...    clock, faults, records, truth, requests: see `tillhouse_emulator`; statistics: the module `control`
 //!
-//!   world (fleets, vehicles, stops, visits) --> an API each: `EmulatedApi` --> `tillhouse_emulator`: server, faults, one clock, one log
+//!   world (fleets, vehicles, sites, visits) --> an API each: `EmulatedApi` --> `tillhouse_emulator`: server, faults, one clock, one log
 //! ```
 //!
 //! Where the provider's document is silent, this provider does the following; a source must cope with other choices too:

@@ -1,4 +1,4 @@
-//! Instants in text for people: the one form of tables, trust lines and messages.
+//! Instants in text for people: the one form of tables, lines on completeness and messages.
 //!
 //! Invariant: an instant looks as it does in the tables of `sql`: RFC 3339 with the offset of the clock it is shown by, `Z` for UTC; to the second, cut off.
 

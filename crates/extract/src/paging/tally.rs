@@ -1,7 +1,7 @@
 //! Tally of a listing against the totals of its pages: the judge of every sign of an end, for all
 //! forms of paging.
 //!
-//! Invariant: pure; one ledger is one reading of one listing. What is owed is the largest total that a page declared, lowered only by a
+//! Invariant: pure; one tally is one reading of one listing. What is owed is the largest total that a page declared, lowered only by a
 //! fall that held when the reader had stepped back for it.
 //!
 //! Rejected: counting different ids. A listing that has one twice would never be whole, and where pages are counted by the server they
@@ -86,7 +86,7 @@ pub(super) enum RepeatedPage {
 }
 
 impl ListingTally {
-    /// The ledger of a first reading.
+    /// The tally of a first reading.
     pub(super) fn of(totals: &TotalsClaim) -> Self {
         Self {
             totals: totals.clone(),
@@ -94,7 +94,7 @@ impl ListingTally {
         }
     }
 
-    /// The ledger of the reading after this one.
+    /// The tally of the reading after this one.
     pub(super) fn anew(&self) -> Self {
         Self {
             stood: self.reached_by_repeat,

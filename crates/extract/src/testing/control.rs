@@ -1,7 +1,7 @@
 //! The suite's end of the control protocol.
 //!
 //! Invariant: it has connections of its own and no time limit, so that moving the clock does not disturb it. What a server answers
-//! against the protocol is a breach that names the route.
+//! against the protocol is a violation that names the route.
 
 use crate::testing::violation::ClauseViolation;
 use jiff::Timestamp;

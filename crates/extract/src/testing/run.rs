@@ -75,7 +75,7 @@ impl TenantResource<'_> {
         self.resource.read_mode == HowRead::FullRefresh
     }
 
-    /// Puts the resource in front of a breach.
+    /// Puts the resource in front of a violation.
     pub(crate) fn say<T>(
         &self,
         how: impl Display,

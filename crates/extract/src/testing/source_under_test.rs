@@ -106,7 +106,7 @@ impl SourceUnderTest {
         self
     }
 
-    /// A breach if one of the secrets is in the text, as it is or percent-encoded.
+    /// A violation if one of the secrets is in the text, as it is or percent-encoded.
     pub(crate) fn keeps_secrets(&self, text: &str, what: &str) -> Result<(), ClauseViolation> {
         let encoded = |secret: &String| secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let forms = self

@@ -1,6 +1,6 @@
 //! Outcome of a clause: it held, or what violated it.
 //!
-//! Invariant: a breach says which resource was read and how, and what came instead of what; it is a value, so that a test can
+//! Invariant: a violation says which resource was read and how, and what came instead of what; it is a value, so that a test can
 //! expect one.
 
 use std::fmt;
@@ -40,7 +40,7 @@ impl fmt::Debug for ClauseViolation {
 
 impl std::error::Error for ClauseViolation {}
 
-/// Ends the clause with a breach unless the condition holds.
+/// Ends the clause with a violation unless the condition holds.
 macro_rules! hold {
     ($condition:expr, $($what:tt)+) => {
         if !$condition {

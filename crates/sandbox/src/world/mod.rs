@@ -6,7 +6,7 @@
 //! ```text
 //!   fleets --> vehicles -.
 //!                         >-- visit(number): who, where, when, what for, how much
-//!   stops  --> goods    -'      |            be-mo: what an account's vehicles bought
+//!   sites --> products  -'      |            be-mo: what an account's vehicles bought
 //!                               |            PACE: what a partner's pumps sold (to others too)
 //!                               `--------->  SmartNow: coffee (to others too)
 //! ```

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use tillhouse_model::{Error, Result};
 
 /// A product. Prices are in thousandths of EUR, gross, before the price level of the site is
-/// applied. Prices are in thousandths of EUR, gross, before the stop's price level is applied.
+/// applied.
 #[derive(Debug)]
 pub(crate) struct WorldProduct {
     pub purpose: VisitPurpose,

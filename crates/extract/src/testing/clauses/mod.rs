@@ -1,6 +1,6 @@
 //! The clauses, each an async function that takes a subject and says whether it held.
 //!
-//! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it stirred.
+//! Invariant: a clause tries every resource that the subject lists, and needs a server of its own: it leaves it changed.
 
 mod bodies;
 mod cancellation;

@@ -1,4 +1,4 @@
-//! The suite on trial: a good source passes every clause, and each flaw breaks the clauses that are about it.
+//! Tests of the suite: a good source passes every clause, and each flaw breaks the clauses that are about it.
 //!
 //! Invariant: there is no clause that no flaw breaks.
 
