@@ -5,8 +5,8 @@
 use crate::faulty_store::{
     FixtureRecord, TempWarehouse, dimension_spec, page, run, sites, source_spec, sql, step, t,
 };
-use crate::ops::{AsOf, BookkeepingEdit, RunRecord, SliceRow};
-use crate::row_codec::NumberedRun;
+use crate::ops::row_codec::NumberedRun;
+use crate::ops::tables::{AsOf, BookkeepingEdit, RunRecord, SliceRow};
 use crate::warehouse::Warehouse;
 use std::collections::BTreeMap;
 use std::sync::Arc;

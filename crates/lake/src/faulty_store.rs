@@ -3,8 +3,8 @@
 //!
 //! Invariant: apart from what a test asks for, it behaves like the local file system underneath.
 
-use crate::source_table::{LandingOptions, PackagePage};
-use crate::unified_table::UnifyStep;
+use crate::source::table::{LandingOptions, PackagePage};
+use crate::unified::table::UnifyStep;
 use crate::warehouse::Warehouse;
 use arrow::array::{
     Array, ArrayRef, BinaryArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, ListArray,
@@ -425,7 +425,7 @@ pub(crate) fn facts(
     pipeline: &str,
     land: i64,
     rows: &[FixtureFact],
-) -> crate::unified_table::UnifiedRowStream {
+) -> crate::unified::table::UnifiedRowStream {
     let months = rows
         .iter()
         .map(|r| r.2.map_or("none".to_owned(), |time| time[..7].to_owned()));
@@ -459,7 +459,7 @@ pub(crate) fn facts(
 pub(crate) fn sites(
     pipeline: &str,
     rows: &[(&str, &str, i64)],
-) -> crate::unified_table::UnifiedRowStream {
+) -> crate::unified::table::UnifiedRowStream {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| pipeline))),

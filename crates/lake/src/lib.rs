@@ -6,60 +6,41 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod aggregate;
-mod changed_hours;
 #[cfg(test)]
 mod clock_tests;
-mod columnar;
-mod commit;
 #[cfg(test)]
 mod damage_tests;
-mod datafile;
-mod dedup;
-mod delta;
-mod dimension;
-mod durable;
-mod facts;
-mod fan_out;
 #[cfg(test)]
 mod faulty_store;
-mod footer;
-mod integrity;
-mod log_damage;
-mod log_guard;
+mod file;
+mod log;
 mod month;
-mod newest_rows;
-pub mod ops;
-mod package;
-mod probe;
-mod published_note;
-mod reconciliation;
+mod ops;
 mod rollup_table;
-mod row_codec;
 mod scan;
-mod schema_evolution;
-pub mod source_table;
-mod stats;
-mod tenants;
-mod tombstones;
-pub mod unified_table;
-pub mod warehouse;
+mod source;
+mod store;
+mod unified;
+mod warehouse;
 
 pub use aggregate::{HourlyAggregator, MissingCurrency, TransactionCurrencies};
-pub use changed_hours::{ChangedFiles, ChangedHours, FactPartition, HourSet};
 pub use deltalake::datafusion::catalog::TableProvider;
-pub use durable::{DiskEvent, DiskObserver};
-pub use facts::{FactSnapshot, RowFilter, RowPredicate, ScanRequest};
-pub use integrity::{LostKind, LostTable, REPLACE_FILES, TableDamage, TableFigures, lost_commits};
-pub use ops::{AsOf, DriftRow, OpsTables, RejectRow, RunRecord, SliceRow, WarningRow};
-pub use published_note::LostRun;
-pub use reconciliation::ReconciliationRow;
+pub use ops::published_note::LostRun;
+pub use ops::reconciliation::ReconciliationRow;
+pub use ops::tables::{AsOf, DriftRow, OpsTables, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use rollup_table::{HOUR_COLUMN, RollupTable, RollupWatermarks};
 pub use scan::first_damaged_file;
-pub use source_table::{
+pub use source::table::{
     LandedRows, LandingOptions, LandingSummary, PackageInfo, PackagePage, SourceTable,
 };
-pub use unified_table::{
+pub use store::durable::{DiskEvent, DiskObserver};
+pub use unified::changed_hours::{ChangedFiles, ChangedHours, FactPartition, HourSet};
+pub use unified::facts::{FactSnapshot, RowFilter, RowPredicate, ScanRequest};
+pub use unified::table::{
     ReplaceSummary, ResourceWatermark, SupersededRecords, UnifiedRowStream, UnifiedTable,
     UnifiedTableWriter, UnifyStep,
+};
+pub use warehouse::integrity::{
+    LostKind, LostTable, REPLACE_FILES, TableDamage, TableFigures, lost_commits,
 };
 pub use warehouse::{FORMAT_VERSION, OpenTable, Warehouse, WarehouseClock, WarehouseLocation};

@@ -12,15 +12,15 @@
 //! The counted versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a roll-up whose columns mean
 //! something else now has no marks, and is counted anew.
 
-use crate::changed_hours::{ChangedHours, HourSet};
-use crate::commit::{self, CommitOutcome, CommitRequest};
-use crate::datafile::TableLayout;
-use crate::delta::{DataFile, Snapshot, TableDefinition, TableHandle};
-use crate::fan_out::FanOutWriter;
+use crate::file::fan_out::FanOutWriter;
+use crate::file::writer::TableLayout;
+use crate::log::commit::{self, CommitOutcome, CommitRequest};
+use crate::log::schema_evolution;
+use crate::log::table::{DataFile, Snapshot, TableDefinition, TableHandle};
 use crate::month::MonthNamer;
 use crate::scan;
-use crate::schema_evolution;
-use crate::unified_table::{ReplaceSummary, UnifiedRowStream};
+use crate::unified::changed_hours::{ChangedHours, HourSet};
+use crate::unified::table::{ReplaceSummary, UnifiedRowStream};
 use crate::warehouse::Warehouse;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;

@@ -2,9 +2,9 @@
 //!
 //! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
 
-use crate::delta::{DataFile, TableHandle};
-use crate::facts::{RowFilter, ScanRequest};
-use crate::integrity::replace_file;
+use crate::log::table::{DataFile, TableHandle};
+use crate::unified::facts::{RowFilter, ScanRequest};
+use crate::warehouse::integrity::replace_file;
 use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};

@@ -1,0 +1,7 @@
+//! Data files on their way out: their layout, their encoding, and streams of rows into the files of each partition.
+//!
+//! Invariant: what is written is in the table only once a commit names it.
+
+pub(crate) mod fan_out;
+mod parallel;
+pub(crate) mod writer;

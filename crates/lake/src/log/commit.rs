@@ -1,0 +1,242 @@
+//! Commits by compare-and-swap.
+//!
+//! Invariant: a change is committed at exactly the version after the one it was computed from, or not at all. Whatever error the
+//! store returns, the log decides: a commit file that carries our commit id is ours.
+//!
+//! delta-rs' own commit loop is not used: its conflict check lets two stale appends both through, so that a record would land
+//! twice, and it reports an error after a durable commit when something later fails. Here the commit file is put if absent, once,
+//! and nothing else belongs to the commit.
+
+use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::store::log_guard::LINES;
+use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
+use deltalake::kernel::{Action, Add, Remove, Transaction};
+use deltalake::logstore::CommitOrBytes;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::collections::HashMap;
+use std::time::Duration;
+use tillhouse_model::{Error, ErrorKind, Result};
+use uuid::Uuid;
+
+/// How often work is done again because another writer was faster.
+pub(crate) const ROUNDS: usize = 50;
+/// How often one commit file is tried when the store answers with errors.
+const PUTS: u32 = 4;
+/// The pause before the second try; it doubles each time.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
+const RUN_ID: &str = "tillhouseRunId";
+const COMMIT_ID: &str = "tillhouseCommitId";
+
+/// Actions of one commit, with its operation, watermarks and run.
+pub(crate) struct CommitRequest<'a> {
+    pub actions: Vec<Action>,
+    pub operation: DeltaOperation,
+    /// `txn` actions: app id and version.
+    pub watermarks: Vec<(String, i64)>,
+    pub run_id: &'a str,
+}
+
+impl<'a> CommitRequest<'a> {
+    /// Data files that are added to a table, and nothing else.
+    pub(crate) fn append(adds: Vec<Add>, partition_by: &[String], run_id: &'a str) -> Self {
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(partition_by.to_vec()),
+            predicate: None,
+        };
+        Self {
+            actions: adds.into_iter().map(Action::Add).collect(),
+            operation,
+            watermarks: Vec::new(),
+            run_id,
+        }
+    }
+}
+
+/// Result of an attempt to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitOutcome {
+    /// It is the table's version now.
+    Committed(u64),
+    /// Another commit has that version; nothing of ours is in the table.
+    Lost,
+}
+
+/// Commits on top of a snapshot.
+pub(crate) async fn commit(
+    table: &TableHandle,
+    on: &Snapshot,
+    change: &CommitRequest<'_>,
+) -> Result<CommitOutcome> {
+    PROTOCOL
+        .can_commit(&on.state, &change.actions, &change.operation)
+        .map_err(|e| {
+            table.storage_error("the table asks for features this version does not write", e)
+        })?;
+    let outcome = attempt(table, on.version + 1, change).await?;
+    if let CommitOutcome::Committed(version) = outcome {
+        table.committed(version, &change.watermarks).await;
+    }
+    Ok(outcome)
+}
+
+/// Puts the commit file of `version` if there is none.
+pub(crate) async fn attempt(
+    table: &TableHandle,
+    version: u64,
+    change: &CommitRequest<'_>,
+) -> Result<CommitOutcome> {
+    let commit_id = Uuid::new_v4();
+    let metadata = HashMap::from([
+        (RUN_ID.to_owned(), serde_json::Value::from(change.run_id)),
+        (
+            COMMIT_ID.to_owned(),
+            serde_json::Value::from(commit_id.to_string()),
+        ),
+        // A file that is cut between two lines is found out by it. The first line is the one that holds this.
+        (
+            LINES.to_owned(),
+            serde_json::Value::from(1 + change.actions.len() + change.watermarks.len()),
+        ),
+    ]);
+    let marks = change
+        .watermarks
+        .iter()
+        .map(|(app_id, mark)| Transaction::new(app_id, *mark))
+        .collect();
+    let bytes = CommitData::new(
+        change.actions.clone(),
+        change.operation.clone(),
+        metadata,
+        marks,
+    )
+    .get_bytes()
+    .map_err(|e| table.storage_error("a commit cannot be written as JSON", e))?;
+    let mut last: Option<Error> = None;
+    for put in 0..PUTS {
+        if put > 0 {
+            tokio::time::sleep(PAUSE * (1 << (put - 1))).await;
+        }
+        let log_store = table.log_store();
+        let failed = match log_store
+            .write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), commit_id)
+            .await
+        {
+            Ok(()) => return Ok(CommitOutcome::Committed(version)),
+            Err(error) => error,
+        };
+        // Every error means "unknown", also "it exists already": a request that was tried again underneath meets its own success.
+        match log_store.read_commit_entry(version).await {
+            Ok(Some(found)) => {
+                let ours = memmem(&found, commit_id.to_string().as_bytes());
+                return Ok(if ours {
+                    CommitOutcome::Committed(version)
+                } else {
+                    CommitOutcome::Lost
+                });
+            }
+            // Not there: the same bytes at the same version can be put again, and if the first attempt still arrives it is met here.
+            Ok(None) => last = Some(storage(table, failed)),
+            Err(error) => {
+                last = Some(table.storage_error("it is unknown whether a commit succeeded", error))
+            }
+        }
+    }
+    Err(last
+        .unwrap_or_else(|| Error::internal("a commit was never tried"))
+        .at("version", version.to_string())
+        .hint("Run the same command again: it finds out what was written and goes on from there."))
+}
+
+fn storage(table: &TableHandle, error: TransactionError) -> Error {
+    table.storage_error("a commit could not be written", error)
+}
+
+fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+/// True if every commit in (`after`, `to`] touches only files of other pipelines' partitions,
+/// other pipelines' watermarks, and the table's description.
+pub(crate) async fn touches_only_others(
+    table: &TableHandle,
+    after: u64,
+    to: u64,
+    pipeline: &str,
+) -> Result<bool> {
+    for version in after + 1..=to {
+        let entry = table
+            .log_store()
+            .read_commit_entry(version)
+            .await
+            .map_err(|e| table.storage_error("another writer's commit cannot be read", e))?;
+        let Some(entry) = entry else { return Ok(false) };
+        for line in entry
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+        {
+            let Ok(action) = serde_json::from_slice::<serde_json::Value>(line) else {
+                return Ok(false);
+            };
+            let foreign = |file: &serde_json::Value| {
+                file["partitionValues"]["pipeline"]
+                    .as_str()
+                    .is_some_and(|owner| owner != pipeline)
+            };
+            let apart = match action.as_object().and_then(|a| a.iter().next()) {
+                Some((kind, body)) => match kind.as_str() {
+                    "commitInfo" => true,
+                    "add" | "remove" => foreign(body),
+                    "txn" => body["appId"]
+                        .as_str()
+                        .is_some_and(|id| !belongs_to(id, pipeline)),
+                    _ => false,
+                },
+                None => false,
+            };
+            if !apart {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether an app id, `<pipeline>.<resource>` with or without an epoch, is one of the pipeline's.
+fn belongs_to(app_id: &str, pipeline: &str) -> bool {
+    app_id
+        .strip_prefix(pipeline)
+        .is_some_and(|rest| rest.starts_with(['.', '#']))
+}
+
+/// The action that takes a file out of the table.
+pub(crate) fn remove(file: &DataFile) -> Action {
+    Action::Remove(Remove {
+        path: file.path.clone(),
+        data_change: true,
+        deletion_timestamp: Some(jiff::Timestamp::now().as_millisecond()),
+        extended_file_metadata: Some(true),
+        partition_values: Some(file.partition.clone().into_iter().collect()),
+        size: i64::try_from(file.size).ok(),
+        ..Remove::default()
+    })
+}
+
+/// Deletes data files that no commit names, after a lost race. What cannot be deleted is left for vacuum.
+pub(crate) async fn discard(table: &TableHandle, paths: impl IntoIterator<Item = String>) {
+    let store = table.store();
+    for path in paths {
+        if let Err(error) = store.delete(&Path::from(path.as_str())).await {
+            tracing::debug!(table = table.path(), path, %error, "an unused data file stays");
+        }
+    }
+}
+
+/// Error of a writer that lost every race.
+pub(crate) fn too_many_conflicts(table: &TableHandle) -> Error {
+    Error::new(ErrorKind::Conflict, "other writers kept changing the table")
+        .at("table", table.path())
+        .hint("Nothing of this package was written; run the same command again.")
+}

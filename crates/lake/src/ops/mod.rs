@@ -1,0 +1,8 @@
+//! Bookkeeping: what was read, rejected, warned of and published, as rows of the tables below `ops`.
+//!
+//! Invariant: bounded by what there is to say, not by the number of runs.
+
+pub(crate) mod published_note;
+pub(crate) mod reconciliation;
+pub(crate) mod row_codec;
+pub(crate) mod tables;

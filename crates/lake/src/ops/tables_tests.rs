@@ -1,0 +1,572 @@
+//! The bookkeeping tables.
+//!
+//! Invariant: what is noted twice stands once, whoever else writes.
+
+use super::*;
+use crate::faulty_store::{TempWarehouse, sql, t};
+use futures::FutureExt;
+
+fn window() -> Window {
+    Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap()
+}
+
+fn slice(read_at: &str, tenant: Option<&str>) -> SliceRow {
+    SliceRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        tenant: tenant.map(ToOwned::to_owned),
+        window: window(),
+        read_by: tenant.map(|_| ReadBy::ChangeTime),
+        also_read_by: tenant.map(|_| ReadBy::EventTime),
+        run_id: "20260301T000000Z-aaaaaa".to_owned(),
+        read_at: t(read_at),
+        records: 5,
+        rejects: 1,
+        declared_total: tenant.map(|_| 6),
+        attempts: 2,
+        load_id: 3,
+    }
+}
+
+fn reject(key: Option<&str>, redacted: &str, seen: &str) -> RejectRow {
+    RejectRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        record_key: key.map(ToOwned::to_owned),
+        field: "amount".to_owned(),
+        reason: "not a number".to_owned(),
+        redacted: redacted.to_owned(),
+        tenant: None,
+        nth: 1,
+        time: None,
+        slice: window(),
+        read_by: key.map(|_| ReadBy::EventTime),
+        run_id: format!("run at {seen}"),
+        first_seen: t(seen),
+        last_seen: t(seen),
+        resolved_at: None,
+    }
+}
+
+fn record(run_id: &str, finished_at: &str, published: bool) -> RunRecord {
+    RunRecord {
+        run_id: run_id.to_owned(),
+        command: "sync".to_owned(),
+        pipelines: vec!["hecone".to_owned()],
+        started_at: t("2026-03-01T00:00:00Z"),
+        finished_at: t(finished_at),
+        outcome: "done".to_owned(),
+        published,
+        tables: BTreeMap::from([
+            ("hecone/transactions".to_owned(), 7),
+            ("unified/sites".to_owned(), 2),
+        ]),
+        figures: BTreeMap::new(),
+        counts: BTreeMap::from([("new".to_owned(), 10)]),
+    }
+}
+
+#[tokio::test]
+async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    assert_eq!(ops.slices("hecone").await.unwrap(), Vec::new());
+    ops.record_slices(&[]).await.unwrap();
+    let rows = [
+        slice("2026-03-01T00:00:00.000001Z", None),
+        slice("2026-03-01T00:00:01Z", Some("t1")),
+        slice("2026-04-01T00:00:00Z", None),
+    ];
+    for row in &rows {
+        ops.record_slices(std::slice::from_ref(row)).await.unwrap();
+    }
+    assert_eq!(
+        place.open().await.ops().slices("hecone").await.unwrap(),
+        rows
+    );
+    assert_eq!(ops.slices("other").await.unwrap(), Vec::new());
+    let open = ops
+        .warehouse
+        .open_at("ops/slices", None)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((open.figures.files, open.figures.rows), (2, Some(3)));
+}
+
+/// A slice as an older version wrote it, without the column for the time its window is about.
+#[derive(Clone)]
+struct FixtureOldSlice(SliceRow);
+
+impl BookkeepingRow for FixtureOldSlice {
+    const TABLE: &'static str = SliceRow::TABLE;
+    const COLUMNS: &'static [(&'static str, crate::ops::row_codec::ColumnType, bool)] =
+        SliceRow::COLUMNS.split_at(OLD_COLUMNS).0;
+
+    fn month(&self) -> String {
+        self.0.month()
+    }
+
+    fn cells(&self) -> Result<Vec<crate::ops::row_codec::BookkeepingValue>> {
+        let mut cells = self.0.cells()?;
+        cells.truncate(OLD_COLUMNS);
+        Ok(cells)
+    }
+
+    fn read(cells: &crate::ops::row_codec::RowReader<'_>) -> Result<Self> {
+        SliceRow::read(cells).map(Self)
+    }
+}
+
+/// From `pipeline` to `land`.
+const OLD_COLUMNS: usize = 12;
+
+impl BookkeepingEdit<FixtureOldSlice> for Vec<FixtureOldSlice> {
+    fn looks_back(&self) -> bool {
+        false
+    }
+    fn note(&mut self, _: &FixtureOldSlice) {}
+    fn changed(&self, _: &FixtureOldSlice) -> Option<FixtureOldSlice> {
+        None
+    }
+    fn added(&self) -> Vec<FixtureOldSlice> {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_an_older_version_is_read_with_sense_and_gains_columns() {
+    assert_eq!(SliceRow::COLUMNS[OLD_COLUMNS - 1].0, "land");
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let old = |resource: &str, read_at: &str| {
+        FixtureOldSlice(SliceRow {
+            resource: resource.to_owned(),
+            ..slice(read_at, None)
+        })
+    };
+    let mut before = vec![
+        old("sessions", "2026-03-01T00:00:00Z"),
+        old("sessions (late)", "2026-03-02T00:00:00Z"),
+        old("sessions (late)", "2026-04-01T00:00:00Z"),
+    ];
+    ops.edit::<FixtureOldSlice>("r1", &mut before)
+        .await
+        .unwrap();
+    let columns = ops
+        .warehouse
+        .open_at("ops/slices", None)
+        .await
+        .unwrap()
+        .unwrap()
+        .provider
+        .schema();
+    assert!(columns.field_with_name("read_by").is_err());
+
+    let told = async || {
+        let rows = ops.slices("hecone").await.unwrap();
+        rows.into_iter()
+            .map(|row| (row.resource, row.read_by, row.also_read_by))
+            .collect::<Vec<_>>()
+    };
+    let sessions = |read_by, also| ("sessions".to_owned(), read_by, also);
+    let late = sessions(Some(ReadBy::ChangeTime), Some(ReadBy::EventTime));
+    assert_eq!(
+        told().await,
+        [sessions(None, None), late.clone(), late.clone()]
+    );
+
+    let now = SliceRow {
+        resource: "sessions".to_owned(),
+        read_by: Some(ReadBy::EventTime),
+        also_read_by: Some(ReadBy::ChangeTime),
+        ..slice("2026-04-02T00:00:00Z", None)
+    };
+    ops.record_slices(&[now]).await.unwrap();
+    let new = sessions(Some(ReadBy::EventTime), Some(ReadBy::ChangeTime));
+    assert_eq!(
+        told().await,
+        [sessions(None, None), late.clone(), late, new]
+    );
+    // The month that was written anew says it in columns; the other one is left as it was.
+    let query = "SELECT resource, read_by FROM t ORDER BY read_at";
+    let lines = [
+        "sessions -",
+        "sessions (late) -",
+        "sessions change_time",
+        "sessions event_time",
+    ];
+    assert_eq!(sql(&ops.warehouse, "ops/slices", None, query).await, lines);
+}
+
+#[tokio::test]
+async fn two_bookkeepers_lose_nothing() {
+    let place = TempWarehouse::new();
+    let (one, two) = (place.open().await.ops(), place.open().await.ops());
+    one.record_slices(&[slice("2026-03-01T00:00:00Z", None)])
+        .await
+        .unwrap();
+    let rival = two.clone();
+    place.store.before_next_commit(move || {
+        async move {
+            rival
+                .record_slices(&[slice("2026-03-02T00:00:00Z", None)])
+                .await
+                .unwrap()
+        }
+        .boxed()
+    });
+    place.store.hide_success(1);
+    one.record_slices(&[slice("2026-03-03T00:00:00Z", None)])
+        .await
+        .unwrap();
+    assert_eq!(one.slices("hecone").await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn rejects_are_known_again_resolved_and_opened_again() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let nothing = |_: &RejectRow| false;
+    let (day1, day2, day3) = (
+        "2026-03-31T00:00:00Z",
+        "2026-04-01T00:00:00Z",
+        "2026-04-02T00:00:00Z",
+    );
+    let (a, anonymous) = (
+        reject(Some("a"), "{}", day1),
+        reject(None, "{\"x\":\"***\"}", day1),
+    );
+    ops.record_rejects(
+        &[a.clone(), anonymous.clone(), a.clone()],
+        &nothing,
+        t(day1),
+    )
+    .await
+    .unwrap();
+    assert_eq!(ops.rejects(None, true).await.unwrap().len(), 2);
+    // Seen again a month later: the same row, with its first sight.
+    ops.record_rejects(&[reject(Some("a"), "{}", day2)], &nothing, t(day2))
+        .await
+        .unwrap();
+    let rows = ops.rejects(Some("hecone"), false).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    let again = rows.iter().find(|r| r.record_key.is_some()).unwrap();
+    assert_eq!((again.first_seen, again.last_seen), (t(day1), t(day2)));
+    // It lands: resolved. The one without a key never is.
+    ops.record_rejects(
+        &[],
+        &|row| row.resource == "transactions" && row.record_key.as_deref() == Some("a"),
+        t(day3),
+    )
+    .await
+    .unwrap();
+    let open = ops.rejects(None, true).await.unwrap();
+    assert_eq!(open, [anonymous]);
+    let resolved = ops
+        .rejects(None, false)
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|r| r.record_key.is_some())
+        .unwrap();
+    assert_eq!(resolved.resolved_at, Some(t(day3)));
+    ops.record_rejects(&[reject(Some("a"), "{}", day3)], &nothing, t(day3))
+        .await
+        .unwrap();
+    assert_eq!(
+        ops.rejects(None, true).await.unwrap().len(),
+        2,
+        "open again"
+    );
+    assert_eq!(ops.rejects(Some("other"), false).await.unwrap(), Vec::new());
+}
+
+#[tokio::test]
+async fn rejects_without_a_key_are_as_many_as_came_and_the_same_ones_when_they_come_again() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let nothing = |_: &RejectRow| false;
+    let (day1, day2, day3) = (
+        "2026-03-30T00:00:00Z",
+        "2026-03-31T00:00:00Z",
+        "2026-04-02T00:00:00Z",
+    );
+    let within = |from: &str, to: &str| Window::new(t(from), t(to)).unwrap();
+    let (first, second) = (within("2026-03-01T00:00:00Z", day1), within(day1, day2));
+    let null = |nth: u64, slice: Window, seen: &str| RejectRow {
+        nth,
+        slice,
+        ..reject(None, "", seen)
+    };
+    let open = async || {
+        let rows = ops.rejects(None, true).await.unwrap();
+        rows.iter()
+            .map(|row| (row.slice, row.tenant.clone(), row.nth))
+            .collect::<Vec<_>>()
+    };
+    // Three of one slice, in two packages; two of another one, which are others.
+    let rows = [
+        null(1, first, day2),
+        null(2, first, day2),
+        null(1, second, day2),
+        null(2, second, day2),
+    ];
+    ops.record_rejects(&rows, &nothing, t(day2)).await.unwrap();
+    ops.record_rejects(&[null(3, first, day2)], &nothing, t(day2))
+        .await
+        .unwrap();
+    let all = [(first, 1), (first, 2), (first, 3), (second, 1), (second, 2)]
+        .map(|(slice, nth)| (slice, None, nth));
+    assert_eq!(open().await, all);
+    // Read again, they are the same ones, with their first sight.
+    ops.record_rejects(
+        &[1, 2, 3].map(|nth| null(nth, first, day3)),
+        &nothing,
+        t(day3),
+    )
+    .await
+    .unwrap();
+    assert_eq!(open().await, all);
+    assert!(
+        ops.rejects(None, true)
+            .await
+            .unwrap()
+            .iter()
+            .all(|row| row.first_seen == t(day2))
+    );
+    // Also in another cut of the time.
+    let later = within("2026-03-02T00:00:00Z", day1);
+    ops.record_rejects(
+        &[1, 2, 3].map(|nth| null(nth, later, day3)),
+        &nothing,
+        t(day3),
+    )
+    .await
+    .unwrap();
+    assert_eq!(open().await.len(), 5);
+    // Those of another tenant are others.
+    let other = RejectRow {
+        tenant: Some("acc2".to_owned()),
+        ..null(1, second, day3)
+    };
+    ops.record_rejects(std::slice::from_ref(&other), &nothing, t(day3))
+        .await
+        .unwrap();
+    ops.record_rejects(&[other], &nothing, t(day3))
+        .await
+        .unwrap();
+    assert_eq!(open().await.len(), 6);
+    // A newer reading that has fewer of them replaces the older one.
+    let read_again =
+        |row: &RejectRow| row.record_key.is_none() && row.tenant.is_none() && row.slice == second;
+    ops.record_rejects(&[null(1, second, day3)], &read_again, t(day3))
+        .await
+        .unwrap();
+    let left = [
+        (later, None, 1),
+        (later, None, 2),
+        (later, None, 3),
+        (second, None, 1),
+    ];
+    assert_eq!(open().await[..4], left);
+    assert_eq!(open().await.len(), 5);
+}
+
+#[tokio::test]
+async fn rejects_without_a_key_count_once_a_run_however_many_windows_have_them() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let nothing = |_: &RejectRow| false;
+    let day = |nth: i8| t(&format!("2026-03-{nth:02}T00:00:00Z"));
+    let around = |nth: i8| Window::new(day(nth - 1), day(nth + 2)).unwrap();
+    let of = |run: &str, row: RejectRow| RejectRow {
+        run_id: run.to_owned(),
+        ..row
+    };
+    let null = |run: &str, nth: u64, slice: Window| {
+        of(
+            run,
+            RejectRow {
+                nth,
+                slice,
+                ..reject(None, "", "2026-03-30T00:00:00Z")
+            },
+        )
+    };
+    // One that lies on the 4th comes with the days before and after too, in packages of one run.
+    let mut counts = Vec::new();
+    for slice in [3, 4, 5] {
+        counts.push(
+            ops.record_rejects(&[null("r1", 1, around(slice))], &nothing, day(30))
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(counts, [1, 0, 0]);
+    let open = ops.rejects(None, true).await.unwrap();
+    assert_eq!(
+        open.iter().map(|row| row.slice).collect::<Vec<_>>(),
+        [Window::new(day(4), day(5)).unwrap()]
+    );
+    // One each day, three in every listing: as many as there are days, in one package or in many.
+    let all: Vec<RejectRow> = (10..16)
+        .flat_map(|day| (1..4).map(move |nth| (day, nth)))
+        .map(|(day, nth)| null("r2", nth, around(day)))
+        .collect();
+    assert_eq!(
+        ops.record_rejects(&all, &nothing, day(30)).await.unwrap(),
+        6
+    );
+    let mut again = 0;
+    for of_a_day in all.chunks(3) {
+        let rows: Vec<RejectRow> = of_a_day.iter().map(|row| of("r3", row.clone())).collect();
+        again += ops.record_rejects(&rows, &nothing, day(30)).await.unwrap();
+    }
+    assert_eq!(
+        (again, ops.rejects(None, true).await.unwrap().len()),
+        (6, 7)
+    );
+    // With a time it is one, whatever it was asked for in; with another time another one.
+    let timed = |run: &str, time: i8, slice: Window| RejectRow {
+        time: Some(day(time)),
+        ..null(run, 1, slice)
+    };
+    let rows = [
+        timed("r4", 20, around(20)),
+        timed("r4", 20, around(25)),
+        timed("r4", 21, around(20)),
+    ];
+    assert_eq!(
+        ops.record_rejects(&rows, &nothing, day(30)).await.unwrap(),
+        2
+    );
+    assert_eq!(
+        ops.record_rejects(&rows[1..2], &nothing, day(30))
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        ops.record_rejects(&[timed("r5", 20, around(21))], &nothing, day(30))
+            .await
+            .unwrap(),
+        1
+    );
+    let timed: Vec<RejectRow> = ops
+        .rejects(None, true)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|row| row.time.is_some())
+        .collect();
+    assert_eq!(timed.len(), 2);
+    assert!(
+        timed
+            .iter()
+            .all(|row| row.slice.from() <= row.time.unwrap() && row.time.unwrap() < row.slice.to())
+    );
+}
+
+#[tokio::test]
+async fn warnings_and_drift_stand_once() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let warning = |run: &str, seen: &str| WarningRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        record_key: "a".to_owned(),
+        field: "amount".to_owned(),
+        rule: "rounded".to_owned(),
+        original: "12.290000000000001".to_owned(),
+        run_id: run.to_owned(),
+        first_seen: t(seen),
+    };
+    let first = warning("r1", "2026-03-01T00:00:00Z");
+    ops.record_warnings(&[first.clone(), first]).await.unwrap();
+    ops.record_warnings(&[warning("r2", "2026-04-01T00:00:00Z")])
+        .await
+        .unwrap();
+    assert_eq!(
+        sql(
+            &ops.warehouse,
+            "ops/warnings",
+            None,
+            "SELECT run_id, month FROM t"
+        )
+        .await,
+        ["r1 2026-03"]
+    );
+    let drift = |run: &str, count, seen: &str| DriftRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        field: "payments[].loyalty".to_owned(),
+        count,
+        run_id: run.to_owned(),
+        seen_at: t(seen),
+    };
+    ops.record_drift(&[
+        drift("r1", 2, "2026-03-01T00:00:00Z"),
+        drift("r1", 3, "2026-03-01T00:00:00Z"),
+    ])
+    .await
+    .unwrap();
+    let query = "SELECT run_id, count, first_seen, last_seen FROM t";
+    assert_eq!(
+        sql(&ops.warehouse, "ops/drift", None, query).await,
+        ["r1 5 2026-03-01T00:00:00Z 2026-03-01T00:00:00Z"]
+    );
+    ops.record_drift(&[drift("r2", 4, "2026-04-01T00:00:00Z")])
+        .await
+        .unwrap();
+    assert_eq!(
+        sql(&ops.warehouse, "ops/drift", None, query).await,
+        ["r2 4 2026-03-01T00:00:00Z 2026-04-01T00:00:00Z"]
+    );
+}
+
+#[tokio::test]
+async fn readers_use_the_newest_published_run() {
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), None);
+    let (a, b, c) = (
+        record("r1", "2026-03-01T01:00:00Z", true),
+        record("r2", "2026-03-01T02:00:00Z", true),
+        record("r3", "2026-03-01T03:00:00Z", false),
+    );
+    for run in [&a, &b, &c] {
+        ops.publish(run).await.unwrap();
+    }
+    assert_eq!(ops.runs().await.unwrap(), [c, b.clone(), a.clone()]);
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), Some(b.clone()));
+    assert_eq!(
+        ops.published(&AsOf::Run("r1".to_owned())).await.unwrap(),
+        Some(a.clone())
+    );
+    assert_eq!(
+        ops.published(&AsOf::Run("r3".to_owned())).await.unwrap(),
+        None,
+        "never published"
+    );
+    assert_eq!(
+        ops.published(&AsOf::Time(t("2026-03-01T01:30:00Z")))
+            .await
+            .unwrap(),
+        Some(a)
+    );
+    assert_eq!(
+        ops.published(&AsOf::Time(t("2026-02-01T00:00:00Z")))
+            .await
+            .unwrap(),
+        None
+    );
+    let corrected = RunRecord {
+        outcome: "partial".to_owned(),
+        ..b
+    };
+    ops.publish(&corrected).await.unwrap();
+    ops.publish(&corrected).await.unwrap();
+    assert_eq!(ops.published(&AsOf::Latest).await.unwrap(), Some(corrected));
+    assert_eq!(ops.runs().await.unwrap().len(), 3);
+}

@@ -1,0 +1,373 @@
+//! What is known already of a package's keys.
+//!
+//! Invariant: a version that is in the table is found, however far its record has moved. Memory is bounded by the package and by
+//! `KEPT_KEYS`, never by the table. Of files that hold none of the package's keys no more than keys is read, of the others only the
+//! columns that decide.
+
+use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::scan;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LOAD_ID, RECORD_KEY, RECORD_TIME};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Key hashes that a table handle keeps: 64 MiB.
+const KEPT_KEYS: usize = 8 << 20;
+
+/// Files whose keys are read at once.
+const READ_AT_ONCE: usize = 4;
+
+/// A content hash, one byte of hash version and 16 of hash.
+pub(crate) type ContentHash = [u8; 17];
+
+/// The newest known version of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KnownVersion {
+    pub load_id: i64,
+    pub hash: ContentHash,
+    pub record_time: Option<i64>,
+    pub updated_at: Option<i64>,
+    pub extracted_at: i64,
+    /// The tenant it was listed for, where it does not name its own.
+    pub tenant: Option<String>,
+}
+
+/// The keys a package asks about; each has a number.
+pub(crate) type KeyIndex<'a> = FastMap<&'a str, u32>;
+
+/// A hash of a key that is the same throughout this process.
+pub(crate) fn key_hash(key: &str) -> u64 {
+    xxh3_64(key.as_bytes())
+}
+
+/// Sorted key hashes of data files that this process wrote or has read. They prove that a file holds none of a package's keys without
+/// reading it: a first load, package after package, is free of lookups, and a later sync reads the keys of old files once.
+#[derive(Debug, Default)]
+pub(crate) struct RecentKeys {
+    files: FastMap<String, Arc<Vec<u64>>>,
+    /// Paths, the oldest first.
+    order: VecDeque<String>,
+    held: usize,
+}
+
+impl RecentKeys {
+    /// Remembers the keys of a file that was written; the oldest are forgotten for it.
+    pub(crate) fn remember(&mut self, path: String, mut hashes: Vec<u64>) {
+        hashes.sort_unstable();
+        self.insert(path, Arc::new(hashes));
+        while self.held > KEPT_KEYS {
+            match self.order.pop_front() {
+                Some(oldest) => {
+                    self.held -= self.files.remove(&oldest).map_or(0, |keys| keys.len())
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// Remembers the keys of a file that was read, while there is room: to forget others for them would make every package read
+    /// every file.
+    fn remember_if_room(&mut self, path: &str, sorted: Arc<Vec<u64>>) {
+        if self.held + sorted.len() <= KEPT_KEYS {
+            self.insert(path.to_owned(), sorted);
+        }
+    }
+
+    fn insert(&mut self, path: String, sorted: Arc<Vec<u64>>) {
+        self.held += sorted.len();
+        match self.files.insert(path.clone(), sorted) {
+            Some(earlier) => self.held -= earlier.len(),
+            None => self.order.push_back(path),
+        }
+    }
+
+    /// The answer of what is remembered about a file: whether it may hold one of these keys (sorted hashes).
+    fn may_hold(&self, path: &str, sorted: &[u64]) -> Option<bool> {
+        self.files.get(path).map(|held| intersect(sorted, held))
+    }
+}
+
+/// True if two sorted lists have a value in common.
+fn intersect(a: &[u64], b: &[u64]) -> bool {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => a.next(),
+            std::cmp::Ordering::Greater => b.next(),
+            std::cmp::Ordering::Equal => return true,
+        };
+    }
+    false
+}
+
+/// Keys and record times of a package whose known versions are looked up.
+pub(crate) struct KeyLookup<'a> {
+    pub keys: &'a KeyIndex<'a>,
+    /// The package's record times, sorted, microseconds.
+    pub times: &'a [i64],
+    /// The length by which a record time moves as a rule, microseconds: files that near are read for versions at once, of all others the keys
+    /// come first.
+    pub moves_within: i64,
+    /// The path of the column by which the source orders versions.
+    pub updated_at: Option<&'a [String]>,
+    /// The column of the tenant, where records do not name their own.
+    pub tenant: Option<&'a str>,
+}
+
+/// The newest known version of each key, by its number, and how many files were read to find them.
+///
+/// Files near the package's times most likely hold earlier versions and are read for them. A record can have moved further than its
+/// contract expects, by a till's clock that was set right, and would be there twice: so of all other files the keys are read, once
+/// a process, and the whole only where one of the package's keys is inside.
+pub(crate) async fn find_known_versions(
+    table: &TableHandle,
+    snapshot: &Snapshot,
+    question: &KeyLookup<'_>,
+) -> Result<(Vec<Option<KnownVersion>>, u64)> {
+    let mut known: Vec<Option<KnownVersion>> = vec![None; question.keys.len()];
+    if question.keys.is_empty() {
+        return Ok((known, 0));
+    }
+    let mut hashes: Vec<u64> = question.keys.keys().map(|key| key_hash(key)).collect();
+    hashes.sort_unstable();
+    let (mut candidates, mut far): (Vec<&DataFile>, Vec<&DataFile>) = (Vec::new(), Vec::new());
+    {
+        let recent = table.recent_keys();
+        for file in snapshot.files.iter() {
+            match recent.may_hold(&file.path, &hashes) {
+                Some(false) => {}
+                Some(true) => candidates.push(file),
+                None if file.may_hold_untimed()
+                    || file.may_hold_times(question.times, question.moves_within) =>
+                {
+                    candidates.push(file);
+                }
+                None => far.push(file),
+            }
+        }
+    }
+    let mut files_read = (candidates.len() + far.len()) as u64;
+    let opened: Vec<_> = far.into_iter().map(|file| keys_of(table, file)).collect();
+    let mut opened = stream::iter(opened).buffer_unordered(READ_AT_ONCE);
+    while let Some((file, keys)) = opened.try_next().await? {
+        if intersect(&hashes, &keys) {
+            candidates.push(file);
+            files_read += 1;
+        }
+        table.recent_keys().remember_if_room(&file.path, keys);
+    }
+    drop(opened);
+    let mut paths: Vec<String> = [RECORD_KEY, CONTENT_HASH, LOAD_ID, RECORD_TIME, EXTRACTED_AT]
+        .map(ToOwned::to_owned)
+        .to_vec();
+    paths.extend(question.updated_at.map(|path| path.join(".")));
+    paths.extend(question.tenant.map(str::to_owned));
+    // Collected first: a lazy closure over borrowed files would keep this future from being sent between threads.
+    let opened: Vec<_> = candidates
+        .into_iter()
+        .map(|file| scan::columns(table, file, paths.clone()))
+        .collect();
+    let mut batches = stream::iter(opened)
+        .buffer_unordered(2)
+        .try_flatten_unordered(2);
+    while let Some(batch) = batches.next().await {
+        probe(&batch?, question, &mut known)?;
+    }
+    Ok((known, files_read))
+}
+
+/// The hashes of a file's keys, sorted.
+async fn keys_of<'f>(
+    table: &TableHandle,
+    file: &'f DataFile,
+) -> Result<(&'f DataFile, Arc<Vec<u64>>)> {
+    let mut hashes = Vec::with_capacity(usize::try_from(file.rows.unwrap_or(0)).unwrap_or(0));
+    let mut batches = scan::columns(table, file, vec![RECORD_KEY.to_owned()]).await?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        let keys = batch
+            .column_by_name(RECORD_KEY)
+            .and_then(|keys| keys.as_string_opt::<i32>())
+            .ok_or_else(unlike)?;
+        hashes.extend(keys.iter().flatten().map(key_hash));
+    }
+    hashes.sort_unstable();
+    Ok((file, Arc::new(hashes)))
+}
+
+fn unlike() -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        "a source table's data file lacks its lineage columns",
+    )
+    .hint("Was the file written by something else? `tillhouse check` names what is there.")
+}
+
+fn probe(
+    batch: &RecordBatch,
+    question: &KeyLookup<'_>,
+    known: &mut [Option<KnownVersion>],
+) -> Result<()> {
+    let columns = DedupColumns::of(batch, question).ok_or_else(unlike)?;
+    for row in 0..batch.num_rows() {
+        let Some(number) = question.keys.get(columns.keys.value(row)) else {
+            continue;
+        };
+        let Some(slot) = known.get_mut(*number as usize) else {
+            continue;
+        };
+        let land = columns.load_ids.value(row);
+        if slot.as_ref().is_some_and(|k| k.load_id >= land) {
+            continue;
+        }
+        let hash = ContentHash::try_from(columns.hash(row)).map_err(|_| {
+            Error::new(
+                ErrorKind::Storage,
+                "a source table holds a content hash of another length",
+            )
+        })?;
+        let updated_at = columns.updated_at.as_ref();
+        *slot = Some(KnownVersion {
+            load_id: land,
+            hash,
+            record_time: time(&columns.times, row),
+            updated_at: updated_at.and_then(|array| time(array, row)),
+            extracted_at: time(&columns.extracted_at, row).unwrap_or(i64::MIN),
+            tenant: columns
+                .tenants
+                .filter(|tenants| tenants.is_valid(row))
+                .map(|tenants| tenants.value(row).to_owned()),
+        });
+    }
+    Ok(())
+}
+
+fn time(array: &ArrayRef, row: usize) -> Option<i64> {
+    array
+        .is_valid(row)
+        .then(|| {
+            array
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .map(|a| a.value(row))
+        })
+        .flatten()
+}
+
+/// Columns of a batch that decide which version of a key is the newest.
+struct DedupColumns<'a> {
+    keys: &'a StringArray,
+    hashes: &'a ArrayRef,
+    load_ids: &'a arrow::array::Int64Array,
+    times: ArrayRef,
+    extracted_at: ArrayRef,
+    updated_at: Option<ArrayRef>,
+    tenants: Option<&'a StringArray>,
+}
+
+impl<'a> DedupColumns<'a> {
+    fn of(batch: &'a RecordBatch, question: &KeyLookup<'_>) -> Option<Self> {
+        let is_time = |array: &ArrayRef| {
+            matches!(
+                array.data_type(),
+                DataType::Timestamp(TimeUnit::Microsecond, _)
+            )
+        };
+        let times = batch
+            .column_by_name(RECORD_TIME)
+            .filter(|a| is_time(a))?
+            .clone();
+        let extracted_at = batch
+            .column_by_name(EXTRACTED_AT)
+            .filter(|a| is_time(a))?
+            .clone();
+        let hashes = batch.column_by_name(CONTENT_HASH).filter(|a| {
+            matches!(
+                a.data_type(),
+                DataType::Binary | DataType::FixedSizeBinary(_)
+            )
+        })?;
+        Some(Self {
+            keys: batch.column_by_name(RECORD_KEY)?.as_string_opt::<i32>()?,
+            hashes,
+            load_ids: batch
+                .column_by_name(LOAD_ID)?
+                .as_primitive_opt::<Int64Type>()?,
+            times,
+            extracted_at,
+            updated_at: question
+                .updated_at
+                .and_then(|path| descend(batch, path))
+                .filter(is_time),
+            tenants: question
+                .tenant
+                .and_then(|name| batch.column_by_name(name)?.as_string_opt::<i32>()),
+        })
+    }
+
+    fn hash(&self, row: usize) -> &[u8] {
+        match self.hashes.data_type() {
+            DataType::Binary => self.hashes.as_binary::<i32>().value(row),
+            _ => self.hashes.as_fixed_size_binary().value(row),
+        }
+    }
+}
+
+/// The column at a path through structs. A path through a list has no single value: then only request times order versions.
+fn descend(batch: &RecordBatch, path: &[String]) -> Option<ArrayRef> {
+    let (first, rest) = path.split_first()?;
+    let mut array = batch.column_by_name(first)?.clone();
+    for name in rest {
+        let parent = array.as_struct_opt()?;
+        let child = parent.column_by_name(name)?.clone();
+        // A child under a null parent counts as null.
+        array = match parent.nulls() {
+            Some(nulls) => {
+                let is_null = arrow::array::BooleanArray::new(!nulls.inner(), None);
+                arrow::compute::nullif(&child, &is_null).ok()?
+            }
+            None => child,
+        };
+    }
+    Some(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembered_keys_rule_out_only_what_they_prove() {
+        let mut recent = RecentKeys::default();
+        recent.remember("a".to_owned(), ["x", "y"].map(key_hash).to_vec());
+        let sorted = |keys: &[&str]| {
+            let mut hashes: Vec<u64> = keys.iter().map(|k| key_hash(k)).collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        assert_eq!(recent.may_hold("a", &sorted(&["p", "q", "r"])), Some(false));
+        assert_eq!(recent.may_hold("a", &sorted(&["p", "y", "r"])), Some(true));
+        assert_eq!(
+            recent.may_hold("b", &sorted(&["p"])),
+            None,
+            "an unknown file must be read"
+        );
+        recent.remember_if_room("read", Arc::new((0..KEPT_KEYS as u64).collect()));
+        assert_eq!(
+            recent.may_hold("read", &[1]),
+            None,
+            "what was read takes no room from what was written"
+        );
+        recent.remember("big".to_owned(), (0..KEPT_KEYS as u64).collect());
+        assert_eq!(
+            recent.may_hold("a", &sorted(&["p"])),
+            None,
+            "forgotten, so it must be read again"
+        );
+        assert_eq!(recent.held, KEPT_KEYS);
+    }
+}

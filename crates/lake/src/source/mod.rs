@@ -1,0 +1,10 @@
+//! Source tables: the append-only history of every version of a record.
+//!
+//! Invariant: a version that was landed is never changed or removed.
+
+pub(crate) mod dedup;
+mod newest_rows;
+mod package;
+pub(crate) mod table;
+mod tenants;
+mod tombstones;

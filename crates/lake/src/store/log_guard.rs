@@ -1,0 +1,450 @@
+//! What is read of a table's log, and of its data files' footers, checked on its way in.
+//!
+//! Invariant: a commit file is handed on whole or not at all, and so is a footer. A checkpoint is a short cut: one that is missing, empty or cut is passed over,
+//! since the commits it stands for are there.
+//!
+//! The Delta library takes a commit file of 0 bytes for one that changed nothing, and one that ends early, between two lines, for a shorter
+//! one; and it stops where `_last_checkpoint` names a checkpoint that is not there. After a power cut each of them is to be expected of a
+//! writer that did not flush, and of copies that were interrupted.
+
+use crate::store::durable::LOG_FOLDER;
+use crate::store::footer;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
+};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const LAST_CHECKPOINT: &str = "_last_checkpoint";
+const STORE: &str = "LogGuard";
+/// What a commit says of itself: how many lines it has.
+pub(crate) const LINES: &str = "tillhouseLines";
+/// What stands before the reason in the error of a damaged commit.
+pub(crate) const DAMAGED: &str = " is damaged: ";
+/// A Parquet file's end: the length of its footer, and this.
+const MAGIC: &[u8; 4] = b"PAR1";
+
+/// A store whose tables' logs are checked.
+pub(crate) struct LogGuard {
+    inner: Arc<dyn ObjectStore>,
+    checkpoints: Arc<CheckpointCache>,
+}
+
+/// Checkpoints that have been checked, by path and size: true if they are complete.
+#[derive(Default)]
+struct CheckpointCache(Mutex<HashMap<(Path, u64), bool>>);
+
+/// Kind of a file below a table's root.
+#[derive(Debug, PartialEq, Eq)]
+enum LogFileKind {
+    Commit,
+    Checkpoint,
+    LastCheckpoint,
+    Other,
+    /// No file of a log: one of data.
+    Data,
+}
+
+impl LogFileKind {
+    fn of(location: &Path) -> Self {
+        let mut parts: Vec<_> = location.parts().collect();
+        let (Some(name), Some(folder)) = (parts.pop(), parts.pop()) else {
+            return Self::Other;
+        };
+        if folder.as_ref() != LOG_FOLDER {
+            return if location.extension() == Some("parquet") {
+                Self::Data
+            } else {
+                Self::Other
+            };
+        }
+        let name = name.as_ref();
+        let is_version =
+            |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+        match name.split_once('.') {
+            Some((version, "json")) if is_version(version) => Self::Commit,
+            Some((version, rest)) if is_version(version) && rest.starts_with("checkpoint.") => {
+                Self::Checkpoint
+            }
+            None if name == LAST_CHECKPOINT => Self::LastCheckpoint,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl std::fmt::Debug for LogGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{STORE}({:?})", self.inner)
+    }
+}
+
+impl std::fmt::Display for LogGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{STORE}({})", self.inner)
+    }
+}
+
+impl LogGuard {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            inner,
+            checkpoints: Arc::default(),
+        }
+    }
+
+    /// A listing without checkpoints that are not whole.
+    fn sifted(
+        &self,
+        listed: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (inner, checkpoints) = (Arc::clone(&self.inner), Arc::clone(&self.checkpoints));
+        listed
+            .try_filter_map(move |meta| {
+                let (inner, checkpoints) = (Arc::clone(&inner), Arc::clone(&checkpoints));
+                async move {
+                    let passed = LogFileKind::of(&meta.location) == LogFileKind::Checkpoint
+                        && !checkpoints
+                            .is_whole(inner.as_ref(), &meta.location, meta.size)
+                            .await?;
+                    Ok((!passed).then_some(meta))
+                }
+            })
+            .boxed()
+    }
+
+    /// `_last_checkpoint`, where it names one that is whole.
+    async fn last_checkpoint(&self, location: &Path, found: GetResult) -> Result<GetResult> {
+        /// Content of `_last_checkpoint`.
+        #[derive(Deserialize)]
+        struct LastCheckpointHint {
+            version: u64,
+            parts: Option<u64>,
+        }
+        let (meta, attributes, range) = (
+            found.meta.clone(),
+            found.attributes.clone(),
+            found.range.clone(),
+        );
+        let bytes = found.bytes().await?;
+        let gone = |why: &str| {
+            tracing::debug!(%location, "{why}; the table is read from its commits");
+            Error::NotFound {
+                path: location.to_string(),
+                source: why.to_owned().into(),
+            }
+        };
+        let Ok(hint) = serde_json::from_slice::<LastCheckpointHint>(&bytes) else {
+            return Err(gone("the note of the last checkpoint is cut"));
+        };
+        // Checkpoints in several parts are other writers'; the library finds out itself whether all are there.
+        if hint.parts.is_none() {
+            let name = format!("{:020}.checkpoint.parquet", hint.version);
+            let checkpoint: Path = location
+                .parts()
+                .take(location.parts_count() - 1)
+                .chain([name.into()])
+                .collect();
+            let size = match self.inner.head(&checkpoint).await {
+                Ok(meta) => meta.size,
+                Err(Error::NotFound { .. }) => 0,
+                Err(error) => return Err(error),
+            };
+            if !self
+                .checkpoints
+                .is_whole(self.inner.as_ref(), &checkpoint, size)
+                .await?
+            {
+                return Err(gone("the last checkpoint is missing or cut"));
+            }
+        }
+        Ok(result(meta, attributes, range, bytes))
+    }
+}
+
+/// True if the commit file is whole: each of its lines an action, and as many as it says it has.
+pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
+    /// First line of a commit file.
+    #[derive(Deserialize)]
+    struct CommitFirstLine {
+        #[serde(rename = "commitInfo")]
+        info: Option<CommitLineCount>,
+    }
+    /// Number of lines, from a commit's `commitInfo`.
+    #[derive(Deserialize)]
+    struct CommitLineCount {
+        #[serde(rename = "tillhouseLines")]
+        lines: Option<usize>,
+    }
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty());
+    let Some(first) = lines.next() else {
+        return Err("it is empty".to_owned());
+    };
+    let cut = |_| "it ends in the middle of a line".to_owned();
+    let declared = serde_json::from_slice::<CommitFirstLine>(first)
+        .map_err(cut)?
+        .info
+        .and_then(|info| info.lines);
+    let (mut count, mut last) = (1, first);
+    let mut is_foreign = !names_action(first);
+    for line in lines {
+        is_foreign |= !names_action(line);
+        (count, last) = (count + 1, line);
+    }
+    // The lines between are parsed by the library, which says what it cannot read. Of what is no action it says nothing.
+    serde_json::from_slice::<serde::de::IgnoredAny>(last).map_err(cut)?;
+    match declared {
+        Some(declared) if declared != count => Err(format!("it has {count} lines of {declared}")),
+        _ if is_foreign => Err("one of its lines is no action".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// True if a line begins as an action of the Delta format does.
+fn names_action(line: &[u8]) -> bool {
+    const ACTIONS: [&[u8]; 10] = [
+        b"add",
+        b"remove",
+        b"commitInfo",
+        b"txn",
+        b"metaData",
+        b"protocol",
+        b"cdc",
+        b"domainMetadata",
+        b"checkpointMetadata",
+        b"sidecar",
+    ];
+    let Some(line) = line.trim_ascii_start().strip_prefix(b"{") else {
+        return false;
+    };
+    let Some(name) = line.trim_ascii_start().strip_prefix(b"\"") else {
+        return false;
+    };
+    ACTIONS.iter().any(|action| {
+        name.strip_prefix(*action)
+            .is_some_and(|rest| rest.starts_with(b"\""))
+    })
+}
+
+/// As [`check_commit`], with each line parsed as the action it is; the number of the first that is none.
+pub(crate) fn check_lines(bytes: &[u8]) -> std::result::Result<(), String> {
+    check_commit(bytes)?;
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        // A commit's own description is free; the rest has types.
+        let is_sound = line.is_empty()
+            || match line.starts_with(b"{\"commitInfo\"") {
+                true => serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok(),
+                false => serde_json::from_slice::<deltalake::kernel::Action>(line).is_ok(),
+            };
+        if !is_sound {
+            return Err(format!("line {} is no action", number + 1));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(location: &Path, why: &str) -> Error {
+    let text = format!("the commit file /{location}{DAMAGED}{why}");
+    Error::Generic {
+        store: STORE,
+        source: text.into(),
+    }
+}
+
+/// A part of a data file; where its footer is in it, that is what was written.
+async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> {
+    let (size, range) = (found.meta.size, found.range.clone());
+    let is_end = range.end == size;
+    if !is_end && range.end + footer::TRAILER as u64 != size {
+        return Ok(found);
+    }
+    let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
+    let bytes = found.bytes().await?;
+    let is_sound = if is_end {
+        footer::is_sound(&bytes)
+    } else {
+        footer::is_sound_footer(&bytes)
+    };
+    if !is_sound {
+        return Err(damaged_footer(location));
+    }
+    Ok(result(meta, attributes, range, bytes))
+}
+
+fn damaged_footer(location: &Path) -> Error {
+    let text = format!("the data file /{location} is damaged: its footer is not what was written");
+    Error::Generic {
+        store: STORE,
+        source: text.into(),
+    }
+}
+
+fn result(
+    meta: ObjectMeta,
+    attributes: object_store::Attributes,
+    range: Range<u64>,
+    bytes: Bytes,
+) -> GetResult {
+    let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
+    GetResult {
+        payload,
+        meta,
+        range,
+        attributes,
+    }
+}
+
+impl CheckpointCache {
+    async fn is_whole(&self, store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
+        let key = (location.clone(), size);
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let is_whole = location.extension() != Some("parquet")
+            || ends_as_parquet(store, location, size).await?;
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, is_whole);
+        Ok(is_whole)
+    }
+}
+
+/// True if a file ends as one of Parquet does, with a footer that has room in it.
+async fn ends_as_parquet(store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
+    const END: u64 = 8;
+    if size < 4 + END {
+        return Ok(false);
+    }
+    let end = match store.get_range(location, size - END..size).await {
+        Ok(end) => end,
+        Err(Error::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let Some((length, magic)) = end.split_first_chunk::<4>() else {
+        return Ok(false);
+    };
+    Ok(magic == MAGIC && u64::from(u32::from_le_bytes(*length)) + END + 4 <= size)
+}
+
+#[async_trait]
+impl ObjectStore for LogGuard {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        self.inner.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let file = LogFileKind::of(location);
+        if options.head || matches!(file, LogFileKind::Checkpoint | LogFileKind::Other) {
+            return self.inner.get_opts(location, options).await;
+        }
+        if file == LogFileKind::Data {
+            return checked_footer(location, self.inner.get_opts(location, options).await?).await;
+        }
+        let wanted = options.range.clone();
+        let found = self
+            .inner
+            .get_opts(
+                location,
+                GetOptions {
+                    range: None,
+                    ..options
+                },
+            )
+            .await?;
+        if file == LogFileKind::LastCheckpoint {
+            return self.last_checkpoint(location, found).await;
+        }
+        let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
+        let bytes = found.bytes().await?;
+        check_commit(&bytes).map_err(|why| damaged(location, &why))?;
+        let all = 0..bytes.len() as u64;
+        let range = match wanted {
+            Some(range) => range.as_range(all.end).map_err(|e| Error::Generic {
+                store: STORE,
+                source: Box::new(e),
+            })?,
+            None => all,
+        };
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.slice(place(range.start)..place(range.end));
+        Ok(result(meta, attributes, range, bytes))
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let parts = self.inner.get_ranges(location, ranges).await?;
+        // Nobody says here how long the file is: its end is told by the format's letters, its footer by what it says of itself.
+        let is_damaged = |part: &Bytes| {
+            if part.ends_with(MAGIC) {
+                !footer::is_sound(part)
+            } else {
+                !footer::is_sound_footer(part)
+            }
+        };
+        if LogFileKind::of(location) == LogFileKind::Data && parts.iter().any(is_damaged) {
+            return Err(damaged_footer(location));
+        }
+        Ok(parts)
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.sifted(self.inner.list(prefix))
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.sifted(self.inner.list_with_offset(prefix, offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+#[path = "log_guard_tests.rs"]
+mod tests;

@@ -1,0 +1,440 @@
+//! What differs between two versions of a unified table: the files that only one of them has, and the hours whose rows differ.
+//!
+//! Invariant: an hour is left out only where both versions hold the very same rows for it, in the columns that were named. Rows
+//! that were merely written anew into another file, as every replacement and every compaction does, cancel out.
+//!
+//! ```text
+//!   files of both versions                     never opened
+//!   (pipeline, month) with new files only      their hours
+//!   (pipeline, month) with old and new files   per hour the sum of a hash of every row: new ones plus, old ones minus
+//! ```
+//!
+//! Rejected: to compare `_load_id`, which stays when a changed child has its parent unified anew, and to be told by unify which
+//! hours it touched, which is forgotten when it dies before the roll-ups are written.
+
+use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::scan;
+use crate::unified::facts::{ScanRequest, pipeline_of};
+use crate::warehouse::Warehouse;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, Schema, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::execution::session_state::SessionState;
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// Microseconds of an hour.
+const HOUR: i64 = 3_600_000_000;
+/// The column that says in which hour a row is.
+const OCCURRED_AT: &str = "occurred_at";
+/// Text of which hardly a value repeats.
+const KEY: &str = "transaction_key";
+/// Stands for the hash of no text.
+const OF_NULL: u64 = 0;
+
+/// Hours of one pipeline, by their start in microseconds UTC; `None` is where rows without a time
+/// are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HourSet {
+    /// All there are.
+    All,
+    /// These.
+    Only(BTreeSet<Option<i64>>),
+}
+
+impl HourSet {
+    fn add(&mut self, more: Self) {
+        match (self, more) {
+            (Self::All, _) => {}
+            (this, Self::All) => *this = Self::All,
+            (Self::Only(hours), Self::Only(more)) => hours.extend(more),
+        }
+    }
+}
+
+/// Hours whose rows differ between two versions, by pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChangedHours(pub BTreeMap<String, HourSet>);
+
+impl ChangedHours {
+    /// Adds hours of a pipeline.
+    pub fn add(&mut self, pipeline: &str, hours: HourSet) {
+        match self.0.get_mut(pipeline) {
+            Some(known) => known.add(hours),
+            None => {
+                self.0.insert(pipeline.to_owned(), hours);
+            }
+        }
+    }
+
+    /// Adds all of another's.
+    pub fn merge(&mut self, other: Self) {
+        for (pipeline, hours) in other.0 {
+            self.add(&pipeline, hours);
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0
+            .values()
+            .all(|hours| matches!(hours, HourSet::Only(hours) if hours.is_empty()))
+    }
+}
+
+/// One partition of a fact table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactPartition {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The month.
+    pub month: String,
+    /// Rows, where every file says so.
+    pub rows: Option<u64>,
+}
+
+/// Data files that only one of two versions has, each side as a table; `None` where there are
+/// none.
+pub struct ChangedFiles {
+    /// What only the earlier version has.
+    pub removed: Option<Arc<dyn TableProvider>>,
+    /// What only the later one has.
+    pub added: Option<Arc<dyn TableProvider>>,
+}
+
+impl Warehouse {
+    /// The hours in which the rows of a unified table differ between two of its versions, in `occurred_at` or one of `columns`, by
+    /// pipeline. Without an earlier version every hour of every pipeline does.
+    ///
+    /// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
+    pub async fn changed_hours(
+        &self,
+        path: &str,
+        since: Option<u64>,
+        now: u64,
+        columns: &[&str],
+    ) -> Result<ChangedHours> {
+        let table = self.table(path)?;
+        let later = at(&table, now).await?;
+        let mut touched = ChangedHours::default();
+        let Some(since) = since else {
+            for file in later.files.iter() {
+                touched.add(pipeline_of(file)?, HourSet::All);
+            }
+            return Ok(touched);
+        };
+        if since == now {
+            return Ok(touched);
+        }
+        let earlier = at(&table, since).await?;
+        let mut partitions: BTreeMap<(&str, Option<&str>), PartitionChanges> = BTreeMap::new();
+        for (file, is_new) in differing(&earlier, &later) {
+            let changed = partitions
+                .entry((pipeline_of(file)?, file.partition_value("month")))
+                .or_default();
+            if is_new {
+                changed.added.push(file.clone())
+            } else {
+                changed.removed.push(file.clone())
+            }
+        }
+        let schema = later.schema()?;
+        for ((pipeline, _), changed) in partitions {
+            touched.add(
+                pipeline,
+                HourSet::Only(changed.hours(&table, &schema, columns).await?),
+            );
+        }
+        Ok(touched)
+    }
+
+    /// The files that only one of two versions of a table has, as tables for a query engine. Without an earlier version
+    /// everything has come.
+    ///
+    /// Errors with [`ErrorKind::Storage`] when a version is gone.
+    pub async fn changed_files(
+        &self,
+        path: &str,
+        since: Option<u64>,
+        now: u64,
+        session: Arc<SessionState>,
+    ) -> Result<ChangedFiles> {
+        let table = self.table(path)?;
+        let later = at(&table, now).await?;
+        let Some(since) = since else {
+            return Ok(ChangedFiles {
+                removed: None,
+                added: Some(table.provider(&later, Some(session), None).await?),
+            });
+        };
+        let earlier = at(&table, since).await?;
+        let mut files: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+        for (file, is_new) in differing(&earlier, &later) {
+            files[usize::from(is_new)].push(file.path.clone());
+        }
+        let [gone, come] = files;
+        let open = |snapshot: Snapshot, files: Vec<String>| {
+            let (table, session) = (table.clone(), session.clone());
+            async move {
+                if files.is_empty() {
+                    return Ok::<_, Error>(None);
+                }
+                table
+                    .provider(&snapshot, Some(session), Some(files))
+                    .await
+                    .map(Some)
+            }
+        };
+        Ok(ChangedFiles {
+            removed: open(earlier, gone).await?,
+            added: open(later, come).await?,
+        })
+    }
+}
+
+async fn at(table: &TableHandle, version: u64) -> Result<Snapshot> {
+    table.at(version).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Storage, "the table is gone")
+            .at("table", table.path())
+            .at("version", version.to_string())
+    })
+}
+
+/// The files that only one version has; `true` for the later one's.
+fn differing<'a>(
+    earlier: &'a Snapshot,
+    later: &'a Snapshot,
+) -> impl Iterator<Item = (&'a DataFile, bool)> {
+    let names = |snapshot: &'a Snapshot| {
+        snapshot
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect::<HashSet<_>>()
+    };
+    let (before, after) = (names(earlier), names(later));
+    let gone = earlier
+        .files
+        .iter()
+        .filter(move |file| !after.contains(file.path.as_str()));
+    let come = later
+        .files
+        .iter()
+        .filter(move |file| !before.contains(file.path.as_str()));
+    gone.map(|file| (file, false))
+        .chain(come.map(|file| (file, true)))
+}
+
+/// Data files of one partition that were removed and added.
+#[derive(Default)]
+struct PartitionChanges {
+    removed: Vec<DataFile>,
+    added: Vec<DataFile>,
+}
+
+/// Added less removed rows of an hour: how many, and the sum of their hashes.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct HourBalance {
+    rows: i64,
+    hashes: u128,
+}
+
+impl PartitionChanges {
+    async fn hours(
+        &self,
+        table: &TableHandle,
+        schema: &Schema,
+        columns: &[&str],
+    ) -> Result<BTreeSet<Option<i64>>> {
+        let compares = !self.removed.is_empty() && !self.added.is_empty();
+        let mut wanted = vec![OCCURRED_AT];
+        if compares {
+            // Partition columns are the same in all of these files.
+            let is_there = |name: &&str| {
+                schema.field_with_name(name).is_ok() && !["pipeline", "month"].contains(name)
+            };
+            wanted.extend(
+                columns
+                    .iter()
+                    .copied()
+                    .filter(|name| *name != OCCURRED_AT)
+                    .filter(is_there),
+            );
+        }
+        let mut hasher = RowHasher::new(schema, &wanted)?;
+        let mut balances: HashMap<Option<i64>, HourBalance> = HashMap::new();
+        for (files, sign) in [(&self.added, 1), (&self.removed, -1)] {
+            for file in files {
+                let mut batches = scan::scan_file(table, file, &hasher.scan_request()).await?;
+                while let Some(batch) = batches.next().await {
+                    hasher
+                        .count(&batch?, compares, sign, &mut balances)
+                        .map_err(|e| e.at("file", &file.path))?;
+                }
+            }
+        }
+        let differs = |balance: &HourBalance| !compares || *balance != HourBalance::default();
+        Ok(balances
+            .into_iter()
+            .filter(|(_, balance)| differs(balance))
+            .map(|(hour, _)| hour)
+            .collect())
+    }
+}
+
+/// Hashes rows over chosen columns. Of text that repeats, every value of a dictionary is hashed once, not once a row.
+struct RowHasher {
+    /// The first says when a row was.
+    fixed: Vec<(String, DataType)>,
+    rows: RowConverter,
+    texts: Vec<String>,
+}
+
+impl RowHasher {
+    fn new(schema: &Schema, wanted: &[&str]) -> Result<Self> {
+        let (mut fixed, mut texts) = (Vec::new(), Vec::new());
+        for name in wanted {
+            let field = schema
+                .field_with_name(name)
+                .or_error(ErrorKind::Storage, "a table lacks a column")?;
+            match field.data_type() {
+                DataType::Utf8 => texts.push((*name).to_owned()),
+                kind => fixed.push(((*name).to_owned(), kind.clone())),
+            }
+        }
+        let fields = fixed
+            .iter()
+            .map(|(_, kind)| SortField::new(kind.clone()))
+            .collect();
+        let rows = RowConverter::new(fields)
+            .or_error(ErrorKind::Internal, "rows of a table cannot be compared")?;
+        Ok(Self { fixed, rows, texts })
+    }
+
+    fn scan_request(&self) -> ScanRequest {
+        let (keys, labels) = self.texts.iter().cloned().partition(|name| name == KEY);
+        let columns = self
+            .fixed
+            .iter()
+            .map(|(name, _)| name.clone())
+            .chain::<Vec<_>>(keys)
+            .collect();
+        ScanRequest {
+            labels,
+            columns,
+            row_filter: None,
+        }
+    }
+
+    /// Adds a batch's rows to the balance of their hours, with their hashes only where they matter.
+    fn count(
+        &mut self,
+        batch: &RecordBatch,
+        hashes: bool,
+        sign: i64,
+        balances: &mut HashMap<Option<i64>, HourBalance>,
+    ) -> Result<()> {
+        let arrays: Vec<ArrayRef> = self
+            .fixed
+            .iter()
+            .map(|(name, kind)| match batch.column_by_name(name) {
+                // A file from before the column was added.
+                None => Ok(new_null_array(kind, batch.num_rows())),
+                Some(array) if array.data_type() == kind => Ok(array.clone()),
+                Some(array) => cast(array, kind)
+                    .or_error(ErrorKind::Storage, "a data file does not fit its table"),
+            })
+            .collect::<Result<_>>()?;
+        let times = arrays
+            .first()
+            .and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+        let times =
+            times.ok_or_else(|| Error::new(ErrorKind::Storage, "occurred_at is no time"))?;
+        let hashed = if hashes {
+            Some(self.hashes(batch, &arrays)?)
+        } else {
+            None
+        };
+        let mut words = Vec::new();
+        let (mut hour, mut balance) = (None, HourBalance::default());
+        for (row, time) in times.iter().enumerate() {
+            let of_row = time.map(hour_start);
+            // Neighbouring rows are mostly of one hour.
+            if of_row != hour {
+                add(balances, hour, balance);
+                (hour, balance) = (of_row, HourBalance::default());
+            }
+            balance.rows += sign;
+            if let Some(hashed) = &hashed {
+                words.clear();
+                words.extend(hashed.iter().flat_map(|column| column[row].to_le_bytes()));
+                let hash = xxh3_128(&words);
+                balance.hashes = if sign > 0 {
+                    balance.hashes.wrapping_add(hash)
+                } else {
+                    balance.hashes.wrapping_sub(hash)
+                };
+            }
+        }
+        add(balances, hour, balance);
+        Ok(())
+    }
+
+    /// A hash a row of the columns of fixed width together, and of each text.
+    fn hashes(&mut self, batch: &RecordBatch, fixed: &[ArrayRef]) -> Result<Vec<Vec<u64>>> {
+        let rows = self
+            .rows
+            .convert_columns(fixed)
+            .or_error(ErrorKind::Internal, "rows cannot be compared")?;
+        let mut hashed = vec![rows.iter().map(|row| xxh3_64(row.as_ref())).collect()];
+        for name in &self.texts {
+            hashed.push(match batch.column_by_name(name) {
+                None => vec![OF_NULL; batch.num_rows()],
+                Some(array) => text_hashes(array)?,
+            });
+        }
+        Ok(hashed)
+    }
+}
+
+/// A hash a row of a text, however it was read.
+fn text_hashes(array: &ArrayRef) -> Result<Vec<u64>> {
+    let of = |text: Option<&str>| text.map_or(OF_NULL, |text| xxh3_64(text.as_bytes()));
+    if let Some(array) = array.as_dictionary_opt::<Int32Type>() {
+        let values: Vec<u64> = array.values().as_string::<i32>().iter().map(of).collect();
+        let hash = |key: Option<i32>| {
+            key.and_then(|key| values.get(usize::try_from(key).ok()?))
+                .copied()
+        };
+        return Ok(array
+            .keys()
+            .iter()
+            .map(|key| hash(key).unwrap_or(OF_NULL))
+            .collect());
+    }
+    let array = cast(array, &DataType::Utf8)
+        .or_error(ErrorKind::Storage, "a data file does not fit its table")?;
+    Ok(array.as_string::<i32>().iter().map(of).collect())
+}
+
+fn add(balances: &mut HashMap<Option<i64>, HourBalance>, hour: Option<i64>, more: HourBalance) {
+    if more != HourBalance::default() {
+        let balance = balances.entry(hour).or_default();
+        balance.rows += more.rows;
+        balance.hashes = balance.hashes.wrapping_add(more.hashes);
+    }
+}
+
+/// The UTC hour an instant is in, both in microseconds.
+pub(crate) fn hour_start(micros: i64) -> i64 {
+    micros.saturating_sub(micros.rem_euclid(HOUR))
+}
+
+#[cfg(test)]
+#[path = "changed_hours_tests.rs"]
+mod tests;

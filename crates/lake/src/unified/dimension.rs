@@ -1,0 +1,311 @@
+//! Dimensions: the newest known values of each key.
+//!
+//! Invariant: the result depends only on the set of rows that ever came, not on their order: the row with the greatest `_as_of`
+//! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave. A row of the future, of a
+//! machine whose clock was ahead, counts as one without `_as_of`.
+
+use crate::file::fan_out::FanOutWriter;
+use crate::file::writer::TableLayout;
+use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::table::DataFile;
+use crate::log::table::TableHandle;
+use crate::scan;
+use crate::unified::table::{
+    ReplaceSummary, StepStatus, SupersededRecords, UnifiedRowStream, UnifiedTable, UnifyStep,
+};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
+use deltalake::kernel::Action;
+use futures::StreamExt;
+use std::sync::Arc;
+use tillhouse_model::table::{AS_OF, CONTENT_HASH};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
+
+/// So many rows that lost are held before they are dropped.
+const MANY: usize = 256;
+
+/// Freshness of a row: its `_as_of` in microseconds, then its content hash.
+type FreshnessRank = (Option<i64>, Vec<u8>);
+
+/// The newest incoming row of each key.
+pub(crate) struct NewestDimensionRows {
+    converter: RowConverter,
+    key: Vec<String>,
+    rows: Option<RecordBatch>,
+    /// Rows that say they are of a later time do not know.
+    now: i64,
+    /// By key: rank and row.
+    best: FastMap<Box<[u8]>, (FreshnessRank, u32)>,
+}
+
+impl NewestDimensionRows {
+    pub(crate) fn new(schema: &SchemaRef, key: &[String], now: i64) -> Result<Self> {
+        let fields = key
+            .iter()
+            .map(|name| {
+                let field = schema.field_with_name(name);
+                field
+                    .map(|f| SortField::new(f.data_type().clone()))
+                    .or_error(ErrorKind::Config, "a key column is missing")
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let converter = RowConverter::new(fields)
+            .or_error(ErrorKind::Config, "a key column has an impossible type")?;
+        Ok(Self {
+            converter,
+            key: key.to_vec(),
+            rows: None,
+            now,
+            best: FastMap::default(),
+        })
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Result<arrow::row::Rows> {
+        let columns: Vec<ArrayRef> = self
+            .key
+            .iter()
+            .map(|name| {
+                batch
+                    .column_by_name(name)
+                    .cloned()
+                    .ok_or_else(|| Error::internal("a key column is missing"))
+            })
+            .collect::<Result<_>>()?;
+        if columns.iter().any(|column| column.null_count() > 0) {
+            return Err(Error::data("a dimension row has no key"));
+        }
+        self.converter
+            .convert_columns(&columns)
+            .or_error(ErrorKind::Internal, "keys cannot be compared")
+    }
+
+    /// Takes rows; keeps the newest of each key, so that memory is bounded by the keys.
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let held = self.rows.as_ref().map_or(0, RecordBatch::num_rows);
+        let keys = self.keys(batch)?;
+        let ranks = FreshnessColumns::of(batch, self.now)?;
+        // Rows of this batch that are the newest so far, one a key; they are numbered on from those that are held.
+        let mut winners: Vec<u32> = Vec::new();
+        for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
+            let rank = ranks.at(row);
+            match self.best.get_mut(keys.row(row).as_ref()) {
+                Some(((as_of, hash), _)) if (*as_of, hash.as_slice()) >= rank => {}
+                Some((best, place)) => {
+                    *best = (rank.0, rank.1.to_vec());
+                    match (*place as usize)
+                        .checked_sub(held)
+                        .and_then(|at| winners.get_mut(at))
+                    {
+                        Some(winner) => *winner = number,
+                        None => *place = add_winner(&mut winners, held, number)?,
+                    }
+                }
+                None => {
+                    let place = add_winner(&mut winners, held, number)?;
+                    self.best.insert(
+                        keys.row(row).as_ref().into(),
+                        ((rank.0, rank.1.to_vec()), place),
+                    );
+                }
+            }
+        }
+        if winners.is_empty() {
+            return Ok(());
+        }
+        let won = picked(batch, winners)?;
+        self.rows = Some(match self.rows.take() {
+            Some(rows) => concat_batches(&rows.schema(), [&rows, &won])
+                .or_error(ErrorKind::Internal, "rows cannot be joined")?,
+            None => won,
+        });
+        self.forget()
+    }
+
+    /// Drops rows that lost since, once they are most of what is held.
+    fn forget(&mut self) -> Result<()> {
+        let Some(rows) = self
+            .rows
+            .as_ref()
+            .filter(|rows| rows.num_rows() > 2 * self.best.len() + MANY)
+        else {
+            return Ok(());
+        };
+        let mut held: Vec<&mut u32> = self.best.values_mut().map(|(_, place)| place).collect();
+        held.sort_unstable();
+        let kept = picked(rows, held.iter().map(|place| **place).collect())?;
+        held.into_iter()
+            .zip(0..)
+            .for_each(|(place, now)| *place = now);
+        self.rows = Some(kept);
+        Ok(())
+    }
+}
+
+fn add_winner(winners: &mut Vec<u32>, held: usize, row: u32) -> Result<u32> {
+    let place = u32::try_from(held + winners.len())
+        .or_error(ErrorKind::Internal, "a dimension step is too large")?;
+    winners.push(row);
+    Ok(place)
+}
+
+fn picked(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
+    take_record_batch(batch, &UInt32Array::from(rows))
+        .or_error(ErrorKind::Internal, "rows cannot be picked")
+}
+
+/// Columns of a batch by which rows of one key are ranked.
+struct FreshnessColumns<'a> {
+    now: i64,
+    as_of: &'a TimestampMicrosecondArray,
+    hash: &'a BinaryArray,
+}
+
+impl<'a> FreshnessColumns<'a> {
+    fn of(batch: &'a RecordBatch, now: i64) -> Result<Self> {
+        let as_of = batch
+            .column_by_name(AS_OF)
+            .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let hash = batch
+            .column_by_name(CONTENT_HASH)
+            .and_then(|c| c.as_binary_opt::<i32>());
+        match (as_of, hash) {
+            (Some(as_of), Some(hash)) => Ok(Self { now, as_of, hash }),
+            _ => Err(Error::data("dimension rows lack _as_of or _content_hash")),
+        }
+    }
+
+    fn at(&self, row: usize) -> (Option<i64>, &'a [u8]) {
+        let hash = if self.hash.is_valid(row) {
+            self.hash.value(row)
+        } else {
+            &[]
+        };
+        // A row of the future, of a clock that was ahead, goes before no other.
+        let as_of = self
+            .as_of
+            .is_valid(row)
+            .then(|| self.as_of.value(row))
+            .filter(|as_of| *as_of <= self.now);
+        (as_of, hash)
+    }
+}
+
+impl UnifiedTable {
+    /// Merges rows of a dimension: of each key the newest `_as_of` wins, over what came and what is there. The pipeline's rows are
+    /// written anew only when one of them changed; the step is marked as done in any case.
+    ///
+    /// A step that is done already is left alone. Errors with [`ErrorKind::Conflict`] when the table is not where the step begins.
+    pub async fn merge(
+        &self,
+        step: &UnifyStep,
+        mut rows: UnifiedRowStream,
+    ) -> Result<ReplaceSummary> {
+        let (table, layout) = (self.table()?, self.layout()?);
+        if let StepStatus::Done(version) = self.step_status(&table, &layout, step).await? {
+            return Ok(ReplaceSummary {
+                version,
+                ..ReplaceSummary::default()
+            });
+        }
+        let mut writing = self.begin(&step.pipeline)?;
+        while let Some(batch) = rows.next().await {
+            writing.write(batch?).await?;
+        }
+        writing.commit(step, &SupersededRecords::default()).await
+    }
+
+    /// Merges rows that have been gathered.
+    pub(crate) async fn merge_with(
+        &self,
+        table: &Arc<TableHandle>,
+        layout: &Arc<TableLayout>,
+        step: &UnifyStep,
+        newest: NewestDimensionRows,
+    ) -> Result<ReplaceSummary> {
+        let mut due = self.step_status(table, layout, step).await?;
+        let mut done = ReplaceSummary::default();
+        for _ in 0..ROUNDS {
+            let snapshot = match due {
+                StepStatus::Done(version) => return Ok(ReplaceSummary { version, ..done }),
+                StepStatus::Next(snapshot) => snapshot,
+            };
+            let own: Vec<&DataFile> = snapshot
+                .files
+                .iter()
+                .filter(|f| f.partition_value("pipeline") == Some(step.pipeline.as_str()))
+                .collect();
+            done.files_read += own.len() as u64;
+            // Which of the incoming rows lose against what is there?
+            let mut wins = newest.best.clone();
+            let mut replaced = 0;
+            for file in &own {
+                let mut present = scan::rows(table, file, layout.schema.clone()).await?;
+                while let Some(batch) = present.next().await {
+                    let batch = batch?;
+                    let (keys, ranks) = (
+                        newest.keys(&batch)?,
+                        FreshnessColumns::of(&batch, newest.now)?,
+                    );
+                    for row in 0..batch.num_rows() {
+                        let key = keys.row(row);
+                        match wins.get(key.as_ref()) {
+                            Some(((as_of, hash), _))
+                                if (*as_of, hash.as_slice()) <= ranks.at(row) =>
+                            {
+                                wins.remove(key.as_ref());
+                            }
+                            Some(_) => replaced += 1,
+                            None => {}
+                        }
+                    }
+                }
+            }
+            let mut actions = Vec::new();
+            let mut written = Vec::new();
+            if let Some(incoming) = newest.rows.as_ref().filter(|_| !wins.is_empty()) {
+                let mut splitter = FanOutWriter::new(table.clone(), layout.clone())?;
+                for file in &own {
+                    let mut present = scan::rows(table, file, layout.schema.clone()).await?;
+                    while let Some(batch) = present.next().await {
+                        let batch = batch?;
+                        let keys = newest.keys(&batch)?;
+                        let stays: BooleanArray = (0..batch.num_rows())
+                            .map(|row| Some(!wins.contains_key(keys.row(row).as_ref())))
+                            .collect();
+                        let rest = filter_record_batch(&batch, &stays)
+                            .or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+                        splitter.write(rest).await?;
+                    }
+                }
+                let mut numbers: Vec<u32> = wins.values().map(|(_, number)| *number).collect();
+                numbers.sort_unstable();
+                splitter.write(picked(incoming, numbers)?).await?;
+                let adds = splitter.finish().await?;
+                written = adds.iter().map(|add| add.path.clone()).collect();
+                actions.extend(own.iter().map(|file| commit::remove(file)));
+                actions.extend(adds.into_iter().map(Action::Add));
+            }
+            let change: CommitRequest<'_> = self.change(table, &snapshot, step, actions).await?;
+            if let CommitOutcome::Committed(version) =
+                commit::commit(table, &snapshot, &change).await?
+            {
+                table.checkpoint_if_due(version).await;
+                done.rows_added = wins.len() as u64;
+                done.rows_removed = replaced;
+                return Ok(ReplaceSummary { version, ..done });
+            }
+            commit::discard(table, written).await;
+            due = self.step_status(table, layout, step).await?;
+        }
+        Err(commit::too_many_conflicts(table))
+    }
+}
+
+#[cfg(test)]
+#[path = "dimension_tests.rs"]
+mod tests;

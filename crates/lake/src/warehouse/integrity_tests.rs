@@ -1,0 +1,458 @@
+//! Tables whose logs have lost commits, or hold other ones.
+//!
+//! Invariant: whatever is taken away from a published version, nobody answers from what is left of it.
+
+use super::*;
+use crate::faulty_store::{
+    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, step, t,
+};
+use crate::ops::tables::{AsOf, SliceRow};
+use crate::unified::table::SupersededRecords;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tillhouse_model::{ReadBy, Window};
+
+const SOURCE: &str = "hecone/transactions";
+const FACT: &str = "unified/articles";
+const SLICES: &str = "ops/slices";
+const RUNS: &str = "ops/runs";
+
+fn file(place: &TempWarehouse, table: &str, version: u64) -> PathBuf {
+    place
+        .folder
+        .path()
+        .join("wäre house")
+        .join(table)
+        .join(format!("_delta_log/{version:020}.json"))
+}
+
+/// Lands a record, unifies it and publishes.
+async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &str) {
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    source
+        .land(
+            vec![page(
+                "2026-03-01T00:00:00Z",
+                &[FixtureRecord(key, None, 1, None)],
+            )],
+            &run(run_id),
+        )
+        .await
+        .unwrap();
+    let unified = warehouse.unified_table(Arc::new(fact_spec()));
+    let rows = facts("hecone", land, &[FixtureFact(key, key, None, 1)]);
+    unified
+        .replace(
+            &step("hecone", land - 1, land),
+            &SupersededRecords::default(),
+            rows,
+        )
+        .await
+        .unwrap();
+    let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
+    for path in [SOURCE, FACT, SLICES] {
+        if let Some((version, size)) = warehouse.newest_figures(path).await.unwrap() {
+            tables.insert(path.to_owned(), version);
+            figures.insert(path.to_owned(), size);
+        }
+    }
+    let record = RunRecord {
+        run_id: run_id.to_owned(),
+        command: "sync".to_owned(),
+        pipelines: vec!["hecone".to_owned()],
+        started_at: "2026-03-01T00:00:00Z".parse().unwrap(),
+        finished_at: "2026-03-01T00:00:00Z".parse().unwrap(),
+        outcome: "done".to_owned(),
+        published: true,
+        tables,
+        figures,
+        counts: BTreeMap::new(),
+    };
+    warehouse.ops().publish(&record).await.unwrap();
+}
+
+/// What a new process finds: lost tables, and whether the tables of the newest run can be opened.
+async fn found(place: &TempWarehouse) -> (Vec<String>, Vec<bool>) {
+    let warehouse = place.open().await;
+    let run = warehouse
+        .ops()
+        .published(&AsOf::Latest)
+        .await
+        .unwrap()
+        .unwrap();
+    let lost = warehouse
+        .damage(&run)
+        .await
+        .lost
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut opened = Vec::new();
+    for path in [SOURCE, FACT] {
+        opened.push(
+            warehouse
+                .open_at(path, run.tables.get(path).copied())
+                .await
+                .is_ok(),
+        );
+    }
+    (lost, opened)
+}
+
+#[tokio::test]
+async fn a_table_without_its_last_commits_or_without_any_is_noticed_and_not_read() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    publish(&warehouse, "b", 2, "r2").await;
+    assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+    for (path, at) in [(SOURCE, 0), (FACT, 1)] {
+        let commit = file(&place, path, 2);
+        let bytes = std::fs::read(&commit).unwrap();
+        std::fs::remove_file(&commit).unwrap();
+        let (lost, opened) = found(&place).await;
+        assert_eq!(lost, [format!("{path} is at version 1 instead of 2")]);
+        assert_eq!(opened, [at != 0, at != 1]);
+        std::fs::write(&commit, bytes).unwrap();
+        let folder = place.folder.path().join("wäre house").join(path);
+        std::fs::rename(&folder, folder.with_extension("away")).unwrap();
+        assert_eq!(
+            found(&place).await,
+            (vec![format!("{path} is gone")], vec![at != 0, at != 1])
+        );
+        std::fs::rename(folder.with_extension("away"), &folder).unwrap();
+    }
+    assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+}
+
+#[tokio::test]
+async fn a_version_with_other_content_is_noticed_also_below_newer_ones() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    publish(&warehouse, "b", 2, "r2").await;
+    std::fs::remove_file(file(&place, SOURCE, 2)).unwrap();
+    let other = place.open().await;
+    let source = other.source_table("hecone", Arc::new(source_spec()));
+    // Somebody lands other records where the lost ones were.
+    for keys in [&["c", "d"][..], &["e"]] {
+        let records: Vec<FixtureRecord> = keys
+            .iter()
+            .map(|key| FixtureRecord(key, None, 1, None))
+            .collect();
+        source
+            .land(vec![page("2026-03-01T00:00:00Z", &records)], &run("r3"))
+            .await
+            .unwrap();
+        let (lost, opened) = found(&place).await;
+        assert_eq!(lost, [format!("{SOURCE} has other content in version 2")]);
+        assert_eq!(opened, [false, true]);
+    }
+    let error = place.open().await;
+    let latest = error.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+    let error = error
+        .open_at(SOURCE, latest.tables.get(SOURCE).copied())
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .hint_text()
+            .unwrap()
+            .contains("tillhouse sync hecone --full"),
+        "{error:?}"
+    );
+    // An older run, whose versions are there, answers.
+    let earlier = place.open().await;
+    let first = earlier
+        .ops()
+        .published(&AsOf::Run("r1".to_owned()))
+        .await
+        .unwrap()
+        .unwrap();
+    earlier
+        .open_at(SOURCE, first.tables.get(SOURCE).copied())
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_run_of_an_older_version_says_nothing_of_sizes_and_is_read() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    let run = warehouse
+        .ops()
+        .published(&AsOf::Latest)
+        .await
+        .unwrap()
+        .unwrap();
+    let old = RunRecord {
+        figures: BTreeMap::new(),
+        run_id: "r0".to_owned(),
+        ..run
+    };
+    warehouse.ops().publish(&old).await.unwrap();
+    let read = place
+        .open()
+        .await
+        .ops()
+        .published(&AsOf::Latest)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(read, old);
+    assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+}
+
+#[tokio::test]
+async fn versions_that_were_lost_are_not_used_again() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    publish(&warehouse, "b", 2, "r2").await;
+    for path in [SOURCE, FACT] {
+        std::fs::remove_file(file(&place, path, 2)).unwrap();
+    }
+    let other = place.open().await;
+    other
+        .source_table("hecone", Arc::new(source_spec()))
+        .raise_to(5, "r3")
+        .await
+        .unwrap();
+    other
+        .unified_table(Arc::new(fact_spec()))
+        .raise_to(5, "r3")
+        .await
+        .unwrap();
+    for path in [SOURCE, FACT] {
+        let open = place
+            .open()
+            .await
+            .open_at(path, None)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((open.version, open.figures.rows), (5, Some(1)));
+    }
+    let (lost, _) = found(&place).await;
+    assert_eq!(
+        lost.len(),
+        2,
+        "they are still not what was published: {lost:?}"
+    );
+}
+
+async fn note_slice(warehouse: &Warehouse, from: &str, to: &str) {
+    let row = SliceRow {
+        pipeline: "hecone".to_owned(),
+        resource: "transactions".to_owned(),
+        tenant: None,
+        window: Window::new(t(from), t(to)).unwrap(),
+        read_by: Some(ReadBy::EventTime),
+        also_read_by: None,
+        run_id: "r".to_owned(),
+        read_at: t("2026-03-09T00:00:00Z"),
+        records: 1,
+        rejects: 0,
+        declared_total: None,
+        attempts: 1,
+        load_id: 1,
+    };
+    warehouse.ops().record_slices(&[row]).await.unwrap();
+}
+
+fn folder(place: &TempWarehouse, table: &str) -> PathBuf {
+    place.folder.path().join("wäre house").join(table)
+}
+
+#[tokio::test]
+async fn bookkeeping_that_lost_something_is_noticed_by_whoever_reads_it_and_goes_on_when_told() {
+    for is_gone in [false, true] {
+        let place = TempWarehouse::new();
+        let warehouse = place.open().await;
+        note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+        note_slice(&warehouse, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+        publish(&warehouse, "a", 1, "r1").await;
+        match is_gone {
+            true => {
+                std::fs::rename(folder(&place, SLICES), place.folder.path().join("away")).unwrap()
+            }
+            false => std::fs::remove_file(file(&place, SLICES, 2)).unwrap(),
+        }
+        let told = if is_gone {
+            "ops/slices is gone"
+        } else {
+            "ops/slices is at version 1 instead of 2"
+        };
+        assert_eq!(
+            found(&place).await,
+            (vec![told.to_owned()], vec![true, true])
+        );
+        let other = place.open().await;
+        let run = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+        let error = other.ops().slices("hecone").await.unwrap_err();
+        assert!(
+            error.hint_text().unwrap().contains("`tillhouse sync`"),
+            "{error:?}"
+        );
+        assert!(other.open_at(SLICES, None).await.is_err());
+        let lost = other.damage(&run).await.lost;
+        assert!(lost[0].kind().heals_by_itself() && lost[0].source().is_none());
+        other.go_on_with(&lost[0], "r2").await.unwrap();
+        assert_eq!(
+            other.ops().slices("hecone").await.unwrap().len(),
+            usize::from(!is_gone)
+        );
+        note_slice(&other, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+        publish(&other, "b", 2, "r2").await;
+        assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+        assert_eq!(
+            place
+                .open()
+                .await
+                .ops()
+                .slices("hecone")
+                .await
+                .unwrap()
+                .len(),
+            2 - usize::from(is_gone)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_record_is_gone_is_missed_and_an_earlier_one_still_answers() {
+    for is_gone in [false, true] {
+        let place = TempWarehouse::new();
+        let warehouse = place.open().await;
+        publish(&warehouse, "a", 1, "r1").await;
+        publish(&warehouse, "b", 2, "r2").await;
+        match is_gone {
+            true => {
+                std::fs::rename(folder(&place, RUNS), place.folder.path().join("away")).unwrap()
+            }
+            false => std::fs::remove_file(file(&place, RUNS, 2)).unwrap(),
+        }
+        let other = place.open().await;
+        let late = t("2026-03-02T00:00:00Z");
+        for at in [AsOf::Latest, AsOf::Run("r2".to_owned()), AsOf::Time(late)] {
+            let error = other.ops().published(&at).await.unwrap_err();
+            assert!(
+                error.to_string().contains("r2")
+                    && error.hint_text().unwrap().contains("tillhouse sync"),
+                "{at:?}"
+            );
+        }
+        let early = AsOf::Time(t("2026-02-28T00:00:00Z"));
+        assert_eq!(other.ops().published(&early).await.unwrap(), None);
+        let first = other
+            .ops()
+            .published(&AsOf::Run("r1".to_owned()))
+            .await
+            .unwrap();
+        assert_eq!(first.is_some(), !is_gone);
+        let (newest, lost) = other.ops().newest_published().await.unwrap();
+        assert_eq!(
+            newest.map(|run| run.run_id),
+            (!is_gone).then(|| "r1".to_owned())
+        );
+        let lost = lost.unwrap();
+        assert_eq!(lost.run_id, "r2");
+        // What it says of its tables is still compared.
+        assert_eq!(other.damage(&lost.as_run()).await.lost, []);
+        std::fs::rename(file(&place, SOURCE, 2), place.folder.path().join("commit")).unwrap();
+        let told: Vec<String> = place
+            .open()
+            .await
+            .damage(&lost.as_run())
+            .await
+            .lost
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(told, ["hecone/transactions is at version 1 instead of 2"]);
+        std::fs::rename(place.folder.path().join("commit"), file(&place, SOURCE, 2)).unwrap();
+        // The next run that is published makes it good.
+        publish(&other, "c", 3, "r3").await;
+        let run = place
+            .open()
+            .await
+            .ops()
+            .published(&AsOf::Latest)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(run.run_id, "r3");
+    }
+}
+
+#[tokio::test]
+async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    let note = folder(&place, "ops/format/published.json");
+    let first = std::fs::read(&note).unwrap();
+    publish(&warehouse, "b", 2, "r2").await;
+    let newest = async || {
+        place
+            .open()
+            .await
+            .ops()
+            .published(&AsOf::Latest)
+            .await
+            .unwrap()
+            .unwrap()
+            .run_id
+    };
+    // Older: as after a power cut. Cut, or none: as of another version of the program.
+    for older in [&first[..], &first[..first.len() / 2], b""] {
+        std::fs::write(&note, older).unwrap();
+        assert_eq!(newest().await, "r2");
+    }
+    std::fs::remove_file(&note).unwrap();
+    assert_eq!(newest().await, "r2");
+    // A run that is not for readers is not noted.
+    let unpublished = place.open().await.ops().runs().await.unwrap().remove(0);
+    let unpublished = RunRecord {
+        run_id: "r3".to_owned(),
+        published: false,
+        ..unpublished
+    };
+    warehouse.ops().publish(&unpublished).await.unwrap();
+    assert!(!note.exists());
+}
+
+#[tokio::test]
+async fn all_tables_that_are_torn_are_told_and_not_the_first_alone() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+    publish(&warehouse, "a", 1, "r1").await;
+    for path in [SOURCE, FACT, SLICES] {
+        std::fs::write(file(&place, path, 1), "").unwrap();
+    }
+    let other = place.open().await;
+    let run = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+    let damage = other.damage(&run).await;
+    let told: Vec<String> = damage
+        .unreadable
+        .iter()
+        .map(|(_, error)| error.to_string())
+        .collect();
+    assert_eq!((told.len(), damage.lost.len()), (3, 0), "{told:?}");
+    for path in [SOURCE, FACT, SLICES] {
+        assert_eq!(
+            told.iter().filter(|told| told.contains(path)).count(),
+            1,
+            "{told:?}"
+        );
+    }
+    assert_eq!(other.unreadable_tables(Some(&run)).await.len(), 0);
+    assert_eq!(other.unreadable_tables(None).await.len(), 3);
+    std::fs::write(file(&place, RUNS, 1), "").unwrap();
+    assert_eq!(place.open().await.unreadable_tables(None).await.len(), 4);
+}
