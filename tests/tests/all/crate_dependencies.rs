@@ -180,6 +180,21 @@ fn demo_and_tests_share_one_compile() {
 }
 
 #[test]
+fn every_member_takes_the_one_set_of_features() {
+    let metadata = metadata();
+    let without: Vec<&str> = members(&metadata)
+        .into_iter()
+        .filter(|member| member.name.as_str() != FEATURES)
+        .filter(|member| !member.dependencies.iter().any(|d| d.name == FEATURES))
+        .map(|member| member.name.as_str())
+        .collect();
+    assert!(
+        without.is_empty(),
+        "`cargo hakari manage-deps` adds {FEATURES} to: {without:?}"
+    );
+}
+
+#[test]
 fn only_the_lake_names_the_delta_crate() {
     let metadata = metadata();
     let names_delta = |package: &&Package| {

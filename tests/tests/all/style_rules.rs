@@ -16,7 +16,12 @@ const NO_ROOMS: [&str; 12] = [
 ];
 
 /// The documents at the top of the repository.
-const DOCUMENTS: [&str; 2] = ["README.md", "CHANGELOG.md"];
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
+    "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+];
 
 fn sources() -> Vec<PathBuf> {
     let mut files = source_files::files("crates", "rs");
@@ -280,6 +285,29 @@ fn links_between_documents_lead_somewhere() {
         "only {seen} links were found: the test does not see them"
     );
     assert_none(broken, "a link in a document leads to a file");
+}
+
+#[test]
+fn the_paths_that_documents_name_are_there() {
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = source_files::text(&source_files::root().join(document));
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_path = ["crates/", "tests/", "pipelines/", "schemas/", "bench/"]
+                .iter()
+                .any(|folder| name.starts_with(folder));
+            if !is_path || name.contains('*') {
+                continue;
+            }
+            seen += 1;
+            if !source_files::root().join(name).exists() {
+                broken.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} paths were found");
+    assert_none(broken, "a path that a document names leads somewhere");
 }
 
 #[test]
