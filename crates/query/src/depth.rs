@@ -37,6 +37,8 @@ pub(crate) const CHAIN: usize = 2_000;
 pub(crate) const CONDITIONS: usize = 500_000;
 /// Levels of a statement's tree.
 const LEVELS: usize = 2_500;
+/// Subqueries within each other in conditions and columns: `EXISTS (... EXISTS (...))`. Planning one takes nearly twice as long with each level.
+const SUBQUERIES: usize = 12;
 /// Levels of a plan.
 const PLAN_LEVELS: usize = 5_000;
 /// Parts of a plan, each as often as it is used: a WITH that is named twice in the next one, twenty times over, makes a million of ten lines.
@@ -118,6 +120,7 @@ pub(crate) fn check(statement: &Statement) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Break::Levels) => Err(too_deep()),
         ControlFlow::Break(Break::Parts) => Err(too_many_parts()),
+        ControlFlow::Break(Break::Subqueries) => Err(too_many_subqueries()),
     }
 }
 
@@ -125,6 +128,23 @@ pub(crate) fn check(statement: &Statement) -> Result<()> {
 enum Break {
     Levels,
     Parts,
+    Subqueries,
+}
+
+fn too_many_subqueries() -> Error {
+    Error::new(
+        ErrorKind::Query,
+        format!("the query is nested too deeply: {SUBQUERIES} subqueries within each other"),
+    )
+    .hint("Write inner queries as joins, or put them into WITH: those may be more.")
+}
+
+/// True for an expression that holds a query.
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Exists { .. } | Expr::InSubquery { .. } | Expr::Subquery(_)
+    )
 }
 
 fn too_many_parts() -> Error {
@@ -137,6 +157,7 @@ fn too_many_parts() -> Error {
 #[derive(Default)]
 struct DepthCounter {
     level: usize,
+    subqueries: usize,
     parts: HashMap<String, usize>,
 }
 
@@ -214,10 +235,15 @@ impl Visitor for DepthCounter {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
+        self.subqueries += usize::from(is_subquery(expr));
+        if self.subqueries > SUBQUERIES {
+            return ControlFlow::Break(Break::Subqueries);
+        }
         self.down(levels_of(expr))
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
+        self.subqueries -= usize::from(is_subquery(expr));
         self.up(levels_of(expr))
     }
 }

@@ -171,7 +171,7 @@ fn of_disk(error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let text = error.to_string();
     match error.kind() {
-        Io::StorageFull | Io::QuotaExceeded => no_room(&text),
+        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => no_room(&text),
         Io::NotFound if is_of_spilling(&text) => no_room(&text),
         Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::new(
             ErrorKind::Storage,
@@ -188,7 +188,7 @@ fn of_disk(error: &std::io::Error) -> Error {
 /// True if a text is about files that a query puts aside: nothing else of it is written to, so that a full disk is theirs too.
 fn is_of_spilling(text: &str) -> bool {
     let text = text.to_lowercase();
-    if ["no space left", "quota exceeded"]
+    if ["no space left", "quota exceeded", "file too large"]
         .iter()
         .any(|sign| text.contains(sign))
     {
@@ -338,6 +338,11 @@ mod tests {
             ),
             (
                 parquet("IO error: No space left on device (os error 28)"),
+                "there is no room for what does not fit into memory",
+                "TMPDIR",
+            ),
+            (
+                E::IoError(io::Error::from_raw_os_error(27)),
                 "there is no room for what does not fit into memory",
                 "TMPDIR",
             ),

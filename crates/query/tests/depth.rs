@@ -191,6 +191,14 @@ fn what_is_too_deep_is_an_error_that_says_so() {
             "nested too deeply",
         ),
         (
+            nested(60, "SELECT 1 FROM t WHERE EXISTS (", "SELECT 1", ")"),
+            "12 subqueries within each other",
+        ),
+        (
+            nested(60, "SELECT n FROM t WHERE n IN (", "SELECT 1", ")"),
+            "12 subqueries within each other",
+        ),
+        (
             format!("SELECT {} FROM t", many(10_000, " || ", |_| "s".to_owned())),
             "nested too deeply",
         ),

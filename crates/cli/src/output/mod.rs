@@ -245,6 +245,18 @@ fn styled(batch: RecordBatch, style: CsvStyle) -> Result<RecordBatch> {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(cannot_show)
 }
 
+/// A result that cannot be written out. The query's words for a time zone are read only here.
 fn cannot_show(error: arrow::error::ArrowError) -> Error {
-    Error::internal("cannot show a result").because(error)
+    let text = error.to_string();
+    match text.split_once("Invalid timezone ") {
+        Some((_, zone)) => {
+            let zone = zone.split(':').next().unwrap_or(zone).trim_matches('"');
+            Error::new(
+                ErrorKind::Query,
+                format!("the time zone {zone:?} is not known"),
+            )
+            .hint("Write it as IANA does, like 'Europe/Berlin', or as an offset, like '+02:00'.")
+        }
+        None => Error::internal("cannot show a result").because(error),
+    }
 }

@@ -222,10 +222,18 @@ impl Warehouse {
         match self.inner.store.get(&file).await {
             Ok(found) => {
                 let bytes = found.bytes().await.map_err(failed)?;
-                let format: WarehouseFormat = serde_json::from_slice(&bytes).or_error(
-                    ErrorKind::Storage,
-                    "ops/format/format.json says nothing this version understands",
-                )?;
+                let format: WarehouseFormat = serde_json::from_slice(&bytes).map_err(|error| {
+                    Error::new(
+                        ErrorKind::Storage,
+                        "ops/format/format.json does not say the warehouse's format",
+                    )
+                    .at("warehouse", self.inner.url.as_str())
+                    .because(error)
+                    .hint(format!(
+                        "It holds one line and nothing else; where this version wrote the warehouse, it is \
+                         {{\"format_version\":{FORMAT_VERSION}}}. Bring it back from a backup, or write it anew."
+                    ))
+                })?;
                 self.judge(&format).map(|()| true)
             }
             Err(object_store::Error::NotFound { .. }) => Ok(false),

@@ -135,6 +135,14 @@ async fn other_folders_formats_and_storages_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
     }
+    std::fs::write(folder.path().join(FORMAT_FILE), "").unwrap();
+    let error = Warehouse::open(&at(folder.path().to_str().unwrap()))
+        .await
+        .unwrap_err();
+    assert!(
+        error.hint_text().unwrap().contains("write it anew"),
+        "{error:?}"
+    );
     let foreign = tempfile::tempdir().unwrap();
     std::fs::write(foreign.path().join("thesis.doc"), "").unwrap();
     let error = Warehouse::open(&at(foreign.path().to_str().unwrap()))
