@@ -73,6 +73,34 @@ use tillhouse_model::{PseudonymKey, Result, TableSpec};
 pub use known_records::KnownRecords;
 
 /// Decodes pages of one resource. Cheap to clone and to share between threads.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tillhouse_decode::Decoder;
+///
+/// let contract = r#"
+/// apiVersion: v3.1.0
+/// kind: DataContract
+/// id: kiosk-sales
+/// version: 1.0.0
+/// status: active
+/// dataProduct: kiosk
+/// schema:
+///   - name: sales
+///     description: One sale.
+///     properties:
+///       - { name: id, description: Its number., logicalType: integer, required: true, primaryKey: true }
+///       - { name: total, description: Gross., logicalType: number, physicalType: "decimal(18,4)" }
+/// "#;
+/// let spec = tillhouse_model::contract::parse(contract, "sales.yaml")?;
+/// let decoder = Decoder::new(Arc::new(spec), None)?;
+/// let page = br#"{"data": [{"id": 7, "total": 4.9, "mood": "fine"}, {"total": 1}]}"#;
+/// let decoded = decoder.decode(page, &["data"])?;
+/// assert_eq!((decoded.batch.num_rows(), decoded.keys.value(0)), (1, "7"));
+/// assert_eq!(decoded.rejects[0].field, "id");
+/// assert_eq!(decoded.unknown["mood"], 1);
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Decoder {
     spec: Arc<TableSpec>,

@@ -22,6 +22,27 @@ const MARGIN: Duration = Duration::from_secs(60);
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Login of one API.
+///
+/// ```
+/// use tillhouse_extract::request::HeaderName;
+/// use tillhouse_extract::{HttpRequest, Login, Token};
+/// use tillhouse_model::{Result, Secret};
+///
+/// /// A key that is sent as it is, in a header of its own.
+/// #[derive(Debug)]
+/// struct ApiKey(Secret);
+///
+/// #[async_trait::async_trait]
+/// impl Login for ApiKey {
+///     async fn login(&self, _: Option<&Secret>) -> Result<Token> {
+///         Ok(Token { access: self.0.clone(), refresh: None, lifetime: None })
+///     }
+///
+///     fn authorize(&self, request: HttpRequest, access: &Secret) -> Result<HttpRequest> {
+///         request.secret_header(HeaderName::from_static("x-api-key"), access)
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Login: Send + Sync + fmt::Debug {
     /// Gets a token: with the refresh token where there is one, else with the credentials, which are read anew each time.

@@ -48,6 +48,16 @@ impl EnvelopeValue {
 /// The values at some paths of object keys, `None` where there is none. Where a key stands twice, the first counts.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not a JSON object as far as it was read.
+///
+/// ```
+/// use tillhouse_extract::envelope::read;
+///
+/// let page = br#"{"meta": {"total": 2}, "next": null, "data": [{"id": 1}, {"id": 2}]}"#;
+/// let [total, next] = read(page, &[&["meta", "total"], &["next"]])?;
+/// assert_eq!(total.unwrap().as_u64(), Some(2));
+/// assert_eq!(next.unwrap().as_text(), None);
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 pub fn read<const N: usize>(
     page: &[u8],
     wanted: &[&[&str]; N],

@@ -8,6 +8,15 @@ use tillhouse_model::{Error, Result};
 
 /// Path below the base URL, with or without a placeholder: `/transactions` or
 /// `/transactions/{id}`.
+///
+/// ```
+/// use tillhouse_extract::PathTemplate;
+///
+/// let path = PathTemplate::with_id("paths.sale", "/sales/{id}", "/sales/{id}")?;
+/// assert_eq!(path.expand("7")?, "/sales/7");
+/// assert_eq!(path.expand("7/8")?, "/sales/7%2F8");
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     before: String,

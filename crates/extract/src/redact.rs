@@ -47,6 +47,15 @@ pub(crate) fn without_query(url: &Url) -> Url {
 }
 
 /// Knows the secrets that were sent or received, to take them out of what servers write back.
+///
+/// ```
+/// use tillhouse_extract::Redactor;
+/// use tillhouse_model::Secret;
+///
+/// let redactor = Redactor::default();
+/// redactor.add(&Secret::new("hunter2-and-more"));
+/// assert!(!redactor.scrub("wrong password hunter2-and-more").contains("hunter2"));
+/// ```
 #[derive(Default)]
 pub struct Redactor {
     known: RwLock<VecDeque<EncodedSecret>>,

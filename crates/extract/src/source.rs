@@ -250,6 +250,92 @@ pub fn failed_stream(error: Error) -> PageStream {
 
 /// The `connection` section of a pipeline: the settings that reach one source, parsed once and
 /// validated.
+///
+/// ```
+/// use futures::{StreamExt, stream};
+/// use std::sync::Arc;
+/// use tillhouse_extract::http::ClientStats;
+/// use tillhouse_extract::{
+///     BaseUrl, HttpClient, HttpRequest, Page, PageStream, Source, SourceConnection, SourceLimits, envelope, paging,
+/// };
+/// use tillhouse_model::{Resource, Result, Slice};
+///
+/// const SALES: Resource = Resource { name: "sales", records_at: &["sales"], ..Resource::INCREMENTAL };
+///
+/// /// Kiosks that anybody may read: `GET /sales?from=...&to=...`, a page and the link to the next.
+/// #[derive(Debug, serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct KioskConnection {
+///     base_url: BaseUrl,
+/// }
+///
+/// impl SourceConnection for KioskConnection {
+///     const SOURCE: &'static str = "kiosk";
+///     const RESOURCES: &'static [Resource] = &[SALES];
+///
+///     fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>> {
+///         Ok(Arc::new(KioskSource(HttpClient::new(Self::SOURCE, self.base_url, limits)?)))
+///     }
+/// }
+///
+/// #[derive(Debug)]
+/// struct KioskSource(HttpClient);
+///
+/// #[async_trait::async_trait]
+/// impl Source for KioskSource {
+///     fn name(&self) -> &'static str {
+///         KioskConnection::SOURCE
+///     }
+///
+///     fn resources(&self) -> &'static [Resource] {
+///         KioskConnection::RESOURCES
+///     }
+///
+///     async fn check(&self) -> Result<()> {
+///         self.0.send(&HttpRequest::get("sales", self.0.url("/sales")?)).await?.success().map(drop)
+///     }
+///
+///     async fn tenants(&self, _: &str) -> Result<Vec<Option<String>>> {
+///         Ok(vec![None])
+///     }
+///
+///     fn pages(&self, slice: &Slice) -> PageStream {
+///         let first = match self.0.url("/sales") {
+///             Ok(url) => HttpRequest::get("sales", url)
+///                 .query("from", &slice.window.from().to_string())
+///                 .query("to", &slice.window.to().to_string()),
+///             Err(error) => return stream::iter([Err(error)]).boxed(),
+///         };
+///         let client = self.0.clone();
+///         paging::by_link(first.url().clone(), client.listing_options(&SALES), move |url| {
+///             let client = client.clone();
+///             async move {
+///                 let request = HttpRequest::get("sales", url).expecting_records_at(SALES.records_at);
+///                 let response = client.send(&request).await?.success()?;
+///                 let [next] = envelope::read(&response.bytes, &[&["next"]])?;
+///                 let page = Page {
+///                     bytes: response.bytes,
+///                     declared_total: None,
+///                     requested_at: response.requested_at,
+///                     scope: None,
+///                     restarts_listing: false,
+///                     is_reread: false,
+///                 };
+///                 Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))))
+///             }
+///         })
+///     }
+///
+///     fn stats(&self) -> ClientStats {
+///         self.0.stats()
+///     }
+/// }
+///
+/// let connection: KioskConnection = serde_json::from_str(r#"{"base_url": "http://127.0.0.1:8080"}"#).unwrap();
+/// let source = connection.open(SourceLimits::default())?;
+/// assert_eq!(source.resources()[0].name, "sales");
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 pub trait SourceConnection: DeserializeOwned + Send + 'static {
     /// The source's name.
     const SOURCE: &'static str;

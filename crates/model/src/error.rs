@@ -109,7 +109,7 @@ impl Error {
     ///
     /// ```
     /// use tillhouse_model::Error;
-    /// let both = Error::several(vec![Error::config("a is missing"), Error::config("b is empty").at("file", "x:2:1")]);
+    /// let both = Error::combine(vec![Error::config("a is missing"), Error::config("b is empty").at("file", "x:2:1")]);
     /// assert_eq!(both.to_string(), "2 problems: a is missing; b is empty (file x:2:1)");
     /// assert_eq!(both.parts().len(), 2);
     /// ```
@@ -326,6 +326,13 @@ impl std::error::Error for Error {
 }
 
 /// Adds places and kinds to foreign errors.
+///
+/// ```
+/// use tillhouse_model::{ErrorKind, ResultExt};
+///
+/// let error = "12x".parse::<u32>().or_error(ErrorKind::Data, "no number").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Data);
+/// ```
 pub trait ResultExt<T> {
     /// Turns a foreign error into ours.
     fn or_error(self, kind: ErrorKind, message: impl Into<String>) -> Result<T>;

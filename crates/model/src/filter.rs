@@ -182,6 +182,15 @@ impl Filter {
     ///
     /// Errors with [`crate::ErrorKind::Config`], saying where (`filters[1].operator`), what is wrong and what there is. The message
     /// holds names and operators, never a value.
+    ///
+    /// ```
+    /// use tillhouse_model::Filter;
+    ///
+    /// let filter = Filter::parse(r#"{"field": "amount", "operator": "gte", "value": 50}"#)?;
+    /// assert_eq!(filter.tests()[0].field, "amount");
+    /// assert!(Filter::parse(r#"{"field": "amount", "operator": ">=", "value": 50}"#).is_err());
+    /// # Ok::<(), tillhouse_model::Error>(())
+    /// ```
     pub fn parse(json: &str) -> Result<Self> {
         let root: &RawValue = serde_json::from_str(json).map_err(|error| {
             Error::config(format!("the filter is not JSON: {error}")).hint(format!(

@@ -9,6 +9,14 @@ use std::cmp::Ordering;
 use std::fmt;
 
 /// Exact decimal number: `units` times ten to the minus `scale`.
+///
+/// ```
+/// use tillhouse_model::ExactDecimal;
+///
+/// let [price, tip] = ["12.50", "0.1"].map(|text| ExactDecimal::parse(text).unwrap());
+/// assert_eq!(price.plus(tip).unwrap().to_string(), "12.60");
+/// assert_eq!(ExactDecimal::from_json("1.25e1").unwrap().rescaled(2), Some(price));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ExactDecimal {
     /// The digits, as a whole number.

@@ -21,6 +21,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Half-open stretch of civil time, [from, to), never empty.
+///
+/// ```
+/// use tillhouse_model::CivilPeriod;
+///
+/// let january = CivilPeriod::parse("2026-01-01..2026-02-01")?;
+/// assert_eq!(january.last_second().to_string(), "2026-01-31T23:59:59");
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct CivilPeriod {
     from: DateTime,

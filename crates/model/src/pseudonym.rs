@@ -11,6 +11,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The project's key for pseudonyms.
+///
+/// ```
+/// use tillhouse_model::{PseudonymKey, Secret, table::ValueNormalisation};
+///
+/// let key = PseudonymKey::parse(&Secret::new("00112233445566778899aabbccddeeff"))?;
+/// let plate = |text| key.pseudonym(ValueNormalisation::Plate, text);
+/// assert_eq!(plate("KA-XY 1"), plate("kaxy1"));
+/// assert!(plate("KA-XY 1").starts_with("hmac1:"));
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct PseudonymKey {
     mac: Hmac<Sha256>,

@@ -28,6 +28,13 @@ impl fmt::Display for Slice {
 }
 
 /// One kind of record that a source offers.
+///
+/// ```
+/// use tillhouse_model::{ReadMode, Resource};
+///
+/// const SALES: Resource = Resource { name: "sales", records_at: &["data"], ..Resource::INCREMENTAL };
+/// assert_eq!(SALES.read_mode, ReadMode::Incremental);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// The name used in configuration, in the warehouse's paths, and as the contract's file name.

@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A half-open range of instants, [from, to), never empty.
+///
+/// ```
+/// use tillhouse_model::Window;
+///
+/// let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+/// let day = Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"))?;
+/// assert!(day.contains(day.from()) && !day.contains(day.to()));
+/// assert_eq!(day.split(day.from(), jiff::SignedDuration::from_hours(6)).len(), 4);
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Window {
     from: Timestamp,

@@ -43,6 +43,30 @@ pub struct OffsetPage {
 ///
 /// The next page starts where this one's records ended, so a server may cut pages shorter, or longer, than asked. See the head of the
 /// module `paging` for where a listing ends.
+///
+/// ```
+/// use futures::TryStreamExt;
+/// use tillhouse_extract::Page;
+/// use tillhouse_extract::paging::{OffsetPage, PageOffset, by_offset};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// // Three records, two a page; `1_000` is the most pages that are read.
+/// let pages = by_offset(2, 1_000, |PageOffset { offset, limit }| async move {
+///     let ids: Vec<u64> = (0..3).skip(offset as usize).take(limit as usize).collect();
+///     let page = Page {
+///         bytes: format!("{ids:?}").into(),
+///         declared_total: Some(3),
+///         requested_at: jiff::Timestamp::now(),
+///         scope: None,
+///         restarts_listing: false,
+///         is_reread: false,
+///     };
+///     Ok(OffsetPage { page, records: ids.len() as u64, limit: None, linked: false, leads_to: None })
+/// });
+/// let pages: Vec<Page> = pages.try_collect().await.unwrap();
+/// assert_eq!(pages.iter().map(|page| &page.bytes[..]).collect::<Vec<_>>(), [&b"[0, 1]"[..], b"[2]"]);
+/// # });
+/// ```
 pub fn by_offset<Fetch, Fut, Found>(
     limit: u32,
     listing: impl Into<ListingOptions>,

@@ -44,6 +44,27 @@ pub const MOVES_WITHIN: SignedDuration = SignedDuration::from_hours(45 * 24);
 ///
 /// `file` is what errors call the text. Errors with [`crate::ErrorKind::Config`] and the place, `file:line:column`, of
 /// every problem.
+///
+/// ```
+/// let contract = r#"
+/// apiVersion: v3.1.0
+/// kind: DataContract
+/// id: kiosk-sales
+/// version: 1.0.0
+/// status: active
+/// dataProduct: kiosk
+/// schema:
+///   - name: sales
+///     description: One sale.
+///     properties:
+///       - { name: id, description: Its number., logicalType: integer, required: true, primaryKey: true }
+///       - { name: kiosk, physicalName: kioskName, description: Where., logicalType: string }
+/// "#;
+/// let spec = tillhouse_model::contract::parse(contract, "sales.yaml")?;
+/// assert_eq!(spec.qualified_name(), "kiosk.sales");
+/// assert_eq!(spec.column("kiosk").unwrap().json_name, "kioskName");
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 pub fn parse(text: &str, file: &str) -> Result<TableSpec> {
     let mut problems = ContractProblems::default();
     let spec = read(text, &mut problems);
