@@ -1,4 +1,5 @@
-//! What landing and unifying cost: rows of the real HecOne contract through a warehouse in a temporary folder.
+//! Cost of landing and unifying: rows of the real HecOne contract through a warehouse in a
+//! temporary folder.
 //!
 //! Invariant: deterministic data, one process; one line a step with wall time, processor time and the peak memory so far.
 //!

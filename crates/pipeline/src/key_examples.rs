@@ -1,4 +1,4 @@
-//! How the keys of configuration files are written: the example that a mistake is answered with.
+//! Examples of the keys of configuration files, with which mistakes are answered.
 //!
 //! Invariant: an example is valid where its key stands, and holds no value of anybody's.
 
@@ -138,7 +138,7 @@ fn belongs(key: &str, above: &str) -> Option<&'static str> {
         .map(|(_, place, _)| *place)
 }
 
-/// How a key is written, all keys that lead to it before it with dots.
+/// Example of a key, all keys that lead to it before it with dots.
 fn example(key: &str) -> Option<&'static str> {
     let last = key.rsplit('.').next().unwrap_or(key);
     let of = |wanted: &str| {
@@ -150,7 +150,7 @@ fn example(key: &str) -> Option<&'static str> {
     of(key).or_else(|| of(last))
 }
 
-/// What to write where a fault is; `None` where what is wrong says it.
+/// Hint for a fault; `None` where the fault's own message says it.
 pub(crate) fn hint(fault: &YamlFault) -> Option<String> {
     let written = |how: &str| Some(format!("Write it like `{how}`."));
     match &fault.what {

@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it.
+//! Events of a run, for whoever watches it.
 //!
 //! Invariant: events carry counts and names, never data; a run works the same with nobody watching.
 
@@ -11,7 +11,7 @@ pub enum RunEvent {
     Planned {
         /// The pipeline.
         pipeline: String,
-        /// How many slices will be read.
+        /// Number of slices to read.
         slices: usize,
     },
     /// A page was read and decoded.
@@ -23,7 +23,7 @@ pub enum RunEvent {
     },
     /// A slice is complete, or failed for good.
     SliceDone {
-        /// Whether it was read in full.
+        /// True if it was read in full.
         complete: bool,
     },
     /// A package was committed to a source table.
@@ -40,7 +40,7 @@ pub enum RunEvent {
     Stage {
         /// `extract`, `unify`, `roll-ups` or `publish`.
         name: &'static str,
-        /// How long it took.
+        /// Time it took.
         took: Duration,
     },
 }

@@ -1,4 +1,4 @@
-//! What `init` and `eject` write.
+//! Files that `init` and `eject` write.
 //!
 //! Invariant: no file that exists is ever changed; a secret is written to `.env` only, which `.gitignore` keeps out of git.
 
@@ -106,7 +106,7 @@ pub fn init(
     })
 }
 
-/// Whether a line of an environment file gives a variable a value, if only in a comment.
+/// True if a line of an environment file gives a variable a value, if only in a comment.
 fn assigns(line: &str, variable: &str) -> bool {
     let line = line
         .trim_start_matches(['#', ' '])

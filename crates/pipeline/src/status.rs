@@ -1,4 +1,4 @@
-//! What `tillhouse status` shows: how far every pipeline has been read, and what needs attention.
+//! Status of every pipeline: how far it has been read, and what needs attention.
 //!
 //! Invariant: read from the warehouse alone; no source is asked. Whether something lacks is [`Coverage::assess`]'s to say, as it is for
 //! statistics and reports.
@@ -57,7 +57,7 @@ fn read_so_far(
     )
 }
 
-/// What was read of every tenant that is still read.
+/// Coverage of every tenant that is still read.
 fn coverages(ledger: &[SliceRow], plan: &ResourcePlan, last: Option<&RunRecord>) -> Vec<Coverage> {
     let mut tenants: BTreeMap<Option<&str>, Vec<&SliceRow>> = BTreeMap::new();
     for row in ledger

@@ -22,9 +22,9 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
 pub struct SyncSettings {
     /// The first instant that is wanted.
     pub start: Timestamp,
-    /// How much is asked for at a time.
+    /// Window to ask for at a time.
     pub slice: SignedDuration,
-    /// How far back every run reads again, for late and changed records.
+    /// Stretch that every run reads again, for late and changed records.
     pub lookback: SignedDuration,
     /// For how long open transactions are asked for by id.
     pub follow_open: SignedDuration,
@@ -353,7 +353,7 @@ pub(crate) fn check(
     }
 }
 
-/// How a resource is synced: what is written for it, else for all, else the default.
+/// Settings of a resource: its own, else those for all, else the defaults.
 pub(crate) fn settings(
     file: &YamlFile,
     base: &SyncSection,

@@ -11,12 +11,12 @@ pub(crate) struct VariableError {
     pub(crate) kind: VariableErrorKind,
 }
 
-/// What is wrong with a reference.
+/// Fault of a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum VariableErrorKind {
     /// No `}` follows.
     Unclosed,
-    /// What stands between the braces is neither `NAME` nor `NAME:-default`.
+    /// Text between the braces that is neither `NAME` nor `NAME:-default`.
     Name,
     /// The variable is not set, and there is no default.
     Missing(String),
@@ -190,7 +190,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether a text is a variable's name: letters, digits and `_`, no digit first.
+/// True if a text is a variable's name: letters, digits and `_`, no digit first.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -23,7 +23,7 @@ struct WarningCounts {
 }
 
 impl WarningLimit {
-    /// Whether a warning is to be written down; counts it if not.
+    /// True if a warning is to be written down; counts it if not.
     pub(crate) fn admit(&mut self, warning: &Warning) -> bool {
         let seen = self
             .seen

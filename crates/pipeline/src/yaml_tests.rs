@@ -1,4 +1,4 @@
-//! What a configuration file may say, with variables and without, and what its mistakes look like.
+//! Configuration files, with variables and without, and the look of their mistakes.
 
 use super::*;
 use serde::Deserialize;

@@ -47,7 +47,7 @@ pub(crate) fn read(text: &str, zone: Zone) -> Result<Timestamp> {
     })
 }
 
-/// What the clock on the wall shows. `None` where no calendar reaches.
+/// Local time in a zone. `None` where no calendar reaches.
 pub(crate) fn wall(zone: Zone, instant: Timestamp) -> Option<DateTime> {
     let offset = Offset::from_seconds(zone.offset_at(instant.as_microsecond())).ok()?;
     Some(offset.to_datetime(instant))

@@ -144,7 +144,7 @@ async fn tenant(session: &Session, id: &str, mut known: BTreeSet<String>) -> Res
 
 /// Sites or devices: their dimension and its key.
 struct PlaceDimension {
-    /// What it is called.
+    /// Word for it.
     word: &'static str,
     /// The table that lists it.
     dimension: &'static str,

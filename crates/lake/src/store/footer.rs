@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const KEY: &str = "tillhouse.footer_checksum";
 const ZEROS: [u8; 16] = *b"0000000000000000";
-/// What follows a footer: its length, and the format's four letters.
+/// Bytes behind a footer: its length, and the format's four letters.
 pub(crate) const TRAILER: usize = 8;
 
 /// The key with no checksum yet.
@@ -43,7 +43,7 @@ fn checksum(footer: &[u8], at: usize) -> [u8; 16] {
     text
 }
 
-/// How long the footer says it is.
+/// Length that the footer declares.
 fn length(value: &[u8]) -> Option<usize> {
     usize::from_str_radix(std::str::from_utf8(value.get(..8)?).ok()?, 16).ok()
 }

@@ -1,4 +1,5 @@
-//! What is read of a table's log, and of its data files' footers, checked on its way in.
+//! Guard on reads of a table's log, and of its data files' footers: they are checked on their way
+//! in.
 //!
 //! Invariant: a commit file is handed on whole or not at all, and so is a footer. A checkpoint is a short cut: one that is missing, empty or cut is passed over,
 //! since the commits it stands for are there.
@@ -26,9 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const STORE: &str = "LogGuard";
-/// What a commit says of itself: how many lines it has.
+/// Key of a commit's own number of lines.
 pub(crate) const LINES: &str = "tillhouseLines";
-/// What stands before the reason in the error of a damaged commit.
+/// Text before the reason in the error of a damaged commit.
 pub(crate) const DAMAGED: &str = " is damaged: ";
 /// A Parquet file's end: the length of its footer, and this.
 const MAGIC: &[u8; 4] = b"PAR1";

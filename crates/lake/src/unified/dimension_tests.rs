@@ -23,7 +23,7 @@ fn batch(rows: &[FixtureDimensionRow]) -> RecordBatch {
         .unwrap()
 }
 
-/// What is held, by key: name and as of.
+/// Rows held, by key: name and as of.
 fn held(newest: &NewestDimensionRows) -> BTreeMap<String, (String, i64)> {
     let rows = newest.rows.as_ref().unwrap();
     let text = |column: &str, row: usize| {

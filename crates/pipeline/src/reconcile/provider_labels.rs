@@ -15,7 +15,7 @@ const UNKNOWN: &str = "unknown";
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProviderLabels(BTreeMap<(StatisticsPart, String), BTreeSet<String>>);
 
-/// What a ranking's labels are about; `None` for parts without payment labels.
+/// Label kind of a ranking; `None` for parts without payment labels.
 fn kind_of(part: StatisticsPart) -> Option<LabelKind> {
     match part {
         StatisticsPart::PaymentType => Some(LabelKind::Type),
@@ -27,7 +27,7 @@ fn kind_of(part: StatisticsPart) -> Option<LabelKind> {
     }
 }
 
-/// What our figures call a label; one of which nothing can be seen is none there.
+/// Label as our figures call it; one of which nothing can be seen is none there.
 fn common(labels: &LabelMap, kind: LabelKind, label: &str) -> String {
     labels
         .common(kind, label)

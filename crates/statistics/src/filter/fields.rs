@@ -83,12 +83,14 @@ pub(crate) const DIMENSIONS: [FilterDimension; 4] = [
 ];
 
 impl FilterField {
-    /// Whether articles and payments can be asked as well: their own columns say it, or those of a dimension they meet.
+    /// True if articles and payments can be asked as well: they have the column, or meet the
+    /// dimension.
     pub(crate) fn is_on_every_fact(&self) -> bool {
         !matches!(self.table, FieldTable::Transaction | FieldTable::Point)
     }
 
-    /// Whether the roll-ups can be asked as well: they keep the column, or the key of the dimension.
+    /// True if the roll-ups can be asked as well: they keep the column, or the key of the
+    /// dimension.
     pub(crate) fn is_on_rollups(&self) -> bool {
         match self.table {
             FieldTable::Site | FieldTable::Tenant => true,

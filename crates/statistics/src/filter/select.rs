@@ -82,7 +82,7 @@ pub(crate) async fn select(
         .map_err(into_error)
 }
 
-/// What a dimension's column is called once it is joined.
+/// Name of a dimension's column once it is joined.
 fn joined_name(place: FieldTable, column: &str) -> String {
     format!("filter_{}_{column}", format!("{place:?}").to_lowercase())
 }

@@ -15,7 +15,7 @@ use tillhouse_query::canonical_unit;
 /// A figure that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FigureDifference {
-    /// What it is about.
+    /// Part of the statistics.
     pub part: StatisticsPart,
     /// ISO 4217, or `unknown`; `None` where the other side names no currency, and ours are added up.
     pub currency: Option<String>,
@@ -39,7 +39,7 @@ impl FigureDifference {
 /// Result of a comparison: the differences, and how many figures were compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FigureComparison {
-    /// How many figures were compared.
+    /// Number of figures compared.
     pub figures: u64,
     /// Figures that could not be, since one side has no number that our tables could hold.
     pub not_compared: u64,

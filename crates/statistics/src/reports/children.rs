@@ -11,7 +11,7 @@ use tillhouse_model::{CivilPeriod, Result};
 /// Grouping of articles or payments: table, condition, labels and sums.
 pub(super) struct ChildGrouping {
     pub(super) table: &'static str,
-    /// What is read in its place, a relation with its columns and more.
+    /// Relation that is read in its place, with its columns and more.
     pub(super) relation: Option<String>,
     /// Which rows count, beyond those of counted transactions.
     pub(super) condition: &'static str,

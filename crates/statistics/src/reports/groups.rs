@@ -36,7 +36,7 @@ const DEVICES: PlaceGroupKind = PlaceGroupKind {
     word: "devices",
 };
 
-/// What a request is limited to.
+/// Sites and devices that a request is limited to.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`] when it names a group that is not there.
 pub(super) async fn places(session: &Session, request: &ReportRequest) -> Result<ReportPlaces> {

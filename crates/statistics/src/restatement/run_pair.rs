@@ -103,7 +103,7 @@ fn stand_in(rollup: &RollupSpec, prefix: &str) -> String {
     )
 }
 
-/// What a transaction and everything that hangs on it have in common.
+/// Columns that a transaction shares with everything that hangs on it.
 const SHARED: [&str; 7] = [
     "business_date",
     "local_hour",

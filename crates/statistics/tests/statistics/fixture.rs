@@ -52,7 +52,7 @@ pub(crate) struct FixturePayment {
     /// In ten-thousandths.
     pub(crate) amount: Option<i128>,
     pub(crate) currency: Option<String>,
-    /// Whether the provider leaves it out of its own reports.
+    /// True if the provider leaves it out of its own reports.
     pub(crate) excluded: Option<bool>,
 }
 
@@ -60,7 +60,8 @@ pub(crate) struct FixturePayment {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FixtureTables {
     pub(crate) sales: Vec<FixtureSale>,
-    /// What payments without a sale say themselves: time, tenant, site. Of kind and state they know nothing.
+    /// Payments without a sale, with their own time, tenant and site. Of kind and state they know
+    /// nothing.
     pub(crate) orphans: Vec<FixtureSale>,
     pub(crate) articles: Vec<FixtureArticle>,
     pub(crate) payments: Vec<FixturePayment>,

@@ -38,7 +38,7 @@ pub(crate) fn exact(value: &impl Serialize) -> Value {
     numbers_as_text(&serde_json::to_string(value).unwrap())
 }
 
-/// What growth is measured against, by stepping through the calendar.
+/// Window that growth is measured against, by stepping through the calendar.
 fn before(request: &StatisticsRequest, zone: &TimeZone) -> Window {
     let (from, to) = (request.window.from(), request.window.to());
     let length = to.duration_since(from);

@@ -102,7 +102,7 @@ pub(crate) struct OracleTables {
     pub(crate) device_groups: Vec<(&'static str, Vec<&'static str>)>,
 }
 
-/// What the clock of a site shows; UTC where there is none.
+/// Local time of a site; UTC where there is none.
 pub(crate) fn wall(site: Option<usize>, at: Timestamp) -> DateTime {
     let zone = site.map_or(TimeZone::UTC, |site| {
         TimeZone::posix(SITES[site].2).unwrap()

@@ -1,4 +1,4 @@
-//! What changed of the past, worked out by hand.
+//! Changes of the past, worked out by hand.
 //!
 //! Invariant: with roll-ups and without them a report says the same.
 
@@ -47,8 +47,9 @@ fn before() -> FixtureTables {
     }
 }
 
-/// What the later run found: an amount corrected, a sale moved to the day after, an open one completed and paid, one that moved to
-/// another site, one that arrived late, and one of a day nobody had read.
+/// Findings of the later run: an amount corrected, a sale moved to the day after, an open one
+/// completed and paid, one that moved to another site, one that arrived late, and one of a day
+/// nobody had read.
 fn after() -> FixtureTables {
     let mut house = before();
     house.sales[0].amount = Some(110_000);

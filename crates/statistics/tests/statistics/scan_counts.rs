@@ -1,4 +1,4 @@
-//! How often a request reads a table: every fact once, whatever is asked.
+//! Number of times that a request reads a table: every fact once, whatever is asked.
 //!
 //! Invariant: what is counted is what the query engine asks a table for, not what the crate believes it does.
 
