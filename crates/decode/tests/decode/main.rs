@@ -17,6 +17,7 @@ mod rejects;
 mod roundtrip;
 mod row_json;
 mod sources;
+mod value_rules;
 mod values;
 
 use std::sync::Arc;
