@@ -603,5 +603,8 @@ async fn load_ids_of_file(
 }
 
 #[cfg(test)]
+#[path = "table_commit_tests.rs"]
+mod commit_tests;
+#[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;
