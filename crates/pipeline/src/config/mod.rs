@@ -1,0 +1,22 @@
+//! A project and its pipelines: what the user wrote, turned once into what it means.
+//!
+//! ```text
+//!   project.rs          tillhouse.yaml                      -> Project
+//!   project_folder.rs   pipelines/NAME/pipeline.yaml, and the contracts, labels and SQL beside it -> Pipeline
+//!   source_entry.rs     its `connection`                    -> Source
+//!   children.rs         unify/children.yaml                 -> ChildResource
+//! ```
+//!
+//! Invariant: a [`Project`] and a [`Pipeline`] are valid; everything about them that can be checked without a network has been.
+
+mod children;
+mod pipeline;
+mod project;
+mod project_folder;
+mod source_entry;
+
+pub use crate::sync_keys::SyncSettings;
+pub use children::{ChildLink, ChildResource};
+pub use pipeline::{Pipeline, ResourcePlan};
+pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
+pub use source_entry::SourceEntry;
