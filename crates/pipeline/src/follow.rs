@@ -5,9 +5,9 @@
 //! committed, and the record is completed before it is hashed, so that one that did not change is no new version.
 
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::LandingMessage;
-use crate::read::{SliceReader, interrupted};
-use crate::sync::RunContext;
+use crate::context::RunContext;
+use crate::message::{LandingMessage, interrupted};
+use crate::read::SliceReader;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::Timestamp;

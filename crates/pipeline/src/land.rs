@@ -4,9 +4,8 @@
 //! package is gathered, the one before is written, and what must be remembered of the one before that is; at most two packages' records
 //! are in memory.
 
+use crate::message::{LandedPackage, LandingMessage, NumberedReject, QueuedPage, SliceReadSummary};
 use crate::observer::{RunEvent, RunObserver};
-use crate::read::{NumberedReject, QueuedPage, SliceReadSummary};
-use crate::unify::LandedPackage;
 use crate::warning_limit::WarningLimit;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -18,7 +17,7 @@ use tillhouse_lake::{
     SliceRow, SourceTable, WarningRow,
 };
 use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -42,14 +41,6 @@ pub(crate) struct ResourceLandingCounts {
     pub(crate) rejects: u64,
     pub(crate) warnings: u64,
     pub(crate) packages: u64,
-}
-
-/// Message to the package writer: a page, the end of a slice, or a flush.
-pub(crate) enum LandingMessage {
-    Page(Box<(Slice, QueuedPage)>),
-    Complete(Slice, SliceReadSummary),
-    /// Commit everything that came before, then answer.
-    Flush(oneshot::Sender<()>),
 }
 
 /// Writer that gathers the decoded pages of one resource into packages and commits each.

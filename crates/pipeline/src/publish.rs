@@ -3,7 +3,8 @@
 //! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines, but for `ops/runs`.
 
 use crate::config::Pipeline;
-use crate::sync::{RunContext, RunReport};
+use crate::context::RunContext;
+use crate::report::{PipelineReport, RunReport};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub(crate) async fn publish(
     tables.extend(versions);
     figures.extend(sizes);
     let mut counts = BTreeMap::new();
-    let mut count = |name: &str, of: fn(&crate::sync::PipelineReport) -> u64| {
+    let mut count = |name: &str, of: fn(&PipelineReport) -> u64| {
         counts.insert(name.to_owned(), report.pipelines.iter().map(of).sum());
     };
     count("slices", |p| p.slices);

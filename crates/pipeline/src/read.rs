@@ -9,9 +9,9 @@
 //! window overlaps that one. A record from that second is landed like any other; it is known when it comes again.
 
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::LandingMessage;
+use crate::context::RunContext;
+use crate::message::{LandingMessage, NumberedReject, QueuedPage, SliceReadSummary, interrupted};
 use crate::observer::{RunEvent, RunObserver};
-use crate::sync::RunContext;
 use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -21,9 +21,7 @@ use std::sync::Arc;
 use tillhouse_decode::{DecodedPage, Decoder, KnownRecords, Reject, Warning};
 use tillhouse_extract::{PageStream, Source};
 use tillhouse_lake::{OpsTables, PackagePage};
-use tillhouse_model::{
-    Error, ErrorKind, FastMap, FastSet, ReadBy, ReadMode, Resource, Result, Slice, Window,
-};
+use tillhouse_model::{Error, FastMap, FastSet, ReadBy, ReadMode, Resource, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -35,45 +33,6 @@ const LISTED_TWICE: &str = "listed_twice";
 const TWICE_TOLD: usize = 1_000;
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
 const REMEMBERED: usize = 1 << 16;
-
-/// Decoded page, queued for the package writer.
-pub(crate) struct QueuedPage {
-    pub(crate) incoming: PackagePage,
-    pub(crate) rejects: Vec<NumberedReject>,
-    pub(crate) warnings: Vec<Warning>,
-    pub(crate) unknown: BTreeMap<String, u64>,
-    /// Which time the slice's window is about; `None` where records were not asked for by time.
-    pub(crate) read_by: Option<ReadBy>,
-}
-
-/// Reject, with its number among those that look the same.
-pub(crate) struct NumberedReject {
-    pub(crate) reject: Reject,
-    /// Its number among those of this reading that have neither key nor another time and look the same; 1 where it has a key.
-    pub(crate) nth: u64,
-    /// Its own time, by which its resource is read, where it has no key and that can be read.
-    pub(crate) time: Option<Timestamp>,
-    /// The time in which it lies, see [`tillhouse_lake::RejectRow::read_slice`].
-    pub(crate) within: Window,
-}
-
-/// Summary of reading one slice to its end.
-#[derive(Debug, Clone)]
-pub(crate) struct SliceReadSummary {
-    pub(crate) records: u64,
-    pub(crate) rejects: u64,
-    pub(crate) declared_total: Option<u64>,
-    pub(crate) attempts: u32,
-    /// When the first request of the last attempt was sent: the slice is covered up to then.
-    pub(crate) read_at: Timestamp,
-    /// By which time it was asked for.
-    pub(crate) by: ReadBy,
-    /// The time that the answer is about, see [`Source::asks`].
-    pub(crate) asked: Window,
-    /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
-    /// key, and so nobody can tell what is missing.
-    pub(crate) keys: Option<FastSet<u128>>,
-}
 
 /// The hash of a record key.
 pub(crate) fn key_hash(key: &str) -> u128 {
@@ -513,11 +472,6 @@ impl ReportedRemarks {
             !self.remarks.contains(&hash)
         }
     }
-}
-
-pub(crate) fn interrupted() -> Error {
-    Error::new(ErrorKind::Interrupted, "interrupted")
-        .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
 }
 
 #[cfg(test)]

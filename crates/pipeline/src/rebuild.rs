@@ -4,9 +4,10 @@
 //! the increments gave, row for row.
 
 use crate::config::Pipeline;
+use crate::context::{RunContext, new_run_id};
 use crate::publish::{self, RunKind};
 use crate::repair::{self, RecordOrigin};
-use crate::sync::{PipelineReport, RunContext, RunReport, new_run_id};
+use crate::report::{PipelineReport, RunReport};
 use crate::unify;
 use std::time::Instant;
 use tillhouse_model::Result;

@@ -4,7 +4,7 @@
 //! provider, a rebuild from source tables that are whole. Until then the newest run stays the newest, and says what is missing.
 
 use crate::config::Pipeline;
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tillhouse_lake::{

@@ -4,8 +4,8 @@
 //! done here, since the roll-ups themselves remember what they were counted from. They are a short cut: where they cannot be
 //! made, the run is published without them, and answered from the facts.
 
+use crate::context::RunContext;
 use crate::observer::RunEvent;
-use crate::sync::RunContext;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tillhouse_statistics::rollup::roll_up;

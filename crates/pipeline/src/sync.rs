@@ -7,15 +7,18 @@
 //! A failure stays where it is: a slice that fails leaves its resource's others alone, a tenant that is refused the other tenants, a resource
 //! that is refused the other resources. Only what nothing came of at all fails a pipeline.
 
-use crate::config::{Pipeline, Project, ResourcePlan};
+use crate::config::{Pipeline, ResourcePlan};
+use crate::context::{RunContext, new_run_id};
 use crate::follow::OpenRecords;
-use crate::land::{LandingMessage, PackageWriter, ResourceLandingCounts};
-use crate::observer::{RunEvent, RunObserver};
+use crate::land::{PackageWriter, ResourceLandingCounts};
+use crate::message::{LandingMessage, SliceReadSummary, interrupted};
+use crate::observer::RunEvent;
 use crate::plan::{self, SyncRange};
 use crate::publish::{self, RunKind};
-use crate::read::{SliceReadSummary, SliceReader, decoder, interrupted, key_hash};
+use crate::read::{SliceReader, decoder, key_hash};
 use crate::repair::{self, RecordOrigin};
-use crate::unify::{self, StreamingUnify, UnifiedRowCounts};
+use crate::report::{FailedSlice, PipelineReport, RunReport};
+use crate::unify::{self, StreamingUnify};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -27,24 +30,8 @@ use tillhouse_model::{
     Coverage, Error, ErrorKind, ProblemList, ReadBy, ReadMode, Resource, Result, Slice, Window,
     time,
 };
-use tillhouse_query::QueryEngine;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Everything a run works with.
-#[derive(Clone)]
-pub struct RunContext {
-    /// The project.
-    pub project: Arc<Project>,
-    /// Its warehouse.
-    pub warehouse: Warehouse,
-    /// Runs the unify SQL.
-    pub engine: QueryEngine,
-    /// Who watches.
-    pub observer: Arc<dyn RunObserver>,
-    /// Cancelled when the user wants to stop.
-    pub cancel: CancellationToken,
-}
 
 /// Options of a sync.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,111 +47,6 @@ pub struct SyncOptions {
 
 /// So many slices of a resource are read without a question: twenty-seven years, day by day.
 pub const MOST_SLICES: u64 = 10_000;
-
-/// Report of a run, by pipeline.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct RunReport {
-    /// The run's id.
-    pub run: String,
-    /// One entry a pipeline.
-    pub pipelines: Vec<PipelineReport>,
-    /// Whether the result was published.
-    pub published: bool,
-    /// Seconds from start to end.
-    pub seconds: f64,
-}
-
-/// What a run did for one pipeline.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct PipelineReport {
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Slices read in full.
-    pub slices: u64,
-    /// Slices that failed, and resources that failed as a whole; the next run takes them up.
-    pub failed: Vec<FailedSlice>,
-    /// Open transactions asked for again by id.
-    pub followed: u64,
-    /// Records never seen before.
-    pub new: u64,
-    /// Records whose content changed.
-    pub changed: u64,
-    /// Records that were known as they are.
-    pub unchanged: u64,
-    /// Records that came, rejects included; one that came with two windows counts once.
-    pub records: u64,
-    /// Records that did not fit their contract.
-    pub rejects: u64,
-    /// The resources of which records came and none fitted its contract.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub none_fitted: Vec<String>,
-    /// Values that were rounded or could not be read, and quality rules that did not hold.
-    pub warnings: u64,
-    /// Unified rows added and removed, by table.
-    pub unified: BTreeMap<String, UnifiedRowCounts>,
-}
-
-/// A slice that failed.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct FailedSlice {
-    /// Which.
-    pub slice: String,
-    /// Why.
-    pub error: String,
-    /// What to do now, where more can be said than that the next run takes it up.
-    pub hint: Option<String>,
-}
-
-impl FailedSlice {
-    fn of(slice: impl ToString, error: &Error) -> Self {
-        Self {
-            slice: slice.to_string(),
-            error: error.to_string(),
-            hint: error.hint_text().map(str::to_owned),
-        }
-    }
-}
-
-impl PipelineReport {
-    /// Adds what unify did.
-    pub(crate) fn take(&mut self, unified: unify::UnifyTotals) {
-        for (table, UnifiedRowCounts { added, removed }) in unified.tables {
-            let total = self.unified.entry(table).or_default();
-            total.added += added;
-            total.removed += removed;
-        }
-        self.warnings += unified.warnings;
-    }
-}
-
-impl RunReport {
-    /// Whether some slices failed.
-    pub fn is_partial(&self) -> bool {
-        self.pipelines.iter().any(|p| !p.failed.is_empty())
-    }
-
-    /// The resources of which records came and none fitted its contract, as `pipeline.resource`. Other resources' records are no comfort:
-    /// machines that fit do not make up for sales that do not.
-    pub fn none_fitted(&self) -> Vec<String> {
-        let of = |p: &PipelineReport| {
-            p.none_fitted
-                .iter()
-                .map(|resource| format!("{}.{resource}", p.pipeline))
-                .collect::<Vec<_>>()
-        };
-        self.pipelines.iter().flat_map(of).collect()
-    }
-}
-
-/// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.
-pub fn new_run_id(now: Timestamp) -> String {
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    format!(
-        "{}-{}",
-        now.strftime("%Y%m%dT%H%M%SZ"),
-        random.get(..6).unwrap_or("000000")
-    )
-}
 
 /// Syncs pipelines, one after the other, and publishes once.
 ///
@@ -659,8 +541,7 @@ async fn read_resource(
 }
 
 /// Writes tombstones of what a resource that was read by full refresh no longer has. Only a
-/// reading that is known to be complete can miss something. Only a whole that is known to be
-/// whole can miss something.
+/// reading that is known to be complete can miss something.
 async fn write_tombstones(
     table: &SourceTable,
     options: &LandingOptions,

@@ -5,8 +5,8 @@
 
 use super::{ComparedWindow, PipelineReconciliation, ReconcileRequest, request};
 use crate::config::Pipeline;
-use crate::read::interrupted;
-use crate::sync::RunContext;
+use crate::context::RunContext;
+use crate::message::interrupted;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};

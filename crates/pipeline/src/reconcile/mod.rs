@@ -17,7 +17,7 @@ mod provider_labels;
 mod records;
 
 use crate::config::Pipeline;
-use crate::sync::{RunContext, new_run_id};
+use crate::context::{RunContext, new_run_id};
 use jiff::{SignedDuration, Timestamp};
 use provider_labels::ProviderLabels;
 use serde::Serialize;

@@ -8,8 +8,8 @@ use super::{
     ComparedWindow, PipelineReconciliation, ReconcileRequest, nothing_to_compare, request,
 };
 use crate::config::Pipeline;
-use crate::read::interrupted;
-use crate::sync::RunContext;
+use crate::context::RunContext;
+use crate::message::interrupted;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, UInt64Type};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -11,9 +11,9 @@
 
 use super::{ComparedWindow, PipelineReconciliation, ReconcileRequest};
 use crate::config::{Pipeline, ResourcePlan};
-use crate::land::LandingMessage;
-use crate::read::{NumberedReject, SliceReader, interrupted};
-use crate::sync::RunContext;
+use crate::context::RunContext;
+use crate::message::{LandingMessage, NumberedReject, interrupted};
+use crate::read::SliceReader;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::{SignedDuration, Timestamp};

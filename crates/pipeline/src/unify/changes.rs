@@ -4,7 +4,7 @@
 //! whether a later one within the step replaces it.
 
 use super::rows::{cast, collect, text};
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};

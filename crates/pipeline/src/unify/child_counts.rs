@@ -10,7 +10,7 @@
 
 use super::rows::{cast, collect, instant, text};
 use crate::config::{ChildLink, ChildResource, Pipeline, ResourcePlan};
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
 use jiff::{SignedDuration, Timestamp};

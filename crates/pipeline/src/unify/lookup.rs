@@ -5,7 +5,7 @@
 
 use super::rows::{cast, collect, text, text_at};
 use super::with_children::ChildHistory;
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,10 +25,10 @@ mod with_children;
 pub(crate) use child_counts::check_counts;
 pub(crate) use rows::instant;
 pub use statement::{CheckedStatements, check};
-pub(crate) use streaming::{LandedPackage, StreamingUnify};
+pub(crate) use streaming::StreamingUnify;
 
 use crate::config::Pipeline;
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use statement::UnifyStatement;
 use std::collections::BTreeMap;
 use tillhouse_lake::PackageInfo;

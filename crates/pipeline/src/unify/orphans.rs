@@ -13,7 +13,7 @@ use super::changes::has_untimed;
 use super::rows::{cast, collect, text, text_at};
 use super::with_children::{ChildHistory, ChildVersion};
 use crate::config::Pipeline;
-use crate::sync::RunContext;
+use crate::context::RunContext;
 use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use jiff::Timestamp;

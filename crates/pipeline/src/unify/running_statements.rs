@@ -24,7 +24,7 @@ use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::sync::RunContext;
+use crate::context::RunContext;
 
 /// Batches that may wait before a statement.
 const WAITING: usize = 12;

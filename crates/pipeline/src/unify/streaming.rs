@@ -8,8 +8,9 @@ use super::running_statements::RunningStatements;
 use super::statement::{CheckedStatements, UnifyStatement};
 use super::{STEP_RECORDS, StatementOutcome, UnifyTotals};
 use crate::config::{Pipeline, ResourcePlan};
+use crate::context::RunContext;
+use crate::message::LandedPackage;
 use crate::observer::RunEvent;
-use crate::sync::RunContext;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
@@ -19,9 +20,6 @@ use tillhouse_model::{Error, FastSet, Result};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// Committed package and the rows it wrote.
-pub(crate) type LandedPackage = (LandingSummary, LandedRows);
 
 /// Statements of one resource that follow its landings.
 pub(crate) struct StreamingUnify {

@@ -20,8 +20,8 @@ use super::statement::{
 use super::{StatementOutcome, UnifiedRowCounts, UnifyTotals, steps};
 use super::{child_counts, lookup, orphans};
 use crate::config::{ChildLink, ChildResource, Pipeline, ResourcePlan};
+use crate::context::RunContext;
 use crate::observer::RunEvent;
-use crate::sync::RunContext;
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use jiff::SignedDuration;

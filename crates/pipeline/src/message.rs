@@ -1,0 +1,71 @@
+//! Messages between the steps of a run: decoded pages from the readers to the package writer, committed packages from there to unify.
+//!
+//! ```text
+//!   SliceReader --LandingMessage--> PackageWriter --LandedPackage--> StreamingUnify
+//! ```
+//!
+//! Invariant: channels are bounded, so that whoever is faster waits. A closed channel means that the other side has failed or was stopped, and
+//! says why itself: whoever meets one ends with [`interrupted`].
+
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use tillhouse_decode::{Reject, Warning};
+use tillhouse_lake::{LandedRows, LandingSummary, PackagePage};
+use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Slice, Window};
+use tokio::sync::oneshot;
+
+/// Message to the package writer: a page, the end of a slice, or a flush.
+pub(crate) enum LandingMessage {
+    Page(Box<(Slice, QueuedPage)>),
+    Complete(Slice, SliceReadSummary),
+    /// Commit everything that came before, then answer.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Decoded page, queued for the package writer.
+pub(crate) struct QueuedPage {
+    pub(crate) incoming: PackagePage,
+    pub(crate) rejects: Vec<NumberedReject>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) unknown: BTreeMap<String, u64>,
+    /// Which time the slice's window is about; `None` where records were not asked for by time.
+    pub(crate) read_by: Option<ReadBy>,
+}
+
+/// Reject, with its number among those that look the same.
+pub(crate) struct NumberedReject {
+    pub(crate) reject: Reject,
+    /// Its number among those of this reading that have neither key nor another time and look the same; 1 where it has a key.
+    pub(crate) nth: u64,
+    /// Its own time, by which its resource is read, where it has no key and that can be read.
+    pub(crate) time: Option<Timestamp>,
+    /// The time in which it lies, see [`tillhouse_lake::RejectRow::read_slice`].
+    pub(crate) within: Window,
+}
+
+/// Summary of reading one slice to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct SliceReadSummary {
+    pub(crate) records: u64,
+    pub(crate) rejects: u64,
+    pub(crate) declared_total: Option<u64>,
+    pub(crate) attempts: u32,
+    /// When the first request of the last attempt was sent: the slice is covered up to then.
+    pub(crate) read_at: Timestamp,
+    /// By which time it was asked for.
+    pub(crate) by: ReadBy,
+    /// The time that the answer is about, see [`tillhouse_extract::Source::asks`].
+    pub(crate) asked: Window,
+    /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
+    /// key, and so nobody can tell what is missing.
+    pub(crate) keys: Option<FastSet<u128>>,
+}
+
+/// Committed package and the rows it wrote.
+pub(crate) type LandedPackage = (LandingSummary, LandedRows);
+
+/// The error of a step that was stopped, or whose other side was.
+pub(crate) fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted")
+        .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
+}
