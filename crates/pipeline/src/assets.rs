@@ -28,7 +28,10 @@ pub struct TextAsset {
 }
 
 /// The unified contracts, and a source's own, with the project's overrides.
-pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(TextAsset, Arc<TableSpec>)>> {
+pub(crate) fn contracts(
+    project: Option<&Path>,
+    source: &str,
+) -> Result<Vec<(TextAsset, Arc<TableSpec>)>> {
     let assets = merged(
         &SCHEMAS,
         Path::new(source),
@@ -55,7 +58,11 @@ pub fn contracts(project: Option<&Path>, source: &str) -> Result<Vec<(TextAsset,
 }
 
 /// The unify statements of a pipeline: the source's built-in ones with the project's overrides for this pipeline.
-pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Vec<TextAsset>> {
+pub(crate) fn unify_sql(
+    project: Option<&Path>,
+    source: &str,
+    pipeline: &str,
+) -> Result<Vec<TextAsset>> {
     merged(
         &PIPELINES,
         &Path::new(source).join("unify"),
@@ -65,7 +72,11 @@ pub fn unify_sql(project: Option<&Path>, source: &str, pipeline: &str) -> Result
 }
 
 /// Which resources are children of which, for a pipeline's unify statements: `unify/children.yaml`, where there is one.
-pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<TextAsset>> {
+pub(crate) fn children(
+    project: Option<&Path>,
+    source: &str,
+    pipeline: &str,
+) -> Result<Option<TextAsset>> {
     let folder = Path::new(source).join("unify");
     let project = project.map(|p| p.join("pipelines").join(pipeline).join("unify"));
     Ok(merged(&PIPELINES, &folder, project, "yaml")?
@@ -74,7 +85,11 @@ pub fn children(project: Option<&Path>, source: &str, pipeline: &str) -> Result<
 }
 
 /// A pipeline's words for how was paid: `labels.yaml`, where there is one.
-pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Option<TextAsset>> {
+pub(crate) fn labels(
+    project: Option<&Path>,
+    source: &str,
+    pipeline: &str,
+) -> Result<Option<TextAsset>> {
     let project = project.map(|p| p.join("pipelines").join(pipeline));
     Ok(merged(&PIPELINES, Path::new(source), project, "yaml")?
         .into_iter()
@@ -82,14 +97,14 @@ pub fn labels(project: Option<&Path>, source: &str, pipeline: &str) -> Result<Op
 }
 
 /// The built-in `pipeline.yaml` of a source, which `init` writes.
-pub fn pipeline_template(source: &str) -> Option<&'static str> {
+pub(crate) fn pipeline_template(source: &str) -> Option<&'static str> {
     PIPELINES
         .get_file(Path::new(source).join("pipeline.yaml"))?
         .contents_utf8()
 }
 
 /// The files `eject` writes for a pipeline: relative path in the project, and text.
-pub fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>> {
+pub(crate) fn ejectable(source: &str, pipeline: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for extension in ["sql", "yaml"] {
         for asset in merged(

@@ -10,7 +10,7 @@ use tillhouse_model::{Error, Result};
 
 /// Values for `${VAR}`: the process environment over the project's `.env` file.
 #[derive(Clone, Default)]
-pub struct Environment(HashMap<String, String>);
+pub(crate) struct Environment(HashMap<String, String>);
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +22,7 @@ impl Environment {
     /// The process environment, and below it what `<dir>/.env` says, if it exists.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] when `.env` cannot be read or parsed; the message never shows a value.
-    pub fn load(dir: &Path) -> Result<Self> {
+    pub(crate) fn load(dir: &Path) -> Result<Self> {
         match Self::load_partly(dir) {
             (environment, problems) if problems.is_empty() => Ok(environment),
             (_, problems) => Err(Error::combine(problems)),
@@ -56,7 +56,7 @@ impl Environment {
     }
 
     /// Exactly these values; for tests.
-    pub fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(values.into_iter().collect())
     }
 

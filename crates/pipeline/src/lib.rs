@@ -8,39 +8,51 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod assets;
+mod assets;
 mod common_keys;
-pub mod config;
+mod config;
 mod context;
 mod environment;
 mod follow;
 mod key_examples;
-pub mod labels;
+mod labels;
 mod land;
 mod message;
-pub mod observer;
-pub mod plan;
+mod observer;
+mod plan;
 mod publish;
 mod read;
 mod rebuild;
-pub mod reconcile;
+mod reconcile;
 mod repair;
 mod report;
 mod rollup;
-pub mod scaffold;
+mod scaffold;
 mod status;
-pub mod sync;
+mod sync;
 mod sync_keys;
-pub mod unify;
+mod unify;
 mod variables;
 mod warning_limit;
-pub mod yaml;
+mod yaml;
 
-pub use config::{ExaminedPipeline, Pipeline, Project, ProjectExamination, SourceEntry};
+pub use assets::TextAsset;
+pub use config::{
+    ChildLink, ChildResource, ExaminedPipeline, PROJECT_FILE, Pipeline, Project,
+    ProjectExamination, ResourcePlan, SourceEntry, SyncSettings, parse_bytes,
+};
 pub use context::RunContext;
+pub use labels::labels;
 pub use observer::{NoopObserver, RunEvent, RunObserver};
+pub use plan::SyncRange;
 pub use rebuild::rebuild;
+pub use reconcile::{
+    PipelineReconciliation, ReconcileFilter, ReconcileRequest, ReconcileVerdict, Reconciliation,
+    ReportedDifference, reconcile,
+};
 pub use repair::{check_all_tables, check_tables};
 pub use report::{FailedSlice, PipelineReport, RunReport};
+pub use scaffold::{InitOutcome, eject, init};
 pub use status::{ResourceStatus, status};
-pub use sync::{SyncOptions, check_starts, sync};
+pub use sync::{MOST_SLICES, SyncOptions, check_starts, sync};
+pub use unify::{CheckedStatements, UnifiedRowCounts, check as check_statements};

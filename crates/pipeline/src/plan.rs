@@ -38,7 +38,7 @@ impl SyncRange {
 }
 
 /// Window of a resource that is read by full refresh.
-pub fn full_window(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
+pub(crate) fn full_window(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
     let from = sync.start.min(
         now.checked_sub(jiff::SignedDuration::from_secs(1))
             .unwrap_or(now),
@@ -50,7 +50,7 @@ pub fn full_window(sync: &SyncSettings, now: Timestamp) -> Result<Window> {
 ///
 /// - Without a range: what is not covered, and the look-back.
 /// - With a range: that range, whether covered or not.
-pub fn windows(
+pub(crate) fn windows(
     sync: &SyncSettings,
     coverage: &Coverage,
     range: SyncRange,
@@ -64,7 +64,7 @@ pub fn windows(
 }
 
 /// How many windows [`windows`] gives, without making them: of a start in the year 1 there may be a billion.
-pub fn count_windows(
+pub(crate) fn count_windows(
     sync: &SyncSettings,
     coverage: &Coverage,
     range: SyncRange,

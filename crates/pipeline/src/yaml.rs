@@ -4,7 +4,7 @@
 //! parsed before variables are replaced, so that no value can change what is around it. Only what a message quotes is looked at: Tillhouse's
 //! own words stay, whatever a variable holds.
 
-pub use crate::environment::Environment;
+pub(crate) use crate::environment::Environment;
 use crate::key_examples;
 use crate::variables::{self, VariableError, VariableErrorKind};
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use tillhouse_model::{Error, Result, blank};
 
 /// A configuration file's text and what its variables stand for.
 #[derive(Debug, Clone)]
-pub struct YamlFile {
+pub(crate) struct YamlFile {
     /// Where it is, for messages.
     pub path: PathBuf,
     /// Its text, variables not yet replaced.
@@ -27,7 +27,7 @@ pub struct YamlFile {
 
 impl YamlFile {
     /// Reads a file. Errors with [`tillhouse_model::ErrorKind::Config`].
-    pub fn read(path: &Path, environment: &Environment) -> Result<Self> {
+    pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             text: read(path)?,
@@ -36,7 +36,7 @@ impl YamlFile {
     }
 
     /// A text that stands somewhere else than in a file of its own, without variables.
-    pub fn of(path: PathBuf, text: String) -> Self {
+    pub(crate) fn of(path: PathBuf, text: String) -> Self {
         Self {
             path,
             text,
@@ -47,7 +47,7 @@ impl YamlFile {
     /// Parses the file, then puts the values of variables into its texts.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] naming file, line, column and what was expected, of everything that is wrong.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         let YamlTree { root, mut problems } = self.tree()?;
         match root.read_all() {
             Ok(value) if problems.is_empty() => Ok(value),
@@ -189,7 +189,7 @@ impl YamlFile {
     /// The variables that the file reads, in order, each once. Those of comments do not count.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for a reference that is none.
-    pub fn variables(&self) -> Result<Vec<String>> {
+    pub(crate) fn variables(&self) -> Result<Vec<String>> {
         let root = YamlNode::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
         let (mut all, mut mistakes) = (Vec::new(), Vec::new());
         root.scalars(
@@ -249,7 +249,7 @@ impl YamlFile {
 
     /// An error about what the file says, as it may be shown: with the place of the key that it names, where it has none yet, and
     /// with what was written in place of what variables hold. A variable that is set to nothing is named.
-    pub fn annotate_error(&self, error: Error) -> Error {
+    pub(crate) fn annotate_error(&self, error: Error) -> Error {
         match error.parts() {
             [] => self.annotate_one_error(error),
             _ => error.map_parts(|part| self.annotate_one_error(part)),

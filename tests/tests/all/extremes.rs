@@ -17,10 +17,9 @@ use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::{ReadBy, Resource, Result, Slice, Window};
 use tillhouse_pace::PaceConnection;
-use tillhouse_pipeline::plan::SyncRange;
-use tillhouse_pipeline::reconcile::{ReconcileRequest, reconcile};
 use tillhouse_pipeline::{
-    NoopObserver, Project, RunContext, RunReport, SourceEntry, SyncOptions, rebuild, sync,
+    NoopObserver, Project, ReconcileRequest, RunContext, RunReport, SourceEntry, SyncOptions,
+    SyncRange, rebuild, reconcile, sync,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_smartnow::SmartNowConnection;

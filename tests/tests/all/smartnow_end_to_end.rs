@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::Secret;
-use tillhouse_pipeline::plan::SyncRange;
 use tillhouse_pipeline::{
-    NoopObserver, Pipeline, Project, RunContext, SourceEntry, SyncOptions, rebuild, scaffold, sync,
+    NoopObserver, Pipeline, Project, RunContext, SourceEntry, SyncOptions, SyncRange, rebuild, sync,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions, collect};
 use tillhouse_sandbox::{RecordSelection, Sandbox, SandboxOptions};
@@ -26,7 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A project as `init` makes it, with long slices and nothing to wait for.
 fn project(dir: &Path, sandbox: &Sandbox) -> Project {
-    scaffold::init(
+    tillhouse_pipeline::init(
         dir,
         &["smartnow".to_owned()],
         SOURCES,

@@ -115,8 +115,7 @@ impl UnifyHarness {
             &source_files::root().join(format!("pipelines/{}/unify/{table}.sql", self.source)),
         );
         let own = [("pipeline", self.source), ("source", self.source)];
-        let (_, labels) =
-            tillhouse_pipeline::labels::labels(None, self.source, self.source).unwrap();
+        let (_, labels) = tillhouse_pipeline::labels(None, self.source, self.source).unwrap();
         let parameters: Vec<(&str, ScalarValue)> = own
             .into_iter()
             .chain(self.parameters.iter().copied())

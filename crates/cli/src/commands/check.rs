@@ -18,7 +18,7 @@ use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
     ExaminedPipeline, NoopObserver, Project, ProjectExamination, check_all_tables, check_starts,
-    check_tables, status as pipeline_status, unify,
+    check_statements, check_tables, status as pipeline_status,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 
@@ -95,7 +95,7 @@ pub(crate) async fn run(
             Err(error) => {
                 found.note(configuration, Err(error));
                 if let Some(draft) = draft
-                    && let Err(error) = unify::check(&engine, &draft).await
+                    && let Err(error) = check_statements(&engine, &draft).await
                 {
                     found.note(sql, Err(error));
                 }
@@ -106,7 +106,7 @@ pub(crate) async fn run(
             configuration,
             check_starts(&pipeline, readable.as_ref(), Timestamp::now()).await,
         );
-        found.note(sql, unify::check(&engine, &pipeline).await.map(drop));
+        found.note(sql, check_statements(&engine, &pipeline).await.map(drop));
         found.note(
             format!("{name}: connection to {}", pipeline.source_name),
             pipeline.source.check().await,

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
-use tillhouse_pipeline::{Project, SyncOptions, scaffold};
+use tillhouse_pipeline::{Project, SyncOptions};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_statistics::{StatisticsRequest, statistics};
 
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: &DemoArgs) -> Result<ExitCode> {
     ));
     let key: [u8; 32] = rand::random();
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    scaffold::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
+    tillhouse_pipeline::init(&dir, &NAMES.map(str::to_owned), SOURCES, &Secret::new(key))?;
     settle(&dir, &env(&sandbox, &login), from)?;
 
     print_notice("3  tillhouse sync");

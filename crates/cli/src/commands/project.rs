@@ -8,7 +8,7 @@ use crate::output::print_notice;
 use crate::registry::SOURCES;
 use std::process::ExitCode;
 use tillhouse_model::{Result, Secret};
-use tillhouse_pipeline::scaffold::{self, InitOutcome};
+use tillhouse_pipeline::InitOutcome;
 
 pub(crate) fn init(cli: &Cli, arguments: &InitArgs) -> Result<ExitCode> {
     let dir = arguments.dir.clone().unwrap_or_else(|| start_dir(cli));
@@ -17,7 +17,7 @@ pub(crate) fn init(cli: &Cli, arguments: &InitArgs) -> Result<ExitCode> {
     let InitOutcome {
         written,
         missing_variables: unnamed,
-    } = scaffold::init(&dir, &arguments.sources, SOURCES, &Secret::new(key))?;
+    } = tillhouse_pipeline::init(&dir, &arguments.sources, SOURCES, &Secret::new(key))?;
     for path in &written {
         print_notice(&format!("wrote {}", dir.join(path).display()));
     }
@@ -49,7 +49,8 @@ pub(crate) fn eject(cli: &Cli, arguments: &EjectArgs) -> Result<ExitCode> {
     let project = find_project(cli)?;
     let pipelines = project.pipelines(std::slice::from_ref(&arguments.pipeline), SOURCES)?;
     for pipeline in pipelines {
-        let (written, kept) = scaffold::eject(&project.dir, &pipeline.name, pipeline.source_name)?;
+        let (written, kept) =
+            tillhouse_pipeline::eject(&project.dir, &pipeline.name, pipeline.source_name)?;
         for path in written {
             print_notice(&format!("wrote {}", path.display()));
         }

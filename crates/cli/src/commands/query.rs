@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use tillhouse_pipeline::config::parse_bytes;
+use tillhouse_pipeline::parse_bytes;
 use tillhouse_query::{DEEP_STACK, QueryEngine, QueryEngineOptions, Session, split_statements};
 use tillhouse_statistics::table_functions;
 use tokio::runtime::Handle;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::time::{parse_duration, parse_instant};
 use tillhouse_model::{Error, ErrorKind, Filter, Result, ResultExt, Window};
-use tillhouse_pipeline::reconcile::{ReconcileFilter, ReconcileRequest, reconcile};
+use tillhouse_pipeline::{ReconcileFilter, ReconcileRequest, reconcile};
 use tillhouse_statistics::CheckedFilter;
 use tillhouse_statistics::reconcile::control_totals;
 

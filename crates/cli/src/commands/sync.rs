@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::{Result, Window, time::parse_instant};
-use tillhouse_pipeline::{PipelineReport, RunReport, SyncOptions, plan::SyncRange};
+use tillhouse_pipeline::{PipelineReport, RunReport, SyncOptions, SyncRange};
 
 pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> Result<ExitCode> {
     let instant = |text: &Option<String>| {

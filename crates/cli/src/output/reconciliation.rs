@@ -7,7 +7,7 @@ use crate::output::{CsvStyle, TextTable};
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
 use tillhouse_model::reconcile::StatisticsPart;
-use tillhouse_pipeline::reconcile::{
+use tillhouse_pipeline::{
     PipelineReconciliation, ReconcileVerdict, Reconciliation, ReportedDifference,
 };
 

@@ -48,7 +48,7 @@ pub struct UnifiedRowCounts {
 
 /// Totals of a unify run, by table.
 #[derive(Debug, Default)]
-pub struct UnifyTotals {
+pub(crate) struct UnifyTotals {
     /// By table.
     pub(crate) tables: BTreeMap<String, UnifiedRowCounts>,
     /// Derived values that did not fit their columns.
@@ -82,7 +82,7 @@ impl UnifyTotals {
 /// Takes every unified table of a pipeline to the newest package of the resources it is made of.
 ///
 /// Errors as the lake and the SQL do; tables already done stay done.
-pub async fn bring_up_to_date(
+pub(crate) async fn bring_up_to_date(
     context: &RunContext,
     pipeline: &Pipeline,
     CheckedStatements(all): &CheckedStatements,

@@ -17,8 +17,9 @@ use tillhouse_extract::SourceConnection;
 use tillhouse_extract::testing::emulator::Emulator;
 use tillhouse_extract::testing::{PageLinks, ResourceUnderTest, SourceUnderTest};
 use tillhouse_lake::{AsOf, Warehouse};
-use tillhouse_pipeline::plan::SyncRange;
-use tillhouse_pipeline::{NoopObserver, Project, RunContext, SourceEntry, SyncOptions, sync};
+use tillhouse_pipeline::{
+    NoopObserver, Project, RunContext, SourceEntry, SyncOptions, SyncRange, sync,
+};
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tokio_util::sync::CancellationToken;
 
